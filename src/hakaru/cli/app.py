@@ -1,0 +1,192 @@
+"""The commands and their options. What a command does lives in its own module, which is imported only when it runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import hakaru
+from hakaru.errors import Misuse
+
+F = TypeVar("F", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command line and return its exit code. What click finds wrong with it becomes Misuse: one way of saying errors."""
+    try:
+        result = app.main(arguments, prog_name="hakaru", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        click.echo(help_text.format_message())
+        return 0
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "hakaru"
+        raise Misuse("{reason} See: {command} --help", reason=error.format_message(), command=command) from error
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    return result if isinstance(result, int) else 0
+
+
+@click.group(epilog="Every command takes --lang en|ja. Start with: hakaru up")
+@click.version_option(hakaru.__version__, prog_name="hakaru", message="%(prog)s %(version)s")
+def app() -> None:
+    """Find, quantize, measure and privately run the language model that truly fits your machine."""
+
+
+def model_argument(function: F) -> F:
+    """The model file, required."""
+    return click.argument("model", type=PATH, metavar="MODEL.gguf")(function)
+
+
+def optional_model(function: F) -> F:
+    """The model file, or what the command takes without one."""
+    return click.argument("model", type=PATH, required=False, metavar="[MODEL.gguf]")(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`."""
+    return click.option("--json", is_flag=True, help="Print one JSON object.")(function)
+
+
+def dry_run_option(function: F) -> F:
+    """`--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")(function)
+
+
+def context_options(function: F) -> F:
+    """How the engine is asked to run; spelled as in llama.cpp."""
+    for option in reversed(
+        (
+            click.option("--context", type=int, help="Tokens of context, shared by all conversations.  [default: 4096 or less]"),
+            click.option("--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."),
+            click.option("--cache-type-k", default="f16", show_default=True, help="Type of the K cache."),
+            click.option("--cache-type-v", default="f16", show_default=True, help="Type of the V cache."),
+            click.option("--parallel", type=int, default=1, show_default=True, help="Conversations at the same time."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def memory_option(function: F) -> F:
+    """`--memory`."""
+    return click.option("--memory", metavar="SIZE", help="Memory that may be used, such as 2GiB.  [default: what is free]")(
+        function
+    )
+
+
+def quality_option(function: F) -> F:
+    """`--quality`."""
+    text = "transparent, near-lossless, balanced, compact or extreme."
+    return click.option("--quality", default="balanced", show_default=True, metavar="TIER", help=text)(function)
+
+
+def port_option(function: F) -> F:
+    """`--port`."""
+    return click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: 8600, or a free one]")(
+        function
+    )
+
+
+@app.command()
+@json_option
+def hardware(**options: Any) -> int:
+    """Show this machine: devices, memory, processor, size class."""
+    from hakaru.cli import hardware as command
+
+    return command.run(**options)
+
+
+@app.command()
+@click.option("--params", required=True, help="Parameters, such as 70B or 135M.")
+@click.option("--bits", required=True, type=float, help="Bits per weight, such as 16, 8 or 4.")
+@click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
+@click.option("--context", type=int, default=4096, show_default=True, help="Tokens of context for the exact answer.")
+@json_option
+def formula(**options: Any) -> int:
+    """The article's rule of thumb for memory, corrected."""
+    from hakaru.cli import formula as command
+
+    return command.run(**options)
+
+
+@app.command()
+@model_argument
+@context_options
+@memory_option
+@json_option
+def fit(**options: Any) -> int:
+    """Does it fit? Memory by part, computed and dry-run."""
+    from hakaru.cli import fit as command
+
+    return command.run(**options)
+
+
+@app.command()
+@model_argument
+@click.option("--type", "type_", required=True, metavar="TYPE", help="Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …")
+@click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source]")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@dry_run_option
+@json_option
+def quantize(**options: Any) -> int:
+    """Write a quantized copy, verified by reading it back."""
+    from hakaru.cli import quantize as command
+
+    return command.run(**options)
+
+
+@app.command()
+@model_argument
+@click.option("--reference", type=PATH, help="The model it is compared with.  [default: itself]")
+@click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
+@quality_option
+@context_options
+@click.option("--no-speed", is_flag=True, help="Measure quality only.")
+@json_option
+def test(**options: Any) -> int:
+    """Measure what was lost and how fast it is here."""
+    from hakaru.cli import test as command
+
+    return command.run(**options)
+
+
+@app.command()
+@optional_model
+@quality_option
+@click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
+@memory_option
+@context_options
+@port_option
+@click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
+@json_option
+def up(**options: Any) -> int:
+    """Everything: look, check, quantize, test, decide, serve."""
+    from hakaru.cli import up as command
+
+    return command.run(**options)
+
+
+@app.command()
+@model_argument
+@context_options
+@port_option
+@dry_run_option
+def serve(**options: Any) -> int:
+    """Serve a model at 127.0.0.1 for any OpenAI client."""
+    from hakaru.cli import serve as command
+
+    return command.run(**options)
+
+
+@app.command()
+@optional_model
+@click.option("--system", metavar="TEXT", help="Instruction for the model.")
+@click.option("-p", "--prompt", metavar="TEXT", help="Ask once and end.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
+def chat(**options: Any) -> int:
+    """Talk to the running server, or to a model file."""
+    from hakaru.cli import chat as command
+
+    return command.run(**options)

@@ -1,0 +1,99 @@
+"""`hakaru fit`: memory by part, computed and dry-run, and the verdict."""
+
+from pathlib import Path
+from typing import Any
+
+from hakaru.cli.formula import verdict_word
+from hakaru.cli.output import next_step, print_json, print_table
+from hakaru.cli.settings import settings_for
+from hakaru.engine.lab import Lab
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.memory.formula import formula_gigabytes
+from hakaru.models.model import Model, read_model
+from hakaru.planning.placement import Alternative, alternatives, free_for_models, judge
+from hakaru.tuning.check import Check, check_memory
+from hakaru.tuning.ledger import Ledger
+from hakaru.units import format_bytes, format_params, parse_bytes
+
+
+def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
+    """Print the footprint of a model file. Returns 3 if it does not fit."""
+    found = read_model(model)
+    settings = settings_for(found, **options)
+    machine = probe_machine()
+    free = parse_bytes(memory) if memory else free_for_models(machine, gpu_engine=False)
+    check = check_memory(found, settings, machine=machine, ledger=Ledger(), engine=Lab())
+    verdict = judge(check.best.total_bytes, free)
+    ways = _ways_out(found, check.best, free, settings) if verdict != "fits" else []
+    if json:
+        print_json(_as_json(found, settings, check, free, verdict, ways))
+    else:
+        _print(found, settings, check, free, verdict, ways)
+    return 3 if verdict == "does_not_fit" else 0
+
+
+def _ways_out(model: Model, needed: Footprint, free: int, settings: ContextSettings) -> list[Alternative]:
+    def footprint_at(other: ContextSettings) -> Footprint | None:
+        return compute_footprint(model.shape, model.tensors, other)
+
+    smaller = model.weights_bytes - round(model.n_params * 4.9 / 8)
+    return alternatives(needed.total_bytes, free, settings, footprint_at, smaller if smaller > 0 else None)
+
+
+def _as_json(
+    model: Model, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]
+) -> dict[str, Any]:
+    shown = check.computed or check.dry_run
+    return {
+        "schema": "hakaru.fit/1",
+        "verdict": verdict,
+        "model": {"name": model.name, "path": str(model.path), "architecture": model.shape.architecture, "type": model.type_name,
+                  "n_params": model.n_params, "bpw": model.bpw, "n_ctx_train": model.shape.n_ctx_train},
+        "context": settings.n_ctx,
+        "parts": shown.parts(),
+        "parts_source": shown.source,
+        "total_bytes": shown.total_bytes,
+        "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
+        "devices": [{"name": "RAM", "free_bytes": free, "headroom_bytes": free - check.best.total_bytes}],
+        "flags": ["-c", str(settings.n_ctx), "-ub", str(settings.n_ubatch), "-np", str(settings.n_parallel),
+                  "-ctk", settings.type_k, "-ctv", settings.type_v],
+        "dry_run": check.dry_run.parts() | {"total_bytes": check.dry_run.total_bytes},
+        "alternatives": [{"flag": w.flag, "frees_bytes": w.frees_bytes, "fits": w.fits} for w in ways],
+    }  # fmt: skip
+
+
+def _print(model: Model, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]) -> None:
+    print(say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+              name=model.name, architecture=model.shape.architecture, type=model.type_name,
+              params=format_params(model.n_params), n_ctx=settings.n_ctx))  # fmt: skip
+    if model.shape.n_ctx_train and settings.n_ctx // settings.n_parallel > model.shape.n_ctx_train:
+        print(say("The model was trained for {n} tokens; beyond that its answers get worse.", n=model.shape.n_ctx_train))
+    print_table(["", say("computed"), say("dry run"), say("difference")], _rows(check))
+    if check.computed is None:
+        print(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
+                  architecture=model.shape.architecture))  # fmt: skip
+    print(say("Needs {needed} of the {free} that may be used: {verdict}.",
+              needed=format_bytes(check.best.total_bytes), free=format_bytes(free), verdict=verdict_word(verdict)))  # fmt: skip
+    for way in ways:
+        sign = say("then it fits") if way.fits else say("not enough alone")
+        print(say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign))
+    if verdict != "does_not_fit":
+        next_step(f"hakaru test {model.path}")
+
+
+def _rows(check: Check) -> list[list[str]]:
+    labels = {
+        "weights_bytes": say("weights"),
+        "kv_cache_bytes": say("KV cache"),
+        "compute_bytes": say("compute"),
+        "output_bytes": say("output"),
+    }
+    rows = []
+    for key, label in [*labels.items(), ("total_bytes", say("total"))]:
+        engine = getattr(check.dry_run, key)
+        ours = getattr(check.computed, key) if check.computed else None
+        difference = f"{ours - engine:+,} B" if ours is not None else "-"
+        rows.append([label, format_bytes(ours) if ours is not None else "-", format_bytes(engine), difference])
+    return rows

@@ -1,0 +1,53 @@
+"""`hakaru hardware`."""
+
+from hakaru.cli.output import next_step, print_json
+from hakaru.hardware.machine import Machine
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.units import format_bytes
+
+
+def run(*, json: bool) -> int:
+    """Print this machine."""
+    machine = probe_machine()
+    if json:
+        print_json({"schema": "hakaru.hardware/1", **machine.as_json()})
+        return 0
+    print("\n".join(describe(machine)))
+    next_step("hakaru up")
+    return 0
+
+
+def describe(machine: Machine) -> list[str]:
+    """The machine in a few lines."""
+    cpu, memory = machine.cpu, machine.memory
+    lines = [
+        say("Processor  {model}, {cores} cores usable of {logical}", model=cpu.model, cores=cpu.usable_cores, logical=cpu.logical_cores),
+        say("           {sets}", sets=" ".join(cpu.instruction_sets) or say("no vector instructions known")),
+        say("RAM        {available} available of {total}",
+            available=format_bytes(memory.available_bytes), total=format_bytes(memory.total_bytes)),
+    ]  # fmt: skip
+    if memory.limit_bytes:
+        lines.append(say("           this container may use {limit}", limit=format_bytes(memory.limit_bytes)))
+    for device in machine.devices:
+        free = format_bytes(device.free_bytes) if device.free_bytes is not None else "?"
+        lines.append(say("GPU        {name}: {free} free of {total} ({source})",
+                         name=device.name, free=free, total=format_bytes(device.total_bytes), source=device.source))  # fmt: skip
+    if not machine.devices:
+        lines.append(say("GPU        none found; models run on the processor"))
+    lines.append(
+        say("Class      {size_class}: {meaning}", size_class=say(machine.size_class), meaning=_meaning(machine.size_class))
+    )
+    return lines
+
+
+def _meaning(size_class: str) -> str:
+    match size_class:
+        case "large":
+            return say("20 GB or more, models of tens of billions of parameters")
+        case "medium":
+            return say("8 to 20 GB, models of billions of parameters")
+        case "small":
+            return say("4 to 8 GB, models of hundreds of millions of parameters up to a few billions")
+        case _:
+            return say("under 4 GB, models of hundreds of millions of parameters")

@@ -1,0 +1,81 @@
+"""Printing: JSON, tables and progress. stdout is the result, stderr the progress."""
+
+import json
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from hakaru.language import say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """A plain table: the first `left` columns to the left, the others to the right, the last one wrapped if it is text."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, title in enumerate(header):
+        table.add_column(title, justify="left" if i < left or title == say("why") else "right", no_wrap=title != say("why"))
+    for row in rows:
+        table.add_row(*row)
+    console = Console(soft_wrap=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+
+
+def next_step(command: str) -> None:
+    """The last line on a terminal: what to do now."""
+    if sys.stdout.isatty():
+        print(say("Next: {command}", command=command))
+
+
+class Watching:
+    """Progress on stderr: a bar with the time left on a terminal, one line per step elsewhere, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: Progress | None = None
+
+    def __enter__(self) -> "Watching":
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description:<20}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Show that `done` of `total` parts of `step` are done."""
+        if self._quiet:
+            return
+        if self._bars is None:
+            if step not in self._tasks:
+                self._tasks[step] = len(self._tasks)  # type: ignore[assignment]  # only the keys are used without bars
+                print(f"  {step} …", file=sys.stderr, flush=True)
+            return
+        if step not in self._tasks:
+            self._tasks[step] = self._bars.add_task(step, total=total)
+        self._bars.update(self._tasks[step], completed=done, total=total)

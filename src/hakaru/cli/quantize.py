@@ -1,0 +1,52 @@
+"""`hakaru quantize`."""
+
+from pathlib import Path
+
+from hakaru.cli.output import Watching, next_step, print_json
+from hakaru.engine.lab import Lab, lab_build
+from hakaru.language import say
+from hakaru.models.model import Model, read_model
+from hakaru.quantization.build import Recipe, build, plan_presets
+from hakaru.quantization.source import source_kind
+from hakaru.units import format_bytes
+
+
+def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
+    """Write a model file quantized to `type_`."""
+    source, lab = read_model(model), Lab()
+    recipe = plan_presets(lab, source, [type_])[0]
+    out = output or model.with_name(f"{model.stem}-{recipe.preset}.gguf")
+    warning = source_kind(source).sentence(recipe.preset)
+    if not json:
+        if warning:
+            print(warning)
+        print(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
+                  type=recipe.preset, bytes=format_bytes(recipe.weights_bytes), bpw=recipe.bpw,
+                  source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
+    if not dry_run:
+        with Watching(quiet=json) as watch:
+            build(lab, source, recipe, out, overwrite=overwrite, progress=lambda done, total: watch(recipe.preset, done, total))
+    if json:
+        print_json(_as_json(source, recipe, out, warning, dry_run=dry_run))
+    elif dry_run:
+        print(say("Dry run: {model} would be written; nothing was changed.", path=out))
+    else:
+        print(say("{model}: written, read back and verified.", path=out))
+        next_step(f"hakaru test {out} --reference {model}")
+    return 0
+
+
+def _as_json(model: Model, recipe: Recipe, out: Path, warning: str | None, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "schema": "hakaru.recipe/1",
+        "path": str(out),
+        "written": not dry_run,
+        "type": recipe.preset,
+        "bytes": recipe.weights_bytes,
+        "bpw": recipe.bpw,
+        "file_bytes": None if dry_run else out.stat().st_size,
+        "source": {"path": str(model.path), "bytes": model.weights_bytes, "bpw": model.bpw, "kind": source_kind(model).kind},
+        "warning": warning,
+        "engine": lab_build(),
+        "tensors": [{"name": t.name, "type": recipe.types.get(t.name, t.type.name)} for t in model.tensors],
+    }

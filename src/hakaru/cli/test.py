@@ -1,0 +1,100 @@
+"""`hakaru test`: what was lost and how fast it is here."""
+
+from pathlib import Path
+from typing import Any
+
+from hakaru.cli.output import Watching, next_step, print_json, print_table
+from hakaru.cli.settings import settings_for
+from hakaru.evaluation.texts import named_texts
+from hakaru.evaluation.tiers import Quality, Tier, tier_named
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.models.model import Model, read_model
+from hakaru.quantization.source import source_kind
+from hakaru.tuning.bench import Bench, Trial
+from hakaru.tuning.ledger import Ledger
+from hakaru.units import Figure, format_bytes
+
+
+def run(
+    *, model: Path, reference: Path | None, texts: tuple[Path, ...], quality: str, no_speed: bool, json: bool, **options: Any
+) -> int:
+    """Measure a model file. Returns 1 if it fails the tier."""
+    tier = tier_named(quality)
+    candidate = read_model(model)
+    original = read_model(reference) if reference else candidate
+    settings = settings_for(candidate, **options)
+    own = named_texts(texts)
+    with Watching(quiet=json) as watch:
+        bench = Bench(machine=probe_machine(), ledger=Ledger(), watch=watch)
+        lost = bench.quality(candidate, original, bench.windows(original, own=own), name=candidate.type_name)
+        trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
+    verdict = lost.verdict(tier)
+    if json:
+        print_json(_as_json(candidate, original, lost, trial, tier, verdict))
+    else:
+        _print(candidate, original, lost, trial, tier, verdict)
+    return 1 if verdict == "fail" else 0
+
+
+def _as_json(model: Model, original: Model, lost: Quality, trial: Trial | None, tier: Tier, verdict: str) -> dict[str, Any]:
+    memory: dict[str, Any] = {}
+    if trial:
+        memory = trial.memory.parts() | {"total_bytes": trial.memory.total_bytes, "peak_rss_bytes": trial.peak_rss_bytes}
+    return {
+        "schema": "hakaru.measurement/1",
+        "model": str(model.path),
+        "reference": str(original.path),
+        "reference_is_quantized": source_kind(original).kind == "quantized",
+        "quality": lost.as_json(),
+        "speed": trial.speed.as_json() if trial else None,
+        "memory": memory,
+        "tier": tier.name,
+        "best_tier": lost.best_tier(),
+        "verdict": verdict,
+        "tokens_evaluated": lost.n_tokens,
+    }
+
+
+def _print(model: Model, original: Model, lost: Quality, trial: Trial | None, tier: Tier, verdict: str) -> None:
+    if model.path == original.path:
+        print(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
+    elif warning := source_kind(original).sentence():
+        print(warning)
+    rows = [
+        [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
+        [say("top-1 agreement"), *cells(lost.top1_agreement, ".2%"), f"≥ {tier.top1_agreement:.1%}"],
+        [
+            say("perplexity ratio"),
+            *cells(lost.perplexity_ratio, ".4f"),
+            f"≤ {tier.perplexity_ratio:g}" if tier.perplexity_ratio else "-",
+        ],
+    ]
+    rows += [[f"  KLD, {name}", *cells(figure, ".5f"), ""] for name, figure in lost.domains.items()]
+    if trial:
+        rows += [
+            [say("decode, tokens/s"), *cells(trial.speed.decode_tokens_per_s, ".1f"), ""],
+            [say("prefill, tokens/s"), *cells(trial.speed.prefill_tokens_per_s, ".1f"), ""],
+            [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), ""],
+        ]
+    print_table([say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)], rows)
+    if lost.n_tokens:
+        print(say("{tokens} tokens in {windows} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows))
+    if trial:
+        print(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
+                  n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
+        peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
+        print(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
+                  buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
+    print(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(verdict)))
+    next_step(f"hakaru serve {model.path}")
+
+
+def cells(figure: Figure, style: str) -> list[str]:
+    """Value and interval as two table cells."""
+    interval = f"{figure.low:{style}} … {figure.high:{style}}" if figure.low is not None and figure.high is not None else "-"
+    return [f"{figure.value:{style}}", interval]
+
+
+def _word(verdict: str) -> str:
+    return {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("cannot tell; test on more text")}[verdict]

@@ -1,0 +1,164 @@
+"""The lab: the parent's half of llama.cpp in a child process.
+
+Every call starts one child, sends one request and reads progress and a result. A child that dies, for whatever reason, becomes
+`EngineDied` with its last log lines; the parent never dies with it. Ctrl-C ends the child too.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused
+from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.models.quant_types import BY_NAME
+
+Progress = Callable[[int, int], None]
+LAB_PACKAGE: Final = "llama-cpp-python"
+KEPT_LINES: Final = 400
+
+
+def no_progress(done: int, total: int) -> None:
+    """For calls that nobody watches."""
+
+
+def lab_build() -> str:
+    """The lab's package and version, such as `llama-cpp-python 0.3.36`. Raises EngineMissing."""
+    try:
+        return f"{LAB_PACKAGE} {metadata.version(LAB_PACKAGE)}"
+    except metadata.PackageNotFoundError as error:
+        raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=LAB_PACKAGE) from error
+
+
+class Lab:
+    """llama.cpp for loading, dry runs, quantizing and comparing. Values in, values out; one child per call."""
+
+    def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
+        """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output to 0.01 MiB (from its log)."""
+        result = self._call(
+            "dry_run",
+            {
+                "path": str(path),
+                "context": {
+                    "n_ctx": settings.n_ctx,
+                    "n_ubatch": settings.n_ubatch,
+                    "n_outputs_max": settings.n_outputs,
+                    "n_seq_max": settings.n_parallel,
+                    "type_k": BY_NAME[settings.type_k.upper()].id,
+                    "type_v": BY_NAME[settings.type_v.upper()].id,
+                },
+            },
+        )
+        return Footprint(
+            weights_bytes=result["weights_bytes"],
+            kv_cache_bytes=result["kv_cache_bytes"],
+            compute_bytes=result["compute_bytes"],
+            output_bytes=result["output_bytes"],
+            source="dry_run",
+        )
+
+    def quantized_types(self, path: Path, ftypes: Sequence[int]) -> list[dict[str, str]]:
+        """For each ftype the type that llama.cpp's quantizer would give each tensor; nothing is written."""
+        plans: list[dict[str, str]] = self._call("plan", {"path": str(path), "ftypes": list(ftypes)})["plans"]
+        return plans
+
+    def quantize(self, path: Path, out: Path, ftype: int, *, progress: Progress = no_progress) -> None:
+        """Write `path` quantized to `out`."""
+
+        def on_line(line: str) -> None:
+            if line.startswith("[") and "]" in line:
+                done, _, total = line[1 : line.index("]")].partition("/")
+                if done.strip().isdigit() and total.strip().isdigit():
+                    progress(int(done), int(total))
+
+        self._call("quantize", {"path": str(path), "out": str(out), "ftype": ftype}, on_line=on_line)
+
+    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text."""
+        tokens: list[list[int]] = self._call("tokenize", {"path": str(path), "texts": list(texts)})["tokens"]
+        return tokens
+
+    def answer(
+        self, path: Path, prompts: Sequence[str], *, n_predict: int, seed: int, progress: Progress = no_progress
+    ) -> list[dict[str, Any]]:
+        """The model's own answers: `{"tokens": prompt and answer, "n_prompt": how many are the prompt}` each."""
+        request = {"path": str(path), "prompts": list(prompts), "n_predict": n_predict, "seed": seed}
+        answers: list[dict[str, Any]] = self._call("answer", request, progress=progress)["answers"]
+        return answers
+
+    def compare(
+        self, reference: Path, candidates: Sequence[Path], windows: Sequence[dict[str, Any]], *, progress: Progress = no_progress
+    ) -> list[list[dict[str, float]]]:
+        """For each candidate the sums per window (see `logits.divergence`), all on the same windows."""
+        request = {"reference": str(reference), "candidates": [str(p) for p in candidates], "windows": list(windows)}
+        results: list[list[dict[str, float]]] = self._call("compare", request, progress=progress)["candidates"]
+        return results
+
+    def _call(
+        self,
+        operation: str,
+        request: dict[str, Any],
+        *,
+        progress: Progress = no_progress,
+        on_line: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        lab_build()
+        log: deque[str] = deque(maxlen=KEPT_LINES)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "hakaru.engine.child"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+        assert child.stdin and child.stdout and child.stderr
+        listener = threading.Thread(target=_collect, args=(child.stderr, log, on_line), daemon=True)
+        listener.start()
+        try:
+            with child:
+                try:
+                    child.stdin.write(json.dumps({"operation": operation, **request}) + "\n")
+                    child.stdin.flush()
+                except BrokenPipeError:
+                    pass  # the child is already gone: its end of output says so below
+                for line in child.stdout:
+                    reply = json.loads(line)
+                    if "progress" in reply:
+                        progress(*reply["progress"])
+                    elif "result" in reply:
+                        result: dict[str, Any] = reply["result"]
+                        return result
+                    else:
+                        listener.join(timeout=1)
+                        raise _refused(reply["refused"], request, list(log))
+            listener.join(timeout=1)
+            raise EngineDied(
+                "the engine's process ended ({how}) during '{operation}' of {path}; its last words: {last}",
+                log=list(log), how=_how(child.returncode), operation=operation,
+                path=request.get("path", request.get("reference")), last=log[-1].strip() if log else "-",
+            )  # fmt: skip
+        finally:
+            child.kill()
+            child.wait()
+
+
+def _collect(stream: Any, log: deque[str], on_line: Callable[[str], None] | None) -> None:
+    for line in stream:
+        log.append(line.rstrip("\n"))
+        if on_line:
+            on_line(line)
+
+
+def _how(returncode: int | None) -> str:
+    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit {returncode}"
+
+
+def _refused(step: str, request: dict[str, Any], log: list[str]) -> EngineRefused:
+    """The sentence for what llama.cpp refused, with the reason from its log."""
+    reasons = [line for line in log if any(word in line.lower() for word in ("error", "failed", "unknown"))]
+    return EngineRefused(
+        "llama.cpp refused to {step} {path}: {reason}", step=step, path=request.get("path", request.get("reference")),
+        reason=(reasons or log or ["-"])[0].strip(),
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""What the lab child can be asked that needs the model to run: answer prompts, compare distributions.
+
+Operations have the form described in `files.py`. Logits are compared in memory and never stored.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hakaru.engine import llama
+from hakaru.engine.files import Steps
+from hakaru.engine.llama import c
+
+
+def answer(request: dict[str, Any]) -> Steps:
+    """Sampled answers to prompts, all decoded side by side; the same seed gives the same answers on the same build."""
+    prompts, n_predict, seed = request["prompts"], request["n_predict"], request["seed"]
+    with llama.model(Path(request["path"])) as model:
+        asked = [llama.tokenize(model, _chat(model, prompt), special=True) for prompt in prompts]
+        longest = max(map(len, asked)) + n_predict
+        with llama.context(model, n_ctx=longest * len(asked), n_seq_max=len(asked), n_batch=max(2048, longest)) as ctx:
+            vocabulary = c.llama_model_get_vocab(model)
+            batch = Batch(max(2048, longest))
+            dice = [np.random.default_rng([seed, i]) for i in range(len(asked))]
+            texts = [list(tokens) for tokens in asked]
+            latest: dict[int, int] = {}
+            for i, tokens in enumerate(asked):
+                last = [False] * (len(tokens) - 1) + [True]
+                logits = batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[i] * len(tokens), wanted=last)
+                latest[i] = _sample(logits[0], dice[i])
+            for step in range(n_predict):
+                latest = {i: token for i, token in latest.items() if not c.llama_vocab_is_eog(vocabulary, token)}
+                if not latest:
+                    break
+                for i, token in latest.items():
+                    texts[i].append(token)
+                if step < n_predict - 1:
+                    logits = batch.decode(
+                        ctx,
+                        list(latest.values()),
+                        positions=[len(texts[i]) - 1 for i in latest],
+                        sequences=list(latest),
+                        wanted=[True] * len(latest),
+                    )
+                    latest = {i: _sample(row, dice[i]) for i, row in zip(list(latest), logits, strict=True)}
+                yield (step + 1, n_predict)
+        return {"answers": [{"tokens": whole, "n_prompt": len(tokens)} for whole, tokens in zip(texts, asked, strict=True)]}
+
+
+def compare(request: dict[str, Any]) -> Steps:
+    """Divergence of candidates from a reference on the same windows; logits are compared in memory and never stored."""
+    windows = request["windows"]
+    longest = max(len(w["tokens"]) for w in windows)
+    with ExitStack() as stack:
+        contexts = []
+        for path in [request["reference"], *request["candidates"]]:
+            model = stack.enter_context(llama.model(Path(path)))
+            contexts.append(stack.enter_context(llama.context(model, n_ctx=longest, n_ubatch=min(512, longest))))
+        batch = Batch(longest)
+        results: list[list[dict[str, float]]] = [[] for _ in request["candidates"]]
+        for done, window in enumerate(windows, start=1):
+            tokens, first = window["tokens"], window["first"]
+            wanted = [first <= i < len(tokens) - 1 for i in range(len(tokens))]
+            targets = np.array(tokens[first + 1 :])
+            rows = []
+            for ctx in contexts:
+                llama.forget(ctx)
+                rows.append(batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[0] * len(tokens), wanted=wanted))
+            for found, candidate in zip(results, rows[1:], strict=True):
+                found.append(divergence(rows[0], candidate, targets))
+            yield (done, len(windows))
+        return {"candidates": results}
+
+
+def divergence(
+    reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
+) -> dict[str, float]:
+    """Sums over one window: KLD in nats, top-1 agreements, both negative log-likelihoods.
+
+    Logits have shape (n, n_vocab), `targets` (n,). KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less their maximum;
+    sums over the vocabulary are in float64. Rows are taken 32 at a time, so that they stay in the cache.
+    """
+    kld = nll_reference = nll_candidate = 0.0
+    agreed = 0
+    for begin in range(0, len(targets), 32):
+        x, y = reference[begin : begin + 32], candidate[begin : begin + 32]
+        wanted, row = targets[begin : begin + 32], np.arange(len(x))
+        x, y = x - x.max(axis=1, keepdims=True), y - y.max(axis=1, keepdims=True)
+        p = np.exp(x)
+        log_zp = np.log(p.sum(axis=1, dtype=np.float64))
+        log_zq = np.log(np.exp(y).sum(axis=1, dtype=np.float64))
+        cross = np.einsum("ij,ij->i", p, x - y).astype(np.float64) / np.exp(log_zp)
+        kld += float((cross + log_zq - log_zp).sum())
+        agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
+        nll_reference += float((log_zp - x[row, wanted]).sum())
+        nll_candidate += float((log_zq - y[row, wanted]).sum())
+    return {"n": len(targets), "kld": kld, "agreed": agreed, "nll_reference": nll_reference, "nll_candidate": nll_candidate}
+
+
+class Batch:
+    """A reusable llama_batch of up to `capacity` tokens."""
+
+    def __init__(self, capacity: int) -> None:
+        self._batch = c.llama_batch_init(capacity, 0, 1)
+
+    def decode(
+        self, ctx: Any, tokens: Sequence[int], *, positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[bool]
+    ) -> npt.NDArray[np.float32]:
+        """Logits, shape (number wanted, n_vocab), valid until the next decode of `ctx`: a view, not a copy."""
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, (token, position, sequence, want) in enumerate(zip(tokens, positions, sequences, wanted, strict=True)):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, position, 1, want
+            batch.seq_id[i][0] = sequence
+        if c.llama_decode(ctx, batch) != 0:
+            raise llama.Refused("decode")
+        rows, columns = sum(wanted), llama.n_vocab(c.llama_get_model(ctx))
+        return np.ctypeslib.as_array(c.llama_get_logits(ctx), shape=(rows, columns))
+
+
+def _chat(model: Any, prompt: str) -> str:
+    """The prompt in the model's chat template, by llama.cpp's own list of templates (nothing in the file is executed)."""
+    template = c.llama_model_chat_template(model, None)
+    if not template:
+        return prompt
+    message = (c.llama_chat_message * 1)(c.llama_chat_message(role=b"user", content=prompt.encode()))
+    room = 4 * len(prompt.encode()) + 4096
+    buffer = ctypes.create_string_buffer(room)
+    n = c.llama_chat_apply_template(template, message, 1, True, buffer, room)
+    return buffer.raw[:n].decode(errors="replace") if 0 < n <= room else prompt
+
+
+def _sample(logits: npt.NDArray[np.float32], dice: np.random.Generator) -> int:
+    """One draw at temperature 1: the model's own distribution."""
+    x = logits.astype(np.float64)
+    p = np.exp(x - x.max())
+    return int(np.searchsorted(np.cumsum(p), dice.random() * p.sum()))

@@ -1,0 +1,143 @@
+"""The server, the parent's half: one llama.cpp server process on a Unix socket, with its log, its buffers and its end.
+
+Speed is measured through this same process that will serve (see evaluation/speed.py), and `serving` supervises it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Final
+
+import httpx
+
+from hakaru.errors import EngineDied, EngineMissing
+from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.models.quant_types import BY_NAME
+from hakaru.places import run_dir
+
+SERVER_PACKAGE: Final = "xllamacpp"
+KEPT_LINES: Final = 400
+_BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")
+_N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
+
+
+def server_build() -> str:
+    """The server's package and version. Raises EngineMissing."""
+    try:
+        return f"{SERVER_PACKAGE} {metadata.version(SERVER_PACKAGE)}"
+    except metadata.PackageNotFoundError as error:
+        raise EngineMissing(
+            "llama.cpp's server is not installed: run make, or: pip install {package}.", package=SERVER_PACKAGE
+        ) from error
+
+
+class EngineServer:
+    """One running server process. `with EngineServer(...) as server:` waits until it answers and ends it afterwards."""
+
+    def __init__(self, path: Path, settings: ContextSettings, *, alias: str | None = None) -> None:
+        server_build()
+        self.path, self.settings = path, settings
+        self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
+        self.socket = Path(self._folder.name) / "http.sock"
+        self.log: deque[str] = deque(maxlen=KEPT_LINES)
+        self._start_log: list[str] = []
+        request = {
+            "path": str(path), "socket": str(self.socket), "alias": alias or path.stem,
+            "n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "n_parallel": settings.n_parallel,
+            "type_k": BY_NAME[settings.type_k.upper()].id, "type_v": BY_NAME[settings.type_v.upper()].id,
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hakaru.engine.server_child", json.dumps(request)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends this process in order
+        )  # fmt: skip
+        assert self.process.stdout and self.process.stderr
+        self._listener = threading.Thread(target=self._collect, args=(self.process.stderr,), daemon=True)
+        self._listener.start()
+
+    def __enter__(self) -> "EngineServer":
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def wait_ready(self) -> None:
+        """Return when the model answers. Raises EngineDied if the process ends before that."""
+        assert self.process.stdout
+        if self.process.stdout.readline().strip() != "ready":
+            self.process.wait()
+            self._listener.join(timeout=1)
+            raise self.death()
+        self._start_log = list(self.log)
+
+    def death(self) -> EngineDied:
+        """The error that says how the process ended, with its last log lines."""
+        code = self.process.poll()
+        log = list(self.log)
+        telling = [line for line in log if "error" in line.lower() or "failed" in line.lower()]
+        return EngineDied(
+            "the engine's server process ended ({how}) while it served {path}; its last words: {last}",
+            log=log, how=f"signal {-code}" if code is not None and code < 0 else f"exit {code}", path=self.path,
+            last=(telling or log or ["-"])[-1].strip(),
+        )  # fmt: skip
+
+    def client(self, *, timeout: float = 600) -> httpx.Client:
+        """A client that speaks to this process over its socket."""
+        return httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://engine", timeout=timeout)
+
+    def footprint(self) -> Footprint:
+        """The buffers that the process really allocated, read back from its log (to 0.01 MiB each)."""
+        sizes = {"model": 0.0, "KV": 0.0, "compute": 0.0, "output": 0.0}
+        for line in self._start_log:
+            if found := _BUFFER.search(line):
+                sizes[found[2]] += float(found[3])
+        weights, kv, compute, output = (round(mib * 2**20) for mib in sizes.values())
+        return Footprint(weights_bytes=weights, kv_cache_bytes=kv, compute_bytes=compute, output_bytes=output, source="measured")
+
+    def context_per_slot(self) -> int | None:
+        """Tokens that one conversation really has, read back from the process's log."""
+        return next((int(m[2]) for line in self._start_log if (m := _N_CTX.search(line))), None)
+
+    def peak_rss_bytes(self) -> int | None:
+        """The process's peak resident memory so far, mapped weights included; None where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return None
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(peak[1]) * 1024 if peak else None
+
+    def stop(self) -> None:
+        """End the process: first in order, after five seconds by force."""
+        if self.process.stdin:
+            try:
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass  # it is already gone
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._listener.join(timeout=1)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+        if os.path.isdir(self._folder.name):
+            self._folder.cleanup()
+
+    def _collect(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.log.append(line.rstrip("\n"))

@@ -1,0 +1,44 @@
+"""The server's child process: llama.cpp's own HTTP server, in xllamacpp's build, on a Unix socket.
+
+`python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model answers, and leaves when stdin
+closes. Its log goes to stderr.
+"""
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Serve until stdin closes."""
+    request = json.loads(sys.argv[1])
+    ready = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = request["path"]
+    params.model_alias = {request["alias"]}
+    params.hostnames = [request["socket"]]
+    params.n_ctx = request["n_ctx"]
+    params.n_ubatch = request["n_ubatch"]
+    params.n_batch = max(2048, request["n_ubatch"])
+    params.n_parallel = request["n_parallel"]
+    params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
+    params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
+    params.cache_ram_mib = 0  # llama-server would reserve up to 8 GiB of host memory for old prompts
+    params.fit_params = False  # never a smaller context than the one asked for
+    params.endpoint_metrics = True
+    params.ui = False
+    params.verbosity = 4  # the level at which the buffers are logged
+    server = xllamacpp.Server(params)
+    ready.write("ready\n")
+    ready.flush()
+    sys.stdin.read()
+    del server
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

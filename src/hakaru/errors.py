@@ -1,0 +1,99 @@
+"""Everything that can go wrong, by who can act on it.
+
+    HakaruError
+    ├── Misuse                     2    the command line, or a value in it
+    ├── DoesNotFit                 3    the machine is too small for what was asked
+    ├── ModelError                 4    the file
+    │   ├── ModelNotFound
+    │   ├── ModelDamaged
+    │   └── ModelUnknown                 an architecture that nobody here can read
+    ├── Offline                    5    the network is needed
+    ├── EngineError                6    llama.cpp
+    │   ├── EngineMissing                not installed or not the pinned build
+    │   ├── EngineRefused                it said no
+    │   └── EngineDied                   its process ended; the last log lines are kept
+    └── MachineError               1    disk full, read-only, port in use
+
+The number is the exit code. The sentence is a template with its fields: it says where, what was found, what was expected and
+the next step. English stands in the code; `language.translate` finds the Japanese by the template.
+"""
+
+from typing import ClassVar
+
+from hakaru.language import translate
+
+
+class HakaruError(Exception):
+    """Base of all errors that a person can read: one sentence, an exit code, no traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, template: str, **fields: object) -> None:
+        super().__init__(template)
+        self.template = template
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return translate(self.template, **self.fields)
+
+
+class Misuse(HakaruError):
+    """The command line asks for something that has no meaning."""
+
+    exit_code = 2
+
+
+class DoesNotFit(HakaruError):
+    """What was asked needs more memory than there is."""
+
+    exit_code = 3
+
+
+class ModelError(HakaruError):
+    """The model file is the reason."""
+
+    exit_code = 4
+
+
+class ModelNotFound(ModelError):
+    """There is no such file or model."""
+
+
+class ModelDamaged(ModelError):
+    """The file is not a GGUF file, or not a whole one."""
+
+
+class ModelUnknown(ModelError):
+    """The file is well-formed, but its architecture or types are not known here."""
+
+
+class Offline(HakaruError):
+    """The network is needed and is off or unreachable."""
+
+    exit_code = 5
+
+
+class EngineError(HakaruError):
+    """llama.cpp is the reason."""
+
+    exit_code = 6
+
+
+class EngineMissing(EngineError):
+    """The engine package is not installed."""
+
+
+class EngineRefused(EngineError):
+    """The engine answered with an error."""
+
+
+class EngineDied(EngineError):
+    """The engine's process ended before it answered. `log` holds its last lines."""
+
+    def __init__(self, template: str, *, log: list[str], **fields: object) -> None:
+        super().__init__(template, **fields)
+        self.log = log
+
+
+class MachineError(HakaruError):
+    """The machine refuses: a full or read-only disk, a port in use."""

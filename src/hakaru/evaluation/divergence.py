@@ -1,0 +1,150 @@
+"""Measuring what was lost: windows from the texts, the engine's sums per window, figures with intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from hakaru.errors import Misuse
+from hakaru.evaluation.statistics import ratio_of_sums
+from hakaru.evaluation.texts import PROMPT_SEED, PROMPTS, Document, documents_of, texts_at_hand
+from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.windows import Window, windows_of_answers, windows_of_documents
+from hakaru.models.model import Model
+from hakaru.units import Figure
+
+N_DOCUMENTS: Final = 16
+"""Documents per domain: with the answers this makes 40 to 48 windows; the bootstrap wants at least 30."""
+N_ANSWER: Final = 80
+PER_OWN_DOCUMENT: Final = 40
+
+Progress = Callable[[int, int], None]
+
+
+class Comparer(Protocol):
+    """What the test of quality needs of the engine."""
+
+    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]: ...
+
+    def answer(
+        self, path: Path, prompts: Sequence[str], *, n_predict: int, seed: int, progress: Progress
+    ) -> list[dict[str, Any]]: ...
+
+    def compare(
+        self, reference: Path, candidates: Sequence[Path], windows: Sequence[dict[str, Any]], *, progress: Progress
+    ) -> list[list[dict[str, float]]]: ...
+
+
+def gather_windows(
+    engine: Comparer,
+    reference: Model,
+    *,
+    own: Sequence[Document] = (),
+    n_documents: int = N_DOCUMENTS,
+    n_prompts: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[Window]:
+    """The windows on which a candidate of `reference` is tested.
+
+    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed) and the person's own texts. They are
+    ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
+    """
+    at_hand = documents_of("test", texts_at_hand())
+    chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
+    documents = [*chosen, *own]
+    tokens = engine.tokenize(reference.path, [d.text for d in documents])
+    groups = [windows_of_documents(chosen, tokens[: len(chosen)])]
+    for document, ids in zip(own, tokens[len(chosen) :], strict=True):
+        windows = windows_of_documents([document], [ids], per_document=PER_OWN_DOCUMENT)
+        if not windows:
+            raise Misuse(
+                "{name}: the text has {found} tokens, expected at least one window of 128; name a longer text.",
+                name=document.name.removeprefix("file/"),
+                found=len(ids),
+            )
+        groups.append(windows)
+    groups.append(_answers(engine, reference, n_prompts, progress))
+    return _interleaved([w for group in groups for w in group])
+
+
+def measure_quality(
+    engine: Comparer,
+    reference: Path,
+    candidates: Sequence[Path],
+    windows: Sequence[Window],
+    *,
+    progress: Progress = lambda done, total: None,
+) -> list[Quality]:
+    """What each candidate lost against `reference`, all on the same windows."""
+    results = engine.compare(reference, candidates, [w.as_json() for w in windows], progress=progress)
+    return [quality_of(sums, [w.domain for w in windows]) for sums in results]
+
+
+def quality_of(sums: Sequence[Mapping[str, float]], domains: Sequence[str]) -> Quality:
+    """Figures from the sums per window (see `engine.logits.divergence`)."""
+
+    def mean(key: str, rows: Sequence[Mapping[str, float]], unit: str) -> Figure:
+        return ratio_of_sums([r[key] for r in rows], [r["n"] for r in rows], unit=unit)
+
+    excess = [r["nll_candidate"] - r["nll_reference"] for r in sums]
+    return Quality(
+        kld_mean=mean("kld", sums, "nats/token"),
+        top1_agreement=mean("agreed", sums, "fraction"),
+        perplexity_ratio=ratio_of_sums(excess, [r["n"] for r in sums], unit="ratio", transform=np.exp),
+        domains={
+            domain: mean("kld", [r for r, d in zip(sums, domains, strict=True) if d == domain], "nats/token")
+            for domain in dict.fromkeys(domains)
+        },
+        n_windows=len(sums),
+        n_tokens=int(sum(r["n"] for r in sums)),
+    )
+
+
+def identical(n_windows: int = 0) -> Quality:
+    """The quality of the reference itself: nothing is lost, by definition."""
+
+    def exact(value: float, unit: str) -> Figure:
+        return Figure(value=value, unit=unit, source="computed", low=value, high=value)
+
+    return Quality(
+        kld_mean=exact(0.0, "nats/token"),
+        top1_agreement=exact(1.0, "fraction"),
+        perplexity_ratio=exact(1.0, "ratio"),
+        domains={},
+        n_windows=n_windows,
+        n_tokens=0,
+    )
+
+
+def check_same_tokenizer(reference: Model, candidate: Model) -> None:
+    """Raises Misuse where the two models do not share their vocabulary: then KLD has no meaning."""
+    if reference.tokenizer_digest != candidate.tokenizer_digest or reference.shape.n_vocab != candidate.shape.n_vocab:
+        raise Misuse(
+            "{candidate}: has another vocabulary ({found} tokens) than the reference {reference} ({expected} tokens), so that KLD is not "
+            "defined; name a reference of the same model.",
+            candidate=candidate.path, found=candidate.shape.n_vocab, reference=reference.path, expected=reference.shape.n_vocab,
+        )  # fmt: skip
+
+
+def _answers(engine: Comparer, reference: Model, n_prompts: int | None, progress: Progress) -> list[Window]:
+    asked = [(domain, prompt) for domain, prompts in PROMPTS.items() for prompt in prompts[:n_prompts]]
+    if not asked:
+        return []
+    answers = engine.answer(reference.path, [p for _, p in asked], n_predict=N_ANSWER, seed=PROMPT_SEED, progress=progress)
+    return [w for (domain, _), a in zip(asked, answers, strict=True) for w in windows_of_answers(domain, [a])]
+
+
+def _spread(documents: Sequence[Document], n: int) -> list[Document]:
+    """`n` documents at even distances."""
+    step = max(1.0, len(documents) / n) if n else 1.0
+    return [documents[int(i * step)] for i in range(min(n, len(documents)))]
+
+
+def _interleaved(windows: Sequence[Window]) -> list[Window]:
+    """One window of each domain in turn."""
+    queues: dict[str, list[Window]] = {}
+    for window in windows:
+        queues.setdefault(window.domain, []).append(window)
+    longest = max(map(len, queues.values()), default=0)
+    return [queue[i] for i in range(longest) for queue in queues.values() if i < len(queue)]

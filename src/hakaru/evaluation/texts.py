@@ -1,0 +1,107 @@
+"""Texts for measuring divergence: nothing is downloaded and nothing leaves the machine.
+
+Two kinds. **Text at hand**: CPython's own language reference (English prose, `pydoc_data.topics`) and standard library source, which are
+on every machine, and files that the person names. **The reference's own answers** to our prompts, in English and Japanese, because
+what matters is the distribution where the model will really be. Documents are split by a hash of their name into calibration,
+validation and test; figures that a person sees come from the test part.
+"""
+
+import hashlib
+import importlib.util
+import pydoc_data.topics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from hakaru.errors import Misuse
+
+Part = Literal["calibration", "validation", "test"]
+PROMPT_SEED: Final = 20261122
+
+PROMPTS: Final = {
+    "answers-en": (
+        "Explain to a child why the sky is blue.",
+        "Write a Python function that returns the n-th Fibonacci number, and explain it.",
+        "Extract the name, the date and the amount from: 'On 3 May 2024 Maria Silva paid 129.50 euros for a chair.'",
+        "Give me three ideas for a simple dinner with rice and eggs.",
+        "Summarize the advantages and disadvantages of working from home.",
+        "A train leaves at 9:40 and arrives at 11:25. How long does the journey take? Show the steps.",
+        "Write a short, polite e-mail that moves a meeting from Tuesday to Thursday.",
+        "What is the difference between a list and a tuple in Python?",
+    ),
+    "answers-ja": (
+        "日本で一番高い山について、三つの文で説明してください。",
+        "次の文から日付と場所を抜き出してください：「会議は6月12日に大阪で開かれます。」",
+        "敬語を使って、納期の延長をお願いするメールを書いてください。",
+        "リンゴが12個あります。4人で等しく分けると、一人何個ですか。考え方も書いてください。",
+        "プログラミングを始める人に、最初に学ぶべきことを三つ教えてください。",
+        "雨の日に家でできる楽しいことを五つ挙げてください。",
+        "機械学習の「過学習」とは何か、例を使って説明してください。",
+        "京都で一日過ごすなら、どのような計画がよいですか。",
+    ),
+}
+"""Prompts for the reference's own answers, by domain; written for hakaru."""
+
+_SOURCES: Final = (
+    "argparse", "ast", "asyncio.base_events", "calendar", "collections", "configparser", "contextlib", "copy", "csv", "dataclasses",
+    "datetime", "decimal", "difflib", "dis", "email.message", "enum", "fractions", "functools", "gettext", "gzip", "heapq",
+    "html.parser", "http.client", "inspect", "ipaddress", "json.decoder", "json.encoder", "locale", "logging", "mailbox", "mimetypes",
+    "optparse", "pathlib", "pickle", "platform", "plistlib", "pprint", "queue", "random", "sched", "selectors", "shelve", "shlex",
+    "shutil", "smtplib", "socketserver", "statistics", "string", "subprocess", "tarfile", "tempfile", "textwrap", "threading",
+    "timeit", "tokenize", "trace", "traceback", "typing", "unittest.case", "urllib.parse", "urllib.request", "uuid", "weakref",
+    "xml.dom.minidom", "xml.sax.saxutils", "zipfile",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text, its domain and the name that decides its part."""
+
+    name: str
+    domain: str
+    text: str
+
+    @property
+    def part(self) -> Part:
+        """Calibration for two of ten documents, validation for two, test for six: by the name alone, so it never moves."""
+        bucket = hashlib.sha256(self.name.encode()).digest()[0] % 10
+        return "calibration" if bucket < 2 else "validation" if bucket < 4 else "test"
+
+
+def texts_at_hand() -> list[Document]:
+    """English prose and Python source that every CPython has, in a fixed order."""
+    topics = pydoc_data.topics.topics
+    prose = [Document(name=f"topic/{name}", domain="prose-en", text=text) for name, text in sorted(topics.items())]
+    return [d for d in [*prose, *_standard_library()] if len(d.text) >= 1500]
+
+
+def named_texts(paths: Sequence[Path]) -> list[Document]:
+    """The person's own files. Raises Misuse for one that is missing, empty or no UTF-8 text."""
+    return [Document(name=f"file/{path}", domain="own", text=_read(path)) for path in paths]
+
+
+def documents_of(part: Part, documents: Iterable[Document]) -> list[Document]:
+    """The documents that belong to `part`."""
+    return [d for d in documents if d.part == part]
+
+
+def _standard_library() -> Iterable[Document]:
+    for name in _SOURCES:
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin and spec.origin.endswith(".py"):
+            source = Path(spec.origin)
+            if source.is_file():
+                yield Document(name=f"stdlib/{name}", domain="code", text=source.read_text(encoding="utf-8"))
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Misuse("{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start) from error
+    except OSError as error:
+        raise Misuse("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+    if not text.strip():
+        raise Misuse("{path}: the text is empty; name a text with at least a few hundred words.", path=path)
+    return text

@@ -1,0 +1,92 @@
+"""Tiers of quality: how much of the reference a person is willing to lose.
+
+A tier passes when the *upper* end of the KLD interval stays below its bound and the *worse* ends of the other two do too; it fails
+when the better ends miss; in between the answer is "inconclusive".
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from hakaru.errors import Misuse
+from hakaru.units import Figure
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """Bounds of one tier: mean KLD in nats per token, top-1 agreement, perplexity ratio (None: not asked)."""
+
+    name: str
+    kld_mean: float
+    top1_agreement: float
+    perplexity_ratio: float | None
+
+
+TIERS: Final = {
+    tier.name: tier
+    for tier in (
+        Tier(name="transparent", kld_mean=0.002, top1_agreement=0.975, perplexity_ratio=1.002),
+        Tier(name="near-lossless", kld_mean=0.010, top1_agreement=0.95, perplexity_ratio=1.01),
+        Tier(name="balanced", kld_mean=0.030, top1_agreement=0.92, perplexity_ratio=1.03),
+        Tier(name="compact", kld_mean=0.10, top1_agreement=0.86, perplexity_ratio=1.10),
+        Tier(name="extreme", kld_mean=0.30, top1_agreement=0.75, perplexity_ratio=None),
+    )
+}
+DEFAULT_TIER: Final = "balanced"
+
+
+def tier_named(name: str) -> Tier:
+    """The tier called `name`. Raises Misuse."""
+    if name not in TIERS:
+        raise Misuse("--quality is '{found}', expected one of {known}.", found=name, known=", ".join(TIERS))
+    return TIERS[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What was lost against the reference, each with its 95 % interval, and the same mean KLD per domain of text."""
+
+    kld_mean: Figure
+    top1_agreement: Figure
+    perplexity_ratio: Figure
+    domains: dict[str, Figure]
+    n_windows: int
+    n_tokens: int
+
+    def verdict(self, tier: Tier) -> Verdict:
+        """Whether the tier's bounds hold, with the intervals."""
+        losses = [(self.kld_mean, tier.kld_mean), (_mirrored(self.top1_agreement), -tier.top1_agreement)]
+        if tier.perplexity_ratio is not None:
+            losses.append((self.perplexity_ratio, tier.perplexity_ratio))
+        if all(_high(figure) <= bound for figure, bound in losses):
+            return "pass"
+        return "fail" if any(_low(figure) > bound for figure, bound in losses) else "inconclusive"
+
+    def best_tier(self) -> str | None:
+        """The strictest tier that passes, or None."""
+        return next((name for name, tier in TIERS.items() if self.verdict(tier) == "pass"), None)
+
+    def as_json(self) -> dict[str, object]:
+        """The `quality` object of `hakaru test --json`."""
+        return {
+            "kld_mean": self.kld_mean.as_json(),
+            "top1_agreement": self.top1_agreement.as_json(),
+            "perplexity_ratio": self.perplexity_ratio.as_json(),
+            "domains": {name: figure.as_json() for name, figure in self.domains.items()},
+            "n_windows": self.n_windows,
+            "n_tokens": self.n_tokens,
+        }
+
+
+def _high(figure: Figure) -> float:
+    return figure.value if figure.high is None else figure.high
+
+
+def _low(figure: Figure) -> float:
+    return figure.value if figure.low is None else figure.low
+
+
+def _mirrored(figure: Figure) -> Figure:
+    """The figure with its sign turned, so that less is better."""
+    return Figure(value=-figure.value, unit=figure.unit, source=figure.source, low=-_high(figure), high=-_low(figure))

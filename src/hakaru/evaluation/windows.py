@@ -1,0 +1,57 @@
+"""Windows: the pieces of text on which two models are compared, and the units of the statistics.
+
+A window is a run of tokens from one document; the first `first` of them are context and are not scored. Documents at hand give one
+window each from their middle part; an answer of the reference gives one window whose context is the prompt.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hakaru.evaluation.texts import Document
+
+N_TOKENS: Final = 128
+N_CONTEXT: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Tokens of one window, where scoring begins, and the domain of its document."""
+
+    domain: str
+    tokens: tuple[int, ...]
+    first: int
+
+    @property
+    def n_scored(self) -> int:
+        """Next-token distributions that are compared."""
+        return len(self.tokens) - 1 - self.first
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which the engine takes it."""
+        return {"tokens": list(self.tokens), "first": self.first}
+
+
+def windows_of_documents(documents: Sequence[Document], tokens: Sequence[Sequence[int]], *, per_document: int = 1) -> list[Window]:
+    """Up to `per_document` windows of each document, evenly spread over it; documents shorter than a window give none."""
+    found = []
+    for document, ids in zip(documents, tokens, strict=True):
+        n_windows = min(per_document, len(ids) // N_TOKENS)
+        for i in range(n_windows):
+            begin = (len(ids) - N_TOKENS) * (i + 1) // (n_windows + 1)
+            found.append(Window(domain=document.domain, tokens=tuple(ids[begin : begin + N_TOKENS]), first=N_CONTEXT))
+    return found
+
+
+def windows_of_answers(domain: str, answers: Sequence[dict[str, Any]]) -> list[Window]:
+    """One window per answer that is long enough to score at least eight tokens."""
+    made = [Window(domain=domain, tokens=tuple(a["tokens"]), first=a["n_prompt"]) for a in answers]
+    return [w for w in made if w.n_scored >= 8]
+
+
+def windows_digest(windows: Sequence[Window]) -> str:
+    """What identifies a set of windows in the ledger."""
+    text = json.dumps([w.as_json() for w in windows], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

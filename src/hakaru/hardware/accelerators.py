@@ -1,0 +1,102 @@
+"""Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple by its unified memory."""
+
+import platform
+from pathlib import Path
+from typing import Final
+
+from hakaru.hardware.catalogue import known_bandwidth
+from hakaru.hardware.machine import Device, Memory, Vendor
+
+PCI_VENDORS: Final[dict[str, Vendor]] = {"0x1002": "amd", "0x8086": "intel"}
+APPLE_GPU_SHARE: Final = 0.75
+"""The part of unified memory that Metal recommends as a GPU working set on most Macs (recommendedMaxWorkingSetSize); assumed."""
+
+
+def nvidia() -> list[Device]:
+    """NVIDIA GPUs with their free memory now; none without a driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        return [_nvidia(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _nvidia(handle: object) -> Device:
+    import pynvml
+
+    name = pynvml.nvmlDeviceGetName(handle)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    text = name.decode() if isinstance(name, bytes) else str(name)
+    return Device(
+        name=text,
+        vendor="nvidia",
+        total_bytes=int(memory.total),
+        free_bytes=int(memory.free),
+        bandwidth_gb_s=known_bandwidth(text),
+        source="NVML",
+    )
+
+
+def drm(root: Path = Path("/sys/class/drm")) -> list[Device]:
+    """AMD and Intel GPUs with memory of their own, as their kernel drivers report it.
+
+    amdgpu: `mem_info_vram_total` and `mem_info_vram_used`; xe and i915: the sum of the `lmem_total_bytes` files. An integrated GPU without
+    such a file shares the RAM and is not listed: llama.cpp's buffers for it are RAM.
+    """
+    found = []
+    for card in sorted(root.glob("card[0-9]*")):
+        device = card / "device"
+        vendor = PCI_VENDORS.get(_text(device / "vendor") or "")
+        total = _integer(device / "mem_info_vram_total") or _integer(card / "lmem_total_bytes")
+        if "-" in card.name or vendor is None or not total:
+            continue
+        used = _integer(device / "mem_info_vram_used")
+        available = _integer(card / "lmem_avail_bytes")
+        free = total - used if used is not None else available
+        name = _text(device / "product_name") or f"{vendor.upper()} GPU {_text(device / 'device') or card.name}"
+        found.append(
+            Device(
+                name=name, vendor=vendor, total_bytes=total, free_bytes=free, bandwidth_gb_s=known_bandwidth(name), source="sysfs"
+            )
+        )
+    return found
+
+
+def apple(memory: Memory) -> list[Device]:
+    """The GPU of an Apple-silicon Mac: part of the unified memory."""
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
+        return []
+    from hakaru.hardware.processor import cpu
+
+    name = cpu().model
+    share = int(memory.total_bytes * APPLE_GPU_SHARE)
+    return [
+        Device(
+            name=name,
+            vendor="apple",
+            total_bytes=share,
+            free_bytes=min(share, memory.available_bytes),
+            unified=True,
+            bandwidth_gb_s=known_bandwidth(name),
+            source="unified memory",
+        )
+    ]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _integer(path: Path) -> int | None:
+    text = _text(path)
+    return int(text) if text and text.isdigit() else None

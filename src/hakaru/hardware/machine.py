@@ -1,0 +1,106 @@
+"""What a machine is: devices with memory, a CPU, and how much of its RAM is really ours."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, Literal
+
+SizeClass = Literal["tiny", "small", "medium", "large"]
+Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
+
+CLASS_GIGABYTES: Final = (("large", 20), ("medium", 8), ("small", 4))
+"""The article's classes by GB (10^9) of memory: small from 4, medium from 8, large from 20. Between them the lower one holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """An accelerator: a GPU, or the GPU half of a unified memory. `free_bytes` is None where the system does not tell."""
+
+    name: str
+    vendor: Vendor
+    total_bytes: int
+    free_bytes: int | None
+    unified: bool = False
+    bandwidth_gb_s: float | None = None
+    source: str = "system"
+
+    @property
+    def usable_bytes(self) -> int:
+        """What may be planned with: free memory, or the total where free is unknown."""
+        return self.total_bytes if self.free_bytes is None else self.free_bytes
+
+    def as_json(self) -> dict[str, object]:
+        """The device as it stands in `--json`."""
+        return {
+            "name": self.name, "vendor": self.vendor, "total_bytes": self.total_bytes, "free_bytes": self.free_bytes,
+            "unified": self.unified, "bandwidth_gb_s": self.bandwidth_gb_s, "source": self.source,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """The processor: cores that this process may use, and the instruction sets that matter for llama.cpp."""
+
+    model: str
+    architecture: str
+    physical_cores: int
+    logical_cores: int
+    usable_cores: int
+    instruction_sets: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The processor as it stands in `--json`."""
+        return {
+            "model": self.model, "architecture": self.architecture, "physical_cores": self.physical_cores,
+            "logical_cores": self.logical_cores, "usable_cores": self.usable_cores,
+            "instruction_sets": list(self.instruction_sets),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """RAM. `limit_bytes` is the tightest cgroup limit (a container's), None if there is none."""
+
+    total_bytes: int
+    available_bytes: int
+    limit_bytes: int | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """RAM as it stands in `--json`."""
+        return {"total_bytes": self.total_bytes, "available_bytes": self.available_bytes, "cgroup_limit_bytes": self.limit_bytes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """This machine, or one that somebody thinks of buying."""
+
+    system: str
+    cpu: Cpu
+    memory: Memory
+    devices: tuple[Device, ...]
+
+    @property
+    def size_class(self) -> SizeClass:
+        """The article's class: by the accelerators' memory, or by RAM where there is none."""
+        accelerators = sum(d.total_bytes for d in self.devices)
+        return size_class(accelerators or self.memory.limit_bytes or self.memory.total_bytes)
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies this kind of machine in the ledger: not its free memory, which changes."""
+        parts = [self.system, self.cpu.model, str(self.cpu.usable_cores), *(d.name for d in self.devices)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+
+    def as_json(self) -> dict[str, object]:
+        """The machine as it stands in `--json`."""
+        return {
+            "system": self.system, "cpu": self.cpu.as_json(), "memory": self.memory.as_json(),
+            "devices": [d.as_json() for d in self.devices], "size_class": self.size_class, "fingerprint": self.fingerprint,
+        }  # fmt: skip
+
+
+def size_class(n_bytes: int) -> SizeClass:
+    """The article's class for `n_bytes` of memory; "tiny" below its smallest."""
+    for name, gigabytes in CLASS_GIGABYTES:
+        if n_bytes >= gigabytes * 10**9:
+            return name  # type: ignore[return-value]  # the tuple above holds only class names
+    return "tiny"

@@ -1,0 +1,51 @@
+"""English and Japanese, one catalogue.
+
+English sentences stand in the code, where they are read together with what they describe; `messages_ja.toml` maps each of them
+to Japanese. A test walks the source and fails when a sentence has no Japanese, or when the catalogue holds one that nobody says.
+The language is a context variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, `LANG`).
+"""
+
+import os
+import tomllib
+from contextvars import ContextVar
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+LANGUAGES: Final = ("en", "ja")
+_language: ContextVar[str] = ContextVar("language", default="en")
+
+
+def use_language(language: str | None) -> str:
+    """Choose the language for this context: the one named, or the environment's. Returns the one in use."""
+    _language.set(language or _from_environment())
+    return _language.get()
+
+
+def current_language() -> str:
+    """The language in use here: `en` or `ja`."""
+    return _language.get()
+
+
+def translate(template: str, /, **fields: object) -> str:
+    """The sentence for `template` in the language in use, with its fields filled in."""
+    if _language.get() == "ja":
+        template = japanese().get(template, template)
+    return template.format(**fields) if fields else template
+
+
+def say(template: str, /, **fields: object) -> str:
+    """`translate`, by the short name that the command line uses. The test for missing Japanese looks for this name."""
+    return translate(template, **fields)
+
+
+@cache
+def japanese() -> dict[str, str]:
+    """The catalogue: English template to Japanese template."""
+    text = (files("hakaru") / "messages_ja.toml").read_text(encoding="utf-8")
+    return {entry["en"]: entry["ja"] for entry in tomllib.loads(text)["message"]}
+
+
+def _from_environment() -> str:
+    wanted = next((v for k in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := os.environ.get(k))), "")
+    return "ja" if wanted.lower().startswith("ja") else "en"

@@ -1,0 +1,144 @@
+"""What a model needs, part by part: weights, KV cache, compute buffers, output.
+
+Pure arithmetic from the shape and the tensor table, for the llama-like architectures (see `shape.LLAMA_LIKE`). Weights and KV cache
+are exact to the byte. The compute buffer is the peak of llama.cpp's graph allocator; our closed form was fitted to dry runs of 16
+shapes and errs on the high side (docs/memory.md has the table). What is left out: experts, sliding windows, states of recurrent
+layers, GPU compute buffers. For those the dry run answers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hakaru.errors import Misuse
+from hakaru.models.gguf import Tensor
+from hakaru.models.quant_types import BY_NAME, CACHE_TYPES, QuantType
+from hakaru.models.shape import Shape
+from hakaru.units import Source
+
+MAX_CONTEXT: Final = 2**24
+CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
+GRAPH_INPUTS: Final = 24  # bytes per token: token, position, output id (4 each), KV indices (8), rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextSettings:
+    """How the engine is asked to run. `n_ctx` is shared by the `n_parallel` conversations, as in llama-server.
+
+    `n_outputs_max` is for how many tokens of a micro-batch logits are kept: one per conversation when serving (None), all of them
+    when evaluating.
+    """
+
+    n_ctx: int
+    n_ubatch: int = 512
+    type_k: str = "f16"
+    type_v: str = "f16"
+    n_parallel: int = 1
+    n_outputs_max: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, high in (
+            ("context", self.n_ctx, MAX_CONTEXT),
+            ("ubatch", self.n_ubatch, 2**16),
+            ("parallel", self.n_parallel, 256),
+        ):
+            if not 1 <= value <= high:
+                raise Misuse("--{name} is {found}, expected a whole number from 1 to {high}.", name=name, found=value, high=high)
+        for name, type_ in (("cache-type-k", self.type_k), ("cache-type-v", self.type_v)):
+            if type_ not in CACHE_TYPES:
+                raise Misuse(
+                    "--{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES)
+                )
+
+    @property
+    def n_cells(self) -> int:
+        """KV cells of one conversation, padded as llama.cpp pads them."""
+        share = max(1, self.n_ctx // self.n_parallel)
+        return -(-share // CELL_PADDING) * CELL_PADDING
+
+    @property
+    def n_outputs(self) -> int:
+        """Rows of logits that the output buffer and the graph hold."""
+        return min(self.n_outputs_max or self.n_parallel, max(self.n_tokens, self.n_parallel))
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the largest micro-batch: never more than the context."""
+        return min(self.n_ubatch, self.n_cells * self.n_parallel)
+
+    def with_context(self, n_ctx: int) -> "ContextSettings":
+        """The same settings at another context."""
+        return replace(self, n_ctx=n_ctx)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """Bytes that a model needs at given settings, by part, and how we know."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    source: Source
+    overhead_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of the parts."""
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes + self.overhead_bytes
+
+    def parts(self) -> dict[str, int]:
+        """The parts by name, as they stand in `--json`."""
+        return {
+            "weights_bytes": self.weights_bytes,
+            "kv_cache_bytes": self.kv_cache_bytes,
+            "compute_bytes": self.compute_bytes,
+            "output_bytes": self.output_bytes,
+            "overhead_bytes": self.overhead_bytes,
+        }
+
+
+def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> Footprint | None:
+    """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry run)."""
+    if not shape.is_llama_like:
+        return None
+    return Footprint(
+        weights_bytes=sum(t.n_bytes for t in tensors),
+        kv_cache_bytes=sum(kv_cache_bytes(shape, layer, settings) for layer in range(shape.n_layer)),
+        compute_bytes=compute_bytes(shape, settings),
+        output_bytes=output_bytes(shape, settings),
+        source="computed",
+    )
+
+
+def kv_cache_bytes(shape: Shape, layer: int, settings: ContextSettings) -> int:
+    """Bytes that one full-attention layer keeps for all conversations.
+
+    Each conversation has `n_cells` cells; a cell is one row of K (heads × key length) and one of V.
+    Raises ModelUnknown if a row is no multiple of the cache type's block. Source: llama.cpp, src/llama-kv-cache.cpp.
+    """
+    heads = shape.n_head_kv[layer]
+    row = _cache_type(settings.type_k).row_bytes(heads * shape.n_embd_head_k)
+    row += _cache_type(settings.type_v).row_bytes(heads * shape.n_embd_head_v)
+    return row * settings.n_cells * settings.n_parallel
+
+
+def compute_bytes(shape: Shape, settings: ContextSettings) -> int:
+    """Bytes of the CPU compute buffer: the larger of the layers' peak and the logits' peak.
+
+    Per token of a micro-batch, in F32: three times n_ff (gate, up, their product), four times n_embd (or its wider query), and the
+    F16 attention mask, one entry per cell. At the end of the graph: the logits and two rows of n_embd.
+    """
+    query = max(shape.n_embd, shape.n_head * shape.n_embd_head_k)
+    layers = settings.n_tokens * (4 * (3 * (shape.n_ff or 0) + 3 * shape.n_embd + query) + 2 * settings.n_cells)
+    logits = 4 * shape.n_vocab * settings.n_outputs + 8 * shape.n_embd * settings.n_tokens
+    return max(layers, logits) + GRAPH_INPUTS * settings.n_tokens
+
+
+def output_bytes(shape: Shape, settings: ContextSettings) -> int:
+    """Bytes of the host buffer that logits are copied to: one F32 row per conversation."""
+    return 4 * shape.n_vocab * settings.n_parallel
+
+
+def _cache_type(name: str) -> QuantType:
+    return BY_NAME[name.upper()]

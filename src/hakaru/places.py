@@ -1,0 +1,81 @@
+"""Where hakaru keeps things (XDG directories), and the one way in which it writes a file: whole or not at all."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import platformdirs
+
+from hakaru.errors import HakaruError, MachineError
+
+
+def data_dir() -> Path:
+    """The ledger, the evidence files and the models that hakaru built. Made on first use."""
+    return _made(Path(platformdirs.user_data_dir("hakaru")))
+
+
+def cache_dir() -> Path:
+    """What can be made again: texts, answers of the reference."""
+    return _made(Path(platformdirs.user_cache_dir("hakaru")))
+
+
+def run_dir() -> Path:
+    """Sockets and the record of a running server, readable by this user only.
+
+    A Unix socket's path holds at most 107 bytes (Linux, unix(7)); a longer directory falls back to the temporary one.
+    """
+    directory = Path(platformdirs.user_runtime_dir("hakaru"))
+    try:
+        if len(str(directory)) <= 70:
+            return _made(directory)
+    except MachineError:
+        pass  # containers often have no /run/user
+    directory = _made(Path(tempfile.gettempdir()) / f"hakaru-{os.getuid()}")
+    if directory.stat().st_uid != os.getuid():
+        raise MachineError("{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.", path=directory)
+    return directory
+
+
+def _made(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise disk_error(error, directory) from error
+    return directory
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its name when the block ends well and is removed when it does not.
+
+    The block may fail in any way, Ctrl-C included: no half file is left. Raises MachineError for a full or read-only disk.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(target)
+    except HakaruError:
+        raise
+    except OSError as error:
+        raise disk_error(error, target) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def disk_error(error: OSError, target: Path) -> MachineError:
+    """The sentence for an OSError while writing `target`."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return MachineError(
+                "{path}: the disk is full; nothing was changed: free some space or choose another place.", path=target
+            )
+        case errno.EROFS | errno.EACCES | errno.EPERM:
+            return MachineError("{path}: cannot be written ({reason}); choose another place.", path=target, reason=error.strerror)
+        case _:
+            return MachineError("{path}: {reason}.", path=target, reason=error.strerror)

@@ -1,0 +1,174 @@
+"""Does it fit, where, and what would change the answer. Pure.
+
+Layers go whole, each with its KV cache; the embeddings go to the first device and the output to the last; every device that holds
+layers pays for the engine's context and for one compute buffer. A verdict takes the margin into account: `fits` leaves it free,
+`tight` eats into it, `does_not_fit` exceeds what there is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from hakaru.hardware.machine import Device, Machine
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_bytes, kv_cache_bytes, output_bytes
+from hakaru.models.shape import Shape
+
+FitVerdict = Literal["fits", "tight", "does_not_fit"]
+MARGIN: Final = 0.03
+"""Part of the free memory that stays free under `fits`: the allocator's rounding and what other programs take meanwhile; assumed."""
+GPU_CONTEXT_BYTES: Final = 450 * 2**20
+"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for other GPUs."""
+
+
+def judge(needed_bytes: int, free_bytes: int) -> FitVerdict:
+    """Whether `needed_bytes` go into `free_bytes`."""
+    if needed_bytes > free_bytes:
+        return "does_not_fit"
+    return "fits" if needed_bytes <= free_bytes * (1 - MARGIN) else "tight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """One change of the settings that frees memory: what to type, and how many bytes it frees."""
+
+    flag: str
+    frees_bytes: int
+    fits: bool
+
+
+def alternatives(
+    total_bytes: int,
+    free_bytes: int,
+    settings: ContextSettings,
+    footprint_at: Callable[[ContextSettings], Footprint | None],
+    smaller_weights: int | None,
+) -> list[Alternative]:
+    """Up to three ways out, those that fit first and the least intrusive first: KV type, context, weights of fewer bits."""
+    ways: list[Alternative] = []
+
+    def way(flag: str, changed: ContextSettings) -> None:
+        other = footprint_at(changed)
+        if other and other.total_bytes < total_bytes:
+            ways.append(
+                Alternative(
+                    flag=flag,
+                    frees_bytes=total_bytes - other.total_bytes,
+                    fits=judge(other.total_bytes, free_bytes) != "does_not_fit",
+                )
+            )
+
+    if settings.type_k != "q8_0":
+        way("--cache-type-k q8_0 --cache-type-v q8_0", replace(settings, type_k="q8_0", type_v="q8_0"))
+    context = settings.n_ctx
+    while context > 512:
+        context //= 2
+        other = footprint_at(settings.with_context(context))
+        if other is None or judge(other.total_bytes, free_bytes) != "does_not_fit":
+            break
+    if context < settings.n_ctx:
+        way(f"--context {context}", settings.with_context(context))
+    if smaller_weights:
+        ways.append(
+            Alternative(
+                flag="hakaru quantize --type Q4_K_M",
+                frees_bytes=smaller_weights,
+                fits=judge(total_bytes - smaller_weights, free_bytes) != "does_not_fit",
+            )
+        )
+    if settings.n_ubatch > 64:
+        way("--ubatch 64", replace(settings, n_ubatch=64))
+    return sorted(ways, key=lambda w: not w.fits)[:3]
+
+
+def free_for_models(machine: Machine, *, gpu_engine: bool) -> int:
+    """Bytes that a model may take here: the GPUs' free memory if the engine can use them, otherwise the available RAM."""
+    if gpu_engine and machine.devices:
+        return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.devices)
+    return machine.memory.available_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceShare:
+    """What one device holds of a model, in bytes, and how many layers."""
+
+    device: Device
+    n_layer: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    overhead_bytes: int
+
+    @property
+    def needed_bytes(self) -> int:
+        """The sum of the parts."""
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.overhead_bytes
+
+    @property
+    def headroom_bytes(self) -> int:
+        """What stays free; negative if it does not fit."""
+        return self.device.usable_bytes - self.needed_bytes
+
+
+def place(shape: Shape, bits: float, devices: Sequence[Device], settings: ContextSettings, *, tied: bool) -> list[DeviceShare]:
+    """A llama-like model of `bits` per weight over `devices`, layers in proportion to their memory.
+
+    Returns one share per device. `bits` is uniform, as in the article; norms and biases count the same, which errs by less than 0.1 %.
+    """
+    sizes = {name: _elements(dims) * bits / 8 for name, dims in shape.tensors(tied=tied)}
+    layer_bytes = [sum(size for name, size in sizes.items() if name.startswith(f"blk.{i}.")) for i in range(shape.n_layer)]
+    counts = _proportional(shape.n_layer, [d.usable_bytes for d in devices])
+    shares, layer = [], 0
+    for index, (device, n_layer) in enumerate(zip(devices, counts, strict=True)):
+        mine = range(layer, layer + n_layer)
+        layer += n_layer
+        weights = sum(layer_bytes[i] for i in mine)
+        compute = compute_bytes(shape, settings) if n_layer else 0
+        if index == 0:
+            weights += sizes["token_embd.weight"]
+        if index == len(devices) - 1:
+            weights += sizes["output_norm.weight"] + sizes.get("output.weight", 0)
+            compute += output_bytes(shape, settings)
+        shares.append(
+            DeviceShare(
+                device=device,
+                n_layer=n_layer,
+                weights_bytes=round(weights),
+                kv_cache_bytes=sum(kv_cache_bytes(shape, i, settings) for i in mine),
+                compute_bytes=compute,
+                overhead_bytes=GPU_CONTEXT_BYTES if n_layer else 0,
+            )
+        )
+    return shares
+
+
+def max_context(shape: Shape, bits: float, devices: Sequence[Device], settings: ContextSettings, *, tied: bool) -> int:
+    """The largest context, a multiple of 256, at which every device's share fits; 0 if none does. Units: tokens."""
+
+    def fits(cells: int) -> bool:
+        shares = place(shape, bits, devices, settings.with_context(256 * cells), tied=tied)
+        return all(judge(s.needed_bytes, s.device.usable_bytes) == "fits" for s in shares)
+
+    low, high = 0, (shape.n_ctx_train or 2**20) // 256
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return 256 * low
+
+
+def _proportional(n: int, weights: Sequence[int]) -> list[int]:
+    """`n` split in proportion to `weights`, whole, by the cumulative rule that llama.cpp uses."""
+    total, counts, done = sum(weights), [], 0
+    running = 0
+    for weight in weights:
+        running += weight
+        until = round(n * running / total) if total else n
+        counts.append(until - done)
+        done = until
+    return counts
+
+
+def _elements(dims: tuple[int, ...]) -> int:
+    product = 1
+    for n in dims:
+        product *= n
+    return product

@@ -1,0 +1,38 @@
+"""What the source of a quantization is: full precision, or already quantized, and what that means."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hakaru.language import say
+from hakaru.models.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceKind:
+    """The precision of a source: its types by bytes, and whether its matrices were quantized before."""
+
+    kind: Literal["full", "quantized"]
+    types: dict[str, int]
+
+    def sentence(self, target: str | None = None) -> str | None:
+        """What a person must know before quantizing it again to `target`; None for a source in full precision."""
+        if self.kind == "full":
+            return None
+        named = ", ".join(name for name in self.types if name != "F32")
+        if target in self.types:
+            return say(
+                "The source is already quantized ({types}). {target} lies on its own grid, so that it looks free; every other type loses "
+                "twice. The loss is measured against this source, not against the original in full precision.",
+                types=named, target=target,
+            )  # fmt: skip
+        return say(
+            "The source is already quantized ({types}), so quantizing it again loses twice. "
+            "The loss is measured against this source, not against the original in full precision.",
+            types=named,
+        )
+
+
+def source_kind(model: Model) -> SourceKind:
+    """Whether `model` is in full precision, by its matrices' types."""
+    quantized = any(t.type.is_quantized for t in model.tensors if len(t.shape) > 1)
+    return SourceKind(kind="quantized" if quantized else "full", types=model.type_bytes())

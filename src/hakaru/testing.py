@@ -1,0 +1,107 @@
+"""Tiny models and fakes that tests import: ours and users'.
+
+`write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred kilobytes: random weights, a byte-level
+vocabulary, the chat template ChatML. `write_header_only` makes the file that llama.cpp can dry-run: a true header followed by a
+hole, so that a 70B model takes a few kilobytes of disk.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+from hakaru.models.shape import Shape
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def tiny_shape(**changes: Any) -> Shape:
+    """A shape of two layers whose rows divide by 256, so that every type applies; `changes` replace its fields."""
+    fields: dict[str, Any] = {
+        "architecture": "llama", "n_layer": 2, "n_embd": 256, "n_ff": 512, "n_head": 4, "n_vocab": 512, "n_ctx_train": 2048,
+    }  # fmt: skip
+    fields |= changes
+    head_dim = fields["n_embd"] // fields["n_head"]
+    fields.setdefault("n_head_kv", (2,) * fields["n_layer"])
+    fields.setdefault("n_embd_head_k", head_dim)
+    fields.setdefault("n_embd_head_v", fields["n_embd_head_k"])
+    return Shape(**fields)
+
+
+def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = False, seed: int = 1) -> Path:
+    """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same weights."""
+    shape = shape or tiny_shape()
+    random = np.random.default_rng(seed)
+    writer = _writer(path, shape)
+    for name, dims in shape.tensors(tied=tied):
+        if len(dims) == 1:
+            writer.add_tensor(name, np.ones(dims, dtype=np.float32))
+        else:
+            scale = 1.0 if name.startswith("token_embd") else dims[-1] ** -0.5
+            writer.add_tensor(name, (random.standard_normal(dims) * scale).astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
+    """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns `path`."""
+    writer = _writer(path, shape)
+    total = 0
+    for name, dims in shape.tensors(tied=tied):
+        dtype = np.dtype(np.float32 if len(dims) == 1 else np.float16)
+        n_bytes = int(np.prod(dims)) * dtype.itemsize
+        writer.add_tensor_info(name, list(dims), dtype, n_bytes)
+        total += -(-n_bytes // 32) * 32
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    header = -(-path.stat().st_size // 32) * 32
+    os.truncate(path, header + total)
+    return path
+
+
+def _writer(path: Path, shape: Shape) -> Any:
+    writer = gguf.GGUFWriter(path, shape.architecture)
+    writer.add_name(path.stem)
+    writer.add_block_count(shape.n_layer)
+    writer.add_context_length(shape.n_ctx_train or 2048)
+    writer.add_embedding_length(shape.n_embd)
+    writer.add_feed_forward_length(shape.n_ff or 0)
+    writer.add_head_count(shape.n_head)
+    writer.add_head_count_kv(list(shape.n_head_kv))
+    writer.add_key_length(shape.n_embd_head_k)
+    writer.add_value_length(shape.n_embd_head_v)
+    writer.add_rope_dimension_count(shape.n_embd_head_k)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    tokens, types = _vocabulary(shape.n_vocab)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_chat_template(CHATML)
+    return writer
+
+
+def _vocabulary(n_vocab: int) -> tuple[list[str], list[int]]:
+    """Control tokens, the 256 byte tokens in GPT-2's spelling, one merge, then unused ones up to `n_vocab`."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spelled = {b: chr(b) for b in plain}
+    others = (b for b in range(256) if b not in spelled)
+    spelled |= {b: chr(256 + i) for i, b in enumerate(others)}
+    tokens = ["<|im_start|>", "<|im_end|>", *(spelled[b] for b in range(256)), "ab"]
+    types = [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * 257
+    unused = n_vocab - len(tokens)
+    return (tokens + [f"[unused{i}]" for i in range(unused)], types + [gguf.TokenType.UNUSED] * unused)

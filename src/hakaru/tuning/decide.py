@@ -1,0 +1,115 @@
+"""The rule that decides. Pure.
+
+Constraints first: it fits, the quality's bounds hold with their intervals, it is fast enough. Among those that pass the fastest, then
+the smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakaru.evaluation.speed import Speed
+from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.language import say
+from hakaru.units import Figure, format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraints:
+    """What a person asks of the result."""
+
+    tier: Tier
+    min_tokens_per_s: float | None
+    memory_bytes: int
+
+    def as_json(self) -> dict[str, object]:
+        """The constraints as they stand in the evidence."""
+        return {"quality": self.tier.name, "min_speed": self.min_tokens_per_s, "memory_bytes": self.memory_bytes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One way to run the model. What was not measured is None, and `why` says why."""
+
+    type: str
+    path: Path | None
+    weights_bytes: int
+    bpw: float
+    total_bytes: int
+    fits: bool
+    quality: Quality | None = None
+    speed: Speed | None = None
+    passes: bool = False
+    why: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The candidate as it stands in `hakaru.decision/1`."""
+        return {
+            "type": self.type, "path": str(self.path) if self.path else None, "bytes": self.weights_bytes, "bpw": self.bpw,
+            "total_bytes": self.total_bytes,
+            "kld_mean": _json(self.quality.kld_mean if self.quality else None),
+            "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
+            "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
+            "decode_tokens_per_s": _json(self.speed.decode_tokens_per_s if self.speed else None),
+            "prefill_tokens_per_s": _json(self.speed.prefill_tokens_per_s if self.speed else None),
+            "first_token_ms": _json(self.speed.first_token_ms if self.speed else None),
+            "fits": self.fits, "passes": self.passes, "why": self.why,
+        }  # fmt: skip
+
+
+def objection(candidate: Candidate, constraints: Constraints) -> str | None:
+    """The first constraint that `candidate` breaks, in words; None if it passes all that was measured."""
+    if not candidate.fits:
+        return say(
+            "needs {needed}, but {free} may be used",
+            needed=format_bytes(candidate.total_bytes),
+            free=format_bytes(constraints.memory_bytes),
+        )
+    if candidate.quality:
+        verdict = candidate.quality.verdict(constraints.tier)
+        if verdict == "fail":
+            return say("loses more than the tier {tier} allows", tier=constraints.tier.name)
+        if verdict == "inconclusive":
+            return say("its interval crosses a bound of the tier {tier}: not proven", tier=constraints.tier.name)
+    wanted = constraints.min_tokens_per_s
+    if wanted is not None and candidate.speed and _low(candidate.speed.decode_tokens_per_s) < wanted:
+        return say("slower than the {wanted} tokens/s asked for", wanted=f"{wanted:g}")
+    return None
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The best of those that pass and were measured: the fastest; of those as fast as it, the smallest; then the least loss."""
+    passing = [c for c in candidates if c.passes and c.speed and c.quality]
+    if not passing:
+        return None
+    fastest = max(passing, key=lambda c: _decode(c).value)
+    as_fast = [c for c in passing if _high(_decode(c)) >= _low(_decode(fastest))]
+    return min(as_fast, key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0))
+
+
+def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
+    """One sentence: what made `chosen` win."""
+    passing = [c for c in candidates if c.passes]
+    if len(passing) == 1:
+        return say("the only one that meets every constraint")
+    fastest = max(passing, key=lambda c: _decode(c).value)
+    if chosen is fastest:
+        return say("the fastest of the {n} that meet every constraint", n=len(passing))
+    return say("as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.type)
+
+
+def _decode(candidate: Candidate) -> Figure:
+    assert candidate.speed
+    return candidate.speed.decode_tokens_per_s
+
+
+def _low(figure: Figure) -> float:
+    return figure.value if figure.low is None else figure.low
+
+
+def _high(figure: Figure) -> float:
+    return figure.value if figure.high is None else figure.high
+
+
+def _json(figure: Figure | None) -> dict[str, object] | None:
+    return figure.as_json() if figure else None

@@ -1,0 +1,143 @@
+"""The ledger: every figure that was computed, dry-run or measured, with the machine, the model's hash, the engine and the settings.
+
+One SQLite file in the data directory. It answers two questions: "was this measured before?" (then a second `hakaru up` takes
+seconds) and "how wrong were we?" (computed, dry run and measured memory of the same run stand side by side).
+Model files are identified by SHA-256; the hash of an unchanged file (path, size, time) is remembered, not computed again.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.errors import MachineError
+from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.places import data_dir
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS memory (
+    at TEXT NOT NULL, machine TEXT NOT NULL, model_sha256 TEXT NOT NULL, architecture TEXT NOT NULL, engine TEXT NOT NULL,
+    settings TEXT NOT NULL, source TEXT NOT NULL, weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER,
+    output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER
+);
+CREATE TABLE IF NOT EXISTS measurements (
+    key TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, inputs TEXT NOT NULL, result TEXT NOT NULL
+);
+"""
+
+
+class Ledger:
+    """The ledger in the file `path`, by default in the data directory."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or data_dir() / "ledger.sqlite"
+        with self._translated():
+            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def sha256(self, path: Path) -> str:
+        """The SHA-256 of the file at `path`, from memory if the file has not changed."""
+        stat, name = path.stat(), str(path.resolve())
+        with self._translated():
+            row = self._db.execute(
+                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?", (name, stat.st_size, stat.st_mtime_ns)
+            ).fetchone()
+        if row:
+            return str(row[0])
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with self._translated():
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
+        return digest
+
+    def remember_memory(
+        self,
+        footprint: Footprint,
+        *,
+        machine: str,
+        model_sha256: str,
+        architecture: str,
+        engine: str,
+        settings: ContextSettings,
+        peak_rss_bytes: int | None = None,
+    ) -> None:
+        """Store one footprint, whatever its source."""
+        row = (
+            _now(),
+            machine,
+            model_sha256,
+            architecture,
+            engine,
+            _canonical(settings_json(settings)),
+            footprint.source,
+            *footprint.parts().values(),
+            peak_rss_bytes,
+        )
+        with self._translated():
+            self._db.execute(f"INSERT INTO memory VALUES ({', '.join('?' * len(row))})", row)
+
+    def memory_rows(self) -> list[dict[str, Any]]:
+        """All stored footprints, the oldest first."""
+        with self._translated():
+            cursor = self._db.execute("SELECT * FROM memory ORDER BY at")
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def recall(self, kind: str, inputs: Mapping[str, object]) -> Any | None:
+        """The stored result for the same kind and inputs, or None."""
+        with self._translated():
+            row = self._db.execute("SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def remember(self, kind: str, inputs: Mapping[str, object], result: object) -> None:
+        """Store a result under its kind and inputs; an older one of the same is replaced."""
+        with self._translated():
+            self._db.execute(
+                "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
+                (_key(kind, inputs), _now(), kind, _canonical(inputs), json.dumps(result)),
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise MachineError(
+                "{path}: the ledger cannot be used ({reason}); check the disk and its permissions.", path=self.path, reason=error
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise MachineError(
+                "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.", path=self.path, reason=error
+            ) from error
+
+
+def settings_json(settings: ContextSettings) -> dict[str, object]:
+    """Settings as they stand in the ledger and in evidence."""
+    return {
+        "n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "type_k": settings.type_k, "type_v": settings.type_v,
+        "n_parallel": settings.n_parallel, "n_outputs_max": settings.n_outputs,
+    }  # fmt: skip
+
+
+def _key(kind: str, inputs: Mapping[str, object]) -> str:
+    return hashlib.sha256(f"{kind}|{_canonical(inputs)}".encode()).hexdigest()
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
