@@ -25,14 +25,12 @@ def cache_dir() -> Path:
 def run_dir() -> Path:
     """Sockets and the record of a running server, readable by this user only.
 
-    A Unix socket's path holds at most 107 bytes (Linux, unix(7)); a longer directory falls back to the temporary one.
+    A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer, unset or not writable (containers often
+    have no /run/user), a directory of this user's own under the temporary one is used.
     """
-    directory = Path(platformdirs.user_runtime_dir("hakaru"))
-    try:
-        if len(str(directory)) <= 70:
-            return _made(directory)
-    except MachineError:
-        pass  # containers often have no /run/user
+    named = os.environ.get("XDG_RUNTIME_DIR")
+    if named and len(named) <= 60 and os.access(named, os.W_OK):
+        return _made(Path(named) / "hakaru")
     directory = _made(Path(tempfile.gettempdir()) / f"hakaru-{os.getuid()}")
     if directory.stat().st_uid != os.getuid():
         raise MachineError("{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.", path=directory)

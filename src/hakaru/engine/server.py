@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Final
@@ -24,6 +25,8 @@ from hakaru.places import run_dir
 
 SERVER_PACKAGE: Final = "xllamacpp"
 KEPT_LINES: Final = 400
+NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
+"""llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
 _BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
@@ -38,26 +41,40 @@ def server_build() -> str:
         ) from error
 
 
+def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> list[str]:
+    """The exact command that starts the server process."""
+    request = {
+        "path": str(path),
+        "socket": str(socket),
+        "alias": path.stem,
+        "n_ctx": settings.n_ctx,
+        "n_ubatch": settings.n_ubatch,
+        "n_parallel": settings.n_parallel,
+        "type_k": BY_NAME[settings.type_k.upper()].id,
+        "type_v": BY_NAME[settings.type_v.upper()].id,
+    }
+    return [sys.executable, "-m", "hakaru.engine.server_child", json.dumps(request)]
+
+
 class EngineServer:
     """One running server process. `with EngineServer(...) as server:` waits until it answers and ends it afterwards."""
 
-    def __init__(self, path: Path, settings: ContextSettings, *, alias: str | None = None) -> None:
+    def __init__(self, path: Path, settings: ContextSettings) -> None:
         server_build()
         self.path, self.settings = path, settings
         self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
         self.socket = Path(self._folder.name) / "http.sock"
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self._start_log: list[str] = []
-        request = {
-            "path": str(path), "socket": str(self.socket), "alias": alias or path.stem,
-            "n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "n_parallel": settings.n_parallel,
-            "type_k": BY_NAME[settings.type_k.upper()].id, "type_v": BY_NAME[settings.type_v.upper()].id,
-        }  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hakaru.engine.server_child", json.dumps(request)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            server_command(path, settings, socket=self.socket),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
             start_new_session=True,  # Ctrl-C is for the parent, which then ends this process in order
-        )  # fmt: skip
+        )
         assert self.process.stdout and self.process.stderr
         self._listener = threading.Thread(target=self._collect, args=(self.process.stderr,), daemon=True)
         self._listener.start()
@@ -95,7 +112,8 @@ class EngineServer:
 
     def client(self, *, timeout: float = 600) -> httpx.Client:
         """A client that speaks to this process over its socket."""
-        return httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://engine", timeout=timeout)
+        transport = httpx.HTTPTransport(uds=str(self.socket), limits=NO_KEEPALIVE)
+        return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout)
 
     def footprint(self) -> Footprint:
         """The buffers that the process really allocated, read back from its log (to 0.01 MiB each)."""
@@ -122,10 +140,8 @@ class EngineServer:
     def stop(self) -> None:
         """End the process: first in order, after five seconds by force."""
         if self.process.stdin:
-            try:
+            with suppress(BrokenPipeError):  # it is already gone
                 self.process.stdin.close()
-            except BrokenPipeError:
-                pass  # it is already gone
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -47,14 +47,17 @@ class Speed:
 def measure_speed(
     server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Speed:
-    """The speed of the model that `server` serves. Raises EngineRefused if it does not answer."""
+    """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does not answer."""
     dice = np.random.default_rng(0)
     n_prompt = max(1, min(N_PROMPT, server.settings.n_cells - N_PREDICT - 1))
     samples = []
     with server.client() as client:
         for i in range(repeats + 1):
             prompt = [int(t) for t in dice.integers(0, n_vocab, n_prompt)]
-            samples.append(_one(client, prompt))
+            try:
+                samples.append(_one(client, prompt))
+            except httpx.TransportError as error:
+                raise server.death() from error
             progress(i + 1, repeats + 1)
     kept = samples[1:]
     return Speed(

@@ -79,7 +79,7 @@ def _groups(cgroup: Path, membership: Path) -> list[Path]:
         lines = []
     groups = [cgroup, cgroup / "memory"]
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         root = cgroup / "memory" if "memory" in controllers.split(",") else cgroup
         group = root / path.lstrip("/")
         groups += [group, *(p for p in group.parents if root in p.parents)]

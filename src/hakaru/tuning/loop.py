@@ -5,10 +5,8 @@ fewer bits; when one does not, the next above it is the last to be tested. The s
 that kept its quality is timed through the server, and the rule in `decide` chooses. All of it is saved as evidence.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +16,12 @@ from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
-from hakaru.places import data_dir, written_whole
 from hakaru.planning.placement import judge
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_chosen
+from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.ledger import settings_json
 from hakaru.units import format_bytes
 
@@ -42,7 +40,8 @@ class Decision:
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
     why: str
-    evidence: Path
+    conditions: dict[str, object]
+    evidence: Path | None = None
 
     def as_json(self) -> dict[str, object]:
         """The object of `hakaru up --json`."""
@@ -56,7 +55,8 @@ class Decision:
             "candidates": [c.as_json() for c in self.candidates],
             "chosen": self.chosen.as_json() if self.chosen else None,
             "why": self.why,
-            "evidence": str(self.evidence),
+            "conditions": self.conditions,
+            "evidence": str(self.evidence) if self.evidence else None,
         }  # fmt: skip
 
 
@@ -89,20 +89,23 @@ def tune(
     judged = [_judged(c, constraints) for c in timed]
     chosen = choose(judged)
     why = why_chosen(chosen, judged) if chosen else say("no level meets every constraint")
-    judged = [replace(c, why=why) if c is chosen else c for c in judged]
-    chosen = next((c for c in judged if chosen and c.type == chosen.type), None)
+    judged = [replace(c, why=why) if chosen and c.type == chosen.type else c for c in judged]
+    judged.sort(key=lambda c: -c.weights_bytes)
     decision = Decision(
         machine=bench.machine,
         model=model,
         settings=settings,
         constraints=constraints,
-        chosen=chosen,
+        candidates=tuple(judged),
+        chosen=next((c for c in judged if chosen and c.type == chosen.type), None),
         why=why,
-        candidates=tuple(sorted(judged, key=lambda c: -c.weights_bytes)),
-        evidence=_evidence_path(model),
+        conditions={
+            **bench.conditions(),
+            "model_sha256": bench.ledger.sha256(model.path),
+            "windows": {"n": len(windows), "digest": windows_digest(windows)},
+        },
     )
-    _save(bench, decision, windows)
-    return decision
+    return replace(decision, evidence=save_evidence(model.path.stem, decision.as_json()))
 
 
 def _source_candidate(model: Model, checked: Footprint, constraints: Constraints) -> Candidate:
@@ -185,20 +188,3 @@ def _judged(candidate: Candidate, constraints: Constraints) -> Candidate:
     reason = objection(candidate, constraints)
     passes = reason is None and candidate.speed is not None
     return replace(candidate, passes=passes, why=reason or say("meets every constraint"))
-
-
-def _evidence_path(model: Model) -> Path:
-    folder = data_dir() / "evidence"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{model.path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-
-
-def _save(bench: Bench, decision: Decision, windows: Sequence[Window]) -> None:
-    evidence = decision.as_json() | {
-        "conditions": bench.conditions(),
-        "model_sha256": bench.ledger.sha256(decision.model.path),
-        "windows": {"n": len(windows), "digest": windows_digest(windows)},
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    with written_whole(decision.evidence) as part:
-        part.write_text(json.dumps(evidence, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,65 @@
+"""`hakaru chat`: talk in the terminal. Ctrl-C stops an answer; Ctrl-C or Ctrl-D at the prompt ends the conversation."""
+
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+
+import httpx
+
+from hakaru.engine.server import EngineServer
+from hakaru.errors import EngineRefused, Misuse
+from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.embedded import embedded_model
+from hakaru.models.model import read_model
+from hakaru.serving.conversation import Conversation
+from hakaru.serving.deployment import running
+from hakaru.tuning.evidence import last_choice
+
+
+def run(*, model: Path | None, system: str | None, prompt: str | None, port: int | None) -> int:
+    """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and talk to it."""
+    served = [d for d in running() if port in (None, d.port)]
+    if model is None and served:
+        with httpx.Client(base_url=f"{served[0].url}/", timeout=None) as client:
+            return _talk(Conversation(client, served[0].model, system), prompt)
+    if port is not None:
+        raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
+    path = model or last_choice() or embedded_model()
+    context = min(read_model(path).shape.n_ctx_train or 4096, 4096)
+    with EngineServer(path, ContextSettings(n_ctx=context)) as engine, engine.client() as client:
+        client.base_url = httpx.URL("http://engine/v1/")
+        return _talk(Conversation(client, path.stem, system), prompt)
+
+
+def _talk(conversation: Conversation, prompt: str | None) -> int:
+    if prompt is not None:
+        _answer(conversation, prompt)
+        return 0
+    with suppress(ImportError):
+        import readline  # noqa: F401 -- line editing and history for input()
+    if sys.stdin.isatty():
+        print(say("{model}. Ctrl-C stops an answer, Ctrl-D ends.", model=conversation.model), file=sys.stderr)
+    while True:
+        try:
+            text = input("> " if sys.stdin.isatty() else "")
+        except (EOFError, KeyboardInterrupt):
+            print(file=sys.stderr)
+            return 0
+        if text.strip():
+            try:
+                _answer(conversation, text)
+            except EngineRefused as error:
+                print(f"hakaru: {error}", file=sys.stderr)
+
+
+def _answer(conversation: Conversation, text: str) -> None:
+    with closing(conversation.ask(text)) as pieces:  # type: ignore[type-var]  # a generator has close()
+        try:
+            for piece in pieces:
+                print(piece, end="", flush=True)
+        except KeyboardInterrupt:
+            print(" …", end="")
+    print()
+    if conversation.tokens_per_s:
+        print(say("({n} tokens, {rate:.1f} tokens/s)", n=conversation.n_tokens, rate=conversation.tokens_per_s), file=sys.stderr)

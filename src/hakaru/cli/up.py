@@ -1,0 +1,105 @@
+"""`hakaru up`: the whole way in one command."""
+
+from pathlib import Path
+from typing import Any
+
+from hakaru.cli.hardware import describe
+from hakaru.cli.output import Watching, print_json, print_table
+from hakaru.cli.serve import serve
+from hakaru.cli.settings import settings_for
+from hakaru.cli.test import cells
+from hakaru.errors import Misuse
+from hakaru.evaluation.tiers import tier_named
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.models.embedded import embedded_model
+from hakaru.models.model import Model, read_model
+from hakaru.planning.placement import free_for_models
+from hakaru.quantization.source import source_kind
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.decide import Candidate, Constraints
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.loop import Decision, tune
+from hakaru.units import Figure, format_bytes, format_params, parse_bytes
+
+
+def run(
+    *,
+    model: Path | None,
+    quality: str,
+    min_speed: float | None,
+    memory: str | None,
+    port: int | None,
+    no_serve: bool,
+    json: bool,
+    **options: Any,
+) -> int:
+    """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint."""
+    if min_speed is not None and not min_speed > 0:
+        raise Misuse("--min-speed is {found}, expected a number of tokens per second above 0.", found=min_speed)
+    tier, limit = tier_named(quality), parse_bytes(memory) if memory else None
+    found = read_model(model or embedded_model())
+    settings = settings_for(found, **options)
+    machine = probe_machine()
+    free = free_for_models(machine, gpu_engine=False)
+    constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=min(limit or free, free))
+    if not json:
+        print("\n".join(describe(machine)))
+        print(_model_line(found))
+        if warning := source_kind(found).sentence():
+            print(warning)
+    with Watching(quiet=json) as watch:
+        decision = tune(Bench(machine=machine, ledger=Ledger(), watch=watch), found, settings, constraints)
+    if json:
+        print_json(decision.as_json())
+    else:
+        _print(decision)
+    if decision.chosen is None or decision.chosen.path is None:
+        return 1
+    return 0 if no_serve else serve(decision.chosen.path, settings, port)
+
+
+def _model_line(model: Model) -> str:
+    return say("Model      {name} ({architecture}, {type}, {params} parameters, {bytes})",
+               name=model.name, architecture=model.shape.architecture, type=model.type_name,
+               params=format_params(model.n_params), bytes=format_bytes(model.weights_bytes))  # fmt: skip
+
+
+def _print(decision: Decision) -> None:
+    header = [say("type"), say("weights"), say("bits"), say("memory"), say("mean KLD"), say("top-1"), say("tokens/s"), say("why")]
+    print_table(header, [_row(c, taken=c is decision.chosen) for c in decision.candidates])
+    wishes = [say("tier {tier}", tier=decision.constraints.tier.name),
+              say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),
+              say("at most {memory}", memory=format_bytes(decision.constraints.memory_bytes))]  # fmt: skip
+    if decision.constraints.min_tokens_per_s:
+        wishes.append(say("at least {n:g} tokens/s", n=decision.constraints.min_tokens_per_s))
+    print(say("Asked for: {wishes}.", wishes=", ".join(wishes)))
+    if decision.chosen:
+        print(say("Chosen: {type}, {why}.", type=decision.chosen.type, why=decision.why))
+    else:
+        print(
+            say(
+                "Nothing was chosen: {why}. Ask for less: --quality compact, a lower --min-speed, or a smaller model.",
+                why=decision.why,
+            )
+        )
+    print(say("Evidence: {path}", path=decision.evidence))
+
+
+def _row(candidate: Candidate, *, taken: bool) -> list[str]:
+    lost, speed = candidate.quality, candidate.speed
+    return [
+        f"{'→ ' if taken else '  '}{say('source') if candidate.type == 'source' else candidate.type}",
+        format_bytes(candidate.weights_bytes),
+        f"{candidate.bpw:.2f}",
+        format_bytes(candidate.total_bytes),
+        _with_interval(lost.kld_mean, ".4f") if lost else "-",
+        f"{lost.top1_agreement.value:.1%}" if lost else "-",
+        _with_interval(speed.decode_tokens_per_s, ".1f") if speed else "-",
+        candidate.why,
+    ]
+
+
+def _with_interval(figure: Figure, style: str) -> str:
+    value, interval = cells(figure, style)
+    return f"{value} [{interval}]" if figure.low != figure.high else value

@@ -1,0 +1,70 @@
+"""A conversation with a served model over the OpenAI API: one turn at a time, streamed."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from hakaru.errors import EngineRefused
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The turns so far, and a client whose base URL ends where `/chat/completions` begins."""
+
+    client: httpx.Client
+    model: str
+    system: str | None = None
+    turns: list[dict[str, str]] = field(default_factory=list)
+    tokens_per_s: float | None = None
+    n_tokens: int = 0
+
+    def ask(self, text: str) -> Iterator[str]:
+        """Stream the answer to `text`. An answer that the caller stops early is kept as far as it came. Raises EngineRefused."""
+        self.turns.append({"role": "user", "content": text})
+        answer: list[str] = []
+        try:
+            for piece in self._stream():
+                answer.append(piece)
+                yield piece
+        finally:
+            if answer:
+                self.turns.append({"role": "assistant", "content": "".join(answer)})
+            else:
+                self.turns.pop()
+
+    def _stream(self) -> Iterator[str]:
+        opening = [{"role": "system", "content": self.system}] if self.system else []
+        request = {"model": self.model, "messages": opening + self.turns, "stream": True}
+        self.n_tokens, self.tokens_per_s, began = 0, None, 0.0
+        with self.client.stream("POST", "chat/completions", json=request) as response:
+            if response.status_code != 200:
+                raise EngineRefused("the model did not answer: {reason}", reason=_reason(response.read()))
+            for event in _events(response):
+                if "error" in event:
+                    raise EngineRefused("the answer broke off: {reason}", reason=event["error"].get("message", "?"))
+                piece = event["choices"][0]["delta"].get("content") if event.get("choices") else None
+                if piece:
+                    self.n_tokens += 1
+                    began = began or time.perf_counter()
+                    yield piece
+                if "timings" in event:
+                    self.tokens_per_s = event["timings"].get("predicted_per_second")
+        if self.tokens_per_s is None and self.n_tokens > 1:
+            self.tokens_per_s = (self.n_tokens - 1) / (time.perf_counter() - began)
+
+
+def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    for line in response.iter_lines():
+        if line.startswith("data: ") and line != "data: [DONE]":
+            yield json.loads(line[6:])
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")[:300]

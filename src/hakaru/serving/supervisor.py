@@ -1,0 +1,91 @@
+"""Keeping the engine alive: a server process that dies is started again, and says why it died.
+
+The supervisor owns one `EngineServer` at a time. A thread waits for its end; an end that nobody asked for is followed by a new start,
+after a pause that doubles. Five deaths within a minute mean that starting again does not help: then it gives up and keeps the reason.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+from hakaru.engine.server import EngineServer
+from hakaru.errors import EngineDied
+from hakaru.memory.footprint import ContextSettings
+
+State = Literal["loading", "ready", "failed", "stopped"]
+DEATHS_ALLOWED: Final = 5
+WITHIN_S: Final = 60.0
+
+
+class Supervisor:
+    """One model, served until `stop`. `on_event` hears about deaths and restarts, in one sentence each."""
+
+    def __init__(self, path: Path, settings: ContextSettings, *, on_event: Callable[[str], None] = lambda text: None) -> None:
+        self.path, self.settings, self._on_event = path, settings, on_event
+        self.state: State = "loading"
+        self.restarts = 0
+        self.death: EngineDied | None = None
+        self._deaths: deque[float] = deque(maxlen=DEATHS_ALLOWED)
+        self._lock = threading.Lock()
+        self._server: EngineServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def server(self) -> EngineServer:
+        """The process that serves now. Raises EngineDied when there is none."""
+        if self._server is None or self.state in {"failed", "stopped"}:
+            raise self.death or EngineDied("the engine is not running.", log=[])
+        return self._server
+
+    def start(self) -> None:
+        """Start the engine and return when it answers. Raises EngineDied if it does not come up the first time."""
+        self._server = EngineServer(self.path, self.settings).__enter__()
+        self.state = "ready"
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the engine for good."""
+        with self._lock:
+            self.state = "stopped"
+            server = self._server
+        if server:
+            server.stop()
+        if self._thread:
+            self._thread.join(timeout=10)
+
+    def _watch(self) -> None:
+        while self._server is not None:
+            self._server.process.wait()
+            with self._lock:
+                if self.state == "stopped":
+                    return
+                self.state = "loading"
+                self.death = self._server.death()
+            self._server.stop()
+            self._on_event(str(self.death))
+            if not self._start_again():
+                return
+
+    def _start_again(self) -> bool:
+        while True:
+            self._deaths.append(time.monotonic())
+            if len(self._deaths) == DEATHS_ALLOWED and self._deaths[-1] - self._deaths[0] < WITHIN_S:
+                self.state = "failed"
+                return False
+            time.sleep(0.1 * 2 ** len(self._deaths))
+            try:
+                server = EngineServer(self.path, self.settings).__enter__()
+            except EngineDied as death:
+                self.death = death
+                continue
+            with self._lock:
+                if self.state == "stopped":
+                    server.stop()
+                    return False
+                self._server, self.state = server, "ready"
+            self.restarts += 1
+            return True
