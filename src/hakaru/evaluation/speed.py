@@ -43,6 +43,13 @@ class Speed:
             "n_prompt": self.n_prompt, "n_predict": self.n_predict, "repeats": self.repeats,
         }  # fmt: skip
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Speed":
+        """The inverse of `as_json`."""
+        names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_ms")
+        figures = {name: Figure.from_json(data[name]) for name in names}
+        return cls(**figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"], repeats=data["repeats"])
+
 
 def measure_speed(
     server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Callable[[int, int], None] = lambda done, total: None

@@ -5,7 +5,7 @@ when the better ends miss; in between the answer is "inconclusive".
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from hakaru.errors import Misuse
 from hakaru.units import Figure
@@ -77,6 +77,13 @@ class Quality:
             "n_windows": self.n_windows,
             "n_tokens": self.n_tokens,
         }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Quality":
+        """The inverse of `as_json`."""
+        figures = {key: Figure.from_json(data[key]) for key in ("kld_mean", "top1_agreement", "perplexity_ratio")}
+        domains = {name: Figure.from_json(figure) for name, figure in data["domains"].items()}
+        return cls(**figures, domains=domains, n_windows=data["n_windows"], n_tokens=data["n_tokens"])
 
 
 def _high(figure: Figure) -> float:

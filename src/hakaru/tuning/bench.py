@@ -1,20 +1,22 @@
-"""The bench: check, build and measure one model file, remembering everything in the ledger.
+"""The bench: check, build and measure model files, remembering everything in the ledger.
 
-The services behind `hakaru fit`, `quantize` and `test`, and the hands of the loop behind `hakaru up`. Each asks the ledger first; its key holds
-the file hashes, the engine's build, the settings and the texts, so that nothing is measured twice and nothing stale is used.
+The services behind `hakaru test`, and the hands of the loop behind `hakaru up`. Each asks the ledger first; its key holds the file hashes,
+the engine's build, the settings and the texts, so that nothing is measured twice and nothing stale is used.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.errors import EngineRefused
-from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, measure_quality
-from hakaru.evaluation.speed import Speed, measure_speed
+from hakaru.evaluation.divergence import N_DOCUMENTS, check_same_tokenizer, gather_windows, identical, measure_quality
+from hakaru.evaluation.speed import REPEATS, Speed, measure_speed
 from hakaru.evaluation.texts import Document
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window, windows_digest
@@ -25,7 +27,6 @@ from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory
 from hakaru.tuning.ledger import Ledger, settings_json
-from hakaru.units import Figure
 
 Watch = Callable[[str, int, int], None]
 TEST_VERSION: Final = 1
@@ -43,6 +44,16 @@ class Trial:
     speed: Speed
     memory: Footprint
     peak_rss_bytes: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which the ledger keeps it."""
+        return {"speed": self.speed.as_json(), "memory": self.memory.parts(), "peak_rss_bytes": self.peak_rss_bytes}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Trial":
+        """The inverse of `as_json`."""
+        memory = Footprint(**data["memory"], source="measured")
+        return cls(speed=Speed.from_json(data["speed"]), memory=memory, peak_rss_bytes=data["peak_rss_bytes"])
 
 
 class Bench:
@@ -65,149 +76,175 @@ class Bench:
             self.ledger.remember("plan", inputs, known)
         return [Recipe(**entry) for entry in known]
 
+    def build_path(self, model: Model, recipe: Recipe) -> Path:
+        """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine build."""
+        source, engine = self.ledger.sha256(model.path), lab_build().replace(" ", "-")
+        return data_dir() / "models" / f"{model.path.stem}-{source[:8]}" / f"{recipe.preset}-{engine}.gguf"
+
+    def known_build(self, model: Model, recipe: Recipe) -> str | None:
+        """The SHA-256 of `model` by `recipe` if it was ever built here, though its file may be gone."""
+        known = self.ledger.recall("build", self._build_inputs(model, recipe))
+        return str(known["sha256"]) if known else None
+
     def built(self, model: Model, recipe: Recipe) -> Model:
-        """`model` quantized by `recipe`, in the data directory; built only if it is not there."""
-        source = self.ledger.sha256(model.path)
-        engine = lab_build().replace(" ", "-")
-        out = data_dir() / "models" / f"{model.path.stem}-{source[:8]}" / f"{recipe.preset}-{engine}.gguf"
-        inputs = {"source": source, "preset": recipe.preset, "engine": lab_build()}
-        known = self.ledger.recall("build", inputs)
-        if known and out.is_file() and self.ledger.sha256(out) == known["sha256"]:
+        """`model` quantized by `recipe`, in the data directory; built only if it is not there, whole and unchanged."""
+        out, known = self.build_path(model, recipe), self.known_build(model, recipe)
+        if known and out.is_file() and self.ledger.sha256(out) == known:
             return read_model(out)
-        made = build(
-            self.lab,
-            model,
-            recipe,
-            out,
-            overwrite=True,
-            progress=lambda done, total: self.watch(f"quantize {recipe.preset}", done, total),
-        )
-        self.ledger.remember("build", inputs, {"sha256": self.ledger.sha256(out), "path": str(out)})
+
+        def progress(done: int, total: int) -> None:
+            self.watch(f"quantize {recipe.preset}", done, total)
+
+        made = build(self.lab, model, recipe, out, overwrite=True, progress=progress)
+        self.ledger.remember("build", self._build_inputs(model, recipe), {"sha256": self.ledger.sha256(out)})
         return made
 
     def windows(
-        self, reference: Model, *, own: Sequence[Document] = (), n_documents: int | None = None, n_prompts: int | None = None
+        self, reference: Model, *, own: Sequence[Document] = (), n_documents: int = N_DOCUMENTS, n_prompts: int | None = None
     ) -> list[Window]:
         """The test windows of `reference`, answers included; its answers are asked for once."""
         inputs = {
-            "reference": self.ledger.sha256(reference.path), "engine": lab_build(), "version": TEST_VERSION,
-            "n_documents": n_documents, "n_prompts": n_prompts, "own": [[d.name, hash_of(d.text)] for d in own],
-        }  # fmt: skip
+            "reference": self.ledger.sha256(reference.path),
+            "engine": lab_build(),
+            "python": platform.python_version(),  # its documentation and sources are the texts
+            "version": TEST_VERSION,
+            "n_documents": n_documents,
+            "n_prompts": n_prompts,
+            "own": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in own],
+        }
         known: list[dict[str, Any]] | None = self.ledger.recall("windows", inputs)
         if known is None:
-            limits = {} if n_documents is None else {"n_documents": n_documents}
-            windows = gather_windows(
-                self.lab,
-                reference,
-                own=own,
-                n_prompts=n_prompts,
-                **limits,
-                progress=lambda done, total: self.watch("texts", done, total),
-            )
-            known = [{"domain": w.domain, **w.as_json()} for w in windows]
+
+            def progress(done: int, total: int) -> None:
+                self.watch("reference answers", done, total)
+
+            gathered = gather_windows(self.lab, reference, own=own, n_documents=n_documents, n_prompts=n_prompts, progress=progress)
+            known = [{"domain": w.domain, **w.as_json()} for w in gathered]
             self.ledger.remember("windows", inputs, known)
         return [Window(domain=w["domain"], tokens=tuple(w["tokens"]), first=w["first"]) for w in known]
 
     def quality(self, candidate: Model, reference: Model, windows: Sequence[Window], *, name: str = "") -> Quality:
         """What `candidate` lost against `reference` on `windows`. Raises Misuse for another vocabulary."""
         check_same_tokenizer(reference, candidate)
-        hashes = self.ledger.sha256(candidate.path), self.ledger.sha256(reference.path)
-        if hashes[0] == hashes[1]:
+        sha256 = self.ledger.sha256(candidate.path)
+        if sha256 == self.ledger.sha256(reference.path):
             return identical(len(windows))
-        inputs = {
-            "candidate": hashes[0],
-            "reference": hashes[1],
-            "windows": windows_digest(windows),
-            "engine": lab_build(),
-            "version": TEST_VERSION,
-        }
-        known = self.ledger.recall("quality", inputs)
-        if known is None:
-            measured = measure_quality(
-                self.lab,
-                reference.path,
-                [candidate.path],
-                windows,
-                progress=lambda done, total: self.watch(f"test {name}".strip(), done, total),
-            )
-            known = measured[0].as_json()
-            self.ledger.remember("quality", inputs, known)
-        return quality_from_json(known)
+        return self._qualities({sha256: candidate.path}, reference, windows, name)[sha256]
 
-    def trial(self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int | None = None) -> Trial:
+    def race(self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window]) -> list[Quality]:
+        """What each recipe loses against its source `model`, all on the same windows; built only if that is not known."""
+        found: dict[str, Quality] = {}
+        missing: dict[str, Path] = {}
+        hashes = []
+        for recipe in recipes:
+            sha256 = self.known_build(model, recipe)
+            known = self._known_quality(sha256, model, windows) if sha256 else None
+            if sha256 is None or known is None:
+                path = self.built(model, recipe).path
+                sha256 = self.ledger.sha256(path)
+                missing[sha256] = path
+            else:
+                found[sha256] = known
+            hashes.append(sha256)
+        found |= self._qualities(missing, model, windows, f"on {len(windows)} windows")
+        return [found[sha256] for sha256 in hashes]
+
+    def trial(self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS) -> Trial:
         """How fast `model` is here and what it really takes, through the server."""
         sha256 = self.ledger.sha256(model.path)
-        inputs = {
-            "model": sha256, "machine": self.machine.fingerprint, "engine": server_build(), "settings": settings_json(settings),
-            "version": TEST_VERSION, "repeats": repeats,
-        }  # fmt: skip
-        known = self.ledger.recall("trial", inputs)
-        if known is None:
-            with EngineServer(model.path, settings) as server:
-                _refuse_other_context(server, settings)
-                times = {} if repeats is None else {"repeats": repeats}
-                speed = measure_speed(
-                    server,
-                    n_vocab=model.shape.n_vocab,
-                    **times,
-                    progress=lambda done, total: self.watch(f"speed {name}".strip(), done, total),
-                )
-                memory, peak = server.footprint(), server.peak_rss_bytes()
-            self.ledger.remember_memory(
-                memory,
-                machine=self.machine.fingerprint,
-                model_sha256=sha256,
-                settings=settings,
-                architecture=model.shape.architecture,
-                engine=server_build(),
-                peak_rss_bytes=peak,
-            )
-            known = {"speed": speed.as_json(), "memory": memory.parts(), "peak_rss_bytes": peak}
-            self.ledger.remember("trial", inputs, known)
-        return Trial(
-            speed=speed_from_json(known["speed"]),
-            memory=Footprint(**known["memory"], source="measured"),
-            peak_rss_bytes=known["peak_rss_bytes"],
+        if known := self.known_trial(sha256, settings, repeats=repeats):
+            return known
+
+        def progress(done: int, total: int) -> None:
+            self.watch(f"speed {name}".strip(), done, total)
+
+        with EngineServer(model.path, settings) as server:
+            _refuse_other_context(server, settings)
+            speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
+            trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
+        self.ledger.remember_memory(
+            trial.memory,
+            machine=self.machine.fingerprint,
+            model_sha256=sha256,
+            settings=settings,
+            architecture=model.shape.architecture,
+            engine=server_build(),
+            peak_rss_bytes=trial.peak_rss_bytes,
         )
+        self.ledger.remember("trial", self._trial_inputs(sha256, settings, repeats), trial.as_json())
+        return trial
+
+    def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
+        """The trial of the file with this hash, if it was measured on this kind of machine."""
+        known = self.ledger.recall("trial", self._trial_inputs(sha256, settings, repeats))
+        return Trial.from_json(known) if known else None
 
     def conditions(self) -> dict[str, object]:
         """What a figure depends on besides model and settings, for evidence."""
         return {"hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION}
 
+    def _qualities(self, files: Mapping[str, Path], reference: Model, windows: Sequence[Window], name: str) -> dict[str, Quality]:
+        """Quality by SHA-256: what is known is recalled, the rest is measured in groups that fit into half of the free memory."""
+        found = {sha256: known for sha256 in files if (known := self._known_quality(sha256, reference, windows))}
 
-def hash_of(text: str) -> str:
-    """A short identity of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        def progress(done: int, total: int) -> None:
+            self.watch(f"test {name}".strip(), done, total)
 
+        for group in self._groups({k: v for k, v in files.items() if k not in found}, reference):
+            measured = measure_quality(self.lab, reference.path, [files[k] for k in group], windows, progress=progress)
+            for sha256, quality in zip(group, measured, strict=True):
+                found[sha256] = quality
+                self.ledger.remember("quality", self._quality_inputs(sha256, reference, windows), quality.as_json())
+        return found
 
-def quality_from_json(data: dict[str, Any]) -> Quality:
-    """The inverse of `Quality.as_json`."""
-    figures = {key: Figure.from_json(data[key]) for key in ("kld_mean", "top1_agreement", "perplexity_ratio")}
-    return Quality(
-        **figures,
-        domains={k: Figure.from_json(v) for k, v in data["domains"].items()},
-        n_windows=data["n_windows"],
-        n_tokens=data["n_tokens"],
-    )
+    def _groups(self, files: Mapping[str, Path], reference: Model) -> list[list[str]]:
+        """The files in groups: each is loaded together with the reference, so that the reference runs once per group."""
+        room = self.machine.memory.available_bytes // 2 - reference.weights_bytes
+        groups: list[list[str]] = []
+        used = room
+        for sha256, path in files.items():
+            size = path.stat().st_size
+            if not groups or used + size > room:
+                groups.append([])
+                used = 0
+            groups[-1].append(sha256)
+            used += size
+        return groups
 
+    def _known_quality(self, sha256: str, reference: Model, windows: Sequence[Window]) -> Quality | None:
+        known = self.ledger.recall("quality", self._quality_inputs(sha256, reference, windows))
+        return Quality.from_json(known) if known else None
 
-def speed_from_json(data: dict[str, Any]) -> Speed:
-    """The inverse of `Speed.as_json`."""
-    names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_ms")
-    return Speed(
-        **{name: Figure.from_json(data[name]) for name in names},
-        n_prompt=data["n_prompt"],
-        n_predict=data["n_predict"],
-        repeats=data["repeats"],
-    )
+    def _build_inputs(self, model: Model, recipe: Recipe) -> dict[str, object]:
+        return {"source": self.ledger.sha256(model.path), "preset": recipe.preset, "engine": lab_build()}
+
+    def _quality_inputs(self, sha256: str, reference: Model, windows: Sequence[Window]) -> dict[str, object]:
+        return {
+            "candidate": sha256,
+            "reference": self.ledger.sha256(reference.path),
+            "windows": windows_digest(windows),
+            "engine": lab_build(),
+            "version": TEST_VERSION,
+        }
+
+    def _trial_inputs(self, sha256: str, settings: ContextSettings, repeats: int) -> dict[str, object]:
+        return {
+            "model": sha256,
+            "machine": self.machine.fingerprint,
+            "engine": server_build(),
+            "settings": settings_json(settings),
+            "version": TEST_VERSION,
+            "repeats": repeats,
+        }
 
 
 def _refuse_other_context(server: EngineServer, settings: ContextSettings) -> None:
     """A server that quietly took another context than the one asked for is an error, never a footnote."""
     real = server.context_per_slot()
-    if real is not None and real < min(settings.n_cells, settings.n_ctx // settings.n_parallel):
+    wanted = max(1, settings.n_ctx // settings.n_parallel)
+    if real is not None and real < wanted:
         raise EngineRefused(
             "the engine gave {found} tokens of context per conversation, expected {expected}; lower --context.",
             found=real,
-            expected=settings.n_ctx // settings.n_parallel,
+            expected=wanted,
         )

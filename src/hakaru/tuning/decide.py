@@ -32,7 +32,6 @@ class Candidate:
     """One way to run the model. What was not measured is None, and `why` says why."""
 
     type: str
-    path: Path | None
     weights_bytes: int
     bpw: float
     total_bytes: int
@@ -41,6 +40,7 @@ class Candidate:
     speed: Speed | None = None
     passes: bool = False
     why: str = ""
+    path: Path | None = None
 
     def as_json(self) -> dict[str, object]:
         """The candidate as it stands in `hakaru.decision/1`."""
@@ -49,6 +49,7 @@ class Candidate:
             "total_bytes": self.total_bytes,
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
+            "n_windows": self.quality.n_windows if self.quality else None,
             "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
             "decode_tokens_per_s": _json(self.speed.decode_tokens_per_s if self.speed else None),
             "prefill_tokens_per_s": _json(self.speed.prefill_tokens_per_s if self.speed else None),

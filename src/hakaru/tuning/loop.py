@@ -1,21 +1,24 @@
 """The loop: the article's steps as one walk, with figures instead of rules of thumb.
 
-Check what each level needs. Start at the level that the article names (4 bits) and test it. While a level keeps its quality, go down to
-fewer bits; when one does not, the next above it is the last to be tested. The source itself always takes part. Then every level
-that kept its quality is timed through the server, and the rule in `decide` chooses. All of it is saved as evidence.
+Check what each level needs, and build those that fit. A quick look on a few windows drops the levels that clearly lose too much; the
+others are tested on all windows, and those that keep the quality asked for are timed through the server. The rule in `decide` chooses. The
+source itself takes part. Levels larger than the source take part too: they cannot be better, but they may be faster (on a processor
+without good kernels for the source's type, Q8_0 is).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.divergence import N_DOCUMENTS, identical
+from hakaru.evaluation.speed import REPEATS
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
-from hakaru.models.model import Model, read_model
+from hakaru.models.model import Model
 from hakaru.planning.placement import judge
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
@@ -25,8 +28,19 @@ from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.ledger import settings_json
 from hakaru.units import format_bytes
 
-FIRST_LEVEL: Final = "Q4_K_M"
+QUICK_LOOK: Final = 12
+"""Windows of the quick look: three of each domain."""
 SOURCE: Final = "source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is measured. The defaults are what a person gets; tests take less."""
+
+    n_documents: int = N_DOCUMENTS
+    n_prompts: int | None = None
+    repeats: int = REPEATS
+    presets: Sequence[str] = LADDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,131 +74,107 @@ class Decision:
         }  # fmt: skip
 
 
-def tune(
-    bench: Bench,
-    model: Model,
-    settings: ContextSettings,
-    constraints: Constraints,
-    *,
-    n_documents: int | None = None,
-    n_prompts: int | None = None,
-    repeats: int | None = None,
-    presets: Sequence[str] = LADDER,
-) -> Decision:
+def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort | None = None) -> Decision:
     """Walk the loop for `model`. Raises DoesNotFit if not even the smallest level goes into the memory allowed."""
-    checked = bench.check(model, settings).best
-    source = _source_candidate(model, checked, constraints)
-    levels = [_level(recipe, model, checked, constraints) for recipe in bench.plan(model, presets)]
-    if not any(c.fits for c, _ in levels) and not source.fits:
-        smallest = min([source, *(c for c, _ in levels)], key=lambda c: c.total_bytes)
-        raise DoesNotFit(
-            "{path}: even {type} needs {needed} at a context of {n_ctx}, but {free} may be used; lower --context, use "
-            "--cache-type-k q8_0 --cache-type-v q8_0, or choose a smaller model.",
-            path=model.path, type=smallest.type, needed=format_bytes(smallest.total_bytes), n_ctx=settings.n_ctx,
-            free=format_bytes(constraints.memory_bytes),
-        )  # fmt: skip
-    windows = bench.windows(model, n_documents=n_documents, n_prompts=n_prompts)
-    tried = [replace(source, quality=bench.quality(model, model, windows)), *_walk(bench, model, windows, levels, constraints)]
-    timed = [_timed(bench, c, settings, constraints, repeats) for c in tried]
-    judged = [_judged(c, constraints) for c in timed]
-    chosen = choose(judged)
-    why = why_chosen(chosen, judged) if chosen else say("no level meets every constraint")
-    judged = [replace(c, why=why) if chosen and c.type == chosen.type else c for c in judged]
-    judged.sort(key=lambda c: -c.weights_bytes)
-    decision = Decision(
-        machine=bench.machine,
-        model=model,
-        settings=settings,
-        constraints=constraints,
-        candidates=tuple(judged),
-        chosen=next((c for c in judged if chosen and c.type == chosen.type), None),
-        why=why,
-        conditions={
-            **bench.conditions(),
-            "model_sha256": bench.ledger.sha256(model.path),
-            "windows": {"n": len(windows), "digest": windows_digest(windows)},
-        },
-    )
-    return replace(decision, evidence=save_evidence(model.path.stem, decision.as_json()))
+    walk = _Walk(bench, model, settings, constraints, effort or Effort())
+    return walk.decision()
 
 
-def _source_candidate(model: Model, checked: Footprint, constraints: Constraints) -> Candidate:
-    return Candidate(
-        type=SOURCE,
-        path=model.path,
-        weights_bytes=model.weights_bytes,
-        bpw=model.bpw,
-        total_bytes=checked.total_bytes,
-        fits=judge(checked.total_bytes, constraints.memory_bytes) == "fits",
-    )
+class _Walk:
+    """One walk: what is asked for, and the recipes of the levels by name."""
 
+    def __init__(self, bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort) -> None:
+        self.bench, self.model, self.settings, self.constraints, self.effort = bench, model, settings, constraints, effort
+        self.recipes: Mapping[str, Recipe] = {r.preset: r for r in bench.plan(model, effort.presets)}
 
-def _level(recipe: Recipe, model: Model, checked: Footprint, constraints: Constraints) -> tuple[Candidate, Recipe]:
-    total = checked.total_bytes - model.weights_bytes + recipe.weights_bytes
-    return Candidate(
-        type=recipe.preset,
-        path=None,
-        weights_bytes=recipe.weights_bytes,
-        bpw=recipe.bpw,
-        total_bytes=total,
-        fits=judge(total, constraints.memory_bytes) == "fits",
-    ), recipe
-
-
-def _walk(
-    bench: Bench, model: Model, windows: Sequence[Window], levels: Sequence[tuple[Candidate, Recipe]], constraints: Constraints
-) -> list[Candidate]:
-    """The levels with their quality, as far as they had to be tested; the others with the reason why not."""
-    found: dict[str, Candidate] = {}
-    useful: list[tuple[Candidate, Recipe]] = []
-    for candidate, recipe in sorted(levels, key=lambda level: -level[0].weights_bytes):
-        if candidate.weights_bytes >= model.weights_bytes:
-            found[candidate.type] = replace(candidate, why=say("not smaller than the source, and cannot be better"))
-        elif not candidate.fits:
-            found[candidate.type] = replace(candidate, why=objection(candidate, constraints) or "")
-        else:
-            useful.append((candidate, recipe))
-
-    def keeps_quality(index: int) -> bool:
-        candidate, recipe = useful[index]
-        built = bench.built(model, recipe)
-        quality = bench.quality(built, model, windows, name=candidate.type)
-        found[candidate.type] = replace(candidate, path=built.path, quality=quality)
-        return quality.verdict(constraints.tier) == "pass"
-
-    index = _start(useful)
-    if useful and keeps_quality(index):
-        while index + 1 < len(useful) and keeps_quality(index + 1):
-            index += 1
-    else:
-        while index > 0 and not keeps_quality(index - 1):
-            index -= 1
-    for candidate, _ in useful:
-        found.setdefault(
-            candidate.type, replace(candidate, why=say("not tested: a level with fewer bits decides, or one with more failed"))
+    def decision(self) -> Decision:
+        """Check, build, test, time, decide; then save the evidence and remove the files of the losers."""
+        levels = self.checked()
+        windows = self.bench.windows(self.model, n_documents=self.effort.n_documents, n_prompts=self.effort.n_prompts)
+        timed = [self.timed(c) for c in self.tested(levels, windows)]
+        judged = sorted((_judged(c, self.constraints) for c in timed), key=lambda c: -c.weights_bytes)
+        best = choose(judged)
+        why = why_chosen(best, judged) if best else say("no level meets every constraint")
+        chosen = replace(best, why=why, path=self.file(best)) if best else None
+        self.forget_losers(judged)
+        decision = Decision(
+            machine=self.bench.machine,
+            model=self.model,
+            settings=self.settings,
+            constraints=self.constraints,
+            candidates=tuple(chosen if chosen and c.type == chosen.type else c for c in judged),
+            chosen=chosen,
+            why=why,
+            conditions={
+                **self.bench.conditions(),
+                "model_sha256": self.bench.ledger.sha256(self.model.path),
+                "windows": {"n": len(windows), "digest": windows_digest(windows)},
+            },
         )
-    return list(found.values())
+        return replace(decision, evidence=save_evidence(self.model.path.stem, decision.as_json()))
 
+    def checked(self) -> list[Candidate]:
+        """The source and the levels with what they need: but for the weights, what the source's dry run says."""
+        needs = self.bench.check(self.model, self.settings).best
+        sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
+        sizes += [(r.preset, r.weights_bytes, r.bpw) for r in self.recipes.values()]
+        candidates = [self.candidate(*size, needs) for size in sizes]
+        if not any(c.fits for c in candidates):
+            smallest = min(candidates, key=lambda c: c.total_bytes)
+            raise DoesNotFit(
+                "{path}: even {type} needs {needed} at a context of {n_ctx}, but {free} may be used; lower --context, use "
+                "--cache-type-k q8_0 --cache-type-v q8_0, or choose a smaller model.",
+                path=self.model.path,
+                type=smallest.type,
+                needed=format_bytes(smallest.total_bytes),
+                n_ctx=self.settings.n_ctx,
+                free=format_bytes(self.constraints.memory_bytes),
+            )
+        return candidates
 
-def _start(useful: Sequence[tuple[Candidate, Recipe]]) -> int:
-    """Where to begin: at four bits, or at the largest level below."""
-    below = LADDER[LADDER.index(FIRST_LEVEL) :]
-    return next((i for i, (candidate, _) in enumerate(useful) if candidate.type in below), max(0, len(useful) - 1))
+    def candidate(self, type_: str, weights_bytes: int, bpw: float, needs: Footprint) -> Candidate:
+        """One level before it is tested."""
+        total = needs.total_bytes - self.model.weights_bytes + weights_bytes
+        fits = judge(total, self.constraints.memory_bytes) == "fits"
+        return Candidate(type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=total, fits=fits)
 
+    def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
+        """The candidates with their quality: on a few windows, and on all of them where those did not settle it."""
+        found = {c.type: c for c in candidates}
+        found[SOURCE] = replace(found[SOURCE], quality=identical(len(windows)))
+        racing = [c.type for c in candidates if c.fits and c.type != SOURCE]
+        for on in (windows[:QUICK_LOOK], windows):
+            for type_, quality in zip(racing, self.bench.race(self.model, [self.recipes[t] for t in racing], on), strict=True):
+                found[type_] = replace(found[type_], quality=quality)
+                if quality.verdict(self.constraints.tier) == "fail":
+                    racing = [t for t in racing if t != type_]
+        return list(found.values())
 
-def _timed(
-    bench: Bench, candidate: Candidate, settings: ContextSettings, constraints: Constraints, repeats: int | None
-) -> Candidate:
-    """The candidate with its speed, if its quality is worth it."""
-    if candidate.path is None or candidate.quality is None or objection(candidate, constraints):
-        return candidate
-    trial = bench.trial(read_model(candidate.path), settings, name=candidate.type, repeats=repeats)
-    return replace(candidate, speed=trial.speed)
+    def timed(self, candidate: Candidate) -> Candidate:
+        """The candidate with its speed, if it fits and kept its quality."""
+        if candidate.quality is None or objection(candidate, self.constraints):
+            return candidate
+        recipe, repeats = self.recipes.get(candidate.type), self.effort.repeats
+        sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.sha256(self.model.path)
+        trial = self.bench.known_trial(sha256, self.settings, repeats=repeats) if sha256 else None
+        if trial is None:
+            built = self.bench.built(self.model, recipe) if recipe else self.model
+            trial = self.bench.trial(built, self.settings, name=candidate.type, repeats=repeats)
+        return replace(candidate, speed=trial.speed)
+
+    def file(self, candidate: Candidate) -> Path:
+        """The candidate's file: the source where it lies, or the level, built again if its file is gone."""
+        recipe = self.recipes.get(candidate.type)
+        return self.bench.built(self.model, recipe).path if recipe else self.model.path
+
+    def forget_losers(self, judged: Sequence[Candidate]) -> None:
+        """Remove the files of levels that did not pass: their figures are in the ledger, and the disk is the person's."""
+        for candidate in judged:
+            if not candidate.passes and candidate.type in self.recipes:
+                self.bench.build_path(self.model, self.recipes[candidate.type]).unlink(missing_ok=True)
 
 
 def _judged(candidate: Candidate, constraints: Constraints) -> Candidate:
-    if candidate.why or candidate.quality is None:
-        return candidate
     reason = objection(candidate, constraints)
     passes = reason is None and candidate.speed is not None
     return replace(candidate, passes=passes, why=reason or say("meets every constraint"))
