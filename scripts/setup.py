@@ -111,7 +111,9 @@ def processor_flags() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((" ".join(sorted(line.split(":")[1].split())) for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return next(
+        (" ".join(sorted(line.split(":")[1].split())) for line in lines if line.lower().startswith(("flags", "features"))), ""
+    )
 
 
 def installed(python: Path, requirement: str) -> bool:
@@ -135,7 +137,7 @@ def cache() -> Path:
 
 def pip(python: Path, arguments: list[str]) -> None:
     """Quiet pip with our pins."""
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
     run([*command, *arguments], "pip could not install what hakaru needs; is the package index reachable?")
 
 

@@ -53,20 +53,25 @@ def parse_bytes(text: str) -> int:
 
     Raises Misuse for anything else.
     """
-    return _parse(text, _BYTE_UNITS, "a size such as 2GiB, 4.2GB or 512MiB")
+    n = _parse(text, _BYTE_UNITS)
+    if n is None:
+        raise Misuse("'{found}' is no size; expected such as 2GiB, 4.2GB or 512MiB.", found=text)
+    return n
 
 
 def parse_params(text: str) -> int:
     """Parameters meant by `70B`, `135M` or `1.5b`: B is 10^9 here, as in a model's name. Raises Misuse otherwise."""
-    return _parse(text, _PARAM_UNITS, "a number of parameters such as 70B, 1.5B or 135M")
+    n = _parse(text, _PARAM_UNITS)
+    if n is None:
+        raise Misuse("'{found}' is no number of parameters; expected such as 70B, 1.5B or 135M.", found=text)
+    return n
 
 
-def _parse(text: str, units: dict[str, int], expected: str) -> int:
+def _parse(text: str, units: dict[str, int]) -> int | None:
     match = _QUANTITY.match(text)
     factor = units.get(match[2].lower()) if match else None
-    if match is None or factor is None or float(match[1]) == 0:
-        raise Misuse("'{found}' is not {expected}.", found=text, expected=expected)
-    return round(float(match[1]) * factor)
+    n = round(float(match[1]) * factor) if match and factor else 0
+    return n or None
 
 
 def format_bytes(n: float) -> str:

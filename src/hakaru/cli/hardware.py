@@ -35,9 +35,7 @@ def describe(machine: Machine) -> list[str]:
                          name=device.name, free=free, total=format_bytes(device.total_bytes), source=device.source))  # fmt: skip
     if not machine.devices:
         lines.append(say("GPU        none found; models run on the processor"))
-    lines.append(
-        say("Class      {size_class}: {meaning}", size_class=say(machine.size_class), meaning=_meaning(machine.size_class))
-    )
+    lines.append(say("Class      {size_class}: {meaning}", size_class=machine.size_class, meaning=_meaning(machine.size_class)))
     return lines
 
 

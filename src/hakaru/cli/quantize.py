@@ -29,9 +29,9 @@ def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_ru
     if json:
         print_json(_as_json(source, recipe, out, warning, dry_run=dry_run))
     elif dry_run:
-        print(say("Dry run: {model} would be written; nothing was changed.", path=out))
+        print(say("Dry run: {path} would be written; nothing was changed.", path=out))
     else:
-        print(say("{model}: written, read back and verified.", path=out))
+        print(say("{path}: written, read back and verified.", path=out))
         next_step(f"hakaru test {out} --reference {model}")
     return 0
 

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
 
@@ -94,7 +94,7 @@ class Lab:
     def compare(
         self, reference: Path, candidates: Sequence[Path], windows: Sequence[dict[str, Any]], *, progress: Progress = no_progress
     ) -> list[list[dict[str, float]]]:
-        """For each candidate the sums per window (see `logits.divergence`), all on the same windows."""
+        """For each candidate the sums per window (see `distributions.divergence`), all on the same windows."""
         request = {"reference": str(reference), "candidates": [str(p) for p in candidates], "windows": list(windows)}
         results: list[list[dict[str, float]]] = self._call("compare", request, progress=progress)["candidates"]
         return results
@@ -155,10 +155,15 @@ def _how(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit {returncode}"
 
 
-def _refused(step: str, request: dict[str, Any], log: list[str]) -> EngineRefused:
-    """The sentence for what llama.cpp refused, with the reason from its log."""
-    reasons = [line for line in log if any(word in line.lower() for word in ("error", "failed", "unknown"))]
-    return EngineRefused(
-        "llama.cpp refused to {step} {path}: {reason}", step=step, path=request.get("path", request.get("reference")),
-        reason=(reasons or log or ["-"])[0].strip(),
-    )  # fmt: skip
+def _refused(step: str, request: dict[str, Any], log: list[str]) -> HakaruError:
+    """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
+    told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
+    path, reason = request.get("path", request.get("reference")), next(iter([*told, *log]), "-")
+    if any("unknown model architecture" in line for line in told):
+        return ModelUnknown(
+            "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "
+            "update hakaru or choose another model.",
+            path=path,
+            reason=reason,
+        )
+    return EngineRefused("llama.cpp refused to {step} {path}: {reason}", step=step, path=path, reason=reason)

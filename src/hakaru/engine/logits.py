@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine import llama
+from hakaru.engine.distributions import divergence, sample
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
 
@@ -32,7 +33,7 @@ def answer(request: dict[str, Any]) -> Steps:
             for i, tokens in enumerate(asked):
                 last = [False] * (len(tokens) - 1) + [True]
                 logits = batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[i] * len(tokens), wanted=last)
-                latest[i] = _sample(logits[0], dice[i])
+                latest[i] = sample(logits[0], dice[i])
             for step in range(n_predict):
                 latest = {i: token for i, token in latest.items() if not c.llama_vocab_is_eog(vocabulary, token)}
                 if not latest:
@@ -47,7 +48,7 @@ def answer(request: dict[str, Any]) -> Steps:
                         sequences=list(latest),
                         wanted=[True] * len(latest),
                     )
-                    latest = {i: _sample(row, dice[i]) for i, row in zip(list(latest), logits, strict=True)}
+                    latest = {i: sample(row, dice[i]) for i, row in zip(list(latest), logits, strict=True)}
                 yield (step + 1, n_predict)
         return {"answers": [{"tokens": whole, "n_prompt": len(tokens)} for whole, tokens in zip(texts, asked, strict=True)]}
 
@@ -75,31 +76,6 @@ def compare(request: dict[str, Any]) -> Steps:
                 found.append(divergence(rows[0], candidate, targets))
             yield (done, len(windows))
         return {"candidates": results}
-
-
-def divergence(
-    reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
-) -> dict[str, float]:
-    """Sums over one window: KLD in nats, top-1 agreements, both negative log-likelihoods.
-
-    Logits have shape (n, n_vocab), `targets` (n,). KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less their maximum;
-    sums over the vocabulary are in float64. Rows are taken 32 at a time, so that they stay in the cache.
-    """
-    kld = nll_reference = nll_candidate = 0.0
-    agreed = 0
-    for begin in range(0, len(targets), 32):
-        x, y = reference[begin : begin + 32], candidate[begin : begin + 32]
-        wanted, row = targets[begin : begin + 32], np.arange(len(x))
-        x, y = x - x.max(axis=1, keepdims=True), y - y.max(axis=1, keepdims=True)
-        p = np.exp(x)
-        log_zp = np.log(p.sum(axis=1, dtype=np.float64))
-        log_zq = np.log(np.exp(y).sum(axis=1, dtype=np.float64))
-        cross = np.einsum("ij,ij->i", p, x - y).astype(np.float64) / np.exp(log_zp)
-        kld += float((cross + log_zq - log_zp).sum())
-        agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
-        nll_reference += float((log_zp - x[row, wanted]).sum())
-        nll_candidate += float((log_zq - y[row, wanted]).sum())
-    return {"n": len(targets), "kld": kld, "agreed": agreed, "nll_reference": nll_reference, "nll_candidate": nll_candidate}
 
 
 class Batch:
@@ -133,10 +109,3 @@ def _chat(model: Any, prompt: str) -> str:
     buffer = ctypes.create_string_buffer(room)
     n = c.llama_chat_apply_template(template, message, 1, True, buffer, room)
     return buffer.raw[:n].decode(errors="replace") if 0 < n <= room else prompt
-
-
-def _sample(logits: npt.NDArray[np.float32], dice: np.random.Generator) -> int:
-    """One draw at temperature 1: the model's own distribution."""
-    x = logits.astype(np.float64)
-    p = np.exp(x - x.max())
-    return int(np.searchsorted(np.cumsum(p), dice.random() * p.sum()))

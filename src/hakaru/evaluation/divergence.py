@@ -82,7 +82,7 @@ def measure_quality(
 
 
 def quality_of(sums: Sequence[Mapping[str, float]], domains: Sequence[str]) -> Quality:
-    """Figures from the sums per window (see `engine.logits.divergence`)."""
+    """Figures from the sums per window (see `engine.distributions.divergence`)."""
 
     def mean(key: str, rows: Sequence[Mapping[str, float]], unit: str) -> Figure:
         return ratio_of_sums([r[key] for r in rows], [r["n"] for r in rows], unit=unit)

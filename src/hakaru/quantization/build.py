@@ -56,14 +56,10 @@ def build(
     Raises Misuse (the target is the source or exists), MachineError (full or read-only disk), EngineRefused (what was written is not
     what was planned). Whatever happens, `out` is whole or absent.
     """
+    if out.exists() and out.samefile(model.path):
+        raise Misuse("{path}: is the source itself; name another file with -o.", path=out)
     if out.exists() and not overwrite:
-        same = out.samefile(model.path)
-        raise Misuse(
-            "{path}: is the source itself; name another file with -o."
-            if same
-            else "{path}: exists already; name another file with -o, or add --overwrite.",
-            path=out,
-        )
+        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free

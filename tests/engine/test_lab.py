@@ -1,0 +1,141 @@
+"""llama.cpp in a child: its dry run is the oracle of our arithmetic, and its death is only an error."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hakaru.engine.lab import Lab
+from hakaru.errors import EngineDied, EngineRefused, ModelUnknown
+from hakaru.memory.footprint import ContextSettings, compute_footprint
+from hakaru.models.model import read_model
+from hakaru.models.shape import Shape
+from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
+
+pytestmark = pytest.mark.engine
+
+SHAPES = {
+    "tiny": tiny_shape(),
+    "smollm2-like": tiny_shape(n_layer=6, n_embd=576, n_ff=1536, n_head=9, n_head_kv=(3,) * 6, n_vocab=4096),
+    "llama-3-70b": tiny_shape(n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=128256),
+    "qwen2-7b": tiny_shape(
+        architecture="qwen2", n_layer=28, n_embd=3584, n_ff=18944, n_head=28, n_head_kv=(4,) * 28, n_vocab=152064
+    ),
+    "qwen3-32b": tiny_shape(
+        architecture="qwen3", n_layer=64, n_embd=5120, n_ff=25600, n_head=64, n_head_kv=(8,) * 64, n_embd_head_k=128, n_vocab=151936
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ContextSettings(n_ctx=4096),
+        ContextSettings(n_ctx=32768, n_ubatch=2048),
+        ContextSettings(n_ctx=8192, n_parallel=4, type_k="q8_0", type_v="q8_0"),
+        ContextSettings(n_ctx=4096, n_outputs_max=512),
+    ],
+    ids=["4k", "32k", "parallel", "all-logits"],
+)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_our_arithmetic_is_the_engine_s(shape: Shape, settings: ContextSettings, tmp_path: Path) -> None:
+    """Weights and KV cache to the byte; compute within 3 % or 16 MiB, and hardly ever below; output to its log's 0.01 MiB."""
+    model = read_model(write_header_only(tmp_path / "model.gguf", shape))
+    ours = compute_footprint(model.shape, model.tensors, settings)
+    engine = Lab().dry_run(model.path, settings)
+    assert ours
+    assert ours.weights_bytes == engine.weights_bytes
+    assert ours.kv_cache_bytes == engine.kv_cache_bytes
+    assert abs(ours.compute_bytes - engine.compute_bytes) <= max(16 * 2**20, 0.03 * engine.compute_bytes)
+    assert abs(ours.output_bytes - engine.output_bytes) <= 0.011 * 2**20
+    assert list(tmp_path.iterdir()) == [model.path]
+
+
+def test_the_embedded_model_to_the_byte(embedded: Path) -> None:
+    """The real model: 92.1 MiB of weights; compute within a kilobyte."""
+    model, settings = read_model(embedded), ContextSettings(n_ctx=2048)
+    ours, engine = compute_footprint(model.shape, model.tensors, settings), Lab().dry_run(embedded, settings)
+    assert ours
+    assert (ours.weights_bytes, ours.kv_cache_bytes) == (engine.weights_bytes, engine.kv_cache_bytes) == (96_576_768, 47_185_920)
+    assert abs(ours.compute_bytes - engine.compute_bytes) < 1024
+
+
+def test_an_unknown_architecture_is_refused_with_its_name(tmp_path: Path) -> None:
+    """Neither we nor llama.cpp guess."""
+    path = write_header_only(tmp_path / "odd.gguf", tiny_shape(architecture="nosuch"))
+    with pytest.raises(ModelUnknown, match="nosuch") as caught:
+        Lab().dry_run(path, ContextSettings(n_ctx=256))
+    assert caught.value.exit_code == 4
+
+
+def test_a_model_without_a_needed_tensor_is_refused(tmp_path: Path) -> None:
+    """llama.cpp's own reason is passed on."""
+    path = write_header_only(tmp_path / "holes.gguf", tiny_shape(architecture="qwen3"))
+    path.write_bytes(path.read_bytes().replace(b"blk.1.attn_q_norm.weight", b"blk.1.attn_x_norm.weight"))
+    with pytest.raises(EngineRefused, match=r"attn_q_norm|missing tensor|failed"):
+        Lab().dry_run(path, ContextSettings(n_ctx=256))
+
+
+def test_a_child_that_is_killed_becomes_an_error_with_its_last_words(embedded: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of quantizing: EngineDied, the log, and the parent goes on."""
+
+    def kill_when_it_works() -> None:
+        for _ in range(500):
+            for child in psutil.Process().children(recursive=True):
+                if "hakaru.engine.child" in " ".join(child.cmdline()) and (tmp_path / "out.gguf").exists():
+                    child.send_signal(signal.SIGKILL)
+                    return
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_when_it_works)
+    killer.start()
+    with pytest.raises(EngineDied, match=r"signal 9.*during 'quantize'") as caught:
+        Lab().quantize(embedded, tmp_path / "out.gguf", 12)
+    killer.join()
+    assert caught.value.exit_code == 6
+    assert any("blk" in line for line in caught.value.log)
+    assert Lab().tokenize(embedded, ["still alive"])[0]
+
+
+def test_a_child_leaves_with_its_parent() -> None:
+    """When the parent is gone, its end of stdin closes, and the child ends by itself."""
+    child = subprocess.Popen([sys.executable, "-m", "hakaru.engine.child"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)  # fmt: skip
+    assert child.stdin
+    child.stdin.close()
+    assert child.wait(timeout=10) is not None
+
+
+def test_answers_repeat_with_their_seed(tiny: Path) -> None:
+    """The same seed gives the same answers, side by side or not; another seed others."""
+    first = Lab().answer(tiny, ["ab", "a question"], n_predict=12, seed=5)
+    again = Lab().answer(tiny, ["ab", "a question"], n_predict=12, seed=5)
+    other = Lab().answer(tiny, ["ab", "a question"], n_predict=12, seed=6)
+    assert first == again
+    assert first != other
+    assert all(len(a["tokens"]) > a["n_prompt"] for a in first)
+
+
+def test_a_model_compared_with_itself_and_with_a_worse_copy(tiny: Path, tmp_path: Path) -> None:
+    """Itself: no divergence. A copy of two bits: some, and the same in one child or in two."""
+    worse = tmp_path / "q2.gguf"
+    Lab().quantize(tiny, worse, 10)
+    windows = [{"tokens": list(range(2, 66)), "first": 8}, {"tokens": list(range(100, 164)), "first": 8}]
+    itself, copy = Lab().compare(tiny, [tiny, worse], windows)
+    assert [w["n"] for w in itself] == [55, 55]
+    assert sum(w["kld"] for w in itself) == pytest.approx(0, abs=1e-6)
+    assert sum(w["agreed"] for w in itself) == 110
+    assert sum(w["kld"] for w in copy) > 0.1
+    (alone,) = Lab().compare(tiny, [worse], windows)
+    assert alone == copy
+
+
+def test_a_made_model_is_whole(tmp_path: Path) -> None:
+    """`hakaru.testing` makes models that llama.cpp loads, tied or not."""
+    path = write_tiny_llama(tmp_path / "tied.gguf", tiny_shape(architecture="qwen3"), tied=True)
+    assert Lab().answer(path, ["hello"], n_predict=4, seed=1)[0]["tokens"]

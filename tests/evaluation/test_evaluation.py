@@ -1,0 +1,147 @@
+"""Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hakaru.engine.distributions import divergence
+from hakaru.errors import Misuse
+from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.statistics import median_of, ratio_of_sums
+from hakaru.evaluation.texts import PROMPTS, Document, documents_of, named_texts, texts_at_hand
+from hakaru.evaluation.tiers import TIERS, Quality, tier_named
+from hakaru.evaluation.windows import N_TOKENS, windows_digest, windows_of_answers, windows_of_documents
+from hakaru.units import Figure
+
+
+def test_divergence_agrees_with_the_definition() -> None:
+    """KLD, agreement and likelihoods of random logits, against float64 arithmetic written out."""
+    dice = np.random.default_rng(3)
+    x = dice.standard_normal((70, 300)).astype(np.float32) * 4
+    y = x + dice.standard_normal((70, 300)).astype(np.float32)
+    targets = dice.integers(0, 300, 70)
+    found = divergence(x, y, targets)
+    log_p = x.astype(np.float64) - np.log(np.exp(x.astype(np.float64)).sum(1, keepdims=True))
+    log_q = y.astype(np.float64) - np.log(np.exp(y.astype(np.float64)).sum(1, keepdims=True))
+    assert found["kld"] == pytest.approx((np.exp(log_p) * (log_p - log_q)).sum(), rel=1e-5)
+    assert found["agreed"] == (x.argmax(1) == y.argmax(1)).sum()
+    assert found["nll_reference"] == pytest.approx(-log_p[np.arange(70), targets].sum(), rel=1e-6)
+    assert found["nll_candidate"] == pytest.approx(-log_q[np.arange(70), targets].sum(), rel=1e-6)
+    assert found["n"] == 70
+
+
+def test_a_model_does_not_diverge_from_itself() -> None:
+    """Exactly zero, not almost."""
+    x = np.random.default_rng(1).standard_normal((5, 100)).astype(np.float32)
+    found = divergence(x, x, np.zeros(5, dtype=np.int64))
+    assert found["kld"] == pytest.approx(0.0, abs=1e-6)
+    assert found["agreed"] == 5
+
+
+def test_intervals_cover_the_truth() -> None:
+    """Of 300 samples of 40 windows from a known population, about 95 % of the intervals hold the true ratio."""
+    dice = np.random.default_rng(7)
+    held = 0
+    for i in range(300):
+        n = dice.integers(60, 120, 40)
+        sums = n * dice.gamma(4.0, 0.01, 40)
+        figure = ratio_of_sums(list(sums), list(n), unit="nats/token", seed=i)
+        assert figure.low is not None
+        assert figure.high is not None
+        held += figure.low <= 0.04 <= figure.high
+    assert 0.90 <= held / 300 <= 0.99
+
+
+def test_few_samples_give_honest_intervals() -> None:
+    """One window gives none; two repeats give their range; a median lies in its interval."""
+    assert ratio_of_sums([1.0], [2.0], unit="x").low is None
+    two = median_of([1.0, 3.0], unit="x")
+    assert (two.low, two.value, two.high) == (1.0, 2.0, 3.0)
+    many = median_of([5.0, 6.0, 7.0, 8.0, 100.0], unit="x")
+    assert many.low is not None
+    assert many.high is not None
+    assert many.low <= many.value == 7.0 <= many.high
+
+
+def quality(kld: tuple[float, float, float], top1: tuple[float, float, float], ratio: tuple[float, float, float]) -> Quality:
+    def figure(values: tuple[float, float, float]) -> Figure:
+        return Figure(value=values[1], unit="x", source="measured", low=values[0], high=values[2])
+
+    return Quality(
+        kld_mean=figure(kld), top1_agreement=figure(top1), perplexity_ratio=figure(ratio), domains={}, n_windows=40, n_tokens=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("kld", "top1", "ratio", "verdict"),
+    [
+        ((0.010, 0.015, 0.020), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02), "pass"),
+        ((0.025, 0.028, 0.031), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02), "inconclusive"),
+        ((0.031, 0.035, 0.040), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02), "fail"),
+        ((0.010, 0.015, 0.020), (0.89, 0.90, 0.91), (1.00, 1.01, 1.02), "fail"),
+        ((0.010, 0.015, 0.020), (0.91, 0.93, 0.95), (1.00, 1.01, 1.02), "inconclusive"),
+        ((0.010, 0.015, 0.020), (0.93, 0.94, 0.95), (1.04, 1.05, 1.06), "fail"),
+    ],
+)
+def test_a_tier_passes_by_the_worse_end_and_fails_by_the_better(
+    kld: tuple[float, float, float], top1: tuple[float, float, float], ratio: tuple[float, float, float], verdict: str
+) -> None:
+    """The interval decides, never the point alone."""
+    assert quality(kld, top1, ratio).verdict(TIERS["balanced"]) == verdict
+
+
+def test_tiers_have_names() -> None:
+    """A wrong one shows all of them; the best tier that passes is found."""
+    with pytest.raises(Misuse, match=r"'best', expected one of transparent, near-lossless, balanced"):
+        tier_named("best")
+    assert quality((0.004, 0.005, 0.006), (0.96, 0.97, 0.98), (1.0, 1.001, 1.002)).best_tier() == "near-lossless"
+
+
+def test_quality_from_sums() -> None:
+    """Two windows of hand-made sums: token-weighted means, the ratio of perplexities as the exponential of the mean excess."""
+    sums = [
+        {"n": 10, "kld": 0.2, "agreed": 9, "nll_reference": 20.0, "nll_candidate": 20.5},
+        {"n": 30, "kld": 0.2, "agreed": 27, "nll_reference": 60.0, "nll_candidate": 61.5},
+    ]
+    found = quality_of(sums, ["code", "prose-en"])
+    assert found.kld_mean.value == pytest.approx(0.01)
+    assert found.top1_agreement.value == pytest.approx(0.9)
+    assert found.perplexity_ratio.value == pytest.approx(np.exp(2.0 / 40))
+    assert found.domains["code"].value == pytest.approx(0.02)
+    assert Quality.from_json(found.as_json()) == found
+
+
+def test_documents_keep_their_part() -> None:
+    """The split is by name: disjoint, stable, and every domain has enough for the test."""
+    documents = texts_at_hand()
+    parts = [documents_of(part, documents) for part in ("calibration", "validation", "test")]
+    assert sum(map(len, parts)) == len(documents)
+    for domain in ("prose-en", "code"):
+        assert sum(d.domain == domain for d in parts[2]) >= 12
+    assert len(PROMPTS["answers-en"]) >= 8
+    assert len(PROMPTS["answers-ja"]) >= 8
+
+
+def test_windows_are_cut_from_the_middle_and_never_too_short() -> None:
+    """One window per document, none from a document that is shorter than one."""
+    documents = [Document(name=n, domain="code", text="") for n in "ab"]
+    (window,) = windows_of_documents(documents, [list(range(1000)), list(range(N_TOKENS - 1))])
+    assert len(window.tokens) == N_TOKENS
+    assert window.tokens[0] == (1000 - N_TOKENS) // 2
+    assert windows_of_answers("answers-en", [{"tokens": list(range(20)), "n_prompt": 15}]) == []
+    assert windows_digest([window]) != windows_digest([window, window])
+
+
+def test_own_texts_are_read_strictly(tmp_path: Path) -> None:
+    """UTF-8 or a sentence that names the byte."""
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("größe".encode("latin-1"))
+    with pytest.raises(Misuse, match="not UTF-8 at byte 2"):
+        named_texts([latin])
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n")
+    with pytest.raises(Misuse, match="the text is empty"):
+        named_texts([empty])
+    with pytest.raises(Misuse, match="cannot be read"):
+        named_texts([tmp_path / "none.txt"])

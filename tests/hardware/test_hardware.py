@@ -1,0 +1,103 @@
+"""The machine: real here, made elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from hakaru.errors import Misuse
+from hakaru.hardware.accelerators import drm
+from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
+from hakaru.hardware.machine import size_class
+from hakaru.hardware.probe import probe_machine
+from hakaru.hardware.processor import cpu, memory
+
+
+def test_this_machine_is_described() -> None:
+    """Cores, RAM and a fingerprint that does not change with the free memory."""
+    machine = probe_machine()
+    assert machine.cpu.usable_cores >= 1
+    assert 0 < machine.memory.available_bytes <= machine.memory.total_bytes
+    assert machine.fingerprint == probe_machine().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "name"), [(2, "tiny"), (4, "small"), (7.9, "small"), (8, "medium"), (12, "medium"), (20, "large"), (80, "large")]
+)
+def test_the_article_s_classes(gigabytes: float, name: str) -> None:
+    """Small from 4 GB, medium from 8, large from 20."""
+    assert size_class(int(gigabytes * 1e9)) == name
+
+
+def test_a_container_s_limit_is_found(tmp_path: Path) -> None:
+    """cgroup v2: the tightest limit on the way up counts, less what is used and cannot be taken back."""
+    group = tmp_path / "sys" / "a" / "b"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    (group.parent / "memory.max").write_text("1000000000\n")
+    (group.parent / "memory.current").write_text("400000000\n")
+    (group.parent / "memory.stat").write_text("anon 1\ninactive_file 100000000\n")
+    membership = tmp_path / "cgroup"
+    membership.write_text("0::/a/b\n")
+    found = memory(tmp_path / "sys", membership)
+    assert found.limit_bytes == 1_000_000_000
+    assert found.available_bytes == 700_000_000
+
+
+def test_without_a_container_there_is_no_limit(tmp_path: Path) -> None:
+    """No cgroup files, no limit."""
+    assert memory(tmp_path, tmp_path / "none").limit_bytes is None
+
+
+def test_instruction_sets_are_read(tmp_path: Path) -> None:
+    """Only those for which llama.cpp has kernels."""
+    info = tmp_path / "cpuinfo"
+    info.write_text("model name\t: Test CPU\nflags\t\t: fpu pni avx2 avx512f hypervisor\n\nmodel name\t: second\n")
+    found = cpu(info)
+    assert found.model == "Test CPU"
+    assert found.instruction_sets == ("sse3", "avx2", "avx512f")
+
+
+def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
+    """amdgpu tells total and used; a card without memory of its own is no device."""
+    for name, files in {
+        "card0": {
+            "vendor": "0x1002",
+            "mem_info_vram_total": "17163091968",
+            "mem_info_vram_used": "163091968",
+            "product_name": "Test",
+        },
+        "card1": {"vendor": "0x8086"},
+        "card0-DP-1": {"vendor": "0x1002", "mem_info_vram_total": "5"},
+    }.items():
+        device = tmp_path / name / "device"
+        device.mkdir(parents=True)
+        for file, text in files.items():
+            (device / file).write_text(text + "\n")
+    (found,) = drm(tmp_path)
+    assert (found.vendor, found.total_bytes, found.free_bytes) == ("amd", 17_163_091_968, 17_000_000_000)
+
+
+def test_hardware_is_read_from_words() -> None:
+    """Counts, names without the vendor, sizes."""
+    a100, other = parse_hardware("2x A100 80GB")
+    assert a100 == other
+    assert a100.total_bytes == 80 * 2**30
+    names = [d.name for d in parse_hardware("RTX 4090 + 24GiB + L4")]
+    assert names == ["NVIDIA GeForce RTX 4090", "24GiB", "NVIDIA L4"]
+    assert known_bandwidth("NVIDIA L4") == pytest.approx(300, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2x", "no accelerator"),
+        ("0x L4", "expected such as"),
+        ("RTX 9999", "no accelerator"),
+        ("A100", "add the memory"),
+        ("", "expected"),
+    ],
+)
+def test_hardware_that_nobody_knows_is_refused(text: str, words: str) -> None:
+    """And says what to type instead."""
+    with pytest.raises(Misuse, match=words):
+        parse_hardware(text)

@@ -1,0 +1,98 @@
+"""The header reader believes nothing: damage of every kind is one sentence, and gguf-py agrees about what is whole."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hakaru.errors import ModelDamaged, ModelError, ModelNotFound, ModelUnknown
+from hakaru.models.gguf import read_header
+from hakaru.models.model import read_model
+from hakaru.models.quant_types import BY_ID
+from hakaru.testing import tiny_shape, write_header_only
+
+
+def test_every_type_agrees_with_gguf_py() -> None:
+    """Names, blocks and bytes are the ones of gguf-py, for every type that it knows."""
+    for type_ in gguf.GGMLQuantizationType:
+        ours = BY_ID[int(type_)]
+        assert (ours.name, ours.block, ours.block_bytes) == (type_.name, *gguf.GGML_QUANT_SIZES[type_])
+
+
+def test_a_model_reads_as_gguf_py_reads_it(embedded: Path) -> None:
+    """Tensors, shapes, types and bytes of a real model."""
+    ours = {t.name: (t.shape, t.type.name, t.n_bytes) for t in read_header(embedded).tensors}
+    theirs = {t.name: (tuple(int(n) for n in t.shape), t.tensor_type.name, t.n_bytes) for t in gguf.GGUFReader(embedded).tensors}
+    assert ours == theirs
+
+
+def test_the_embedded_model_s_figures(embedded: Path) -> None:
+    """SmolLM2-135M: 134,515,008 parameters, Q4_1 with a Q8_0 embedding, 5.74 bits per weight."""
+    model = read_model(embedded)
+    assert model.n_params == 134_515_008
+    assert model.weights_bytes == 96_576_768
+    assert model.type_name == "Q4_1"
+    assert (model.shape.architecture, model.shape.n_layer, model.shape.n_head_kv[0], model.shape.n_vocab) == ("llama", 30, 3, 49152)
+    assert model.bpw == pytest.approx(5.7437, abs=1e-4)
+
+
+def test_a_header_only_file_takes_no_disk(tmp_path: Path) -> None:
+    """A 70B model as a header and a hole: read like a whole one, a few megabytes of blocks."""
+    shape = tiny_shape(n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=32000)
+    model = read_model(write_header_only(tmp_path / "70b.gguf", shape))
+    assert model.file_bytes > 100 * 2**30
+    assert model.path.stat().st_blocks * 512 < 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda p: None, ModelNotFound, "there is no such file"),
+        (lambda p: p.mkdir(), ModelNotFound, "is a directory"),
+        (lambda p: p.write_bytes(b""), ModelDamaged, "the file is empty"),
+        (lambda p: p.write_text("# a text\n"), ModelDamaged, "not a GGUF file: it begins with b'# a '"),
+        (lambda p: p.write_bytes(b"GG"), ModelDamaged, "the download is incomplete"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 2, 0, 0)), ModelUnknown, "GGUF version 2, expected 3"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0)), ModelDamaged, "1152921504606846976 tensors"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2**40)), ModelDamaged, "metadata keys"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**50)), ModelDamaged, "bytes in a string"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0)), ModelUnknown, "without tensors"),
+    ],
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, make: Callable[[Path], object], error: type[ModelError], words: str) -> None:
+    """The sentence says where, what was found and what to do; the exit code is 4."""
+    path = tmp_path / "x.gguf"
+    make(path)
+    with pytest.raises(error, match=words) as caught:
+        read_model(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_a_truncated_model_names_the_tensor_and_both_sizes(tiny: Path, tmp_path: Path) -> None:
+    """A download that stopped is recognized before the engine sees it."""
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(tiny.read_bytes()[:-1000])
+    with pytest.raises(ModelDamaged, match=r"tensor \S+ ends at byte [\d,]+ but the file has [\d,]+; the download is incomplete"):
+        read_model(cut)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_damage_escapes_as_another_error(tiny: Path, tmp_path: Path, data: st.DataObject) -> None:
+    """Any bytes of the header changed, or the file cut anywhere: a model, or a typed error; nothing else."""
+    whole = bytearray(tiny.read_bytes()[:16384])
+    for _ in range(data.draw(st.integers(0, 8))):
+        at = data.draw(st.integers(0, len(whole) - 9))
+        whole[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
+    path = tmp_path / "fuzzed.gguf"
+    path.write_bytes(bytes(whole[: data.draw(st.integers(0, len(whole)))]) + bytes(data.draw(st.sampled_from([0, 2**20]))))
+    try:
+        read_model(path)
+    except ModelError as error:
+        assert str(error)

@@ -1,0 +1,106 @@
+"""Verdicts, ways out and placement: pure arithmetic."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hakaru.hardware.catalogue import parse_hardware
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.models.catalogue import known_models, nearest_model
+from hakaru.models.gguf import Tensor
+from hakaru.models.quant_types import BY_NAME
+from hakaru.planning.exact import exact_answer
+from hakaru.planning.placement import alternatives, judge, max_context, place
+from hakaru.testing import tiny_shape
+
+LLAMA_70B = nearest_model(70 * 10**9)
+
+
+def test_a_verdict_leaves_a_margin() -> None:
+    """`fits` keeps three percent free, `tight` does not, and one byte too many does not fit."""
+    assert judge(970, 1000) == "fits"
+    assert judge(971, 1000) == "tight"
+    assert judge(1000, 1000) == "tight"
+    assert judge(1001, 1000) == "does_not_fit"
+
+
+def test_the_nearest_known_model_of_70b_is_llama() -> None:
+    """The worked example of the article; nothing is invented for a size that nobody has."""
+    assert LLAMA_70B
+    assert LLAMA_70B.n_params == 70_553_706_496
+    assert LLAMA_70B.id.startswith("llama-3")
+    assert nearest_model(20 * 10**12) is None
+
+
+@pytest.mark.parametrize("model", known_models(), ids=lambda m: m.id)
+def test_every_known_shape_gives_its_published_number_of_parameters(model) -> None:  # type: ignore[no-untyped-def]
+    """The tensors that follow from the hyperparameters hold as many weights as the model's card says, to one in ten thousand."""
+    total = 0
+    for _, dims in model.shape.tensors(tied=model.tied):
+        product = 1
+        for n in dims:
+            product *= n
+        total += product
+    assert total == pytest.approx(model.n_params, rel=1e-4)
+
+
+def test_70b_at_16_bits_on_two_a100_fits_up_to_a_computed_context() -> None:
+    """The formula says no; layer by layer it fits, 40 layers on each card, up to some tens of thousands of tokens."""
+    assert LLAMA_70B
+    answer = exact_answer(LLAMA_70B, 16, parse_hardware("2x A100 80GB"), ContextSettings(n_ctx=4096))
+    assert answer.verdict == "fits"
+    assert [s.n_layer for s in answer.shares] == [40, 40]
+    assert answer.weights_bytes == pytest.approx(2 * 70_553_706_496, rel=1e-3)
+    assert answer.max_context % 256 == 0
+    at_limit = place(
+        LLAMA_70B.shape, 16, parse_hardware("2x A100 80GB"), ContextSettings(n_ctx=answer.max_context + 256), tied=False
+    )
+    assert any(judge(s.needed_bytes, s.device.usable_bytes) != "fits" for s in at_limit)
+
+
+def test_70b_at_16_bits_on_two_l4_does_not_fit_at_any_context() -> None:
+    """And then no context is named."""
+    assert LLAMA_70B
+    answer = exact_answer(LLAMA_70B, 16, parse_hardware("2x L4"), ContextSettings(n_ctx=4096))
+    assert (answer.verdict, answer.max_context) == ("does_not_fit", 0)
+
+
+@given(st.lists(st.integers(min_value=4, max_value=96), min_size=1, max_size=8))
+def test_layers_are_placed_whole_and_once(sizes: list[int]) -> None:
+    """Whatever the devices, every layer lies on exactly one of them, and nothing is lost."""
+    shape = tiny_shape(n_layer=33)
+    devices = parse_hardware(" + ".join(f"{n}GiB" for n in sizes))
+    shares = place(shape, 16, devices, ContextSettings(n_ctx=256), tied=False)
+    assert sum(s.n_layer for s in shares) == 33
+    whole = sum(n * m for dims in dict(shape.tensors()).values() for n, m in [(dims[0], dims[1] if len(dims) > 1 else 1)])
+    assert sum(s.weights_bytes for s in shares) == pytest.approx(2 * whole, abs=len(shares))
+
+
+def test_more_memory_never_means_less_context() -> None:
+    """The longest context grows with the memory."""
+    assert LLAMA_70B
+    found = [
+        max_context(LLAMA_70B.shape, 4.89, parse_hardware(f"2x {n}GiB"), ContextSettings(n_ctx=4096), tied=False)
+        for n in (20, 24, 32, 48)
+    ]
+    assert found == sorted(found)
+    assert found[0] < found[-1]
+
+
+def test_ways_out_free_what_they_say() -> None:
+    """Each way is computed, not guessed; those that fit come first."""
+    shape = tiny_shape(n_layer=8)
+    tensors = [Tensor(name="w", shape=(256, 4096), type=BY_NAME["F16"], offset=0)]
+    settings = ContextSettings(n_ctx=65536)
+
+    def at(other: ContextSettings) -> Footprint:
+        found = compute_footprint(shape, tensors, other)
+        assert found
+        return found
+
+    total = at(settings).total_bytes
+    ways = alternatives(total, total * 6 // 10, settings, at, 10)
+    assert 1 <= len(ways) <= 3
+    assert ways[0].fits
+    q8_0 = next(w for w in ways if "q8_0" in w.flag)
+    assert q8_0.frees_bytes == total - at(ContextSettings(n_ctx=65536, type_k="q8_0", type_v="q8_0")).total_bytes

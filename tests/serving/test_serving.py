@@ -1,0 +1,214 @@
+"""Serving: a real engine behind the gateway, real clients in front, and a kill -9 in the middle."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from hakaru.errors import EngineDied, MachineError
+from hakaru.memory.footprint import ContextSettings
+from hakaru.serving.deployment import Deployment, bound_socket, running
+from hakaru.serving.supervisor import Supervisor
+
+pytestmark = pytest.mark.engine
+
+
+class Served:
+    """`hakaru serve` in a process of its own, as a person starts it."""
+
+    def __init__(self, model: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", "hakaru", "serve", str(model), *arguments], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)  # fmt: skip
+        assert self.process.stdout
+        self.greeting = self.process.stdout.readline()
+        self.url = self.greeting.split(" answers at ")[1].split()[0] if " answers at " in self.greeting else ""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.split(":")[2].split("/")[0])
+
+    def engine_pid(self) -> int:
+        import psutil
+
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return next(c.pid for c in children if "hakaru.engine.server_child" in " ".join(c.cmdline()))
+
+    def stop(self, how: int = signal.SIGINT) -> tuple[int, str]:
+        self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out + err
+
+
+@pytest.fixture(scope="module")
+def served(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The embedded model, served for all tests of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))
+        patch.delenv("XDG_RUNTIME_DIR", raising=False)
+        found = Served(embedded, "--context", "1024", "--port", str(free_port()))
+    assert found.url, found.process.communicate()
+    yield found
+    found.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_openai_client_gets_a_streamed_chat_completion(served: Served) -> None:
+    """Pieces arrive, and together they are an answer."""
+    with openai.OpenAI(base_url=served.url, api_key="none") as client:
+        (model,) = client.models.list().data
+        assert model.id == "SmolLM2-135M-Instruct.Q4_1"
+        stream = client.chat.completions.create(
+            model=model.id,
+            messages=[{"role": "user", "content": "What is the capital of France?"}],
+            stream=True,
+            max_tokens=24,
+            temperature=0,
+        )
+        pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+    assert len(pieces) > 3
+    assert len("".join(pieces)) > 10
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(served: Served) -> None:
+    """Never truncated in silence."""
+    with openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "word " * 3000}])
+    body = caught.value.body
+    assert isinstance(body, dict)
+    assert body["code"] == "context_length_exceeded"
+    assert body["n_prompt_tokens"] > body["n_ctx"] == 1024
+
+
+def test_only_this_machine_and_only_the_api(served: Served) -> None:
+    """A foreign Host header is refused, other paths do not exist, no CORS header is sent, bad JSON is a 400."""
+    with httpx.Client(base_url=served.url.removesuffix("/v1")) as client:
+        rebound = client.get("/v1/models", headers={"Host": "evil.example:80"})
+        assert (rebound.status_code, rebound.json()["error"]["code"]) == (403, "forbidden_host")
+        for path in ("/slots", "/props", "/completion", "/"):
+            assert client.get(path).status_code == 404
+        assert client.get("/v1/chat/completions").status_code == 405
+        health = client.get("/health", headers={"Origin": "http://evil.example"})
+        assert health.json()["status"] == "ready"
+        models = client.get("/v1/models", headers={"Origin": "http://evil.example"})
+        assert not [h for h in (*health.headers, *models.headers) if h.lower().startswith("access-control")]
+        broken = client.post("/v1/chat/completions", content=b"{", headers={"Content-Type": "application/json"})
+        assert broken.status_code in {400, 500}
+        assert set(broken.json()["error"]) >= {"message", "type", "param", "code"}
+        assert "llamacpp:prompt_tokens_total" in client.get("/metrics").text
+
+
+def test_a_request_that_is_too_large_is_refused_before_it_is_read(served: Served) -> None:
+    """The declared length is enough to say no."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=5) as raw:
+        raw.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1073741824\r\n\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_a_killed_engine_breaks_a_stream_loudly_and_comes_back(served: Served) -> None:
+    """kill -9: the stream ends with an error event, health says so, and soon the same URL answers again."""
+    request = {
+        "messages": [{"role": "user", "content": "Count to one hundred."}],
+        "stream": True,
+        "max_tokens": 400,
+        "temperature": 0,
+    }
+    events: list[str] = []
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        with client.stream("POST", "/chat/completions", json=request) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    events.append(line[6:])
+                    if len(events) == 3:
+                        os.kill(served.engine_pid(), signal.SIGKILL)
+        assert json.loads(events[-1])["error"]["code"] == "engine_died"
+        deadline = time.monotonic() + 20
+        while (health := client.get(served.url.removesuffix("/v1") + "/health")).status_code != 200:
+            assert time.monotonic() < deadline, health.text
+            time.sleep(0.1)
+        assert health.json()["restarts"] >= 1
+        answer = client.post("/chat/completions", json={**request, "stream": False, "max_tokens": 4})
+        assert answer.status_code == 200
+
+
+def test_a_port_in_use_is_one_sentence(served: Served, embedded: Path) -> None:
+    """Asked for by name it is refused with exit code 1; not asked for, another one is found."""
+    second = Served(embedded, "--port", str(served.port), "--context", "512")
+    _, err = second.process.communicate(timeout=20)
+    assert second.process.returncode == 1
+    assert f"port {served.port} of 127.0.0.1 cannot be used" in err
+    assert "Traceback" not in err
+    with pytest.raises(MachineError):
+        bound_socket(served.port)
+    with bound_socket(None) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_chat_asks_the_running_server(served: Served, embedded: Path, tmp_path: Path) -> None:
+    """`hakaru chat MODEL -p` streams an answer and tells its speed on stderr."""
+    done = subprocess.run([sys.executable, "-m", "hakaru", "chat", str(embedded), "-p", "What is the capital of France?"],
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "tokens/s)" in done.stderr
+    missing = subprocess.run([sys.executable, "-m", "hakaru", "chat", "--port", "1"], capture_output=True, text=True, check=False)
+    assert (missing.returncode, "no hakaru server runs at port 1" in missing.stderr) == (2, True)
+
+
+def test_ctrl_c_ends_the_server_and_its_engine(tiny: Path) -> None:
+    """No orphan, no record, no socket left behind."""
+    import psutil
+
+    found = Served(tiny, "--context", "256", "--port", str(free_port()))
+    engine = psutil.Process(found.engine_pid())
+    code, said = found.stop()
+    assert code == 0
+    assert "Stopped." in said
+    assert "Traceback" not in said
+    assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
+    assert running() == []
+
+
+def test_a_killed_server_leaves_no_engine(tiny: Path) -> None:
+    """kill -9 of hakaru itself: the engine's stdin closes, and it leaves too."""
+    import psutil
+
+    found = Served(tiny, "--context", "256", "--port", str(free_port()))
+    engine = psutil.Process(found.engine_pid())
+    found.stop(signal.SIGKILL)
+    psutil.wait_procs([engine], timeout=10)
+    assert not engine.is_running()
+    assert running() == []
+
+
+def test_an_engine_that_does_not_come_up_says_why(tmp_path: Path) -> None:
+    """A damaged file that reached the engine: its own reason, as EngineDied."""
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(EngineDied, match="ended"):
+        Supervisor(broken, ContextSettings(n_ctx=256)).start()
+
+
+def test_a_record_of_a_dead_server_is_removed() -> None:
+    """`running` tells the truth."""
+    from hakaru.places import run_dir
+
+    record = run_dir() / "serve-1.json"
+    record.write_text(json.dumps({"pid": 2**22 + 1, "port": 1, "model": "m", "path": "p", "n_ctx": 1}))
+    assert running() == []
+    assert not record.exists()
+    assert Deployment(pid=1, port=8600, model="m", path="p", n_ctx=1).url == "http://127.0.0.1:8600/v1"

@@ -1,0 +1,112 @@
+"""The rules of the house, read from the source itself."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
+FLOORS = (
+    {"errors", "language", "units", "places"},
+    {"models", "hardware"},
+    {"memory"},
+    {"engine"},
+    {"evaluation", "quantization", "planning"},
+    {"tuning", "serving"},
+    {"cli", "web"},
+)
+PURE = ("memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py", "tuning/decide.py")
+IMPURE_MODULES = {"os", "sys", "time", "pathlib", "subprocess", "socket", "threading", "tempfile", "sqlite3", "httpx", "psutil"}
+PURE_BY_VALUE = {"tuning/decide.py": {"pathlib"}}  # a Path is named there, never opened
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | ({f"hakaru.{alias.name}" for alias in node.names} if node.module == "hakaru" else set())
+    return found
+
+
+FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name not in {"testing.py", "__main__.py"} and p != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_nobody_imports_upward_or_sideways_into_a_face(path: Path) -> None:
+    """Data flows down the page: a room imports itself and lower floors; rooms of one floor import each other only where noted."""
+    floor = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+    here = room_of(path)
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "hakaru" and len(parts) > 1 and parts[1] in floor and parts[1] != here:
+            assert floor[parts[1]] <= floor[here], f"{here} imports {parts[1]}, which stands above it"
+            assert here not in {"cli", "web"} or parts[1] not in {"cli", "web"}, "the faces do not know each other"
+
+
+def test_rooms_have_no_import_cycle() -> None:
+    """Between rooms the imports form a directed acyclic graph."""
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        targets = {m.split(".")[1] for m in imports(path) if m.startswith("hakaru.") and len(m.split(".")) > 1}
+        graph.setdefault(room_of(path), set()).update(targets - {room_of(path)})
+    graph["errors"].discard("language")  # errors speak, and language reads no error
+
+    def visit(room: str, trail: tuple[str, ...]) -> None:
+        assert room not in trail, f"a cycle: {' -> '.join((*trail, room))}"
+        for target in graph.get(room, ()):
+            visit(target, (*trail, room))
+
+    for room in graph:
+        visit(room, ())
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if str(p.relative_to(SOURCE)).startswith(PURE)], ids=lambda p: p.stem)
+def test_pure_rooms_touch_no_world(path: Path) -> None:
+    """`memory`, `planning` and the statistics take values and return values."""
+    allowed = PURE_BY_VALUE.get(str(path.relative_to(SOURCE)), set())
+    touched = {m.split(".")[0] for m in imports(path)} & IMPURE_MODULES - allowed
+    assert not touched
+
+
+def test_only_the_engine_knows_llama_cpp() -> None:
+    """llama.cpp's bindings are imported in the engine room and nowhere else."""
+    for path in FILES:
+        named = {m.split(".")[0] for m in imports(path)} & {"llama_cpp", "xllamacpp"}
+        assert not named or room_of(path) == "engine", path
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["formula", "--params", "70B", "--bits", "4"]])
+def test_quick_commands_import_no_heavy_library(arguments: list[str]) -> None:
+    """`--help` and `formula` start fast because they load nothing heavy."""
+    code = (
+        "import sys; from hakaru.cli import run; code = run(sys.argv[1:]);"
+        "heavy = {'numpy', 'scipy', 'httpx', 'rich', 'gguf', 'llama_cpp', 'xllamacpp', 'starlette'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_files_are_one_sitting() -> None:
+    """No source file grows beyond 400 lines."""
+    for path in FILES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_the_repository_names_no_machine_of_ours() -> None:
+    """No path of a developer's machine stands in source, tests or documents."""
+    root = SOURCE.parent.parent
+    pattern = re.compile(r"(^|[^\w.])/(work|root|farm)/")
+    for path in [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("src/**/*.py"), *root.glob("scripts/*")]:
+        if path.is_file():
+            assert not pattern.search(path.read_text(encoding="utf-8")), path

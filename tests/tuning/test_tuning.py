@@ -1,0 +1,184 @@
+"""The ledger remembers, the rule decides, and the loop walks the whole way on a model of our own."""
+
+import json
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hakaru.engine.lab import Lab
+from hakaru.errors import DoesNotFit, MachineError, Misuse
+from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.speed import Speed
+from hakaru.evaluation.tiers import TIERS
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.models.model import read_model
+from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_chosen
+from hakaru.tuning.evidence import last_choice, save_evidence
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.loop import Effort, tune
+from hakaru.units import Figure
+
+ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
+
+
+def candidate(type_: str, size: int, decode: tuple[float, float, float], *, passes: bool = True) -> Candidate:
+    def figure(low: float, value: float, high: float) -> Figure:
+        return Figure(value=value, unit="tokens/s", source="measured", low=low, high=high)
+
+    speed = Speed(decode_tokens_per_s=figure(*decode), prefill_tokens_per_s=figure(1, 1, 1), first_token_ms=figure(1, 1, 1),
+                  n_prompt=1, n_predict=1, repeats=5)  # fmt: skip
+    return Candidate(
+        type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=identical(), speed=speed, passes=passes
+    )
+
+
+def test_the_fastest_wins_and_noise_does_not() -> None:
+    """Clearly faster wins; overlapping intervals are equal, and then the smaller one wins; who fails never wins."""
+    slow, fast = candidate("slow", 10, (9, 10, 11)), candidate("fast", 30, (19, 20, 21))
+    close, failed = candidate("close", 20, (18, 19, 20)), candidate("failed", 5, (90, 99, 100), passes=False)
+    assert choose([slow, fast, failed]) is fast
+    assert choose([slow, fast, close, failed]) is close
+    assert choose([failed]) is None
+    assert "overlap" in why_chosen(close, [slow, fast, close])
+    assert "fastest of the 2" in why_chosen(fast, [slow, fast])
+    assert "only one" in why_chosen(slow, [slow, failed])
+
+
+def test_the_first_broken_constraint_is_named() -> None:
+    """Memory, then quality, then speed; with both numbers where there are two."""
+    found = candidate("x", 10 * 2**20, (9, 10, 11))
+    assert objection(found, ANYTHING) is None
+    assert "slower than the 10 tokens/s" in (objection(found, replace(ANYTHING, min_tokens_per_s=10.0)) or "")
+    assert objection(found, replace(ANYTHING, min_tokens_per_s=9.0)) is None
+    small = replace(ANYTHING, memory_bytes=2**20)
+    assert "needs 10.0 MiB, but 1.0 MiB" in (objection(replace(found, fits=False), small) or "")
+
+
+def test_the_ledger_remembers_by_kind_and_inputs(tmp_path: Path) -> None:
+    """The order of the inputs does not matter, their values do; a later process finds them."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    ledger.remember("quality", {"a": 1, "b": [2]}, {"kld": 0.5})
+    ledger.close()
+    again = Ledger(path)
+    assert again.recall("quality", {"b": [2], "a": 1}) == {"kld": 0.5}
+    assert again.recall("quality", {"a": 2, "b": [2]}) is None
+    assert again.recall("speed", {"a": 1, "b": [2]}) is None
+
+
+def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:
+    """The remembered hash belongs to size and time."""
+    ledger, file = Ledger(tmp_path / "l.sqlite"), tmp_path / "f"
+    file.write_bytes(b"one")
+    first = ledger.sha256(file)
+    assert ledger.sha256(file) == first
+    file.write_bytes(b"other")
+    assert ledger.sha256(file) != first
+
+
+def test_memory_figures_stand_side_by_side(tmp_path: Path) -> None:
+    """Computed and measured, with machine, model, engine and settings."""
+    ledger = Ledger(tmp_path / "l.sqlite")
+    parts = {"weights_bytes": 1, "kv_cache_bytes": 2, "compute_bytes": 3, "output_bytes": 4}
+    for source in ("computed", "measured"):
+        footprint = Footprint(**parts, source=source)  # type: ignore[arg-type]
+        ledger.remember_memory(
+            footprint, machine="m", model_sha256="s", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1)
+        )
+    rows = ledger.memory_rows()
+    assert [r["source"] for r in rows] == ["computed", "measured"]
+    assert json.loads(rows[0]["settings"])["n_ctx"] == 1
+
+
+def test_a_damaged_or_unwritable_ledger_is_one_sentence(tmp_path: Path) -> None:
+    """It says which file, and what to do."""
+    path = tmp_path / "ledger.sqlite"
+    path.write_text("this is no database, but long enough to look like a file of one" * 20)
+    with pytest.raises(MachineError, match="the ledger is damaged"):
+        Ledger(path)
+    with pytest.raises(MachineError, match="cannot be used"):
+        Ledger(tmp_path / "no such folder" / "ledger.sqlite")
+    assert sqlite3.sqlite_version
+
+
+def test_the_last_choice_is_found_if_its_file_is_there(tmp_path: Path) -> None:
+    """Evidence of a decision without a choice, or of a file that is gone, is passed over."""
+    model = tmp_path / "m.gguf"
+    model.touch()
+    save_evidence("a", {"chosen": {"path": str(model)}})
+    save_evidence("b", {"chosen": {"path": str(tmp_path / "gone.gguf")}})
+    written = save_evidence("c", {"chosen": None})
+    assert json.loads(written.read_text())["evidence"] == str(written)
+    assert last_choice() == model
+
+
+class CountingLab(Lab):
+    """The real lab, which counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def _call(self, operation, request, **options):  # type: ignore[no-untyped-def]
+        self.asked.append(operation)
+        return super()._call(operation, request, **options)
+
+
+@pytest.mark.engine
+def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
+    """From a full-precision model to a decision with evidence; then again without one engine call but the check."""
+    model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
+    settings, effort = ContextSettings(n_ctx=512), Effort(n_documents=4, n_prompts=1, repeats=2, presets=("Q8_0", "Q4_K_M", "Q2_K"))
+    lab, machine = CountingLab(), probe_machine()
+    constraints = replace(ANYTHING, memory_bytes=machine.memory.available_bytes)
+    decision = tune(Bench(machine=machine, ledger=Ledger(), lab=lab), model, settings, constraints, effort)
+    assert [c.type for c in decision.candidates] == ["source", "Q8_0", "Q4_K_M", "Q2_K"]
+    assert decision.chosen
+    assert decision.chosen.passes
+    assert decision.chosen.path
+    assert decision.chosen.path.is_file()
+    by_type = {c.type: c for c in decision.candidates}
+    klds = [by_type[t].quality.kld_mean.value for t in ("Q8_0", "Q4_K_M", "Q2_K") if by_type[t].quality]  # type: ignore[union-attr]
+    assert klds == sorted(klds)
+    assert by_type["Q2_K"].passes is False
+    evidence = json.loads((decision.evidence or tmp_path).read_text())
+    assert evidence["schema"] == "hakaru.decision/1"
+    assert evidence["chosen"]["type"] == decision.chosen.type
+    assert {"type", "bytes", "bpw", "kld_mean", "top1_agreement", "decode_tokens_per_s", "fits", "passes", "why"} <= set(
+        evidence["candidates"][0]
+    )
+    kept = {p.name.split("-")[0] for p in (tmp_path / "XDG_DATA_HOME" / "hakaru" / "models").rglob("*.gguf")}
+    assert kept == {c.type for c in decision.candidates if c.passes and c.type != "source"}
+
+    lab.asked.clear()
+    again = tune(Bench(machine=machine, ledger=Ledger(), lab=lab), model, settings, constraints, effort)
+    assert lab.asked == ["dry_run"]
+    assert [replace(c, path=None) for c in again.candidates] == [replace(c, path=None) for c in decision.candidates]
+
+
+@pytest.mark.engine
+def test_the_loop_says_when_nothing_fits_or_nothing_is_fast_enough(tiny: Path) -> None:
+    """Too little memory is exit code 3 with ways out; an impossible speed gives a decision without a choice."""
+    model, settings = read_model(tiny), ContextSettings(n_ctx=512)
+    bench, effort = (
+        Bench(machine=probe_machine(), ledger=Ledger()),
+        Effort(n_documents=2, n_prompts=1, repeats=2, presets=("Q8_0",)),
+    )
+    with pytest.raises(DoesNotFit, match="even Q8_0 needs") as caught:
+        tune(bench, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
+    assert caught.value.exit_code == 3
+    decision = tune(bench, model, settings, replace(ANYTHING, min_tokens_per_s=1e9), effort)
+    assert decision.chosen is None
+    assert all("slower" in c.why or "tier" in c.why for c in decision.candidates)
+
+
+@pytest.mark.engine
+def test_models_of_another_vocabulary_are_not_compared(tiny: Path, embedded: Path) -> None:
+    """KLD is not defined between them."""
+    bench = Bench(machine=probe_machine(), ledger=Ledger())
+    with pytest.raises(Misuse, match="another vocabulary"):
+        bench.quality(read_model(tiny), read_model(embedded), [])
