@@ -10,7 +10,7 @@ from hakaru.models.catalogue import known_models, nearest_model
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME
 from hakaru.planning.exact import exact_answer
-from hakaru.planning.placement import alternatives, judge, max_context, place
+from hakaru.planning.placement import SmallerType, alternatives, judge, max_context, place
 from hakaru.testing import tiny_shape
 
 LLAMA_70B = nearest_model(70 * 10**9)
@@ -98,9 +98,15 @@ def test_ways_out_free_what_they_say() -> None:
         assert found
         return found
 
-    total = at(settings).total_bytes
-    ways = alternatives(total, total * 6 // 10, settings, at, 10)
-    assert 1 <= len(ways) <= 3
-    assert ways[0].fits
+    needed = at(settings)
+    total = needed.total_bytes
+    smaller = SmallerType(preset="Q4_K_M", frees_bytes=10)
+    ways = alternatives(needed, total * 6 // 10, settings, footprint_at=at, smaller=smaller)
+    assert len(ways) == 3
+    assert [w.fits for w in ways] == sorted((w.fits for w in ways), reverse=True)
     q8_0 = next(w for w in ways if "q8_0" in w.flag)
     assert q8_0.frees_bytes == total - at(ContextSettings(n_ctx=65536, type_k="q8_0", type_v="q8_0")).total_bytes
+    context = int(next(w for w in ways if "--context" in w.flag).flag.split()[1])
+    assert judge(at(settings.with_context(context)).total_bytes, total * 6 // 10) == "fits"
+    assert judge(at(settings.with_context(context + 256)).total_bytes, total * 6 // 10) != "fits"
+    assert ways[-1].frees_bytes == 10

@@ -9,11 +9,11 @@ from hakaru.cli.settings import settings_for
 from hakaru.engine.lab import Lab
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.model import Model, read_model
-from hakaru.planning.placement import Alternative, alternatives, free_for_models, judge
-from hakaru.tuning.check import Check, check_memory
+from hakaru.planning.placement import Alternative, free_for_models, judge
+from hakaru.tuning.check import Check, check_memory, ways_out
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
@@ -22,24 +22,16 @@ def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
     """Print the footprint of a model file. Returns 3 if it does not fit."""
     found = read_model(model)
     settings = settings_for(found, **options)
-    machine = probe_machine()
+    machine, lab = probe_machine(), Lab()
     free = parse_bytes(memory) if memory else free_for_models(machine, gpu_engine=False)
-    check = check_memory(found, settings, machine=machine, ledger=Ledger(), engine=Lab())
+    check = check_memory(found, settings, machine=machine, ledger=Ledger(), engine=lab)
     verdict = judge(check.best.total_bytes, free)
-    ways = _ways_out(found, check.best, free, settings) if verdict != "fits" else []
+    ways = ways_out(found, check, free, settings, engine=lab) if verdict != "fits" else []
     if json:
         print_json(_as_json(found, settings, check, free, verdict, ways))
     else:
         _print(found, settings, check, free, verdict, ways)
     return 3 if verdict == "does_not_fit" else 0
-
-
-def _ways_out(model: Model, needed: Footprint, free: int, settings: ContextSettings) -> list[Alternative]:
-    def footprint_at(other: ContextSettings) -> Footprint | None:
-        return compute_footprint(model.shape, model.tensors, other)
-
-    smaller = model.weights_bytes - round(model.n_params * 4.9 / 8)
-    return alternatives(needed.total_bytes, free, settings, footprint_at, smaller if smaller > 0 else None)
 
 
 def _as_json(

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -108,57 +109,87 @@ class Lab:
         on_line: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         lab_build()
-        log: deque[str] = deque(maxlen=KEPT_LINES)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "hakaru.engine.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
-        )  # fmt: skip
-        assert child.stdin and child.stdout and child.stderr
-        listener = threading.Thread(target=_collect, args=(child.stderr, log, on_line), daemon=True)
-        listener.start()
-        try:
-            with child:
-                try:
-                    child.stdin.write(json.dumps({"operation": operation, **request}) + "\n")
-                    child.stdin.flush()
-                except BrokenPipeError:
-                    pass  # the child is already gone: its end of output says so below
-                for line in child.stdout:
-                    reply = json.loads(line)
-                    if "progress" in reply:
-                        progress(*reply["progress"])
-                    elif "result" in reply:
-                        result: dict[str, Any] = reply["result"]
-                        return result
-                    else:
-                        listener.join(timeout=1)
-                        raise _refused(reply["refused"], request, list(log))
-            listener.join(timeout=1)
+        path = request.get("path", request.get("reference"))
+        with _Child(on_line) as child:
+            for reply in child.replies({"operation": operation, **request}):
+                if "progress" in reply:
+                    progress(*reply["progress"])
+                elif "result" in reply:
+                    result: dict[str, Any] = reply["result"]
+                    return result
+                else:
+                    raise _refused(reply["refused"], path, child.finish())
+            log = child.finish()
             raise EngineDied(
                 "the engine's process ended ({how}) during '{operation}' of {path}; its last words: {last}",
-                log=list(log), how=_how(child.returncode), operation=operation,
-                path=request.get("path", request.get("reference")), last=log[-1].strip() if log else "-",
-            )  # fmt: skip
-        finally:
-            child.kill()
-            child.wait()
+                log=log,
+                how=_how(child.process.returncode),
+                operation=operation,
+                path=path,
+                last=log[-1].strip() if log else "-",
+            )
 
 
-def _collect(stream: Any, log: deque[str], on_line: Callable[[str], None] | None) -> None:
-    for line in stream:
-        log.append(line.rstrip("\n"))
-        if on_line:
-            on_line(line)
+class _Child:
+    """One child process. Leaving the block ends it, however the block is left."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._on_line = on_line
+        self._log: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def __enter__(self) -> "_Child":
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hakaru.engine.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.finish()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+    def replies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Send the request and read replies until the child's output ends."""
+        assert self.process.stdin and self.process.stdout
+        with suppress(BrokenPipeError):  # the child is already gone: its end of output says so
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        for line in self.process.stdout:
+            yield json.loads(line)
+
+    def finish(self) -> list[str]:
+        """Wait for the end of the process and of its log, and return the log."""
+        self.process.wait()
+        self._listener.join()
+        return list(self._log)
+
+    def _listen(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self._log.append(line.rstrip("\n"))
+            if self._on_line:
+                self._on_line(line)
 
 
 def _how(returncode: int | None) -> str:
     return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit {returncode}"
 
 
-def _refused(step: str, request: dict[str, Any], log: list[str]) -> HakaruError:
+def _refused(step: str, path: object, log: list[str]) -> HakaruError:
     """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
     told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
-    path, reason = request.get("path", request.get("reference")), next(iter([*told, *log]), "-")
+    reason = next(iter([*told, *log]), "-")
     if any("unknown model architecture" in line for line in told):
         return ModelUnknown(
             "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "

@@ -36,48 +36,51 @@ class Alternative:
     fits: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallerType:
+    """A preset that would make the weights smaller, by exact plan: its name and the bytes it frees."""
+
+    preset: str
+    frees_bytes: int
+
+
 def alternatives(
-    total_bytes: int,
+    needed: Footprint,
     free_bytes: int,
     settings: ContextSettings,
-    footprint_at: Callable[[ContextSettings], Footprint | None],
-    smaller_weights: int | None,
+    *,
+    footprint_at: Callable[[ContextSettings], Footprint],
+    smaller: SmallerType | None,
 ) -> list[Alternative]:
-    """Up to three ways out, those that fit first and the least intrusive first: KV type, context, weights of fewer bits."""
+    """Up to three ways out, those that fit first: the KV cache's type, the longest context that fits, fewer bits, a smaller batch."""
     ways: list[Alternative] = []
 
-    def way(flag: str, changed: ContextSettings) -> None:
-        other = footprint_at(changed)
-        if other and other.total_bytes < total_bytes:
-            ways.append(
-                Alternative(
-                    flag=flag,
-                    frees_bytes=total_bytes - other.total_bytes,
-                    fits=judge(other.total_bytes, free_bytes) != "does_not_fit",
-                )
-            )
+    def add(flag: str, total_bytes: int) -> None:
+        if total_bytes < needed.total_bytes:
+            fits = judge(total_bytes, free_bytes) != "does_not_fit"
+            ways.append(Alternative(flag=flag, frees_bytes=needed.total_bytes - total_bytes, fits=fits))
 
-    if settings.type_k != "q8_0":
-        way("--cache-type-k q8_0 --cache-type-v q8_0", replace(settings, type_k="q8_0", type_v="q8_0"))
-    context = settings.n_ctx
-    while context > 512:
-        context //= 2
-        other = footprint_at(settings.with_context(context))
-        if other is None or judge(other.total_bytes, free_bytes) != "does_not_fit":
-            break
+    if settings.type_k != "q8_0" or settings.type_v != "q8_0":
+        q8_0 = replace(settings, type_k="q8_0", type_v="q8_0")
+        add("--cache-type-k q8_0 --cache-type-v q8_0", footprint_at(q8_0).total_bytes)
+    context = _longest_context(free_bytes, settings, footprint_at)
     if context < settings.n_ctx:
-        way(f"--context {context}", settings.with_context(context))
-    if smaller_weights:
-        ways.append(
-            Alternative(
-                flag="hakaru quantize --type Q4_K_M",
-                frees_bytes=smaller_weights,
-                fits=judge(total_bytes - smaller_weights, free_bytes) != "does_not_fit",
-            )
-        )
+        add(f"--context {context}", footprint_at(settings.with_context(context)).total_bytes)
+    if smaller:
+        add(f"hakaru quantize --type {smaller.preset}", needed.total_bytes - smaller.frees_bytes)
     if settings.n_ubatch > 64:
-        way("--ubatch 64", replace(settings, n_ubatch=64))
-    return sorted(ways, key=lambda w: not w.fits)[:3]
+        add("--ubatch 64", footprint_at(replace(settings, n_ubatch=64)).total_bytes)
+    return sorted(ways, key=lambda way: not way.fits)[:3]
+
+
+def _longest_context(free_bytes: int, settings: ContextSettings, footprint_at: Callable[[ContextSettings], Footprint]) -> int:
+    """The longest context below the one asked for that fits, in steps of 256 tokens; 256 if none does."""
+    low, high = 1, max(1, (settings.n_ctx - 1) // 256)
+    while low < high:
+        middle = (low + high + 1) // 2
+        total = footprint_at(settings.with_context(256 * middle)).total_bytes
+        low, high = (middle, high) if judge(total, free_bytes) == "fits" else (low, middle - 1)
+    return 256 * low
 
 
 def free_for_models(machine: Machine, *, gpu_engine: bool) -> int:

@@ -1,16 +1,20 @@
 """Building a quantized file: written beside its target, read back, compared with the plan, and only then given its name."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from hakaru.errors import EngineRefused, MachineError, Misuse
+from hakaru.errors import EngineError, EngineRefused, MachineError, Misuse
 from hakaru.models.model import Model, read_model
 from hakaru.places import disk_error, written_whole
 from hakaru.quantization.presets import ftype_of, quantized_bytes
 from hakaru.units import format_bytes
+
+DISK_FULL_BYTES: Final = 2**20
 
 
 class Quantizer(Protocol):
@@ -75,7 +79,12 @@ def build(
         )
     with written_whole(out) as part:
         part.touch()  # a read-only place is noticed here, before the work
-        engine.quantize(model.path, part, ftype_of(recipe.preset)[1], progress=progress)
+        try:
+            engine.quantize(model.path, part, ftype_of(recipe.preset)[1], progress=progress)
+        except EngineError as error:
+            if shutil.disk_usage(out.parent).free < DISK_FULL_BYTES:  # the engine only says that it could not write
+                raise disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out) from error
+            raise
         _verify(read_model(part), model, recipe)
     return read_model(out)
 

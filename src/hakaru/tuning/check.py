@@ -8,13 +8,18 @@ from hakaru.engine.lab import lab_build
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.models.model import Model
+from hakaru.planning.placement import Alternative, SmallerType, alternatives
+from hakaru.quantization.build import Quantizer, plan_presets
 from hakaru.tuning.ledger import Ledger
 
 HASHED_AT_ONCE: Final = 2**32
 """Files up to this size are hashed for a mere check; hashing 40 GB would take longer than the answer may."""
 
 
-class DryRunner(Protocol):
+SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M")
+
+
+class Engine(Quantizer, Protocol):
     """What a check needs of the engine."""
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
@@ -33,7 +38,7 @@ class Check:
         return self.dry_run
 
 
-def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: DryRunner) -> Check:
+def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: Engine) -> Check:
     """Compute and dry-run the memory of `model`. Raises EngineRefused if llama.cpp does not know the model."""
     computed = compute_footprint(model.shape, model.tensors, settings)
     dry_run = engine.dry_run(model.path, settings)
@@ -49,3 +54,19 @@ def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, l
                 engine=lab_build(),
             )
     return Check(computed=computed, dry_run=dry_run)
+
+
+def ways_out(model: Model, check: Check, free_bytes: int, settings: ContextSettings, *, engine: Engine) -> list[Alternative]:
+    """What would make `model` fit, each with the bytes that it frees: by our arithmetic, or by dry runs where we have none."""
+
+    def footprint_at(other: ContextSettings) -> Footprint:
+        return compute_footprint(model.shape, model.tensors, other) or engine.dry_run(model.path, other)
+
+    needed = check.computed or check.dry_run
+    recipes = plan_presets(engine, model, SMALLER_PRESETS)
+    smaller = [r for r in recipes if r.weights_bytes < model.weights_bytes]
+    excess = needed.total_bytes - free_bytes
+    enough = [r for r in smaller if model.weights_bytes - r.weights_bytes >= excess]
+    best = max(enough, key=lambda r: r.weights_bytes, default=min(smaller, key=lambda r: r.weights_bytes, default=None))
+    saved = SmallerType(preset=best.preset, frees_bytes=model.weights_bytes - best.weights_bytes) if best else None
+    return alternatives(needed, free_bytes, settings, footprint_at=footprint_at, smaller=saved)
