@@ -1,0 +1,226 @@
+"""The command line as a contract: whole outputs, exit codes, JSON, pipes and Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.models.model import read_model
+from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
+
+HAKARU = [sys.executable, "-m", "hakaru"]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command."""
+    code = run([str(a) for a in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_the_article_s_formula_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole output, so that nobody changes it by accident."""
+    code, out, err = answer(capsys, "formula", "--params", "70B", "--bits", "4")
+    assert (code, err) == (0, "")
+    assert out == (
+        "70B parameters × 4/8 bytes × 1.2 = 42.0 GB (39.1 GiB), by the article's formula.\n"
+        "The weights alone are 35.0 GB. The factor 1.2 is a rule of thumb for the rest: the KV cache, compute buffers and the driver. It is "
+        "far too much for a short context on a large model and far too little for a long one on a small model.\n"
+        "A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a whole model.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "bits", "hardware", "formula", "exact", "code"),
+    [
+        ("70B", 16, "2x A100 80GB", "does_not_fit", "fits", 0),
+        ("70B", 16, "1x A100 80GB", "does_not_fit", "does_not_fit", 3),
+        ("70B", 4, "2x L4", "fits", "fits", 0),
+        ("8B", 16, "RTX 4090", "fits", "fits", 0),
+    ],
+)
+def test_the_formula_s_verdict_stands_beside_the_exact_one(
+    capsys: pytest.CaptureFixture[str], params: str, bits: int, hardware: str, formula: str, exact: str, code: int
+) -> None:
+    """The article's own question has two answers, and the exact one decides the exit code."""
+    found, out, _ = answer(capsys, "formula", "--params", params, "--bits", str(bits), "--hardware", hardware, "--json")
+    data = json.loads(out)
+    assert data["schema"] == "hakaru.formula/1"
+    assert (found, data["formula_verdict"], data["exact"]["verdict"]) == (code, formula, exact)
+
+
+def test_hardware_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object, with its schema's name."""
+    code, out, _ = answer(capsys, "hardware", "--json")
+    data = json.loads(out)
+    assert (code, data["schema"]) == (0, "hakaru.hardware/1")
+    assert {"cpu", "memory", "devices", "size_class", "system"} <= set(data)
+
+
+@pytest.mark.engine
+def test_fit_as_json(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """Computed and dry run side by side, and the engine's own flags."""
+    code, out, err = answer(capsys, "fit", tiny, "--context", "1024", "--json")
+    data = json.loads(out)
+    assert (code, err, data["schema"], data["verdict"]) == (0, "", "hakaru.fit/1", "fits")
+    assert data["parts"]["weights_bytes"] == data["dry_run"]["weights_bytes"] == read_model(tiny).weights_bytes
+    assert data["parts"]["kv_cache_bytes"] == data["dry_run"]["kv_cache_bytes"]
+    assert data["flags"][:2] == ["-c", "1024"]
+
+
+@pytest.mark.engine
+def test_fit_that_does_not_fit_shows_three_ways_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A 70B model in F16 on less than it needs: exit code 3, three ways, each with its bytes."""
+    shape = tiny_shape(n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=32000, n_ctx_train=8192)
+    path = write_header_only(tmp_path / "70b.gguf", shape)
+    code, out, _ = answer(capsys, "fit", path, "--context", "8192", "--memory", "64GiB")
+    assert code == 3
+    assert "it does not fit" in out
+    assert len([line for line in out.splitlines() if line.startswith("  ") and " frees " in line]) == 3
+    assert "hakaru quantize --type Q6_K frees" in out
+
+
+@pytest.mark.engine
+def test_an_architecture_that_only_the_engine_knows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """No arithmetic of ours: the dry run answers and is marked as such."""
+    path = write_header_only(tmp_path / "other.gguf", tiny_shape(architecture="smollm3"))
+    code, out, _ = answer(capsys, "fit", path, "--context", "512", "--json")
+    data = json.loads(out)
+    assert (code, data["parts_source"]) == (0, "dry_run")
+    code, out, _ = answer(capsys, "fit", path, "--context", "512")
+    assert "no arithmetic for the architecture 'smollm3' yet" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["fit"], 2, "Missing argument 'MODEL.gguf'. See: hakaru fit --help"),
+        (["nonsense"], 2, "No such command 'nonsense'"),
+        (["fit", "missing.gguf"], 4, "missing.gguf: there is no such file"),
+        (["up", "missing.gguf"], 4, "missing.gguf: there is no such file"),
+        (["serve", "missing.gguf"], 4, "missing.gguf: there is no such file"),
+        (["chat", "missing.gguf"], 4, "missing.gguf: there is no such file"),
+        (["test", "missing.gguf"], 4, "missing.gguf: there is no such file"),
+        (["quantize", "missing.gguf", "--type", "Q8_0"], 4, "missing.gguf: there is no such file"),
+        (["formula", "--params", "seventy", "--bits", "4"], 2, "'seventy' is no number of parameters"),
+        (["formula", "--params", "70B", "--bits", "-1"], 2, "-1.0 bits per weight makes no sense"),
+        (["up", "--quality", "best"], 2, "--quality is 'best'"),
+        (["up", "--min-speed", "0"], 2, "--min-speed is 0.0"),
+        (["hardware", "--lang", "fr"], 2, "--lang is 'fr', expected one of en, ja"),
+    ],
+)
+def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str) -> None:
+    """The right exit code, one line on stderr, nothing on stdout, no traceback."""
+    found, out, err = answer(capsys, *arguments)
+    assert found == code
+    assert words in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+@pytest.mark.parametrize("value", ["-5", "0", "99999999999"])
+def test_an_absurd_context_is_refused(capsys: pytest.CaptureFixture[str], tiny: Path, value: str) -> None:
+    """Before the engine is asked."""
+    code, _, err = answer(capsys, "fit", tiny, "--context", value)
+    assert (code, err) == (2, f"hakaru: --context is {value}, expected a whole number from 1 to 16777216.\n")
+
+
+def test_the_reader_may_leave(tiny: Path) -> None:
+    """`--json | head -1` ends quietly."""
+    done = subprocess.run(f"{sys.executable} -m hakaru formula --params 70B --bits 4 --json | head -1", shell=True, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == ("{\n", "", 0)
+    assert tiny
+
+
+@pytest.mark.engine
+def test_quantize_as_json_and_as_dry_run(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    """A dry run writes nothing; the real one says what was written."""
+    out_path = tmp_path / "q.gguf"
+    code, out, _ = answer(capsys, "quantize", tiny, "--type", "q4_k_m", "-o", out_path, "--dry-run", "--json")
+    planned = json.loads(out)
+    assert (code, planned["written"], out_path.exists()) == (0, False, False)
+    code, out, err = answer(capsys, "quantize", tiny, "--type", "Q4_K_M", "-o", out_path, "--json")
+    written = json.loads(out)
+    assert (code, err, written["schema"]) == (0, "", "hakaru.recipe/1")
+    assert written["bytes"] == planned["bytes"] == read_model(out_path).weights_bytes
+    code, _, err = answer(capsys, "quantize", tiny, "--type", "Q4_K_M", "-o", out_path)
+    assert (code, "exists already" in err) == (2, True)
+
+
+@pytest.mark.engine
+def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) -> None:
+    """SIGINT to the whole group, as a terminal sends it: exit code 130, one sentence, no file, no child."""
+    process = subprocess.Popen([*HAKARU, "quantize", str(embedded), "--type", "Q3_K_M", "-o", str(tmp_path / "q.gguf")], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".q.gguf*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert [p for p in tmp_path.iterdir() if p.is_file()] == []
+
+
+@pytest.mark.engine
+def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    """Quality against a reference with intervals; an own text is one more domain."""
+    answer(capsys, "quantize", tiny, "--type", "Q8_0", "-o", tmp_path / "q8.gguf", "--json")
+    text = tmp_path / "own.txt"
+    text.write_text("Measure twice, cut once. " * 60)
+    arguments = ("test", tmp_path / "q8.gguf", "--reference", tiny, "--text", text, "--context", "512", "--json")
+    code, out, err = answer(capsys, *arguments)  # type: ignore[arg-type]
+    data = json.loads(out)
+    assert (code, err) == (1 if data["verdict"] == "fail" else 0, "")
+    assert data["schema"] == "hakaru.measurement/1"
+    for figure in ("kld_mean", "top1_agreement", "perplexity_ratio"):
+        found = data["quality"][figure]
+        assert found["low"] <= found["value"] <= found["high"]
+    assert {"own", "code", "prose-en", "answers-en", "answers-ja"} == set(data["quality"]["domains"])
+    assert data["speed"]["decode_tokens_per_s"]["value"] > 0
+    assert data["speed"]["first_token_ms"]["value"] > 0
+    assert data["memory"]["peak_rss_bytes"] > data["memory"]["weights_bytes"]
+    short = tmp_path / "short.txt"
+    short.write_text("too short")
+    code, _, err = answer(capsys, "test", tiny, "--text", short)
+    assert (code, "expected at least one window" in err) == (2, True)
+
+
+@pytest.mark.engine
+def test_up_decides_and_the_second_time_takes_seconds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The whole way for a model of our own, then again from memory, then in Japanese."""
+    model = write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024))
+    code, out, err = answer(capsys, "up", model, "--no-serve", "--context", "512", "--json")
+    first: dict[str, Any] = json.loads(out)
+    assert (code, err, first["schema"]) == (0, "", "hakaru.decision/1")
+    assert {"machine", "candidates", "chosen", "evidence"} <= set(first)
+    assert first["chosen"]["passes"]
+    assert Path(first["evidence"]).is_file()
+    began = time.monotonic()
+    code, out, _ = answer(capsys, "up", model, "--no-serve", "--context", "512", "--json")
+    assert json.loads(out)["candidates"] == first["candidates"]
+    assert time.monotonic() - began < 10
+    code, out, _ = answer(capsys, "up", model, "--no-serve", "--context", "512", "--lang", "ja")
+    assert code == 0
+    assert "選んだもの:" in out
+    assert "根拠:" in out
+
+
+@pytest.mark.engine
+def test_serve_dry_run_prints_the_exact_command(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """And starts nothing."""
+    code, out, _ = answer(capsys, "serve", tiny, "--context", "512", "--dry-run")
+    assert code == 0
+    assert "hakaru.engine.server_child" in out
+    assert '"n_ctx": 512' in out
