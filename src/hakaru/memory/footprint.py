@@ -1,8 +1,8 @@
 """What a model needs, part by part: weights, KV cache, compute buffers, output.
 
 Pure arithmetic from the shape and the tensor table, for the llama-like architectures (see `shape.LLAMA_LIKE`). Weights and KV cache
-are exact to the byte. The compute buffer is the peak of llama.cpp's graph allocator; our closed form was fitted to dry runs of 16
-shapes and errs on the high side (docs/memory.md has the table). What is left out: experts, sliding windows, states of recurrent
+are exact to the byte. The compute buffer is the peak of llama.cpp's graph allocator; our closed form was fitted to dry runs, and
+docs/memory.md has its error for 7 shapes and 5 settings. What is left out: experts, sliding windows, states of recurrent
 layers, GPU compute buffers. For those the dry run answers.
 """
 
@@ -124,13 +124,16 @@ def kv_cache_bytes(shape: Shape, layer: int, settings: ContextSettings) -> int:
 
 
 def compute_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes of the CPU compute buffer: the larger of the layers' peak and the logits' peak.
+    """Bytes of the CPU compute buffer: the largest of three peaks of the graph, each per token of a micro-batch and in F32.
 
-    Per token of a micro-batch, in F32: three times n_ff (gate, up, their product), four times n_embd (or its wider query), and the
-    F16 attention mask, one entry per cell. At the end of the graph: the logits and two rows of n_embd.
+    The feed-forward block (gate, up, their product, and three rows of n_embd beside the query's), the attention block (queries, keys and
+    values twice), both with the F16 mask of one entry per cell; and the end of the graph, the logits with two rows of n_embd.
     """
-    query = max(shape.n_embd, shape.n_head * shape.n_embd_head_k)
-    layers = settings.n_tokens * (4 * (3 * (shape.n_ff or 0) + 3 * shape.n_embd + query) + 2 * settings.n_cells)
+    query = shape.n_head * shape.n_embd_head_k
+    cache_row = max(shape.n_head_kv) * (shape.n_embd_head_k + shape.n_embd_head_v)
+    feed_forward = 3 * (shape.n_ff or 0) + 3 * shape.n_embd + max(shape.n_embd, query)
+    attention = 2 * query + cache_row + 4 * shape.n_embd
+    layers = settings.n_tokens * (4 * max(feed_forward, attention) + 2 * settings.n_cells)
     logits = 4 * shape.n_vocab * settings.n_outputs + 8 * shape.n_embd * settings.n_tokens
     return max(layers, logits) + GRAPH_INPUTS * settings.n_tokens
 
