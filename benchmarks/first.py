@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hakaru.engine.lab import Lab, lab_build
@@ -32,7 +33,7 @@ def main() -> None:
     print(f"{lab_build()}, {server_build()}, {model.name}\n")
     print(f"{'what':<44}{'median':>10}{'worst':>10}")
     for arguments in (["--help"], ["formula", "--params", "70B", "--bits", "4"], ["hardware"], ["fit", str(model)]):
-        report(f"hakaru {' '.join(arguments[:1])}", seconds(lambda arguments=arguments: command(arguments)), "s")
+        report(f"hakaru {' '.join(arguments[:1])}", seconds(partial(command, arguments)), "s")
     comparison(model)
 
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +28,8 @@ def main() -> None:
     """Bring the environment up to date; quiet when there is nothing to do."""
     if sys.version_info < (3, 11):
         stop(f"hakaru needs Python 3.11 or newer, but this is {platform.python_version()}: make PYTHON=python3.12")
+    import tomllib  # new in 3.11, so only after the question above
+
     venv, dev = Path(sys.argv[1]), "--dev" in sys.argv[2:]
     python = venv / "bin" / "python"
     if not python.exists():

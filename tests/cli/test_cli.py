@@ -18,7 +18,7 @@ from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 HAKARU = [sys.executable, "-m", "hakaru"]
 
 
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of one command."""
     code = run([str(a) for a in arguments])
     said = capsys.readouterr()
@@ -180,7 +180,7 @@ def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: 
     text = tmp_path / "own.txt"
     text.write_text("Measure twice, cut once. " * 60)
     arguments = ("test", tmp_path / "q8.gguf", "--reference", tiny, "--text", text, "--context", "512", "--json")
-    code, out, err = answer(capsys, *arguments)  # type: ignore[arg-type]
+    code, out, err = answer(capsys, *arguments)
     data = json.loads(out)
     assert (code, err) == (1 if data["verdict"] == "fail" else 0, "")
     assert data["schema"] == "hakaru.measurement/1"

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import gguf
@@ -92,7 +93,5 @@ def test_no_damage_escapes_as_another_error(tiny: Path, tmp_path: Path, data: st
         whole[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
     path = tmp_path / "fuzzed.gguf"
     path.write_bytes(bytes(whole[: data.draw(st.integers(0, len(whole)))]) + bytes(data.draw(st.sampled_from([0, 2**20]))))
-    try:
+    with suppress(ModelError):
         read_model(path)
-    except ModelError as error:
-        assert str(error)

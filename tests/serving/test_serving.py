@@ -85,9 +85,11 @@ def test_the_openai_client_gets_a_streamed_chat_completion(served: Served) -> No
 
 def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(served: Served) -> None:
     """Never truncated in silence."""
-    with openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client:
-        with pytest.raises(openai.BadRequestError) as caught:
-            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "word " * 3000}])
+    with (
+        openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError) as caught,
+    ):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "word " * 3000}])
     body = caught.value.body
     assert isinstance(body, dict)
     assert body["code"] == "context_length_exceeded"

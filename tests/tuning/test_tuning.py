@@ -86,7 +86,7 @@ def test_memory_figures_stand_side_by_side(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.sqlite")
     parts = {"weights_bytes": 1, "kv_cache_bytes": 2, "compute_bytes": 3, "output_bytes": 4}
     for source in ("computed", "measured"):
-        footprint = Footprint(**parts, source=source)  # type: ignore[arg-type]
+        footprint = Footprint(**parts, source=source)
         ledger.remember_memory(
             footprint, machine="m", model_sha256="s", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1)
         )
