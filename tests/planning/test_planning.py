@@ -1,16 +1,20 @@
 """Verdicts, ways out and placement: pure arithmetic."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.machine import Device
+from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.models.catalogue import known_models, nearest_model
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME
 from hakaru.planning.exact import exact_answer
-from hakaru.planning.placement import SmallerType, alternatives, judge, max_context, place
+from hakaru.planning.placement import GPU_CONTEXT_BYTES, SmallerType, alternatives, free_for_models, judge, max_context, place
 from hakaru.testing import tiny_shape
 
 LLAMA_70B = nearest_model(70 * 10**9)
@@ -110,3 +114,12 @@ def test_ways_out_free_what_they_say() -> None:
     assert judge(at(settings.with_context(context)).total_bytes, total * 6 // 10) == "fits"
     assert judge(at(settings.with_context(context + 256)).total_bytes, total * 6 // 10) != "fits"
     assert ways[-1].frees_bytes == 10
+
+
+def test_the_gpu_s_memory_counts_only_if_the_engine_uses_it() -> None:
+    """A GPU beside an engine that was built without it changes nothing; otherwise its free memory less the driver's context counts."""
+    gpu = Device(name="GPU", vendor="nvidia", total_bytes=24 * 2**30, free_bytes=20 * 2**30)
+    machine = replace(probe_machine(), devices=(gpu,))
+    on_host = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run")
+    assert free_for_models(machine, on_host) == machine.memory.available_bytes
+    assert free_for_models(machine, replace(on_host, accelerator_bytes=2)) == 20 * 2**30 - GPU_CONTEXT_BYTES

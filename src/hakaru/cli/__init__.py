@@ -1,25 +1,24 @@
-"""The command line: a face without logic of its own. `main` is the console script."""
+"""The command line: a face without logic of its own."""
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from hakaru.errors import HakaruError
 from hakaru.language import LANGUAGES, say, use_language
 
-
-def main() -> None:
-    """Run the command line: one sentence instead of a traceback, and the exit code of the error."""
-    sys.exit(run(sys.argv[1:]))
+if TYPE_CHECKING:
+    from hakaru.serving.deployment import Pages
 
 
-def run(arguments: list[str]) -> int:
-    """Run `hakaru` with `arguments` and return its exit code."""
+def run(arguments: list[str], *, pages: "Pages | None" = None) -> int:
+    """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows `pages` to browsers."""
     from hakaru.cli.app import invoke
 
     try:
         arguments, language = _language(arguments)
         use_language(language)
-        return invoke(arguments)
+        return invoke(arguments, pages)
     except HakaruError as error:
         print(f"hakaru: {error}", file=sys.stderr)
         return error.exit_code

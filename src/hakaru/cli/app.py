@@ -13,10 +13,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
-def invoke(arguments: list[str]) -> int:
+def invoke(arguments: list[str], pages: object = None) -> int:
     """Run one command line and return its exit code. What click finds wrong with it becomes Misuse: one way of saying errors."""
     try:
-        result = app.main(arguments, prog_name="hakaru", standalone_mode=False)
+        result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=pages)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         return 0
@@ -161,11 +161,12 @@ def test(**options: Any) -> int:
 @port_option
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
 @json_option
-def up(**options: Any) -> int:
+@click.pass_obj
+def up(pages: Any, /, **options: Any) -> int:
     """Everything: look, check, quantize, test, decide, serve."""
     from hakaru.cli import up as command
 
-    return command.run(**options)
+    return command.run(pages=pages, **options)
 
 
 @app.command()
@@ -173,11 +174,12 @@ def up(**options: Any) -> int:
 @context_options
 @port_option
 @dry_run_option
-def serve(**options: Any) -> int:
+@click.pass_obj
+def serve(pages: Any, /, **options: Any) -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client."""
     from hakaru.cli import serve as command
 
-    return command.run(**options)
+    return command.run(pages=pages, **options)
 
 
 @app.command()

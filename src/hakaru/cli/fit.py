@@ -23,8 +23,8 @@ def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
     found = read_model(model)
     settings = settings_for(found, **options)
     machine, lab = probe_machine(), Lab()
-    free = parse_bytes(memory) if memory else free_for_models(machine, gpu_engine=False)
     check = check_memory(found, settings, machine=machine, ledger=Ledger(), engine=lab)
+    free = parse_bytes(memory) if memory else free_for_models(machine, check.best)
     verdict = judge(check.best.total_bytes, free)
     ways = ways_out(found, check, free, settings, engine=lab) if verdict != "fits" else []
     if json:
@@ -48,7 +48,7 @@ def _as_json(
         "parts_source": shown.source,
         "total_bytes": shown.total_bytes,
         "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
-        "devices": [{"name": "RAM", "free_bytes": free, "headroom_bytes": free - check.best.total_bytes}],
+        "devices": [{"name": "accelerators" if check.best.accelerator_bytes else "RAM", "free_bytes": free, "headroom_bytes": free - check.best.total_bytes}],
         "flags": ["-c", str(settings.n_ctx), "-ub", str(settings.n_ubatch), "-np", str(settings.n_parallel),
                   "-ctk", settings.type_k, "-ctv", settings.type_v],
         "dry_run": check.dry_run.parts() | {"total_bytes": check.dry_run.total_bytes},

@@ -14,8 +14,8 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
-from hakaru.planning.placement import free_for_models
 from hakaru.quantization.source import source_kind
+from hakaru.serving.deployment import Pages
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Candidate, Constraints
 from hakaru.tuning.ledger import Ledger
@@ -32,6 +32,7 @@ def run(
     port: int | None,
     no_serve: bool,
     json: bool,
+    pages: Pages | None,
     **options: Any,
 ) -> int:
     """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint."""
@@ -41,8 +42,7 @@ def run(
     found = read_model(model or embedded_model())
     settings = settings_for(found, **options)
     machine = probe_machine()
-    free = free_for_models(machine, gpu_engine=False)
-    constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=min(limit or free, free))
+    constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit)
     if not json:
         print("\n".join(describe(machine)))
         print(_model_line(found))
@@ -56,7 +56,7 @@ def run(
         _print(decision)
     if decision.chosen is None or decision.chosen.path is None:
         return 1
-    return 0 if no_serve else serve(decision.chosen.path, settings, port)
+    return 0 if no_serve else serve(decision.chosen.path, settings, port, pages)
 
 
 def _model_line(model: Model) -> str:
@@ -70,7 +70,7 @@ def _print(decision: Decision) -> None:
     print_table(header, [_row(c, taken=c is decision.chosen) for c in decision.candidates])
     wishes = [say("tier {tier}", tier=decision.constraints.tier.name),
               say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),
-              say("at most {memory}", memory=format_bytes(decision.constraints.memory_bytes))]  # fmt: skip
+              say("at most {memory}", memory=format_bytes(decision.constraints.memory_bytes or 0))]  # fmt: skip
     if decision.constraints.min_tokens_per_s:
         wishes.append(say("at least {n:g} tokens/s", n=decision.constraints.min_tokens_per_s))
     print(say("Asked for: {wishes}.", wishes=", ".join(wishes)))

@@ -61,6 +61,7 @@ class Lab:
             compute_bytes=result["compute_bytes"],
             output_bytes=result["output_bytes"],
             source="dry_run",
+            accelerator_bytes=_on_accelerators(result["devices"]),
         )
 
     def quantized_types(self, path: Path, ftypes: Sequence[int]) -> list[dict[str, str]]:
@@ -180,6 +181,11 @@ class _Child:
             self._log.append(line.rstrip("\n"))
             if self._on_line:
                 self._on_line(line)
+
+
+def _on_accelerators(buffers: dict[str, dict[str, int]]) -> int:
+    """Bytes in buffers that are not host memory, by llama.cpp's names (CPU, CPU_Mapped, CPU_REPACK, CUDA_Host are host memory)."""
+    return sum(sum(parts.values()) for name, parts in buffers.items() if not name.startswith("CPU") and not name.endswith("_Host"))
 
 
 def _how(returncode: int | None) -> str:

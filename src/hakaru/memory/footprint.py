@@ -73,7 +73,10 @@ class ContextSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """Bytes that a model needs at given settings, by part, and how we know."""
+    """Bytes that a model needs at given settings, by part, and how we know.
+
+    `accelerator_bytes` is how much of the sum the engine puts on accelerators; 0 on a build or a machine without one.
+    """
 
     weights_bytes: int
     kv_cache_bytes: int
@@ -81,6 +84,7 @@ class Footprint:
     output_bytes: int
     source: Source
     overhead_bytes: int = 0
+    accelerator_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:

@@ -83,9 +83,9 @@ def _longest_context(free_bytes: int, settings: ContextSettings, footprint_at: C
     return 256 * low
 
 
-def free_for_models(machine: Machine, *, gpu_engine: bool) -> int:
-    """Bytes that a model may take here: the GPUs' free memory if the engine can use them, otherwise the available RAM."""
-    if gpu_engine and machine.devices:
+def free_for_models(machine: Machine, footprint: Footprint) -> int:
+    """Bytes that a model may take here: the GPUs' free memory if the engine puts it there, otherwise the available RAM."""
+    if footprint.accelerator_bytes and machine.devices:
         return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.devices)
     return machine.memory.available_bytes
 

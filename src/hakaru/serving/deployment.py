@@ -3,10 +3,10 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -14,6 +14,10 @@ from hakaru.errors import MachineError
 from hakaru.places import run_dir, written_whole
 from hakaru.serving.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+Pages = Callable[[Supervisor], Sequence["BaseRoute"]]
 HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8600
 
@@ -79,8 +83,10 @@ def bound_socket(port: int | None) -> socket.socket:
     raise AssertionError("the last port is any free one")
 
 
-def serve_forever(supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None]) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it."""
+def serve_forever(
+    supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None], pages: Pages | None = None
+) -> None:
+    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it; `pages` makes the browser's routes."""
     import uvicorn
 
     from hakaru.serving.gateway import make_gateway
@@ -94,7 +100,8 @@ def serve_forever(supervisor: Supervisor, listener: socket.socket, *, on_ready: 
         n_ctx=supervisor.settings.n_ctx,
     )
     record = run_dir() / f"serve-{deployment.port}.json"
-    config = uvicorn.Config(make_gateway(supervisor), log_level="critical", access_log=False, timeout_graceful_shutdown=3)
+    gateway = make_gateway(supervisor, pages(supervisor) if pages else ())
+    config = uvicorn.Config(gateway, log_level="critical", access_log=False, timeout_graceful_shutdown=3)
     try:
         _write(record, deployment)
         on_ready(deployment)

@@ -6,7 +6,7 @@ the engine comes up. A stream that breaks ends with an error event, never in sil
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from hakaru.engine.server import NO_KEEPALIVE
 from hakaru.serving.supervisor import Supervisor
@@ -31,8 +31,8 @@ MAX_BODY: Final = 32 * 2**20
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
 
 
-def make_gateway(supervisor: Supervisor) -> Starlette:
-    """The ASGI application in front of `supervisor`'s engine."""
+def make_gateway(supervisor: Supervisor, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see beside the API."""
     client = _EngineClient(supervisor)
 
     @asynccontextmanager
@@ -41,10 +41,10 @@ def make_gateway(supervisor: Supervisor) -> Starlette:
         await client.close()
 
     async def forward(request: Request) -> Response:
-        return refusal if (refusal := _refused(request)) else await client.forward(request)
+        return refused(request) or await client.forward(request)
 
     async def health(request: Request) -> Response:
-        if refusal := _refused(request):
+        if refusal := refused(request):
             return refusal
         ready = supervisor.state == "ready"
         return JSONResponse({"status": supervisor.state, "restarts": supervisor.restarts}, status_code=200 if ready else 503)
@@ -56,7 +56,7 @@ def make_gateway(supervisor: Supervisor) -> Starlette:
             405, f"{request.method} is not for {request.url.path}", code="method_not_allowed"
         ),
     }
-    return Starlette(routes=[*routes, Route("/health", health)], lifespan=lifespan, exception_handlers=handlers)
+    return Starlette(routes=[*routes, Route("/health", health), *pages], lifespan=lifespan, exception_handlers=handlers)
 
 
 def error_response(status: int, message: str, *, code: str, **extra: object) -> JSONResponse:
@@ -66,7 +66,8 @@ def error_response(status: int, message: str, *, code: str, **extra: object) -> 
     return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code, **extra}}, status, headers)
 
 
-def _refused(request: Request) -> Response | None:
+def refused(request: Request) -> Response | None:
+    """The answer to a request that no route may see: a foreign Host header, or a body that is too large."""
     host = request.headers.get("host", "").rsplit(":", 1)[0] if not request.headers.get("host", "").endswith("]") else "[::1]"
     if host not in LOCAL_HOSTS:
         return error_response(

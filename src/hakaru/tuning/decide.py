@@ -16,11 +16,11 @@ from hakaru.units import Figure, format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What a person asks of the result."""
+    """What a person asks of the result. Memory of None means: what is free."""
 
     tier: Tier
     min_tokens_per_s: float | None
-    memory_bytes: int
+    memory_bytes: int | None = None
 
     def as_json(self) -> dict[str, object]:
         """The constraints as they stand in the evidence."""
@@ -64,7 +64,7 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
         return say(
             "needs {needed}, but {free} may be used",
             needed=format_bytes(candidate.total_bytes),
-            free=format_bytes(constraints.memory_bytes),
+            free=format_bytes(constraints.memory_bytes or 0),
         )
     if candidate.quality:
         verdict = candidate.quality.verdict(constraints.tier)
