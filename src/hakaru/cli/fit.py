@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.cli.formula import verdict_word
-from hakaru.cli.output import next_step, print_json, print_table
+from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
 from hakaru.engine.lab import Lab
 from hakaru.hardware.probe import probe_machine
@@ -57,20 +57,20 @@ def _as_json(
 
 
 def _print(model: Model, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]) -> None:
-    print(say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+    print_text(say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
               name=model.name, architecture=model.shape.architecture, type=model.type_name,
               params=format_params(model.n_params), n_ctx=settings.n_ctx))  # fmt: skip
     if model.shape.n_ctx_train and settings.n_ctx // settings.n_parallel > model.shape.n_ctx_train:
-        print(say("The model was trained for {n} tokens; beyond that its answers get worse.", n=model.shape.n_ctx_train))
+        print_text(say("The model was trained for {n} tokens; beyond that its answers get worse.", n=model.shape.n_ctx_train))
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(check))
     if check.computed is None:
-        print(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
+        print_text(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
                   architecture=model.shape.architecture))  # fmt: skip
-    print(say("Needs {needed} of the {free} that may be used: {verdict}.",
+    print_text(say("Needs {needed} of the {free} that may be used: {verdict}.",
               needed=format_bytes(check.best.total_bytes), free=format_bytes(free), verdict=verdict_word(verdict)))  # fmt: skip
     for way in ways:
         sign = say("then it fits") if way.fits else say("not enough alone")
-        print(say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign))
+        print_text(say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign))
     if verdict != "does_not_fit":
         next_step(f"hakaru test {model.path}")
 

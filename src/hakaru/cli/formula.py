@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from hakaru.cli.output import print_json
+from hakaru.cli.output import print_json, print_text
 from hakaru.language import say
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.units import format_bytes, format_params, parse_params
@@ -49,33 +49,33 @@ def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float,
 
 
 def _print(data: dict[str, Any], exact: Any) -> None:
-    print(say("{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes:.1f} GB ({gibibytes:.1f} GiB), by the article's formula.",
+    print_text(say("{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes:.1f} GB ({gibibytes:.1f} GiB), by the article's formula.",
               params=format_params(data["params"]), bits=data["bits"], factor=data["factor"],
               gigabytes=data["gigabytes"], gibibytes=data["gibibytes"]))  # fmt: skip
-    print(say("The weights alone are {weights:.1f} GB. The factor 1.2 is a rule of thumb for the rest: the KV cache, compute buffers and the "
+    print_text(say("The weights alone are {weights:.1f} GB. The factor 1.2 is a rule of thumb for the rest: the KV cache, compute buffers and the "
               "driver. It is far too much for a short context on a large model and far too little for a long one on a small model.",
               weights=data["weights_gigabytes"]))  # fmt: skip
     if data["bits"] == 4:
-        print(say("A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a whole model."))
+        print_text(say("A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a whole model."))
     if "hardware" not in data:
         return
     counts = Counter(d["name"] for d in data["hardware"])
     names = " + ".join(f"{n}× {name}" if n > 1 else name for name, n in counts.items())
-    print(say("By the formula, on {names} ({capacity:g} GB by their labels): {verdict}.",
+    print_text(say("By the formula, on {names} ({capacity:g} GB by their labels): {verdict}.",
               names=names, capacity=data["formula_capacity_gigabytes"], verdict=verdict_word(data["formula_verdict"])))  # fmt: skip
     if exact is None:
-        print(say("No known model has this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf"))
+        print_text(say("No known model has this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf"))
         return
-    print(say("Exactly, {model} in {type} ({bpw:g} bits per weight) at {n_ctx} tokens of context: {verdict}.",
+    print_text(say("Exactly, {model} in {type} ({bpw:g} bits per weight) at {n_ctx} tokens of context: {verdict}.",
               model=exact.model.name, type=exact.type, bpw=exact.bpw, n_ctx=exact.settings.n_ctx,
               verdict=verdict_word(exact.verdict)))  # fmt: skip
     for share in exact.shares:
-        print(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, driver {overhead}, free {free} of {total}",
+        print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, driver {overhead}, free {free} of {total}",
                   name=share.device.name, layers=share.n_layer, weights=format_bytes(share.weights_bytes),
                   kv=format_bytes(share.kv_cache_bytes), compute=format_bytes(share.compute_bytes),
                   overhead=format_bytes(share.overhead_bytes), free=format_bytes(share.headroom_bytes),
                   total=format_bytes(share.device.total_bytes)))  # fmt: skip
-    print(say("It fits up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
+    print_text(say("It fits up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
           say("It does not fit even with a context of 256 tokens."))  # fmt: skip
 
 

@@ -17,19 +17,28 @@ def print_json(data: dict[str, Any]) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def print_text(text: str) -> None:
+    """A sentence: on a terminal wrapped between words (by cells, so that Japanese fits too), elsewhere in one line."""
+    if sys.stdout.isatty() and len(text) > 40:
+        from rich.console import Console
+
+        Console(highlight=False, markup=False, emoji=False).print(text)
+    else:
+        print(text)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """A plain table: the first `left` columns to the left, the others to the right, the last one wrapped if it is text."""
+    """A plain table that is never cut: the first `left` columns to the left, the others to the right."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, title in enumerate(header):
-        table.add_column(title, justify="left" if i < left or title == say("why") else "right", no_wrap=title != say("why"))
+        table.add_column(title, justify="left" if i < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(soft_wrap=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.width = max(console.width, 120)
     console.print(table)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hakaru.cli.output import Watching, next_step, print_json
+from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
@@ -19,8 +19,8 @@ def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_ru
     warning = source_kind(source).sentence(recipe.preset)
     if not json:
         if warning:
-            print(warning)
-        print(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
+            print_text(warning)
+        print_text(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
                   type=recipe.preset, bytes=format_bytes(recipe.weights_bytes), bpw=recipe.bpw,
                   source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
     if not dry_run:
@@ -29,9 +29,9 @@ def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_ru
     if json:
         print_json(_as_json(source, recipe, out, warning, dry_run=dry_run))
     elif dry_run:
-        print(say("Dry run: {path} would be written; nothing was changed.", path=out))
+        print_text(say("Dry run: {path} would be written; nothing was changed.", path=out))
     else:
-        print(say("{path}: written, read back and verified.", path=out))
+        print_text(say("{path}: written, read back and verified.", path=out))
         next_step(f"hakaru test {out} --reference {model}")
     return 0
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hakaru.cli.output import Watching, next_step, print_json, print_table
+from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
 from hakaru.evaluation.texts import named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
@@ -58,9 +58,9 @@ def _as_json(model: Model, original: Model, lost: Quality, trial: Trial | None, 
 
 def _print(model: Model, original: Model, lost: Quality, trial: Trial | None, tier: Tier, verdict: str) -> None:
     if model.path == original.path:
-        print(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
+        print_text(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
     elif warning := source_kind(original).sentence():
-        print(warning)
+        print_text(warning)
     rows = [
         [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
         [say("top-1 agreement"), *cells(lost.top1_agreement, ".2%"), f"≥ {tier.top1_agreement:.1%}"],
@@ -79,14 +79,14 @@ def _print(model: Model, original: Model, lost: Quality, trial: Trial | None, ti
         ]
     print_table([say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)], rows)
     if lost.n_tokens:
-        print(say("{tokens} tokens in {windows} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows))
+        print_text(say("{tokens} tokens in {windows} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows))
     if trial:
-        print(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
+        print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
                   n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
         peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
-        print(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
+        print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
                   buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
-    print(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(verdict)))
+    print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(verdict)))
     next_step(f"hakaru serve {model.path}")
 
 

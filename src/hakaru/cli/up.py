@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.cli.hardware import describe
-from hakaru.cli.output import Watching, print_json, print_table
+from hakaru.cli.output import Watching, print_json, print_table, print_text
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
-from hakaru.cli.test import cells
 from hakaru.errors import Misuse
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
@@ -19,7 +18,7 @@ from hakaru.serving.deployment import Pages
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Candidate, Constraints
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import Decision, tune
+from hakaru.tuning.loop import SOURCE, Decision, tune
 from hakaru.units import Figure, format_bytes, format_params, parse_bytes
 
 
@@ -45,9 +44,9 @@ def run(
     constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit)
     if not json:
         print("\n".join(describe(machine)))
-        print(_model_line(found))
+        print_text(_model_line(found))
         if warning := source_kind(found).sentence():
-            print(warning)
+            print_text(warning)
     with Watching(quiet=json) as watch:
         decision = tune(Bench(machine=machine, ledger=Ledger(), watch=watch), found, settings, constraints)
     if json:
@@ -66,18 +65,27 @@ def _model_line(model: Model) -> str:
 
 
 def _print(decision: Decision) -> None:
-    header = [say("type"), say("weights"), say("bits"), say("memory"), say("mean KLD"), say("top-1"), say("tokens/s"), say("why")]
-    print_table(header, [_row(c, taken=c is decision.chosen) for c in decision.candidates])
-    wishes = [say("tier {tier}", tier=decision.constraints.tier.name),
-              say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),
-              say("at most {memory}", memory=format_bytes(decision.constraints.memory_bytes or 0))]  # fmt: skip
+    header = ["", say("type"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s")]
+    print_table(header, [_row(c, decision.chosen) for c in decision.candidates], left=2)
+    reasons: dict[str, list[str]] = {}
+    for candidate in decision.candidates:
+        if candidate is not decision.chosen:
+            reasons.setdefault(candidate.why, []).append(_name(candidate))
+    for reason, names in reasons.items():
+        print_text(f"  {', '.join(names)}: {reason}.")
+    wishes = [
+        say("tier {tier}", tier=decision.constraints.tier.name),
+        say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),
+        say("at most {memory}", memory=format_bytes(decision.constraints.memory_bytes or 0)),
+    ]
     if decision.constraints.min_tokens_per_s:
         wishes.append(say("at least {n:g} tokens/s", n=decision.constraints.min_tokens_per_s))
-    print(say("Asked for: {wishes}.", wishes=", ".join(wishes)))
+    print_text(say("Asked for: {wishes}.", wishes=", ".join(wishes)))
     if decision.chosen:
-        print(say("Chosen: {type}, {why}.", type=decision.chosen.type, why=decision.why))
+        needs = format_bytes(decision.chosen.total_bytes)
+        print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=_name(decision.chosen), why=decision.why, needs=needs))
     else:
-        print(
+        print_text(
             say(
                 "Nothing was chosen: {why}. Ask for less: --quality compact, a lower --min-speed, or a smaller model.",
                 why=decision.why,
@@ -86,20 +94,24 @@ def _print(decision: Decision) -> None:
     print(say("Evidence: {path}", path=decision.evidence))
 
 
-def _row(candidate: Candidate, *, taken: bool) -> list[str]:
+def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
     lost, speed = candidate.quality, candidate.speed
     return [
-        f"{'→ ' if taken else '  '}{say('source') if candidate.type == 'source' else candidate.type}",
+        "→" if candidate is chosen else "✓" if candidate.passes else "✗",
+        _name(candidate),
         format_bytes(candidate.weights_bytes),
         f"{candidate.bpw:.2f}",
-        format_bytes(candidate.total_bytes),
         _with_interval(lost.kld_mean, ".4f") if lost else "-",
         f"{lost.top1_agreement.value:.1%}" if lost else "-",
         _with_interval(speed.decode_tokens_per_s, ".1f") if speed else "-",
-        candidate.why,
     ]
 
 
+def _name(candidate: Candidate) -> str:
+    return say("source") if candidate.type == SOURCE else candidate.type
+
+
 def _with_interval(figure: Figure, style: str) -> str:
-    value, interval = cells(figure, style)
-    return f"{value} [{interval}]" if figure.low != figure.high else value
+    if figure.low is None or figure.high is None or figure.low == figure.high:
+        return f"{figure.value:{style}}"
+    return f"{figure.value:{style}} [{figure.low:{style}}…{figure.high:{style}}]"
