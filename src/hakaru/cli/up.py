@@ -72,7 +72,7 @@ def _print(decision: Decision) -> None:
         if candidate is not decision.chosen:
             reasons.setdefault(candidate.why, []).append(_name(candidate))
     for reason, names in reasons.items():
-        print_text(f"  {', '.join(names)}: {reason}.")
+        print_text(say("  {names}: {reason}.", names=", ".join(names), reason=reason))
     wishes = [
         say("tier {tier}", tier=decision.constraints.tier.name),
         say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),
@@ -80,7 +80,7 @@ def _print(decision: Decision) -> None:
     ]
     if decision.constraints.min_tokens_per_s:
         wishes.append(say("at least {n:g} tokens/s", n=decision.constraints.min_tokens_per_s))
-    print_text(say("Asked for: {wishes}.", wishes=", ".join(wishes)))
+    print_text(say("Asked for: {wishes}.", wishes=say(", ").join(wishes)))
     if decision.chosen:
         needs = format_bytes(decision.chosen.total_bytes)
         print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=_name(decision.chosen), why=decision.why, needs=needs))

@@ -20,7 +20,7 @@ from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
 
 HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -56,14 +56,16 @@ def render(supervisor: Supervisor, *, base_url: str) -> str:
         state_label=escape(say("State")),
         state=escape(_state(supervisor)),
         context_label=escape(say("Context")),
-        context=escape(say("{n_ctx} tokens of context", n_ctx=supervisor.settings.n_ctx)),
+        context=escape(say("{n} tokens", n=f"{supervisor.settings.n_ctx:,}")),
         memory_title=escape(say("Memory that the engine took")),
         bar=_bar(shown),
         rows="".join(f"<tr><th scope='row'>{escape(k)}</th><td>{format_bytes(v)}</td></tr>" for k, v in shown.items()),
         total_label=escape(say("total")),
         total=format_bytes(sum(shown.values())),
         use_title=escape(say("Use it")),
-        use_text=escape(say("Any OpenAI client works with this address; no key is needed, and nothing leaves this machine.")),
+        use_text=escape(
+            say("Any OpenAI client works with this address; no key is needed. The server listens on this machine only.")
+        ),
         base_url=escape(base_url),
         curl=escape(_curl(base_url)),
         python=escape(_python(base_url)),
