@@ -41,7 +41,7 @@ def comparison(model: Path) -> None:
     """Tokens per second of a comparison with one candidate, beside twice the bare prefill of the same windows."""
     lab = Lab()
     documents = texts_at_hand()[:8]
-    windows = [w.as_json() for w in windows_of_documents(documents, lab.tokenize(model, [d.text for d in documents]))]
+    windows = [w.as_json() for w in windows_of_documents(documents, lab.tokenize(model, [d.text for d in documents])[0])]
     n_tokens = sum(len(w["tokens"]) for w in windows)
     last_only = [{"tokens": w["tokens"], "first": len(w["tokens"]) - 2} for w in windows]
     load = statistics.median(seconds(lambda: lab.compare(model, [model], last_only[:1])))

@@ -33,11 +33,12 @@ def tiny_shape(**changes: Any) -> Shape:
     return Shape(**fields)
 
 
-def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = False, seed: int = 1) -> Path:
+def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = False, add_bos: bool = False, seed: int = 1) -> Path:
     """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same weights."""
     shape = shape or tiny_shape()
     random = np.random.default_rng(seed)
     writer = _writer(path, shape)
+    writer.add_add_bos_token(add_bos)
     for name, dims in shape.tensors(tied=tied):
         if len(dims) == 1:
             writer.add_tensor(name, np.ones(dims, dtype=np.float32))

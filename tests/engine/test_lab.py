@@ -99,7 +99,7 @@ def test_a_child_that_is_killed_becomes_an_error_with_its_last_words(embedded: P
     killer.join()
     assert caught.value.exit_code == 6
     assert any("blk" in line for line in caught.value.log)
-    assert Lab().tokenize(embedded, ["still alive"])[0]
+    assert Lab().tokenize(embedded, ["still alive"])[0][0]
 
 
 def test_a_child_leaves_with_its_parent() -> None:
@@ -133,6 +133,16 @@ def test_a_model_compared_with_itself_and_with_a_worse_copy(tiny: Path, tmp_path
     assert sum(w["kld"] for w in copy) > 0.1
     (alone,) = Lab().compare(tiny, [worse], windows)
     assert alone == copy
+
+
+def test_texts_begin_as_the_model_was_trained(tiny: Path, tmp_path: Path) -> None:
+    """A beginning-of-text token comes first where the model wants one, and never twice."""
+    wants = write_tiny_llama(tmp_path / "bos.gguf", add_bos=True)
+    assert Lab().tokenize(tiny, ["ab"]) == ([[258]], [])
+    assert Lab().tokenize(wants, ["ab"]) == ([[258]], [0])
+    (answered,) = Lab().answer(wants, ["ab"], n_predict=1, seed=1)
+    assert answered["tokens"][0] == 0
+    assert answered["tokens"][1] != 0
 
 
 def test_a_made_model_is_whole(tmp_path: Path) -> None:

@@ -129,6 +129,9 @@ def test_windows_are_cut_from_the_middle_and_never_too_short() -> None:
     (window,) = windows_of_documents(documents, [list(range(1000)), list(range(N_TOKENS - 1))])
     assert len(window.tokens) == N_TOKENS
     assert window.tokens[0] == (1000 - N_TOKENS) // 2
+    (opened,) = windows_of_documents(documents[:1], [list(range(1000))], [7])
+    assert opened.tokens == (7, *window.tokens)
+    assert opened.n_scored == window.n_scored
     assert windows_of_answers("answers-en", [{"tokens": list(range(20)), "n_prompt": 15}]) == []
     assert windows_digest([window]) != windows_digest([window, window])
 

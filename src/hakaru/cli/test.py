@@ -26,7 +26,7 @@ def run(
     settings = settings_for(candidate, **options)
     own = named_texts(texts)
     with Watching(quiet=json) as watch:
-        bench = Bench(machine=probe_machine(), ledger=Ledger(), watch=watch)
+        bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch)
         lost = bench.quality(candidate, original, bench.windows(original, own=own), name=candidate.type_name)
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
     verdict = lost.verdict(tier)

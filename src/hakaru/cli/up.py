@@ -48,7 +48,7 @@ def run(
         if warning := source_kind(found).sentence():
             print_text(warning)
     with Watching(quiet=json) as watch:
-        decision = tune(Bench(machine=machine, ledger=Ledger(), watch=watch), found, settings, constraints)
+        decision = tune(Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch), found, settings, constraints)
     if json:
         print_json(decision.as_json())
     else:

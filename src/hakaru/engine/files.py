@@ -52,13 +52,13 @@ def quantize(request: dict[str, Any]) -> Steps:
 
 
 def tokenize(request: dict[str, Any]) -> Steps:
-    """Token ids of every text."""
+    """Token ids of every text, and those that every text begins with."""
     with llama.model(Path(request["path"]), no_alloc=True) as model:
         tokens = []
         for i, text in enumerate(request["texts"]):
-            tokens.append(llama.tokenize(model, text, special=request.get("special", False)))
+            tokens.append(llama.tokenize(model, text))
             yield (i + 1, len(request["texts"]))
-        return {"tokens": tokens}
+        return {"tokens": tokens, "opening": llama.opening(model)}
 
 
 def _totals(found: dict[str, dict[str, int]]) -> dict[str, int]:

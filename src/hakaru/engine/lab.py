@@ -80,10 +80,10 @@ class Lab:
 
         self._call("quantize", {"path": str(path), "out": str(out), "ftype": ftype}, on_line=on_line)
 
-    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text."""
-        tokens: list[list[int]] = self._call("tokenize", {"path": str(path), "texts": list(texts)})["tokens"]
-        return tokens
+    def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each text without its opening, and the opening: the tokens that every text begins with for this model."""
+        result = self._call("tokenize", {"path": str(path), "texts": list(texts)})
+        return result["tokens"], result["opening"]
 
     def answer(
         self, path: Path, prompts: Sequence[str], *, n_predict: int, seed: int, progress: Progress = no_progress

@@ -113,6 +113,12 @@ def tokenize(loaded: Any, text: str, *, special: bool = False) -> list[int]:
     return list(buffer[:n])
 
 
+def opening(loaded: Any) -> list[int]:
+    """The tokens with which every text begins: the beginning-of-text token if the model was trained with one, else nothing."""
+    vocabulary = c.llama_model_get_vocab(loaded)
+    return [c.llama_vocab_bos(vocabulary)] if c.llama_vocab_get_add_bos(vocabulary) else []
+
+
 def n_vocab(loaded: Any) -> int:
     """Columns of the logits."""
     return int(c.llama_vocab_n_tokens(c.llama_model_get_vocab(loaded)))

@@ -22,7 +22,7 @@ def answer(request: dict[str, Any]) -> Steps:
     """Sampled answers to prompts, all decoded side by side; the same seed gives the same answers on the same build."""
     prompts, n_predict, seed = request["prompts"], request["n_predict"], request["seed"]
     with llama.model(Path(request["path"])) as model:
-        asked = [llama.tokenize(model, _chat(model, prompt), special=True) for prompt in prompts]
+        asked = [_opened(model, llama.tokenize(model, _chat(model, prompt), special=True)) for prompt in prompts]
         longest = max(map(len, asked)) + n_predict
         with llama.context(model, n_ctx=longest * len(asked), n_seq_max=len(asked), n_batch=max(2048, longest)) as ctx:
             vocabulary = c.llama_model_get_vocab(model)
@@ -97,6 +97,12 @@ class Batch:
             raise llama.Refused("decode")
         rows, columns = sum(wanted), llama.n_vocab(c.llama_get_model(ctx))
         return np.ctypeslib.as_array(c.llama_get_logits(ctx), shape=(rows, columns))
+
+
+def _opened(model: Any, tokens: list[int]) -> list[int]:
+    """The tokens with the model's opening before them, unless the template wrote it already."""
+    opening = llama.opening(model)
+    return tokens if tokens[: len(opening)] == opening else opening + tokens
 
 
 def _chat(model: Any, prompt: str) -> str:

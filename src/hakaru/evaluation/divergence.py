@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 class Comparer(Protocol):
     """What the test of quality needs of the engine."""
 
-    def tokenize(self, path: Path, texts: Sequence[str]) -> list[list[int]]: ...
+    def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]: ...
 
     def answer(
         self, path: Path, prompts: Sequence[str], *, n_predict: int, seed: int, progress: Progress
@@ -53,10 +53,10 @@ def gather_windows(
     at_hand = documents_of("test", texts_at_hand())
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
     documents = [*chosen, *own]
-    tokens = engine.tokenize(reference.path, [d.text for d in documents])
-    groups = [windows_of_documents(chosen, tokens[: len(chosen)])]
+    tokens, opening = engine.tokenize(reference.path, [d.text for d in documents])
+    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening)]
     for document, ids in zip(own, tokens[len(chosen) :], strict=True):
-        windows = windows_of_documents([document], [ids], per_document=PER_OWN_DOCUMENT)
+        windows = windows_of_documents([document], [ids], opening, per_document=PER_OWN_DOCUMENT)
         if not windows:
             raise Misuse(
                 "{name}: the text has {found} tokens, expected at least one window of 128; name a longer text.",

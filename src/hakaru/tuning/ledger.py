@@ -8,7 +8,7 @@ Model files are identified by SHA-256; the hash of an unchanged file (path, size
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from hakaru.errors import MachineError
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.places import data_dir
 
+HASHED_PIECE: Final = 2**28
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
@@ -36,7 +37,10 @@ CREATE TABLE IF NOT EXISTS measurements (
 class Ledger:
     """The ledger in the file `path`, by default in the data directory."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, *, watch: Callable[[str, int, int], None] = lambda step, done, total: None
+    ) -> None:
+        self.watch = watch
         self.path = path or data_dir() / "ledger.sqlite"
         with self._translated():
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
@@ -56,11 +60,21 @@ class Ledger:
             ).fetchone()
         if row:
             return str(row[0])
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = self._hashed(path, stat.st_size)
         with self._translated():
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
         return digest
+
+    def _hashed(self, path: Path, size: int) -> str:
+        """The hash, with progress: a large model takes a minute."""
+        digest, done = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while piece := file.read(HASHED_PIECE):
+                digest.update(piece)
+                done += len(piece)
+                if size > HASHED_PIECE:
+                    self.watch("hash", done // HASHED_PIECE, size // HASHED_PIECE)
+        return digest.hexdigest()
 
     def remember_memory(
         self,
