@@ -68,12 +68,6 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 def disk_error(error: OSError, target: Path) -> MachineError:
     """The sentence for an OSError while writing `target`."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return MachineError(
-                "{path}: the disk is full; nothing was changed: free some space or choose another place.", path=target
-            )
-        case errno.EROFS | errno.EACCES | errno.EPERM:
-            return MachineError("{path}: cannot be written ({reason}); choose another place.", path=target, reason=error.strerror)
-        case _:
-            return MachineError("{path}: {reason}.", path=target, reason=error.strerror)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return MachineError("{path}: the disk is full; nothing was changed: free some space or choose another place.", path=target)
+    return MachineError("{path}: cannot be written ({reason}); choose another place.", path=target, reason=error.strerror)

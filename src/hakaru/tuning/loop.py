@@ -19,7 +19,7 @@ from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
-from hakaru.planning.placement import free_for_models, judge
+from hakaru.planning.placement import MARGIN, free_for_models
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
@@ -116,8 +116,8 @@ class _Walk:
     def checked(self) -> list[Candidate]:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
         needs = self.bench.check(self.model, self.settings).best
-        free = free_for_models(self.bench.machine, needs)
-        self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or free, free))
+        spare = int(free_for_models(self.bench.machine, needs) * (1 - MARGIN))
+        self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
         sizes += [(r.preset, r.weights_bytes, r.bpw) for r in self.recipes.values()]
         candidates = [self.candidate(*size, needs) for size in sizes]
@@ -137,7 +137,7 @@ class _Walk:
     def candidate(self, type_: str, weights_bytes: int, bpw: float, needs: Footprint) -> Candidate:
         """One level before it is tested."""
         total = needs.total_bytes - self.model.weights_bytes + weights_bytes
-        fits = judge(total, self.constraints.memory_bytes or 0) == "fits"
+        fits = total <= (self.constraints.memory_bytes or 0)
         return Candidate(type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=total, fits=fits)
 
     def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
