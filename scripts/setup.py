@@ -32,9 +32,9 @@ def main() -> None:
 
     venv, dev = Path(sys.argv[1]), "--dev" in sys.argv[2:]
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not (python.exists() and (venv / "bin" / "pip").exists()):  # a half-made one is made again
         say(f"making the virtual environment {venv}")
-        run([sys.executable, "-m", "venv", str(venv)], "python3-venv is missing: sudo apt install python3-venv")
+        run([sys.executable, "-m", "venv", "--clear", str(venv)], "python3-venv is missing: sudo apt install python3-venv")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     ready_made = [need for need in project["project"]["dependencies"] if not need.startswith("llama-cpp-python")]
     say("installing what hakaru needs (from the package index)")

@@ -7,7 +7,6 @@
     │   ├── ModelNotFound
     │   ├── ModelDamaged
     │   └── ModelUnknown                 an architecture that nobody here can read
-    ├── Offline                    5    the network is needed
     ├── EngineError                6    llama.cpp
     │   ├── EngineMissing                not installed or not the pinned build
     │   ├── EngineRefused                it said no
@@ -65,12 +64,6 @@ class ModelDamaged(ModelError):
 
 class ModelUnknown(ModelError):
     """The file is well-formed, but its architecture or types are not known here."""
-
-
-class Offline(HakaruError):
-    """The network is needed and is off or unreachable."""
-
-    exit_code = 5
 
 
 class EngineError(HakaruError):

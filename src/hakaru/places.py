@@ -1,6 +1,7 @@
 """Where hakaru keeps things (XDG directories), and the one way in which it writes a file: whole or not at all."""
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,14 +13,9 @@ import platformdirs
 from hakaru.errors import HakaruError, MachineError
 
 
-def data_dir() -> Path:
-    """The ledger, the evidence files and the models that hakaru built. Made on first use."""
-    return _made(Path(platformdirs.user_data_dir("hakaru")))
-
-
-def cache_dir() -> Path:
-    """What can be made again: texts, answers of the reference."""
-    return _made(Path(platformdirs.user_cache_dir("hakaru")))
+def data_dir(*parts: str) -> Path:
+    """The ledger, the evidence files and the models that hakaru built, or a folder there. Made on first use."""
+    return _made(Path(platformdirs.user_data_dir("hakaru")).joinpath(*parts))
 
 
 def run_dir() -> Path:
@@ -43,6 +39,14 @@ def _made(directory: Path) -> Path:
     except OSError as error:
         raise disk_error(error, directory) from error
     return directory
+
+
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Wait until no other process of this user is in the block of this name. The lock ends with the process, however it ends."""
+    with (run_dir() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ _BYTE_UNITS = {
     "t": 2**40, "tib": 2**40, "tb": 10**12,
 }  # fmt: skip
 _PARAM_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
-_QUANTITY = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*$")
+_QUANTITY = re.compile(r"^\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-zA-Z]*)\s*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,16 @@ class Figure:
     def __post_init__(self) -> None:
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"an interval runs from low to high, but {self.low} > {self.high}")
+
+    @property
+    def lowest(self) -> float:
+        """The low end of the interval, or the value where there is none."""
+        return self.value if self.low is None else self.low
+
+    @property
+    def highest(self) -> float:
+        """The high end of the interval, or the value where there is none."""
+        return self.value if self.high is None else self.high
 
     def as_json(self) -> dict[str, object]:
         """The figure as it stands in every `--json` object."""

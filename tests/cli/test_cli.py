@@ -156,6 +156,28 @@ def test_quantize_as_json_and_as_dry_run(capsys: pytest.CaptureFixture[str], tin
 
 
 @pytest.mark.engine
+def test_code_beside_the_model_is_not_run(tiny: Path, tmp_path: Path) -> None:
+    """A folder with a model may hold a json.py: the children do not import from where one stands."""
+    (tmp_path / "json.py").write_text("open('ran', 'w'); raise SystemExit(9)")
+    hakaru = [sys.executable, "-P", "-m", "hakaru"]
+    done = subprocess.run([*hakaru, "fit", str(tiny)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.engine
+def test_more_context_than_the_model_was_trained_for(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """`fit` answers and says so; what serves refuses before it begins."""
+    code, out, _ = answer(capsys, "fit", tiny, "--context", "4096")
+    assert code == 0
+    assert "trained for 2048 tokens; hakaru serve refuses more" in out
+    for command in (("serve", tiny), ("up", tiny, "--no-serve"), ("test", tiny)):
+        code, out, err = answer(capsys, *command, "--context", "4096")
+        assert (code, out) == (2, "")
+        assert "was trained for 2048" in err
+
+
+@pytest.mark.engine
 def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit code 130, one sentence, no file, no child."""
     process = subprocess.Popen([*HAKARU, "quantize", str(embedded), "--type", "Q3_K_M", "-o", str(tmp_path / "q.gguf")], text=True,

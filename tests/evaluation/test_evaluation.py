@@ -1,5 +1,6 @@
 """Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,7 @@ def test_few_samples_give_honest_intervals() -> None:
     two = median_of([1.0, 3.0], unit="x")
     assert (two.low, two.value, two.high) == (1.0, 2.0, 3.0)
     many = median_of([5.0, 6.0, 7.0, 8.0, 100.0], unit="x")
-    assert many.low is not None
-    assert many.high is not None
-    assert many.low <= many.value == 7.0 <= many.high
+    assert (many.low, many.value, many.high) == (5.0, 7.0, 100.0)
 
 
 def quality(kld: tuple[float, float, float], top1: tuple[float, float, float], ratio: tuple[float, float, float]) -> Quality:
@@ -89,6 +88,26 @@ def test_a_tier_passes_by_the_worse_end_and_fails_by_the_better(
 ) -> None:
     """The interval decides, never the point alone."""
     assert quality(kld, top1, ratio).verdict(TIERS["balanced"]) == verdict
+
+
+def test_the_worst_kind_of_text_can_fail_a_tier() -> None:
+    """A domain whose whole interval lies above the bound fails it, and is named."""
+    found = quality((0.010, 0.015, 0.020), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02))
+    domains = {"code": Figure(value=0.05, unit="x", source="measured", low=0.031, high=0.07)}
+    worst = replace(found, domains=domains)
+    assert worst.verdict(TIERS["balanced"]) == "fail"
+    assert worst.broken_bound(TIERS["balanced"]) == ("kld_mean, code", 0.05, 0.03)
+    assert found.broken_bound(TIERS["balanced"]) is None
+
+
+def test_windows_of_one_document_do_not_overlap() -> None:
+    """Otherwise they would not be independent."""
+    document = [Document(name="a", domain="own", text="")]
+    for n in (N_TOKENS, 256, 400, 1280, 10_000):
+        windows = windows_of_documents(document, [list(range(n))], per_document=40)
+        assert len(windows) == min(40, n // N_TOKENS)
+        tokens = [t for w in windows for t in w.tokens]
+        assert len(tokens) == len(set(tokens))
 
 
 def test_tiers_have_names() -> None:

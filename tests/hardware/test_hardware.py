@@ -67,6 +67,7 @@ def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
             "product_name": "Test",
         },
         "card1": {"vendor": "0x8086"},
+        "card2": {"vendor": "0x1002", "mem_info_vram_total": "536870912", "product_name": "part of the processor"},
         "card0-DP-1": {"vendor": "0x1002", "mem_info_vram_total": "5"},
     }.items():
         device = tmp_path / name / "device"
@@ -75,6 +76,12 @@ def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
             (device / file).write_text(text + "\n")
     (found,) = drm(tmp_path)
     assert (found.vendor, found.total_bytes, found.free_bytes) == ("amd", 17_163_091_968, 17_000_000_000)
+
+
+def test_labels_are_what_people_call_the_memory() -> None:
+    """A card of 80 GiB is sold as 80 GB; a size is called what it was called."""
+    labels = [d.label_gigabytes for d in parse_hardware("A100 80GB PCIe + 80GB + 24GiB")]
+    assert labels == [80.0, 80.0, 24.0]
 
 
 def test_hardware_is_read_from_words() -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,38 @@ def test_what_is_no_model_is_refused(tmp_path: Path, make: Callable[[Path], obje
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 4
+
+
+def test_a_part_of_a_split_model_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    """Its tensors are only some of them."""
+    path = tmp_path / "part-00001-of-00003.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint16("split.count", 3)
+    writer.add_block_count(2)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelUnknown, match="one part of a model split into 3 files"):
+        read_model(path)
+
+
+def test_a_negative_number_of_heads_is_damage(tmp_path: Path) -> None:
+    """And not a negative cache."""
+    path = tmp_path / "negative.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_embedding_length(32)
+    writer.add_head_count(1)
+    writer.add_int32("llama.attention.head_count_kv", -4)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelDamaged, match="head_count_kv is -4"):
+        read_model(path)
 
 
 def test_a_truncated_model_names_the_tensor_and_both_sizes(tiny: Path, tmp_path: Path) -> None:

@@ -6,16 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 
-from hakaru.errors import EngineDied, MachineError
+from hakaru.errors import EngineDied, EngineRefused, MachineError
 from hakaru.memory.footprint import ContextSettings
+from hakaru.places import run_dir
+from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import Deployment, bound_socket, running
 from hakaru.serving.supervisor import Supervisor
 
@@ -26,6 +30,7 @@ class Served:
     """`hakaru serve` in a process of its own, as a person starts it."""
 
     def __init__(self, model: Path, *arguments: str) -> None:
+        self.environment = dict(os.environ)
         self.process = subprocess.Popen([sys.executable, "-m", "hakaru", "serve", str(model), *arguments], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)  # fmt: skip
         assert self.process.stdout
@@ -37,8 +42,6 @@ class Served:
         return int(self.url.split(":")[2].split("/")[0])
 
     def engine_pid(self) -> int:
-        import psutil
-
         children = psutil.Process(self.process.pid).children(recursive=True)
         return next(c.pid for c in children if "hakaru.engine.server_child" in " ".join(c.cmdline()))
 
@@ -104,10 +107,15 @@ def test_only_this_machine_and_only_the_api(served: Served) -> None:
         for path in ("/slots", "/props", "/completion"):
             assert client.get(path).status_code == 404
         assert client.get("/v1/chat/completions").status_code == 405
-        health = client.get("/health", headers={"Origin": "http://evil.example"})
+        health = client.get("/health")
         assert health.json()["status"] == "ready"
-        models = client.get("/v1/models", headers={"Origin": "http://evil.example"})
+        models = client.get("/v1/models", headers={"Origin": "http://localhost:3000"})
         assert not [h for h in (*health.headers, *models.headers) if h.lower().startswith("access-control")]
+        elsewhere = client.post("/v1/chat/completions", json={}, headers={"Origin": "http://evil.example"})
+        assert (elsewhere.status_code, elsewhere.json()["error"]["code"]) == (403, "forbidden_origin")
+        assert client.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert client.get("/v1/models", headers={"Host": "evil.example]"}).status_code == 403
+        assert client.get("/v1/models", headers={"Origin": served.url.removesuffix("/v1")}).status_code == 200
         broken = client.post("/v1/chat/completions", content=b"{", headers={"Content-Type": "application/json"})
         assert broken.status_code in {400, 500}
         assert set(broken.json()["error"]) >= {"message", "type", "param", "code"}
@@ -161,21 +169,49 @@ def test_a_port_in_use_is_one_sentence(served: Served, embedded: Path) -> None:
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
-def test_chat_asks_the_running_server(served: Served, embedded: Path, tmp_path: Path) -> None:
-    """`hakaru chat MODEL -p` streams an answer and tells its speed on stderr."""
-    done = subprocess.run([sys.executable, "-m", "hakaru", "chat", str(embedded), "-p", "What is the capital of France?"],
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+def test_chat_asks_the_running_server(served: Served) -> None:
+    """`hakaru chat -p` finds the server, streams an answer and tells its speed on stderr."""
+    chat = [sys.executable, "-m", "hakaru", "chat", "-p", "What is the capital of France?"]
+    done = subprocess.run(
+        [*chat, "--port", str(served.port)], env=served.environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "tokens/s)" in done.stderr
-    missing = subprocess.run([sys.executable, "-m", "hakaru", "chat", "--port", "1"], capture_output=True, text=True, check=False)
+    missing = subprocess.run([*chat, "--port", "1"], env=served.environment, capture_output=True, text=True, check=False)
     assert (missing.returncode, "no hakaru server runs at port 1" in missing.stderr) == (2, True)
+
+
+def test_chat_with_a_model_needs_no_server(tiny: Path) -> None:
+    """It starts an engine of its own, and ends it."""
+    chat = [sys.executable, "-m", "hakaru", "chat", str(tiny), "-p", "hello", "--port", "1"]
+    done = subprocess.run(chat, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_conversation_with_a_server_that_is_gone_is_one_sentence() -> None:
+    """No traceback of an HTTP library."""
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{free_port()}/v1/") as client,
+        pytest.raises(EngineRefused, match="did not answer"),
+    ):
+        list(Conversation(client, "m").ask("hello"))
+
+
+def test_a_client_that_leaves_frees_the_engine(served: Served) -> None:
+    """Also one that did not ask for a stream: the next request does not wait for its answer."""
+    long = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 900, "temperature": 0, "ignore_eos": True}
+    with httpx.Client(base_url=served.url) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/chat/completions", json=long, timeout=0.7)
+        began = time.monotonic()
+        assert client.post("/chat/completions", json={**long, "max_tokens": 1}, timeout=30).status_code == 200
+        assert time.monotonic() - began < 5
 
 
 def test_ctrl_c_ends_the_server_and_its_engine(tiny: Path) -> None:
     """No orphan, no record, no socket left behind."""
-    import psutil
-
     found = Served(tiny, "--context", "256", "--port", str(free_port()))
     engine = psutil.Process(found.engine_pid())
     code, said = found.stop()
@@ -186,10 +222,36 @@ def test_ctrl_c_ends_the_server_and_its_engine(tiny: Path) -> None:
     assert running() == []
 
 
+def test_sigterm_ends_the_server_in_order_too(tiny: Path) -> None:
+    """As a service manager sends it: no record, no socket, no engine left."""
+    found = Served(tiny, "--context", "256", "--port", str(free_port()))
+    engine = psutil.Process(found.engine_pid())
+    code, said = found.stop(signal.SIGTERM)
+    assert code == 0, said
+    assert "Stopped." in said
+    assert list(run_dir().glob("serve-*")) == []
+    assert list(run_dir().glob("engine-*")) == []
+    assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_engine_that_keeps_dying_ends_the_server_with_its_reason(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After five deaths within a minute starting again does not help: the reason is kept, and somebody is told."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    said: list[str] = []
+    supervisor, given_up = Supervisor(tiny, ContextSettings(n_ctx=256), on_event=said.append), threading.Event()
+    supervisor.start(on_failed=given_up.set)
+    while not given_up.wait(0.05):
+        if supervisor.state == "ready":
+            supervisor.server.process.kill()
+    assert supervisor.state == "failed"
+    assert supervisor.death
+    assert "signal 9" in str(supervisor.death)
+    assert len(said) == 5
+    supervisor.stop()
+
+
 def test_a_killed_server_leaves_no_engine(tiny: Path) -> None:
     """kill -9 of hakaru itself: the engine's stdin closes, and it leaves too."""
-    import psutil
-
     found = Served(tiny, "--context", "256", "--port", str(free_port()))
     engine = psutil.Process(found.engine_pid())
     found.stop(signal.SIGKILL)
@@ -208,10 +270,8 @@ def test_an_engine_that_does_not_come_up_says_why(tmp_path: Path) -> None:
 
 def test_a_record_of_a_dead_server_is_removed() -> None:
     """`running` tells the truth."""
-    from hakaru.places import run_dir
-
     record = run_dir() / "serve-1.json"
-    record.write_text(json.dumps({"pid": 2**22 + 1, "port": 1, "model": "m", "path": "p", "n_ctx": 1}))
+    record.write_text(json.dumps({"pid": 1, "started": 5.0, "port": 1, "model": "m", "path": "p", "settings": {}}))
     assert running() == []
     assert not record.exists()
-    assert Deployment(pid=1, port=8600, model="m", path="p", n_ctx=1).url == "http://127.0.0.1:8600/v1"
+    assert Deployment(pid=1, started=0.0, port=8600, model="m", path="p", settings={}).url == "http://127.0.0.1:8600/v1"

@@ -151,13 +151,21 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
     assert {"type", "bytes", "bpw", "kld_mean", "top1_agreement", "decode_tokens_per_s", "fits", "passes", "why"} <= set(
         evidence["candidates"][0]
     )
-    kept = {p.name.split("-")[0] for p in (tmp_path / "XDG_DATA_HOME" / "hakaru" / "models").rglob("*.gguf")}
-    assert kept == {c.type for c in decision.candidates if c.passes and c.type != "source"}
+    models = tmp_path / "XDG_DATA_HOME" / "hakaru" / "models"
+    assert [p.stem for p in models.rglob("*.gguf")] == [f"model-{t}" for t in [decision.chosen.type] if t != "source"]
 
     lab.asked.clear()
     again = tune(Bench(machine=machine, ledger=Ledger(), lab=lab), model, settings, constraints, effort)
     assert lab.asked == ["dry_run"]
     assert [replace(c, path=None) for c in again.candidates] == [replace(c, path=None) for c in decision.candidates]
+
+    bench = Bench(machine=machine, ledger=Ledger(), lab=lab)
+    (recipe,) = bench.plan(model, ["Q2_K"])
+    served = bench.built(model, recipe).path
+    tune(bench, model, settings, constraints, replace(effort, keep=frozenset({served})))
+    assert served.is_file()
+    tune(bench, model, settings, constraints, effort)
+    assert not served.exists()
 
 
 @pytest.mark.engine

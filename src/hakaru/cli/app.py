@@ -1,5 +1,6 @@
 """The commands and their options. What a command does lives in its own module, which is imported only when it runs."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,16 @@ import hakaru
 from hakaru.errors import Misuse
 
 F = TypeVar("F", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
+
+
+class _AbsolutePath(click.Path):
+    """A path as typed, made absolute: what is remembered must mean the same file from everywhere. Links are not followed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
+
+
+PATH = _AbsolutePath()
 
 
 def invoke(arguments: list[str], pages: object = None) -> int:
@@ -74,6 +84,11 @@ def memory_option(function: F) -> F:
     return click.option("--memory", metavar="SIZE", help="Memory that may be used, such as 2GiB.  [default: what is free]")(
         function
     )
+
+
+def again_option(function: F) -> F:
+    """`--again`."""
+    return click.option("--again", is_flag=True, help="Measure the speed anew instead of recalling it.")(function)
 
 
 def quality_option(function: F) -> F:
@@ -144,6 +159,7 @@ def quantize(**options: Any) -> int:
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")
+@again_option
 @json_option
 def test(**options: Any) -> int:
     """Measure what was lost and how fast it is here."""
@@ -160,6 +176,7 @@ def test(**options: Any) -> int:
 @context_options
 @port_option
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
+@again_option
 @json_option
 @click.pass_obj
 def up(pages: Any, /, **options: Any) -> int:

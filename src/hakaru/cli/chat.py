@@ -23,7 +23,7 @@ def run(*, model: Path | None, system: str | None, prompt: str | None, port: int
     if model is None and served:
         with httpx.Client(base_url=f"{served[0].url}/", timeout=None) as client:
             return _talk(Conversation(client, served[0].model, system), prompt)
-    if port is not None:
+    if port is not None and model is None:
         raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
     path = model or last_choice() or embedded_model()
     context = min(read_model(path).shape.n_ctx_train or 4096, 4096)

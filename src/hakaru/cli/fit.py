@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.cli.formula import verdict_word
-from hakaru.cli.output import next_step, print_json, print_table, print_text
-from hakaru.cli.settings import settings_for
+from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu
+from hakaru.cli.settings import any_settings_for
 from hakaru.engine.lab import Lab
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.model import Model, read_model
-from hakaru.planning.placement import Alternative, free_for_models, judge
+from hakaru.planning.placement import Alternative, free_for_models, judge, leaves_gpu_idle
 from hakaru.tuning.check import Check, check_memory, ways_out
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
@@ -21,7 +21,7 @@ from hakaru.units import format_bytes, format_params, parse_bytes
 def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
     """Print the footprint of a model file. Returns 3 if it does not fit."""
     found = read_model(model)
-    settings = settings_for(found, **options)
+    settings = any_settings_for(found, **options)
     machine, lab = probe_machine(), Lab()
     check = check_memory(found, settings, machine=machine, ledger=Ledger(), engine=lab)
     free = parse_bytes(memory) if memory else free_for_models(machine, check.best)
@@ -30,6 +30,8 @@ def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
     if json:
         print_json(_as_json(found, settings, check, free, verdict, ways))
     else:
+        if leaves_gpu_idle(machine, check.best):
+            warn_idle_gpu()
         _print(found, settings, check, free, verdict, ways)
     return 3 if verdict == "does_not_fit" else 0
 
@@ -61,7 +63,7 @@ def _print(model: Model, settings: ContextSettings, check: Check, free: int, ver
               name=model.name, architecture=model.shape.architecture, type=model.type_name,
               params=format_params(model.n_params), n_ctx=settings.n_ctx))  # fmt: skip
     if model.shape.n_ctx_train and settings.n_ctx // settings.n_parallel > model.shape.n_ctx_train:
-        print_text(say("The model was trained for {n} tokens; beyond that its answers get worse.", n=model.shape.n_ctx_train))
+        print_text(say("The model was trained for {n} tokens; hakaru serve refuses more.", n=model.shape.n_ctx_train))
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(check))
     if check.computed is None:
         print_text(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
@@ -81,6 +83,7 @@ def _rows(check: Check) -> list[list[str]]:
         "kv_cache_bytes": say("KV cache"),
         "compute_bytes": say("compute"),
         "output_bytes": say("output"),
+        "overhead_bytes": say("process (assumed)"),
     }
     rows = []
     for key, label in [*labels.items(), ("total_bytes", say("total"))]:

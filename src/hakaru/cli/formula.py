@@ -38,7 +38,7 @@ def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float,
     from hakaru.planning.exact import exact_answer
 
     devices = parse_hardware(hardware)
-    labelled = sum(d.total_bytes for d in devices) / 2**30
+    labelled = sum(d.label_gigabytes for d in devices)
     data["hardware"] = [d.as_json() for d in devices]
     data["formula_capacity_gigabytes"] = labelled
     data["formula_verdict"] = "fits" if gigabytes <= labelled else "does_not_fit"

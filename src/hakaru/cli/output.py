@@ -42,6 +42,13 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     console.print(table)
 
 
+def warn_idle_gpu() -> None:
+    """Never a silent fall-back to the processor."""
+    print_text(
+        say("This build of the engine does not use the GPU; everything runs on the processor. The README says how to change that.")
+    )
+
+
 def next_step(command: str) -> None:
     """The last line on a terminal: what to do now."""
     if sys.stdout.isatty():

@@ -1,5 +1,6 @@
 """`hakaru serve`, and the part of `hakaru up` that serves."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,27 @@ def run(*, model: Path, port: int | None, dry_run: bool, pages: Pages | None, **
     if dry_run:
         from hakaru.engine.server import server_command
 
-        print(" ".join(server_command(found.path, settings, socket=Path("SOCKET"))))
+        print(shlex.join(server_command(found.path, settings, socket=Path("SOCKET"))))
         return 0
     return serve(found.path, settings, port, pages)
 
 
-def serve(path: Path, settings: ContextSettings, port: int | None, pages: Pages | None) -> int:
-    """Serve the model file at `path`, or say where it is already served."""
+def serve(path: Path, settings: ContextSettings, port: int | None, pages: Pages | None, *, quiet: bool = False) -> int:
+    """Serve the model file at `path`, or say where it is already served. With `quiet` stdout is left alone."""
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
+
+    def announce(deployment: Deployment) -> None:
+        tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=deployment.model, url=deployment.url))
+        tell(say("Try it in another terminal: hakaru chat"))
+
     for deployment in running():
-        if deployment.path == str(path) and deployment.n_ctx == settings.n_ctx and port in (None, deployment.port):
-            print(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
+        if deployment.serves(path, settings) and port in (None, deployment.port):
+            tell(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
             return 0
     listener = bound_socket(port)
     supervisor = Supervisor(path, settings, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True))
-    serve_forever(supervisor, listener, on_ready=_announce, pages=pages)
-    print(say("Stopped."))
+    serve_forever(supervisor, listener, on_ready=announce, pages=pages)
+    tell(say("Stopped."))
     return 0
-
-
-def _announce(deployment: Deployment) -> None:
-    print(say("{model} answers at {url}  (Ctrl-C stops it)", model=deployment.model, url=deployment.url), flush=True)
-    print(say("Try it in another terminal: hakaru chat"), flush=True)

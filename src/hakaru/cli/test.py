@@ -17,7 +17,15 @@ from hakaru.units import Figure, format_bytes
 
 
 def run(
-    *, model: Path, reference: Path | None, texts: tuple[Path, ...], quality: str, no_speed: bool, json: bool, **options: Any
+    *,
+    model: Path,
+    reference: Path | None,
+    texts: tuple[Path, ...],
+    quality: str,
+    no_speed: bool,
+    again: bool,
+    json: bool,
+    **options: Any,
 ) -> int:
     """Measure a model file. Returns 1 if it fails the tier."""
     tier = tier_named(quality)
@@ -26,8 +34,9 @@ def run(
     settings = settings_for(candidate, **options)
     own = named_texts(texts)
     with Watching(quiet=json) as watch:
-        bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch)
-        lost = bench.quality(candidate, original, bench.windows(original, own=own), name=candidate.type_name)
+        bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
+        windows = bench.windows(original, own=own) if reference or own else []
+        lost = bench.quality(candidate, original, windows, name=candidate.type_name)
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
     verdict = lost.verdict(tier)
     if json:

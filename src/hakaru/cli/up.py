@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.cli.hardware import describe
-from hakaru.cli.output import Watching, print_json, print_table, print_text
+from hakaru.cli.output import Watching, print_json, print_table, print_text, warn_idle_gpu
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
 from hakaru.errors import Misuse
@@ -14,11 +14,11 @@ from hakaru.language import say
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
 from hakaru.quantization.source import source_kind
-from hakaru.serving.deployment import Pages
+from hakaru.serving.deployment import Pages, running
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Candidate, Constraints
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import SOURCE, Decision, tune
+from hakaru.tuning.loop import QUICK_LOOK, SOURCE, Decision, Effort, tune
 from hakaru.units import Figure, format_bytes, format_params, parse_bytes
 
 
@@ -30,6 +30,7 @@ def run(
     memory: str | None,
     port: int | None,
     no_serve: bool,
+    again: bool,
     json: bool,
     pages: Pages | None,
     **options: Any,
@@ -48,14 +49,15 @@ def run(
         if warning := source_kind(found).sentence():
             print_text(warning)
     with Watching(quiet=json) as watch:
-        decision = tune(Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch), found, settings, constraints)
+        bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
+        decision = tune(bench, found, settings, constraints, Effort(keep=frozenset(Path(d.path) for d in running())))
     if json:
         print_json(decision.as_json())
     else:
         _print(decision)
     if decision.chosen is None or decision.chosen.path is None:
         return 1
-    return 0 if no_serve else serve(decision.chosen.path, settings, port, pages)
+    return 0 if no_serve else serve(decision.chosen.path, settings, port, pages, quiet=json)
 
 
 def _model_line(model: Model) -> str:
@@ -65,8 +67,12 @@ def _model_line(model: Model) -> str:
 
 
 def _print(decision: Decision) -> None:
+    if decision.machine.devices and not decision.uses_gpu:
+        warn_idle_gpu()
     header = ["", say("type"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s")]
     print_table(header, [_row(c, decision.chosen) for c in decision.candidates], left=2)
+    if any(c.quality and 0 < c.quality.n_windows <= QUICK_LOOK for c in decision.candidates):
+        print_text(say("* settled by a quick look at {n} windows", n=QUICK_LOOK))
     reasons: dict[str, list[str]] = {}
     for candidate in decision.candidates:
         if candidate is not decision.chosen:
@@ -101,7 +107,7 @@ def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
         _name(candidate),
         format_bytes(candidate.weights_bytes),
         f"{candidate.bpw:.2f}",
-        _with_interval(lost.kld_mean, ".4f") if lost else "-",
+        (_with_interval(lost.kld_mean, ".4f") + ("*" if 0 < lost.n_windows <= QUICK_LOOK else "")) if lost else "-",
         f"{lost.top1_agreement.value:.1%}" if lost else "-",
         _with_interval(speed.decode_tokens_per_s, ".1f") if speed else "-",
     ]

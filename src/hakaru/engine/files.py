@@ -12,9 +12,9 @@ from typing import Any
 
 from hakaru.engine import llama
 from hakaru.engine.llama import c
+from hakaru.engine.log import buffer_bytes
 
 Steps = Generator[tuple[int, int], None, dict[str, Any]]
-_SIZE = re.compile(r"(\S+)\s+(output|KV|compute|model) buffer size =\s+([0-9.]+) MiB")
 _KV_SIZE = re.compile(r"llama_kv_cache: size =\s+([0-9.]+) MiB")
 
 
@@ -26,7 +26,7 @@ def dry_run(request: dict[str, Any]) -> Steps:
         totals = _totals(found) if found else _totals_from_log(model)
         return {
             **totals,
-            "output_bytes": _logged_mib("output"),
+            "output_bytes": buffer_bytes(llama.log_lines)["output"],
             "n_ctx": c.llama_n_ctx(ctx),
             "n_params": c.llama_model_n_params(model),
             "devices": found or {},
@@ -73,13 +73,8 @@ def _totals_from_log(model: Any) -> dict[str, int]:
     return {
         "weights_bytes": c.llama_model_size(model),
         "kv_cache_bytes": round(kv * 2**20),
-        "compute_bytes": _logged_mib("compute"),
+        "compute_bytes": buffer_bytes(llama.log_lines)["compute"],
     }
-
-
-def _logged_mib(kind: str) -> int:
-    sizes = {m[1]: float(m[3]) for line in llama.log_lines if (m := _SIZE.search(line)) and m[2] == kind}
-    return round(sum(sizes.values()) * 2**20)
 
 
 def _quantize(path: str, out: str, ftype: int, *, dry_run: bool) -> None:

@@ -140,7 +140,7 @@ class _Child:
 
     def __enter__(self) -> "_Child":
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hakaru.engine.child"],
+            [sys.executable, "-P", "-m", "hakaru.engine.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

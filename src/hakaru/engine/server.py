@@ -18,7 +18,8 @@ from typing import IO, Final
 
 import httpx
 
-from hakaru.errors import EngineDied, EngineMissing
+from hakaru.engine.log import buffer_bytes
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
 from hakaru.places import run_dir
@@ -27,7 +28,6 @@ SERVER_PACKAGE: Final = "xllamacpp"
 KEPT_LINES: Final = 400
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
-_BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
@@ -53,7 +53,7 @@ def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> li
         "type_k": BY_NAME[settings.type_k.upper()].id,
         "type_v": BY_NAME[settings.type_v.upper()].id,
     }
-    return [sys.executable, "-m", "hakaru.engine.server_child", json.dumps(request)]
+    return [sys.executable, "-P", "-m", "hakaru.engine.server_child", json.dumps(request)]
 
 
 class EngineServer:
@@ -91,17 +91,26 @@ class EngineServer:
         self.stop()
 
     def wait_ready(self) -> None:
-        """Return when the model answers. Raises EngineDied if the process ends before that."""
+        """Return when the model answers. Raises EngineDied if the process ends before that, and EngineRefused
+        if it took a smaller context than the one asked for."""
         assert self.process.stdout
         if self.process.stdout.readline().strip() != "ready":
             self.process.wait()
-            self._listener.join(timeout=1)
             raise self.death()
         self._start_log = list(self.log)
+        real, wanted = self.context_per_slot(), max(1, self.settings.n_ctx // self.settings.n_parallel)
+        if real is not None and real < wanted:  # never a smaller context in silence
+            raise EngineRefused(
+                "the engine gave {found} tokens of context per conversation, expected {expected}; lower --context.",
+                found=real,
+                expected=wanted,
+            )
 
     def death(self) -> EngineDied:
         """The error that says how the process ended, with its last log lines."""
         code = self.process.poll()
+        if code is not None:
+            self._listener.join(timeout=2)  # its last words may still be on the way
         log = list(self.log)
         telling = [line for line in log if "error" in line.lower() or "failed" in line.lower()]
         return EngineDied(
@@ -117,12 +126,14 @@ class EngineServer:
 
     def footprint(self) -> Footprint:
         """The buffers that the process really allocated, read back from its log (to 0.01 MiB each)."""
-        sizes = {"model": 0.0, "KV": 0.0, "compute": 0.0, "output": 0.0}
-        for line in self._start_log:
-            if found := _BUFFER.search(line):
-                sizes[found[2]] += float(found[3])
-        weights, kv, compute, output = (round(mib * 2**20) for mib in sizes.values())
-        return Footprint(weights_bytes=weights, kv_cache_bytes=kv, compute_bytes=compute, output_bytes=output, source="measured")
+        sizes = buffer_bytes(self._start_log)
+        return Footprint(
+            weights_bytes=sizes["model"],
+            kv_cache_bytes=sizes["KV"],
+            compute_bytes=sizes["compute"],
+            output_bytes=sizes["output"],
+            source="measured",
+        )
 
     def context_per_slot(self) -> int | None:
         """Tokens that one conversation really has, read back from the process's log."""

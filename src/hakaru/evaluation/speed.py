@@ -20,7 +20,8 @@ from hakaru.units import Figure
 
 N_PROMPT: Final = 128
 N_PREDICT: Final = 48
-REPEATS: Final = 5
+REPEATS: Final = 6
+"""With six repeats the range of all of them holds the true median in 97 of 100 cases (1 - 2 × 0.5^6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

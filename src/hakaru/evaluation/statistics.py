@@ -39,12 +39,10 @@ def ratio_of_sums(
     return Figure(value=value, unit=unit, source="measured", low=min(float(low), value), high=max(float(high), value))
 
 
-def median_of(samples: Sequence[float], *, unit: str, seed: int = 0) -> Figure:
-    """The median of repeated measurements with a 95 % bootstrap interval; of fewer than three samples, their range."""
+def median_of(samples: Sequence[float], *, unit: str) -> Figure:
+    """The median of repeated measurements and their range.
+
+    For n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n: 97 % for six, 94 % for five.
+    """
     values = np.asarray(samples, dtype=np.float64)
-    middle = float(np.median(values))
-    if len(values) < 3:
-        return Figure(value=middle, unit=unit, source="measured", low=float(values.min()), high=float(values.max()))
-    drawn = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975))
-    return Figure(value=middle, unit=unit, source="measured", low=float(low), high=float(high))
+    return Figure(value=float(np.median(values)), unit=unit, source="measured", low=float(values.min()), high=float(values.max()))

@@ -55,13 +55,26 @@ class Quality:
     n_tokens: int
 
     def verdict(self, tier: Tier) -> Verdict:
-        """Whether the tier's bounds hold, with the intervals."""
-        losses = [(self.kld_mean, tier.kld_mean), (_mirrored(self.top1_agreement), -tier.top1_agreement)]
+        """Whether the tier's bounds hold, with the intervals; a domain whose whole interval lies above the KLD bound fails too."""
+        if self.broken_bound(tier):
+            return "fail"
+        proven = self.kld_mean.highest <= tier.kld_mean and self.top1_agreement.lowest >= tier.top1_agreement
         if tier.perplexity_ratio is not None:
-            losses.append((self.perplexity_ratio, tier.perplexity_ratio))
-        if all(_high(figure) <= bound for figure, bound in losses):
-            return "pass"
-        return "fail" if any(_low(figure) > bound for figure, bound in losses) else "inconclusive"
+            proven = proven and self.perplexity_ratio.highest <= tier.perplexity_ratio
+        return "pass" if proven else "inconclusive"
+
+    def broken_bound(self, tier: Tier) -> tuple[str, float, float] | None:
+        """The first bound that is broken even by the better end of its interval: the figure's name, its value and the bound."""
+        if self.kld_mean.lowest > tier.kld_mean:
+            return "kld_mean", self.kld_mean.value, tier.kld_mean
+        if self.top1_agreement.highest < tier.top1_agreement:
+            return "top1_agreement", self.top1_agreement.value, tier.top1_agreement
+        if tier.perplexity_ratio is not None and self.perplexity_ratio.lowest > tier.perplexity_ratio:
+            return "perplexity_ratio", self.perplexity_ratio.value, tier.perplexity_ratio
+        worst = max(self.domains, key=lambda name: self.domains[name].lowest, default=None)
+        if worst and self.domains[worst].lowest > tier.kld_mean:
+            return f"kld_mean, {worst}", self.domains[worst].value, tier.kld_mean
+        return None
 
     def best_tier(self) -> str | None:
         """The strictest tier that passes, or None."""
@@ -84,16 +97,3 @@ class Quality:
         figures = {key: Figure.from_json(data[key]) for key in ("kld_mean", "top1_agreement", "perplexity_ratio")}
         domains = {name: Figure.from_json(figure) for name, figure in data["domains"].items()}
         return cls(**figures, domains=domains, n_windows=data["n_windows"], n_tokens=data["n_tokens"])
-
-
-def _high(figure: Figure) -> float:
-    return figure.value if figure.high is None else figure.high
-
-
-def _low(figure: Figure) -> float:
-    return figure.value if figure.low is None else figure.low
-
-
-def _mirrored(figure: Figure) -> Figure:
-    """The figure with its sign turned, so that less is better."""
-    return Figure(value=-figure.value, unit=figure.unit, source=figure.source, low=-_high(figure), high=-_low(figure))

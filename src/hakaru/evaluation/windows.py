@@ -37,7 +37,7 @@ class Window:
 def windows_of_documents(
     documents: Sequence[Document], tokens: Sequence[Sequence[int]], opening: Sequence[int] = (), *, per_document: int = 1
 ) -> list[Window]:
-    """Up to `per_document` windows of each document, evenly spread over it; documents shorter than a window give none.
+    """Up to `per_document` windows of each document, evenly spread and never overlapping; documents shorter than a window give none.
 
     Every window begins with the model's `opening` (its beginning-of-text token, if it has one): without it, some models give distributions
     that nobody will ever see.
@@ -46,7 +46,7 @@ def windows_of_documents(
     for document, ids in zip(documents, tokens, strict=True):
         n_windows = min(per_document, len(ids) // N_TOKENS)
         for i in range(n_windows):
-            begin = (len(ids) - N_TOKENS) * (i + 1) // (n_windows + 1)
+            begin = i * N_TOKENS + (len(ids) - n_windows * N_TOKENS) * (i + 1) // (n_windows + 1)
             cut = (*opening, *ids[begin : begin + N_TOKENS])
             found.append(Window(domain=document.domain, tokens=cut, first=len(opening) + N_CONTEXT))
     return found

@@ -24,6 +24,11 @@ class Device:
     source: str = "system"
 
     @property
+    def label_gigabytes(self) -> float:
+        """What people call its memory: "80 GB" for a card of 80 GiB, and a named size as it was named."""
+        return self.total_bytes / (10**9 if self.name.upper().endswith("GB") and self.source == "as named" else 2**30)
+
+    @property
     def usable_bytes(self) -> int:
         """What may be planned with: free memory, or the total where free is unknown."""
         return self.total_bytes if self.free_bytes is None else self.free_bytes

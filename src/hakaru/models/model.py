@@ -71,8 +71,14 @@ def read_model(path: Path) -> Model:
             "name the language model's own file.",
             path=path, found=architecture,
         )  # fmt: skip
-    n_layer = meta.need(f"{architecture}.block_count")
-    n_embd = meta.need(f"{architecture}.embedding_length")
+    if (meta.integer("split.count") or 1) > 1:
+        raise ModelUnknown(
+            "{path}: is one part of a model split into {n} files, which hakaru does not read yet; merge them with: llama-gguf-split --merge",
+            path=path,
+            n=meta.integer("split.count"),
+        )
+    n_layer = meta.need(f"{architecture}.block_count", high=2**14)
+    n_embd = meta.need(f"{architecture}.embedding_length", high=2**24)
     heads = meta.per_layer(f"{architecture}.attention.head_count", n_layer)
     n_head = max(heads) if heads else 1
     n_head_kv = meta.per_layer(f"{architecture}.attention.head_count_kv", n_layer) or (n_head,) * n_layer
@@ -121,9 +127,9 @@ class _Metadata:
             raise self._wrong(key, value, "a whole number")
         return value
 
-    def need(self, key: str) -> int:
+    def need(self, key: str, high: int) -> int:
         value = self.integer(key)
-        if not value or value > 2**24:
+        if not value or value > high:
             raise self._wrong(key, value, "a whole number above 0")
         return value
 
@@ -133,8 +139,8 @@ class _Metadata:
         if value is None:
             return ()
         if not isinstance(value, Array):
-            return (self.integer(key) or 0,) * min(n_layer, 2**16)
-        if value.values is None or value.length < n_layer or not all(type(v) is int for v in value.values):
+            return (self.integer(key) or 0,) * n_layer
+        if value.values is None or value.length < n_layer or not all(type(v) is int and v >= 0 for v in value.values):
             raise self._wrong(key, f"an array of {value.length}", f"{n_layer} whole numbers")
         return tuple(int(v) for v in value.values[:n_layer])
 

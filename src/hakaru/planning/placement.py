@@ -90,6 +90,11 @@ def free_for_models(machine: Machine, footprint: Footprint) -> int:
     return machine.memory.available_bytes
 
 
+def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:
+    """Whether the machine has a GPU that this build of the engine does not use."""
+    return bool(machine.devices) and not footprint.accelerator_bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceShare:
     """What one device holds of a model, in bytes, and how many layers."""

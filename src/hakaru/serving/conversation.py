@@ -30,6 +30,8 @@ class Conversation:
             for piece in self._stream():
                 answer.append(piece)
                 yield piece
+        except httpx.TransportError as error:
+            raise EngineRefused("the model did not answer: {reason}", reason=f"{type(error).__name__} {error}".strip()) from error
         finally:
             if answer:
                 self.turns.append({"role": "assistant", "content": "".join(answer)})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from hakaru.errors import MachineError
+from hakaru.memory.footprint import ContextSettings
 from hakaru.places import run_dir, written_whole
 from hakaru.serving.supervisor import Supervisor
 
@@ -27,10 +29,11 @@ class Deployment:
     """One running server, as its record in the run directory says."""
 
     pid: int
+    started: float
     port: int
     model: str
     path: str
-    n_ctx: int
+    settings: dict[str, object]
 
     @property
     def url(self) -> str:
@@ -39,14 +42,21 @@ class Deployment:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process still runs."""
-        return psutil.pid_exists(self.pid)
+        """Whether its process still runs; a later process with the same number is another one."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+        except psutil.Error:
+            return False
+
+    def serves(self, path: Path, settings: ContextSettings) -> bool:
+        """Whether it serves this file with these settings."""
+        return self.path == str(path) and self.settings == asdict(settings)
 
 
 def running() -> list[Deployment]:
     """The servers that run now, the latest first; records of dead ones are removed."""
     found = []
-    for record in sorted(run_dir().glob("serve-*.json"), key=lambda p: -p.stat().st_mtime):
+    for record in run_dir().glob("serve-*.json"):
         try:
             deployment = Deployment(**json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -55,7 +65,7 @@ def running() -> list[Deployment]:
             found.append(deployment)
         else:
             record.unlink(missing_ok=True)
-    return found
+    return sorted(found, key=lambda d: -d.started)
 
 
 def bound_socket(port: int | None) -> socket.socket:
@@ -86,31 +96,45 @@ def bound_socket(port: int | None) -> socket.socket:
 def serve_forever(
     supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None], pages: Pages | None = None
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it; `pages` makes the browser's routes."""
+    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it, also when loading is interrupted; `pages` makes the browser's routes.
+
+    Raises EngineDied if the engine does not come up, or dies too often.
+    """
     import uvicorn
 
     from hakaru.serving.gateway import make_gateway
 
-    supervisor.start()
+    gateway = make_gateway(supervisor, pages(supervisor) if pages else ())
+    config = uvicorn.Config(gateway, log_level="critical", access_log=False, timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
     deployment = Deployment(
         pid=os.getpid(),
+        started=psutil.Process().create_time(),
         port=listener.getsockname()[1],
         model=supervisor.path.stem,
         path=str(supervisor.path),
-        n_ctx=supervisor.settings.n_ctx,
+        settings=asdict(supervisor.settings),
     )
     record = run_dir() / f"serve-{deployment.port}.json"
-    gateway = make_gateway(supervisor, pages(supervisor) if pages else ())
-    config = uvicorn.Config(gateway, log_level="critical", access_log=False, timeout_graceful_shutdown=3)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # while loading, and after uvicorn, which hands the signal on
     try:
+        supervisor.start(on_failed=lambda: setattr(server, "should_exit", True))
         _write(record, deployment)
         on_ready(deployment)
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass  # the usual way to end a server
     finally:
         record.unlink(missing_ok=True)
+        failed = supervisor.death if supervisor.state == "failed" else None
         supervisor.stop()
+        signal.signal(signal.SIGTERM, before)
+    if failed:
+        raise failed
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _write(record: Path, deployment: Deployment) -> None:

@@ -1,12 +1,13 @@
 """The gateway: a small front on loopback, before llama.cpp's server on its Unix socket.
 
-It lets through the endpoints of the OpenAI API and nothing else, checks the Host header (so that no web page can reach it by DNS
+It lets through the endpoints of the OpenAI API and nothing else, checks the Host and Origin headers (so that no web page can use it, also not by DNS
 rebinding), never sends CORS headers, turns every error into `{"error": {message, type, param, code}}`, and answers 503 with Retry-After while
 the engine comes up. A stream that breaks ends with an error event, never in silence. Prompts are not logged.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -24,9 +25,9 @@ FORWARDED: Final = {
     "/metrics": "GET",
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
-    "/v1/embeddings": "POST",
 }
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+LOOK_FOR_CLIENT_S: Final = 0.25
 MAX_BODY: Final = 32 * 2**20
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
 
@@ -67,16 +68,30 @@ def error_response(status: int, message: str, *, code: str, **extra: object) -> 
 
 
 def refused(request: Request) -> Response | None:
-    """The answer to a request that no route may see: a foreign Host header, or a body that is too large."""
-    host = request.headers.get("host", "").rsplit(":", 1)[0] if not request.headers.get("host", "").endswith("]") else "[::1]"
-    if host not in LOCAL_HOSTS:
+    """The answer to a request that no route may see: from another host, from another site's page, or too large."""
+    host = request.headers.get("host", "")
+    if _host_name(host) not in LOCAL_HOSTS:
         return error_response(
             403, f"the Host header names '{host}'; this server answers on this machine only", code="forbidden_host"
         )
+    origin = request.headers.get("origin")
+    foreign = origin is not None and _host_name(origin.partition("://")[2]) not in LOCAL_HOSTS
+    if foreign or request.headers.get("sec-fetch-site") == "cross-site":
+        return error_response(403, f"pages from '{origin}' may not use this server", code="forbidden_origin")
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MAX_BODY:
-        return error_response(413, f"the request has {length} bytes, more than the {MAX_BODY} allowed", code="request_too_large")
+        return _too_large(length)
     return None
+
+
+def _host_name(host: str) -> str:
+    """The host without its port; an IPv6 address keeps its brackets."""
+    name, _, port = host.rpartition(":")
+    return name if name and port.isdigit() else host
+
+
+def _too_large(length: object) -> Response:
+    return error_response(413, f"the request has {length} bytes, more than the {MAX_BODY} allowed", code="request_too_large")
 
 
 class _EngineClient:
@@ -93,21 +108,23 @@ class _EngineClient:
     async def forward(self, request: Request) -> Response:
         if self._supervisor.state != "ready":
             return error_response(503, f"the model is {self._supervisor.state}; try again", code="loading")
-        body = await request.body()
-        if len(body) > MAX_BODY:
-            return error_response(
-                413, f"the request has {len(body)} bytes, more than the {MAX_BODY} allowed", code="request_too_large"
-            )
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY:
+                return _too_large(f"more than {MAX_BODY}")
         client = self._client(str(self._supervisor.server.socket))
         outgoing = client.build_request(
             request.method, request.url.path, content=body, headers={"content-type": request.headers.get("content-type", "")}
         )
         try:
-            answer = await client.send(outgoing, stream=True)
+            answer = await _unless_gone(request, client.send(outgoing, stream=True))
         except httpx.TransportError as error:
             return error_response(
                 503, f"the engine does not answer ({type(error).__name__}); it is being restarted", code="engine_died"
             )
+        if answer is None:
+            return Response(status_code=499)  # nobody reads it
         if answer.status_code >= 400:
             return _translated(answer.status_code, await answer.aread())
         headers = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT_HEADERS}
@@ -118,6 +135,18 @@ class _EngineClient:
             transport = httpx.AsyncHTTPTransport(uds=socket, limits=NO_KEEPALIVE)
             self._clients[socket] = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=None)
         return self._clients[socket]
+
+
+async def _unless_gone(request: Request, sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response | None:
+    """The engine's answer; or None, and the engine stops working, if the client leaves before it comes."""
+    task = asyncio.ensure_future(sending)
+    try:
+        while not (await asyncio.wait({task}, timeout=LOOK_FOR_CLIENT_S))[0]:
+            if await request.is_disconnected():
+                return None
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def _relayed(answer: httpx.Response) -> AsyncIterator[bytes]:

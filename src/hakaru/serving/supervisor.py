@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hakaru.engine.server import EngineServer
-from hakaru.errors import EngineDied
+from hakaru.errors import EngineDied, HakaruError
 from hakaru.memory.footprint import ContextSettings
 
 State = Literal["loading", "ready", "failed", "stopped"]
@@ -40,11 +40,14 @@ class Supervisor:
             raise self.death or EngineDied("the engine is not running.", log=[])
         return self._server
 
-    def start(self) -> None:
-        """Start the engine and return when it answers. Raises EngineDied if it does not come up the first time."""
+    def start(self, *, on_failed: Callable[[], None] = lambda: None) -> None:
+        """Start the engine and return when it answers. `on_failed` is called if it later dies too often.
+
+        Raises EngineDied or EngineRefused if it does not come up the first time.
+        """
         self._server = EngineServer(self.path, self.settings).__enter__()
         self.state = "ready"
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._watch, args=(on_failed,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -57,30 +60,33 @@ class Supervisor:
         if self._thread:
             self._thread.join(timeout=10)
 
-    def _watch(self) -> None:
+    def _watch(self, on_failed: Callable[[], None]) -> None:
         while self._server is not None:
             self._server.process.wait()
             with self._lock:
                 if self.state == "stopped":
                     return
                 self.state = "loading"
-                self.death = self._server.death()
+            self.death = self._server.death()
             self._server.stop()
             self._on_event(str(self.death))
-            if not self._start_again():
+            if not self._start_again(on_failed):
                 return
 
-    def _start_again(self) -> bool:
+    def _start_again(self, on_failed: Callable[[], None]) -> bool:
+        """Start until it comes up, is stopped, or has died too often. Whether it came up."""
         while True:
             self._deaths.append(time.monotonic())
             if len(self._deaths) == DEATHS_ALLOWED and self._deaths[-1] - self._deaths[0] < WITHIN_S:
                 self.state = "failed"
+                on_failed()
                 return False
             time.sleep(0.1 * 2 ** len(self._deaths))
             try:
                 server = EngineServer(self.path, self.settings).__enter__()
-            except EngineDied as death:
-                self.death = death
+            except (HakaruError, OSError) as error:
+                self.death = error if isinstance(error, EngineDied) else EngineDied("{reason}", log=[], reason=error)
+                self._on_event(str(self.death))
                 continue
             with self._lock:
                 if self.state == "stopped":

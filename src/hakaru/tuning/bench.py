@@ -6,6 +6,7 @@ the engine's build, the settings and the texts, so that nothing is measured twic
 
 import hashlib
 import platform
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any, Final
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
-from hakaru.errors import EngineRefused
 from hakaru.evaluation.divergence import N_DOCUMENTS, check_same_tokenizer, gather_windows, identical, measure_quality
 from hakaru.evaluation.speed import REPEATS, Speed, measure_speed
 from hakaru.evaluation.texts import Document
@@ -29,7 +29,7 @@ from hakaru.tuning.check import Check, check_memory
 from hakaru.tuning.ledger import Ledger, settings_json
 
 Watch = Callable[[str, int, int], None]
-TEST_VERSION: Final = 1
+TEST_VERSION: Final = 2
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
 
 
@@ -57,10 +57,13 @@ class Trial:
 
 
 class Bench:
-    """One machine, one ledger, one engine."""
+    """One machine, one ledger, one engine. With `again` speeds are measured anew, once each; what does not change is still recalled."""
 
-    def __init__(self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches) -> None:
+    def __init__(
+        self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches, again: bool = False
+    ) -> None:
         self.machine, self.ledger, self.lab, self.watch = machine, ledger, lab or Lab(), watch
+        self._timed_now: set[str] | None = set() if again else None
 
     def check(self, model: Model, settings: ContextSettings) -> Check:
         """Compute and dry-run the memory of `model`. Raises EngineRefused if llama.cpp does not know the model."""
@@ -79,7 +82,7 @@ class Bench:
     def build_path(self, model: Model, recipe: Recipe) -> Path:
         """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine build."""
         source, engine = self.ledger.sha256(model.path), lab_build().replace(" ", "-")
-        return data_dir() / "models" / f"{model.path.stem}-{source[:8]}" / f"{recipe.preset}-{engine}.gguf"
+        return data_dir() / "models" / f"{source[:12]}-{engine}" / f"{model.path.stem}-{recipe.preset}.gguf"
 
     def known_build(self, model: Model, recipe: Recipe) -> str | None:
         """The SHA-256 of `model` by `recipe` if it was ever built here, though its file may be gone."""
@@ -128,8 +131,21 @@ class Bench:
         check_same_tokenizer(reference, candidate)
         sha256 = self.ledger.sha256(candidate.path)
         if sha256 == self.ledger.sha256(reference.path):
-            return identical(len(windows))
+            return identical()
         return self._qualities({sha256: candidate.path}, reference, windows, name)[sha256]
+
+    def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
+        """The recipes in groups whose files fit together beside their source: into half of the free memory and half of the free disk."""
+        room = min(self.machine.memory.available_bytes // 2 - model.weights_bytes, shutil.disk_usage(data_dir()).free // 2)
+        groups: list[list[Recipe]] = []
+        used = 0
+        for recipe in recipes:
+            if not groups or used + recipe.weights_bytes > room:
+                groups.append([])
+                used = 0
+            groups[-1].append(recipe)
+            used += recipe.weights_bytes
+        return groups
 
     def race(self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window]) -> list[Quality]:
         """What each recipe loses against its source `model`, all on the same windows; built only if that is not known."""
@@ -159,7 +175,6 @@ class Bench:
             self.watch(f"speed {name}".strip(), done, total)
 
         with EngineServer(model.path, settings) as server:
-            _refuse_other_context(server, settings)
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
         self.ledger.remember_memory(
@@ -172,11 +187,16 @@ class Bench:
             peak_rss_bytes=trial.peak_rss_bytes,
         )
         self.ledger.remember("trial", self._trial_inputs(sha256, settings, repeats), trial.as_json())
+        if self._timed_now is not None:
+            self._timed_now.add(sha256)
         return trial
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
         """The trial of the file with this hash, if it was measured on this kind of machine."""
-        known = self.ledger.recall("trial", self._trial_inputs(sha256, settings, repeats))
+        inputs = self._trial_inputs(sha256, settings, repeats)
+        if self._timed_now is not None and sha256 not in self._timed_now:
+            return None
+        known = self.ledger.recall("trial", inputs)
         return Trial.from_json(known) if known else None
 
     def conditions(self) -> dict[str, object]:
@@ -184,32 +204,19 @@ class Bench:
         return {"hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION}
 
     def _qualities(self, files: Mapping[str, Path], reference: Model, windows: Sequence[Window], name: str) -> dict[str, Quality]:
-        """Quality by SHA-256: what is known is recalled, the rest is measured in groups that fit into half of the free memory."""
+        """Quality by SHA-256: what is known is recalled, the rest is measured together, so that the reference runs once."""
         found = {sha256: known for sha256 in files if (known := self._known_quality(sha256, reference, windows))}
 
         def progress(done: int, total: int) -> None:
             self.watch(f"test {name}".strip(), done, total)
 
-        for group in self._groups({k: v for k, v in files.items() if k not in found}, reference):
-            measured = measure_quality(self.lab, reference.path, [files[k] for k in group], windows, progress=progress)
-            for sha256, quality in zip(group, measured, strict=True):
+        missing = [sha256 for sha256 in files if sha256 not in found]
+        if missing:
+            measured = measure_quality(self.lab, reference.path, [files[k] for k in missing], windows, progress=progress)
+            for sha256, quality in zip(missing, measured, strict=True):
                 found[sha256] = quality
                 self.ledger.remember("quality", self._quality_inputs(sha256, reference, windows), quality.as_json())
         return found
-
-    def _groups(self, files: Mapping[str, Path], reference: Model) -> list[list[str]]:
-        """The files in groups: each is loaded together with the reference, so that the reference runs once per group."""
-        room = self.machine.memory.available_bytes // 2 - reference.weights_bytes
-        groups: list[list[str]] = []
-        used = room
-        for sha256, path in files.items():
-            size = path.stat().st_size
-            if not groups or used + size > room:
-                groups.append([])
-                used = 0
-            groups[-1].append(sha256)
-            used += size
-        return groups
 
     def _known_quality(self, sha256: str, reference: Model, windows: Sequence[Window]) -> Quality | None:
         known = self.ledger.recall("quality", self._quality_inputs(sha256, reference, windows))
@@ -236,15 +243,3 @@ class Bench:
             "version": TEST_VERSION,
             "repeats": repeats,
         }
-
-
-def _refuse_other_context(server: EngineServer, settings: ContextSettings) -> None:
-    """A server that quietly took another context than the one asked for is an error, never a footnote."""
-    real = server.context_per_slot()
-    wanted = max(1, settings.n_ctx // settings.n_parallel)
-    if real is not None and real < wanted:
-        raise EngineRefused(
-            "the engine gave {found} tokens of context per conversation, expected {expected}; lower --context.",
-            found=real,
-            expected=wanted,
-        )

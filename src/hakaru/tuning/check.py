@@ -1,12 +1,12 @@
 """The check before anything is loaded: memory by arithmetic and by the engine's dry run, side by side, both remembered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from hakaru.engine.lab import lab_build
 from hakaru.hardware.machine import Machine
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.model import Model
 from hakaru.planning.placement import Alternative, SmallerType, alternatives
 from hakaru.quantization.build import Quantizer, plan_presets
@@ -41,7 +41,7 @@ class Check:
 def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: Engine) -> Check:
     """Compute and dry-run the memory of `model`. Raises EngineRefused if llama.cpp does not know the model."""
     computed = compute_footprint(model.shape, model.tensors, settings)
-    dry_run = engine.dry_run(model.path, settings)
+    dry_run = _with_process(engine.dry_run(model.path, settings), model, settings)
     sha256 = ledger.sha256(model.path) if model.file_bytes < HASHED_AT_ONCE else f"unhashed, {model.file_bytes} bytes"
     for footprint in (computed, dry_run):
         if footprint:
@@ -56,11 +56,17 @@ def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, l
     return Check(computed=computed, dry_run=dry_run)
 
 
+def _with_process(dry_run: Footprint, model: Model, settings: ContextSettings) -> Footprint:
+    """The dry run knows the engine's buffers; the process around them is added by our assumption."""
+    return replace(dry_run, overhead_bytes=overhead_bytes(model.shape, settings))
+
+
 def ways_out(model: Model, check: Check, free_bytes: int, settings: ContextSettings, *, engine: Engine) -> list[Alternative]:
     """What would make `model` fit, each with the bytes that it frees: by our arithmetic, or by dry runs where we have none."""
 
     def footprint_at(other: ContextSettings) -> Footprint:
-        return compute_footprint(model.shape, model.tensors, other) or engine.dry_run(model.path, other)
+        computed = compute_footprint(model.shape, model.tensors, other)
+        return computed or _with_process(engine.dry_run(model.path, other), model, other)
 
     needed = check.computed or check.dry_run
     recipes = plan_presets(engine, model, SMALLER_PRESETS)

@@ -67,15 +67,28 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
             free=format_bytes(constraints.memory_bytes or 0),
         )
     if candidate.quality:
-        verdict = candidate.quality.verdict(constraints.tier)
-        if verdict == "fail":
-            return say("loses more than the tier {tier} allows", tier=constraints.tier.name)
-        if verdict == "inconclusive":
+        if broken := candidate.quality.broken_bound(constraints.tier):
+            name, _, bound = broken
+            return say(
+                "{figure} breaks the bound of {bound:g} of the tier {tier}",
+                figure=_figure_name(name),
+                bound=bound,
+                tier=constraints.tier.name,
+            )
+        if candidate.quality.verdict(constraints.tier) == "inconclusive":
             return say("its interval crosses a bound of the tier {tier}: not proven", tier=constraints.tier.name)
     wanted = constraints.min_tokens_per_s
-    if wanted is not None and candidate.speed and _low(candidate.speed.decode_tokens_per_s) < wanted:
+    if wanted is not None and candidate.speed and candidate.speed.decode_tokens_per_s.lowest < wanted:
         return say("slower than the {wanted} tokens/s asked for", wanted=f"{wanted:g}")
     return None
+
+
+def _figure_name(name: str) -> str:
+    figure, _, domain = name.partition(", ")
+    spoken = {"kld_mean": say("mean KLD"), "top1_agreement": say("top-1 agreement"), "perplexity_ratio": say("perplexity ratio")}[
+        figure
+    ]
+    return f"{spoken}, {domain}" if domain else spoken
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:
@@ -84,7 +97,7 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
     if not passing:
         return None
     fastest = max(passing, key=lambda c: _decode(c).value)
-    as_fast = [c for c in passing if _high(_decode(c)) >= _low(_decode(fastest))]
+    as_fast = [c for c in passing if _decode(c).highest >= _decode(fastest).lowest]
     return min(as_fast, key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0))
 
 
@@ -102,14 +115,6 @@ def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
 def _decode(candidate: Candidate) -> Figure:
     assert candidate.speed
     return candidate.speed.decode_tokens_per_s
-
-
-def _low(figure: Figure) -> float:
-    return figure.value if figure.low is None else figure.low
-
-
-def _high(figure: Figure) -> float:
-    return figure.value if figure.high is None else figure.high
 
 
 def _json(figure: Figure | None) -> dict[str, object] | None:

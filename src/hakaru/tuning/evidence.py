@@ -10,8 +10,7 @@ from hakaru.places import data_dir, written_whole
 
 def save_evidence(name: str, evidence: Mapping[str, object]) -> Path:
     """Write `evidence` and return its path, which is also noted in it."""
-    folder = data_dir() / "evidence"
-    folder.mkdir(exist_ok=True)
+    folder = data_dir("evidence")
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S.%f}Z-{name}.json"
     content = {**evidence, "evidence": str(path), "at": now.isoformat(timespec="seconds")}
@@ -22,7 +21,7 @@ def save_evidence(name: str, evidence: Mapping[str, object]) -> Path:
 
 def last_choice() -> Path | None:
     """The model file that the latest decision chose, if it is still there."""
-    for path in sorted((data_dir() / "evidence").glob("*.json"), reverse=True):
+    for path in sorted(data_dir("evidence").glob("*.json"), reverse=True):
         try:
             chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
         except (OSError, ValueError, KeyError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from hakaru.errors import DoesNotFit
+from hakaru.errors import DoesNotFit, MachineError
 from hakaru.evaluation.divergence import N_DOCUMENTS, identical
 from hakaru.evaluation.speed import REPEATS
 from hakaru.evaluation.windows import Window, windows_digest
@@ -19,6 +19,7 @@ from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
+from hakaru.places import one_at_a_time
 from hakaru.planning.placement import MARGIN, free_for_models
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
@@ -35,12 +36,13 @@ SOURCE: Final = "source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is measured. The defaults are what a person gets; tests take less."""
+    """How much is measured; tests take less than the defaults. Files in `keep` are in use and are not removed."""
 
     n_documents: int = N_DOCUMENTS
     n_prompts: int | None = None
     repeats: int = REPEATS
     presets: Sequence[str] = LADDER
+    keep: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class Decision:
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
     why: str
+    uses_gpu: bool
     conditions: dict[str, object]
     evidence: Path | None = None
 
@@ -69,6 +72,7 @@ class Decision:
             "candidates": [c.as_json() for c in self.candidates],
             "chosen": self.chosen.as_json() if self.chosen else None,
             "why": self.why,
+            "uses_gpu": self.uses_gpu,
             "conditions": self.conditions,
             "evidence": str(self.evidence) if self.evidence else None,
         }  # fmt: skip
@@ -76,8 +80,8 @@ class Decision:
 
 def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort | None = None) -> Decision:
     """Walk the loop for `model`. Raises DoesNotFit if not even the smallest level goes into the memory allowed."""
-    walk = _Walk(bench, model, settings, constraints, effort or Effort())
-    return walk.decision()
+    with one_at_a_time(f"tune-{bench.ledger.sha256(model.path)[:12]}"):
+        return _Walk(bench, model, settings, constraints, effort or Effort()).decision()
 
 
 class _Walk:
@@ -85,6 +89,7 @@ class _Walk:
 
     def __init__(self, bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort) -> None:
         self.bench, self.model, self.settings, self.constraints, self.effort = bench, model, settings, constraints, effort
+        self.uses_gpu = False
         self.recipes: Mapping[str, Recipe] = {r.preset: r for r in bench.plan(model, effort.presets)}
 
     def decision(self) -> Decision:
@@ -96,7 +101,9 @@ class _Walk:
         best = choose(judged)
         why = why_chosen(best, judged) if best else say("no level meets every constraint")
         chosen = replace(best, why=why, path=self.file(best)) if best else None
-        self.forget_losers(judged)
+        for recipe in self.recipes.values():
+            if best is None or recipe.preset != best.type:
+                self.forget(recipe)
         decision = Decision(
             machine=self.bench.machine,
             model=self.model,
@@ -105,6 +112,7 @@ class _Walk:
             candidates=tuple(chosen if chosen and c.type == chosen.type else c for c in judged),
             chosen=chosen,
             why=why,
+            uses_gpu=self.uses_gpu,
             conditions={
                 **self.bench.conditions(),
                 "model_sha256": self.bench.ledger.sha256(self.model.path),
@@ -116,6 +124,7 @@ class _Walk:
     def checked(self) -> list[Candidate]:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
         needs = self.bench.check(self.model, self.settings).best
+        self.uses_gpu = bool(needs.accelerator_bytes)
         spare = int(free_for_models(self.bench.machine, needs) * (1 - MARGIN))
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
@@ -143,14 +152,30 @@ class _Walk:
     def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
         """The candidates with their quality: on a few windows, and on all of them where those did not settle it."""
         found = {c.type: c for c in candidates}
-        found[SOURCE] = replace(found[SOURCE], quality=identical(len(windows)))
-        racing = [c.type for c in candidates if c.fits and c.type != SOURCE]
+        found[SOURCE] = replace(found[SOURCE], quality=identical())
+        racing = [self.recipes[c.type] for c in candidates if c.fits and c.type != SOURCE]
         for on in (windows[:QUICK_LOOK], windows):
-            for type_, quality in zip(racing, self.bench.race(self.model, [self.recipes[t] for t in racing], on), strict=True):
-                found[type_] = replace(found[type_], quality=quality)
-                if quality.verdict(self.constraints.tier) == "fail":
-                    racing = [t for t in racing if t != type_]
+            kept: list[Recipe] = []
+            for group in self.bench.groups(self.model, racing):
+                kept += self.raced(group, on, found)
+            racing = kept
         return list(found.values())
+
+    def raced(self, group: Sequence[Recipe], on: Sequence[Window], found: dict[str, Candidate]) -> list[Recipe]:
+        """Test a group on the windows `on`, note what was found, and return those that did not fail. A failed one's file goes at once."""
+        try:
+            qualities = self.bench.race(self.model, group, on)
+        except MachineError as error:  # the disk is too small for this group; the others may still do
+            found.update({r.preset: replace(found[r.preset], why=str(error)) for r in group})
+            return []
+        kept = []
+        for recipe, quality in zip(group, qualities, strict=True):
+            found[recipe.preset] = replace(found[recipe.preset], quality=quality)
+            if quality.verdict(self.constraints.tier) == "fail":
+                self.forget(recipe)
+            else:
+                kept.append(recipe)
+        return kept
 
     def timed(self, candidate: Candidate) -> Candidate:
         """The candidate with its speed, if it fits and kept its quality."""
@@ -169,14 +194,16 @@ class _Walk:
         recipe = self.recipes.get(candidate.type)
         return self.bench.built(self.model, recipe).path if recipe else self.model.path
 
-    def forget_losers(self, judged: Sequence[Candidate]) -> None:
-        """Remove the files of levels that did not pass: their figures are in the ledger, and the disk is the person's."""
-        for candidate in judged:
-            if not candidate.passes and candidate.type in self.recipes:
-                self.bench.build_path(self.model, self.recipes[candidate.type]).unlink(missing_ok=True)
+    def forget(self, recipe: Recipe) -> None:
+        """Remove a loser's file, unless somebody uses it: its figures are in the ledger, and the disk is the person's."""
+        path = self.bench.build_path(self.model, recipe)
+        if path not in self.effort.keep:
+            path.unlink(missing_ok=True)
 
 
 def _judged(candidate: Candidate, constraints: Constraints) -> Candidate:
+    if candidate.why:
+        return candidate
     reason = objection(candidate, constraints)
     passes = reason is None and candidate.speed is not None
     return replace(candidate, passes=passes, why=reason or say("meets every constraint"))
