@@ -1,7 +1,7 @@
 """First figures: how long commands take to start, what `fit` takes, and how fast distributions are compared.
 
-`python benchmarks/first.py` prints the machine, the versions and one table. The comparison is set against the engine's bare prefill of the
-same windows in the same run, so that the ratio means something on any machine.
+`python benchmarks/first.py` prints the machine, the versions and one table. The comparison is set against the engine's
+bare prefill of the same windows in the same run, so that the ratio means something on any machine.
 """
 
 import os

@@ -1,9 +1,10 @@
 """Make the virtual environment: `python3 scripts/setup.py .venv [--dev]`. Needs only the standard library.
 
-Everything comes ready-made except llama-cpp-python, which is compiled once for this processor (three to five minutes on two cores). The
-wheel is kept in the user's cache directory under a key of its version, the interpreter's platform, the processor and the options, so
-that other clones and later runs reuse it. Set HAKARU_LLAMA_WHEEL to a wheel's path to use that one, or install llama-cpp-python into the
-environment yourself (the README says how for CUDA, Metal, ROCm and Vulkan): a version that fits is left alone.
+Everything comes ready-made except llama-cpp-python, which is compiled once for this processor (three to five minutes on
+two cores). The wheel is kept in the user's cache directory under a key of its version, the interpreter's platform, the
+processor and the options, so that other clones and later runs reuse it. Set HAKARU_LLAMA_WHEEL to a wheel's path to use
+that one, or install llama-cpp-python into the environment yourself (the README says how for CUDA, Metal, ROCm and
+Vulkan): a version that fits is left alone.
 """
 
 import hashlib

@@ -1,4 +1,6 @@
-"""Fixtures: every test has data, cache and run directories of its own; engine tests share one embedded model and one tiny one."""
+"""Fixtures: every test has data, cache and run directories of its own; engine tests share one embedded model and one
+tiny one.
+"""
 
 from pathlib import Path
 

@@ -43,7 +43,9 @@ FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name not in {"testing.py", "
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_nobody_imports_upward_or_sideways_into_a_face(path: Path) -> None:
-    """Data flows down the page: a room imports itself and lower floors; rooms of one floor import each other only where noted."""
+    """Data flows down the page: a room imports itself and lower floors; rooms of one floor import each other only where
+    noted.
+    """
     floor = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
     here = room_of(path)
     for module in imports(path):

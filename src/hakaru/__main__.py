@@ -1,4 +1,6 @@
-"""The console script, and `python -m hakaru`. The two faces meet only here: the command line is told how to make the page."""
+"""The console script, and `python -m hakaru`. The two faces meet only here: the command line is told how to make the
+page.
+"""
 
 import sys
 from collections.abc import Sequence

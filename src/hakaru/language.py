@@ -1,8 +1,9 @@
 """English and Japanese, one catalogue.
 
-English sentences stand in the code, where they are read together with what they describe; `messages_ja.toml` maps each of them
-to Japanese. A test walks the source and fails when a sentence has no Japanese, or when the catalogue holds one that nobody says.
-The language is a context variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, `LANG`).
+English sentences stand in the code, where they are read together with what they describe; `messages_ja.toml` maps each
+of them to Japanese. A test walks the source and fails when a sentence has no Japanese, or when the catalogue holds one
+that nobody says. The language is a context variable, set once by the command line (`--lang`, then `LC_ALL`,
+`LC_MESSAGES`, `LANG`).
 """
 
 import os

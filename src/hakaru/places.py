@@ -21,8 +21,8 @@ def data_dir(*parts: str) -> Path:
 def run_dir() -> Path:
     """Sockets and the record of a running server, readable by this user only.
 
-    A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer, unset or not writable (containers often
-    have no /run/user), a directory of this user's own under the temporary one is used.
+    A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer, unset or not
+    writable (containers often have no /run/user), a directory of this user's own under the temporary one is used.
     """
     named = os.environ.get("XDG_RUNTIME_DIR")
     if named and len(named) <= 60 and os.access(named, os.W_OK):
@@ -43,7 +43,9 @@ def _made(directory: Path) -> Path:
 
 @contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Wait until no other process of this user is in the block of this name. The lock ends with the process, however it ends."""
+    """Wait until no other process of this user is in the block of this name. The lock ends with the process, however it
+    ends.
+    """
     with (run_dir() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,8 @@
 """Tiny models and fakes that tests import: ours and users'.
 
-`write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred kilobytes: random weights, a byte-level
-vocabulary, the chat template ChatML. `write_header_only` makes the file that llama.cpp can dry-run: a true header followed by a
-hole, so that a 70B model takes a few kilobytes of disk.
+`write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred kilobytes: random weights, a
+byte-level vocabulary, the chat template ChatML. `write_header_only` makes the file that llama.cpp can dry-run: a true
+header followed by a hole, so that a 70B model takes a few kilobytes of disk.
 """
 
 import os

@@ -118,7 +118,9 @@ def test_tiers_have_names() -> None:
 
 
 def test_quality_from_sums() -> None:
-    """Two windows of hand-made sums: token-weighted means, the ratio of perplexities as the exponential of the mean excess."""
+    """Two windows of hand-made sums: token-weighted means, the ratio of perplexities as the exponential of the mean
+    excess.
+    """
     sums = [
         {"n": 10, "kld": 0.2, "agreed": 9, "nll_reference": 20.0, "nll_candidate": 20.5},
         {"n": 30, "kld": 0.2, "agreed": 27, "nll_reference": 60.0, "nll_candidate": 61.5},

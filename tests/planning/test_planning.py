@@ -38,7 +38,9 @@ def test_the_nearest_known_model_of_70b_is_llama() -> None:
 
 @pytest.mark.parametrize("model", known_models(), ids=lambda m: m.id)
 def test_every_known_shape_gives_its_published_number_of_parameters(model) -> None:  # type: ignore[no-untyped-def]
-    """The tensors that follow from the hyperparameters hold as many weights as the model's card says, to one in ten thousand."""
+    """The tensors that follow from the hyperparameters hold as many weights as the model's card says, to one in ten
+    thousand.
+    """
     total = 0
     for _, dims in model.shape.tensors(tied=model.tied):
         product = 1
@@ -117,7 +119,9 @@ def test_ways_out_free_what_they_say() -> None:
 
 
 def test_the_gpu_s_memory_counts_only_if_the_engine_uses_it() -> None:
-    """A GPU beside an engine that was built without it changes nothing; otherwise its free memory less the driver's context counts."""
+    """A GPU beside an engine that was built without it changes nothing; otherwise its free memory less the driver's
+    context counts.
+    """
     gpu = Device(name="GPU", vendor="nvidia", total_bytes=24 * 2**30, free_bytes=20 * 2**30)
     machine = replace(probe_machine(), devices=(gpu,))
     on_host = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run")

@@ -14,7 +14,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _AbsolutePath(click.Path):
-    """A path as typed, made absolute: what is remembered must mean the same file from everywhere. Links are not followed."""
+    """A path as typed, made absolute: what is remembered must mean the same file from everywhere. Links are not
+    followed.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         return Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
@@ -24,7 +26,9 @@ PATH = _AbsolutePath()
 
 
 def invoke(arguments: list[str], pages: object = None) -> int:
-    """Run one command line and return its exit code. What click finds wrong with it becomes Misuse: one way of saying errors."""
+    """Run one command line and return its exit code. What click finds wrong with it becomes Misuse: one way of saying
+    errors.
+    """
     try:
         result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=pages)
     except click.exceptions.NoArgsIsHelpError as help_text:

@@ -18,7 +18,9 @@ from hakaru.tuning.evidence import last_choice
 
 
 def run(*, model: Path | None, system: str | None, prompt: str | None, port: int | None) -> int:
-    """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and talk to it."""
+    """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and
+    talk to it.
+    """
     served = [d for d in running() if port in (None, d.port)]
     if model is None and served:
         with httpx.Client(base_url=f"{served[0].url}/", timeout=None) as client:

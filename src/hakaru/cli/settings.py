@@ -10,9 +10,11 @@ DEFAULT_CONTEXT = 4096
 def settings_for(
     model: Model, *, context: int | None, ubatch: int, cache_type_k: str, cache_type_v: str, parallel: int
 ) -> ContextSettings:
-    """The settings that the options ask for; without --context 4096 tokens, or what the model was trained for if that is less.
+    """The settings that the options ask for; without --context 4096 tokens, or what the model was trained for if that
+    is less.
 
-    Raises Misuse for more tokens per conversation than the model was trained for: llama.cpp's server would quietly take fewer.
+    Raises Misuse for more tokens per conversation than the model was trained for: llama.cpp's server would quietly take
+    fewer.
     """
     trained = model.shape.n_ctx_train
     if context is not None and trained and context // max(1, parallel) > trained:

@@ -1,4 +1,6 @@
-"""Next-token distributions in numpy: how far two of them are apart, and a draw from one. Pure, so that it is tested without llama.cpp."""
+"""Next-token distributions in numpy: how far two of them are apart, and a draw from one. Pure, so that it is tested
+without llama.cpp.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +11,8 @@ def divergence(
 ) -> dict[str, float]:
     """Sums over one window: KLD in nats, top-1 agreements, both negative log-likelihoods.
 
-    Logits have shape (n, n_vocab), `targets` (n,). KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less their maximum;
-    sums over the vocabulary are in float64. Rows are taken 32 at a time, so that they stay in the cache.
+    Logits have shape (n, n_vocab), `targets` (n,). KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less
+    their maximum; sums over the vocabulary are in float64. Rows are taken 32 at a time, so that they stay in the cache.
     """
     kld = nll_reference = nll_candidate = 0.0
     agreed = 0

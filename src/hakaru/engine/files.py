@@ -1,7 +1,7 @@
 """What the lab child can be asked about a model file without running the model: lay it out, plan, quantize, tokenize.
 
-Each operation takes a request and yields progress, (done, total), then returns a result; both are JSON objects. The parent's half,
-with types, is `lab.py`.
+Each operation takes a request and yields progress, (done, total), then returns a result; both are JSON objects. The
+parent's half, with types, is `lab.py`.
 """
 
 import os

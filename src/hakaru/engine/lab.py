@@ -1,7 +1,7 @@
 """The lab: the parent's half of llama.cpp in a child process.
 
-Every call starts one child, sends one request and reads progress and a result. A child that dies, for whatever reason, becomes
-`EngineDied` with its last log lines; the parent never dies with it. Ctrl-C ends the child too.
+Every call starts one child, sends one request and reads progress and a result. A child that dies, for whatever reason,
+becomes `EngineDied` with its last log lines; the parent never dies with it. Ctrl-C ends the child too.
 """
 
 import json
@@ -40,7 +40,9 @@ class Lab:
     """llama.cpp for loading, dry runs, quantizing and comparing. Values in, values out; one child per call."""
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
-        """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output to 0.01 MiB (from its log)."""
+        """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output to 0.01 MiB (from its
+        log).
+        """
         result = self._call(
             "dry_run",
             {
@@ -81,7 +83,9 @@ class Lab:
         self._call("quantize", {"path": str(path), "out": str(out), "ftype": ftype}, on_line=on_line)
 
     def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text without its opening, and the opening: the tokens that every text begins with for this model."""
+        """Token ids of each text without its opening, and the opening: the tokens that every text begins with for this
+        model.
+        """
         result = self._call("tokenize", {"path": str(path), "texts": list(texts)})
         return result["tokens"], result["opening"]
 
@@ -184,7 +188,9 @@ class _Child:
 
 
 def _on_accelerators(buffers: dict[str, dict[str, int]]) -> int:
-    """Bytes in buffers that are not host memory, by llama.cpp's names (CPU, CPU_Mapped, CPU_REPACK, CUDA_Host are host memory)."""
+    """Bytes in buffers that are not host memory, by llama.cpp's names (CPU, CPU_Mapped, CPU_REPACK, CUDA_Host are host
+    memory).
+    """
     return sum(sum(parts.values()) for name, parts in buffers.items() if not name.startswith("CPU") and not name.endswith("_Host"))
 
 

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 
 def _binding() -> Any:
-    """The binding's ctypes half, without the package's own start, which would import ten times as much (0.3 s for every child)."""
+    """The binding's ctypes half, without the package's own start, which would import ten times as much (0.3 s for every
+    child).
+    """
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.submodule_search_locations is None:
         raise ImportError("llama_cpp")
@@ -114,7 +116,9 @@ def tokenize(loaded: Any, text: str, *, special: bool = False) -> list[int]:
 
 
 def opening(loaded: Any) -> list[int]:
-    """The tokens with which every text begins: the beginning-of-text token if the model was trained with one, else nothing."""
+    """The tokens with which every text begins: the beginning-of-text token if the model was trained with one, else
+    nothing.
+    """
     vocabulary = c.llama_model_get_vocab(loaded)
     return [c.llama_vocab_bos(vocabulary)] if c.llama_vocab_get_add_bos(vocabulary) else []
 

@@ -8,7 +8,9 @@ _BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+
 
 
 def buffer_bytes(lines: Iterable[str]) -> dict[str, int]:
-    """Bytes by kind (model, KV, compute, output), summed over devices; of a buffer that is announced again the last size counts."""
+    """Bytes by kind (model, KV, compute, output), summed over devices; of a buffer that is announced again the last
+    size counts.
+    """
     sizes: dict[tuple[str, str], float] = {}
     for line in lines:
         if found := _BUFFER.search(line):

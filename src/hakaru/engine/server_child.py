@@ -1,7 +1,7 @@
 """The server's child process: llama.cpp's own HTTP server, in xllamacpp's build, on a Unix socket.
 
-`python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model answers, and leaves when stdin
-closes. Its log goes to stderr.
+`python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model answers, and leaves
+when stdin closes. Its log goes to stderr.
 """
 
 import json

@@ -47,8 +47,8 @@ def gather_windows(
 ) -> list[Window]:
     """The windows on which a candidate of `reference` is tested.
 
-    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed) and the person's own texts. They are
-    ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
+    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed) and the person's own texts.
+    They are ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
     """
     at_hand = documents_of("test", texts_at_hand())
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]

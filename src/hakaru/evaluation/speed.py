@@ -1,7 +1,8 @@
 """How fast the model is here, measured through the server process that will serve it.
 
-Each repeat sends a prompt that the server has not seen (so that no cache helps) and streams the answer: time to the first token by our
-clock, prefill and decode rates from the server's own timings. The first request warms up and is thrown away.
+Each repeat sends a prompt that the server has not seen (so that no cache helps) and streams the answer: time to the
+first token by our clock, prefill and decode rates from the server's own timings. The first request warms up and is
+thrown away.
 """
 
 import json

@@ -1,8 +1,9 @@
 """Intervals for what was measured. Pure: sums in, figures out.
 
-The unit is the window of a document, not the token: neighbouring tokens share their context and are not independent draws. The
-intervals are percentile intervals of a cluster bootstrap over windows with a fixed seed, so that the same sums give the same
-interval. Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), chapters 2 and 5.
+The unit is the window of a document, not the token: neighbouring tokens share their context and are not independent
+draws. The intervals are percentile intervals of a cluster bootstrap over windows with a fixed seed, so that the same
+sums give the same interval. Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), chapters 2 and
+5.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +43,8 @@ def ratio_of_sums(
 def median_of(samples: Sequence[float], *, unit: str) -> Figure:
     """The median of repeated measurements and their range.
 
-    For n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n: 97 % for six, 94 % for five.
+    For n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n: 97 % for six, 94 %
+    for five.
     """
     values = np.asarray(samples, dtype=np.float64)
     return Figure(value=float(np.median(values)), unit=unit, source="measured", low=float(values.min()), high=float(values.max()))

@@ -1,9 +1,9 @@
 """Texts for measuring divergence: nothing is downloaded and nothing leaves the machine.
 
-Two kinds. **Text at hand**: CPython's own language reference (English prose, `pydoc_data.topics`) and standard library source, which are
-on every machine, and files that the person names. **The reference's own answers** to our prompts, in English and Japanese, because
-what matters is the distribution where the model will really be. Documents are split by a hash of their name into calibration,
-validation and test; figures that a person sees come from the test part.
+Two kinds. **Text at hand**: CPython's own language reference (English prose, `pydoc_data.topics`) and standard library
+source, which are on every machine, and files that the person names. **The reference's own answers** to our prompts, in
+English and Japanese, because what matters is the distribution where the model will really be. Documents are split by a
+hash of their name into calibration, validation and test; figures that a person sees come from the test part.
 """
 
 import hashlib

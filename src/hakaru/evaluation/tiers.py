@@ -1,7 +1,7 @@
 """Tiers of quality: how much of the reference a person is willing to lose.
 
-A tier passes when the *upper* end of the KLD interval stays below its bound and the *worse* ends of the other two do too; it fails
-when the better ends miss; in between the answer is "inconclusive".
+A tier passes when the *upper* end of the KLD interval stays below its bound and the *worse* ends of the other two do
+too; it fails when the better ends miss; in between the answer is "inconclusive".
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,9 @@ class Quality:
     n_tokens: int
 
     def verdict(self, tier: Tier) -> Verdict:
-        """Whether the tier's bounds hold, with the intervals; a domain whose whole interval lies above the KLD bound fails too."""
+        """Whether the tier's bounds hold, with the intervals; a domain whose whole interval lies above the KLD bound
+        fails too.
+        """
         if self.broken_bound(tier):
             return "fail"
         proven = self.kld_mean.highest <= tier.kld_mean and self.top1_agreement.lowest >= tier.top1_agreement
@@ -64,7 +66,9 @@ class Quality:
         return "pass" if proven else "inconclusive"
 
     def broken_bound(self, tier: Tier) -> tuple[str, float, float] | None:
-        """The first bound that is broken even by the better end of its interval: the figure's name, its value and the bound."""
+        """The first bound that is broken even by the better end of its interval: the figure's name, its value and the
+        bound.
+        """
         if self.kld_mean.lowest > tier.kld_mean:
             return "kld_mean", self.kld_mean.value, tier.kld_mean
         if self.top1_agreement.highest < tier.top1_agreement:

@@ -1,7 +1,8 @@
 """Windows: the pieces of text on which two models are compared, and the units of the statistics.
 
-A window is a run of tokens from one document; the first `first` of them are context and are not scored. Documents at hand give one
-window each from their middle part; an answer of the reference gives one window whose context is the prompt.
+A window is a run of tokens from one document; the first `first` of them are context and are not scored. Documents at
+hand give one window each from their middle part; an answer of the reference gives one window whose context is the
+prompt.
 """
 
 import hashlib
@@ -37,10 +38,11 @@ class Window:
 def windows_of_documents(
     documents: Sequence[Document], tokens: Sequence[Sequence[int]], opening: Sequence[int] = (), *, per_document: int = 1
 ) -> list[Window]:
-    """Up to `per_document` windows of each document, evenly spread and never overlapping; documents shorter than a window give none.
+    """Up to `per_document` windows of each document, evenly spread and never overlapping; documents shorter than a
+    window give none.
 
-    Every window begins with the model's `opening` (its beginning-of-text token, if it has one): without it, some models give distributions
-    that nobody will ever see.
+    Every window begins with the model's `opening` (its beginning-of-text token, if it has one): without it, some models
+    give distributions that nobody will ever see.
     """
     found = []
     for document, ids in zip(documents, tokens, strict=True):

@@ -9,9 +9,13 @@ from hakaru.hardware.machine import Device, Memory, Vendor
 
 PCI_VENDORS: Final[dict[str, Vendor]] = {"0x1002": "amd", "0x8086": "intel"}
 CARVE_OUT_BYTES: Final = 2 * 2**30
-"""An integrated GPU reports the part of the RAM that the firmware set aside for it; up to this size a device counts as such."""
+"""An integrated GPU reports the part of the RAM that the firmware set aside for it; up to this size a device counts as
+such.
+"""
 APPLE_GPU_SHARE: Final = 0.75
-"""The part of unified memory that Metal recommends as a GPU working set on most Macs (recommendedMaxWorkingSetSize); assumed."""
+"""The part of unified memory that Metal recommends as a GPU working set on most Macs (recommendedMaxWorkingSetSize);
+assumed.
+"""
 
 
 def nvidia() -> list[Device]:
@@ -49,8 +53,9 @@ def _nvidia(handle: object) -> Device:
 def drm(root: Path = Path("/sys/class/drm")) -> list[Device]:
     """AMD and Intel GPUs with memory of their own, as their kernel drivers report it.
 
-    amdgpu: `mem_info_vram_total` and `mem_info_vram_used`; xe and i915: the sum of the `lmem_total_bytes` files. An integrated GPU
-    shares the RAM (no such file, or a small carve-out) and is not listed: llama.cpp's buffers for it are RAM.
+    amdgpu: `mem_info_vram_total` and `mem_info_vram_used`; xe and i915: the sum of the `lmem_total_bytes` files. An
+    integrated GPU shares the RAM (no such file, or a small carve-out) and is not listed: llama.cpp's buffers for it are
+    RAM.
     """
     found = []
     for card in sorted(root.glob("card[0-9]*")):

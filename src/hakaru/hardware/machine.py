@@ -8,7 +8,9 @@ SizeClass = Literal["tiny", "small", "medium", "large"]
 Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 
 CLASS_GIGABYTES: Final = (("large", 20), ("medium", 8), ("small", 4))
-"""The article's classes by GB (10^9) of memory: small from 4, medium from 8, large from 20. Between them the lower one holds."""
+"""The article's classes by GB (10^9) of memory: small from 4, medium from 8, large from 20. Between them the lower one
+holds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

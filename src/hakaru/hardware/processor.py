@@ -28,7 +28,9 @@ INSTRUCTION_SETS: Final = (
     "i8mm",
     "sve",
 )
-"""The flags of /proc/cpuinfo for which llama.cpp has its own kernels. Source: llama.cpp, ggml/src/ggml-cpu/CMakeLists.txt."""
+"""The flags of /proc/cpuinfo for which llama.cpp has its own kernels. Source: llama.cpp,
+ggml/src/ggml-cpu/CMakeLists.txt.
+"""
 UNLIMITED: Final = 2**60  # cgroup v1 writes a number near 2^63 for "no limit"
 
 
@@ -49,7 +51,9 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
 
 
 def memory(cgroup: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Memory:
-    """RAM, and what of it a container leaves us: the tightest limit on the way up the cgroup tree, less what is used there."""
+    """RAM, and what of it a container leaves us: the tightest limit on the way up the cgroup tree, less what is used
+    there.
+    """
     ram = psutil.virtual_memory()
     limits = list(_cgroup_limits(cgroup, membership))
     available = min([ram.available, *(limit - used for limit, used in limits)])

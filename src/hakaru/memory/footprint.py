@@ -1,9 +1,9 @@
 """What a model needs, part by part: weights, KV cache, compute buffers, output.
 
-Pure arithmetic from the shape and the tensor table, for the llama-like architectures (see `shape.LLAMA_LIKE`). Weights and KV cache
-are exact to the byte. The compute buffer is the peak of llama.cpp's graph allocator; our closed form was fitted to dry runs, and
-docs/memory.md has its error for 7 shapes and 5 settings. What is left out: experts, sliding windows, states of recurrent
-layers, GPU compute buffers. For those the dry run answers.
+Pure arithmetic from the shape and the tensor table, for the llama-like architectures (see `shape.LLAMA_LIKE`). Weights
+and KV cache are exact to the byte. The compute buffer is the peak of llama.cpp's graph allocator; our closed form was
+fitted to dry runs, and docs/memory.md has its error for 7 shapes and 5 settings. What is left out: experts, sliding
+windows, states of recurrent layers, GPU compute buffers. For those the dry run answers.
 """
 
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ GRAPH_INPUTS: Final = 24  # bytes per token: token, position, output id (4 each)
 class ContextSettings:
     """How the engine is asked to run. `n_ctx` is shared by the `n_parallel` conversations, as in llama-server.
 
-    `n_outputs_max` is for how many tokens of a micro-batch logits are kept: one per conversation when serving (None), all of them
-    when evaluating.
+    `n_outputs_max` is for how many tokens of a micro-batch logits are kept: one per conversation when serving (None),
+    all of them when evaluating.
     """
 
     n_ctx: int
@@ -131,10 +131,12 @@ def kv_cache_bytes(shape: Shape, layer: int, settings: ContextSettings) -> int:
 
 
 def compute_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes of the CPU compute buffer: the largest of three peaks of the graph, each per token of a micro-batch and in F32.
+    """Bytes of the CPU compute buffer: the largest of three peaks of the graph, each per token of a micro-batch and in
+    F32.
 
-    The feed-forward block (gate, up, their product, and three rows of n_embd beside the query's), the attention block (queries, keys and
-    values twice), both with the F16 mask of one entry per cell; and the end of the graph, the logits with two rows of n_embd.
+    The feed-forward block (gate, up, their product, and three rows of n_embd beside the query's), the attention block
+    (queries, keys and values twice), both with the F16 mask of one entry per cell; and the end of the graph, the logits
+    with two rows of n_embd.
     """
     query = shape.n_head * shape.n_embd_head_k
     cache_row = max(shape.n_head_kv) * (shape.n_embd_head_k + shape.n_embd_head_v)
@@ -148,8 +150,8 @@ def compute_bytes(shape: Shape, settings: ContextSettings) -> int:
 def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:
     """Bytes that the server's process takes beside the engine's buffers: assumed, from what was measured on Linux.
 
-    Seen: 27 to 51 MiB over the buffers for vocabularies of 512 to 128,256 tokens. The server's build also reserves one more row of n_embd
-    per token of a micro-batch than the dry run's.
+    Seen: 27 to 51 MiB over the buffers for vocabularies of 512 to 128,256 tokens. The server's build also reserves one
+    more row of n_embd per token of a micro-batch than the dry run's.
     """
     return PROCESS_BYTES + PROCESS_BYTES_PER_TOKEN * shape.n_vocab + 4 * shape.n_embd * settings.n_tokens
 

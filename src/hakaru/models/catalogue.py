@@ -1,7 +1,7 @@
 """Known models by shape, so that questions about a model that nobody has downloaded yet get exact answers.
 
-`catalogue.json` holds public hyperparameters of dense llama-like models whose parameter count follows from them to the last weight;
-docs/facts.md tells where they were read.
+`catalogue.json` holds public hyperparameters of dense llama-like models whose parameter count follows from them to the
+last weight; docs/facts.md tells where they were read.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Reading a GGUF header, with hard bounds.
 
-A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks every number against the file's
-size and against fixed limits before it believes it, and answers damage with one sentence. Memory stays below a small multiple
-of the header's own bytes, because nothing is allocated from a number that the header names.
+A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks every number against
+the file's size and against fixed limits before it believes it, and answers damage with one sentence. Memory stays below
+a small multiple of the header's own bytes, because nothing is allocated from a number that the header names.
 
 Source of the format: llama.cpp, docs of ggml, gguf.md. Left out: big-endian files and versions 1 and 2 (2023).
 """
@@ -45,7 +45,9 @@ Value: TypeAlias = int | float | bool | str | Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One row of the tensor table. `shape` is in GGML order: the row length comes first. `offset` counts from the data's start."""
+    """One row of the tensor table. `shape` is in GGML order: the row length comes first. `offset` counts from the
+    data's start.
+    """
 
     name: str
     shape: tuple[int, ...]

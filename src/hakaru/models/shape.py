@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 LLAMA_LIKE: Final = frozenset({"llama", "qwen2", "qwen3"})
-"""Architectures whose memory hakaru computes itself; each was compared with llama.cpp's dry run. Others are dry-run only."""
+"""Architectures whose memory hakaru computes itself; each was compared with llama.cpp's dry run. Others are dry-run
+only.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

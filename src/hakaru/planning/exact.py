@@ -1,7 +1,7 @@
 """The exact answer beside the article's formula: a known model of that size, its real type, real devices.
 
-"Does 70B at 16 bits go on two A100 80GB?" becomes: Llama 3.1 70B in F16, layer by layer over two devices of 80 GiB, up to how many tokens of
-context. Pure.
+"Does 70B at 16 bits go on two A100 80GB?" becomes: Llama 3.1 70B in F16, layer by layer over two devices of 80 GiB, up
+to how many tokens of context. Pure.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ TYPES_BY_BITS: Final = {
 }  # fmt: skip
 """What people run when they say "n bits", and its real bits per weight over a whole model.
 
-Source: llama.cpp, tools/quantize/README.md, Llama 3.1 8B (Q3_K_M: interpolated between Q3_K_S and Q3_K_L of the same table).
+Source: llama.cpp, tools/quantize/README.md, Llama 3.1 8B (Q3_K_M: interpolated between Q3_K_S and Q3_K_L of the same
+table).
 """
 
 

@@ -1,8 +1,8 @@
 """Does it fit, where, and what would change the answer. Pure.
 
-Layers go whole, each with its KV cache; the embeddings go to the first device and the output to the last; every device that holds
-layers pays for the engine's context and for one compute buffer. A verdict takes the margin into account: `fits` leaves it free,
-`tight` eats into it, `does_not_fit` exceeds what there is.
+Layers go whole, each with its KV cache; the embeddings go to the first device and the output to the last; every device
+that holds layers pays for the engine's context and for one compute buffer. A verdict takes the margin into account:
+`fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,9 @@ from hakaru.models.shape import Shape
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
-"""Part of the free memory that stays free under `fits`: the allocator's rounding and what other programs take meanwhile; assumed."""
+"""Part of the free memory that stays free under `fits`: the allocator's rounding and what other programs take
+meanwhile; assumed.
+"""
 GPU_CONTEXT_BYTES: Final = 450 * 2**20
 """Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for other GPUs."""
 
@@ -52,7 +54,9 @@ def alternatives(
     footprint_at: Callable[[ContextSettings], Footprint],
     smaller: SmallerType | None,
 ) -> list[Alternative]:
-    """Up to three ways out, those that fit first: the KV cache's type, the longest context that fits, fewer bits, a smaller batch."""
+    """Up to three ways out, those that fit first: the KV cache's type, the longest context that fits, fewer bits, a
+    smaller batch.
+    """
     ways: list[Alternative] = []
 
     def add(flag: str, total_bytes: int) -> None:
@@ -120,7 +124,8 @@ class DeviceShare:
 def place(shape: Shape, bits: float, devices: Sequence[Device], settings: ContextSettings, *, tied: bool) -> list[DeviceShare]:
     """A llama-like model of `bits` per weight over `devices`, layers in proportion to their memory.
 
-    Returns one share per device. `bits` is uniform, as in the article; norms and biases count the same, which errs by less than 0.1 %.
+    Returns one share per device. `bits` is uniform, as in the article; norms and biases count the same, which errs by
+    less than 0.1 %.
     """
     sizes = {name: _elements(dims) * bits / 8 for name, dims in shape.tensors(tied=tied)}
     layer_bytes = [sum(size for name, size in sizes.items() if name.startswith(f"blk.{i}.")) for i in range(shape.n_layer)]

@@ -36,7 +36,9 @@ class Recipe:
 
 
 def plan_presets(engine: Quantizer, model: Model, presets: Sequence[str]) -> list[Recipe]:
-    """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes, nothing written. Raises Misuse."""
+    """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes, nothing written. Raises
+    Misuse.
+    """
     named = [ftype_of(preset) for preset in presets]
     plans = engine.quantized_types(model.path, [ftype for _, ftype in named])
     recipes = []
@@ -57,8 +59,8 @@ def build(
 ) -> Model:
     """Write `model` by `recipe` to `out` and return the new model, read back and verified.
 
-    Raises Misuse (the target is the source or exists), MachineError (full or read-only disk), EngineRefused (what was written is not
-    what was planned). Whatever happens, `out` is whole or absent.
+    Raises Misuse (the target is the source or exists), MachineError (full or read-only disk), EngineRefused (what was
+    written is not what was planned). Whatever happens, `out` is whole or absent.
     """
     if out.exists() and out.samefile(model.path):
         raise Misuse("{path}: is the source itself; name another file with -o.", path=out)

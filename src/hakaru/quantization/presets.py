@@ -1,8 +1,8 @@
 """llama.cpp's presets: the names that people know, their ftype numbers, and the ladder from large to small.
 
-A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name; llama.cpp's quantizer is asked
-(`Lab.quantized_types`) and the bytes follow from the tensor table.
-Source: llama.cpp, include/llama.h (llama_ftype) and tools/quantize/quantize.cpp.
+A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name; llama.cpp's quantizer
+is asked (`Lab.quantized_types`) and the bytes follow from the tensor table. Source: llama.cpp, include/llama.h
+(llama_ftype) and tools/quantize/quantize.cpp.
 """
 
 from collections.abc import Iterable, Mapping

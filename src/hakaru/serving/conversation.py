@@ -23,7 +23,9 @@ class Conversation:
     n_tokens: int = 0
 
     def ask(self, text: str) -> Iterator[str]:
-        """Stream the answer to `text`. An answer that the caller stops early is kept as far as it came. Raises EngineRefused."""
+        """Stream the answer to `text`. An answer that the caller stops early is kept as far as it came. Raises
+        EngineRefused.
+        """
         self.turns.append({"role": "user", "content": text})
         answer: list[str] = []
         try:

@@ -96,7 +96,8 @@ def bound_socket(port: int | None) -> socket.socket:
 def serve_forever(
     supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None], pages: Pages | None = None
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it, also when loading is interrupted; `pages` makes the browser's routes.
+    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it, also when loading is
+    interrupted; `pages` makes the browser's routes.
 
     Raises EngineDied if the engine does not come up, or dies too often.
     """

@@ -1,8 +1,9 @@
 """The gateway: a small front on loopback, before llama.cpp's server on its Unix socket.
 
-It lets through the endpoints of the OpenAI API and nothing else, checks the Host and Origin headers (so that no web page can use it, also not by DNS
-rebinding), never sends CORS headers, turns every error into `{"error": {message, type, param, code}}`, and answers 503 with Retry-After while
-the engine comes up. A stream that breaks ends with an error event, never in silence. Prompts are not logged.
+It lets through the endpoints of the OpenAI API and nothing else, checks the Host and Origin headers (so that no web
+page can use it, also not by DNS rebinding), never sends CORS headers, turns every error into `{"error": {message, type,
+param, code}}`, and answers 503 with Retry-After while the engine comes up. A stream that breaks ends with an error
+event, never in silence. Prompts are not logged.
 """
 
 import asyncio

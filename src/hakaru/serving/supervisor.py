@@ -1,7 +1,8 @@
 """Keeping the engine alive: a server process that dies is started again, and says why it died.
 
-The supervisor owns one `EngineServer` at a time. A thread waits for its end; an end that nobody asked for is followed by a new start,
-after a pause that doubles. Five deaths within a minute mean that starting again does not help: then it gives up and keeps the reason.
+The supervisor owns one `EngineServer` at a time. A thread waits for its end; an end that nobody asked for is followed
+by a new start, after a pause that doubles. Five deaths within a minute mean that starting again does not help: then it
+gives up and keeps the reason.
 """
 
 import threading

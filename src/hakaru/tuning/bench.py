@@ -1,7 +1,8 @@
 """The bench: check, build and measure model files, remembering everything in the ledger.
 
-The services behind `hakaru test`, and the hands of the loop behind `hakaru up`. Each asks the ledger first; its key holds the file hashes,
-the engine's build, the settings and the texts, so that nothing is measured twice and nothing stale is used.
+The services behind `hakaru test`, and the hands of the loop behind `hakaru up`. Each asks the ledger first; its key
+holds the file hashes, the engine's build, the settings and the texts, so that nothing is measured twice and nothing
+stale is used.
 """
 
 import hashlib
@@ -57,7 +58,9 @@ class Trial:
 
 
 class Bench:
-    """One machine, one ledger, one engine. With `again` speeds are measured anew, once each; what does not change is still recalled."""
+    """One machine, one ledger, one engine. With `again` speeds are measured anew, once each; what does not change is
+    still recalled.
+    """
 
     def __init__(
         self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches, again: bool = False
@@ -135,7 +138,9 @@ class Bench:
         return self._qualities({sha256: candidate.path}, reference, windows, name)[sha256]
 
     def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
-        """The recipes in groups whose files fit together beside their source: into half of the free memory and half of the free disk."""
+        """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
+        the free disk.
+        """
         room = min(self.machine.memory.available_bytes // 2 - model.weights_bytes, shutil.disk_usage(data_dir()).free // 2)
         groups: list[list[Recipe]] = []
         used = 0

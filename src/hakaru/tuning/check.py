@@ -62,7 +62,9 @@ def _with_process(dry_run: Footprint, model: Model, settings: ContextSettings) -
 
 
 def ways_out(model: Model, check: Check, free_bytes: int, settings: ContextSettings, *, engine: Engine) -> list[Alternative]:
-    """What would make `model` fit, each with the bytes that it frees: by our arithmetic, or by dry runs where we have none."""
+    """What would make `model` fit, each with the bytes that it frees: by our arithmetic, or by dry runs where we have
+    none.
+    """
 
     def footprint_at(other: ContextSettings) -> Footprint:
         computed = compute_footprint(model.shape, model.tensors, other)

@@ -1,7 +1,7 @@
 """The rule that decides. Pure.
 
-Constraints first: it fits, the quality's bounds hold with their intervals, it is fast enough. Among those that pass the fastest, then
-the smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
+Constraints first: it fits, the quality's bounds hold with their intervals, it is fast enough. Among those that pass the
+fastest, then the smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,9 @@ def _figure_name(name: str) -> str:
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The best of those that pass and were measured: the fastest; of those as fast as it, the smallest; then the least loss."""
+    """The best of those that pass and were measured: the fastest; of those as fast as it, the smallest; then the least
+    loss.
+    """
     passing = [c for c in candidates if c.passes and c.speed and c.quality]
     if not passing:
         return None

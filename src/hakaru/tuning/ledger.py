@@ -1,8 +1,10 @@
-"""The ledger: every figure that was computed, dry-run or measured, with the machine, the model's hash, the engine and the settings.
+"""The ledger: every figure that was computed, dry-run or measured, with the machine, the model's hash, the engine and
+the settings.
 
-One SQLite file in the data directory. It answers two questions: "was this measured before?" (then a second `hakaru up` takes
-seconds) and "how wrong were we?" (computed, dry run and measured memory of the same run stand side by side).
-Model files are identified by SHA-256; the hash of an unchanged file (path, size, time) is remembered, not computed again.
+One SQLite file in the data directory. It answers two questions: "was this measured before?" (then a second `hakaru up`
+takes seconds) and "how wrong were we?" (computed, dry run and measured memory of the same run stand side by side).
+Model files are identified by SHA-256; the hash of an unchanged file (path, size, time) is remembered, not computed
+again.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """The loop: the article's steps as one walk, with figures instead of rules of thumb.
 
-Check what each level needs, and build those that fit. A quick look on a few windows drops the levels that clearly lose too much; the
-others are tested on all windows, and those that keep the quality asked for are timed through the server. The rule in `decide` chooses. The
-source itself takes part. Levels larger than the source take part too: they cannot be better, but they may be faster (on a processor
-without good kernels for the source's type, Q8_0 is).
+Check what each level needs, and build those that fit. A quick look on a few windows drops the levels that clearly lose
+too much; the others are tested on all windows, and those that keep the quality asked for are timed through the server.
+The rule in `decide` chooses. The source itself takes part. Levels larger than the source take part too: they cannot be
+better, but they may be faster (on a processor without good kernels for the source's type, Q8_0 is).
 """
 
 from collections.abc import Mapping, Sequence
@@ -162,7 +162,9 @@ class _Walk:
         return list(found.values())
 
     def raced(self, group: Sequence[Recipe], on: Sequence[Window], found: dict[str, Candidate]) -> list[Recipe]:
-        """Test a group on the windows `on`, note what was found, and return those that did not fail. A failed one's file goes at once."""
+        """Test a group on the windows `on`, note what was found, and return those that did not fail. A failed one's
+        file goes at once.
+        """
         try:
             qualities = self.bench.race(self.model, group, on)
         except MachineError as error:  # the disk is too small for this group; the others may still do

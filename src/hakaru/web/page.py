@@ -1,7 +1,7 @@
 """The page at the server's root: the model that runs, its memory, and how to call it, in the reader's language.
 
-It is rendered here, without scripts and without anything from elsewhere, under a content security policy that allows only its own style
-sheet. The language is the one of `?lang=`, or the browser's first choice.
+It is rendered here, without scripts and without anything from elsewhere, under a content security policy that allows
+only its own style sheet. The language is the one of `?lang=`, or the browser's first choice.
 """
 
 from html import escape
