@@ -178,6 +178,38 @@ def test_more_context_than_the_model_was_trained_for(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.engine
+def test_fit_answers_where_nothing_can_be_remembered(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question is about memory, not about the disk."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    code, out, err = answer(capsys, "fit", tiny, "--json")
+    assert (code, json.loads(out)["verdict"]) == (0, "fits")
+    assert err.startswith("hakaru: nothing is remembered: ")
+
+
+@pytest.mark.engine
+def test_a_model_with_a_short_memory_goes_all_the_way(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Trained for 64 tokens: the speed test asks for no more."""
+    model = write_tiny_llama(tmp_path / "short.gguf", tiny_shape(n_ctx_train=64))
+    code, out, err = answer(capsys, "test", model, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["speed"]["n_prompt"] + json.loads(out)["speed"]["n_predict"] < 64
+    code, _, err = answer(capsys, "serve", model, "--context", "1")
+    assert (code, "expected at least 64 to serve anything" in err) == (2, True)
+
+
+def test_streams_that_are_closed_full_or_plain(tmp_path: Path) -> None:
+    """Never a traceback because of where the output goes."""
+    hardware = f"{sys.executable} -m hakaru hardware --lang ja"
+    for line, code in ((f"{hardware} >&-", 0), (f"PYTHONIOENCODING=ascii {hardware}", 0), (f"{hardware} > /dev/full", 1)):
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.engine
 def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit code 130, one sentence, no file, no child."""
     process = subprocess.Popen([*HAKARU, "quantize", str(embedded), "--type", "Q3_K_M", "-o", str(tmp_path / "q.gguf")], text=True,

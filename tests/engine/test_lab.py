@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from hakaru.engine.lab import Lab
-from hakaru.errors import EngineDied, EngineRefused, ModelUnknown
+from hakaru.errors import EngineDied, ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, compute_footprint
 from hakaru.models.model import read_model
 from hakaru.models.shape import Shape
@@ -79,7 +79,7 @@ def test_a_model_without_a_needed_tensor_is_refused(tmp_path: Path) -> None:
     """llama.cpp's own reason is passed on."""
     path = write_header_only(tmp_path / "holes.gguf", tiny_shape(architecture="qwen3"))
     path.write_bytes(path.read_bytes().replace(b"blk.1.attn_q_norm.weight", b"blk.1.attn_x_norm.weight"))
-    with pytest.raises(EngineRefused, match=r"attn_q_norm|missing tensor|failed"):
+    with pytest.raises(ModelDamaged, match=r"llama.cpp cannot load it \(.*attn_q_norm"):
         Lab().dry_run(path, ContextSettings(n_ctx=256))
 
 
@@ -102,6 +102,16 @@ def test_a_child_that_is_killed_becomes_an_error_with_its_last_words(embedded: P
     assert caught.value.exit_code == 6
     assert any("blk" in line for line in caught.value.log)
     assert Lab().tokenize(embedded, ["still alive"])[0][0]
+
+
+def test_weights_that_are_not_numbers_are_damage_of_the_right_file(tiny: Path, tmp_path: Path) -> None:
+    """Not a quality of nan, and not the innocent model's fault."""
+    damaged = tmp_path / "nan.gguf"
+    damaged.write_bytes(tiny.read_bytes()[:-2] + b"\xff\x7f")
+    windows = [{"tokens": list(range(2, 34)), "first": 4}]
+    for reference, candidate in ((tiny, damaged), (damaged, tiny)):
+        with pytest.raises(ModelDamaged, match=f"{damaged}: gives logits that are not numbers"):
+            Lab().compare(reference, [candidate], windows)
 
 
 def test_a_child_leaves_with_its_parent() -> None:

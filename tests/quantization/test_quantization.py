@@ -82,6 +82,8 @@ def test_an_existing_file_and_the_source_are_never_overwritten(tiny: Path, tmp_p
         build(Lab(), model, recipe, tiny)
     with pytest.raises(Misuse, match="is the source itself"):
         build(Lab(), model, recipe, tiny, overwrite=True)
+    with pytest.raises(Misuse, match="is no regular file"):
+        build(Lab(), model, recipe, Path("/dev/null"), overwrite=True)
     out = tmp_path / "out.gguf"
     out.write_text("mine")
     with pytest.raises(Misuse, match="exists already"):

@@ -22,6 +22,7 @@ from hakaru.places import run_dir
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import Deployment, bound_socket, running
 from hakaru.serving.supervisor import Supervisor
+from hakaru.testing import write_tiny_llama
 
 pytestmark = pytest.mark.engine
 
@@ -258,6 +259,34 @@ def test_a_killed_server_leaves_no_engine(tiny: Path) -> None:
     psutil.wait_procs([engine], timeout=10)
     assert not engine.is_running()
     assert running() == []
+
+
+def test_an_engine_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chat template that never ends is a stranger's code: there is a deadline, and nothing stays behind."""
+    monkeypatch.setattr("hakaru.testing.CHATML", "{% for m in range(100000000) %}{% endfor %}x")
+    monkeypatch.setattr("hakaru.engine.server.READY_WITHIN_S", 2.0)
+    with pytest.raises(EngineDied, match=r"did not become ready with .*endless.gguf within 2 s"):
+        Supervisor(write_tiny_llama(tmp_path / "endless.gguf"), ContextSettings(n_ctx=256)).start()
+    commands = [" ".join(c.cmdline()) for c in psutil.Process().children(recursive=True) if c.status() != psutil.STATUS_ZOMBIE]
+    assert not [c for c in commands if "endless.gguf" in c]
+
+
+def test_a_killed_parent_takes_a_loading_engine_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while C code holds the interpreter: the kernel ends it."""
+    monkeypatch.setattr("hakaru.testing.CHATML", "{% for m in range(100000000) %}{% endfor %}x")
+    endless = write_tiny_llama(tmp_path / "endless.gguf")
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "hakaru", "chat", str(endless), "-p", "x"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 20
+    while not (children := psutil.Process(parent.pid).children()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
 
 
 def test_an_engine_that_does_not_come_up_says_why(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The command line: a face without logic of its own."""
 
+import io
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,14 @@ def run(arguments: list[str], *, pages: "Pages | None" = None) -> int:
     """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows `pages` to browsers."""
     from hakaru.cli.app import invoke
 
+    _usable_streams()
     try:
+        signal.signal(signal.SIGTERM, _interrupt)  # ends in order, as Ctrl-C does
         arguments, language = _language(arguments)
         use_language(language)
-        return invoke(arguments, pages)
+        code = invoke(arguments, pages)
+        sys.stdout.flush()
+        return code
     except HakaruError as error:
         print(f"hakaru: {error}", file=sys.stderr)
         return error.exit_code
@@ -28,6 +34,23 @@ def run(arguments: list[str], *, pages: "Pages | None" = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does
         return 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"hakaru: {say('the output cannot be written ({reason}).', reason=error.strerror)}", file=sys.stderr)
+        return 1
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _usable_streams() -> None:
+    """A closed stdout or stderr becomes nowhere, and a character that a stream cannot say becomes a question mark."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- it lives as long as the process
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _language(arguments: list[str]) -> tuple[list[str], str | None]:

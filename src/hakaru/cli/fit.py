@@ -1,5 +1,6 @@
 """`hakaru fit`: memory by part, computed and dry-run, and the verdict."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from hakaru.cli.formula import verdict_word
 from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu
 from hakaru.cli.settings import any_settings_for
 from hakaru.engine.lab import Lab
+from hakaru.errors import MachineError
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
@@ -23,7 +25,7 @@ def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
     found = read_model(model)
     settings = any_settings_for(found, **options)
     machine, lab = probe_machine(), Lab()
-    check = check_memory(found, settings, machine=machine, ledger=Ledger(), engine=lab)
+    check = check_memory(found, settings, machine=machine, ledger=_ledger(), engine=lab)
     free = parse_bytes(memory) if memory else free_for_models(machine, check.best)
     verdict = judge(check.best.total_bytes, free)
     ways = ways_out(found, check, free, settings, engine=lab) if verdict != "fits" else []
@@ -34,6 +36,15 @@ def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
             warn_idle_gpu()
         _print(found, settings, check, free, verdict, ways)
     return 3 if verdict == "does_not_fit" else 0
+
+
+def _ledger() -> Ledger | None:
+    """The ledger; or None, said on stderr, where it cannot be written: the question can be answered all the same."""
+    try:
+        return Ledger()
+    except MachineError as error:
+        print(say("hakaru: nothing is remembered: {reason}", reason=error), file=sys.stderr)
+        return None
 
 
 def _as_json(

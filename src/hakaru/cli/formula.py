@@ -5,6 +5,7 @@ from typing import Any
 
 from hakaru.cli.output import print_json, print_text
 from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.units import format_bytes, format_params, parse_params
 
@@ -12,7 +13,7 @@ from hakaru.units import format_bytes, format_params, parse_params
 def run(*, params: str, bits: float, hardware: str | None, context: int, json: bool) -> int:
     """Print what the formula gives, and with `hardware` both verdicts. Returns 3 if the exact one is "does not fit"."""
     n_params = parse_params(params)
-    gigabytes = formula_gigabytes(n_params, bits)
+    gigabytes, settings = formula_gigabytes(n_params, bits), ContextSettings(n_ctx=context)
     data: dict[str, Any] = {
         "schema": "hakaru.formula/1",
         "params": n_params,
@@ -23,7 +24,7 @@ def run(*, params: str, bits: float, hardware: str | None, context: int, json: b
         "factor": OVERHEAD,
         "source": "assumed",
     }
-    exact = _compare(data, n_params, gigabytes, bits, hardware, context) if hardware else None
+    exact = _compare(data, n_params, gigabytes, bits, hardware, settings) if hardware else None
     if json:
         print_json(data)
     else:
@@ -31,9 +32,8 @@ def run(*, params: str, bits: float, hardware: str | None, context: int, json: b
     return 3 if exact and exact.verdict == "does_not_fit" else 0
 
 
-def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float, hardware: str, context: int) -> Any:
+def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float, hardware: str, settings: ContextSettings) -> Any:
     from hakaru.hardware.catalogue import parse_hardware
-    from hakaru.memory.footprint import ContextSettings
     from hakaru.models.catalogue import nearest_model
     from hakaru.planning.exact import exact_answer
 
@@ -43,7 +43,7 @@ def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float,
     data["formula_capacity_gigabytes"] = labelled
     data["formula_verdict"] = "fits" if gigabytes <= labelled else "does_not_fit"
     model = nearest_model(n_params)
-    exact = exact_answer(model, bits, devices, ContextSettings(n_ctx=context)) if model else None
+    exact = exact_answer(model, bits, devices, settings) if model else None
     data["exact"] = exact.as_json() if exact else None
     return exact
 
@@ -75,7 +75,7 @@ def _print(data: dict[str, Any], exact: Any) -> None:
                   kv=format_bytes(share.kv_cache_bytes), compute=format_bytes(share.compute_bytes),
                   overhead=format_bytes(share.overhead_bytes), free=format_bytes(share.headroom_bytes),
                   total=format_bytes(share.device.total_bytes)))  # fmt: skip
-    print_text(say("It fits up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
+    print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
           say("It does not fit even with a context of 256 tokens."))  # fmt: skip
 
 

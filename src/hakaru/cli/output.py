@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def print_json(data: dict[str, Any]) -> None:
     """One JSON object on stdout."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_text(text: str) -> None:

@@ -6,7 +6,7 @@ from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
-from hakaru.quantization.build import Recipe, build, plan_presets
+from hakaru.quantization.build import Recipe, build, check_target, plan_presets
 from hakaru.quantization.source import source_kind
 from hakaru.units import format_bytes
 
@@ -16,6 +16,7 @@ def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_ru
     source, lab = read_model(model), Lab()
     recipe = plan_presets(lab, source, [type_])[0]
     out = output or model.with_name(f"{model.stem}-{recipe.preset}.gguf")
+    check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence(recipe.preset)
     if not json:
         if warning:

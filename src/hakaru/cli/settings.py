@@ -5,6 +5,7 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 
 DEFAULT_CONTEXT = 4096
+LEAST_CONTEXT = 64
 
 
 def settings_for(
@@ -16,6 +17,13 @@ def settings_for(
     Raises Misuse for more tokens per conversation than the model was trained for: llama.cpp's server would quietly take
     fewer.
     """
+    if context is not None and 0 < context // max(1, parallel) < LEAST_CONTEXT:
+        raise Misuse(
+            "--context {found} gives {each} tokens per conversation, expected at least {least} to serve anything.",
+            found=context,
+            each=context // max(1, parallel),
+            least=LEAST_CONTEXT,
+        )
     trained = model.shape.n_ctx_train
     if context is not None and trained and context // max(1, parallel) > trained:
         raise Misuse(

@@ -78,7 +78,7 @@ def _print(decision: Decision) -> None:
         if candidate is not decision.chosen:
             reasons.setdefault(candidate.why, []).append(_name(candidate))
     for reason, names in reasons.items():
-        print_text(say("  {names}: {reason}.", names=", ".join(names), reason=reason))
+        print_text(say("  {names}: {reason}.", names=", ".join(names), reason=reason.rstrip(".")))
     wishes = [
         say("tier {tier}", tier=decision.constraints.tier.name),
         say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),

@@ -12,6 +12,8 @@ import sys
 import threading
 from typing import IO, Any, Final
 
+from hakaru.engine.orphan import die_with_parent
+
 OPERATIONS: Final = {
     **dict.fromkeys(("dry_run", "plan", "quantize", "tokenize"), "hakaru.engine.files"),
     **dict.fromkeys(("answer", "compare"), "hakaru.engine.logits"),
@@ -23,6 +25,7 @@ def main() -> None:
     """Serve one request."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # C code may print: that must not reach the replies
+    die_with_parent()
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
@@ -40,6 +43,8 @@ def main() -> None:
                 return
     except llama.Refused as refusal:
         _write(replies, {"refused": str(refusal)})
+    except llama.NotNumbers as damage:
+        _write(replies, {"damaged": str(damage)})
 
 
 def _write(replies: IO[str], reply: dict[str, Any]) -> None:

@@ -6,6 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 
+class NotFiniteError(ValueError):
+    """Logits of the `reference` or the `candidate` are not numbers."""
+
+
 def divergence(
     reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
 ) -> dict[str, float]:
@@ -19,7 +23,11 @@ def divergence(
     for begin in range(0, len(targets), 32):
         x, y = reference[begin : begin + 32], candidate[begin : begin + 32]
         wanted, row = targets[begin : begin + 32], np.arange(len(x))
-        x, y = x - x.max(axis=1, keepdims=True), y - y.max(axis=1, keepdims=True)
+        tops = x.max(axis=1, keepdims=True), y.max(axis=1, keepdims=True)  # not a number as soon as one logit is none
+        for which, top in zip(("reference", "candidate"), tops, strict=True):
+            if not np.isfinite(top).all():
+                raise NotFiniteError(which)
+        x, y = x - tops[0], y - tops[1]
         p = np.exp(x)
         log_zp = np.log(p.sum(axis=1, dtype=np.float64))
         log_zq = np.log(np.exp(y).sum(axis=1, dtype=np.float64))

@@ -5,6 +5,7 @@ becomes `EngineDied` with its last log lines; the parent never dies with it. Ctr
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelUnknown
+from hakaru.engine.log import CHILD_ENVIRONMENT, last_words
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
 
@@ -122,6 +124,11 @@ class Lab:
                 elif "result" in reply:
                     result: dict[str, Any] = reply["result"]
                     return result
+                elif "damaged" in reply:
+                    raise ModelDamaged(
+                        "{path}: gives logits that are not numbers, so its tensor data is damaged; fetch the file again.",
+                        path=reply["damaged"],
+                    )
                 else:
                     raise _refused(reply["refused"], path, child.finish())
             log = child.finish()
@@ -131,7 +138,7 @@ class Lab:
                 how=_how(child.process.returncode),
                 operation=operation,
                 path=path,
-                last=log[-1].strip() if log else "-",
+                last=last_words(log),
             )
 
 
@@ -151,6 +158,7 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
+            env=os.environ | CHILD_ENVIRONMENT,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -202,6 +210,10 @@ def _refused(step: str, path: object, log: list[str]) -> HakaruError:
     """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
     told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
     reason = next(iter([*told, *log]), "-")
+    if step == "load" and not any("unknown model architecture" in line for line in told):
+        return ModelDamaged(
+            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
+        )
     if any("unknown model architecture" in line for line in told):
         return ModelUnknown(
             "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "

@@ -51,6 +51,10 @@ def start() -> None:
     c.llama_backend_init()
 
 
+class NotNumbers(Exception):
+    """The model at this path gives logits that are not numbers."""
+
+
 class Refused(Exception):
     """llama.cpp returned an error for what was asked."""
 

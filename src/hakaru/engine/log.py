@@ -1,9 +1,13 @@
-"""Reading llama.cpp's log: the sizes that it announces, in MiB with two digits."""
+"""Reading llama.cpp's log: the sizes that it announces, in MiB with two digits, and its last words."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
+"""ggml would start a debugger when it aborts, which delays the end and hides the reason."""
+_TELLING: Final = re.compile(r"assert|error|failed|abort", re.IGNORECASE)
+_EMPTY: Final = re.compile(r"Failed to init server|^\s*$|^Traceback|^  File ")
 _BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")
 
 
@@ -19,3 +23,9 @@ def buffer_bytes(lines: Iterable[str]) -> dict[str, int]:
         kind: round(sum(mib for (_, of), mib in sizes.items() if of == kind) * 2**20)
         for kind in ("model", "KV", "compute", "output")
     }
+
+
+def last_words(log: Sequence[str]) -> str:
+    """The first line that names a reason, or the last line; `-` for an empty log."""
+    kept = [line.strip() for line in log if not _EMPTY.search(line)]
+    return next((line for line in kept if _TELLING.search(line)), kept[-1] if kept else "-")

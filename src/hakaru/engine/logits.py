@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine import llama
-from hakaru.engine.distributions import divergence, sample
+from hakaru.engine.distributions import NotFiniteError, divergence, sample
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
 
@@ -72,8 +72,11 @@ def compare(request: dict[str, Any]) -> Steps:
             for ctx in contexts:
                 llama.forget(ctx)
                 rows.append(batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[0] * len(tokens), wanted=wanted))
-            for found, candidate in zip(results, rows[1:], strict=True):
-                found.append(divergence(rows[0], candidate, targets))
+            for path, found, candidate in zip(request["candidates"], results, rows[1:], strict=True):
+                try:
+                    found.append(divergence(rows[0], candidate, targets))
+                except NotFiniteError as error:
+                    raise llama.NotNumbers(request["reference"] if str(error) == "reference" else path) from error
             yield (done, len(windows))
         return {"candidates": results}
 

@@ -18,7 +18,7 @@ from typing import IO, Final
 
 import httpx
 
-from hakaru.engine.log import buffer_bytes
+from hakaru.engine.log import CHILD_ENVIRONMENT, buffer_bytes, last_words
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
@@ -26,6 +26,8 @@ from hakaru.places import run_dir
 
 SERVER_PACKAGE: Final = "xllamacpp"
 KEPT_LINES: Final = 400
+READY_WITHIN_S: Final = 60.0
+LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
@@ -73,6 +75,7 @@ class EngineServer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            env=os.environ | CHILD_ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for the parent, which then ends this process in order
         )
         assert self.process.stdout and self.process.stderr
@@ -94,7 +97,25 @@ class EngineServer:
         """Return when the model answers. Raises EngineDied if the process ends before that, and EngineRefused
         if it took a smaller context than the one asked for."""
         assert self.process.stdout
-        if self.process.stdout.readline().strip() != "ready":
+        patience = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
+        too_slow = threading.Event()
+
+        def give_up() -> None:
+            too_slow.set()
+            self.process.kill()
+
+        timer = threading.Timer(patience, give_up)
+        timer.start()
+        ready = self.process.stdout.readline().strip() == "ready"
+        timer.cancel()
+        if too_slow.is_set():
+            raise EngineDied(
+                "the engine did not become ready with {path} within {seconds:.0f} s and was ended; choose another model.",
+                log=list(self.log),
+                path=self.path,
+                seconds=patience,
+            )
+        if not ready:
             self.process.wait()
             raise self.death()
         self._start_log = list(self.log)
@@ -112,11 +133,10 @@ class EngineServer:
         if code is not None:
             self._listener.join(timeout=2)  # its last words may still be on the way
         log = list(self.log)
-        telling = [line for line in log if "error" in line.lower() or "failed" in line.lower()]
         return EngineDied(
             "the engine's server process ended ({how}) while it served {path}; its last words: {last}",
             log=log, how=f"signal {-code}" if code is not None and code < 0 else f"exit {code}", path=self.path,
-            last=(telling or log or ["-"])[-1].strip(),
+            last=last_words(log),
         )  # fmt: skip
 
     def client(self, *, timeout: float = 600) -> httpx.Client:

@@ -8,6 +8,8 @@ import json
 import os
 import sys
 
+from hakaru.engine.orphan import die_with_parent
+
 
 def main() -> None:
     """Serve until stdin closes."""
@@ -15,6 +17,7 @@ def main() -> None:
     ready = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
+    die_with_parent()
     import xllamacpp
 
     params = xllamacpp.CommonParams()

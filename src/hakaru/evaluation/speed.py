@@ -58,7 +58,7 @@ def measure_speed(
 ) -> Speed:
     """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does not answer."""
     dice = np.random.default_rng(0)
-    n_prompt = max(1, min(N_PROMPT, server.settings.n_cells - N_PREDICT - 1))
+    n_prompt = max(1, min(N_PROMPT, (server.context_per_slot() or server.settings.n_cells) - N_PREDICT - 1))
     samples = []
     with server.client() as client:
         for i in range(repeats + 1):

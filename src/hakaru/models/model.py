@@ -123,7 +123,7 @@ class _Metadata:
         value = self._metadata.get(key)
         if value is None:
             return None
-        if type(value) is not int or not 0 <= value < 2**32:
+        if type(value) is not int or not 0 <= value < 2**31:
             raise self._wrong(key, value, "a whole number")
         return value
 

@@ -62,10 +62,7 @@ def build(
     Raises Misuse (the target is the source or exists), MachineError (full or read-only disk), EngineRefused (what was
     written is not what was planned). Whatever happens, `out` is whole or absent.
     """
-    if out.exists() and out.samefile(model.path):
-        raise Misuse("{path}: is the source itself; name another file with -o.", path=out)
-    if out.exists() and not overwrite:
-        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=out)
+    check_target(model, out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free
@@ -89,6 +86,18 @@ def build(
             raise
         _verify(read_model(part), model, recipe)
     return read_model(out)
+
+
+def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
+    """Raises Misuse where `out` may not be written: the source itself, no regular file, or an existing one without `overwrite`."""
+    if not out.exists():
+        return
+    if out.samefile(model.path):
+        raise Misuse("{path}: is the source itself; name another file with -o.", path=out)
+    if not out.is_file():
+        raise Misuse("{path}: is no regular file; name a file with -o.", path=out)
+    if not overwrite:
+        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=out)
 
 
 def _verify(written: Model, source: Model, recipe: Recipe) -> None:

@@ -26,7 +26,8 @@ class Conversation:
         """Stream the answer to `text`. An answer that the caller stops early is kept as far as it came. Raises
         EngineRefused.
         """
-        self.turns.append({"role": "user", "content": text})
+        readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a terminal may send any bytes
+        self.turns.append({"role": "user", "content": readable})
         answer: list[str] = []
         try:
             for piece in self._stream():

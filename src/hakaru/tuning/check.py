@@ -38,10 +38,15 @@ class Check:
         return self.dry_run
 
 
-def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: Engine) -> Check:
-    """Compute and dry-run the memory of `model`. Raises EngineRefused if llama.cpp does not know the model."""
+def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger | None, engine: Engine) -> Check:
+    """Compute and dry-run the memory of `model`. Without a ledger nothing is remembered.
+
+    Raises ModelUnknown or ModelDamaged if llama.cpp cannot load the model.
+    """
     computed = compute_footprint(model.shape, model.tensors, settings)
     dry_run = _with_process(engine.dry_run(model.path, settings), model, settings)
+    if ledger is None:
+        return Check(computed=computed, dry_run=dry_run)
     sha256 = ledger.sha256(model.path) if model.file_bytes < HASHED_AT_ONCE else f"unhashed, {model.file_bytes} bytes"
     for footprint in (computed, dry_run):
         if footprint:
