@@ -6,6 +6,7 @@ from hakaru.errors import Misuse, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, compute_bytes, compute_footprint, kv_cache_bytes, output_bytes
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.catalogue import known_models
+from hakaru.models.shape import Shape
 from hakaru.testing import tiny_shape
 
 
@@ -22,7 +23,7 @@ def test_bits_without_meaning_are_refused(bits: float) -> None:
         formula_gigabytes(10**9, bits)
 
 
-def shape(id_: str):  # type: ignore[no-untyped-def]
+def shape(id_: str) -> Shape:
     return next(m.shape for m in known_models() if m.id == id_)
 
 

@@ -76,34 +76,31 @@ def test_what_is_no_model_is_refused(tmp_path: Path, make: Callable[[Path], obje
     assert caught.value.exit_code == 4
 
 
-def test_a_part_of_a_split_model_is_not_taken_for_the_whole(tmp_path: Path) -> None:
-    """Its tensors are only some of them."""
-    path = tmp_path / "part-00001-of-00003.gguf"
+def write_odd_header(path: Path, odd: Callable[[gguf.GGUFWriter], object]) -> Path:
+    """A small file of the llama architecture with what `odd` adds to its metadata."""
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_uint16("split.count", 3)
-    writer.add_block_count(2)
+    writer.add_block_count(1)
+    writer.add_embedding_length(32)
+    writer.add_head_count(1)
+    odd(writer)
     writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return path
+
+
+def test_a_part_of_a_split_model_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    """Its tensors are only some of them."""
+    path = write_odd_header(tmp_path / "part-00001-of-00003.gguf", lambda w: w.add_uint16("split.count", 3))
     with pytest.raises(ModelUnknown, match="one part of a model split into 3 files"):
         read_model(path)
 
 
 def test_a_negative_number_of_heads_is_damage(tmp_path: Path) -> None:
     """And not a negative cache."""
-    path = tmp_path / "negative.gguf"
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(1)
-    writer.add_embedding_length(32)
-    writer.add_head_count(1)
-    writer.add_int32("llama.attention.head_count_kv", -4)
-    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    path = write_odd_header(tmp_path / "negative.gguf", lambda w: w.add_int32("llama.attention.head_count_kv", -4))
     with pytest.raises(ModelDamaged, match="head_count_kv is -4"):
         read_model(path)
 

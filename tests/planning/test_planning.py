@@ -10,7 +10,7 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
-from hakaru.models.catalogue import known_models, nearest_model
+from hakaru.models.catalogue import KnownModel, known_models, nearest_model
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME
 from hakaru.planning.exact import exact_answer
@@ -37,7 +37,7 @@ def test_the_nearest_known_model_of_70b_is_llama() -> None:
 
 
 @pytest.mark.parametrize("model", known_models(), ids=lambda m: m.id)
-def test_every_known_shape_gives_its_published_number_of_parameters(model) -> None:  # type: ignore[no-untyped-def]
+def test_every_known_shape_gives_its_published_number_of_parameters(model: KnownModel) -> None:
     """The tensors that follow from the hyperparameters hold as many weights as the model's card says, to one in ten
     thousand.
     """

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from hakaru.errors import HakaruError
+from hakaru.errors import HakaruError, Misuse
 from hakaru.language import LANGUAGES, say, use_language
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ def _usable_streams() -> None:
 
 def _language(arguments: list[str]) -> tuple[list[str], str | None]:
     """Take `--lang X` out, wherever it stands."""
-    from hakaru.errors import Misuse
-
     kept, language = [], None
     rest = iter(arguments)
     for argument in rest:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from hakaru.cli.settings import default_context
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.language import say
@@ -28,7 +29,7 @@ def run(*, model: Path | None, system: str | None, prompt: str | None, port: int
     if port is not None and model is None:
         raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
     path = model or last_choice() or embedded_model()
-    context = min(read_model(path).shape.n_ctx_train or 4096, 4096)
+    context = default_context(read_model(path))
     with EngineServer(path, ContextSettings(n_ctx=context)) as engine, engine.client() as client:
         client.base_url = httpx.URL("http://engine/v1/")
         return _talk(Conversation(client, path.stem, system), prompt)
@@ -56,7 +57,7 @@ def _talk(conversation: Conversation, prompt: str | None) -> int:
 
 
 def _answer(conversation: Conversation, text: str) -> None:
-    with closing(conversation.ask(text)) as pieces:  # type: ignore[type-var]  # a generator has close()
+    with closing(conversation.ask(text)) as pieces:
         try:
             for piece in pieces:
                 print(piece, end="", flush=True)

@@ -60,6 +60,7 @@ class Watching:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._announced: set[str] = set()
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
 
@@ -88,8 +89,8 @@ class Watching:
         if self._quiet:
             return
         if self._bars is None:
-            if step not in self._tasks:
-                self._tasks[step] = len(self._tasks)  # type: ignore[assignment]  # only the keys are used without bars
+            if step not in self._announced:
+                self._announced.add(step)
                 print(f"  {step} …", file=sys.stderr, flush=True)
             return
         if step not in self._tasks:

@@ -27,8 +27,6 @@ def dry_run(request: dict[str, Any]) -> Steps:
         return {
             **totals,
             "output_bytes": buffer_bytes(llama.log_lines)["output"],
-            "n_ctx": c.llama_n_ctx(ctx),
-            "n_params": c.llama_model_n_params(model),
             "devices": found or {},
         }
 

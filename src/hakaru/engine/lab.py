@@ -7,7 +7,6 @@ becomes `EngineDied` with its last log lines; the parent never dies with it. Ctr
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,14 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.engine.log import CHILD_ENVIRONMENT, last_words
+from hakaru.engine.log import last_words
+from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
 
 Progress = Callable[[int, int], None]
 LAB_PACKAGE: Final = "llama-cpp-python"
-KEPT_LINES: Final = 400
 
 
 def no_progress(done: int, total: int) -> None:
@@ -135,7 +134,7 @@ class Lab:
             raise EngineDied(
                 "the engine's process ended ({how}) during '{operation}' of {path}; its last words: {last}",
                 log=log,
-                how=_how(child.process.returncode),
+                how=how_it_ended(child.process.returncode),
                 operation=operation,
                 path=path,
                 last=last_words(log),
@@ -151,7 +150,7 @@ class _Child:
 
     def __enter__(self) -> "_Child":
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hakaru.engine.child"],
+            child_command("hakaru.engine.child"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -202,23 +201,19 @@ def _on_accelerators(buffers: dict[str, dict[str, int]]) -> int:
     return sum(sum(parts.values()) for name, parts in buffers.items() if not name.startswith("CPU") and not name.endswith("_Host"))
 
 
-def _how(returncode: int | None) -> str:
-    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit {returncode}"
-
-
 def _refused(step: str, path: object, log: list[str]) -> HakaruError:
     """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
     told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
     reason = next(iter([*told, *log]), "-")
-    if step == "load" and not any("unknown model architecture" in line for line in told):
-        return ModelDamaged(
-            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
-        )
     if any("unknown model architecture" in line for line in told):
         return ModelUnknown(
             "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "
             "update hakaru or choose another model.",
             path=path,
             reason=reason,
+        )
+    if step == "load":
+        return ModelDamaged(
+            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
         )
     return EngineRefused("llama.cpp refused to {step} {path}: {reason}", step=step, path=path, reason=reason)

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
-"""ggml would start a debugger when it aborts, which delays the end and hides the reason."""
 _TELLING: Final = re.compile(r"assert|error|failed|abort", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"Failed to init server|^\s*$|^Traceback|^  File ")
 _BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import deque
@@ -18,14 +17,14 @@ from typing import IO, Final
 
 import httpx
 
-from hakaru.engine.log import CHILD_ENVIRONMENT, buffer_bytes, last_words
+from hakaru.engine.log import buffer_bytes, last_words
+from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
 from hakaru.places import run_dir
 
 SERVER_PACKAGE: Final = "xllamacpp"
-KEPT_LINES: Final = 400
 READY_WITHIN_S: Final = 60.0
 LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
@@ -55,7 +54,7 @@ def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> li
         "type_k": BY_NAME[settings.type_k.upper()].id,
         "type_v": BY_NAME[settings.type_v.upper()].id,
     }
-    return [sys.executable, "-P", "-m", "hakaru.engine.server_child", json.dumps(request)]
+    return child_command("hakaru.engine.server_child", json.dumps(request))
 
 
 class EngineServer:
@@ -94,8 +93,9 @@ class EngineServer:
         self.stop()
 
     def wait_ready(self) -> None:
-        """Return when the model answers. Raises EngineDied if the process ends before that, and EngineRefused
-        if it took a smaller context than the one asked for."""
+        """Return when the model answers. Raises EngineDied if the process ends before that or takes too long, and
+        EngineRefused if it took a smaller context than the one asked for.
+        """
         assert self.process.stdout
         patience = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
         too_slow = threading.Event()
@@ -135,7 +135,7 @@ class EngineServer:
         log = list(self.log)
         return EngineDied(
             "the engine's server process ended ({how}) while it served {path}; its last words: {last}",
-            log=log, how=f"signal {-code}" if code is not None and code < 0 else f"exit {code}", path=self.path,
+            log=log, how=how_it_ended(code), path=self.path,
             last=last_words(log),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 SizeClass = Literal["tiny", "small", "medium", "large"]
 Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 
-CLASS_GIGABYTES: Final = (("large", 20), ("medium", 8), ("small", 4))
+CLASS_GIGABYTES: Final[tuple[tuple[SizeClass, int], ...]] = (("large", 20), ("medium", 8), ("small", 4))
 """The article's classes by GB (10^9) of memory: small from 4, medium from 8, large from 20. Between them the lower one
 holds.
 """
@@ -109,5 +109,5 @@ def size_class(n_bytes: int) -> SizeClass:
     """The article's class for `n_bytes` of memory; "tiny" below its smallest."""
     for name, gigabytes in CLASS_GIGABYTES:
         if n_bytes >= gigabytes * 10**9:
-            return name  # type: ignore[return-value]  # the tuple above holds only class names
+            return name
     return "tiny"

@@ -8,6 +8,7 @@ Source of the format: llama.cpp, docs of ggml, gguf.md. Left out: big-endian fil
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,15 +58,16 @@ class Tensor:
     @property
     def n_elements(self) -> int:
         """How many weights the tensor holds."""
-        product = 1
-        for n in self.shape:
-            product *= n
-        return product
+        return math.prod(self.shape)
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the weights, without the padding behind them."""
-        return self.type.row_bytes(self.shape[0]) * (self.n_elements // self.shape[0])
+        return self.bytes_as(self.type)
+
+    def bytes_as(self, type_: QuantType) -> int:
+        """Bytes of the same weights in another type. Raises ModelUnknown if its blocks do not divide the rows."""
+        return type_.row_bytes(self.shape[0]) * (self.n_elements // self.shape[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ class Model:
     path: Path
     name: str
     shape: Shape
-    chat_template: str | None
     tokenizer_digest: str | None
     file_bytes: int
     data_offset: int
@@ -38,19 +38,20 @@ class Model:
 
     def type_bytes(self) -> dict[str, int]:
         """Bytes per tensor type, the largest first."""
-        totals: dict[str, int] = {}
-        for tensor in self.tensors:
-            totals[tensor.type.name] = totals.get(tensor.type.name, 0) + tensor.n_bytes
-        return dict(sorted(totals.items(), key=lambda item: -item[1]))
+        return _bytes_by_type(self.tensors)
 
     @property
     def type_name(self) -> str:
         """The type that most bytes of the layers' matrices have, which is what people call the file's type."""
         layers = [t for t in self.tensors if t.name.startswith("blk.") and len(t.shape) > 1]
-        totals: dict[str, int] = {}
-        for tensor in layers or self.tensors:
-            totals[tensor.type.name] = totals.get(tensor.type.name, 0) + tensor.n_bytes
-        return max(totals, key=totals.__getitem__)
+        return next(iter(_bytes_by_type(layers or self.tensors)))
+
+
+def _bytes_by_type(tensors: Iterable[Tensor]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for tensor in tensors:
+        totals[tensor.type.name] = totals.get(tensor.type.name, 0) + tensor.n_bytes
+    return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
 def read_model(path: Path) -> Model:
@@ -101,7 +102,6 @@ def read_model(path: Path) -> Model:
         path=path,
         name=meta.text("general.name") or path.stem,
         shape=shape,
-        chat_template=meta.text("tokenizer.chat_template"),
         tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,
         file_bytes=header.file_bytes,
         data_offset=header.data_offset,

@@ -5,6 +5,7 @@ that holds layers pays for the engine's context and for one compute buffer. A ve
 `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -79,12 +80,11 @@ def alternatives(
 
 def _longest_context(free_bytes: int, settings: ContextSettings, footprint_at: Callable[[ContextSettings], Footprint]) -> int:
     """The longest context below the one asked for that fits, in steps of 256 tokens; 256 if none does."""
-    low, high = 1, max(1, (settings.n_ctx - 1) // 256)
-    while low < high:
-        middle = (low + high + 1) // 2
-        total = footprint_at(settings.with_context(256 * middle)).total_bytes
-        low, high = (middle, high) if judge(total, free_bytes) == "fits" else (low, middle - 1)
-    return 256 * low
+
+    def fits(cells: int) -> bool:
+        return judge(footprint_at(settings.with_context(256 * cells)).total_bytes, free_bytes) == "fits"
+
+    return 256 * _largest(1, max(1, (settings.n_ctx - 1) // 256), fits)
 
 
 def free_for_models(machine: Machine, footprint: Footprint) -> int:
@@ -127,8 +127,11 @@ def place(shape: Shape, bits: float, devices: Sequence[Device], settings: Contex
     Returns one share per device. `bits` is uniform, as in the article; norms and biases count the same, which errs by
     less than 0.1 %.
     """
-    sizes = {name: _elements(dims) * bits / 8 for name, dims in shape.tensors(tied=tied)}
-    layer_bytes = [sum(size for name, size in sizes.items() if name.startswith(f"blk.{i}.")) for i in range(shape.n_layer)]
+    sizes = {name: math.prod(dims) * bits / 8 for name, dims in shape.tensors(tied=tied)}
+    layer_bytes = [0.0] * shape.n_layer
+    for name, size in sizes.items():
+        if name.startswith("blk."):
+            layer_bytes[int(name.split(".")[1])] += size
     counts = _proportional(shape.n_layer, [d.usable_bytes for d in devices])
     shares, layer = [], 0
     for index, (device, n_layer) in enumerate(zip(devices, counts, strict=True)):
@@ -161,11 +164,15 @@ def max_context(shape: Shape, bits: float, devices: Sequence[Device], settings: 
         shares = place(shape, bits, devices, settings.with_context(256 * cells), tied=tied)
         return all(judge(s.needed_bytes, s.device.usable_bytes) == "fits" for s in shares)
 
-    low, high = 0, (shape.n_ctx_train or 2**20) // 256
+    return 256 * _largest(0, (shape.n_ctx_train or 2**20) // 256, fits)
+
+
+def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The largest number from `low` to `high` that fits, where all smaller ones fit too; `low` if none does."""
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return 256 * low
+    return low
 
 
 def _proportional(n: int, weights: Sequence[int]) -> list[int]:
@@ -178,10 +185,3 @@ def _proportional(n: int, weights: Sequence[int]) -> list[int]:
         counts.append(until - done)
         done = until
     return counts
-
-
-def _elements(dims: tuple[int, ...]) -> int:
-    product = 1
-    for n in dims:
-        product *= n
-    return product

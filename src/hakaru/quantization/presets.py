@@ -41,8 +41,4 @@ def ftype_of(name: str) -> tuple[str, int]:
 
 def quantized_bytes(tensors: Iterable[Tensor], types: Mapping[str, str]) -> int:
     """Bytes of the weights when every tensor has the type in `types`; a tensor that is not named keeps its own."""
-    total = 0
-    for tensor in tensors:
-        type_ = BY_NAME[types.get(tensor.name, tensor.type.name)]
-        total += type_.row_bytes(tensor.shape[0]) * (tensor.n_elements // tensor.shape[0])
-    return total
+    return sum(tensor.bytes_as(BY_NAME[types.get(tensor.name, tensor.type.name)]) for tensor in tensors)

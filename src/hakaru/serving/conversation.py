@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ class Conversation:
     tokens_per_s: float | None = None
     n_tokens: int = 0
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Generator[str, None, None]:
         """Stream the answer to `text`. An answer that the caller stops early is kept as far as it came. Raises
         EngineRefused.
         """

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -96,7 +95,7 @@ def bound_socket(port: int | None) -> socket.socket:
 def serve_forever(
     supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None], pages: Pages | None = None
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM. The engine is started here and ended with it, also when loading is
+    """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt. The engine is started here and ended with it, also when loading is
     interrupted; `pages` makes the browser's routes.
 
     Raises EngineDied if the engine does not come up, or dies too often.
@@ -117,7 +116,6 @@ def serve_forever(
         settings=asdict(supervisor.settings),
     )
     record = run_dir() / f"serve-{deployment.port}.json"
-    before = signal.signal(signal.SIGTERM, _interrupt)  # while loading, and after uvicorn, which hands the signal on
     try:
         supervisor.start(on_failed=lambda: setattr(server, "should_exit", True))
         _write(record, deployment)
@@ -129,13 +127,8 @@ def serve_forever(
         record.unlink(missing_ok=True)
         failed = supervisor.death if supervisor.state == "failed" else None
         supervisor.stop()
-        signal.signal(signal.SIGTERM, before)
     if failed:
         raise failed
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _write(record: Path, deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,8 +77,7 @@ class Bench:
         inputs = {"model": self.ledger.sha256(model.path), "presets": list(presets), "engine": lab_build()}
         known = self.ledger.recall("plan", inputs)
         if known is None:
-            recipes = plan_presets(self.lab, model, presets)
-            known = [{"preset": r.preset, "types": dict(r.types), "weights_bytes": r.weights_bytes, "bpw": r.bpw} for r in recipes]
+            known = [asdict(recipe) for recipe in plan_presets(self.lab, model, presets)]
             self.ledger.remember("plan", inputs, known)
         return [Recipe(**entry) for entry in known]
 

@@ -1,0 +1,19 @@
+"""What the parents of both kinds of children have in common: how a child is started, and how its end is told."""
+
+import sys
+from typing import Final
+
+KEPT_LINES: Final = 400
+"""Lines of a child's log that its parent keeps."""
+CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
+"""ggml would start a debugger when it aborts, which delays the end and hides the reason."""
+
+
+def child_command(module: str, *arguments: str) -> list[str]:
+    """The command of a child that runs `module` and imports nothing from the folder in which it is started (`-P`)."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def how_it_ended(returncode: int | None) -> str:
+    """`signal 9` or `exit 1`."""
+    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit {returncode}"
