@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakaru.errors import ModelDamaged, ModelUnknown
-from hakaru.models.gguf import Array, Header, Tensor, Value, read_header
+from hakaru.errors import ModelUnknown
+from hakaru.models.gguf import Array, Header, Tensor, read_header
+from hakaru.models.metadata import Metadata
 from hakaru.models.shape import Shape
 
 
@@ -58,7 +59,7 @@ def read_model(path: Path) -> Model:
     """The model in the GGUF file at `path`. Raises what `read_header` raises, and ModelUnknown for a file that is no
     text model (a projector, an adapter)."""
     header = read_header(path)
-    meta = _Metadata(path, header)
+    meta = Metadata(path, header.metadata)
     architecture = meta.text("general.architecture")
     if architecture is None or not header.tensors:
         raise ModelUnknown(
@@ -107,51 +108,6 @@ def read_model(path: Path) -> Model:
         data_offset=header.data_offset,
         tensors=header.tensors,
     )
-
-
-class _Metadata:
-    """Typed access to a header's keys: a value of the wrong kind is damage, an absent one is None."""
-
-    def __init__(self, path: Path, header: Header) -> None:
-        self._path, self._metadata = path, header.metadata
-
-    def text(self, key: str) -> str | None:
-        value = self._metadata.get(key)
-        return value if isinstance(value, str) else None
-
-    def integer(self, key: str) -> int | None:
-        value = self._metadata.get(key)
-        if value is None:
-            return None
-        if type(value) is not int or not 0 <= value < 2**31:
-            raise self._wrong(key, value, "a whole number")
-        return value
-
-    def need(self, key: str, high: int) -> int:
-        value = self.integer(key)
-        if not value or value > high:
-            raise self._wrong(key, value, "a whole number above 0")
-        return value
-
-    def per_layer(self, key: str, n_layer: int) -> tuple[int, ...]:
-        """The values of `key` for each layer; empty if the key is absent."""
-        value = self._metadata.get(key)
-        if value is None:
-            return ()
-        if not isinstance(value, Array):
-            return (self.integer(key) or 0,) * n_layer
-        if value.values is None or value.length < n_layer or not all(type(v) is int and v >= 0 for v in value.values):
-            raise self._wrong(key, f"an array of {value.length}", f"{n_layer} whole numbers")
-        return tuple(int(v) for v in value.values[:n_layer])
-
-    def _wrong(self, key: str, found: Value | None, expected: str) -> ModelDamaged:
-        return ModelDamaged(
-            "{path}: the metadata key {key} is {found}, expected {expected}; fetch the file again.",
-            path=self._path,
-            key=key,
-            found=found,
-            expected=expected,
-        )
 
 
 def _rows(header: Header, name: str) -> int:

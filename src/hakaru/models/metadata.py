@@ -1,0 +1,77 @@
+"""Typed access to a GGUF header's keys: a value of the wrong kind is damage, an absent one is None.
+
+Keys are given without the architecture's name where `own` is used: `own("block_count")` is `qwen3.block_count`. The
+values may come from a file (`Header.metadata`, arrays as `Array`) or be written down (plain lists).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hakaru.errors import ModelDamaged
+from hakaru.models.gguf import Array, Value
+
+Written = Value | Sequence[int | float | bool | str]
+
+
+class Metadata:
+    """The keys of one model. `where` stands in the sentences about damage."""
+
+    def __init__(self, where: Path | str, values: Mapping[str, Written]) -> None:
+        self.where, self.values = where, values
+        self.architecture = self.text("general.architecture") or ""
+
+    def own(self, key: str) -> str:
+        """The key with the architecture's name before it."""
+        return f"{self.architecture}.{key}"
+
+    def text(self, key: str) -> str | None:
+        """A string, or None."""
+        value = self.values.get(key)
+        return value if isinstance(value, str) else None
+
+    def integer(self, key: str) -> int | None:
+        """A whole number from 0 to 2^31, or None. Raises ModelDamaged."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if type(value) is not int or not 0 <= value < 2**31:
+            raise self.wrong(key, value, "a whole number")
+        return value
+
+    def need(self, key: str, high: int) -> int:
+        """A whole number from 1 to `high`. Raises ModelDamaged."""
+        value = self.integer(key)
+        if not value or value > high:
+            raise self.wrong(key, value, "a whole number above 0")
+        return value
+
+    def length(self, key: str) -> int | None:
+        """How many entries the array of that key has, or None."""
+        value = self.values.get(key)
+        return value.length if isinstance(value, Array) else len(value) if isinstance(value, list | tuple) else None
+
+    def per_layer(self, key: str, n_layer: int) -> tuple[int, ...]:
+        """The value of `key` for each layer, whole numbers or flags; empty if the key is absent. Raises ModelDamaged."""
+        value = self.values.get(key)
+        if value is None:
+            return ()
+        values = value.values if isinstance(value, Array) else value
+        if isinstance(value, Array | list | tuple):
+            if (
+                not isinstance(values, list | tuple)
+                or len(values) < n_layer
+                or not all(type(v) in {int, bool} and v >= 0 for v in values)
+            ):
+                raise self.wrong(key, f"an array of {self.length(key)}", f"{n_layer} whole numbers")
+            return tuple(int(v) for v in values[:n_layer])
+        return (int(value),) * n_layer if isinstance(value, bool) else (self.integer(key) or 0,) * n_layer
+
+    def wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
+        """The error for a key whose value makes no sense."""
+        return ModelDamaged(
+            "{path}: the metadata key {key} is {found}, expected {expected}; fetch the file again.",
+            path=self.where,
+            key=key,
+            found=found,
+            expected=expected,
+        )
