@@ -12,6 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 
+from hakaru.models.caches import full_attention
 from hakaru.models.shape import Shape
 
 CHATML = (
@@ -30,6 +31,7 @@ def tiny_shape(**changes: Any) -> Shape:
     fields.setdefault("n_head_kv", (2,) * fields["n_layer"])
     fields.setdefault("n_embd_head_k", head_dim)
     fields.setdefault("n_embd_head_v", fields["n_embd_head_k"])
+    fields.setdefault("caches", full_attention(fields["n_head_kv"], fields["n_embd_head_k"], fields["n_embd_head_v"]))
     return Shape(**fields)
 
 

@@ -55,6 +55,7 @@ class Lab:
                     "n_seq_max": settings.n_parallel,
                     "type_k": BY_NAME[settings.type_k.upper()].id,
                     "type_v": BY_NAME[settings.type_v.upper()].id,
+                    "kv_unified": settings.kv_unified,
                 },
             },
         )

@@ -91,13 +91,14 @@ def context(
     type_k: int = 1,
     type_v: int = 1,
     n_batch: int = 2048,
+    kv_unified: bool = False,
 ) -> Iterator[Any]:
     """A context on a loaded model. `n_outputs_max` 0 keeps logits for every token of a batch."""
     params = c.llama_context_default_params()
     params.n_ctx, params.n_ubatch, params.n_batch = n_ctx, n_ubatch, max(n_batch, n_ubatch)
     params.n_outputs_max, params.n_seq_max = n_outputs_max, n_seq_max
     params.type_k, params.type_v = type_k, type_v
-    params.swa_full = False
+    params.swa_full, params.kv_unified = False, kv_unified
     params.n_threads = params.n_threads_batch = n_threads()
     made = c.llama_init_from_model(loaded, params)
     if not made:

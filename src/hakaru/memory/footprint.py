@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME, CACHE_TYPES, QuantType
+from hakaru.models.quant_types import BY_NAME, CACHE_TYPES
 from hakaru.models.shape import Shape
 from hakaru.units import Source
 
@@ -28,7 +29,7 @@ class ContextSettings:
     """How the engine is asked to run. `n_ctx` is shared by the `n_parallel` conversations, as in llama-server.
 
     `n_outputs_max` is for how many tokens of a micro-batch logits are kept: one per conversation when serving (None),
-    all of them when evaluating.
+    all of them when evaluating. With `kv_unified` the conversations share one pool of cells, instead of a part each.
     """
 
     n_ctx: int
@@ -37,6 +38,7 @@ class ContextSettings:
     type_v: str = "f16"
     n_parallel: int = 1
     n_outputs_max: int | None = None
+    kv_unified: bool = False
 
     def __post_init__(self) -> None:
         for name, value, high in (
@@ -55,8 +57,7 @@ class ContextSettings:
     @property
     def n_cells(self) -> int:
         """KV cells of one conversation, padded as llama.cpp pads them."""
-        share = max(1, self.n_ctx // self.n_parallel)
-        return -(-share // CELL_PADDING) * CELL_PADDING
+        return _padded(self.n_ctx if self.kv_unified else max(1, self.n_ctx // self.n_parallel))
 
     @property
     def n_outputs(self) -> int:
@@ -65,8 +66,8 @@ class ContextSettings:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the largest micro-batch: never more than the context."""
-        return min(self.n_ubatch, self.n_cells * self.n_parallel)
+        """Tokens of the largest micro-batch: never more than the context, before it is padded."""
+        return min(self.n_ubatch, self.n_ctx)
 
     def with_context(self, n_ctx: int) -> "ContextSettings":
         """The same settings at another context."""
@@ -106,11 +107,11 @@ class Footprint:
 
 def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> Footprint | None:
     """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry run)."""
-    if not shape.is_llama_like:
+    if not shape.is_modelled:
         return None
     return Footprint(
         weights_bytes=sum(t.n_bytes for t in tensors),
-        kv_cache_bytes=sum(kv_cache_bytes(shape, layer, settings) for layer in range(shape.n_layer)),
+        kv_cache_bytes=kv_cache_bytes(shape, settings),
         compute_bytes=compute_bytes(shape, settings),
         output_bytes=output_bytes(shape, settings),
         overhead_bytes=overhead_bytes(shape, settings),
@@ -118,16 +119,40 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
     )
 
 
-def kv_cache_bytes(shape: Shape, layer: int, settings: ContextSettings) -> int:
-    """Bytes that one full-attention layer keeps for all conversations.
+def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
+    """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that does not grow.
 
-    Each conversation has `n_cells` cells; a cell is one row of K (heads × key length) and one of V.
-    Raises ModelUnknown if a row is no multiple of the cache type's block. Source: llama.cpp, src/llama-kv-cache.cpp.
+    A layer with a window keeps the window and one micro-batch, padded to 256 cells. States are F32.
+    Raises Misuse if the cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
+    src/llama-kv-cache*.cpp and src/llama-memory-recurrent.cpp.
     """
-    heads = shape.n_head_kv[layer]
-    row = _cache_type(settings.type_k).row_bytes(heads * shape.n_embd_head_k)
-    row += _cache_type(settings.type_v).row_bytes(heads * shape.n_embd_head_v)
-    return row * settings.n_cells * settings.n_parallel
+    cells = settings.n_cells
+    if cache.window is not None:
+        shared = cache.window * (settings.n_parallel if settings.kv_unified else 1)
+        cells = _padded(min(cells, shared + settings.n_tokens))
+    n_streams = 1 if settings.kv_unified else settings.n_parallel
+    row = _row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + _row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
+    return row * cells * n_streams + 4 * cache.state * settings.n_parallel
+
+
+def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:
+    """Bytes that all layers keep. The shape must be modelled."""
+    return sum(layer_cache_bytes(cache, settings) for cache in shape.caches or ())
+
+
+def _row_bytes(name: str, n: int, head: int) -> int:
+    """Bytes of one cell's row of `n` elements in heads of `head`."""
+    type_ = BY_NAME[name.upper()]
+    if n and head % type_.block:
+        raise Misuse(
+            "the cache type {type} stores blocks of {block}, but this model's heads have {n} elements; choose f16.",
+            type=name, block=type_.block, n=head,
+        )  # fmt: skip
+    return type_.row_bytes(n)
+
+
+def _padded(n_cells: int) -> int:
+    return -(-n_cells // CELL_PADDING) * CELL_PADDING
 
 
 def compute_bytes(shape: Shape, settings: ContextSettings) -> int:
@@ -159,7 +184,3 @@ def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:
 def output_bytes(shape: Shape, settings: ContextSettings) -> int:
     """Bytes of the host buffer that logits are copied to: one F32 row per conversation."""
     return 4 * shape.n_vocab * settings.n_parallel
-
-
-def _cache_type(name: str) -> QuantType:
-    return BY_NAME[name.upper()]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from hakaru.models.caches import full_attention
 from hakaru.models.shape import Shape
 
 
@@ -34,6 +35,7 @@ def known_models() -> tuple[KnownModel, ...]:
         entry = {key: row.pop(key) for key in ("id", "name", "n_params", "tied", "license", "hf_repo")}
         row["n_head_kv"] = (row["n_head_kv"],) * row["n_layer"]
         row["n_embd_head_v"] = row["n_embd_head_v"] or row["n_embd_head_k"]
+        row["caches"] = full_attention(row["n_head_kv"], row["n_embd_head_k"], row["n_embd_head_v"])
         entries.append(KnownModel(shape=Shape(**row), **entry))
     return tuple(entries)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hakaru.errors import ModelUnknown
 from hakaru.models.gguf import Array, Header, Tensor, read_header
 from hakaru.models.metadata import Metadata
-from hakaru.models.shape import Shape
+from hakaru.models.shape import Shape, shape_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,30 +79,12 @@ def read_model(path: Path) -> Model:
             path=path,
             n=meta.integer("split.count"),
         )
-    n_layer = meta.need(f"{architecture}.block_count", high=2**14)
-    n_embd = meta.need(f"{architecture}.embedding_length", high=2**24)
-    heads = meta.per_layer(f"{architecture}.attention.head_count", n_layer)
-    n_head = max(heads) if heads else 1
-    n_head_kv = meta.per_layer(f"{architecture}.attention.head_count_kv", n_layer) or (n_head,) * n_layer
-    head_dim = n_embd // n_head if n_head else 0
     tokens = header.metadata.get("tokenizer.ggml.tokens")
-    shape = Shape(
-        architecture=architecture,
-        n_layer=n_layer,
-        n_embd=n_embd,
-        n_head=n_head,
-        n_head_kv=n_head_kv,
-        n_embd_head_k=meta.integer(f"{architecture}.attention.key_length") or head_dim,
-        n_embd_head_v=meta.integer(f"{architecture}.attention.value_length") or head_dim,
-        n_ff=max(meta.per_layer(f"{architecture}.feed_forward_length", n_layer), default=None),
-        n_vocab=tokens.length if isinstance(tokens, Array) else _rows(header, "token_embd.weight"),
-        n_ctx_train=meta.integer(f"{architecture}.context_length"),
-        n_expert=meta.integer(f"{architecture}.expert_count") or 0,
-    )
+    n_vocab = tokens.length if isinstance(tokens, Array) else _rows(header, "token_embd.weight")
     return Model(
         path=path,
         name=meta.text("general.name") or path.stem,
-        shape=shape,
+        shape=shape_of(meta, n_vocab=n_vocab),
         tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,
         file_bytes=header.file_bytes,
         data_offset=header.data_offset,

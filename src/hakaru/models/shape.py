@@ -1,18 +1,22 @@
-"""The numbers that decide a transformer's memory, with llama.cpp's names, and the tensors that follow from them."""
+"""The numbers that decide a model's memory, with llama.cpp's names."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-LLAMA_LIKE: Final = frozenset({"llama", "qwen2", "qwen3"})
-"""Architectures whose memory hakaru computes itself; each was compared with llama.cpp's dry run. Others are dry-run
-only.
-"""
+from hakaru.models.caches import LayerCache, layer_caches
+from hakaru.models.metadata import Metadata
+
+MAX_LAYERS = 2**14
+MAX_WIDTH = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Hyperparameters of a decoder. `n_head_kv` has one entry per layer; unknown is None."""
+    """Hyperparameters of a language model. Where layers differ, `n_head` and `n_ff` are the largest.
+
+    `n_layer` counts draft layers too. `caches` has one entry per layer, or is None for an architecture that we do not
+    model. What the file does not state is None, or 0 for a block that the model does not have.
+    """
 
     architecture: str
     n_layer: int
@@ -23,13 +27,29 @@ class Shape:
     n_embd_head_k: int
     n_embd_head_v: int
     n_vocab: int
+    caches: tuple[LayerCache, ...] | None
     n_ctx_train: int | None = None
     n_expert: int = 0
+    n_expert_used: int = 0
+    n_ff_exp: int = 0
+    n_ff_shexp: int = 0
+    n_embd_per_layer: int = 0
+    n_lora_q: int = 0
+    n_lora_kv: int = 0
+    n_embd_head_k_mla: int = 0
+    n_embd_head_v_mla: int = 0
+    n_embd_head_kda: int = 0
+    ssm_d_conv: int = 0
+    ssm_d_inner: int = 0
+    ssm_d_state: int = 0
+    ssm_dt_rank: int = 0
+    ssm_n_group: int = 0
+    n_shortconv_l_cache: int = 0
 
     @property
-    def is_llama_like(self) -> bool:
-        """Whether our arithmetic holds for it: dense, full attention in every layer."""
-        return self.architecture in LLAMA_LIKE and self.n_expert == 0 and self.n_ff is not None
+    def is_modelled(self) -> bool:
+        """Whether our arithmetic knows the architecture; otherwise only the dry run answers."""
+        return self.caches is not None
 
     def tensors(self, *, tied: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Name and shape (rows first) of every tensor of a llama-like model, in the order of the file.
@@ -59,3 +79,49 @@ class Shape:
         yield "output_norm.weight", (self.n_embd,)
         if not tied:
             yield "output.weight", (self.n_vocab, self.n_embd)
+
+
+def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
+    """The shape that the keys of a header state. Raises ModelDamaged for numbers that make no sense."""
+    n_layer = meta.need(meta.own("block_count"), high=MAX_LAYERS)
+    n_embd = meta.need(meta.own("embedding_length"), high=MAX_WIDTH)
+    heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
+    n_head = max(heads, default=0)
+    head_length = n_embd // n_head if n_head else 0
+
+    def number(key: str) -> int:
+        return max(meta.per_layer(meta.own(key), n_layer), default=0)
+
+    def or_else(key: str, default: int) -> int:
+        found = meta.integer(meta.own(key))
+        return default if found is None else found
+
+    return Shape(
+        architecture=meta.architecture,
+        n_layer=n_layer,
+        n_embd=n_embd,
+        n_ff=max(meta.per_layer(meta.own("feed_forward_length"), n_layer), default=None),
+        n_head=n_head,
+        n_head_kv=meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads or (0,) * n_layer,
+        n_embd_head_k=or_else("attention.key_length", head_length),
+        n_embd_head_v=or_else("attention.value_length", head_length),
+        n_vocab=n_vocab,
+        caches=layer_caches(meta, n_layer),
+        n_ctx_train=meta.integer(meta.own("context_length")),
+        n_expert=number("expert_count"),
+        n_expert_used=number("expert_used_count"),
+        n_ff_exp=number("expert_feed_forward_length"),
+        n_ff_shexp=number("expert_shared_feed_forward_length"),
+        n_embd_per_layer=number("embedding_length_per_layer_input"),
+        n_lora_q=number("attention.q_lora_rank"),
+        n_lora_kv=number("attention.kv_lora_rank"),
+        n_embd_head_k_mla=number("attention.key_length_mla"),
+        n_embd_head_v_mla=number("attention.value_length_mla"),
+        n_embd_head_kda=number("kda.head_dim"),
+        ssm_d_conv=number("ssm.conv_kernel"),
+        ssm_d_inner=number("ssm.inner_size"),
+        ssm_d_state=number("ssm.state_size"),
+        ssm_dt_rank=number("ssm.time_step_rank"),
+        ssm_n_group=number("ssm.group_count"),
+        n_shortconv_l_cache=number("shortconv.l_cache"),
+    )

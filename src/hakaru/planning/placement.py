@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hakaru.hardware.machine import Device, Machine
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_bytes, kv_cache_bytes, output_bytes
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_bytes, layer_cache_bytes, output_bytes
 from hakaru.models.shape import Shape
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
@@ -133,6 +133,7 @@ def place(shape: Shape, bits: float, devices: Sequence[Device], settings: Contex
         if name.startswith("blk."):
             layer_bytes[int(name.split(".")[1])] += size
     counts = _proportional(shape.n_layer, [d.usable_bytes for d in devices])
+    caches = shape.caches or ()
     shares, layer = [], 0
     for index, (device, n_layer) in enumerate(zip(devices, counts, strict=True)):
         mine = range(layer, layer + n_layer)
@@ -149,7 +150,7 @@ def place(shape: Shape, bits: float, devices: Sequence[Device], settings: Contex
                 device=device,
                 n_layer=n_layer,
                 weights_bytes=round(weights),
-                kv_cache_bytes=sum(kv_cache_bytes(shape, i, settings) for i in mine),
+                kv_cache_bytes=sum(layer_cache_bytes(caches[i], settings) for i in mine),
                 compute_bytes=compute,
                 overhead_bytes=GPU_CONTEXT_BYTES if n_layer else 0,
             )
