@@ -5,14 +5,17 @@ llama.cpp itself: a header written from them is laid out by its loader, which re
 shaped tensor.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from hakaru.errors import ModelUnknown
 from hakaru.models.architectures.registry import ARCHITECTURES
 from hakaru.models.architectures.sizes import Dims, Sizes
+from hakaru.models.gguf import Tensor
 from hakaru.models.metadata import Metadata
 
-__all__ = ["ARCHITECTURES", "is_loaded", "stays_f32", "tensors_of"]
+__all__ = ["ARCHITECTURES", "Dims", "buffer_bytes", "is_loaded", "loaded", "stays_f32", "tensors_of"]
+
+_OUTPUT_BEFORE_INPUT = frozenset({"gemma3n", "gemma4"})
 
 _F32_MATRICES = (
     "ffn_gate_inp.", "ffn_gate_inp_shexp.", "position_embd.", "token_types.", "ssm_conv1d", "shortconv.conv.",
@@ -45,11 +48,37 @@ def tensors_of(metadata: Metadata, *, n_vocab: int, tied: bool, having: Collecti
 
 
 def is_loaded(metadata: Metadata, name: str) -> bool:
-    """Whether llama.cpp loads the tensor by default: the blocks for multi-token prediction stay on disk."""
+    """Whether llama.cpp loads the tensor by default: the blocks for multi-token prediction stay on disk.
+
+    Source: llama.cpp, TENSOR_SKIP in src/models.
+    """
     if not name.startswith("blk."):
         return True
+    _, block, own = name.split(".", 2)
     nextn = metadata.integer(metadata.own("nextn_predict_layers")) or 0
-    return int(name.split(".", 2)[1]) < (metadata.integer(metadata.own("block_count")) or 0) - nextn
+    if int(block) < (metadata.integer(metadata.own("block_count")) or 0) - nextn:
+        return True
+    architecture = ARCHITECTURES.get(metadata.architecture)
+    return architecture is not None and own.startswith(architecture.nextn_loaded)
+
+
+def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The tensors that llama.cpp gives a place in its buffers, in the order of the file.
+
+    A tied embedding comes twice for the architectures whose loader asks for it as output before it asks for it as input
+    (Gemma 3n and 4): on one device it then holds two copies, unless the file is mapped.
+    """
+    found = [t for t in tensors if is_loaded(metadata, t.name)]
+    tied = all(t.name != "output.weight" for t in found)
+    for tensor in found:
+        yield tensor
+        if tied and tensor.name == "token_embd.weight" and metadata.architecture in _OUTPUT_BEFORE_INPUT:
+            yield tensor
+
+
+def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = 32) -> int:
+    """Bytes of the buffer that holds `tensors`: each begins at a multiple of the alignment (32 in host memory)."""
+    return sum(-(-t.n_bytes // alignment) * alignment for t in tensors)
 
 
 def stays_f32(name: str, shape: Dims) -> bool:

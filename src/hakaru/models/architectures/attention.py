@@ -70,7 +70,7 @@ def indexer(m: Sizes, layer: int) -> Tensors:
 
     Source: llama.cpp, src/models/{deepseek32,glm-dsa}.cpp.
     """
-    types = m.all("attention.indexer.types")
+    types = m.main("attention.indexer.types")
     if layer < m.n_layer and types and not types[layer]:
         return
     heads, size = m.number("attention.indexer.head_count"), m.number("attention.indexer.key_length")

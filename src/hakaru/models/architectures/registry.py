@@ -44,10 +44,15 @@ _TOKENS: Final = table("token_embd.weight", lambda m: (m.n_embd, m.n_vocab))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """The blocks of one layer, of a block for multi-token prediction, and what stands before and after them."""
+    """The blocks of one layer, of a block for multi-token prediction, and what stands before and after them.
+
+    llama.cpp leaves the block for multi-token prediction on disk, but for the tensors in `nextn_loaded` (by the beginning
+    of their names), whose flags in its loader forget that.
+    """
 
     layer: tuple[Block, ...]
     nextn: tuple[Block, ...] = ()
+    nextn_loaded: tuple[str, ...] = ()
     start: tuple[Block, ...] = (_TOKENS,)
     end: tuple[Block, ...] = (norm("output_norm"), _output, _rope)
 
@@ -155,8 +160,8 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     ),
     "deepseek2": Architecture(layer=(*_DEEPSEEK, _PROBS)),
     "mistral4": Architecture(layer=(*_DEEPSEEK, _PROBS)),
-    "deepseek32": Architecture(layer=_SPARSE, nextn=(*_SPARSE, _nextn)),
-    "glm-dsa": Architecture(layer=_SPARSE, nextn=(*_SPARSE, _nextn)),
+    "deepseek32": Architecture(layer=_SPARSE, nextn=(*_SPARSE, _nextn), nextn_loaded=(PROBS_BIAS,)),
+    "glm-dsa": Architecture(layer=_SPARSE, nextn=(*_SPARSE, _nextn), nextn_loaded=(PROBS_BIAS,)),
     "glm4": Architecture(layer=gemma.sandwich(attention(), dense(fused=True))),
     "glm4moe": Architecture(layer=_GLM_MOE, nextn=(*_GLM_MOE, _nextn)),
     "granite": _plain(attention(), _EITHER),
@@ -212,6 +217,7 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     "hy_v3": Architecture(
         layer=(*_HY3, _after_lead(experts(probs_bias="exp_probs_b"), shared_expert())),
         nextn=(*_HY3, experts(probs_bias="exp_probs_b"), shared_expert(), _nextn),
+        nextn_loaded=("exp_probs_b", "ffn_gate", "ffn_up", "ffn_down", "nextn.embed_tokens.", "nextn.shared_head_"),
     ),
     "seed_oss": Architecture(layer=(norm("attn_norm"), attention(bias=QKV_BIAS), norm("post_attention_norm"), dense())),
     "kimi-linear": Architecture(

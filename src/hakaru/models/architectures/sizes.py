@@ -41,6 +41,10 @@ class Sizes:
             self._layers[key] = self._metadata.per_layer(self._metadata.own(key), self.n_layer_all)
         return self._layers[key]
 
+    def main(self, key: str) -> tuple[int, ...]:
+        """The values of `key` for the layers before those for multi-token prediction, empty if it has none."""
+        return self._metadata.per_layer(self._metadata.own(key), self.n_layer)
+
     def of(self, key: str, layer: int) -> int:
         """The value of `key` for one layer, 0 if it has none."""
         values = self.all(key)
