@@ -4,7 +4,10 @@ The quantizer's dry run reads the keys and the tensor table and no weights, so a
 names, and which of them a layer has, are llama.cpp's; the sizes are small except where the rules depend on them.
 """
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 from hakaru.engine.lab import Lab
+from hakaru.errors import EngineRefused, ModelUnknown
 from hakaru.models.gguf import read_header
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_bytes, preset_types
@@ -32,7 +36,22 @@ GENERAL: Final = {
     "attention.layer_norm_epsilon": 1e-5, "attention.key_length": 64, "attention.value_length": 64, "rope.dimension_count": 64,
 }  # fmt: skip
 EXPERTS: Final = {"expert_used_count": 2, "expert_feed_forward_length": 256, "expert_weights_scale": 1.0, "expert_gating_func": 1}
-RECURRENT: Final = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16, "ssm.group_count": 1}
+LATENT: Final = {
+    "attention.key_length_mla": 192, "attention.value_length_mla": 128, "attention.kv_lora_rank": 512, "attention.q_lora_rank": 192,
+    "expert_shared_count": 1, "leading_dense_block_count": 1,
+}  # fmt: skip
+LINEAR: Final = {"ssm.conv_kernel": 4, "kda.head_dim": 64, "kda.gate_lower_bound": -5.0}
+GLM5: Final = {
+    "attention.indexer.head_count": 4, "attention.indexer.key_length": 64, "attention.indexer.top_k": 128, "attention.indexer.kpool": 4,
+    "hyper_connection.count": 4, "hyper_connection.sinkhorn_iterations": 3, "hyper_connection.epsilon": 1e-6,
+}  # fmt: skip
+RECURRENT: Final = {
+    "ssm.conv_kernel": 4,
+    "ssm.inner_size": 512,
+    "ssm.state_size": 16,
+    "ssm.time_step_rank": 16,
+    "ssm.group_count": 1,
+}
 
 
 def outside(n_embd: int = 256, *, n_vocab: int = 320, tied: bool = False) -> Tensors:
@@ -161,6 +180,12 @@ def shortconv(i: int, n_embd: int = 256) -> Tensors:
     yield f"blk.{i}.shortconv.out_proj.weight", (n_embd, n_embd)
 
 
+def parallel(i: int) -> Tensors:
+    """Attention and Mamba 2 side by side, as in Falcon-H1."""
+    yield from attention(i)
+    yield from (tensor for tensor in mamba(i, two=True) if "attn_norm" not in tensor[0])
+
+
 def named(prefix: str, **shapes: tuple[int, ...]) -> Tensors:
     """Weights by the last part of their name."""
     for name, shape in shapes.items():
@@ -238,20 +263,18 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], Any]]] = {
     "glm4moe": ("glm4moe", {**EXPERTS, "expert_count": 16, "block_count": 10, "nextn_predict_layers": 1, "leading_dense_block_count": 1,
         "expert_shared_count": 1}, lambda: every(mixture_like(16, n_layer=10, n_dense=1, shared=True),
         named("blk.9.nextn.", eh_proj=(512, 256), enorm=(256,), shared_head_head=(256, 320)))),
-    "glm5-next": ("glm5-next", {**EXPERTS, "expert_count": 16}, lambda: every(outside(), layers(latent, lambda i: experts(i, 16, shared=True),
-        lambda i: named(f"blk.{i}.", ssm_f_a=(256, 64), ssm_beta=(256, 4), hc_attn_fn=(256, 24))),
+    "glm5-next": ("glm5-next", {**EXPERTS, **LATENT, **LINEAR, **GLM5, "expert_count": 16}, lambda: every(outside(), layers(latent, lambda i: experts(i, 16, shared=True),
+        lambda i: named(f"blk.{i}.", ssm_f_a=(256, 64), ssm_beta=(256, 4), hc_attn_fn=(256, 24), indexer_compressor_gate=(256, 64), ssm_out=(256, 256))),
         named("blk.8.nextn.", eh_proj=(512, 256)))),
     "gpt-oss": ("gpt-oss", {**EXPERTS, "expert_count": 32, "embedding_length": 2880, "attention.head_count": 64, "attention.head_count_kv": 8,
         "attention.sliding_window": 128}, lambda: every(outside(2880), layers(
         lambda i: attention(i, 2880, q=4096, kv=512, bias=True), lambda i: experts(i, 32, 2880, n_ff=2880, bias=True),
         lambda i: named(f"blk.{i}.", attn_sinks=(64,))))),
-    "deepseek2": ("deepseek2", {**EXPERTS, "expert_count": 64, "leading_dense_block_count": 1, "attention.head_count_kv": 1,
-        "attention.kv_lora_rank": 512, "attention.q_lora_rank": 192, "expert_shared_count": 1}, lambda: every(outside(), layers(latent),
+    "deepseek2": ("deepseek2", {**EXPERTS, **LATENT, "expert_count": 64, "attention.head_count_kv": 1}, lambda: every(outside(), layers(latent),
         dense(0), *(experts(i, 64, shared=True) for i in range(1, 9)))),
-    "deepseek2, kv_b": ("deepseek2", {**EXPERTS, "expert_count": 64, "leading_dense_block_count": 1, "attention.kv_lora_rank": 512,
-        "attention.q_lora_rank": 192, "expert_shared_count": 1}, lambda: every(outside(), layers(lambda i: latent(i, old=True)),
+    "deepseek2, kv_b": ("deepseek2", {**EXPERTS, **LATENT, "expert_count": 64}, lambda: every(outside(), layers(lambda i: latent(i, old=True)),
         dense(0), *(experts(i, 64, shared=True) for i in range(1, 9)))),
-    "bailingmoe3": ("bailingmoe3", {**EXPERTS, "expert_count": 16}, lambda: every(outside(), layers(latent), dense(0),
+    "bailingmoe3": ("bailingmoe3", {**EXPERTS, **LATENT, **LINEAR, "expert_count": 16}, lambda: every(outside(), layers(latent), dense(0),
         *(experts(i, 16, shared=True) for i in range(1, 9)))),
     "gemma2": ("gemma2", {"attention.sliding_window": 128}, lambda: llama_like(tied=True)),
     "gemma3": ("gemma3", {"block_count": 26, "attention.sliding_window": 512, "attention.head_count_kv": 1},
@@ -260,13 +283,14 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], Any]]] = {
         lambda: every(outside(tied=True), named("", per_layer_token_embd=(2304, 320), per_layer_model_proj=(256, 2304),
         per_layer_proj_norm=(256,), altup_proj=(256, 256, 3), altup_unembd_proj=(256, 256, 3)),
         layers(attention, dense, gemma3n))),
-    "gemma4": ("gemma4", {"attention.sliding_window": 512, "embedding_length_per_layer_input": 256, "attention.shared_kv_layers": 3},
+    "gemma4": ("gemma4", {"attention.sliding_window": 512, "attention.sliding_window_pattern": [True, False, True] * 3,
+        "attention.key_length_swa": 64, "attention.value_length_swa": 64, "embedding_length_per_layer_input": 256, "attention.shared_kv_layers": 3},
         lambda: every(outside(tied=True), named("", per_layer_token_embd=(2304, 320), per_layer_model_proj=(256, 2304)),
         layers(attention, dense, lambda i: named(f"blk.{i}.", inp_gate=(256, 256), proj=(256, 256))))),
     "falcon": ("falcon", {"block_count": 32, "attention.head_count": 8, "attention.head_count_kv": 1}, lambda: every(outside(),
         layers(fused, lambda i: dense(i, gate=False), n_layer=32))),
     "falcon tied, 2 heads on 1": ("falcon", {}, lambda: every(outside(tied=True), layers(fused, lambda i: dense(i, gate=False)))),
-    "falcon-h1": ("falcon-h1", RECURRENT, lambda: every(outside(), layers(attention, lambda i: mamba(i, two=True), dense))),
+    "falcon-h1": ("falcon-h1", RECURRENT, lambda: every(outside(), layers(parallel, dense))),
     "phi3": ("phi3", {}, lambda: every(outside(), layers(fused, lambda i: dense(i, gate=False)))),
     "phi2": ("phi2", {}, lambda: every(outside(), layers(fused, lambda i: dense(i, gate=False)))),
     "gpt2": ("gpt2", {}, lambda: every(outside(tied=True), named("", position_embd=(256, 2048)), layers(fused, lambda i: dense(i, gate=False)))),
@@ -278,6 +302,8 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], Any]]] = {
     "ernie4_5": ("ernie4_5", {}, lambda: llama_like(tied=True)),
     "glm4": ("glm4", {}, lambda: llama_like(bias=True)),
     "nanbeige, layers twice": ("nanbeige", {"num_loops": 2}, lambda: llama_like()),
+    "graniteswitch, a layer more": ("graniteswitch", {"block_count": 15, "logit_scale": 6.0, "adapters.count": 1, "adapters.lora_rank": 8,
+        "adapters.token_ids_activate": [300], "adapters.token_ids_substitute": [1]}, lambda: llama_like(15)),
     "granite": ("granite", {"logit_scale": 6.0}, lambda: llama_like(tied=True)),
     "granitehybrid": ("granitehybrid", {**RECURRENT, "logit_scale": 6.0, "attention.head_count_kv": [0, 0, 0, 2, 0, 0, 0, 0, 2]},
         lambda: every(outside(), *(attention(i) if i in {3, 8} else mamba(i, two=True) for i in range(9)), layers(dense))),
@@ -304,6 +330,7 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], Any]]] = {
     "t5encoder": ("t5encoder", {"attention.relative_buckets_count": 32}, lambda: every(named("", token_embd=(256, 320)), *(
         named(f"enc.blk.{i}.", attn_rel_b=(4, 32), attn_q=(256, 256), attn_k=(256, 256), attn_v=(256, 256), attn_o=(256, 256),
         ffn_gate=(256, 512), ffn_up=(256, 512), ffn_down=(512, 256)) for i in range(12)))),
+    "a layer too many": ("llama", {**EXPERTS, "expert_count": 4}, lambda: mixture_like(4, n_layer=10)),
 }  # fmt: skip
 
 
@@ -335,7 +362,7 @@ def read_roster(path: Path) -> Roster:
     return roster(quantizer_facts(Metadata(path, header.metadata)), header.tensors)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "a layer too many"])
 def test_every_tensor_gets_the_type_that_the_quantizer_gives(tmp_path: Path, case: str) -> None:
     """All presets, with those that need importance data: no tensor differs."""
     path = write_table(tmp_path / "table.gguf", case)
@@ -350,3 +377,47 @@ def test_the_embedded_model_gets_the_types_and_bytes_that_the_quantizer_gives(em
     for preset, theirs in zip(PRESETS, Lab().quantized_types(embedded, list(PRESETS.values())), strict=True):
         assert preset_types(model, preset) == theirs, preset
         assert preset_bytes(model, preset) == sum(t.bytes_as(BY_NAME[theirs[t.name]]) for t in tensors)
+
+
+WITH_IMATRIX: Final = """
+import ctypes, json, sys
+from hakaru.engine import files, llama
+
+data = (llama.c.llama_model_imatrix_data * 2)((b"x", (ctypes.c_float * 1)(1.0), 1), (None, None, 0))
+plain = llama.c.llama_model_quantize_default_params
+
+def with_imatrix():
+    params = plain()
+    params.imatrix = data
+    return params
+
+llama.c.llama_model_quantize_default_params = with_imatrix
+llama.start()
+steps = files.plan(json.loads(sys.argv[1]))
+while True:
+    try:
+        next(steps)
+    except StopIteration as end:
+        print(json.dumps(end.value["plans"]))
+        break
+"""
+
+
+@pytest.mark.parametrize("case", ["llama", "qwen2 72B", "mixtral", "qwen3moe", "falcon", "gpt-oss", "deepseek2, kv_b"])
+def test_with_importance_data_the_quantizer_s_choice_is_ours_too(tmp_path: Path, case: str) -> None:
+    """What is in the data does not matter to the choice, only that there are any."""
+    path = write_table(tmp_path / "table.gguf", case)
+    model = read_roster(path)
+    request = json.dumps({"path": str(path), "ftypes": list(PRESETS.values())})
+    done = subprocess.run([sys.executable, "-c", WITH_IMATRIX, request], capture_output=True, text=True, check=True)
+    for preset, theirs in zip(PRESETS, json.loads(done.stdout), strict=True):
+        assert preset_types(model, preset, has_imatrix=True) == theirs, preset
+
+
+def test_the_quantizer_refuses_what_we_refuse(tmp_path: Path) -> None:
+    """An expert of a layer that the model does not have."""
+    path = write_table(tmp_path / "table.gguf", "a layer too many")
+    with pytest.raises(EngineRefused, match=r"Bad layer 9 for tensor blk\.9\.ffn_down_exps\.weight"):
+        Lab().quantized_types(path, [FTYPES["Q4_K_M"]])
+    with pytest.raises(ModelUnknown, match=r"blk\.9\.ffn_down_exps\.weight"):
+        preset_types(read_roster(path), "Q4_K_M")
