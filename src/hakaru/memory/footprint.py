@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME, CACHE_TYPES
@@ -110,7 +111,7 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
     if not shape.is_modelled:
         return None
     return Footprint(
-        weights_bytes=sum(t.n_bytes for t in tensors),
+        weights_bytes=buffer_bytes(tensors),
         kv_cache_bytes=kv_cache_bytes(shape, settings),
         compute_bytes=compute_bytes(shape, settings),
         output_bytes=output_bytes(shape, settings),
@@ -122,17 +123,21 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
 def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
     """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that does not grow.
 
-    A layer with a window keeps the window and one micro-batch, padded to 256 cells. States are F32.
+    A layer with a window keeps the window and one micro-batch. States are F32.
     Raises Misuse if the cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
     src/llama-kv-cache*.cpp and src/llama-memory-recurrent.cpp.
     """
-    cells = settings.n_cells
-    if cache.window is not None:
-        shared = cache.window * (settings.n_parallel if settings.kv_unified else 1)
-        cells = _padded(min(cells, shared + settings.n_tokens))
     n_streams = 1 if settings.kv_unified else settings.n_parallel
     row = _row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + _row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
-    return row * cells * n_streams + 4 * cache.state * settings.n_parallel
+    return row * cells_of(cache, settings) * n_streams + 4 * cache.state * settings.n_parallel
+
+
+def cells_of(cache: LayerCache, settings: ContextSettings) -> int:
+    """Cells that a layer keeps per pool: all, or what its window needs."""
+    if cache.window is None:
+        return settings.n_cells
+    shared = cache.window * (settings.n_parallel if settings.kv_unified else 1)
+    return _padded(min(settings.n_cells, shared + settings.n_tokens))
 
 
 def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:

@@ -1,12 +1,16 @@
 """A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hakaru.errors import ModelUnknown
-from hakaru.models.gguf import Array, Header, Tensor, read_header
+from hakaru.models.architectures import loaded
+from hakaru.models.gguf import Array, Header, Tensor, Value, read_header
+from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
+from hakaru.models.mixture import preset_types
+from hakaru.models.roster import quantizer_facts, roster
 from hakaru.models.shape import Shape, shape_of
 
 
@@ -21,6 +25,17 @@ class Model:
     file_bytes: int
     data_offset: int
     tensors: tuple[Tensor, ...]
+    metadata: dict[str, Value] = field(repr=False, compare=False)
+
+    @property
+    def meta(self) -> Metadata:
+        """Typed access to the header's keys."""
+        return Metadata(self.path, self.metadata)
+
+    @property
+    def loaded(self) -> tuple[Tensor, ...]:
+        """The tensors that llama.cpp gives a place in memory: without draft layers, with a second copy where it makes one."""
+        return tuple(loaded(self.meta, self.tensors))
 
     @property
     def n_params(self) -> int:
@@ -89,7 +104,14 @@ def read_model(path: Path) -> Model:
         file_bytes=header.file_bytes,
         data_offset=header.data_offset,
         tensors=header.tensors,
+        metadata=header.metadata,
     )
+
+
+def as_preset(model: Model, preset: str) -> Model:
+    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and nothing on disk."""
+    types = preset_types(roster(quantizer_facts(model.meta), model.tensors), preset)
+    return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), types))
 
 
 def _rows(header: Header, name: str) -> int:

@@ -12,20 +12,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from hakaru.models.architectures import buffer_bytes
+from hakaru.models.gguf import Tensor
+
 _LAYER: Final = re.compile(r"blk\.(\d+)\.")
 _EXPERTS: Final = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what --n-cpu-moe moves; common/common.h
-INPUT_TENSORS: Final = frozenset({"token_embd.weight", "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
+EMBEDDINGS: Final = "token_embd.weight"
+INPUT_TENSORS: Final = frozenset({EMBEDDINGS, "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Bytes of weights by piece. `layers` are without the `experts`; `tied_bytes` is the head's copy of the embeddings."""
+    """Bytes of weights by piece. `layers` are without the `experts`; `tied_bytes` is the head's copy of the embeddings,
+    `always_copied` whether llama.cpp makes it even where both lie in one memory.
+    """
 
     input_bytes: int
     layers: tuple[int, ...]
     experts: tuple[int, ...]
     output_bytes: int
     tied_bytes: int
+    always_copied: bool = False
 
     @property
     def n_layer(self) -> int:
@@ -43,24 +50,26 @@ class Load:
         return self.input_bytes + sum(self.layers) + sum(self.experts) + self.output_bytes
 
 
-def load_of(sizes: Iterable[tuple[str, int]], n_layer: int) -> Load:
-    """The pieces of a model whose tensors have these names and bytes."""
+def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
+    """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to 32 bytes."""
     layers, experts = [0] * n_layer, [0] * n_layer
-    inputs = output = embeddings = 0
-    tied = True
-    for name, n_bytes in sizes:
-        if found := _LAYER.match(name):
-            (experts if _EXPERTS.search(name) else layers)[int(found[1])] += n_bytes
-        elif name in INPUT_TENSORS:
-            inputs += n_bytes
-            embeddings += n_bytes if name == "token_embd.weight" else 0
+    inputs: dict[str, int] = {}
+    output, tied, copies = 0, True, 0
+    for tensor in tensors:
+        n_bytes = buffer_bytes((tensor,))
+        if found := _LAYER.match(tensor.name):
+            (experts if _EXPERTS.search(tensor.name) else layers)[int(found[1])] += n_bytes
+        elif tensor.name in INPUT_TENSORS:
+            copies += tensor.name in inputs
+            inputs[tensor.name] = n_bytes
         else:
             output += n_bytes
-            tied &= name != "output.weight"
+            tied &= tensor.name != "output.weight"
     return Load(
-        input_bytes=inputs,
+        input_bytes=sum(inputs.values()),
         layers=tuple(layers),
         experts=tuple(experts),
         output_bytes=output,
-        tied_bytes=embeddings if tied else 0,
+        tied_bytes=inputs.get(EMBEDDINGS, 0) if tied else 0,
+        always_copied=copies > 0,
     )

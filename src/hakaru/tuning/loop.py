@@ -20,7 +20,8 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
-from hakaru.planning.placement import MARGIN, free_for_models
+from hakaru.planning.here import free_for_models
+from hakaru.planning.placement import MARGIN
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
