@@ -1,26 +1,33 @@
 """A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hakaru.errors import ModelUnknown
-from hakaru.models.gguf import Array, Header, Tensor, read_header
+from hakaru.models.gguf import Array, Header, Tensor, Value, has_weights
 from hakaru.models.metadata import Metadata
 from hakaru.models.shape import Shape
+from hakaru.models.split import read_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model file. What the file does not state is None."""
+    """One model file, or the first of its `parts`. What the file does not state is None.
+
+    `complete` is False where only the header is here, followed by a hole: such a file can be laid out, but not run.
+    """
 
     path: Path
+    parts: tuple[Path, ...]
+    complete: bool
     name: str
     shape: Shape
     tokenizer_digest: str | None
     file_bytes: int
     data_offset: int
     tensors: tuple[Tensor, ...]
+    metadata: dict[str, Value] = field(repr=False, compare=False)
 
     @property
     def n_params(self) -> int:
@@ -56,9 +63,10 @@ def _bytes_by_type(tensors: Iterable[Tensor]) -> dict[str, int]:
 
 
 def read_model(path: Path) -> Model:
-    """The model in the GGUF file at `path`. Raises what `read_header` raises, and ModelUnknown for a file that is no
-    text model (a projector, an adapter)."""
-    header = read_header(path)
+    """The model in the GGUF file at `path`, which may be any part of a split one. Raises what `read_parts` raises, and
+    ModelUnknown for a file that is no text model (a projector, an adapter)."""
+    parts, header = read_parts(path)
+    path = parts[0]
     meta = Metadata(path, header.metadata)
     architecture = meta.text("general.architecture")
     if architecture is None or not header.tensors:
@@ -73,12 +81,6 @@ def read_model(path: Path) -> Model:
             "name the language model's own file.",
             path=path, found=architecture,
         )  # fmt: skip
-    if (meta.integer("split.count") or 1) > 1:
-        raise ModelUnknown(
-            "{path}: is one part of a model split into {n} files, which hakaru does not read yet; merge them with: llama-gguf-split --merge",
-            path=path,
-            n=meta.integer("split.count"),
-        )
     n_layer = meta.need(f"{architecture}.block_count", high=2**14)
     n_embd = meta.need(f"{architecture}.embedding_length", high=2**24)
     heads = meta.per_layer(f"{architecture}.attention.head_count", n_layer)
@@ -101,12 +103,15 @@ def read_model(path: Path) -> Model:
     )
     return Model(
         path=path,
+        parts=parts,
+        complete=all(has_weights(p) for p in parts),
         name=meta.text("general.name") or path.stem,
         shape=shape,
         tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,
         file_bytes=header.file_bytes,
         data_offset=header.data_offset,
         tensors=header.tensors,
+        metadata=header.metadata,
     )
 
 
