@@ -1,7 +1,6 @@
 """`hakaru fit`: memory by part, computed and dry-run, and the verdict."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from hakaru.cli.formula import verdict_word
@@ -14,15 +13,17 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.model import Model, read_model
+from hakaru.models.sources.find import find_model
 from hakaru.planning.placement import Alternative, free_for_models, judge, leaves_gpu_idle
 from hakaru.tuning.check import Check, check_memory, ways_out
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
 
-def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
-    """Print the footprint of a model file. Returns 3 if it does not fit."""
-    found = read_model(model)
+def run(*, model: str, memory: str | None, json: bool, **options: Any) -> int:
+    """Print the footprint of a model. Returns 3 if it does not fit."""
+    source = find_model(model)
+    found = read_model(source.path)
     settings = any_settings_for(found, **options)
     machine, lab = probe_machine(), Lab()
     check = check_memory(found, settings, machine=machine, ledger=_ledger(), engine=lab)
@@ -30,11 +31,13 @@ def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
     verdict = judge(check.best.total_bytes, free)
     ways = ways_out(found, check, free, settings, engine=lab) if verdict != "fits" else []
     if json:
-        print_json(_as_json(found, settings, check, free, verdict, ways))
+        print_json(_as_json(found, source.origin, settings, check, free, verdict, ways))
     else:
         if leaves_gpu_idle(machine, check.best):
             warn_idle_gpu()
         _print(found, settings, check, free, verdict, ways)
+        if source.fetch and verdict != "does_not_fit":
+            next_step(source.fetch)
     return 3 if verdict == "does_not_fit" else 0
 
 
@@ -48,13 +51,13 @@ def _ledger() -> Ledger | None:
 
 
 def _as_json(
-    model: Model, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]
+    model: Model, origin: str, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]
 ) -> dict[str, Any]:
     shown = check.computed or check.dry_run
     return {
         "schema": "hakaru.fit/1",
         "verdict": verdict,
-        "model": {"name": model.name, "path": str(model.path), "architecture": model.shape.architecture, "type": model.type_name,
+        "model": {"name": model.name, "path": str(model.path), "origin": origin, "architecture": model.shape.architecture, "type": model.type_name,
                   "n_params": model.n_params, "bpw": model.bpw, "n_ctx_train": model.shape.n_ctx_train},
         "context": settings.n_ctx,
         "parts": shown.parts(),
@@ -84,7 +87,7 @@ def _print(model: Model, settings: ContextSettings, check: Check, free: int, ver
     for way in ways:
         sign = say("then it fits") if way.fits else say("not enough alone")
         print_text(say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign))
-    if verdict != "does_not_fit":
+    if verdict != "does_not_fit" and model.complete:
         next_step(f"hakaru test {model.path}")
 
 

@@ -47,7 +47,8 @@ def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, l
     dry_run = _with_process(engine.dry_run(model.path, settings), model, settings)
     if ledger is None:
         return Check(computed=computed, dry_run=dry_run)
-    sha256 = ledger.sha256(model.path) if model.file_bytes < HASHED_AT_ONCE else f"unhashed, {model.file_bytes} bytes"
+    hashed = model.complete and len(model.parts) == 1 and model.file_bytes < HASHED_AT_ONCE
+    sha256 = ledger.sha256(model.path) if hashed else f"unhashed, {model.file_bytes} bytes"
     for footprint in (computed, dry_run):
         if footprint:
             ledger.remember_memory(

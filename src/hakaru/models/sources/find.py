@@ -43,11 +43,15 @@ def find_model(reference: str | Path) -> Found:
 
 
 def whole_model(reference: str | Path) -> Model:
-    """The model that `reference` means, with its weights on this machine.
+    """The model that `reference` means, with its weights on this machine. Raises what `find_model` and `read_whole` raise."""
+    return read_whole(find_model(reference))
 
-    Raises what `find_model` and `read_model` raise, and ModelNotFound for a stand-in, with the command that brings the rest.
+
+def read_whole(found: Found) -> Model:
+    """The model at `found`, with its weights on this machine.
+
+    Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings the rest.
     """
-    found = find_model(reference)
     model = read_model(found.path)
     if model.complete:
         return model

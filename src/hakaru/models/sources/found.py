@@ -29,3 +29,13 @@ class Found:
     version: str | None = None
     fetch: str | None = None
     fetched_bytes: int = 0
+
+    @property
+    def workplace(self) -> Path:
+        """A path without its ending for what is made from this model: beside a person's own file, else in the current
+        folder, since other programs' stores are not ours to write in.
+        """
+        if self.origin == str(self.path):
+            return self.path.with_name(self.path.stem)
+        name = self.origin.partition(":")[2] if self.origin.startswith("ollama:") else self.path.stem
+        return Path.cwd() / name.replace("/", "-").replace(":", "-")

@@ -9,6 +9,7 @@ for every safetensors file.
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -102,7 +103,7 @@ def _gguf(
     eyes = projector(files)
     return Found(
         path=folder / parts[0].name,
-        origin=f"hf:{wanted.repo}:{choice.name}",
+        origin=str(replace(wanted, file=choice.name)),
         complete=False,
         companions=(Companion(role="mmproj", name=eyes, bytes=files[eyes]),) if eyes else (),
         version=commit,
@@ -115,8 +116,7 @@ def _folder(
     client: httpx.Client, wanted: HubFile, commit: str, files: Mapping[str, int | None], headers: Mapping[str, str]
 ) -> Found:
     shards = tuple(sorted(name for name in files if name.endswith(".safetensors") and "/" not in name))
-    if "model.safetensors.index.json" in files:
-        shards = tuple(name for name in shards if name.startswith("model"))
+    shards = tuple(name for name in shards if name.startswith("model")) or shards
     if not 0 < len(shards) <= MAX_SHARDS:
         raise ModelNotFound("{where}: there is no GGUF model; name a folder or a repository that has one.", where=wanted)
     parts = tuple(Wanted(url=_url(wanted, commit, name), name=name) for name in shards)
@@ -129,7 +129,7 @@ def _folder(
                 part.write_bytes(content)
     return Found(
         path=folder,
-        origin=f"hf:{wanted.repo}",
+        origin=str(replace(wanted, file=None)),
         complete=False,
         version=commit,
         fetch=f"hf download {wanted.repo}",
@@ -138,35 +138,46 @@ def _folder(
 
 
 def _url(wanted: HubFile, commit: str, name: str) -> str:
-    return f"{hub_endpoint()}/{wanted.repo}/resolve/{commit}/{quote(name)}"
+    return f"{hub_endpoint()}/{wanted.repo}/resolve/{quote(commit, safe='')}/{quote(name)}"
 
 
 def _in_cache(wanted: HubFile) -> Found | None:
     """The model where it lies whole in the Hugging Face cache. Raises ModelNotFound if several there may be meant."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(wanted.repo, revision=wanted.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
+    folder = _snapshot(wanted)
+    if folder is None:
         return None
     cached = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
     known = tuple(c for c in choices(sizes) if all(part in cached for part in c.parts))
     if not known:
         whole = wanted.file is None and _is_whole_folder(cached)
-        return Found(path=folder, origin=f"hf:{wanted.repo}", complete=True, version=folder.name) if whole else None
+        return Found(path=folder, origin=str(replace(wanted, file=None)), complete=True, version=folder.name) if whole else None
     if wanted.file and not matching(known, wanted.file):
         return None
     chosen = choose(str(wanted), known, wanted.file)
     eyes = projector(sizes)
     return Found(
         path=cached[chosen.name],
-        origin=f"hf:{wanted.repo}:{chosen.name}",
+        origin=str(replace(wanted, file=chosen.name)),
         complete=True,
         companions=(Companion(role="mmproj", name=eyes, bytes=sizes[eyes], path=cached[eyes]),) if eyes else (),
         version=folder.name,
     )
+
+
+def _snapshot(wanted: HubFile) -> Path | None:
+    """The folder of the cache that holds the wanted revision's files.
+
+    Source: huggingface_hub, "Understand caching": models--org--repo/{refs/<name>, snapshots/<commit>/<files>}.
+    """
+    from huggingface_hub import constants
+
+    room = Path(constants.HF_HUB_CACHE) / f"models--{wanted.repo.replace('/', '--')}"
+    revision = wanted.revision or "main"
+    with suppress(OSError, ValueError):
+        revision = (room / "refs" / revision).read_text(encoding="utf-8").strip()
+    folder = room / "snapshots" / revision
+    return folder if folder.is_dir() else None
 
 
 def _is_whole_folder(cached: Mapping[str, Path]) -> bool:

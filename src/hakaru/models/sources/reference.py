@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from hakaru.errors import Misuse
 
 HUB: Final = "https://huggingface.co"
-_REPO: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^:]+))?(:(?P<file>.+))?")
+_REPO: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<file>.+))?")
 _HUB_PATH: Final = re.compile(r"/(?P<repo>[\w.-]+/[\w.-]+)(/(resolve|blob|tree)/(?P<revision>[^/]+)(/(?P<file>.+))?)?/?")
 _OLLAMA: Final = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+){0,2})(:(?P<tag>[\w.-]+))?")
 
@@ -91,7 +91,7 @@ def parse_reference(text: str, *, endpoint: str = HUB) -> Reference:
 
 def _hub(text: str, rest: str) -> HubFile:
     found = _REPO.fullmatch(rest)
-    if found is None or ".." in Path(found["file"] or "").parts or set(found["repo"].split("/")) & {".", ".."}:
+    if found is None or {".", ".."} & {*rest.replace("@", "/").replace(":", "/").split("/")}:
         raise Misuse("'{found}': expected such as hf:org/repo, hf:org/repo:Q4_K_M or hf:org/repo:file.gguf.", found=text)
     return HubFile(repo=found["repo"], revision=found["revision"], file=found["file"])
 
@@ -115,6 +115,6 @@ def _address(text: str, endpoint: str) -> Address | HubFile:
         raise Misuse("'{found}': is no web address; expected such as https://host/model.gguf.", found=text)
     hub = _HUB_PATH.fullmatch(unquote(parts.path))
     at_hub = any((parts.scheme, parts.netloc) == urlsplit(e)[:2] for e in (endpoint, HUB))
-    if at_hub and hub and ".." not in Path(parts.path).parts:
+    if at_hub and hub and ".." not in unquote(parts.path).split("/"):
         return HubFile(repo=hub["repo"], revision=hub["revision"] if hub["revision"] != "main" else None, file=hub["file"])
     return Address(url=text)
