@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from hakaru.errors import Misuse
-from hakaru.hardware.machine import Device, Hardware, Vendor
+from hakaru.hardware.machine import Device, Hardware, Vendor, named_ram
 from hakaru.units import parse_bytes
 
 _COUNT: Final = re.compile(r"^\s*(\d{1,3})\s*[x×*]\s*(.+)$", re.IGNORECASE)
@@ -36,16 +36,14 @@ def parse_hardware(text: str) -> Hardware:
         count, name = (int(counted[1]), counted[2].strip()) if counted else (1, part.strip())
         if not 1 <= count <= 64 or not name:
             raise Misuse("--hardware '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
-        if _RAM.match(name):
-            size = count * parse_bytes(_RAM.match(name)[1] or _RAM.match(name)[2])  # type: ignore[index]  # it matched
-            ram = Device(name="RAM", vendor="other", total_bytes=size, free_bytes=None, source="as named")
+        if as_ram := _RAM.match(name):
+            ram = named_ram(count * parse_bytes(as_ram[1] or as_ram[2]))
         elif _SIZE.match(name):
             sizes += [_sized(name)] * count
         else:
             accelerators += [_device(name)] * count
     if accelerators and len(sizes) == 1 and ram is None:
-        size = sizes.pop().total_bytes
-        ram = Device(name="RAM", vendor="other", total_bytes=size, free_bytes=None, source="as named")
+        ram = named_ram(sizes.pop().total_bytes)
     return Hardware(accelerators=(*accelerators, *sizes), ram=ram)
 
 

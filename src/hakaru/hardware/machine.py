@@ -126,6 +126,11 @@ class Hardware:
         return sum(d.usable_bytes for d in self.accelerators) + ram
 
 
+def named_ram(n_bytes: int) -> Device:
+    """RAM of which so many bytes may be used, because somebody says so."""
+    return Device(name="RAM", vendor="other", total_bytes=n_bytes, free_bytes=None, source="as named")
+
+
 def ram_device(memory: Memory) -> Device:
     """This machine's RAM as a device: what is available now."""
     total = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)

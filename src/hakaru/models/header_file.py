@@ -15,7 +15,7 @@ from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.places import written_whole
 
-MetadataValue = int | float | bool | str | Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str]
+MetadataValue = int | float | bool | str | Sequence[int | float | bool | str]
 
 ALIGNMENT: Final = 32
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10

@@ -6,19 +6,25 @@ from pathlib import Path
 
 from hakaru.errors import ModelUnknown
 from hakaru.models.architectures import loaded
-from hakaru.models.gguf import Array, Header, Tensor, Value, read_header
+from hakaru.models.gguf import Array, Header, Tensor, Value, has_weights
 from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.models.shape import Shape, shape_of
+from hakaru.models.split import read_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model file. What the file does not state is None."""
+    """One model file, or the first of its `parts`. What the file does not state is None.
+
+    `complete` is False where only the header is here, followed by a hole: such a file can be laid out, but not run.
+    """
 
     path: Path
+    parts: tuple[Path, ...]
+    complete: bool
     name: str
     shape: Shape
     tokenizer_digest: str | None
@@ -71,9 +77,10 @@ def _bytes_by_type(tensors: Iterable[Tensor]) -> dict[str, int]:
 
 
 def read_model(path: Path) -> Model:
-    """The model in the GGUF file at `path`. Raises what `read_header` raises, and ModelUnknown for a file that is no
-    text model (a projector, an adapter)."""
-    header = read_header(path)
+    """The model in the GGUF file at `path`, which may be any part of a split one. Raises what `read_parts` raises, and
+    ModelUnknown for a file that is no text model (a projector, an adapter)."""
+    parts, header = read_parts(path)
+    path = parts[0]
     meta = Metadata(path, header.metadata)
     architecture = meta.text("general.architecture")
     if architecture is None or not header.tensors:
@@ -88,16 +95,12 @@ def read_model(path: Path) -> Model:
             "name the language model's own file.",
             path=path, found=architecture,
         )  # fmt: skip
-    if (meta.integer("split.count") or 1) > 1:
-        raise ModelUnknown(
-            "{path}: is one part of a model split into {n} files, which hakaru does not read yet; merge them with: llama-gguf-split --merge",
-            path=path,
-            n=meta.integer("split.count"),
-        )
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     n_vocab = tokens.length if isinstance(tokens, Array) else _rows(header, "token_embd.weight")
     return Model(
         path=path,
+        parts=parts,
+        complete=all(has_weights(p) for p in parts),
         name=meta.text("general.name") or path.stem,
         shape=shape_of(meta, n_vocab=n_vocab),
         tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,

@@ -172,9 +172,10 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
     n_items = load.n_layer + 1
     used = [i for i, n in enumerate(layout.counts) if n]
     whole = layout.n_gpu_layers == n_items
-    compute = device_compute(
-        task.shape, settings, n_devices=len(used), all_layers=whole, experts_on_host=bool(layout.n_cpu_moe)
-    ) or DeviceCompute.unknown()
+    compute = (
+        device_compute(task.shape, settings, n_devices=len(used), all_layers=whole, experts_on_host=bool(layout.n_cpu_moe))
+        or DeviceCompute.unknown()
+    )
     item = n_items - layout.n_gpu_layers
     shares = []
     for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
@@ -192,7 +193,9 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         )
     on_host = range(n_items - layout.n_gpu_layers)
     in_ram = load.input_bytes + sum(load.experts[: layout.n_cpu_moe])
-    in_ram += sum(_item_bytes(load, i, layout.n_cpu_moe) for i in on_host) - (0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes)
+    in_ram += sum(_item_bytes(load, i, layout.n_cpu_moe) for i in on_host) - (
+        0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes
+    )
     ram = Share(
         device=hardware.ram or UNKNOWN_RAM,
         layers=sum(i < load.n_layer for i in on_host),
@@ -221,7 +224,9 @@ def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
     if hardware.ram is None or hardware.is_unified:
         return
     if task.load.has_experts:
-        n_cpu_moe = task.load.n_layer - largest(0, task.load.n_layer, lambda n: _fits(task, hardware, n_items, task.load.n_layer - n))
+        n_cpu_moe = task.load.n_layer - largest(
+            0, task.load.n_layer, lambda n: _fits(task, hardware, n_items, task.load.n_layer - n)
+        )
         yield _balanced(task, hardware, n_items, n_cpu_moe)
     on_gpu = largest(0, n_items, lambda n: _fits(task, hardware, n, 0))
     yield _balanced(task, hardware, on_gpu, 0)

@@ -41,7 +41,9 @@ def alternatives(settings: ContextSettings, outcome: Try, *, presets: Sequence[s
 
     if settings.type_k == settings.type_v == "f16":
         add("--cache-type-k q8_0 --cache-type-v q8_0", outcome(replace(settings, type_k="q8_0", type_v="q8_0"), None))
-    context = 256 * largest(1, max(1, (settings.n_ctx - 1) // 256), lambda n: outcome(settings.with_context(256 * n), None).verdict == "fits")
+    context = 256 * largest(
+        1, max(1, (settings.n_ctx - 1) // 256), lambda n: outcome(settings.with_context(256 * n), None).verdict == "fits"
+    )
     if context < settings.n_ctx:
         add(f"--context {context}", outcome(settings.with_context(context), None))
     if tried := [(preset, outcome(settings, preset)) for preset in presets]:

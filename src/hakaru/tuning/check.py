@@ -57,10 +57,11 @@ def remember(footprint: Footprint | None, model: Model, settings: ContextSetting
     """Store what was computed or dry-run for `model`, so that it can be held against what really happens."""
     if footprint is None:
         return
+    hashed = model.complete and len(model.parts) == 1 and model.file_bytes < HASHED_AT_ONCE
     ledger.remember_memory(
         footprint,
         machine=machine.fingerprint,
-        model_sha256=ledger.sha256(model.path) if model.file_bytes < HASHED_AT_ONCE else f"unhashed, {model.file_bytes} bytes",
+        model_sha256=ledger.sha256(model.path) if hashed else f"unhashed, {model.file_bytes} bytes",
         settings=settings,
         architecture=model.shape.architecture,
         engine=lab_build(),

@@ -91,7 +91,9 @@ class Fitter:
         uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else bool(self.machine.devices)
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
         margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)
-        task = Task(load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings, margin=margin.fraction)
+        task = Task(
+            load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings, margin=margin.fraction
+        )
         placement = _by_engine(place(task, place_at), dry_run, margin) if variant.shape.is_modelled else None
         best = dry_run or computed
         assert best is not None
@@ -143,7 +145,9 @@ def _as_it_is(model: Model) -> Iterator[Path]:
 def _laid_out(model: Model) -> Iterator[Path]:
     """A file that is only the header of `model`, followed by a hole; removed afterwards."""
     own = ("general.architecture", f"{model.shape.architecture}.")
-    kept = {key: value.values if isinstance(value, Array) else value for key, value in model.metadata.items() if key.startswith(own)}
+    kept = {
+        key: value.values if isinstance(value, Array) else value for key, value in model.metadata.items() if key.startswith(own)
+    }
     with tempfile.TemporaryDirectory(prefix="hakaru-") as folder:
         tensors = [(t.name, t.shape) for t in model.tensors]
         types = {t.name: t.type.name for t in model.tensors}
