@@ -16,6 +16,7 @@ FLOORS = (
     {"engine"},
     {"evaluation", "quantization", "planning"},
     {"tuning", "serving"},
+    {"pictures"},
     {"cli", "web"},
 )
 PURE = ("memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py", "tuning/decide.py")

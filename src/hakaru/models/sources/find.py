@@ -4,6 +4,8 @@ A model that is far away becomes a stand-in here, a true header and a hole, so t
 local files alone. `reference` lists what can be typed.
 """
 
+import hashlib
+import json
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -11,11 +13,13 @@ from hakaru.errors import ModelNotFound
 from hakaru.language import say
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.gguf import has_weights
+from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.choice import choices, choose, projector
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
 from hakaru.models.split import part_names
+from hakaru.places import cache_dir
 
 
 def find_model(reference: str | Path) -> Found:
@@ -115,6 +119,10 @@ def _find_known(word: str) -> Found:
 
 
 def _from_catalogue(entry: KnownModel) -> Found:
-    """A model without a file: its repository's own."""
-    raise ModelNotFound("{id}: the catalogue knows its shape but has no file of it; name its repository: hf:{repo}",
-                        id=entry.id, repo=entry.hf_repo)  # fmt: skip
+    """A header written from the entry's hyperparameters, in F16, with a hole where its weights would be."""
+    values = {"general.name": entry.name, **without_vocabulary(entry.metadata(), entry.n_vocab)}
+    content = json.dumps([values, [*entry.tensors()]]).encode()
+    path = cache_dir("catalogue", hashlib.sha256(content).hexdigest()[:16]) / f"{entry.id}.gguf"
+    if not path.exists():
+        write_header_only(path, values, entry.tensors())
+    return Found(path=path, origin=f"catalogue:{entry.id}", complete=False, fetch=f"hakaru show hf:{entry.hf_repo}")
