@@ -29,7 +29,7 @@ Table = dict[str, Steps]
 
 
 def preset_types(model: Roster, preset: str, *, has_imatrix: bool = False) -> dict[str, str]:
-    """The type of every tensor after quantizing to `preset`, by name; kept tensors with the type that they have.
+    """The type of every tensor after quantizing to `preset` (a key of BASE_TYPES), by name; kept tensors with their own.
 
     Raises ModelUnknown where the quantizer would refuse: a tensor of a mixture of experts whose name tells no layer.
     """
@@ -132,7 +132,7 @@ _FFN_DOWN_OF_FALCON: Final = _all("Q4_K", "Q3_K_L") | {
     "Q4_K_M": ((first_sixteenth, "Q6_K"), (more_bits, "Q5_K")),
     "Q4_K_S": (),
 }
-_FFN_DOWN_OF_EIGHT_EXPERTS: Final[Table] = {"IQ3_M": ((first_eighth, "Q4_K"), (more_bits, "Q4_K"))}
+_FFN_DOWN_OF_EIGHT_EXPERTS: Final = _at(more_bits, "Q4_K", "IQ3_M")
 
 _FALLBACKS: Final = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
@@ -198,10 +198,7 @@ def _positions(group: Group, model: Roster, preset: str) -> tuple[tuple[int, ...
 
 def _first(steps: Steps, i: int, n: int) -> str:
     """The type of the first step that applies; the last one always does."""
-    for where, type_ in steps:
-        if where(i, n):
-            break
-    return type_
+    return next(type_ for where, type_ in steps if where(i, n))
 
 
 def _steps(role: Role, preset: str, facts: Facts, has_imatrix: bool) -> Steps:

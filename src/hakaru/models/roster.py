@@ -73,7 +73,7 @@ _KEPT_PARTS_BY_ARCHITECTURE: Final = {
 }  # fmt: skip
 
 _LAYERS_OF_70B: Final = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
-_LAYER: Final = re.compile(r"blk\.(\d+)")
+_LAYER: Final = re.compile(r"blk\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
