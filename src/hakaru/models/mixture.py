@@ -148,9 +148,10 @@ def _choices(model: Roster, preset: str, has_imatrix: bool) -> Iterator[tuple[Gr
         one = _type_of_all(group, model, preset, base)
         if one is None:
             steps = _steps(group.role, preset, model.facts, has_imatrix)
-            fitting = tuple((where, _fitting(type_, group.row)) for where, type_ in (*steps, (everywhere, base)))
+            fitting = tuple((where, _fitting(type_, group.row)) for where, type_ in steps)
             numbers, n = _positions(group, model, preset)
-            yield group, [_first(fitting, i, n) for i in numbers] if steps else [fitting[0][1]] * len(numbers)
+            rest = _fitting(base, group.row)
+            yield group, [_first(fitting, i, n) or rest for i in numbers] if steps else [rest] * len(numbers)
         else:
             yield group, [_fitting(one, group.row)] * len(group.names)
 
@@ -196,9 +197,12 @@ def _positions(group: Group, model: Roster, preset: str) -> tuple[tuple[int, ...
     return group.layers, n_layer
 
 
-def _first(steps: Steps, i: int, n: int) -> str:
-    """The type of the first step that applies; the last one always does."""
-    return next(type_ for where, type_ in steps if where(i, n))
+def _first(steps: Steps, i: int, n: int) -> str | None:
+    """The type of the first step that applies."""
+    for where, type_ in steps:
+        if where(i, n):
+            return type_
+    return None
 
 
 def _steps(role: Role, preset: str, facts: Facts, has_imatrix: bool) -> Steps:
