@@ -251,4 +251,5 @@ def test_roles_are_told_by_the_first_part_that_matches() -> None:
         "output.weight": Role.OUTPUT,
         "blk.0.time_mix_output.weight": Role.OTHER,
     }
-    assert {e.name: e.role for e in roster(facts(), [tensor(name, 256, 256) for name in roles]).entries} == roles
+    groups = roster(facts(), [tensor(name, 256, 256) for name in roles]).groups
+    assert {name: group.role for group in groups for name in group.names} == roles

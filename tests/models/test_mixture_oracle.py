@@ -192,6 +192,23 @@ def named(prefix: str, **shapes: tuple[int, ...]) -> Tensors:
         yield f"{prefix}{name}.weight", shape
 
 
+def kept() -> Tensors:
+    """Matrices that the quantizer leaves alone by their name, whatever the architecture, and a few that it does not."""
+    for part in (
+        "attn_q_norm", "ffn_gate_inp", "ffn_gate_tid2eid", "altup_x", "laurel_l", "ssm_conv1d_q", "shortconv.conv", "indexer.k_proj",
+        "indexer.q_proj", "attn_rel_b", "time_mix_first",
+        *(f"time_mix_{x}{i}" for x in "wva" for i in range(3)), "time_mix_g1", "time_mix_g2",
+        "time_mix_decay_w1", "time_mix_decay_w2", "time_mix_lerp_fused", "time_mix_decay", "ssm_f_a", "indexer.proj", "attn_k_b",
+    ):  # fmt: skip
+        yield f"blk.0.{part}.weight", (256, 256)
+    for name in (
+        "position_embd", "token_types", "v.position_embd", "v.patch_embd", "v.patch_merger", "sam.pos_embd", "sam.neck.0", "sam.net_2",
+        "v.blk.0.attn.rel_pos_h", "a.rvq.codebook", "mm.a.code_embd", "per_layer_model_proj", "mm.0",
+    ):  # fmt: skip
+        yield f"{name}.weight", (256, 256)
+    yield "blk.0.attn_q.scale", (256, 256)
+
+
 def llama_like(n_layer: int = 9, n_embd: int = 256, *, n_ff: int = 512, tied: bool = False, **options: Any) -> Tensors:
     """A dense decoder."""
     yield from outside(n_embd, tied=tied)
@@ -264,7 +281,9 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], Any]]] = {
         "expert_shared_count": 1}, lambda: every(mixture_like(16, n_layer=10, n_dense=1, shared=True),
         named("blk.9.nextn.", eh_proj=(512, 256), enorm=(256,), shared_head_head=(256, 320)))),
     "glm5-next": ("glm5-next", {**EXPERTS, **LATENT, **LINEAR, **GLM5, "expert_count": 16}, lambda: every(outside(), layers(latent, lambda i: experts(i, 16, shared=True),
-        lambda i: named(f"blk.{i}.", ssm_f_a=(256, 64), ssm_beta=(256, 4), hc_attn_fn=(256, 24), indexer_compressor_gate=(256, 64), ssm_out=(256, 256))),
+        lambda i: named(f"blk.{i}.", hc_attn_fn=(256, 24), indexer_compressor_gate=(256, 64),
+        indexer_compressor_ape=(256, 4), ssm_f_a=(256, 64), ssm_f_b=(64, 256), ssm_g_a=(256, 64), ssm_g_b=(64, 256), ssm_beta=(256, 4),
+        ssm_out=(256, 256)), lambda i: named(f"blk.{i}.indexer.", attn_q_b=(192, 256), attn_k=(256, 64), proj=(256, 4))),
         named("blk.8.nextn.", eh_proj=(512, 256)))),
     "gpt-oss": ("gpt-oss", {**EXPERTS, "expert_count": 32, "embedding_length": 2880, "attention.head_count": 64, "attention.head_count_kv": 8,
         "attention.sliding_window": 128}, lambda: every(outside(2880), layers(
@@ -330,6 +349,7 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], Any]]] = {
     "t5encoder": ("t5encoder", {"attention.relative_buckets_count": 32}, lambda: every(named("", token_embd=(256, 320)), *(
         named(f"enc.blk.{i}.", attn_rel_b=(4, 32), attn_q=(256, 256), attn_k=(256, 256), attn_v=(256, 256), attn_o=(256, 256),
         ffn_gate=(256, 512), ffn_up=(256, 512), ffn_down=(512, 256)) for i in range(12)))),
+    "names that are kept": ("llama", {}, lambda: every(outside(), kept())),
     "a layer too many": ("llama", {**EXPERTS, "expert_count": 4}, lambda: mixture_like(4, n_layer=10)),
 }  # fmt: skip
 

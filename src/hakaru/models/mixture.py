@@ -11,14 +11,16 @@ data (`has_imatrix`) a few tensors differ. Source: llama.cpp, src/llama-quant.cp
 tensor_type_fallback).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from math import prod
 from typing import Final
 
 from hakaru.errors import ModelUnknown
 from hakaru.models.presets import BASE_TYPES
 from hakaru.models.quant_types import BY_NAME
-from hakaru.models.roster import FFN, Entry, Facts, Role, Roster
+from hakaru.models.roster import FFN, Facts, Group, Role, Roster
 
 Where = Callable[[int, int], bool]
 """Whether a step applies to number i of n."""
@@ -27,21 +29,23 @@ Table = dict[str, Steps]
 
 
 def preset_types(model: Roster, preset: str, *, has_imatrix: bool = False) -> dict[str, str]:
-    """The type of every tensor after quantizing to `preset`, by name; kept tensors with the type that they have.
+    """The type of every tensor after quantizing to `preset` (a key of BASE_TYPES), by name; kept tensors with their own.
 
     Raises ModelUnknown where the quantizer would refuse: a tensor of a mixture of experts whose name tells no layer.
     """
     types = {tensor.name: tensor.type.name for tensor in model.kept}
-    types.update((entry.name, type_) for entry, type_ in _choices(model, preset, has_imatrix))
+    for group, chosen in _choices(model, preset, has_imatrix):
+        types.update(zip(group.names, chosen, strict=True))
     return types
 
 
 def preset_bytes(model: Roster, preset: str, *, has_imatrix: bool = False) -> int:
     """Bytes of the weights after quantizing to `preset`, without padding. Raises what `preset_types` raises."""
-    n_elements: dict[str, int] = {}
-    for entry, type_ in _choices(model, preset, has_imatrix):
-        n_elements[type_] = n_elements.get(type_, 0) + entry.n_elements
-    return model.kept_bytes + sum(BY_NAME[type_].row_bytes(n) for type_, n in n_elements.items())
+    total = model.kept_bytes
+    for group, chosen in _choices(model, preset, has_imatrix):
+        n_rows = prod(group.shape[1:])
+        total += n_rows * sum(BY_NAME[type_].row_bytes(group.row) * n for type_, n in Counter(chosen).items())
+    return total
 
 
 def everywhere(i: int, n: int) -> bool:
@@ -128,7 +132,7 @@ _FFN_DOWN_OF_FALCON: Final = _all("Q4_K", "Q3_K_L") | {
     "Q4_K_M": ((first_sixteenth, "Q6_K"), (more_bits, "Q5_K")),
     "Q4_K_S": (),
 }
-_FFN_DOWN_OF_EIGHT_EXPERTS: Final[Table] = {"IQ3_M": ((first_eighth, "Q4_K"), (more_bits, "Q4_K"))}
+_FFN_DOWN_OF_EIGHT_EXPERTS: Final = _at(more_bits, "Q4_K", "IQ3_M")
 
 _FALLBACKS: Final = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
@@ -137,27 +141,30 @@ _FALLBACKS: Final = {
 """The type of smaller blocks that stands in where a row is no multiple of 256 weights."""
 
 
-def _choices(model: Roster, preset: str, has_imatrix: bool) -> Iterator[tuple[Entry, str]]:
-    """Every tensor that is quantized, with its type."""
+def _choices(model: Roster, preset: str, has_imatrix: bool) -> Iterator[tuple[Group, list[str]]]:
+    """Every group of tensors that is quantized, with the type of each member."""
     base = BASE_TYPES[preset]
+    for group in model.groups:
+        one = _type_of_all(group, model, preset, base)
+        if one is None:
+            steps = _steps(group.role, preset, model.facts, has_imatrix)
+            fitting = tuple((where, _fitting(type_, group.row)) for where, type_ in steps)
+            numbers, n = _positions(group, model, preset)
+            rest = _fitting(base, group.row)
+            yield group, [_first(fitting, i, n) or rest for i in numbers] if steps else [rest] * len(numbers)
+        else:
+            yield group, [_fitting(one, group.row)] * len(group.names)
+
+
+def _type_of_all(group: Group, model: Roster, preset: str, base: str) -> str | None:
+    """The type of the whole group where the steps have no say, before any fallback."""
     if not BY_NAME[base].is_quantized:
-        yield from ((entry, base) for entry in model.entries)
-        return
-    steps = {role: _steps(role, preset, model.facts, has_imatrix) for role in Role}
-    for entry in model.entries:
-        yield entry, _fitting(_wanted(entry, model, preset, base, steps[entry.role]), entry.row)
-
-
-def _wanted(entry: Entry, model: Roster, preset: str, base: str, steps: Steps) -> str:
-    """The type before any fallback."""
-    if entry.role is Role.AT_LEAST_Q8:
+        return base
+    if group.role is Role.AT_LEAST_Q8:
         return "Q8_0"
-    if entry.role is Role.OUTPUT or (entry.role is Role.TOKEN_EMBD and model.is_tied):
-        return _output_type(entry.row, model.facts, preset, base)
-    if preset == "MXFP4_MOE":
-        return _mxfp4_type(entry, model.facts)
-    i, n = _position(entry, model, preset)
-    return next((type_ for where, type_ in steps if where(i, n)), base)
+    if group.role is Role.OUTPUT or (group.role is Role.TOKEN_EMBD and model.is_tied):
+        return _output_type(group.row, model.facts, preset, base)
+    return _mxfp4_type(group, model.facts) if preset == "MXFP4_MOE" else None
 
 
 def _output_type(row: int, facts: Facts, preset: str, base: str) -> str:
@@ -167,26 +174,35 @@ def _output_type(row: int, facts: Facts, preset: str, base: str) -> str:
     return "Q5_K" if preset in _LOW or preset == "IQ3_XXS" else "Q6_K"
 
 
-def _mxfp4_type(entry: Entry, facts: Facts) -> str:
+def _mxfp4_type(group: Group, facts: Facts) -> str:
     """Experts, which are stacks of matrices, get MXFP4; bailingmoe3 has other stacks too."""
-    is_expert = entry.n_matrices > 1 and (facts.architecture != "bailingmoe3" or entry.role in FFN)
+    is_expert = group.is_stack and (facts.architecture != "bailingmoe3" or group.role in FFN)
     return "MXFP4" if is_expert else "Q8_0"
 
 
-def _position(entry: Entry, model: Roster, preset: str) -> tuple[int, int]:
-    """Number i of n, as the steps count. Experts are counted by their layer, all else as it comes."""
-    if entry.role not in FFN:
-        return entry.index, model.n_attn_v
+def _positions(group: Group, model: Roster, preset: str) -> tuple[tuple[int, ...], int]:
+    """The numbers i of n, as the steps count. Experts are counted by their layer, all else as it comes."""
+    if group.role not in FFN:
+        return group.indices, model.n_attn_v
     n_layer = model.facts.n_layer
     if model.facts.n_expert <= 1 or preset in _LOW:
-        return entry.index, n_layer
-    if entry.layer is None or entry.layer >= n_layer:
-        raise ModelUnknown(
-            "the tensor {name} belongs to none of the model's {n} layers, so llama.cpp does not quantize it; choose another model.",
-            name=entry.name,
-            n=n_layer,
-        )
-    return entry.layer, n_layer
+        return group.indices, n_layer
+    for name, layer in zip(group.names, group.layers, strict=True):
+        if not 0 <= layer < n_layer:
+            raise ModelUnknown(
+                "the tensor {name} belongs to none of the model's {n} layers, so llama.cpp does not quantize it; choose another model.",
+                name=name,
+                n=n_layer,
+            )
+    return group.layers, n_layer
+
+
+def _first(steps: Steps, i: int, n: int) -> str | None:
+    """The type of the first step that applies."""
+    for where, type_ in steps:
+        if where(i, n):
+            return type_
+    return None
 
 
 def _steps(role: Role, preset: str, facts: Facts, has_imatrix: bool) -> Steps:

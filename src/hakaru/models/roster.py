@@ -13,14 +13,15 @@ src/llama-model-loader.h (weight_name_comparer), src/models/*.cpp (what counts a
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
+from operator import itemgetter
 from typing import Final
 
 from hakaru.models.gguf import Tensor
 from hakaru.models.metadata import Metadata
 
 
-class Role(Enum):
+class Role(IntEnum):
     """What a tensor is for, as far as the quantizer's rules tell tensors apart."""
 
     OUTPUT = auto()
@@ -72,7 +73,7 @@ _KEPT_PARTS_BY_ARCHITECTURE: Final = {
 }  # fmt: skip
 
 _LAYERS_OF_70B: Final = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
-_LAYER: Final = re.compile(r"blk\.(\d+)")
+_LAYER: Final = re.compile(r"blk\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,42 +116,49 @@ def quantizer_facts(meta: Metadata) -> Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One tensor that is quantized. `index` is its running number in its role, `layer` the one in its name."""
+class Group:
+    """The tensors of one role and shape, one entry each: its name, its running number in the role, the layer in its name.
 
-    name: str
-    row: int
-    n_elements: int
-    n_matrices: int
+    A layer of -1 is none.
+    """
+
     role: Role
-    index: int
-    layer: int | None
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
+    layers: tuple[int, ...]
+
+    @property
+    def row(self) -> int:
+        """Weights in a row."""
+        return self.shape[0]
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is several matrices, as experts are."""
+        return len(self.shape) > 2 and self.shape[2] > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
-    """The tensors of one model, sorted by what the quantizer does with them."""
+    """The tensors of one model, sorted by what the quantizer does with them. `groups` are quantized, `kept` is not."""
 
     facts: Facts
-    entries: tuple[Entry, ...]
+    groups: tuple[Group, ...]
     kept: tuple[Tensor, ...]
+    kept_bytes: int
     n_attn_v: int
     is_tied: bool
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes of the tensors that no preset touches."""
-        return sum(t.n_bytes for t in self.kept)
 
 
 def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
     """The roster of a model; `tensors` in any order, since the quantizer sorts them. Linear but for that sorting."""
     known: dict[str, Role | None] = {}  # by what follows the layer's number: a dozen different names per model
     n_seen = dict.fromkeys(Role, 0)
-    entries, kept = [], []
+    members: dict[tuple[Role, tuple[int, ...]], list[tuple[str, int, int]]] = {}
+    kept = []
     n_attn_v, is_tied = 0, True
-    for layer, name, tensor in sorted(((_layer(t.name), t.name, t) for t in tensors), key=lambda row: row[:2]):
-        stem = name if layer < 0 else _LAYER.sub("", name, count=1)
+    for layer, name, stem, tensor in sorted((_sorted_name(t) for t in tensors), key=itemgetter(0, 1)):
         if stem not in known:
             known[stem] = None if _is_kept(stem, facts.architecture) else _role(stem, facts.architecture)
         role = known[stem]
@@ -158,25 +166,28 @@ def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
         is_tied &= name != "output.weight"
         if role is None or _n_dims(tensor.shape) < 2:
             kept.append(tensor)
-            continue
-        entries.append(
-            Entry(
-                name=name,
-                row=tensor.shape[0],
-                n_elements=tensor.n_elements,
-                n_matrices=tensor.shape[2] if len(tensor.shape) > 2 else 1,
-                role=role,
-                index=n_seen[role],
-                layer=layer if layer >= 0 else None,
-            )
-        )
-        n_seen[role] += 1
-    return Roster(facts=facts, entries=tuple(entries), kept=tuple(kept), n_attn_v=n_attn_v, is_tied=is_tied)
+        else:
+            members.setdefault((role, tensor.shape), []).append((name, n_seen[role], layer))
+            n_seen[role] += 1
+    return Roster(
+        facts=facts,
+        groups=tuple(_group(role, shape, entries) for (role, shape), entries in members.items()),
+        kept=tuple(kept),
+        kept_bytes=sum(tensor.n_bytes for tensor in kept),
+        n_attn_v=n_attn_v,
+        is_tied=is_tied,
+    )
 
 
-def _layer(name: str) -> int:
-    """The layer in a tensor's name; those without one come before all others."""
-    return int(match[1]) if (match := _LAYER.match(name)) else -1
+def _group(role: Role, shape: tuple[int, ...], entries: list[tuple[str, int, int]]) -> Group:
+    names, indices, layers = zip(*entries, strict=True)
+    return Group(role=role, shape=shape, names=names, indices=indices, layers=layers)
+
+
+def _sorted_name(tensor: Tensor) -> tuple[int, str, str, Tensor]:
+    """Layer, name, and the name behind the layer; names without a layer come before all others."""
+    match = _LAYER.match(tensor.name)
+    return (int(match[1]), tensor.name, tensor.name[match.end() :], tensor) if match else (-1, tensor.name, tensor.name, tensor)
 
 
 def _is_kept(stem: str, architecture: str) -> bool:
@@ -195,4 +206,7 @@ def _role(stem: str, architecture: str) -> Role:
 
 def _n_dims(shape: tuple[int, ...]) -> int:
     """Dimensions as ggml counts them: ones at the end are none."""
-    return max((i for i, n in enumerate(shape, start=1) if n > 1), default=1)
+    n_dims = len(shape)
+    while n_dims > 1 and shape[n_dims - 1] == 1:
+        n_dims -= 1
+    return n_dims
