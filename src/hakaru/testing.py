@@ -14,7 +14,7 @@ import numpy as np
 
 from hakaru.models import header_file
 from hakaru.models.architectures import tensors_of
-from hakaru.models.metadata import Metadata
+from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape
 
 CHATML = (
@@ -58,7 +58,7 @@ def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = Fal
 def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
     """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns `path`."""
     a = shape.architecture
-    metadata: dict[str, header_file.MetadataValue] = {
+    metadata: dict[str, MetadataValue] = {
         "general.architecture": a, "general.name": path.stem, f"{a}.block_count": shape.n_layer,
         f"{a}.context_length": shape.n_ctx_train or 2048, f"{a}.embedding_length": shape.n_embd,
         f"{a}.feed_forward_length": shape.n_ff or 0, f"{a}.attention.head_count": shape.n_head,
@@ -72,7 +72,7 @@ def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
 
 def write_header(
     path: Path,
-    metadata: Mapping[str, header_file.MetadataValue],
+    metadata: Mapping[str, MetadataValue],
     *,
     n_vocab: int,
     tied: bool = False,

@@ -10,9 +10,10 @@ from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, stays_f32, tensors_of
-from hakaru.models.catalogue import KnownModel, expand, known_models
+from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.gguf import read_header
 from hakaru.models.header_file import without_vocabulary, write_header_only
+from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata
 
 

@@ -11,7 +11,8 @@ from hakaru.errors import MachineError
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.gguf import Array, read_header
-from hakaru.models.header_file import MetadataValue, header_tensors, without_vocabulary, write_header_only
+from hakaru.models.header_file import header_tensors, without_vocabulary, write_header_only
+from hakaru.models.metadata import MetadataValue
 from hakaru.testing import write_header
 
 LLAMA_70B = next(m for m in known_models() if m.id == "llama-3.1-70b-instruct")
