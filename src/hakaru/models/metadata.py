@@ -6,11 +6,13 @@ values may come from a file (`Header.metadata`, arrays as `Array`) or be written
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from hakaru.errors import ModelDamaged
 from hakaru.models.gguf import Array, Value
 
-Written = Value | Sequence[int | float | bool | str]
+MetadataValue: TypeAlias = int | float | bool | str | Sequence[int | float | bool | str]
+Written: TypeAlias = Value | MetadataValue
 
 
 class Metadata:

@@ -119,6 +119,19 @@ _NEMOTRON_H: Final = Architecture(
     nextn=(norm("attn_norm"), attention(), norm("post_attention_norm"), *_NEMOTRON_MOE, _nextn),
 )
 
+
+def _linear(m: Sizes, _: int) -> Tensors:
+    """DeciLM's linear attention: one matrix."""
+    yield "attn_output.weight", (m.n_embd, m.n_embd)
+
+
+_DECI: Final = Architecture(
+    layer=(
+        either(lambda m, i: m.n_head(i) > 0, (norm("attn_norm"), either(without_kv, (_linear,), (attention(),)))),
+        either(lambda m, i: m.n_ff(i) > 0, (norm("ffn_norm"), dense())),
+    )
+)
+
 _POST_NORMED: Final = (norm("post_attention_norm"), dense(), norm("post_ffw_norm"))
 
 ARCHITECTURES: Final[dict[str, Architecture]] = {
@@ -188,6 +201,7 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     ),
     "ernie4_5": _plain(attention(), dense()),
     "ernie4_5-moe": _plain(attention(), _after_lead(experts(probs_bias=PROBS_BIAS), shared_expert())),
+    "deci": _DECI,
     "exaone": _plain(attention(), dense()),
     "exaone4": Architecture(layer=(attention(qk_norm="head"), *_POST_NORMED)),
     "exaone-moe": Architecture(
