@@ -101,7 +101,7 @@ def test_an_architecture_that_only_the_engine_knows(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["fit"], 2, "Missing argument 'MODEL.gguf'. See: hakaru fit --help"),
+        (["fit"], 2, "Missing argument 'MODEL'. See: hakaru fit --help"),
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["fit", "missing.gguf"], 4, "missing.gguf: there is no such file"),
         (["up", "missing.gguf"], 4, "missing.gguf: there is no such file"),
