@@ -13,7 +13,7 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.memory.explain import Term, explain
+from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.model import read_model
@@ -46,7 +46,7 @@ def run(
     machine = probe_machine()
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
     fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_)  # type: ignore[arg-type]  # click checked the choice
-    terms = explain(fit.model.shape, fit.model.loaded, settings) if explain_terms and fit.computed else []
+    terms = fit.explanation() if explain_terms else []
     if plot:
         from hakaru.pictures.memory import save_memory_picture
 

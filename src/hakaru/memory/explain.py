@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from hakaru.language import say
 from hakaru.memory.footprint import (
     PROCESS_BYTES,
     PROCESS_BYTES_PER_TOKEN,
@@ -39,7 +40,7 @@ def explain(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) 
         *_compute(shape, settings),
         Term(
             part="output_bytes",
-            what="logits of one token per conversation",
+            what=say("logits of one token per conversation"),
             formula=f"4 × {shape.n_vocab:,} × {settings.n_parallel}",
             where="n_vocab, --parallel",
             bytes=output_bytes(shape, settings),
@@ -65,7 +66,7 @@ def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
                 part="weights_bytes",
                 what=f"{name} {type_}",
                 formula=f"{len(same)} × {size} × {per}",
-                where="tensor table",
+                where=say("tensor table"),
                 bytes=buffer_bytes(same),
             )
         )
@@ -82,10 +83,10 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         total = n * layer_cache_bytes(cache, settings)
         state = n * 4 * cache.state * settings.n_parallel
         if cache.k or cache.v:
-            seen = f"window of {cache.window}" if cache.window is not None else "whole context"
+            seen = say("window of {n}", n=cache.window) if cache.window is not None else say("whole context")
             yield Term(
                 part="kv_cache_bytes",
-                what=f"{n} layers, {seen}",
+                what=say("{n} layers, {seen}", n=n, seen=seen),
                 formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × {cells_of(cache, settings):,} cells × {streams}",
                 where="attention.head_count_kv, key_length, value_length",
                 bytes=total - state,
@@ -93,7 +94,7 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         if cache.state:
             yield Term(
                 part="kv_cache_bytes",
-                what=f"{n} recurrent layers",
+                what=say("{n} recurrent layers", n=n),
                 formula=f"{n} × {cache.state:,} × 4 B × {settings.n_parallel}",
                 where="ssm.*, shortconv.*",
                 bytes=state,
@@ -103,7 +104,7 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
 def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
     yield Term(
         part="compute_bytes",
-        what="graph of one micro-batch",
+        what=say("graph of one micro-batch"),
         formula=f"peak of {settings.n_tokens} tokens",
         where="n_embd, n_ff, n_head, --ubatch",
         bytes=compute_bytes(shape, settings),
@@ -111,18 +112,18 @@ def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
 
 
 def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
-    assumed = "assumed, docs/memory.md"
-    yield Term(part="overhead_bytes", what="process", formula="34 MiB", where=assumed, bytes=PROCESS_BYTES)
+    assumed = say("assumed, docs/memory.md")
+    yield Term(part="overhead_bytes", what=say("process"), formula="34 MiB", where=assumed, bytes=PROCESS_BYTES)
     yield Term(
         part="overhead_bytes",
-        what="vocabulary in memory",
+        what=say("vocabulary in memory"),
         formula=f"{PROCESS_BYTES_PER_TOKEN} × {shape.n_vocab:,}",
         where=assumed,
         bytes=PROCESS_BYTES_PER_TOKEN * shape.n_vocab,
     )
     yield Term(
         part="overhead_bytes",
-        what="one more row of n_embd in the server's build",
+        what=say("one more row of n_embd in the server's build"),
         formula=f"4 × {shape.n_embd:,} × {settings.n_tokens}",
         where=assumed,
         bytes=4 * shape.n_embd * settings.n_tokens,

@@ -49,14 +49,21 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
     title = say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
                 name=fit.model.name, architecture=fit.model.shape.architecture, type=fit.model.type_name,
                 params=f"{fit.model.n_params / 1e9:.1f}B", n_ctx=fit.settings.n_ctx)  # fmt: skip
+    most = max((max(s.device.usable_bytes, s.needed_bytes) for s in shares), default=1) / GIB
     device = altair.Y("device:N", title=None, sort=labels)
     bars = (
         altair.Chart(altair.Data(values=rows))
         .mark_bar(height=26)
         .encode(
-            x=altair.X("gib:Q", title="GiB", stack="zero"),
+            x=altair.X("gib:Q", title="GiB", stack="zero", scale=altair.Scale(domainMax=1.12 * most, nice=False)),
             y=device,
-            color=altair.Color("part:N", title=None, sort=names, scale=altair.Scale(domain=names, range=COLOURS)),
+            color=altair.Color(
+                "part:N",
+                title=None,
+                sort=names,
+                legend=altair.Legend(orient="bottom"),
+                scale=altair.Scale(domain=names, range=COLOURS),
+            ),
             order=altair.Order("order:Q"),
             tooltip=["device:N", "part:N", "bytes:N"],
         )

@@ -14,10 +14,12 @@ from typing import Final, Literal
 
 from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
+from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.gguf import Array
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
+from hakaru.planning.explain import explain_placement
 from hakaru.planning.here import hardware_here
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import FitVerdict, Placement, Share, Task, judge, max_context, place
@@ -56,6 +58,17 @@ class Fit:
     def total_bytes(self) -> int:
         """What the model needs in all, where it was placed."""
         return self.placement.total_bytes if self.placement else self.best.total_bytes
+
+    def explanation(self) -> list[Term]:
+        """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not model."""
+        if self.placement is None:
+            raise ModelUnknown(
+                "{path}: hakaru has no arithmetic for the architecture '{found}', so there is nothing to explain.",
+                path=self.model.path, found=self.model.shape.architecture,
+            )  # fmt: skip
+        tensors = self.model.loaded
+        task = Task(load=load_of(tensors, self.model.shape.n_layer), shape=self.model.shape, settings=self.settings)
+        return explain_placement(task, tensors, self.placement)
 
 
 class Fitter:
