@@ -132,6 +132,15 @@ def formula(**options: Any) -> int:
 
 
 @app.command()
+@json_option
+def doctor(**options: Any) -> int:
+    """How wrong were we here? Engines, ledger, errors by architecture, the margin."""
+    from hakaru.cli import doctor as command
+
+    return command.run(**options)
+
+
+@app.command()
 @model_argument
 @click.option("--type", "type_", metavar="TYPE", help="As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …")
 @click.option(

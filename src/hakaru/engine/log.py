@@ -6,21 +6,26 @@ from typing import Final
 
 _TELLING: Final = re.compile(r"assert|error|failed|abort", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"Failed to init server|^\s*$|^Traceback|^  File ")
-_BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")
+_BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([0-9.]+) MiB")
 
 
 def buffer_bytes(lines: Iterable[str]) -> dict[str, int]:
-    """Bytes by kind (model, KV, compute, output), summed over devices; of a buffer that is announced again the last
-    size counts.
+    """Bytes by kind (model, KV, compute, output), summed over devices; the states of recurrent layers (RS) count as KV.
+
+    Weights and caches may lie in several buffers of one device (split files, layers with windows), which are added; of a
+    compute or output buffer that is announced again the last size counts.
     """
-    sizes: dict[tuple[str, str], float] = {}
+    kept = dict.fromkeys(("model", "KV"), 0.0)
+    last: dict[tuple[str, str], float] = {}
     for line in lines:
         if found := _BUFFER.search(line):
-            sizes[found[1], found[2]] = float(found[3])
-    return {
-        kind: round(sum(mib for (_, of), mib in sizes.items() if of == kind) * 2**20)
-        for kind in ("model", "KV", "compute", "output")
-    }
+            device, kind, mib = found[1], found[2], float(found[3])
+            if kind in {"compute", "output"}:
+                last[device, kind] = mib
+            else:
+                kept["KV" if kind == "RS" else kind] += mib
+    sizes = kept | {kind: sum(mib for (_, of), mib in last.items() if of == kind) for kind in ("compute", "output")}
+    return {kind: round(mib * 2**20) for kind, mib in sizes.items()}
 
 
 def last_words(log: Sequence[str]) -> str:

@@ -30,8 +30,8 @@ class Margin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """One load on one machine: the prediction and the measured peak, in bytes, and our arithmetic's error by part against
-    the engine's buffers.
+    """One model at one setting on one machine: the prediction and the measured peak in bytes, and by part our arithmetic
+    less the engine's dry run, and the dry run less the buffers of the real load.
     """
 
     machine: str
@@ -39,6 +39,7 @@ class Error:
     predicted_bytes: int
     measured_bytes: int | None
     computed_errors: Mapping[str, int]
+    dry_run_errors: Mapping[str, int]
 
     @property
     def excess(self) -> float | None:
@@ -47,7 +48,7 @@ class Error:
 
 
 def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
-    """The loads in the ledger's memory rows: of the same machine, model, engine room and settings, the last of each kind."""
+    """What the ledger's memory rows say, one entry per machine, model and settings; of each kind the last row counts."""
     runs: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         runs.setdefault((row["machine"], row["model_sha256"], row["settings"]), {})[row["source"]] = row
@@ -56,14 +57,14 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
         if (dry_run := kinds.get("dry_run")) is None:
             continue
         computed, measured = kinds.get("computed"), kinds.get("measured")
-        predicted = sum(dry_run[p] or 0 for p in PARTS) + (dry_run["overhead_bytes"] or 0)
         found.append(
             Error(
                 machine=machine,
                 architecture=dry_run["architecture"],
-                predicted_bytes=predicted,
+                predicted_bytes=sum(dry_run[p] or 0 for p in (*PARTS, "overhead_bytes")),
                 measured_bytes=measured["peak_rss_bytes"] if measured else None,
                 computed_errors={p: computed[p] - dry_run[p] for p in PARTS} if computed else {},
+                dry_run_errors={p: dry_run[p] - measured[p] for p in PARTS} if measured else {},
             )
         )
     return found
