@@ -62,7 +62,7 @@ class Metadata:
             if (
                 not isinstance(values, list | tuple)
                 or len(values) < n_layer
-                or not all(type(v) in {int, bool} and v >= 0 for v in values)
+                or not all(isinstance(v, int) and v >= 0 for v in values)
             ):
                 raise self.wrong(key, f"an array of {self.length(key)}", f"{n_layer} whole numbers")
             return tuple(int(v) for v in values[:n_layer])
