@@ -75,7 +75,9 @@ def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], m
     rows = []
     for name, found in _by_architecture(here).items():
         summary = _summary(found)
-        ours, engine, peak = (summary[k] for k in ("computed_less_dry_run_bytes", "dry_run_less_measured_bytes", "peak_over_prediction"))
+        ours, engine, peak = (
+            summary[k] for k in ("computed_less_dry_run_bytes", "dry_run_less_measured_bytes", "peak_over_prediction")
+        )
         rows.append([name, str(summary["checks"]), _bytes(ours["weights_bytes"]), _bytes(ours["kv_cache_bytes"]), _bytes(ours["compute_bytes"]),
                      str(summary["loads"]), _bytes(engine["compute_bytes"]), _range(peak["least"], peak["most"])])  # fmt: skip
     if rows:

@@ -56,6 +56,8 @@ def run(
     else:
         if place is None and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
             warn_idle_gpu()
+        if found.note:
+            print_text(found.note)
         _print(fit, terms)
         if found.fetch and fit.verdict != "does_not_fit":
             next_step(found.fetch)

@@ -21,6 +21,8 @@ def run(*, model: str, json: bool) -> int:
 def _print(known: Description) -> None:
     print_text(known.name)
     print_table(["", ""], [*_origin(known), *_figures(known), *_texts(known)], left=2)
+    if known.found.note:
+        print_text(known.found.note)
     if not known.model.complete:
         print_text(say("Only the header is on this machine; the weights are not."))
         if known.found.fetch:

@@ -15,6 +15,7 @@ from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.gguf import has_weights
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, read_model
+from hakaru.models.sources.checkpoint import as_gguf
 from hakaru.models.sources.choice import choices, choose, projector
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
@@ -27,6 +28,11 @@ def find_model(reference: str | Path) -> Found:
 
     Raises Misuse (no reference), ModelNotFound, ModelDamaged, ModelUnknown and Offline.
     """
+    found = _found(reference)
+    return as_gguf(found) if found.path.is_dir() else found
+
+
+def _found(reference: str | Path) -> Found:
     match _parsed(reference):
         case Local(path=path):
             return _find_local(path)

@@ -19,7 +19,8 @@ class Found:
     """A model that `read_model` can read at `path`.
 
     `complete` is False for a stand-in: the true header, then a hole of the true size. `version` is the commit or the ETag
-    that it was read from; `fetch` is the command that brings the weights; `fetched_bytes` is what finding it cost.
+    that it was read from; `fetch` is the command that brings the weights; `fetched_bytes` is what finding it cost; `note` is a
+    sentence about what is uncertain.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class Found:
     version: str | None = None
     fetch: str | None = None
     fetched_bytes: int = 0
+    note: str | None = None
 
     @property
     def workplace(self) -> Path:
