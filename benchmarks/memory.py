@@ -10,9 +10,12 @@ import json
 import os
 import platform
 import tempfile
+import sys
 from pathlib import Path
 
-from figures import errors
+sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the Hub on loopback
+
+from figures import errors, peers
 from hakaru.engine.lab import lab_build
 from hakaru.hardware.probe import probe_machine
 
@@ -26,6 +29,8 @@ def main() -> None:
     result: dict[str, object] = {}
     if "engine" in wanted:
         result["engine"] = [row.as_json() for row in errors.report(errors.compare(options.only))]
+    if "peers" in wanted:
+        result["peers"] = peers.report(options.peer_venv, Path(os.environ["XDG_DATA_HOME"]))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
@@ -34,6 +39,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=["engine", "peers", "plans"], help="only this part (may be repeated)")
     parser.add_argument("--only", metavar="ARCH", help="only this architecture, or 'embedded', in the engine's table")
+    parser.add_argument("--peer-venv", action="append", type=Path, default=[], metavar="DIR", help="where a peer is installed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every row there, too")
     return parser.parse_args()
 
