@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the Hub on loopback
 
-from figures import errors, peers
+from figures import errors, peers, plans
 from hakaru.engine.lab import lab_build
 from hakaru.hardware.probe import probe_machine
 
@@ -31,6 +31,8 @@ def main() -> None:
         result["engine"] = [row.as_json() for row in errors.report(errors.compare(options.only))]
     if "peers" in wanted:
         result["peers"] = peers.report(options.peer_venv, Path(os.environ["XDG_DATA_HOME"]))
+    if "plans" in wanted:
+        result["plans"] = plans.report()
     if options.json:
         options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
