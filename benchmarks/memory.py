@@ -9,8 +9,8 @@ import argparse
 import json
 import os
 import platform
-import tempfile
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the Hub on loopback
@@ -24,7 +24,8 @@ def main() -> None:
     """Measure and print what was asked for; everything without a word."""
     options = _options()
     machine = probe_machine()
-    print(f"{machine.cpu.model}, {machine.cpu.usable_cores} cores, {machine.system}, Python {platform.python_version()}, {lab_build()}\n")
+    print(f"{machine.cpu.model}, {machine.cpu.usable_cores} cores, {machine.system}", end=", ")
+    print(f"Python {platform.python_version()}, {lab_build()}\n")
     wanted = options.part or ["engine", "peers", "plans"]
     result: dict[str, object] = {}
     if "engine" in wanted:

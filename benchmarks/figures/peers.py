@@ -57,7 +57,8 @@ def report(venvs: Sequence[Path], scratch: Path) -> list[dict[str, Any]]:
     print(f"Peers beside the engine's dry run: {N_CTX} tokens, F16 cache, micro-batch {N_UBATCH}, one conversation")
     for peer in PEERS:
         place = found.get(peer.name)
-        print(f"  {peer.name:<10}" + (f"{version(place):<10}{peer.answers}" if place else "skipped: not on PATH nor in a --peer-venv"))
+        what = f"{version(place):<10}{peer.answers}" if place else "skipped: it is neither on PATH nor in a --peer-venv."
+        print(f"  {peer.name:<10}{what}")
     with serving() as hub:
         asked = [(peer, found[peer.name]) for peer in PEERS if peer.name in found]
         cases = [_case(known, MODELS[known.id], scratch, hub, asked) for known in _models()]
@@ -100,7 +101,8 @@ def _quantized_header(known: KnownModel, preset: str, folder: Path) -> Path:
     """Its header with the types that the quantizer would choose, and a hole."""
     model = as_preset(read_model(header_of(known, folder)), preset)
     types = {tensor.name: tensor.type.name for tensor in model.tensors}
-    return write_header_only(folder / f"{known.id}.gguf", without_vocabulary(known.metadata(), known.n_vocab), known.tensors(), types)
+    metadata = without_vocabulary(known.metadata(), known.n_vocab)
+    return write_header_only(folder / f"{known.id}.gguf", metadata, known.tensors(), types)
 
 
 def _serve(hub: Loopback, known: KnownModel, path: Path) -> None:
