@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings, Footprint, kv_cache_bytes
+from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint, kv_cache_bytes
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models, nearest_model
 from hakaru.models.gguf import Tensor
@@ -229,5 +229,6 @@ def test_the_gpu_s_memory_counts_only_if_the_engine_uses_it() -> None:
     gpu = Device(name="GPU", vendor="nvidia", total_bytes=24 * 2**30, free_bytes=20 * 2**30)
     machine = replace(probe_machine(), devices=(gpu,))
     on_host = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run")
+    card = DeviceBuffers(name="CUDA0", weights_bytes=1, kv_cache_bytes=1, compute_bytes=0)
     assert free_for_models(machine, on_host) == machine.memory.available_bytes
-    assert free_for_models(machine, replace(on_host, accelerator_bytes=2)) == 20 * 2**30 - GPU_CONTEXT_BYTES
+    assert free_for_models(machine, replace(on_host, accelerators=(card,))) == 20 * 2**30 - GPU_CONTEXT_BYTES

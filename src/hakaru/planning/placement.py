@@ -7,7 +7,7 @@ free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final, Literal
 
@@ -42,11 +42,13 @@ class Share:
     compute_bytes: int
     output_bytes: int = 0
     overhead_bytes: int = 0
+    extras_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """The sum of the parts."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes + self.overhead_bytes
+        own = self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes
+        return own + self.overhead_bytes + self.extras_bytes
 
     @property
     def headroom_bytes(self) -> int:
@@ -59,7 +61,7 @@ class Share:
             "name": self.device.name, "capacity_bytes": self.device.total_bytes, "free_bytes": self.device.usable_bytes,
             "layers": self.layers, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
             "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes, "overhead_bytes": self.overhead_bytes,
-            "headroom_bytes": self.headroom_bytes,
+            "extras_bytes": self.extras_bytes, "headroom_bytes": self.headroom_bytes,
         }  # fmt: skip
 
 
@@ -90,12 +92,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """A model on a machine. `ram` is the host's share; where its device is unknown, it is told but not judged."""
+    """A model of `n_items` (layers and output) on a machine. `ram` is the host's share; where its device is unknown, it is
+    told but not judged.
+    """
 
     layout: Layout
     shares: tuple[Share, ...]
     ram: Share
     ram_known: bool
+    n_items: int
     verdict: FitVerdict
 
     @property
@@ -111,12 +116,15 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be placed: a model's pieces, its shape, how it is run, and how much must stay free."""
+    """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
+    first accelerator (or to RAM): a projector, a draft model.
+    """
 
     load: Load
     shape: Shape
     settings: ContextSettings
     margin: float = MARGIN
+    extras_bytes: int = 0
 
 
 def place(task: Task, hardware: Hardware) -> Placement:
@@ -181,14 +189,16 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
     for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
         mine = range(item, item + count)
         item += count
+        extras = 0 if index else task.extras_bytes
         shares.append(
             Share(
                 device=device,
                 layers=sum(i < load.n_layer for i in mine),
-                weights_bytes=sum(_item_bytes(load, i, layout.n_cpu_moe) for i in mine),
+                weights_bytes=_weights(load, mine, layout.n_cpu_moe),
                 kv_cache_bytes=_caches(task, mine),
                 compute_bytes=compute.of(used.index(index), len(used)) if count else 0,
-                overhead_bytes=GPU_CONTEXT_BYTES if count else 0,
+                overhead_bytes=GPU_CONTEXT_BYTES if count or extras else 0,
+                extras_bytes=extras,
             )
         )
     on_host = range(n_items - layout.n_gpu_layers)
@@ -204,6 +214,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         compute_bytes=compute.host_bytes,
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
+        extras_bytes=0 if shares else task.extras_bytes,
     )
     return tuple(shares), ram
 
@@ -244,7 +255,7 @@ def _balanced(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int)
     if len(free) == 1:
         return _placement(task, hardware, default)
     best = _placement(task, hardware, default)
-    fixed = [s.compute_bytes + s.overhead_bytes for s in best.shares]
+    fixed = [s.compute_bytes + s.overhead_bytes + s.extras_bytes for s in best.shares]
     low, high = 0.0, 2.0
     for _ in range(12):  # to a thousandth of the memory
         level = (low + high) / 2
@@ -277,11 +288,16 @@ def _placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
     shares, ram = shares_of(task, hardware, layout)
     if hardware.is_unified and shares:
         shares, ram = (_joined(shares[0], ram), *shares[1:]), _empty(ram)
-    judged = [*shares, ram] if hardware.ram is not None and not hardware.is_unified else list(shares)
-    verdicts = {judge(s.needed_bytes, s.device.usable_bytes, task.margin) for s in judged}
-    worst: FitVerdict = "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
     known = hardware.ram is not None and not hardware.is_unified
-    return Placement(layout=layout, shares=shares, ram=ram, ram_known=known, verdict=worst)
+    placement = Placement(layout=layout, shares=shares, ram=ram, ram_known=known, n_items=task.load.n_layer + 1, verdict="fits")
+    return judged(placement, task.margin)
+
+
+def judged(placement: Placement, margin: float) -> Placement:
+    """The placement with the verdict of its fullest device."""
+    verdicts = {judge(s.needed_bytes, s.device.usable_bytes, margin) for s in placement.devices}
+    worst: FitVerdict = "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
+    return replace(placement, verdict=worst)
 
 
 def _joined(share: Share, ram: Share) -> Share:
@@ -294,6 +310,7 @@ def _joined(share: Share, ram: Share) -> Share:
         compute_bytes=share.compute_bytes + ram.compute_bytes,
         output_bytes=share.output_bytes + ram.output_bytes,
         overhead_bytes=ram.overhead_bytes,
+        extras_bytes=share.extras_bytes,
     )
 
 
@@ -306,6 +323,12 @@ def _item_bytes(load: Load, item: int, n_cpu_moe: int) -> int:
     if item == load.n_layer:
         return load.output_bytes + load.tied_bytes
     return load.layers[item] + (load.experts[item] if item >= n_cpu_moe else 0)
+
+
+def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
+    """Weights of these items, with one copy of what every device with layers needs."""
+    shared = load.shared_bytes if any(i < load.n_layer for i in items) else 0
+    return sum(_item_bytes(load, i, n_cpu_moe) for i in items) + shared
 
 
 def _caches(task: Task, items: range) -> int:
@@ -322,4 +345,4 @@ def _fullest(placement: Placement) -> float:
 
 
 def _at_context(task: Task, n_ctx: int) -> Task:
-    return Task(load=task.load, shape=task.shape, settings=task.settings.with_context(n_ctx), margin=task.margin)
+    return replace(task, settings=task.settings.with_context(n_ctx))
