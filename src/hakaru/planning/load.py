@@ -19,6 +19,7 @@ _LAYER: Final = re.compile(r"blk\.(\d+)\.")
 _EXPERTS: Final = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what --n-cpu-moe moves; common/common.h
 EMBEDDINGS: Final = "token_embd.weight"
 INPUT_TENSORS: Final = frozenset({EMBEDDINGS, "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
+FIRST_LAYER_TENSORS: Final = frozenset({"per_layer_model_proj.weight", "per_layer_proj_norm.weight"})  # Gemma 3n and 4
 SHARED_TENSORS: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 
 
@@ -60,7 +61,9 @@ def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
     output, tied, copies, shared = 0, True, 0, 0
     for tensor in tensors:
         n_bytes = buffer_bytes((tensor,))
-        if found := _LAYER.match(tensor.name):
+        if tensor.name in FIRST_LAYER_TENSORS:
+            layers[0] += n_bytes
+        elif found := _LAYER.match(tensor.name):
             (experts if _EXPERTS.search(tensor.name) else layers)[int(found[1])] += n_bytes
         elif tensor.name in INPUT_TENSORS:
             copies += tensor.name in inputs
