@@ -18,7 +18,10 @@ from hakaru.models.metadata import Metadata
 
 
 def model(id_: str, architecture: str, n_params: int, n_vocab: int, *, tied: bool = False, **hyperparameters: Any) -> KnownModel:
-    """A public model that the catalogue lacks; `__` stands for the dot in a key."""
+    """A public model that the catalogue lacks (some for want of its window, which no weight depends on: it is made up here).
+
+    `__` stands for the dot in a key.
+    """
     keys = {key.replace("__", "."): value for key, value in hyperparameters.items()}
     return KnownModel(
         id=id_, name=id_, architecture=architecture, hyperparameters={"context_length": 4096, **keys}, n_params=n_params,
@@ -56,6 +59,18 @@ OTHERS = [
     model(
         "mamba2-130m", "mamba2", 128_989_632, 50288, tied=True, block_count=24, embedding_length=768, ssm__conv_kernel=4,
         ssm__inner_size=1536, ssm__state_size=128, ssm__time_step_rank=24, ssm__group_count=1,
+    ),
+    model(
+        "trinity-mini", "afmoe", 26_123_974_400, 200192, block_count=32, embedding_length=2048, feed_forward_length=6144,
+        attention__head_count=32, attention__head_count_kv=4, attention__key_length=128, attention__value_length=128,
+        expert_count=128, expert_used_count=8, expert_feed_forward_length=1024, expert_shared_count=1,
+        leading_dense_block_count=2, attention__sliding_window=2048,
+    ),
+    model(
+        "north-mini-code", "cohere2moe", 30_484_303_872, 262144, tied=True, block_count=49, embedding_length=2048,
+        feed_forward_length=3072, attention__head_count=32, attention__head_count_kv=4, attention__key_length=128,
+        attention__value_length=128, expert_count=128, expert_used_count=8, expert_feed_forward_length=768,
+        leading_dense_block_count=1, attention__sliding_window=4096,
     ),
     model(
         "a small granitemoe", "granitemoe", 0, 49152, tied=True, block_count=4, embedding_length=1024, feed_forward_length=512,
