@@ -10,6 +10,7 @@ from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offl
 from hakaru.models.model import read_model
 from hakaru.models.sources import shelf
 from hakaru.models.sources.find import find_model
+from hakaru.places import cache_dir
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 from loopback import Loopback, serving
 
@@ -81,7 +82,7 @@ def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path)
     with pytest.raises(Offline, match=r"/m\.gguf: broke off 4 times") as caught:
         find_model(f"{web.url}/m.gguf")
     assert caught.value.exit_code == 5
-    assert not list(shelf.cache_dir("sources").rglob("*.gguf*"))
+    assert not list(cache_dir("sources").rglob("*.gguf*"))
 
 
 @pytest.mark.parametrize(
