@@ -1,13 +1,16 @@
 """The tensor tables are llama.cpp's own: its loader accepts a header made of them and gives each byte the same place."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
-from hakaru.errors import ModelDamaged, ModelUnknown
+from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, stays_f32, tensors_of
 from hakaru.models.catalogue import KnownModel, known_models
@@ -192,3 +195,23 @@ def test_a_converted_file_has_the_table_s_tensors(embedded: Path) -> None:
     header = read_header(embedded)
     table = tensors_of(Metadata(embedded, header.metadata), n_vocab=49152, tied=True)
     assert dict(table) == {t.name: t.shape for t in header.tensors}
+
+
+KEYS = sorted({key for m in one_of_each() for key in m.hyperparameters})
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    known=st.sampled_from(one_of_each()),
+    changes=st.dictionaries(
+        st.sampled_from(KEYS),
+        st.one_of(st.integers(-1, 80), st.booleans(), st.text(max_size=2), st.floats(), st.lists(st.integers(-1, 9), max_size=90)),
+        max_size=3,
+    ),
+)
+def test_no_metadata_raises_anything_but_a_sentence(known: KnownModel, changes: dict[str, Any]) -> None:
+    """A header is a stranger's: whatever its keys say, the answer is a table or a ModelError."""
+    values = known.metadata() | {f"{known.architecture}.{key}": value for key, value in changes.items()}
+    with suppress(ModelError):
+        for _ in tensors_of(Metadata("x", values), n_vocab=known.n_vocab, tied=known.tied, having=known.having):
+            pass

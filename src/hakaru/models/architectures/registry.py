@@ -145,7 +145,7 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     ),
     "llama4": plain(
         attention(),
-        either(lambda m, i: (i + 1) % m.number("interleave_moe_layer_step") == 0, (experts(), shared_expert()), (dense(),)),
+        either(lambda m, i: (i + 1) % m.need("interleave_moe_layer_step") == 0, (experts(), shared_expert()), (dense(),)),
     ),
     "minimax-m2": plain(attention(qk_norm="whole"), experts(width="dense", probs_bias=PROBS_BIAS)),
     "hunyuan-dense": plain(attention(qk_norm="head"), dense()),
