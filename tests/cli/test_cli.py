@@ -90,12 +90,12 @@ def test_fit_that_does_not_fit_shows_ways_out(capsys: pytest.CaptureFixture[str]
 @pytest.mark.engine
 def test_an_architecture_that_only_the_engine_knows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """No arithmetic of ours: the dry run answers and is marked as such."""
-    path = write_header_only(tmp_path / "other.gguf", tiny_shape(architecture="arcee"))
+    path = write_header_only(tmp_path / "other.gguf", tiny_shape(architecture="llama-embed"))
     code, out, _ = answer(capsys, "fit", path, "--context", "512", "--json")
     data = json.loads(out)
     assert (code, data["parts_source"]) == (0, "dry_run")
     code, out, _ = answer(capsys, "fit", path, "--context", "512")
-    assert "no arithmetic for the architecture 'arcee' yet" in out
+    assert "no arithmetic for the architecture 'llama-embed' yet" in out
 
 
 @pytest.mark.parametrize(

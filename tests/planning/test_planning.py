@@ -22,7 +22,8 @@ from hakaru.planning.exact import exact_answer
 from hakaru.planning.explain import PARTS, explain_placement
 from hakaru.planning.here import free_for_models
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, max_context, place, shares_of, split_by
+from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, shares_of, split_by
+from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Outcome, alternatives
 
 LLAMA_70B = nearest_model(70 * 10**9)

@@ -23,7 +23,8 @@ from hakaru.models.model import Model, as_preset
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.here import hardware_here
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged, max_context, place
+from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged
+from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Alternative, Outcome, alternatives
 from hakaru.tuning.check import Engine, remember
 from hakaru.tuning.ledger import Ledger
@@ -137,7 +138,11 @@ class Fitter:
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
         margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)
         task = Task(
-            load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings, margin=margin.fraction
+            load=load_of(variant.loaded, variant.shape.n_layer),
+            shape=variant.shape,
+            settings=settings,
+            margin=margin.fraction,
+            extras_bytes=sum(e.bytes for e in extras),
         )
         placed = place(task, place_at) if variant.shape.is_modelled else None
         placement = _by_engine(placed, dry_run, margin) if placed and not (hardware and hardware.accelerators) else placed
