@@ -1,10 +1,13 @@
-"""The margin is learned from what really happened."""
+"""Margin and driver are learned from what really happened."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hakaru.planning.placement import MARGIN
+from hakaru.tuning.driver import known_driver_bytes, remember_driver
+from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import PARTS, errors, learned_margin
 
 
@@ -60,3 +63,12 @@ def test_errors_stand_side_by_side_by_part() -> None:
     assert found.computed_errors == dict.fromkeys(PARTS, 10)
     assert found.dry_run_errors == dict.fromkeys(PARTS, 10)
     assert found.excess == pytest.approx(0.1)
+
+
+def test_what_the_driver_takes_is_learned_by_the_gpu_s_name(tmp_path: Path) -> None:
+    """Two GPUs take 3000 and 2600 bytes, the buffers on them 5000: 300 bytes each are the driver's."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    remember_driver(ledger, {"L4": [3000, 2600]}, 5000)
+    assert known_driver_bytes(ledger, ["L4", "L4", "A100"]) == {"L4": 300}
+    remember_driver(ledger, {"L4": [4000]}, 5000)  # a log that says more than NVML teaches nothing
+    assert known_driver_bytes(ledger, ["L4"]) == {"L4": 300}

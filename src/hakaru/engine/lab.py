@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.engine.log import last_words
+from hakaru.engine.log import is_host, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
@@ -197,10 +197,8 @@ class _Child:
 
 
 def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ...]:
-    """The buffers that are not host memory and hold something, by llama.cpp's names (CPU, CPU_REPACK, CUDA_Host are host
-    memory), in the order of their numbers.
-    """
-    found = [(name, parts) for name, parts in buffers.items() if not name.startswith("CPU") and not name.endswith("_Host")]
+    """The buffers that are not host memory and hold something, in the order of their numbers."""
+    found = [(name, parts) for name, parts in buffers.items() if not is_host(name)]
     return tuple(
         DeviceBuffers(name=name, weights_bytes=parts["model"], kv_cache_bytes=parts["context"], compute_bytes=parts["compute"])
         for name, parts in sorted(found, key=lambda item: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", item[0])])

@@ -6,8 +6,7 @@ from typing import Final
 from hakaru.language import say
 from hakaru.memory.explain import Term, explain
 from hakaru.models.gguf import Tensor
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, Placement, Task
-from hakaru.units import format_bytes
+from hakaru.planning.placement import Placement, Task
 
 PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes")
 
@@ -32,7 +31,7 @@ def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
         case "weights_bytes":
             what, formula = say("copies that several devices need"), "token_embd, rope_freqs"
         case "overhead_bytes":
-            what, formula = say("driver context, assumed"), f"{n} × {format_bytes(GPU_CONTEXT_BYTES)}"
+            what, formula = say("the drivers of {n} devices", n=n), "docs/memory.md"
         case "extras_bytes":
             what, formula = say("projector and draft model"), "--mmproj, --draft"
         case _:

@@ -4,8 +4,8 @@ A layout is llama.cpp's own terms; the shares are what every device holds under 
 account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final, Literal
 
@@ -19,7 +19,7 @@ FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
 """Part of the free memory that stays free under `fits` until measurements say better: assumed."""
 GPU_CONTEXT_BYTES: Final = 450 * 2**20
-"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for other GPUs."""
+"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was loaded yet."""
 
 
 def judge(needed_bytes: int, free_bytes: int, margin: float = MARGIN) -> FitVerdict:
@@ -115,7 +115,7 @@ class Placement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
-    first accelerator (or to RAM): a projector, a draft model.
+    first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name.
     """
 
     load: Load
@@ -123,6 +123,7 @@ class Task:
     settings: ContextSettings
     margin: float = MARGIN
     extras_bytes: int = 0
+    driver_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
@@ -161,7 +162,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
                 weights_bytes=_weights(load, mine, layout.n_cpu_moe),
                 kv_cache_bytes=caches_bytes(task, mine),
                 compute_bytes=compute.of(used.index(index), len(used)) if count else 0,
-                overhead_bytes=GPU_CONTEXT_BYTES if count or extras else 0,
+                overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES) if count or extras else 0,
                 extras_bytes=extras,
             )
         )

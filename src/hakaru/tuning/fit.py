@@ -27,6 +27,7 @@ from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged
 from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Alternative, Outcome, alternatives
 from hakaru.tuning.check import Engine, remember
+from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, learned_margin
 
@@ -143,6 +144,7 @@ class Fitter:
             settings=settings,
             margin=margin.fraction,
             extras_bytes=sum(e.bytes for e in extras),
+            driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
         )
         placed = place(task, place_at) if variant.shape.is_modelled else None
         placement = _by_engine(placed, dry_run, margin) if placed and not (hardware and hardware.accelerators) else placed
