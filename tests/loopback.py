@@ -36,7 +36,7 @@ class Loopback:
         """Serve `files` as a repository of the Hugging Face Hub, at COMMIT."""
         rows = [{"rfilename": name, "size": _size(content)} for name, content in files.items()]
         answer = json.dumps({"id": repo, "sha": COMMIT, "siblings": rows}).encode()
-        for place in (f"/api/models/{repo}", f"/api/models/{repo}/revision/main"):
+        for place in (f"/api/models/{repo}", f"/api/models/{repo}/revision/main", f"/api/models/{repo}/revision/{COMMIT}"):
             self.files[place] = answer
         for name, content in files.items():
             self.files[f"/{repo}/resolve/{COMMIT}/{name}"] = content

@@ -10,6 +10,7 @@ from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offl
 from hakaru.models.model import read_model
 from hakaru.models.sources import shelf
 from hakaru.models.sources.find import find_model
+from hakaru.models.sources.web import RemoteFile
 from hakaru.places import cache_dir
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 from loopback import Loopback, serving
@@ -79,7 +80,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke_off(web: Loopback, large: P
 def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path) -> None:
     """After four tries, with exit code 5; nothing is left behind."""
     web.files["/m.gguf"], web.cuts = large, 99
-    with pytest.raises(Offline, match=r"/m\.gguf: broke off 4 times") as caught:
+    with pytest.raises(Offline, match=r"/m\.gguf: failed 4 times") as caught:
         find_model(f"{web.url}/m.gguf")
     assert caught.value.exit_code == 5
     assert not list(cache_dir("sources").rglob("*.gguf*"))
@@ -95,7 +96,7 @@ def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path)
         (418, {}, ModelNotFound, "answers 418"),
         (429, {"Retry-After": "17"}, Offline, "asks to wait 17 seconds"),
         (429, {}, Offline, "wait some minutes"),
-        (500, {}, Offline, r"broke off 4 times \(HTTP 500\)"),
+        (500, {}, Offline, r"failed 4 times \(HTTP 500\)"),
         (503, {"Retry-After": "x"}, Offline, "HTTP 503"),
     ],
 )
@@ -194,6 +195,23 @@ def test_what_is_no_address_is_misuse(address: str) -> None:
     """Exit code 2."""
     with pytest.raises(Misuse, match="is no web address"):
         find_model(address)
+
+
+def test_an_interruption_leaves_nothing_behind(web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a header: no file, no folder, no answer; the next question begins anew."""
+    web.files["/m.gguf"] = large
+    read, calls = RemoteFile.read, iter(range(100))
+
+    def interrupted(self: RemoteFile, n: int) -> bytes:
+        if next(calls) == 20:
+            raise KeyboardInterrupt
+        return read(self, n)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(RemoteFile, "read", interrupted)
+        find_model(f"{web.url}/m.gguf")
+    assert not [p for p in cache_dir("sources").glob("*/*")]
+    assert find_model(f"{web.url}/m.gguf").path.exists()
 
 
 def test_a_split_model_is_fetched_in_all_its_parts(web: Loopback, tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ class _Patience:
                 self._failures += 1
                 if self._failures >= TRIES:
                     raise Offline(
-                        "{url}: broke off {n} times ({reason}); try again later.", url=_shown(self._url), n=TRIES, reason=cut
+                        "{url}: failed {n} times ({reason}); try again later.", url=_shown(self._url), n=TRIES, reason=cut
                     ) from cut
                 time.sleep(PAUSE_S * 2 ** (self._failures - 1))
             else:
