@@ -1,6 +1,7 @@
 """A header is fetched from a real server at the loopback interface, whatever that server does."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offl
 from hakaru.models.model import read_model
 from hakaru.models.sources import shelf
 from hakaru.models.sources.find import find_model
-from hakaru.models.sources.web import RemoteFile
+from hakaru.models.sources.remote import RemoteFile
 from hakaru.places import cache_dir
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 from loopback import Loopback, serving
@@ -167,6 +168,14 @@ def test_what_is_no_model_is_damage(web: Loopback, content: bytes, words: str) -
     assert f"{web.url}/m.gguf" in str(caught.value)
 
 
+@pytest.mark.parametrize("answer", ["bytes 0-99/*", "bytes 5-99/100", "bytes 0-100/100", "bytes 9-0/100", "0-99/100", ""])
+def test_a_wrong_range_is_refused(web: Loopback, tiny: Path, answer: str) -> None:
+    """The size must be known, and the bytes must be those that were asked for."""
+    web.files["/m.gguf"], web.range_answer = tiny, answer
+    with pytest.raises(ModelNotFound, match=f"answers a range request with '{re.escape(answer)}'"):
+        find_model(f"{web.url}/m.gguf")
+
+
 def test_a_slow_server_has_a_deadline(web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that drips is given up, however often it sends a little."""
     monkeypatch.setattr("hakaru.models.sources.web.PATIENCE_S", 0.2)
@@ -207,10 +216,11 @@ def test_an_interruption_leaves_nothing_behind(web: Loopback, large: Path, monke
             raise KeyboardInterrupt
         return read(self, n)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(RemoteFile, "read", interrupted)
-        find_model(f"{web.url}/m.gguf")
-    assert not [p for p in cache_dir("sources").glob("*/*")]
+        with pytest.raises(KeyboardInterrupt):
+            find_model(f"{web.url}/m.gguf")
+    assert not list(cache_dir("sources").glob("*/*"))
     assert find_model(f"{web.url}/m.gguf").path.exists()
 
 

@@ -24,7 +24,7 @@ from hakaru.errors import Offline
 from hakaru.models.gguf import parse_header
 from hakaru.models.safetensors import parse_stored
 from hakaru.models.sources.found import Companion, Found
-from hakaru.models.sources.web import Changed, RemoteFile
+from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.places import cache_dir, disk_error, one_at_a_time, written_whole
 
 FRESH_S: Final = 24 * 3600
