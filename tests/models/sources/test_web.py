@@ -107,7 +107,7 @@ def test_a_refusal_is_one_sentence(
     """It says what the server means and what to do; nothing secret of the address is repeated."""
     web.files["/m.gguf"], web.statuses["/m.gguf"] = tiny, [(status, headers)]
     with pytest.raises(error, match=words) as caught:
-        find_model(f"{web.url}/m.gguf?token=secret")
+        find_model(f"{web.url.replace('://', '://me:secret@')}/m.gguf?token=secret")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -164,15 +164,27 @@ def test_what_is_no_model_is_damage(web: Loopback, content: bytes, words: str) -
     """The same sentences as for a file here, with the address."""
     web.files["/m.gguf"] = content
     with pytest.raises(ModelDamaged, match=words) as caught:
-        find_model(f"{web.url}/m.gguf")
+        find_model(f"{web.url.replace('://', '://me:secret@')}/m.gguf")
     assert f"{web.url}/m.gguf" in str(caught.value)
 
 
-@pytest.mark.parametrize("answer", ["bytes 0-99/*", "bytes 5-99/100", "bytes 0-100/100", "bytes 9-0/100", "0-99/100", ""])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "bytes 0-99/*",
+        "bytes 5-99/100",
+        "bytes 0-100/100",
+        "bytes 9-0/100",
+        "0-99/100",
+        "bytes 0-99/1" + "0" * 15,
+        "bytes 0-99/" + "9" * 5000,
+        "",
+    ],
+)
 def test_a_wrong_range_is_refused(web: Loopback, tiny: Path, answer: str) -> None:
     """The size must be known, and the bytes must be those that were asked for."""
     web.files["/m.gguf"], web.range_answer = tiny, answer
-    with pytest.raises(ModelNotFound, match=f"answers a range request with '{re.escape(answer)}'"):
+    with pytest.raises(ModelNotFound, match=f"answers a range request with '{re.escape(answer[:80])}'"):
         find_model(f"{web.url}/m.gguf")
 
 

@@ -16,8 +16,9 @@ from hakaru.models.sources.web import Cut, Patience, reason, send, shown
 
 FIRST_PIECE: Final = 2**18
 LARGEST_PIECE: Final = 2**22
+MAX_SIZE: Final = 2**50  # a petabyte is a lie
 
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RANGE: Final = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16})")
 
 
 class Changed(Exception):
@@ -41,11 +42,14 @@ class RemoteFile:
         self._opened = False
 
     def __enter__(self) -> "RemoteFile":
-        self._patience.until_done(self._open)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._close()
+
+    def open(self) -> None:
+        """Ask for the first piece, with which the size comes. Raises Offline, ModelNotFound, ModelDamaged."""
+        self._patience.until_done(self._open)
 
     def read(self, n: int) -> bytes:
         """The next bytes, at most `n` and at least one, or none at the file's end."""
@@ -97,7 +101,7 @@ class RemoteFile:
     def _content_range(self, response: httpx.Response) -> tuple[int, int, int]:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         start, last, size = (int(n) for n in found.groups()) if found else (-1, -1, -1)
-        if start != self._at or not start <= last < size:
+        if start != self._at or not start <= last < size < MAX_SIZE:
             raise ModelNotFound(
                 "{url}: the server answers a range request with '{found}', expected the bytes from {start} on and the whole size.",
                 url=shown(self.url), found=response.headers.get("Content-Range", "")[:80], start=self._at,
@@ -110,7 +114,12 @@ class RemoteFile:
             raise Changed
         if response.status_code == 416 or length == "0":
             raise ModelDamaged("{path}: the file is empty; fetch it again.", path=shown(self.url))
-        if not length.isdecimal() or response.headers.get("Content-Encoding", "identity") != "identity":
+        if (
+            not length.isdecimal()
+            or len(length) > 16
+            or int(length) >= MAX_SIZE
+            or response.headers.get("Content-Encoding", "identity") != "identity"
+        ):
             raise ModelNotFound(
                 "{url}: the server does not say how large the file is, so its size cannot be judged; download it and name the file.",
                 url=shown(self.url),
