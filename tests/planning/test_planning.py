@@ -178,6 +178,12 @@ def test_hardware_is_named_as_people_name_it(text: str, accelerators: list[int],
     assert (found.ram.total_bytes / 2**30 if found.ram else None) == ram
 
 
+def test_a_card_offers_what_its_driver_reports() -> None:
+    """Error correction takes a sixteenth of an L4: 23,034 MiB of its 24 GiB."""
+    (card,) = parse_hardware("L4").accelerators
+    assert (card.total_bytes, card.usable_bytes) == (24 * 2**30, 23_034 * 2**20)
+
+
 def test_more_memory_never_means_less_context() -> None:
     """The longest context grows with the memory."""
     task = task_of("llama-3.1-70b-instruct", "Q4_K_M", n_ctx=4096)
