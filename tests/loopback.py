@@ -27,6 +27,7 @@ class Loopback:
     etags: dict[str, list[str]] = field(default_factory=dict)  # the last one stays
     ignores_ranges: bool = False
     hides_length: bool = False
+    range_answer: str | None = None  # a Content-Range that is not true
     cuts: int = 0  # so many answers break off after 32 KiB or half-way
     piece_delay_s: float = 0.0
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -36,7 +37,7 @@ class Loopback:
         """Serve `files` as a repository of the Hugging Face Hub, at COMMIT."""
         rows = [{"rfilename": name, "size": _size(content)} for name, content in files.items()]
         answer = json.dumps({"id": repo, "sha": COMMIT, "siblings": rows}).encode()
-        for place in (f"/api/models/{repo}", f"/api/models/{repo}/revision/main"):
+        for place in (f"/api/models/{repo}", f"/api/models/{repo}/revision/main", f"/api/models/{repo}/revision/{COMMIT}"):
             self.files[place] = answer
         for name, content in files.items():
             self.files[f"/{repo}/resolve/{COMMIT}/{name}"] = content
@@ -108,7 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
         partial = bool(span) and not self.state.ignores_ranges
         self.send_response(206 if partial else 200)
         if partial:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+            self.send_header(
+                "Content-Range",
+                self.state.range_answer if self.state.range_answer is not None else f"bytes {start}-{end - 1}/{size}",
+            )
         if self.state.hides_length:
             self.send_header("Connection", "close")
             self.close_connection = True

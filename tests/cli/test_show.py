@@ -11,7 +11,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.models.model import read_model
-from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
+from hakaru.testing import tiny_shape, write_tiny_llama
 from loopback import Loopback
 
 SAID = """\
@@ -42,7 +42,7 @@ def test_show_in_full(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
 
 def test_show_as_json(capsys: pytest.CaptureFixture[str], hub: Loopback, tmp_path: Path) -> None:
     """A model at the Hub with experts unknown, a projector, and the way to its weights."""
-    model = write_header_only(tmp_path / "x-F16.gguf", tiny_shape(n_head_kv=(2, 4)))
+    model = write_tiny_llama(tmp_path / "x-F16.gguf", tiny_shape(n_head_kv=(2, 4)))
     hub.add_repository("org/repo", {"x-F16.gguf": model, "mmproj.gguf": b"1234"})
     assert run(["show", "hf:org/repo", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)

@@ -1,11 +1,13 @@
 """The machine: real here, made elsewhere."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 
 from hakaru.errors import Misuse
-from hakaru.hardware.accelerators import drm
+from hakaru.hardware.accelerators import drm, nvidia_process_bytes
 from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
 from hakaru.hardware.machine import named_ram, size_class
 from hakaru.hardware.probe import probe_machine
@@ -109,3 +111,20 @@ def test_hardware_that_nobody_knows_is_refused(text: str, words: str) -> None:
     """And says what to type instead."""
     with pytest.raises(Misuse, match=words):
         parse_hardware(text)
+
+
+def test_nvml_tells_what_a_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the GPU's name, only for that process; nothing where there is no driver."""
+    assert nvidia_process_bytes(1) == {}
+    processes = {0: [SimpleNamespace(pid=7, usedGpuMemory=100), SimpleNamespace(pid=8, usedGpuMemory=5)],
+                 1: [SimpleNamespace(pid=7, usedGpuMemory=50)]}  # fmt: skip
+    for name, value in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda i: i,
+        "nvmlDeviceGetName": lambda handle: b"NVIDIA L4",
+        "nvmlDeviceGetComputeRunningProcesses": processes.__getitem__,
+    }.items():
+        monkeypatch.setattr(pynvml, name, value)
+    assert nvidia_process_bytes(7) == {"NVIDIA L4": [100, 50]}

@@ -1,13 +1,16 @@
 """The tensor tables are llama.cpp's own: its loader accepts a header made of them and gives each byte the same place."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
-from hakaru.errors import ModelDamaged, ModelUnknown
+from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, stays_f32, tensors_of
 from hakaru.models.catalogue import KnownModel, known_models
@@ -18,7 +21,10 @@ from hakaru.models.metadata import Metadata
 
 
 def model(id_: str, architecture: str, n_params: int, n_vocab: int, *, tied: bool = False, **hyperparameters: Any) -> KnownModel:
-    """A public model that the catalogue lacks; `__` stands for the dot in a key."""
+    """A public model that the catalogue lacks (some for want of its window, which no weight depends on: it is made up here).
+
+    `__` stands for the dot in a key.
+    """
     keys = {key.replace("__", "."): value for key, value in hyperparameters.items()}
     return KnownModel(
         id=id_, name=id_, architecture=architecture, hyperparameters={"context_length": 4096, **keys}, n_params=n_params,
@@ -56,6 +62,18 @@ OTHERS = [
     model(
         "mamba2-130m", "mamba2", 128_989_632, 50288, tied=True, block_count=24, embedding_length=768, ssm__conv_kernel=4,
         ssm__inner_size=1536, ssm__state_size=128, ssm__time_step_rank=24, ssm__group_count=1,
+    ),
+    model(
+        "trinity-mini", "afmoe", 26_123_974_400, 200192, block_count=32, embedding_length=2048, feed_forward_length=6144,
+        attention__head_count=32, attention__head_count_kv=4, attention__key_length=128, attention__value_length=128,
+        expert_count=128, expert_used_count=8, expert_feed_forward_length=1024, expert_shared_count=1,
+        leading_dense_block_count=2, attention__sliding_window=2048,
+    ),
+    model(
+        "north-mini-code", "cohere2moe", 30_484_303_872, 262144, tied=True, block_count=49, embedding_length=2048,
+        feed_forward_length=3072, attention__head_count=32, attention__head_count_kv=4, attention__key_length=128,
+        attention__value_length=128, expert_count=128, expert_used_count=8, expert_feed_forward_length=768,
+        leading_dense_block_count=1, attention__sliding_window=4096,
     ),
     model(
         "a small granitemoe", "granitemoe", 0, 49152, tied=True, block_count=4, embedding_length=1024, feed_forward_length=512,
@@ -177,3 +195,23 @@ def test_a_converted_file_has_the_table_s_tensors(embedded: Path) -> None:
     header = read_header(embedded)
     table = tensors_of(Metadata(embedded, header.metadata), n_vocab=49152, tied=True)
     assert dict(table) == {t.name: t.shape for t in header.tensors}
+
+
+KEYS = sorted({key for m in one_of_each() for key in m.hyperparameters})
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    known=st.sampled_from(one_of_each()),
+    changes=st.dictionaries(
+        st.sampled_from(KEYS),
+        st.one_of(st.integers(-1, 80), st.booleans(), st.text(max_size=2), st.floats(), st.lists(st.integers(-1, 9), max_size=90)),
+        max_size=3,
+    ),
+)
+def test_no_metadata_raises_anything_but_a_sentence(known: KnownModel, changes: dict[str, Any]) -> None:
+    """A header is a stranger's: whatever its keys say, the answer is a table or a ModelError."""
+    values = known.metadata() | {f"{known.architecture}.{key}": value for key, value in changes.items()}
+    with suppress(ModelError):
+        for _ in tensors_of(Metadata("x", values), n_vocab=known.n_vocab, tied=known.tied, having=known.having):
+            pass

@@ -123,6 +123,7 @@ WORST: dict[str, tuple[bytes, int, str]] = {
     "a 127 MB array of numbers": (opening(1, 1) + text(b"a") + struct.pack("<IIQ", 9, 0, 2**27 - 2**10), 2**30, "shape"),
     "an array of 2^60 numbers": (opening(1, 1) + text(b"a") + struct.pack("<IIQ", 9, 6, 2**60), 2**34, "array elements"),
     "an array of 2^60 empty strings": (opening(1, 1) + text(b"a") + struct.pack("<IIQ", 9, 8, 2**60), 2**34, "strings"),
+    "as many empty strings as are allowed": (opening(1, 1) + text(b"a") + struct.pack("<IIQ", 9, 8, 2**21 - 1), 2**34, "shape"),
     "a string of 2^63 bytes": (opening(0, 1) + struct.pack("<Q", 2**63), 2**34, "bytes in a string"),
     "an array of arrays": (opening(0, 1) + text(b"a") + struct.pack("<IIQ", 9, 9, 2**16) * 1000, 2**20, "array of metadata type 9"),
     "an array longer than a header": (opening(0, 1) + text(b"a") + struct.pack("<IIQ", 9, 10, 2**25), 2**34, "longer than"),

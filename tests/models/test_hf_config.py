@@ -1,13 +1,16 @@
 """A checkpoint's config.json becomes the metadata of the file that a converter would write."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
-from hakaru.errors import ModelDamaged, ModelUnknown
+from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.header_file import without_vocabulary, write_header_only
@@ -238,3 +241,23 @@ def test_a_config_without_sense_is_damage(change: dict[str, Any], words: str) ->
     """Where, what was found, what was expected."""
     with pytest.raises(ModelDamaged, match=words):
         converted("config.json", SMALL | change, {})
+
+
+FIELDS = sorted({key for c in PUBLIC.values() for key in {**c, **c.get("text_config", {})}} - {"architectures", "text_config"})
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 70), st.integers(), st.floats(), st.text(max_size=3),
+    st.lists(st.sampled_from(["full_attention", "mamba", "conv", "attention"]), max_size=70), st.dictionaries(st.text(), st.none()),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(id_=st.sampled_from(sorted(PUBLIC)), changes=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
+def test_no_config_raises_anything_but_a_sentence(id_: str, changes: dict[str, Any]) -> None:
+    """A config is a stranger's: whatever stands in it, the answer is a table or a ModelError."""
+    base = PUBLIC[id_]
+    with suppress(ModelError):
+        converted(
+            "config.json",
+            {**base, **base.get("text_config", {}), **changes, "architectures": base["architectures"], "text_config": None},
+            {},
+        )

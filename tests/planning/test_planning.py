@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings, Footprint, kv_cache_bytes
+from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint, kv_cache_bytes
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models, nearest_model
 from hakaru.models.gguf import Tensor
@@ -22,7 +22,8 @@ from hakaru.planning.exact import exact_answer
 from hakaru.planning.explain import PARTS, explain_placement
 from hakaru.planning.here import free_for_models
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, max_context, place, shares_of, split_by
+from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, shares_of, split_by
+from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Outcome, alternatives
 
 LLAMA_70B = nearest_model(70 * 10**9)
@@ -177,6 +178,12 @@ def test_hardware_is_named_as_people_name_it(text: str, accelerators: list[int],
     assert (found.ram.total_bytes / 2**30 if found.ram else None) == ram
 
 
+def test_a_card_offers_what_its_driver_reports() -> None:
+    """Error correction takes a sixteenth of an L4: 23,034 MiB of its 24 GiB."""
+    (card,) = parse_hardware("L4").accelerators
+    assert (card.total_bytes, card.usable_bytes) == (24 * 2**30, 23_034 * 2**20)
+
+
 def test_more_memory_never_means_less_context() -> None:
     """The longest context grows with the memory."""
     task = task_of("llama-3.1-70b-instruct", "Q4_K_M", n_ctx=4096)
@@ -229,5 +236,6 @@ def test_the_gpu_s_memory_counts_only_if_the_engine_uses_it() -> None:
     gpu = Device(name="GPU", vendor="nvidia", total_bytes=24 * 2**30, free_bytes=20 * 2**30)
     machine = replace(probe_machine(), devices=(gpu,))
     on_host = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run")
+    card = DeviceBuffers(name="CUDA0", weights_bytes=1, kv_cache_bytes=1, compute_bytes=0)
     assert free_for_models(machine, on_host) == machine.memory.available_bytes
-    assert free_for_models(machine, replace(on_host, accelerator_bytes=2)) == 20 * 2**30 - GPU_CONTEXT_BYTES
+    assert free_for_models(machine, replace(on_host, accelerators=(card,))) == 20 * 2**30 - GPU_CONTEXT_BYTES

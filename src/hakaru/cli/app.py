@@ -147,6 +147,8 @@ def doctor(**options: Any) -> int:
     "--hardware", metavar="DEVICES", help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]"
 )
 @context_options
+@click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
+@click.option("--draft", metavar="MODEL", help="A draft model that is loaded beside it.")
 @click.option("--kv-unified", is_flag=True, help="All conversations share one KV cache.")
 @memory_option
 @click.option(

@@ -20,7 +20,7 @@ from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
-from hakaru.tuning.fit import Fit, Fitter
+from hakaru.tuning.fit import Fit, Fitter, draft_extra, projector_extra
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
@@ -31,6 +31,8 @@ def run(
     type_: str | None,
     hardware: str | None,
     memory: str | None,
+    mmproj: Path | None,
+    draft: str | None,
     source: str,
     max_context: bool,
     explain_terms: bool,
@@ -43,9 +45,12 @@ def run(
     found = find_model(model)
     whole = read_model(found.path)
     settings = any_settings_for(whole, **options)
+    extras = (projector_extra(mmproj),) if mmproj else ()
+    if draft:
+        extras = (*extras, draft_extra(read_model(find_model(draft).path), settings))
     machine = probe_machine()
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
-    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_)  # type: ignore[arg-type]  # click checked the choice
+    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)  # type: ignore[arg-type]  # click checked the choice
     terms = fit.explanation() if explain_terms else []
     if plot:
         from hakaru.pictures.memory import save_memory_picture
@@ -109,6 +114,7 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "devices": [s.as_json() for s in fit.placement.devices] if fit.placement else [],
         "flags": flags(settings, fit.placement),
         "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
+        "extras": [{"name": e.name, "bytes": e.bytes} for e in fit.extras],
         "margin": {"fraction": fit.margin.fraction, "loads": fit.margin.n_loads, "source": fit.margin.source},
         "max_context": fit.max_context,
         "alternatives": [{"flag": w.flag, "frees_bytes": w.frees_bytes, "fits": w.fits} for w in fit.alternatives],
@@ -131,6 +137,8 @@ def _print(fit: Fit, terms: list[Term]) -> None:
     if fit.computed is None and not model.shape.is_modelled:
         print_text(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
                   architecture=model.shape.architecture))  # fmt: skip
+    for extra in fit.extras:
+        print_text(say("Beside it: {name}, {bytes}", name=extra.name, bytes=format_bytes(extra.bytes)))
     if fit.placement:
         _print_devices(fit.placement)
     _print_verdict(fit)
@@ -163,7 +171,12 @@ def _print_devices(placement: Placement) -> None:
     """One row per device, and a bar in which each part has its own sign, so that no colour is needed."""
     rows = []
     for share in placement.devices:
-        parts = (share.weights_bytes, share.kv_cache_bytes, share.compute_bytes + share.output_bytes, share.overhead_bytes)
+        parts = (
+            share.weights_bytes,
+            share.kv_cache_bytes,
+            share.compute_bytes + share.output_bytes,
+            share.overhead_bytes + share.extras_bytes,
+        )
         rows.append([share.device.name, str(share.layers), *(format_bytes(p) for p in parts),
                      format_bytes(share.device.usable_bytes), bar(parts, share.device.usable_bytes)])  # fmt: skip
     print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"), say("free"),

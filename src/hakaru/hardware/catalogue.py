@@ -1,6 +1,7 @@
 """Machines that are not this one, by the names of their accelerators: `2x A100 80GB`, `RTX 4090 + 64GiB RAM`, `24GiB`.
 
 `accelerators.json` holds public specifications with the names of their sources; docs/facts.md tells how they were read.
+`reported_mib` is what the driver gives an idle card, where it was seen: error correction takes a sixteenth of an L4.
 """
 
 import json
@@ -101,7 +102,8 @@ def _device(name: str) -> Device:
         name=row["name"],
         vendor=vendor,
         total_bytes=int(row["memory_gib"] * 2**30),
-        free_bytes=None,
+        free_bytes=row["reported_mib"] * 2**20 if "reported_mib" in row else None,
+        unified=row["kind"] == "unified",
         bandwidth_gb_s=row["bandwidth_gb_s"],
         source=", ".join(row["sources"]),
     )

@@ -77,10 +77,20 @@ class ContextSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceBuffers:
+    """What the engine puts on one accelerator, by its name for it (CUDA0), in bytes."""
+
+    name: str
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
     """Bytes that a model needs at given settings, by part, and how we know.
 
-    `accelerator_bytes` is how much of the sum the engine puts on accelerators; 0 on a build or a machine without one.
+    `accelerators` are the parts of the sum that the engine puts there, in its order; none on a build or a machine without.
     """
 
     weights_bytes: int
@@ -89,7 +99,12 @@ class Footprint:
     output_bytes: int
     source: Source
     overhead_bytes: int = 0
-    accelerator_bytes: int = 0
+    accelerators: tuple[DeviceBuffers, ...] = ()
+
+    @property
+    def accelerator_bytes(self) -> int:
+        """How much of the sum lies on accelerators."""
+        return sum(d.weights_bytes + d.kv_cache_bytes + d.compute_bytes for d in self.accelerators)
 
     @property
     def total_bytes(self) -> int:

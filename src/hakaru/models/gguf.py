@@ -179,7 +179,8 @@ class _Cursor:
         return n
 
     def string(self) -> str:
-        return self._text(self._raw_string())
+        self._count_strings(1)
+        return self._text(self.take(self.bounded("Q", MAX_STRING, "bytes in a string")))
 
     def value(self) -> Value:
         kind = self.number("I")
@@ -193,12 +194,6 @@ class _Cursor:
             position=self.position,
             finding=translate(finding, **fields),
         )
-
-    def _raw_string(self) -> bytes:
-        self._strings += 1
-        if self._strings > MAX_STRINGS:
-            raise self.damaged("{n} {what}, expected at most {limit}", n=self._strings, what="strings", limit=MAX_STRINGS)
-        return self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
 
     def _text(self, raw: bytes) -> str:
         return raw.decode("utf-8", errors="replace")
@@ -214,30 +209,50 @@ class _Cursor:
 
     def _array(self) -> Array:
         kind, length = self.number("I"), self.number("Q")
-        if kind != _STRING and kind not in _SCALARS:
-            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
-        digest = hashlib.sha256()
-        values: list[int | float | bool | str] = []
-        keep = length <= KEPT_ARRAY
         if kind == _STRING:
-            for _ in range(length):  # ends at the file's end or at MAX_STRINGS at the latest
-                raw = self._raw_string()
-                digest.update(len(raw).to_bytes(4, "little") + raw)
-                if keep:
-                    values.append(self._text(raw))
-        else:
-            code = _SCALARS[kind]
-            if length > MAX_HEADER:
-                raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
-            width = struct.calcsize(code)
-            self._within(length * width)
-            for done in range(0, length, KEPT_ARRAY):
-                n = min(KEPT_ARRAY, length - done)
-                raw = self.take(n * width)
-                digest.update(raw)
-                if keep:
-                    values.extend(struct.unpack(f"<{n}{code}", raw))
+            return self._string_array(length)
+        if kind not in _SCALARS:
+            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
+        if length > MAX_HEADER:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
+        digest, values = hashlib.sha256(), list[int | float | bool]()
+        code, keep = _SCALARS[kind], length <= KEPT_ARRAY
+        width = struct.calcsize(code)
+        self._within(length * width)
+        for done in range(0, length, KEPT_ARRAY):
+            n = min(KEPT_ARRAY, length - done)
+            raw = self.take(n * width)
+            digest.update(raw)
+            if keep:
+                values.extend(struct.unpack(f"<{n}{code}", raw))
         return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+
+    def _string_array(self, length: int) -> Array:
+        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked without a call each."""
+        self._count_strings(length)
+        digest, values, done = hashlib.sha256(), list[str](), 0
+        keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
+        while done < length:
+            buffer, begin = self._buffer, self.position - self._start
+            at, end = begin, len(self._buffer) - 8
+            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= min(MAX_STRING, end - at):
+                if keep:
+                    values.append(self._text(buffer[at + 8 : at + 8 + n]))
+                at += 8 + n
+                done += 1
+            digest.update(buffer[begin:at])
+            self.position += at - begin
+            if done < length:  # this one reaches behind the buffer, or is too long
+                raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
+                digest.update(len(raw).to_bytes(8, "little") + raw)
+                values += [self._text(raw)] if keep else []
+                done += 1
+        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+
+    def _count_strings(self, n: int) -> None:
+        self._strings += n
+        if self._strings > MAX_STRINGS:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=self._strings, what="strings", limit=MAX_STRINGS)
 
     def _within(self, n: int) -> None:
         """Refuses the next `n` bytes where the file or a header cannot have them."""

@@ -68,8 +68,9 @@ def hyperparameters(config: ConfigValues, architecture: str, names: Collection[s
     has blocks for multi-token prediction. Raises ModelDamaged.
     """
     found: dict[str, Any] = {key: value for key, fields in COMMON.items() if (value := config.number(*fields)) is not None}
-    for key in ("block_count", "embedding_length"):
+    for key in ("block_count", "embedding_length", "attention.head_count"):
         found[key] = config.need(*COMMON[key])
+    found.setdefault("attention.head_count_kv", found["attention.head_count"])
     if config.number(*_EXPERTS["expert_count"]):
         found |= {key: value for key, fields in _EXPERTS.items() if (value := config.number(*fields)) is not None}
     if architecture in _WINDOWED and (window := config.number("sliding_window")):
@@ -127,10 +128,10 @@ def _glm_moe(config: ConfigValues, found: dict[str, Any], names: Collection[str]
 def _granite_hybrid(config: ConfigValues, found: dict[str, Any], _: Collection[str]) -> None:
     types = config.texts("layer_types", found["block_count"]) or ("attention",) * found["block_count"]
     if not found.get("expert_count"):
-        found["feed_forward_length"] = config.number("shared_intermediate_size") or found.get("feed_forward_length")
+        found["feed_forward_length"] = config.need("shared_intermediate_size", "intermediate_size")
     if all(t == "attention" for t in types):
         return  # converted as a plain Granite
-    heads = found.get("attention.head_count_kv") or found["attention.head_count"]
+    heads = found["attention.head_count_kv"]
     found["attention.head_count_kv"] = [heads if t == "attention" else 0 for t in types]
     inner = config.need("mamba_n_heads") * config.need("mamba_d_head")
     found |= {
@@ -144,7 +145,7 @@ def _granite_hybrid(config: ConfigValues, found: dict[str, Any], _: Collection[s
 
 def _short_conv(config: ConfigValues, found: dict[str, Any], _: Collection[str]) -> None:
     types = config.texts("layer_types", found["block_count"]) or ()
-    heads = found.get("attention.head_count_kv") or found["attention.head_count"]
+    heads = found["attention.head_count_kv"]
     found["attention.head_count_kv"] = [heads if t == "full_attention" else 0 for t in types]
     found["shortconv.l_cache"] = config.need("conv_L_cache")
     if config.flag("block_auto_adjust_ff_dim"):
@@ -164,7 +165,7 @@ def _gemma4(config: ConfigValues, found: dict[str, Any], _: Collection[str]) -> 
         "embedding_length_per_layer_input": config.number("hidden_size_per_layer_input") or 0,
     }  # fmt: skip
     if config.flag("use_double_wide_mlp"):
-        width = found["feed_forward_length"]
+        width = config.need("intermediate_size")
         found["feed_forward_length"] = [width * (1 + (i >= n_layer - shared)) for i in range(n_layer)]
     if (heads := config.number("num_global_key_value_heads")) is not None:
         own = found["attention.head_count_kv"]

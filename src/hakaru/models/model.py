@@ -10,6 +10,7 @@ from hakaru.models.gguf import Array, Header, Tensor, Value, has_weights
 from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
+from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.models.shape import Shape, shape_of
 from hakaru.models.split import read_parts
@@ -112,8 +113,13 @@ def read_model(path: Path) -> Model:
 
 
 def as_preset(model: Model, preset: str) -> Model:
-    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and nothing on disk."""
-    types = preset_types(roster(quantizer_facts(model.meta), model.tensors), preset)
+    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and nothing on disk.
+
+    Presets that need importance data are taken to have it. Raises Misuse for a preset that nobody knows.
+    """
+    preset = preset_named(preset)
+    entries = roster(quantizer_facts(model.meta), model.tensors)
+    types = preset_types(entries, preset, has_imatrix=preset in NEEDS_IMPORTANCE)
     return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), types))
 
 

@@ -8,6 +8,8 @@ reads and does not write. Source: llama.cpp, include/llama.h (llama_ftype) and s
 
 from typing import Final
 
+from hakaru.errors import Misuse
+
 FTYPES: Final = {
     "F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_1": 9, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_0": 8, "Q4_1": 3, "Q4_K_M": 15,
     "Q4_K_S": 14, "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30, "MXFP4_MOE": 38, "Q3_K_L": 13, "IQ3_M": 27, "Q3_K_M": 12, "IQ3_S": 26,
@@ -25,3 +27,11 @@ BASE_TYPES: Final = {name: name for name in (*FTYPES, *NEEDS_IMPORTANCE)} | {
     "Q2_K_S": "Q2_K", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S", "IQ2_M": "IQ2_S", "IQ2_S": "IQ2_XS", "MXFP4_MOE": "MXFP4",
 }  # fmt: skip
 """The type that a tensor gets when nothing else is said about it, by preset."""
+
+
+def preset_named(name: str) -> str:
+    """The preset's canonical name, whether or not it needs importance data. Raises Misuse."""
+    canonical = name.upper()
+    if canonical not in BASE_TYPES:
+        raise Misuse("--type is '{found}', expected one of {known}.", found=name, known=", ".join(BASE_TYPES))
+    return canonical

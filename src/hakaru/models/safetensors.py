@@ -6,7 +6,6 @@ begin and end, counted from the header's end. The tensors must lie there one aft
 Source of the format: the README of huggingface/safetensors. Left out: its `__metadata__`, which nobody here needs.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import Any, Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.language import translate
+from hakaru.models.bounded_json import bounded_json
 
 MAX_HEADER: Final = 2**25
-MAX_MARKS: Final = 2**20  # brackets and commas together: what Python makes of them is many times their size
 MAX_NAME: Final = 2**10
 
 BITS: Final = {
@@ -102,23 +101,13 @@ def _exactly(n: int, where: Path | str, size: int, read: Callable[[int], bytes])
 
 
 def _rows(where: Path | str, raw: bytes) -> dict[str, Any]:
-    marks = raw.count(b"[") + raw.count(b"{") + raw.count(b",")
-    if marks > MAX_MARKS:
-        raise damaged("{n} {what}, expected at most {limit}", where=where, n=marks, what="marks in JSON", limit=MAX_MARKS)
     try:
-        rows = json.loads(raw, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+        rows = bounded_json(raw)
+    except ValueError as error:
         raise damaged("no JSON ({reason})", where=where, reason=str(error)[:120]) from error
     if not isinstance(rows, dict):
         raise damaged("JSON without names", where=where)
     return rows
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
 
 
 def _tensor(where: Path | str, name: str, row: Any) -> tuple[StoredTensor, int, int]:

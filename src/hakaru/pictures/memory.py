@@ -78,4 +78,9 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
 
 
 def _parts(share: Share) -> tuple[int, int, int, int]:
-    return share.weights_bytes, share.kv_cache_bytes, share.compute_bytes + share.output_bytes, share.overhead_bytes
+    return (
+        share.weights_bytes,
+        share.kv_cache_bytes,
+        share.compute_bytes + share.output_bytes,
+        share.overhead_bytes + share.extras_bytes,
+    )

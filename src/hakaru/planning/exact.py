@@ -15,7 +15,8 @@ from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task, max_context, place
+from hakaru.planning.placement import Placement, Task
+from hakaru.planning.search import max_context, place
 
 TYPES_BY_BITS: Final = {2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32"}
 """What people run when they say "n bits"."""

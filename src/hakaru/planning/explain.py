@@ -6,10 +6,9 @@ from typing import Final
 from hakaru.language import say
 from hakaru.memory.explain import Term, explain
 from hakaru.models.gguf import Tensor
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, Placement, Task
-from hakaru.units import format_bytes
+from hakaru.planning.placement import Placement, Task
 
-PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes")
+PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes")
 
 
 def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placement) -> list[Term]:
@@ -26,13 +25,15 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
 
 def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
     n = sum(1 for s in placement.shares if s.needed_bytes)
-    if not n:
+    if not n and part != "extras_bytes":
         return Term(part=part, what=say("the engine's dry run says"), formula=f"{rest:+,} B", where=say("dry run"), bytes=rest)
     match part:
         case "weights_bytes":
-            what, formula = say("the head's own copy of the embeddings"), "token_embd"
+            what, formula = say("copies that several devices need"), "token_embd, rope_freqs"
         case "overhead_bytes":
-            what, formula = say("driver context, assumed"), f"{n} × {format_bytes(GPU_CONTEXT_BYTES)}"
+            what, formula = say("the drivers of {n} devices", n=n), "docs/memory.md"
+        case "extras_bytes":
+            what, formula = say("projector and draft model"), "--mmproj, --draft"
         case _:
             what, formula = say("buffers of {n} devices and the host instead of one", n=n), "docs/memory.md"
     return Term(part=part, what=what, formula=formula, where="--hardware", bytes=rest)

@@ -1,13 +1,11 @@
 """Where a model goes on a machine: which layers on which device, and the exact flags for llama.cpp. Pure.
 
-The order of preference is the order of speed: all layers on the accelerators, split as llama.cpp splits them; the same
-with a split of our own that fits unequal devices; for a mixture of experts, the experts of the first layers in RAM; then
-the first layers in RAM. RAM takes part only where it is known. A verdict takes the margin into account: `fits` leaves it
-free, `tight` eats into it, `does_not_fit` exceeds what there is.
+A layout is llama.cpp's own terms; the shares are what every device holds under it. A verdict takes the margin into
+account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final, Literal
 
@@ -21,7 +19,7 @@ FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
 """Part of the free memory that stays free under `fits` until measurements say better: assumed."""
 GPU_CONTEXT_BYTES: Final = 450 * 2**20
-"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for other GPUs."""
+"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was loaded yet."""
 
 
 def judge(needed_bytes: int, free_bytes: int, margin: float = MARGIN) -> FitVerdict:
@@ -42,11 +40,13 @@ class Share:
     compute_bytes: int
     output_bytes: int = 0
     overhead_bytes: int = 0
+    extras_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """The sum of the parts."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes + self.overhead_bytes
+        own = self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes
+        return own + self.overhead_bytes + self.extras_bytes
 
     @property
     def headroom_bytes(self) -> int:
@@ -59,7 +59,7 @@ class Share:
             "name": self.device.name, "capacity_bytes": self.device.total_bytes, "free_bytes": self.device.usable_bytes,
             "layers": self.layers, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
             "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes, "overhead_bytes": self.overhead_bytes,
-            "headroom_bytes": self.headroom_bytes,
+            "extras_bytes": self.extras_bytes, "headroom_bytes": self.headroom_bytes,
         }  # fmt: skip
 
 
@@ -90,12 +90,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """A model on a machine. `ram` is the host's share; where its device is unknown, it is told but not judged."""
+    """A model of `n_items` (layers and output) on a machine. `ram` is the host's share; where its device is unknown, it is
+    told but not judged.
+    """
 
     layout: Layout
     shares: tuple[Share, ...]
     ram: Share
     ram_known: bool
+    n_items: int
     verdict: FitVerdict
 
     @property
@@ -111,46 +114,16 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be placed: a model's pieces, its shape, how it is run, and how much must stay free."""
+    """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
+    first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name.
+    """
 
     load: Load
     shape: Shape
     settings: ContextSettings
     margin: float = MARGIN
-
-
-def place(task: Task, hardware: Hardware) -> Placement:
-    """The fastest placement that fits; if none does, the one that comes nearest."""
-    tight: Placement | None = None
-    nearest: Placement | None = None
-    for candidate in _candidates(task, hardware):
-        if candidate.verdict == "fits":
-            return candidate
-        if candidate.verdict == "tight":
-            tight = tight or candidate
-        if nearest is None or _deficit(candidate) < _deficit(nearest):
-            nearest = candidate
-    chosen = tight or nearest
-    assert chosen is not None  # there is always one candidate
-    return chosen
-
-
-def max_context(task: Task, hardware: Hardware) -> int:
-    """The largest context, a multiple of 256, at which the model fits; 0 if not even 256 tokens do. Units: tokens."""
-    trained = (task.shape.n_ctx_train or 2**20) * task.settings.n_parallel
-
-    def fits(steps: int) -> bool:
-        return place(_at_context(task, 256 * steps), hardware).verdict == "fits"
-
-    return 256 * largest(0, max(1, trained // 256), fits)
-
-
-def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from `low` to `high` that fits, where all smaller ones fit too; `low` if none does."""
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    extras_bytes: int = 0
+    driver_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
@@ -183,29 +156,32 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
     for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
         mine = range(item, item + count)
         item += count
+        extras = 0 if index else task.extras_bytes
         shares.append(
             Share(
                 device=device,
                 layers=sum(i < load.n_layer for i in mine),
-                weights_bytes=sum(_item_bytes(load, i, layout.n_cpu_moe) for i in mine),
-                kv_cache_bytes=_caches(task, mine),
+                weights_bytes=_weights(load, mine, layout.n_cpu_moe),
+                kv_cache_bytes=caches_bytes(task, mine),
                 compute_bytes=compute.of(used.index(index), len(used)) if count else 0,
-                overhead_bytes=GPU_CONTEXT_BYTES if count else 0,
+                overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES) if count or extras else 0,
+                extras_bytes=extras,
             )
         )
     on_host = range(n_items - layout.n_gpu_layers)
     in_ram = load.input_bytes + sum(load.experts[: layout.n_cpu_moe])
-    in_ram += sum(_item_bytes(load, i, layout.n_cpu_moe) for i in on_host) - (
+    in_ram += sum(item_bytes(load, i, layout.n_cpu_moe) for i in on_host) - (
         0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes
     )
     ram = Share(
         device=hardware.ram or UNKNOWN_RAM,
         layers=sum(i < load.n_layer for i in on_host),
         weights_bytes=in_ram,
-        kv_cache_bytes=_caches(task, on_host),
+        kv_cache_bytes=caches_bytes(task, on_host),
         compute_bytes=compute.host_bytes,
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
+        extras_bytes=0 if shares else task.extras_bytes,
     )
     return tuple(shares), ram
 
@@ -213,77 +189,21 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
 UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_bytes=None)
 
 
-def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
-    """Placements from the fastest to the slowest."""
-    if not hardware.accelerators:
-        yield _placement(task, hardware, Layout(counts=()))
-        return
-    n_items = task.load.n_layer + 1
-    free = [d.usable_bytes for d in hardware.accelerators]
-    yield _placement(task, hardware, Layout(counts=split_by(free, n_items)))
-    if len(free) > 1:
-        yield _balanced(task, hardware, n_items, 0)
-    if hardware.ram is None or hardware.is_unified:
-        return
-    if task.load.has_experts:
-        n_cpu_moe = task.load.n_layer - largest(
-            0, task.load.n_layer, lambda n: _fits(task, hardware, n_items, task.load.n_layer - n)
-        )
-        yield _balanced(task, hardware, n_items, n_cpu_moe)
-    on_gpu = largest(0, n_items, lambda n: _fits(task, hardware, n, 0))
-    yield _balanced(task, hardware, on_gpu, 0)
-
-
-def _fits(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> bool:
-    placement = _balanced(task, hardware, n_gpu_layers, n_cpu_moe)
-    return all(judge(s.needed_bytes, s.device.usable_bytes, task.margin) == "fits" for s in placement.shares)
-
-
-def _balanced(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> Placement:
-    """The split over unequal accelerators that leaves the fullest of them as empty as possible."""
-    free = [d.usable_bytes for d in hardware.accelerators]
-    default = Layout(counts=split_by(free, n_gpu_layers), n_cpu_moe=n_cpu_moe)
-    if len(free) == 1:
-        return _placement(task, hardware, default)
-    best = _placement(task, hardware, default)
-    fixed = [s.compute_bytes + s.overhead_bytes for s in best.shares]
-    low, high = 0.0, 2.0
-    for _ in range(12):  # to a thousandth of the memory
-        level = (low + high) / 2
-        counts = _filled(task, n_gpu_layers, n_cpu_moe, [f * level - x for f, x in zip(free, fixed, strict=True)])
-        if sum(counts) < n_gpu_layers:
-            low = level
-            continue
-        high = level
-        candidate = _placement(task, hardware, Layout(counts=counts, n_cpu_moe=n_cpu_moe, default_split=counts == default.counts))
-        if _fullest(candidate) < _fullest(best):
-            best = candidate
-    return best
-
-
-def _filled(task: Task, n_gpu_layers: int, n_cpu_moe: int, room: Sequence[float]) -> tuple[int, ...]:
-    """How many items each device takes if it takes as many as its room allows, in order."""
-    item, n_items, counts = task.load.n_layer + 1 - n_gpu_layers, task.load.n_layer + 1, []
-    for space in room:
-        count, taken = 0, 0.0
-        while item < n_items:
-            taken += _item_bytes(task.load, item, n_cpu_moe) + _caches(task, range(item, item + 1))
-            if taken > space:
-                break
-            item, count = item + 1, count + 1
-        counts.append(count)
-    return tuple(counts)
-
-
-def _placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
+def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
+    """The placement of `task` under `layout`, judged."""
     shares, ram = shares_of(task, hardware, layout)
     if hardware.is_unified and shares:
         shares, ram = (_joined(shares[0], ram), *shares[1:]), _empty(ram)
-    judged = [*shares, ram] if hardware.ram is not None and not hardware.is_unified else list(shares)
-    verdicts = {judge(s.needed_bytes, s.device.usable_bytes, task.margin) for s in judged}
-    worst: FitVerdict = "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
     known = hardware.ram is not None and not hardware.is_unified
-    return Placement(layout=layout, shares=shares, ram=ram, ram_known=known, verdict=worst)
+    found = Placement(layout=layout, shares=shares, ram=ram, ram_known=known, n_items=task.load.n_layer + 1, verdict="fits")
+    return judged(found, task.margin)
+
+
+def judged(placement: Placement, margin: float) -> Placement:
+    """The placement with the verdict of its fullest device."""
+    verdicts = {judge(s.needed_bytes, s.device.usable_bytes, margin) for s in placement.devices}
+    worst: FitVerdict = "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
+    return replace(placement, verdict=worst)
 
 
 def _joined(share: Share, ram: Share) -> Share:
@@ -296,6 +216,7 @@ def _joined(share: Share, ram: Share) -> Share:
         compute_bytes=share.compute_bytes + ram.compute_bytes,
         output_bytes=share.output_bytes + ram.output_bytes,
         overhead_bytes=ram.overhead_bytes,
+        extras_bytes=share.extras_bytes,
     )
 
 
@@ -303,25 +224,19 @@ def _empty(ram: Share) -> Share:
     return Share(device=ram.device, layers=0, weights_bytes=0, kv_cache_bytes=0, compute_bytes=0)
 
 
-def _item_bytes(load: Load, item: int, n_cpu_moe: int) -> int:
+def item_bytes(load: Load, item: int, n_cpu_moe: int) -> int:
     """Weights of one item: a layer, without its experts where they stay in RAM; or, behind the last layer, the output."""
     if item == load.n_layer:
         return load.output_bytes + load.tied_bytes
     return load.layers[item] + (load.experts[item] if item >= n_cpu_moe else 0)
 
 
-def _caches(task: Task, items: range) -> int:
+def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
+    """Weights of these items, with one copy of what every device with layers needs."""
+    shared = load.shared_bytes if any(i < load.n_layer for i in items) else 0
+    return sum(item_bytes(load, i, n_cpu_moe) for i in items) + shared
+
+
+def caches_bytes(task: Task, items: range) -> int:
     caches = (task.shape.caches or ())[items.start : items.stop]
     return sum(layer_cache_bytes(cache, task.settings) for cache in caches)
-
-
-def _deficit(placement: Placement) -> int:
-    return sum(max(0, -s.headroom_bytes) for s in placement.devices)
-
-
-def _fullest(placement: Placement) -> float:
-    return max(s.needed_bytes / max(1, s.device.usable_bytes) for s in placement.shares)
-
-
-def _at_context(task: Task, n_ctx: int) -> Task:
-    return Task(load=task.load, shape=task.shape, settings=task.settings.with_context(n_ctx), margin=task.margin)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hakaru.memory.footprint import ContextSettings
-from hakaru.planning.placement import FitVerdict, largest
+from hakaru.planning.placement import FitVerdict
+from hakaru.planning.search import largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

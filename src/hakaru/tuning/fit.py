@@ -16,20 +16,51 @@ from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
-from hakaru.models.gguf import Array
+from hakaru.models.architectures import buffer_bytes
+from hakaru.models.gguf import Array, read_header
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.here import hardware_here
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import FitVerdict, Placement, Share, Task, judge, max_context, place
+from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged
+from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Alternative, Outcome, alternatives
 from hakaru.tuning.check import Engine, remember
+from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, learned_margin
 
 FigureSource = Literal["computed", "dry-run", "both"]
 SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """A file that is loaded beside the model, and the bytes that it takes."""
+
+    name: str
+    bytes: int
+
+
+def projector_extra(path: Path) -> Extra:
+    """The weights of a vision or audio projector (mmproj). Its own compute buffer is not known before it runs."""
+    header = read_header(path)
+    return Extra(name=path.name, bytes=buffer_bytes(header.tensors))
+
+
+def draft_extra(model: Model, settings: ContextSettings) -> Extra:
+    """A draft model at the same settings: weights, KV cache, compute and output; it shares the process.
+
+    Raises ModelUnknown for an architecture that we do not model.
+    """
+    found = compute_footprint(model.shape, model.loaded, settings)
+    if found is None:
+        raise ModelUnknown(
+            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft model; choose another one.",
+            path=model.path, found=model.shape.architecture,
+        )  # fmt: skip
+    return Extra(name=model.name, bytes=found.total_bytes - found.overhead_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +77,7 @@ class Fit:
     margin: Margin
     alternatives: tuple[Alternative, ...]
     max_context: int | None
+    extras: tuple[Extra, ...] = ()
 
     @property
     def best(self) -> Footprint:
@@ -57,7 +89,8 @@ class Fit:
     @property
     def total_bytes(self) -> int:
         """What the model needs in all, where it was placed."""
-        return self.placement.total_bytes if self.placement else self.best.total_bytes
+        extras = sum(e.bytes for e in self.extras)
+        return self.placement.total_bytes if self.placement else self.best.total_bytes + extras
 
     def explanation(self) -> list[Term]:
         """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not model."""
@@ -86,6 +119,7 @@ class Fitter:
         source: FigureSource = "both",
         find_max: bool = False,
         preset: str | None = None,
+        extras: tuple[Extra, ...] = (),
     ) -> Fit:
         """Whether `model` fits; `hardware` None is this machine with what is free now. Raises ModelUnknown where neither our
         arithmetic nor the engine knows the architecture.
@@ -105,12 +139,19 @@ class Fitter:
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
         margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)
         task = Task(
-            load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings, margin=margin.fraction
+            load=load_of(variant.loaded, variant.shape.n_layer),
+            shape=variant.shape,
+            settings=settings,
+            margin=margin.fraction,
+            extras_bytes=sum(e.bytes for e in extras),
+            driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
         )
-        placement = _by_engine(place(task, place_at), dry_run, margin) if variant.shape.is_modelled else None
+        placed = place(task, place_at) if variant.shape.is_modelled else None
+        placement = _by_engine(placed, dry_run, margin) if placed and not (hardware and hardware.accelerators) else placed
         best = dry_run or computed
         assert best is not None
-        verdict = placement.verdict if placement else judge(best.total_bytes, place_at.usable_bytes, margin.fraction)
+        whole = best.total_bytes + task.extras_bytes
+        verdict = placement.verdict if placement else judge(whole, place_at.usable_bytes, margin.fraction)
         answer = Fit(
             model=variant,
             settings=settings,
@@ -122,6 +163,7 @@ class Fitter:
             margin=margin,
             alternatives=(),
             max_context=max_context(task, place_at) if find_max and placement else None,
+            extras=extras,
         )
         return answer if verdict == "fits" else replace(answer, alternatives=tuple(self._ways_out(model, answer, task)))
 
@@ -142,7 +184,7 @@ class Fitter:
                 load = load_of(variant.loaded, variant.shape.n_layer) if preset else task.load
                 placed = place(replace(task, load=load, settings=settings), answer.hardware)
                 return Outcome(total_bytes=placed.total_bytes, verdict=placed.verdict)
-            needed = self.dry_run(variant, settings, on_disk=preset is None).total_bytes
+            needed = self.dry_run(variant, settings, on_disk=preset is None).total_bytes + task.extras_bytes
             return Outcome(total_bytes=needed, verdict=judge(needed, answer.hardware.usable_bytes, task.margin))
 
         smaller = [p for p in SMALLER_PRESETS if as_preset(model, p).weights_bytes < answer.model.weights_bytes]
@@ -169,16 +211,23 @@ def _laid_out(model: Model) -> Iterator[Path]:
 
 
 def _by_engine(placement: Placement, dry_run: Footprint | None, margin: Margin) -> Placement:
-    """Where everything lies in RAM, the engine's own figures take the place of ours."""
-    if placement.shares or dry_run is None:
+    """The engine's own figures take the place of ours where it laid the model out in the same way: all in RAM, or all on
+    the accelerators with its own split.
+    """
+    layout, found = placement.layout, dry_run.accelerators if dry_run else ()
+    whole = layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == placement.n_items
+    if dry_run is None or len(found) != len(placement.shares) or (found and not whole):
         return placement
-    ram = Share(
-        device=placement.ram.device,
-        layers=placement.ram.layers,
-        weights_bytes=dry_run.weights_bytes,
-        kv_cache_bytes=dry_run.kv_cache_bytes,
-        compute_bytes=dry_run.compute_bytes,
+    shares = tuple(
+        replace(share, weights_bytes=d.weights_bytes, kv_cache_bytes=d.kv_cache_bytes, compute_bytes=d.compute_bytes)
+        for share, d in zip(placement.shares, found, strict=True)
+    )
+    ram = replace(
+        placement.ram,
+        weights_bytes=dry_run.weights_bytes - sum(d.weights_bytes for d in found),
+        kv_cache_bytes=dry_run.kv_cache_bytes - sum(d.kv_cache_bytes for d in found),
+        compute_bytes=dry_run.compute_bytes - sum(d.compute_bytes for d in found),
         output_bytes=dry_run.output_bytes,
         overhead_bytes=dry_run.overhead_bytes,
     )
-    return replace(placement, ram=ram, verdict=judge(ram.needed_bytes, ram.device.usable_bytes, margin.fraction))
+    return judged(replace(placement, shares=shares, ram=ram), margin.fraction)

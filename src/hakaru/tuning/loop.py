@@ -21,13 +21,13 @@ from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models
-from hakaru.planning.placement import MARGIN
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_chosen
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.ledger import settings_json
+from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
 QUICK_LOOK: Final = 12
@@ -126,7 +126,8 @@ class _Walk:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
         needs = self.bench.check(self.model, self.settings).best
         self.uses_gpu = bool(needs.accelerator_bytes)
-        spare = int(free_for_models(self.bench.machine, needs) * (1 - MARGIN))
+        margin = learned_margin(errors(self.bench.ledger.memory_rows()), self.bench.machine.fingerprint)
+        spare = int(free_for_models(self.bench.machine, needs) * (1 - margin.fraction))
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
         sizes += [(r.preset, r.weights_bytes, r.bpw) for r in self.recipes.values()]

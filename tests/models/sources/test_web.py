@@ -1,6 +1,7 @@
 """A header is fetched from a real server at the loopback interface, whatever that server does."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offl
 from hakaru.models.model import read_model
 from hakaru.models.sources import shelf
 from hakaru.models.sources.find import find_model
+from hakaru.models.sources.remote import RemoteFile
+from hakaru.places import cache_dir
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 from loopback import Loopback, serving
 
@@ -78,10 +81,10 @@ def test_a_cut_connection_is_taken_up_where_it_broke_off(web: Loopback, large: P
 def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path) -> None:
     """After four tries, with exit code 5; nothing is left behind."""
     web.files["/m.gguf"], web.cuts = large, 99
-    with pytest.raises(Offline, match=r"/m\.gguf: broke off 4 times") as caught:
+    with pytest.raises(Offline, match=r"/m\.gguf: failed 4 times") as caught:
         find_model(f"{web.url}/m.gguf")
     assert caught.value.exit_code == 5
-    assert not list(shelf.cache_dir("sources").rglob("*.gguf*"))
+    assert not list(cache_dir("sources").rglob("*.gguf*"))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path)
         (418, {}, ModelNotFound, "answers 418"),
         (429, {"Retry-After": "17"}, Offline, "asks to wait 17 seconds"),
         (429, {}, Offline, "wait some minutes"),
-        (500, {}, Offline, r"broke off 4 times \(HTTP 500\)"),
+        (500, {}, Offline, r"failed 4 times \(HTTP 500\)"),
         (503, {"Retry-After": "x"}, Offline, "HTTP 503"),
     ],
 )
@@ -104,7 +107,7 @@ def test_a_refusal_is_one_sentence(
     """It says what the server means and what to do; nothing secret of the address is repeated."""
     web.files["/m.gguf"], web.statuses["/m.gguf"] = tiny, [(status, headers)]
     with pytest.raises(error, match=words) as caught:
-        find_model(f"{web.url}/m.gguf?token=secret")
+        find_model(f"{web.url.replace('://', '://me:secret@')}/m.gguf?token=secret")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -161,8 +164,28 @@ def test_what_is_no_model_is_damage(web: Loopback, content: bytes, words: str) -
     """The same sentences as for a file here, with the address."""
     web.files["/m.gguf"] = content
     with pytest.raises(ModelDamaged, match=words) as caught:
-        find_model(f"{web.url}/m.gguf")
+        find_model(f"{web.url.replace('://', '://me:secret@')}/m.gguf")
     assert f"{web.url}/m.gguf" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "bytes 0-99/*",
+        "bytes 5-99/100",
+        "bytes 0-100/100",
+        "bytes 9-0/100",
+        "0-99/100",
+        "bytes 0-99/1" + "0" * 15,
+        "bytes 0-99/" + "9" * 5000,
+        "",
+    ],
+)
+def test_a_wrong_range_is_refused(web: Loopback, tiny: Path, answer: str) -> None:
+    """The size must be known, and the bytes must be those that were asked for."""
+    web.files["/m.gguf"], web.range_answer = tiny, answer
+    with pytest.raises(ModelNotFound, match=f"answers a range request with '{re.escape(answer[:80])}'"):
+        find_model(f"{web.url}/m.gguf")
 
 
 def test_a_slow_server_has_a_deadline(web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +216,24 @@ def test_what_is_no_address_is_misuse(address: str) -> None:
     """Exit code 2."""
     with pytest.raises(Misuse, match="is no web address"):
         find_model(address)
+
+
+def test_an_interruption_leaves_nothing_behind(web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a header: no file, no folder, no answer; the next question begins anew."""
+    web.files["/m.gguf"] = large
+    read, calls = RemoteFile.read, iter(range(100))
+
+    def interrupted(self: RemoteFile, n: int) -> bytes:
+        if next(calls) == 20:
+            raise KeyboardInterrupt
+        return read(self, n)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteFile, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            find_model(f"{web.url}/m.gguf")
+    assert not list(cache_dir("sources").glob("*/*"))
+    assert find_model(f"{web.url}/m.gguf").path.exists()
 
 
 def test_a_split_model_is_fetched_in_all_its_parts(web: Loopback, tmp_path: Path) -> None:

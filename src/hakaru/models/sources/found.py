@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hakaru.models.split import whole_name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companion:
@@ -37,7 +39,8 @@ class Found:
         """A path without its ending for what is made from this model: beside a person's own file, else in the current
         folder, since other programs' stores are not ours to write in.
         """
+        stem = Path(whole_name(self.path.name)).stem
         if self.origin == str(self.path):
-            return self.path.with_name(self.path.stem)
-        name = self.origin.partition(":")[2] if self.origin.startswith("ollama:") else self.path.stem
+            return self.path.with_name(stem)
+        name = self.origin.partition(":")[2] if self.origin.startswith("ollama:") else stem
         return Path.cwd() / name.replace("/", "-").replace(":", "-")

@@ -6,7 +6,6 @@ A repository without GGUF files gives the folder that a local Hugging Face model
 for every safetensors file.
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from hakaru.errors import ModelDamaged, ModelNotFound, Offline
+from hakaru.models.bounded_json import bounded_json
 from hakaru.models.sources.choice import Choice, choices, choose, matching, projector
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.reference import HubFile, parse_reference
@@ -76,9 +76,9 @@ def _listing(client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]) 
     url = f"{hub_endpoint()}/api/models/{wanted.repo}"
     url += f"/revision/{quote(wanted.revision, safe='')}" if wanted.revision else ""
     try:
-        answer: Any = json.loads(read_small(client, f"{url}?blobs=true", headers))
+        answer: Any = bounded_json(read_small(client, f"{url}?blobs=true", headers))
         commit, rows = str(answer["sha"]), [(row["rfilename"], row.get("size")) for row in answer["siblings"]]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelDamaged("{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url) from error
     files = {name: size if type(size) is int and size >= 0 else None for name, size in rows if _is_plain(name)}
     return commit, files
@@ -186,7 +186,7 @@ def _is_whole_folder(cached: Mapping[str, Path]) -> bool:
     if index := cached.get(SMALL_FILES[1]):
         try:
             with index.open("rb") as file:
-                shards = set(json.loads(file.read(MAX_SMALL))["weight_map"].values())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                shards = set(bounded_json(file.read(MAX_SMALL))["weight_map"].values())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return False
     return SMALL_FILES[0] in cached and bool(shards) and shards <= set(cached)

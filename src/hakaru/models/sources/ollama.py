@@ -7,7 +7,6 @@ Source: ollama, docs/api and server/modelpath.go. OLLAMA_MODELS names the store;
 looked at. Adapters, templates and parameters are left out.
 """
 
-import json
 import os
 import re
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.language import say
+from hakaru.models.bounded_json import bounded_json
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.reference import OllamaName
 
@@ -67,11 +67,11 @@ def _layers(manifest: Path) -> list[tuple[str, str, int | None]]:
     """Media type, blob's name and bytes of every layer."""
     try:
         with manifest.open("rb") as file:
-            rows: Any = json.loads(file.read(MAX_MANIFEST))["layers"]
+            rows: Any = bounded_json(file.read(MAX_MANIFEST))["layers"]
         return [
             (str(row["mediaType"]), _blob(row["digest"]), row["size"] if type(row.get("size")) is int else None) for row in rows
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelDamaged("{path}: is no manifest of Ollama; fetch the model again with ollama pull.", path=manifest) from error
 
 

@@ -24,7 +24,8 @@ from hakaru.errors import Offline
 from hakaru.models.gguf import parse_header
 from hakaru.models.safetensors import parse_stored
 from hakaru.models.sources.found import Companion, Found
-from hakaru.models.sources.web import Changed, RemoteFile
+from hakaru.models.sources.remote import Changed, RemoteFile
+from hakaru.models.sources.web import shown
 from hakaru.places import cache_dir, disk_error, one_at_a_time, written_whole
 
 FRESH_S: Final = 24 * 3600
@@ -98,20 +99,22 @@ def _all_fetched(
 def _stand_in(client: httpx.Client, wanted: Wanted, target: Path, headers: Mapping[str, str]) -> tuple[str | None, int]:
     fetched = 0
     for last in (False, True):
+        remote = RemoteFile(client, wanted.url, headers)
         try:
-            with RemoteFile(client, wanted.url, headers) as remote:
+            with remote:
+                remote.open()
                 _write(remote, wanted.url, target)
                 return remote.version, fetched + remote.fetched_bytes
         except Changed as error:
             fetched += remote.fetched_bytes
             if last:
-                raise Offline("{url}: changes while it is read; try again later.", url=wanted.url.partition("?")[0]) from error
+                raise Offline("{url}: changes while it is read; try again later.", url=shown(wanted.url)) from error
     raise AssertionError("unreachable")
 
 
 def _write(remote: RemoteFile, where: str, target: Path) -> None:
     """The header of `remote` and a hole, as `target`."""
-    where = where.partition("?")[0]
+    where = shown(where)
     with written_whole(target) as part, part.open("wb") as file:
 
         def read(n: int) -> bytes:
