@@ -24,10 +24,17 @@ def dry_runs(path: Path, settings: Sequence[ContextSettings]) -> list[Footprint 
     found: list[Footprint | None] = []
     while len(found) < len(settings):
         answers = list(_answers(path, settings[len(found) :]))
-        found += [Footprint(**answer, source="dry_run") if answer else None for answer in answers]
+        found += [_footprint(answer) if answer else None for answer in answers]
         if len(found) < len(settings):
             found.append(None)  # the child died over this one
     return found
+
+
+def _footprint(answer: dict[str, int]) -> Footprint:
+    return Footprint(
+        weights_bytes=answer["weights_bytes"], kv_cache_bytes=answer["kv_cache_bytes"], compute_bytes=answer["compute_bytes"],
+        output_bytes=answer["output_bytes"], source="dry_run",
+    )  # fmt: skip
 
 
 def _answers(path: Path, settings: Sequence[ContextSettings]) -> Iterator[dict[str, int] | None]:

@@ -17,7 +17,8 @@ from hakaru.models.embedded import embedded_model
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, read_model
 from hakaru.planning.load import Load, load_of
-from hakaru.planning.placement import Task, place
+from hakaru.planning.placement import Task
+from hakaru.planning.search import place
 
 MIB: Final = 2**20
 CONTEXTS: Final = (4096, 32768, 131072)

@@ -21,7 +21,8 @@ from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task, place
+from hakaru.planning.placement import Placement, Task
+from hakaru.planning.search import place
 
 MODELS: Final = (
     "llama-3.2-1b-instruct", "qwen3-8b", "llama-3.1-8b-instruct", "mistral-nemo-instruct-2407", "phi-4", "qwen3-32b",
