@@ -13,7 +13,7 @@ from hakaru.tuning.trust import PARTS, errors, learned_margin
 
 def row(source: str, *, model: str, total: int = 0, peak: int | None = None, machine: str = "here") -> dict[str, Any]:
     figures: dict[str, Any] = dict.fromkeys(PARTS, total // 4)
-    return {"machine": machine, "model_sha256": model, "settings": "{}", "architecture": "llama", "source": source,
+    return {"machine": machine, "model": model, "settings": "{}", "architecture": "llama", "source": source,
             "overhead_bytes": 0, "peak_rss_bytes": peak, **figures}  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,12 @@ class Model:
     def loaded(self) -> tuple[Tensor, ...]:
         """The tensors that llama.cpp gives a place in memory: without draft layers, with a second copy where it makes one."""
         return tuple(loaded(self.meta, self.tensors))
+
+    @property
+    def layout_digest(self) -> str:
+        """What decides its memory: the architecture and the tensor table. Equal for a file, its stand-in and its parts."""
+        rows = [(t.name, t.shape, t.type.name) for t in self.tensors]
+        return hashlib.sha256(repr((self.shape, rows)).encode()).hexdigest()
 
     @property
     def n_params(self) -> int:

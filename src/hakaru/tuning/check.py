@@ -2,20 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from hakaru.engine.lab import lab_build
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.model import Model
-from hakaru.quantization.build import Quantizer
 from hakaru.tuning.ledger import Ledger
 
-HASHED_AT_ONCE: Final = 2**32
-"""Files up to this size are hashed for a mere check; hashing 40 GB would take longer than the answer may."""
 
-
-class Engine(Quantizer, Protocol):
+class Engine(Protocol):
     """What a check needs of the engine."""
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
@@ -57,11 +53,10 @@ def remember(footprint: Footprint | None, model: Model, settings: ContextSetting
     """Store what was computed or dry-run for `model`, so that it can be held against what really happens."""
     if footprint is None:
         return
-    hashed = model.complete and len(model.parts) == 1 and model.file_bytes < HASHED_AT_ONCE
     ledger.remember_memory(
         footprint,
         machine=machine.fingerprint,
-        model_sha256=ledger.sha256(model.path) if hashed else f"unhashed, {model.file_bytes} bytes",
+        model=model.layout_digest,
         settings=settings,
         architecture=model.shape.architecture,
         engine=lab_build(),

@@ -132,9 +132,9 @@ class Fitter:
                 path=model.path, found=model.shape.architecture,
             )  # fmt: skip
         dry_run = self.dry_run(variant, settings, on_disk=preset is None) if source != "computed" else None
-        if self.ledger and preset is None:
+        if self.ledger:
             for footprint in (computed, dry_run):
-                remember(footprint, model, settings, machine=self.machine, ledger=self.ledger)
+                remember(footprint, variant, settings, machine=self.machine, ledger=self.ledger)
         uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else bool(self.machine.devices)
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
         margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)

@@ -81,7 +81,7 @@ class Decision:
 
 def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort | None = None) -> Decision:
     """Walk the loop for `model`. Raises DoesNotFit if not even the smallest level goes into the memory allowed."""
-    with one_at_a_time(f"tune-{bench.ledger.sha256(model.path)[:12]}"):
+    with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
         return _Walk(bench, model, settings, constraints, effort or Effort()).decision()
 
 
@@ -116,7 +116,7 @@ class _Walk:
             uses_gpu=self.uses_gpu,
             conditions={
                 **self.bench.conditions(),
-                "model_sha256": self.bench.ledger.sha256(self.model.path),
+                "model_sha256": self.bench.ledger.model_sha256(self.model),
                 "windows": {"n": len(windows), "digest": windows_digest(windows)},
             },
         )
@@ -186,7 +186,7 @@ class _Walk:
         if candidate.quality is None or objection(candidate, self.constraints):
             return candidate
         recipe, repeats = self.recipes.get(candidate.type), self.effort.repeats
-        sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.sha256(self.model.path)
+        sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
         trial = self.bench.known_trial(sha256, self.settings, repeats=repeats) if sha256 else None
         if trial is None:
             built = self.bench.built(self.model, recipe) if recipe else self.model

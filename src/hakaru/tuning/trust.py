@@ -51,7 +51,7 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
     """What the ledger's memory rows say, one entry per machine, model and settings; of each kind the last row counts."""
     runs: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        runs.setdefault((row["machine"], row["model_sha256"], row["settings"]), {})[row["source"]] = row
+        runs.setdefault((row["machine"], row["model"], row["settings"]), {})[row["source"]] = row
     found = []
     for (machine, _, _), kinds in runs.items():
         if (dry_run := kinds.get("dry_run")) is None:
