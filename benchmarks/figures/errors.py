@@ -127,9 +127,10 @@ def _verdicts(task: Task, ours: Footprint, engine: Footprint) -> dict[str, int]:
 def report(models: Iterable[list[Row]]) -> list[Row]:
     """Print a line per model and the summary; return all rows."""
     began = time.perf_counter()
-    print("Our arithmetic less the engine's dry run. `=`: equal to the byte in every case; n/a: not computed, or refused by both")
-    print(f"{'architecture':<16}{'model':<38}{'weights':>9}{'KV':>12}{'compute':>30}{'output':>12}{'wrong':>7}{'':>2}")
-    print(f"{'':<16}{'':<38}{'':>9}{'':>12}{'outside   max MiB    max %':>30}{'max MiB':>12}{'fits':>7}{'':>2}")
+    print("Our arithmetic less the engine's dry run, the worst of each model's cases. `=`: equal to the byte in all of them.")
+    print("Outside: compute buffers off by more than 3 % and 16 MiB. MiB and %: the largest errors of compute and output.\n")
+    columns = f"{'weights':>9}{'KV':>7}{'outside':>9}{'MiB':>10}{'%':>9}{'output MiB':>12}{'wrong fits':>12}"
+    print(f"{'architecture':<16}{'model':<38}{columns}")
     rows: list[Row] = []
     for of_model in models:
         rows += of_model
@@ -147,12 +148,9 @@ def _line(rows: Sequence[Row]) -> str:
     if not both:
         return f"{head}{rows[0].why or 'no answer of the engine'}{said}"
     outside = sum(r.compute_is_outside() for r in both)
-    compute = f"{outside}/{len(both)}{_worst_mib(both, 'compute_bytes'):>11}{_worst_percent(both):>9}"
-    wrong = sum(r.wrong_fits for r in both)
-    return (
-        f"{head}{_exact(both, 'weights_bytes'):>9}{_exact(both, 'kv_cache_bytes'):>12}{compute:>30}"
-        f"{_worst_mib(both, 'output_bytes'):>12}{wrong:>7}{said}"
-    )
+    parts = f"{_exact(both, 'weights_bytes'):>9}{_exact(both, 'kv_cache_bytes'):>7}"
+    compute = f"{f'{outside}/{len(both)}':>9}{_worst_mib(both, 'compute_bytes'):>10}{_worst_percent(both):>9}"
+    return f"{head}{parts}{compute}{_worst_mib(both, 'output_bytes'):>12}{sum(r.wrong_fits for r in both):>12}{said}"
 
 
 def _exact(rows: Sequence[Row], part: str) -> str:
