@@ -1,0 +1,103 @@
+"""Writing a GGUF file that is only its header: metadata and tensor table, then a hole where the weights would be.
+
+llama.cpp lays such a file out without reading a weight, so a model that nobody has downloaded can be dry-run. The hole is
+real (a sparse file): a model of 400 GB takes some kilobytes of disk. Left out: the vocabulary; llama.cpp takes its size
+from `vocab_size` and makes it up, which changes no tensor.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from hakaru.models.architectures import Dims, stays_f32
+from hakaru.models.gguf import Tensor
+from hakaru.models.quant_types import BY_NAME, QuantType
+from hakaru.places import written_whole
+
+MetadataValue = int | float | bool | str | Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str]
+
+ALIGNMENT: Final = 32
+_U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
+_CODES: Final = {_U32: "I", _I32: "i", _F32: "f", _BOOL: "?", _U64: "Q"}
+
+
+def header_tensors(tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str, str] = "F16") -> tuple[Tensor, ...]:
+    """The rows of the tensor table, one after another in the file.
+
+    `type_` is one type, from which what converters keep in F32 is exempt and whose place F16 takes where a row does not
+    divide into its blocks; or the type of every tensor by name.
+    """
+    rows, offset = [], 0
+    for name, shape in tensors:
+        chosen = _type(name, shape, type_) if isinstance(type_, str) else BY_NAME[type_[name]]
+        row = Tensor(name=name, shape=shape, type=chosen, offset=offset)
+        rows.append(row)
+        offset += -(-row.n_bytes // ALIGNMENT) * ALIGNMENT
+    return tuple(rows)
+
+
+def write_header_only(
+    path: Path, metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str, str] = "F16"
+) -> Path:
+    """Write the header of a model to `path`, then a hole as large as its weights. Returns `path`.
+
+    `tensors` as `architectures.tensors_of` yields them. Raises MachineError where the disk refuses.
+    """
+    rows = header_tensors(tensors, type_)
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(rows), len(metadata))]
+    parts += [_string(key) + _value(value) for key, value in metadata.items()]
+    for row in rows:
+        dims = struct.pack(f"<I{len(row.shape)}Q", len(row.shape), *row.shape)
+        parts.append(_string(row.name) + dims + struct.pack("<IQ", row.type.id, row.offset))
+    header = b"".join(parts)
+    data = -(-len(header) // ALIGNMENT) * ALIGNMENT
+    size = data + (-(-(rows[-1].offset + rows[-1].n_bytes) // ALIGNMENT) * ALIGNMENT if rows else 0)
+    with written_whole(path) as part, part.open("wb") as file:
+        file.write(header)
+        file.truncate(size)
+    return path
+
+
+def without_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int) -> dict[str, MetadataValue]:
+    """The metadata with what llama.cpp needs to load a model that has no vocabulary, only its size."""
+    key = f"{metadata['general.architecture']}.vocab_size"
+    return {**metadata, key: n_vocab, "tokenizer.ggml.model": "no_vocab"}
+
+
+def _type(name: str, shape: Dims, wanted: str) -> QuantType:
+    if stays_f32(name, shape):
+        return BY_NAME["F32"]
+    type_ = BY_NAME[wanted]
+    return BY_NAME["F16"] if shape[0] % type_.block else type_
+
+
+def _string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def _value(value: MetadataValue) -> bytes:
+    if isinstance(value, str | bool | int | float):
+        kind = _kind([value])
+        return struct.pack("<I", kind) + _packed(kind, [value])
+    kind = _kind(value)
+    return struct.pack("<IIQ", _ARRAY, kind, len(value)) + _packed(kind, value)
+
+
+def _kind(values: Sequence[int | float | bool | str]) -> int:
+    """The narrowest kind that holds them all, as converters choose it."""
+    if all(isinstance(v, bool) for v in values):
+        return _BOOL
+    if all(isinstance(v, str) for v in values):
+        return _STRING
+    whole = [v for v in values if isinstance(v, int)]
+    if len(whole) < len(values):
+        return _F32
+    return _I32 if min(whole) < 0 else _U32 if max(whole) < 2**32 else _U64
+
+
+def _packed(kind: int, values: Sequence[int | float | bool | str]) -> bytes:
+    if kind == _STRING:
+        return b"".join(_string(str(v)) for v in values)
+    return struct.pack(f"<{len(values)}{_CODES[kind]}", *values)
