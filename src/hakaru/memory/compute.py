@@ -1,0 +1,166 @@
+"""How large the engine's compute buffer becomes: its own allocator, played over its own graph.
+
+A model's layers fall into a few kinds; each kind's steps are worked out once per model, and a run over all layers ends
+early where a layer begins as one before it did.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from hakaru.memory.allocator import Memory, Steps, bytes_of, steps_of
+from hakaru.memory.architectures import GRAPHS
+from hakaru.memory.blocks import Build, Layer
+from hakaru.memory.graph import Graph, Size, Tensor
+from hakaru.models.quant_types import BY_NAME
+from hakaru.models.shape import Shape
+
+if TYPE_CHECKING:
+    from hakaru.memory.footprint import ContextSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A whole graph: its inputs with their sizes, and the steps of its stretches one after another."""
+
+    inputs: tuple[tuple[str, Size], ...]
+    stretches: tuple[Steps, ...]
+
+
+def layers_of(shape: Shape) -> list[Layer]:
+    """What the graph of each layer depends on, draft layers left out."""
+    caches = shape.caches or ()
+    found = []
+    n = shape.n_layer - shape.n_layer_nextn
+    for i in range(n):
+        cache = caches[i]
+        n_ff = shape.n_ffs[i] if shape.n_ffs else 0
+        n_head_kv = shape.n_head_kv[i]
+        found.append(
+            Layer(
+                n_head=shape.n_heads[i] if shape.n_heads else 0,
+                n_head_kv=n_head_kv,
+                n_embd_head_k=cache.n_embd_head_k or shape.n_embd_head_k,
+                n_embd_head_v=cache.n_embd_head_v or shape.n_embd_head_v,
+                n_ff=n_ff,
+                windowed=cache.window is not None,
+                recurrent=cache.state > 0,
+                attends=cache.n_embd_head_k > 0,
+                own_kv=cache.k > 0,
+                experts=_has_experts(shape, i, n_ff),
+                first=i == 0 and shape.architecture in FIRST_DIFFERS,
+                last=i == n - 1 and GRAPHS[shape.architecture].trimmed,
+            )
+        )
+    return found
+
+
+FIRST_DIFFERS: Final = frozenset({"modern-bert"})
+
+
+def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
+    if shape.architecture == "nemotron_h_moe":
+        return n_ff > 0
+    return shape.n_expert > 0 and layer >= shape.n_layer_dense_lead and (layer + 1) % shape.n_moe_layer_step == 0
+
+
+@lru_cache(maxsize=256)
+def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool) -> Program:
+    """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see `blocks.rotated`."""
+    architecture = GRAPHS[shape.architecture]
+    layers = layers_of(shape)
+    base = Build(
+        model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v,
+        cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
+    )  # fmt: skip
+    start = base.again(Layer())
+    x = architecture.start(start)
+    stretches: list[tuple[Graph, Tensor | None, Tensor]] = [(start.graph, None, x)]
+    kinds: dict[Layer, tuple[Graph, Tensor, Tensor]] = {}
+    for layer in layers:
+        if layer not in kinds:
+            b = base.again(layer)
+            entry = Tensor("residual", x.shape, x.size)
+            kinds[layer] = (b.graph, entry, b.graph.expand(architecture.layer(b, entry)))
+        stretches.append(kinds[layer])
+    b = base.again(Layer())
+    last = stretches[-1][2]
+    entry = Tensor("residual", last.shape, last.size, kept=last.kept)
+    stretches.append((b.graph, entry, architecture.end(b, entry)))
+    inputs = list(base.inputs.values())
+    return Program(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
+
+
+def _steps(stretches: list[tuple[Graph, Tensor | None, Tensor]], inputs: list[Tensor]) -> list[Steps]:
+    """The steps of each stretch; equal ones are one object. An input is given back in the last stretch that needs it."""
+    used: dict[int, set[Tensor]] = {}
+    last: dict[Tensor, int] = {}
+    for i, (graph, _, _) in enumerate(stretches):
+        if id(graph) not in used:
+            roots = {s.root or s for node in graph.nodes for s in node.sources}
+            used[id(graph)] = roots & set(inputs)
+        last |= dict.fromkeys(used[id(graph)], i)
+    made: dict[tuple[int, frozenset[Tensor]], Steps] = {}
+    found = []
+    for i, (graph, entry, exit_) in enumerate(stretches):
+        ending = frozenset(t for t in used[id(graph)] if last[t] == i)
+        key = id(graph), ending
+        if key not in made:
+            outside = [*inputs, entry or Tensor("", (), ())]
+            made[key] = steps_of(graph.nodes, outside, exit_, {*ending, outside[-1]})
+        found.append(made[key])
+    return found
+
+
+def play(graph: Program, values: Mapping[str, int]) -> int:
+    """Bytes of the buffer that a program needs."""
+    memory = Memory()
+    n = len(graph.inputs)
+    where = [memory.give(bytes_of(size, values)) for _, size in graph.inputs]
+    where += [0] * (1 + max(len(s.names) for s in graph.stretches))
+    sizes: dict[Steps, list[int]] = {}
+    seen: dict[tuple[Steps, int, tuple[tuple[int, int], ...]], tuple[int, list[tuple[int, int]]]] = {}
+    for steps in graph.stretches:
+        key = steps, where[n], tuple(memory.free)
+        if key in seen:
+            where[n], free = seen[key]
+            memory.free = free.copy()
+            continue
+        if steps not in sizes:
+            sizes[steps] = [bytes_of(size, values) for size in steps.sizes]
+        memory.run(steps, sizes[steps], where)
+        where[n] = where[steps.exit]
+        seen[key] = where[n], memory.free.copy()
+    return memory.top
+
+
+def compute_bytes(shape: Shape, settings: "ContextSettings") -> int | None:
+    """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know."""
+    if shape.architecture not in GRAPHS or shape.caches is None:
+        return None
+    return play(
+        program(
+            shape,
+            one=settings.n_parallel == 1,
+            rotate_k=is_rotated(settings.type_k, shape.n_embd_head_k),
+            rotate_v=is_rotated(settings.type_v, shape.n_embd_head_v),
+        ),
+        values_of(shape, settings),
+    )
+
+
+def is_rotated(type_: str, head: int) -> bool:
+    """Whether keys or values are turned before they are stored. Source: llama.cpp, src/llama-kv-cache.cpp (attn_rot_k)."""
+    return BY_NAME[type_.upper()].block > 1 and head % 64 == 0
+
+
+def values_of(shape: Shape, settings: "ContextSettings") -> dict[str, int]:
+    """What the letters in sizes stand for, see `graph`."""
+    n_seqs = settings.n_parallel
+    n_tokens = -(-settings.n_tokens // n_seqs) * n_seqs
+    window = next((c.window for c in shape.caches or () if c.window is not None), None)
+    return {
+        "T": n_tokens, "t": n_tokens // n_seqs, "S": n_seqs, "O": settings.n_outputs,
+        "C": settings.n_cells, "W": settings.n_cells if window is None else settings.window_cells(window),
+    }  # fmt: skip
