@@ -57,13 +57,9 @@ def steps_of(
 
     def reusable(node: Tensor) -> Tensor | None:
         for source in node.sources if node.in_place else ():
-            if not source.plain or source.shape != node.shape or users[source] != 1 or views.get(source):
-                continue
-            if source.root is None:
-                if source in held and not source.kept:
-                    return source
-            elif source.root in held and not source.root.kept and views[source.root] == 1 and not users.get(source.root):
-                return source.root
+            alone = users[source] == 1 and not views.get(source)
+            if source in held and alone and not source.kept and source.shape == node.shape:
+                return source
         return None
 
     for node in nodes:

@@ -118,7 +118,7 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
         for t, name in ((k, "K indices"), (v, "V indices")):
             if t is not None and t is not latent:
                 ids = b.input(name + (" of the window" if layer.windowed else ""), ((8, "T"),))
-                g.store(g.new(t.name, (), g.view(t, ("row", "T")), ids, size=()))
+                g.store(g.view(t, ("row", "T")), ids)
         sources = [g.view(q, ("queries",))]
         mask = b.input("mask of the window", ((2, "TW"),)) if layer.windowed else b.input("mask", ((2, "TC"),))
     else:

@@ -71,7 +71,7 @@ class Graph:
 
     def new(self, name: str, shape: Shape, *sources: Tensor, size: Size | None = None, n_bytes: int = 4) -> Tensor:
         """A result with memory of its own."""
-        return Tensor(name, shape, size or size_of(shape, n_bytes), sources)
+        return Tensor(name, shape, size_of(shape, n_bytes) if size is None else size, sources)
 
     def mul_mat(self, x: Tensor, rows: int, name: str) -> Tensor:
         """A weight matrix of so many rows times `x`."""
@@ -89,9 +89,9 @@ class Graph:
         """A view of all elements in another shape."""
         return self.view(x, shape, plain=True)
 
-    def store(self, x: Tensor) -> None:
+    def store(self, x: Tensor, *indices: Tensor) -> None:
         """Copy `x` into a cache or a state."""
-        self.expand(Tensor(x.name, (), (), (x,), root=OUTSIDE))
+        self.expand(Tensor(x.name, (), (), (x, *indices), root=OUTSIDE))
 
     def stored(self, tensors: Iterable[Tensor]) -> None:
         """Expand several."""
