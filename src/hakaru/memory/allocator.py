@@ -29,16 +29,14 @@ class Steps:
     steps: tuple[Step, ...]
     sizes: tuple[Size, ...]
     names: tuple[str, ...]
-    exit: int
+    exits: tuple[int, ...]
 
 
-def steps_of(
-    nodes: Sequence[Tensor], outside: Sequence[Tensor], exit_: Tensor | None, ending: Collection[Tensor] = ()
-) -> Steps:
+def steps_of(nodes: Sequence[Tensor], outside: Sequence[Tensor], exits: Sequence[Tensor], ending: Collection[Tensor]) -> Steps:
     """The steps of `nodes`.
 
-    `outside` are tensors that others made and own; those in `ending` are needed here for the last time. `exit_` is what
-    the next stretch goes on with: nobody gives it back here.
+    `outside` are tensors that others made and own; those in `ending` are needed here for the last time. `exits` are what
+    the next stretch goes on with: nobody gives them back here.
     """
     users: dict[Tensor, int] = {}
     views: dict[Tensor, int] = {}
@@ -85,9 +83,8 @@ def steps_of(
             if owner in held and not owner.kept and owner is not OUTSIDE:
                 steps.append((TAKE_BACK, numbers[owner], size(owner), 0, 0))
                 held.discard(owner)
-    last = (exit_.root or exit_) if exit_ is not None else None
     names = tuple(tensor.name for tensor in numbers)
-    return Steps(tuple(steps), tuple(sizes), names, numbers[last] if last is not None else -1)
+    return Steps(tuple(steps), tuple(sizes), names, tuple(numbers[tensor.root or tensor] for tensor in exits))
 
 
 class Memory:

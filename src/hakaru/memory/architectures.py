@@ -30,11 +30,23 @@ def embedded(b: Build) -> Tensor:
     """The rows of the tokens' embeddings. A second input takes embeddings themselves and stays, used or not."""
     tokens = b.input("tokens", ((4, "T"),))
     b.input("embeddings from outside", ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),))
-    cur = b.graph.new("embeddings", (b.model.n_embd, "T"), tokens)
-    if b.model.n_deepstack_layers:
-        width = b.model.n_embd * (1 + b.model.n_deepstack_layers)
-        cur = b.graph.view(b.graph.new("embeddings", (width, "T"), cur), (b.model.n_embd, "T"))
-    return b.graph.expand(cur)
+    return b.graph.expand(b.graph.new("embeddings", (b.model.n_embd, "T"), tokens))
+
+
+def deep_rows(b: Build) -> Tensor:
+    """Embeddings with room for what images add to the first layers (Qwen3-VL)."""
+    size = ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),)
+    return b.graph.view(b.input("embeddings for images", size), (b.model.n_embd, "T"))
+
+
+def deep(layer: Block) -> Block:
+    """A layer whose input may be the embeddings themselves, and to which they may be added again."""
+
+    def with_rows(b: Build, x: Tensor) -> Tensor:
+        x = layer(b, deep_rows(b) if b.layer.first else x)
+        return b.add(x, deep_rows(b)) if b.layer.deep else x
+
+    return with_rows
 
 
 def head(b: Build, x: Tensor) -> Tensor:
@@ -250,10 +262,11 @@ def nemotron_block(b: Build, x: Tensor) -> Tensor:
 NEMOTRON_H: Final = Architecture(layer=one_half(nemotron_block), end=head_beside_draft, trimmed=False)
 
 GRAPHS: Final[dict[str, Architecture]] = {
-    **dict.fromkeys(("qwen2", "qwen2vl", "qwen3", "seed_oss", "smollm3", "ernie4_5", "exaone", "hunyuan-dense", "qwen3vl"), PLAIN),
+    **dict.fromkeys(("qwen2", "qwen2vl", "qwen3", "seed_oss", "smollm3", "ernie4_5", "exaone", "hunyuan-dense"), PLAIN),
     **dict.fromkeys(("llama", "mistral3"), MIXED),
     "qwen3moe": Architecture(layer=residual(attention, experts)),
-    "qwen3vlmoe": Architecture(layer=residual(attention, experts)),
+    "qwen3vl": Architecture(layer=deep(residual(attention, dense))),
+    "qwen3vlmoe": Architecture(layer=deep(residual(attention, experts))),
     "qwen2moe": Architecture(layer=residual(attention, shared(partial(experts, normed=False), gate=True))),
     "qwen3next": qwen_linear(QWEN_MOE, joint=True),
     "qwen35": qwen_linear(dense, joint=False),

@@ -29,10 +29,13 @@ class Layer:
     recurrent: bool = False
     attends: bool = True
     own_kv: bool = True
+    rope: bool = True
+    deep: bool = False
     experts: bool = False
     first: bool = False
     sparse: bool = False
     last: bool = False
+    next_early: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,11 +50,12 @@ class Build:
     rotate_k: bool = False
     rotate_v: bool = False
     cached: bool = True
+    early: Tensor | None = None
     windows: bool = False
 
-    def again(self, layer: Layer) -> "Build":
-        """The same for another stretch of the graph."""
-        return replace(self, layer=layer, graph=Graph())
+    def again(self, layer: Layer, early: Tensor | None = None) -> "Build":
+        """The same for another stretch of the graph. `early` is what was computed for it before it began."""
+        return replace(self, layer=layer, graph=Graph(), early=early)
 
     def input(self, name: str, size: Size) -> Tensor:
         """An input of the graph by name."""
@@ -83,13 +87,17 @@ class Build:
         return self.input("positions", ((16 if self.model.architecture in FOUR_POSITIONS else 4, "T"),))
 
 
-def rotated(b: Build, x: Tensor, n: int) -> Tensor:
+def rotated(b: Build, x: Tensor, n: int, of: str) -> Tensor:
     """Turned by a Hadamard matrix, as queries, keys and values are before they are stored with few bits."""
-    matrix = b.input(f"rotation {n}", ((4 * n * n, ""),))
+    matrix = b.input(f"rotation of {of}" + _of_window(b), ((4 * n * n, ""),))
     if not x.plain:
         x = b.graph.new(x.name, x.shape, x)
     turned = b.graph.new(x.name, ("rotated", *x.shape), matrix, b.graph.reshape(x, ("flat", *x.shape)), size=size_of(x.shape))
     return b.graph.reshape(turned, x.shape)
+
+
+def _of_window(b: Build) -> str:
+    return " of the window" if b.layer.windowed else ""
 
 
 def rotation_of_k(head: int) -> int:
@@ -107,23 +115,25 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
     """
     g, layer = b.graph, b.layer
     cached = b.cached
-    if b.rotate_k and latent is None:
-        q = rotated(b, q, rotation_of_k(layer.n_embd_head_k))
-        k = rotated(b, k, rotation_of_k(layer.n_embd_head_k)) if k else None
-    if b.rotate_v and v is not None:
-        v = rotated(b, v, ROTATION_V)
+    turn_k, turn_v = (turn and cached and latent is None for turn in (b.rotate_k, b.rotate_v))
+    if turn_k:
+        side = rotation_of_k(layer.n_embd_head_k)
+        q = rotated(b, q, side, "keys")
+        k = rotated(b, k, side, "keys") if k else None
+    if turn_v and v is not None:
+        v = rotated(b, v, ROTATION_V, "values")
     order = [q, k, v] if b.windows or not cached else [q, v, k]
     g.stored(t for t in order if t is not None)
     if cached:
         for t, name in ((k, "K indices"), (v, "V indices")):
             if t is not None and t is not latent:
-                ids = b.input(name + (" of the window" if layer.windowed else ""), ((8, "T"),))
+                ids = b.input(name + _of_window(b), ((8, "T"),))
                 g.store(g.view(t, ("row", "T")), ids)
         sources = [g.view(q, ("queries",))]
-        mask = b.input("mask of the window", ((2, "TW"),)) if layer.windowed else b.input("mask", ((2, "TC"),))
+        mask = b.input("mask" + _of_window(b), ((2, "TW" if layer.windowed else "TC"),))
     else:
         assert k is not None and v is not None
-        mask = b.input("mask of the window" if layer.windowed else "mask", ((2, "TT"),))
+        mask = b.input("mask" + _of_window(b), ((2, "TT"),))
         sources = [g.view(q, ("queries",))]
         sources += [g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)]
     length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
@@ -133,8 +143,8 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
         cur = g.new("attention", (b.model.n_embd_head_v_mla, layer.n_head, "T"), g.view(values, ("heads",)))
         length = b.model.n_embd_head_v_mla
     cur = g.expand(g.reshape(cur, (length * layer.n_head, "T")))
-    if b.rotate_v and latent is None:
-        cur = rotated(b, cur, ROTATION_V)
+    if turn_v:
+        cur = rotated(b, cur, ROTATION_V, "values")
     return b.mm(cur, out, "attention output") if out else cur
 
 
@@ -151,8 +161,10 @@ def heads(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole:
         if whole:
             made[:2] = [b.norm(t) for t in made[:2]]
         q, k, v = (g.reshape(t, shape) for t, shape in zip(made, shapes, strict=True))
-    if rope:
+    if rope and y.rope:
         q, k = (g.like(t, b.positions(), name=name) for t, name in ((q, "queries"), (k, "keys")))
+    elif b.model.architecture == "llama4":
+        q = g.like(q, b.input("attention scale", ((4, "T"),)))
     return q, k, v
 
 

@@ -5,14 +5,15 @@ early where a layer begins as one before it did.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hakaru.memory.allocator import Memory, Steps, bytes_of, steps_of
 from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.blocks import Build, Layer
-from hakaru.memory.graph import Graph, Size, Tensor
+from hakaru.memory.graph import OUTSIDE, Size, Tensor
+from hakaru.memory.recurrent import n_last_inputs, state
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 
@@ -49,14 +50,27 @@ def layers_of(shape: Shape) -> list[Layer]:
                 attends=cache.n_embd_head_k > 0,
                 own_kv=cache.k > 0,
                 experts=_has_experts(shape, i, n_ff),
+                rope=_has_rope(shape, i, cache.window is not None),
+                deep=i < shape.n_deepstack_layers,
                 first=i == 0 and shape.architecture in FIRST_DIFFERS,
                 last=i == n - 1 and GRAPHS[shape.architecture].trimmed,
             )
         )
-    return found
+    return [replace(layer, next_early=_is_early(shape, after)) for layer, after in zip(found, [*found[1:], Layer()], strict=True)]
 
 
-FIRST_DIFFERS: Final = frozenset({"modern-bert"})
+FIRST_DIFFERS: Final = frozenset({"modern-bert", "qwen3vl", "qwen3vlmoe"})
+EARLY: Final = frozenset({
+    "mamba", "mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe", "plamo2", "lfm2", "lfm2moe", "jamba",
+})  # fmt: skip
+WITHOUT_ROPE_EVERY: Final = {"smollm3": 4, "llama4": 4}
+
+
+def _has_rope(shape: Shape, layer: int, windowed: bool) -> bool:
+    if shape.architecture == "cohere2":
+        return windowed
+    every = WITHOUT_ROPE_EVERY.get(shape.architecture)
+    return not every or (layer + 1) % every != 0
 
 
 def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
@@ -74,41 +88,64 @@ def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool) -> Progr
         model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v,
         cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
-    start = base.again(Layer())
-    x = architecture.start(start)
-    stretches: list[tuple[Graph, Tensor | None, Tensor]] = [(start.graph, None, x)]
-    kinds: dict[Layer, tuple[Graph, Tensor, Tensor]] = {}
-    for layer in layers:
-        if layer not in kinds:
-            b = base.again(layer)
-            entry = Tensor("residual", x.shape, x.size)
-            kinds[layer] = (b.graph, entry, b.graph.expand(architecture.layer(b, entry)))
-        stretches.append(kinds[layer])
-    b = base.again(Layer())
-    last = stretches[-1][2]
-    entry = Tensor("residual", last.shape, last.size, kept=last.kept)
-    stretches.append((b.graph, entry, architecture.end(b, entry)))
+    start = base.again(Layer(next_early=_is_early(shape, layers[0])))
+    stretches = [_stretch(start, (), start.graph.expand(architecture.start(start)))]
+    kinds: dict[tuple[Layer, bool], Stretch] = {}
+    for before, layer in zip([start.layer, *layers], layers, strict=False):
+        key = layer, before.next_early
+        if key not in kinds:
+            entry = stretches[0].exits[0]
+            outside = Tensor("residual", entry.shape, entry.size), Tensor("last inputs", ("early",), _early_size(shape))
+            b = base.again(layer, outside[1] if before.next_early else None)
+            kinds[key] = _stretch(b, outside, architecture.layer(b, outside[0]))
+        stretches.append(kinds[key])
+    b, last = base.again(Layer()), stretches[-1].exits[0]
+    entry = Tensor("residual", last.shape, last.size)
+    stretches.append(_stretch(b, (entry,), architecture.end(b, entry)))
     inputs = list(base.inputs.values())
     return Program(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
 
 
-def _steps(stretches: list[tuple[Graph, Tensor | None, Tensor]], inputs: list[Tensor]) -> list[Steps]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A part of the graph, what it gets from the part before and hands to the next: the residual, and perhaps the next
+    layer's last inputs.
+    """
+
+    nodes: list[Tensor]
+    entries: tuple[Tensor, ...]
+    exits: tuple[Tensor, ...]
+
+
+def _stretch(b: Build, entries: tuple[Tensor, ...], residual: Tensor) -> Stretch:
+    early = (state(b, n_last_inputs(b.model), "last inputs"),) if b.layer.next_early else ()
+    b.graph.expand(residual)
+    return Stretch(b.graph.nodes, entries, (residual, *early))
+
+
+def _is_early(shape: Shape, layer: Layer) -> bool:
+    return shape.architecture in EARLY and layer.recurrent
+
+
+def _early_size(shape: Shape) -> Size:
+    return ((4 * n_last_inputs(shape), "S"),)
+
+
+def _steps(stretches: list[Stretch], inputs: list[Tensor]) -> list[Steps]:
     """The steps of each stretch; equal ones are one object. An input is given back in the last stretch that needs it."""
-    used: dict[int, set[Tensor]] = {}
+    used: dict[Stretch, set[Tensor]] = {}
     last: dict[Tensor, int] = {}
-    for i, (graph, _, _) in enumerate(stretches):
-        if id(graph) not in used:
-            roots = {s.root or s for node in graph.nodes for s in node.sources}
-            used[id(graph)] = roots & set(inputs)
-        last |= dict.fromkeys(used[id(graph)], i)
-    made: dict[tuple[int, frozenset[Tensor]], Steps] = {}
+    for i, stretch in enumerate(stretches):
+        if stretch not in used:
+            used[stretch] = {s.root or s for node in stretch.nodes for s in node.sources} & set(inputs)
+        last |= dict.fromkeys(used[stretch], i)
+    made: dict[tuple[Stretch, frozenset[Tensor]], Steps] = {}
     found = []
-    for i, (graph, entry, exit_) in enumerate(stretches):
-        ending = frozenset(t for t in used[id(graph)] if last[t] == i)
-        key = id(graph), ending
+    for i, stretch in enumerate(stretches):
+        key = stretch, frozenset(t for t in used[stretch] if last[t] == i)
         if key not in made:
-            outside = [*inputs, entry or Tensor("", (), ())]
-            made[key] = steps_of(graph.nodes, outside, exit_, {*ending, outside[-1]})
+            entries = (*stretch.entries, *(OUTSIDE,) * (2 - len(stretch.entries)))
+            made[key] = steps_of(stretch.nodes, [*inputs, *entries], stretch.exits, {*key[1], *stretch.entries})
         found.append(made[key])
     return found
 
@@ -118,20 +155,19 @@ def play(graph: Program, values: Mapping[str, int]) -> int:
     memory = Memory()
     n = len(graph.inputs)
     where = [memory.give(bytes_of(size, values)) for _, size in graph.inputs]
-    where += [0] * (1 + max(len(s.names) for s in graph.stretches))
+    where += [0] * (2 + max(len(s.names) for s in graph.stretches))
     sizes: dict[Steps, list[int]] = {}
-    seen: dict[tuple[Steps, int, tuple[tuple[int, int], ...]], tuple[int, list[tuple[int, int]]]] = {}
+    seen: dict[tuple[object, ...], tuple[list[int], list[tuple[int, int]]]] = {}
     for steps in graph.stretches:
-        key = steps, where[n], tuple(memory.free)
-        if key in seen:
-            where[n], free = seen[key]
-            memory.free = free.copy()
-            continue
-        if steps not in sizes:
-            sizes[steps] = [bytes_of(size, values) for size in steps.sizes]
-        memory.run(steps, sizes[steps], where)
-        where[n] = where[steps.exit]
-        seen[key] = where[n], memory.free.copy()
+        key = steps, where[n], where[n + 1], tuple(memory.free)
+        if key not in seen:
+            if steps not in sizes:
+                sizes[steps] = [bytes_of(size, values) for size in steps.sizes]
+            memory.run(steps, sizes[steps], where)
+            seen[key] = [where[i] for i in steps.exits], memory.free.copy()
+        exits, free = seen[key]
+        where[n : n + len(exits)] = exits
+        memory.free = free.copy()
     return memory.top
 
 

@@ -6,6 +6,7 @@ src/llama-graph.cpp.
 
 from hakaru.memory.blocks import Build, attend
 from hakaru.memory.graph import Size, Tensor
+from hakaru.models.shape import Shape
 
 
 def tokens(b: Build) -> tuple[str, ...]:
@@ -20,10 +21,21 @@ def state(b: Build, n: int, name: str) -> Tensor:
     return b.graph.expand(b.graph.new(name, shape, b.graph.view(ids, ("chosen",)), size=((4 * n, "S"),)))
 
 
-def convolved(b: Build, x: Tensor, channels: int, taps: int, before: Tensor | None = None, *, act: bool = True) -> Tensor:
+def last_inputs(b: Build) -> Tensor:
+    """The convolution's last inputs. Where a layer asks for them first, they are fetched before the layer before it ends."""
+    return b.early or state(b, n_last_inputs(b.model), "last inputs")
+
+
+def n_last_inputs(m: Shape) -> int:
+    """How many elements the convolution's last inputs have."""
+    if m.n_shortconv_l_cache:
+        return (m.n_shortconv_l_cache - 1) * m.n_embd
+    return (m.ssm_d_conv - 1) * (m.ssm_d_inner + 2 * m.ssm_n_group * m.ssm_d_state)
+
+
+def convolved(b: Build, x: Tensor, channels: int, taps: int, before: Tensor, *, act: bool = True) -> Tensor:
     """A short convolution along the tokens: the state's last inputs before `x`, stored again, then the convolution."""
     g = b.graph
-    before = before or state(b, (taps - 1) * channels, "last inputs")
     size: Size = ((4 * (taps - 1) * channels, "S"), (4 * channels, "T"))
     joined = g.new("inputs of the convolution", ("joined",), g.view(before, ("last",)), g.view(x, ("transposed",)), size=size)
     g.store(g.view(joined, ("last",)))
@@ -44,7 +56,7 @@ def mamba(b: Build, x: Tensor) -> Tensor:
     """Mamba 1."""
     g, m = b.graph, b.model
     inner, d_state, rank, t = m.ssm_d_inner, m.ssm_d_state, m.ssm_dt_rank, tokens(b)
-    last = state(b, (m.ssm_d_conv - 1) * inner, "last inputs")
+    last = last_inputs(b)
     xz = b.mm(g.reshape(x, (m.n_embd, *t)), 2 * inner, "x and z")
     z = g.view(xz, (inner, *t))
     cur = convolved(b, g.view(xz, (inner, *t)), inner, m.ssm_d_conv, last)
@@ -68,7 +80,7 @@ def mamba2(b: Build, x: Tensor) -> Tensor:
     inner, n_head = m.ssm_d_inner, m.ssm_dt_rank
     conv = inner + 2 * m.ssm_n_group * m.ssm_d_state
     head = (inner // n_head, n_head, *t)
-    last = state(b, (m.ssm_d_conv - 1) * conv, "last inputs")
+    last = last_inputs(b)
     parts = g.reshape(b.mm(x, inner + conv + n_head, "z, x, B, C and dt"), ("parts", *t))
     z, dt = g.view(parts, head), g.view(parts, (n_head, *t))
     cur = convolved(b, g.view(parts, (conv, *t)), conv, m.ssm_d_conv, last)
@@ -87,7 +99,7 @@ def plamo_mamba(b: Build, x: Tensor) -> Tensor:
     g, m, t = b.graph, b.model, tokens(b)
     inner, d_state, n_head = m.ssm_d_inner, m.ssm_d_state, m.ssm_dt_rank
     head = (inner // n_head, n_head, *t)
-    last = state(b, (m.ssm_d_conv - 1) * (inner + 2 * m.ssm_n_group * d_state), "last inputs")
+    last = last_inputs(b)
     zx = b.mm(g.reshape(x, (m.n_embd, *t)), 2 * inner, "z and x")
     zx = g.new("z and x", (2 * inner // n_head, n_head, *t), g.view(zx, ("permuted",)))
     cur = g.new("x", (inner, *t), g.view(zx, head))
@@ -195,6 +207,6 @@ def short_conv(b: Build, x: Tensor) -> Tensor:
     parts = b.mm(g.reshape(x, (m.n_embd, *t)), 3 * m.n_embd, "b, c and x")
     b_, c, x_ = (g.view(parts, (m.n_embd, *t)) for _ in range(3))
     gated = g.like(b_, x_, name="gated")
-    cur = convolved(b, gated, m.n_embd, m.n_shortconv_l_cache, act=False)
+    cur = convolved(b, gated, m.n_embd, m.n_shortconv_l_cache, last_inputs(b), act=False)
     cur = g.like(c, cur, name="gated")
     return g.reshape(b.mm(cur, m.n_embd, "state output"), (m.n_embd, "T"))
