@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hakaru.memory.graph import OUTSIDE, Size, Tensor
+from hakaru.memory.graph import Size, Tensor
 
 ALIGNMENT: Final = 32
 ENDLESS: Final = 2**62
@@ -56,7 +56,7 @@ def steps_of(nodes: Sequence[Tensor], outside: Sequence[Tensor], exits: Sequence
     def reusable(node: Tensor) -> Tensor | None:
         for source in node.sources if node.in_place else ():
             alone = users[source] == 1 and not views.get(source)
-            if source in held and alone and not source.kept and source.shape == node.shape:
+            if source in held and alone and not source.kept and source not in exits and source.shape == node.shape:
                 return source
         return None
 
@@ -80,7 +80,7 @@ def steps_of(nodes: Sequence[Tensor], outside: Sequence[Tensor], exits: Sequence
                 views[owner] -= 1
                 if views[owner] or users.get(owner):
                     continue
-            if owner in held and not owner.kept and owner is not OUTSIDE:
+            if owner in held and not owner.kept and owner not in exits:
                 steps.append((TAKE_BACK, numbers[owner], size(owner), 0, 0))
                 held.discard(owner)
     names = tuple(tensor.name for tensor in numbers)

@@ -33,18 +33,20 @@ def embedded(b: Build) -> Tensor:
     return b.graph.expand(b.graph.new("embeddings", (b.model.n_embd, "T"), tokens))
 
 
-def deep_rows(b: Build) -> Tensor:
+def deep_start(b: Build) -> Tensor:
     """Embeddings with room for what images add to the first layers (Qwen3-VL)."""
-    size = ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),)
-    return b.graph.view(b.input("embeddings for images", size), (b.model.n_embd, "T"))
+    width = b.model.n_embd * (1 + b.model.n_deepstack_layers)
+    b.beside = b.graph.new("embeddings with room for images", (width, "T"), embedded(b))
+    return b.graph.expand(b.beside)
 
 
 def deep(layer: Block) -> Block:
-    """A layer whose input may be the embeddings themselves, and to which they may be added again."""
+    """A layer whose input is those embeddings, or to which they are added again."""
 
     def with_rows(b: Build, x: Tensor) -> Tensor:
-        x = layer(b, deep_rows(b) if b.layer.first else x)
-        return b.add(x, deep_rows(b)) if b.layer.deep else x
+        shape = b.model.n_embd, "T"
+        x = layer(b, b.graph.view(b.beside, shape) if b.beside and b.layer.first else x)
+        return b.add(x, b.graph.view(b.beside, shape)) if b.beside else x
 
     return with_rows
 
@@ -265,8 +267,8 @@ GRAPHS: Final[dict[str, Architecture]] = {
     **dict.fromkeys(("qwen2", "qwen2vl", "qwen3", "seed_oss", "smollm3", "ernie4_5", "exaone", "hunyuan-dense"), PLAIN),
     **dict.fromkeys(("llama", "mistral3"), MIXED),
     "qwen3moe": Architecture(layer=residual(attention, experts)),
-    "qwen3vl": Architecture(layer=deep(residual(attention, dense))),
-    "qwen3vlmoe": Architecture(layer=deep(residual(attention, experts))),
+    "qwen3vl": Architecture(layer=deep(residual(attention, dense)), start=deep_start),
+    "qwen3vlmoe": Architecture(layer=deep(residual(attention, experts)), start=deep_start),
     "qwen2moe": Architecture(layer=residual(attention, shared(partial(experts, normed=False), gate=True))),
     "qwen3next": qwen_linear(QWEN_MOE, joint=True),
     "qwen35": qwen_linear(dense, joint=False),

@@ -13,6 +13,7 @@ from hakaru.memory.graph import Graph, Size, Tensor, size_of
 from hakaru.models.shape import Shape
 
 ROTATION_K_MIN, ROTATION_V = 64, 64
+LAYER_NORM = frozenset({"bert", "cohere2", "command-r", "modern-bert", "nomic-bert"})
 FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"})
 
 
@@ -30,12 +31,11 @@ class Layer:
     attends: bool = True
     own_kv: bool = True
     rope: bool = True
-    deep: bool = False
     experts: bool = False
     first: bool = False
     sparse: bool = False
     last: bool = False
-    next_early: bool = False
+    hands: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,19 +50,21 @@ class Build:
     rotate_k: bool = False
     rotate_v: bool = False
     cached: bool = True
-    early: Tensor | None = None
+    beside: Tensor | None = None
     windows: bool = False
 
-    def again(self, layer: Layer, early: Tensor | None = None) -> "Build":
-        """The same for another stretch of the graph. `early` is what was computed for it before it began."""
-        return replace(self, layer=layer, graph=Graph(), early=early)
+    def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
+        """The same for another stretch of the graph, which is handed `beside` besides the residual."""
+        return replace(self, layer=layer, graph=Graph(), beside=beside)
 
     def input(self, name: str, size: Size) -> Tensor:
         """An input of the graph by name."""
         return self.inputs.setdefault(name, Tensor(name, (name,), size, kept=False))
 
     def norm(self, x: Tensor) -> Tensor:
-        """Normalize; the weights are multiplied in place."""
+        """Normalize; the weights are multiplied in place. A norm that subtracts the mean takes no place."""
+        if self.model.architecture in LAYER_NORM:
+            return self.graph.new("norm", x.shape, x)
         return self.graph.like(x, name="norm")
 
     def mm(self, x: Tensor, rows: int, name: str) -> Tensor:

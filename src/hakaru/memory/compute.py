@@ -51,12 +51,13 @@ def layers_of(shape: Shape) -> list[Layer]:
                 own_kv=cache.k > 0,
                 experts=_has_experts(shape, i, n_ff),
                 rope=_has_rope(shape, i, cache.window is not None),
-                deep=i < shape.n_deepstack_layers,
                 first=i == 0 and shape.architecture in FIRST_DIFFERS,
                 last=i == n - 1 and GRAPHS[shape.architecture].trimmed,
             )
         )
-    return [replace(layer, next_early=_is_early(shape, after)) for layer, after in zip(found, [*found[1:], Layer()], strict=True)]
+    return [
+        replace(layer, hands=i + 1 < n and _takes(shape, i + 1, found[min(i + 1, n - 1)])) for i, layer in enumerate(found)
+    ]
 
 
 FIRST_DIFFERS: Final = frozenset({"modern-bert", "qwen3vl", "qwen3vlmoe"})
@@ -88,16 +89,17 @@ def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool) -> Progr
         model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v,
         cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
-    start = base.again(Layer(next_early=_is_early(shape, layers[0])))
-    stretches = [_stretch(start, (), start.graph.expand(architecture.start(start)))]
+    start = base.again(Layer(hands=_takes(shape, 0, layers[0])))
+    stretches = [_stretch(start, (), architecture.start(start))]
+    entry = stretches[0].exits[0]
     kinds: dict[tuple[Layer, bool], Stretch] = {}
     for before, layer in zip([start.layer, *layers], layers, strict=False):
-        key = layer, before.next_early
+        key = layer, before.hands
         if key not in kinds:
-            entry = stretches[0].exits[0]
-            outside = Tensor("residual", entry.shape, entry.size), Tensor("last inputs", ("early",), _early_size(shape))
-            b = base.again(layer, outside[1] if before.next_early else None)
-            kinds[key] = _stretch(b, outside, architecture.layer(b, outside[0]))
+            beside = stretches[-1].exits[1:]
+            entries = tuple(Tensor(t.name, t.shape, t.size) for t in (entry, *beside))
+            b = base.again(layer, entries[1] if beside else None)
+            kinds[key] = _stretch(b, entries, architecture.layer(b, entries[0]))
         stretches.append(kinds[key])
     b, last = base.again(Layer()), stretches[-1].exits[0]
     entry = Tensor("residual", last.shape, last.size)
@@ -118,17 +120,19 @@ class Stretch:
 
 
 def _stretch(b: Build, entries: tuple[Tensor, ...], residual: Tensor) -> Stretch:
-    early = (state(b, n_last_inputs(b.model), "last inputs"),) if b.layer.next_early else ()
+    beside: tuple[Tensor, ...] = ()
+    if b.layer.hands:
+        early = b.model.architecture in EARLY
+        beside = (state(b, n_last_inputs(b.model), "last inputs") if early or b.beside is None else b.beside,)
     b.graph.expand(residual)
-    return Stretch(b.graph.nodes, entries, (residual, *early))
+    return Stretch(b.graph.nodes, entries, (residual, *beside))
 
 
-def _is_early(shape: Shape, layer: Layer) -> bool:
-    return shape.architecture in EARLY and layer.recurrent
-
-
-def _early_size(shape: Shape) -> Size:
-    return ((4 * n_last_inputs(shape), "S"),)
+def _takes(shape: Shape, i: int, layer: Layer) -> bool:
+    """Whether layer `i` is handed something besides the residual."""
+    if shape.architecture in EARLY:
+        return layer.recurrent
+    return i < shape.n_deepstack_layers or (shape.n_embd_per_layer > 0 and i < shape.n_layer)
 
 
 def _steps(stretches: list[Stretch], inputs: list[Tensor]) -> list[Steps]:

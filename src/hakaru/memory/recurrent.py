@@ -23,7 +23,7 @@ def state(b: Build, n: int, name: str) -> Tensor:
 
 def last_inputs(b: Build) -> Tensor:
     """The convolution's last inputs. Where a layer asks for them first, they are fetched before the layer before it ends."""
-    return b.early or state(b, n_last_inputs(b.model), "last inputs")
+    return b.beside or state(b, n_last_inputs(b.model), "last inputs")
 
 
 def n_last_inputs(m: Shape) -> int:
