@@ -20,6 +20,7 @@ from hakaru.memory.blocks import (
     mla,
     ungated,
 )
+from hakaru.memory.gemma import gemma3n, gemma4, joined, per_layer_start
 from hakaru.memory.graph import Tensor
 from hakaru.memory.recurrent import delta_net, gated_attention, kimi_delta, mamba, mamba2, plamo_mamba, short_conv
 
@@ -37,7 +38,7 @@ def deep_start(b: Build) -> Tensor:
     """Embeddings with room for what images add to the first layers (Qwen3-VL)."""
     width = b.model.n_embd * (1 + b.model.n_deepstack_layers)
     b.beside = b.graph.new("embeddings with room for images", (width, "T"), embedded(b))
-    return b.graph.expand(b.beside)
+    return b.graph.view(b.beside, (b.model.n_embd, "T"))
 
 
 def deep(layer: Block) -> Block:
@@ -261,7 +262,15 @@ def nemotron_block(b: Build, x: Tensor) -> Tensor:
     return nemotron_moe(b, x) if b.layer.experts else ungated(b, x)
 
 
-NEMOTRON_H: Final = Architecture(layer=one_half(nemotron_block), end=head_beside_draft, trimmed=False)
+def nemotron_layer(b: Build, x: Tensor) -> Tensor:
+    """One block, and the dense feed-forward layers after it: nothing asks for those before the next layer begins."""
+    x = one_half(nemotron_block)(b, x)
+    for n_ff in b.layer.then:
+        x = b.add(ungated(b, b.norm(x), n_ff), x)
+    return x
+
+
+NEMOTRON_H: Final = Architecture(layer=nemotron_layer, end=head_beside_draft, trimmed=False)
 
 GRAPHS: Final[dict[str, Architecture]] = {
     **dict.fromkeys(("qwen2", "qwen2vl", "qwen3", "seed_oss", "smollm3", "ernie4_5", "exaone", "hunyuan-dense"), PLAIN),
@@ -276,6 +285,8 @@ GRAPHS: Final[dict[str, Architecture]] = {
     "gemma": PLAIN,
     "gemma2": Architecture(layer=residual(attention, dense, norms="both")),
     "gemma3": Architecture(layer=residual(attention, dense, norms="both")),
+    "gemma3n": Architecture(layer=gemma3n, start=per_layer_start, end=lambda b, x: head(b, joined(b, x)), trimmed=False),
+    "gemma4": Architecture(layer=gemma4, start=per_layer_start, end=head_beside_draft, trimmed=False),
     "phi3": Architecture(layer=residual(fused_attention, fused_dense, late=True)),
     "phimoe": Architecture(layer=residual(attention, experts, late=True)),
     "gpt-oss": Architecture(

@@ -34,8 +34,10 @@ class Layer:
     experts: bool = False
     first: bool = False
     sparse: bool = False
+    shared_values: bool = False
     last: bool = False
     hands: bool = False
+    then: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,6 +212,7 @@ def experts(
     gate: bool = True,
     fused: bool = False,
     weighted_first: bool = False,
+    scaled: bool = False,
     router: Tensor | None = None,
 ) -> Tensor:
     """A mixture of experts: every token passes through the few that its router chose.
@@ -243,6 +246,9 @@ def experts(
         else:
             hidden = g.like(up)
     made = g.new("experts", (n_embd, used, rows), hidden, ids)
+    if scaled:
+        every = g.new("scales of experts", (1, m.n_expert, rows), ids)
+        made = b.mul(made, g.new("scales of experts", (1, used, rows), every, ids))
     made = g.expand(made if weighted_first else b.mul(made, weights))
     parts = [g.expand(g.view(made, (n_embd, rows))) for _ in range(used)]
     if used == 1:

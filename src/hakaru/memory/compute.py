@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from hakaru.memory.allocator import Memory, Steps, bytes_of, steps_of
 from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.blocks import Build, Layer
-from hakaru.memory.graph import OUTSIDE, Size, Tensor
+from hakaru.memory.graph import OUTSIDE, Size, Tensor, size_of
 from hakaru.memory.recurrent import n_last_inputs, state
+from hakaru.models.caches import NO_CACHE
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 
@@ -47,7 +48,9 @@ def layers_of(shape: Shape) -> list[Layer]:
                 n_ff=n_ff,
                 windowed=cache.window is not None,
                 recurrent=cache.state > 0,
-                attends=cache.n_embd_head_k > 0,
+                attends=cache.n_embd_head_k > 0 or shape.architecture in NO_CACHE,
+                sparse=shape.architecture == "gemma3n" and i < 10,
+                shared_values=shape.architecture == "gemma4" and not shape.n_embd_per_layer and cache.window is None,
                 own_kv=cache.k > 0,
                 experts=_has_experts(shape, i, n_ff),
                 rope=_has_rope(shape, i, cache.window is not None),
@@ -55,12 +58,25 @@ def layers_of(shape: Shape) -> list[Layer]:
                 last=i == n - 1 and GRAPHS[shape.architecture].trimmed,
             )
         )
+    found = _joined(found)
+    n = len(found)
     return [
         replace(layer, hands=i + 1 < n and _takes(shape, i + 1, found[min(i + 1, n - 1)])) for i, layer in enumerate(found)
     ]
 
 
-FIRST_DIFFERS: Final = frozenset({"modern-bert", "qwen3vl", "qwen3vlmoe"})
+def _joined(layers: list[Layer]) -> list[Layer]:
+    """Dense feed-forward layers join the layer before them, as in NVIDIA's Nemotron H."""
+    found: list[Layer] = []
+    for layer in layers:
+        if found and not (layer.attends or layer.recurrent or layer.experts):
+            found[-1] = replace(found[-1], then=(*found[-1].then, layer.n_ff))
+        else:
+            found.append(layer)
+    return found
+
+
+FIRST_DIFFERS: Final = frozenset({"gemma3n", "gemma4", "modern-bert", "qwen3vl", "qwen3vlmoe"})
 EARLY: Final = frozenset({
     "mamba", "mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe", "plamo2", "lfm2", "lfm2moe", "jamba",
 })  # fmt: skip
@@ -91,14 +107,12 @@ def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool) -> Progr
     )  # fmt: skip
     start = base.again(Layer(hands=_takes(shape, 0, layers[0])))
     stretches = [_stretch(start, (), architecture.start(start))]
-    entry = stretches[0].exits[0]
     kinds: dict[tuple[Layer, bool], Stretch] = {}
     for before, layer in zip([start.layer, *layers], layers, strict=False):
         key = layer, before.hands
         if key not in kinds:
-            beside = stretches[-1].exits[1:]
-            entries = tuple(Tensor(t.name, t.shape, t.size) for t in (entry, *beside))
-            b = base.again(layer, entries[1] if beside else None)
+            entries = tuple(Tensor(t.name, t.shape, size_of(t.shape)) for t in stretches[-1].exits)
+            b = base.again(layer, entries[1] if before.hands else None)
             kinds[key] = _stretch(b, entries, architecture.layer(b, entries[0]))
         stretches.append(kinds[key])
     b, last = base.again(Layer()), stretches[-1].exits[0]
@@ -132,7 +146,7 @@ def _takes(shape: Shape, i: int, layer: Layer) -> bool:
     """Whether layer `i` is handed something besides the residual."""
     if shape.architecture in EARLY:
         return layer.recurrent
-    return i < shape.n_deepstack_layers or (shape.n_embd_per_layer > 0 and i < shape.n_layer)
+    return i < shape.n_deepstack_layers or shape.n_embd_per_layer > 0 or shape.architecture == "gemma3n"
 
 
 def _steps(stretches: list[Stretch], inputs: list[Tensor]) -> list[Steps]:
