@@ -14,6 +14,7 @@ from hakaru.memory.blocks import (
     Layer,
     attention,
     dense,
+    embedded,
     experts,
     fused_attention,
     fused_dense,
@@ -25,13 +26,6 @@ from hakaru.memory.graph import Tensor
 from hakaru.memory.recurrent import delta_net, gated_attention, kimi_delta, mamba, mamba2, plamo_mamba, short_conv
 
 Block: TypeAlias = Callable[[Build, Tensor], Tensor]
-
-
-def embedded(b: Build) -> Tensor:
-    """The rows of the tokens' embeddings. A second input takes embeddings themselves and stays, used or not."""
-    tokens = b.input("tokens", ((4, "T"),))
-    b.input("embeddings from outside", ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),))
-    return b.graph.expand(b.graph.new("embeddings", (b.model.n_embd, "T"), tokens))
 
 
 def deep_start(b: Build) -> Tensor:

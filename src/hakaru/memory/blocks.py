@@ -53,6 +53,9 @@ class Build:
     rotate_v: bool = False
     cached: bool = True
     beside: Tensor | None = None
+    on_device: bool = False
+    copies: int = 1
+    normed: bool = False
     windows: bool = False
 
     def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
@@ -61,10 +64,28 @@ class Build:
 
     def input(self, name: str, size: Size) -> Tensor:
         """An input of the graph by name."""
-        return self.inputs.setdefault(name, Tensor(name, (name,), size, kept=False))
+        many = tuple((self.copies * factor, letters) for factor, letters in size)
+        return self.inputs.setdefault(name, Tensor(name, (name,), many, kept=self.copies > 1))
+
+    def row(self, name: str) -> Tensor:
+        """A row of the model's width per token that was computed elsewhere."""
+        x = self.input(name, ((4 * self.model.n_embd, "T"),))
+        x.shape = self.model.n_embd, "T"
+        return x
+
+    def rows_of(self, name: str, width: int, tokens: str = "tokens") -> Tensor:
+        """Rows of an embedding table, which lies in host memory: a device gets a copy."""
+        if self.on_device:
+            x = self.input(name, ((4 * width, "T"),))
+            x.shape = width, "T"
+            return x
+        return self.graph.new(name, (width, "T"), self.input(tokens, ((4, "T"),)))
 
     def norm(self, x: Tensor) -> Tensor:
         """Normalize; the weights are multiplied in place. A norm that subtracts the mean takes no place."""
+        if self.normed:
+            self.normed = False
+            return self.graph.like(self.row("normed rows from the device before"))
         if self.model.architecture in LAYER_NORM:
             return self.graph.new("norm", x.shape, x)
         return self.graph.like(x, name="norm")
@@ -89,6 +110,14 @@ class Build:
     def positions(self) -> Tensor:
         """The position of every token, four numbers each where images are."""
         return self.input("positions", ((16 if self.model.architecture in FOUR_POSITIONS else 4, "T"),))
+
+
+def embedded(b: Build) -> Tensor:
+    """The rows of the tokens' embeddings. A second input takes embeddings themselves and stays, used or not."""
+    if not b.on_device:
+        b.input("tokens", ((4, "T"),))
+        b.input("embeddings from outside", ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),))
+    return b.graph.expand(b.rows_of("embeddings", b.model.n_embd))
 
 
 def rotated(b: Build, x: Tensor, n: int, of: str) -> Tensor:

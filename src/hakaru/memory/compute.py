@@ -7,7 +7,7 @@ early where a layer begins as one before it did.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from hakaru.memory.allocator import Memory, Steps, bytes_of, steps_of
 from hakaru.memory.architectures import GRAPHS
@@ -96,30 +96,59 @@ def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
     return shape.n_expert > 0 and layer >= shape.n_layer_dense_lead and (layer + 1) % shape.n_moe_layer_step == 0
 
 
-@lru_cache(maxsize=256)
-def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool) -> Program:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which part of the graph a processor runs, and how many copies of its inputs it keeps.
+
+    `start` says how tokens come to it: it looks them up itself (`tokens`), gets their embeddings, or the residual from a
+    layer on another device or in host memory. `logits`: the graph ends there.
+    """
+
+    start: Literal["tokens", "embeddings", "device", "host"] = "tokens"
+    logits: bool = True
+    copies: int = 1
+
+
+@lru_cache(maxsize=512)
+def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool, place: Place = Place()) -> Program:
     """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see `blocks.rotated`."""
     architecture = GRAPHS[shape.architecture]
     layers = layers_of(shape)
     base = Build(
-        model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v,
+        model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v, on_device=place.start != "tokens", copies=place.copies,
         cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
     start = base.again(Layer(hands=_takes(shape, 0, layers[0])))
-    stretches = [_stretch(start, (), architecture.start(start))]
-    kinds: dict[tuple[Layer, bool], Stretch] = {}
-    for before, layer in zip([start.layer, *layers], layers, strict=False):
-        key = layer, before.hands
+    stretches = [_stretch(start, (), _arrival(start, place))]
+    kinds: dict[tuple[object, ...], Stretch] = {}
+    for i, (before, layer) in enumerate(zip([start.layer, *layers], layers, strict=False)):
+        received = stretches[-1].exits
+        b = base.again(layer)
+        b.normed = i == 0 and place.start == "device" and shape.architecture not in UNNORMED
+        key = layer, before.hands, received[0].kept, b.normed
         if key not in kinds:
-            entries = tuple(Tensor(t.name, t.shape, size_of(t.shape)) for t in stretches[-1].exits)
-            b = base.again(layer, entries[1] if before.hands else None)
+            entries = tuple(Tensor(t.name, t.shape, size_of(t.shape), kept=t.kept) for t in received)
+            b.beside = entries[1] if before.hands else None
             kinds[key] = _stretch(b, entries, architecture.layer(b, entries[0]))
         stretches.append(kinds[key])
-    b, last = base.again(Layer()), stretches[-1].exits[0]
-    entry = Tensor("residual", last.shape, last.size)
-    stretches.append(_stretch(b, (entry,), architecture.end(b, entry)))
+    if place.logits:
+        b, last = base.again(Layer()), stretches[-1].exits[0]
+        entry = Tensor("residual", last.shape, last.size)
+        stretches.append(_stretch(b, (entry,), architecture.end(b, entry)))
     inputs = list(base.inputs.values())
     return Program(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
+
+
+UNNORMED: Final = frozenset({"bert", "exaone4", "gemma3n", "nomic-bert", "olmo2"})
+"""Layers that do not begin with a norm of the residual."""
+
+
+def _arrival(b: Build, place: Place) -> Tensor:
+    """The residual as it comes to the first layer of a part."""
+    if place.start in {"tokens", "embeddings"}:
+        return GRAPHS[b.model.architecture].start(b)
+    residual = b.row("residual from elsewhere")
+    return residual if place.start == "device" else b.graph.expand(b.add(b.row("last block's output"), residual))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,15 +222,60 @@ def compute_bytes(shape: Shape, settings: "ContextSettings") -> int | None:
     """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know."""
     if shape.architecture not in GRAPHS or shape.caches is None:
         return None
-    return play(
-        program(
-            shape,
-            one=settings.n_parallel == 1,
-            rotate_k=is_rotated(settings.type_k, shape.n_embd_head_k),
-            rotate_v=is_rotated(settings.type_v, shape.n_embd_head_v),
-        ),
-        values_of(shape, settings),
+    return play(_program(shape, settings, Place()), values_of(shape, settings))
+
+
+def _program(shape: Shape, settings: "ContextSettings", place: Place) -> Program:
+    return program(
+        shape,
+        one=settings.n_parallel == 1,
+        rotate_k=is_rotated(settings.type_k, shape.n_embd_head_k),
+        rotate_v=is_rotated(settings.type_v, shape.n_embd_head_v),
+        place=place,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCompute:
+    """Compute buffers in bytes: in host memory, on the first device, on those between, and on the last one."""
+
+    host_bytes: int
+    first_bytes: int
+    middle_bytes: int
+    last_bytes: int
+
+
+PIPELINE_COPIES: Final = 4
+
+
+def device_compute(
+    shape: Shape, settings: "ContextSettings", *, n_devices: int, all_layers: bool = True, experts_on_host: bool = False
+) -> DeviceCompute | None:
+    """Compute buffers where `n_devices` run the last layers, or all of them."""
+    if shape.architecture not in GRAPHS or shape.caches is None:
+        return None
+    values = values_of(shape, settings)
+    copies = PIPELINE_COPIES if n_devices > 1 and all_layers and not experts_on_host else 1
+
+    def part(start: Literal["embeddings", "device", "host"], *, logits: bool) -> int:
+        return play(_program(shape, settings, Place(start=start, logits=logits, copies=copies)), values)
+
+    whole = _program(shape, settings, Place())
+    if all_layers:
+        host = copies * sum(bytes_of(size, values) for _, size in whole.inputs) + _embedding_rows(shape, values)
+    else:
+        host = play(_program(shape, settings, Place(logits=False)), values)
+    return DeviceCompute(
+        host_bytes=host,
+        first_bytes=part("embeddings" if all_layers else "host", logits=n_devices == 1),
+        middle_bytes=part("device", logits=False),
+        last_bytes=part("device", logits=True),
+    )
+
+
+def _embedding_rows(shape: Shape, values: Mapping[str, int]) -> int:
+    """Bytes of the rows that are looked up in the embedding tables, which lie in host memory."""
+    return bytes_of(((4 * shape.n_embd, "T"),), values)
 
 
 def is_rotated(type_: str, head: int) -> bool:

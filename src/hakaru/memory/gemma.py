@@ -5,7 +5,7 @@ Source: llama.cpp, src/models/{gemma3n,gemma4}.cpp.
 
 from typing import Final
 
-from hakaru.memory.blocks import Build, attend, dense, experts
+from hakaru.memory.blocks import Build, attend, dense, embedded, experts
 from hakaru.memory.graph import Tensor
 
 N_ALTUP: Final = 4
@@ -20,11 +20,9 @@ def _n_per_layer(b: Build) -> int:
 def per_layer_start(b: Build) -> Tensor:
     """Embeddings, and a second embedding of which each layer gets a slice."""
     g, m = b.graph, b.model
-    tokens = b.input("tokens", ((4, "T"),))
-    b.input("embeddings from outside", ((4 * m.n_embd, "T"),))
-    x = g.expand(g.new("embeddings", (m.n_embd, "T"), tokens))
+    x = embedded(b)
     if n := _n_per_layer(b):
-        rows = g.new("per-layer embeddings", (n * m.n_layer, "T"), b.input("tokens of every layer", ((4, "T"),)))
+        rows = b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer")
         b.beside = g.expand(g.like(g.reshape(rows, (n, m.n_layer, "T"))))
     return x
 
