@@ -3,7 +3,14 @@
 import pytest
 
 from hakaru.errors import Misuse
-from hakaru.memory.footprint import ContextSettings, compute_bytes, compute_footprint, kv_cache_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.footprint import (
+    ContextSettings,
+    compute_bytes,
+    compute_footprint,
+    kv_cache_bytes,
+    layer_cache_bytes,
+    output_bytes,
+)
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.catalogue import known_models

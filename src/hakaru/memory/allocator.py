@@ -128,15 +128,20 @@ class Memory:
 
     def run(self, steps: Steps, sizes: Sequence[int], where: list[int]) -> None:
         """Do the steps. `where` has the addresses of what comes from outside, and room for all."""
-        for what, tensor, size, other, other_size in steps.steps:
-            if what == GIVE:
-                where[tensor] = self.give(sizes[size])
-            elif what == TAKE_BACK:
-                self.take_back(where[tensor], sizes[size])
-            else:
-                where[tensor] = where[other]
-                if sizes[other_size] > sizes[size]:
-                    self.take_back(where[other] + sizes[size], sizes[other_size] - sizes[size])
+        for step in steps.steps:
+            self.run_step(step, sizes, where)
+
+    def run_step(self, step: Step, sizes: Sequence[int], where: list[int]) -> None:
+        """Do one step."""
+        what, tensor, size, other, other_size = step
+        if what == GIVE:
+            where[tensor] = self.give(sizes[size])
+        elif what == TAKE_BACK:
+            self.take_back(where[tensor], sizes[size])
+        else:
+            where[tensor] = where[other]
+            if sizes[other_size] > sizes[size]:
+                self.take_back(where[other] + sizes[size], sizes[other_size] - sizes[size])
 
 
 def bytes_of(size: Size, values: Mapping[str, int]) -> int:

@@ -230,8 +230,20 @@ def modern_bert(b: Build, x: Tensor) -> Tensor:
 
 PLAIN: Final = Architecture(layer=residual(attention, dense))
 MIXED: Final = Architecture(layer=residual(attention, either(experts, dense, has_experts)))
-DEEPSEEK_MOE: Final = partial(experts, gating="sigmoid", biased=True)
-WITH_SHARED: Final = either(shared(DEEPSEEK_MOE), dense, has_experts)
+SOFTMAX: Final = 1
+
+
+def deepseek_moe(b: Build, x: Tensor) -> Tensor:
+    """Experts with the gate that the file states: a softmax, or sigmoids with a bias for the choice. DeepSeek 2 files that
+    state none mean a softmax, except GLM 4.7 Flash.
+    """
+    m = b.model
+    stated = m.expert_gating_func or (SOFTMAX if m.architecture in {"deepseek2", "mistral4"} and m.n_vocab != 154880 else 0)
+    soft = stated == SOFTMAX
+    return experts(b, x, gating="softmax" if soft else "sigmoid", biased=not soft, normed=m.expert_weights_norm or not soft)
+
+
+WITH_SHARED: Final = either(shared(deepseek_moe), dense, has_experts)
 QWEN_MOE: Final = shared(experts, gate=True)
 MLA: Final = Architecture(layer=residual(mla, WITH_SHARED), trimmed=True)
 GRANITE: Final = either(shared(experts), dense, has_experts)
@@ -297,7 +309,7 @@ GRAPHS: Final[dict[str, Architecture]] = {
     "lfm2": Architecture(layer=residual(either(short_conv, attention, is_recurrent), dense, first=True, late=True)),
     "lfm2moe": Architecture(
         layer=residual(
-            either(short_conv, attention, is_recurrent), either(DEEPSEEK_MOE, dense, has_experts), first=True, late=True
+            either(short_conv, attention, is_recurrent), either(deepseek_moe, dense, has_experts), first=True, late=True
         )
     ),
     "nemotron_h": NEMOTRON_H,
@@ -315,7 +327,7 @@ GRAPHS: Final[dict[str, Architecture]] = {
             attention, either(shared(partial(experts, gating="sigmoid", normed=False, weighted_first=True)), dense, has_experts)
         )
     ),
-    "minimax-m2": Architecture(layer=residual(partial(attention, whole=True), DEEPSEEK_MOE)),
+    "minimax-m2": Architecture(layer=residual(partial(attention, whole=True), deepseek_moe)),
     "hunyuan-moe": Architecture(layer=residual(attention, shared(experts))),
     "hy_v3": Architecture(layer=residual(attention, WITH_SHARED), end=head_beside_draft, trimmed=False),
     "kimi-linear": Architecture(layer=residual(either(kimi_delta, partial(mla, rope=False), is_recurrent), WITH_SHARED)),

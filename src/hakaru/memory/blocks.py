@@ -56,6 +56,7 @@ class Build:
     on_device: bool = False
     copies: int = 1
     normed: bool = False
+    experts_on_host: bool = False
     windows: bool = False
 
     def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
@@ -265,23 +266,39 @@ def experts(
     cur = g.reshape(x, (n_embd, 1, rows))
     if weighted_first:
         cur = b.mul(g.new("repeated", (n_embd, used, rows), cur), weights)
-    if fused:
-        both = g.new("gate and up of experts", (2 * n_ff, used, rows), cur, ids)
-        hidden = g.new("gated experts", (n_ff, used, rows), g.view(both, ("half",)), g.view(both, ("half",)))
+    if b.experts_on_host:
+        made = g.new("experts from host memory", (n_embd, used, rows), cur, ids)
     else:
-        up = g.new("up of experts", (n_ff, used, rows), cur, ids)
-        if gate:
-            hidden = g.new("gated experts", (n_ff, used, rows), g.new("gate of experts", (n_ff, used, rows), cur, ids), up)
-        else:
-            hidden = g.like(up)
-    made = g.new("experts", (n_embd, used, rows), hidden, ids)
+        made = ran(b, cur, ids, n_ff, gate=gate, fused=fused)
     if scaled:
         every = g.new("scales of experts", (1, m.n_expert, rows), ids)
         made = b.mul(made, g.new("scales of experts", (1, used, rows), every, ids))
-    made = g.expand(made if weighted_first else b.mul(made, weights))
-    parts = [g.expand(g.view(made, (n_embd, rows))) for _ in range(used)]
+    return summed(b, g.expand(made if weighted_first else b.mul(made, weights)))
+
+
+def ran(b: Build, x: Tensor, ids: Tensor, n_ff: int, *, gate: bool = True, fused: bool = False) -> Tensor:
+    """The chosen experts' feed-forward layers."""
+    g, used, rows = b.graph, ids.shape[0], x.shape[-1]
+    shape = n_ff, used, rows
+    if fused:
+        both = g.new("gate and up of experts", (2 * n_ff, used, rows), x, ids)
+        hidden = g.new("gated experts", shape, g.view(both, ("half",)), g.view(both, ("half",)))
+    elif gate:
+        up = g.new("up of experts", shape, x, ids)
+        hidden = g.new("gated experts", shape, g.new("gate of experts", shape, x, ids), up)
+    else:
+        hidden = g.like(g.new("up of experts", shape, x, ids))
+    return g.new("experts", (x.shape[0], used, rows), hidden, ids)
+
+
+def summed(b: Build, made: Tensor) -> Tensor:
+    """The outputs of a token's experts, added up."""
+    g = b.graph
+    width, used, rows = made.shape
+    assert isinstance(used, int)
+    parts = [g.expand(g.view(made, (width, rows))) for _ in range(used)]
     if used == 1:
-        return g.new("sum of experts", (n_embd, rows), parts[0])
+        return g.new("sum of experts", (width, rows), parts[0])
     total = parts[0]
     for part in parts[1:]:
         total = g.expand(g.like(total, part, name="sum of experts"))

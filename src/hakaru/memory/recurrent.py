@@ -188,7 +188,9 @@ def kimi_delta(b: Build, x: Tensor) -> Tensor:
     for name in ("queries", "keys", "values"):
         made = convolved(b, g.reshape(b.mm(x, inner, name), (inner, *t)), inner, taps, last)
         parts.append(g.reshape(made, (length, n_head, *t)))
-    decay = g.reshape(g.like(g.reshape(b.mm(b.mm(x, length, "decay"), inner, "decay"), (length, n_head, "T"))), (length, n_head, *t))
+    decay = g.reshape(
+        g.like(g.reshape(b.mm(b.mm(x, length, "decay"), inner, "decay"), (length, n_head, "T"))), (length, n_head, *t)
+    )
     beta = g.like(g.reshape(b.mm(x, n_head, "beta"), (1, n_head, *t)))
     before = state(b, length * length * n_head, "state")
     q, k, v = (*(g.like(p) for p in parts[:2]), parts[2])

@@ -124,7 +124,8 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
 def full_attention(n_head_kv: Sequence[int], n_embd_head_k: int, n_embd_head_v: int) -> tuple[LayerCache, ...]:
     """The caches of layers that all see everything, with so many KV heads each."""
     return tuple(
-        LayerCache(k=n * n_embd_head_k, v=n * n_embd_head_v, n_embd_head_k=n_embd_head_k, n_embd_head_v=n_embd_head_v) for n in n_head_kv
+        LayerCache(k=n * n_embd_head_k, v=n * n_embd_head_v, n_embd_head_k=n_embd_head_k, n_embd_head_v=n_embd_head_v)
+        for n in n_head_kv
     )
 
 

@@ -100,7 +100,9 @@ def expand(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, M
 def known_models() -> tuple[KnownModel, ...]:
     """All entries, the most downloaded first."""
     rows = json.loads((files("hakaru.models") / "catalogue.json").read_text(encoding="utf-8"))
-    return tuple(KnownModel(**row | {"hyperparameters": row.pop("metadata"), "having": tuple(row.pop("having", ()))}) for row in rows)
+    return tuple(
+        KnownModel(**row | {"hyperparameters": row.pop("metadata"), "having": tuple(row.pop("having", ()))}) for row in rows
+    )
 
 
 def nearest_model(n_params: int) -> KnownModel | None:

@@ -54,6 +54,8 @@ class Shape:
     n_moe_layer_step: int = 1
     n_deepstack_layers: int = 0
     moe_latent_size: int = 0
+    expert_gating_func: int = 0
+    expert_weights_norm: bool = False
 
     @property
     def is_modelled(self) -> bool:
@@ -120,7 +122,8 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         n_expert=number("expert_count"),
         n_expert_used=number("expert_used_count"),
         n_ff_exp=number("expert_feed_forward_length"),
-        n_ff_shexp=number("expert_shared_feed_forward_length") or number("expert_shared_count") * number("expert_feed_forward_length"),
+        n_ff_shexp=number("expert_shared_feed_forward_length")
+        or number("expert_shared_count") * number("expert_feed_forward_length"),
         n_embd_per_layer=number("embedding_length_per_layer_input"),
         n_lora_q=number("attention.q_lora_rank"),
         n_lora_kv=number("attention.kv_lora_rank"),
@@ -142,4 +145,6 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         n_moe_layer_step=number("interleave_moe_layer_step") or 1,
         n_deepstack_layers=number("n_deepstack_layers"),
         moe_latent_size=number("moe_latent_size"),
+        expert_gating_func=number("expert_gating_func"),
+        expert_weights_norm=bool(number("expert_weights_norm")),
     )
