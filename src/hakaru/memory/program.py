@@ -172,13 +172,13 @@ def alive_at_peak(graph: Program, values: Mapping[str, int]) -> list[tuple[str, 
     for steps in graph.stretches:
         sizes = [bytes_of(size, values) for size in steps.sizes]
         for step in steps.steps:
-            what, tensor, size = step[:3]
+            what, tensor, index = step[:3]
             top = memory.top
             memory.run_step(step, sizes, where)
             if what == TAKE_BACK:
                 del alive[where[tensor]]
             else:
-                alive[where[tensor]] = steps.names[tensor], sizes[size]
+                alive[where[tensor]] = steps.names[tensor], sizes[index]
             if memory.top > top:
                 peak = dict(alive)
         where[n : n + len(steps.exits)] = [where[i] for i in steps.exits]

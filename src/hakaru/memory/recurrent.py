@@ -5,11 +5,11 @@ src/llama-graph.cpp.
 """
 
 from hakaru.memory.blocks import Build, attend
-from hakaru.memory.graph import Size, Tensor
+from hakaru.memory.graph import Dim, Size, Tensor
 from hakaru.models.shape import Shape
 
 
-def tokens(b: Build) -> tuple[str, ...]:
+def tokens(b: Build) -> tuple[Dim, ...]:
     """The dimensions of a micro-batch, conversation by conversation."""
     return ("T",) if b.one else ("t", "S")
 

@@ -96,6 +96,9 @@ def expand(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, M
     return found | (_XIELU if architecture == "apertus" else {})
 
 
+PLAIN_DECODERS: Final = frozenset({"llama", "qwen2", "qwen3"})
+
+
 @cache
 def known_models() -> tuple[KnownModel, ...]:
     """All entries, the most downloaded first."""
@@ -111,5 +114,5 @@ def nearest_model(n_params: int) -> KnownModel | None:
 
     Of several with the same shape the most downloaded one.
     """
-    nearest = min((m for m in known_models() if m.shape.is_llama_like), key=lambda m: abs(m.n_params - n_params))
+    nearest = min((m for m in known_models() if m.architecture in PLAIN_DECODERS), key=lambda m: abs(m.n_params - n_params))
     return nearest if abs(nearest.n_params / n_params - 1) <= 0.1 else None

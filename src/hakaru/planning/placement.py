@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hakaru.hardware.machine import Device, Machine
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.compute import compute_bytes
+from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes
 from hakaru.models.shape import Shape
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
@@ -139,7 +140,7 @@ def place(shape: Shape, bits: float, devices: Sequence[Device], settings: Contex
         mine = range(layer, layer + n_layer)
         layer += n_layer
         weights = sum(layer_bytes[i] for i in mine)
-        compute = compute_bytes(shape, settings) if n_layer else 0
+        compute = (compute_bytes(shape, settings) or 0) if n_layer else 0
         if index == 0:
             weights += sizes["token_embd.weight"]
         if index == len(devices) - 1:

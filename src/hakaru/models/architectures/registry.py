@@ -172,7 +172,9 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     "falcon-h1": Architecture(
         layer=(norm("attn_norm"), mamba2(normed=False), attention(), table("ffn_norm", lambda m: (m.n_embd,)), dense())
     ),
-    "lfm2": Architecture(layer=(norm("attn_norm"), _SHORT_CONV, norm("ffn_norm"), dense()), end=(norm("token_embd_norm"), _output)),
+    "lfm2": Architecture(
+        layer=(norm("attn_norm"), _SHORT_CONV, norm("ffn_norm"), dense()), end=(norm("token_embd_norm"), _output)
+    ),
     "lfm2moe": Architecture(
         layer=(norm("attn_norm"), _SHORT_CONV, norm("ffn_norm"), _after_lead(experts(probs_bias=PROBS_BIAS))),
         end=(norm("token_embd_norm"), _output),
