@@ -1,18 +1,21 @@
 """Tiny models and fakes that tests import: ours and users'.
 
 `write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred kilobytes: random weights, a
-byte-level vocabulary, the chat template ChatML. `write_header_only` makes the file that llama.cpp can dry-run: a true
-header followed by a hole, so that a 70B model takes a few kilobytes of disk.
+byte-level vocabulary, the chat template ChatML. `write_header_only` and `write_header` make the file that llama.cpp can
+dry-run: a true header without a vocabulary, followed by a hole, so that a 70B model takes a few kilobytes of disk.
 """
 
-import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 
+from hakaru.models import header_file
+from hakaru.models.architectures import tensors_of
 from hakaru.models.caches import full_attention
+from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape
 
 CHATML = (
@@ -56,20 +59,34 @@ def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = Fal
 
 def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
     """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns `path`."""
-    writer = _writer(path, shape)
-    total = 0
-    for name, dims in shape.tensors(tied=tied):
-        dtype = np.dtype(np.float32 if len(dims) == 1 else np.float16)
-        n_bytes = int(np.prod(dims)) * dtype.itemsize
-        writer.add_tensor_info(name, list(dims), dtype, n_bytes)
-        total += -(-n_bytes // 32) * 32
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    writer.close()
-    header = -(-path.stat().st_size // 32) * 32
-    os.truncate(path, header + total)
-    return path
+    a = shape.architecture
+    metadata: dict[str, MetadataValue] = {
+        "general.architecture": a, "general.name": path.stem, f"{a}.block_count": shape.n_layer,
+        f"{a}.context_length": shape.n_ctx_train or 2048, f"{a}.embedding_length": shape.n_embd,
+        f"{a}.feed_forward_length": shape.n_ff or 0, f"{a}.attention.head_count": shape.n_head,
+        f"{a}.attention.head_count_kv": list(shape.n_head_kv), f"{a}.attention.key_length": shape.n_embd_head_k,
+        f"{a}.attention.value_length": shape.n_embd_head_v, f"{a}.rope.dimension_count": shape.n_embd_head_k,
+        f"{a}.attention.layer_norm_rms_epsilon": 1e-5, f"{a}.rope.freq_base": 10000.0,
+    }  # fmt: skip
+    tensors = ((name, dims[::-1]) for name, dims in shape.tensors(tied=tied))
+    return header_file.write_header_only(path, header_file.without_vocabulary(metadata, shape.n_vocab), tensors)
+
+
+def write_header(
+    path: Path,
+    metadata: Mapping[str, MetadataValue],
+    *,
+    n_vocab: int,
+    tied: bool = False,
+    having: Collection[str] = (),
+    type_: str | Mapping[str, str] = "F16",
+) -> Path:
+    """Write the header of any known architecture from its metadata, then a hole. Returns `path`.
+
+    `having` names optional tensors as `architectures.tensors_of` does.
+    """
+    tensors = tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having)
+    return header_file.write_header_only(path, header_file.without_vocabulary(metadata, n_vocab), tensors, type_)
 
 
 def _writer(path: Path, shape: Shape) -> Any:

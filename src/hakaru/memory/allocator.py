@@ -114,6 +114,8 @@ class Memory:
     def take_back(self, address: int, size: int) -> None:
         """Free a block and join it with its neighbours."""
         free, i = self.free, 0
+        if not size:
+            return
         while free[i][0] < address:
             i += 1
         start, end = address, address + size

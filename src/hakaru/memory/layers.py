@@ -27,11 +27,11 @@ def layers_of(shape: Shape) -> list[Layer]:
     n = shape.n_layer - shape.n_layer_nextn
     for i in range(n):
         cache = caches[i]
-        n_ff = shape.n_ffs[i] if shape.n_ffs else 0
+        n_ff = shape.n_ffs[i] if shape.n_ffs else shape.n_ff or 0
         n_head_kv = shape.n_head_kv[i]
         found.append(
             Layer(
-                n_head=shape.n_heads[i] if shape.n_heads else 0,
+                n_head=shape.n_heads[i] if shape.n_heads else shape.n_head,
                 n_head_kv=n_head_kv,
                 n_embd_head_k=cache.n_embd_head_k or shape.n_embd_head_k,
                 n_embd_head_v=cache.n_embd_head_v or shape.n_embd_head_v,

@@ -12,10 +12,9 @@ from typing import Final
 
 from hakaru.models.architectures import Dims, stays_f32
 from hakaru.models.gguf import Tensor
+from hakaru.models.metadata import MetadataValue
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.places import written_whole
-
-MetadataValue = int | float | bool | str | Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str]
 
 ALIGNMENT: Final = 32
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10

@@ -6,11 +6,13 @@ values may come from a file (`Header.metadata`, arrays as `Array`) or be written
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from hakaru.errors import ModelDamaged
 from hakaru.models.gguf import Array, Value
 
-Written = Value | Sequence[int | float | bool | str]
+MetadataValue: TypeAlias = int | float | bool | str | Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str]
+Written: TypeAlias = Value | MetadataValue
 
 
 class Metadata:
@@ -60,7 +62,7 @@ class Metadata:
             if (
                 not isinstance(values, list | tuple)
                 or len(values) < n_layer
-                or not all(type(v) in {int, bool} and v >= 0 for v in values)
+                or not all(isinstance(v, int) and v >= 0 for v in values)
             ):
                 raise self.wrong(key, f"an array of {self.length(key)}", f"{n_layer} whole numbers")
             return tuple(int(v) for v in values[:n_layer])

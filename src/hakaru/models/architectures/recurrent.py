@@ -26,7 +26,7 @@ def mamba2(*, normed: bool = True) -> Block:
     """
 
     def tensors(m: Sizes, _: int) -> Tensors:
-        inner, heads, groups = m.number("ssm.inner_size"), m.number("ssm.time_step_rank"), m.number("ssm.group_count")
+        inner, heads, groups = m.number("ssm.inner_size"), m.number("ssm.time_step_rank"), m.need("ssm.group_count")
         conv = inner + 2 * groups * m.number("ssm.state_size")
         yield "ssm_in.weight", (m.n_embd, inner + conv + heads)
         yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), conv)

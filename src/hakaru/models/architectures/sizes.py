@@ -35,6 +35,10 @@ class Sizes:
         """The model's one value of `key`, 0 if it has none."""
         return self._metadata.integer(self._metadata.own(key)) or 0
 
+    def need(self, key: str) -> int:
+        """The model's one value of `key`, above 0. Raises ModelDamaged."""
+        return self._metadata.need(self._metadata.own(key), high=2**24)
+
     def all(self, key: str) -> tuple[int, ...]:
         """The values of `key` for every layer, empty if it has none."""
         if key not in self._layers:

@@ -1,0 +1,82 @@
+"""Typed access to a Hugging Face config.json: a value of the wrong kind is damage, an absent one is None."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.errors import ModelDamaged
+
+_TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
+"""Where a model with eyes or ears keeps its language model's fields."""
+
+
+class ConfigValues:
+    """The fields of one config.json, the language model's part laid over the whole. `where` stands in the sentences."""
+
+    def __init__(self, where: Path | str, values: Mapping[str, Any], absent: Mapping[str, Any] | None = None) -> None:
+        inner: Mapping[str, Any] = next((values[part] for part in _TEXT_PARTS if isinstance(values.get(part), dict)), {})
+        self.where, self._values = where, {**(absent or {}), **values, **inner}
+        self._classes = values.get("architectures") or inner.get("architectures")
+
+    def number(self, *keys: str) -> int | None:
+        """The first of the fields that is there, a whole number from 0 to 2^31, or None. Raises ModelDamaged."""
+        for key in keys:
+            value = self._values.get(key)
+            if value is None:
+                continue
+            if type(value) is not int or not 0 <= value < 2**31:
+                raise self._wrong(key, value, "a whole number")
+            return value
+        return None
+
+    def need(self, *keys: str) -> int:
+        """A whole number above 0. Raises ModelDamaged."""
+        value = self.number(*keys)
+        if not value:
+            raise self._wrong(keys[0], value, "a whole number above 0")
+        return value
+
+    def real(self, key: str) -> float | None:
+        """A number above 0, or None. Raises ModelDamaged."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if type(value) not in {int, float} or not 0 < value < 2**31:
+            raise self._wrong(key, value, "a number above 0")
+        return float(value)
+
+    def flag(self, key: str) -> bool | None:
+        """True or false, or None. Raises ModelDamaged."""
+        value = self._values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong(key, value, "true or false")
+        return value
+
+    def texts(self, key: str, n: int) -> tuple[str, ...] | None:
+        """At least `n` strings, of which the first `n`, or None. Raises ModelDamaged."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) < n or not all(isinstance(v, str) for v in value):
+            raise self._wrong(key, f"an array of {len(value)}" if isinstance(value, list) else value, f"{n} strings")
+        return tuple(value[:n])
+
+    def rope_type(self) -> str | None:
+        """How the positions are scaled (`llama3`, `yarn`, `longrope`), or None."""
+        for key in ("rope_scaling", "rope_parameters"):
+            value = self._values.get(key)
+            if isinstance(value, dict):
+                kind = value.get("rope_type", value.get("type"))
+                return kind if isinstance(kind, str) else None
+        return None
+
+    def class_name(self) -> str | None:
+        """The model class, the first of `architectures`."""
+        classes = self._classes
+        return classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else None
+
+    def _wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
+        return ModelDamaged(
+            "{path}: the field {key} is {found}, expected {expected}; fetch the file again.",
+            path=self.where, key=key, found=str(found)[:80], expected=expected,
+        )  # fmt: skip

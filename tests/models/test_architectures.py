@@ -1,0 +1,217 @@
+"""The tensor tables are llama.cpp's own: its loader accepts a header made of them and gives each byte the same place."""
+
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hakaru.engine.lab import Lab
+from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, stays_f32, tensors_of
+from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.models.gguf import read_header
+from hakaru.models.header_file import without_vocabulary, write_header_only
+from hakaru.models.hyperparameters import expand
+from hakaru.models.metadata import Metadata
+
+
+def model(id_: str, architecture: str, n_params: int, n_vocab: int, *, tied: bool = False, **hyperparameters: Any) -> KnownModel:
+    """A public model that the catalogue lacks (some for want of its window, which no weight depends on: it is made up here).
+
+    `__` stands for the dot in a key.
+    """
+    keys = {key.replace("__", "."): value for key, value in hyperparameters.items()}
+    return KnownModel(
+        id=id_, name=id_, architecture=architecture, hyperparameters={"context_length": 4096, **keys}, n_params=n_params,
+        n_vocab=n_vocab, tied=tied, license=None, hf_repo="",
+    )  # fmt: skip
+
+
+OTHERS = [
+    model(
+        "mixtral-8x7b", "llama", 46_702_792_704, 32000, block_count=32, embedding_length=4096, feed_forward_length=14336,
+        attention__head_count=32, attention__head_count_kv=8, expert_count=8, expert_used_count=2,
+    ),
+    model(
+        "qwen1.5-moe-a2.7b", "qwen2moe", 14_315_784_192, 151936, block_count=24, embedding_length=2048, feed_forward_length=5632,
+        attention__head_count=16, attention__head_count_kv=16, expert_count=60, expert_used_count=4,
+        expert_feed_forward_length=1408, expert_shared_feed_forward_length=5632,
+    ),
+    model(
+        "gemma-2b", "gemma", 2_506_172_416, 256000, tied=True, block_count=18, embedding_length=2048, feed_forward_length=16384,
+        attention__head_count=8, attention__head_count_kv=1, attention__key_length=256, attention__value_length=256,
+    ),
+    model(
+        "embeddinggemma-300m", "gemma-embedding", 302_863_104, 262144, tied=True, block_count=24, embedding_length=768,
+        feed_forward_length=1152, attention__head_count=3, attention__head_count_kv=1, attention__key_length=256,
+        attention__value_length=256, attention__sliding_window=512,
+    ),
+    model(
+        "command-r-plus", "command-r", 103_810_674_688, 256000, tied=True, block_count=64, embedding_length=12288,
+        feed_forward_length=33792, attention__head_count=96, attention__head_count_kv=8,
+    ),
+    model(
+        "mamba-130m", "mamba", 129_135_360, 50280, tied=True, block_count=24, embedding_length=768, ssm__conv_kernel=4,
+        ssm__inner_size=1536, ssm__state_size=16, ssm__time_step_rank=48,
+    ),
+    model(
+        "mamba2-130m", "mamba2", 128_989_632, 50288, tied=True, block_count=24, embedding_length=768, ssm__conv_kernel=4,
+        ssm__inner_size=1536, ssm__state_size=128, ssm__time_step_rank=24, ssm__group_count=1,
+    ),
+    model(
+        "trinity-mini", "afmoe", 26_123_974_400, 200192, block_count=32, embedding_length=2048, feed_forward_length=6144,
+        attention__head_count=32, attention__head_count_kv=4, attention__key_length=128, attention__value_length=128,
+        expert_count=128, expert_used_count=8, expert_feed_forward_length=1024, expert_shared_count=1,
+        leading_dense_block_count=2, attention__sliding_window=2048,
+    ),
+    model(
+        "north-mini-code", "cohere2moe", 30_484_303_872, 262144, tied=True, block_count=49, embedding_length=2048,
+        feed_forward_length=3072, attention__head_count=32, attention__head_count_kv=4, attention__key_length=128,
+        attention__value_length=128, expert_count=128, expert_used_count=8, expert_feed_forward_length=768,
+        leading_dense_block_count=1, attention__sliding_window=4096,
+    ),
+    model(
+        "a small granitemoe", "granitemoe", 0, 49152, tied=True, block_count=4, embedding_length=1024, feed_forward_length=512,
+        attention__head_count=16, attention__head_count_kv=8, expert_count=32, expert_used_count=8,
+        expert_shared_feed_forward_length=1024,
+    ),
+    model(
+        "a deci of every layer kind", "deci", 0, 32000, block_count=4, embedding_length=1024, attention__key_length=128,
+        attention__value_length=128, attention__head_count=[8, 0, 8, 8], attention__head_count_kv=[2, 0, 0, 4],
+        feed_forward_length=[2816, 1408, 0, 2816],
+    ),
+]  # fmt: skip
+
+
+def one_of_each() -> list[KnownModel]:
+    """The most downloaded model of every architecture, those without a catalogue entry, and a second form where the table
+    branches: MLA without a query rank, shared keys that files keep, a dense hybrid, an MoE under Granite's name.
+    """
+    first: dict[str, KnownModel] = {}
+    for known in known_models():
+        first.setdefault(known.architecture, known)
+    branches = {"deepseek-v2-lite", "gemma-4-e2b-it", "granite-4.0-h-1b", "glm-4.7", "phi-4-mini-instruct", "qwen3.5-0.8b"}
+    return [*first.values(), *OTHERS, *(m for m in known_models() if m.id in branches and m is not first[m.architecture])]
+
+
+def test_every_architecture_is_compared_with_the_engine() -> None:
+    """No table without a model that shows it."""
+    assert {m.architecture for m in one_of_each()} == set(ARCHITECTURES)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("known", one_of_each(), ids=lambda m: f"{m.architecture}:{m.id}")
+def test_llama_cpp_lays_out_exactly_our_tensors(known: KnownModel, tmp_path: Path) -> None:
+    """Its loader refuses a missing, an extra or a wrongly shaped tensor; the bytes of its weight buffers are ours."""
+    metadata = known.metadata()
+    path = write_header_only(tmp_path / "model.gguf", without_vocabulary(metadata, known.n_vocab), known.tensors())
+    run = Lab().dry_run(path, ContextSettings(n_ctx=512))
+    assert run.weights_bytes == buffer_bytes(loaded(Metadata(path, metadata), read_header(path).tensors))
+
+
+@pytest.mark.parametrize("known", [m for m in OTHERS if m.n_params], ids=lambda m: m.id)
+def test_other_public_models_have_their_published_number_of_parameters(known: KnownModel) -> None:
+    """The cards' own figures, to the weight."""
+    assert sum(math.prod(shape) for _, shape in known.tensors()) == known.n_params
+
+
+def test_a_table_by_hand() -> None:
+    """One layer of Qwen3, written down: row length first, biases only where the model has them."""
+    keys = {
+        "block_count": 1, "embedding_length": 64, "feed_forward_length": 96, "attention.head_count": 4,
+        "attention.head_count_kv": 2, "attention.key_length": 32, "attention.value_length": 32,
+    }  # fmt: skip
+    found = dict(tensors_of(Metadata("x", expand("qwen3", keys)), n_vocab=100, tied=False, having=["attn_q.bias"]))
+    assert found == {
+        "token_embd.weight": (64, 100),
+        "blk.0.attn_norm.weight": (64,),
+        "blk.0.attn_q.weight": (64, 128),
+        "blk.0.attn_q.bias": (128,),
+        "blk.0.attn_k.weight": (64, 64),
+        "blk.0.attn_v.weight": (64, 64),
+        "blk.0.attn_output.weight": (128, 64),
+        "blk.0.attn_q_norm.weight": (32,),
+        "blk.0.attn_k_norm.weight": (32,),
+        "blk.0.ffn_norm.weight": (64,),
+        "blk.0.ffn_gate.weight": (64, 96),
+        "blk.0.ffn_up.weight": (64, 96),
+        "blk.0.ffn_down.weight": (96, 64),
+        "output_norm.weight": (64,),
+        "output.weight": (64, 100),
+    }
+
+
+def test_blocks_for_multi_token_prediction_stay_on_disk() -> None:
+    """They are in the file, and llama.cpp does not load them unless it is asked to."""
+    known = next(m for m in known_models() if m.id == "qwen3.5-0.8b")
+    meta = Metadata(known.id, known.metadata())
+    left = [name for name, _ in known.tensors() if not is_loaded(meta, name)]
+    assert left[0] == "blk.24.attn_norm.weight"
+    assert "blk.24.nextn.eh_proj.weight" in left
+    assert all(name.startswith("blk.24.") for name in left)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "f32"),
+    [
+        ("blk.0.attn_q.weight", (8, 8), False),
+        ("blk.0.attn_q.bias", (8,), True),
+        ("blk.0.attn_q_norm.weight", (8, 2), True),
+        ("blk.0.ffn_gate_inp.weight", (8, 4), True),
+        ("blk.0.ffn_gate_inp_shexp.weight", (8,), True),
+        ("blk.0.ffn_gate_exps.weight", (8, 8, 4), False),
+        ("blk.0.ffn_gate_exps.bias", (8, 4), True),
+        ("blk.0.ssm_conv1d_q.weight", (4, 1, 8), True),
+        ("blk.0.ssm_a", (1, 8), True),
+        ("position_embd.weight", (8, 8), True),
+        ("token_embd.weight", (8, 8), False),
+    ],
+)
+def test_converters_keep_small_tensors_in_f32(name: str, shape: tuple[int, ...], f32: bool) -> None:
+    """Vectors, norms, routers, convolutions and positions; matrices are 16-bit."""
+    assert stays_f32(name, shape) is f32
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
+    """The sentence names what was found and what is known."""
+    with pytest.raises(ModelUnknown, match=r"architecture 'nosuch' cannot be derived; known are .*llama"):
+        list(tensors_of(Metadata("x", {"general.architecture": "nosuch"}), n_vocab=1, tied=False))
+
+
+def test_metadata_without_sense_is_damage() -> None:
+    """Per-layer values for fewer layers than there are."""
+    keys = {"block_count": 3, "embedding_length": 64, "attention.head_count": [4, 4], "feed_forward_length": 96}
+    with pytest.raises(ModelDamaged, match="head_count"):
+        list(tensors_of(Metadata("x", expand("llama", keys)), n_vocab=8, tied=False))
+
+
+def test_a_converted_file_has_the_table_s_tensors(embedded: Path) -> None:
+    """A real file, made by llama.cpp's converter: the same names and shapes."""
+    header = read_header(embedded)
+    table = tensors_of(Metadata(embedded, header.metadata), n_vocab=49152, tied=True)
+    assert dict(table) == {t.name: t.shape for t in header.tensors}
+
+
+KEYS = sorted({key for m in one_of_each() for key in m.hyperparameters})
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    known=st.sampled_from(one_of_each()),
+    changes=st.dictionaries(
+        st.sampled_from(KEYS),
+        st.one_of(st.integers(-1, 80), st.booleans(), st.text(max_size=2), st.floats(), st.lists(st.integers(-1, 9), max_size=90)),
+        max_size=3,
+    ),
+)
+def test_no_metadata_raises_anything_but_a_sentence(known: KnownModel, changes: dict[str, Any]) -> None:
+    """A header is a stranger's: whatever its keys say, the answer is a table or a ModelError."""
+    values = known.metadata() | {f"{known.architecture}.{key}": value for key, value in changes.items()}
+    with suppress(ModelError):
+        for _ in tensors_of(Metadata("x", values), n_vocab=known.n_vocab, tied=known.tied, having=known.having):
+            pass
