@@ -289,6 +289,7 @@ GRAPHS: Final[dict[str, Architecture]] = {
     "qwen35": qwen_linear(dense, joint=False),
     "qwen35moe": qwen_linear(QWEN_MOE, joint=False),
     "gemma": PLAIN,
+    "gemma-embedding": Architecture(layer=residual(attention, dense, norms="both"), end=last_norm),
     "gemma2": Architecture(layer=residual(attention, dense, norms="both")),
     "gemma3": Architecture(layer=residual(attention, dense, norms="both")),
     "gemma3n": Architecture(layer=gemma3n, start=per_layer_start, end=lambda b, x: head(b, joined(b, x)), trimmed=False),
@@ -334,13 +335,6 @@ GRAPHS: Final[dict[str, Architecture]] = {
     "apertus": Architecture(layer=residual(attention, ungated)),
     "mamba": Architecture(layer=one_half(mamba)),
     "mamba2": Architecture(layer=one_half(mamba2)),
-    "jamba": Architecture(
-        layer=residual(
-            either(mamba, partial(attention, rope=False), is_recurrent),
-            either(partial(experts, normed=False), dense, has_experts),
-            first=True, late=True,
-        )
-    ),
     "bert": Architecture(layer=partial(bert, feed=ungated), start=bert_start, end=nothing),
     "nomic-bert": Architecture(layer=partial(bert, feed=dense), start=bert_start, end=nothing),
     "modern-bert": Architecture(layer=modern_bert, start=normed_start, end=last_norm),
