@@ -2,25 +2,51 @@
 tiny one.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from hakaru.errors import ModelNotFound
 from hakaru.language import use_language
 from hakaru.models.embedded import embedded_model
 from hakaru.testing import write_tiny_llama
+from loopback import Loopback, serving
 
 
 @pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that a test does touches the person's own files."""
+    """Nothing that a test does touches the person's own files or the internet."""
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "ollama"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "hf" / "token"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     use_language("en")
+
+
+@pytest.fixture
+def web() -> Iterator[Loopback]:
+    """A web server at 127.0.0.1."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(web: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:
+    """The same server as the Hugging Face Hub."""
+    monkeypatch.setenv("HF_ENDPOINT", web.url)
+    monkeypatch.setattr(constants, "ENDPOINT", web.url)
+    monkeypatch.setattr("hakaru.models.sources.web.PAUSE_S", 0.01)
+    return web
 
 
 @pytest.fixture(scope="session")

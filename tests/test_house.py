@@ -16,6 +16,7 @@ FLOORS = (
     {"engine"},
     {"evaluation", "quantization", "planning"},
     {"tuning", "serving"},
+    {"pictures"},
     {"cli", "web"},
 )
 PURE = ("memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py", "tuning/decide.py")
@@ -92,7 +93,7 @@ def test_quick_commands_import_no_heavy_library(arguments: list[str]) -> None:
     """`--help` and `formula` start fast because they load nothing heavy."""
     code = (
         "import sys; from hakaru.cli import run; code = run(sys.argv[1:]);"
-        "heavy = {'numpy', 'scipy', 'httpx', 'rich', 'gguf', 'llama_cpp', 'xllamacpp', 'starlette'} & set(sys.modules);"
+        "heavy = {'numpy', 'scipy', 'httpx', 'huggingface_hub', 'rich', 'gguf', 'llama_cpp', 'xllamacpp', 'starlette'} & set(sys.modules);"
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)

@@ -7,6 +7,7 @@
     │   ├── ModelNotFound
     │   ├── ModelDamaged
     │   └── ModelUnknown                 an architecture that nobody here can read
+    ├── Offline                    5    the network is needed, and is switched off or does not answer
     ├── EngineError                6    llama.cpp
     │   ├── EngineMissing                not installed or not the pinned build
     │   ├── EngineRefused                it said no
@@ -64,6 +65,12 @@ class ModelDamaged(ModelError):
 
 class ModelUnknown(ModelError):
     """The file is well-formed, but its architecture or types are not known here."""
+
+
+class Offline(HakaruError):
+    """The network is needed, but it is switched off, not reachable or does not answer in order."""
+
+    exit_code = 5
 
 
 class EngineError(HakaruError):

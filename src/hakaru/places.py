@@ -18,6 +18,11 @@ def data_dir(*parts: str) -> Path:
     return _made(Path(platformdirs.user_data_dir("hakaru")).joinpath(*parts))
 
 
+def cache_dir(*parts: str) -> Path:
+    """What can be fetched again, or a folder there. Made on first use."""
+    return _made(Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts))
+
+
 def run_dir() -> Path:
     """Sockets and the record of a running server, readable by this user only.
 

@@ -38,11 +38,16 @@ def tiny_shape(**changes: Any) -> Shape:
     return Shape(**fields)
 
 
-def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = False, add_bos: bool = False, seed: int = 1) -> Path:
-    """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same weights."""
+def write_tiny_llama(
+    path: Path, shape: Shape | None = None, *, tied: bool = False, add_bos: bool = False, seed: int = 1, part_tensors: int = 0
+) -> Path:
+    """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same weights.
+
+    With `part_tensors` it is split into files of at most so many tensors each; the first one's path is returned.
+    """
     shape = shape or tiny_shape()
     random = np.random.default_rng(seed)
-    writer = _writer(path, shape)
+    writer = _writer(path, shape, part_tensors)
     writer.add_add_bos_token(add_bos)
     for name, dims in shape.tensors(tied=tied):
         if len(dims) == 1:
@@ -54,7 +59,7 @@ def write_tiny_llama(path: Path, shape: Shape | None = None, *, tied: bool = Fal
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path) if part_tensors else path
 
 
 def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
@@ -89,8 +94,8 @@ def write_header(
     return header_file.write_header_only(path, header_file.without_vocabulary(metadata, n_vocab), tensors, type_)
 
 
-def _writer(path: Path, shape: Shape) -> Any:
-    writer = gguf.GGUFWriter(path, shape.architecture)
+def _writer(path: Path, shape: Shape, part_tensors: int = 0) -> Any:
+    writer = gguf.GGUFWriter(path, shape.architecture, split_max_tensors=part_tensors)
     writer.add_name(path.stem)
     writer.add_block_count(shape.n_layer)
     writer.add_context_length(shape.n_ctx_train or 2048)

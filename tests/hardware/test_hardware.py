@@ -1,13 +1,15 @@
 """The machine: real here, made elsewhere."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 
 from hakaru.errors import Misuse
-from hakaru.hardware.accelerators import drm
+from hakaru.hardware.accelerators import drm, nvidia_process_bytes
 from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
-from hakaru.hardware.machine import size_class
+from hakaru.hardware.machine import named_ram, size_class
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.processor import cpu, memory
 
@@ -80,17 +82,18 @@ def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
 
 def test_labels_are_what_people_call_the_memory() -> None:
     """A card of 80 GiB is sold as 80 GB; a size is called what it was called."""
-    labels = [d.label_gigabytes for d in parse_hardware("A100 80GB PCIe + 80GB + 24GiB")]
+    labels = [d.label_gigabytes for d in parse_hardware("A100 80GB PCIe + 80GB + 24GiB").accelerators]
     assert labels == [80.0, 80.0, 24.0]
 
 
 def test_hardware_is_read_from_words() -> None:
-    """Counts, names without the vendor, sizes."""
-    a100, other = parse_hardware("2x A100 80GB")
+    """Counts, names without the vendor, sizes; one size beside cards is RAM."""
+    a100, other = parse_hardware("2x A100 80GB").accelerators
     assert a100 == other
     assert a100.total_bytes == 80 * 2**30
-    names = [d.name for d in parse_hardware("RTX 4090 + 24GiB + L4")]
-    assert names == ["NVIDIA GeForce RTX 4090", "24GiB", "NVIDIA L4"]
+    mixed = parse_hardware("RTX 4090 + 32GiB + L4")
+    assert [d.name for d in mixed.accelerators] == ["NVIDIA GeForce RTX 4090", "NVIDIA L4"]
+    assert mixed.ram == named_ram(32 * 2**30)
     assert known_bandwidth("NVIDIA L4") == pytest.approx(300, rel=0.01)
 
 
@@ -108,3 +111,20 @@ def test_hardware_that_nobody_knows_is_refused(text: str, words: str) -> None:
     """And says what to type instead."""
     with pytest.raises(Misuse, match=words):
         parse_hardware(text)
+
+
+def test_nvml_tells_what_a_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the GPU's name, only for that process; nothing where there is no driver."""
+    assert nvidia_process_bytes(1) == {}
+    processes = {0: [SimpleNamespace(pid=7, usedGpuMemory=100), SimpleNamespace(pid=8, usedGpuMemory=5)],
+                 1: [SimpleNamespace(pid=7, usedGpuMemory=50)]}  # fmt: skip
+    for name, value in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda i: i,
+        "nvmlDeviceGetName": lambda handle: b"NVIDIA L4",
+        "nvmlDeviceGetComputeRunningProcesses": processes.__getitem__,
+    }.items():
+        monkeypatch.setattr(pynvml, name, value)
+    assert nvidia_process_bytes(7) == {"NVIDIA L4": [100, 50]}

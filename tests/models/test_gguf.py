@@ -92,10 +92,12 @@ def write_odd_header(path: Path, odd: Callable[[gguf.GGUFWriter], object]) -> Pa
 
 
 def test_a_part_of_a_split_model_is_not_taken_for_the_whole(tmp_path: Path) -> None:
-    """Its tensors are only some of them."""
+    """Its tensors are only some of them: the parts are found by their names, and a part under another name is refused."""
     path = write_odd_header(tmp_path / "part-00001-of-00003.gguf", lambda w: w.add_uint16("split.count", 3))
-    with pytest.raises(ModelUnknown, match="one part of a model split into 3 files"):
+    with pytest.raises(ModelNotFound, match=r"2 of its 3 parts are missing, the first of them part-00002-of-00003\.gguf"):
         read_model(path)
+    with pytest.raises(ModelUnknown, match="one part of a model split into 3 files"):
+        read_model(path.rename(tmp_path / "renamed.gguf"))
 
 
 def test_a_negative_number_of_heads_is_damage(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineRefused, MachineError, Misuse
 from hakaru.models.model import read_model
+from hakaru.models.presets import FTYPES
 from hakaru.quantization.build import build, plan_presets
-from hakaru.quantization.presets import FTYPES, LADDER, ftype_of
+from hakaru.quantization.presets import LADDER, ftype_of
 from hakaru.quantization.source import source_kind
 
 pytestmark = pytest.mark.engine

@@ -21,7 +21,7 @@ from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_
 from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
-from hakaru.units import Figure
+from hakaru.units import Figure, Source
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
 
@@ -84,11 +84,11 @@ def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:
 def test_memory_figures_stand_side_by_side(tmp_path: Path) -> None:
     """Computed and measured, with machine, model, engine and settings."""
     ledger = Ledger(tmp_path / "l.sqlite")
-    parts = {"weights_bytes": 1, "kv_cache_bytes": 2, "compute_bytes": 3, "output_bytes": 4}
-    for source in ("computed", "measured"):
-        footprint = Footprint(**parts, source=source)
+    sources: tuple[Source, ...] = ("computed", "measured")
+    for source in sources:
+        footprint = Footprint(weights_bytes=1, kv_cache_bytes=2, compute_bytes=3, output_bytes=4, source=source)
         ledger.remember_memory(
-            footprint, machine="m", model_sha256="s", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1)
+            footprint, machine="m", model="s", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1)
         )
     rows = ledger.memory_rows()
     assert [r["source"] for r in rows] == ["computed", "measured"]

@@ -42,20 +42,21 @@ def invoke(arguments: list[str], pages: object = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-@click.group(epilog="Every command takes --lang en|ja. Start with: hakaru up")
+@click.group(epilog="MODEL is a GGUF file, a folder, hf:org/repo[:file or type], https://… or ollama:name. "
+             "Every command takes --lang en|ja. Start with: hakaru up")  # fmt: skip
 @click.version_option(hakaru.__version__, prog_name="hakaru", message="%(prog)s %(version)s")
 def app() -> None:
     """Find, quantize, measure and privately run the language model that truly fits your machine."""
 
 
 def model_argument(function: F) -> F:
-    """The model file, required."""
-    return click.argument("model", type=PATH, metavar="MODEL.gguf")(function)
+    """The model, required: a file, a folder, or where it can be found."""
+    return click.argument("model", metavar="MODEL")(function)
 
 
 def optional_model(function: F) -> F:
-    """The model file, or what the command takes without one."""
-    return click.argument("model", type=PATH, required=False, metavar="[MODEL.gguf]")(function)
+    """The model, or what the command takes without one."""
+    return click.argument("model", required=False, metavar="[MODEL]")(function)
 
 
 def json_option(function: F) -> F:
@@ -131,12 +132,34 @@ def formula(**options: Any) -> int:
 
 
 @app.command()
+@json_option
+def doctor(**options: Any) -> int:
+    """How wrong were we here? Engines, ledger, errors by architecture, the margin."""
+    from hakaru.cli import doctor as command
+
+    return command.run(**options)
+
+
+@app.command()
 @model_argument
+@click.option("--type", "type_", metavar="TYPE", help="As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …")
+@click.option(
+    "--hardware", metavar="DEVICES", help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]"
+)
 @context_options
+@click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
+@click.option("--draft", metavar="MODEL", help="A draft model that is loaded beside it.")
+@click.option("--kv-unified", is_flag=True, help="All conversations share one KV cache.")
 @memory_option
+@click.option(
+    "--source", type=click.Choice(["computed", "dry-run", "both"]), default="both", show_default=True, help="Whose figures."
+)
+@click.option("--max-context", is_flag=True, help="Also: how long a context fits.")
+@click.option("--explain", "explain_terms", is_flag=True, help="Every term with its formula, summing to the total.")
+@click.option("--plot", type=PATH, help="Write the memory of every device as a picture (.svg or .png).")
 @json_option
 def fit(**options: Any) -> int:
-    """Does it fit? Memory by part, computed and dry-run."""
+    """Does it fit, and where? Memory by part and device, computed and dry-run."""
     from hakaru.cli import fit as command
 
     return command.run(**options)
@@ -144,8 +167,18 @@ def fit(**options: Any) -> int:
 
 @app.command()
 @model_argument
+@json_option
+def show(**options: Any) -> int:
+    """What is known about a model, before it is downloaded."""
+    from hakaru.cli import show as command
+
+    return command.run(**options)
+
+
+@app.command()
+@model_argument
 @click.option("--type", "type_", required=True, metavar="TYPE", help="Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …")
-@click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source]")
+@click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source, or here]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @dry_run_option
 @json_option
@@ -158,7 +191,7 @@ def quantize(**options: Any) -> int:
 
 @app.command()
 @model_argument
-@click.option("--reference", type=PATH, help="The model it is compared with.  [default: itself]")
+@click.option("--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]")
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
 @quality_option
 @context_options

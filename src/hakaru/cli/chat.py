@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import closing, suppress
-from pathlib import Path
 
 import httpx
 
@@ -12,13 +11,13 @@ from hakaru.errors import EngineRefused, Misuse
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import read_model
+from hakaru.models.sources.find import whole_model
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import running
 from hakaru.tuning.evidence import last_choice
 
 
-def run(*, model: Path | None, system: str | None, prompt: str | None, port: int | None) -> int:
+def run(*, model: str | None, system: str | None, prompt: str | None, port: int | None) -> int:
     """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and
     talk to it.
     """
@@ -28,11 +27,11 @@ def run(*, model: Path | None, system: str | None, prompt: str | None, port: int
             return _talk(Conversation(client, served[0].model, system), prompt)
     if port is not None and model is None:
         raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
-    path = model or last_choice() or embedded_model()
-    context = default_context(read_model(path))
-    with EngineServer(path, ContextSettings(n_ctx=context)) as engine, engine.client() as client:
+    found = whole_model(model or last_choice() or embedded_model())
+    context = default_context(found)
+    with EngineServer(found.path, ContextSettings(n_ctx=context)) as engine, engine.client() as client:
         client.base_url = httpx.URL("http://engine/v1/")
-        return _talk(Conversation(client, path.stem, system), prompt)
+        return _talk(Conversation(client, found.path.stem, system), prompt)
 
 
 def _talk(conversation: Conversation, prompt: str | None) -> int:

@@ -1,4 +1,4 @@
-"""`hakaru fit`: memory by part, computed and dry-run, and the verdict."""
+"""`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would change it."""
 
 import sys
 from pathlib import Path
@@ -8,34 +8,76 @@ from hakaru.cli.formula import verdict_word
 from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu
 from hakaru.cli.settings import any_settings_for
 from hakaru.engine.lab import Lab
-from hakaru.errors import MachineError
+from hakaru.errors import MachineError, Misuse
+from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
-from hakaru.models.model import Model, read_model
-from hakaru.planning.placement import Alternative, free_for_models, judge, leaves_gpu_idle
-from hakaru.tuning.check import Check, check_memory, ways_out
+from hakaru.models.model import read_model
+from hakaru.models.sources.find import find_model
+from hakaru.planning.here import leaves_gpu_idle
+from hakaru.planning.placement import Placement
+from hakaru.tuning.fit import Fit, Fitter, draft_extra, projector_extra
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
 
-def run(*, model: Path, memory: str | None, json: bool, **options: Any) -> int:
-    """Print the footprint of a model file. Returns 3 if it does not fit."""
-    found = read_model(model)
-    settings = any_settings_for(found, **options)
-    machine, lab = probe_machine(), Lab()
-    check = check_memory(found, settings, machine=machine, ledger=_ledger(), engine=lab)
-    free = parse_bytes(memory) if memory else free_for_models(machine, check.best)
-    verdict = judge(check.best.total_bytes, free)
-    ways = ways_out(found, check, free, settings, engine=lab) if verdict != "fits" else []
+def run(
+    *,
+    model: str,
+    type_: str | None,
+    hardware: str | None,
+    memory: str | None,
+    mmproj: Path | None,
+    draft: str | None,
+    source: str,
+    max_context: bool,
+    explain_terms: bool,
+    plot: Path | None,
+    json: bool,
+    **options: Any,
+) -> int:
+    """Print the footprint of a model and where it goes. Returns 3 if it does not fit."""
+    place = _place(hardware, memory)
+    found = find_model(model)
+    whole = read_model(found.path)
+    settings = any_settings_for(whole, **options)
+    extras = (projector_extra(mmproj),) if mmproj else ()
+    if draft:
+        extras = (*extras, draft_extra(read_model(find_model(draft).path), settings))
+    machine = probe_machine()
+    fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
+    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)  # type: ignore[arg-type]  # click checked the choice
+    terms = fit.explanation() if explain_terms else []
+    if plot:
+        from hakaru.pictures.memory import save_memory_picture
+
+        save_memory_picture(fit, plot)
     if json:
-        print_json(_as_json(found, settings, check, free, verdict, ways))
+        print_json(as_json(fit, found.origin, terms))
     else:
-        if leaves_gpu_idle(machine, check.best):
+        if place is None and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
             warn_idle_gpu()
-        _print(found, settings, check, free, verdict, ways)
-    return 3 if verdict == "does_not_fit" else 0
+        if found.note:
+            print_text(found.note)
+        _print(fit, terms)
+        if found.fetch and fit.verdict != "does_not_fit":
+            next_step(found.fetch)
+        elif fit.verdict != "does_not_fit":
+            next_step(f"hakaru test {model}")
+    return 3 if fit.verdict == "does_not_fit" else 0
+
+
+def _place(hardware: str | None, memory: str | None) -> Hardware | None:
+    """The machine that was named, or None for this one."""
+    if hardware and memory:
+        raise Misuse("--hardware and --memory both say where the model should go; give one of them.")
+    if memory:
+        return Hardware(accelerators=(), ram=named_ram(parse_bytes(memory)))
+    return parse_hardware(hardware) if hardware else None
 
 
 def _ledger() -> Ledger | None:
@@ -47,48 +89,116 @@ def _ledger() -> Ledger | None:
         return None
 
 
-def _as_json(
-    model: Model, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]
-) -> dict[str, Any]:
-    shown = check.computed or check.dry_run
-    return {
+def flags(settings: ContextSettings, placement: Placement | None) -> list[str]:
+    """The arguments of llama-server that make this plan."""
+    found = ["-c", str(settings.n_ctx), "-ub", str(settings.n_ubatch), "-np", str(settings.n_parallel),
+             "-ctk", settings.type_k, "-ctv", settings.type_v]  # fmt: skip
+    if settings.kv_unified:
+        found.append("--kv-unified")
+    return found + (placement.layout.flags() if placement else [])
+
+
+def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
+    """The object of `hakaru fit --json`."""
+    model, settings, shown = fit.model, fit.settings, fit.computed or fit.best
+    data: dict[str, Any] = {
         "schema": "hakaru.fit/1",
-        "verdict": verdict,
-        "model": {"name": model.name, "path": str(model.path), "architecture": model.shape.architecture, "type": model.type_name,
-                  "n_params": model.n_params, "bpw": model.bpw, "n_ctx_train": model.shape.n_ctx_train},
+        "verdict": fit.verdict,
+        "model": {"name": model.name, "path": str(model.path), "origin": origin, "architecture": model.shape.architecture,
+                  "type": model.type_name, "n_params": model.n_params, "bpw": model.bpw, "n_ctx_train": model.shape.n_ctx_train},
         "context": settings.n_ctx,
         "parts": shown.parts(),
         "parts_source": shown.source,
-        "total_bytes": shown.total_bytes,
+        "total_bytes": fit.total_bytes,
         "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
-        "devices": [{"name": "accelerators" if check.best.accelerator_bytes else "RAM", "free_bytes": free, "headroom_bytes": free - check.best.total_bytes}],
-        "flags": ["-c", str(settings.n_ctx), "-ub", str(settings.n_ubatch), "-np", str(settings.n_parallel),
-                  "-ctk", settings.type_k, "-ctv", settings.type_v],
-        "dry_run": check.dry_run.parts() | {"total_bytes": check.dry_run.total_bytes},
-        "alternatives": [{"flag": w.flag, "frees_bytes": w.frees_bytes, "fits": w.fits} for w in ways],
+        "devices": [s.as_json() for s in fit.placement.devices] if fit.placement else [],
+        "flags": flags(settings, fit.placement),
+        "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
+        "extras": [{"name": e.name, "bytes": e.bytes} for e in fit.extras],
+        "margin": {"fraction": fit.margin.fraction, "loads": fit.margin.n_loads, "source": fit.margin.source},
+        "max_context": fit.max_context,
+        "alternatives": [{"flag": w.flag, "frees_bytes": w.frees_bytes, "fits": w.fits} for w in fit.alternatives],
     }  # fmt: skip
+    if terms:
+        data["terms"] = [{"part": t.part, "what": t.what, "formula": t.formula, "where": t.where, "bytes": t.bytes} for t in terms]
+    return data
 
 
-def _print(model: Model, settings: ContextSettings, check: Check, free: int, verdict: str, ways: list[Alternative]) -> None:
+def _print(fit: Fit, terms: list[Term]) -> None:
+    model, settings = fit.model, fit.settings
     print_text(say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
               name=model.name, architecture=model.shape.architecture, type=model.type_name,
               params=format_params(model.n_params), n_ctx=settings.n_ctx))  # fmt: skip
     if model.shape.n_ctx_train and settings.n_ctx // settings.n_parallel > model.shape.n_ctx_train:
         print_text(say("The model was trained for {n} tokens; hakaru serve refuses more.", n=model.shape.n_ctx_train))
-    print_table(["", say("computed"), say("dry run"), say("difference")], _rows(check))
-    if check.computed is None:
+    if terms:
+        _print_terms(terms)
+    print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))
+    if fit.computed is None and not model.shape.is_modelled:
         print_text(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
                   architecture=model.shape.architecture))  # fmt: skip
-    print_text(say("Needs {needed} of the {free} that may be used: {verdict}.",
-              needed=format_bytes(check.best.total_bytes), free=format_bytes(free), verdict=verdict_word(verdict)))  # fmt: skip
-    for way in ways:
+    for extra in fit.extras:
+        print_text(say("Beside it: {name}, {bytes}", name=extra.name, bytes=format_bytes(extra.bytes)))
+    if fit.placement:
+        _print_devices(fit.placement)
+    _print_verdict(fit)
+    for way in fit.alternatives:
         sign = say("then it fits") if way.fits else say("not enough alone")
         print_text(say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign))
-    if verdict != "does_not_fit":
-        next_step(f"hakaru test {model.path}")
+    if fit.max_context is not None:
+        print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{fit.max_context:,}") if fit.max_context else
+              say("It does not fit even with a context of 256 tokens."))  # fmt: skip
+    print_text(say("llama-server flags: {flags}", flags=" ".join(flags(settings, fit.placement))))
 
 
-def _rows(check: Check) -> list[list[str]]:
+def _print_verdict(fit: Fit) -> None:
+    print_text(say("Needs {needed} of the {free} that may be used: {verdict}.",
+              needed=format_bytes(fit.total_bytes), free=format_bytes(fit.hardware.usable_bytes), verdict=verdict_word(fit.verdict)))  # fmt: skip
+    kept = f"{100 * fit.margin.fraction:.1f} %"
+    if fit.margin.source == "assumed":
+        print_text(say("Margin kept free: {kept}, assumed until five models were really loaded here.", kept=kept))
+    else:
+        print_text(say("Margin kept free: {kept}, from {n} real loads here.", kept=kept, n=fit.margin.n_loads))
+
+
+def _print_terms(terms: list[Term]) -> None:
+    rows = [[t.what, t.formula, t.where, f"{t.bytes:,} B"] for t in terms]
+    rows.append([say("total"), "", "", f"{sum(t.bytes for t in terms):,} B"])
+    print_table([say("what"), say("formula"), say("read from"), say("bytes")], rows, left=3)
+
+
+def _print_devices(placement: Placement) -> None:
+    """One row per device, and a bar in which each part has its own sign, so that no colour is needed."""
+    rows = []
+    for share in placement.devices:
+        parts = (
+            share.weights_bytes,
+            share.kv_cache_bytes,
+            share.compute_bytes + share.output_bytes,
+            share.overhead_bytes + share.extras_bytes,
+        )
+        rows.append([share.device.name, str(share.layers), *(format_bytes(p) for p in parts),
+                     format_bytes(share.device.usable_bytes), bar(parts, share.device.usable_bytes)])  # fmt: skip
+    print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"), say("free"),
+                 "█ ▓ ▒ ░ |"], rows)  # fmt: skip
+
+
+BAR_CELLS = 24
+
+
+def bar(parts: tuple[int, ...], limit: int) -> str:
+    """Parts of `limit` in 24 cells, █ weights, ▓ KV cache, ▒ compute, ░ other, and | where the memory ends."""
+    scale = BAR_CELLS / max(limit, sum(parts), 1)
+    filled, done = "", 0.0
+    for sign, part in zip("█▓▒░", parts, strict=True):
+        done += part
+        filled += sign * (round(done * scale) - len(filled))
+    edge = min(BAR_CELLS, round(limit * scale))
+    cells = filled.ljust(BAR_CELLS)
+    return cells[:edge] + "|" + cells[edge:]
+
+
+def _rows(fit: Fit) -> list[list[str]]:
     labels = {
         "weights_bytes": say("weights"),
         "kv_cache_bytes": say("KV cache"),
@@ -98,8 +208,8 @@ def _rows(check: Check) -> list[list[str]]:
     }
     rows = []
     for key, label in [*labels.items(), ("total_bytes", say("total"))]:
-        engine = getattr(check.dry_run, key)
-        ours = getattr(check.computed, key) if check.computed else None
-        difference = f"{ours - engine:+,} B" if ours is not None else "-"
-        rows.append([label, format_bytes(ours) if ours is not None else "-", format_bytes(engine), difference])
+        engine = getattr(fit.dry_run, key) if fit.dry_run else None
+        ours = getattr(fit.computed, key) if fit.computed else None
+        difference = f"{ours - engine:+,} B" if ours is not None and engine is not None else "-"
+        rows.append([label, *(format_bytes(v) if v is not None else "-" for v in (ours, engine)), difference])
     return rows

@@ -29,7 +29,7 @@ def run(*, params: str, bits: float, hardware: str | None, context: int, json: b
         print_json(data)
     else:
         _print(data, exact)
-    return 3 if exact and exact.verdict == "does_not_fit" else 0
+    return 3 if exact and exact.placement.verdict == "does_not_fit" else 0
 
 
 def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float, hardware: str, settings: ContextSettings) -> Any:
@@ -37,13 +37,13 @@ def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float,
     from hakaru.models.catalogue import nearest_model
     from hakaru.planning.exact import exact_answer
 
-    devices = parse_hardware(hardware)
-    labelled = sum(d.label_gigabytes for d in devices)
-    data["hardware"] = [d.as_json() for d in devices]
+    machine = parse_hardware(hardware)
+    labelled = sum(d.label_gigabytes for d in machine.accelerators)
+    data["hardware"] = [d.as_json() for d in machine.accelerators]
     data["formula_capacity_gigabytes"] = labelled
     data["formula_verdict"] = "fits" if gigabytes <= labelled else "does_not_fit"
     model = nearest_model(n_params)
-    exact = exact_answer(model, bits, devices, settings) if model else None
+    exact = exact_answer(model, bits, machine, settings) if model else None
     data["exact"] = exact.as_json() if exact else None
     return exact
 
@@ -66,12 +66,12 @@ def _print(data: dict[str, Any], exact: Any) -> None:
     if exact is None:
         print_text(say("No known model has this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf"))
         return
-    print_text(say("Exactly, {model} in {type} ({bpw:g} bits per weight) at {n_ctx} tokens of context: {verdict}.",
+    print_text(say("Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx} tokens of context: {verdict}.",
               model=exact.model.name, type=exact.type, bpw=exact.bpw, n_ctx=exact.settings.n_ctx,
-              verdict=verdict_word(exact.verdict)))  # fmt: skip
-    for share in exact.shares:
+              verdict=verdict_word(exact.placement.verdict)))  # fmt: skip
+    for share in exact.placement.devices:
         print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, driver {overhead}, free {free} of {total}",
-                  name=share.device.name, layers=share.n_layer, weights=format_bytes(share.weights_bytes),
+                  name=share.device.name, layers=share.layers, weights=format_bytes(share.weights_bytes),
                   kv=format_bytes(share.kv_cache_bytes), compute=format_bytes(share.compute_bytes),
                   overhead=format_bytes(share.overhead_bytes), free=format_bytes(share.headroom_bytes),
                   total=format_bytes(share.device.total_bytes)))  # fmt: skip

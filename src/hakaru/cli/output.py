@@ -30,6 +30,7 @@ def print_text(text: str) -> None:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """A plain table that is never cut: the first `left` columns to the left, the others to the right."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -38,7 +39,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False, markup=False, emoji=False)
-    console.width = max(console.width, 120)
+    console.width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
     console.print(table)
 
 

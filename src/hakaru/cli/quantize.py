@@ -6,16 +6,18 @@ from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
+from hakaru.models.sources.find import find_model, read_whole
 from hakaru.quantization.build import Recipe, build, check_target, plan_presets
 from hakaru.quantization.source import source_kind
 from hakaru.units import format_bytes
 
 
-def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
+def run(*, model: str, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
     """Write a model file quantized to `type_`."""
-    source, lab = read_model(model), Lab()
+    found, lab = find_model(model), Lab()
+    source = read_model(found.path) if dry_run else read_whole(found)
     recipe = plan_presets(lab, source, [type_])[0]
-    out = output or model.with_name(f"{model.stem}-{recipe.preset}.gguf")
+    out = output or found.workplace.with_name(f"{found.workplace.name}-{recipe.preset}.gguf")
     check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence(recipe.preset)
     if not json:
@@ -33,7 +35,7 @@ def run(*, model: Path, type_: str, output: Path | None, overwrite: bool, dry_ru
         print_text(say("Dry run: {path} would be written; nothing was changed.", path=out))
     else:
         print_text(say("{path}: written, read back and verified.", path=out))
-        next_step(f"hakaru test {out} --reference {model}")
+        next_step(f"hakaru test {out} --reference {source.path}")
     return 0
 
 

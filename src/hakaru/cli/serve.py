@@ -8,14 +8,14 @@ from typing import Any
 from hakaru.cli.settings import settings_for
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
-from hakaru.models.model import read_model
+from hakaru.models.sources.find import whole_model
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
 from hakaru.serving.supervisor import Supervisor
 
 
-def run(*, model: Path, port: int | None, dry_run: bool, pages: Pages | None, **options: Any) -> int:
+def run(*, model: str, port: int | None, dry_run: bool, pages: Pages | None, **options: Any) -> int:
     """Serve a model file until Ctrl-C."""
-    found = read_model(model)
+    found = whole_model(model)
     settings = settings_for(found, **options)
     if dry_run:
         from hakaru.engine.server import server_command

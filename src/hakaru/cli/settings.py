@@ -16,7 +16,7 @@ def default_context(model: Model) -> int:
 
 
 def any_settings_for(
-    model: Model, *, context: int | None, ubatch: int, cache_type_k: str, cache_type_v: str, parallel: int
+    model: Model, *, context: int | None, ubatch: int, cache_type_k: str, cache_type_v: str, parallel: int, kv_unified: bool = False
 ) -> ContextSettings:
     """The settings that the options ask for, whether or not anybody could serve them."""
     return ContextSettings(
@@ -25,6 +25,7 @@ def any_settings_for(
         type_k=cache_type_k,
         type_v=cache_type_v,
         n_parallel=parallel,
+        kv_unified=kv_unified,
     )
 
 

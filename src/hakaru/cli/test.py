@@ -9,7 +9,8 @@ from hakaru.evaluation.texts import named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.models.model import Model, read_model
+from hakaru.models.model import Model
+from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Bench, Trial
 from hakaru.tuning.ledger import Ledger
@@ -18,8 +19,8 @@ from hakaru.units import Figure, format_bytes
 
 def run(
     *,
-    model: Path,
-    reference: Path | None,
+    model: str,
+    reference: str | None,
     texts: tuple[Path, ...],
     quality: str,
     no_speed: bool,
@@ -29,8 +30,8 @@ def run(
 ) -> int:
     """Measure a model file. Returns 1 if it fails the tier."""
     tier = tier_named(quality)
-    candidate = read_model(model)
-    original = read_model(reference) if reference else candidate
+    candidate = whole_model(model)
+    original = whole_model(reference) if reference else candidate
     settings = settings_for(candidate, **options)
     own = named_texts(texts)
     with Watching(quiet=json) as watch:

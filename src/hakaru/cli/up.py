@@ -12,7 +12,8 @@ from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import Model, read_model
+from hakaru.models.model import Model
+from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, running
 from hakaru.tuning.bench import Bench
@@ -24,7 +25,7 @@ from hakaru.units import Figure, format_bytes, format_params, parse_bytes
 
 def run(
     *,
-    model: Path | None,
+    model: str | None,
     quality: str,
     min_speed: float | None,
     memory: str | None,
@@ -39,7 +40,7 @@ def run(
     if min_speed is not None and not min_speed > 0:
         raise Misuse("--min-speed is {found}, expected a number of tokens per second above 0.", found=min_speed)
     tier, limit = tier_named(quality), parse_bytes(memory) if memory else None
-    found = read_model(model or embedded_model())
+    found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)
     machine = probe_machine()
     constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit)

@@ -6,6 +6,7 @@ becomes `EngineDied` with its last log lines; the parent never dies with it. Ctr
 
 import json
 import os
+import re
 import subprocess
 import threading
 from collections import deque
@@ -15,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.engine.log import last_words
+from hakaru.engine.log import is_host, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
 from hakaru.models.quant_types import BY_NAME
 
 Progress = Callable[[int, int], None]
@@ -65,7 +66,7 @@ class Lab:
             compute_bytes=result["compute_bytes"],
             output_bytes=result["output_bytes"],
             source="dry_run",
-            accelerator_bytes=_on_accelerators(result["devices"]),
+            accelerators=_accelerators(result["devices"]),
         )
 
     def quantized_types(self, path: Path, ftypes: Sequence[int]) -> list[dict[str, str]]:
@@ -195,11 +196,14 @@ class _Child:
                 self._on_line(line)
 
 
-def _on_accelerators(buffers: dict[str, dict[str, int]]) -> int:
-    """Bytes in buffers that are not host memory, by llama.cpp's names (CPU, CPU_Mapped, CPU_REPACK, CUDA_Host are host
-    memory).
-    """
-    return sum(sum(parts.values()) for name, parts in buffers.items() if not name.startswith("CPU") and not name.endswith("_Host"))
+def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ...]:
+    """The buffers that are not host memory and hold something, in the order of their numbers."""
+    found = [(name, parts) for name, parts in buffers.items() if not is_host(name)]
+    return tuple(
+        DeviceBuffers(name=name, weights_bytes=parts["model"], kv_cache_bytes=parts["context"], compute_bytes=parts["compute"])
+        for name, parts in sorted(found, key=lambda item: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", item[0])])
+        if any(parts.values())
+    )
 
 
 def _refused(step: str, path: object, log: list[str]) -> HakaruError:

@@ -6,21 +6,39 @@ from typing import Final
 
 _TELLING: Final = re.compile(r"assert|error|failed|abort", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"Failed to init server|^\s*$|^Traceback|^  File ")
-_BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|compute|output) buffer size =\s+([0-9.]+) MiB")
+_BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([0-9.]+) MiB")
 
 
 def buffer_bytes(lines: Iterable[str]) -> dict[str, int]:
-    """Bytes by kind (model, KV, compute, output), summed over devices; of a buffer that is announced again the last
-    size counts.
-    """
-    sizes: dict[tuple[str, str], float] = {}
-    for line in lines:
-        if found := _BUFFER.search(line):
-            sizes[found[1], found[2]] = float(found[3])
+    """Bytes by kind (model, KV, compute, output), summed over devices; the states of recurrent layers (RS) count as KV."""
+    sizes = _buffers(lines)
     return {
         kind: round(sum(mib for (_, of), mib in sizes.items() if of == kind) * 2**20)
         for kind in ("model", "KV", "compute", "output")
     }
+
+
+def accelerator_bytes(lines: Iterable[str]) -> int:
+    """Bytes of all buffers that do not lie in host memory."""
+    return round(sum(mib for (device, _), mib in _buffers(lines).items() if not is_host(device)) * 2**20)
+
+
+def is_host(device: str) -> bool:
+    """Whether llama.cpp's name for a buffer means host memory: CPU, CPU_Mapped, CPU_REPACK, CUDA_Host."""
+    return device.startswith("CPU") or device.endswith("_Host")
+
+
+def _buffers(lines: Iterable[str]) -> dict[tuple[str, str], float]:
+    """MiB by device and kind. Weights and caches may lie in several buffers of one device (split files, layers with windows),
+    which are added; of a compute or output buffer that is announced again the last size counts.
+    """
+    sizes: dict[tuple[str, str], float] = {}
+    for line in lines:
+        if found := _BUFFER.search(line):
+            device, kind, mib = found[1], found[2].replace("RS", "KV"), float(found[3])
+            added = sizes.get((device, kind), 0.0) if kind in {"model", "KV"} else 0.0
+            sizes[device, kind] = added + mib
+    return sizes
 
 
 def last_words(log: Sequence[str]) -> str:

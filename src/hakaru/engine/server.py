@@ -17,7 +17,7 @@ from typing import IO, Final
 
 import httpx
 
-from hakaru.engine.log import buffer_bytes, last_words
+from hakaru.engine.log import accelerator_bytes, buffer_bytes, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
 from hakaru.memory.footprint import ContextSettings, Footprint
@@ -154,6 +154,10 @@ class EngineServer:
             output_bytes=sizes["output"],
             source="measured",
         )
+
+    def accelerator_bytes(self) -> int:
+        """How much of its buffers the process has on accelerators."""
+        return accelerator_bytes(self._start_log)
 
     def context_per_slot(self) -> int | None:
         """Tokens that one conversation really has, read back from the process's log."""

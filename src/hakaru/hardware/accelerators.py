@@ -34,12 +34,42 @@ def nvidia() -> list[Device]:
         pynvml.nvmlShutdown()
 
 
-def _nvidia(handle: object) -> Device:
+def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
+    """Bytes that the process takes on every NVIDIA GPU that it uses, its driver context included, by the GPU's name; empty
+    where NVML does not tell.
+    """
+    import pynvml
+
+    found: dict[str, list[int]] = {}
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return found
+    try:
+        for i in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(i)
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                if process.pid == pid and process.usedGpuMemory:
+                    found.setdefault(_name(handle), []).append(int(process.usedGpuMemory))
+    except pynvml.NVMLError:
+        return {}
+    finally:
+        pynvml.nvmlShutdown()
+    return found
+
+
+def _name(handle: object) -> str:
     import pynvml
 
     name = pynvml.nvmlDeviceGetName(handle)
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _nvidia(handle: object) -> Device:
+    import pynvml
+
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    text = name.decode() if isinstance(name, bytes) else str(name)
+    text = _name(handle)
     return Device(
         name=text,
         vendor="nvidia",

@@ -105,6 +105,38 @@ class Machine:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """Where a model may be placed: accelerators in llama.cpp's order, and RAM as a device, or None where nothing is known
+    about it.
+    """
+
+    accelerators: tuple[Device, ...]
+    ram: Device | None = None
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether processor and accelerator share one memory."""
+        return any(d.unified for d in self.accelerators)
+
+    @property
+    def usable_bytes(self) -> int:
+        """What may be planned with, over all devices that are known."""
+        ram = self.ram.usable_bytes if self.ram and not self.is_unified else 0
+        return sum(d.usable_bytes for d in self.accelerators) + ram
+
+
+def named_ram(n_bytes: int) -> Device:
+    """RAM of which so many bytes may be used, because somebody says so."""
+    return Device(name="RAM", vendor="other", total_bytes=n_bytes, free_bytes=None, source="as named")
+
+
+def ram_device(memory: Memory) -> Device:
+    """This machine's RAM as a device: what is available now."""
+    total = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)
+    return Device(name="RAM", vendor="other", total_bytes=total, free_bytes=memory.available_bytes)
+
+
 def size_class(n_bytes: int) -> SizeClass:
     """The article's class for `n_bytes` of memory; "tiny" below its smallest."""
     for name, gigabytes in CLASS_GIGABYTES:

@@ -219,6 +219,12 @@ def normed_start(b: Build) -> Tensor:
     return b.graph.expand(b.norm(embedded(b)))
 
 
+def two_masks_start(b: Build) -> Tensor:
+    """Embeddings; without a cache both masks have one entry per pair of tokens."""
+    b.input("mask of the window", ((2, "TT"),))
+    return embedded(b)
+
+
 def modern_bert(b: Build, x: Tensor) -> Tensor:
     """An encoder's layer whose first one is not normed before."""
     cur = fused_attention(b, x if b.layer.first else b.norm(x))
@@ -289,7 +295,7 @@ GRAPHS: Final[dict[str, Architecture]] = {
     "qwen35": qwen_linear(dense, joint=False),
     "qwen35moe": qwen_linear(QWEN_MOE, joint=False),
     "gemma": PLAIN,
-    "gemma-embedding": Architecture(layer=residual(attention, dense, norms="both"), end=last_norm),
+    "gemma-embedding": Architecture(layer=residual(attention, dense, norms="both"), start=two_masks_start, end=last_norm),
     "gemma2": Architecture(layer=residual(attention, dense, norms="both")),
     "gemma3": Architecture(layer=residual(attention, dense, norms="both")),
     "gemma3n": Architecture(layer=gemma3n, start=per_layer_start, end=lambda b, x: head(b, joined(b, x)), trimmed=False),

@@ -9,6 +9,7 @@ on top where layers or experts stay in host memory.
 Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.cpp (ggml_backend_sched_split_graph).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -39,6 +40,15 @@ class DeviceCompute:
     middle_bytes: int
     last_bytes: int
 
+    @staticmethod
+    def unknown() -> "DeviceCompute":
+        """For a graph that we do not know."""
+        return DeviceCompute(host_bytes=0, first_bytes=0, middle_bytes=0, last_bytes=0)
+
+    def of(self, index: int, n_devices: int) -> int:
+        """Bytes on the device of that index."""
+        return self.last_bytes if index == n_devices - 1 > 0 else self.middle_bytes if index else self.first_bytes
+
 
 def compute_bytes(shape: Shape, settings: "ContextSettings") -> int | None:
     """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know."""
@@ -50,14 +60,17 @@ def compute_bytes(shape: Shape, settings: "ContextSettings") -> int | None:
 def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str, int]]:
     """What is in the processor's compute buffer when it is fullest: names and bytes, which add up to `compute_bytes`.
 
-    The last term is room between tensors that none of them fits. The architecture must be known.
+    Tensors below a hundredth of it are one term, and so is the room between tensors that none of them fits. The graph must
+    be known.
     """
     graph, values = _part(shape, settings, Place()), _values(shape, settings)
-    terms: dict[str, int] = {}
+    whole, terms = play(graph, values), Counter[str]()
     for name, n_bytes in alive_at_peak(graph, values):
-        terms[name] = terms.get(name, 0) + n_bytes
-    gaps = play(graph, values) - sum(terms.values())
-    return [*sorted(terms.items(), key=lambda term: -term[1]), *([("gaps", gaps)] if gaps else [])]
+        terms[name] += n_bytes
+    large = [(name, n_bytes) for name, n_bytes in terms.most_common() if 100 * n_bytes >= whole]
+    small = terms.total() - sum(n_bytes for _, n_bytes in large)
+    rest = ("smaller tensors", small), ("gaps", whole - terms.total())
+    return large + [term for term in rest if term[1]]
 
 
 def device_compute(
@@ -68,8 +81,9 @@ def device_compute(
     `experts_on_host`: the experts of all layers stay in host memory and run there. The buffers hold for a device that has
     layers of every kind that the model has.
     """
-    if not is_known(shape):
-        return None
+    whole = compute_bytes(shape, settings)
+    if whole is None or not n_devices:
+        return None if whole is None else DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
     values = _values(shape, settings)
     split = n_devices > 1
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1

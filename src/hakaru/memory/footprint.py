@@ -12,6 +12,7 @@ from typing import Final
 
 from hakaru.errors import Misuse
 from hakaru.memory.compute import compute_bytes
+from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME, CACHE_TYPES
@@ -80,10 +81,20 @@ class ContextSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceBuffers:
+    """What the engine puts on one accelerator, by its name for it (CUDA0), in bytes."""
+
+    name: str
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
     """Bytes that a model needs at given settings, by part, and how we know.
 
-    `accelerator_bytes` is how much of the sum the engine puts on accelerators; 0 on a build or a machine without one.
+    `accelerators` are the parts of the sum that the engine puts there, in its order; none on a build or a machine without.
     """
 
     weights_bytes: int
@@ -92,7 +103,12 @@ class Footprint:
     output_bytes: int
     source: Source
     overhead_bytes: int = 0
-    accelerator_bytes: int = 0
+    accelerators: tuple[DeviceBuffers, ...] = ()
+
+    @property
+    def accelerator_bytes(self) -> int:
+        """How much of the sum lies on accelerators."""
+        return sum(d.weights_bytes + d.kv_cache_bytes + d.compute_bytes for d in self.accelerators)
 
     @property
     def total_bytes(self) -> int:
@@ -116,7 +132,7 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
     if not shape.is_modelled or compute is None:
         return None
     return Footprint(
-        weights_bytes=sum(t.n_bytes for t in tensors),
+        weights_bytes=buffer_bytes(tensors),
         kv_cache_bytes=kv_cache_bytes(shape, settings),
         compute_bytes=compute,
         output_bytes=output_bytes(shape, settings),
@@ -128,14 +144,18 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
 def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
     """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that does not grow.
 
-    A layer with a window keeps the window and one micro-batch, padded to 256 cells. States are F32.
+    A layer with a window keeps the window and one micro-batch. States are F32.
     Raises Misuse if the cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
     src/llama-kv-cache*.cpp and src/llama-memory-recurrent.cpp.
     """
-    cells = settings.n_cells if cache.window is None else settings.window_cells(cache.window)
     n_streams = 1 if settings.kv_unified else settings.n_parallel
     row = _row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + _row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
-    return row * cells * n_streams + 4 * cache.state * settings.n_parallel
+    return row * cells_of(cache, settings) * n_streams + 4 * cache.state * settings.n_parallel
+
+
+def cells_of(cache: LayerCache, settings: ContextSettings) -> int:
+    """Cells that a layer keeps per pool: all, or what its window needs."""
+    return settings.n_cells if cache.window is None else settings.window_cells(cache.window)
 
 
 def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:

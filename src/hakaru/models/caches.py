@@ -55,30 +55,24 @@ WINDOWS: Final = {
     "llama4": _Window(period=4, default=8192, forced=8192),
     "mimo2": _Window(period=6),
     "olmo2": _Window(period=4),
-    "plamo3": _Window(period=8),
-    "smallthinker": _Window(period=4, dense_first=True, forced=4096),
-    "step35": _Window(period=4),
 }
 EXAONE4_LAYERS_WITH_WINDOWS: Final = 64  # llama.cpp, src/models/exaone4.cpp: only the 32B model has them
 GEMMA3N_OWN_CACHES: Final = 20  # llama.cpp, src/models/gemma3n.cpp: the layers above reuse the last of these
 
 PLAIN: Final = frozenset({
-    "apertus", "arcee", "bailingmoe", "bailingmoe2", "baichuan", "bitnet", "bloom", "chatglm", "command-r", "dbrx", "deci", "deepseek",
-    "deepseek2", "dots1", "ernie4_5", "ernie4_5-moe", "exaone", "falcon", "gemma", "glm4", "glm4moe", "gpt2", "gptneox", "granite",
-    "granitemoe", "hunyuan-dense", "hunyuan-moe", "hy_v3", "internlm2", "llama", "minicpm", "minicpm3", "minimax-m2", "mistral3", "mistral4",
-    "nemotron", "olmo", "olmoe", "orion", "phi2", "phi3", "phimoe", "plamo", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe",
-    "qwen3vl", "qwen3vlmoe", "seed_oss", "smollm3", "stablelm", "starcoder", "starcoder2", "xverse",
+    "apertus", "command-r", "deci", "deepseek2", "ernie4_5", "ernie4_5-moe", "exaone", "gemma", "glm4", "glm4moe", "granite",
+    "granitemoe", "hunyuan-dense", "hunyuan-moe", "hy_v3", "llama", "minimax-m2", "mistral3", "mistral4", "olmoe", "phi3",
+    "phimoe", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "seed_oss", "smollm3",
 })  # fmt: skip
 """Attention over everything in every layer that has KV heads."""
 
 NO_CACHE: Final = frozenset({
-    "bert", "dream", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llada", "llada-moe", "modern-bert", "neo-bert",
-    "nomic-bert", "nomic-bert-moe", "rnd1",
+    "bert", "gemma-embedding", "modern-bert", "nomic-bert",
 })  # fmt: skip
 """Encoders and diffusion models: every text is read at once."""
 
 RECURRENT: Final = frozenset({"mamba", "mamba2"})
-WITHOUT_KV_HEADS: Final = frozenset({"granitehybrid", "jamba", "kimi-linear", "lfm2", "lfm2moe", "plamo2"})
+WITHOUT_KV_HEADS: Final = frozenset({"granitehybrid", "kimi-linear", "lfm2", "lfm2moe", "plamo2"})
 """Hybrids whose layers without KV heads are recurrent."""
 BY_INTERVAL: Final = frozenset({"qwen35", "qwen35moe", "qwen3next"})
 """Hybrids that state which layers are recurrent, or every how many layers one is not."""

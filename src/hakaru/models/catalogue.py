@@ -19,6 +19,8 @@ from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape, shape_of
 
+_DENSE: Final = frozenset({"llama", "qwen2", "qwen3"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
@@ -56,9 +58,6 @@ class KnownModel:
         return shape_of(Metadata(self.id, self.metadata()), n_vocab=self.n_vocab)
 
 
-PLAIN_DECODERS: Final = frozenset({"llama", "qwen2", "qwen3"})
-
-
 @cache
 def known_models() -> tuple[KnownModel, ...]:
     """All entries, the most downloaded first."""
@@ -69,10 +68,10 @@ def known_models() -> tuple[KnownModel, ...]:
 
 
 def nearest_model(n_params: int) -> KnownModel | None:
-    """The known llama-like model whose size is nearest to `n_params`, if one lies within 10 %: the worked example for a
+    """The known dense model whose size is nearest to `n_params`, if one lies within 10 %: the worked example for a
     bare number.
 
     Of several with the same shape the most downloaded one.
     """
-    nearest = min((m for m in known_models() if m.architecture in PLAIN_DECODERS), key=lambda m: abs(m.n_params - n_params))
+    nearest = min((m for m in known_models() if m.architecture in _DENSE), key=lambda m: abs(m.n_params - n_params))
     return nearest if abs(nearest.n_params / n_params - 1) <= 0.1 else None

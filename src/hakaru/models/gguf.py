@@ -2,13 +2,19 @@
 
 A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks every number against
 the file's size and against fixed limits before it believes it, and answers damage with one sentence. Memory stays below
-a small multiple of the header's own bytes, because nothing is allocated from a number that the header names.
+a small multiple of the header's own bytes, because nothing is allocated from a number that the header names; time stays
+bounded, because strings are counted.
+
+The bytes may come from a file (`read_header`) or from anything that can be read forward (`parse_header`), such as a web
+server.
 
 Source of the format: llama.cpp, docs of ggml, gguf.md. Left out: big-endian files and versions 1 and 2 (2023).
 """
 
+import errno
 import hashlib
 import math
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +29,8 @@ MAX_STRING: Final = 2**20
 MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero
 MAX_KEYS: Final = 2**16
 MAX_TENSORS: Final = 2**18
-MAX_HEADER: Final = 2**28
+MAX_HEADER: Final = 2**27
+MAX_STRINGS: Final = 2**21  # over the whole header; the largest vocabularies with their merges have less than one million
 MAX_DIMENSIONS: Final = 4
 MAX_ALIGNMENT: Final = 2**20
 KEPT_ARRAY: Final = 4096  # longer arrays (vocabularies) are walked and hashed, not kept
@@ -90,45 +97,68 @@ def read_header(path: Path) -> Header:
     """
     size = _file_bytes(path)
     with path.open("rb") as file:
-        cursor = _Cursor(path=path, size=size, read=file.read)
-        magic = cursor.take(4)
-        if magic != b"GGUF":
-            raise ModelDamaged(
-                "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
-                path=path, found=magic,
-            )  # fmt: skip
-        version = cursor.number("I")
-        if version != 3:
-            raise ModelUnknown(
-                "{path}: GGUF version {found}, expected 3; convert the file with a current llama.cpp.", path=path, found=version
-            )
-        n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
-        n_keys = cursor.bounded("Q", MAX_KEYS, "metadata keys")
-        metadata: dict[str, Value] = {}
-        for _ in range(n_keys):
-            key = cursor.string()
-            if key in metadata:
-                raise cursor.damaged("the metadata key '{key}' stands twice", key=key[:80])
-            metadata[key] = cursor.value()
-        alignment = metadata.get("general.alignment", 32)
-        if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
-            raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
-        tensors = tuple(_tensor(cursor) for _ in range(n_tensors))
-        data_offset = -(-cursor.position // alignment) * alignment
-    _check_layout(path, tensors, alignment, size, data_offset)
+        return parse_header(path, size=size, read=file.read)
+
+
+def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) -> Header:
+    """The header of a GGUF file of `size` bytes, of which `read(n)` gives the next, at most `n` and none at the end.
+
+    `where` stands in the sentences. Raises ModelDamaged or ModelUnknown, and what `read` raises.
+    """
+    cursor = _Cursor(path=where, size=size, read=read)
+    magic = cursor.take(4)
+    if magic != b"GGUF":
+        raise ModelDamaged(
+            "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
+            path=where, found=magic,
+        )  # fmt: skip
+    version = cursor.number("I")
+    if version != 3:
+        raise ModelUnknown(
+            "{path}: GGUF version {found}, expected 3; convert the file with a current llama.cpp.", path=where, found=version
+        )
+    n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
+    n_keys = cursor.bounded("Q", MAX_KEYS, "metadata keys")
+    metadata: dict[str, Value] = {}
+    for _ in range(n_keys):
+        key = cursor.string()
+        if key in metadata:
+            raise cursor.damaged("the metadata key '{key}' stands twice", key=key[:80])
+        metadata[key] = cursor.value()
+    alignment = metadata.get("general.alignment", 32)
+    if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
+        raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
+    tensors = tuple(_tensor(cursor) for _ in range(n_tensors))
+    data_offset = -(-cursor.position // alignment) * alignment
+    _check_layout(where, tensors, alignment, size, data_offset)
     return Header(
         version=version, alignment=alignment, data_offset=data_offset, file_bytes=size, metadata=metadata, tensors=tensors
     )
 
 
+def has_weights(path: Path) -> bool:
+    """Whether more than the header of the file at `path` is there: a stand-in ends in a hole, which takes no disk.
+
+    Looks at the last MiB (of a small file at the second half). Source: lseek(2), SEEK_DATA.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            os.lseek(file.fileno(), max(0, size - min(2**20, size // 2) - 1), os.SEEK_DATA)
+        except OSError as error:
+            return error.errno != errno.ENXIO
+    return True
+
+
 class _Cursor:
     """Reads forward through the header and refuses to leave it."""
 
-    def __init__(self, *, path: Path, size: int, read: Callable[[int], bytes]) -> None:
+    def __init__(self, *, path: Path | str, size: int, read: Callable[[int], bytes]) -> None:
         self.path, self.size, self._read = path, size, read
         self.position = 0
         self._buffer = b""
         self._start = 0
+        self._strings = 0
 
     def take(self, n: int) -> bytes:
         """The next `n` bytes."""
@@ -149,6 +179,7 @@ class _Cursor:
         return n
 
     def string(self) -> str:
+        self._count_strings(1)
         return self._text(self.take(self.bounded("Q", MAX_STRING, "bytes in a string")))
 
     def value(self) -> Value:
@@ -178,28 +209,53 @@ class _Cursor:
 
     def _array(self) -> Array:
         kind, length = self.number("I"), self.number("Q")
-        if kind != _STRING and kind not in _SCALARS:
-            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
-        digest = hashlib.sha256()
-        values: list[int | float | bool | str] = []
-        keep = length <= KEPT_ARRAY
         if kind == _STRING:
-            for _ in range(length):  # ends at the file's end at the latest: every turn takes at least eight bytes
-                raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
-                digest.update(len(raw).to_bytes(4, "little") + raw)
-                if keep:
-                    values.append(self._text(raw))
-        else:
-            code = _SCALARS[kind]
-            if length > MAX_HEADER:
-                raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
-            raw = self.take(length * struct.calcsize(code))
+            return self._string_array(length)
+        if kind not in _SCALARS:
+            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
+        if length > MAX_HEADER:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
+        digest, values = hashlib.sha256(), list[int | float | bool]()
+        code, keep = _SCALARS[kind], length <= KEPT_ARRAY
+        width = struct.calcsize(code)
+        self._within(length * width)
+        for done in range(0, length, KEPT_ARRAY):
+            n = min(KEPT_ARRAY, length - done)
+            raw = self.take(n * width)
             digest.update(raw)
             if keep:
-                values.extend(struct.unpack(f"<{length}{code}", raw))
+                values.extend(struct.unpack(f"<{n}{code}", raw))
         return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
 
-    def _refill(self, n: int) -> None:
+    def _string_array(self, length: int) -> Array:
+        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked without a call each."""
+        self._count_strings(length)
+        digest, values, done = hashlib.sha256(), list[str](), 0
+        keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
+        while done < length:
+            buffer, begin = self._buffer, self.position - self._start
+            at, end = begin, len(self._buffer) - 8
+            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= min(MAX_STRING, end - at):
+                if keep:
+                    values.append(self._text(buffer[at + 8 : at + 8 + n]))
+                at += 8 + n
+                done += 1
+            digest.update(buffer[begin:at])
+            self.position += at - begin
+            if done < length:  # this one reaches behind the buffer, or is too long
+                raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
+                digest.update(len(raw).to_bytes(8, "little") + raw)
+                values += [self._text(raw)] if keep else []
+                done += 1
+        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+
+    def _count_strings(self, n: int) -> None:
+        self._strings += n
+        if self._strings > MAX_STRINGS:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=self._strings, what="strings", limit=MAX_STRINGS)
+
+    def _within(self, n: int) -> None:
+        """Refuses the next `n` bytes where the file or a header cannot have them."""
         if self.position + n > self.size:
             raise ModelDamaged(
                 "{path}: the header ends at byte {needed} or later, but the file has {size}; "
@@ -208,11 +264,18 @@ class _Cursor:
             )  # fmt: skip
         if self.position + n > MAX_HEADER:
             raise self.damaged("the header is longer than {limit} bytes", limit=MAX_HEADER)
-        rest = self._buffer[self.position - self._start :]
+
+    def _refill(self, n: int) -> None:
+        self._within(n)
+        pieces = [self._buffer[self.position - self._start :]]
+        held = len(pieces[0])
+        while held < n:
+            pieces.append(self._read(max(n - held, 2**20)))
+            if not pieces[-1]:
+                raise self.damaged("the file became shorter while it was read")
+            held += len(pieces[-1])
         self._start = self.position
-        self._buffer = rest + self._read(max(n - len(rest), 2**20))
-        if len(self._buffer) < n:
-            raise self.damaged("the file became shorter while it was read")
+        self._buffer = b"".join(pieces)
 
 
 def _tensor(cursor: _Cursor) -> Tensor:
@@ -234,7 +297,7 @@ def _tensor(cursor: _Cursor) -> Tensor:
     return Tensor(name=name, shape=shape, type=type_, offset=offset)
 
 
-def _check_layout(path: Path, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int) -> None:
+def _check_layout(path: Path | str, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int) -> None:
     end, names = 0, set[str]()
     for tensor in sorted(tensors, key=lambda t: t.offset):
         if tensor.name in names:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from hakaru.errors import ModelDamaged
 from hakaru.models.gguf import Array, Value
 
-MetadataValue: TypeAlias = int | float | bool | str | Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str]
+MetadataValue: TypeAlias = int | float | bool | str | Sequence[int | float | bool | str]
 Written: TypeAlias = Value | MetadataValue
 
 

@@ -1,26 +1,55 @@
 """A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
 
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hakaru.errors import ModelUnknown
-from hakaru.models.gguf import Array, Header, Tensor, read_header
+from hakaru.models.architectures import loaded
+from hakaru.models.gguf import Array, Header, Tensor, Value, has_weights
+from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
+from hakaru.models.mixture import preset_types
+from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
+from hakaru.models.roster import quantizer_facts, roster
 from hakaru.models.shape import Shape, shape_of
+from hakaru.models.split import read_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model file. What the file does not state is None."""
+    """One model file, or the first of its `parts`. What the file does not state is None.
+
+    `complete` is False where only the header is here, followed by a hole: such a file can be laid out, but not run.
+    """
 
     path: Path
+    parts: tuple[Path, ...]
+    complete: bool
     name: str
     shape: Shape
     tokenizer_digest: str | None
     file_bytes: int
     data_offset: int
     tensors: tuple[Tensor, ...]
+    metadata: dict[str, Value] = field(repr=False, compare=False)
+
+    @property
+    def meta(self) -> Metadata:
+        """Typed access to the header's keys."""
+        return Metadata(self.path, self.metadata)
+
+    @property
+    def loaded(self) -> tuple[Tensor, ...]:
+        """The tensors that llama.cpp gives a place in memory: without draft layers, with a second copy where it makes one."""
+        return tuple(loaded(self.meta, self.tensors))
+
+    @property
+    def layout_digest(self) -> str:
+        """What decides its memory: the architecture and the tensor table. Equal for a file, its stand-in and its parts."""
+        rows = [(t.name, t.shape, t.type.name) for t in self.tensors]
+        return hashlib.sha256(repr((self.shape, rows)).encode()).hexdigest()
 
     @property
     def n_params(self) -> int:
@@ -56,9 +85,10 @@ def _bytes_by_type(tensors: Iterable[Tensor]) -> dict[str, int]:
 
 
 def read_model(path: Path) -> Model:
-    """The model in the GGUF file at `path`. Raises what `read_header` raises, and ModelUnknown for a file that is no
-    text model (a projector, an adapter)."""
-    header = read_header(path)
+    """The model in the GGUF file at `path`, which may be any part of a split one. Raises what `read_parts` raises, and
+    ModelUnknown for a file that is no text model (a projector, an adapter)."""
+    parts, header = read_parts(path)
+    path = parts[0]
     meta = Metadata(path, header.metadata)
     architecture = meta.text("general.architecture")
     if architecture is None or not header.tensors:
@@ -73,23 +103,31 @@ def read_model(path: Path) -> Model:
             "name the language model's own file.",
             path=path, found=architecture,
         )  # fmt: skip
-    if (meta.integer("split.count") or 1) > 1:
-        raise ModelUnknown(
-            "{path}: is one part of a model split into {n} files, which hakaru does not read yet; merge them with: llama-gguf-split --merge",
-            path=path,
-            n=meta.integer("split.count"),
-        )
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     n_vocab = tokens.length if isinstance(tokens, Array) else _rows(header, "token_embd.weight")
     return Model(
         path=path,
+        parts=parts,
+        complete=all(has_weights(p) for p in parts),
         name=meta.text("general.name") or path.stem,
         shape=shape_of(meta, n_vocab=n_vocab),
         tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,
         file_bytes=header.file_bytes,
         data_offset=header.data_offset,
         tensors=header.tensors,
+        metadata=header.metadata,
     )
+
+
+def as_preset(model: Model, preset: str) -> Model:
+    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and nothing on disk.
+
+    Presets that need importance data are taken to have it. Raises Misuse for a preset that nobody knows.
+    """
+    preset = preset_named(preset)
+    entries = roster(quantizer_facts(model.meta), model.tensors)
+    types = preset_types(entries, preset, has_imatrix=preset in NEEDS_IMPORTANCE)
+    return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), types))
 
 
 def _rows(header: Header, name: str) -> int:

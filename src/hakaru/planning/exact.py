@@ -4,24 +4,22 @@
 to how many tokens of context. Pure.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hakaru.hardware.machine import Device
+from hakaru.hardware.machine import Hardware
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import KnownModel
-from hakaru.planning.placement import DeviceShare, FitVerdict, judge, max_context, place
+from hakaru.models.header_file import header_tensors
+from hakaru.models.metadata import Metadata
+from hakaru.models.mixture import preset_types
+from hakaru.models.roster import quantizer_facts, roster
+from hakaru.planning.load import load_of
+from hakaru.planning.placement import Placement, Task
+from hakaru.planning.search import max_context, place
 
-TYPES_BY_BITS: Final = {
-    2: ("Q2_K", 3.16), 3: ("Q3_K_M", 4.00), 4: ("Q4_K_M", 4.89), 5: ("Q5_K_M", 5.70), 6: ("Q6_K", 6.56), 8: ("Q8_0", 8.50),
-    16: ("F16", 16.0), 32: ("F32", 32.0),
-}  # fmt: skip
-"""What people run when they say "n bits", and its real bits per weight over a whole model.
-
-Source: llama.cpp, tools/quantize/README.md, Llama 3.1 8B (Q3_K_M: interpolated between Q3_K_S and Q3_K_L of the same
-table).
-"""
+TYPES_BY_BITS: Final = {2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32"}
+"""What people run when they say "n bits"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +30,13 @@ class ExactAnswer:
     type: str
     bpw: float
     settings: ContextSettings
-    shares: tuple[DeviceShare, ...]
-    verdict: FitVerdict
+    placement: Placement
     max_context: int
 
     @property
     def weights_bytes(self) -> int:
-        """Bytes of the weights over all devices."""
-        return sum(s.weights_bytes for s in self.shares)
+        """Bytes of the weights over all devices and RAM."""
+        return sum(s.weights_bytes for s in self.placement.shares) + self.placement.ram.weights_bytes
 
     def as_json(self) -> dict[str, object]:
         """The `exact` object of `hakaru formula --json`."""
@@ -48,40 +45,28 @@ class ExactAnswer:
             "type": self.type,
             "bpw": self.bpw,
             "context": self.settings.n_ctx,
-            "verdict": self.verdict,
+            "verdict": self.placement.verdict,
             "max_context": self.max_context,
             "weights_bytes": self.weights_bytes,
-            "devices": [share_json(s) for s in self.shares],
+            "devices": [s.as_json() for s in self.placement.devices],
+            "flags": self.placement.layout.flags(),
         }
 
 
-def exact_answer(model: KnownModel, bits: float, devices: Sequence[Device], settings: ContextSettings) -> ExactAnswer:
-    """Place `model` at about `bits` per weight on `devices`. Bits that no type is known for are taken as they are."""
-    type_, bpw = TYPES_BY_BITS.get(int(bits), (f"{bits:g} bits", bits)) if float(bits).is_integer() else (f"{bits:g} bits", bits)
-    shares = place(model.shape, bpw, devices, settings, tied=model.tied)
-    verdicts = [judge(s.needed_bytes, s.device.usable_bytes) for s in shares]
-    verdict: FitVerdict = next((v for v in ("does_not_fit", "tight") if v in verdicts), "fits")
+def exact_answer(model: KnownModel, bits: float, hardware: Hardware, settings: ContextSettings) -> ExactAnswer | None:
+    """Place `model` at about `bits` per weight on `hardware`; None for bits that no type is known for."""
+    preset = TYPES_BY_BITS.get(int(bits)) if float(bits).is_integer() else None
+    if preset is None:
+        return None
+    full = header_tensors(model.tensors(), "F16")
+    types = preset_types(roster(quantizer_facts(Metadata(model.id, model.metadata())), full), preset)
+    tensors = header_tensors(model.tensors(), types)
+    task = Task(load=load_of(tensors, model.shape.n_layer), shape=model.shape, settings=settings)
     return ExactAnswer(
         model=model,
-        type=type_,
-        bpw=bpw,
+        type=preset,
+        bpw=8 * sum(t.n_bytes for t in tensors) / sum(t.n_elements for t in tensors),
         settings=settings,
-        shares=tuple(shares),
-        verdict=verdict,
-        max_context=max_context(model.shape, bpw, devices, settings, tied=model.tied),
+        placement=place(task, hardware),
+        max_context=max_context(task, hardware),
     )
-
-
-def share_json(share: DeviceShare) -> dict[str, object]:
-    """One device as it stands in `--json`."""
-    return {
-        "name": share.device.name,
-        "capacity_bytes": share.device.total_bytes,
-        "free_bytes": share.device.free_bytes,
-        "layers": share.n_layer,
-        "weights_bytes": share.weights_bytes,
-        "kv_cache_bytes": share.kv_cache_bytes,
-        "compute_bytes": share.compute_bytes,
-        "overhead_bytes": share.overhead_bytes,
-        "headroom_bytes": share.headroom_bytes,
-    }

@@ -1,189 +1,240 @@
-"""Does it fit, where, and what would change the answer. Pure.
+"""Where a model goes on a machine: which layers on which device, and the exact flags for llama.cpp. Pure.
 
-Layers go whole, each with its KV cache; the embeddings go to the first device and the output to the last; every device
-that holds layers pays for the engine's context and for one compute buffer. A verdict takes the margin into account:
-`fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
+A layout is llama.cpp's own terms; the shares are what every device holds under it. A verdict takes the margin into
+account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final, Literal
 
-from hakaru.hardware.machine import Device, Machine
-from hakaru.memory.compute import compute_bytes
-from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes
+from hakaru.hardware.machine import Device, Hardware
+from hakaru.memory.compute import DeviceCompute, device_compute
+from hakaru.memory.footprint import ContextSettings, layer_cache_bytes, output_bytes, overhead_bytes
 from hakaru.models.shape import Shape
+from hakaru.planning.load import Load
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
-"""Part of the free memory that stays free under `fits`: the allocator's rounding and what other programs take
-meanwhile; assumed.
-"""
+"""Part of the free memory that stays free under `fits` until measurements say better: assumed."""
 GPU_CONTEXT_BYTES: Final = 450 * 2**20
-"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for other GPUs."""
+"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was loaded yet."""
 
 
-def judge(needed_bytes: int, free_bytes: int) -> FitVerdict:
+def judge(needed_bytes: int, free_bytes: int, margin: float = MARGIN) -> FitVerdict:
     """Whether `needed_bytes` go into `free_bytes`."""
     if needed_bytes > free_bytes:
         return "does_not_fit"
-    return "fits" if needed_bytes <= free_bytes * (1 - MARGIN) else "tight"
+    return "fits" if needed_bytes <= free_bytes * (1 - margin) else "tight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """One change of the settings that frees memory: what to type, and how many bytes it frees."""
-
-    flag: str
-    frees_bytes: int
-    fits: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmallerType:
-    """A preset that would make the weights smaller, by exact plan: its name and the bytes it frees."""
-
-    preset: str
-    frees_bytes: int
-
-
-def alternatives(
-    needed: Footprint,
-    free_bytes: int,
-    settings: ContextSettings,
-    *,
-    footprint_at: Callable[[ContextSettings], Footprint],
-    smaller: SmallerType | None,
-) -> list[Alternative]:
-    """Up to three ways out, those that fit first: the KV cache's type, the longest context that fits, fewer bits, a
-    smaller batch.
-    """
-    ways: list[Alternative] = []
-
-    def add(flag: str, total_bytes: int) -> None:
-        if total_bytes < needed.total_bytes:
-            fits = judge(total_bytes, free_bytes) != "does_not_fit"
-            ways.append(Alternative(flag=flag, frees_bytes=needed.total_bytes - total_bytes, fits=fits))
-
-    if settings.type_k != "q8_0" or settings.type_v != "q8_0":
-        q8_0 = replace(settings, type_k="q8_0", type_v="q8_0")
-        add("--cache-type-k q8_0 --cache-type-v q8_0", footprint_at(q8_0).total_bytes)
-    context = _longest_context(free_bytes, settings, footprint_at)
-    if context < settings.n_ctx:
-        add(f"--context {context}", footprint_at(settings.with_context(context)).total_bytes)
-    if smaller:
-        add(f"hakaru quantize --type {smaller.preset}", needed.total_bytes - smaller.frees_bytes)
-    if settings.n_ubatch > 64:
-        add("--ubatch 64", footprint_at(replace(settings, n_ubatch=64)).total_bytes)
-    return sorted(ways, key=lambda way: not way.fits)[:3]
-
-
-def _longest_context(free_bytes: int, settings: ContextSettings, footprint_at: Callable[[ContextSettings], Footprint]) -> int:
-    """The longest context below the one asked for that fits, in steps of 256 tokens; 256 if none does."""
-
-    def fits(cells: int) -> bool:
-        return judge(footprint_at(settings.with_context(256 * cells)).total_bytes, free_bytes) == "fits"
-
-    return 256 * _largest(1, max(1, (settings.n_ctx - 1) // 256), fits)
-
-
-def free_for_models(machine: Machine, footprint: Footprint) -> int:
-    """Bytes that a model may take here: the GPUs' free memory if the engine puts it there, otherwise the available RAM."""
-    if footprint.accelerator_bytes and machine.devices:
-        return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.devices)
-    return machine.memory.available_bytes
-
-
-def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:
-    """Whether the machine has a GPU that this build of the engine does not use."""
-    return bool(machine.devices) and not footprint.accelerator_bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceShare:
-    """What one device holds of a model, in bytes, and how many layers."""
+class Share:
+    """What one device holds of a model, in bytes, and how many whole layers."""
 
     device: Device
-    n_layer: int
+    layers: int
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
-    overhead_bytes: int
+    output_bytes: int = 0
+    overhead_bytes: int = 0
+    extras_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """The sum of the parts."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.overhead_bytes
+        own = self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes
+        return own + self.overhead_bytes + self.extras_bytes
 
     @property
     def headroom_bytes(self) -> int:
         """What stays free; negative if it does not fit."""
         return self.device.usable_bytes - self.needed_bytes
 
+    def as_json(self) -> dict[str, object]:
+        """The device as it stands in `--json`."""
+        return {
+            "name": self.device.name, "capacity_bytes": self.device.total_bytes, "free_bytes": self.device.usable_bytes,
+            "layers": self.layers, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
+            "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes, "overhead_bytes": self.overhead_bytes,
+            "extras_bytes": self.extras_bytes, "headroom_bytes": self.headroom_bytes,
+        }  # fmt: skip
 
-def place(shape: Shape, bits: float, devices: Sequence[Device], settings: ContextSettings, *, tied: bool) -> list[DeviceShare]:
-    """A llama-like model of `bits` per weight over `devices`, layers in proportion to their memory.
 
-    Returns one share per device. `bits` is uniform, as in the article; norms and biases count the same, which errs by
-    less than 0.1 %.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """llama.cpp's own terms: how many items (layers, and the output as the last) each accelerator takes from the end, and
+    the experts of how many layers stay in RAM. `default_split` says that llama.cpp arrives at the counts by itself.
     """
-    sizes = {name: math.prod(dims) * bits / 8 for name, dims in shape.tensors(tied=tied)}
-    layer_bytes = [0.0] * shape.n_layer
-    for name, size in sizes.items():
-        if name.startswith("blk."):
-            layer_bytes[int(name.split(".")[1])] += size
-    counts = _proportional(shape.n_layer, [d.usable_bytes for d in devices])
-    caches = shape.caches or ()
-    shares, layer = [], 0
-    for index, (device, n_layer) in enumerate(zip(devices, counts, strict=True)):
-        mine = range(layer, layer + n_layer)
-        layer += n_layer
-        weights = sum(layer_bytes[i] for i in mine)
-        compute = (compute_bytes(shape, settings) or 0) if n_layer else 0
-        if index == 0:
-            weights += sizes["token_embd.weight"]
-        if index == len(devices) - 1:
-            weights += sizes["output_norm.weight"] + sizes.get("output.weight", 0)
-            compute += output_bytes(shape, settings)
+
+    counts: tuple[int, ...]
+    n_cpu_moe: int = 0
+    default_split: bool = True
+
+    @property
+    def n_gpu_layers(self) -> int:
+        """What `-ngl` is given."""
+        return sum(self.counts)
+
+    def flags(self) -> list[str]:
+        """The arguments of llama-server that make this layout."""
+        if not self.counts:
+            return []
+        flags = ["-ngl", str(self.n_gpu_layers)]
+        if len(self.counts) > 1 and not self.default_split:
+            flags += ["-ts", ",".join(str(n) for n in self.counts)]
+        return flags + (["-ncmoe", str(self.n_cpu_moe)] if self.n_cpu_moe else [])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A model of `n_items` (layers and output) on a machine. `ram` is the host's share; where its device is unknown, it is
+    told but not judged.
+    """
+
+    layout: Layout
+    shares: tuple[Share, ...]
+    ram: Share
+    ram_known: bool
+    n_items: int
+    verdict: FitVerdict
+
+    @property
+    def devices(self) -> tuple[Share, ...]:
+        """All shares that were judged."""
+        return (*self.shares, self.ram) if self.ram_known else self.shares
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything that is needed, on all devices and in RAM."""
+        return sum(s.needed_bytes for s in self.shares) + self.ram.needed_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
+    first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name.
+    """
+
+    load: Load
+    shape: Shape
+    settings: ContextSettings
+    margin: float = MARGIN
+    extras_bytes: int = 0
+    driver_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
+    """`n_items` over devices in proportion to `weights`: item i goes to the first device whose cumulative part exceeds i/n.
+
+    Source: llama.cpp, src/llama-model.cpp (load_tensors, get_layer_buft_list).
+    """
+    total = sum(weights)
+    edges = [edge / total for edge in accumulate(weights)] if total else [1.0] * len(weights)
+    counts = [0] * len(weights)
+    for i in range(n_items):
+        counts[next((d for d, edge in enumerate(edges) if edge > i / n_items), len(weights) - 1)] += 1
+    return tuple(counts)
+
+
+def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Share, ...], Share]:
+    """The shares of the accelerators and of RAM under `layout`."""
+    load, settings = task.load, task.settings
+    n_items = load.n_layer + 1
+    used = [i for i, n in enumerate(layout.counts) if n]
+    whole = layout.n_gpu_layers == n_items
+    compute = (
+        device_compute(task.shape, settings, n_devices=len(used), all_layers=whole, experts_on_host=bool(layout.n_cpu_moe))
+        or DeviceCompute.unknown()
+    )
+    item = n_items - layout.n_gpu_layers
+    shares = []
+    for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
+        mine = range(item, item + count)
+        item += count
+        extras = 0 if index else task.extras_bytes
         shares.append(
-            DeviceShare(
+            Share(
                 device=device,
-                n_layer=n_layer,
-                weights_bytes=round(weights),
-                kv_cache_bytes=sum(layer_cache_bytes(caches[i], settings) for i in mine),
-                compute_bytes=compute,
-                overhead_bytes=GPU_CONTEXT_BYTES if n_layer else 0,
+                layers=sum(i < load.n_layer for i in mine),
+                weights_bytes=_weights(load, mine, layout.n_cpu_moe),
+                kv_cache_bytes=caches_bytes(task, mine),
+                compute_bytes=compute.of(used.index(index), len(used)) if count else 0,
+                overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES) if count or extras else 0,
+                extras_bytes=extras,
             )
         )
-    return shares
+    on_host = range(n_items - layout.n_gpu_layers)
+    in_ram = load.input_bytes + sum(load.experts[: layout.n_cpu_moe])
+    in_ram += sum(item_bytes(load, i, layout.n_cpu_moe) for i in on_host) - (
+        0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes
+    )
+    ram = Share(
+        device=hardware.ram or UNKNOWN_RAM,
+        layers=sum(i < load.n_layer for i in on_host),
+        weights_bytes=in_ram,
+        kv_cache_bytes=caches_bytes(task, on_host),
+        compute_bytes=compute.host_bytes,
+        output_bytes=output_bytes(task.shape, settings),
+        overhead_bytes=overhead_bytes(task.shape, settings),
+        extras_bytes=0 if shares else task.extras_bytes,
+    )
+    return tuple(shares), ram
 
 
-def max_context(shape: Shape, bits: float, devices: Sequence[Device], settings: ContextSettings, *, tied: bool) -> int:
-    """The largest context, a multiple of 256, at which every device's share fits; 0 if none does. Units: tokens."""
-
-    def fits(cells: int) -> bool:
-        shares = place(shape, bits, devices, settings.with_context(256 * cells), tied=tied)
-        return all(judge(s.needed_bytes, s.device.usable_bytes) == "fits" for s in shares)
-
-    return 256 * _largest(0, (shape.n_ctx_train or 2**20) // 256, fits)
+UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_bytes=None)
 
 
-def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from `low` to `high` that fits, where all smaller ones fit too; `low` if none does."""
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
+    """The placement of `task` under `layout`, judged."""
+    shares, ram = shares_of(task, hardware, layout)
+    if hardware.is_unified and shares:
+        shares, ram = (_joined(shares[0], ram), *shares[1:]), _empty(ram)
+    known = hardware.ram is not None and not hardware.is_unified
+    found = Placement(layout=layout, shares=shares, ram=ram, ram_known=known, n_items=task.load.n_layer + 1, verdict="fits")
+    return judged(found, task.margin)
 
 
-def _proportional(n: int, weights: Sequence[int]) -> list[int]:
-    """`n` split in proportion to `weights`, whole, by the cumulative rule that llama.cpp uses."""
-    total, counts, done = sum(weights), [], 0
-    running = 0
-    for weight in weights:
-        running += weight
-        until = round(n * running / total) if total else n
-        counts.append(until - done)
-        done = until
-    return counts
+def judged(placement: Placement, margin: float) -> Placement:
+    """The placement with the verdict of its fullest device."""
+    verdicts = {judge(s.needed_bytes, s.device.usable_bytes, margin) for s in placement.devices}
+    worst: FitVerdict = "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
+    return replace(placement, verdict=worst)
+
+
+def _joined(share: Share, ram: Share) -> Share:
+    """One memory for both: what would lie in RAM lies on the device, too."""
+    return Share(
+        device=share.device,
+        layers=share.layers + ram.layers,
+        weights_bytes=share.weights_bytes + ram.weights_bytes,
+        kv_cache_bytes=share.kv_cache_bytes + ram.kv_cache_bytes,
+        compute_bytes=share.compute_bytes + ram.compute_bytes,
+        output_bytes=share.output_bytes + ram.output_bytes,
+        overhead_bytes=ram.overhead_bytes,
+        extras_bytes=share.extras_bytes,
+    )
+
+
+def _empty(ram: Share) -> Share:
+    return Share(device=ram.device, layers=0, weights_bytes=0, kv_cache_bytes=0, compute_bytes=0)
+
+
+def item_bytes(load: Load, item: int, n_cpu_moe: int) -> int:
+    """Weights of one item: a layer, without its experts where they stay in RAM; or, behind the last layer, the output."""
+    if item == load.n_layer:
+        return load.output_bytes + load.tied_bytes
+    return load.layers[item] + (load.experts[item] if item >= n_cpu_moe else 0)
+
+
+def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
+    """Weights of these items, with one copy of what every device with layers needs."""
+    shared = load.shared_bytes if any(i < load.n_layer for i in items) else 0
+    return sum(item_bytes(load, i, n_cpu_moe) for i in items) + shared
+
+
+def caches_bytes(task: Task, items: range) -> int:
+    caches = task.shape.caches or ()
+    return sum(layer_cache_bytes(caches[i], task.settings) for i in items if i < len(caches))

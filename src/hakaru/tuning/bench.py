@@ -21,12 +21,14 @@ from hakaru.evaluation.speed import REPEATS, Speed, measure_speed
 from hakaru.evaluation.texts import Document
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window, windows_digest
+from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory
+from hakaru.tuning.driver import remember_driver
 from hakaru.tuning.ledger import Ledger, settings_json
 
 Watch = Callable[[str, int, int], None]
@@ -74,7 +76,7 @@ class Bench:
 
     def plan(self, model: Model, presets: Sequence[str]) -> list[Recipe]:
         """What each preset would make of `model`."""
-        inputs = {"model": self.ledger.sha256(model.path), "presets": list(presets), "engine": lab_build()}
+        inputs = {"model": self.ledger.model_sha256(model), "presets": list(presets), "engine": lab_build()}
         known = self.ledger.recall("plan", inputs)
         if known is None:
             known = [asdict(recipe) for recipe in plan_presets(self.lab, model, presets)]
@@ -83,7 +85,7 @@ class Bench:
 
     def build_path(self, model: Model, recipe: Recipe) -> Path:
         """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine build."""
-        source, engine = self.ledger.sha256(model.path), lab_build().replace(" ", "-")
+        source, engine = self.ledger.model_sha256(model), lab_build().replace(" ", "-")
         return data_dir() / "models" / f"{source[:12]}-{engine}" / f"{model.path.stem}-{recipe.preset}.gguf"
 
     def known_build(self, model: Model, recipe: Recipe) -> str | None:
@@ -109,7 +111,7 @@ class Bench:
     ) -> list[Window]:
         """The test windows of `reference`, answers included; its answers are asked for once."""
         inputs = {
-            "reference": self.ledger.sha256(reference.path),
+            "reference": self.ledger.model_sha256(reference),
             "engine": lab_build(),
             "python": platform.python_version(),  # its documentation and sources are the texts
             "version": TEST_VERSION,
@@ -131,8 +133,8 @@ class Bench:
     def quality(self, candidate: Model, reference: Model, windows: Sequence[Window], *, name: str = "") -> Quality:
         """What `candidate` lost against `reference` on `windows`. Raises Misuse for another vocabulary."""
         check_same_tokenizer(reference, candidate)
-        sha256 = self.ledger.sha256(candidate.path)
-        if sha256 == self.ledger.sha256(reference.path):
+        sha256 = self.ledger.model_sha256(candidate)
+        if sha256 == self.ledger.model_sha256(reference):
             return identical()
         return self._qualities({sha256: candidate.path}, reference, windows, name)[sha256]
 
@@ -171,7 +173,7 @@ class Bench:
 
     def trial(self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS) -> Trial:
         """How fast `model` is here and what it really takes, through the server."""
-        sha256 = self.ledger.sha256(model.path)
+        sha256 = self.ledger.model_sha256(model)
         if known := self.known_trial(sha256, settings, repeats=repeats):
             return known
 
@@ -181,10 +183,11 @@ class Bench:
         with EngineServer(model.path, settings) as server:
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
+            remember_driver(self.ledger, nvidia_process_bytes(server.process.pid), server.accelerator_bytes())
         self.ledger.remember_memory(
             trial.memory,
             machine=self.machine.fingerprint,
-            model_sha256=sha256,
+            model=model.layout_digest,
             settings=settings,
             architecture=model.shape.architecture,
             engine=server_build(),
@@ -227,12 +230,12 @@ class Bench:
         return Quality.from_json(known) if known else None
 
     def _build_inputs(self, model: Model, recipe: Recipe) -> dict[str, object]:
-        return {"source": self.ledger.sha256(model.path), "preset": recipe.preset, "engine": lab_build()}
+        return {"source": self.ledger.model_sha256(model), "preset": recipe.preset, "engine": lab_build()}
 
     def _quality_inputs(self, sha256: str, reference: Model, windows: Sequence[Window]) -> dict[str, object]:
         return {
             "candidate": sha256,
-            "reference": self.ledger.sha256(reference.path),
+            "reference": self.ledger.model_sha256(reference),
             "windows": windows_digest(windows),
             "engine": lab_build(),
             "version": TEST_VERSION,

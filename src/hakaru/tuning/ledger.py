@@ -4,7 +4,7 @@ the settings.
 One SQLite file in the data directory. It answers two questions: "was this measured before?" (then a second `hakaru up`
 takes seconds) and "how wrong were we?" (computed, dry run and measured memory of the same run stand side by side).
 Model files are identified by SHA-256; the hash of an unchanged file (path, size, time) is remembered, not computed
-again.
+again. Footprints belong to a layout (architecture and tensor table), which a file shares with its stand-in.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from hakaru.errors import MachineError
 from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.models.model import Model
 from hakaru.places import data_dir
 
 HASHED_PIECE: Final = 2**28
@@ -25,8 +26,8 @@ SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS memory (
-    at TEXT NOT NULL, machine TEXT NOT NULL, model_sha256 TEXT NOT NULL, architecture TEXT NOT NULL, engine TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS footprints (
+    at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, architecture TEXT NOT NULL, engine TEXT NOT NULL,
     settings TEXT NOT NULL, source TEXT NOT NULL, weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER,
     output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER
 );
@@ -67,6 +68,11 @@ class Ledger:
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
         return digest
 
+    def model_sha256(self, model: Model) -> str:
+        """What identifies a model: its file's hash, or for a split one the hash of its parts' hashes."""
+        hashes = [self.sha256(part) for part in model.parts]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
     def _hashed(self, path: Path, size: int) -> str:
         """The hash, with progress: a large model takes a minute."""
         digest, done = hashlib.sha256(), 0
@@ -83,17 +89,17 @@ class Ledger:
         footprint: Footprint,
         *,
         machine: str,
-        model_sha256: str,
+        model: str,
         architecture: str,
         engine: str,
         settings: ContextSettings,
         peak_rss_bytes: int | None = None,
     ) -> None:
-        """Store one footprint, whatever its source."""
+        """Store one footprint, whatever its source; `model` is its layout digest."""
         row = (
             _now(),
             machine,
-            model_sha256,
+            model,
             architecture,
             engine,
             _canonical(settings_json(settings)),
@@ -102,12 +108,12 @@ class Ledger:
             peak_rss_bytes,
         )
         with self._translated():
-            self._db.execute(f"INSERT INTO memory VALUES ({', '.join('?' * len(row))})", row)
+            self._db.execute(f"INSERT INTO footprints VALUES ({', '.join('?' * len(row))})", row)
 
     def memory_rows(self) -> list[dict[str, Any]]:
         """All stored footprints, the oldest first."""
         with self._translated():
-            cursor = self._db.execute("SELECT * FROM memory ORDER BY at")
+            cursor = self._db.execute("SELECT * FROM footprints ORDER BY at")
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
@@ -143,7 +149,7 @@ def settings_json(settings: ContextSettings) -> dict[str, object]:
     """Settings as they stand in the ledger and in evidence."""
     return {
         "n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "type_k": settings.type_k, "type_v": settings.type_v,
-        "n_parallel": settings.n_parallel, "n_outputs_max": settings.n_outputs,
+        "n_parallel": settings.n_parallel, "n_outputs_max": settings.n_outputs, "kv_unified": settings.kv_unified,
     }  # fmt: skip
 
 

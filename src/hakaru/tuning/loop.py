@@ -20,13 +20,14 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
-from hakaru.planning.placement import MARGIN, free_for_models
+from hakaru.planning.here import free_for_models
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_chosen
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.ledger import settings_json
+from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
 QUICK_LOOK: Final = 12
@@ -80,7 +81,7 @@ class Decision:
 
 def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort | None = None) -> Decision:
     """Walk the loop for `model`. Raises DoesNotFit if not even the smallest level goes into the memory allowed."""
-    with one_at_a_time(f"tune-{bench.ledger.sha256(model.path)[:12]}"):
+    with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
         return _Walk(bench, model, settings, constraints, effort or Effort()).decision()
 
 
@@ -115,7 +116,7 @@ class _Walk:
             uses_gpu=self.uses_gpu,
             conditions={
                 **self.bench.conditions(),
-                "model_sha256": self.bench.ledger.sha256(self.model.path),
+                "model_sha256": self.bench.ledger.model_sha256(self.model),
                 "windows": {"n": len(windows), "digest": windows_digest(windows)},
             },
         )
@@ -125,7 +126,8 @@ class _Walk:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
         needs = self.bench.check(self.model, self.settings).best
         self.uses_gpu = bool(needs.accelerator_bytes)
-        spare = int(free_for_models(self.bench.machine, needs) * (1 - MARGIN))
+        margin = learned_margin(errors(self.bench.ledger.memory_rows()), self.bench.machine.fingerprint)
+        spare = int(free_for_models(self.bench.machine, needs) * (1 - margin.fraction))
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
         sizes += [(r.preset, r.weights_bytes, r.bpw) for r in self.recipes.values()]
@@ -184,7 +186,7 @@ class _Walk:
         if candidate.quality is None or objection(candidate, self.constraints):
             return candidate
         recipe, repeats = self.recipes.get(candidate.type), self.effort.repeats
-        sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.sha256(self.model.path)
+        sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
         trial = self.bench.known_trial(sha256, self.settings, repeats=repeats) if sha256 else None
         if trial is None:
             built = self.bench.built(self.model, recipe) if recipe else self.model

@@ -1,0 +1,103 @@
+"""`hakaru doctor`: what is installed, and how far the memory that was predicted lay from what really happened."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hakaru.cli.output import next_step, print_json, print_table, print_text
+from hakaru.engine.lab import lab_build
+from hakaru.engine.server import server_build
+from hakaru.errors import EngineMissing
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.trust import PARTS, Error, Margin, errors, learned_margin
+from hakaru.units import format_bytes
+
+
+def run(*, json: bool) -> int:
+    """Print the state of hakaru here. Returns 6 if an engine is missing."""
+    machine, ledger = probe_machine(), Ledger()
+    engines = {"lab": _build(lab_build), "server": _build(server_build)}
+    here = [e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint]
+    margin = learned_margin(here, machine.fingerprint)
+    if json:
+        print_json(_as_json(engines, str(ledger.path), machine.fingerprint, here, margin))
+    else:
+        _print(engines, str(ledger.path), here, margin)
+    return 0 if all(engines.values()) else 6
+
+
+def _build(ask: Callable[[], str]) -> str | None:
+    try:
+        return ask()
+    except EngineMissing:
+        return None
+
+
+def _by_architecture(found: Sequence[Error]) -> dict[str, list[Error]]:
+    groups: dict[str, list[Error]] = {}
+    for error in found:
+        groups.setdefault(error.architecture, []).append(error)
+    return dict(sorted(groups.items()))
+
+
+def _worst(values: Sequence[int]) -> int | None:
+    """The value farthest from nothing, or None for none."""
+    return max(values, key=abs, default=None)
+
+
+def _summary(found: Sequence[Error]) -> dict[str, Any]:
+    excesses = [e.excess for e in found if e.excess is not None]
+    return {
+        "checks": len(found),
+        "loads": len(excesses),
+        "computed_less_dry_run_bytes": {p: _worst([e.computed_errors[p] for e in found if e.computed_errors]) for p in PARTS},
+        "dry_run_less_measured_bytes": {p: _worst([e.dry_run_errors[p] for e in found if e.dry_run_errors]) for p in PARTS},
+        "peak_over_prediction": {"least": min(excesses, default=None), "most": max(excesses, default=None)},
+    }
+
+
+def _as_json(engines: dict[str, str | None], ledger: str, machine: str, here: Sequence[Error], margin: Margin) -> dict[str, Any]:
+    return {
+        "schema": "hakaru.doctor/1",
+        "engines": engines,
+        "ledger": ledger,
+        "machine": machine,
+        "architectures": {name: _summary(found) for name, found in _by_architecture(here).items()},
+        "margin": {"fraction": margin.fraction, "loads": margin.n_loads, "source": margin.source},
+    }
+
+
+def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], margin: Margin) -> None:
+    print_table(["", ""], [[say("engine, lab"), engines["lab"] or say("missing: run make")],
+                           [say("engine, server"), engines["server"] or say("missing: run make")],
+                           [say("ledger"), ledger]], left=2)  # fmt: skip
+    rows = []
+    for name, found in _by_architecture(here).items():
+        summary = _summary(found)
+        ours, engine, peak = (
+            summary[k] for k in ("computed_less_dry_run_bytes", "dry_run_less_measured_bytes", "peak_over_prediction")
+        )
+        rows.append([name, str(summary["checks"]), _bytes(ours["weights_bytes"]), _bytes(ours["kv_cache_bytes"]), _bytes(ours["compute_bytes"]),
+                     str(summary["loads"]), _bytes(engine["compute_bytes"]), _range(peak["least"], peak["most"])])  # fmt: skip
+    if rows:
+        print_text(say("Worst error on this machine, by architecture: our arithmetic less the dry run, the dry run less the real load's "
+                       "buffers, and the process's peak over the prediction."))  # fmt: skip
+        print_table([say("architecture"), say("checks"), say("weights"), say("KV cache"), say("compute"),
+                     say("loads"), say("compute"), say("peak")], rows)  # fmt: skip
+    else:
+        print_text(say("Nothing was checked here yet."))
+        next_step("hakaru up")
+    kept = f"{100 * margin.fraction:.1f} %"
+    if margin.source == "assumed":
+        print_text(say("Margin kept free: {kept}, assumed until five models were really loaded here.", kept=kept))
+    else:
+        print_text(say("Margin kept free: {kept}, from {n} real loads here.", kept=kept, n=margin.n_loads))
+
+
+def _bytes(n: int | None) -> str:
+    return "-" if n is None else f"{'-' if n < 0 else '+'}{format_bytes(abs(n))}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{100 * low:+.1f} … {100 * high:+.1f} %"

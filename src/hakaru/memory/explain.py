@@ -1,0 +1,131 @@
+"""The footprint as a ledger: every term with its formula and its inputs, summing to the total to the byte. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from hakaru.language import say
+from hakaru.memory.compute import explain_compute
+from hakaru.memory.footprint import (
+    PROCESS_BYTES,
+    PROCESS_BYTES_PER_TOKEN,
+    ContextSettings,
+    cells_of,
+    layer_cache_bytes,
+    output_bytes,
+)
+from hakaru.models.architectures import buffer_bytes
+from hakaru.models.caches import LayerCache
+from hakaru.models.gguf import Tensor
+from hakaru.models.shape import Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One line: which part it belongs to, what it is, the formula with its numbers, where they stand, and the bytes."""
+
+    part: str
+    what: str
+    formula: str
+    where: str
+    bytes: int
+
+
+def explain(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> list[Term]:
+    """The terms of `compute_footprint` of the same arguments, part by part. The shape must be modelled."""
+    return [
+        *_weights(tensors),
+        *_caches(shape, settings),
+        *_compute(shape, settings),
+        Term(
+            part="output_bytes",
+            what=say("logits of one token per conversation"),
+            formula=f"4 × {shape.n_vocab:,} × {settings.n_parallel}",
+            where="n_vocab, --parallel",
+            bytes=output_bytes(shape, settings),
+        ),
+        *_process(shape, settings),
+    ]
+
+
+def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
+    """Tensors of one kind, shape and type together, the largest first."""
+
+    def kind(tensor: Tensor) -> tuple[str, str, tuple[int, ...]]:
+        return re.sub(r"^blk\.\d+\.", "blk.*.", tensor.name), tensor.type.name, tensor.shape
+
+    terms = []
+    for (name, type_, dims), group in groupby(sorted(tensors, key=kind), key=kind):
+        same = list(group)
+        block = same[0].type
+        size = " × ".join(f"{n:,}" for n in dims)
+        per = f"{block.block_bytes} B per {block.block}" if block.block > 1 else f"{block.block_bytes} B"
+        terms.append(
+            Term(
+                part="weights_bytes",
+                what=f"{name} {type_}",
+                formula=f"{len(same)} × {size} × {per}",
+                where=say("tensor table"),
+                bytes=buffer_bytes(same),
+            )
+        )
+    yield from sorted(terms, key=lambda t: -t.bytes)
+
+
+def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
+    """Layers that keep the same, together."""
+    layers: dict[LayerCache, int] = {}
+    for cache in shape.caches or ():
+        layers[cache] = layers.get(cache, 0) + 1
+    streams = 1 if settings.kv_unified else settings.n_parallel
+    for cache, n in layers.items():
+        total = n * layer_cache_bytes(cache, settings)
+        state = n * 4 * cache.state * settings.n_parallel
+        if cache.k or cache.v:
+            seen = say("window of {n}", n=cache.window) if cache.window is not None else say("whole context")
+            yield Term(
+                part="kv_cache_bytes",
+                what=say("{n} layers, {seen}", n=n, seen=seen),
+                formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × {cells_of(cache, settings):,} cells × {streams}",
+                where="attention.head_count_kv, key_length, value_length",
+                bytes=total - state,
+            )
+        if cache.state:
+            yield Term(
+                part="kv_cache_bytes",
+                what=say("{n} recurrent layers", n=n),
+                formula=f"{n} × {cache.state:,} × 4 B × {settings.n_parallel}",
+                where="ssm.*, shortconv.*",
+                bytes=state,
+            )
+
+
+def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
+    terms = explain_compute(shape, settings)
+    yield Term(
+        part="compute_bytes",
+        what=say("graph of one micro-batch"),
+        formula=" + ".join(f"{name} {n_bytes:,}" for name, n_bytes in terms),
+        where="n_embd, n_ff, n_head, --ubatch",
+        bytes=sum(n_bytes for _, n_bytes in terms),
+    )
+
+
+def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
+    assumed = say("assumed, docs/memory.md")
+    yield Term(part="overhead_bytes", what=say("process"), formula="34 MiB", where=assumed, bytes=PROCESS_BYTES)
+    yield Term(
+        part="overhead_bytes",
+        what=say("vocabulary in memory"),
+        formula=f"{PROCESS_BYTES_PER_TOKEN} × {shape.n_vocab:,}",
+        where=assumed,
+        bytes=PROCESS_BYTES_PER_TOKEN * shape.n_vocab,
+    )
+    yield Term(
+        part="overhead_bytes",
+        what=say("one more row of n_embd in the server's build"),
+        formula=f"4 × {shape.n_embd:,} × {settings.n_tokens}",
+        where=assumed,
+        bytes=4 * shape.n_embd * settings.n_tokens,
+    )

@@ -1,0 +1,212 @@
+"""A model as llama.cpp's quantizer sees it: which tensors it quantizes, in which order, and what each one is for.
+
+Nothing here depends on the preset, so a roster is made once per model and serves every preset. The quantizer does not go
+in the order of the file: it sorts by layer, then by name, and the running numbers that its rules ask for (the third
+attn_v, the seventh ffn_down) count in that order. A split model's parts together are one model.
+
+Left out: pruned layers, manual overrides per tensor, and the projectors of vision models as files of their own. The
+number of layers is the header's; nanbeige, which repeats its layers, and graniteswitch, which adds one, have their own.
+Source: llama.cpp, src/llama-quant.cpp (tensor_allows_quantization, tensor_get_category, init_quantize_state_counters),
+src/llama-model-loader.h (weight_name_comparer), src/models/*.cpp (what counts as a 70B).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum, auto
+from operator import itemgetter
+from typing import Final
+
+from hakaru.models.gguf import Tensor
+from hakaru.models.metadata import Metadata
+
+
+class Role(IntEnum):
+    """What a tensor is for, as far as the quantizer's rules tell tensors apart."""
+
+    OUTPUT = auto()
+    TOKEN_EMBD = auto()
+    ATTN_Q = auto()
+    ATTN_K = auto()
+    ATTN_V = auto()  # also the fused ones that hold V: attn_qkv, attn_kv_b
+    ATTN_OUTPUT = auto()
+    FFN_UP = auto()
+    FFN_GATE = auto()
+    FFN_DOWN = auto()
+    AT_LEAST_Q8 = auto()
+    OTHER = auto()
+
+
+FFN: Final = frozenset({Role.FFN_UP, Role.FFN_GATE, Role.FFN_DOWN})
+
+_ROLE_BY_NAME: Final = {
+    "output.weight": Role.OUTPUT,
+    "token_embd.weight": Role.TOKEN_EMBD,
+    "per_layer_token_embd.weight": Role.TOKEN_EMBD,
+}
+_ROLE_BY_PART: Final = (
+    ("attn_qkv.weight", Role.ATTN_V), ("attn_kv_b.weight", Role.ATTN_V), ("attn_v.weight", Role.ATTN_V),
+    ("attn_k.weight", Role.ATTN_K), ("attn_q.weight", Role.ATTN_Q), ("attn_output.weight", Role.ATTN_OUTPUT),
+    ("ffn_up", Role.FFN_UP), ("ffn_gate", Role.FFN_GATE), ("ffn_down", Role.FFN_DOWN),
+)  # fmt: skip
+"""Where several match, the first one counts."""
+_AT_LEAST_Q8: Final = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
+
+_KEPT_NAMES: Final = frozenset({"position_embd.weight", "token_types.weight"})
+_KEPT_PARTS: Final = (
+    "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight",  # norms, routers
+    "altup", "laurel", "per_layer_model_proj",  # gemma3n, gemma4
+    "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "attn_rel_b.weight",
+    *(f"time_mix_{part}.weight" for part in (
+        "first", "w0", "w1", "w2", "v0", "v1", "v2", "a0", "a1", "a2", "g1", "g2", "decay_w1", "decay_w2", "lerp_fused",
+    )),  # rwkv
+    ".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger",  # vision
+    "a.rvq.codebook", "mm.a.code_embd",  # audio
+)  # fmt: skip
+"""Tensors with any of these in their name keep the type that they have."""
+_KEPT_PARTS_BY_ARCHITECTURE: Final = {
+    "glm5-next": (
+        "hc_", "indexer.attn_q_b", "indexer.attn_k", "indexer.proj", "indexer_compressor_gate", "indexer_compressor_ape",
+        "ssm_f_a.weight", "ssm_f_b.weight", "ssm_g_a.weight", "ssm_g_b.weight", "ssm_beta.weight", "attn_kv_a_mqa.weight",
+        "attn_k_b.weight", "attn_v_b.weight",
+    ),
+}  # fmt: skip
+
+_LAYERS_OF_70B: Final = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
+_LAYER: Final = re.compile(r"blk\.([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the quantizer reads of a model beside its tensors. The numbers of heads are the first layer's."""
+
+    architecture: str
+    n_layer: int
+    n_expert: int
+    n_head: int
+    n_head_kv: int
+
+    @property
+    def n_gqa(self) -> int:
+        """How many query heads share one KV head; 0 where the first layer has no attention."""
+        return self.n_head // self.n_head_kv if self.n_head_kv else 0
+
+    @property
+    def is_70b(self) -> bool:
+        """Whether llama.cpp calls the model's size "70B", which has a rule of its own: decided by the number of layers."""
+        if _LAYERS_OF_70B.get(self.architecture) != self.n_layer:
+            return False
+        return not self.architecture.startswith("llama") or (self.n_head != self.n_head_kv and self.n_expert != 8)
+
+
+def quantizer_facts(meta: Metadata) -> Facts:
+    """The facts from a header's keys. Raises ModelDamaged."""
+    n_layer = meta.need(meta.own("block_count"), high=2**14)
+    heads = meta.per_layer(meta.own("attention.head_count"), n_layer) or (0,)
+    heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads
+    if meta.architecture == "nanbeige":
+        n_layer *= meta.integer(meta.own("num_loops")) or 1
+    return Facts(
+        architecture=meta.architecture,
+        n_layer=n_layer + (meta.architecture == "graniteswitch"),
+        n_expert=meta.integer(meta.own("expert_count")) or 0,
+        n_head=heads[0],
+        n_head_kv=heads_kv[0],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The tensors of one role and shape, one entry each: its name, its running number in the role, the layer in its name.
+
+    A layer of -1 is none.
+    """
+
+    role: Role
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
+    layers: tuple[int, ...]
+
+    @property
+    def row(self) -> int:
+        """Weights in a row."""
+        return self.shape[0]
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is several matrices, as experts are."""
+        return len(self.shape) > 2 and self.shape[2] > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """The tensors of one model, sorted by what the quantizer does with them. `groups` are quantized, `kept` is not."""
+
+    facts: Facts
+    groups: tuple[Group, ...]
+    kept: tuple[Tensor, ...]
+    kept_bytes: int
+    n_attn_v: int
+    is_tied: bool
+
+
+def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
+    """The roster of a model; `tensors` in any order, since the quantizer sorts them. Linear but for that sorting."""
+    known: dict[str, Role | None] = {}  # by what follows the layer's number: a dozen different names per model
+    n_seen = dict.fromkeys(Role, 0)
+    members: dict[tuple[Role, tuple[int, ...]], list[tuple[str, int, int]]] = {}
+    kept = []
+    n_attn_v, is_tied = 0, True
+    for layer, name, stem, tensor in sorted((_sorted_name(t) for t in tensors), key=itemgetter(0, 1)):
+        if stem not in known:
+            known[stem] = None if _is_kept(stem, facts.architecture) else _role(stem, facts.architecture)
+        role = known[stem]
+        n_attn_v += role is Role.ATTN_V
+        is_tied &= name != "output.weight"
+        if role is None or _n_dims(tensor.shape) < 2:
+            kept.append(tensor)
+        else:
+            members.setdefault((role, tensor.shape), []).append((name, n_seen[role], layer))
+            n_seen[role] += 1
+    return Roster(
+        facts=facts,
+        groups=tuple(_group(role, shape, entries) for (role, shape), entries in members.items()),
+        kept=tuple(kept),
+        kept_bytes=sum(tensor.n_bytes for tensor in kept),
+        n_attn_v=n_attn_v,
+        is_tied=is_tied,
+    )
+
+
+def _group(role: Role, shape: tuple[int, ...], entries: list[tuple[str, int, int]]) -> Group:
+    names, indices, layers = zip(*entries, strict=True)
+    return Group(role=role, shape=shape, names=names, indices=indices, layers=layers)
+
+
+def _sorted_name(tensor: Tensor) -> tuple[int, str, str, Tensor]:
+    """Layer, name, and the name behind the layer; names without a layer come before all others."""
+    match = _LAYER.match(tensor.name)
+    return (int(match[1]), tensor.name, tensor.name[match.end() :], tensor) if match else (-1, tensor.name, tensor.name, tensor)
+
+
+def _is_kept(stem: str, architecture: str) -> bool:
+    if not stem.endswith("weight") or stem in _KEPT_NAMES:
+        return True
+    return any(part in stem for part in (*_KEPT_PARTS, *_KEPT_PARTS_BY_ARCHITECTURE.get(architecture, ())))
+
+
+def _role(stem: str, architecture: str) -> Role:
+    if any(part in stem for part in _AT_LEAST_Q8.get(architecture, ())):
+        return Role.AT_LEAST_Q8
+    if stem in _ROLE_BY_NAME:
+        return _ROLE_BY_NAME[stem]
+    return next((role for part, role in _ROLE_BY_PART if part in stem), Role.OTHER)
+
+
+def _n_dims(shape: tuple[int, ...]) -> int:
+    """Dimensions as ggml counts them: ones at the end are none."""
+    n_dims = len(shape)
+    while n_dims > 1 and shape[n_dims - 1] == 1:
+        n_dims -= 1
+    return n_dims

@@ -1,0 +1,31 @@
+"""A GGUF file at a web address; of a split one all parts, which lie beside it."""
+
+import shlex
+from urllib.parse import quote, unquote, urlsplit
+
+from hakaru.errors import ModelNotFound
+from hakaru.models.sources.found import Found
+from hakaru.models.sources.reference import Address
+from hakaru.models.sources.shelf import Wanted, answered, stand_ins
+from hakaru.models.sources.web import web_client
+from hakaru.models.split import part_names
+
+
+def find_at_address(address: Address) -> Found:
+    """A stand-in for the file at `address`. Raises ModelNotFound, Offline, ModelDamaged and ModelUnknown."""
+    return answered(str(address), lambda _: _asked(address))
+
+
+def _asked(address: Address) -> Found:
+    folder_url, _, name = urlsplit(address.url).path.rpartition("/")
+    name = unquote(name)
+    if not name or "/" in name or name in {".", ".."} or len(name) > 200 or not name.isprintable():
+        raise ModelNotFound("{url}: names no file; expected such as https://host/model.gguf.", url=address)
+    urls = [urlsplit(address.url)._replace(path=f"{folder_url}/{quote(part)}").geturl() for part in part_names(name)]
+    wanted = tuple(Wanted(url=url, name=part) for url, part in zip(urls, part_names(name), strict=True))
+    with web_client() as client:
+        folder, version, fetched = stand_ins(client, str(address), wanted, {})
+    command = "curl -L --remote-name-all " + " ".join(shlex.quote(str(Address(url=url))) for url in urls)
+    return Found(
+        path=folder / wanted[0].name, origin=str(address), complete=False, version=version, fetch=command, fetched_bytes=fetched
+    )

@@ -1,0 +1,134 @@
+"""The front door: from what a person typed to a local file that can be read.
+
+A model that is far away becomes a stand-in here, a true header and a hole, so that everything behind this door works on
+local files alone. `reference` lists what can be typed.
+"""
+
+import hashlib
+import json
+from difflib import get_close_matches
+from pathlib import Path
+
+from hakaru.errors import ModelNotFound
+from hakaru.language import say
+from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.models.gguf import has_weights
+from hakaru.models.header_file import without_vocabulary, write_header_only
+from hakaru.models.model import Model, read_model
+from hakaru.models.sources.checkpoint import as_gguf
+from hakaru.models.sources.choice import choices, choose, projector
+from hakaru.models.sources.found import Companion, Found
+from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
+from hakaru.models.split import part_names
+from hakaru.places import cache_dir
+
+
+def find_model(reference: str | Path) -> Found:
+    """The model that `reference` means. Nothing but headers is fetched.
+
+    Raises Misuse (no reference), ModelNotFound, ModelDamaged, ModelUnknown and Offline.
+    """
+    found = _found(reference)
+    return as_gguf(found) if found.path.is_dir() else found
+
+
+def _found(reference: str | Path) -> Found:
+    match _parsed(reference):
+        case Local(path=path):
+            return _find_local(path)
+        case HubFile() as wanted:
+            from hakaru.models.sources.huggingface import find_at_hub
+
+            return find_at_hub(wanted)
+        case Address() as address:
+            from hakaru.models.sources.address import find_at_address
+
+            return find_at_address(address)
+        case OllamaName() as name:
+            from hakaru.models.sources.ollama import find_in_ollama
+
+            return find_in_ollama(name)
+        case Word(text=text):
+            return _find_known(text)
+
+
+def whole_model(reference: str | Path) -> Model:
+    """The model that `reference` means, with its weights on this machine. Raises what `find_model` and `read_whole` raise."""
+    return read_whole(find_model(reference))
+
+
+def read_whole(found: Found) -> Model:
+    """The model at `found`, with its weights on this machine.
+
+    Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings the rest.
+    """
+    model = read_model(found.path)
+    if model.complete:
+        return model
+    if found.fetch is None:
+        raise ModelNotFound("{path}: is only a header, its weights are not here; name a whole file.", path=found.path)
+    raise ModelNotFound("{origin}: its weights are not on this machine, only its header; fetch them with: {command}",
+                        origin=found.origin, command=found.fetch)  # fmt: skip
+
+
+def _parsed(reference: str | Path) -> Local | HubFile | Address | OllamaName | Word:
+    if isinstance(reference, Path):
+        return Local(path=reference.absolute())
+    if reference.lower().startswith(("http:", "https:")):
+        from hakaru.models.sources.huggingface import hub_endpoint
+
+        return parse_reference(reference, endpoint=hub_endpoint())
+    return parse_reference(reference)
+
+
+def _find_local(path: Path) -> Found:
+    """A file, the first part of the split model that it belongs to, or a folder."""
+    try:
+        return _found_at(path)
+    except OSError as error:
+        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+
+
+def _found_at(path: Path) -> Found:
+    if path.is_dir():
+        return _find_in_folder(path)
+    first = path.with_name(part_names(path.name)[0])
+    path = first if first.exists() else path
+    return Found(path=path, origin=str(path), complete=path.exists() and has_weights(path))
+
+
+def _find_in_folder(folder: Path) -> Found:
+    """The only GGUF model in it, or the folder itself where it is a Hugging Face model."""
+    sizes: dict[str, int | None] = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()}
+    known = choices(sizes)
+    if not known and "config.json" in sizes:
+        shards = [folder / name for name in sizes if name.endswith(".safetensors")]
+        return Found(path=folder, origin=str(folder), complete=bool(shards) and all(has_weights(s) for s in shards))
+    path = folder / choose(str(folder), known, None).name
+    eyes = projector(sizes)
+    companions = (Companion(role="mmproj", name=eyes, bytes=sizes[eyes], path=folder / eyes),) if eyes else ()
+    return Found(path=path, origin=str(path), complete=has_weights(path), companions=companions)
+
+
+def _find_known(word: str) -> Found:
+    """The catalogue's model of that id. Raises ModelNotFound, with similar ids."""
+    known = {entry.id: entry for entry in known_models()}
+    if entry := known.get(word.lower()):
+        return _from_catalogue(entry)
+    near = get_close_matches(word.lower(), known, n=3, cutoff=0.5)
+    if near:
+        raise ModelNotFound("'{word}' is neither a file nor a model of the catalogue; did you mean {listed}?",
+                            word=word, listed=say(", ").join(near))  # fmt: skip
+    raise ModelNotFound(
+        "'{word}' is neither a file nor a model of the catalogue; name a GGUF file, hf:org/repo or ollama:name.", word=word
+    )
+
+
+def _from_catalogue(entry: KnownModel) -> Found:
+    """A header written from the entry's hyperparameters, in F16, with a hole where its weights would be."""
+    values = {"general.name": entry.name, **without_vocabulary(entry.metadata(), entry.n_vocab)}
+    content = json.dumps([values, [*entry.tensors()]]).encode()
+    path = cache_dir("catalogue", hashlib.sha256(content).hexdigest()[:16]) / f"{entry.id}.gguf"
+    if not path.exists():
+        write_header_only(path, values, entry.tensors())
+    return Found(path=path, origin=f"catalogue:{entry.id}", complete=False, fetch=f"hakaru show hf:{entry.hf_repo}")

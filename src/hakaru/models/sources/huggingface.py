@@ -1,0 +1,192 @@
+"""The Hugging Face Hub, and its cache in place.
+
+huggingface_hub says where the Hub is, who we are, whether we are offline and where its cache lies; the requests are made
+by `web`, so that they are bounded, retried and refused like all others. A file that lies whole in the cache is used there.
+A repository without GGUF files gives the folder that a local Hugging Face model is: config.json, the index, and a stand-in
+for every safetensors file.
+"""
+
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from hakaru.errors import ModelDamaged, ModelNotFound, Offline
+from hakaru.models.bounded_json import bounded_json
+from hakaru.models.sources.choice import Choice, choices, choose, matching, projector
+from hakaru.models.sources.found import Companion, Found
+from hakaru.models.sources.reference import HubFile, parse_reference
+from hakaru.models.sources.shelf import Wanted, answered, stand_ins
+from hakaru.models.sources.web import MAX_SMALL, read_small, web_client
+from hakaru.places import written_whole
+
+MAX_SHARDS: Final = 4096
+SMALL_FILES: Final = ("config.json", "model.safetensors.index.json")
+
+
+def hub_endpoint() -> str:
+    """The Hub's address: HF_ENDPOINT, or the public one."""
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def find_at_hub(wanted: HubFile) -> Found:
+    """The model that `wanted` means: in the cache if it is whole there, else a stand-in.
+
+    Raises ModelNotFound, Offline, ModelDamaged and ModelUnknown.
+    """
+    if wanted.file and (here := _in_cache(wanted)):
+        return here
+    try:
+        found = answered(f"{hub_endpoint()} {wanted}", lambda known: _asked(wanted, known))
+    except Offline:
+        if here := _in_cache(wanted):
+            return here
+        raise
+    meant = parse_reference(found.origin)
+    return (_in_cache(replace(meant, revision=wanted.revision)) if isinstance(meant, HubFile) else None) or found
+
+
+def _asked(wanted: HubFile, known: Found | None) -> Found:
+    from huggingface_hub import constants, get_token
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with web_client() as client:
+        commit, files = _listing(client, wanted, headers)
+        if known and known.version == commit:
+            return known
+        found = choices(files)
+        if not found and "config.json" in files and wanted.file in {None, "config.json"}:
+            return _folder(client, wanted, commit, files, headers)
+        return _gguf(client, wanted, commit, choose(str(wanted), found, wanted.file), files, headers)
+
+
+def _listing(client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]) -> tuple[str, dict[str, int | None]]:
+    """The commit that is meant, and all files of it with their bytes.
+
+    Source: the Hub's API, GET /api/models/{repo}/revision/{revision}?blobs=true.
+    """
+    url = f"{hub_endpoint()}/api/models/{wanted.repo}"
+    url += f"/revision/{quote(wanted.revision, safe='')}" if wanted.revision else ""
+    try:
+        answer: Any = bounded_json(read_small(client, f"{url}?blobs=true", headers))
+        commit, rows = str(answer["sha"]), [(row["rfilename"], row.get("size")) for row in answer["siblings"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelDamaged("{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url) from error
+    files = {name: size if type(size) is int and size >= 0 else None for name, size in rows if _is_plain(name)}
+    return commit, files
+
+
+def _is_plain(name: object) -> bool:
+    """Whether a stranger's file name may become one of ours."""
+    return isinstance(name, str) and 0 < len(name) < 250 and name.isprintable() and not {"..", ".", "/", ""} & set(name.split("/"))
+
+
+def _gguf(
+    client: httpx.Client, wanted: HubFile, commit: str, choice: Choice, files: Mapping[str, int | None], headers: Mapping[str, str]
+) -> Found:
+    parts = tuple(Wanted(url=_url(wanted, commit, part), name=PurePosixPath(part).name) for part in choice.parts)
+    missing = [part for part in choice.parts if part not in files]
+    if missing:
+        raise ModelNotFound(
+            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them into the same folder.",
+            path=wanted, n=len(missing), count=len(parts), name=missing[0],
+        )  # fmt: skip
+    folder, _, fetched = stand_ins(client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit)
+    eyes = projector(files)
+    return Found(
+        path=folder / parts[0].name,
+        origin=str(replace(wanted, file=choice.name)),
+        complete=False,
+        companions=(Companion(role="mmproj", name=eyes, bytes=files[eyes]),) if eyes else (),
+        version=commit,
+        fetch=shlex.join(["hf", "download", wanted.repo, *choice.parts]),
+        fetched_bytes=fetched,
+    )
+
+
+def _folder(
+    client: httpx.Client, wanted: HubFile, commit: str, files: Mapping[str, int | None], headers: Mapping[str, str]
+) -> Found:
+    shards = tuple(sorted(name for name in files if name.endswith(".safetensors") and "/" not in name))
+    shards = tuple(name for name in shards if name.startswith("model")) or shards
+    if not 0 < len(shards) <= MAX_SHARDS:
+        raise ModelNotFound("{where}: there is no GGUF model; name a folder or a repository that has one.", where=wanted)
+    parts = tuple(Wanted(url=_url(wanted, commit, name), name=name) for name in shards)
+    folder, _, fetched = stand_ins(client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit)
+    for name in SMALL_FILES:
+        if name in files:
+            content = read_small(client, _url(wanted, commit, name), headers)
+            fetched += len(content)
+            with written_whole(folder / name) as part:
+                part.write_bytes(content)
+    return Found(
+        path=folder,
+        origin=str(replace(wanted, file=None)),
+        complete=False,
+        version=commit,
+        fetch=f"hf download {wanted.repo}",
+        fetched_bytes=fetched,
+    )
+
+
+def _url(wanted: HubFile, commit: str, name: str) -> str:
+    return f"{hub_endpoint()}/{wanted.repo}/resolve/{quote(commit, safe='')}/{quote(name)}"
+
+
+def _in_cache(wanted: HubFile) -> Found | None:
+    """The model where it lies whole in the Hugging Face cache. Raises ModelNotFound if several there may be meant."""
+    folder = _snapshot(wanted)
+    if folder is None:
+        return None
+    cached = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
+    known = tuple(c for c in choices(sizes) if all(part in cached for part in c.parts))
+    if not known:
+        whole = wanted.file is None and _is_whole_folder(cached)
+        return Found(path=folder, origin=str(replace(wanted, file=None)), complete=True, version=folder.name) if whole else None
+    if wanted.file and not matching(known, wanted.file):
+        return None
+    chosen = choose(str(wanted), known, wanted.file)
+    eyes = projector(sizes)
+    return Found(
+        path=cached[chosen.name],
+        origin=str(replace(wanted, file=chosen.name)),
+        complete=True,
+        companions=(Companion(role="mmproj", name=eyes, bytes=sizes[eyes], path=cached[eyes]),) if eyes else (),
+        version=folder.name,
+    )
+
+
+def _snapshot(wanted: HubFile) -> Path | None:
+    """The folder of the cache that holds the wanted revision's files.
+
+    Source: huggingface_hub, "Understand caching": models--org--repo/{refs/<name>, snapshots/<commit>/<files>}.
+    """
+    from huggingface_hub import constants
+
+    room = Path(constants.HF_HUB_CACHE) / f"models--{wanted.repo.replace('/', '--')}"
+    revision = wanted.revision or "main"
+    with suppress(OSError, ValueError):
+        revision = (room / "refs" / revision).read_text(encoding="utf-8").strip()
+    folder = room / "snapshots" / revision
+    return folder if folder.is_dir() else None
+
+
+def _is_whole_folder(cached: Mapping[str, Path]) -> bool:
+    """Whether the configuration and every shard that the index names lie in the cache."""
+    shards = {name for name in cached if name.endswith(".safetensors") and "/" not in name}
+    if index := cached.get(SMALL_FILES[1]):
+        try:
+            with index.open("rb") as file:
+                shards = set(bounded_json(file.read(MAX_SMALL))["weight_map"].values())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return False
+    return SMALL_FILES[0] in cached and bool(shards) and shards <= set(cached)

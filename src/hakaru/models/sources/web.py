@@ -1,0 +1,137 @@
+"""Asking a web server: one request, tried again after a cut, and what every refusal means.
+
+All errors of HTTP are translated here and nowhere else. httpx follows redirects and never shows the Authorization header
+to another host. Nothing is sent in offline mode.
+
+Left out: connections are not retried when nobody answers at all, since then the person should know at once.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Final, TypeVar
+
+import httpx
+
+from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offline
+
+TRIES: Final = 4
+PAUSE_S: Final = 0.5  # doubled after every failure
+TIMEOUT: Final = httpx.Timeout(20, connect=10)
+PATIENCE_S: Final = 300  # for one file: a server that drips is no server
+MAX_REDIRECTS: Final = 5
+MAX_SMALL: Final = 2**24
+
+T = TypeVar("T")
+
+
+class Cut(Exception):
+    """A failure after which another try makes sense."""
+
+
+def web_client() -> httpx.Client:
+    """A client for all requests of one question. Refused in offline mode."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise Offline("the network is needed, but HF_HUB_OFFLINE is set; unset it, or name a file that is here.")
+    return httpx.Client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MAX_REDIRECTS)
+
+
+def read_small(client: httpx.Client, url: str, headers: Mapping[str, str]) -> bytes:
+    """The whole answer of `url`, at most MAX_SMALL bytes."""
+
+    def once() -> bytes:
+        body = bytearray()
+        with closing(send(client, url, headers)) as response:
+            try:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > MAX_SMALL:
+                        raise ModelDamaged("{url}: answers with more than {limit} bytes.", url=shown(url), limit=MAX_SMALL)
+            except (httpx.TransportError, httpx.DecodingError) as error:
+                raise Cut(reason(error)) from error
+        return bytes(body)
+
+    return Patience(url).until_done(once)
+
+
+class Patience:
+    """How often and how long one file is tried: TRIES and PATIENCE_S."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._failures = 0
+        self._deadline = time.monotonic() + PATIENCE_S
+
+    def until_done(self, action: Callable[[], T]) -> T:
+        """What `action` returns, tried again after a cut. Raises Offline when there is no point any more."""
+        while True:
+            try:
+                result = action()
+            except Cut as cut:
+                self._failures += 1
+                if self._failures >= TRIES:
+                    raise Offline(
+                        "{url}: failed {n} times ({reason}); try again later.", url=shown(self._url), n=TRIES, reason=cut
+                    ) from cut
+                time.sleep(PAUSE_S * 2 ** (self._failures - 1))
+            else:
+                if time.monotonic() > self._deadline:
+                    raise Offline("{url}: the server is too slow ({n} s); try again later.", url=shown(self._url), n=PATIENCE_S)
+                return result
+
+
+def send(client: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Response:
+    """The streamed answer with status 200, 206 or 416. Raises Cut where another try makes sense, else a HakaruError."""
+    where = shown(url)
+    try:
+        response = client.send(client.build_request("GET", url, headers=dict(headers)), stream=True)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise Misuse("'{found}': is no web address; expected such as https://host/model.gguf.", found=where) from error
+    except httpx.TooManyRedirects as error:
+        raise ModelNotFound("{url}: redirects more than {n} times; check the address.", url=where, n=MAX_REDIRECTS) from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise Offline("{url}: cannot be reached ({reason}); check the network.", url=where, reason=reason(error)) from error
+    except httpx.TransportError as error:
+        raise Cut(reason(error)) from error
+    if response.status_code in {200, 206, 416}:
+        return response
+    response.close()
+    raise _refusal(response, where)
+
+
+def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
+    """What a status means to the person. Source of the Hub's X-Error-Code: huggingface_hub, utils/_http.py."""
+    status = response.status_code
+    if status == 429:
+        wait = response.headers.get("Retry-After", "")
+        if wait.isdecimal():
+            return Offline("{url}: too many requests; the server asks to wait {n} seconds.", url=where, n=wait[:9])
+        return Offline("{url}: too many requests; wait some minutes and try again.", url=where)
+    if response.headers.get("X-Error-Code") == "GatedRepo":
+        return ModelNotFound(
+            "{url}: its authors ask for consent first; accept the licence on the repository's page and set HF_TOKEN to your token.",
+            url=where,
+        )
+    if status in {401, 403}:
+        return ModelNotFound(
+            "{url}: access is refused ({status}), or there is no such model; check the name. If it is private or gated, ask for "
+            "access on its page and set HF_TOKEN.",
+            url=where, status=status,
+        )  # fmt: skip
+    if status in {404, 410}:
+        return ModelNotFound("{url}: there is no such file or repository; check the name.", url=where)
+    if status >= 500 or status == 408:
+        return Cut(f"HTTP {status}")
+    return ModelNotFound("{url}: the server answers {status}, expected the file.", url=where, status=status)
+
+
+def shown(url: str) -> str:
+    """The address without what is secret in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url).partition("?")[0]
+
+
+def reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

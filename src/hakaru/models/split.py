@@ -1,0 +1,95 @@
+"""Models split over several GGUF files, `name-00001-of-0000N.gguf`: named, found, checked and joined.
+
+The first part carries the metadata; every part carries its own tensors. llama.cpp is given the first one and finds the
+others by their names, so the parts must lie in one directory.
+
+Source: llama.cpp, src/llama-model-loader.cpp, src/llama.cpp (llama_split_path), tools/gguf-split.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.models.gguf import Header, read_header
+
+MAX_PARTS: Final = 4096  # a name such as x-00001-of-99999.gguf is a stranger's claim
+_PART: Final = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
+
+
+def part_names(name: str) -> tuple[str, ...]:
+    """The file names of all parts of the model that `name` is a part of, in order; `name` alone if it is no part.
+
+    Raises ModelUnknown for a name that counts impossibly.
+    """
+    part = _PART.fullmatch(name)
+    if part is None:
+        return (name,)
+    no, count = int(part["no"]), int(part["count"])
+    if not 1 <= no <= count <= MAX_PARTS:
+        raise ModelUnknown("{path}: is no possible part of a split model; check its name.", path=name)
+    return tuple(f"{part['stem']}-{i:05d}-of-{count:05d}.gguf" for i in range(1, count + 1))
+
+
+def whole_name(name: str) -> str:
+    """`name` without the numbers of a part, which is what all parts share."""
+    part = _PART.fullmatch(name)
+    return f"{part['stem']}.gguf" if part else name
+
+
+def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
+    """The paths of all parts of the model at `path` (any part, or the only file) and their joined header.
+
+    The joined header has the first part's metadata and offsets, everybody's tensors and the sum of the files' bytes. Raises
+    what `read_header` raises, ModelNotFound for a missing part and ModelDamaged for parts that do not belong together.
+    """
+    names = part_names(path.name)
+    paths = tuple(path.with_name(name) for name in names)
+    missing = [p.name for p in paths if not p.exists()] if len(paths) > 1 and path.exists() else []
+    if missing:
+        raise ModelNotFound(
+            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them into the same folder.",
+            path=path, n=len(missing), count=len(paths), name=missing[0],
+        )  # fmt: skip
+    headers = tuple(read_header(p) for p in paths)
+    check_parts(paths, headers)
+    first = headers[0]
+    joined = Header(
+        version=first.version,
+        alignment=first.alignment,
+        data_offset=first.data_offset,
+        file_bytes=sum(h.file_bytes for h in headers),
+        metadata=first.metadata,
+        tensors=tuple(t for h in headers for t in h.tensors),
+    )
+    return paths, joined
+
+
+def check_parts(paths: tuple[Path, ...], headers: tuple[Header, ...]) -> None:
+    """Refuse parts whose own numbers, counts or tensors contradict their names or each other."""
+    seen: set[str] = set()
+    for i, (path, header) in enumerate(zip(paths, headers, strict=True)):
+        _check_number(path, header, "split.count", len(paths) if len(paths) > 1 else None)
+        if len(paths) > 1:
+            _check_number(path, header, "split.no", i)
+        for tensor in header.tensors:
+            if tensor.name in seen:
+                raise ModelDamaged("{path}: tensor {name} stands twice; fetch the file again.", path=path, name=tensor.name)
+            seen.add(tensor.name)
+    if len(paths) > 1:
+        _check_number(paths[0], headers[0], "split.tensors.count", len(seen))
+
+
+def _check_number(path: Path, header: Header, key: str, expected: int | None) -> None:
+    found = header.metadata.get(key)
+    if expected is None and found not in {None, 0, 1}:
+        raise ModelUnknown(
+            "{path}: is one part of a model split into {n} files, but its name does not say which; expected a name such as "
+            "model-00001-of-0000{n}.gguf: rename the parts.",
+            path=path, n=found,
+        )  # fmt: skip
+    if expected is not None and found != expected:
+        raise ModelDamaged(
+            "{path}: {key} is {found}, expected {expected}; the parts do not belong together: fetch them again.",
+            path=path, key=key, found=found, expected=expected,
+        )  # fmt: skip

@@ -1,0 +1,86 @@
+"""The memory of every device as a stacked bar with the line where it ends."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.errors import Misuse
+from hakaru.language import say
+from hakaru.places import written_whole
+from hakaru.planning.placement import Share
+from hakaru.tuning.fit import Fit
+from hakaru.units import format_bytes
+
+FORMATS: Final = ("svg", "png")
+GIB: Final = 2**30
+COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d")
+"""Dark, middle, light and grey: told apart in greyscale, too; each segment is also labelled."""
+
+
+def save_memory_picture(fit: Fit, path: Path) -> None:
+    """Write the picture of `fit` to `path`, an SVG or a PNG by its ending. Raises Misuse for another ending, MachineError."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise Misuse("--plot {path}: the ending says which picture to write; expected .svg or .png.", path=path)
+    import altair  # half a second at import
+    import vl_convert
+
+    spec = memory_chart(fit, altair).to_json()
+    with written_whole(path) as part:
+        if kind == "svg":
+            part.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+        else:
+            part.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+
+
+def memory_chart(fit: Fit, altair: Any) -> Any:
+    """One bar per device: weights, KV cache, compute, other; a rule and a label at what is free."""
+    shares = list(fit.placement.devices) if fit.placement else []
+    names = [say("weights"), say("KV cache"), say("compute"), say("other")]
+    labels = [f"{i}: {s.device.name}" if len(shares) > 1 else s.device.name for i, s in enumerate(shares)]
+    rows = [
+        {"device": label, "part": name, "order": order, "gib": part / GIB, "bytes": format_bytes(part)}
+        for label, share in zip(labels, shares, strict=True)
+        for order, (name, part) in enumerate(zip(names, _parts(share), strict=True))
+    ]
+    limits = [
+        {"device": label, "gib": share.device.usable_bytes / GIB, "text": format_bytes(share.device.usable_bytes)}
+        for label, share in zip(labels, shares, strict=True)
+    ]
+    title = say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+                name=fit.model.name, architecture=fit.model.shape.architecture, type=fit.model.type_name,
+                params=f"{fit.model.n_params / 1e9:.1f}B", n_ctx=fit.settings.n_ctx)  # fmt: skip
+    most = max((max(s.device.usable_bytes, s.needed_bytes) for s in shares), default=1) / GIB
+    device = altair.Y("device:N", title=None, sort=labels)
+    bars = (
+        altair.Chart(altair.Data(values=rows))
+        .mark_bar(height=26)
+        .encode(
+            x=altair.X("gib:Q", title="GiB", stack="zero", scale=altair.Scale(domainMax=1.12 * most, nice=False)),
+            y=device,
+            color=altair.Color(
+                "part:N",
+                title=None,
+                sort=names,
+                legend=altair.Legend(orient="bottom"),
+                scale=altair.Scale(domain=names, range=COLOURS),
+            ),
+            order=altair.Order("order:Q"),
+            tooltip=["device:N", "part:N", "bytes:N"],
+        )
+    )
+    rule = altair.Chart(altair.Data(values=limits)).mark_tick(thickness=3, height=40, color="black").encode(x="gib:Q", y=device)
+    text = (
+        altair.Chart(altair.Data(values=limits))
+        .mark_text(align="left", dx=6, baseline="middle", color="black")
+        .encode(x="gib:Q", y=device, text="text:N")
+    )
+    return (bars + rule + text).properties(title=title, width=560, height=altair.Step(56)).configure_view(stroke=None)
+
+
+def _parts(share: Share) -> tuple[int, int, int, int]:
+    return (
+        share.weights_bytes,
+        share.kv_cache_bytes,
+        share.compute_bytes + share.output_bytes,
+        share.overhead_bytes + share.extras_bytes,
+    )

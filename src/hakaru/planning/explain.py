@@ -1,0 +1,39 @@
+"""The ledger of a placement: the terms of the model on one memory, and what placing it adds. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hakaru.language import say
+from hakaru.memory.explain import Term, explain
+from hakaru.models.gguf import Tensor
+from hakaru.planning.placement import Placement, Task
+
+PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes")
+
+
+def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placement) -> list[Term]:
+    """All terms, part by part; they sum to `placement.total_bytes`, to the byte. The shape must be modelled."""
+    terms = explain(task.shape, tensors, task.settings)
+    shares = (*placement.shares, placement.ram)
+    found: list[Term] = []
+    for part in PARTS:
+        own = [t for t in terms if t.part == part]
+        rest = sum(getattr(s, part) for s in shares) - sum(t.bytes for t in own)
+        found += own + ([_because_of_the_place(part, rest, placement)] if rest else [])
+    return found
+
+
+def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
+    n = sum(1 for s in placement.shares if s.needed_bytes)
+    if not n and part != "extras_bytes":
+        return Term(part=part, what=say("the engine's dry run says"), formula=f"{rest:+,} B", where=say("dry run"), bytes=rest)
+    match part:
+        case "weights_bytes":
+            what, formula = say("copies that several devices need"), "token_embd, rope_freqs"
+        case "overhead_bytes":
+            what, formula = say("the drivers of {n} devices", n=n), "docs/memory.md"
+        case "extras_bytes":
+            what, formula = say("projector and draft model"), "--mmproj, --draft"
+        case _:
+            what, formula = say("buffers of {n} devices and the host instead of one", n=n), "docs/memory.md"
+    return Term(part=part, what=what, formula=formula, where="--hardware", bytes=rest)

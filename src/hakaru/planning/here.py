@@ -1,0 +1,22 @@
+"""This machine as a place for models: what the engine's build uses of it, with what is free now. Pure."""
+
+from hakaru.hardware.machine import Hardware, Machine, ram_device
+from hakaru.memory.footprint import Footprint
+from hakaru.planning.placement import GPU_CONTEXT_BYTES
+
+
+def hardware_here(machine: Machine, *, uses_gpu: bool) -> Hardware:
+    """Where this machine's engine can put a model."""
+    return Hardware(accelerators=machine.devices if uses_gpu else (), ram=ram_device(machine.memory))
+
+
+def free_for_models(machine: Machine, footprint: Footprint) -> int:
+    """Bytes that a model may take here: the GPUs' free memory if the engine puts it there, otherwise the available RAM."""
+    if footprint.accelerator_bytes and machine.devices:
+        return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.devices)
+    return machine.memory.available_bytes
+
+
+def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:
+    """Whether the machine has a GPU that this build of the engine does not use."""
+    return bool(machine.devices) and not footprint.accelerator_bytes

@@ -1,0 +1,84 @@
+"""A model cut into the pieces that llama.cpp places: the input, whole layers, their experts, and the output. Pure.
+
+The input (embedding tables) always stays in host memory; a layer goes whole, with its KV cache, unless its experts are
+kept in host memory; the output (norm and head) is one item behind the last layer. A head that is tied to the embeddings
+is stored once in the file and needed twice where the output lies on an accelerator.
+
+Source: llama.cpp, src/llama-arch.cpp (LLM_TENSOR_INFOS) and src/llama-model.cpp (load_tensors).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from hakaru.models.architectures import buffer_bytes
+from hakaru.models.gguf import Tensor
+
+_LAYER: Final = re.compile(r"blk\.(\d+)\.")
+_EXPERTS: Final = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what --n-cpu-moe moves; common/common.h
+EMBEDDINGS: Final = "token_embd.weight"
+INPUT_TENSORS: Final = frozenset({EMBEDDINGS, "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
+FIRST_LAYER_TENSORS: Final = frozenset({"per_layer_model_proj.weight", "per_layer_proj_norm.weight"})  # Gemma 3n and 4
+SHARED_TENSORS: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Bytes of weights by piece. `layers` are without the `experts`; `tied_bytes` is the head's copy of the embeddings,
+    `always_copied` whether llama.cpp makes it even where both lie in one memory. `shared_bytes` is needed by every device
+    that has layers.
+    """
+
+    input_bytes: int
+    layers: tuple[int, ...]
+    experts: tuple[int, ...]
+    output_bytes: int
+    tied_bytes: int
+    always_copied: bool = False
+    shared_bytes: int = 0
+
+    @property
+    def n_layer(self) -> int:
+        """How many layers there are."""
+        return len(self.layers)
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether any layer has experts that can be kept in host memory."""
+        return any(self.experts)
+
+    @property
+    def total_bytes(self) -> int:
+        """All weights, once."""
+        return self.input_bytes + sum(self.layers) + sum(self.experts) + self.output_bytes + self.shared_bytes
+
+
+def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
+    """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to 32 bytes."""
+    layers, experts = [0] * n_layer, [0] * n_layer
+    inputs: dict[str, int] = {}
+    output, tied, copies, shared = 0, True, 0, 0
+    for tensor in tensors:
+        n_bytes = buffer_bytes((tensor,))
+        if tensor.name in FIRST_LAYER_TENSORS:
+            layers[0] += n_bytes
+        elif found := _LAYER.match(tensor.name):
+            (experts if _EXPERTS.search(tensor.name) else layers)[int(found[1])] += n_bytes
+        elif tensor.name in INPUT_TENSORS:
+            copies += tensor.name in inputs
+            inputs[tensor.name] = n_bytes
+        elif tensor.name in SHARED_TENSORS:
+            shared += n_bytes
+        else:
+            output += n_bytes
+            tied &= tensor.name != "output.weight"
+    return Load(
+        input_bytes=sum(inputs.values()),
+        layers=tuple(layers),
+        experts=tuple(experts),
+        output_bytes=output,
+        tied_bytes=inputs.get(EMBEDDINGS, 0) if tied else 0,
+        always_copied=copies > 0,
+        shared_bytes=shared,
+    )

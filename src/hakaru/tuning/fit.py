@@ -1,0 +1,233 @@
+"""Does it fit: a model, as it is or at a preset that nobody has built yet, on this machine or on a named one.
+
+Our arithmetic answers for any hardware; the engine's dry run lays the same model out here, from its header alone, and
+stands beside it. On this machine without an accelerator the engine's figures decide; everywhere else ours do, placed
+device by device. An architecture that we do not model has the dry run's answer only, as one sum.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from hakaru.errors import ModelUnknown
+from hakaru.hardware.machine import Hardware, Machine
+from hakaru.memory.explain import Term
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
+from hakaru.models.architectures import buffer_bytes
+from hakaru.models.gguf import Array, read_header
+from hakaru.models.header_file import without_vocabulary, write_header_only
+from hakaru.models.model import Model, as_preset
+from hakaru.planning.explain import explain_placement
+from hakaru.planning.here import hardware_here
+from hakaru.planning.load import load_of
+from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged
+from hakaru.planning.search import max_context, place
+from hakaru.planning.ways_out import Alternative, Outcome, alternatives
+from hakaru.tuning.check import Engine, remember
+from hakaru.tuning.driver import known_driver_bytes
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.trust import Margin, errors, learned_margin
+
+FigureSource = Literal["computed", "dry-run", "both"]
+SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """A file that is loaded beside the model, and the bytes that it takes."""
+
+    name: str
+    bytes: int
+
+
+def projector_extra(path: Path) -> Extra:
+    """The weights of a vision or audio projector (mmproj). Its own compute buffer is not known before it runs."""
+    header = read_header(path)
+    return Extra(name=path.name, bytes=buffer_bytes(header.tensors))
+
+
+def draft_extra(model: Model, settings: ContextSettings) -> Extra:
+    """A draft model at the same settings: weights, KV cache, compute and output; it shares the process.
+
+    Raises ModelUnknown for an architecture that we do not model.
+    """
+    found = compute_footprint(model.shape, model.loaded, settings)
+    if found is None:
+        raise ModelUnknown(
+            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft model; choose another one.",
+            path=model.path, found=model.shape.architecture,
+        )  # fmt: skip
+    return Extra(name=model.name, bytes=found.total_bytes - found.overhead_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The answer. `placement` is None for an architecture that we do not model."""
+
+    model: Model
+    settings: ContextSettings
+    hardware: Hardware
+    computed: Footprint | None
+    dry_run: Footprint | None
+    placement: Placement | None
+    verdict: FitVerdict
+    margin: Margin
+    alternatives: tuple[Alternative, ...]
+    max_context: int | None
+    extras: tuple[Extra, ...] = ()
+
+    @property
+    def best(self) -> Footprint:
+        """The footprint to trust: the engine's own where it was asked."""
+        found = self.dry_run or self.computed
+        assert found is not None  # one of them was asked for
+        return found
+
+    @property
+    def total_bytes(self) -> int:
+        """What the model needs in all, where it was placed."""
+        extras = sum(e.bytes for e in self.extras)
+        return self.placement.total_bytes if self.placement else self.best.total_bytes + extras
+
+    def explanation(self) -> list[Term]:
+        """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not model."""
+        if self.placement is None:
+            raise ModelUnknown(
+                "{path}: hakaru has no arithmetic for the architecture '{found}', so there is nothing to explain.",
+                path=self.model.path, found=self.model.shape.architecture,
+            )  # fmt: skip
+        tensors = self.model.loaded
+        task = Task(load=load_of(tensors, self.model.shape.n_layer), shape=self.model.shape, settings=self.settings)
+        return explain_placement(task, tensors, self.placement)
+
+
+class Fitter:
+    """Answers for one machine, with its ledger (None: nothing is remembered) and its engine."""
+
+    def __init__(self, *, machine: Machine, ledger: Ledger | None, engine: Engine) -> None:
+        self.machine, self.ledger, self.engine = machine, ledger, engine
+
+    def fit(
+        self,
+        model: Model,
+        settings: ContextSettings,
+        *,
+        hardware: Hardware | None = None,
+        source: FigureSource = "both",
+        find_max: bool = False,
+        preset: str | None = None,
+        extras: tuple[Extra, ...] = (),
+    ) -> Fit:
+        """Whether `model` fits; `hardware` None is this machine with what is free now. Raises ModelUnknown where neither our
+        arithmetic nor the engine knows the architecture.
+        """
+        variant = as_preset(model, preset) if preset else model
+        computed = compute_footprint(variant.shape, variant.loaded, settings)
+        if computed is None and source == "computed":
+            raise ModelUnknown(
+                "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: --source dry-run.",
+                path=model.path, found=model.shape.architecture,
+            )  # fmt: skip
+        dry_run = self.dry_run(variant, settings, on_disk=preset is None) if source != "computed" else None
+        if self.ledger:
+            for footprint in (computed, dry_run):
+                remember(footprint, variant, settings, machine=self.machine, ledger=self.ledger)
+        uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else bool(self.machine.devices)
+        place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
+        margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)
+        task = Task(
+            load=load_of(variant.loaded, variant.shape.n_layer),
+            shape=variant.shape,
+            settings=settings,
+            margin=margin.fraction,
+            extras_bytes=sum(e.bytes for e in extras),
+            driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
+        )
+        placed = place(task, place_at) if variant.shape.is_modelled else None
+        placement = _by_engine(placed, dry_run, margin) if placed and not (hardware and hardware.accelerators) else placed
+        best = dry_run or computed
+        assert best is not None
+        whole = best.total_bytes + task.extras_bytes
+        verdict = placement.verdict if placement else judge(whole, place_at.usable_bytes, margin.fraction)
+        answer = Fit(
+            model=variant,
+            settings=settings,
+            hardware=place_at,
+            computed=computed if source != "dry-run" else None,
+            dry_run=dry_run,
+            placement=placement,
+            verdict=verdict,
+            margin=margin,
+            alternatives=(),
+            max_context=max_context(task, place_at) if find_max and placement else None,
+            extras=extras,
+        )
+        return answer if verdict == "fits" else replace(answer, alternatives=tuple(self._ways_out(model, answer, task)))
+
+    def dry_run(self, model: Model, settings: ContextSettings, *, on_disk: bool = True) -> Footprint:
+        """The engine's own figures, with our assumption for the process around it; a model that is not on disk is laid out
+        from a header written for the purpose.
+        """
+        with _laid_out(model) if not on_disk else _as_it_is(model) as path:
+            found = self.engine.dry_run(path, settings)
+        return replace(found, overhead_bytes=overhead_bytes(model.shape, settings))
+
+    def _ways_out(self, model: Model, answer: Fit, task: Task) -> list[Alternative]:
+        """What would make it fit, by our arithmetic, or by dry runs where we have none."""
+
+        def outcome(settings: ContextSettings, preset: str | None) -> Outcome:
+            variant = as_preset(model, preset) if preset else answer.model
+            if variant.shape.is_modelled:
+                load = load_of(variant.loaded, variant.shape.n_layer) if preset else task.load
+                placed = place(replace(task, load=load, settings=settings), answer.hardware)
+                return Outcome(total_bytes=placed.total_bytes, verdict=placed.verdict)
+            needed = self.dry_run(variant, settings, on_disk=preset is None).total_bytes + task.extras_bytes
+            return Outcome(total_bytes=needed, verdict=judge(needed, answer.hardware.usable_bytes, task.margin))
+
+        smaller = [p for p in SMALLER_PRESETS if as_preset(model, p).weights_bytes < answer.model.weights_bytes]
+        return alternatives(answer.settings, outcome, presets=smaller)
+
+
+@contextmanager
+def _as_it_is(model: Model) -> Iterator[Path]:
+    yield model.path
+
+
+@contextmanager
+def _laid_out(model: Model) -> Iterator[Path]:
+    """A file that is only the header of `model`, followed by a hole; removed afterwards."""
+    own = ("general.architecture", f"{model.shape.architecture}.")
+    kept = {
+        key: value.values if isinstance(value, Array) else value for key, value in model.metadata.items() if key.startswith(own)
+    }
+    with tempfile.TemporaryDirectory(prefix="hakaru-") as folder:
+        tensors = [(t.name, t.shape) for t in model.tensors]
+        types = {t.name: t.type.name for t in model.tensors}
+        values = without_vocabulary({key: value for key, value in kept.items() if value is not None}, model.shape.n_vocab)
+        yield write_header_only(Path(folder) / f"{model.path.stem}.gguf", values, tensors, types)
+
+
+def _by_engine(placement: Placement, dry_run: Footprint | None, margin: Margin) -> Placement:
+    """The engine's own figures take the place of ours where it laid the model out in the same way: all in RAM, or all on
+    the accelerators with its own split.
+    """
+    layout, found = placement.layout, dry_run.accelerators if dry_run else ()
+    whole = layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == placement.n_items
+    if dry_run is None or len(found) != len(placement.shares) or (found and not whole):
+        return placement
+    shares = tuple(
+        replace(share, weights_bytes=d.weights_bytes, kv_cache_bytes=d.kv_cache_bytes, compute_bytes=d.compute_bytes)
+        for share, d in zip(placement.shares, found, strict=True)
+    )
+    ram = replace(
+        placement.ram,
+        weights_bytes=dry_run.weights_bytes - sum(d.weights_bytes for d in found),
+        kv_cache_bytes=dry_run.kv_cache_bytes - sum(d.kv_cache_bytes for d in found),
+        compute_bytes=dry_run.compute_bytes - sum(d.compute_bytes for d in found),
+        output_bytes=dry_run.output_bytes,
+        overhead_bytes=dry_run.overhead_bytes,
+    )
+    return judged(replace(placement, shares=shares, ram=ram), margin.fraction)

@@ -1,0 +1,83 @@
+"""How wrong we were, and what must therefore stay free: the ledger's predictions beside what really happened.
+
+Every real load leaves a prediction (the engine's dry run with our assumption for the process) and the process's measured
+peak. The margin under `fits` is the part by which the next load exceeds its prediction with a chance of at most one in a
+hundred: Student's t bound for one further value of the same spread. With fewer than five loads it is assumed.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, Final
+
+from hakaru.planning.placement import MARGIN
+from hakaru.units import Source
+
+ENOUGH_LOADS: Final = 5
+CHANCE: Final = 0.99
+PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """The part of the free memory that stays free under `fits`, and from how many loads it was learned."""
+
+    fraction: float
+    n_loads: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """One model at one setting on one machine: the prediction and the measured peak in bytes, and by part our arithmetic
+    less the engine's dry run, and the dry run less the buffers of the real load.
+    """
+
+    machine: str
+    architecture: str
+    predicted_bytes: int
+    measured_bytes: int | None
+    computed_errors: Mapping[str, int]
+    dry_run_errors: Mapping[str, int]
+
+    @property
+    def excess(self) -> float | None:
+        """By which part of the prediction the process took more; negative where it took less."""
+        return self.measured_bytes / self.predicted_bytes - 1 if self.measured_bytes else None
+
+
+def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
+    """What the ledger's memory rows say, one entry per machine, model and settings; of each kind the last row counts."""
+    runs: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault((row["machine"], row["model"], row["settings"]), {})[row["source"]] = row
+    found = []
+    for (machine, _, _), kinds in runs.items():
+        if (dry_run := kinds.get("dry_run")) is None:
+            continue
+        computed, measured = kinds.get("computed"), kinds.get("measured")
+        found.append(
+            Error(
+                machine=machine,
+                architecture=dry_run["architecture"],
+                predicted_bytes=sum(dry_run[p] or 0 for p in (*PARTS, "overhead_bytes")),
+                measured_bytes=measured["peak_rss_bytes"] if measured else None,
+                computed_errors={p: computed[p] - dry_run[p] for p in PARTS} if computed else {},
+                dry_run_errors={p: dry_run[p] - measured[p] for p in PARTS} if measured else {},
+            )
+        )
+    return found
+
+
+def learned_margin(found: Sequence[Error], machine: str) -> Margin:
+    """The margin for `machine` from its own loads."""
+    excesses = [e.excess for e in found if e.machine == machine and e.excess is not None]
+    if len(excesses) < ENOUGH_LOADS:
+        return Margin(fraction=MARGIN, n_loads=len(excesses), source="assumed")
+    from scipy.special import stdtrit  # half a second at import: only where there is something to learn from
+
+    n = len(excesses)
+    bound = mean(excesses) + float(stdtrit(n - 1, CHANCE)) * stdev(excesses) * math.sqrt(1 + 1 / n)
+    bound = max(bound, 0.0)  # a prediction that is always too high is no reason to promise what it does not say
+    return Margin(fraction=bound / (1 + bound), n_loads=n, source="measured")
