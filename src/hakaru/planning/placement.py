@@ -131,6 +131,8 @@ def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
 
     Source: llama.cpp, src/llama-model.cpp (load_tensors, get_layer_buft_list).
     """
+    if len(weights) == 1:
+        return (n_items,)
     total = sum(weights)
     edges = [edge / total for edge in accumulate(weights)] if total else [1.0] * len(weights)
     counts = [0] * len(weights)
@@ -236,5 +238,5 @@ def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
 
 
 def caches_bytes(task: Task, items: range) -> int:
-    caches = task.shape.caches or ()
-    return sum(layer_cache_bytes(caches[i], task.settings) for i in items if i < len(caches))
+    caches = (task.shape.caches or ())[items.start : items.stop]
+    return sum(layer_cache_bytes(cache, task.settings) for cache in caches)

@@ -68,7 +68,8 @@ def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     A tied embedding comes twice for the architectures whose loader asks for it as output before it asks for it as input
     (Gemma 3n and 4): on one device it then holds two copies, unless the file is mapped.
     """
-    found = [t for t in tensors if is_loaded(metadata, t.name)]
+    some_stay = bool(metadata.integer(metadata.own("nextn_predict_layers")))
+    found = [t for t in tensors if not some_stay or is_loaded(metadata, t.name)]
     tied = all(t.name != "output.weight" for t in found)
     for tensor in found:
         yield tensor
