@@ -3,9 +3,9 @@
 import pytest
 
 from hakaru.errors import Misuse
+from hakaru.memory.compute import compute_bytes
 from hakaru.memory.footprint import (
     ContextSettings,
-    compute_bytes,
     compute_footprint,
     kv_cache_bytes,
     layer_cache_bytes,
@@ -83,9 +83,7 @@ def test_a_cache_row_that_no_block_divides_is_refused() -> None:
 
 
 def test_compute_of_llama_70b_with_all_logits() -> None:
-    """Seen in dry runs: 282.5 MiB for a micro-batch of 512 and 1130.0 MiB for one of 2048 (ours adds 24 bytes per
-    token).
-    """
+    """Seen in dry runs: 282.5 MiB for a micro-batch of 512 and 1130.0 MiB for one of 2048 ."""
     llama = shape("llama-3.1-70b-instruct")
     for n_ubatch, mebibytes in ((512, 282.5), (2048, 1130.0)):
         settings = ContextSettings(n_ctx=32768, n_ubatch=n_ubatch, n_outputs_max=n_ubatch)

@@ -1,14 +1,39 @@
-"""Compute buffers (being replaced)."""
+"""How large the engine's compute buffers become: its own allocator, played over its own graph.
 
+On the processor the figures equal llama.cpp's dry run to the byte for almost every architecture; docs/memory.md has the
+table. For devices the graph is cut as llama.cpp's scheduler cuts it: layers go whole, every device gets copies of the inputs
+that its layers read, and with several devices that run all layers each keeps four of them. Left out: what a device adds for
+its own kernels, and weights that a GPU fetches from host memory while a prompt is read (llama.cpp's op_offload), which come
+on top where layers or experts stay in host memory.
+
+Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.cpp (ggml_backend_sched_split_graph).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from hakaru.memory.footprint import ContextSettings, compute_bytes
+from hakaru.memory.allocator import bytes_of
+from hakaru.memory.architectures import GRAPHS
+from hakaru.memory.gemma import N_EMBD_ALTUP
+from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
+from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
+
+if TYPE_CHECKING:
+    from hakaru.memory.footprint import ContextSettings
+
+PIPELINE_COPIES: Final = 4
+ROWS_BETWEEN_STATES: Final = {"granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
+"""Rows of n_embd per copy that cross between devices more than once, since layers ask for their states before the layer before
+them has ended: on the devices before a cut and on those after it. Measured, rounded up.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceCompute:
-    """Compute buffers of a run over several devices."""
+    """Compute buffers in bytes: in host memory, on the first device, on those between, and on the last one."""
 
     host_bytes: int
     first_bytes: int
@@ -17,26 +42,118 @@ class DeviceCompute:
 
     @staticmethod
     def unknown() -> "DeviceCompute":
-        """Nothing known."""
+        """For a graph that we do not know."""
         return DeviceCompute(host_bytes=0, first_bytes=0, middle_bytes=0, last_bytes=0)
 
     def of(self, index: int, n_devices: int) -> int:
         """Bytes on the device of that index."""
-        return self.last_bytes if index == n_devices - 1 else self.middle_bytes if index else self.first_bytes
+        return self.last_bytes if index == n_devices - 1 > 0 else self.middle_bytes if index else self.first_bytes
+
+
+def compute_bytes(shape: Shape, settings: "ContextSettings") -> int | None:
+    """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know."""
+    if not is_known(shape):
+        return None
+    return play(_part(shape, settings, Place()), _values(shape, settings))
+
+
+def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str, int]]:
+    """What is in the processor's compute buffer when it is fullest: names and bytes, which add up to `compute_bytes`.
+
+    Tensors below a hundredth of it are one term, and so is the room between tensors that none of them fits. The graph must
+    be known.
+    """
+    graph, values = _part(shape, settings, Place()), _values(shape, settings)
+    whole, terms = play(graph, values), Counter[str]()
+    for name, n_bytes in alive_at_peak(graph, values):
+        terms[name] += n_bytes
+    large = [(name, n_bytes) for name, n_bytes in terms.most_common() if 100 * n_bytes >= whole]
+    small = terms.total() - sum(n_bytes for _, n_bytes in large)
+    rest = ("smaller tensors", small), ("gaps", whole - terms.total())
+    return large + [term for term in rest if term[1]]
 
 
 def device_compute(
-    shape: Shape, settings: ContextSettings, *, n_devices: int, all_layers: bool, experts_on_host: bool
+    shape: Shape, settings: "ContextSettings", *, n_devices: int, all_layers: bool = True, experts_on_host: bool = False
 ) -> DeviceCompute | None:
-    """Bytes per device."""
+    """Compute buffers where `n_devices` run the last layers, or all of them; None for a graph that we do not know.
+
+    `experts_on_host`: the experts of all layers stay in host memory and run there. The buffers hold for a device that has
+    layers of every kind that the model has.
+    """
     whole = compute_bytes(shape, settings)
-    if n_devices == 0:
-        return DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
-    row, mask = 4 * shape.n_embd * settings.n_tokens, 2 * settings.n_cells * settings.n_tokens
-    if n_devices == 1:
-        host = 2 * row + mask if all_layers else whole
-        return DeviceCompute(host_bytes=host, first_bytes=whole - row, middle_bytes=whole - row, last_bytes=whole - row)
-    first = whole - row + 3 * (row + mask) + row
+    if whole is None or not n_devices:
+        return None if whole is None else DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
+    values = _values(shape, settings)
+    split = n_devices > 1
+    copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
+
+    def part(start: Start, *, logits: bool) -> int:
+        place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host)
+        return play(_part(shape, settings, place), values)
+
+    rows = ROWS_BETWEEN_STATES.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
+    before, after = (n * copies * _row(shape, values) for n in rows)
+    later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
-        host_bytes=4 * (row + mask) + row, first_bytes=first, middle_bytes=first + 4 * row, last_bytes=first + 4 * row
+        host_bytes=_host(shape, settings, values, copies, all_layers=all_layers, experts_on_host=experts_on_host),
+        first_bytes=before + part("embeddings" if all_layers else "host", logits=not split),
+        middle_bytes=after + part(later, logits=False),
+        last_bytes=after + part(later, logits=True),
     )
+
+
+def _host(
+    shape: Shape, settings: "ContextSettings", values: Mapping[str, int], copies: int, *, all_layers: bool, experts_on_host: bool
+) -> int:
+    """Host memory: everything, where layers run there; else the inputs and what is looked up for the devices, and the largest
+    step of the experts if these run there.
+    """
+    if not all_layers:
+        return play(_part(shape, settings, Place(logits=False)), values)
+    host = copies * sum(bytes_of(size, values) for _, size in _part(shape, settings, Place()).inputs) + _row(shape, values)
+    if shape.architecture == "gemma3n" or shape.n_embd_per_layer:
+        host += bytes_of(((4 * (shape.n_embd_per_layer or N_EMBD_ALTUP) * shape.n_layer, "T"),), values)
+    if experts_on_host and shape.n_expert:
+        width = shape.moe_latent_size or shape.n_embd
+        n_ff = shape.n_ff_exp or shape.n_ff or 0
+        per_token = shape.n_expert_used * (3 * n_ff + width) + shape.n_expert
+        host += bytes_of(((4 * per_token, "T"),), values)
+    return host
+
+
+def is_known(shape: Shape) -> bool:
+    """Whether the graph of this model is known. DeepSeek's first files, without the lengths of MLA, are not."""
+    mla = shape.architecture not in {"deepseek2", "mistral4", "kimi-linear"} or shape.n_embd_head_k_mla > 0
+    return shape.architecture in GRAPHS and shape.caches is not None and mla
+
+
+def is_rotated(type_: str, head: int) -> bool:
+    """Whether keys or values are turned before they are stored. Source: llama.cpp, src/llama-kv-cache.cpp (attn_rot_k)."""
+    return BY_NAME[type_.upper()].block > 1 and head % 64 == 0
+
+
+def _part(shape: Shape, settings: "ContextSettings", place: Place) -> Program:
+    return program(
+        shape,
+        one=settings.n_parallel == 1,
+        rotate_k=is_rotated(settings.type_k, shape.n_embd_head_k),
+        rotate_v=is_rotated(settings.type_v, shape.n_embd_head_v),
+        place=place,
+    )
+
+
+def _row(shape: Shape, values: Mapping[str, int]) -> int:
+    """Bytes of one row of n_embd per token."""
+    return bytes_of(((4 * shape.n_embd, "T"),), values)
+
+
+def _values(shape: Shape, settings: "ContextSettings") -> dict[str, int]:
+    """What the letters in sizes stand for, see `graph`."""
+    n_seqs = settings.n_parallel
+    n_tokens = -(-settings.n_tokens // n_seqs) * n_seqs
+    window = next((c.window for c in shape.caches or () if c.window is not None), None)
+    return {
+        "T": n_tokens, "t": n_tokens // n_seqs, "S": n_seqs, "O": settings.n_outputs,
+        "C": settings.n_cells, "W": settings.n_cells if window is None else settings.window_cells(window),
+    }  # fmt: skip

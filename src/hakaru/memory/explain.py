@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from hakaru.language import say
+from hakaru.memory.compute import explain_compute
 from hakaru.memory.footprint import (
     PROCESS_BYTES,
     PROCESS_BYTES_PER_TOKEN,
     ContextSettings,
     cells_of,
-    compute_bytes,
     layer_cache_bytes,
     output_bytes,
 )
@@ -102,12 +102,13 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
 
 
 def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
+    terms = explain_compute(shape, settings)
     yield Term(
         part="compute_bytes",
         what=say("graph of one micro-batch"),
-        formula=f"peak of {settings.n_tokens} tokens",
+        formula=" + ".join(f"{name} {n_bytes:,}" for name, n_bytes in terms),
         where="n_embd, n_ff, n_head, --ubatch",
-        bytes=compute_bytes(shape, settings),
+        bytes=sum(n_bytes for _, n_bytes in terms),
     )
 
 

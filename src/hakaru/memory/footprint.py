@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.memory.compute import compute_bytes
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import Tensor
@@ -22,7 +23,6 @@ MAX_CONTEXT: Final = 2**24
 CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
 PROCESS_BYTES: Final = 34 * 2**20
 PROCESS_BYTES_PER_TOKEN: Final = 384  # the vocabulary's texts and tables, per entry
-GRAPH_INPUTS: Final = 24  # bytes per token: token, position, output id (4 each), KV indices (8), rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,11 @@ class ContextSettings:
     def n_cells(self) -> int:
         """KV cells of one conversation, padded as llama.cpp pads them."""
         return _padded(self.n_ctx if self.kv_unified else max(1, self.n_ctx // self.n_parallel))
+
+    def window_cells(self, window: int) -> int:
+        """KV cells of a layer with a sliding window: the window and one micro-batch, padded."""
+        shared = window * (self.n_parallel if self.kv_unified else 1)
+        return _padded(min(self.n_cells, shared + self.n_tokens))
 
     @property
     def n_outputs(self) -> int:
@@ -123,12 +128,13 @@ class Footprint:
 
 def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> Footprint | None:
     """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry run)."""
-    if not shape.is_modelled:
+    compute = compute_bytes(shape, settings)
+    if not shape.is_modelled or compute is None:
         return None
     return Footprint(
         weights_bytes=buffer_bytes(tensors),
         kv_cache_bytes=kv_cache_bytes(shape, settings),
-        compute_bytes=compute_bytes(shape, settings),
+        compute_bytes=compute,
         output_bytes=output_bytes(shape, settings),
         overhead_bytes=overhead_bytes(shape, settings),
         source="computed",
@@ -149,10 +155,7 @@ def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
 
 def cells_of(cache: LayerCache, settings: ContextSettings) -> int:
     """Cells that a layer keeps per pool: all, or what its window needs."""
-    if cache.window is None:
-        return settings.n_cells
-    shared = cache.window * (settings.n_parallel if settings.kv_unified else 1)
-    return _padded(min(settings.n_cells, shared + settings.n_tokens))
+    return settings.n_cells if cache.window is None else settings.window_cells(cache.window)
 
 
 def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:
@@ -173,23 +176,6 @@ def _row_bytes(name: str, n: int, head: int) -> int:
 
 def _padded(n_cells: int) -> int:
     return -(-n_cells // CELL_PADDING) * CELL_PADDING
-
-
-def compute_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes of the CPU compute buffer: the largest of three peaks of the graph, each per token of a micro-batch and in
-    F32.
-
-    The feed-forward block (gate, up, their product, and three rows of n_embd beside the query's), the attention block
-    (queries, keys and values twice), both with the F16 mask of one entry per cell; and the end of the graph, the logits
-    with two rows of n_embd.
-    """
-    query = shape.n_head * shape.n_embd_head_k
-    cache_row = max(shape.n_head_kv) * (shape.n_embd_head_k + shape.n_embd_head_v)
-    feed_forward = 3 * (shape.n_ff or 0) + 3 * shape.n_embd + max(shape.n_embd, query)
-    attention = 2 * query + cache_row + 4 * shape.n_embd
-    layers = settings.n_tokens * (4 * max(feed_forward, attention) + 2 * settings.n_cells)
-    logits = 4 * shape.n_vocab * settings.n_outputs + 8 * shape.n_embd * settings.n_tokens
-    return max(layers, logits) + GRAPH_INPUTS * settings.n_tokens
 
 
 def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:

@@ -10,7 +10,7 @@ answered by the dry run: caches with an indexer (DeepSeek 3.2, GLM DSA), RWKV, e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.models.metadata import Metadata
@@ -99,7 +99,9 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     caches = []
     for i in range(n_layer):
         draft = i >= n_layer - n_draft and meta.architecture not in WITHOUT_FEED_FORWARD
-        kv = _attention(meta, n_layer, i, windows[i]) if attends[i] and not draft and i < own_caches else LayerCache()
+        kv = _attention(meta, n_layer, i, windows[i]) if attends[i] and not draft else LayerCache()
+        if i >= own_caches:
+            kv = replace(kv, k=0, v=0)
         caches.append(
             LayerCache(
                 k=kv.k,

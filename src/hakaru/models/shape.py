@@ -44,7 +44,18 @@ class Shape:
     ssm_d_state: int = 0
     ssm_dt_rank: int = 0
     ssm_n_group: int = 0
+    ssm_dt_b_c_rms: bool = False
     n_shortconv_l_cache: int = 0
+    n_heads: tuple[int, ...] = ()
+    n_ffs: tuple[int, ...] = ()
+    n_rot: int = 0
+    n_layer_nextn: int = 0
+    n_layer_dense_lead: int = 0
+    n_moe_layer_step: int = 1
+    n_deepstack_layers: int = 0
+    moe_latent_size: int = 0
+    expert_gating_func: int = 0
+    expert_weights_norm: bool = False
 
     @property
     def is_modelled(self) -> bool:
@@ -111,7 +122,8 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         n_expert=number("expert_count"),
         n_expert_used=number("expert_used_count"),
         n_ff_exp=number("expert_feed_forward_length"),
-        n_ff_shexp=number("expert_shared_feed_forward_length"),
+        n_ff_shexp=number("expert_shared_feed_forward_length")
+        or number("expert_shared_count") * number("expert_feed_forward_length"),
         n_embd_per_layer=number("embedding_length_per_layer_input"),
         n_lora_q=number("attention.q_lora_rank"),
         n_lora_kv=number("attention.kv_lora_rank"),
@@ -123,5 +135,16 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         ssm_d_state=number("ssm.state_size"),
         ssm_dt_rank=number("ssm.time_step_rank"),
         ssm_n_group=number("ssm.group_count"),
+        ssm_dt_b_c_rms=bool(number("ssm.dt_b_c_rms")),
         n_shortconv_l_cache=number("shortconv.l_cache"),
+        n_heads=heads,
+        n_ffs=meta.per_layer(meta.own("feed_forward_length"), n_layer),
+        n_rot=or_else("rope.dimension_count", or_else("attention.key_length", head_length)),
+        n_layer_nextn=number("nextn_predict_layers"),
+        n_layer_dense_lead=number("leading_dense_block_count"),
+        n_moe_layer_step=number("interleave_moe_layer_step") or 1,
+        n_deepstack_layers=number("n_deepstack_layers"),
+        moe_latent_size=number("moe_latent_size"),
+        expert_gating_func=number("expert_gating_func"),
+        expert_weights_norm=bool(number("expert_weights_norm")),
     )

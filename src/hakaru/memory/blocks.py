@@ -1,0 +1,330 @@
+"""The blocks of which llama.cpp builds its graphs: norms, attention, feed-forward layers, experts.
+
+Only what changes memory is there: a bias, a scale or a rotation of positions takes the place of its source and is left
+out unless its source is a view that cannot be overwritten.
+
+Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build_ffn, build_moe_ffn) and src/models.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from hakaru.memory.graph import Graph, Size, Tensor, size_of
+from hakaru.models.shape import Shape
+
+ROTATION_K_MIN, ROTATION_V = 64, 64
+LAYER_NORM = frozenset({"bert", "cohere2", "command-r", "modern-bert", "nomic-bert"})
+FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """What distinguishes the graph of one layer from another's."""
+
+    n_head: int = 0
+    n_head_kv: int = 0
+    n_embd_head_k: int = 0
+    n_embd_head_v: int = 0
+    n_ff: int = 0
+    windowed: bool = False
+    recurrent: bool = False
+    attends: bool = True
+    own_kv: bool = True
+    rope: bool = True
+    experts: bool = False
+    first: bool = False
+    sparse: bool = False
+    shared_values: bool = False
+    last: bool = False
+    hands: bool = False
+    then: tuple[int, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Build:
+    """What is being built: the model, the layer, the graph so far and the inputs that it asked for."""
+
+    model: Shape
+    layer: Layer = field(default_factory=Layer)
+    graph: Graph = field(default_factory=Graph)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    one: bool = True
+    rotate_k: bool = False
+    rotate_v: bool = False
+    cached: bool = True
+    beside: Tensor | None = None
+    on_device: bool = False
+    copies: int = 1
+    normed: bool = False
+    experts_on_host: bool = False
+    windows: bool = False
+
+    def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
+        """The same for another stretch of the graph, which is handed `beside` besides the residual."""
+        return replace(self, layer=layer, graph=Graph(), beside=beside)
+
+    def input(self, name: str, size: Size) -> Tensor:
+        """An input of the graph by name."""
+        many = tuple((self.copies * factor, letters) for factor, letters in size)
+        return self.inputs.setdefault(name, Tensor(name, (name,), many, kept=self.copies > 1))
+
+    def row(self, name: str) -> Tensor:
+        """A row of the model's width per token that was computed elsewhere."""
+        x = self.input(name, ((4 * self.model.n_embd, "T"),))
+        x.shape = self.model.n_embd, "T"
+        return x
+
+    def rows_of(self, name: str, width: int, tokens: str = "tokens") -> Tensor:
+        """Rows of an embedding table, which lies in host memory: a device gets a copy."""
+        if self.on_device:
+            x = self.input(name, ((4 * width, "T"),))
+            x.shape = width, "T"
+            return x
+        return self.graph.new(name, (width, "T"), self.input(tokens, ((4, "T"),)))
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Normalize; the weights are multiplied in place. A norm that subtracts the mean takes no place."""
+        if self.normed:
+            self.normed = False
+            return self.graph.like(self.row("normed rows from the device before"))
+        if self.model.architecture in LAYER_NORM:
+            return self.graph.new("norm", x.shape, x)
+        return self.graph.like(x, name="norm")
+
+    def mm(self, x: Tensor, rows: int, name: str) -> Tensor:
+        """A weight matrix times `x`."""
+        return self.graph.mul_mat(x, rows, name)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add two tensors."""
+        return self.graph.like(x, y, name="sum")
+
+    def mul(self, x: Tensor, y: Tensor) -> Tensor:
+        """Multiply element by element."""
+        return self.graph.like(x, y, name=x.name)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """The rows whose logits are wanted."""
+        ids = self.input("output ids", ((4, "O"),))
+        return self.graph.new(x.name, (x.shape[0], "O"), x, ids)
+
+    def positions(self) -> Tensor:
+        """The position of every token, four numbers each where images are."""
+        return self.input("positions", ((16 if self.model.architecture in FOUR_POSITIONS else 4, "T"),))
+
+
+def embedded(b: Build) -> Tensor:
+    """The rows of the tokens' embeddings. A second input takes embeddings themselves and stays, used or not."""
+    if not b.on_device:
+        b.input("tokens", ((4, "T"),))
+        b.input("embeddings from outside", ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),))
+    return b.graph.expand(b.rows_of("embeddings", b.model.n_embd))
+
+
+def rotated(b: Build, x: Tensor, n: int, of: str) -> Tensor:
+    """Turned by a Hadamard matrix, as queries, keys and values are before they are stored with few bits."""
+    matrix = b.input(f"rotation of {of}" + _of_window(b), ((4 * n * n, ""),))
+    if not x.plain:
+        x = b.graph.new(x.name, x.shape, x)
+    turned = b.graph.new(x.name, ("rotated", *x.shape), matrix, b.graph.reshape(x, ("flat", *x.shape)), size=size_of(x.shape))
+    return b.graph.reshape(turned, x.shape)
+
+
+def _of_window(b: Build) -> str:
+    return " of the window" if b.layer.windowed else ""
+
+
+def rotation_of_k(head: int) -> int:
+    """The side of the matrix for keys: the largest power of two that divides a head."""
+    side = ROTATION_K_MIN
+    while head % (2 * side) == 0:
+        side *= 2
+    return side
+
+
+def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int | None, latent: Tensor | None = None) -> Tensor:
+    """Store keys and values, attend over the cache, project to `out` rows.
+
+    Without keys and values another layer's cache is read. `latent` is MLA's compressed row, of which the values are read.
+    """
+    g, layer = b.graph, b.layer
+    cached = b.cached
+    turn_k, turn_v = (turn and cached and latent is None for turn in (b.rotate_k, b.rotate_v))
+    if turn_k:
+        side = rotation_of_k(layer.n_embd_head_k)
+        q = rotated(b, q, side, "keys")
+        k = rotated(b, k, side, "keys") if k else None
+    if turn_v and v is not None:
+        v = rotated(b, v, ROTATION_V, "values")
+    order = [q, k, v] if b.windows or not cached else [q, v, k]
+    g.stored(t for t in order if t is not None)
+    if cached:
+        for t, name in ((k, "K indices"), (v, "V indices")):
+            if t is not None and t is not latent:
+                ids = b.input(name + _of_window(b), ((8, "T"),))
+                g.store(g.view(t, ("row", "T")), ids)
+        sources = [g.view(q, ("queries",))]
+        mask = b.input("mask" + _of_window(b), ((2, "TW" if layer.windowed else "TC"),))
+    else:
+        assert k is not None and v is not None
+        mask = b.input("mask" + _of_window(b), ((2, "TT"),))
+        sources = [g.view(q, ("queries",))]
+        sources += [g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)]
+    length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
+    cur = g.new("attention", (length, layer.n_head, "T"), *sources, mask)
+    if latent is not None:
+        values = g.new("attention", (b.model.n_embd_head_v_mla, "T", layer.n_head), g.view(cur, ("heads",)))
+        cur = g.new("attention", (b.model.n_embd_head_v_mla, layer.n_head, "T"), g.view(values, ("heads",)))
+        length = b.model.n_embd_head_v_mla
+    cur = g.expand(g.reshape(cur, (length * layer.n_head, "T")))
+    if turn_v:
+        cur = rotated(b, cur, ROTATION_V, "values")
+    return b.mm(cur, out, "attention output") if out else cur
+
+
+def heads(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values. `fused`: three views of one product. `whole`: normalized over all heads at once."""
+    g, y = b.graph, b.layer
+    shapes = [(y.n_embd_head_k, y.n_head, "T"), (y.n_embd_head_k, y.n_head_kv, "T"), (y.n_embd_head_v, y.n_head_kv, "T")]
+    rows = [length * n for length, n, _ in shapes]
+    if fused:
+        qkv = b.mm(x, sum(rows), "queries, keys, values")
+        q, k, v = (g.view(qkv, shape) for shape in shapes)
+    else:
+        made = [b.mm(x, n, name) for n, name in zip(rows, ("queries", "keys", "values"), strict=True)]
+        if whole:
+            made[:2] = [b.norm(t) for t in made[:2]]
+        q, k, v = (g.reshape(t, shape) for t, shape in zip(made, shapes, strict=True))
+    if rope and y.rope:
+        q, k = (g.like(t, b.positions(), name=name) for t, name in ((q, "queries"), (k, "keys")))
+    elif b.model.architecture == "llama4":
+        q = g.like(q, b.input("attention scale", ((4, "T"),)))
+    return q, k, v
+
+
+def attention(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole: bool = False) -> Tensor:
+    """Attention with shared keys (GQA)."""
+    q, k, v = heads(b, x, fused=fused, rope=rope, whole=whole)
+    return attend(b, q, k, v, out=b.model.n_embd)
+
+
+def fused_attention(b: Build, x: Tensor) -> Tensor:
+    """Attention whose queries, keys and values are one matrix."""
+    return attention(b, x, fused=True)
+
+
+def dense(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:
+    """Gate and up, their product, down."""
+    n_ff = n_ff or b.layer.n_ff
+    gate, up = b.mm(x, n_ff, "gate"), b.mm(x, n_ff, "up")
+    return b.mm(b.graph.new("gated", (n_ff, x.shape[-1]), gate, up), b.model.n_embd, "feed-forward")
+
+
+def fused_dense(b: Build, x: Tensor) -> Tensor:
+    """Gate and up as one matrix."""
+    both = b.mm(x, 2 * b.layer.n_ff, "gate and up")
+    return b.mm(b.graph.new("gated", (b.layer.n_ff, x.shape[-1]), both), b.model.n_embd, "feed-forward")
+
+
+def ungated(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:
+    """Up and down, without a gate."""
+    up = b.mm(x, n_ff or b.layer.n_ff, "up")
+    return b.mm(b.graph.like(up, name="activated"), b.model.n_embd, "feed-forward")
+
+
+def experts(
+    b: Build,
+    x: Tensor,
+    *,
+    gating: Literal["softmax", "sigmoid", "chosen"] = "softmax",
+    normed: bool = True,
+    biased: bool = False,
+    gate: bool = True,
+    fused: bool = False,
+    weighted_first: bool = False,
+    scaled: bool = False,
+    router: Tensor | None = None,
+) -> Tensor:
+    """A mixture of experts: every token passes through the few that its router chose.
+
+    `gating`: softmax over all, sigmoid, or softmax over the chosen. `biased`: a bias for the choice alone.
+    """
+    g, m, rows = b.graph, b.model, x.shape[-1]
+    used, n_ff, n_embd = m.n_expert_used, m.n_ff_exp or b.layer.n_ff, x.shape[0]
+    logits = router or b.mm(x, m.n_expert, "router")
+    probs = logits if gating == "chosen" else g.like(logits, name="router")
+    choice = g.new("choice", probs.shape, probs) if biased else logits if weighted_first else probs
+    ids = g.view(g.new("experts in order", choice.shape, choice), (used, rows))
+    weights = g.new("weights", (1, used, rows), g.reshape(probs, (1, m.n_expert, rows)), ids)
+    if gating == "chosen":
+        weights = g.reshape(g.like(g.reshape(weights, (used, rows))), (1, used, rows))
+    if normed:
+        flat = g.reshape(weights, (used, rows))
+        total = g.new("weights", (1, rows), flat)
+        weights = g.reshape(g.like(flat, g.like(total)), (1, used, rows))
+    g.expand(weights)
+    cur = g.reshape(x, (n_embd, 1, rows))
+    if weighted_first:
+        cur = b.mul(g.new("repeated", (n_embd, used, rows), cur), weights)
+    if b.experts_on_host:
+        made = g.new("experts from host memory", (n_embd, used, rows), cur, ids)
+    else:
+        made = ran(b, cur, ids, n_ff, gate=gate, fused=fused)
+    if scaled:
+        every = g.new("scales of experts", (1, m.n_expert, rows), ids)
+        made = b.mul(made, g.new("scales of experts", (1, used, rows), every, ids))
+    return summed(b, g.expand(made if weighted_first else b.mul(made, weights)))
+
+
+def ran(b: Build, x: Tensor, ids: Tensor, n_ff: int, *, gate: bool = True, fused: bool = False) -> Tensor:
+    """The chosen experts' feed-forward layers."""
+    g, used, rows = b.graph, ids.shape[0], x.shape[-1]
+    shape = n_ff, used, rows
+    if fused:
+        both = g.new("gate and up of experts", (2 * n_ff, used, rows), x, ids)
+        hidden = g.new("gated experts", shape, g.view(both, ("half",)), g.view(both, ("half",)))
+    elif gate:
+        up = g.new("up of experts", shape, x, ids)
+        hidden = g.new("gated experts", shape, g.new("gate of experts", shape, x, ids), up)
+    else:
+        hidden = g.like(g.new("up of experts", shape, x, ids))
+    return g.new("experts", (x.shape[0], used, rows), hidden, ids)
+
+
+def summed(b: Build, made: Tensor) -> Tensor:
+    """The outputs of a token's experts, added up."""
+    g = b.graph
+    width, used, rows = made.shape
+    assert isinstance(used, int)
+    parts = [g.expand(g.view(made, (width, rows))) for _ in range(used)]
+    if used == 1:
+        return g.new("sum of experts", (width, rows), parts[0])
+    total = parts[0]
+    for part in parts[1:]:
+        total = g.expand(g.like(total, part, name="sum of experts"))
+    return total
+
+
+def mla(b: Build, x: Tensor, *, rope: bool = True) -> Tensor:
+    """Multi-head latent attention: one compressed row per token, of which every head reads."""
+    g, m, y = b.graph, b.model, b.layer
+    key, latent, pe = m.n_embd_head_k_mla, m.n_lora_kv, m.n_rot
+    if m.n_lora_q:
+        x_q = b.norm(b.mm(x, m.n_lora_q, "queries"))
+        q = b.mm(x_q, y.n_head * key, "queries")
+    else:
+        q = b.mm(x, y.n_head * key, "queries")
+    q = g.reshape(q, (key, y.n_head, "T"))
+    row = b.mm(x, latent + pe, "compressed keys and values")
+    k_pe = g.view(row, (pe, 1, "T"))
+    if rope:
+        k_pe = g.like(k_pe, b.positions(), name="keys")
+    row = g.like(g.view(row, (latent, "T")), name="compressed keys and values")
+    q_pe = g.view(q, (pe, y.n_head, "T"))
+    if rope:
+        q_pe = g.like(q_pe, b.positions(), name="queries")
+    absorbed = g.new("queries", (latent, "T", y.n_head), g.view(q, ("permuted",)))
+    q = g.new("queries", (latent + pe, y.n_head, "T"), g.view(absorbed, ("permuted",)), q_pe)
+    row = g.reshape(row, (latent, 1, "T"))
+    k = g.new("keys", (latent + pe, 1, "T"), row, k_pe)
+    return attend(b, q, k, row, out=m.n_embd, latent=row)

@@ -1,0 +1,165 @@
+"""The graphs of Gemma 3n and Gemma 4: per-layer embeddings, layers that read another layer's cache, parallel streams.
+
+Source: llama.cpp, src/models/{gemma3n,gemma4}.cpp.
+"""
+
+from typing import Final
+
+from hakaru.memory.blocks import Build, attend, dense, embedded, experts
+from hakaru.memory.graph import Tensor
+
+N_ALTUP: Final = 4
+N_EMBD_ALTUP: Final = 256
+LAUREL_RANK: Final = 64
+
+
+def _n_per_layer(b: Build) -> int:
+    return N_EMBD_ALTUP if b.model.architecture == "gemma3n" else b.model.n_embd_per_layer
+
+
+def per_layer_start(b: Build) -> Tensor:
+    """Embeddings, and a second embedding of which each layer gets a slice."""
+    g, m = b.graph, b.model
+    x = embedded(b)
+    if n := _n_per_layer(b):
+        rows = b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer")
+        b.beside = g.expand(g.like(g.reshape(rows, (n, m.n_layer, "T"))))
+    return x
+
+
+def _slice(b: Build, x: Tensor) -> Tensor:
+    """This layer's part of the per-layer embeddings; the first layer that asks computes all."""
+    g, m, n = b.graph, b.model, _n_per_layer(b)
+    assert b.beside is not None
+    if b.layer.first:
+        projected = b.norm(g.reshape(b.mm(x, n * m.n_layer, "per-layer embeddings"), (n, m.n_layer, "T")))
+        both = g.like(projected, b.beside)
+        b.beside = g.new("per-layer embeddings", (n, "T", m.n_layer), g.view(both, ("permuted",)))
+    return g.view(b.beside, (n, "T"))
+
+
+def _per_layer(b: Build, x: Tensor, part: Tensor) -> Tensor:
+    """A narrow gate over this layer's part, widened again."""
+    cur = b.mul(b.graph.like(b.mm(x, _n_per_layer(b), "per-layer gate")), part)
+    return b.norm(b.mm(cur, b.model.n_embd, "per-layer output"))
+
+
+def _attention(b: Build, x: Tensor) -> Tensor:
+    """Attention with normed values; without keys and values of its own it reads another layer's cache."""
+    g, y = b.graph, b.layer
+    q = g.like(g.reshape(b.mm(x, y.n_embd_head_k * y.n_head, "queries"), (y.n_embd_head_k, y.n_head, "T")))
+    q = g.like(q, b.positions())
+    if not y.own_kv:
+        return attend(b, q, None, None, out=b.model.n_embd)
+    shape = y.n_embd_head_k, y.n_head_kv, "T"
+    keys = b.mm(x, y.n_embd_head_k * y.n_head_kv, "keys")
+    values = keys if y.shared_values else b.mm(x, y.n_embd_head_v * y.n_head_kv, "values")
+    k = g.like(g.like(g.reshape(keys, shape)), b.positions())
+    return attend(b, q, k, g.like(g.reshape(values, shape)), out=b.model.n_embd)
+
+
+def gemma4(b: Build, x: Tensor) -> Tensor:
+    """A layer of Gemma 4."""
+    g, m = b.graph, b.model
+    if b.layer.first:
+        x = g.like(x)
+    start = x
+    cur = b.norm(_attention(b, b.norm(x)))
+    x = b.add(cur, x)
+    if b.layer.experts:
+        both = b.norm(dense(b, b.norm(x)))
+        routed_input = b.norm(x)
+        router = b.mm(b.norm(x), m.n_expert, "router")
+        cur = b.add(both, b.norm(experts(b, routed_input, router=router, fused=True, scaled=True)))
+    else:
+        cur = dense(b, b.norm(x))
+    cur = b.add(b.norm(cur), x)
+    if m.n_embd_per_layer:
+        cur = b.add(cur, _per_layer(b, cur, _slice(b, start)))
+    return cur
+
+
+def _slice_of(b: Build, x: Tensor) -> Tensor:
+    """One of the parallel streams."""
+    return b.graph.view(x, (b.model.n_embd, "T"))
+
+
+def _magnitude(b: Build, x: Tensor) -> Tensor:
+    squares = b.graph.like(x)
+    return b.graph.like(b.graph.new("magnitude", (1, *x.shape[1:]), squares))
+
+
+def _streams(b: Build, x: Tensor) -> Tensor:
+    """The embeddings and three projections of them, brought to one magnitude."""
+    g, shape = b.graph, (b.model.n_embd, "T", N_ALTUP - 1)
+    target = _magnitude(b, x)
+    added = g.new("streams", shape, g.new("streams", shape, x))
+    scaled = b.mul(added, target)
+    added = g.like(scaled, _magnitude(b, added))
+    return g.new("streams", (b.model.n_embd, "T", N_ALTUP), x, added)
+
+
+def _modalities(b: Build, x: Tensor) -> Tensor:
+    return b.graph.like(b.mm(b.norm(x), N_ALTUP, "modalities"))
+
+
+def _predicted(b: Build, x: Tensor) -> Tensor:
+    g, shape = b.graph, (b.model.n_embd, "T", N_ALTUP)
+    coefficients = b.mm(_modalities(b, _slice_of(b, x)), N_ALTUP**2, "coefficients")
+    permuted = g.new("streams", (N_ALTUP, b.model.n_embd, "T"), g.view(x, ("permuted",)))
+    made = g.new("streams", (b.model.n_embd, N_ALTUP, "T"), permuted, g.view(coefficients, ("square",)))
+    return b.add(g.new("streams", shape, g.view(made, ("permuted",))), x)
+
+
+def _corrected(b: Build, predictions: Tensor, activated: Tensor) -> Tensor:
+    g = b.graph
+    coefficients = g.like(b.mm(_modalities(b, activated), N_ALTUP, "coefficients"))
+    innovation = g.like(activated, _slice_of(b, predictions))
+    factors = g.new("coefficients", (1, "T", N_ALTUP), g.view(coefficients, ("transposed",)))
+    repeated = g.new("streams", (b.model.n_embd, "T", N_ALTUP), innovation)
+    return b.add(b.mul(repeated, factors), predictions)
+
+
+def _sparse(b: Build, gate: Tensor) -> Tensor:
+    """Only what lies far above the mean."""
+    g = b.graph
+    mean = g.new("mean", (1, "T"), gate)
+    deviation = g.like(g.new("deviation", (1, "T"), g.like(g.like(gate, mean))))
+    return g.like(gate, g.like(mean, deviation))
+
+
+def gemma3n(b: Build, x: Tensor) -> Tensor:
+    """A layer of Gemma 3n: four streams, of which one passes through attention and feed-forward."""
+    g, m = b.graph, b.model
+    embeddings = x
+    if b.layer.first:
+        embeddings = g.like(x)
+        x = _streams(b, embeddings)
+    predictions = _predicted(b, x)
+    active = _slice_of(b, predictions)
+    cur = b.norm(active)
+    laurel = b.add(b.norm(b.mm(b.mm(cur, LAUREL_RANK, "laurel"), m.n_embd, "laurel")), cur)
+    cur = b.add(b.norm(_attention(b, cur)), active)
+    mixed = b.add(cur, laurel)
+    cur = b.norm(mixed)
+    up, gate = b.mm(cur, b.layer.n_ff, "up"), b.mm(cur, b.layer.n_ff, "gate")
+    gate = g.like(_sparse(b, gate) if b.layer.sparse else gate)
+    cur = b.norm(b.mm(b.mul(up, gate), m.n_embd, "feed-forward"))
+    corrected = _corrected(b, predictions, b.add(cur, mixed))
+    first = g.like(_slice_of(b, corrected))
+    first = _per_layer(b, first, _slice(b, embeddings))
+    rest = g.like(g.view(corrected, (m.n_embd, "T", N_ALTUP - 1)), first)
+    return g.new("streams", (m.n_embd, "T", N_ALTUP), _slice_of(b, corrected), rest)
+
+
+def joined(b: Build, x: Tensor) -> Tensor:
+    """The streams as one again; of it the rows whose logits are wanted."""
+    g, m = b.graph, b.model
+    target = _magnitude(b, _slice_of(b, x))
+    others = g.new("streams", (m.n_embd, "T", N_ALTUP - 1), g.view(x, ("others",)))
+    scaled = b.mul(others, target)
+    others = g.like(scaled, _magnitude(b, others))
+    cur = _slice_of(b, x)
+    for _ in range(N_ALTUP - 1):
+        cur = b.add(cur, _slice_of(b, others))
+    return b.outputs(cur)

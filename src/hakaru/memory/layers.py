@@ -1,0 +1,84 @@
+"""What distinguishes one layer's graph from another's, read from a model's numbers.
+
+Source: llama.cpp, src/models/*.cpp.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from hakaru.memory.architectures import GRAPHS
+from hakaru.memory.blocks import Layer
+from hakaru.models.caches import NO_CACHE
+from hakaru.models.shape import Shape
+
+SPARSE_LAYERS: Final = 10  # Gemma 3n: the first layers keep only what lies far above the mean
+FIRST_DIFFERS: Final = frozenset({"gemma3n", "gemma4", "modern-bert", "qwen3vl", "qwen3vlmoe"})
+WITHOUT_ROPE_EVERY: Final = {"smollm3": 4, "llama4": 4}
+EARLY: Final = frozenset({"granitehybrid", "lfm2", "lfm2moe", "mamba", "mamba2", "nemotron_h", "nemotron_h_moe", "plamo2"})
+"""Architectures whose layers ask for the convolution's last inputs before anything else, and so before the layer before them
+has ended.
+"""
+
+
+def layers_of(shape: Shape) -> list[Layer]:
+    """What the graph of each layer depends on, draft layers left out."""
+    caches = shape.caches or ()
+    found = []
+    n = shape.n_layer - shape.n_layer_nextn
+    for i in range(n):
+        cache = caches[i]
+        n_ff = shape.n_ffs[i] if shape.n_ffs else shape.n_ff or 0
+        n_head_kv = shape.n_head_kv[i]
+        found.append(
+            Layer(
+                n_head=shape.n_heads[i] if shape.n_heads else shape.n_head,
+                n_head_kv=n_head_kv,
+                n_embd_head_k=cache.n_embd_head_k or shape.n_embd_head_k,
+                n_embd_head_v=cache.n_embd_head_v or shape.n_embd_head_v,
+                n_ff=n_ff,
+                windowed=cache.window is not None,
+                recurrent=cache.state > 0,
+                attends=cache.n_embd_head_k > 0 or shape.architecture in NO_CACHE,
+                sparse=shape.architecture == "gemma3n" and i < SPARSE_LAYERS,
+                shared_values=shape.architecture == "gemma4" and not shape.n_embd_per_layer and cache.window is None,
+                own_kv=cache.k > 0,
+                experts=_has_experts(shape, i, n_ff),
+                rope=_has_rope(shape, i, cache.window is not None),
+                first=i == 0 and shape.architecture in FIRST_DIFFERS,
+                last=i == n - 1 and GRAPHS[shape.architecture].trimmed,
+            )
+        )
+    found = _joined(found)
+    n = len(found)
+    return [replace(layer, hands=i + 1 < n and takes(shape, i + 1, found[min(i + 1, n - 1)])) for i, layer in enumerate(found)]
+
+
+def _joined(layers: list[Layer]) -> list[Layer]:
+    """Dense feed-forward layers join the layer before them, as in NVIDIA's Nemotron H."""
+    found: list[Layer] = []
+    for layer in layers:
+        if found and not (layer.attends or layer.recurrent or layer.experts):
+            found[-1] = replace(found[-1], then=(*found[-1].then, layer.n_ff))
+        else:
+            found.append(layer)
+    return found
+
+
+def _has_rope(shape: Shape, layer: int, windowed: bool) -> bool:
+    if shape.architecture == "cohere2":
+        return windowed
+    every = WITHOUT_ROPE_EVERY.get(shape.architecture)
+    return not every or (layer + 1) % every != 0
+
+
+def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
+    if shape.architecture == "nemotron_h_moe":
+        return n_ff > 0
+    return shape.n_expert > 0 and layer >= shape.n_layer_dense_lead and (layer + 1) % shape.n_moe_layer_step == 0
+
+
+def takes(shape: Shape, i: int, layer: Layer) -> bool:
+    """Whether layer `i` is handed something besides the residual."""
+    if shape.architecture in EARLY:
+        return layer.recurrent
+    return i < shape.n_deepstack_layers or shape.n_embd_per_layer > 0 or shape.architecture == "gemma3n"
