@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from hakaru.memory.footprint import ContextSettings
 
 PIPELINE_COPIES: Final = 4
-ROWS_BETWEEN_STATES: Final = {"granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
-"""Rows of n_embd per copy that cross between devices more than once, since layers ask for their states before the layer before
-them has ended: on the devices before a cut and on those after it. Measured, rounded up.
+CROSSING_ROWS: Final = {"bert": (1, 0), "gemma3n": (9, 8), "granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
+"""Rows of n_embd per copy that cross between devices beside the residual, on the devices before a cut and on those after it:
+layers that ask for their states before the layer before them has ended, and Gemma 3n's streams. Measured, rounded up.
 """
 
 
@@ -92,7 +92,7 @@ def device_compute(
         place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host)
         return play(_part(shape, settings, place), values)
 
-    rows = ROWS_BETWEEN_STATES.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
+    rows = CROSSING_ROWS.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
     later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
