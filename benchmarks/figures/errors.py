@@ -159,11 +159,13 @@ def _exact(rows: Sequence[Row], part: str) -> str:
 
 
 def _worst_mib(rows: Sequence[Row], part: str) -> str:
-    return f"{max((r.error_bytes(part) or 0 for r in rows), key=abs) / MIB:+.2f}"
+    worst = max((r.error_bytes(part) or 0 for r in rows), key=abs)
+    return f"{worst / MIB:+.3f}" if worst else "="
 
 
 def _worst_percent(rows: Sequence[Row]) -> str:
-    return f"{max((_percent(r) for r in rows), key=abs):+.1f}"
+    worst = max((_percent(r) for r in rows), key=abs)
+    return f"{worst:+.1f}" if worst else "="
 
 
 def _percent(row: Row) -> float:

@@ -1,7 +1,7 @@
 """How many plans come per second without the engine: model x type x context x hardware, from hyperparameters to a verdict.
 
 Everything counts from the catalogue's numbers on: the tensor table and the roster of each model, the types and bytes of
-each preset, and a placement for each context and machine. Nothing is kept between the rounds but what the product keeps.
+each preset, and a placement for each context and machine. A round begins without what an earlier one has remembered.
 """
 
 import cProfile
@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
+from hakaru.memory.compute import device_compute
 from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.program import program
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.header_file import header_tensors
@@ -56,6 +58,8 @@ def report() -> dict[str, Any]:
 
 
 def _round(models: list[KnownModel], machines: list[Hardware]) -> list[Placement]:
+    device_compute.cache_clear()
+    program.cache_clear()
     return [plan for known in models for plan in _plans(known, machines)]
 
 

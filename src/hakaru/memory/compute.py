@@ -12,6 +12,7 @@ Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hakaru.memory.allocator import bytes_of
@@ -68,6 +69,7 @@ def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str
     return large + [term for term in rest if term[1]]
 
 
+@lru_cache(maxsize=4096)  # every split that a search tries, and every type of a model, asks for the same few
 def device_compute(
     shape: Shape, settings: "ContextSettings", *, n_devices: int, all_layers: bool = True, experts_on_host: bool = False
 ) -> DeviceCompute | None:
@@ -76,9 +78,11 @@ def device_compute(
     `experts_on_host`: the experts of all layers stay in host memory and run there. The buffers hold for a device that has
     layers of every kind that the model has.
     """
-    whole = compute_bytes(shape, settings)
-    if whole is None or not n_devices:
+    if not n_devices:
+        whole = compute_bytes(shape, settings)
         return None if whole is None else DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
+    if not is_known(shape):
+        return None
     values = _values(shape, settings)
     split = n_devices > 1
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
@@ -93,8 +97,8 @@ def device_compute(
     return DeviceCompute(
         host_bytes=_host(shape, settings, values, copies, all_layers=all_layers, experts_on_host=experts_on_host),
         first_bytes=before + part("embeddings" if all_layers else "host", logits=not split),
-        middle_bytes=after + part(later, logits=False),
-        last_bytes=after + part(later, logits=True),
+        middle_bytes=after + part(later, logits=False) if split else 0,
+        last_bytes=after + part(later, logits=True) if split else 0,
     )
 
 

@@ -8,7 +8,6 @@ windows, states of recurrent layers, GPU compute buffers. For those the dry run 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 from hakaru.errors import Misuse
@@ -142,7 +141,6 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
     )
 
 
-@lru_cache(maxsize=1024)  # a placement asks for the same few layers thousands of times
 def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
     """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that does not grow.
 

@@ -74,7 +74,7 @@ class Tensor:
 
     def bytes_as(self, type_: QuantType) -> int:
         """Bytes of the same weights in another type. Raises ModelUnknown if its blocks do not divide the rows."""
-        return type_.row_bytes(self.shape[0]) * (self.n_elements // self.shape[0])
+        return type_.row_bytes(self.shape[0]) * math.prod(self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

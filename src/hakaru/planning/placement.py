@@ -116,6 +116,7 @@ class Placement:
 class Task:
     """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
     first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name.
+    `layer_caches` follow from the shape and the settings: bytes per layer, counted once for all placements that are tried.
     """
 
     load: Load
@@ -124,6 +125,11 @@ class Task:
     margin: float = MARGIN
     extras_bytes: int = 0
     driver_bytes: Mapping[str, int] = field(default_factory=dict)
+    layer_caches: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        caches = self.shape.caches or ()
+        object.__setattr__(self, "layer_caches", tuple(layer_cache_bytes(cache, self.settings) for cache in caches))
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
@@ -257,5 +263,4 @@ def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
 
 
 def caches_bytes(task: Task, items: range) -> int:
-    caches = (task.shape.caches or ())[items.start : items.stop]
-    return sum(layer_cache_bytes(cache, task.settings) for cache in caches)
+    return sum(task.layer_caches[items.start : items.stop])
