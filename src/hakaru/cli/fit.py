@@ -134,7 +134,7 @@ def _print(fit: Fit, terms: list[Term]) -> None:
     if terms:
         _print_terms(terms)
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))
-    if fit.computed is None and not model.shape.is_modelled:
+    if fit.placement is None:
         print_text(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
                   architecture=model.shape.architecture))  # fmt: skip
     for extra in fit.extras:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from hakaru.memory.footprint import ContextSettings
 
 PIPELINE_COPIES: Final = 4
-ROWS_BETWEEN_STATES: Final = {"granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
-"""Rows of n_embd per copy that cross between devices more than once, since layers ask for their states before the layer before
-them has ended: on the devices before a cut and on those after it. Measured, rounded up.
+CROSSING_ROWS: Final = {"bert": (1, 0), "gemma3n": (9, 8), "granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
+"""Rows of n_embd per copy that cross between devices beside the residual, on the devices before a cut and on those after it:
+layers that ask for their states before the layer before them has ended, and Gemma 3n's streams. Measured, rounded up.
 """
 
 
@@ -40,11 +40,6 @@ class DeviceCompute:
     first_bytes: int
     middle_bytes: int
     last_bytes: int
-
-    @staticmethod
-    def unknown() -> "DeviceCompute":
-        """For a graph that we do not know."""
-        return DeviceCompute(host_bytes=0, first_bytes=0, middle_bytes=0, last_bytes=0)
 
     def of(self, index: int, n_devices: int) -> int:
         """Bytes on the device of that index."""
@@ -96,7 +91,7 @@ def device_compute(
         place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host)
         return play(_part(shape, settings, place), values)
 
-    rows = ROWS_BETWEEN_STATES.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
+    rows = CROSSING_ROWS.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
     later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
@@ -130,6 +125,13 @@ def is_known(shape: Shape) -> bool:
     """Whether the graph of this model is known. DeepSeek's first files, without the lengths of MLA, are not."""
     mla = shape.architecture not in {"deepseek2", "mistral4", "kimi-linear"} or shape.n_embd_head_k_mla > 0
     return shape.architecture in GRAPHS and shape.caches is not None and mla
+
+
+def knows_partial_offload(shape: Shape) -> bool:
+    """Whether the buffers are known with some layers in RAM. LFM2's attention is then split over devices, llama.cpp turns
+    flash attention off, and its buffers grow by gigabytes.
+    """
+    return shape.architecture not in {"lfm2", "lfm2moe"}
 
 
 def is_rotated(type_: str, head: int) -> bool:

@@ -102,14 +102,16 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
 
 
 def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
-    terms = explain_compute(shape, settings)
-    yield Term(
-        part="compute_bytes",
-        what=say("graph of one micro-batch"),
-        formula=" + ".join(f"{name} {n_bytes:,}" for name, n_bytes in terms),
-        where="n_embd, n_ff, n_head, --ubatch",
-        bytes=sum(n_bytes for _, n_bytes in terms),
-    )
+    """What is alive at the peak of the graph of one micro-batch."""
+    for name, n_bytes in explain_compute(shape, settings):
+        per_token, rest = divmod(n_bytes, settings.n_tokens)
+        yield Term(
+            part="compute_bytes",
+            what=say("compute buffer: {name}", name=name),
+            formula=f"{settings.n_tokens:,} × {per_token:,} B" if not rest else f"{n_bytes:,} B",
+            where=say("the graph at its peak, --ubatch"),
+            bytes=n_bytes,
+        )
 
 
 def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:

@@ -129,7 +129,7 @@ class Footprint:
 def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> Footprint | None:
     """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry run)."""
     compute = compute_bytes(shape, settings)
-    if not shape.is_modelled or compute is None:
+    if shape.caches is None or compute is None:
         return None
     return Footprint(
         weights_bytes=buffer_bytes(tensors),

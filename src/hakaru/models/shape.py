@@ -57,11 +57,6 @@ class Shape:
     expert_gating_func: int = 0
     expert_weights_norm: bool = False
 
-    @property
-    def is_modelled(self) -> bool:
-        """Whether our arithmetic knows the architecture; otherwise only the dry run answers."""
-        return self.caches is not None
-
     def tensors(self, *, tied: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Name and shape (rows first) of every tensor of a llama-like model, in the order of the file.
 

@@ -31,9 +31,9 @@ def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
         case "weights_bytes":
             what, formula = say("copies that several devices need"), "token_embd, rope_freqs"
         case "overhead_bytes":
-            what, formula = say("the drivers of {n} devices", n=n), "docs/memory.md"
+            what, formula = say("drivers of the devices"), "docs/memory.md"
         case "extras_bytes":
             what, formula = say("projector and draft model"), "--mmproj, --draft"
         case _:
-            what, formula = say("buffers of {n} devices and the host instead of one", n=n), "docs/memory.md"
+            what, formula = say("buffers on devices and the host instead of one"), "docs/memory.md"
     return Term(part=part, what=what, formula=formula, where="--hardware", bytes=rest)

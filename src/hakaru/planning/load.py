@@ -27,7 +27,7 @@ SHARED_TENSORS: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weigh
 class Load:
     """Bytes of weights by piece. `layers` are without the `experts`; `tied_bytes` is the head's copy of the embeddings,
     `always_copied` whether llama.cpp makes it even where both lie in one memory. `shared_bytes` is needed by every device
-    that has layers.
+    that has layers; `largest_bytes` is the largest tensor of a layer.
     """
 
     input_bytes: int
@@ -37,6 +37,7 @@ class Load:
     tied_bytes: int
     always_copied: bool = False
     shared_bytes: int = 0
+    largest_bytes: int = 0
 
     @property
     def n_layer(self) -> int:
@@ -58,13 +59,14 @@ def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
     """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to 32 bytes."""
     layers, experts = [0] * n_layer, [0] * n_layer
     inputs: dict[str, int] = {}
-    output, tied, copies, shared = 0, True, 0, 0
+    output, tied, copies, shared, largest = 0, True, 0, 0, 0
     for tensor in tensors:
         n_bytes = buffer_bytes((tensor,))
         if tensor.name in FIRST_LAYER_TENSORS:
             layers[0] += n_bytes
         elif found := _LAYER.match(tensor.name):
             (experts if _EXPERTS.search(tensor.name) else layers)[int(found[1])] += n_bytes
+            largest = max(largest, n_bytes)
         elif tensor.name in INPUT_TENSORS:
             copies += tensor.name in inputs
             inputs[tensor.name] = n_bytes
@@ -81,4 +83,5 @@ def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
         tied_bytes=inputs.get(EMBEDDINGS, 0) if tied else 0,
         always_copied=copies > 0,
         shared_bytes=shared,
+        largest_bytes=largest,
     )

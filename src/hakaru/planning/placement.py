@@ -152,11 +152,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
     load, settings = task.load, task.settings
     n_items = load.n_layer + 1
     used = [i for i, n in enumerate(layout.counts) if n]
-    whole = layout.n_gpu_layers == n_items
-    compute = (
-        device_compute(task.shape, settings, n_devices=len(used), all_layers=whole, experts_on_host=bool(layout.n_cpu_moe))
-        or DeviceCompute.unknown()
-    )
+    compute = _compute(task, layout, len(used))
     item = n_items - layout.n_gpu_layers
     shares = []
     for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
@@ -193,6 +189,29 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
 
 
 UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_bytes=None)
+
+
+def _compute(task: Task, layout: Layout, n_used: int) -> DeviceCompute:
+    """Compute buffers under `layout`. The task's graph must be known.
+
+    Where the experts of some layers only are in RAM, a device needs what the others' experts need, too. Where weights stay in
+    RAM, a GPU fetches them while a prompt is read (op_offload), one at a time: room for the largest on the first.
+    """
+    whole = layout.n_gpu_layers == task.load.n_layer + 1
+    found = device_compute(task.shape, task.settings, n_devices=n_used, all_layers=whole, experts_on_host=bool(layout.n_cpu_moe))
+    assert found is not None
+    if not n_used or (whole and not layout.n_cpu_moe):
+        return found
+    least = 0
+    if 0 < layout.n_cpu_moe < sum(map(bool, task.load.experts)):
+        alone = device_compute(task.shape, task.settings, n_devices=1)
+        least = alone.first_bytes if alone else 0
+    return DeviceCompute(
+        host_bytes=found.host_bytes,
+        first_bytes=max(found.first_bytes, least) + task.load.largest_bytes,
+        middle_bytes=max(found.middle_bytes, least),
+        last_bytes=max(found.last_bytes, least),
+    )
 
 
 def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from hakaru.hardware.machine import Hardware
+from hakaru.memory.compute import knows_partial_offload
 from hakaru.planning.placement import Layout, Placement, Task, caches_bytes, item_bytes, judge, placement, split_by
 
 
@@ -63,6 +64,8 @@ def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
             0, task.load.n_layer, lambda n: _fits(task, hardware, n_items, task.load.n_layer - n)
         )
         yield _balanced(task, hardware, n_items, n_cpu_moe)
+    if not knows_partial_offload(task.shape):
+        return
     on_gpu = largest(0, n_items, lambda n: _fits(task, hardware, n, 0))
     yield _balanced(task, hardware, on_gpu, 0)
 

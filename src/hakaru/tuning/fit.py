@@ -146,7 +146,7 @@ class Fitter:
             extras_bytes=sum(e.bytes for e in extras),
             driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
         )
-        placed = place(task, place_at) if variant.shape.is_modelled else None
+        placed = place(task, place_at) if computed else None
         placement = _by_engine(placed, dry_run, margin) if placed and not (hardware and hardware.accelerators) else placed
         best = dry_run or computed
         assert best is not None
@@ -180,7 +180,7 @@ class Fitter:
 
         def outcome(settings: ContextSettings, preset: str | None) -> Outcome:
             variant = as_preset(model, preset) if preset else answer.model
-            if variant.shape.is_modelled:
+            if answer.placement:
                 load = load_of(variant.loaded, variant.shape.n_layer) if preset else task.load
                 placed = place(replace(task, load=load, settings=settings), answer.hardware)
                 return Outcome(total_bytes=placed.total_bytes, verdict=placed.verdict)
