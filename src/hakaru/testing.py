@@ -62,8 +62,11 @@ def write_tiny_llama(
     return next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path) if part_tensors else path
 
 
-def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
-    """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns `path`."""
+def write_header_only(path: Path, shape: Shape, *, tied: bool = False, vocabulary: bool = False) -> Path:
+    """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns `path`.
+
+    A `vocabulary` makes it as long as a real one's.
+    """
     a = shape.architecture
     metadata: dict[str, MetadataValue] = {
         "general.architecture": a, "general.name": path.stem, f"{a}.block_count": shape.n_layer,
@@ -74,7 +77,11 @@ def write_header_only(path: Path, shape: Shape, *, tied: bool = False) -> Path:
         f"{a}.attention.layer_norm_rms_epsilon": 1e-5, f"{a}.rope.freq_base": 10000.0,
     }  # fmt: skip
     tensors = ((name, dims[::-1]) for name, dims in shape.tensors(tied=tied))
-    return header_file.write_header_only(path, header_file.without_vocabulary(metadata, shape.n_vocab), tensors)
+    metadata = header_file.without_vocabulary(metadata, shape.n_vocab)
+    if vocabulary:
+        tokens, types = _vocabulary(shape.n_vocab)
+        metadata |= {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": [int(t) for t in types]}
+    return header_file.write_header_only(path, metadata, tensors)
 
 
 def write_header(

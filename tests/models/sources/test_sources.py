@@ -1,6 +1,7 @@
 """Where a model may be: a path, a folder, the Hub, its cache, Ollama's store. What is found is a file that can be read."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from huggingface_hub import constants
 
 from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offline
 from hakaru.models.model import read_model
-from hakaru.models.safetensors import read_stored
+from hakaru.models.shape import Shape
+from hakaru.models.sources import find
 from hakaru.models.sources.choice import choices, choose, projector
 from hakaru.models.sources.find import find_model, whole_model
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
@@ -187,20 +189,48 @@ def stored(tensors: dict[str, tuple[str, list[int], int]]) -> bytes:
     return len(header).to_bytes(8, "little") + header + bytes(end)
 
 
-def test_a_repository_of_safetensors_becomes_a_folder(hub: Loopback) -> None:
-    """config.json, the index, and every shard as a header and a hole: what a local Hugging Face folder is."""
-    shards = {f"model-0000{i}-of-00002.safetensors": stored({f"w{i}": ("BF16", [1024, 1024], 2**21)}) for i in (1, 2)}
-    index = json.dumps({"weight_map": {"w1": "model-00001-of-00002.safetensors"}}).encode()
+def checkpoint_of(shape: Shape) -> tuple[bytes, dict[str, tuple[str, list[int], int]]]:
+    """The config.json and the tensors (dtype, shape in PyTorch's order, bytes) of a tiny Llama checkpoint in BF16."""
+    config = {
+        "architectures": ["LlamaForCausalLM"], "hidden_size": shape.n_embd, "intermediate_size": shape.n_ff,
+        "num_hidden_layers": shape.n_layer, "num_attention_heads": shape.n_head, "num_key_value_heads": shape.n_head_kv[0],
+        "vocab_size": shape.n_vocab, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "tie_word_embeddings": False,
+    }  # fmt: skip
+    names = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head", "attn_norm": "input_layernorm",
+             "ffn_norm": "post_attention_layernorm", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj",
+             "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj"}  # fmt: skip
+    tensors = {}
+    for name, dims in shape.tensors():
+        *layer, own, _ = name.split(".")
+        prefix = f"model.layers.{layer[1]}." if layer else ""
+        tensors[f"{prefix}{names[own]}.weight"] = ("BF16", list(dims), 2 * math.prod(dims))
+    return json.dumps(config).encode(), tensors
+
+
+def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:
+    """config.json, the index, and every shard as a header and a hole: what a local Hugging Face folder is; and of these the
+    header that llama.cpp's converter would write.
+    """
+    shape = tiny_shape(n_embd=1024, n_ff=2048)
+    config, tensors = checkpoint_of(shape)
+    half = len(tensors) // 2
+    halves = [dict(list(tensors.items())[:half]), dict(list(tensors.items())[half:])]
+    shards = {f"model-0000{i}-of-00002.safetensors": stored(part) for i, part in enumerate(halves, start=1)}
+    index = json.dumps({"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}).encode()
     hub.add_repository(
-        "org/repo", {"config.json": b"{}", "model.safetensors.index.json": index, "consolidated.safetensors": b"x", **shards}
+        "org/repo", {"config.json": config, "model.safetensors.index.json": index, "consolidated.safetensors": b"x", **shards}
     )
+    folder = find._found("hf:org/repo")
+    assert folder.path.is_dir() and not folder.complete
+    assert sorted(p.name for p in folder.path.iterdir()) == sorted(["config.json", "model.safetensors.index.json", *shards])
+    for name in shards:
+        assert (folder.path / name).stat().st_blocks * 512 <= 2**13
     found = find_model("hf:org/repo")
-    assert found.path.is_dir() and not found.complete
-    assert sorted(p.name for p in found.path.iterdir()) == sorted(["config.json", "model.safetensors.index.json", *shards])
-    for i, name in enumerate(sorted(shards), start=1):
-        tensor = read_stored(found.path / name).tensors[0]
-        assert (tensor.name, tensor.shape, tensor.n_bytes) == (f"w{i}", (1024, 1024), 2**21)
-        assert (found.path / name).stat().st_blocks * 512 <= 2**13
+    model = read_model(found.path)
+    assert (found.complete, found.note, model.type_name) == (False, None, "BF16")
+    assert model.n_params == sum(math.prod(dims) for _, dims in shape.tensors())
+    assert model.shape.n_head_kv == shape.n_head_kv
 
 
 @pytest.mark.parametrize(

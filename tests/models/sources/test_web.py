@@ -27,7 +27,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 def large(tmp_path: Path) -> Path:
     """A model of 26 GB whose header takes 6 MB."""
     shape = tiny_shape(n_layer=40, n_embd=5120, n_ff=13824, n_head=40, n_head_kv=(40,) * 40, n_vocab=152064)
-    return write_header_only(tmp_path / "large.gguf", shape)
+    return write_header_only(tmp_path / "large.gguf", shape, vocabulary=True)
 
 
 def test_a_header_is_fetched_and_never_the_weights(web: Loopback, large: Path) -> None:
