@@ -9,6 +9,7 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from importlib import metadata
@@ -26,6 +27,7 @@ from hakaru.places import run_dir
 
 SERVER_PACKAGE: Final = "xllamacpp"
 READY_WITHIN_S: Final = 60.0
+LOG_WITHIN_S: Final = 5.0
 LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
@@ -118,7 +120,7 @@ class EngineServer:
         if not ready:
             self.process.wait()
             raise self.death()
-        self._start_log = list(self.log)
+        self._wait_for_log()
         real, wanted = self.context_per_slot(), max(1, self.settings.n_ctx // self.settings.n_parallel)
         if real is not None and real < wanted:  # never a smaller context in silence
             raise EngineRefused(
@@ -126,6 +128,17 @@ class EngineServer:
                 found=real,
                 expected=wanted,
             )
+
+    def _wait_for_log(self) -> None:
+        """Take what the process said while it started. Its log has a thread of its own and may come after its `ready`: the slots
+        are the last thing that is told, and a build that does not tell them is not waited for longer than a moment.
+        """
+        until = time.monotonic() + LOG_WITHIN_S
+        while True:
+            self._start_log = list(self.log)
+            if self.context_per_slot() is not None or time.monotonic() > until:
+                return
+            time.sleep(0.005)
 
     def death(self) -> EngineDied:
         """The error that says how the process ended, with its last log lines."""
