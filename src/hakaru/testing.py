@@ -15,6 +15,8 @@ import numpy as np
 from hakaru.models import header_file
 from hakaru.models.architectures import tensors_of
 from hakaru.models.caches import full_attention
+from hakaru.models.gguf import Tensor
+from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape
 
@@ -92,6 +94,72 @@ def write_header(
     """
     tensors = tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having)
     return header_file.write_header_only(path, header_file.without_vocabulary(metadata, n_vocab), tensors, type_)
+
+
+def tiny_hyperparameters(architecture: str, **changes: Any) -> dict[str, MetadataValue]:
+    """The metadata of a tiny model of any architecture in `ARCHITECTURES`: two layers, rows that divide by 256.
+
+    `changes` replace values by their names without the architecture; `__` stands for the dot, and None removes the key.
+    """
+    own = {key.replace("__", "."): value for key, value in changes.items()}
+    values = {**_TINY, **_TINY_BY_ARCHITECTURE.get(architecture, {}), **own}
+    return expand(architecture, {key: value for key, value in values.items() if value is not None})
+
+
+def write_tiny(
+    path: Path,
+    metadata: Mapping[str, MetadataValue],
+    *,
+    n_vocab: int = 512,
+    tied: bool = False,
+    having: Collection[str] = (),
+    type_: str = "F16",
+    seed: int = 1,
+) -> Path:
+    """Write a whole model of any known architecture with random weights to `path`, without a vocabulary, and return it.
+
+    `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32. It reads tokens by their numbers.
+    """
+    shapes = dict(tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having))
+    rows = header_file.header_tensors(shapes.items(), type_)
+    random = np.random.default_rng(seed)
+    with path.open("wb") as file:
+        file.write(header := header_file.header_bytes(header_file.without_vocabulary(metadata, n_vocab), rows))
+        for row in rows:
+            file.write(bytes(len(header) + row.offset - file.tell()))
+            file.write(gguf.quantize(_random_weights(row, random), gguf.GGMLQuantizationType(row.type.id)).tobytes())
+        file.write(bytes(-file.tell() % header_file.ALIGNMENT))
+    return path
+
+
+_TINY: dict[str, Any] = {
+    "block_count": 2, "context_length": 2048, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 4,
+    "attention.head_count_kv": 2, "attention.key_length": 64, "attention.value_length": 64, "rope.dimension_count": 64,
+}  # fmt: skip
+_EXPERTS: dict[str, Any] = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256}
+_WITHOUT_ATTENTION: dict[str, Any] = {key: None for key in _TINY if key.startswith(("attention", "rope"))}
+_TINY_BY_ARCHITECTURE: dict[str, dict[str, Any]] = {
+    "qwen3moe": _EXPERTS,
+    "olmoe": _EXPERTS,
+    "gemma3": {"attention.sliding_window": 64},
+    "mamba": {
+        **_WITHOUT_ATTENTION, "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16,
+    },
+    "mamba2": {
+        **_WITHOUT_ATTENTION, "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 64, "ssm.time_step_rank": 8,
+        "ssm.group_count": 1,
+    },
+}  # fmt: skip
+
+
+def _random_weights(row: Tensor, random: np.random.Generator) -> Any:
+    """Numbers with which a model computes sensibly: norms of one, states that fade, matrices that keep lengths."""
+    shape = row.shape[::-1]
+    if row.name.endswith("ssm_a"):
+        return -np.exp(random.standard_normal(shape)).astype(np.float32)
+    if len(shape) == 1:
+        return (random.standard_normal(shape) * 0.1 + (not row.name.endswith("bias"))).astype(np.float32)
+    return (random.standard_normal(shape) * (1.0 if "token_embd" in row.name else row.shape[0] ** -0.5)).astype(np.float32)
 
 
 def _writer(path: Path, shape: Shape, part_tensors: int = 0) -> Any:

@@ -51,7 +51,6 @@ def base() -> ctypes.CDLL:
     for name, result, arguments in (
         ("ggml_get_type_traits", p, [ctypes.c_int]),
         ("ggml_quantize_chunk", size, [ctypes.c_int, p, p, n, n, n, p]),
-        ("ggml_quantize_init", None, [ctypes.c_int]),
         ("ggml_quantize_requires_imatrix", ctypes.c_bool, [ctypes.c_int]),
         ("ggml_validate_row_data", ctypes.c_bool, [ctypes.c_int, p, size]),
         ("ggml_op_name", ctypes.c_char_p, [ctypes.c_int]),
@@ -100,7 +99,6 @@ def quantized(values: Numbers, type_: QuantType, importance: Numbers | None = No
 def requantized(rows: Bytes, tensor: Tensor, to: QuantType, importance: Numbers | None, pool: Executor) -> Bytes:
     """All rows of a tensor in another type. `importance` has shape (n_matrices, n_columns)."""
     out = np.empty((len(rows), to.row_bytes(tensor.shape[0])), np.uint8)
-    base().ggml_quantize_init(to.id)
 
     def convert(chunk: tuple[int, slice]) -> None:
         matrix, some = chunk

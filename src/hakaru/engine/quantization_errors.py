@@ -17,15 +17,12 @@ import numpy.typing as npt
 from hakaru.engine import ggml, llama
 from hakaru.engine.files import Steps
 from hakaru.engine.ggml import Numbers
-from hakaru.models.gguf import Tensor
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.models.tensor_data import Bytes, TensorData
 
-N_ROWS: Final = 128
-"""Rows that are drawn of a tensor, at least."""
-N_WEIGHTS: Final = 2**16
-"""Weights that are drawn of a tensor, at least."""
+N_WEIGHTS: Final = 2**15
+"""Weights that are drawn of a tensor, at least: so many rows that they have as many, where they are short."""
 Table = dict[str, list[float]]
 
 
@@ -35,25 +32,25 @@ def quantization_errors(request: dict[str, Any]) -> Steps:
     data = TensorData(path)
     imatrix = read_imatrix(Path(request["imatrix"])) if request["imatrix"] else None
     types = [BY_NAME[name] for name in request["types"]]
-    for type_ in types:
-        ggml.base().ggml_quantize_init(type_.id)
     names: list[str] = request["tensors"]
     with ThreadPoolExecutor(llama.n_threads()) as pool:
         for name in names:
             if not ggml.is_finite(data.rows(name), data.tensors[name], pool):
                 raise llama.NotNumbers(request["path"], name)
         found: dict[str, Table] = {}
-        jobs = (pool.submit(_errors, data, name, types, imatrix, request["seed"]) for name in names)
+        jobs = (pool.submit(_errors, data, name, types, imatrix, request) for name in names)
         for done, (name, job) in enumerate(zip(names, list(jobs), strict=True), start=1):
             found[name] = job.result()
             yield (done, len(names))
     return {"errors": found}
 
 
-def _errors(data: TensorData, name: str, types: Iterable[QuantType], imatrix: Imatrix | None, seed: int) -> Table:
+def _errors(data: TensorData, name: str, types: Iterable[QuantType], imatrix: Imatrix | None, request: dict[str, Any]) -> Table:
     tensor = data.tensors[name]
     n_all = tensor.n_elements // tensor.shape[0]
-    rows = _drawn(n_all, tensor, np.random.default_rng([seed, *name.encode()]))
+    rows = _drawn(
+        n_all, max(request["n_rows"], -(-N_WEIGHTS // tensor.shape[0])), np.random.default_rng([request["seed"], *name.encode()])
+    )
     values = ggml.numbers(data.rows(name)[rows], tensor.type)
     importance = imatrix.importance(tensor) if imatrix else None
     shares = imatrix.shares(tensor) if imatrix else None
@@ -69,9 +66,8 @@ def _errors(data: TensorData, name: str, types: Iterable[QuantType], imatrix: Im
     return found
 
 
-def _drawn(n_all: int, tensor: Tensor, random: np.random.Generator) -> npt.NDArray[np.int64]:
+def _drawn(n_all: int, n: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
     """Numbers of the rows that are looked at, in order."""
-    n = max(N_ROWS, -(-N_WEIGHTS // tensor.shape[0]))
     return np.arange(n_all) if n_all <= n else np.sort(random.choice(n_all, n, replace=False))
 
 
