@@ -141,15 +141,20 @@ class Lab:
         windows: Sequence[dict[str, Any]],
         *,
         imatrix: Imatrix | None = None,
+        reference_bytes: int = 2**30,
         progress: Progress = no_progress,
     ) -> Probed:
         """How far the model moves when the tensors of a probe have the types that it names, nothing being written.
 
         The reference is the model as it is in its file. Every exchanged tensor is quantized from there and computed with
-        the kernels of its type, so that a probe is what the file with these types would be.
+        the kernels of its type, so that a probe is what the file with these types would be. The model's own logits take up to `reference_bytes`
+        of memory; with more windows than these hold, the probes go round several times.
         """
         with _imatrix_file(imatrix) as file:
-            request = {"path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows), "imatrix": file}
+            request = {
+                "path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows), "imatrix": file,
+                "reference_bytes": reference_bytes,
+            }  # fmt: skip
             result = self._call("probe", request, progress=progress)
         return Probed(probes=result["probes"], missing=frozenset(result["missing"]))
 

@@ -1,14 +1,14 @@
 """What the lab child can be asked: how far a model moves when some of its tensors have another type.
 
 All probes of one call share the model, the windows and the logits of the unperturbed model, so that differences are paired.
-Those logits are kept in full precision for as many windows as a gigabyte holds; with more windows the probes go round again
-for the next ones. Several windows are read side by side. See `weights` for what an exchange does.
+Those logits are kept in full precision for as many windows as there is room for; with more windows the probes go round
+again for the next ones. Several windows are read side by side. See `weights` for what an exchange does.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,6 @@ from hakaru.engine.weights import Weights
 from hakaru.models.imatrix import read_imatrix
 from hakaru.models.tensor_data import TensorData
 
-REFERENCE_BYTES: Final = 2**30
-"""Logits of the unperturbed model that are kept at a time."""
 Windows = list[dict[str, Any]]
 
 
@@ -38,7 +36,7 @@ def probe(request: dict[str, Any]) -> Steps:
         done = 0
         with plan.context(model) as ctx:
             batch = Batch(plan.n_tokens)
-            for group in _groups(plan):
+            for group in _groups(plan, request["reference_bytes"]):
                 references = [[np.array(rows) for rows in batch.decode_windows(ctx, some)] for some in group]
                 for types, result in zip(probes, results, strict=True):
                     with found.exchanged(types):
@@ -51,12 +49,12 @@ def probe(request: dict[str, Any]) -> Steps:
     return {"probes": results, "missing": found.missing}
 
 
-def _groups(plan: Plan) -> Iterator[list[Windows]]:
-    """Batches whose logits are kept together."""
+def _groups(plan: Plan, room: int) -> Iterator[list[Windows]]:
+    """Batches whose logits are kept together, since they take at most `room` bytes."""
     group, held = list[Windows](), 0
     for some in plan.batches:
         size = plan.logits_bytes(some)
-        if group and held + size > REFERENCE_BYTES:
+        if group and held + size > room:
             yield group
             group, held = [], 0
         group.append(some)

@@ -154,7 +154,7 @@ def _read_gguf(path: Path) -> Imatrix:
         for part in parts:
             if part is None or part.type.name != "F32":
                 raise damaged(path, "{name} lacks its sums or counts in F32", name=name)
-            found.append(data.rows(part.name).view("<f4").astype(np.float32).ravel())
+            found.append(np.array(data.rows(part.name).view("<f4"), np.float32).ravel())
         entries[name] = _entry(path, name, *found)
     if not entries:
         raise damaged(path, "no tensor of it ends in {suffix}", suffix=SUMS)
