@@ -13,7 +13,8 @@ from hakaru.testing import tiny_hyperparameters, write_tiny
 
 pytestmark = pytest.mark.engine
 
-WINDOWS = [{"tokens": [5, 9, 300, 42, 7, 7, 123], "first": 2}, {"tokens": list(range(10, 40)), "first": 4}]
+FIRST, SECOND = [5, 9, 300, 42, 7, 7, 123], list(range(10, 40))
+WINDOWS = [{"tokens": FIRST, "first": 2}, {"tokens": SECOND, "first": 4}]
 
 
 def weights_of(path: Path) -> dict[str, np.ndarray]:
@@ -23,7 +24,7 @@ def weights_of(path: Path) -> dict[str, np.ndarray]:
 def test_the_first_layer_s_importance_by_hand(tiny: Path) -> None:
     """Into the first layer's matrices flow the normed embeddings of the tokens, which numpy computes as well."""
     imatrix = Lab().importance(tiny, WINDOWS, datasets=["a text"])
-    weights, tokens = weights_of(tiny), [t for w in WINDOWS for t in w["tokens"]]
+    weights, tokens = weights_of(tiny), [*FIRST, *SECOND]
     x = weights["token_embd.weight"][tokens]
     x = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-5) * weights["blk.0.attn_norm.weight"]
     for part in ("q", "k", "v"):
@@ -73,4 +74,4 @@ def test_others_can_read_the_file(tiny: Path, tmp_path: Path) -> None:
     found = {t.name: t for t in reader.tensors}
     assert set(found) == {name + part for name in imatrix.entries for part in (".in_sum2", ".counts")}
     assert found["blk.1.ffn_down.weight.in_sum2"].data.shape == (1, 512)
-    assert found["blk.1.ffn_down.weight.counts"].data.tolist() == [[33.0]] or found["blk.1.ffn_down.weight.counts"].data.sum() == 29
+    assert found["blk.0.ffn_down.weight.counts"].data.tolist() == [[37.0]]

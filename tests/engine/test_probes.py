@@ -37,7 +37,10 @@ MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
 
 def exchange(path: Path, type_: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("exchange.py")), str(path), type_], capture_output=True, text=True, check=False
+        [sys.executable, str(Path(__file__).with_name("exchange.py")), str(path), type_],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     result: dict[str, Any] = json.loads(done.stdout)

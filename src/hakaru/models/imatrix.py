@@ -28,6 +28,7 @@ from hakaru.places import written_whole
 Numbers = npt.NDArray[np.float32]
 SUMS, COUNTS = ".in_sum2", ".counts"
 MAX_BYTES: Final = 2**31
+MAX_SUM: Final = 1e30  # squares of activations summed over all texts there are stay far below; beyond, F32 overflows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,9 @@ class Imatrix:
             return None
         sums, counts = found
         seen = counts > 0
-        means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+        means = sums / np.maximum(counts, 1).astype(np.float64)[:, None]
         means[~seen] = means[seen].mean(axis=0)
-        return means
+        return means.astype(np.float32)
 
     def shares(self, tensor: Tensor) -> Numbers | None:
         """How much each matrix of the tensor is used: tokens that it saw, at least one; None as in `importance`."""
@@ -92,9 +93,10 @@ class Imatrix:
             expected = tensor.shape[0] * n_matrices
             if len(entry.sums) != expected or len(entry.counts) not in {1, n_matrices}:
                 raise Misuse(
-                    "{path}: importance data of another model: {name} has {found} columns, expected {expected} as in {model}; name the "
-                    "file that was made with this model.",
-                    path=where, name=name, found=len(entry.sums), expected=expected, model=model,
+                    "{path}: importance data of another model: {name} has {found} matrices and columns, expected {expected} as in "
+                    "{model}; name the file that was made with this model.",
+                    path=where, name=name, found=f"{len(entry.counts)} × {len(entry.sums) // len(entry.counts)}",
+                    expected=f"{n_matrices} × {tensor.shape[0]}", model=model,
                 )  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def read_imatrix(path: Path) -> Imatrix:
         size = path.stat().st_size
         with path.open("rb") as file:
             if size > MAX_BYTES:
-                raise damaged(path, "{n} bytes, expected at most {limit}", n=size, limit=MAX_BYTES)
+                raise damaged("{n} bytes, expected at most {limit}", path, n=size, limit=MAX_BYTES)
             if file.read(4) != b"GGUF":
                 file.seek(0)
                 return _read_legacy(path, file, size)
@@ -138,7 +140,7 @@ def read_imatrix(path: Path) -> Imatrix:
     return _read_gguf(path)
 
 
-def damaged(path: Path, finding: str, /, **fields: object) -> ModelDamaged:
+def damaged(finding: str, path: Path, /, **fields: object) -> ModelDamaged:
     """The error for `finding` in the file at `path`."""
     return ModelDamaged(
         "{path}: no usable importance data: {finding}; make it again.", path=path, finding=translate(finding, **fields)
@@ -153,11 +155,11 @@ def _read_gguf(path: Path) -> Imatrix:
         found = []
         for part in parts:
             if part is None or part.type.name != "F32":
-                raise damaged(path, "{name} lacks its sums or counts in F32", name=name)
+                raise damaged("{name} lacks its sums or counts in F32", path, name=name)
             found.append(np.array(data.rows(part.name).view("<f4"), np.float32).ravel())
         entries[name] = _entry(path, name, *found)
     if not entries:
-        raise damaged(path, "no tensor of it ends in {suffix}", suffix=SUMS)
+        raise damaged("no tensor of it ends in {suffix}", path, suffix=SUMS)
     meta, datasets = Metadata(path, header.metadata), header.metadata.get("imatrix.datasets")
     return Imatrix(
         entries=entries,
@@ -173,12 +175,12 @@ def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
     def number(limit: int) -> int:
         n = int.from_bytes(take(4), "little", signed=True)
         if not 0 <= n <= limit:
-            raise damaged(path, "{n} {what}, expected at most {limit}", n=n, what="entries", limit=limit)
+            raise damaged("{n} {what}, expected at most {limit}", path, n=n, what="entries", limit=limit)
         return n
 
     def take(n: int) -> bytes:
         if file.tell() + n > size:
-            raise damaged(path, "it ends at byte {size} within an entry", size=size)
+            raise damaged("it ends at byte {size} within an entry", path, size=size)
         return file.read(n)
 
     entries = {}
@@ -187,7 +189,7 @@ def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
         counts = np.array([max(1, number(2**31 - 1))], np.float32)
         entries[name] = _entry(path, name, np.frombuffer(take(4 * number(MAX_BYTES // 4)), "<f4").astype(np.float32), counts)
     if not entries:
-        raise damaged(path, "it has no entry")
+        raise damaged("it has no entry", path)
     chunk_count = number(2**31 - 1) if file.tell() < size else 0
     dataset = take(number(MAX_STRING)).decode("utf-8", errors="replace") if file.tell() < size else ""
     return Imatrix(entries=entries, datasets=(dataset,) if dataset else (), chunk_count=chunk_count)
@@ -195,8 +197,8 @@ def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
 
 def _entry(path: Path, name: str, sums: Numbers, counts: Numbers) -> Activations:
     for values in (sums, counts):
-        if not len(values) or not np.isfinite(values).all() or values.min() < 0:
-            raise damaged(path, "{name} holds what is no sum of squares", name=name)
+        if not len(values) or not (values >= 0).all() or values.max() > MAX_SUM:
+            raise damaged("{name} holds what is no sum of squares", path, name=name)
     if len(sums) % len(counts):
-        raise damaged(path, "{name} has {n} columns for {count} matrices", name=name, n=len(sums), count=len(counts))
+        raise damaged("{name} has {n} columns for {count} matrices", path, name=name, n=len(sums), count=len(counts))
     return Activations(sums=sums, counts=counts)
