@@ -113,7 +113,7 @@ def array_of(tensor: GgmlTensor) -> npt.NDArray[Any]:
     return np.ndarray(shape, dtype, held, 0, strides)
 
 
-def _squares(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """The squares summed over rows."""
-    sums: npt.NDArray[np.float64] = np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
+def _squares(rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The squares summed over the rows of one batch; the sums over batches are kept in float64."""
+    sums: npt.NDArray[np.float32] = np.einsum("ij,ij->j", rows, rows)
     return sums
