@@ -52,7 +52,6 @@ def base() -> ctypes.CDLL:
         ("ggml_get_type_traits", p, [ctypes.c_int]),
         ("ggml_quantize_chunk", size, [ctypes.c_int, p, p, n, n, n, p]),
         ("ggml_quantize_requires_imatrix", ctypes.c_bool, [ctypes.c_int]),
-        ("ggml_validate_row_data", ctypes.c_bool, [ctypes.c_int, p, size]),
         ("ggml_op_name", ctypes.c_char_p, [ctypes.c_int]),
         ("ggml_backend_buffer_get_type", p, [p]),
         ("ggml_backend_buft_get_alloc_size", size, [p, p]),
@@ -105,21 +104,11 @@ def requantized(rows: Bytes, tensor: Tensor, to: QuantType, importance: Numbers 
         of_matrix = importance[matrix] if importance is not None else None
         out[some] = quantized(numbers(rows[some], tensor.type), to, of_matrix)
 
-    list(pool.map(convert, _chunks(tensor)))
+    list(pool.map(convert, chunks(tensor)))
     return out
 
 
-def is_finite(rows: Bytes, tensor: Tensor, pool: Executor) -> bool:
-    """Whether every weight of the tensor, or every scale of its blocks, is a number."""
-
-    def check(chunk: tuple[int, slice]) -> bool:
-        some = rows[chunk[1]]
-        return bool(base().ggml_validate_row_data(tensor.type.id, some.ctypes.data, some.nbytes))
-
-    return all(pool.map(check, _chunks(tensor)))
-
-
-def _chunks(tensor: Tensor) -> Iterator[tuple[int, slice]]:
+def chunks(tensor: Tensor) -> Iterator[tuple[int, slice]]:
     """The number of the matrix and a run of rows in it, over all rows of the tensor."""
     n_rows = tensor.n_elements // tensor.shape[0]
     per_matrix = tensor.shape[1] if len(tensor.shape) > 1 else 1
