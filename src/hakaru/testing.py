@@ -15,6 +15,8 @@ import numpy as np
 from hakaru.models import header_file
 from hakaru.models.architectures import tensors_of
 from hakaru.models.caches import full_attention
+from hakaru.models.gguf import Tensor
+from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape
 
@@ -99,6 +101,100 @@ def write_header(
     """
     tensors = tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having)
     return header_file.write_header_only(path, header_file.without_vocabulary(metadata, n_vocab), tensors, type_)
+
+
+def tiny_hyperparameters(architecture: str, **changes: Any) -> dict[str, MetadataValue]:
+    """The metadata of a tiny model of an architecture in `ARCHITECTURES`: two layers, rows that divide by 256.
+
+    `changes` replace values by their names without the architecture; `__` stands for the dot, and None removes the key. Some
+    architectures need keys of their own beyond what stands here; Gemma, Command R and Cohere 2 are always tied.
+    """
+    own = {key.replace("__", "."): value for key, value in changes.items()}
+    values = {**_TINY, **(_EXPERTS if architecture in _WITH_EXPERTS else {}), **_OWN.get(architecture, {}), **own}
+    return expand(architecture, {key: value for key, value in values.items() if value is not None})
+
+
+def write_tiny(
+    path: Path,
+    metadata: Mapping[str, MetadataValue],
+    *,
+    n_vocab: int = 512,
+    tied: bool = False,
+    having: Collection[str] = (),
+    type_: str = "F16",
+    seed: int = 1,
+) -> Path:
+    """Write a whole model of any known architecture with random weights to `path`, without a vocabulary, and return it.
+
+    `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32. It reads tokens by their numbers.
+    """
+    shapes = dict(tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having))
+    rows = header_file.header_tensors(shapes.items(), type_)
+    random = np.random.default_rng(seed)
+    with path.open("wb") as file:
+        file.write(header := header_file.header_bytes(header_file.without_vocabulary(metadata, n_vocab), rows))
+        for row in rows:
+            file.write(bytes(len(header) + row.offset - file.tell()))
+            file.write(gguf.quantize(_random_weights(row, random), gguf.GGMLQuantizationType(row.type.id)).tobytes())
+        file.write(bytes(-file.tell() % header_file.ALIGNMENT))
+    return path
+
+
+_TINY: dict[str, Any] = {
+    "block_count": 2, "context_length": 2048, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 4,
+    "attention.head_count_kv": 2, "attention.key_length": 64, "attention.value_length": 64, "rope.dimension_count": 64,
+}  # fmt: skip
+_EXPERTS: dict[str, Any] = {
+    "expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256, "expert_shared_feed_forward_length": 256,
+    "expert_shared_count": 1, "expert_weights_scale": 1.0, "leading_dense_block_count": 1,
+}  # fmt: skip
+_WITH_EXPERTS = (
+    "qwen2moe", "qwen3moe", "phimoe", "gpt-oss", "granitemoe", "olmoe", "minimax-m2", "hunyuan-moe", "lfm2moe", "glm4moe",
+    "ernie4_5-moe", "afmoe", "laguna", "cohere2moe", "mimo2", "exaone-moe", "hy_v3", "qwen35moe", "qwen3next", "deepseek2",
+)  # fmt: skip
+_WINDOW: dict[str, Any] = {"attention.sliding_window": 64}
+_MAMBA: dict[str, Any] = {
+    "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 64, "ssm.time_step_rank": 8, "ssm.group_count": 1,
+}  # fmt: skip
+_DELTA: dict[str, Any] = {
+    "ssm.conv_kernel": 4, "ssm.inner_size": 256, "ssm.state_size": 64, "ssm.time_step_rank": 4, "ssm.group_count": 2,
+    "full_attention_interval": 2,
+}  # fmt: skip
+_SECOND_ATTENDS: dict[str, Any] = {"attention.head_count_kv": [0, 2]}
+_NO_ATTENTION: dict[str, Any] = {key: None for key in _TINY if key.startswith(("attention", "rope"))}
+_OWN: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(
+        (
+            "gemma2", "gemma3", "gemma3n", "exaone4", "gpt-oss", "olmo2", "phi3", "exaone-moe", "laguna", "afmoe", "cohere2",
+            "cohere2moe",
+        ),
+        _WINDOW,
+    ),
+    "mimo2": {**_WINDOW, "attention.sliding_window_pattern": [0, 1]},
+    "olmoe": {"attention.head_count_kv": 4},
+    "deepseek2": {
+        "attention.q_lora_rank": 64, "attention.kv_lora_rank": 64, "attention.key_length": 96, "attention.key_length_mla": 96,
+        "attention.value_length_mla": 64, "attention.head_count_kv": 1, "rope.dimension_count": 32,
+    },
+    "qwen3next": _DELTA,
+    "qwen35": _DELTA,
+    "qwen35moe": _DELTA,
+    "granitehybrid": {**_MAMBA, **_SECOND_ATTENDS},
+    "lfm2": {"shortconv.l_cache": 3, **_SECOND_ATTENDS},
+    "lfm2moe": {"shortconv.l_cache": 3, **_SECOND_ATTENDS},
+    "mamba": {**_NO_ATTENTION, **_MAMBA, "ssm.state_size": 16, "ssm.time_step_rank": 16},
+    "mamba2": {**_NO_ATTENTION, **_MAMBA},
+}  # fmt: skip
+
+
+def _random_weights(row: Tensor, random: np.random.Generator) -> Any:
+    """Numbers with which a model computes sensibly: norms of one, states that fade, matrices that keep lengths."""
+    shape = row.shape[::-1]
+    if row.name.endswith("ssm_a"):
+        return -np.exp(random.standard_normal(shape)).astype(np.float32)
+    if len(shape) == 1:
+        return (random.standard_normal(shape) * 0.1 + (not row.name.endswith("bias"))).astype(np.float32)
+    return (random.standard_normal(shape) * (1.0 if "token_embd" in row.name else row.shape[0] ** -0.5)).astype(np.float32)
 
 
 def _writer(path: Path, shape: Shape, part_tensors: int = 0) -> Any:

@@ -17,6 +17,9 @@ from hakaru.engine.orphan import die_with_parent
 OPERATIONS: Final = {
     **dict.fromkeys(("dry_run", "plan", "quantize", "tokenize"), "hakaru.engine.files"),
     **dict.fromkeys(("answer", "compare"), "hakaru.engine.logits"),
+    "importance": "hakaru.engine.importance",
+    "quantization_errors": "hakaru.engine.quantization_errors",
+    "probe": "hakaru.engine.probes",
 }
 """The module of every operation; only that one is imported."""
 
@@ -44,7 +47,7 @@ def main() -> None:
     except llama.Refused as refusal:
         _write(replies, {"refused": str(refusal)})
     except llama.NotNumbers as damage:
-        _write(replies, {"damaged": str(damage)})
+        _write(replies, {"damaged": damage.path, "tensor": damage.tensor})
 
 
 def _write(replies: IO[str], reply: dict[str, Any]) -> None:

@@ -1,41 +1,28 @@
-"""The lab: the parent's half of llama.cpp in a child process.
+"""The lab: the parent's half of llama.cpp in a child process. Values in, values out; one child per call (see `call`)."""
 
-Every call starts one child, sends one request and reads progress and a result. A child that dies, for whatever reason,
-becomes `EngineDied` with its last log lines; the parent never dies with it. Ctrl-C ends the child too.
-"""
-
-import json
-import os
 import re
-import subprocess
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from importlib import metadata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from hakaru.engine.log import is_host, last_words
-from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
+from hakaru.engine.call import LAB_PACKAGE, Progress, call, lab_build, no_progress
+from hakaru.engine.log import is_host
 from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
+from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.quant_types import BY_NAME
 
-Progress = Callable[[int, int], None]
-LAB_PACKAGE: Final = "llama-cpp-python"
+__all__ = ["LAB_PACKAGE", "Lab", "Probed", "Progress", "lab_build", "no_progress"]
 
 
-def no_progress(done: int, total: int) -> None:
-    """For calls that nobody watches."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """For each probe the sums per window (see `distributions.divergence`), and the tensors that play no part in them."""
 
-
-def lab_build() -> str:
-    """The lab's package and version, such as `llama-cpp-python 0.3.36`. Raises EngineMissing."""
-    try:
-        return f"{LAB_PACKAGE} {metadata.version(LAB_PACKAGE)}"
-    except metadata.PackageNotFoundError as error:
-        raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=LAB_PACKAGE) from error
+    probes: list[list[dict[str, float]]]
+    missing: frozenset[str]
 
 
 class Lab:
@@ -108,92 +95,78 @@ class Lab:
         results: list[list[dict[str, float]]] = self._call("compare", request, progress=progress)["candidates"]
         return results
 
-    def _call(
+    def importance(
         self,
-        operation: str,
-        request: dict[str, Any],
+        path: Path,
+        windows: Sequence[dict[str, Any]],
         *,
+        datasets: Sequence[str] = (),
         progress: Progress = no_progress,
-        on_line: Callable[[str], None] | None = None,
-    ) -> dict[str, Any]:
-        lab_build()
-        path = request.get("path", request.get("reference"))
-        with _Child(on_line) as child:
-            for reply in child.replies({"operation": operation, **request}):
-                if "progress" in reply:
-                    progress(*reply["progress"])
-                elif "result" in reply:
-                    result: dict[str, Any] = reply["result"]
-                    return result
-                elif "damaged" in reply:
-                    raise ModelDamaged(
-                        "{path}: gives logits that are not numbers, so its tensor data is damaged; fetch the file again.",
-                        path=reply["damaged"],
-                    )
-                else:
-                    raise _refused(reply["refused"], path, child.finish())
-            log = child.finish()
-            raise EngineDied(
-                "the engine's process ended ({how}) during '{operation}' of {path}; its last words: {last}",
-                log=log,
-                how=how_it_ended(child.process.returncode),
-                operation=operation,
-                path=path,
-                last=last_words(log),
-            )
+    ) -> Imatrix:
+        """Importance of every column of every matrix, as the model reads the windows; `datasets` names their texts."""
+        with TemporaryDirectory(prefix="hakaru-") as folder:
+            out = Path(folder) / "imatrix.gguf"
+            request = {"path": str(path), "windows": list(windows), "datasets": list(datasets), "out": str(out)}
+            self._call("importance", request, progress=progress)
+            return read_imatrix(out)
+
+    def errors(
+        self,
+        path: Path,
+        types: Sequence[str],
+        *,
+        tensors: Collection[str],
+        imatrix: Imatrix | None = None,
+        n_rows: int = 64,
+        seed: int = 0,
+        progress: Progress = no_progress,
+    ) -> dict[str, dict[str, tuple[float, float]]]:
+        """For every tensor named, by type, the relative squared error and its standard error (0: all rows were taken).
+
+        At least `n_rows` rows are drawn of each; with 64 the standard error is some 3 % of the error.
+        A type is left out where its blocks do not divide the rows, or where it needs importance and there is none. Raises
+        ModelDamaged with the tensor's name for weights that are not numbers.
+        """
+        with _imatrix_file(imatrix) as file:
+            request = {
+                "path": str(path), "types": list(types), "tensors": list(tensors), "imatrix": file, "n_rows": n_rows, "seed": seed,
+            }  # fmt: skip
+            found: dict[str, dict[str, list[float]]] = self._call("quantization_errors", request, progress=progress)["errors"]
+        return {name: {type_: (e, se) for type_, (e, se) in row.items()} for name, row in found.items()}
+
+    def probe(
+        self,
+        path: Path,
+        probes: Sequence[Mapping[str, str]],
+        windows: Sequence[dict[str, Any]],
+        *,
+        imatrix: Imatrix | None = None,
+        reference_bytes: int = 2**30,
+        progress: Progress = no_progress,
+    ) -> Probed:
+        """How far the model moves when the tensors of a probe have the types that it names, nothing being written.
+
+        The reference is the model as it is in its file. Every exchanged tensor is quantized from there and computed with
+        the kernels of its type, so that a probe is what the file with these types would be. The model's own logits take up to `reference_bytes`
+        of memory; with more windows than these hold, the probes go round several times.
+        """
+        with _imatrix_file(imatrix) as file:
+            request = {
+                "path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows), "imatrix": file,
+                "reference_bytes": reference_bytes,
+            }  # fmt: skip
+            result = self._call("probe", request, progress=progress)
+        return Probed(probes=result["probes"], missing=frozenset(result["missing"]))
+
+    def _call(self, operation: str, request: dict[str, Any], **options: Any) -> dict[str, Any]:
+        return call(operation, request, **options)
 
 
-class _Child:
-    """One child process. Leaving the block ends it, however the block is left."""
-
-    def __init__(self, on_line: Callable[[str], None] | None) -> None:
-        self._on_line = on_line
-        self._log: deque[str] = deque(maxlen=KEPT_LINES)
-
-    def __enter__(self) -> "_Child":
-        self.process = subprocess.Popen(
-            child_command("hakaru.engine.child"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=os.environ | CHILD_ENVIRONMENT,
-        )
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.finish()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream:
-                with suppress(BrokenPipeError):
-                    stream.close()
-
-    def replies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Send the request and read replies until the child's output ends."""
-        assert self.process.stdin and self.process.stdout
-        with suppress(BrokenPipeError):  # the child is already gone: its end of output says so
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        for line in self.process.stdout:
-            yield json.loads(line)
-
-    def finish(self) -> list[str]:
-        """Wait for the end of the process and of its log, and return the log."""
-        self.process.wait()
-        self._listener.join()
-        return list(self._log)
-
-    def _listen(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self._log.append(line.rstrip("\n"))
-            if self._on_line:
-                self._on_line(line)
+@contextmanager
+def _imatrix_file(imatrix: Imatrix | None) -> Iterator[str | None]:
+    """The importance data as a file for the child."""
+    with TemporaryDirectory(prefix="hakaru-") as folder:
+        yield str(write_imatrix(Path(folder) / "imatrix.gguf", imatrix)) if imatrix else None
 
 
 def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ...]:
@@ -204,21 +177,3 @@ def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ..
         for name, parts in sorted(found, key=lambda item: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", item[0])])
         if any(parts.values())
     )
-
-
-def _refused(step: str, path: object, log: list[str]) -> HakaruError:
-    """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
-    told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
-    reason = next(iter([*told, *log]), "-")
-    if any("unknown model architecture" in line for line in told):
-        return ModelUnknown(
-            "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "
-            "update hakaru or choose another model.",
-            path=path,
-            reason=reason,
-        )
-    if step == "load":
-        return ModelDamaged(
-            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
-        )
-    return EngineRefused("llama.cpp refused to {step} {path}: {reason}", step=step, path=path, reason=reason)

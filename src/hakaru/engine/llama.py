@@ -52,7 +52,11 @@ def start() -> None:
 
 
 class NotNumbers(Exception):
-    """The model at this path gives logits that are not numbers."""
+    """The model at this path gives logits that are not numbers, or this tensor of it holds weights that are none."""
+
+    def __init__(self, path: str, tensor: str | None = None) -> None:
+        super().__init__(path)
+        self.path, self.tensor = path, tensor
 
 
 class Refused(Exception):
@@ -65,9 +69,12 @@ def n_threads() -> int:
 
 
 @contextmanager
-def model(path: Path, *, no_alloc: bool = False) -> Iterator[Any]:
-    """A loaded model; with `no_alloc` only laid out, so that a header followed by a hole is enough."""
+def model(path: Path, *, no_alloc: bool = False, use_extra_bufts: bool = True) -> Iterator[Any]:
+    """A loaded model; with `no_alloc` only laid out, so that a header followed by a hole is enough. Without
+    `use_extra_bufts` no weight is packed for faster kernels.
+    """
     params = c.llama_model_default_params()
+    params.use_extra_bufts = use_extra_bufts
     if no_alloc:
         params.no_alloc = True
         params.load_mode = LOAD_PLAIN
@@ -92,14 +99,19 @@ def context(
     type_v: int = 1,
     n_batch: int = 2048,
     kv_unified: bool = False,
+    on_node: Any = None,
 ) -> Iterator[Any]:
-    """A context on a loaded model. `n_outputs_max` 0 keeps logits for every token of a batch."""
+    """A context on a loaded model. `n_outputs_max` 0 keeps logits for every token of a batch. `on_node` is shown every node
+    of the graph before it is computed, and after it if it says so (`cb_eval`).
+    """
     params = c.llama_context_default_params()
     params.n_ctx, params.n_ubatch, params.n_batch = n_ctx, n_ubatch, max(n_batch, n_ubatch)
     params.n_outputs_max, params.n_seq_max = n_outputs_max, n_seq_max
     params.type_k, params.type_v = type_k, type_v
     params.swa_full, params.kv_unified = False, kv_unified
     params.n_threads = params.n_threads_batch = n_threads()
+    if on_node is not None:
+        params.cb_eval = ctypes.cast(on_node, type(params.cb_eval))
     made = c.llama_init_from_model(loaded, params)
     if not made:
         raise Refused("context")

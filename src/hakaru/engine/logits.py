@@ -5,9 +5,9 @@ Operations have the form described in `files.py`. Logits are compared in memory 
 
 import ctypes
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,12 @@ from hakaru.engine import llama
 from hakaru.engine.distributions import NotFiniteError, divergence, sample
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
+
+N_TOKENS: Final = 512
+"""Tokens of the windows that are read side by side."""
+N_SEQUENCES: Final = 64
+LOGITS_BYTES: Final = 2**28
+"""Logits that llama.cpp is asked for at once."""
 
 
 def answer(request: dict[str, Any]) -> Steps:
@@ -67,18 +73,48 @@ def compare(request: dict[str, Any]) -> Steps:
         for done, window in enumerate(windows, start=1):
             tokens, first = window["tokens"], window["first"]
             wanted = [first <= i < len(tokens) - 1 for i in range(len(tokens))]
-            targets = np.array(tokens[first + 1 :])
             rows = []
             for ctx in contexts:
                 llama.forget(ctx)
                 rows.append(batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[0] * len(tokens), wanted=wanted))
             for path, found, candidate in zip(request["candidates"], results, rows[1:], strict=True):
                 try:
-                    found.append(divergence(rows[0], candidate, targets))
+                    found.append(divergence(rows[0], candidate, targets(window)))
                 except NotFiniteError as error:
                     raise llama.NotNumbers(request["reference"] if str(error) == "reference" else path) from error
             yield (done, len(windows))
         return {"candidates": results}
+
+
+class Plan:
+    """How windows are read: several side by side, each a sequence of its own, in batches that llama.cpp takes at once."""
+
+    def __init__(self, windows: Sequence[dict[str, Any]], *, n_vocab: int) -> None:
+        self.batches: list[list[dict[str, Any]]] = []
+        self.n_vocab = n_vocab
+        longest = max(len(w["tokens"]) for w in windows)
+        room = max(longest, N_TOKENS)
+        tokens = logits = 0
+        for window in windows:
+            tokens, logits = tokens + len(window["tokens"]), logits + self.logits_bytes([window])
+            if not self.batches or tokens > room or logits > LOGITS_BYTES or len(self.batches[-1]) == N_SEQUENCES:
+                self.batches.append([])
+                tokens, logits = len(window["tokens"]), self.logits_bytes([window])
+            self.batches[-1].append(window)
+        self.n_seq = max(map(len, self.batches))
+        self.n_tokens = max(sum(len(w["tokens"]) for w in b) for b in self.batches)
+        self.n_ctx = self.n_seq * (-(-longest // 256) * 256)  # llama.cpp pads every sequence's part
+
+    def logits_bytes(self, windows: Sequence[dict[str, Any]]) -> int:
+        """Bytes of the logits that are compared in these windows."""
+        return sum(4 * self.n_vocab * (len(w["tokens"]) - 1 - w["first"]) for w in windows)
+
+    def context(self, model: Any, on_node: Any = None) -> AbstractContextManager[Any]:
+        """A context that holds the largest batch."""
+        n_ubatch = min(N_TOKENS, self.n_tokens)
+        return llama.context(
+            model, n_ctx=self.n_ctx, n_ubatch=n_ubatch, n_batch=self.n_tokens, n_seq_max=self.n_seq, on_node=on_node
+        )
 
 
 class Batch:
@@ -100,6 +136,25 @@ class Batch:
             raise llama.Refused("decode")
         rows, columns = sum(wanted), llama.n_vocab(c.llama_get_model(ctx))
         return np.ctypeslib.as_array(c.llama_get_logits(ctx), shape=(rows, columns))
+
+    def decode_windows(self, ctx: Any, windows: Sequence[dict[str, Any]]) -> list[npt.NDArray[np.float32]]:
+        """The logits of every window that are compared, all windows read side by side; views as in `decode`."""
+        llama.forget(ctx)
+        tokens, positions, sequences, wanted = list[int](), list[int](), list[int](), list[bool]()
+        for i, window in enumerate(windows):
+            n = len(window["tokens"])
+            tokens += window["tokens"]
+            positions += range(n)
+            sequences += [i] * n
+            wanted += [window["first"] <= j < n - 1 for j in range(n)]
+        rows = self.decode(ctx, tokens, positions=positions, sequences=sequences, wanted=wanted)
+        ends = np.cumsum([len(w["tokens"]) - 1 - w["first"] for w in windows])
+        return np.split(rows, ends[:-1])
+
+
+def targets(window: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """The tokens that follow where logits are compared."""
+    return np.array(window["tokens"][window["first"] + 1 :])
 
 
 def _opened(model: Any, tokens: list[int]) -> list[int]:

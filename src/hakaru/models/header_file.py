@@ -44,18 +44,23 @@ def write_header_only(
     `tensors` as `architectures.tensors_of` yields them. Raises MachineError where the disk refuses.
     """
     rows = header_tensors(tensors, type_)
+    header = header_bytes(metadata, rows)
+    size = len(header) + (-(-(rows[-1].offset + rows[-1].n_bytes) // ALIGNMENT) * ALIGNMENT if rows else 0)
+    with written_whole(path) as part, part.open("wb") as file:
+        file.write(header)
+        file.truncate(size)
+    return path
+
+
+def header_bytes(metadata: Mapping[str, MetadataValue], rows: Sequence[Tensor]) -> bytes:
+    """What stands before the weights in a file with this metadata and tensor table, padding included."""
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(rows), len(metadata))]
     parts += [_string(key) + _value(value) for key, value in metadata.items()]
     for row in rows:
         dims = struct.pack(f"<I{len(row.shape)}Q", len(row.shape), *row.shape)
         parts.append(_string(row.name) + dims + struct.pack("<IQ", row.type.id, row.offset))
     header = b"".join(parts)
-    data = -(-len(header) // ALIGNMENT) * ALIGNMENT
-    size = data + (-(-(rows[-1].offset + rows[-1].n_bytes) // ALIGNMENT) * ALIGNMENT if rows else 0)
-    with written_whole(path) as part, part.open("wb") as file:
-        file.write(header)
-        file.truncate(size)
-    return path
+    return header + bytes(-len(header) % ALIGNMENT)
 
 
 def without_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int) -> dict[str, MetadataValue]:

@@ -1,0 +1,144 @@
+"""One call of the lab's child process: a request in, progress and one result out.
+
+Every call starts one child. A child that dies, for whatever reason, becomes `EngineDied` with its last log lines; the
+parent never dies with it. Ctrl-C ends the child too.
+"""
+
+import json
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import metadata
+from typing import Any, Final
+
+from hakaru.engine.log import last_words
+from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
+
+Progress = Callable[[int, int], None]
+LAB_PACKAGE: Final = "llama-cpp-python"
+
+
+def no_progress(done: int, total: int) -> None:
+    """For calls that nobody watches."""
+
+
+def lab_build() -> str:
+    """The lab's package and version, such as `llama-cpp-python 0.3.36`. Raises EngineMissing."""
+    try:
+        return f"{LAB_PACKAGE} {metadata.version(LAB_PACKAGE)}"
+    except metadata.PackageNotFoundError as error:
+        raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=LAB_PACKAGE) from error
+
+
+def call(
+    operation: str, request: dict[str, Any], *, progress: Progress = no_progress, on_line: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """The result of one operation of `child.OPERATIONS`. Raises EngineDied, EngineRefused, ModelDamaged and ModelUnknown."""
+    lab_build()
+    path = request.get("path", request.get("reference"))
+    with _Child(on_line) as child:
+        for reply in child.replies({"operation": operation, **request}):
+            if "progress" in reply:
+                progress(*reply["progress"])
+            elif "result" in reply:
+                result: dict[str, Any] = reply["result"]
+                return result
+            elif "damaged" in reply:
+                raise _damaged(reply["damaged"], reply["tensor"])
+            else:
+                raise _refused(reply["refused"], path, child.finish())
+        log = child.finish()
+        raise EngineDied(
+            "the engine's process ended ({how}) during '{operation}' of {path}; its last words: {last}",
+            log=log,
+            how=how_it_ended(child.process.returncode),
+            operation=operation,
+            path=path,
+            last=last_words(log),
+        )
+
+
+class _Child:
+    """One child process. Leaving the block ends it, however the block is left."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._on_line = on_line
+        self._log: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def __enter__(self) -> "_Child":
+        self.process = subprocess.Popen(
+            child_command("hakaru.engine.child"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=os.environ | CHILD_ENVIRONMENT,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.finish()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+    def replies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Send the request and read replies until the child's output ends."""
+        assert self.process.stdin and self.process.stdout
+        with suppress(BrokenPipeError):  # the child is already gone: its end of output says so
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        for line in self.process.stdout:
+            yield json.loads(line)
+
+    def finish(self) -> list[str]:
+        """Wait for the end of the process and of its log, and return the log."""
+        self.process.wait()
+        self._listener.join()
+        return list(self._log)
+
+    def _listen(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self._log.append(line.rstrip("\n"))
+            if self._on_line:
+                self._on_line(line)
+
+
+def _damaged(path: str, tensor: str | None) -> ModelDamaged:
+    """The error for a model that computes, or holds, what is no number."""
+    if tensor:
+        return ModelDamaged(
+            "{path}: tensor {name} holds weights that are not numbers; fetch the file again.", path=path, name=tensor
+        )
+    return ModelDamaged(
+        "{path}: gives logits that are not numbers, so its tensor data is damaged; fetch the file again.", path=path
+    )
+
+
+def _refused(step: str, path: object, log: list[str]) -> HakaruError:
+    """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
+    told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
+    reason = next(iter([*told, *log]), "-")
+    if any("unknown model architecture" in line for line in told):
+        return ModelUnknown(
+            "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "
+            "update hakaru or choose another model.",
+            path=path,
+            reason=reason,
+        )
+    if step == "load":
+        return ModelDamaged(
+            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
+        )
+    return EngineRefused("llama.cpp refused to {step} {path}: {reason}", step=step, path=path, reason=reason)

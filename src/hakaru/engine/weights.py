@@ -1,0 +1,164 @@
+"""The weights of a loaded model, found and exchanged: what a model would do if some of its tensors had another type.
+
+A weight is found by evaluation: llama.cpp shows every node of the graph before it is computed (`cb_eval`), and the tensors
+from which it reads, or of which those are views, carry the names that stand in the file. A weight is exchanged by giving
+its tensor the type, the strides and the memory of a quantized copy. The graph is built anew for every decode, so from then
+on llama.cpp computes exactly as if it had loaded a file with that tensor: with the kernels of that type, from any source,
+quantized or not. The loaded bytes are never written, so putting back the old type and address restores the model exactly.
+
+A tensor is not found where llama.cpp does not compute with it (`missing`): blocks for multi-token prediction, tables that
+only long contexts use; or where it computes with a copy (a weight in host memory, used by a GPU).
+Source: llama.cpp, ggml/src/ggml-backend.cpp (ggml_backend_sched_compute_splits).
+"""
+
+import ctypes
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.engine import ggml, llama
+from hakaru.engine.ggml import GgmlTensor, base
+from hakaru.engine.llama import c
+from hakaru.models.quant_types import BY_NAME, QuantType
+from hakaru.models.tensor_data import Bytes, TensorData
+
+USAGE_WEIGHTS: Final = 1  # ggml-backend.h: GGML_BACKEND_BUFFER_USAGE_WEIGHTS
+KEPT_BYTES: Final = 2**30
+"""Quantized copies that are kept for another probe."""
+
+OnNode = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
+
+
+@contextmanager
+def model(path: Path) -> Iterator[Any]:
+    """A loaded model whose weights lie in memory as they lie in the file: nothing is packed for faster kernels."""
+    os.environ["LLAMA_GRAPH_REUSE_DISABLE"] = "1"  # a graph that is used again would keep views of the old weights
+    with llama.model(path, use_extra_bufts=False) as loaded:
+        yield loaded
+
+
+def weight_of(address: int | None) -> GgmlTensor | None:
+    """The tensor at `address`, or the one of which it is a view."""
+    if not address:
+        return None
+    tensor = GgmlTensor.from_address(address)
+    return GgmlTensor.from_address(tensor.view_src) if tensor.view_src else tensor
+
+
+@dataclass(slots=True, kw_only=True)
+class _Place:
+    """Where a tensor's bytes are: what is exchanged."""
+
+    type: int
+    nb: tuple[int, ...]
+    buffer: int
+    data: int
+
+    def give(self, tensor: GgmlTensor) -> None:
+        tensor.type, tensor.buffer, tensor.data = self.type, self.buffer, self.data
+        tensor.nb[:] = self.nb
+
+
+class Weights:
+    """The weights of one loaded model. `importance` gives the importance of a tensor by name, or None.
+
+    A tensor that was not found may be named in an exchange all the same: it plays no part.
+    """
+
+    def __init__(self, loaded: Any, data: TensorData, pool: Executor, importance: Callable[[str], ggml.Numbers | None]) -> None:
+        self._data, self._pool, self._importance = data, pool, importance
+        self._found: dict[str, dict[int, GgmlTensor]] = {}
+        self._copies: OrderedDict[tuple[str, str], list[_Place]] = OrderedDict()
+        self._find(loaded)
+
+    @property
+    def missing(self) -> list[str]:
+        """The tensors of the file that were not found."""
+        return [name for name in self._data.tensors if name not in self._found]
+
+    @contextmanager
+    def exchanged(self, types: Mapping[str, str]) -> Iterator[None]:
+        """The model with these tensors in these types. Leaving the block restores it exactly. Raises llama.Refused."""
+        before = []
+        try:
+            for name, type_ in types.items():
+                for tensor, place in zip(self._found.get(name, {}).values(), self._copy(name, BY_NAME[type_]), strict=True):
+                    before.append((tensor, _place(tensor)))
+                    place.give(tensor)
+            yield
+        finally:
+            for tensor, place in before:
+                place.give(tensor)
+            self._forget_copies()
+
+    def close(self) -> None:
+        """Free all copies."""
+        self._forget_copies(keep=0)
+
+    def _find(self, loaded: Any) -> None:
+        """Decode one token and look at every node."""
+
+        def look(address: int, ask: bool, user_data: object) -> bool:
+            for source in GgmlTensor.from_address(address).src:
+                tensor = weight_of(source)
+                name = tensor.name.decode(errors="replace") if tensor is not None and tensor.buffer else ""
+                if tensor is not None and name in self._data.tensors:
+                    self._found.setdefault(name, {})[ctypes.addressof(tensor)] = tensor
+            return False
+
+        with llama.context(loaded, n_ctx=32, n_ubatch=32, on_node=OnNode(look)) as ctx:
+            token = (c.llama_token * 1)(0)
+            if c.llama_decode(ctx, c.llama_batch_get_one(token, 1)) != 0:
+                raise llama.Refused("decode")
+
+    def _copy(self, name: str, type_: QuantType) -> list[_Place]:
+        """The tensor's places in another type: kept from before, or made now."""
+        key = name, type_.name
+        if name not in self._found:
+            return []
+        if key not in self._copies:
+            tensor, importance = self._data.tensors[name], self._importance(name)
+            if importance is None and ggml.needs_importance(type_):
+                raise llama.Refused(f"quantize {name} to {type_.name} without importance data in")
+            raw = ggml.requantized(self._data.rows(name), tensor, type_, importance, self._pool)
+            self._copies[key] = [_placed(t, type_, raw) for t in self._found[name].values()]
+        self._copies.move_to_end(key)
+        return self._copies[key]
+
+    def _forget_copies(self, keep: int = KEPT_BYTES) -> None:
+        """Free the copies that were not used for longest, until the others take at most `keep` bytes."""
+        sizes = {key: self._data.tensors[key[0]].bytes_as(BY_NAME[key[1]]) * len(p) for key, p in self._copies.items()}
+        total = sum(sizes.values())
+        while total > keep:
+            key, places = self._copies.popitem(last=False)
+            total -= sizes[key]
+            for place in places:
+                base().ggml_backend_buffer_free(place.buffer)
+
+
+def _place(tensor: GgmlTensor) -> _Place:
+    return _Place(type=tensor.type, nb=tuple(tensor.nb), buffer=tensor.buffer, data=tensor.data)
+
+
+def _placed(tensor: GgmlTensor, type_: QuantType, raw: Bytes) -> _Place:
+    """The bytes in a buffer of their own on the tensor's device; the tensor itself is as before."""
+    lib, before, address = base(), _place(tensor), ctypes.addressof(tensor)
+    row = type_.row_bytes(tensor.ne[0])
+    tensor.type, tensor.nb[:] = type_.id, (type_.block_bytes, row, row * tensor.ne[1], row * tensor.ne[1] * tensor.ne[2])
+    try:
+        device = lib.ggml_backend_buffer_get_type(before.buffer)
+        buffer = lib.ggml_backend_buft_alloc_buffer(device, lib.ggml_backend_buft_get_alloc_size(device, address))
+        if not buffer:
+            raise llama.Refused("find memory for a copy of a tensor of")
+        lib.ggml_backend_buffer_set_usage(buffer, USAGE_WEIGHTS)
+        tensor.buffer, tensor.data = buffer, lib.ggml_backend_buffer_get_base(buffer)
+        lib.ggml_backend_buffer_init_tensor(buffer, address)
+        lib.ggml_backend_tensor_set(address, raw.ctypes.data, 0, raw.nbytes)
+        return _place(tensor)
+    finally:
+        before.give(tensor)

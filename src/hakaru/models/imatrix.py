@@ -1,0 +1,204 @@
+"""Importance data: for every matrix the squared activations that go into its columns, summed over tokens.
+
+A column into which large numbers flow must be kept exactly. The file is llama.cpp's own imatrix, so that files by others
+serve here and ours elsewhere: a GGUF file with two F32 tensors per matrix, `NAME.in_sum2` and `NAME.counts`. A stack of
+experts has a count for each of them, since every expert sees other tokens. Files of the older format (`.dat`) are read,
+too.
+
+An imatrix comes from a stranger: sizes are checked before anything is kept, and every number must be finite and not
+negative. Source: llama.cpp, tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hakaru.errors import Misuse, ModelDamaged, ModelNotFound
+from hakaru.language import translate
+from hakaru.models.gguf import MAX_STRING, MAX_TENSORS, Array, Tensor, read_header
+from hakaru.models.header_file import header_bytes, header_tensors
+from hakaru.models.metadata import Metadata, MetadataValue
+from hakaru.models.tensor_data import TensorData
+from hakaru.places import written_whole
+
+Numbers = npt.NDArray[np.float32]
+SUMS, COUNTS = ".in_sum2", ".counts"
+MAX_BYTES: Final = 2**31
+MAX_SUM: Final = 1e30  # squares of activations summed over all texts there are stay far below; beyond, F32 overflows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """Of one tensor: squared inputs summed over tokens, matrix after matrix, and the numbers of tokens: one for all
+    matrices, or one for each.
+    """
+
+    sums: Numbers
+    counts: Numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imatrix:
+    """Importance data of a model. `datasets` names the texts; they were `chunk_count` windows of `chunk_size` tokens."""
+
+    entries: Mapping[str, Activations]
+    datasets: tuple[str, ...] = ()
+    chunk_count: int = 0
+    chunk_size: int = 0
+
+    def importance(self, tensor: Tensor) -> Numbers | None:
+        """Mean squared activation per column, shape (n_matrices, n_columns); None where nothing is known of the tensor.
+
+        An expert that saw no token has none of its own and takes the average of the others.
+        """
+        found = self._by_matrix(tensor)
+        if found is None:
+            return None
+        sums, counts = found
+        seen = counts > 0
+        means = sums / np.maximum(counts, 1).astype(np.float64)[:, None]
+        means[~seen] = means[seen].mean(axis=0)
+        return means.astype(np.float32)
+
+    def shares(self, tensor: Tensor) -> Numbers | None:
+        """How much each matrix of the tensor is used: tokens that it saw, at least one; None as in `importance`."""
+        found = self._by_matrix(tensor)
+        return None if found is None else np.maximum(found[1], 1)
+
+    def _by_matrix(self, tensor: Tensor) -> tuple[Numbers, Numbers] | None:
+        """Sums, shape (n_matrices, n_columns), and counts, shape (n_matrices,)."""
+        entry = self.entries.get(tensor.name)
+        if entry is None or not entry.counts.any():
+            return None
+        sums = entry.sums.reshape(-1, tensor.shape[0])
+        return sums, np.broadcast_to(entry.counts, len(sums)) if len(entry.counts) == 1 else entry.counts
+
+    def check(self, where: Path | str, model: Path | str, tensors: Iterable[Tensor]) -> None:
+        """Raises Misuse if this is the importance data of another model than the one with `tensors`."""
+        known = {t.name: t for t in tensors}
+        own = {name: entry for name, entry in self.entries.items() if name in known}
+        if 2 * len(own) < len(self.entries):
+            raise Misuse(
+                "{path}: importance data of another model: {n} of its {count} tensors are in {model}; name the file that was made "
+                "with this model.",
+                path=where, n=len(own), count=len(self.entries), model=model,
+            )  # fmt: skip
+        for name, entry in own.items():
+            tensor = known[name]
+            n_matrices = tensor.n_elements // (tensor.shape[0] * tensor.shape[1]) if len(tensor.shape) > 1 else 1
+            expected = tensor.shape[0] * n_matrices
+            if len(entry.sums) != expected or len(entry.counts) not in {1, n_matrices}:
+                raise Misuse(
+                    "{path}: importance data of another model: {name} has {found} matrices and columns, expected {expected} as in "
+                    "{model}; name the file that was made with this model.",
+                    path=where, name=name, found=f"{len(entry.counts)} × {len(entry.sums) // len(entry.counts)}",
+                    expected=f"{n_matrices} × {tensor.shape[0]}", model=model,
+                )  # fmt: skip
+
+
+def write_imatrix(path: Path, imatrix: Imatrix) -> Path:
+    """Write the importance data to `path` in llama.cpp's format, whole or not at all. Raises MachineError."""
+    metadata: dict[str, MetadataValue] = {
+        "general.type": "imatrix",
+        "imatrix.datasets": list(imatrix.datasets or ("-",)),
+        "imatrix.chunk_count": imatrix.chunk_count,
+        "imatrix.chunk_size": imatrix.chunk_size,
+    }
+    arrays = {}
+    for name, entry in sorted(imatrix.entries.items()):
+        arrays[name + SUMS] = entry.sums.reshape(len(entry.counts), -1)
+        arrays[name + COUNTS] = entry.counts.reshape(-1, 1)
+    rows = header_tensors(((name, a.shape[::-1]) for name, a in arrays.items()), dict.fromkeys(arrays, "F32"))
+    with written_whole(path) as part, part.open("wb") as file:
+        file.write(header := header_bytes(metadata, rows))
+        for row in rows:
+            file.write(bytes(len(header) + row.offset - file.tell()))
+            file.write(np.ascontiguousarray(arrays[row.name], "<f4").tobytes())
+        file.write(bytes(-file.tell() % 32))
+    return path
+
+
+def read_imatrix(path: Path) -> Imatrix:
+    """The importance data in the file at `path`, GGUF or the older format.
+
+    Raises ModelNotFound, ModelDamaged (truncated, impossible numbers, no importance data).
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size > MAX_BYTES:
+                raise damaged("{n} bytes, expected at most {limit}", path, n=size, limit=MAX_BYTES)
+            if file.read(4) != b"GGUF":
+                file.seek(0)
+                return _read_legacy(path, file, size)
+    except OSError as error:
+        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+    return _read_gguf(path)
+
+
+def damaged(finding: str, path: Path, /, **fields: object) -> ModelDamaged:
+    """The error for `finding` in the file at `path`."""
+    return ModelDamaged(
+        "{path}: no usable importance data: {finding}; make it again.", path=path, finding=translate(finding, **fields)
+    )
+
+
+def _read_gguf(path: Path) -> Imatrix:
+    header = read_header(path)
+    data, entries = TensorData(path), {}
+    for name in [t.name.removesuffix(SUMS) for t in header.tensors if t.name.endswith(SUMS)]:
+        parts = [data.tensors[name + SUMS], data.tensors.get(name + COUNTS)]
+        found = []
+        for part in parts:
+            if part is None or part.type.name != "F32":
+                raise damaged("{name} lacks its sums or counts in F32", path, name=name)
+            found.append(np.array(data.rows(part.name).view("<f4"), np.float32).ravel())
+        entries[name] = _entry(path, name, *found)
+    if not entries:
+        raise damaged("no tensor of it ends in {suffix}", path, suffix=SUMS)
+    meta, datasets = Metadata(path, header.metadata), header.metadata.get("imatrix.datasets")
+    return Imatrix(
+        entries=entries,
+        datasets=tuple(str(v) for v in datasets.values or ()) if isinstance(datasets, Array) else (),
+        chunk_count=meta.integer("imatrix.chunk_count") or 0,
+        chunk_size=meta.integer("imatrix.chunk_size") or 0,
+    )
+
+
+def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
+    """Entries of a name, a number of calls and the sums as if every call counted once; then calls and the text's name."""
+
+    def number(limit: int) -> int:
+        n = int.from_bytes(take(4), "little", signed=True)
+        if not 0 <= n <= limit:
+            raise damaged("{n} {what}, expected at most {limit}", path, n=n, what="entries", limit=limit)
+        return n
+
+    def take(n: int) -> bytes:
+        if file.tell() + n > size:
+            raise damaged("it ends at byte {size} within an entry", path, size=size)
+        return file.read(n)
+
+    entries = {}
+    for _ in range(number(MAX_TENSORS)):
+        name = take(number(MAX_STRING)).decode("utf-8", errors="replace")
+        counts = np.array([max(1, number(2**31 - 1))], np.float32)
+        entries[name] = _entry(path, name, np.frombuffer(take(4 * number(MAX_BYTES // 4)), "<f4").astype(np.float32), counts)
+    if not entries:
+        raise damaged("it has no entry", path)
+    chunk_count = number(2**31 - 1) if file.tell() < size else 0
+    dataset = take(number(MAX_STRING)).decode("utf-8", errors="replace") if file.tell() < size else ""
+    return Imatrix(entries=entries, datasets=(dataset,) if dataset else (), chunk_count=chunk_count)
+
+
+def _entry(path: Path, name: str, sums: Numbers, counts: Numbers) -> Activations:
+    for values in (sums, counts):
+        if not len(values) or not (values >= 0).all() or values.max() > MAX_SUM:
+            raise damaged("{name} holds what is no sum of squares", path, name=name)
+    if len(sums) % len(counts):
+        raise damaged("{name} has {n} columns for {count} matrices", path, name=name, n=len(sums), count=len(counts))
+    return Activations(sums=sums, counts=counts)
