@@ -18,11 +18,8 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-GAP: Final = 1e-5  # of the bound: a hundredth of a hundredth of what a prediction can tell
+GAP: Final = 1e-4  # of the bound: a thousandth of what a prediction can tell
 SCALE: Final = 1e4  # HiGHS stops at an absolute gap of 1e-6: costs are scaled so that this is nothing
-import os
-UNIT=float(os.environ.get("UNIT","1000"))
-PRE=bool(int(os.environ.get("PRE","1")))
 MARGIN: Final = 1e-9
 
 
@@ -170,7 +167,7 @@ def _integer(
     span = cost - least.sum() if np.isfinite(cost) else over.sum()
     scale = SCALE / max(float(span), 1e-300)
     upper, limits, units = _matrix(problem, core)
-    options: dict[str, Any] = {"presolve":PRE,"time_limit": time_limit_s, "mip_rel_gap": min(GAP * abs(bound) / max(float(span), 1e-300), 0.1)}
+    options: dict[str, Any] = {"time_limit": time_limit_s, "mip_rel_gap": min(GAP * abs(bound) / max(float(span), 1e-300), 0.1)}
     slack = np.zeros(len(problem.rows))
     proven: float | None = None
     for _ in range(4):
@@ -209,7 +206,7 @@ def _matrix(problem: Problem, core: npt.NDArray[np.intp]) -> tuple[Any, Vector, 
 
 
 def _unit(row: Row) -> float:
-    return max(float(np.abs(row.weights).max()) / UNIT, 1e-300)
+    return max(float(np.abs(row.weights).max()) / 1000, 1e-300)
 
 
 def _starts(item_of: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

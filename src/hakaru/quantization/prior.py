@@ -1,0 +1,118 @@
+"""What is known about a model's sensitivities before anything of it was probed.
+
+The sensitivity of a tensor is log-normal. Its logarithm is a sum: the model's level, a profile (role by depth, learned
+from other models), and deviations of the role, of the depth within the role, and of the single tensor, each with a spread.
+The deviations of one role at two depths x and y correlate by exp(-|x - y| / REACH). A prior is a plain value: `as_json`
+goes into the ledger.
+
+`learned` moves the profile by one more model, by the weights of a normal mean. `prior_for_kin` is for a fine-tune of a
+model that was probed: the tensors' own sensitivities, with the small spreads that fine-tuning leaves, so that three probes
+are enough to set the level. Source: Gelman et al., Bayesian Data Analysis (2013), chapter 5 (hierarchical normal model).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hakaru.quantization.groups import N_DEPTHS, Place, places
+
+Vector = npt.NDArray[np.float64]
+REACH: Final = 0.25
+KIN_SPREADS: Final = (0.3, 0.15, 0.1, 0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """Logarithms throughout. `profile`: role -> one value per depth step; a role that is not in it takes the longest
+    known beginning of its name (ffn_down_exps: ffn_down), at last "". `tensors`: the deviation of a single tensor from the
+    profile and its spread. `n_models`: how many models it was learned from.
+    """
+
+    profile: Mapping[str, tuple[float, ...]]
+    level_spread: float
+    role_spread: float
+    depth_spread: float
+    tensor_spread: float
+    tensors: Mapping[str, tuple[float, float]]
+    n_models: int
+
+    def moments(self, names: tuple[str, ...]) -> tuple[Vector, npt.NDArray[np.float64]]:
+        """Mean (n) and covariance (n, n) of the log sensitivities of the tensors of one model."""
+        at = places(names)
+        known = {name: self.tensors.get(name, (0.0, self.tensor_spread)) for name in names}
+        mean = np.array([self._profile_at(at[name]) + known[name][0] for name in names])
+        roles = np.array([at[name].role for name in names])
+        depth = np.array([d if (d := at[name].depth) is not None else 0.0 for name in names])
+        same = roles[:, None] == roles[None, :]
+        near = np.exp(-np.abs(depth[:, None] - depth[None, :]) / REACH)
+        shared = self.role_spread**2 + self.depth_spread**2 * near
+        own = np.array([known[name][1] ** 2 for name in names])
+        return mean, self.level_spread**2 + same * shared + np.diag(own)
+
+    def as_json(self) -> dict[str, object]:
+        """The prior as it stands in the ledger."""
+        return {
+            "profile": {role: list(values) for role, values in self.profile.items()},
+            "level_spread": self.level_spread, "role_spread": self.role_spread, "depth_spread": self.depth_spread,
+            "tensor_spread": self.tensor_spread, "tensors": {name: list(t) for name, t in self.tensors.items()},
+            "n_models": self.n_models,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Prior":
+        """The inverse of `as_json`."""
+        profile = {role: tuple(values) for role, values in data["profile"].items()}
+        tensors = {name: (float(mean), float(spread)) for name, (mean, spread) in data["tensors"].items()}
+        return cls(**{**data, "profile": profile, "tensors": tensors})
+
+    def _profile_at(self, place: Place) -> float:
+        return self.profile[known_role(self.profile, place.role)][place.step()]
+
+
+GENERIC: Final = Prior(
+    profile={"": (0.0,) * N_DEPTHS},
+    level_spread=1.5, role_spread=0.8, depth_spread=0.5, tensor_spread=0.4, tensors={}, n_models=0,
+)  # fmt: skip
+"""Nothing but spreads."""
+
+
+def known_role(profile: Mapping[str, object], role: str) -> str:
+    """`role`, or the longest beginning of it at an underscore that the profile has; the empty one is always there."""
+    while role and role not in profile:
+        role = role.rpartition("_")[0]
+    return role
+
+
+def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: npt.NDArray[np.float64]) -> Prior:
+    """The prior after one more model, whose log sensitivities have this posterior.
+
+    Every cell of the profile moves toward the model's value there, by the spread between models against the value's own
+    uncertainty and the number of models before. The level moves alike; the spread of the level stays.
+    """
+    at = places(names)
+    profile = {role: list(values) for role, values in prior.profile.items()}
+    for role in {place.role for place in at.values()}:
+        profile.setdefault(role, list(prior.profile[known_role(prior.profile, role)]))
+    for role, values in profile.items():
+        for step in range(N_DEPTHS):
+            own = [i for i, name in enumerate(names) if at[name].role == role and at[name].step() == step]
+            if own:
+                value, doubt = float(mean[own].mean()), float(cov[np.ix_(own, own)].mean())
+                spread = prior.level_spread**2 + prior.role_spread**2 + prior.depth_spread**2
+                before = spread / (prior.n_models + 1) if prior.n_models else spread
+                values[step] += (value - values[step]) * before / (before + doubt + (spread if prior.n_models else 0))
+    return replace(prior, profile={role: tuple(values) for role, values in profile.items()}, n_models=prior.n_models + 1)
+
+
+def prior_for_kin(names: tuple[str, ...], mean: Vector, cov: npt.NDArray[np.float64]) -> Prior:
+    """The prior for another model of the same tensors: each one's own posterior, with the spreads of a fine-tune."""
+    level, role, depth, tensor = KIN_SPREADS
+    doubt = np.sqrt(np.diag(cov) + tensor**2)
+    tensors = {name: (float(m), float(s)) for name, m, s in zip(names, mean, doubt, strict=True)}
+    return Prior(
+        profile={"": (0.0,) * N_DEPTHS}, level_spread=level, role_spread=role, depth_spread=depth, tensor_spread=tensor,
+        tensors=tensors, n_models=1,
+    )  # fmt: skip
