@@ -94,7 +94,7 @@ def smallest_within(
     least = float(sum(min(c.damage for c in choices) for choices in open_choices))
     if max_damage < least:
         raise DoesNotFit(
-            "the best types that this model's tensors can have still lose {least:.3g} of the allowed {limit:.3g}; allow more, "
+            "the best types that this model's tensors can have still lose {least:.3g}, but {limit:.3g} is allowed; allow more, "
             "or take a larger type into the choice.",
             least=least, limit=max_damage,
         )  # fmt: skip

@@ -99,7 +99,7 @@ def with_readings(
     now = before
     for _ in range(ROUNDS):
         damage = damage_moments(now, disturbed)
-        linear = np.einsum("pt,tu,pu->p", damage.shares, now.log_cov, damage.shares)
+        linear = ((damage.shares @ now.log_cov) * damage.shares).sum(axis=1)
         curved = np.maximum(np.diag(damage.cov) - linear, 0)
         gain = before.log_cov @ damage.shares.T
         system = damage.shares @ gain + np.diag(noise + curved)
