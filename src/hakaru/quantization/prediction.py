@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from hakaru.quantization.sensitivity import DamageMoments, Reading, Sensitivities, Vector, damage_moments, error_matrix
+from hakaru.quantization.sensitivity import DamageMoments, Matrix, Reading, Sensitivities, Vector, damage_moments, error_matrix
 from hakaru.units import Figure
 
 Errors = Mapping[str, Mapping[str, float]]
@@ -63,61 +62,59 @@ def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading]) -> L
     """
     g = LINE_MEAN[1]
     misfit, line = USUAL_MISFIT, np.array(LINE_MEAN)
-    for _ in range(ROUNDS if runs else 0):
-        damage = damage_moments(known, error_matrix(known.names, [run.types for run in runs], errors))
+    if not runs:
+        return Link(known=known, errors=errors, runs=(), c=1.0, g=g, misfit=misfit)
+    damage = damage_moments(known, error_matrix(known.names, [run.types for run in runs], errors))
+    for _ in range(ROUNDS):
         weights, lines = _lines(damage, runs, g)
         line = weights @ lines
         misfit, g = float(weights @ MISFITS), float(line[1])
     return Link(known=known, errors=errors, runs=tuple(runs), c=float(np.exp(line[0])), g=g, misfit=misfit)
 
 
-def _lines(damage: DamageMoments, runs: Sequence[Reading], g: float) -> tuple[Vector, npt.NDArray[np.float64]]:
+def _lines(damage: DamageMoments, runs: Sequence[Reading], g: float) -> tuple[Vector, Matrix]:
     """For each spread of the misfit: its weight, and the line's posterior mean (k, 2)."""
-    design, seen, noise = _observed(damage, runs)
+    seen, noise = _seen(runs)
+    design = np.column_stack([np.ones(len(runs)), damage.mean])
     spread = np.diag(np.square(LINE_SPREAD))
-    likelihood, lines = [], []
-    for misfit in MISFITS:
-        cov = design @ spread @ design.T + g**2 * damage.cov + np.diag(noise + misfit**2)
-        surprise = seen - design @ LINE_MEAN
-        solved = np.linalg.solve(cov, surprise)
-        likelihood.append(-0.5 * (surprise @ solved + np.linalg.slogdet(cov)[1]))
-        lines.append(np.array(LINE_MEAN) + spread @ design.T @ solved)
-    return _weights(likelihood), np.stack(lines)
+    cov = design @ spread @ design.T + g**2 * damage.cov + np.diag(noise)
+    surprise = seen - design @ LINE_MEAN
+    weights, inverses = _by_misfit(cov, surprise)
+    return weights, np.asarray(LINE_MEAN) + inverses @ surprise @ design @ spread
 
 
 def _predicted(
     known: Sensitivities, errors: Errors, runs: Sequence[Reading], types: Mapping[str, str], g: float
 ) -> tuple[Vector, Vector, Vector]:
     """For each spread of the misfit: its weight, and mean and variance of the recipe's log KLD."""
+    seen, noise = _seen(runs)
     damage = damage_moments(known, error_matrix(known.names, [types, *(run.types for run in runs)], errors))
     design = np.column_stack([np.ones(len(runs) + 1), damage.mean])
-    spread = np.diag(np.square(LINE_SPREAD))
-    joint = design @ spread @ design.T + g**2 * damage.cov
-    prior = design @ LINE_MEAN
-    logs = [run.log() for run in runs]
-    noise, surprise = np.array([v for _, v in logs]), np.array([y for y, _ in logs]) - prior[1:]
-    likelihood, means, variances = [], [], []
-    for misfit in MISFITS:
-        seen = joint[1:, 1:] + np.diag(noise + misfit**2)
-        weight = np.linalg.solve(seen, joint[1:, 0]) if runs else np.zeros(0)
-        means.append(prior[0] + weight @ surprise)
-        variances.append(max(joint[0, 0] - weight @ joint[1:, 0], 0.0) + misfit**2)
-        solved = np.linalg.solve(seen, surprise) if runs else surprise
-        likelihood.append(-0.5 * (surprise @ solved + np.linalg.slogdet(seen)[1]) if runs else 0.0)
-    return _weights(likelihood), np.array(means), np.array(variances)
+    joint = design @ np.diag(np.square(LINE_SPREAD)) @ design.T + g**2 * damage.cov
+    prior, shared = design @ LINE_MEAN, joint[1:, 0]
+    surprise = seen - prior[1:]
+    weights, inverses = _by_misfit(joint[1:, 1:] + np.diag(noise), surprise)
+    means = prior[0] + inverses @ surprise @ shared
+    variances = np.maximum(joint[0, 0] - inverses @ shared @ shared, 0) + MISFITS**2
+    return weights, means, variances
 
 
-def _observed(damage: DamageMoments, runs: Sequence[Reading]) -> tuple[npt.NDArray[np.float64], Vector, Vector]:
-    logs = [run.log() for run in runs]
-    design = np.column_stack([np.ones(len(runs)), damage.mean])
-    return design, np.array([y for y, _ in logs]), np.array([v for _, v in logs])
-
-
-def _weights(likelihood: Sequence[float]) -> Vector:
-    """The posterior of the misfit's spread on its grid, whose prior is log-normal."""
-    log = np.asarray(likelihood) - 0.5 * (np.log(MISFITS / USUAL_MISFIT) / MISFIT_SPREAD) ** 2
+def _by_misfit(cov: Matrix, surprise: Vector) -> tuple[Vector, Matrix]:
+    """The posterior weight of each spread of the misfit, whose prior is log-normal, and the inverse of the runs'
+    covariance with it (k, m, m).
+    """
+    whole = cov[None] + MISFITS[:, None, None] ** 2 * np.eye(len(surprise))
+    inverses = np.linalg.inv(whole)
+    log = -0.5 * (inverses @ surprise @ surprise + np.linalg.slogdet(whole)[1])
+    log -= 0.5 * (np.log(MISFITS / USUAL_MISFIT) / MISFIT_SPREAD) ** 2
     weights = np.exp(log - log.max())
-    return np.asarray(weights / weights.sum())
+    return weights / weights.sum(), inverses
+
+
+def _seen(runs: Sequence[Reading]) -> tuple[Vector, Vector]:
+    """log KLD of the runs and the variance of its noise."""
+    logs = [run.log() for run in runs]
+    return np.array([y for y, _ in logs]), np.array([v for _, v in logs])
 
 
 def _quantile(q: float, weights: Vector, means: Vector, spreads: Vector) -> float:
@@ -125,7 +122,7 @@ def _quantile(q: float, weights: Vector, means: Vector, spreads: Vector) -> floa
     from scipy.special import ndtr
 
     low, high = float((means - 10 * spreads).min()), float((means + 10 * spreads).max())
-    for _ in range(80):
+    for _ in range(50):
         middle = (low + high) / 2
         if float(weights @ ndtr((middle - means) / spreads)) < q:
             low = middle
