@@ -60,7 +60,12 @@ class Allocation:
 
 
 def allocate(
-    items: Sequence[Item], budget_bytes: int, *, fixed_bytes: int = 0, limits: Limits | None = None, time_limit_s: float = TIME_LIMIT_S
+    items: Sequence[Item],
+    budget_bytes: int,
+    *,
+    fixed_bytes: int = 0,
+    limits: Limits | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
 ) -> Allocation:
     """The least damage in a file of at most `budget_bytes`, of which `fixed_bytes` are taken already.
 
@@ -83,7 +88,12 @@ def allocate(
 
 
 def smallest_within(
-    items: Sequence[Item], max_damage: float, *, fixed_bytes: int = 0, limits: Limits | None = None, time_limit_s: float = TIME_LIMIT_S
+    items: Sequence[Item],
+    max_damage: float,
+    *,
+    fixed_bytes: int = 0,
+    limits: Limits | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
 ) -> Allocation:
     """The fewest bytes with a damage of at most `max_damage`.
 
@@ -143,7 +153,9 @@ def _rows(items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], lim
     return rows
 
 
-def _problem(open_choices: Sequence[tuple[Choice, ...]], costs: np.ndarray[tuple[int], np.dtype[np.float64]], rows: list[Row]) -> Problem:
+def _problem(
+    open_choices: Sequence[tuple[Choice, ...]], costs: np.ndarray[tuple[int], np.dtype[np.float64]], rows: list[Row]
+) -> Problem:
     item_of = np.repeat(np.arange(len(open_choices)), [len(choices) for choices in open_choices])
     return Problem(costs=costs, item_of=item_of, rows=rows)
 

@@ -108,7 +108,7 @@ def _by_misfit(cov: Matrix, surprise: Vector) -> tuple[Vector, Matrix]:
     log = -0.5 * (inverses @ surprise @ surprise + np.linalg.slogdet(whole)[1])
     log -= 0.5 * (np.log(MISFITS / USUAL_MISFIT) / MISFIT_SPREAD) ** 2
     weights = np.exp(log - log.max())
-    return weights / weights.sum(), inverses
+    return np.asarray(weights / weights.sum()), np.asarray(inverses)
 
 
 def _seen(runs: Sequence[Reading]) -> tuple[Vector, Vector]:

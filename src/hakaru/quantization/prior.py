@@ -10,7 +10,7 @@ model that was probed: the tensors' own sensitivities, with the small spreads th
 are enough to set the level. Source: Gelman et al., Bayesian Data Analysis (2013), chapter 5 (hierarchical normal model).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,7 +20,9 @@ import numpy.typing as npt
 from hakaru.quantization.groups import N_DEPTHS, Place, places
 
 Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
 REACH: Final = 0.25
+BEFORE: Final = 10
 KIN_SPREADS: Final = (0.3, 0.15, 0.1, 0.1)
 
 
@@ -39,7 +41,7 @@ class Prior:
     tensors: Mapping[str, tuple[float, float]]
     n_models: int
 
-    def moments(self, names: tuple[str, ...]) -> tuple[Vector, npt.NDArray[np.float64]]:
+    def moments(self, names: tuple[str, ...]) -> tuple[Vector, Matrix]:
         """Mean (n) and covariance (n, n) of the log sensitivities of the tensors of one model."""
         at = places(names)
         known = {name: self.tensors.get(name, (0.0, self.tensor_spread)) for name in names}
@@ -86,28 +88,68 @@ def known_role(profile: Mapping[str, object], role: str) -> str:
     return role
 
 
-def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: npt.NDArray[np.float64]) -> Prior:
+def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
     """The prior after one more model, whose log sensitivities have this posterior.
 
-    Every cell of the profile moves toward the model's value there, by the spread between models against the value's own
-    uncertainty and the number of models before. The level moves alike; the spread of the level stays.
+    Every cell of the profile (role and depth) moves toward the model's value there, as a running mean does, the less the
+    more uncertain that value is. Each spread becomes the mean square of what it describes, counted with its uncertainty,
+    and with BEFORE observations of the old one.
     """
     at = places(names)
+    cells = {name: (at[name].role, at[name].step()) for name in names}
+    off = mean - prior.moments(names)[0]
+    one = _means(["all"] * len(names))
+    of_role, of_cell = _means([role for role, _ in cells.values()]), _means(list(cells.values()))
+    parts = (
+        (prior.level_spread, one[:1], 0),
+        (prior.role_spread, _distinct(of_role - one), 1),
+        (prior.depth_spread, _distinct(of_cell - of_role), len({role for role, _ in cells.values()})),
+        (prior.tensor_spread, np.eye(len(names)) - of_cell, len(set(cells.values()))),
+    )
+    level, role, depth, tensor = (
+        _spread(old, prior.n_models, rows @ off, ((rows @ cov) * rows).sum(axis=1), n_lost) for old, rows, n_lost in parts
+    )
+    return replace(
+        prior, profile=_moved(prior, cells, mean, cov), level_spread=level, role_spread=role, depth_spread=depth,
+        tensor_spread=tensor, n_models=prior.n_models + 1,
+    )  # fmt: skip
+
+
+def _moved(prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov: Matrix) -> dict[str, tuple[float, ...]]:
+    """The profile after one more model; a role that it did not have begins at the model's mean of it."""
+    where = list(cells.values())
     profile = {role: list(values) for role, values in prior.profile.items()}
-    for role in {place.role for place in at.values()}:
-        profile.setdefault(role, list(prior.profile[known_role(prior.profile, role)]))
-    for role, values in profile.items():
-        for step in range(N_DEPTHS):
-            own = [i for i, name in enumerate(names) if at[name].role == role and at[name].step() == step]
-            if own:
-                value, doubt = float(mean[own].mean()), float(cov[np.ix_(own, own)].mean())
-                spread = prior.level_spread**2 + prior.role_spread**2 + prior.depth_spread**2
-                before = spread / (prior.n_models + 1) if prior.n_models else spread
-                values[step] += (value - values[step]) * before / (before + doubt + (spread if prior.n_models else 0))
-    return replace(prior, profile={role: tuple(values) for role, values in profile.items()}, n_models=prior.n_models + 1)
+    between = prior.level_spread**2 + prior.role_spread**2 + prior.depth_spread**2
+    for role in {"", *(role for role, _ in where)}:
+        members = [i for i, (r, _) in enumerate(where) if role in {"", r}]
+        is_new = role not in profile or not prior.n_models
+        if is_new:
+            profile[role] = [float(mean[members].mean())] * N_DEPTHS
+        for step in {where[i][1] for i in members}:
+            own = [i for i in members if where[i][1] == step]
+            doubt = float(cov[np.ix_(own, own)].mean())
+            gain = between / (between + doubt) if is_new else between / (between + prior.n_models * (between + doubt))
+            profile[role][step] += gain * (float(mean[own].mean()) - profile[role][step])
+    return {role: tuple(values) for role, values in profile.items()}
 
 
-def prior_for_kin(names: tuple[str, ...], mean: Vector, cov: npt.NDArray[np.float64]) -> Prior:
+def _spread(old: float, n_models: int, off: Vector, doubt: Vector, n_lost: int) -> float:
+    """The spread after these deviations with their variances, of which `n_lost` are bound by their own means."""
+    before = BEFORE + n_models * len(off)
+    return float(np.sqrt((before * old**2 + np.square(off).sum() + doubt.sum()) / (before + max(len(off) - n_lost, 0))))
+
+
+def _means(labels: Sequence[object]) -> Matrix:
+    """The matrix that puts in each one's place the mean of all with its label."""
+    same = np.array([[one == other for other in labels] for one in labels], dtype=np.float64)
+    return np.asarray(same / same.sum(axis=1, keepdims=True))
+
+
+def _distinct(rows: Matrix) -> Matrix:
+    return np.asarray(np.unique(np.round(rows, 12), axis=0))
+
+
+def prior_for_kin(names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
     """The prior for another model of the same tensors: each one's own posterior, with the spreads of a fine-tune."""
     level, role, depth, tensor = KIN_SPREADS
     doubt = np.sqrt(np.diag(cov) + tensor**2)

@@ -113,9 +113,7 @@ def with_readings(
     return now
 
 
-def error_matrix(
-    names: Sequence[str], recipes: Sequence[Mapping[str, str]], errors: Mapping[str, Mapping[str, float]]
-) -> Matrix:
+def error_matrix(names: Sequence[str], recipes: Sequence[Mapping[str, str]], errors: Mapping[str, Mapping[str, float]]) -> Matrix:
     """The error of every tensor in every recipe (m, n); a tensor that is not named is undisturbed."""
     return np.array([[errors[name][recipe[name]] if name in recipe else 0.0 for name in names] for recipe in recipes])
 
