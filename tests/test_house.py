@@ -19,7 +19,12 @@ FLOORS = (
     {"pictures"},
     {"cli", "web"},
 )
-PURE = ("memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py", "tuning/decide.py")
+PURE = (
+    "memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py", "tuning/decide.py",
+    "quantization/hull.py", "quantization/file_bytes.py", "quantization/pins.py", "quantization/groups.py", "quantization/knapsack.py",
+    "quantization/allocate.py", "quantization/prior.py", "quantization/probes.py", "quantization/sensitivity.py",
+    "quantization/prediction.py",
+)  # fmt: skip
 IMPURE_MODULES = {"os", "sys", "time", "pathlib", "subprocess", "socket", "threading", "tempfile", "sqlite3", "httpx", "psutil"}
 PURE_BY_VALUE = {"tuning/decide.py": {"pathlib"}}  # a Path is named there, never opened
 

@@ -1,0 +1,187 @@
+"""Which type every tensor gets: the least predicted damage in a number of bytes, or the fewest bytes for a damage.
+
+The damage of a recipe is S = Σ a e: over tensors the sensitivity times the error of the chosen type. Both questions are a
+multiple-choice knapsack on exact file bytes (`knapsack.py`), with further rows where asked: seconds per token, and the
+capacity of each device for the tensors that lie on it. A pin leaves a tensor one choice. Nothing here is rounded in the
+person's disfavour: a file never has more bytes than its budget.
+
+Left out: which device a tensor lies on (that is the placement's matter), and the damage of two tensors together beyond
+the sum (that is the link's matter, see `prediction.py`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from hakaru.errors import DoesNotFit
+from hakaru.quantization.hull import Choice, Item, undominated
+from hakaru.quantization.knapsack import Problem, Row, Solution, solve
+from hakaru.units import format_bytes
+
+TIME_LIMIT_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What binds beside the bytes of the file.
+
+    `pins`: tensor -> type. `max_seconds`: the sum of the choices' seconds per token. `device_of`: tensor -> device, and
+    `device_bytes`: device -> bytes for the tensors that lie there; a device without a capacity is unbounded.
+    """
+
+    pins: Mapping[str, str] | None = None
+    max_seconds: float | None = None
+    device_of: Mapping[str, str] | None = None
+    device_bytes: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """The choice of every tensor, and what follows.
+
+    `n_bytes` is the whole file. `bound` is what no allocation undercuts, in damage or in bytes, whichever was minimized,
+    and `gap` the distance to it as a part of it. `price` is the damage that one more byte would save, where bytes bind.
+    """
+
+    choices: Mapping[str, Choice]
+    n_bytes: int
+    damage: float
+    seconds: float
+    bound: float
+    gap: float
+    price: float
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of every tensor, by name."""
+        return {name: choice.type for name, choice in self.choices.items()}
+
+
+def allocate(
+    items: Sequence[Item],
+    budget_bytes: int,
+    *,
+    fixed_bytes: int = 0,
+    limits: Limits | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> Allocation:
+    """The least damage in a file of at most `budget_bytes`, of which `fixed_bytes` are taken already.
+
+    Raises DoesNotFit where no choice of types keeps the budget (with the range of possible bytes) or the other limits.
+    """
+    limits = limits or Limits()
+    open_choices = _open(items, limits)
+    smallest, largest = byte_range(items, fixed_bytes=fixed_bytes, pins=limits.pins)
+    if budget_bytes < smallest:
+        raise DoesNotFit(
+            "the budget is {budget}, but this model's files can have {smallest} to {largest} ({smallest_bytes} to {largest_bytes} "
+            "bytes); ask for at least {smallest_bytes} bytes.",
+            budget=format_bytes(budget_bytes), smallest=format_bytes(smallest), largest=format_bytes(largest),
+            smallest_bytes=smallest, largest_bytes=largest,
+        )  # fmt: skip
+    budget = Row(weights=_bytes(open_choices), limit=budget_bytes - fixed_bytes)
+    problem = _problem(open_choices, _damages(open_choices), [budget, *_rows(items, open_choices, limits)])
+    found = _solved(problem, time_limit_s)
+    return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=float(found.prices[0]))
+
+
+def smallest_within(
+    items: Sequence[Item],
+    max_damage: float,
+    *,
+    fixed_bytes: int = 0,
+    limits: Limits | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> Allocation:
+    """The fewest bytes with a damage of at most `max_damage`.
+
+    Raises DoesNotFit where even the best types do more damage, or the other limits do not hold.
+    """
+    limits = limits or Limits()
+    open_choices = _open(items, limits)
+    least = float(sum(min(c.damage for c in choices) for choices in open_choices))
+    if max_damage < least:
+        raise DoesNotFit(
+            "the best types that this model's tensors can have still lose {least:.3g}, but {limit:.3g} is allowed; allow more, "
+            "or take a larger type into the choice.",
+            least=least, limit=max_damage,
+        )  # fmt: skip
+    quality = Row(weights=_damages(open_choices), limit=max_damage)
+    problem = _problem(open_choices, _bytes(open_choices).astype(np.float64), [quality, *_rows(items, open_choices, limits)])
+    found = _solved(problem, time_limit_s)
+    price = 1 / float(found.prices[0]) if found.prices[0] else 0.0
+    return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=price)
+
+
+def byte_range(items: Iterable[Item], *, fixed_bytes: int = 0, pins: Mapping[str, str] | None = None) -> tuple[int, int]:
+    """The fewest and the most bytes that a file can have."""
+    open_choices = [_pinned(item, pins or {}) for item in items]
+    smallest = fixed_bytes + sum(min(c.n_bytes for c in choices) for choices in open_choices)
+    return smallest, fixed_bytes + sum(max(c.n_bytes for c in choices) for choices in open_choices)
+
+
+def _open(items: Sequence[Item], limits: Limits) -> list[tuple[Choice, ...]]:
+    """The choices of every item that a pin leaves and that are not dominated."""
+    return [undominated(_pinned(item, limits.pins or {})) for item in items]
+
+
+def _pinned(item: Item, pins: Mapping[str, str]) -> tuple[Choice, ...]:
+    wanted = pins.get(item.name)
+    return item.choices if wanted is None else tuple(c for c in item.choices if c.type == wanted)
+
+
+def _bytes(open_choices: Sequence[tuple[Choice, ...]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([c.n_bytes for choices in open_choices for c in choices], dtype=np.int64)
+
+
+def _damages(open_choices: Sequence[tuple[Choice, ...]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([c.damage for choices in open_choices for c in choices], dtype=np.float64)
+
+
+def _rows(items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], limits: Limits) -> list[Row]:
+    """The rows beside the first: seconds, and one for each device with a capacity."""
+    rows = []
+    if limits.max_seconds is not None:
+        seconds = np.array([c.seconds for choices in open_choices for c in choices], dtype=np.float64)
+        rows.append(Row(weights=seconds, limit=limits.max_seconds))
+    devices = limits.device_of or {}
+    for device, capacity in (limits.device_bytes or {}).items():
+        lies = [devices.get(item.name) == device for item, choices in zip(items, open_choices, strict=True) for _ in choices]
+        rows.append(Row(weights=np.where(lies, _bytes(open_choices), 0), limit=capacity))
+    return rows
+
+
+def _problem(
+    open_choices: Sequence[tuple[Choice, ...]], costs: np.ndarray[tuple[int], np.dtype[np.float64]], rows: list[Row]
+) -> Problem:
+    item_of = np.repeat(np.arange(len(open_choices)), [len(choices) for choices in open_choices])
+    return Problem(costs=costs, item_of=item_of, rows=rows)
+
+
+def _solved(problem: Problem, time_limit_s: float) -> Solution:
+    found = solve(problem, time_limit_s=time_limit_s)
+    if found is None:
+        raise DoesNotFit(
+            "no choice of types keeps the bytes, the speed and the devices' memory at once; allow more of one of them, or "
+            "pin fewer tensors."
+        )
+    return found
+
+
+def _allocation(
+    items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], found: Solution, *, fixed_bytes: int, price: float
+) -> Allocation:
+    flat = [choice for choices in open_choices for choice in choices]
+    chosen = {item.name: flat[at] for item, at in zip(items, found.chosen, strict=True)}
+    gap = (found.cost - found.bound) / found.bound if found.bound > 0 else 0.0
+    return Allocation(
+        choices=chosen,
+        n_bytes=fixed_bytes + sum(c.n_bytes for c in chosen.values()),
+        damage=sum(c.damage for c in chosen.values()),
+        seconds=sum(c.seconds for c in chosen.values()),
+        bound=found.bound,
+        gap=max(gap, 0.0),
+        price=price,
+    )

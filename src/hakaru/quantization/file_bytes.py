@@ -1,0 +1,44 @@
+"""The bytes of a GGUF file to the byte, before it is written.
+
+A file is its header, padded, and then every tensor, each padded to the alignment, the last one too. Source: llama.cpp,
+ggml/src/gguf.cpp and src/llama-quant.cpp (both pad behind every tensor).
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Final
+
+from hakaru.errors import Misuse
+from hakaru.models.gguf import Tensor
+from hakaru.models.quant_types import BY_NAME
+
+ALIGNMENT: Final = 32
+
+
+def padded(n: int, alignment: int = ALIGNMENT) -> int:
+    """`n` bytes rounded up to the alignment."""
+    return -(-n // alignment) * alignment
+
+
+def padded_bytes(tensor: Tensor, type_: str, alignment: int = ALIGNMENT) -> int:
+    """Bytes that `tensor` takes in a file as `type_`. Raises ModelUnknown if its blocks do not divide the rows."""
+    return padded(tensor.bytes_as(BY_NAME[type_]), alignment)
+
+
+def fixed_bytes(header_bytes: int, kept: Iterable[Tensor], alignment: int = ALIGNMENT) -> int:
+    """Bytes that no allocation changes: the header, and the tensors that keep their own type."""
+    return padded(header_bytes, alignment) + sum(padded(tensor.n_bytes, alignment) for tensor in kept)
+
+
+def budget_bytes(n_params: int, bpw: float | str | Fraction) -> int:
+    """The whole bytes in `bpw` bits for each of `n_params` weights, rounded down.
+
+    The decimal digits count as they are written: 4.2 means 42/10. Raises Misuse for anything but a positive number.
+    """
+    try:
+        exact = Fraction(str(bpw))
+    except (ValueError, ZeroDivisionError):
+        exact = Fraction(0)
+    if exact <= 0:
+        raise Misuse("'{found}' is no number of bits per weight; expected such as 4.5.", found=bpw)
+    return int(n_params * exact / 8)

@@ -1,0 +1,87 @@
+"""What a tensor may become, and which of it is worth a thought.
+
+A `Choice` is one type for one tensor: its bytes in the file, the damage it is predicted to do, and the seconds per token
+that reading it takes. Most of a dozen types are useless for a given tensor: another one is no larger, no slower and does
+less damage. `undominated` drops those, and no best allocation is lost. `lower_hull` drops more: types that a mixture of
+two others beats on average. It is for pictures and for very large problems; it may cost a few bytes of a budget.
+
+Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11 (multiple-choice knapsack).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hakaru.models.gguf import Tensor
+from hakaru.models.quant_types import BY_NAME
+from hakaru.quantization.file_bytes import padded_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One type for one tensor. `n_bytes` includes the padding behind the tensor; `damage` is in units of the link's S."""
+
+    type: str
+    n_bytes: int
+    damage: float
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One tensor and the types that it may have, at least one."""
+
+    name: str
+    choices: tuple[Choice, ...]
+
+
+def items_of(
+    tensors: Iterable[Tensor],
+    errors: Mapping[str, Mapping[str, float]],
+    sensitivities: Mapping[str, float],
+    seconds: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Item]:
+    """One item per tensor that has errors: for each type with a known error its bytes and its damage a × e.
+
+    `errors` and `seconds` are by tensor, then by type. A type whose blocks do not divide the rows is no choice.
+    """
+    found = []
+    for tensor in tensors:
+        rates = (seconds or {}).get(tensor.name, {})
+        choices = tuple(
+            Choice(
+                type=type_,
+                n_bytes=padded_bytes(tensor, type_),
+                damage=sensitivities[tensor.name] * error,
+                seconds=rates.get(type_, 0.0),
+            )
+            for type_, error in errors.get(tensor.name, {}).items()
+            if tensor.shape[0] % BY_NAME[type_].block == 0
+        )
+        if choices:
+            found.append(Item(name=tensor.name, choices=choices))
+    return found
+
+
+def undominated(choices: Iterable[Choice]) -> tuple[Choice, ...]:
+    """The choices that no other one beats in bytes, damage and seconds at once, the smallest first. Of equals one stays."""
+    kept: list[Choice] = []
+    for choice in sorted(choices, key=lambda c: (c.n_bytes, c.damage, c.seconds, c.type)):
+        if not any(k.damage <= choice.damage and k.seconds <= choice.seconds for k in kept):
+            kept.append(choice)
+    return tuple(kept)
+
+
+def lower_hull(choices: Iterable[Choice]) -> tuple[Choice, ...]:
+    """The corners of the lower convex hull of damage over bytes, the smallest first, the least damage last."""
+    hull: list[Choice] = []
+    for choice in sorted(choices, key=lambda c: (c.n_bytes, c.damage)):
+        if hull and choice.damage >= hull[-1].damage:
+            continue
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-2], choice):
+            hull.pop()
+        hull.append(choice)
+    return tuple(hull)
+
+
+def _slope(one: Choice, other: Choice) -> float:
+    return (other.damage - one.damage) / (other.n_bytes - one.n_bytes)

@@ -1,0 +1,101 @@
+"""Which tensors to disturb, and how, to learn their sensitivities.
+
+A probe is a recipe for a few tensors; the rest stay as they are, and the KLD of the whole model is measured. Tensors are
+disturbed as strongly as Q3_K would: much weaker drowns in noise, much stronger is no longer proportional. Three efforts:
+
+- quick: the output, the embedding, and all the rest together; a prior divides the rest.
+- standard: every role at up to eight depths, at most MOST_GROUPS of them.
+- thorough: standard, then single tensors, those first whose predicted damage is least certain (`most_uncertain`).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from hakaru.quantization.groups import HEADS, N_DEPTHS, places
+from hakaru.quantization.sensitivity import Sensitivities
+
+Effort = Literal["quick", "standard", "thorough"]
+STRENGTH: Final = 0.02
+MOST_GROUPS: Final = 100
+Errors = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Tensors to disturb and the type that each one is quantized to and back."""
+
+    name: str
+    types: Mapping[str, str]
+
+
+def plan(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
+    """The probes of an effort for the tensors in `errors` (tensor -> type -> error), the most telling ones first."""
+    at = places(errors)
+    groups: dict[str, list[str]] = {}
+    n_depths = _n_depths({place.role for place in at.values()}, n_layer=len({p.depth for p in at.values()} - {None}))
+    for name, place in at.items():
+        if place.role in HEADS or place.depth is None:
+            group = place.role if place.role in HEADS or effort != "quick" else "rest"
+        else:
+            group = "rest" if effort == "quick" else f"{place.role} {place.step(n_depths)}"
+        groups.setdefault(group, []).append(name)
+    ordered = sorted(groups.items(), key=lambda group: (group[0] not in HEADS, group[0]))
+    return tuple(Probe(name=group, types=_types(names, errors)) for group, names in ordered)
+
+
+def most_uncertain(known: Sensitivities, errors: Errors, *, n: int, done: Iterable[str] = ()) -> tuple[Probe, ...]:
+    """The next `n` probes of single tensors: each time the one whose damage at the probes' strength has the largest
+    variance, given that the ones before are measured. `done` are tensors that were probed alone already.
+    """
+    cov = known.log_cov.copy()
+    strength = np.array([errors[name][_type(errors[name])] for name in known.names])
+    size = np.exp(known.log_mean) * strength
+    open_ = np.array([name not in set(done) for name in known.names])
+    chosen: list[Probe] = []
+    while len(chosen) < n and open_.any():
+        spread = np.maximum(np.diag(cov), 0)
+        variance = size**2 * np.exp(spread) * np.expm1(np.minimum(spread, 50))
+        i = int(np.argmax(np.where(open_, variance, -1)))
+        name = known.names[i]
+        chosen.append(Probe(name=name, types=_types([name], errors)))
+        open_[i] = False
+        if cov[i, i] > 0:
+            cov -= np.outer(cov[:, i], cov[i]) / cov[i, i]
+    return tuple(chosen)
+
+
+def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str, str]]:
+    """For each type the recipe that gives it to every tensor; where a tensor cannot have it, the type of the nearest
+    error among those that do no more damage takes its place.
+    """
+    found = {}
+    for type_ in types:
+        known = [by_type[type_] for by_type in errors.values() if type_ in by_type]
+        if known:
+            usual = float(np.median(known))
+            found[type_] = {name: type_ if type_ in by_type else _stand_in(by_type, usual) for name, by_type in errors.items()}
+    return found
+
+
+def _stand_in(by_type: Mapping[str, float], usual: float) -> str:
+    gentle = {t: e for t, e in by_type.items() if e <= usual}
+    return max(gentle, key=lambda t: gentle[t]) if gentle else min(by_type, key=lambda t: by_type[t])
+
+
+def _n_depths(roles: set[str], *, n_layer: int) -> int:
+    layered = len(roles - set(HEADS))
+    return max(1, min(N_DEPTHS, n_layer or 1, (MOST_GROUPS - len(HEADS)) // max(layered, 1)))
+
+
+def _types(names: Iterable[str], errors: Errors) -> dict[str, str]:
+    return {name: _type(errors[name]) for name in names}
+
+
+def _type(by_type: Mapping[str, float]) -> str:
+    """The type whose error is nearest to the probes' strength, as a ratio."""
+    usable = {t: e for t, e in by_type.items() if e > 0}
+    return min(usable or by_type, key=lambda t: abs(math.log(max(by_type[t], 1e-30) / STRENGTH)))

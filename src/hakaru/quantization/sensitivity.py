@@ -1,0 +1,128 @@
+"""Sensitivities from probes: how much KLD one unit of a tensor's error costs.
+
+The model of one probe P: KLD = Σ over its tensors t of a_t e_t, times log-normal noise. The log sensitivities are jointly
+normal with the prior's mean and covariance, so that what one tensor shows tells something about its relatives. A sum of
+log-normals is no log-normal, but its first two moments are known (Fenton and Wilkinson): log KLD has about the mean and the
+variance that they imply, and depends on each log a_t by that tensor's share of the damage. With that, the update is the
+conjugate one of a linear normal model; shares are taken at the posterior and the update is repeated until they stand
+still. No sampling, and a singular thing is never inverted: only a matrix of the probes' number is.
+
+A KLD that is not above its own standard error counts as that standard error with a wide spread: the tensor matters
+little, nobody knows how little. Sources: L. F. Fenton, IRE Trans. Commun. Syst. 8 (1960); García-Fernández et al., IEEE
+Trans. Signal Process. 63 (2015), on posterior linearization.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hakaru.quantization.prior import Prior
+
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+ROUNDS: Final = 30
+STILL: Final = 1e-6
+TINY: Final = 1e-30
+NONLINEARITY: Final = 0.1
+"""Spread of log KLD around proportionality between types of one tensor."""
+WIDEST: Final = 6.0
+"""Largest variance of a logarithm that is exponentiated: beyond it, moments of a log-normal say nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one probe or run measured: the types of the tensors that were disturbed, mean KLD and its standard error in
+    nats per token.
+    """
+
+    types: Mapping[str, str]
+    kld: float
+    standard_error: float = 0.0
+
+    def log(self) -> tuple[float, float]:
+        """log KLD and its variance."""
+        value = max(self.kld, self.standard_error, TINY)
+        return float(np.log(value)), float(np.log1p((self.standard_error / value) ** 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Sensitivities:
+    """The log sensitivities of a model's tensors: jointly normal with this mean (n) and covariance (n, n)."""
+
+    names: tuple[str, ...]
+    log_mean: Vector
+    log_cov: Matrix
+
+    def expected(self) -> dict[str, float]:
+        """The mean of every tensor's sensitivity, which is what an allocation should weigh: doubt counts against it."""
+        spread = np.minimum(np.diag(self.log_cov), WIDEST)
+        return dict(zip(self.names, np.exp(self.log_mean + spread / 2).tolist(), strict=True))
+
+    def interval(self, name: str) -> tuple[float, float, float]:
+        """Low, median and high of the 95 % interval of one tensor's sensitivity."""
+        i = self.names.index(name)
+        spread = 1.96 * float(np.sqrt(max(self.log_cov[i, i], 0)))
+        low, middle, high = np.exp(self.log_mean[i] + np.array([-spread, 0, spread]))
+        return float(low), float(middle), float(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DamageMoments:
+    """log S of several recipes: mean (m), covariance (m, m), and each tensor's share of each recipe's damage (m, n)."""
+
+    mean: Vector
+    cov: Matrix
+    shares: Matrix
+
+
+def prior_sensitivities(names: Sequence[str], prior: Prior) -> Sensitivities:
+    """What the prior says of a model's tensors before any probe."""
+    mean, cov = prior.moments(tuple(names))
+    return Sensitivities(names=tuple(names), log_mean=mean, log_cov=cov)
+
+
+def with_readings(
+    before: Sensitivities, readings: Sequence[Reading], errors: Mapping[str, Mapping[str, float]], *, spread: float = NONLINEARITY
+) -> Sensitivities:
+    """The sensitivities after these readings, all of them at once. Without readings, `before`.
+
+    `errors` is tensor -> type -> error. `spread` is the standard deviation of log KLD around the model itself.
+    """
+    if not readings:
+        return before
+    logs = [reading.log() for reading in readings]
+    seen, noise = np.array([y for y, _ in logs]), np.array([v for _, v in logs]) + spread**2
+    disturbed = error_matrix(before.names, [reading.types for reading in readings], errors)
+    now = before
+    for _ in range(ROUNDS):
+        damage = damage_moments(now, disturbed)
+        linear = ((damage.shares @ now.log_cov) * damage.shares).sum(axis=1)
+        curved = np.maximum(np.diag(damage.cov) - linear, 0)
+        gain = before.log_cov @ damage.shares.T
+        system = damage.shares @ gain + np.diag(noise + curved)
+        surprise = seen - damage.mean - damage.shares @ (before.log_mean - now.log_mean)
+        mean = before.log_mean + gain @ np.linalg.solve(system, surprise)
+        cov = before.log_cov - gain @ np.linalg.solve(system, gain.T)
+        moved = float(np.abs(mean - now.log_mean).max())
+        now = Sensitivities(names=before.names, log_mean=mean, log_cov=(cov + cov.T) / 2)
+        if moved < STILL:
+            break
+    return now
+
+
+def error_matrix(names: Sequence[str], recipes: Sequence[Mapping[str, str]], errors: Mapping[str, Mapping[str, float]]) -> Matrix:
+    """The error of every tensor in every recipe (m, n); a tensor that is not named is undisturbed."""
+    return np.array([[errors[name][recipe[name]] if name in recipe else 0.0 for name in names] for recipe in recipes])
+
+
+def damage_moments(known: Sensitivities, disturbed: Matrix) -> DamageMoments:
+    """Fenton and Wilkinson's moments of log Σ a e for every row of errors."""
+    cov = np.clip(known.log_cov, -WIDEST, WIDEST)
+    parts = np.maximum(disturbed, 0) * np.exp(known.log_mean + np.diag(cov) / 2)
+    total = np.maximum(parts.sum(axis=1), TINY)
+    shares = parts / total[:, None]
+    spread = np.log(np.maximum(1 + shares @ np.expm1(cov) @ shares.T, TINY))
+    return DamageMoments(mean=np.log(total) - np.diag(spread) / 2, cov=spread, shares=shares)
