@@ -17,6 +17,7 @@ from hakaru.engine.orphan import die_with_parent
 OPERATIONS: Final = {
     **dict.fromkeys(("dry_run", "plan", "quantize", "tokenize"), "hakaru.engine.files"),
     **dict.fromkeys(("answer", "compare"), "hakaru.engine.logits"),
+    "write_tensors": "hakaru.engine.quantizing",
 }
 """The module of every operation; only that one is imported."""
 

@@ -12,15 +12,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, Misuse, ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
-from hakaru.models.quant_types import BY_NAME
+from hakaru.models.quant_types import BY_ID, BY_NAME
 
 Progress = Callable[[int, int], None]
 LAB_PACKAGE: Final = "llama-cpp-python"
@@ -84,6 +86,42 @@ class Lab:
                     progress(int(done), int(total))
 
         self._call("quantize", {"path": str(path), "out": str(out), "ftype": ftype}, on_line=on_line)
+
+    def write_tensors(
+        self,
+        jobs: Sequence[TensorJob],
+        *,
+        sources: Sequence[Path],
+        targets: Sequence[Path],
+        importance: Path | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Write tensors of `sources` into the existing files `targets`, each by its job. Progress counts the jobs that are whole
+        and on the disk, from the first.
+
+        Raises ModelDamaged for weights that are not finite, Misuse for those too large for their type, and OSError.
+        """
+        request = {
+            "path": str(sources[0]),
+            "sources": [str(p) for p in sources],
+            "targets": [str(p) for p in targets],
+            "importance": str(importance) if importance else None,
+            "jobs": [asdict(job) for job in jobs],
+        }
+        result = self._call("write_tensors", request, progress=progress)
+        if "not_finite" in result:
+            raise ModelDamaged(
+                "{path}: tensor {name} holds weights that are not finite numbers; nothing was kept: fetch the file again.",
+                path=sources[0], name=result["not_finite"],
+            )  # fmt: skip
+        if "too_large" in result:
+            raise Misuse(
+                "{path}: tensor {name} holds weights that are too large for the type {type}; nothing was kept: choose another type.",
+                path=sources[0], name=result["too_large"],
+                type=next(BY_ID[job.wanted_id].name for job in jobs if job.name == result["too_large"]),
+            )  # fmt: skip
+        if "errno" in result:
+            raise OSError(result["errno"], os.strerror(result["errno"]))
 
     def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text without its opening, and the opening: the tokens that every text begins with for this
