@@ -2,7 +2,12 @@
 engine.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
+
+PIECE: Final = 2**18
+"""Weights per piece, or one unit where that is longer: 1 MiB of F32, which the caches hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +31,13 @@ class TensorJob:
     to: int
     importance_at: int | None = None
     per_vector: int = 0
+
+
+def pieces(job: TensorJob) -> Iterator[tuple[int, int]]:
+    """(first weight, how many) of every piece: whole units, and none across a border of importance vectors."""
+    longest = max(PIECE // job.unit, 1) * job.unit
+    border = job.n_elements if job.importance_at is None else job.per_vector
+    for begin in range(0, job.n_elements, border):
+        end = min(begin + border, job.n_elements)
+        for first in range(begin, end, longest):
+            yield first, min(longest, end - first)

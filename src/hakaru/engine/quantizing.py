@@ -21,12 +21,10 @@ import numpy as np
 
 from hakaru.engine import llama
 from hakaru.engine.files import Steps
-from hakaru.engine.jobs import TensorJob
+from hakaru.engine.jobs import TensorJob, pieces
 from hakaru.models.quant_types import BY_ID, QuantType
 
-PIECE: Final = 2**18
-"""Weights per piece, or one unit where that is longer: 1 MiB of F32, which the caches hold."""
-SYNC_S: Final = 2.0
+SYNC_S: Final = 0.5
 _F32: Final = 0
 
 
@@ -136,16 +134,6 @@ class _Work:
         with self._state:
             self._pieces, self._failure = iter(()), failure
             self._state.notify()
-
-
-def pieces(job: TensorJob) -> Iterator[tuple[int, int]]:
-    """(first weight, how many) of every piece: whole units, and none across a border of importance vectors."""
-    longest = max(PIECE // job.unit, 1) * job.unit
-    border = job.n_elements if job.importance_at is None else job.per_vector
-    for begin in range(0, job.n_elements, border):
-        end = min(begin + border, job.n_elements)
-        for first in range(begin, end, longest):
-            yield first, min(longest, end - first)
 
 
 class _Hand:

@@ -24,6 +24,7 @@ class Blobs:
 
     def __init__(self, folder: Path | None = None, limit_bytes: int | None = None) -> None:
         self.folder = folder or cache_dir("tensors")
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._limit = limit_bytes
         self._held = sum(stat.st_size for _, stat in self._kept())
 

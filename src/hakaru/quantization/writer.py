@@ -229,12 +229,12 @@ def _per_vector(tensor: Tensor) -> int:
 
 
 def _tasks(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[_Task]:
-    tasks = []
+    tasks, engine = [], lab_build()
     for target, file in enumerate(layout.files):
         for tensor in file.tensors:
             stored = layout.stored[tensor.name]
             changed = tensor.type is not stored.tensor.type
-            key = [source_sha256, tensor.name, tensor.type.name, vectors.digests.get(tensor.name), lab_build()]
+            key = [source_sha256, tensor.name, tensor.type.name, vectors.digests.get(tensor.name), engine]
             blob = hashlib.sha256(json.dumps(key).encode()).hexdigest() if source_sha256 and changed else None
             job = TensorJob(
                 name=tensor.name,
