@@ -11,13 +11,13 @@ later may trust the report. Source: llama.cpp, ggml/include/ggml.h (ggml_quantiz
 
 import ctypes
 import errno
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from typing import Any, Final
-
-import numpy as np
 
 from hakaru.engine import llama
 from hakaru.engine.files import Steps
@@ -136,79 +136,114 @@ class _Work:
             self._state.notify()
 
 
+class _Buffer:
+    """Memory of a thread that grows to the largest piece: `view` for the file calls, `address` for ggml."""
+
+    def __init__(self) -> None:
+        self._held = ctypes.create_string_buffer(1)
+
+    def of(self, n_bytes: int) -> "_Buffer":
+        """Itself, with a view of `n_bytes`. What was in it is lost where it grows."""
+        if len(self._held) < n_bytes:
+            self._held = ctypes.create_string_buffer(n_bytes)
+        self.view, self.address = memoryview(self._held).cast("B")[:n_bytes], ctypes.addressof(self._held)
+        return self
+
+
 class _Hand:
-    """What one thread needs: ggml's functions, open files and buffers that grow to its largest piece."""
+    """What one thread needs: open files, and buffers for what is read, widened, made and for importances."""
 
     def __init__(self, sources: Sequence[int], targets: Sequence[int], importance: int | None) -> None:
         self._sources, self._targets, self._importance = sources, targets, importance
-        self._ggml = _ggml()
-        self._buffers: dict[str, Any] = {}
+        self._raw, self._wide, self._made, self._vector = _Buffer(), _Buffer(), _Buffer(), _Buffer()
 
     def do(self, job: TensorJob, first: int, n: int) -> None:
         """One piece: read, widen, quantize, write. Raises Unfit and OSError."""
         stored, wanted = BY_ID[job.type_id], BY_ID[job.wanted_id]
-        raw = self._buffer("raw", _n_bytes(stored, n))
-        _read(self._sources[job.source], raw, job.at + _n_bytes(stored, first))
-        made = raw if stored is wanted else self._quantized(job, first, self._widened(job, raw, n))
-        if not self._ggml.ggml_validate_row_data(wanted.id, made.ctypes.data, made.nbytes):
+        raw = self._raw.of(_n_bytes(stored, n))
+        _read(self._sources[job.source], raw.view, job.at + _n_bytes(stored, first))
+        made = raw if stored is wanted else self._quantized(job, first, n, self._widened(job, raw, n))
+        if not _ggml().ggml_validate_row_data(wanted.id, made.address, len(made.view)):
             raise Unfit(job.name, "not_finite" if stored is wanted else "too_large")
-        _write(self._targets[job.target], made, job.to + _n_bytes(wanted, first))
+        _write(self._targets[job.target], made.view, job.to + _n_bytes(wanted, first))
 
-    def _widened(self, job: TensorJob, raw: Any, n: int) -> Any:
+    def _widened(self, job: TensorJob, raw: _Buffer, n: int) -> _Buffer:
         """The piece as F32."""
-        if job.type_id == _F32:
-            wide = raw.view(np.float32)
-        else:
-            wide = self._buffer("wide", 4 * n).view(np.float32)
-            self._ggml.ggml_get_type_traits(job.type_id).contents.to_float(raw.ctypes.data, wide.ctypes.data, n)
-        if not np.isfinite(wide).all():
+        wide = raw
+        if job.type_id != _F32:
+            wide = self._wide.of(4 * n)
+            _to_float(job.type_id)(raw.address, wide.address, n)
+        if not _is_finite(wide.address, n):
             raise Unfit(job.name, "not_finite")
         return wide
 
-    def _quantized(self, job: TensorJob, first: int, wide: Any) -> Any:
-        made = self._buffer("made", _n_bytes(BY_ID[job.wanted_id], wide.size))
-        vector = None
+    def _quantized(self, job: TensorJob, first: int, n: int, wide: _Buffer) -> _Buffer:
+        made, importances = self._made.of(_n_bytes(BY_ID[job.wanted_id], n)), None
         if job.importance_at is not None and self._importance is not None:
-            vector = self._buffer("vector", 4 * job.unit)
-            _read(self._importance, vector, job.importance_at + first // job.per_vector * vector.nbytes)
-        n_rows, data = wide.size // job.unit, None if vector is None else vector.ctypes.data
-        self._ggml.ggml_quantize_chunk(job.wanted_id, wide.ctypes.data, made.ctypes.data, 0, n_rows, job.unit, data)
+            vector = self._vector.of(4 * job.unit)
+            _read(self._importance, vector.view, job.importance_at + first // job.per_vector * len(vector.view))
+            importances = vector.address
+        _ggml().ggml_quantize_chunk(job.wanted_id, wide.address, made.address, 0, n // job.unit, job.unit, importances)
         return made
-
-    def _buffer(self, name: str, n_bytes: int) -> Any:
-        """A buffer of `n_bytes`, the same memory each time."""
-        held = self._buffers.get(name)
-        if held is None or held.nbytes < n_bytes:
-            held = self._buffers[name] = np.empty(n_bytes, dtype=np.uint8)
-        return held[:n_bytes]
 
 
 def _n_bytes(type_: QuantType, n: int) -> int:
     return n // type_.block * type_.block_bytes
 
 
+@cache
 def _ggml() -> Any:
-    ggml = llama.ggml_base()
+    ggml, n = llama.ggml_base(), ctypes.c_int64
     ggml.ggml_get_type_traits.restype = ctypes.POINTER(_TypeTraits)
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    ggml.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p,
-    ]  # fmt: skip
+    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, n, n, n, ctypes.c_void_p]
     ggml.ggml_validate_row_data.restype = ctypes.c_bool
     ggml.ggml_validate_row_data.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
     return ggml
 
 
-def _read(descriptor: int, into: Any, at: int) -> None:
+@cache
+def _to_float(type_id: int) -> Any:
+    """The function that widens a type: for F16 and BF16 the processor's own where there is one, which is ten times as fast."""
+    quick = getattr(
+        llama.ggml_cpu(), {"F16": "ggml_cpu_fp16_to_fp32", "BF16": "ggml_cpu_bf16_to_fp32"}.get(BY_ID[type_id].name, ""), None
+    )
+    if quick is None:
+        return _ggml().ggml_get_type_traits(type_id).contents.to_float
+    quick.restype, quick.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    return quick
+
+
+@cache
+def _dot() -> Any:
+    """ggml's product of two F32 vectors, where the processor's library has it."""
+    dot = getattr(llama.ggml_cpu(), "ggml_vec_dot_f32", None)
+    if dot is not None:
+        size, vector = ctypes.c_size_t, ctypes.c_void_p
+        dot.restype, dot.argtypes = None, [ctypes.c_int, vector, size, vector, size, vector, size, ctypes.c_int]
+    return dot
+
+
+def _is_finite(address: int, n: int) -> bool:
+    """Whether all numbers are finite. A sum of squares says yes in a tenth of the time; else every number is looked at."""
+    if n < 2**31 and (dot := _dot()):
+        total = ctypes.c_float()
+        dot(n, ctypes.addressof(total), 0, address, 0, address, 0, 1)
+        if math.isfinite(total.value):
+            return True
+    return bool(_ggml().ggml_validate_row_data(_F32, address, 4 * n))
+
+
+def _read(descriptor: int, into: memoryview, at: int) -> None:
     done = 0
-    while done < into.nbytes:
+    while done < len(into):
         n = os.preadv(descriptor, [into[done:]], at + done)
         if n == 0:
             raise OSError(errno.EIO, "the file became shorter while it was read")
         done += n
 
 
-def _write(descriptor: int, data: Any, at: int) -> None:
+def _write(descriptor: int, data: memoryview, at: int) -> None:
     done = 0
-    while done < data.nbytes:
+    while done < len(data):
         done += os.pwrite(descriptor, data[done:], at + done)

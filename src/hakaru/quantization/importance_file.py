@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hakaru.errors import Misuse
 
 
@@ -47,6 +45,8 @@ def written_vectors(out: Path, imatrix: Mapping[str, Any] | None, needed: Mappin
 
 
 def _checked(out: Path, name: str, values: Any, n: int) -> bytes:
+    import numpy as np  # a preset needs none
+
     vector = np.ascontiguousarray(values, dtype="<f4").reshape(-1)
     if vector.size != n:
         raise Misuse(
