@@ -32,6 +32,10 @@ class TensorJob:
     importance_at: int | None = None
     per_vector: int = 0
 
+    def as_json(self) -> dict[str, str | int | None]:
+        """The fields as the child takes them."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 def pieces(job: TensorJob) -> Iterator[tuple[int, int]]:
     """(first weight, how many) of every piece: whole units, and none across a border of importance vectors."""

@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -106,7 +105,7 @@ class Lab:
             "sources": [str(p) for p in sources],
             "targets": [str(p) for p in targets],
             "importance": str(importance) if importance else None,
-            "jobs": [asdict(job) for job in jobs],
+            "jobs": [job.as_json() for job in jobs],
         }
         result = self._call("write_tensors", request, progress=progress)
         if "not_finite" in result:

@@ -244,7 +244,7 @@ class _Cursor:
         while done < length:
             buffer, begin = self._buffer, self.position - self._start
             at, end = begin, len(self._buffer) - 8
-            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= min(MAX_STRING, end - at):
+            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= MAX_STRING and n <= end - at:
                 if keep:
                     values.append(self._text(buffer[at + 8 : at + 8 + n]))
                 at += 8 + n
