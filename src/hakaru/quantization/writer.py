@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import lab_build
-from hakaru.errors import EngineDied, EngineRefused, HakaruError, MachineError, Misuse
+from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
 from hakaru.models.gguf import Tensor, read_header
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
@@ -29,7 +29,7 @@ from hakaru.models.quant_types import BY_ID
 from hakaru.places import disk_error
 from hakaru.quantization.blobs import Blobs
 from hakaru.quantization.importance_file import Vectors, written_vectors
-from hakaru.quantization.journal import Journal, locked_journal
+from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished
 from hakaru.quantization.layout import Layout, PlannedFile, Stored, lay_out
 from hakaru.units import format_bytes
 
@@ -105,9 +105,10 @@ def write_recipe(
             try:
                 _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
                 _verify(layout.files)
-            except (KeyboardInterrupt, EngineDied):
-                if not journal.done:
-                    journal.end(delete_parts=True)
+            except (KeyboardInterrupt, EngineDied) as stop:
+                left = _left(journal, out)
+                if left and isinstance(stop, KeyboardInterrupt):
+                    raise Interrupted(left.sentence()) from stop
                 raise
             except BaseException:
                 journal.end(delete_parts=True)
@@ -120,6 +121,18 @@ def write_recipe(
     except OSError as error:
         raise disk_error(error, out) from error
     return read_model(layout.files[0].path)
+
+
+def _left(journal: Journal, out: Path) -> Unfinished | None:
+    """What can be continued with; nothing of it is deleted, and all else is, though Ctrl-C comes a second time."""
+    while True:
+        try:
+            left = unfinished(out)
+            if left is None:
+                journal.end(delete_parts=True)
+            return left
+        except KeyboardInterrupt:
+            continue
 
 
 def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
