@@ -97,3 +97,7 @@ class EngineDied(EngineError):
 
 class MachineError(HakaruError):
     """The machine refuses: a full or read-only disk, a port in use."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during long work of which something is kept; the sentence says what, and how it continues."""

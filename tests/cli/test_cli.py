@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.models.model import read_model
+from hakaru.quantization.journal import unfinished
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 
 HAKARU = [sys.executable, "-m", "hakaru"]
@@ -218,13 +220,30 @@ def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) 
     while not list(tmp_path.glob(".q.gguf*")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    time.sleep(0.3)
+    time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
     assert [p for p in tmp_path.iterdir() if p.is_file()] == []
+
+
+@pytest.mark.engine
+def test_ctrl_c_in_long_quantizing_says_what_is_kept(embedded: Path, tmp_path: Path) -> None:
+    """When tensors are done: still no file of the target's name, and one sentence with their number and their place."""
+    process = subprocess.Popen([*HAKARU, "quantize", str(embedded), "--type", "IQ4_NL", "-o", str(tmp_path / "q.gguf")], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    deadline = time.monotonic() + 60
+    while unfinished(tmp_path / "q.gguf") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert re.search(r"hakaru: \d+ tensors are done and kept \(.* in .*/\.q\.gguf\.part\): the same command continues there", err)
+    assert "Traceback" not in err
+    assert not (tmp_path / "q.gguf").exists()
 
 
 @pytest.mark.engine

@@ -2,11 +2,13 @@
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineRefused, MachineError, Misuse
 from hakaru.models.model import read_model
@@ -19,17 +21,18 @@ pytestmark = pytest.mark.engine
 
 
 class Interrupting:
-    """A quantizer that writes half a file and then is interrupted, or finds the disk full."""
+    """An engine that damages the header and is then interrupted, finds the disk full, or is content with it."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
     def quantized_types(self, path: Path, ftypes: Sequence[int]) -> Sequence[Mapping[str, str]]:
         return [{} for _ in ftypes]
 
-    def quantize(self, path: Path, out: Path, ftype: int, *, progress: Callable[[int, int], None]) -> None:
-        out.write_bytes(b"GGUF half")
-        raise self.error
+    def write_tensors(self, jobs: Sequence[TensorJob], *, targets: Sequence[Path], **_: Any) -> None:
+        targets[0].write_bytes(targets[0].read_bytes().replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_xx.weight"))
+        if self.error:
+            raise self.error
 
 
 @pytest.mark.parametrize("preset", ["Q8_0", "Q4_K_M", "IQ4_XS", "Q2_K"])
@@ -69,9 +72,8 @@ def test_a_file_that_is_not_what_was_planned_is_not_kept(tiny: Path, tmp_path: P
     """The verification compares every tensor."""
     model = read_model(tiny)
     (recipe,) = plan_presets(Lab(), model, ["Q8_0"])
-    other = type(recipe)(preset="Q8_0", types={**recipe.types, "blk.0.ffn_up.weight": "Q4_0"}, weights_bytes=1, bpw=1.0)
-    with pytest.raises(EngineRefused, match=r"blk.0.ffn_up.weight is .*Q8_0.*expected .*Q4_0"):
-        build(Lab(), model, other, tmp_path / "out.gguf")
+    with pytest.raises(EngineRefused, match=r"blk.0.ffn_up.weight is None, expected .*Q8_0"):
+        build(Interrupting(None), model, recipe, tmp_path / "out.gguf")
     assert not (tmp_path / "out.gguf").exists()
 
 

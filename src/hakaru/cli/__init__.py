@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from hakaru.errors import HakaruError, Misuse
+from hakaru.errors import HakaruError, Interrupted, Misuse
 from hakaru.language import LANGUAGES, say, use_language
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def run(arguments: list[str], *, pages: "Pages | None" = None) -> int:
     except HakaruError as error:
         print(f"hakaru: {error}", file=sys.stderr)
         return error.exit_code
+    except Interrupted as kept:
+        print(f"hakaru: {kept}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print(say("hakaru: interrupted; nothing half-done was kept."), file=sys.stderr)
         return 130

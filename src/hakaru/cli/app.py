@@ -38,7 +38,7 @@ def invoke(arguments: list[str], pages: object = None) -> int:
         command = error.ctx.command_path if error.ctx else "hakaru"
         raise Misuse("{reason} See: {command} --help", reason=error.format_message(), command=command) from error
     except click.Abort as error:
-        raise KeyboardInterrupt from error
+        raise (error.__cause__ or KeyboardInterrupt()) from error  # the cause may say what is kept
     return result if isinstance(result, int) else 0
 
 

@@ -7,8 +7,9 @@ from hakaru.engine.lab import Lab, lab_build
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model, read_whole
-from hakaru.quantization.build import Recipe, build, check_target, plan_presets
+from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.quantization.source import source_kind
+from hakaru.quantization.writer import check_target
 from hakaru.units import format_bytes
 
 

@@ -20,6 +20,7 @@ OPERATIONS: Final = {
     "importance": "hakaru.engine.importance",
     "quantization_errors": "hakaru.engine.quantization_errors",
     "probe": "hakaru.engine.probes",
+    "write_tensors": "hakaru.engine.quantizing",
 }
 """The module of every operation; only that one is imported."""
 

@@ -1,5 +1,6 @@
 """The lab: the parent's half of llama.cpp in a child process. Values in, values out; one child per call (see `call`)."""
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hakaru.engine.call import LAB_PACKAGE, Progress, call, lab_build, no_progress
+from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
+from hakaru.errors import Misuse, ModelDamaged
 from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
-from hakaru.models.quant_types import BY_NAME
+from hakaru.models.quant_types import BY_ID, BY_NAME
 
 __all__ = ["LAB_PACKAGE", "Lab", "Probed", "Progress", "lab_build", "no_progress"]
 
@@ -71,6 +74,42 @@ class Lab:
                     progress(int(done), int(total))
 
         self._call("quantize", {"path": str(path), "out": str(out), "ftype": ftype}, on_line=on_line)
+
+    def write_tensors(
+        self,
+        jobs: Sequence[TensorJob],
+        *,
+        sources: Sequence[Path],
+        targets: Sequence[Path],
+        importance: Path | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Write tensors of `sources` into the existing files `targets`, each by its job. Progress counts the jobs that are whole
+        and on the disk, from the first.
+
+        Raises ModelDamaged for weights that are not finite, Misuse for those too large for their type, and OSError.
+        """
+        request = {
+            "path": str(sources[0]),
+            "sources": [str(p) for p in sources],
+            "targets": [str(p) for p in targets],
+            "importance": str(importance) if importance else None,
+            "jobs": [job.as_json() for job in jobs],
+        }
+        result = call("write_tensors", request, progress=progress)
+        if "not_finite" in result:
+            raise ModelDamaged(
+                "{path}: tensor {name} holds weights that are not finite numbers; nothing was kept: fetch the file again.",
+                path=sources[0], name=result["not_finite"],
+            )  # fmt: skip
+        if "too_large" in result:
+            raise Misuse(
+                "{path}: tensor {name} holds weights that are too large for the type {type}; nothing was kept: choose another type.",
+                path=sources[0], name=result["too_large"],
+                type=next(BY_ID[job.wanted_id].name for job in jobs if job.name == result["too_large"]),
+            )  # fmt: skip
+        if "errno" in result:
+            raise OSError(result["errno"], os.strerror(result["errno"]))
 
     def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text without its opening, and the opening: the tokens that every text begins with for this

@@ -198,5 +198,14 @@ def buffers(ctx: Any) -> dict[str, dict[str, int]] | None:
 
 def ggml_base() -> ctypes.CDLL:
     """The library that holds ggml's own functions, as the binding installed it."""
-    folder = Path(c.__file__).parent / "lib"
-    return ctypes.CDLL(str(next(iter(sorted(folder.glob("libggml-base.*"))))))
+    return ctypes.CDLL(str(_libraries("libggml-base.*")[0]))
+
+
+def ggml_cpu() -> ctypes.CDLL | None:
+    """The library that holds ggml's functions for this processor; None where a build has several or none of that name."""
+    found = _libraries("libggml-cpu.*")
+    return ctypes.CDLL(str(found[0])) if found else None
+
+
+def _libraries(pattern: str) -> list[Path]:
+    return sorted((Path(c.__file__).parent / "lib").glob(pattern))

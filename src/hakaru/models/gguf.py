@@ -17,7 +17,7 @@ import math
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -79,7 +79,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What stands before the weights."""
+    """What stands before the weights. `key_spans` are the first byte of each metadata key and the byte behind its value."""
 
     version: int
     alignment: int
@@ -87,6 +87,7 @@ class Header:
     file_bytes: int
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
+    key_spans: dict[str, tuple[int, int]] = field(repr=False)
 
 
 def read_header(path: Path) -> Header:
@@ -120,11 +121,13 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
     n_keys = cursor.bounded("Q", MAX_KEYS, "metadata keys")
     metadata: dict[str, Value] = {}
+    key_spans: dict[str, tuple[int, int]] = {}
     for _ in range(n_keys):
-        key = cursor.string()
+        begin, key = cursor.position, cursor.string()
         if key in metadata:
             raise cursor.damaged("the metadata key '{key}' stands twice", key=key[:80])
         metadata[key] = cursor.value()
+        key_spans[key] = (begin, cursor.position)
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
         raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
@@ -132,7 +135,13 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     data_offset = -(-cursor.position // alignment) * alignment
     _check_layout(where, tensors, alignment, size, data_offset)
     return Header(
-        version=version, alignment=alignment, data_offset=data_offset, file_bytes=size, metadata=metadata, tensors=tensors
+        version=version,
+        alignment=alignment,
+        data_offset=data_offset,
+        file_bytes=size,
+        metadata=metadata,
+        tensors=tensors,
+        key_spans=key_spans,
     )
 
 
@@ -235,7 +244,7 @@ class _Cursor:
         while done < length:
             buffer, begin = self._buffer, self.position - self._start
             at, end = begin, len(self._buffer) - 8
-            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= min(MAX_STRING, end - at):
+            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= MAX_STRING and n <= end - at:
                 if keep:
                     values.append(self._text(buffer[at + 8 : at + 8 + n]))
                 at += 8 + n

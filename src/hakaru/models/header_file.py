@@ -21,7 +21,9 @@ _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
 _CODES: Final = {_U32: "I", _I32: "i", _F32: "f", _BOOL: "?", _U64: "Q"}
 
 
-def header_tensors(tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str, str] = "F16") -> tuple[Tensor, ...]:
+def header_tensors(
+    tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str, str] = "F16", *, alignment: int = ALIGNMENT
+) -> tuple[Tensor, ...]:
     """The rows of the tensor table, one after another in the file.
 
     `type_` is one type, from which what converters keep in F32 is exempt and whose place F16 takes where a row does not
@@ -32,7 +34,7 @@ def header_tensors(tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str
         chosen = _type(name, shape, type_) if isinstance(type_, str) else BY_NAME[type_[name]]
         row = Tensor(name=name, shape=shape, type=chosen, offset=offset)
         rows.append(row)
-        offset += -(-row.n_bytes // ALIGNMENT) * ALIGNMENT
+        offset += padded(row.n_bytes, alignment)
     return tuple(rows)
 
 
@@ -45,7 +47,7 @@ def write_header_only(
     """
     rows = header_tensors(tensors, type_)
     header = header_bytes(metadata, rows)
-    size = len(header) + (-(-(rows[-1].offset + rows[-1].n_bytes) // ALIGNMENT) * ALIGNMENT if rows else 0)
+    size = len(header) + (padded(rows[-1].offset + rows[-1].n_bytes) if rows else 0)
     with written_whole(path) as part, part.open("wb") as file:
         file.write(header)
         file.truncate(size)
@@ -54,13 +56,27 @@ def write_header_only(
 
 def header_bytes(metadata: Mapping[str, MetadataValue], rows: Sequence[Tensor]) -> bytes:
     """What stands before the weights in a file with this metadata and tensor table, padding included."""
-    parts = [b"GGUF", struct.pack("<IQQ", 3, len(rows), len(metadata))]
-    parts += [_string(key) + _value(value) for key, value in metadata.items()]
+    return packed_header([packed_key(key, value) for key, value in metadata.items()], rows)
+
+
+def packed_header(keys: Sequence[bytes], rows: Sequence[Tensor], alignment: int = ALIGNMENT) -> bytes:
+    """All bytes before the data: `keys` as `packed_key` makes them, the tensor table, zeros up to the alignment."""
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(rows), len(keys)), *keys]
     for row in rows:
         dims = struct.pack(f"<I{len(row.shape)}Q", len(row.shape), *row.shape)
         parts.append(_string(row.name) + dims + struct.pack("<IQ", row.type.id, row.offset))
     header = b"".join(parts)
-    return header + bytes(-len(header) % ALIGNMENT)
+    return header.ljust(padded(len(header), alignment), b"\0")
+
+
+def packed_key(key: str, value: MetadataValue) -> bytes:
+    """One key and its value as they stand in a header."""
+    return _string(key) + _value(value)
+
+
+def padded(n: int, alignment: int = ALIGNMENT) -> int:
+    """`n` bytes with the zeros behind them up to the next multiple of `alignment`."""
+    return -(-n // alignment) * alignment
 
 
 def without_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int) -> dict[str, MetadataValue]:

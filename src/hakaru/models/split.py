@@ -28,7 +28,13 @@ def part_names(name: str) -> tuple[str, ...]:
     no, count = int(part["no"]), int(part["count"])
     if not 1 <= no <= count <= MAX_PARTS:
         raise ModelUnknown("{path}: is no possible part of a split model; check its name.", path=name)
-    return tuple(f"{part['stem']}-{i:05d}-of-{count:05d}.gguf" for i in range(1, count + 1))
+    return numbered_names(f"{part['stem']}.gguf", count)
+
+
+def numbered_names(name: str, count: int) -> tuple[str, ...]:
+    """The names of the `count` parts of a model called `name`."""
+    stem = name.removesuffix(".gguf")
+    return tuple(f"{stem}-{i:05d}-of-{count:05d}.gguf" for i in range(1, count + 1))
 
 
 def whole_name(name: str) -> str:
@@ -61,6 +67,7 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
         file_bytes=sum(h.file_bytes for h in headers),
         metadata=first.metadata,
         tensors=tuple(t for h in headers for t in h.tensors),
+        key_spans=first.key_spans,
     )
     return paths, joined
 

@@ -1,0 +1,94 @@
+"""Quantized tensors that are kept, so that a second budget of the same model is cheap.
+
+A blob is the bytes of one tensor at one type. Its name is a hash of what decides them: the source's hash, the tensor, the
+type, the importances and the engine. Nothing is kept unless somebody asks for it. The folder holds at most `limit_bytes`
+(by default 16 GiB, and never more than a tenth of the free disk); what was used longest ago goes first. A recipe of more
+than half of that is not kept, because it would push itself out.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hakaru.places import cache_dir
+
+LIMIT_BYTES: Final = 16 * 2**30
+_COPIED: Final = 2**24
+
+
+class Blobs:
+    """The kept tensors in `folder`, by default in the cache directory."""
+
+    def __init__(self, folder: Path | None = None, limit_bytes: int | None = None) -> None:
+        self.folder = folder or cache_dir("tensors")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._limit = limit_bytes
+        self._held = sum(stat.st_size for _, stat in self._kept())
+
+    @property
+    def limit_bytes(self) -> int:
+        """What the folder may hold now."""
+        if self._limit is not None:
+            return self._limit
+        return min(LIMIT_BYTES, (shutil.disk_usage(self.folder).free + self._held) // 10)
+
+    def takes(self, n_bytes: int) -> bool:
+        """Whether a recipe of so many bytes is kept."""
+        return n_bytes <= self.limit_bytes // 2
+
+    def copy_to(self, key: str, part: Path, at: int, n_bytes: int) -> bool:
+        """Copy the blob `key` to byte `at` of `part`; False where there is none of that size."""
+        blob = self.folder / key
+        try:
+            if blob.stat().st_size != n_bytes:
+                return False
+            os.utime(blob)
+            with blob.open("rb") as source, part.open("rb+") as target:
+                target.seek(at)
+                _copy(source.fileno(), target.fileno(), 0, at, n_bytes)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keep(self, key: str, part: Path, at: int, n_bytes: int) -> None:
+        """Keep `n_bytes` from byte `at` of `part` as the blob `key`. A disk that refuses is no reason to fail."""
+        blob, half = self.folder / key, self.folder / f".{key}.{os.getpid()}"
+        try:
+            self._make_room(n_bytes)
+            with part.open("rb") as source, half.open("wb") as target:
+                _copy(source.fileno(), target.fileno(), at, 0, n_bytes)
+                os.fsync(target.fileno())
+            half.replace(blob)
+            self._held += n_bytes
+        except OSError:
+            with suppress(OSError):
+                half.unlink(missing_ok=True)
+
+    def _make_room(self, n_bytes: int) -> None:
+        if self._held + n_bytes <= self.limit_bytes:
+            return
+        for blob, stat in sorted(self._kept(), key=lambda item: item[1].st_mtime_ns):
+            blob.unlink(missing_ok=True)
+            self._held -= stat.st_size
+            if self._held + n_bytes <= self.limit_bytes:
+                return
+
+    def _kept(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for blob in self.folder.iterdir():
+            with suppress(FileNotFoundError):
+                yield blob, blob.stat()
+
+
+def _copy(source: int, target: int, at: int, to: int, n_bytes: int) -> None:
+    done = 0
+    while done < n_bytes:
+        piece = os.pread(source, min(_COPIED, n_bytes - done), at + done)
+        if not piece:
+            raise FileNotFoundError
+        written = 0
+        while written < len(piece):
+            written += os.pwrite(target, piece[written:], to + done + written)
+        done += len(piece)

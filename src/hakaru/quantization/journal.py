@@ -1,0 +1,137 @@
+"""What is done of a long write, so that it continues after the process or the machine died.
+
+The journal is a hidden file beside the target: a line for what is being written (a digest of everything that decides the
+bytes, and the names of the hidden files), then the name of every tensor whose bytes are on the disk. A line counts when it
+is whole. Whoever holds the journal holds its lock, so two writers of one target do not meet.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hakaru.errors import MachineError
+from hakaru.language import say
+from hakaru.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """What an interrupted write left to continue with: its hidden files, and how many tensors they hold already."""
+
+    journal: Path
+    parts: tuple[Path, ...]
+    n_done: int
+
+    def sentence(self) -> str:
+        """What a person should know after an interruption."""
+        held = sum(part.stat().st_blocks * 512 for part in self.parts if part.exists())
+        return say(
+            "{n} tensors are done and kept ({bytes} in {path}): the same command continues there; delete the file to begin anew.",
+            n=self.n_done, bytes=format_bytes(held), path=self.parts[0],
+        )  # fmt: skip
+
+
+def unfinished(out: Path) -> Unfinished | None:
+    """What an interrupted write of `out` left; None where there is nothing to continue with."""
+    path = journal_path(out)
+    try:
+        with path.open(encoding="utf-8") as file:
+            first, done = _read(file)
+    except (OSError, UnicodeDecodeError):
+        return None
+    parts = _parts(path, first)
+    return Unfinished(journal=path, parts=parts, n_done=len(done)) if done and parts and all(p.exists() for p in parts) else None
+
+
+def journal_path(out: Path) -> Path:
+    """Where the journal of `out` lies."""
+    return out.with_name(f".{out.name}.journal")
+
+
+class Journal:
+    """The journal of one target, held open and locked. `done` names the tensors that need not be written again."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file, self.path = file, path
+        self._first, self._names = _read(file)
+
+    @property
+    def done(self) -> frozenset[str]:
+        """The tensors whose bytes are on the disk."""
+        return frozenset(self._names)
+
+    def continues(self, digest: str) -> bool:
+        """Whether it tells of a write with this digest."""
+        return self._first.get("digest") == digest
+
+    def begin(self, digest: str, parts: Sequence[Path]) -> None:
+        """Tell of a new write; the hidden files of an earlier one are deleted."""
+        for old in _parts(self.path, self._first):
+            old.unlink(missing_ok=True)
+        self._first, self._names = {"digest": digest, "parts": [p.name for p in parts]}, []
+        self._file.seek(0)
+        self._file.truncate()
+        self._append([self._first])
+
+    def add(self, names: Iterable[str]) -> None:
+        """These tensors are on the disk."""
+        new = list(names)
+        self._names += new
+        self._append(new)
+
+    def end(self, *, delete_parts: bool) -> None:
+        """Delete the journal, and the hidden files with it unless they have their names by now."""
+        if delete_parts:
+            for part in _parts(self.path, self._first):
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def _append(self, lines: Sequence[object]) -> None:
+        self._file.seek(0, os.SEEK_END)
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextmanager
+def locked_journal(out: Path) -> Iterator[Journal]:
+    """The journal of `out`, locked until the block ends. Raises MachineError where another process holds it, and OSError."""
+    path = journal_path(out)
+    with path.open("a+", encoding="utf-8", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MachineError("{path}: another process is writing this file; wait for it or stop it.", path=out) from error
+        file.seek(0)
+        try:
+            yield Journal(file, path)
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:  # nothing was begun
+                path.unlink(missing_ok=True)
+
+
+def _read(file: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """The first line and the tensors; what is no whole line of ours ends it."""
+    found: list[Any] = []
+    for line in file:
+        try:
+            found.append(json.loads(line) if line.endswith("\n") else None)
+        except ValueError:
+            break
+        if not isinstance(found[-1], str if len(found) > 1 else dict):
+            found.pop()
+            break
+    return (found[0], found[1:]) if found else ({}, [])
+
+
+def _parts(journal: Path, first: dict[str, Any]) -> tuple[Path, ...]:
+    """The hidden files that the first line names: files of this folder, and no others."""
+    names = [n for n in first.get("parts", []) if isinstance(n, str) and n.startswith(".") and n.endswith(".part")]
+    return tuple(journal.with_name(Path(name).name) for name in names)

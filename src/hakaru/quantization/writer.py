@@ -1,0 +1,317 @@
+"""Writing a model by any recipe: every tensor gets its own type, and the target is whole or absent.
+
+All places are known before (`layout.py`), so the bytes go straight to where they belong: into a hidden file beside the
+target, which takes the target's name when everything was written, read back and compared. A journal (`journal.py`) says
+which tensors are on the disk: after kill -9, a power cut, Ctrl-C or a dead engine the same call continues and the file is
+the same as if nothing had happened. What cannot be continued with is removed: bad weights, a full disk, an interruption
+before the first tensor was done.
+
+The exact size is known before, and the free space is checked. Memory does not grow with the model; of a source's long
+rows and of importances only what one piece needs is held.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+from hakaru.engine.jobs import TensorJob
+from hakaru.engine.lab import lab_build
+from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
+from hakaru.models.gguf import Tensor, read_header
+from hakaru.models.metadata import MetadataValue
+from hakaru.models.model import Model, read_model
+from hakaru.models.quant_types import BY_ID
+from hakaru.places import disk_error
+from hakaru.quantization.blobs import Blobs
+from hakaru.quantization.importance_file import Vectors, written_vectors
+from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished
+from hakaru.quantization.layout import Layout, PlannedFile, Stored, lay_out
+from hakaru.units import format_bytes
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+NOT_WRITTEN: Final = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
+"""Types that ggml does not quantize to: helpers of its arithmetic, and plain numbers."""
+ALWAYS_NEED_IMPORTANCE: Final = {"IQ2_XXS", "IQ2_XS", "IQ1_S"}
+"""llama.cpp, ggml/src/ggml.c: ggml_quantize_requires_imatrix; ggml aborts without."""
+NEED_IMPORTANCE: Final = ALWAYS_NEED_IMPORTANCE | {"IQ3_XXS", "IQ2_S", "IQ1_M"}
+"""llama.cpp, src/llama-quant.cpp: tensor_requires_imatrix; embeddings and output are exempt where ggml allows it."""
+_EXEMPT: Final = {"token_embd.weight", "per_layer_token_embd.weight", "output.weight"}
+
+
+class TensorWriter(Protocol):
+    """What writing needs of the engine."""
+
+    def write_tensors(
+        self,
+        jobs: Sequence[TensorJob],
+        *,
+        sources: Sequence[Path],
+        targets: Sequence[Path],
+        importance: Path | None,
+        progress: Progress,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One tensor of one file: what the engine is asked for, and the name under which its bytes may be kept."""
+
+    job: TensorJob
+    tensor: Tensor
+    file: PlannedFile
+    blob: str | None
+
+
+def write_recipe(
+    engine: TensorWriter,
+    source: Model,
+    types: Mapping[str, str],
+    out: Path,
+    *,
+    imatrix: Mapping[str, Any] | None = None,
+    file_type: int | None = None,
+    added: Mapping[str, MetadataValue] | None = None,
+    split_bytes: int | None = None,
+    overwrite: bool = False,
+    blobs: Blobs | None = None,
+    source_sha256: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Model:
+    """Write `source` with the types in `types` to `out`, and return the new model, read back and verified.
+
+    A tensor that is not named keeps its own type. `imatrix` holds the mean squared activation per column by tensor name (for
+    a stack of experts one row after another). `file_type` and `added` as `lay_out` takes them. With `split_bytes` the model is
+    written as parts of about so many bytes, and `out` is the name without their numbers. `blobs` with the source's hash keeps
+    and uses quantized tensors. `progress` counts tensors.
+
+    Raises Misuse (the target is the source or exists; a recipe that cannot be), ModelDamaged (weights that are not finite),
+    MachineError (full or read-only disk, another writer), EngineDied, EngineRefused (what was written is not what was planned).
+    """
+    layout = lay_out(source, types, out, file_type=file_type, added=added, split_bytes=split_bytes)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with locked_journal(out) as journal, written_vectors(out, imatrix, _needing(layout)) as vectors:
+            for file in layout.files:
+                check_target(source, file.path, overwrite=overwrite)
+            tasks = _tasks(layout, vectors, source_sha256 if blobs else None)
+            _check_types(source, tasks)
+            _prepare(journal, _digest(source, layout, vectors), layout.files)
+            try:
+                _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
+                _verify(layout.files)
+            except (KeyboardInterrupt, EngineDied) as stop:
+                left = _left(journal, out)
+                if left and isinstance(stop, KeyboardInterrupt):
+                    raise Interrupted(left.sentence()) from stop
+                raise
+            except BaseException:
+                journal.end(delete_parts=True)
+                raise
+            for file in reversed(layout.files):  # the first part last: without it nobody reads the others
+                file.part.replace(file.path)
+            journal.end(delete_parts=False)
+    except HakaruError:
+        raise
+    except OSError as error:
+        raise disk_error(error, out) from error
+    return read_model(layout.files[0].path)
+
+
+def _left(journal: Journal, out: Path) -> Unfinished | None:
+    """What can be continued with; nothing of it is deleted, and all else is, though Ctrl-C comes a second time."""
+    while True:
+        try:
+            left = unfinished(out)
+            if left is None:
+                journal.end(delete_parts=True)
+            return left
+        except KeyboardInterrupt:
+            continue
+
+
+def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
+    """Raises Misuse where `out` may not be written: the source itself, no regular file, or an existing one without `overwrite`."""
+    if not out.exists():
+        return
+    if any(out.samefile(part) for part in model.parts):
+        raise Misuse("{path}: is the source itself; name another file with -o.", path=out)
+    if not out.is_file():
+        raise Misuse("{path}: is no regular file; name a file with -o.", path=out)
+    if not overwrite:
+        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=out)
+
+
+def _write(
+    engine: TensorWriter,
+    source: Model,
+    layout: Layout,
+    tasks: Sequence[_Task],
+    vectors: Vectors,
+    journal: Journal,
+    blobs: Blobs | None,
+    progress: Progress,
+) -> None:
+    """Every tensor that the journal does not have: from a kept blob, or by the engine."""
+    kept = blobs if blobs and blobs.takes(layout.file_bytes) else None
+    done_before = journal.done
+    open_ = [task for task in tasks if task.job.name not in done_before]
+    if blobs:
+        found = {task.job.name for task in open_ if task.blob and _from_blob(blobs, task)}
+        journal.add(found)
+        open_ = [task for task in open_ if task.job.name not in found]
+    before = reported = len(tasks) - len(open_)
+    progress(before, len(tasks))
+
+    def on_disk(done: int, total: int) -> None:
+        nonlocal reported
+        new = open_[reported - before : done]
+        journal.add(task.job.name for task in new)
+        reported = before + done
+        progress(reported, before + total)
+        for task in new:
+            if kept and task.blob:
+                kept.keep(task.blob, task.file.part, task.job.to, task.tensor.n_bytes)
+
+    if open_:
+        engine.write_tensors(
+            [task.job for task in open_],
+            sources=source.parts,
+            targets=[file.part for file in layout.files],
+            importance=vectors.path,
+            progress=on_disk,
+        )
+
+
+def _from_blob(blobs: Blobs, task: _Task) -> bool:
+    found = blobs.copy_to(task.blob or "", task.file.part, task.job.to, task.tensor.n_bytes)
+    if found:
+        with task.file.part.open("rb+") as part:
+            os.fsync(part.fileno())
+    return found
+
+
+def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> None:
+    """The hidden files as they were left, or new ones: the header, then a hole. Raises MachineError without enough space."""
+    continues = journal.continues(digest) and all(_is_ours(file) for file in files)
+    if not continues:
+        journal.begin(digest, [file.part for file in files])
+    there = sum(file.part.stat().st_blocks * 512 for file in files) if continues else 0
+    needed, free = sum(file.file_bytes for file in files) - there, shutil.disk_usage(journal.path.parent).free
+    if free < needed:
+        if not journal.done:
+            journal.end(delete_parts=True)
+        raise MachineError(
+            "{path}: the disk has {free} free, but the file needs {needed}; free some space or choose another place.",
+            path=files[0].path,
+            free=format_bytes(free),
+            needed=format_bytes(needed),
+        )
+    if not continues:
+        for file in files:
+            with file.part.open("wb") as part:
+                part.write(file.header)
+                part.truncate(file.file_bytes)
+
+
+def _is_ours(file: PlannedFile) -> bool:
+    try:
+        with file.part.open("rb") as part:
+            return part.read(len(file.header)) == file.header and os.fstat(part.fileno()).st_size == file.file_bytes
+    except FileNotFoundError:
+        return False
+
+
+def _needing(layout: Layout) -> dict[str, int]:
+    """How many importances each tensor takes that is quantized now: a row's length for each matrix of a stack."""
+    return {
+        t.name: t.shape[0] * (t.n_elements // _per_vector(t))
+        for file in layout.files
+        for t in file.tensors
+        if t.type.is_quantized and t.type is not layout.stored[t.name].tensor.type
+    }
+
+
+def _per_vector(tensor: Tensor) -> int:
+    return tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) > 1 else 1)
+
+
+def _tasks(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[_Task]:
+    tasks, engine = [], lab_build()
+    for target, file in enumerate(layout.files):
+        for tensor in file.tensors:
+            stored = layout.stored[tensor.name]
+            changed = tensor.type is not stored.tensor.type
+            key = [source_sha256, tensor.name, tensor.type.name, vectors.digests.get(tensor.name), engine]
+            blob = hashlib.sha256(json.dumps(key).encode()).hexdigest() if source_sha256 and changed else None
+            job = TensorJob(
+                name=tensor.name,
+                type_id=stored.tensor.type.id,
+                wanted_id=tensor.type.id,
+                n_elements=tensor.n_elements,
+                unit=_unit(stored, tensor),
+                source=stored.part,
+                at=stored.at,
+                target=target,
+                to=len(file.header) + tensor.offset,
+                importance_at=vectors.offsets.get(tensor.name),
+                per_vector=_per_vector(tensor),
+            )
+            tasks.append(_Task(job=job, tensor=tensor, file=file, blob=blob))
+    return tasks
+
+
+def _unit(stored: Stored, tensor: Tensor) -> int:
+    """Weights that stay together: a row where it is quantized, a block of the source where it is copied or widened."""
+    changed = tensor.type is not stored.tensor.type
+    return tensor.shape[0] if changed and tensor.type.is_quantized else stored.tensor.type.block
+
+
+def _check_types(source: Model, tasks: Sequence[_Task]) -> None:
+    """Raises Misuse for what ggml would refuse by aborting, or would do badly in silence."""
+    for task in tasks:
+        name, wanted, stored = task.job.name, task.tensor.type, BY_ID[task.job.type_id]
+        if wanted is stored:
+            continue
+        if wanted.name in NOT_WRITTEN or stored.name in NOT_WRITTEN:
+            raise Misuse(
+                "{path}: {name} cannot be turned from {found} into {type}; choose another type.",
+                path=source.path, name=name, found=stored.name, type=wanted.name,
+            )  # fmt: skip
+        needs = wanted.name in (ALWAYS_NEED_IMPORTANCE if name in _EXEMPT else NEED_IMPORTANCE)
+        if needs and task.job.importance_at is None:
+            raise Misuse(
+                "{path}: {type} needs importance data, and there is none for {name}; choose another type or give the data.",
+                path=source.path, name=name, type=wanted.name,
+            )  # fmt: skip
+
+
+def _digest(source: Model, layout: Layout, vectors: Vectors) -> str:
+    """Everything that decides the bytes: the source's files, the headers, the importances and the engine."""
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
+    headers = [(file.path.name, hashlib.sha256(file.header).hexdigest()) for file in layout.files]
+    return hashlib.sha256(json.dumps([files, headers, vectors.digests, lab_build()]).encode()).hexdigest()
+
+
+def _verify(files: Sequence[PlannedFile]) -> None:
+    """Read every file back and compare it with the plan. Raises EngineRefused."""
+    for file in files:
+        header = read_header(file.part)
+        found, expected = _rows(header.tensors), _rows(file.tensors)
+        if found != expected:
+            wrong = next(name for name in {**expected, **found} if found.get(name) != expected.get(name))
+            raise EngineRefused(
+                "the quantized file is not what was planned: {name} is {found}, expected {expected}; nothing was kept.",
+                name=wrong,
+                found=found.get(wrong),
+                expected=expected.get(wrong),
+            )
+
+
+def _rows(tensors: Sequence[Tensor]) -> dict[str, tuple[tuple[int, ...], str, int]]:
+    return {t.name: (t.shape, t.type.name, t.offset) for t in tensors}
