@@ -167,10 +167,11 @@ def _integer(
     span = cost - least.sum() if np.isfinite(cost) else over.sum()
     scale = SCALE / max(float(span), 1e-300)
     upper, limits, units = _matrix(problem, core)
-    options: dict[str, Any] = {"time_limit": time_limit_s, "mip_rel_gap": min(GAP * abs(bound) / max(float(span), 1e-300), 0.1)}
+    options: dict[str, Any] = {"mip_rel_gap": min(GAP * abs(bound) / max(float(span), 1e-300), 0.1)}
     slack = np.zeros(len(problem.rows))
     proven: float | None = None
-    for _ in range(4):
+    for part in (1 / 2, 1 / 6, 1 / 6, 1 / 6):
+        options["time_limit"] = part * time_limit_s
         found = milp(
             over * scale, integrality=np.ones(len(core)), bounds=Bounds(0, 1), options=options,
             constraints=[

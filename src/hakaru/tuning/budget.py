@@ -33,6 +33,7 @@ from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
 from hakaru.quantization.probes import Effort, Probe, plan, uniform_recipes
+from hakaru.quantization.quiet import stdout_to_stderr
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Bench
@@ -112,10 +113,11 @@ class Budgeter:
         items = items_of(self.tensors, errors, link.known.expected())
         fixed = self.fixed_bytes(errors)
         limits = Limits(pins=pinned(items, pins))
-        if target.file_bytes is not None:
-            found = allocate(items, target.file_bytes, fixed_bytes=fixed, limits=limits)
-        else:
-            found = smallest_within(items, link.damage_for(target.kld or 0.0), fixed_bytes=fixed, limits=limits)
+        with stdout_to_stderr():  # the solver prints
+            if target.file_bytes is not None:
+                found = allocate(items, target.file_bytes, fixed_bytes=fixed, limits=limits)
+            else:
+                found = smallest_within(items, link.damage_for(target.kld or 0.0), fixed_bytes=fixed, limits=limits)
         exact = planned_bytes(self.model, found.types, added=self.how_made(found.types, imatrix))
         if target.file_bytes is not None and exact > target.file_bytes:
             raise DoesNotFit("the planned file has {found} bytes, expected at most {limit}; ask for a little more.",
