@@ -177,13 +177,37 @@ def show(**options: Any) -> int:
 
 @app.command()
 @model_argument
-@click.option("--type", "type_", required=True, metavar="TYPE", help="Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …")
-@click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source, or here]")
+@click.option("--type", "type_", metavar="TYPE", help="To this preset: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …")
+@click.option("--bpw", metavar="X", help="To at most so many bits per weight, such as 4.5.")
+@click.option("--size", metavar="SIZE", help="To a file of at most this size, such as 4.2GiB.")
+@click.option("--fit", is_flag=True, help="To what fits this machine, or the one that --hardware names.")
+@click.option(
+    "--quality", metavar="TIER", help="To the smallest file of this tier: transparent, near-lossless, balanced, compact, extreme."
+)
+@click.option("--hardware", metavar="DEVICES", help="For --fit: '2x L4', 'RTX 4090 + 64GiB RAM'.")
+@click.option("--context", type=int, help="For --fit: tokens of context.  [default: 4096 or less]")
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="standard",
+    show_default=True,
+    help="How much is measured.",
+)
+@click.option(
+    "--importance",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|FILE",
+    help="Importance data: collected here, none, or an imatrix file.",
+)
+@click.option("--pin", "pins", multiple=True, metavar="REGEX=TYPE", help="Tensors that get this type (repeatable).")
+@click.option("--split", metavar="SIZE", help="Write parts of about this size.")
+@click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @dry_run_option
 @json_option
 def quantize(**options: Any) -> int:
-    """Write a quantized copy, verified by reading it back."""
+    """Write a quantized copy: a preset, or the best mix for a budget, raced against the presets."""
     from hakaru.cli import quantize as command
 
     return command.run(**options)

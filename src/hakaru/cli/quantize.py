@@ -1,9 +1,11 @@
-"""`hakaru quantize`."""
+"""`hakaru quantize` to one of llama.cpp's presets. `budget.py` is the other half: to a number of bytes."""
 
 from pathlib import Path
+from typing import Any
 
 from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
+from hakaru.errors import Misuse
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model, read_whole
@@ -13,8 +15,19 @@ from hakaru.quantization.writer import check_target
 from hakaru.units import format_bytes
 
 
-def run(*, model: str, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
-    """Write a model file quantized to `type_`."""
+def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, quality: str | None, **options: Any) -> int:
+    """Write a quantized model file: to a preset, or to a budget. Raises Misuse where not exactly one of them is asked for."""
+    asked = [type_ is not None, bpw is not None, size is not None, fit, quality is not None]
+    if sum(asked) != 1:
+        raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
+    if type_:
+        return _to_preset(type_=type_, **{name: options[name] for name in ("model", "output", "overwrite", "dry_run", "json")})
+    from hakaru.cli import budget
+
+    return budget.run(bpw=bpw, size=size, fit=fit, quality=quality, **options)
+
+
+def _to_preset(*, model: str, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
     found, lab = find_model(model), Lab()
     source = read_model(found.path) if dry_run else read_whole(found)
     recipe = plan_presets(lab, source, [type_])[0]
