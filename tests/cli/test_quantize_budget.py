@@ -1,0 +1,87 @@
+"""`hakaru quantize` to a budget: never over, honest about what it lost, and one sentence for what cannot be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.models.gguf import read_header
+from hakaru.testing import tiny_shape, write_tiny_llama
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model in F16 whose rows divide by 256, so that every type applies."""
+    return write_tiny_llama(tmp_path_factory.mktemp("source") / "tiny.gguf", tiny_shape(n_layer=4))
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+    code = run(["quantize", *(str(a) for a in arguments), "--effort", "quick", "--json"])
+    said = capsys.readouterr()
+    assert said.out.startswith("{") and said.out.rstrip().endswith("}"), said.err
+    return code, json.loads(said.out)
+
+
+def test_a_budget_is_kept_to_the_byte_and_nearly_filled(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+    """The file is what was planned, at most the budget; its types are the recipe's; the race and the measurement are told."""
+    out = tmp_path / "small.gguf"
+    code, data = asked(capsys, source, "--bpw", "5", "-o", out)
+    assert (code, data["schema"], data["written"]) == (0, "hakaru.recipe/1", True)
+    size = out.stat().st_size
+    assert size == data["bytes"] <= data["budget_bytes"]
+    written = {t.name: t.type.name for t in read_header(out).tensors}
+    assert written == {t["name"]: t["type"] for t in data["tensors"]}
+    assert data["best_preset"]["bytes"] <= data["budget_bytes"]
+    won = data["type"] == "mix"
+    assert won == (data["ratio_to_preset"]["high"] < 1)
+    assert won or data["type"] == data["best_preset"]["type"]
+    assert data["measured_kld"]["low"] <= data["measured_kld"]["value"] <= data["measured_kld"]["high"]
+    metadata = read_header(out).metadata
+    assert metadata["hakaru.recipe.schema"] == "hakaru.recipe/1"
+    assert len(str(metadata["hakaru.recipe.text.calibration"])) == 64
+
+
+def test_a_dry_run_plans_and_writes_nothing(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+    """With pins kept, and within 0.2 % of the budget."""
+    out = tmp_path / "small.gguf"
+    size = f"{int(source.stat().st_size * 0.4)}"
+    code, data = asked(capsys, source, "--size", size, "--pin", r"blk\.0\.=Q8_0", "--dry-run", "-o", out)
+    assert (code, data["written"], data["measured_kld"], out.exists()) == (0, False, None, False)
+    assert 0.99 * int(size) <= data["bytes"] <= int(size)
+    first = {t["type"] for t in data["tensors"] if t["name"].startswith("blk.0.") and t["name"] in _matrices(source)}
+    assert first == {"Q8_0"}
+
+
+def _matrices(path: Path) -> set[str]:
+    return {t.name for t in read_header(path).tensors if len(t.shape) > 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--bpw", "1"], 3, "this model's files can have"),
+        (["--bpw", "20"], 2, "ask for less"),
+        (["--bpw", "many"], 2, "'many' is no number of bits per weight"),
+        (["--bpw", "5", "--size", "1MiB"], 2, "name one target"),
+        ([], 2, "name one target"),
+        (["--bpw", "5", "--pin", "nothing=Q8_0"], 2, "matches no tensor"),
+        (["--bpw", "5", "--pin", "Q8_0"], 2, "expected REGEX=TYPE"),
+        (["--quality", "splendid"], 2, "--quality is 'splendid'"),
+        (["--bpw", "5", "--importance", "missing.gguf"], 4, "missing.gguf"),
+        (["--fit"], 2, "fits as it is"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    """The right exit code, nothing on stdout, nothing written."""
+    out = tmp_path / "small.gguf"
+    assert run(["quantize", str(source), *arguments, "--effort", "quick", "-o", str(out)]) == code
+    said = capsys.readouterr()
+    last = said.err.strip().splitlines()[-1]
+    assert words in last
+    assert (said.out, out.exists()) == ("", False)
