@@ -162,7 +162,7 @@ class Lab:
     ) -> dict[str, dict[str, tuple[float, float]]]:
         """For every tensor named, by type, the relative squared error and its standard error (0: all rows were taken).
 
-        At least `n_rows` rows are drawn of each; with 64 the standard error is some 3 % of the error.
+        At least `n_rows` rows are drawn of each, and more where few weights decide (see `engine.quantization_errors`).
         A type is left out where its blocks do not divide the rows, or where it needs importance and there is none. Raises
         ModelDamaged with the tensor's name for weights that are not numbers.
         """

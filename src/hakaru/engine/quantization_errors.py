@@ -25,6 +25,11 @@ from hakaru.models.tensor_data import Bytes, TensorData
 
 N_WEIGHTS: Final = 2**16
 """Weights that are drawn of a tensor, at least: so many rows that they have as many, where they are short."""
+MORE_WEIGHTS: Final = 2**20
+"""The same, where the first draw left a standard error above `PRECISION` of the error: a few weights decide (Yu et al. 2024,
+The Super Weight in Large Language Models).
+"""
+PRECISION: Final = 0.1
 Table = dict[str, list[float]]
 Sums = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -54,17 +59,20 @@ def _errors(data: TensorData, name: str, types: Iterable[QuantType], imatrix: Im
     whole = _energies(data.rows(name), tensor, w)
     if not np.isfinite(whole).all():
         raise llama.NotNumbers(request["path"], name)
-    n = max(request["n_rows"], -(-N_WEIGHTS // tensor.shape[0]))
-    rows, times = _drawn(whole, n, np.random.default_rng([request["seed"], *name.encode()]))
-    values = ggml.numbers(data.rows(name)[rows], tensor.type)
-    matrices = rows // (tensor.shape[1] if len(tensor.shape) > 1 else 1)
-    found = {}
-    for type_ in types:
-        if tensor.shape[0] % type_.block == 0 and (importance is not None or not ggml.needs_importance(type_)):
+    left = [t for t in types if tensor.shape[0] % t.block == 0 and (importance is not None or not ggml.needs_importance(t))]
+    random, found = np.random.default_rng([request["seed"], *name.encode()]), dict[str, list[float]]()
+    for n_weights in (N_WEIGHTS, MORE_WEIGHTS):
+        rows, times = _drawn(whole, max(request["n_rows"], -(-n_weights // tensor.shape[0])), random)
+        values = ggml.numbers(data.rows(name)[rows], tensor.type)
+        matrices = rows // (tensor.shape[1] if len(tensor.shape) > 1 else 1)
+        for type_ in left:
             back = ggml.numbers(_quantized(values, type_, importance, matrices), type_)
             np.subtract(back, values, out=back)
             lost = _weighted(back, w[matrices] if w is not None else None)
             found[type_.name] = _estimate(lost, whole[rows], times, whole.sum())
+        left = [t for t in left if found[t.name][1] > PRECISION * found[t.name][0]]
+        if not left:
+            break
     return found
 
 
