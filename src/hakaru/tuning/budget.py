@@ -28,7 +28,7 @@ from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.allocate import Allocation, Limits, allocate, smallest_within
 from hakaru.quantization.file_bytes import padded_bytes
 from hakaru.quantization.hull import items_of
-from hakaru.quantization.layout import planned_bytes
+from hakaru.quantization.layout import how_made, planned_bytes
 from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
@@ -111,7 +111,7 @@ class Budgeter:
         errors = self.errors(imatrix)
         link = self.link(errors, imatrix)
         items = items_of(self.tensors, errors, link.known.expected())
-        fixed = self.fixed_bytes(errors)
+        fixed = self.fixed_bytes(errors, imatrix)
         limits = Limits(pins=pinned(items, pins))
         with stdout_to_stderr():  # the solver prints
             if target.file_bytes is not None:
@@ -210,16 +210,14 @@ class Budgeter:
                 found.append((preset, types, n_bytes))
         return found
 
-    def fixed_bytes(self, errors: Mapping[str, Mapping[str, float]]) -> int:
+    def fixed_bytes(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> int:
         """Bytes of the file that no choice changes: header, and tensors that keep their type."""
         any_types = {name: next(iter(row)) for name, row in errors.items()}
         sizes = {t.name: padded_bytes(t, any_types[t.name]) for t in self.tensors if t.name in any_types}
-        return planned_bytes(self.model, any_types, added=self.how_made(any_types, None)) - sum(sizes.values())
+        return planned_bytes(self.model, any_types, added=self.how_made(any_types, imatrix)) - sum(sizes.values())
 
     def how_made(self, types: Mapping[str, str], imatrix: Imatrix | None) -> dict[str, Any]:
         """What the file says about itself; of one length whatever the recipe."""
-        from hakaru.quantization.layout import how_made
-
         return how_made(
             self.model, types, source_sha256=self.sha256, importance_sha256=_digest(imatrix),
             texts={"calibration": _windows_digest(self.calibration), "validation": _windows_digest(self.validation)},
