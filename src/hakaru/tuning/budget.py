@@ -44,7 +44,7 @@ TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL"
 RUNS: Final = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
 """Types of the runs that the link is fitted to: one type everywhere, as far as rows allow."""
 RIVALS: Final = 2
-WINDOWS: Final[Mapping[Effort, tuple[int, int]]] = {"quick": (12, 8), "standard": (20, 12), "thorough": (40, 20)}
+WINDOWS: Final[Mapping[Effort, tuple[int, int]]] = {"quick": (12, 8), "standard": (20, 6), "thorough": (40, 12)}
 """By effort: documents per domain of text, and windows per probe."""
 
 
