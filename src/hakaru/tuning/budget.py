@@ -23,7 +23,6 @@ from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.allocate import Allocation, Limits, allocate, smallest_within
 from hakaru.quantization.file_bytes import padded_bytes
@@ -35,7 +34,6 @@ from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
 from hakaru.quantization.probes import Effort, Probe, plan, uniform_recipes
 from hakaru.quantization.quiet import stdout_to_stderr
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
-from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Bench
 from hakaru.units import Figure
 
@@ -44,6 +42,8 @@ TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL"
 RUNS: Final = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
 """Types of the runs that the link is fitted to: one type everywhere, as far as rows allow."""
 RIVALS: Final = 2
+SAME_GRID: Final = {"Q4_0": ("Q4_0", "Q5_0"), "Q4_1": ("Q4_1", "Q5_1"), "Q4_K": ("Q4_K", "Q5_K"), "IQ4_NL": ("IQ4_NL", "IQ4_XS")}
+"""Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
 WINDOWS: Final[Mapping[Effort, tuple[int, int]]] = {"quick": (12, 8), "standard": (20, 6), "thorough": (40, 12)}
 """By effort: documents per domain of text, and windows per probe."""
 
@@ -110,7 +110,7 @@ class Budgeter:
             imatrix.check("--importance", self.model.path, self.tensors)
         errors = self.errors(imatrix)
         link = self.link(errors, imatrix)
-        items = items_of(self.tensors, errors, link.known.expected())
+        items = items_of(self.tensors, self.choices(errors), link.known.expected())
         fixed = self.fixed_bytes(errors, imatrix)
         limits = Limits(pins=pinned(items, pins))
         with stdout_to_stderr():  # the solver prints
@@ -137,18 +137,24 @@ class Budgeter:
         )
 
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
-        """Relative squared error by tensor and type. A quantized source's own types are left out: on their grid they look free."""
-        own = {name for name in source_kind(self.model).types if BY_NAME[name].is_quantized}
-        types = [t for t in TYPES if t not in own]
-        inputs = {"model": self.sha256, "types": types, "imatrix": _digest(imatrix)}
+        """Relative squared error by tensor and type."""
+        inputs = {"model": self.sha256, "types": TYPES, "imatrix": _digest(imatrix)}
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
         if known is None:
             found = self.bench.lab.errors(
-                self.model.path, types, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors")
+                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors")
             )
             known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
             self.bench.ledger.remember("quantization errors", inputs, known)
         return known
+
+    def choices(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, its own type and the
+        finer one of the same family look free: they are no choice.
+        """
+        own = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
+        kept = {name: {q: e for q, e in row.items() if q not in own.get(name, ())} for name, row in errors.items()}
+        return {name: row for name, row in kept.items() if row}
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
         """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
