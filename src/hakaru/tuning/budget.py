@@ -98,6 +98,7 @@ class Budgeter:
         self.roster = roster(quantizer_facts(model.meta), model.tensors)
         kept = {t.name for t in self.roster.kept}
         self.tensors = [t for t in model.tensors if t.name not in kept]
+        self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
         n_documents, self.n_probe = WINDOWS[effort]
         windows = bench.windows(model, n_documents=n_documents)
         self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
@@ -152,8 +153,7 @@ class Budgeter:
         """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, its own type and the
         finer one of the same family look free: they are no choice.
         """
-        own = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
-        kept = {name: {q: e for q, e in row.items() if q not in own.get(name, ())} for name, row in errors.items()}
+        kept = {name: {q: e for q, e in row.items() if q not in self.own_grid.get(name, ())} for name, row in errors.items()}
         return {name: row for name, row in kept.items() if row}
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
@@ -203,14 +203,17 @@ class Budgeter:
         return Race(ours=ours, rival=rival, ratio=ratio, wins=below)
 
     def presets(self, plan_: Plan) -> list[tuple[str, dict[str, str], int]]:
-        """Presets of at most the budget's bytes whose types were measured: name, types and file bytes."""
+        """Presets of at most the budget's bytes whose types were measured: name, types and file bytes. One that puts a layer back
+        on the grid of a quantized source is no rival: it looks free there.
+        """
         found = []
         for preset in (*FTYPES, *NEEDS_IMPORTANCE):
             if preset in NEEDS_IMPORTANCE and plan_.imatrix is None:
                 continue
             whole = preset_types(self.roster, preset, has_imatrix=plan_.imatrix is not None)
             types = {name: whole[name] for name in plan_.errors}
-            measured = all(type_ in plan_.errors[name] for name, type_ in types.items())
+            free = any(type_ in self.own_grid.get(name, ()) for name, type_ in types.items() if name.startswith("blk."))
+            measured = not free and all(type_ in plan_.errors[name] for name, type_ in types.items())
             n_bytes = planned_bytes(self.model, types, added=self.how_made(types, plan_.imatrix)) if measured else 0
             if measured and n_bytes <= plan_.budget_bytes:
                 found.append((preset, types, n_bytes))
