@@ -73,6 +73,6 @@ def _texts(known: Description) -> list[list[str]]:
     }
     return [
         [say("tokenizer"), kinds or "?"],
-        [say("chat template"), say("yes") if known.has_chat_template else say("no")],
+        [say("chat template"), "?" if known.has_chat_template is None else say("yes") if known.has_chat_template else say("no")],
         *([labels[name], text] for name, text in known.stated().items()),
     ]

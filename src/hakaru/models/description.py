@@ -39,15 +39,19 @@ class Description:
         return Metadata(self.found.origin, self.model.metadata).integer(f"{self.model.shape.architecture}.expert_used_count")
 
     @property
-    def has_chat_template(self) -> bool:
-        """Whether the file says how a conversation is written."""
-        return "tokenizer.chat_template" in self.model.metadata
+    def has_chat_template(self) -> bool | None:
+        """Whether the file says how a conversation is written; None where only its sizes are known."""
+        return None if self._has_no_vocabulary else "tokenizer.chat_template" in self.model.metadata
+
+    @property
+    def _has_no_vocabulary(self) -> bool:
+        return self.model.metadata.get("tokenizer.ggml.model") == "no_vocab"
 
     def tokenizer(self) -> dict[str, str | None]:
         """Its kind, its splitting into words, and a digest of its tokens: equal digests, equal vocabularies."""
         keys = Metadata(self.found.origin, self.model.metadata)
         return {
-            "model": _text(keys, "tokenizer.ggml.model"),
+            "model": None if self._has_no_vocabulary else _text(keys, "tokenizer.ggml.model"),
             "pre": _text(keys, "tokenizer.ggml.pre"),
             "digest": self.model.tokenizer_digest,
         }

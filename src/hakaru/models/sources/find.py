@@ -131,4 +131,4 @@ def _from_catalogue(entry: KnownModel) -> Found:
     path = cache_dir("catalogue", hashlib.sha256(content).hexdigest()[:16]) / f"{entry.id}.gguf"
     if not path.exists():
         write_header_only(path, values, entry.tensors())
-    return Found(path=path, origin=f"catalogue:{entry.id}", complete=False, fetch=f"hakaru show hf:{entry.hf_repo}")
+    return Found(path=path, origin=f"catalogue:{entry.id}", complete=False, fetch=f"hf download {entry.hf_repo}")
