@@ -137,3 +137,15 @@ def test_doctor_tells_how_wrong_the_arithmetic_was(capsys: pytest.CaptureFixture
     llama = json.loads(capsys.readouterr().out)["architectures"]["llama"]
     assert (llama["checks"], llama["loads"]) == (1, 0)
     assert llama["computed_less_dry_run_bytes"]["weights_bytes"] == llama["computed_less_dry_run_bytes"]["kv_cache_bytes"] == 0
+
+
+@pytest.mark.engine
+def test_a_real_load_is_held_against_its_prediction(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """`hakaru test` loads the model; the prediction made before it and the process's peak then stand side by side."""
+    assert run(["test", str(tiny), "--json"]) == 0
+    capsys.readouterr()
+    assert run(["doctor", "--json"]) == 0
+    llama = json.loads(capsys.readouterr().out)["architectures"]["llama"]
+    assert llama["loads"] == 1
+    assert llama["dry_run_less_measured_bytes"]["weights_bytes"] is not None
+    assert -0.5 < llama["peak_over_prediction"]["most"] < 0.5

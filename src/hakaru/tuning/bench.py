@@ -180,6 +180,7 @@ class Bench:
         def progress(done: int, total: int) -> None:
             self.watch(f"speed {name}".strip(), done, total)
 
+        self.check(model, settings)  # the prediction that this load is held against
         with EngineServer(model.path, settings) as server:
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
