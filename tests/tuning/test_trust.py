@@ -65,6 +65,13 @@ def test_errors_stand_side_by_side_by_part() -> None:
     assert found.excess == pytest.approx(0.1)
 
 
+def test_of_several_loads_the_highest_peak_counts() -> None:
+    """A server that was asked right after its start, when its peak was not known, does not hide an earlier full run."""
+    rows = loads(1100) + [row("measured", model="0", total=1000, peak=None)]
+    (found,) = errors(rows)
+    assert found.measured_bytes == 1100
+
+
 def test_what_the_driver_takes_is_learned_by_the_gpu_s_name(tmp_path: Path) -> None:
     """Two GPUs take 3000 and 2600 bytes, the buffers on them 5000: 300 bytes each are the driver's."""
     ledger = Ledger(tmp_path / "ledger.sqlite")

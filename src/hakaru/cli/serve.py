@@ -2,15 +2,21 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hakaru.cli.settings import settings_for
+from hakaru.errors import MachineError
+from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import read_model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
 from hakaru.serving.supervisor import Supervisor
+from hakaru.tuning.check import remember_load
+from hakaru.tuning.ledger import Ledger
 
 
 def run(*, model: str, port: int | None, dry_run: bool, pages: Pages | None, **options: Any) -> int:
@@ -32,6 +38,8 @@ def serve(path: Path, settings: ContextSettings, port: int | None, pages: Pages 
         print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
 
     def announce(deployment: Deployment) -> None:
+        with suppress(MachineError):  # a ledger that cannot be written keeps nobody from serving
+            remember_load(supervisor.server, read_model(path), machine=probe_machine(), ledger=Ledger())
         tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=deployment.model, url=deployment.url))
         tell(say("Try it in another terminal: hakaru chat"))
 

@@ -21,14 +21,12 @@ from hakaru.evaluation.speed import REPEATS, Speed, measure_speed
 from hakaru.evaluation.texts import Document
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window, windows_digest
-from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
-from hakaru.tuning.check import Check, check_memory
-from hakaru.tuning.driver import remember_driver
+from hakaru.tuning.check import Check, check_memory, remember_load
 from hakaru.tuning.ledger import Ledger, settings_json
 
 Watch = Callable[[str, int, int], None]
@@ -184,16 +182,7 @@ class Bench:
         with EngineServer(model.path, settings) as server:
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
-            remember_driver(self.ledger, nvidia_process_bytes(server.process.pid), server.accelerator_bytes())
-        self.ledger.remember_memory(
-            trial.memory,
-            machine=self.machine.fingerprint,
-            model=model.layout_digest,
-            settings=settings,
-            architecture=model.shape.architecture,
-            engine=server_build(),
-            peak_rss_bytes=trial.peak_rss_bytes,
-        )
+            remember_load(server, model, machine=self.machine, ledger=self.ledger, peak_rss_bytes=trial.peak_rss_bytes)
         self.ledger.remember("trial", self._trial_inputs(sha256, settings, repeats), trial.as_json())
         if self._timed_now is not None:
             self._timed_now.add(sha256)

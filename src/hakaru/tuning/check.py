@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 from hakaru.engine.lab import lab_build
+from hakaru.engine.server import EngineServer, server_build
+from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.model import Model
+from hakaru.tuning.driver import remember_driver
 from hakaru.tuning.ledger import Ledger
 
 
@@ -61,3 +64,19 @@ def remember(footprint: Footprint | None, model: Model, settings: ContextSetting
         architecture=model.shape.architecture,
         engine=lab_build(),
     )
+
+
+def remember_load(
+    server: EngineServer, model: Model, *, machine: Machine, ledger: Ledger, peak_rss_bytes: int | None = None
+) -> None:
+    """Store what a real load allocated, and what the GPUs' driver took for it. The peak is None for a process that still runs."""
+    ledger.remember_memory(
+        server.footprint(),
+        machine=machine.fingerprint,
+        model=model.layout_digest,
+        settings=server.settings,
+        architecture=model.shape.architecture,
+        engine=server_build(),
+        peak_rss_bytes=peak_rss_bytes,
+    )
+    remember_driver(ledger, nvidia_process_bytes(server.process.pid), server.accelerator_bytes())

@@ -48,10 +48,14 @@ class Error:
 
 
 def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
-    """What the ledger's memory rows say, one entry per machine, model and settings; of each kind the last row counts."""
+    """What the ledger's memory rows say, one entry per machine, model and settings; of each kind the last row counts, of
+    several loads the one with the highest peak.
+    """
     runs: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        runs.setdefault((row["machine"], row["model"], row["settings"]), {})[row["source"]] = row
+        kinds = runs.setdefault((row["machine"], row["model"], row["settings"]), {})
+        if (kinds.get(row["source"], row)["peak_rss_bytes"] or 0) <= (row["peak_rss_bytes"] or 0):
+            kinds[row["source"]] = row
     found = []
     for (machine, _, _), kinds in runs.items():
         if (dry_run := kinds.get("dry_run")) is None:
