@@ -208,7 +208,7 @@ def test_a_client_that_leaves_frees_the_engine(served: Served) -> None:
             client.post("/chat/completions", json=long, timeout=0.7)
         began = time.monotonic()
         assert client.post("/chat/completions", json={**long, "max_tokens": 1}, timeout=30).status_code == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9  # the whole answer would take twelve on an idle machine
 
 
 def test_ctrl_c_ends_the_server_and_its_engine(tiny: Path) -> None:
