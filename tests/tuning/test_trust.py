@@ -67,7 +67,7 @@ def test_errors_stand_side_by_side_by_part() -> None:
 
 def test_of_several_loads_the_highest_peak_counts() -> None:
     """A server that was asked right after its start, when its peak was not known, does not hide an earlier full run."""
-    rows = loads(1100) + [row("measured", model="0", total=1000, peak=None)]
+    rows = [*loads(1100), row("measured", model="0", total=1000, peak=None)]
     (found,) = errors(rows)
     assert found.measured_bytes == 1100
 
