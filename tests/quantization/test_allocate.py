@@ -133,7 +133,7 @@ def test_the_smallest_file_is_as_small_as_brute_force_finds(items: list[Item], p
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), part=st.floats(0.02, 0.9), more=st.floats(0.0, 0.1))
 def test_more_bytes_never_predict_worse_and_are_never_exceeded(seed: int, part: float, more: float) -> None:
-    """For whole models, within the gap that is reported."""
+    """For whole models, within the gap that is reported. What the best choice leaves unused is little."""
     items = model(30, seed)
     low, high = byte_range(items)
     budgets = [int(low + p * (high - low)) for p in (part, part + more)]
@@ -141,7 +141,7 @@ def test_more_bytes_never_predict_worse_and_are_never_exceeded(seed: int, part: 
     assert small.n_bytes <= budgets[0]
     assert large.n_bytes <= budgets[1]
     assert large.damage <= small.damage * (1 + 2 * GAP)
-    assert small.n_bytes >= 0.998 * budgets[0]
+    assert small.n_bytes >= 0.98 * budgets[0]
 
 
 def test_pins_are_kept_and_paid_for_by_the_others() -> None:
