@@ -114,6 +114,15 @@ def test_everything_is_placed_whole_and_once(sizes: list[int], with_ram: bool) -
     assert sum(s.kv_cache_bytes for s in shares) == kv_cache_bytes(task.shape, task.settings)
 
 
+@pytest.mark.parametrize(("hardware", "copies"), [("64GiB RAM", 1), ("12GiB", 1), ("4GiB + 64GiB RAM", 2), ("2x 12GiB", 2)])
+def test_rope_factors_lie_wherever_layers_do(hardware: str, copies: int) -> None:
+    """Llama 3.1 has 256 bytes of them: one copy on every device with layers, RAM among them."""
+    task = task_of("llama-3.1-8b-instruct", "Q4_K_M", n_ctx=4096)
+    placement = place(task, parse_hardware(hardware))
+    assert task.load.shared_bytes == 256
+    assert sum(s.weights_bytes for s in (*placement.shares, placement.ram)) == task.load.total_bytes + (copies - 1) * 256
+
+
 def test_unequal_cards_are_filled_by_a_split_of_our_own() -> None:
     """With little to spare llama.cpp's proportional split overfills the smaller card; ours names `-ts`."""
     task = task_of("qwen3-32b", "Q5_K_M", n_ctx=8192)

@@ -172,9 +172,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         )
     on_host = range(n_items - layout.n_gpu_layers)
     in_ram = load.input_bytes + sum(load.experts[: layout.n_cpu_moe])
-    in_ram += sum(item_bytes(load, i, layout.n_cpu_moe) for i in on_host) - (
-        0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes
-    )
+    in_ram += _weights(load, on_host, layout.n_cpu_moe) - (0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes)
     ram = Share(
         device=hardware.ram or UNKNOWN_RAM,
         layers=sum(i < load.n_layer for i in on_host),
