@@ -15,7 +15,7 @@ import numpy as np
 from hakaru.models import header_file
 from hakaru.models.architectures import tensors_of
 from hakaru.models.caches import full_attention
-from hakaru.models.gguf import Tensor
+from hakaru.models.gguf import ALIGNMENT, Tensor
 from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape
@@ -136,7 +136,7 @@ def write_tiny(
         for row in rows:
             file.write(bytes(len(header) + row.offset - file.tell()))
             file.write(gguf.quantize(_random_weights(row, random), gguf.GGMLQuantizationType(row.type.id)).tobytes())
-        file.write(bytes(-file.tell() % header_file.ALIGNMENT))
+        file.write(bytes(-file.tell() % ALIGNMENT))
     return path
 
 

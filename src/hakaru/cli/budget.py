@@ -7,6 +7,7 @@ from hakaru.cli.settings import any_settings_for
 from hakaru.errors import Misuse
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.imatrix import Imatrix, read_imatrix
@@ -49,7 +50,8 @@ def run(
     split_bytes = parse_bytes(split) if split else None
     found = find_model(model)
     source = read_whole(found)
-    target = _target(source, bpw=bpw, size=size, fit=fit, quality=quality, hardware=hardware, context=context)
+    machine = probe_machine()
+    target = _target(source, machine, bpw=bpw, size=size, fit=fit, quality=quality, hardware=hardware, context=context)
     name = bpw or size or quality or "fit"
     out = output or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
     check_target(source, out, overwrite=overwrite)
@@ -57,7 +59,7 @@ def run(
     if warning and not json:
         print_text(warning)
     with Watching(quiet=json) as watch:
-        budgeter = Budgeter(Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch), source, effort)
+        budgeter = Budgeter(Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch), source, effort)
         plan = budgeter.plan(target, imatrix=_imatrix(importance, budgeter), pins=wanted)
         made = planned(plan, out) if dry_run else make(budgeter, plan, out, overwrite=overwrite, split_bytes=split_bytes)
     if json:
@@ -70,7 +72,15 @@ def run(
 
 
 def _target(
-    model: Model, *, bpw: str | None, size: str | None, fit: bool, quality: str | None, hardware: str | None, context: int | None
+    model: Model,
+    machine: Machine,
+    *,
+    bpw: str | None,
+    size: str | None,
+    fit: bool,
+    quality: str | None,
+    hardware: str | None,
+    context: int | None,
 ) -> Target:
     if quality:
         return Target(kld=tier_named(quality).kld_mean)
@@ -79,7 +89,7 @@ def _target(
     elif bpw:
         n_bytes = budget_bytes(model.n_params, bpw)
     else:
-        place = parse_hardware(hardware) if hardware else hardware_here(probe_machine(), uses_gpu=bool(probe_machine().devices))
+        place = parse_hardware(hardware) if hardware else hardware_here(machine, uses_gpu=bool(machine.devices))
         settings = any_settings_for(model, context=context, ubatch=512, cache_type_k="f16", cache_type_v="f16", parallel=1)
         n_bytes = bytes_for_weights(model, place, settings)
     if n_bytes > model.file_bytes:

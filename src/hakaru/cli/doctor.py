@@ -64,7 +64,7 @@ def _as_json(engines: dict[str, str | None], ledger: str, machine: str, here: Se
         "ledger": ledger,
         "machine": machine,
         "architectures": {name: _summary(found) for name, found in _by_architecture(here).items()},
-        "margin": {"fraction": margin.fraction, "loads": margin.n_loads, "source": margin.source},
+        "margin": margin.as_json(),
     }
 
 
@@ -88,11 +88,7 @@ def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], m
     else:
         print_text(say("Nothing was checked here yet."))
         next_step("hakaru up")
-    kept = f"{100 * margin.fraction:.1f} %"
-    if margin.source == "assumed":
-        print_text(say("Margin kept free: {kept}, assumed until five models were really loaded here.", kept=kept))
-    else:
-        print_text(say("Margin kept free: {kept}, from {n} real loads here.", kept=kept, n=margin.n_loads))
+    print_text(margin.sentence())
 
 
 def _bytes(n: int | None) -> str:

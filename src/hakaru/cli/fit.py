@@ -20,7 +20,7 @@ from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
-from hakaru.tuning.fit import Fit, Fitter, draft_extra, projector_extra
+from hakaru.tuning.fit import FigureSource, Fit, Fitter, draft_extra, projector_extra
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
@@ -33,7 +33,7 @@ def run(
     memory: str | None,
     mmproj: Path | None,
     draft: str | None,
-    source: str,
+    source: FigureSource,
     max_context: bool,
     explain_terms: bool,
     plot: Path | None,
@@ -50,7 +50,7 @@ def run(
         extras = (*extras, draft_extra(read_model(find_model(draft).path), settings))
     machine = probe_machine()
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
-    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)  # type: ignore[arg-type]  # click checked the choice
+    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)
     terms = fit.explanation() if explain_terms else []
     if plot:
         from hakaru.pictures.memory import save_memory_picture
@@ -115,7 +115,7 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "flags": flags(settings, fit.placement),
         "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
         "extras": [{"name": e.name, "bytes": e.bytes} for e in fit.extras],
-        "margin": {"fraction": fit.margin.fraction, "loads": fit.margin.n_loads, "source": fit.margin.source},
+        "margin": fit.margin.as_json(),
         "max_context": fit.max_context,
         "alternatives": [{"flag": w.flag, "frees_bytes": w.frees_bytes, "fits": w.fits} for w in fit.alternatives],
     }  # fmt: skip
@@ -154,11 +154,7 @@ def _print(fit: Fit, terms: list[Term]) -> None:
 def _print_verdict(fit: Fit) -> None:
     print_text(say("Needs {needed} of the {free} that may be used: {verdict}.",
               needed=format_bytes(fit.total_bytes), free=format_bytes(fit.hardware.usable_bytes), verdict=verdict_word(fit.verdict)))  # fmt: skip
-    kept = f"{100 * fit.margin.fraction:.1f} %"
-    if fit.margin.source == "assumed":
-        print_text(say("Margin kept free: {kept}, assumed until five models were really loaded here.", kept=kept))
-    else:
-        print_text(say("Margin kept free: {kept}, from {n} real loads here.", kept=kept, n=fit.margin.n_loads))
+    print_text(fit.margin.sentence())
 
 
 def _print_terms(terms: list[Term]) -> None:
@@ -169,16 +165,11 @@ def _print_terms(terms: list[Term]) -> None:
 
 def _print_devices(placement: Placement) -> None:
     """One row per device, and a bar in which each part has its own sign, so that no colour is needed."""
-    rows = []
-    for share in placement.devices:
-        parts = (
-            share.weights_bytes,
-            share.kv_cache_bytes,
-            share.compute_bytes + share.output_bytes,
-            share.overhead_bytes + share.extras_bytes,
-        )
-        rows.append([share.device.name, str(share.layers), *(format_bytes(p) for p in parts),
-                     format_bytes(share.device.usable_bytes), bar(parts, share.device.usable_bytes)])  # fmt: skip
+    rows = [
+        [share.device.name, str(share.layers), *(format_bytes(n) for n in share.bar),
+         format_bytes(share.device.usable_bytes), bar(share.bar, share.device.usable_bytes)]
+        for share in placement.devices
+    ]  # fmt: skip
     print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"), say("free"),
                  "█ ▓ ▒ ░ |"], rows)  # fmt: skip
 

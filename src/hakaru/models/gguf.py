@@ -25,6 +25,8 @@ from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.language import translate
 from hakaru.models.quant_types import BY_ID, QuantType
 
+ALIGNMENT: Final = 32
+"""Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the engine's host memory."""
 MAX_STRING: Final = 2**20
 MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero
 MAX_KEYS: Final = 2**16
@@ -128,11 +130,11 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
             raise cursor.damaged("the metadata key '{key}' stands twice", key=key[:80])
         metadata[key] = cursor.value()
         key_spans[key] = (begin, cursor.position)
-    alignment = metadata.get("general.alignment", 32)
+    alignment = metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
         raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
     tensors = tuple(_tensor(cursor) for _ in range(n_tensors))
-    data_offset = -(-cursor.position // alignment) * alignment
+    data_offset = padded(cursor.position, alignment)
     _check_layout(where, tensors, alignment, size, data_offset)
     return Header(
         version=version,
@@ -285,6 +287,11 @@ class _Cursor:
             held += len(pieces[-1])
         self._start = self.position
         self._buffer = b"".join(pieces)
+
+
+def padded(n: int, alignment: int = ALIGNMENT) -> int:
+    """`n` bytes with the zeros behind them up to the next multiple of `alignment`."""
+    return -(-n // alignment) * alignment
 
 
 def _tensor(cursor: _Cursor) -> Tensor:

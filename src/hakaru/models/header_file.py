@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.models.architectures import Dims, stays_f32
-from hakaru.models.gguf import Tensor
+from hakaru.models.gguf import ALIGNMENT, Tensor, padded
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.places import written_whole
 
-ALIGNMENT: Final = 32
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
 _CODES: Final = {_U32: "I", _I32: "i", _F32: "f", _BOOL: "?", _U64: "Q"}
 
@@ -72,11 +71,6 @@ def packed_header(keys: Sequence[bytes], rows: Sequence[Tensor], alignment: int 
 def packed_key(key: str, value: MetadataValue) -> bytes:
     """One key and its value as they stand in a header."""
     return _string(key) + _value(value)
-
-
-def padded(n: int, alignment: int = ALIGNMENT) -> int:
-    """`n` bytes with the zeros behind them up to the next multiple of `alignment`."""
-    return -(-n // alignment) * alignment
 
 
 def without_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int) -> dict[str, MetadataValue]:

@@ -6,7 +6,6 @@ from typing import Any, Final
 from hakaru.errors import Misuse
 from hakaru.language import say
 from hakaru.places import written_whole
-from hakaru.planning.placement import Share
 from hakaru.tuning.fit import Fit
 from hakaru.units import format_bytes
 
@@ -40,7 +39,7 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
     rows = [
         {"device": label, "part": name, "order": order, "gib": part / GIB, "bytes": format_bytes(part)}
         for label, share in zip(labels, shares, strict=True)
-        for order, (name, part) in enumerate(zip(names, _parts(share), strict=True))
+        for order, (name, part) in enumerate(zip(names, share.bar, strict=True))
     ]
     limits = [
         {"device": label, "gib": share.device.usable_bytes / GIB, "text": format_bytes(share.device.usable_bytes)}
@@ -75,12 +74,3 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
         .encode(x="gib:Q", y=device, text="text:N")
     )
     return (bars + rule + text).properties(title=title, width=560, height=altair.Step(56)).configure_view(stroke=None)
-
-
-def _parts(share: Share) -> tuple[int, int, int, int]:
-    return (
-        share.weights_bytes,
-        share.kv_cache_bytes,
-        share.compute_bytes + share.output_bytes,
-        share.overhead_bytes + share.extras_bytes,
-    )

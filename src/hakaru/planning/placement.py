@@ -49,6 +49,16 @@ class Share:
         return own + self.overhead_bytes + self.extras_bytes
 
     @property
+    def bar(self) -> tuple[int, int, int, int]:
+        """What a picture shows of it: weights, KV cache, compute with output, and the rest."""
+        return (
+            self.weights_bytes,
+            self.kv_cache_bytes,
+            self.compute_bytes + self.output_bytes,
+            self.overhead_bytes + self.extras_bytes,
+        )
+
+    @property
     def headroom_bytes(self) -> int:
         """What stays free; negative if it does not fit."""
         return self.device.usable_bytes - self.needed_bytes

@@ -6,18 +6,10 @@ ggml/src/gguf.cpp and src/llama-quant.cpp (both pad behind every tensor).
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Final
 
 from hakaru.errors import Misuse
-from hakaru.models.gguf import Tensor
+from hakaru.models.gguf import ALIGNMENT, Tensor, padded
 from hakaru.models.quant_types import BY_NAME
-
-ALIGNMENT: Final = 32
-
-
-def padded(n: int, alignment: int = ALIGNMENT) -> int:
-    """`n` bytes rounded up to the alignment."""
-    return -(-n // alignment) * alignment
 
 
 def padded_bytes(tensor: Tensor, type_: str, alignment: int = ALIGNMENT) -> int:

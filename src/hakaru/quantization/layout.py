@@ -19,8 +19,8 @@ from typing import Final
 
 from hakaru.engine.lab import lab_build
 from hakaru.errors import Misuse
-from hakaru.models.gguf import Header, Tensor, read_header
-from hakaru.models.header_file import header_tensors, packed_header, packed_key, padded
+from hakaru.models.gguf import Header, Tensor, padded, read_header
+from hakaru.models.header_file import header_tensors, packed_header, packed_key
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE

@@ -22,7 +22,7 @@ from hakaru.evaluation.windows import Window
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
-from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
+from hakaru.models.presets import BASE_TYPES, NEEDS_IMPORTANCE
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.allocate import Allocation, Limits, allocate, smallest_within
 from hakaru.quantization.file_bytes import padded_bytes
@@ -207,7 +207,7 @@ class Budgeter:
         on the grid of a quantized source is no rival: it looks free there.
         """
         found = []
-        for preset in (*FTYPES, *NEEDS_IMPORTANCE):
+        for preset in BASE_TYPES:
             if preset in NEEDS_IMPORTANCE and plan_.imatrix is None:
                 continue
             whole = preset_types(self.roster, preset, has_imatrix=plan_.imatrix is not None)

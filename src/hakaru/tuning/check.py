@@ -1,5 +1,6 @@
 """The check before anything is loaded: memory by arithmetic and by the engine's dry run, side by side, both remembered."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -39,31 +40,31 @@ def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, l
     Raises ModelUnknown or ModelDamaged if llama.cpp cannot load the model.
     """
     computed = compute_footprint(model.shape, model.loaded, settings)
-    dry_run = _with_process(engine.dry_run(model.path, settings), model, settings)
-    if ledger is None:
-        return Check(computed=computed, dry_run=dry_run)
-    for footprint in (computed, dry_run):
-        remember(footprint, model, settings, machine=machine, ledger=ledger)
+    dry_run = dry_run_at(model.path, model, settings, engine=engine)
+    if ledger:
+        remember((computed, dry_run), model, settings, machine=machine, ledger=ledger)
     return Check(computed=computed, dry_run=dry_run)
 
 
-def _with_process(dry_run: Footprint, model: Model, settings: ContextSettings) -> Footprint:
-    """The dry run knows the engine's buffers; the process around them is added by our assumption."""
-    return replace(dry_run, overhead_bytes=overhead_bytes(model.shape, settings))
+def dry_run_at(path: Path, model: Model, settings: ContextSettings, *, engine: Engine) -> Footprint:
+    """The engine's own figures for `model`, laid out from the file at `path`, and our assumption for the process around it."""
+    return replace(engine.dry_run(path, settings), overhead_bytes=overhead_bytes(model.shape, settings))
 
 
-def remember(footprint: Footprint | None, model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger) -> None:
-    """Store what was computed or dry-run for `model`, so that it can be held against what really happens."""
-    if footprint is None:
-        return
-    ledger.remember_memory(
-        footprint,
-        machine=machine.fingerprint,
-        model=model.layout_digest,
-        settings=settings,
-        architecture=model.shape.architecture,
-        engine=lab_build(),
-    )
+def remember(
+    footprints: Iterable[Footprint | None], model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger
+) -> None:
+    """Store what was computed and dry-run for `model`, so that it can be held against what really happens."""
+    for footprint in footprints:
+        if footprint:
+            ledger.remember_memory(
+                footprint,
+                machine=machine.fingerprint,
+                model=model.layout_digest,
+                settings=settings,
+                architecture=model.shape.architecture,
+                engine=lab_build(),
+            )
 
 
 def remember_load(

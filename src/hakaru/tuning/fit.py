@@ -7,7 +7,7 @@ device by device. An architecture that we do not model has the dry run's answer 
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -15,7 +15,7 @@ from typing import Final, Literal
 from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.memory.explain import Term
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
+from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.gguf import Array, read_header
 from hakaru.models.header_file import without_vocabulary, write_header_only
@@ -26,7 +26,7 @@ from hakaru.planning.load import load_of
 from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged
 from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Alternative, Outcome, alternatives
-from hakaru.tuning.check import Engine, remember
+from hakaru.tuning.check import Engine, dry_run_at, remember
 from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, learned_margin
@@ -125,7 +125,8 @@ class Fitter:
         arithmetic nor the engine knows the architecture.
         """
         variant = as_preset(model, preset) if preset else model
-        computed = compute_footprint(variant.shape, variant.loaded, settings)
+        loaded = variant.loaded
+        computed = compute_footprint(variant.shape, loaded, settings)
         if computed is None and source == "computed":
             raise ModelUnknown(
                 "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: --source dry-run.",
@@ -133,13 +134,12 @@ class Fitter:
             )  # fmt: skip
         dry_run = self.dry_run(variant, settings, on_disk=preset is None) if source != "computed" else None
         if self.ledger:
-            for footprint in (computed, dry_run):
-                remember(footprint, variant, settings, machine=self.machine, ledger=self.ledger)
+            remember((computed, dry_run), variant, settings, machine=self.machine, ledger=self.ledger)
         uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else bool(self.machine.devices)
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
         margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)
         task = Task(
-            load=load_of(variant.loaded, variant.shape.n_layer),
+            load=load_of(loaded, variant.shape.n_layer),
             shape=variant.shape,
             settings=settings,
             margin=margin.fraction,
@@ -171,15 +171,15 @@ class Fitter:
         """The engine's own figures, with our assumption for the process around it; a model that is not on disk is laid out
         from a header written for the purpose.
         """
-        with _laid_out(model) if not on_disk else _as_it_is(model) as path:
-            found = self.engine.dry_run(path, settings)
-        return replace(found, overhead_bytes=overhead_bytes(model.shape, settings))
+        with nullcontext(model.path) if on_disk else _laid_out(model) as path:
+            return dry_run_at(path, model, settings, engine=self.engine)
 
     def _ways_out(self, model: Model, answer: Fit, task: Task) -> list[Alternative]:
         """What would make it fit, by our arithmetic, or by dry runs where we have none."""
+        variants = {preset: as_preset(model, preset) for preset in SMALLER_PRESETS}
 
         def outcome(settings: ContextSettings, preset: str | None) -> Outcome:
-            variant = as_preset(model, preset) if preset else answer.model
+            variant = variants[preset] if preset else answer.model
             if answer.placement:
                 load = load_of(variant.loaded, variant.shape.n_layer) if preset else task.load
                 placed = place(replace(task, load=load, settings=settings), answer.hardware)
@@ -187,13 +187,8 @@ class Fitter:
             needed = self.dry_run(variant, settings, on_disk=preset is None).total_bytes + task.extras_bytes
             return Outcome(total_bytes=needed, verdict=judge(needed, answer.hardware.usable_bytes, task.margin))
 
-        smaller = [p for p in SMALLER_PRESETS if as_preset(model, p).weights_bytes < answer.model.weights_bytes]
+        smaller = [p for p, variant in variants.items() if variant.weights_bytes < answer.model.weights_bytes]
         return alternatives(answer.settings, outcome, presets=smaller)
-
-
-@contextmanager
-def _as_it_is(model: Model) -> Iterator[Path]:
-    yield model.path
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, Final
 
+from hakaru.language import say
 from hakaru.planning.placement import MARGIN
 from hakaru.units import Source
 
@@ -26,6 +27,17 @@ class Margin:
     fraction: float
     n_loads: int
     source: Source
+
+    def sentence(self) -> str:
+        """The margin in words, with what it rests on."""
+        kept = f"{100 * self.fraction:.1f} %"
+        if self.source == "assumed":
+            return say("Margin kept free: {kept}, assumed until five models were really loaded here.", kept=kept)
+        return say("Margin kept free: {kept}, from {n} real loads here.", kept=kept, n=self.n_loads)
+
+    def as_json(self) -> dict[str, object]:
+        """The margin as it stands in `--json`."""
+        return {"fraction": self.fraction, "loads": self.n_loads, "source": self.source}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

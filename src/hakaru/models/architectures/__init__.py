@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from hakaru.errors import ModelUnknown
 from hakaru.models.architectures.registry import ARCHITECTURES
 from hakaru.models.architectures.sizes import Dims, Sizes
-from hakaru.models.gguf import Tensor
+from hakaru.models.gguf import ALIGNMENT, Tensor, padded
 from hakaru.models.metadata import Metadata
 
 __all__ = ["ARCHITECTURES", "Dims", "buffer_bytes", "is_loaded", "loaded", "stays_f32", "tensors_of"]
@@ -77,9 +77,9 @@ def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
             yield tensor
 
 
-def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = 32) -> int:
+def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = ALIGNMENT) -> int:
     """Bytes of the buffer that holds `tensors`: each begins at a multiple of the alignment (32 in host memory)."""
-    return sum(-(-t.n_bytes // alignment) * alignment for t in tensors)
+    return sum(padded(t.n_bytes, alignment) for t in tensors)
 
 
 def stays_f32(name: str, shape: Dims) -> bool:
