@@ -11,7 +11,7 @@ import pytest
 from hakaru.quantization.groups import places
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.prior import GENERIC, Prior, known_role, learned, prior_for_kin
-from hakaru.quantization.probes import MOST_GROUPS, Effort, most_uncertain, plan, uniform_recipes
+from hakaru.quantization.probes import MOST_GROUPS, Effort, doubt, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.sensitivity import NONLINEARITY, Matrix, Reading, Sensitivities, Vector, prior_sensitivities, with_readings
 
 ROLES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_gate", "ffn_down")
@@ -255,6 +255,7 @@ def test_the_thorough_effort_goes_on_where_doubt_costs_most() -> None:
     assert np.all(np.diag(after.log_cov)[picked] < np.diag(known.log_cov)[picked])
     damage = np.exp(known.log_mean)
     assert damage[picked].mean() > damage.mean()
+    assert 0 < doubt(after, world.errors) < doubt(known, world.errors)
 
 
 def test_a_uniform_recipe_falls_back_to_a_type_that_loses_no_more() -> None:

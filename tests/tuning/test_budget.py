@@ -1,14 +1,27 @@
 """Paired ratios, and what a quantized source must not be offered."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hakaru.engine.jobs import TensorJob
+from hakaru.engine.lab import Lab
+from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
 from hakaru.models.model import read_model
+from hakaru.models.presets import FTYPES
+from hakaru.quantization.file_bytes import budget_bytes
+from hakaru.quantization.probes import Probe, doubt
+from hakaru.quantization.sensitivity import Reading
+from hakaru.quantization.writer import write_recipe
+from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, paired_ratio
+from hakaru.tuning.budget import Budgeter, Target, paired_ratio
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.made import make
 
 
 def test_a_ratio_is_paired_over_windows() -> None:
@@ -37,3 +50,70 @@ def test_a_quantized_source_is_not_offered_its_own_grid(embedded: Path, tmp_path
     kept = budgeter.choices(offered)
     assert set(kept["token_embd.weight"]) == {"Q5_1", "Q4_1", "Q4_0"}
     assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
+
+
+class Texts(Bench):
+    """A bench whose windows are numbers: a tiny model has no texts of its own."""
+
+    def windows(self, reference: object, **_: object) -> list[Window]:
+        return [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+
+
+class NoWriter(Lab):
+    """An engine that must not quantize for a file."""
+
+    def write_tensors(self, jobs: Sequence[TensorJob], **_: object) -> None:
+        assert not [job for job in jobs if job.type_id != job.wanted_id]
+        super().write_tensors(jobs, **_)  # type: ignore[arg-type]  # passed on as it came
+
+
+@pytest.fixture
+def tiny_f16(tmp_path: Path) -> Path:
+    """Four layers whose rows divide by 256."""
+    return write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_layer=4))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("importance", [True, False], ids=["importance", "none"])
+def test_what_the_race_quantized_is_written_and_not_made_again(tiny_f16: Path, tmp_path: Path, importance: bool) -> None:
+    """The winner's file is copied from what the probes kept, and is byte for byte the one that is quantized anew."""
+    model = read_model(tiny_f16)
+    bench = Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter())
+    budgeter = Budgeter(bench, model, "quick")
+    imatrix = budgeter.importance() if importance else None
+    plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, "5")), imatrix=imatrix)
+    made = make(budgeter, plan, tmp_path / "copied.gguf")
+    vectors = {t.name: imatrix.importance(t) for t in budgeter.tensors} if imatrix else {}
+    anew = write_recipe(
+        Lab(), model, made.types, tmp_path / "anew.gguf",
+        imatrix={name: v for name, v in vectors.items() if v is not None} or None,
+        file_type=FTYPES[made.preset] if made.preset else None, added=budgeter.how_made(made.types, imatrix),
+    )  # fmt: skip
+    assert made.path.read_bytes() == anew.path.read_bytes()
+
+
+@pytest.mark.engine
+def test_the_thorough_effort_probes_single_tensors_until_it_knows(
+    tiny_f16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tensor once, in rounds, no more than the effort allows; where nothing is in doubt, none."""
+    asked: list[list[str]] = []
+
+    class Counting(Budgeter):
+        def readings(self, what: str, probes: Sequence[Probe], *rest: Any) -> list[Reading]:
+            if what == "single tensors":
+                asked.append([probe.name for probe in probes])
+            return super().readings(what, probes, *rest)
+
+    bench = Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
+    budgeter = Counting(bench, read_model(tiny_f16), "thorough")
+    budgeter.pains = replace(budgeter.pains, n_singles=20)
+    monkeypatch.setattr("hakaru.tuning.budget.SURE", 0.0)
+    errors = budgeter.errors(None)
+    known = budgeter.sensitivities(errors, None)
+    assert [len(names) for names in asked] == [16, 4]
+    assert len({name for names in asked for name in names}) == 20
+    monkeypatch.setattr("hakaru.tuning.budget.SURE", 1.01 * doubt(known, errors))
+    asked.clear()
+    Counting(bench, budgeter.model, "standard").sensitivities(errors, None)
+    assert asked == []

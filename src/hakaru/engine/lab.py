@@ -157,18 +157,21 @@ class Lab:
         tensors: Collection[str],
         imatrix: Imatrix | None = None,
         n_rows: int = 64,
+        n_weights: int = 2**16,
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> dict[str, dict[str, tuple[float, float]]]:
         """For every tensor named, by type, the relative squared error and its standard error (0: all rows were taken).
 
-        At least `n_rows` rows are drawn of each, and more where few weights decide (see `engine.quantization_errors`).
+        At least `n_rows` rows and `n_weights` weights are drawn of each, and more where few weights decide (see
+        `engine.quantization_errors`).
         A type is left out where its blocks do not divide the rows, or where it needs importance and there is none. Raises
         ModelDamaged with the tensor's name for weights that are not numbers.
         """
         with _imatrix_file(imatrix) as file:
             request = {
-                "path": str(path), "types": list(types), "tensors": list(tensors), "imatrix": file, "n_rows": n_rows, "seed": seed,
+                "path": str(path), "types": list(types), "tensors": list(tensors), "imatrix": file, "n_rows": n_rows,
+                "n_weights": n_weights, "seed": seed,
             }  # fmt: skip
             found: dict[str, dict[str, list[float]]] = self._call("quantization_errors", request, progress=progress)["errors"]
         return {name: {type_: (e, se) for type_, (e, se) in row.items()} for name, row in found.items()}
@@ -181,18 +184,20 @@ class Lab:
         *,
         imatrix: Imatrix | None = None,
         reference_bytes: int = 2**30,
+        kept: tuple[Path, Mapping[str, Mapping[str, str]]] | None = None,
         progress: Progress = no_progress,
     ) -> Probed:
         """How far the model moves when the tensors of a probe have the types that it names, nothing being written.
 
         The reference is the model as it is in its file. Every exchanged tensor is quantized from there and computed with
         the kernels of its type, so that a probe is what the file with these types would be. The model's own logits take up to `reference_bytes`
-        of memory; with more windows than these hold, the probes go round several times.
+        of memory; with more windows than these hold, the probes go round several times. `kept` is a folder and the file
+        name by tensor and type in which quantized copies are kept and found again.
         """
         with _imatrix_file(imatrix) as file:
             request = {
                 "path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows), "imatrix": file,
-                "reference_bytes": reference_bytes,
+                "reference_bytes": reference_bytes, "kept": {"folder": str(kept[0]), "names": kept[1]} if kept else None,
             }  # fmt: skip
             result = self._call("probe", request, progress=progress)
         return Probed(probes=result["probes"], missing=frozenset(result["missing"]))

@@ -17,7 +17,7 @@ from hakaru.engine import llama, weights
 from hakaru.engine.distributions import NotFiniteError, divergence
 from hakaru.engine.files import Steps
 from hakaru.engine.logits import Batch, Plan, targets
-from hakaru.engine.weights import Weights
+from hakaru.engine.weights import KeptFiles, Weights
 from hakaru.models.imatrix import read_imatrix
 from hakaru.models.tensor_data import TensorData
 
@@ -29,9 +29,10 @@ def probe(request: dict[str, Any]) -> Steps:
     path, probes, windows = Path(request["path"]), request["probes"], request["windows"]
     data = TensorData(path)
     imatrix = read_imatrix(Path(request["imatrix"])) if request["imatrix"] else None
+    kept = KeptFiles(folder=Path(request["kept"]["folder"]), names=request["kept"]["names"]) if request["kept"] else None
     results: list[list[dict[str, float]]] = [[] for _ in probes]
     with weights.model(path) as model, ThreadPoolExecutor(llama.n_threads()) as pool:
-        found = Weights(model, data, pool, lambda name: imatrix.importance(data.tensors[name]) if imatrix else None)
+        found = Weights(model, data, pool, lambda name: imatrix.importance(data.tensors[name]) if imatrix else None, kept)
         plan = Plan(windows, n_vocab=llama.n_vocab(model))
         done = 0
         with plan.context(model) as ctx:

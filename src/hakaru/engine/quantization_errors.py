@@ -23,11 +23,9 @@ from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.models.tensor_data import Bytes, TensorData
 
-N_WEIGHTS: Final = 2**16
-"""Weights that are drawn of a tensor, at least: so many rows that they have as many, where they are short."""
-MORE_WEIGHTS: Final = 2**20
-"""The same, where the first draw left a standard error above `PRECISION` of the error: a few weights decide (Yu et al. 2024,
-The Super Weight in Large Language Models).
+MORE: Final = 16
+"""How many times as many weights are drawn where the first draw left a standard error above `PRECISION` of the error: a few
+weights decide (Yu et al. 2024, The Super Weight in Large Language Models).
 """
 PRECISION: Final = 0.1
 Table = dict[str, list[float]]
@@ -61,7 +59,7 @@ def _errors(data: TensorData, name: str, types: Iterable[QuantType], imatrix: Im
         raise llama.NotNumbers(request["path"], name)
     left = [t for t in types if tensor.shape[0] % t.block == 0 and (importance is not None or not ggml.needs_importance(t))]
     random, found = np.random.default_rng([request["seed"], *name.encode()]), dict[str, list[float]]()
-    for n_weights in (N_WEIGHTS, MORE_WEIGHTS):
+    for n_weights in (request["n_weights"], MORE * request["n_weights"]):
         rows, times = _drawn(whole, max(request["n_rows"], -(-n_weights // tensor.shape[0])), random)
         values = ggml.numbers(data.rows(name)[rows], tensor.type)
         matrices = rows // (tensor.shape[1] if len(tensor.shape) > 1 else 1)

@@ -16,10 +16,12 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from hakaru.engine import ggml, llama
 from hakaru.engine.ggml import GgmlTensor, base
@@ -64,14 +66,63 @@ class _Place:
         tensor.nb[:] = self.nb
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFiles:
+    """Quantized copies as files, used again by later probes and by whoever writes the model: in `folder`, by tensor and type
+    under the name in `names`. A file of another length than the copy's is none.
+    """
+
+    folder: Path
+    names: Mapping[str, Mapping[str, str]]
+
+    def read(self, name: str, type_: QuantType, n_bytes: int) -> Bytes | None:
+        """The copy, or None where there is none."""
+        path = self._path(name, type_)
+        try:
+            found = np.fromfile(path, dtype=np.uint8) if path else None
+            if path:
+                os.utime(path)
+        except OSError:
+            return None
+        return found if found is not None and found.nbytes == n_bytes else None
+
+    def keep(self, name: str, type_: QuantType, raw: Bytes) -> None:
+        """Keep the copy, whole or not at all. A disk that refuses is no reason to fail."""
+        path = self._path(name, type_)
+        if path is None:
+            return
+        half = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with half.open("wb") as file:
+                file.write(raw.data)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+        except OSError:
+            with suppress(OSError):
+                half.unlink(missing_ok=True)
+
+    def _path(self, name: str, type_: QuantType) -> Path | None:
+        key = self.names.get(name, {}).get(type_.name)
+        return self.folder / key if key else None
+
+
 class Weights:
-    """The weights of one loaded model. `importance` gives the importance of a tensor by name, or None.
+    """The weights of one loaded model. `importance` gives the importance of a tensor by name, or None. `kept` are copies in
+    files.
 
     A tensor that was not found may be named in an exchange all the same: it plays no part.
     """
 
-    def __init__(self, loaded: Any, data: TensorData, pool: Executor, importance: Callable[[str], ggml.Numbers | None]) -> None:
-        self._data, self._pool, self._importance = data, pool, importance
+    def __init__(
+        self,
+        loaded: Any,
+        data: TensorData,
+        pool: Executor,
+        importance: Callable[[str], ggml.Numbers | None],
+        kept: KeptFiles | None = None,
+    ) -> None:
+        self._data, self._pool, self._importance, self._kept = data, pool, importance, kept
         self._found: dict[str, dict[int, GgmlTensor]] = {}
         self._copies: OrderedDict[tuple[str, str], list[_Place]] = OrderedDict()
         self._find(loaded)
@@ -122,13 +173,24 @@ class Weights:
         if name not in self._found:
             return []
         if key not in self._copies:
-            tensor, importance = self._data.tensors[name], self._importance(name)
-            if importance is None and ggml.needs_importance(type_):
-                raise llama.Refused(f"quantize {name} to {type_.name} without importance data in")
-            raw = ggml.requantized(self._data.rows(name), tensor, type_, importance, self._pool)
+            raw = self._raw(name, type_)
             self._copies[key] = [_placed(t, type_, raw) for t in self._found[name].values()]
         self._copies.move_to_end(key)
         return self._copies[key]
+
+    def _raw(self, name: str, type_: QuantType) -> Bytes:
+        """The tensor's bytes in another type: from a kept file, or quantized now. Raises llama.Refused."""
+        tensor = self._data.tensors[name]
+        raw = self._kept.read(name, type_, tensor.bytes_as(type_)) if self._kept else None
+        if raw is not None:
+            return raw
+        importance = self._importance(name)
+        if importance is None and ggml.needs_importance(type_):
+            raise llama.Refused(f"quantize {name} to {type_.name} without importance data in")
+        raw = ggml.requantized(self._data.rows(name), tensor, type_, importance, self._pool)
+        if self._kept:
+            self._kept.keep(name, type_, raw)
+        return raw
 
     def _forget_copies(self, keep: int = KEPT_BYTES) -> None:
         """Free the copies that were not used for longest, until the others take at most `keep` bytes."""

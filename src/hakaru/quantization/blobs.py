@@ -1,11 +1,14 @@
 """Quantized tensors that are kept, so that a second budget of the same model is cheap.
 
 A blob is the bytes of one tensor at one type. Its name is a hash of what decides them: the source's hash, the tensor, the
-type, the importances and the engine. Nothing is kept unless somebody asks for it. The folder holds at most `limit_bytes`
+type, the importances and the engine. Probes make them, too (`engine/weights.py`), so that the winner of a race is mostly
+copied. Nothing is kept unless somebody asks for it. The folder holds at most `limit_bytes`
 (by default 16 GiB, and never more than a tenth of the free disk); what was used longest ago goes first. A recipe of more
 than half of that is not kept, because it would push itself out.
 """
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +20,11 @@ from hakaru.places import cache_dir
 
 LIMIT_BYTES: Final = 16 * 2**30
 _COPIED: Final = 2**24
+
+
+def blob_key(source_sha256: str, tensor: str, type_: str, importance_sha256: str | None, engine: str) -> str:
+    """The name of the blob of one tensor at one type; `importance_sha256` is of the tensor's own importances as F32."""
+    return hashlib.sha256(json.dumps([source_sha256, tensor, type_, importance_sha256, engine]).encode()).hexdigest()
 
 
 class Blobs:
@@ -57,7 +65,7 @@ class Blobs:
         """Keep `n_bytes` from byte `at` of `part` as the blob `key`. A disk that refuses is no reason to fail."""
         blob, half = self.folder / key, self.folder / f".{key}.{os.getpid()}"
         try:
-            self._make_room(n_bytes)
+            self.make_room(n_bytes)
             with part.open("rb") as source, half.open("wb") as target:
                 _copy(source.fileno(), target.fileno(), at, 0, n_bytes)
                 os.fsync(target.fileno())
@@ -67,7 +75,8 @@ class Blobs:
             with suppress(OSError):
                 half.unlink(missing_ok=True)
 
-    def _make_room(self, n_bytes: int) -> None:
+    def make_room(self, n_bytes: int) -> None:
+        """Remove what was used longest ago until so many bytes more are within the limit."""
         if self._held + n_bytes <= self.limit_bytes:
             return
         for blob, stat in sorted(self._kept(), key=lambda item: item[1].st_mtime_ns):

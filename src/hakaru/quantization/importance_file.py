@@ -5,9 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hakaru.errors import Misuse
+from hakaru.models.gguf import Tensor
+
+if TYPE_CHECKING:
+    from hakaru.models.imatrix import Imatrix  # it imports numpy, and a preset needs none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,14 @@ def written_vectors(out: Path, imatrix: Mapping[str, Any] | None, needed: Mappin
         yield Vectors(path=path, offsets=offsets, digests=dict(sorted(digests.items())))
     finally:
         path.unlink(missing_ok=True)
+
+
+def vector_digest(imatrix: "Imatrix | None", tensor: Tensor) -> str | None:
+    """What identifies the importances of one tensor, as in `Vectors.digests`; None where there are none."""
+    import numpy as np
+
+    vector = imatrix.importance(tensor) if imatrix else None
+    return None if vector is None else hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
 
 
 def _checked(out: Path, name: str, values: Any, n: int) -> bytes:

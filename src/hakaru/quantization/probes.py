@@ -16,7 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from hakaru.quantization.groups import HEADS, N_DEPTHS, places
-from hakaru.quantization.sensitivity import Sensitivities
+from hakaru.quantization.sensitivity import Sensitivities, damage_moments, error_matrix
 
 Effort = Literal["quick", "standard", "thorough"]
 STRENGTH: Final = 0.02
@@ -66,6 +66,12 @@ def most_uncertain(known: Sensitivities, errors: Errors, *, n: int, done: Iterab
         if cov[i, i] > 0:
             cov -= np.outer(cov[:, i], cov[i]) / cov[i, i]
     return tuple(chosen)
+
+
+def doubt(known: Sensitivities, errors: Errors) -> float:
+    """The relative standard error of the whole model's damage at the probes' strength."""
+    disturbed = error_matrix(known.names, [_types(known.names, errors)], errors)
+    return math.sqrt(math.expm1(min(float(damage_moments(known, disturbed).cov[0, 0]), 50.0)))
 
 
 def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -27,7 +27,7 @@ from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
 from hakaru.models.quant_types import BY_ID
 from hakaru.places import disk_error
-from hakaru.quantization.blobs import Blobs
+from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import Vectors, written_vectors
 from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished
 from hakaru.quantization.layout import Layout, PlannedFile, Stored, lay_out
@@ -247,8 +247,9 @@ def _tasks(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[
         for tensor in file.tensors:
             stored = layout.stored[tensor.name]
             changed = tensor.type is not stored.tensor.type
-            key = [source_sha256, tensor.name, tensor.type.name, vectors.digests.get(tensor.name), engine]
-            blob = hashlib.sha256(json.dumps(key).encode()).hexdigest() if source_sha256 and changed else None
+            blob = None
+            if source_sha256 and changed:
+                blob = blob_key(source_sha256, tensor.name, tensor.type.name, vectors.digests.get(tensor.name), engine)
             job = TensorJob(
                 name=tensor.name,
                 type_id=stored.tensor.type.id,

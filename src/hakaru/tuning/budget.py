@@ -12,10 +12,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from hakaru.engine.lab import lab_build
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.statistics import RESAMPLES, ratio_of_sums
 from hakaru.evaluation.windows import Window
@@ -23,15 +25,18 @@ from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
 from hakaru.models.presets import BASE_TYPES, NEEDS_IMPORTANCE
+from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.allocate import Allocation, Limits, allocate, smallest_within
+from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.file_bytes import padded_bytes
 from hakaru.quantization.hull import items_of
+from hakaru.quantization.importance_file import vector_digest
 from hakaru.quantization.layout import how_made, planned_bytes
 from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
-from hakaru.quantization.probes import Effort, Probe, plan, uniform_recipes
+from hakaru.quantization.probes import Effort, Probe, doubt, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.quiet import stdout_to_stderr
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
 from hakaru.tuning.bench import Bench
@@ -39,13 +44,34 @@ from hakaru.units import Figure
 
 TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL", "Q4_0", "IQ4_XS", "IQ3_S", "Q3_K", "IQ3_XXS",
                 "Q2_K", "IQ2_S", "IQ2_XS")  # fmt: skip
-RUNS: Final = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
-"""Types of the runs that the link is fitted to: one type everywhere, as far as rows allow."""
 RIVALS: Final = 2
 SAME_GRID: Final = {"Q4_0": ("Q4_0", "Q5_0"), "Q4_1": ("Q4_1", "Q5_1"), "Q4_K": ("Q4_K", "Q5_K"), "IQ4_NL": ("IQ4_NL", "IQ4_XS")}
 """Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
-WINDOWS: Final[Mapping[Effort, tuple[int, int]]] = {"quick": (12, 8), "standard": (20, 6), "thorough": (40, 12)}
-"""By effort: documents per domain of text, and windows per probe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pains:
+    """What an effort spends: documents per domain of text, windows per probe, rows and weights at least drawn of every tensor
+    for its errors, types of the runs that the link is fitted to (one type everywhere, as far as rows allow), and at most so
+    many probes of single tensors.
+    """
+
+    n_documents: int
+    n_windows: int
+    n_rows: int
+    n_weights: int
+    runs: tuple[str, ...] = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
+    n_singles: int = 0
+
+
+PAINS: Final[Mapping[Effort, Pains]] = {
+    "quick": Pains(n_documents=12, n_windows=6, n_rows=16, n_weights=2**14, runs=("Q6_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K")),
+    "standard": Pains(n_documents=20, n_windows=6, n_rows=64, n_weights=2**16),
+    "thorough": Pains(n_documents=40, n_windows=12, n_rows=64, n_weights=2**16, n_singles=96),
+}
+SINGLES_AT_ONCE: Final = 16
+SURE: Final = 0.03
+"""Single tensors are probed until the damage of the model at the probes' strength is known to this relative standard error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +120,12 @@ class Budgeter:
     """Quantizing one model to a budget, on one bench."""
 
     def __init__(self, bench: Bench, model: Model, effort: Effort) -> None:
-        self.bench, self.model, self.effort = bench, model, effort
+        self.bench, self.model, self.effort, self.pains, self.blobs = bench, model, effort, PAINS[effort], Blobs()
         self.roster = roster(quantizer_facts(model.meta), model.tensors)
         kept = {t.name for t in self.roster.kept}
         self.tensors = [t for t in model.tensors if t.name not in kept]
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
-        n_documents, self.n_probe = WINDOWS[effort]
-        windows = bench.windows(model, n_documents=n_documents)
+        windows = bench.windows(model, n_documents=self.pains.n_documents)
         self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
 
     def plan(self, target: Target, *, imatrix: Imatrix | None, pins: Sequence[tuple[str, str]] = ()) -> Plan:
@@ -139,12 +164,14 @@ class Budgeter:
 
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
         """Relative squared error by tensor and type."""
-        inputs = {"model": self.sha256, "types": TYPES, "imatrix": _digest(imatrix)}
+        sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
+        inputs = {"model": self.sha256, "types": TYPES, "imatrix": _digest(imatrix), **sample}
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
         if known is None:
             found = self.bench.lab.errors(
-                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors")
-            )
+                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors"),
+                **sample,
+            )  # fmt: skip
             known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
             self.bench.ledger.remember("quantization errors", inputs, known)
         return known
@@ -158,17 +185,33 @@ class Budgeter:
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
         """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
-        names = tuple(errors)
-        probes = plan(errors, self.effort)
-        runs = [Probe(name=type_, types=types) for type_, types in uniform_recipes(errors, RUNS).items()]
-        prior = self.prior(names)
-        known = with_readings(prior_sensitivities(names, prior), self.readings("probes", probes, self.calibration, imatrix), errors)
-        self.learn(prior, known)
+        runs = [Probe(name=type_, types=types) for type_, types in uniform_recipes(errors, self.pains.runs).items()]
+        known = self.sensitivities(errors, imatrix)
         return fit_link(known, errors, self.readings("runs", runs, self.validation, imatrix))
+
+    def sensitivities(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Sensitivities:
+        """What the probes of this effort teach; with effort thorough also single tensors, those first whose damage is least
+        certain, until the whole is known well enough.
+        """
+        names = tuple(errors)
+        prior = self.prior(names)
+        before = prior_sensitivities(names, prior)
+        readings = self.readings("probes", plan(errors, self.effort), self.calibration, imatrix)
+        known, singles = with_readings(before, readings, errors), list[str]()
+        while len(singles) < self.pains.n_singles and doubt(known, errors) > SURE:
+            n = min(SINGLES_AT_ONCE, self.pains.n_singles - len(singles))
+            probes = most_uncertain(known, errors, n=n, done=singles)
+            if not probes:
+                break
+            readings += self.readings("single tensors", probes, self.calibration, imatrix)
+            singles += [probe.name for probe in probes]
+            known = with_readings(before, readings, errors)
+        self.learn(prior, known)
+        return known
 
     def readings(self, what: str, probes: Sequence[Probe], windows: Sequence[Window], imatrix: Imatrix | None) -> list[Reading]:
         """What each probe loses on so many of `windows`, with its standard error over windows."""
-        taken = windows[: self.n_probe]
+        taken = windows[: self.pains.n_windows]
         inputs = {
             "model": self.sha256, "imatrix": _digest(imatrix), "windows": [list(w.tokens) for w in taken],
             "probes": [dict(p.types) for p in probes],
@@ -184,13 +227,33 @@ class Budgeter:
     ) -> list[list[dict[str, float]]]:
         """Sums per recipe and window."""
         found = self.bench.lab.probe(
-            self.model.path, recipes, self._windows(windows), imatrix=imatrix, progress=self._progress(what)
+            self.model.path,
+            recipes,
+            self._windows(windows),
+            imatrix=imatrix,
+            kept=self.kept(recipes, imatrix),
+            progress=self._progress(what),
         )
         return found.probes
 
+    def kept(self, recipes: Sequence[Mapping[str, str]], imatrix: Imatrix | None) -> tuple[Path, dict[str, dict[str, str]]] | None:
+        """Where the quantized tensors of these recipes are kept, for the next probes and for writing; None if they are too many."""
+        wanted = {(name, type_) for recipe in recipes for name, type_ in recipe.items()}
+        by_name = {t.name: t for t in self.tensors}
+        n_bytes = sum(by_name[name].bytes_as(BY_NAME[type_]) for name, type_ in wanted)
+        if not self.blobs.takes(n_bytes):
+            return None
+        self.blobs.make_room(n_bytes)
+        names: dict[str, dict[str, str]] = {}
+        digests = {name: vector_digest(imatrix, by_name[name]) for name, _ in wanted}
+        for name, type_ in wanted:
+            names.setdefault(name, {})[type_] = blob_key(self.sha256, name, type_, digests[name], lab_build())
+        return self.blobs.folder, names
+
     def race(self, plan_: Plan) -> Race:
         """Our mix and the presets of at most the same bytes that are predicted to lose least, on the test windows."""
-        rivals = sorted(self.presets(plan_), key=lambda r: plan_.link.predict(r[1]).value)[:RIVALS]
+        found = self.presets(plan_.errors, plan_.imatrix, at_most=plan_.budget_bytes)
+        rivals = sorted(found, key=lambda r: plan_.link.predict(r[1]).value)[:RIVALS]
         sums = self.probed([plan_.types, *(types for _, types, _ in rivals)], self.test, plan_.imatrix, "race")
         ours = _kld(sums[0])
         if not rivals:
@@ -202,20 +265,22 @@ class Budgeter:
         ratio, below = paired_ratio([r["kld"] for r in sums[0]], [r["kld"] for r in sums[1 + best]])
         return Race(ours=ours, rival=rival, ratio=ratio, wins=below)
 
-    def presets(self, plan_: Plan) -> list[tuple[str, dict[str, str], int]]:
-        """Presets of at most the budget's bytes whose types were measured: name, types and file bytes. One that puts a layer back
+    def presets(
+        self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, *, at_most: int
+    ) -> list[tuple[str, dict[str, str], int]]:
+        """Presets of at most so many bytes whose types were measured: name, types and file bytes. One that puts a layer back
         on the grid of a quantized source is no rival: it looks free there.
         """
         found = []
         for preset in BASE_TYPES:
-            if preset in NEEDS_IMPORTANCE and plan_.imatrix is None:
+            if preset in NEEDS_IMPORTANCE and imatrix is None:
                 continue
-            whole = preset_types(self.roster, preset, has_imatrix=plan_.imatrix is not None)
-            types = {name: whole[name] for name in plan_.errors}
+            whole = preset_types(self.roster, preset, has_imatrix=imatrix is not None)
+            types = {name: whole[name] for name in errors}
             free = any(type_ in self.own_grid.get(name, ()) for name, type_ in types.items() if name.startswith("blk."))
-            measured = not free and all(type_ in plan_.errors[name] for name, type_ in types.items())
-            n_bytes = planned_bytes(self.model, types, added=self.how_made(types, plan_.imatrix)) if measured else 0
-            if measured and n_bytes <= plan_.budget_bytes:
+            measured = not free and all(type_ in errors[name] for name, type_ in types.items())
+            n_bytes = planned_bytes(self.model, types, added=self.how_made(types, imatrix)) if measured else 0
+            if measured and n_bytes <= at_most:
                 found.append((preset, types, n_bytes))
         return found
 

@@ -70,6 +70,7 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
         imatrix={name: v for name, v in vectors.items() if v is not None} if vectors else None,
         file_type={**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None,
         added=budgeter.how_made(types, imatrix), split_bytes=split_bytes, overwrite=overwrite,
+        blobs=budgeter.blobs, source_sha256=budgeter.sha256,
         progress=lambda done, total: bench.watch("write", done, total),
     )  # fmt: skip
 
