@@ -1,9 +1,16 @@
-"""Our mixes against the best presets of at most the same bytes, at six budgets, on texts that no step has seen.
+"""Our mixes against the best presets of at most the same bytes, on texts that no step has seen; and how true predictions are.
 
     python benchmarks/quantization.py [MODEL.gguf ...] [--effort standard] [--json FILE]
 
-Without a model it takes the one that comes with hakaru. The preset has the same importance data. Everything is computed in a
-loaded model (probes), so nothing is written. `filled` is the planned file over the budget.
+Without a model it takes the one that comes with hakaru. Six budgets from 3.0 to 6.5 bits per weight, or from the smallest
+preset where that is larger. The rivals have the same importance data and bytes:
+
+- preset: the one that loses least on these texts, of the two that are predicted to;
+- two types: the largest single type that fits, and as many tensors as fit, from the first layer on, in the next larger one;
+- errors only: our solver on plain relative errors, without probes.
+
+Everything is computed in a loaded model (probes), so nothing is written. `filled` is the planned file over the budget. Then
+random mixes are predicted and measured on the same texts.
 """
 
 import argparse
@@ -12,56 +19,122 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+from scipy.stats import spearmanr
+
 from hakaru.hardware.probe import probe_machine
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import read_model
+from hakaru.models.imatrix import Imatrix
+from hakaru.models.model import Model, read_model
+from hakaru.quantization.allocate import allocate
 from hakaru.quantization.file_bytes import budget_bytes
+from hakaru.quantization.hull import items_of
+from hakaru.quantization.layout import planned_bytes
+from hakaru.quantization.probes import uniform_recipes
+from hakaru.quantization.quiet import stdout_to_stderr
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Target
+from hakaru.tuning.budget import Budgeter, Plan, Target, paired_ratio
 from hakaru.tuning.ledger import Ledger
 
-BUDGETS = ("3.0", "3.6", "4.3", "5.0", "5.8", "6.5")
+LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 
 
-def one_model(path: Path, effort: str) -> list[dict[str, object]]:
-    """Races at every budget that the model can have."""
+def one_model(path: Path, effort: str) -> dict[str, object]:
+    """Races at every budget, then random mixes."""
     model, began = read_model(path), time.perf_counter()
     budgeter = Budgeter(Bench(machine=probe_machine(), ledger=Ledger()), model, effort)  # type: ignore[arg-type]  # argparse checked it
     imatrix = budgeter.importance()
     print(
         f"\n{path.name}: {len(budgeter.calibration)} + {len(budgeter.validation)} + {len(budgeter.test)} windows, effort {effort}"
     )
-    print("bpw   filled    preset    preset KLD   ours       ratio               predicted (interval)              seconds")
+    print(
+        "bpw   filled    preset    preset KLD  ours     ratio              two types  errors only  predicted (interval)       seconds"
+    )
     rows: list[dict[str, object]] = []
-    for bpw in BUDGETS:
-        try:
-            plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, bpw)), imatrix=imatrix)
-        except Exception as error:  # a budget that this model's rows do not allow
-            print(f"{bpw}   {error}")
-            continue
+    for bpw in budgets(budgeter, imatrix):
+        plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, f"{bpw:.2f}")), imatrix=imatrix)
         race, seconds = budgeter.race(plan), time.perf_counter() - began
-        row = {
-            "bpw": bpw,
-            "filled": plan.file_bytes / plan.budget_bytes,
-            "ours": race.ours.value,
-            "predicted": plan.predicted.as_json(),
-        }
-        if race.rival and race.ratio:
-            row |= {"preset": race.rival.preset, "preset_kld": race.rival.kld.value, "ratio": race.ratio.as_json()}
-            ratio = f"{race.ratio.value:.2f} [{race.ratio.low:.2f}…{race.ratio.high:.2f}]"
-            print(f"{bpw}   {row['filled']:.5f}   {race.rival.preset:<8}  {race.rival.kld.value:.5f}      {race.ours.value:.5f}    {ratio}   "
-                  f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   {seconds:.0f}", flush=True)  # fmt: skip
-        else:
-            print(f"{bpw}   {row['filled']:.5f}   none                   {race.ours.value:.5f}", flush=True)
-        rows.append(row)
-    ratios = [r["ratio"]["value"] for r in rows if "ratio" in r]  # type: ignore[index]
-    if ratios:
-        print(f"median ratio {median(ratios):.2f}, worst {max(ratios):.2f}, over {len(ratios)} budgets")
-    return rows
+        rivals = {"two types": two_types(model, plan, imatrix, budgeter), "errors only": errors_only(budgeter, plan, imatrix)}
+        sums = budgeter.probed([plan.types, *rivals.values()], budgeter.test, imatrix, "rivals")
+        ours, *others = [[window["kld"] for window in each] for each in sums]
+        ratios = {name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)}
+        assert race.rival is not None
+        assert race.ratio is not None
+        rows.append({
+            "bpw": bpw, "filled": plan.file_bytes / plan.budget_bytes, "ours": race.ours.value, "preset": race.rival.preset,
+            "preset_kld": race.rival.kld.value, "ratio": race.ratio.as_json(), "predicted": plan.predicted.as_json(),
+            "rivals": {name: ratio.as_json() for name, ratio in ratios.items()}, "seconds": seconds,
+        })  # fmt: skip
+        ratio = f"{race.ratio.value:.2f} [{race.ratio.low:.2f}…{race.ratio.high:.2f}]"
+        print(f"{bpw:.2f}  {rows[-1]['filled']:.5f}   {race.rival.preset:<8}  {race.rival.kld.value:.5f}     {race.ours.value:.5f}  {ratio}   "
+              f"{ratios['two types'].value:.2f}       {ratios['errors only'].value:.2f}         "
+              f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   {seconds:.0f}", flush=True)  # fmt: skip
+    values = [r["ratio"]["value"] for r in rows]  # type: ignore[index]  # an object of JSON
+    print(f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets")
+    return {"budgets": rows, "mixes": random_mixes(budgeter, imatrix)}
+
+
+def budgets(budgeter: Budgeter, imatrix: Imatrix) -> list[float]:
+    """Bits per weight, evenly spread from the smallest preset that can be measured, or 3.0, to 6.5."""
+    presets = budgeter.presets(budgeter.errors(imatrix), imatrix, at_most=2**62)
+    smallest = min(8 * n_bytes / budgeter.model.n_params for _, _, n_bytes in presets)
+    lowest = max(LOWEST, np.ceil(100 * smallest + 1) / 100)
+    return [float(bpw) for bpw in np.linspace(lowest, HIGHEST, N_BUDGETS)]
+
+
+def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) -> dict[str, str]:
+    """The largest one type that fits the plan's bytes; then the next larger one for as many tensors, in order, as fit."""
+
+    def n_bytes(types: Mapping[str, str]) -> int:
+        return planned_bytes(model, types, added=budgeter.how_made(types, imatrix))
+
+    choices = budgeter.choices(plan.errors)
+    kinds = sorted({type_ for row in choices.values() for type_ in row})
+    ladder = sorted(uniform_recipes(choices, kinds).values(), key=n_bytes)
+    small = [recipe for recipe in ladder if n_bytes(recipe) <= plan.budget_bytes][-1]
+    large = next(recipe for recipe in ladder if n_bytes(recipe) > plan.budget_bytes)
+    names, mixed = list(small), 0
+    while n_bytes({**small, **{name: large[name] for name in names[: mixed + 1]}}) <= plan.budget_bytes:
+        mixed += 1
+    return {**small, **{name: large[name] for name in names[:mixed]}}
+
+
+def errors_only(budgeter: Budgeter, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
+    """What the solver takes where every tensor's sensitivity is the same: the least sum of relative errors."""
+    items = items_of(budgeter.tensors, budgeter.choices(plan.errors), dict.fromkeys(plan.errors, 1.0))
+    with stdout_to_stderr():
+        return allocate(items, plan.budget_bytes, fixed_bytes=budgeter.fixed_bytes(plan.errors, imatrix)).types
+
+
+def random_mixes(budgeter: Budgeter, imatrix: Imatrix) -> dict[str, float]:
+    """How well the KLD of random mixes is predicted. Each mix draws every tensor's type from the neighbours of one type, so
+    that mixes lie at all sizes.
+    """
+    random, errors = np.random.default_rng(0), budgeter.errors(imatrix)
+    choices, link, mixes = budgeter.choices(errors), budgeter.link(errors, imatrix), list[dict[str, str]]()
+    for wanted in np.geomspace(1e-4, 0.1, N_MIXES):
+        mix = {}
+        for name, row in choices.items():
+            near = sorted(row, key=lambda type_: abs(np.log(max(row[type_], 1e-9) / wanted)))[:3]
+            mix[name] = str(random.choice(near))
+        mixes.append(mix)
+    sums = budgeter.probed(mixes, budgeter.test, imatrix, "random mixes")
+    measured = np.array([sum(r["kld"] for r in rows) / sum(r["n"] for r in rows) for rows in sums])
+    predicted = [link.predict(mix) for mix in mixes]
+    inside = [p.lowest <= m <= p.highest for p, m in zip(predicted, measured, strict=True)]
+    found = {
+        "rank_correlation": float(spearmanr([p.value for p in predicted], measured).statistic),
+        "median_log_ratio": float(np.median(np.abs(np.log([p.value for p in predicted] / measured)))),
+        "inside": sum(inside) / len(inside), "lowest": float(measured.min()), "highest": float(measured.max()),
+    }  # fmt: skip
+    print(f"{len(mixes)} random mixes of KLD {found['lowest']:.5f} to {found['highest']:.5f}: rank correlation {found['rank_correlation']:.3f}, "
+          f"median |log ratio| {found['median_log_ratio']:.3f}, {sum(inside)} within their interval", flush=True)  # fmt: skip
+    return found
 
 
 def main() -> None:
@@ -80,5 +153,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["XDG_DATA_HOME"] = scratch
+        os.environ["XDG_DATA_HOME"] = os.environ["XDG_CACHE_HOME"] = scratch
         main()
