@@ -56,6 +56,18 @@ def test_a_dry_run_plans_and_writes_nothing(capsys: pytest.CaptureFixture[str], 
     assert first == {"Q8_0"}
 
 
+def test_a_speed_is_measured_and_kept(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+    """The mix's decoding through the server is at least what was asked for; what nothing reaches is exit code 3, and nothing written."""
+    out = tmp_path / "small.gguf"
+    code, data = asked(capsys, source, "--bpw", "5", "--min-speed", "1", "-o", out)
+    assert (code, data["written"]) == (0, True)
+    assert data["decode_tokens_per_s"]["source"] == "measured"
+    assert data["decode_tokens_per_s"]["value"] >= 1
+    never = tmp_path / "never.gguf"
+    assert run(["quantize", str(source), "--bpw", "5", "--min-speed", "1e9", "--effort", "quick", "-o", str(never)]) == 3
+    assert not never.exists()
+
+
 def _matrices(path: Path) -> set[str]:
     return {t.name for t in read_header(path).tensors if len(t.shape) > 1}
 
@@ -68,6 +80,8 @@ def _matrices(path: Path) -> set[str]:
         (["--bpw", "many"], 2, "'many' is no number of bits per weight"),
         (["--bpw", "5", "--size", "1MiB"], 2, "name one target"),
         ([], 2, "name one target"),
+        (["--type", "Q8_0", "--min-speed", "5"], 2, "--min-speed goes with a budget"),
+        (["--bpw", "5", "--min-speed", "0"], 2, "--min-speed"),
         (["--bpw", "5", "--pin", "nothing=Q8_0"], 2, "matches no tensor"),
         (["--bpw", "5", "--pin", "Q8_0"], 2, "expected REGEX=TYPE"),
         (["--quality", "splendid"], 2, "--quality is 'splendid'"),

@@ -108,12 +108,12 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
     bench = Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
     budgeter = Counting(bench, read_model(tiny_f16), "thorough")
     budgeter.pains = replace(budgeter.pains, n_singles=20)
-    monkeypatch.setattr("hakaru.tuning.budget.SURE", 0.0)
+    monkeypatch.setattr("hakaru.tuning.study.SURE", 0.0)
     errors = budgeter.errors(None)
     known = budgeter.sensitivities(errors, None)
     assert [len(names) for names in asked] == [16, 4]
     assert len({name for names in asked for name in names}) == 20
-    monkeypatch.setattr("hakaru.tuning.budget.SURE", 1.01 * doubt(known, errors))
+    monkeypatch.setattr("hakaru.tuning.study.SURE", 1.01 * doubt(known, errors))
     asked.clear()
     Counting(bench, budgeter.model, "standard").sensitivities(errors, None)
     assert asked == []

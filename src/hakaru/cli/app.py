@@ -185,7 +185,13 @@ def show(**options: Any) -> int:
     "--quality", metavar="TIER", help="To the smallest file of this tier: transparent, near-lossless, balanced, compact, extreme."
 )
 @click.option("--hardware", metavar="DEVICES", help="For --fit: '2x L4', 'RTX 4090 + 64GiB RAM'.")
-@click.option("--context", type=int, help="For --fit: tokens of context.  [default: 4096 or less]")
+@click.option("--context", type=int, help="For --fit and --min-speed: tokens of context.  [default: 4096 or less]")
+@click.option(
+    "--min-speed",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Decoded tokens per second that it must reach here.",
+)
 @click.option(
     "--effort",
     type=click.Choice(["quick", "standard", "thorough"]),

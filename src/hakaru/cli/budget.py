@@ -1,5 +1,6 @@
 """`hakaru quantize` to a budget: bytes, bits per weight, what fits a machine, or a tier of quality."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
@@ -10,6 +11,7 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model
 from hakaru.models.sources.find import find_model, read_whole
@@ -21,7 +23,7 @@ from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.writer import check_target
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Plan, Target
+from hakaru.tuning.budget import Budgeter, Plan, SpeedGoal, Target
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import Made, make, planned
 from hakaru.units import format_bytes, parse_bytes
@@ -36,6 +38,7 @@ def run(
     quality: str | None,
     hardware: str | None,
     context: int | None,
+    min_speed: float | None,
     effort: Effort,
     importance: str,
     pins: tuple[str, ...],
@@ -52,6 +55,8 @@ def run(
     source = read_whole(found)
     machine = probe_machine()
     target = _target(source, machine, bpw=bpw, size=size, fit=fit, quality=quality, hardware=hardware, context=context)
+    if min_speed is not None:
+        target = replace(target, speed=SpeedGoal(tokens_per_s=min_speed, settings=_settings(source, context)))
     name = bpw or size or quality or "fit"
     out = output or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
     check_target(source, out, overwrite=overwrite)
@@ -90,14 +95,17 @@ def _target(
         n_bytes = budget_bytes(model.n_params, bpw)
     else:
         place = parse_hardware(hardware) if hardware else hardware_here(machine, uses_gpu=bool(machine.devices))
-        settings = any_settings_for(model, context=context, ubatch=512, cache_type_k="f16", cache_type_v="f16", parallel=1)
-        n_bytes = bytes_for_weights(model, place, settings)
+        n_bytes = bytes_for_weights(model, place, _settings(model, context))
     if n_bytes > model.file_bytes:
         if fit:
             raise Misuse("{path}: fits as it is; there is nothing to quantize.", path=model.path)
         raise Misuse("the budget is {found}, but the source has only {source}; ask for less.",
                      found=format_bytes(n_bytes), source=format_bytes(model.file_bytes))  # fmt: skip
     return Target(file_bytes=n_bytes)
+
+
+def _settings(model: Model, context: int | None) -> ContextSettings:
+    return any_settings_for(model, context=context, ubatch=512, cache_type_k="f16", cache_type_v="f16", parallel=1)
 
 
 def _imatrix(asked: str, budgeter: Budgeter) -> Imatrix | None:
@@ -121,6 +129,9 @@ def _print(made: Made, source: Model) -> None:
     print_text(say("{bytes} of at most {budget} ({n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
               bytes=format_bytes(made.file_bytes), budget=format_bytes(plan.budget_bytes), n=made.file_bytes,
               kld=made.predicted.value, low=made.predicted.low, high=made.predicted.high))  # fmt: skip
+    if made.speed and plan.target.speed:
+        print_text(say("{n:.1f} [{low:.1f}…{high:.1f}] tokens per second, measured through the server (asked for: {wanted:.1f}).",
+                  n=made.speed.value, low=made.speed.lowest, high=made.speed.highest, wanted=plan.target.speed.tokens_per_s))  # fmt: skip
     if race is None or made.measured is None:
         print_text(say("Dry run: {path} would be written; nothing was changed.", path=made.path))
         return

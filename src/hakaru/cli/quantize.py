@@ -21,6 +21,8 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     if sum(asked) != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
     if type_:
+        if options["min_speed"] is not None:
+            raise Misuse("--min-speed goes with a budget: --bpw, --size, --fit or --quality.")
         return _to_preset(type_=type_, **{name: options[name] for name in ("model", "output", "overwrite", "dry_run", "json")})
     from hakaru.cli import budget
 

@@ -9,14 +9,15 @@ from hakaru.evaluation.divergence import measure_quality
 from hakaru.models.model import Model
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.quant_types import BY_NAME
-from hakaru.quantization.writer import write_recipe
 from hakaru.tuning.budget import Budgeter, Plan, Race
 from hakaru.units import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for."""
+    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for,
+    `speed` (decoded tokens per second, through the server) where none was asked for.
+    """
 
     path: Path
     plan: Plan
@@ -26,6 +27,7 @@ class Made:
     predicted: Figure
     race: Race | None = None
     measured: Figure | None = None
+    speed: Figure | None = None
 
     def as_json(self, model: Model) -> dict[str, Any]:
         """The object of `hakaru quantize --json` for a budget."""
@@ -41,6 +43,7 @@ class Made:
             "budget_bytes": self.plan.budget_bytes,
             "predicted_kld": self.predicted.as_json(),
             "measured_kld": self.measured.as_json() if self.measured else None,
+            "decode_tokens_per_s": self.speed.as_json() if self.speed else None,
             "best_preset": {"type": rival.preset, "bytes": rival.file_bytes, "kld": rival.kld.as_json()} if rival else None,
             "ratio_to_preset": self.race.ratio.as_json() if self.race and self.race.ratio else None,
             "tensors": [
@@ -51,7 +54,9 @@ class Made:
 
 def planned(plan: Plan, out: Path) -> Made:
     """What would be made; nothing is raced or written."""
-    return Made(path=out, plan=plan, types=plan.types, preset=None, file_bytes=plan.file_bytes, predicted=plan.predicted)
+    return Made(
+        path=out, plan=plan, types=plan.types, preset=None, file_bytes=plan.file_bytes, predicted=plan.predicted, speed=plan.speed
+    )
 
 
 def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, split_bytes: int | None = None) -> Made:
@@ -63,16 +68,9 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
     chosen = race.rival if race.rival and not race.wins else None
     types = chosen.types if chosen else plan.types
     preset = chosen.preset if chosen else None
-    model, bench, imatrix = budgeter.model, budgeter.bench, plan.imatrix
-    vectors = {t.name: imatrix.importance(t) for t in budgeter.tensors} if imatrix else None
-    written = write_recipe(
-        bench.lab, model, types, out,
-        imatrix={name: v for name, v in vectors.items() if v is not None} if vectors else None,
-        file_type={**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None,
-        added=budgeter.how_made(types, imatrix), split_bytes=split_bytes, overwrite=overwrite,
-        blobs=budgeter.blobs, source_sha256=budgeter.sha256,
-        progress=lambda done, total: bench.watch("write", done, total),
-    )  # fmt: skip
+    model, bench = budgeter.model, budgeter.bench
+    number = {**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None
+    written = budgeter.written(types, plan.imatrix, out, file_type=number, split_bytes=split_bytes, overwrite=overwrite)
 
     def progress(done: int, total: int) -> None:
         bench.watch("test", done, total)
@@ -87,4 +85,5 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
         predicted=plan.link.predict(types),
         race=race,
         measured=quality.kld_mean,
+        speed=budgeter.speed(types, plan.imatrix, plan.target.speed.settings) if plan.target.speed else None,
     )

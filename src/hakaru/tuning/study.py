@@ -1,0 +1,260 @@
+"""What is measured of one model before it is quantized: importance, errors, probes, the link, and the speed of recipes.
+
+Importance and probes read the calibration windows, the link the validation windows; the test windows are left to whoever
+judges. Everything is remembered in the ledger, and quantized tensors are kept, so that a second question about the model costs
+little.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+from hakaru.engine.lab import lab_build
+from hakaru.engine.server import server_build
+from hakaru.evaluation.windows import Window
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.imatrix import Imatrix
+from hakaru.models.model import Model
+from hakaru.models.quant_types import BY_NAME
+from hakaru.models.roster import quantizer_facts, roster
+from hakaru.places import data_dir
+from hakaru.quantization.blobs import Blobs, blob_key
+from hakaru.quantization.importance_file import vector_digest
+from hakaru.quantization.layout import how_made
+from hakaru.quantization.prediction import Link, fit_link
+from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
+from hakaru.quantization.probes import Effort, Probe, doubt, most_uncertain, plan, uniform_recipes
+from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
+from hakaru.quantization.writer import write_recipe
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.ledger import settings_json
+from hakaru.units import Figure
+
+TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL", "Q4_0", "IQ4_XS", "IQ3_S", "Q3_K", "IQ3_XXS",
+                "Q2_K", "IQ2_S", "IQ2_XS")  # fmt: skip
+SAME_GRID: Final = {"Q4_0": ("Q4_0", "Q5_0"), "Q4_1": ("Q4_1", "Q5_1"), "Q4_K": ("Q4_K", "Q5_K"), "IQ4_NL": ("IQ4_NL", "IQ4_XS")}
+"""Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
+SINGLES_AT_ONCE: Final = 16
+SPEED_REPEATS: Final = 3
+SURE: Final = 0.03
+"""Single tensors are probed until the damage of the model at the probes' strength is known to this relative standard error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pains:
+    """What an effort spends: documents per domain of text, windows per probe, rows and weights at least drawn of every tensor
+    for its errors, types of the runs that the link is fitted to (one type everywhere, as far as rows allow), and at most so
+    many probes of single tensors.
+    """
+
+    n_documents: int
+    n_windows: int
+    n_rows: int
+    n_weights: int
+    runs: tuple[str, ...] = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
+    n_singles: int = 0
+
+
+PAINS: Final[Mapping[Effort, Pains]] = {
+    "quick": Pains(n_documents=12, n_windows=6, n_rows=16, n_weights=2**14, runs=("Q6_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K")),
+    "standard": Pains(n_documents=20, n_windows=6, n_rows=64, n_weights=2**16),
+    "thorough": Pains(n_documents=40, n_windows=12, n_rows=64, n_weights=2**16, n_singles=96),
+}
+
+
+class Study:
+    """One model on one bench, measured with one effort."""
+
+    def __init__(self, bench: Bench, model: Model, effort: Effort) -> None:
+        self.bench, self.model, self.effort, self.pains, self.blobs = bench, model, effort, PAINS[effort], Blobs()
+        self.roster = roster(quantizer_facts(model.meta), model.tensors)
+        kept = {t.name for t in self.roster.kept}
+        self.tensors = [t for t in model.tensors if t.name not in kept]
+        self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
+        windows = bench.windows(model, n_documents=self.pains.n_documents)
+        self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
+
+    def importance(self) -> Imatrix:
+        """Importance from the calibration windows; collected once per model and texts."""
+        return self.bench.lab.importance(
+            self.model.path,
+            self._windows(self.calibration),
+            datasets=("hakaru calibration",),
+            progress=self._progress("importance"),
+        )
+
+    def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
+        """Relative squared error by tensor and type."""
+        sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
+        inputs = {"model": self.sha256, "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
+        known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
+        if known is None:
+            found = self.bench.lab.errors(
+                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors"),
+                **sample,
+            )  # fmt: skip
+            known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
+            self.bench.ledger.remember("quantization errors", inputs, known)
+        return known
+
+    def choices(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, its own type and the
+        finer one of the same family look free: they are no choice.
+        """
+        kept = {name: {q: e for q, e in row.items() if q not in self.own_grid.get(name, ())} for name, row in errors.items()}
+        return {name: row for name, row in kept.items() if row}
+
+    def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
+        """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
+        runs = [Probe(name=type_, types=types) for type_, types in uniform_recipes(errors, self.pains.runs).items()]
+        known = self.sensitivities(errors, imatrix)
+        return fit_link(known, errors, self.readings("runs", runs, self.validation, imatrix))
+
+    def sensitivities(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Sensitivities:
+        """What the probes of this effort teach; with effort thorough also single tensors, those first whose damage is least
+        certain, until the whole is known well enough.
+        """
+        names = tuple(errors)
+        prior = self.prior(names)
+        before = prior_sensitivities(names, prior)
+        readings = self.readings("probes", plan(errors, self.effort), self.calibration, imatrix)
+        known, singles = with_readings(before, readings, errors), list[str]()
+        while len(singles) < self.pains.n_singles and doubt(known, errors) > SURE:
+            n = min(SINGLES_AT_ONCE, self.pains.n_singles - len(singles))
+            probes = most_uncertain(known, errors, n=n, done=singles)
+            if not probes:
+                break
+            readings += self.readings("single tensors", probes, self.calibration, imatrix)
+            singles += [probe.name for probe in probes]
+            known = with_readings(before, readings, errors)
+        self.learn(prior, known)
+        return known
+
+    def readings(self, what: str, probes: Sequence[Probe], windows: Sequence[Window], imatrix: Imatrix | None) -> list[Reading]:
+        """What each probe loses on so many of `windows`, with its standard error over windows."""
+        taken = windows[: self.pains.n_windows]
+        inputs = {
+            "model": self.sha256, "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in taken],
+            "probes": [dict(p.types) for p in probes],
+        }  # fmt: skip
+        sums = self.bench.ledger.recall(what, inputs)
+        if sums is None:
+            sums = self.probed([p.types for p in probes], taken, imatrix, what)
+            self.bench.ledger.remember(what, inputs, sums)
+        return [_reading(probe.types, rows) for probe, rows in zip(probes, sums, strict=True)]
+
+    def probed(
+        self, recipes: Sequence[Mapping[str, str]], windows: Sequence[Window], imatrix: Imatrix | None, what: str
+    ) -> list[list[dict[str, float]]]:
+        """Sums per recipe and window."""
+        found = self.bench.lab.probe(
+            self.model.path,
+            recipes,
+            self._windows(windows),
+            imatrix=imatrix,
+            kept=self.kept(recipes, imatrix),
+            progress=self._progress(what),
+        )
+        return found.probes
+
+    def kept(self, recipes: Sequence[Mapping[str, str]], imatrix: Imatrix | None) -> tuple[Path, dict[str, dict[str, str]]] | None:
+        """Where the quantized tensors of these recipes are kept, for the next probes and for writing; None if they are too many."""
+        wanted = {(name, type_) for recipe in recipes for name, type_ in recipe.items()}
+        by_name = {t.name: t for t in self.tensors}
+        n_bytes = sum(by_name[name].bytes_as(BY_NAME[type_]) for name, type_ in wanted)
+        if not self.blobs.takes(n_bytes):
+            return None
+        self.blobs.make_room(n_bytes)
+        names: dict[str, dict[str, str]] = {}
+        digests = {name: vector_digest(imatrix, by_name[name]) for name, _ in wanted}
+        for name, type_ in wanted:
+            names.setdefault(name, {})[type_] = blob_key(self.sha256, name, type_, digests[name], lab_build())
+        return self.blobs.folder, names
+
+    def speed(self, types: Mapping[str, str], imatrix: Imatrix | None, settings: ContextSettings) -> Figure:
+        """Decoded tokens per second of a recipe, through the server that will serve it. Its file is written for that, mostly
+        from kept tensors, and removed.
+        """
+        bench = self.bench
+        inputs = {
+            "model": self.sha256, "types": dict(types), "imatrix": imatrix_digest(imatrix), "machine": bench.machine.fingerprint,
+            "engine": server_build(), "settings": settings_json(settings),
+        }  # fmt: skip
+        known = bench.ledger.recall("speed of a recipe", inputs)
+        if known is None:
+            with TemporaryDirectory(dir=data_dir("models"), prefix="trial-") as folder:
+                written = self.written(types, imatrix, Path(folder) / "trial.gguf")
+                known = bench.trial(written, settings, repeats=SPEED_REPEATS).speed.decode_tokens_per_s.as_json()
+            bench.ledger.remember("speed of a recipe", inputs, known)
+        return Figure.from_json(known)
+
+    def written(self, types: Mapping[str, str], imatrix: Imatrix | None, out: Path, **options: Any) -> Model:
+        """The model by this recipe at `out`. Raises what `write_recipe` raises, and takes its options."""
+        vectors = {t.name: imatrix.importance(t) for t in self.tensors} if imatrix else {}
+        return write_recipe(
+            self.bench.lab, self.model, types, out, imatrix={name: v for name, v in vectors.items() if v is not None} or None,
+            added=self.how_made(types, imatrix), blobs=self.blobs, source_sha256=self.sha256, progress=self._progress("write"), **options,
+        )  # fmt: skip
+
+    def how_made(self, types: Mapping[str, str], imatrix: Imatrix | None) -> dict[str, Any]:
+        """What the file says about itself; of one length whatever the recipe."""
+        return how_made(
+            self.model, types, source_sha256=self.sha256, importance_sha256=imatrix_digest(imatrix),
+            texts={"calibration": _windows_digest(self.calibration), "validation": _windows_digest(self.validation)},
+        )  # fmt: skip
+
+    def prior(self, names: tuple[str, ...]) -> Prior:
+        """What is thought of the tensors before any probe: from a model of the same tensors, else from all models so far."""
+        kin = self.bench.ledger.recall("sensitivities of kin", self._kin(names))
+        seen = kin or self.bench.ledger.recall("sensitivities", {"of": "all models"})
+        return Prior.from_json(seen) if seen else GENERIC
+
+    def learn(self, prior: Prior, known: Sensitivities) -> None:
+        """Remember what the probes taught: for its kin in full, for all models as a profile."""
+        ledger, names = self.bench.ledger, known.names
+        if ledger.recall("sensitivities of kin", self._kin(names)) is None:
+            general = ledger.recall("sensitivities", {"of": "all models"})
+            before = Prior.from_json(general) if general else GENERIC
+            ledger.remember("sensitivities", {"of": "all models"}, learned(before, names, known.log_mean, known.log_cov).as_json())
+        ledger.remember("sensitivities of kin", self._kin(names), prior_for_kin(names, known.log_mean, known.log_cov).as_json())
+
+    @property
+    def sha256(self) -> str:
+        """The model's hash."""
+        return self.bench.ledger.model_sha256(self.model)
+
+    def _kin(self, names: tuple[str, ...]) -> dict[str, object]:
+        shapes = {t.name: list(t.shape) for t in self.tensors}
+        return {"architecture": self.model.shape.architecture, "tensors": [[name, shapes[name]] for name in names]}
+
+    def _progress(self, what: str) -> Any:
+        return lambda done, total: self.bench.watch(what, done, total)
+
+    @staticmethod
+    def _windows(windows: Sequence[Window]) -> list[dict[str, Any]]:
+        return [w.as_json() for w in windows]
+
+
+def imatrix_digest(imatrix: Imatrix | None) -> str | None:
+    if imatrix is None:
+        return None
+    digest = hashlib.sha256()
+    for name in sorted(imatrix.entries):
+        digest.update(name.encode() + imatrix.entries[name].sums.tobytes() + imatrix.entries[name].counts.tobytes())
+    return digest.hexdigest()
+
+
+def _reading(types: Mapping[str, str], rows: Sequence[Mapping[str, float]]) -> Reading:
+    per_window = np.array([r["kld"] / r["n"] for r in rows])
+    spread = float(per_window.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
+    return Reading(types=types, kld=float(sum(r["kld"] for r in rows) / sum(r["n"] for r in rows)), standard_error=spread)
+
+
+def _windows_digest(windows: Sequence[Window]) -> str:
+    return hashlib.sha256(json.dumps([list(w.tokens) for w in windows]).encode()).hexdigest()

@@ -1,0 +1,121 @@
+"""Seconds per byte are found again from speeds that they made, and a proposal that is too slow gives way to a faster one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hakaru.errors import DoesNotFit
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import read_model
+from hakaru.quantization.allocate import Limits, allocate
+from hakaru.quantization.hull import Choice, Item
+from hakaru.testing import tiny_hyperparameters, write_tiny
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.budget import Budgeter, SpeedGoal
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.type_speeds import TypeSpeeds, fit_speeds, part_read
+from hakaru.units import Figure
+
+SETTINGS = ContextSettings(n_ctx=512, n_ubatch=512, type_k="f16", type_v="f16", n_parallel=1)
+
+
+def test_rates_are_found_again(tmp_path: Path) -> None:
+    """Three types, from five recipes whose speeds follow from them. What every token costs beside is in any whole recipe's speed."""
+    model = read_model(write_tiny(tmp_path / "m.gguf", tiny_hyperparameters("llama"), tied=False))
+    tensors = [t for t in model.tensors if len(t.shape) > 1]
+    rates = {"Q8_0": 2e-9, "Q4_K": 5e-9, "Q4_0": 1e-9}
+    random = np.random.default_rng(0)
+    recipes: list[Mapping[str, str]] = [dict.fromkeys((t.name for t in tensors), type_) for type_ in rates]
+    recipes += [{t.name: str(random.choice(list(rates))) for t in tensors} for _ in range(2)]
+    seconds = TypeSpeeds(rates=rates).seconds(tensors, model.shape)
+
+    def taken(by_type: Mapping[str, Mapping[str, float]], recipe: Mapping[str, str]) -> float:
+        return sum(by_type[name][type_] for name, type_ in recipe.items())
+
+    found = fit_speeds(tensors, model.shape, recipes, [1 / taken(seconds, recipe) for recipe in recipes])
+    assert found.rates == pytest.approx(rates, rel=1e-6)
+    slower = fit_speeds(tensors, model.shape, recipes, [1 / (3e-4 + taken(seconds, recipe)) for recipe in recipes])
+    predicted = slower.seconds(tensors, model.shape)
+    assert [taken(predicted, r) for r in recipes] == pytest.approx([3e-4 + taken(seconds, r) for r in recipes], rel=1e-6)
+
+
+def test_a_token_reads_the_experts_in_use_and_one_row_of_the_embedding(tmp_path: Path) -> None:
+    """Two of four experts; a tied embedding is the output matrix and is read whole."""
+    model = read_model(
+        write_tiny(tmp_path / "m.gguf", tiny_hyperparameters("llama", expert_count=4, expert_used_count=2), tied=False)
+    )
+    by_name = {t.name: t for t in model.tensors}
+    embedding = by_name["token_embd.weight"]
+    assert part_read(by_name["blk.0.ffn_up_exps.weight"], model.shape, is_tied=False) == 0.5
+    assert part_read(by_name["blk.0.attn_q.weight"], model.shape, is_tied=False) == 1
+    assert part_read(embedding, model.shape, is_tied=False) == 1 / embedding.shape[1]
+    assert part_read(embedding, model.shape, is_tied=True) == 1
+
+
+class Timed(Budgeter):
+    """A budgeter whose machine is a fifth slower than the rates say."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def speed(self, types: Mapping[str, str], imatrix: object, settings: object) -> Figure:
+        self.asked += 1
+        return Figure(value=1 / (1.2 * sum(SECONDS[type_] for type_ in types.values())), unit="tokens/s", source="measured")
+
+
+SECONDS = {"Q8_0": 0.02, "Q5_0": 0.014, "Q4_0": 0.01}
+ITEMS = [
+    Item(
+        name=f"blk.{i}.w",
+        choices=tuple(
+            Choice(type=type_, n_bytes=n, damage=(i + 1) * damage, seconds=SECONDS[type_])
+            for type_, n, damage in (("Q8_0", 34, 1.0), ("Q5_0", 22, 4.0), ("Q4_0", 18, 9.0))
+        ),
+    )
+    for i in range(10)
+]
+
+
+def test_a_mix_that_is_measured_too_slow_gives_way_to_a_faster_one() -> None:
+    """The rates promise 6 tokens/s, the measurement says 5: the next proposal may take a fifth less."""
+    limits = Limits(max_seconds=1 / 6)
+
+    def allocated(bound: Limits) -> object:
+        return allocate(ITEMS, 10_000, limits=bound)
+
+    budgeter = Timed()
+    found, speed = budgeter.fast_enough(
+        allocate(ITEMS, 10_000, limits=limits), allocated, limits, SpeedGoal(tokens_per_s=6, settings=SETTINGS), None  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert speed.value >= 6
+    assert budgeter.asked > 1
+    assert sum(SECONDS[type_] for type_ in found.types.values()) <= 1 / 6 / 1.2
+
+
+def test_a_speed_that_no_mix_reaches_is_said_with_the_fastest_one() -> None:
+    """All in Q4_0 gives 8.3 tokens/s."""
+    limits = Limits(max_seconds=1 / 9.9)
+    goal = SpeedGoal(tokens_per_s=9.9, settings=SETTINGS)
+    first = allocate(ITEMS, 10_000, limits=limits)
+    with pytest.raises(DoesNotFit, match=r"decodes 8\.3 tokens per second here, expected at least 9\.9"):
+        Timed().fast_enough(first, lambda bound: allocate(ITEMS, 10_000, limits=bound), limits, goal, None)
+
+
+@pytest.mark.engine
+def test_a_recipe_is_timed_through_the_server_once(tiny: Path, tmp_path: Path) -> None:
+    """The figure is measured and remembered, and nothing is left of the file."""
+
+    class Textless(Bench):
+        def windows(self, reference: object, **_: object) -> list[object]:  # type: ignore[override]  # no texts are needed here
+            return []
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    budgeter = Budgeter(Textless(machine=probe_machine(), ledger=ledger), read_model(tiny), "quick")
+    types = {t.name: "Q8_0" for t in budgeter.tensors}
+    speed = budgeter.speed(types, None, SETTINGS)
+    assert (speed.unit, speed.source, speed.value > 0) == ("tokens/s", "measured", True)
+    assert budgeter.speed(types, None, SETTINGS) == speed
+    assert not list(tmp_path.rglob("trial-*"))
