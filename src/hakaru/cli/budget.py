@@ -14,7 +14,8 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model
-from hakaru.models.sources.find import find_model, read_whole
+from hakaru.models.sources.find import read_whole
+from hakaru.models.sources.found import Found
 from hakaru.planning.budget import bytes_for_weights
 from hakaru.planning.here import hardware_here
 from hakaru.quantization.file_bytes import budget_bytes
@@ -31,7 +32,7 @@ from hakaru.units import format_bytes, parse_bytes
 
 def run(
     *,
-    model: str,
+    model: Found,
     bpw: str | None,
     size: str | None,
     fit: bool,
@@ -51,14 +52,13 @@ def run(
     """Make the best file of the target, or with `dry_run` say what it would be."""
     wanted = [parse_pin(pin) for pin in pins]
     split_bytes = parse_bytes(split) if split else None
-    found = find_model(model)
-    source = read_whole(found)
+    source = read_whole(model)
     machine = probe_machine()
     target = _target(source, machine, bpw=bpw, size=size, fit=fit, quality=quality, hardware=hardware, context=context)
     if min_speed is not None:
         target = replace(target, speed=SpeedGoal(tokens_per_s=min_speed, settings=_settings(source, context)))
     name = bpw or size or quality or "fit"
-    out = output or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
+    out = output or model.workplace.with_name(f"{model.workplace.name}-{name}.gguf")
     check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence()
     if warning and not json:

@@ -1,5 +1,6 @@
 """`hakaru quantize` to one of llama.cpp's presets. `budget.py` is the other half: to a number of bytes."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ from hakaru.engine.lab import Lab, lab_build
 from hakaru.errors import Misuse
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
+from hakaru.models.sources.conversion import convert
 from hakaru.models.sources.find import find_model, read_whole
+from hakaru.models.sources.found import Found
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.writer import check_target
@@ -20,6 +23,7 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     asked = [type_ is not None, bpw is not None, size is not None, fit, quality is not None]
     if sum(asked) != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
+    options["model"] = _found(options["model"], options.pop("converter"), quiet=options["json"])
     if type_:
         if options["min_speed"] is not None:
             raise Misuse("--min-speed goes with a budget: --bpw, --size, --fit or --quality.")
@@ -29,8 +33,15 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     return budget.run(bpw=bpw, size=size, fit=fit, quality=quality, **options)
 
 
-def _to_preset(*, model: str, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
-    found, lab = find_model(model), Lab()
+def _found(model: str, converter: Path | None, *, quiet: bool) -> Found:
+    """The model, or what the person's converter makes of it; what the converter says goes to stderr."""
+    if converter is None:
+        return find_model(model)
+    return convert(model, converter, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
+
+
+def _to_preset(*, model: Found, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
+    found, lab = model, Lab()
     source = read_model(found.path) if dry_run else read_whole(found)
     recipe = plan_presets(lab, source, [type_])[0]
     out = output or found.workplace.with_name(f"{found.workplace.name}-{recipe.preset}.gguf")

@@ -1,0 +1,93 @@
+"""A checkpoint is converted by the person's own converter: whole or not at all, and once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.errors import EngineRefused, Misuse
+from hakaru.models.sources.conversion import convert
+from hakaru.testing import write_tiny_llama
+
+CONVERTER = """import shutil, sys
+from pathlib import Path
+folder, _, out, _, kind = sys.argv[1:]
+assert kind == "auto"
+print("converting")
+with (Path(folder).parent / "calls").open("a") as calls:
+    calls.write("x")
+if (Path(folder) / "broken").exists():
+    Path(out).write_bytes(b"half")
+    print("ModuleNotFoundError: No module named 'torch'", file=sys.stderr)
+    sys.exit(1)
+shutil.copy(Path(folder) / "weights", out)
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder that the stand-in for llama.cpp's converter understands."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    write_tiny_llama(folder / "weights")
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    return folder
+
+
+@pytest.fixture
+def converter(tmp_path: Path) -> Path:
+    """A converter that copies, and counts its calls."""
+    path = tmp_path / "convert_hf_to_gguf.py"
+    path.write_text(CONVERTER)
+    return path
+
+
+def test_a_checkpoint_is_converted_once(checkpoint: Path, converter: Path) -> None:
+    """Beside the folder; again only when the checkpoint changes. What the converter says is passed on."""
+    said: list[str] = []
+    found = convert(str(checkpoint), converter, on_line=said.append)
+    assert found.path == checkpoint.with_name("model.gguf")
+    assert found.path.read_bytes() == (checkpoint / "weights").read_bytes()
+    assert said == ["converting"]
+    convert(str(checkpoint), converter)
+    assert checkpoint.with_name("calls").read_text() == "x"
+    os.utime(checkpoint / "weights")
+    os.utime(found.path, (2, 2))
+    convert(str(checkpoint), converter)
+    assert checkpoint.with_name("calls").read_text() == "xx"
+
+
+def test_a_converter_that_fails_leaves_nothing(checkpoint: Path, converter: Path) -> None:
+    """Its last words are the reason."""
+    (checkpoint / "broken").touch()
+    with pytest.raises(EngineRefused, match="No module named 'torch'"):
+        convert(str(checkpoint), converter)
+    assert not list(checkpoint.parent.glob("*.gguf"))
+    assert not list(checkpoint.parent.glob(".*"))
+
+
+def test_what_is_no_checkpoint_or_no_converter_is_one_sentence(checkpoint: Path, converter: Path, tmp_path: Path) -> None:
+    """A GGUF file needs none; a path that is wrong is named; a program that cannot be started is, too."""
+    with pytest.raises(Misuse, match=r"is no Hugging Face folder"):
+        convert(str(checkpoint / "weights"), converter)
+    with pytest.raises(Misuse, match=r"missing\.py is no file"):
+        convert(str(checkpoint), tmp_path / "missing.py")
+    converter.write_text("#!/nowhere\n")
+    converter.chmod(0o755)
+    with pytest.raises(Misuse, match="cannot be run"):
+        convert(str(checkpoint), converter)
+
+
+@pytest.mark.engine
+def test_quantize_takes_a_checkpoint_with_its_converter(
+    checkpoint: Path, converter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To a preset, from a folder."""
+    out = tmp_path / "small.gguf"
+    command = ["quantize", str(checkpoint), "--type", "Q8_0", "--converter", str(converter), "-o", str(out)]
+    assert run(command) == 0
+    assert "written, read back and verified" in capsys.readouterr().out
+    assert out.is_file()
