@@ -11,6 +11,7 @@ from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
+from hakaru.models.imatrix import Imatrix
 from hakaru.models.model import read_model
 from hakaru.models.presets import FTYPES
 from hakaru.quantization.file_bytes import budget_bytes
@@ -22,6 +23,7 @@ from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Target, paired_ratio
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import make
+from hakaru.tuning.study import imatrix_digest
 
 
 def test_a_ratio_is_paired_over_windows() -> None:
@@ -90,6 +92,21 @@ def test_what_the_race_quantized_is_written_and_not_made_again(tiny_f16: Path, t
         file_type=FTYPES[made.preset] if made.preset else None, added=budgeter.how_made(made.types, imatrix),
     )  # fmt: skip
     assert made.path.read_bytes() == anew.path.read_bytes()
+
+
+@pytest.mark.engine
+def test_importance_is_collected_once(tiny_f16: Path, tmp_path: Path) -> None:
+    """Another study of the same model and texts reads the same data without the engine."""
+
+    class Without(Lab):
+        def importance(self, *_: object, **__: object) -> Imatrix:
+            raise AssertionError("the data is there already")
+
+    ledger, model = Ledger(tmp_path / "ledger.sqlite"), read_model(tiny_f16)
+    first = Budgeter(Texts(machine=probe_machine(), ledger=ledger), model, "quick").importance()
+    again = Budgeter(Texts(machine=probe_machine(), ledger=ledger, lab=Without()), model, "quick").importance()
+    assert imatrix_digest(first) == imatrix_digest(again)
+    assert first.entries
 
 
 @pytest.mark.engine

@@ -19,11 +19,11 @@ from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
 from hakaru.evaluation.windows import Window
 from hakaru.memory.footprint import ContextSettings
-from hakaru.models.imatrix import Imatrix
+from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.model import Model
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import quantizer_facts, roster
-from hakaru.places import data_dir
+from hakaru.places import cache_dir, data_dir
 from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import vector_digest
 from hakaru.quantization.layout import how_made
@@ -81,13 +81,18 @@ class Study:
         self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
 
     def importance(self) -> Imatrix:
-        """Importance from the calibration windows; collected once per model and texts."""
-        return self.bench.lab.importance(
-            self.model.path,
-            self._windows(self.calibration),
-            datasets=("hakaru calibration",),
-            progress=self._progress("importance"),
-        )
+        """Importance from the calibration windows; collected once per model and texts, and kept as an imatrix file."""
+        inputs = json.dumps([self.sha256, _windows_digest(self.calibration), lab_build()])
+        path = cache_dir("importance") / f"{hashlib.sha256(inputs.encode()).hexdigest()}.gguf"
+        if not path.exists():
+            found = self.bench.lab.importance(
+                self.model.path,
+                self._windows(self.calibration),
+                datasets=("hakaru calibration",),
+                progress=self._progress("importance"),
+            )
+            write_imatrix(path, found)
+        return read_imatrix(path)
 
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
         """Relative squared error by tensor and type."""
