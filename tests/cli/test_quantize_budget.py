@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
+from hakaru.cli.budget import _role
 from hakaru.models.gguf import read_header
 from hakaru.testing import tiny_shape, write_tiny_llama
 
@@ -66,6 +67,12 @@ def test_a_speed_is_measured_and_kept(capsys: pytest.CaptureFixture[str], source
     never = tmp_path / "never.gguf"
     assert run(["quantize", str(source), "--bpw", "5", "--min-speed", "1e9", "--effort", "quick", "-o", str(never)]) == 3
     assert not never.exists()
+
+
+def test_the_table_counts_no_layers_matrix_as_the_output() -> None:
+    """`blk.0.attn_output.weight` ends like `output.weight`, and is another role."""
+    assert _role("blk.12.attn_output.weight") == "attn_output.weight"
+    assert _role("output.weight") == "output.weight"
 
 
 def _matrices(path: Path) -> set[str]:

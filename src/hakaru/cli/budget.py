@@ -119,8 +119,7 @@ def _print(made: Made, source: Model) -> None:
     sizes: dict[tuple[str, str], list[int]] = {}
     for tensor in source.tensors:
         if tensor.name in plan.types:
-            role = tensor.name.split(".", 2)[2] if tensor.name.startswith("blk.") else tensor.name
-            sizes.setdefault((role, made.types[tensor.name]), []).append(tensor.n_elements)
+            sizes.setdefault((_role(tensor.name), made.types[tensor.name]), []).append(tensor.n_elements)
     rows = [
         [role, type_, str(len(counts)), f"{sum(counts):,}", f"{_damage(plan, role, type_):.5f}"]
         for (role, type_), counts in sorted(sizes.items())
@@ -147,4 +146,9 @@ def _print(made: Made, source: Model) -> None:
 
 def _damage(plan: Plan, role: str, type_: str) -> float:
     choices = plan.allocation.choices
-    return sum(c.damage for name, c in choices.items() if name.endswith(role) and c.type == type_)
+    return sum(c.damage for name, c in choices.items() if _role(name) == role and c.type == type_)
+
+
+def _role(name: str) -> str:
+    """The tensor's name without its layer."""
+    return name.split(".", 2)[2] if name.startswith("blk.") else name
