@@ -24,7 +24,7 @@ from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.writer import check_target
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Plan, SpeedGoal, Target
+from hakaru.tuning.budget import Budgeter, SpeedGoal, Target
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import Made, make, planned
 from hakaru.units import format_bytes, parse_bytes
@@ -116,13 +116,15 @@ def _imatrix(asked: str, budgeter: Budgeter) -> Imatrix | None:
 
 def _print(made: Made, source: Model) -> None:
     plan, race = made.plan, made.race
-    sizes: dict[tuple[str, str], list[int]] = {}
+    known, found = plan.link.known.expected(), dict[tuple[str, str], list[tuple[int, float]]]()
     for tensor in source.tensors:
         if tensor.name in plan.types:
-            sizes.setdefault((_role(tensor.name), made.types[tensor.name]), []).append(tensor.n_elements)
+            type_ = made.types[tensor.name]
+            damage = known[tensor.name] * plan.errors[tensor.name][type_]
+            found.setdefault((_role(tensor.name), type_), []).append((tensor.n_elements, damage))
     rows = [
-        [role, type_, str(len(counts)), f"{sum(counts):,}", f"{_damage(plan, role, type_):.5f}"]
-        for (role, type_), counts in sorted(sizes.items())
+        [role, type_, str(len(each)), f"{sum(n for n, _ in each):,}", f"{sum(damage for _, damage in each):.5f}"]
+        for (role, type_), each in sorted(found.items())
     ]
     print_table([say("tensors"), say("type"), say("number"), say("weights"), say("predicted damage")], rows, left=2)
     print_text(say("{bytes} of at most {budget} ({n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
@@ -142,11 +144,6 @@ def _print(made: Made, source: Model) -> None:
         print_text(say("The mix is not proven better, so the preset was written."))
     print_text(say("{path}: written, read back and verified; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
               path=made.path, kld=made.measured.value, low=made.measured.low, high=made.measured.high))  # fmt: skip
-
-
-def _damage(plan: Plan, role: str, type_: str) -> float:
-    choices = plan.allocation.choices
-    return sum(c.damage for name, c in choices.items() if _role(name) == role and c.type == type_)
 
 
 def _role(name: str) -> str:
