@@ -388,3 +388,14 @@ def test_a_second_budget_uses_what_was_kept(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_recipe(other, model, second, tmp_path / "d.gguf", blobs=blobs, source_sha256="another")
     assert len(other.asked) == len(model.tensors)
+
+
+def test_the_room_for_kept_tensors_counts_what_others_put_there(tmp_path: Path) -> None:
+    """Probes write into the folder themselves: the limit holds for all of it, and what was used longest ago goes first."""
+    blobs = Blobs(tmp_path / "blobs", 100)
+    for age, name in enumerate(("young", "middle", "old")):
+        (blobs.folder / name).write_bytes(bytes(30))
+        os.utime(blobs.folder / name, (1000 - age, 1000 - age))
+    assert blobs.takes(50)
+    blobs.make_room(50)
+    assert {path.name for path in blobs.folder.iterdir()} == {"young"}

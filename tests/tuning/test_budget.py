@@ -64,9 +64,9 @@ class Texts(Bench):
 class NoWriter(Lab):
     """An engine that must not quantize for a file."""
 
-    def write_tensors(self, jobs: Sequence[TensorJob], **_: object) -> None:
+    def write_tensors(self, jobs: Sequence[TensorJob], **options: Any) -> None:
         assert not [job for job in jobs if job.type_id != job.wanted_id]
-        super().write_tensors(jobs, **_)  # type: ignore[arg-type]  # passed on as it came
+        super().write_tensors(jobs, **options)
 
 
 @pytest.fixture

@@ -41,10 +41,10 @@ def _found(model: str, converter: Path | None, *, quiet: bool) -> Found:
 
 
 def _to_preset(*, model: Found, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
-    found, lab = model, Lab()
-    source = read_model(found.path) if dry_run else read_whole(found)
+    lab = Lab()
+    source = read_model(model.path) if dry_run else read_whole(model)
     recipe = plan_presets(lab, source, [type_])[0]
-    out = output or found.workplace.with_name(f"{found.workplace.name}-{recipe.preset}.gguf")
+    out = output or model.workplace.with_name(f"{model.workplace.name}-{recipe.preset}.gguf")
     check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence(recipe.preset)
     if not json:

@@ -26,8 +26,10 @@ import numpy as np
 from hakaru.engine import ggml, llama
 from hakaru.engine.ggml import GgmlTensor, base
 from hakaru.engine.llama import c
+from hakaru.errors import MachineError
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.models.tensor_data import Bytes, TensorData
+from hakaru.places import written_whole
 
 USAGE_WEIGHTS: Final = 1  # ggml-backend.h: GGML_BACKEND_BUFFER_USAGE_WEIGHTS
 KEPT_BYTES: Final = 2**30
@@ -89,18 +91,9 @@ class KeptFiles:
     def keep(self, name: str, type_: QuantType, raw: Bytes) -> None:
         """Keep the copy, whole or not at all. A disk that refuses is no reason to fail."""
         path = self._path(name, type_)
-        if path is None:
-            return
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with half.open("wb") as file:
-                file.write(raw.data)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
-        except OSError:
-            with suppress(OSError):
-                half.unlink(missing_ok=True)
+        if path:
+            with suppress(MachineError), written_whole(path) as part:
+                part.write_bytes(raw.data)
 
     def _path(self, name: str, type_: QuantType) -> Path | None:
         key = self.names.get(name, {}).get(type_.name)

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hakaru.places import cache_dir
+from hakaru.errors import MachineError
+from hakaru.places import cache_dir, written_whole
 
 LIMIT_BYTES: Final = 16 * 2**30
 _COPIED: Final = 2**24
@@ -44,7 +45,8 @@ class Blobs:
         return min(LIMIT_BYTES, (shutil.disk_usage(self.folder).free + self._held) // 10)
 
     def takes(self, n_bytes: int) -> bool:
-        """Whether a recipe of so many bytes is kept."""
+        """Whether a recipe of so many bytes is kept. The folder is counted anew: probes add to it, too."""
+        self._held = sum(stat.st_size for _, stat in self._kept())
         return n_bytes <= self.limit_bytes // 2
 
     def copy_to(self, key: str, part: Path, at: int, n_bytes: int) -> bool:
@@ -63,17 +65,11 @@ class Blobs:
 
     def keep(self, key: str, part: Path, at: int, n_bytes: int) -> None:
         """Keep `n_bytes` from byte `at` of `part` as the blob `key`. A disk that refuses is no reason to fail."""
-        blob, half = self.folder / key, self.folder / f".{key}.{os.getpid()}"
-        try:
+        with suppress(OSError, MachineError):
             self.make_room(n_bytes)
-            with part.open("rb") as source, half.open("wb") as target:
+            with written_whole(self.folder / key) as half, part.open("rb") as source, half.open("wb") as target:
                 _copy(source.fileno(), target.fileno(), at, 0, n_bytes)
-                os.fsync(target.fileno())
-            half.replace(blob)
             self._held += n_bytes
-        except OSError:
-            with suppress(OSError):
-                half.unlink(missing_ok=True)
 
     def make_room(self, n_bytes: int) -> None:
         """Remove what was used longest ago until so many bytes more are within the limit."""

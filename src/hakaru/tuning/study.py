@@ -126,8 +126,7 @@ class Study:
         certain, until the whole is known well enough.
         """
         names = tuple(errors)
-        prior = self.prior(names)
-        before = prior_sensitivities(names, prior)
+        before = prior_sensitivities(names, self.prior(names))
         readings = self.readings("probes", plan(errors, self.effort), self.calibration, imatrix)
         known, singles = with_readings(before, readings, errors), list[str]()
         while len(singles) < self.pains.n_singles and doubt(known, errors) > SURE:
@@ -138,7 +137,7 @@ class Study:
             readings += self.readings("single tensors", probes, self.calibration, imatrix)
             singles += [probe.name for probe in probes]
             known = with_readings(before, readings, errors)
-        self.learn(prior, known)
+        self.learn(known)
         return known
 
     def readings(self, what: str, probes: Sequence[Probe], windows: Sequence[Window], imatrix: Imatrix | None) -> list[Reading]:
@@ -175,11 +174,12 @@ class Study:
         n_bytes = sum(by_name[name].bytes_as(BY_NAME[type_]) for name, type_ in wanted)
         if not self.blobs.takes(n_bytes):
             return None
-        self.blobs.make_room(n_bytes)
         names: dict[str, dict[str, str]] = {}
         digests = {name: vector_digest(imatrix, by_name[name]) for name, _ in wanted}
         for name, type_ in wanted:
             names.setdefault(name, {})[type_] = blob_key(self.sha256, name, type_, digests[name], lab_build())
+        new = {(name, type_) for name, type_ in wanted if not (self.blobs.folder / names[name][type_]).exists()}
+        self.blobs.make_room(sum(by_name[name].bytes_as(BY_NAME[type_]) for name, type_ in new))
         return self.blobs.folder, names
 
     def speed(self, types: Mapping[str, str], imatrix: Imatrix | None, settings: ContextSettings) -> Figure:
@@ -220,7 +220,7 @@ class Study:
         seen = kin or self.bench.ledger.recall("sensitivities", {"of": "all models"})
         return Prior.from_json(seen) if seen else GENERIC
 
-    def learn(self, prior: Prior, known: Sensitivities) -> None:
+    def learn(self, known: Sensitivities) -> None:
         """Remember what the probes taught: for its kin in full, for all models as a profile."""
         ledger, names = self.bench.ledger, known.names
         if ledger.recall("sensitivities of kin", self._kin(names)) is None:
