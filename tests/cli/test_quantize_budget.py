@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.budget import _role
+from hakaru.cli.recipe import role_of
 from hakaru.models.gguf import read_header
 from hakaru.testing import tiny_shape, write_tiny_llama
 
@@ -69,10 +69,44 @@ def test_a_speed_is_measured_and_kept(capsys: pytest.CaptureFixture[str], source
     assert not never.exists()
 
 
+def test_a_dry_run_of_a_stranger_measures_no_loss(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands on the prior and says so; every tensor has its reason; the speed is the pace of the machine."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+    def no(*_: object, **__: object) -> None:
+        raise AssertionError("a glance measures no loss")
+
+    for name in ("probe", "importance", "compare", "answer"):
+        monkeypatch.setattr(f"hakaru.engine.lab.Lab.{name}", no)
+    code, data = asked(capsys, source, "--bpw", "5.5", "--pin", r"blk\.1\.attn_q=Q8_0", "--dry-run", "-o", tmp_path / "small.gguf")
+    assert (code, data["basis"]) == (0, "prior")
+    assert data["predicted_kld"]["low"] < data["predicted_kld"]["value"] < data["predicted_kld"]["high"]
+    assert data["decode_tokens_per_s"]["source"] == "computed"
+    why = {t["name"]: t["why"] for t in data["tensors"]}
+    assert (why["blk.1.attn_q.weight"], why["output_norm.weight"], why["output.weight"]) == ("pinned", "kept", "sensitive")
+    assert sum(t["bytes"] for t in data["tensors"]) <= data["bytes"]
+    assert run(["quantize", str(source), "--bpw", "5.5", "--dry-run", "-o", str(tmp_path / "small.gguf")]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in why)
+    assert "Nothing of this model was measured yet" in said
+
+
+def test_every_device_is_filled(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Two cards of unlike room: each holds what it can, by the planner's arithmetic."""
+    cards, deep = "474MiB + 472MiB", write_tiny_llama(tmp_path / "deep.gguf", tiny_shape(n_layer=16))
+    code, data = asked(capsys, deep, "--fit", "--hardware", cards, "--context", "256", "--dry-run", "-o", tmp_path / "small.gguf")
+    assert code == 0
+    filled = [device["weights_bytes"] / device["room_bytes"] for device in data["devices"]]
+    assert len(filled) == 2
+    assert all(0.98 < part <= 1 for part in filled), data["devices"]
+
+
 def test_the_table_counts_no_layers_matrix_as_the_output() -> None:
     """`blk.0.attn_output.weight` ends like `output.weight`, and is another role."""
-    assert _role("blk.12.attn_output.weight") == "attn_output.weight"
-    assert _role("output.weight") == "output.weight"
+    assert role_of("blk.12.attn_output.weight") == "attn_output.weight"
+    assert role_of("output.weight") == "output.weight"
 
 
 def _matrices(path: Path) -> set[str]:

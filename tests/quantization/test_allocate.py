@@ -164,12 +164,20 @@ def test_every_device_holds_its_tensors() -> None:
     free = allocate(items, high)
     used = sum(c.n_bytes for name, c in free.choices.items() if device_of[name] == "gpu")
     capacity = used // 2
-    found = allocate(items, high, limits=Limits(device_of=device_of, device_bytes={"gpu": capacity}))
+    found = allocate(
+        items,
+        high,
+        limits=Limits(devices_of={name: (device,) for name, device in device_of.items()}, device_bytes={"gpu": capacity}),
+    )
     on_gpu = sum(c.n_bytes for name, c in found.choices.items() if device_of[name] == "gpu")
     assert 0.9 * capacity < on_gpu <= capacity
     assert all(found.types[name] == free.types[name] for name, device in device_of.items() if device == "cpu")
     with pytest.raises(DoesNotFit):
-        allocate(items, high, limits=Limits(device_of=device_of, device_bytes={"gpu": 1000}))
+        allocate(
+            items,
+            high,
+            limits=Limits(devices_of={name: (device,) for name, device in device_of.items()}, device_bytes={"gpu": 1000}),
+        )
     assert low < capacity
 
 

@@ -16,7 +16,7 @@ from hakaru.testing import tiny_hyperparameters, write_tiny
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, SpeedGoal
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.type_speeds import TypeSpeeds, fit_speeds, part_read
+from hakaru.tuning.type_speeds import Pace, TypeSpeeds, fit_paces, fit_speeds, part_read
 from hakaru.units import Figure
 
 SETTINGS = ContextSettings(n_ctx=512, n_ubatch=512, type_k="f16", type_v="f16", n_parallel=1)
@@ -119,3 +119,26 @@ def test_a_recipe_is_timed_through_the_server_once(tiny: Path, tmp_path: Path) -
     assert (speed.unit, speed.source, speed.value > 0) == ("tokens/s", "measured", True)
     assert budgeter.speed(types, None, SETTINGS) == speed
     assert not list(tmp_path.rglob("trial-*"))
+
+
+def test_the_pace_of_other_files_predicts_a_new_one() -> None:
+    """Files of several types with 10 % of noise: a mix of them lies within its interval, a type that none held has the usual
+    rate, and more files make the interval narrower.
+    """
+    random = np.random.default_rng(1)
+    truth = {"Q8_0": 1e-10, "Q4_K": 2e-10, "Q6_K": 1.5e-10}
+    paces = []
+    for _ in range(8):
+        read = {type_: float(random.uniform(0, 1e8)) for type_ in truth}
+        seconds = sum(n * truth[type_] for type_, n in read.items()) * float(np.exp(random.normal(0, 0.1)))
+        paces.append(Pace(read=read, seconds=seconds))
+    new = {"Q8_0": 2e7, "Q4_K": 7e7, "Q6_K": 1e7}
+    real = 1 / sum(n * truth[type_] for type_, n in new.items())
+    few, many = fit_paces(paces[:1]).predict(new), fit_paces(paces).predict(new)
+    for figure in (few, many):
+        assert figure.low is not None and figure.high is not None
+        assert figure.low < real < figure.high
+        assert figure.source == "computed"
+    assert many.highest / many.lowest < few.highest / few.lowest
+    assert abs(many.value / real - 1) < 0.15
+    assert fit_paces(paces).predict({"Q2_K": 1e8}).value == pytest.approx(1 / (1e8 * (fit_paces(paces).usual or 0)))

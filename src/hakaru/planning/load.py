@@ -55,17 +55,23 @@ class Load:
         return self.input_bytes + sum(self.layers) + sum(self.experts) + self.output_bytes + self.shared_bytes
 
 
+def layer_of(name: str) -> int | None:
+    """The layer with which a tensor goes; None for the input, the output, and what every device needs."""
+    if name in FIRST_LAYER_TENSORS:
+        return 0
+    found = _LAYER.match(name)
+    return int(found[1]) if found else None
+
+
 def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
     """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to 32 bytes."""
     layers, experts = [0] * n_layer, [0] * n_layer
     inputs: dict[str, int] = {}
     output, tied, copies, shared, largest = 0, True, 0, 0, 0
     for tensor in tensors:
-        n_bytes = buffer_bytes((tensor,))
-        if tensor.name in FIRST_LAYER_TENSORS:
-            layers[0] += n_bytes
-        elif found := _LAYER.match(tensor.name):
-            (experts if _EXPERTS.search(tensor.name) else layers)[int(found[1])] += n_bytes
+        n_bytes, layer = buffer_bytes((tensor,)), layer_of(tensor.name)
+        if layer is not None:
+            (experts if _EXPERTS.search(tensor.name) else layers)[layer] += n_bytes
             largest = max(largest, n_bytes)
         elif tensor.name in INPUT_TENSORS:
             copies += tensor.name in inputs

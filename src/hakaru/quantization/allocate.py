@@ -27,13 +27,14 @@ TIME_LIMIT_S: Final = 20.0
 class Limits:
     """What binds beside the bytes of the file.
 
-    `pins`: tensor -> type. `max_seconds`: the sum of the choices' seconds per token. `device_of`: tensor -> device, and
-    `device_bytes`: device -> bytes for the tensors that lie there; a device without a capacity is unbounded.
+    `pins`: tensor -> type. `max_seconds`: the sum of the choices' seconds per token. `devices_of`: tensor -> devices that hold
+    a copy of it (twice named, twice held), and `device_bytes`: device -> bytes for the tensors that lie there; a device without a
+    capacity is unbounded.
     """
 
     pins: Mapping[str, str] | None = None
     max_seconds: float | None = None
-    device_of: Mapping[str, str] | None = None
+    devices_of: Mapping[str, tuple[str, ...]] | None = None
     device_bytes: Mapping[str, int] | None = None
 
 
@@ -146,10 +147,17 @@ def _rows(items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], lim
     if limits.max_seconds is not None:
         seconds = np.array([c.seconds for choices in open_choices for c in choices], dtype=np.float64)
         rows.append(Row(weights=seconds, limit=limits.max_seconds))
-    devices = limits.device_of or {}
+    devices = limits.devices_of or {}
     for device, capacity in (limits.device_bytes or {}).items():
-        lies = [devices.get(item.name) == device for item, choices in zip(items, open_choices, strict=True) for _ in choices]
-        rows.append(Row(weights=np.where(lies, _bytes(open_choices), 0), limit=capacity))
+        copies = [devices.get(item.name, ()).count(device) for item in items]
+        least = sum(n * min(c.n_bytes for c in choices) for n, choices in zip(copies, open_choices, strict=True))
+        if least > capacity:
+            raise DoesNotFit(
+                "{device} has {room} for these weights, but they take at least {least} there; shorten the context or name a larger machine.",
+                device=device, room=format_bytes(max(capacity, 0)), least=format_bytes(least),
+            )  # fmt: skip
+        by_choice = np.repeat(copies, [len(choices) for choices in open_choices])
+        rows.append(Row(weights=_bytes(open_choices) * by_choice, limit=capacity))
     return rows
 
 

@@ -28,6 +28,7 @@ from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory, remember_load
 from hakaru.tuning.ledger import Ledger, settings_json
+from hakaru.tuning.type_speeds import Pace, bytes_read
 
 Watch = Callable[[str, int, int], None]
 TEST_VERSION: Final = 2
@@ -105,9 +106,17 @@ class Bench:
         return made
 
     def windows(
-        self, reference: Model, *, own: Sequence[Document] = (), n_documents: int = N_DOCUMENTS, n_prompts: int | None = None
+        self,
+        reference: Model,
+        *,
+        own: Sequence[Document] = (),
+        n_documents: int = N_DOCUMENTS,
+        n_prompts: int | None = None,
+        ask: bool = True,
     ) -> list[Window]:
-        """The test windows of `reference`, answers included; its answers are asked for once."""
+        """The test windows of `reference`, answers included; its answers are asked for once. Without `ask` there are none
+        before that.
+        """
         inputs = {
             "reference": self.ledger.model_sha256(reference),
             "engine": lab_build(),
@@ -118,6 +127,8 @@ class Bench:
             "own": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in own],
         }
         known: list[dict[str, Any]] | None = self.ledger.recall("windows", inputs)
+        if known is None and not ask:
+            return []
         if known is None:
 
             def progress(done: int, total: int) -> None:
@@ -184,6 +195,8 @@ class Bench:
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
             remember_load(server, model, machine=self.machine, ledger=self.ledger, peak_rss_bytes=trial.peak_rss_bytes)
         self.ledger.remember("trial", self._trial_inputs(sha256, settings, repeats), trial.as_json())
+        pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=1 / speed.decode_tokens_per_s.value)
+        self.ledger.remember("pace", {**self._here(), "model": sha256}, pace.as_json())
         if self._timed_now is not None:
             self._timed_now.add(sha256)
         return trial
@@ -195,6 +208,14 @@ class Bench:
             return None
         known = self.ledger.recall("trial", inputs)
         return Trial.from_json(known) if known else None
+
+    def paces(self) -> list[Pace]:
+        """The files that were timed on this kind of machine with this build, whatever their settings."""
+        here = self._here().items()
+        return [Pace(**result) for inputs, result in self.ledger.recall_all("pace") if here <= inputs.items()]
+
+    def _here(self) -> dict[str, Any]:
+        return {"machine": self.machine.fingerprint, "engine": server_build()}
 
     def conditions(self) -> dict[str, object]:
         """What a figure depends on besides model and settings, for evidence."""

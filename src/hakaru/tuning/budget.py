@@ -5,7 +5,7 @@ validation windows, the race the test windows, which no step has seen before. Wh
 interval of its loss less the best preset's lies below zero; otherwise it is the preset. Nothing is written before that: probes
 compute a recipe with the kernels of its types in a loaded model.
 
-Left out: several devices, and recipes of more than one source.
+Left out: recipes of more than one source.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,23 +17,29 @@ import numpy as np
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.statistics import RESAMPLES, ratio_of_sums
 from hakaru.memory.footprint import ContextSettings
+from hakaru.models.architectures import buffer_bytes
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
+from hakaru.models.model import Model, with_types
 from hakaru.models.presets import BASE_TYPES, NEEDS_IMPORTANCE
+from hakaru.planning.budget import Room
 from hakaru.quantization.allocate import Allocation, Limits, allocate, smallest_within
 from hakaru.quantization.file_bytes import padded_bytes
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
-from hakaru.quantization.probes import uniform_recipes
+from hakaru.quantization.probes import Effort, uniform_recipes
 from hakaru.quantization.quiet import stdout_to_stderr
-from hakaru.tuning.study import Study
-from hakaru.tuning.type_speeds import TypeSpeeds, fit_speeds
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.study import PAINS, TYPES, Study
+from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
 from hakaru.units import Figure
 
 RIVALS: Final = 2
 SPEED_ROUNDS: Final = 4
+SOON_TIMED_BYTES: Final = 2**30
+SOON_TIMED_CONTEXT: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +52,21 @@ class SpeedGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is asked for: at most so many bytes of file, or at most so much loss (mean KLD in nats per token); perhaps a speed."""
+    """What is asked for: at most so many bytes of file, or what fits a machine, or at most so much loss (mean KLD in nats per
+    token); perhaps a speed.
+    """
 
     file_bytes: int | None = None
+    room: Room | None = None
     kld: float | None = None
     speed: SpeedGoal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A recipe before it is built: types, exact bytes, predicted loss, and what each tensor is thought to cost."""
+    """A recipe before it is built: types, exact bytes, predicted loss, and what each tensor is thought to cost. `speed` in decoded
+    tokens per second: measured where one was asked for, computed at a glance.
+    """
 
     types: Mapping[str, str]
     file_bytes: int
@@ -66,7 +77,13 @@ class Plan:
     imatrix: Imatrix | None
     errors: Mapping[str, Mapping[str, float]]
     target: Target
+    pins: Mapping[str, str]
     speed: Figure | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether runs of this model stand behind the prediction, or the prior alone."""
+        return bool(self.link.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,31 +117,56 @@ class Budgeter(Study):
             imatrix.check("--importance", self.model.path, self.tensors)
         errors = self.errors(imatrix)
         link = self.link(errors, imatrix)
-        fixed, choices, seconds, max_seconds = self.fixed_bytes(errors, imatrix), self.choices(errors), None, None
-        if target.speed:
-            rates = self.type_speeds(errors, imatrix, target.speed.settings)
-            seconds, max_seconds = rates.seconds(self.tensors, self.model.shape), 1 / target.speed.tokens_per_s
+        choices, rates, seconds = self.choices(errors), self.rates(errors, imatrix, target), None
+        if rates and target.speed:
+            seconds = rates.seconds(self.tensors, self.model.shape, TYPES)
             choices = {name: {q: e for q, e in row.items() if q in seconds[name]} for name, row in choices.items()}
         items = items_of(self.tensors, choices, link.known.expected(), seconds)
-        limits = Limits(pins=pinned(items, pins), max_seconds=max_seconds)
+        limits = self.limits(target, choices, pinned(items, pins))
+        fixed = self.fixed_bytes(choices, imatrix)
+        most = target.file_bytes if target.file_bytes is not None else self.model.file_bytes
 
         def allocated(limits: Limits) -> Allocation:
             with stdout_to_stderr():  # the solver prints
-                if target.file_bytes is not None:
-                    return allocate(items, target.file_bytes, fixed_bytes=fixed, limits=limits)
-                return smallest_within(items, link.damage_for(target.kld or 0.0), fixed_bytes=fixed, limits=limits)
+                if target.kld is not None:
+                    return smallest_within(items, link.damage_for(target.kld), fixed_bytes=fixed, limits=limits)
+                return allocate(items, most, fixed_bytes=fixed, limits=limits)
 
         found, speed = allocated(limits), None
-        if target.speed:
+        if target.speed and not self.glance:
             found, speed = self.fast_enough(found, allocated, limits, target.speed, imatrix)
+        elif rates:
+            speed = rates.predict(bytes_read(self.model.tensors, self.model.shape, found.types))
         exact = planned_bytes(self.model, found.types, added=self.how_made(found.types, imatrix))
-        if target.file_bytes is not None and exact > target.file_bytes:
+        if exact > most or not self.fits(target, found.types):
             raise DoesNotFit("the planned file has {found} bytes, expected at most {limit}; ask for a little more.",
-                             found=exact, limit=target.file_bytes)  # fmt: skip
+                             found=exact, limit=most)  # fmt: skip
+        budget = exact + self.left_bytes(target.room, found.types) if target.room else target.file_bytes or exact
         return Plan(
-            types=found.types, file_bytes=exact, budget_bytes=target.file_bytes or exact, predicted=link.predict(found.types),
-            allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed,
+            types=found.types, file_bytes=exact, budget_bytes=budget, predicted=link.predict(found.types),
+            allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed, pins=limits.pins or {},
         )  # fmt: skip
+
+    def limits(self, target: Target, choices: Mapping[str, Mapping[str, float]], pins: Mapping[str, str]) -> Limits:
+        """What binds the allocation beside its bytes."""
+        limits = Limits(pins=pins, max_seconds=1 / target.speed.tokens_per_s if target.speed else None)
+        if target.room is None:
+            return limits
+        return replace(limits, devices_of=target.room.devices_of, device_bytes=self.free_bytes(target.room, choices))
+
+    def rates(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, target: Target) -> TypeSpeeds | None:
+        """How fast each type is: where a speed is asked for, from runs that are timed; at a glance from the machine's pace."""
+        if target.speed and not self.glance:
+            return self.type_speeds(errors, imatrix, target.speed.settings)
+        return self.pace() if self.glance else None
+
+    def pace(self) -> TypeSpeeds | None:
+        """The machine's pace from what was timed on it. Before anything was, the source is, if it is small; else None."""
+        paces = self.bench.paces()
+        if not paces and self.model.weights_bytes <= SOON_TIMED_BYTES:
+            self.bench.trial(self.model, ContextSettings(n_ctx=SOON_TIMED_CONTEXT), repeats=1)
+            paces = self.bench.paces()
+        return fit_paces(paces) if paces else None
 
     def type_speeds(
         self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, settings: ContextSettings
@@ -162,10 +204,29 @@ class Budgeter(Study):
         goal = target.speed
         return goal is None or self.speed(types, imatrix, goal.settings).value >= goal.tokens_per_s
 
+    def fits(self, target: Target, types: Mapping[str, str]) -> bool:
+        """Whether a recipe goes where it is asked to, by the planner's arithmetic."""
+        return target.room is None or target.room.holds(with_types(self.model, types))
+
+    def free_bytes(self, room: Room, choices: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
+        """What each device has for the tensors whose type is chosen: its room less the tensors that keep theirs."""
+        free = dict(room.device_bytes)
+        for tensor in self.model.tensors:
+            if tensor.name not in choices:
+                for device in room.devices_of.get(tensor.name, ()):
+                    if device in free:
+                        free[device] -= buffer_bytes((tensor,))
+        return free
+
+    def left_bytes(self, room: Room, types: Mapping[str, str]) -> int:
+        """What a recipe leaves free of the room."""
+        return room.total_bytes - sum(room.used_bytes(with_types(self.model, types)).values())
+
     def race(self, plan_: Plan) -> Race:
         """Our mix and the presets of at most the same bytes that are predicted to lose least, on the test windows."""
         found = self.presets(plan_.errors, plan_.imatrix, at_most=plan_.budget_bytes)
         found = sorted(found, key=lambda r: plan_.link.predict(r[1]).value)
+        found = [r for r in found if self.fits(plan_.target, r[1])]
         rivals = [r for r in found[: 2 * RIVALS] if self.reaches(plan_.target, r[1], plan_.imatrix)][:RIVALS]
         sums = self.probed([plan_.types, *(types for _, types, _ in rivals)], self.test, plan_.imatrix, "race")
         ours = _kld(sums[0])
@@ -197,11 +258,18 @@ class Budgeter(Study):
                 found.append((preset, types, n_bytes))
         return found
 
-    def fixed_bytes(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> int:
+    def fixed_bytes(self, choices: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> int:
         """Bytes of the file that no choice changes: header, and tensors that keep their type."""
-        any_types = {name: next(iter(row)) for name, row in errors.items()}
+        any_types = {name: next(iter(row)) for name, row in choices.items()}
         sizes = {t.name: padded_bytes(t, any_types[t.name]) for t in self.tensors if t.name in any_types}
         return planned_bytes(self.model, any_types, added=self.how_made(any_types, imatrix)) - sum(sizes.values())
+
+
+def glancing(bench: Bench, model: Model, effort: Effort) -> Budgeter:
+    """A budgeter at a glance: of this effort, or of another one with which the model was measured already."""
+    wanted = Budgeter(bench, model, effort, glance=True)
+    others = (Budgeter(bench, model, other, glance=True) for other in PAINS if other != effort)
+    return next((b for b in (wanted, *others) if b.calibration), wanted)
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:

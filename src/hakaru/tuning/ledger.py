@@ -123,6 +123,12 @@ class Ledger:
             row = self._db.execute("SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)).fetchone()
         return json.loads(row[0]) if row else None
 
+    def recall_all(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
+        """Inputs and results of everything that was stored under `kind`, the oldest first."""
+        with self._translated():
+            rows = self._db.execute("SELECT inputs, result FROM measurements WHERE kind = ? ORDER BY at", (kind,)).fetchall()
+        return [(json.loads(inputs), json.loads(result)) for inputs, result in rows]
+
     def remember(self, kind: str, inputs: Mapping[str, object], result: object) -> None:
         """Store a result under its kind and inputs; an older one of the same is replaced."""
         with self._translated():

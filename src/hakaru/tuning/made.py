@@ -2,23 +2,54 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Final, Literal
 
 from hakaru.evaluation.divergence import measure_quality
-from hakaru.models.model import Model
+from hakaru.models.gguf import Tensor
+from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.budget import Budgeter, Plan, Race
 from hakaru.units import Figure
 
+Why = Literal["kept", "pinned", "preset", "sensitive", "robust", "usual"]
+FAR: Final = 3.0
+"""A tensor is called sensitive or robust where one unit of error costs so many times the median, or the part of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for,
-    `speed` (decoded tokens per second, through the server) where none was asked for.
+class TensorRow:
+    """One tensor of the file: the damage it is predicted to do (its part of S), the KLD that one unit of its error costs over the
+    median of all tensors, and why it has its type. Where `blocks` is not 256, its rows allow types of that block only.
     """
 
+    name: str
+    type: str
+    n_bytes: int
+    bpw: float
+    damage: float | None
+    sensitivity: float | None
+    blocks: int
+    why: Why
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `tensors` in `--json`."""
+        return {
+            "name": self.name, "type": self.type, "bytes": self.n_bytes, "bpw": self.bpw, "predicted_damage": self.damage,
+            "sensitivity_to_median": self.sensitivity, "why": self.why,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for,
+    `speed` (decoded tokens per second) where none was asked for or nothing is known.
+    """
+
+    source: Model
     path: Path
     plan: Plan
     types: Mapping[str, str]
@@ -29,34 +60,68 @@ class Made:
     measured: Figure | None = None
     speed: Figure | None = None
 
-    def as_json(self, model: Model) -> dict[str, Any]:
+    @cached_property
+    def file_types(self) -> dict[str, str]:
+        """The type of every tensor of the file."""
+        return {t.name: self.types.get(t.name, t.type.name) for t in self.source.tensors}
+
+    @cached_property
+    def tensors(self) -> list[TensorRow]:
+        """Every tensor, in the order of the file."""
+        known = self.plan.link.known.expected()
+        usual = median(known.values()) if known else 1.0
+        return [self._row(t, known.get(t.name), usual) for t in self.source.tensors]
+
+    def _row(self, tensor: Tensor, known: float | None, usual: float) -> TensorRow:
+        type_ = self.file_types[tensor.name]
+        n_bytes = tensor.bytes_as(BY_NAME[type_])
+        is_chosen = known is not None and tensor.name in self.types
+        return TensorRow(
+            name=tensor.name, type=type_, n_bytes=n_bytes, bpw=8 * n_bytes / tensor.n_elements,
+            damage=known * self.plan.errors[tensor.name][type_] if known is not None and is_chosen else None,
+            sensitivity=known / usual if known is not None else None,
+            blocks=256 if tensor.shape[0] % 256 == 0 else 32,
+            why=self._why(tensor.name, known / usual) if known is not None and is_chosen else "kept",
+        )  # fmt: skip
+
+    def _why(self, name: str, to_median: float) -> Why:
+        if name in self.plan.pins:
+            return "pinned"
+        if self.preset:
+            return "preset"
+        return "sensitive" if to_median > FAR else "robust" if to_median < 1 / FAR else "usual"
+
+    def as_json(self) -> dict[str, Any]:
         """The object of `hakaru quantize --json` for a budget."""
-        rival = self.race.rival if self.race else None
-        sizes = {t.name: (t.bytes_as(BY_NAME[self.types[t.name]]) if t.name in self.types else t.n_bytes) for t in model.tensors}
+        rival, room = self.race.rival if self.race else None, self.plan.target.room
+        used = room.used_bytes(with_types(self.source, self.types)) if room else {}
         return {
             "schema": "hakaru.recipe/1",
             "path": str(self.path),
             "written": self.measured is not None,
             "type": self.preset or "mix",
             "bytes": self.file_bytes,
-            "bpw": 8 * sum(sizes.values()) / model.n_params,
+            "bpw": 8 * sum(t.n_bytes for t in self.tensors) / self.source.n_params,
             "budget_bytes": self.plan.budget_bytes,
+            "devices": [{"name": d, "weights_bytes": used[d], "room_bytes": n} for d, n in room.device_bytes.items()]
+            if room
+            else [],
+            "basis": "measured" if self.plan.is_measured else "prior",
             "predicted_kld": self.predicted.as_json(),
             "measured_kld": self.measured.as_json() if self.measured else None,
             "decode_tokens_per_s": self.speed.as_json() if self.speed else None,
             "best_preset": {"type": rival.preset, "bytes": rival.file_bytes, "kld": rival.kld.as_json()} if rival else None,
             "ratio_to_preset": self.race.ratio.as_json() if self.race and self.race.ratio else None,
-            "tensors": [
-                {"name": t.name, "type": self.types.get(t.name, t.type.name), "bytes": sizes[t.name]} for t in model.tensors
-            ],
+            "tensors": [t.as_json() for t in self.tensors],
         }
 
 
-def planned(plan: Plan, out: Path) -> Made:
+def planned(source: Model, plan: Plan, out: Path) -> Made:
     """What would be made; nothing is raced or written."""
     return Made(
-        path=out, plan=plan, types=plan.types, preset=None, file_bytes=plan.file_bytes, predicted=plan.predicted, speed=plan.speed
-    )
+        source=source, path=out, plan=plan, types=plan.types, preset=None, file_bytes=plan.file_bytes, predicted=plan.predicted,
+        speed=plan.speed,
+    )  # fmt: skip
 
 
 def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, split_bytes: int | None = None) -> Made:
@@ -77,6 +142,7 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
 
     (quality,) = measure_quality(bench.lab, model.path, [written.path], budgeter.test, progress=progress)
     return Made(
+        source=model,
         path=written.path,
         plan=plan,
         types=types,

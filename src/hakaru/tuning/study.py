@@ -40,6 +40,8 @@ TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL"
                 "Q2_K", "IQ2_S", "IQ2_XS")  # fmt: skip
 SAME_GRID: Final = {"Q4_0": ("Q4_0", "Q5_0"), "Q4_1": ("Q4_1", "Q5_1"), "Q4_K": ("Q4_K", "Q5_K"), "IQ4_NL": ("IQ4_NL", "IQ4_XS")}
 """Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
+GLANCE: Final = {"n_rows": 4, "n_weights": 2**12}
+"""The sample of every tensor's errors where a glance must do."""
 SINGLES_AT_ONCE: Final = 16
 SPEED_REPEATS: Final = 3
 SURE: Final = 0.03
@@ -69,21 +71,23 @@ PAINS: Final[Mapping[Effort, Pains]] = {
 
 
 class Study:
-    """One model on one bench, measured with one effort."""
+    """One model on one bench, measured with one effort. With `glance` nothing is measured that takes longer than seconds: what
+    is not remembered is left to the prior.
+    """
 
-    def __init__(self, bench: Bench, model: Model, effort: Effort) -> None:
+    def __init__(self, bench: Bench, model: Model, effort: Effort, *, glance: bool = False) -> None:
         self.bench, self.model, self.effort, self.pains, self.blobs = bench, model, effort, PAINS[effort], Blobs()
+        self.glance = glance
         self.roster = roster(quantizer_facts(model.meta), model.tensors)
         kept = {t.name for t in self.roster.kept}
         self.tensors = [t for t in model.tensors if t.name not in kept]
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
-        windows = bench.windows(model, n_documents=self.pains.n_documents)
+        windows = bench.windows(model, n_documents=self.pains.n_documents, ask=not glance)
         self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
 
     def importance(self) -> Imatrix:
         """Importance from the calibration windows; collected once per model and texts, and kept as an imatrix file."""
-        inputs = json.dumps([self.sha256, _windows_digest(self.calibration), lab_build()])
-        path = cache_dir("importance") / f"{hashlib.sha256(inputs.encode()).hexdigest()}.gguf"
+        path = self._importance_path()
         if not path.exists():
             found = self.bench.lab.importance(
                 self.model.path,
@@ -94,11 +98,23 @@ class Study:
             write_imatrix(path, found)
         return read_imatrix(path)
 
+    def known_importance(self) -> Imatrix | None:
+        """The same where it was collected before, else None."""
+        path = self._importance_path()
+        return read_imatrix(path) if path.exists() else None
+
+    def _importance_path(self) -> Path:
+        inputs = json.dumps([self.sha256, _windows_digest(self.calibration), lab_build()])
+        return cache_dir("importance") / f"{hashlib.sha256(inputs.encode()).hexdigest()}.gguf"
+
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
         """Relative squared error by tensor and type."""
         sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
         inputs = {"model": self.sha256, "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
+        if known is None and self.glance and sample != GLANCE:
+            inputs, sample = {**inputs, **GLANCE}, GLANCE
+            known = self.bench.ledger.recall("quantization errors", inputs)
         if known is None:
             found = self.bench.lab.errors(
                 self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors"),
@@ -134,20 +150,28 @@ class Study:
             probes = most_uncertain(known, errors, n=n, done=singles)
             if not probes:
                 break
-            readings += self.readings("single tensors", probes, self.calibration, imatrix)
+            new = self.readings("single tensors", probes, self.calibration, imatrix)
+            if not new:
+                break
+            readings += new
             singles += [probe.name for probe in probes]
             known = with_readings(before, readings, errors)
-        self.learn(known)
+        if readings:
+            self.learn(known)
         return known
 
     def readings(self, what: str, probes: Sequence[Probe], windows: Sequence[Window], imatrix: Imatrix | None) -> list[Reading]:
-        """What each probe loses on so many of `windows`, with its standard error over windows."""
+        """What each probe loses on so many of `windows`, with its standard error over windows. At a glance nothing, where it is
+        not known.
+        """
         taken = windows[: self.pains.n_windows]
         inputs = {
             "model": self.sha256, "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in taken],
             "probes": [dict(p.types) for p in probes],
         }  # fmt: skip
         sums = self.bench.ledger.recall(what, inputs)
+        if sums is None and self.glance:
+            return []
         if sums is None:
             sums = self.probed([p.types for p in probes], taken, imatrix, what)
             self.bench.ledger.remember(what, inputs, sums)

@@ -1,4 +1,4 @@
-"""How fast each type is on this machine: seconds per byte, from recipes that were served and timed.
+"""How fast each type is on this machine: seconds per byte, from files that were served and timed.
 
 What a decoded token costs is close to a sum: of every matrix that is read, its bytes times the seconds that a byte of its
 type takes here. A few recipes of one type everywhere, timed through the server that will serve, give the rates by least
@@ -6,16 +6,28 @@ squares that stay at or above zero. What a token costs beside its matrices is sp
 matrix cannot tell the two apart, nor need they. A type that no timed recipe held has no rate, and is no choice where
 a speed is asked for. Left out: prompts, whose speed other things decide. The rates only propose: what is promised is the speed of
 the proposed recipe itself, measured.
+
+Before anything of a model was timed, other files that were timed on the machine tell its pace: the same least squares, each rate
+drawn to the usual one, which also stands for types that no file held.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
+from hakaru.units import Figure
+
+USUAL_SPREAD: Final = 0.35
+"""Spread of log seconds around the rates before files were timed, and how many files that is worth: assumed."""
+WORTH: Final = 2
+DRAWN: Final = 0.3
+"""How much a rate is drawn to the usual one, against one file that holds nothing else."""
 
 
 def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
@@ -29,24 +41,73 @@ def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
     return 1.0
 
 
+def bytes_read(tensors: Sequence[Tensor], shape: Shape, types: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Bytes that one decoded token reads, by type; a tensor has its own type unless `types` names another one."""
+    is_tied = not any(t.name == "output.weight" for t in tensors)
+    read: dict[str, float] = {}
+    for tensor in tensors:
+        type_ = (types or {}).get(tensor.name, tensor.type.name)
+        n_bytes = tensor.bytes_as(BY_NAME[type_]) * part_read(tensor, shape, is_tied=is_tied)
+        read[type_] = read.get(type_, 0.0) + n_bytes
+    return read
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeSpeeds:
-    """Seconds per byte of each type that was timed."""
+    """Seconds per byte of each type; `usual` for the others, None where they have none. `spread`: of log seconds per token."""
 
     rates: Mapping[str, float]
+    usual: float | None = None
+    spread: float = 0.0
 
-    def seconds(self, tensors: Iterable[Tensor], shape: Shape) -> dict[str, dict[str, float]]:
-        """Seconds per token of each tensor at each timed type that its rows allow."""
+    def seconds(self, tensors: Iterable[Tensor], shape: Shape, types: Sequence[str] = ()) -> dict[str, dict[str, float]]:
+        """Seconds per token of each tensor at each type that its rows allow: those with a rate, and `types` at the usual one."""
         tensors = list(tensors)
         is_tied = not any(t.name == "output.weight" for t in tensors)
+        usual = dict.fromkeys(types, self.usual) if self.usual is not None else {}
         return {
             t.name: {
                 type_: rate * t.bytes_as(BY_NAME[type_]) * part_read(t, shape, is_tied=is_tied)
-                for type_, rate in self.rates.items()
-                if t.shape[0] % BY_NAME[type_].block == 0
+                for type_, rate in {**usual, **self.rates}.items()
+                if rate is not None and t.shape[0] % BY_NAME[type_].block == 0
             }
             for t in tensors
         }
+
+    def predict(self, read: Mapping[str, float]) -> Figure:
+        """Decoded tokens per second of a file of which a token reads these bytes by type, with a 95 % interval."""
+        seconds = sum(n_bytes * self.rates.get(type_, self.usual or 0.0) for type_, n_bytes in read.items())
+        factor = math.exp(1.96 * self.spread)
+        value = 1 / seconds
+        return Figure(value=value, unit="tokens/s", source="computed", low=value / factor, high=value * factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """One file that was timed: bytes that a decoded token reads by type, and the seconds that it took."""
+
+    read: Mapping[str, float]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which the ledger keeps it."""
+        return {"read": dict(self.read), "seconds": self.seconds}
+
+
+def fit_paces(paces: Sequence[Pace]) -> TypeSpeeds:
+    """The rates of a machine from at least one file that was timed on it."""
+    from scipy.optimize import nnls
+
+    whole = np.array([sum(pace.read.values()) for pace in paces])
+    seconds = np.array([pace.seconds for pace in paces])
+    usual = float(np.exp(np.log(seconds / whole).mean()))
+    types = sorted({type_ for pace in paces for type_ in pace.read})
+    parts = np.array([[pace.read.get(type_, 0.0) for type_ in types] for pace in paces]) / whole[:, None]
+    rows = np.vstack([parts, DRAWN * np.eye(len(types))])
+    rates, _ = nnls(rows, np.concatenate([seconds / whole / usual, np.full(len(types), DRAWN)]))
+    off = np.log(seconds / (whole * usual * np.maximum(parts @ rates, 1e-9)))
+    spread = math.sqrt((WORTH * USUAL_SPREAD**2 + float(np.square(off).sum())) / (WORTH + len(paces)))
+    return TypeSpeeds(rates=dict(zip(types, (usual * rates).tolist(), strict=True)), usual=usual, spread=spread)
 
 
 def fit_speeds(
@@ -55,13 +116,9 @@ def fit_speeds(
     """The rates that explain the speeds of these recipes best, none below zero."""
     from scipy.optimize import nnls
 
-    is_tied = not any(t.name == "output.weight" for t in tensors)
-    types = sorted({type_ for recipe in recipes for type_ in recipe.values()})
-    read = np.zeros((len(recipes), len(types)))
-    for row, recipe in zip(read, recipes, strict=True):
-        for t in tensors:
-            if t.name in recipe:
-                row[types.index(recipe[t.name])] += t.bytes_as(BY_NAME[recipe[t.name]]) * part_read(t, shape, is_tied=is_tied)
-    unit = read.max()
-    found, _ = nnls(read / unit, 1 / np.asarray(tokens_per_s))
+    read = [bytes_read([t for t in tensors if t.name in recipe], shape, recipe) for recipe in recipes]
+    types = sorted({type_ for row in read for type_ in row})
+    matrix = np.array([[row.get(type_, 0.0) for type_ in types] for row in read])
+    unit = matrix.max()
+    found, _ = nnls(matrix / unit, 1 / np.asarray(tokens_per_s))
     return TypeSpeeds(rates=dict(zip(types, (found / unit).tolist(), strict=True)))

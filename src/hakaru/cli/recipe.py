@@ -1,0 +1,100 @@
+"""What `hakaru quantize` to a budget tells at the end, or beforehand."""
+
+from hakaru.cli.output import print_table, print_text
+from hakaru.language import say
+from hakaru.models.model import with_types
+from hakaru.tuning.made import Made, TensorRow
+from hakaru.units import format_bytes
+
+
+def print_made(made: Made) -> None:
+    """The tensors, then the sentences: one row per tensor of a plan, one per role and type of what was made."""
+    if made.measured:
+        _print_roles(made)
+    else:
+        _print_tensors(made)
+    _print_devices(made)
+    _print_predictions(made)
+    if made.measured:
+        _print_race(made)
+    else:
+        print_text(say("Dry run: {path} would be written; nothing was changed.", path=made.path))
+
+
+def _print_tensors(made: Made) -> None:
+    rows = [
+        [row.name, row.type, f"{row.bpw:.2f}", "-" if row.damage is None else f"{row.damage:.6f}", _why(row)]
+        for row in made.tensors
+    ]
+    print_table([say("tensor"), say("type"), say("bits"), say("predicted damage"), say("why")], rows, left=2)
+
+
+def _why(row: TensorRow) -> str:
+    """Why a tensor has its type, in a few words."""
+    words = {
+        "kept": say("is not quantized"),
+        "pinned": say("pinned"),
+        "preset": say("the preset's"),
+        "sensitive": say("sensitive: {n:.1f} times the median", n=row.sensitivity or 0),
+        "robust": say("robust: {n:.2f} times the median", n=row.sensitivity or 0),
+        "usual": say("usual: {n:.1f} times the median", n=row.sensitivity or 0),
+    }[row.why]
+    return say("{why}; rows allow blocks of 32 only", why=words) if row.blocks == 32 and row.why != "kept" else words
+
+
+def _print_roles(made: Made) -> None:
+    found = dict[tuple[str, str], list[TensorRow]]()
+    elements = {t.name: t.n_elements for t in made.source.tensors}
+    for row in made.tensors:
+        if row.damage is not None:
+            found.setdefault((role_of(row.name), row.type), []).append(row)
+    rows = [
+        [role, type_, str(len(each)), f"{sum(elements[r.name] for r in each):,}", f"{sum(r.damage or 0 for r in each):.5f}"]
+        for (role, type_), each in sorted(found.items())
+    ]
+    print_table([say("tensors"), say("type"), say("number"), say("weights"), say("predicted damage")], rows, left=2)
+
+
+def role_of(name: str) -> str:
+    """The tensor's name without its layer."""
+    return name.split(".", 2)[2] if name.startswith("blk.") else name
+
+
+def _print_devices(made: Made) -> None:
+    room = made.plan.target.room
+    if room is None:
+        return
+    used = room.used_bytes(with_types(made.source, made.types))
+    rows = [[name, format_bytes(used[name]), format_bytes(n)] for name, n in room.device_bytes.items()]
+    print_table([say("device"), say("weights"), say("room for weights")], rows)
+
+
+def _print_predictions(made: Made) -> None:
+    plan = made.plan
+    print_text(say("{bytes} of at most {budget} ({n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
+              bytes=format_bytes(made.file_bytes), budget=format_bytes(plan.budget_bytes), n=made.file_bytes,
+              kld=made.predicted.value, low=made.predicted.low, high=made.predicted.high))  # fmt: skip
+    if not plan.is_measured:
+        print_text(say("Nothing of this model was measured yet, so types and loss are a guess from other models. Without --dry-run it is "
+                  "measured first; a dry run after that tells what is known."))  # fmt: skip
+    if made.speed and plan.target.speed and made.speed.source == "measured":
+        print_text(say("{n:.1f} [{low:.1f}…{high:.1f}] tokens per second, measured through the server (asked for: {wanted:.1f}).",
+                  n=made.speed.value, low=made.speed.lowest, high=made.speed.highest, wanted=plan.target.speed.tokens_per_s))  # fmt: skip
+    elif made.speed:
+        print_text(say("About {n:.1f} [{low:.1f}…{high:.1f}] tokens per second here, from what was timed on this machine.",
+                  n=made.speed.value, low=made.speed.lowest, high=made.speed.highest))  # fmt: skip
+    elif not made.measured:
+        print_text(say("No speed is predicted: nothing was timed on this machine yet; `hakaru test` does it."))
+
+
+def _print_race(made: Made) -> None:
+    race = made.race
+    if race and race.rival and race.ratio:
+        print_text(say("Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours {ours:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of it.",
+                  preset=race.rival.preset, bytes=format_bytes(race.rival.file_bytes), kld=race.rival.kld.value,
+                  ours=race.ours.value, ratio=race.ratio.value, low=race.ratio.low, high=race.ratio.high))  # fmt: skip
+    if made.preset:
+        print_text(say("The mix is not proven better, so the preset was written."))
+    if made.measured:
+        print_text(say("{path}: written, read back and verified; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
+                  path=made.path, kld=made.measured.value, low=made.measured.low, high=made.measured.high))  # fmt: skip
