@@ -103,6 +103,18 @@ def test_every_device_is_filled(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert all(0.98 < part <= 1 for part in filled), data["devices"]
 
 
+def test_a_preset_takes_importance_data(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+    """Collected where the preset needs it or somebody asks; another file than without."""
+    files: list[Path] = []
+    for type_, options in (("IQ2_XS", []), ("Q4_K_M", ["--importance", "auto"]), ("Q4_K_M", [])):
+        files.append(tmp_path / f"{len(files)}.gguf")
+        code, data = asked(capsys, source, "--type", type_, *options, "-o", files[-1])
+        assert (code, data["written"], data["file_bytes"]) == (0, True, files[-1].stat().st_size)
+    assert {t.type.name for t in read_header(files[0]).tensors} >= {"IQ2_XS"}
+    assert files[1].stat().st_size == files[2].stat().st_size
+    assert files[1].read_bytes() != files[2].read_bytes()
+
+
 def test_the_table_counts_no_layers_matrix_as_the_output() -> None:
     """`blk.0.attn_output.weight` ends like `output.weight`, and is another role."""
     assert role_of("blk.12.attn_output.weight") == "attn_output.weight"
@@ -122,6 +134,9 @@ def _matrices(path: Path) -> set[str]:
         (["--bpw", "5", "--size", "1MiB"], 2, "name one target"),
         ([], 2, "name one target"),
         (["--type", "Q8_0", "--min-speed", "5"], 2, "--min-speed goes with a budget"),
+        (["--type", "Q8_0", "--pin", "ffn=Q4_0"], 2, "--pin goes with a budget"),
+        (["--type", "IQ2_XS", "--importance", "none"], 2, "needs importance data"),
+        (["--type", "Q4_0", "--importance", "missing.gguf"], 4, "missing.gguf"),
         (["--bpw", "5", "--min-speed", "0"], 2, "--min-speed"),
         (["--bpw", "5", "--pin", "nothing=Q8_0"], 2, "matches no tensor"),
         (["--bpw", "5", "--pin", "Q8_0"], 2, "expected REGEX=TYPE"),

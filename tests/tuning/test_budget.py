@@ -1,6 +1,6 @@
 """Paired ratios, and what a quantized source must not be offered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from hakaru.engine.jobs import TensorJob
-from hakaru.engine.lab import Lab
+from hakaru.engine.lab import Lab, Probed
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.model import read_model
 from hakaru.models.presets import FTYPES
+from hakaru.places import data_dir
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.probes import Probe, doubt
 from hakaru.quantization.sensitivity import Reading
@@ -54,6 +55,9 @@ def test_a_quantized_source_is_not_offered_its_own_grid(embedded: Path, tmp_path
     assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
 
 
+UNSEEN = "blk.0.attn_q.weight"
+
+
 class Texts(Bench):
     """A bench whose windows are numbers: a tiny model has no texts of its own."""
 
@@ -85,13 +89,35 @@ def test_what_the_race_quantized_is_written_and_not_made_again(tiny_f16: Path, t
     imatrix = budgeter.importance() if importance else None
     plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, "5")), imatrix=imatrix)
     made = make(budgeter, plan, tmp_path / "copied.gguf")
-    vectors = {t.name: imatrix.importance(t) for t in budgeter.tensors} if imatrix else {}
     anew = write_recipe(
         Lab(), model, made.types, tmp_path / "anew.gguf",
-        imatrix={name: v for name, v in vectors.items() if v is not None} or None,
+        imatrix=imatrix.vectors(budgeter.tensors) if imatrix else None,
         file_type=FTYPES[made.preset] if made.preset else None, added=budgeter.how_made(made.types, imatrix),
     )  # fmt: skip
     assert made.path.read_bytes() == anew.path.read_bytes()
+
+
+@pytest.mark.engine
+def test_what_a_probe_cannot_see_is_measured_in_a_file(tiny_f16: Path, tmp_path: Path) -> None:
+    """Recipes with an unseen tensor are written and compared, with the same result; the others are probed; nothing is left."""
+
+    class HalfBlind(Lab):
+        def probe(self, path: Path, probes: Sequence[Mapping[str, str]], *rest: Any, **options: Any) -> Probed:
+            found = super().probe(path, probes, *rest, **options)
+            hidden = [[{**row, "kld": -1.0} for row in rows] if UNSEEN in types else rows
+                      for types, rows in zip(probes, found.probes, strict=True)]  # fmt: skip
+            return Probed(probes=hidden, missing=found.missing | {UNSEEN})
+
+    recipes = [{UNSEEN: "Q4_0", "blk.1.ffn_up.weight": "Q4_0"}, {"blk.1.ffn_up.weight": "Q4_0"}]
+    sums = []
+    for lab in (Lab(), HalfBlind()):
+        study = Budgeter(
+            Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab), read_model(tiny_f16), "quick"
+        )
+        sums.append([[row["kld"] for row in rows] for rows in study.probed(recipes, study.test, None, "race")])
+    assert sums[1][0] == pytest.approx(sums[0][0], rel=0.02)
+    assert sums[1][1] == pytest.approx(sums[0][1])
+    assert not list(data_dir("models").glob("trial-*"))
 
 
 @pytest.mark.engine

@@ -201,10 +201,8 @@ def show(**options: Any) -> int:
 )
 @click.option(
     "--importance",
-    default="auto",
-    show_default=True,
     metavar="auto|none|FILE",
-    help="Importance data: collected here, none, or an imatrix file.",
+    help="Importance data: collected here, none, or an imatrix file.  [default: auto; none for a --type that needs none]",
 )
 @click.option("--pin", "pins", multiple=True, metavar="REGEX=TYPE", help="Tensors that get this type (repeatable).")
 @click.option("--split", metavar="SIZE", help="Write parts of about this size.")

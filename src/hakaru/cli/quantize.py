@@ -7,15 +7,22 @@ from typing import Any
 from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.errors import Misuse
+from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model, read_model
+from hakaru.models.presets import NEEDS_IMPORTANCE
 from hakaru.models.sources.conversion import convert, installed_converter, needs_conversion
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
-from hakaru.quantization.build import Recipe, build, plan_presets
+from hakaru.quantization.build import Recipe, build, plan_presets, plan_with_importance
+from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.writer import check_target
-from hakaru.units import format_bytes
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.study import Study
+from hakaru.units import format_bytes, parse_bytes
 
 
 def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, quality: str | None, **options: Any) -> int:
@@ -27,9 +34,13 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     if type_:
         if options["min_speed"] is not None:
             raise Misuse("--min-speed goes with a budget: --bpw, --size, --fit or --quality.")
-        return _to_preset(type_=type_, **{name: options[name] for name in ("model", "output", "overwrite", "dry_run", "json")})
+        if options["pins"]:
+            raise Misuse("--pin goes with a budget: --bpw, --size, --fit or --quality.")
+        taken = ("model", "importance", "effort", "split", "output", "overwrite", "dry_run", "json")
+        return _to_preset(type_=type_, **{name: options[name] for name in taken})
     from hakaru.cli import budget
 
+    options["importance"] = options["importance"] or "auto"
     return budget.run(bpw=bpw, size=size, quality=quality, **options)
 
 
@@ -45,41 +56,69 @@ def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) ->
     return convert(model, converter, dry_run=dry_run, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
 
 
-def _to_preset(*, model: Found, type_: str, output: Path | None, overwrite: bool, dry_run: bool, json: bool) -> int:
-    lab = Lab()
+def _to_preset(
+    *,
+    model: Found,
+    type_: str,
+    importance: str | None,
+    effort: Effort,
+    split: str | None,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    json: bool,
+) -> int:
+    lab, split_bytes = Lab(), parse_bytes(split) if split else None
     source = read_model(model.path) if dry_run else read_whole(model)
-    recipe = plan_presets(lab, source, [type_])[0]
+    importance = importance or ("auto" if type_.upper() in NEEDS_IMPORTANCE else "none")
+    recipe = plan_presets(lab, source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
     out = output or model.workplace.with_name(f"{model.workplace.name}-{recipe.preset}.gguf")
     check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence(recipe.preset)
-    if not json:
-        if warning:
-            print_text(warning)
-        print_text(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
-                  type=recipe.preset, bytes=format_bytes(recipe.weights_bytes), bpw=recipe.bpw,
-                  source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
-    if not dry_run:
-        with Watching(quiet=json) as watch:
-            build(lab, source, recipe, out, overwrite=overwrite, progress=lambda done, total: watch(recipe.preset, done, total))
+    made = None
+    with Watching(quiet=json) as watch:
+        imatrix = _imatrix(importance, source, effort, watch) if importance != "auto" or not dry_run else None
+        if not json:
+            if warning:
+                print_text(warning)
+            print_text(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
+                      type=recipe.preset, bytes=format_bytes(recipe.weights_bytes), bpw=recipe.bpw,
+                      source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
+        if not dry_run:
+            made = build(
+                lab, source, recipe, out, imatrix=imatrix, split_bytes=split_bytes, overwrite=overwrite,
+                progress=lambda done, total: watch(recipe.preset, done, total),
+            )  # fmt: skip
     if json:
-        print_json(_as_json(source, recipe, out, warning, dry_run=dry_run))
-    elif dry_run:
+        print_json(_as_json(source, recipe, made, out, warning))
+    elif made is None:
         print_text(say("Dry run: {path} would be written; nothing was changed.", path=out))
     else:
-        print_text(say("{path}: written, read back and verified.", path=out))
-        next_step(f"hakaru test {out} --reference {source.path}")
+        print_text(say("{path}: written, read back and verified.", path=made.path))
+        next_step(f"hakaru test {made.path} --reference {source.path}")
     return 0
 
 
-def _as_json(model: Model, recipe: Recipe, out: Path, warning: str | None, *, dry_run: bool) -> dict[str, object]:
+def _imatrix(importance: str, source: Model, effort: Effort, watch: Watching) -> Imatrix | None:
+    """Importance data as asked for: none, collected here, or a file's. Raises Misuse for a file of another model."""
+    if importance == "none":
+        return None
+    if importance == "auto":
+        return Study(Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch), source, effort).importance()
+    found = read_imatrix(Path(importance))
+    found.check("--importance", source.path, source.tensors)
+    return found
+
+
+def _as_json(model: Model, recipe: Recipe, made: Model | None, out: Path, warning: str | None) -> dict[str, object]:
     return {
         "schema": "hakaru.recipe/1",
-        "path": str(out),
-        "written": not dry_run,
+        "path": str(made.path if made else out),
+        "written": made is not None,
         "type": recipe.preset,
         "bytes": recipe.weights_bytes,
         "bpw": recipe.bpw,
-        "file_bytes": None if dry_run else out.stat().st_size,
+        "file_bytes": made.file_bytes if made else None,
         "source": {"path": str(model.path), "bytes": model.weights_bytes, "bpw": model.bpw, "kind": source_kind(model).kind},
         "warning": warning,
         "engine": lab_build(),

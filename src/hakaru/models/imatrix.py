@@ -64,6 +64,11 @@ class Imatrix:
         means[~seen] = means[seen].mean(axis=0)
         return means.astype(np.float32)
 
+    def vectors(self, tensors: Iterable[Tensor]) -> dict[str, Numbers]:
+        """The importance of every tensor of which something is known, by name."""
+        found = {t.name: self.importance(t) for t in tensors}
+        return {name: vector for name, vector in found.items() if vector is not None}
+
     def shares(self, tensor: Tensor) -> Numbers | None:
         """How much each matrix of the tensor is used: tokens that it saw, at least one; None as in `importance`."""
         found = self._by_matrix(tensor)

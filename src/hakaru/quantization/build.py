@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hakaru.models.imatrix import Imatrix
+from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
+from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.presets import ftype_of, quantized_bytes
 from hakaru.quantization.writer import TensorWriter, write_recipe
 
@@ -39,17 +42,30 @@ def plan_presets(engine: Planner, model: Model, presets: Sequence[str]) -> list[
     return recipes
 
 
+def plan_with_importance(model: Model, preset: str) -> Recipe:
+    """What llama.cpp's quantizer would do with `model` at the preset, given importance data. Raises Misuse."""
+    name, _ = ftype_of(preset, has_importance=True)
+    types = preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True)
+    n_bytes = quantized_bytes(model.tensors, types)
+    return Recipe(preset=name, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params)
+
+
 def build(
     engine: TensorWriter,
     model: Model,
     recipe: Recipe,
     out: Path,
     *,
+    imatrix: Imatrix | None = None,
+    split_bytes: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Model:
     """Write `model` by the preset's `recipe` to `out` and return the new model, read back and verified. Raises what
     `write_recipe` raises. Whatever happens, `out` is whole or absent.
     """
-    number = ftype_of(recipe.preset)[1]
-    return write_recipe(engine, model, recipe.types, out, file_type=number, overwrite=overwrite, progress=progress)
+    number = ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
+    return write_recipe(
+        engine, model, recipe.types, out, imatrix=imatrix.vectors(model.tensors) if imatrix else None, file_type=number,
+        split_bytes=split_bytes, overwrite=overwrite, progress=progress,
+    )  # fmt: skip

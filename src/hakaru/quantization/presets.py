@@ -17,17 +17,17 @@ LADDER: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M
 """What the loop tries, from the most to the least bits."""
 
 
-def ftype_of(name: str) -> tuple[str, int]:
+def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
     """The preset's canonical name and its llama_ftype number. Raises Misuse."""
     canonical = name.upper()
-    if canonical in FTYPES:
-        return canonical, FTYPES[canonical]
+    known = FTYPES | (NEEDS_IMPORTANCE if has_importance else {})
+    if canonical in known:
+        return canonical, known[canonical]
     if canonical in NEEDS_IMPORTANCE:
         raise Misuse(
-            "--type {found} needs importance data, which hakaru does not collect yet; choose one of {known}.",
-            found=canonical,
-            known=", ".join(FTYPES),
-        )
+            "--type {found} needs importance data: --importance auto or an imatrix file; or choose one of {known}.",
+            found=canonical, known=", ".join(FTYPES),
+        )  # fmt: skip
     raise Misuse("--type is '{found}', expected one of {known}.", found=name, known=", ".join(FTYPES))
 
 

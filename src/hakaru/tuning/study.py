@@ -7,7 +7,8 @@ little.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -180,7 +181,9 @@ class Study:
     def probed(
         self, recipes: Sequence[Mapping[str, str]], windows: Sequence[Window], imatrix: Imatrix | None, what: str
     ) -> list[list[dict[str, float]]]:
-        """Sums per recipe and window."""
+        """Sums per recipe and window. A recipe with a tensor that the model computes with and the probe did not find (a copy of it,
+        on another device) is written to a file and compared.
+        """
         found = self.bench.lab.probe(
             self.model.path,
             recipes,
@@ -189,7 +192,18 @@ class Study:
             kept=self.kept(recipes, imatrix),
             progress=self._progress(what),
         )
-        return found.probes
+        unseen = found.missing & {t.name for t in self.model.loaded}
+        return [
+            self.stitched(recipe, windows, imatrix) if unseen & recipe.keys() else sums
+            for recipe, sums in zip(recipes, found.probes, strict=True)
+        ]
+
+    def stitched(self, recipe: Mapping[str, str], windows: Sequence[Window], imatrix: Imatrix | None) -> list[dict[str, float]]:
+        """Sums per window of a file that is written for it and removed."""
+        with self.trial_file(recipe, imatrix) as written:
+            return self.bench.lab.compare(
+                self.model.path, [written.path], self._windows(windows), progress=self._progress("compare")
+            )[0]
 
     def kept(self, recipes: Sequence[Mapping[str, str]], imatrix: Imatrix | None) -> tuple[Path, dict[str, dict[str, str]]] | None:
         """Where the quantized tensors of these recipes are kept, for the next probes and for writing; None if they are too many."""
@@ -217,17 +231,21 @@ class Study:
         }  # fmt: skip
         known = bench.ledger.recall("speed of a recipe", inputs)
         if known is None:
-            with TemporaryDirectory(dir=data_dir("models"), prefix="trial-") as folder:
-                written = self.written(types, imatrix, Path(folder) / "trial.gguf")
+            with self.trial_file(types, imatrix) as written:
                 known = bench.trial(written, settings, repeats=SPEED_REPEATS).speed.decode_tokens_per_s.as_json()
             bench.ledger.remember("speed of a recipe", inputs, known)
         return Figure.from_json(known)
 
+    @contextmanager
+    def trial_file(self, types: Mapping[str, str], imatrix: Imatrix | None) -> Iterator[Model]:
+        """The model by this recipe in a file that is removed afterwards."""
+        with TemporaryDirectory(dir=data_dir("models"), prefix="trial-") as folder:
+            yield self.written(types, imatrix, Path(folder) / "trial.gguf")
+
     def written(self, types: Mapping[str, str], imatrix: Imatrix | None, out: Path, **options: Any) -> Model:
         """The model by this recipe at `out`. Raises what `write_recipe` raises, and takes its options."""
-        vectors = {t.name: imatrix.importance(t) for t in self.tensors} if imatrix else {}
         return write_recipe(
-            self.bench.lab, self.model, types, out, imatrix={name: v for name, v in vectors.items() if v is not None} or None,
+            self.bench.lab, self.model, types, out, imatrix=imatrix.vectors(self.tensors) if imatrix else None,
             added=self.how_made(types, imatrix), blobs=self.blobs, source_sha256=self.sha256, progress=self._progress("write"), **options,
         )  # fmt: skip
 
