@@ -36,7 +36,7 @@ from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.probes import uniform_recipes
-from hakaru.quantization.quiet import stdout_to_stderr
+from hakaru.quantization.quiet import stdout_muted
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Plan, Target, paired_ratio
 from hakaru.tuning.ledger import Ledger
@@ -107,7 +107,7 @@ def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) ->
 def errors_only(budgeter: Budgeter, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
     """What the solver takes where every tensor's sensitivity is the same: the least sum of relative errors."""
     items = items_of(budgeter.tensors, budgeter.choices(plan.errors), dict.fromkeys(plan.errors, 1.0))
-    with stdout_to_stderr():
+    with stdout_muted():
         return allocate(items, plan.budget_bytes, fixed_bytes=budgeter.fixed_bytes(plan.errors, imatrix)).types
 
 

@@ -263,10 +263,10 @@ def test_without_time_for_the_integer_program_the_walk_answers_with_its_bound(mo
 
 
 def test_the_solver_s_own_words_stay_out_of_stdout() -> None:
-    """HiGHS prints a line of its own now and then; under `stdout_to_stderr` it does not reach the result."""
+    """HiGHS prints a line of its own now and then; under `stdout_muted` it does not reach the result."""
     code = (
-        "import ctypes; from hakaru.quantization.quiet import stdout_to_stderr\n"
-        "with stdout_to_stderr():\n ctypes.CDLL(None).puts(b'from C'); print('from Python')\n"
+        "import ctypes; from hakaru.quantization.quiet import stdout_muted\n"
+        "with stdout_muted():\n ctypes.CDLL(None).puts(b'from C'); print('from Python')\n"
         "print('result')"
     )
     if os.name == "nt":

@@ -30,7 +30,7 @@ from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
 from hakaru.quantization.probes import Effort, uniform_recipes
-from hakaru.quantization.quiet import stdout_to_stderr
+from hakaru.quantization.quiet import stdout_muted
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.study import PAINS, TYPES, Study
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
@@ -127,7 +127,7 @@ class Budgeter(Study):
         most = target.file_bytes if target.file_bytes is not None else self.model.file_bytes
 
         def allocated(limits: Limits) -> Allocation:
-            with stdout_to_stderr():  # the solver prints
+            with stdout_muted():  # the solver prints
                 if target.kld is not None:
                     return smallest_within(items, link.damage_for(target.kld), fixed_bytes=fixed, limits=limits)
                 return allocate(items, most, fixed_bytes=fixed, limits=limits)
