@@ -263,7 +263,7 @@ def test_without_time_for_the_integer_program_the_walk_answers_with_its_bound(mo
 
 
 def test_the_solver_s_own_words_stay_out_of_stdout() -> None:
-    """HiGHS prints a line of its own now and then; under `stdout_muted` it does not reach the result."""
+    """HiGHS prints a line of its own now and then; under `stdout_muted` it reaches nobody."""
     code = (
         "import ctypes; from hakaru.quantization.quiet import stdout_muted\n"
         "with stdout_muted():\n ctypes.CDLL(None).puts(b'from C'); print('from Python')\n"
@@ -272,8 +272,7 @@ def test_the_solver_s_own_words_stay_out_of_stdout() -> None:
     if os.name == "nt":
         pytest.skip("there is no libc by this way on Windows")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "result\n"
-    assert set(done.stderr.split("\n")) >= {"from C", "from Python"}
+    assert (done.stdout, done.stderr) == ("result\n", "")
 
 
 def test_the_same_question_has_the_same_answer_in_any_order() -> None:
