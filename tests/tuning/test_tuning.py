@@ -189,4 +189,4 @@ def test_models_of_another_vocabulary_are_not_compared(tiny: Path, embedded: Pat
     """KLD is not defined between them."""
     bench = Bench(machine=probe_machine(), ledger=Ledger())
     with pytest.raises(Misuse, match="another vocabulary"):
-        bench.quality(read_model(tiny), read_model(embedded), [])
+        bench.tested(read_model(tiny), read_model(embedded), [], TIERS["balanced"])

@@ -1,10 +1,12 @@
 """`hakaru test`: what was lost and how fast it is here."""
 
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
+from hakaru.evaluation.divergence import PER_DOCUMENT
 from hakaru.evaluation.texts import named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
@@ -12,7 +14,7 @@ from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.bench import Bench, Trial
+from hakaru.tuning.bench import Bench, Tested, Trial
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import Figure, format_bytes
 
@@ -36,18 +38,21 @@ def run(
     own = named_texts(texts)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
-        windows = bench.windows(original, own=own) if reference or own else []
-        lost = bench.quality(candidate, original, windows, name=candidate.type_name)
+        windows = bench.windows(original, own=own, parts=("test",), per_document=PER_DOCUMENT) if reference or own else []
+        tested = bench.tested(candidate, original, windows, tier, name=candidate.type_name)
+        floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
-    verdict = lost.verdict(tier)
     if json:
-        print_json(_as_json(candidate, original, lost, trial, tier, verdict))
+        print_json(_as_json(candidate, original, tested, floor, trial, tier))
     else:
-        _print(candidate, original, lost, trial, tier, verdict)
-    return 1 if verdict == "fail" else 0
+        _print(candidate, original, tested, floor, trial, tier)
+    return 1 if tested.verdict == "fail" else 0
 
 
-def _as_json(model: Model, original: Model, lost: Quality, trial: Trial | None, tier: Tier, verdict: str) -> dict[str, Any]:
+def _as_json(
+    model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, tier: Tier
+) -> dict[str, Any]:
+    lost = tested.quality
     memory: dict[str, Any] = {}
     if trial:
         memory = trial.memory.parts() | {"total_bytes": trial.memory.total_bytes, "peak_rss_bytes": trial.peak_rss_bytes}
@@ -57,16 +62,19 @@ def _as_json(model: Model, original: Model, lost: Quality, trial: Trial | None, 
         "reference": str(original.path),
         "reference_is_quantized": source_kind(original).kind == "quantized",
         "quality": lost.as_json(),
+        "noise_floor": floor.as_json() if floor else None,
         "speed": trial.speed.as_json() if trial else None,
         "memory": memory,
         "tier": tier.name,
         "best_tier": lost.best_tier(),
-        "verdict": verdict,
+        "verdict": tested.verdict,
         "tokens_evaluated": lost.n_tokens,
+        "windows_available": tested.n_available,
     }
 
 
-def _print(model: Model, original: Model, lost: Quality, trial: Trial | None, tier: Tier, verdict: str) -> None:
+def _print(model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, tier: Tier) -> None:
+    lost = tested.quality
     if model.path == original.path:
         print_text(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
     elif warning := source_kind(original).sentence():
@@ -80,6 +88,8 @@ def _print(model: Model, original: Model, lost: Quality, trial: Trial | None, ti
             f"≤ {tier.perplexity_ratio:g}" if tier.perplexity_ratio else "-",
         ],
     ]
+    if lost.kld_p99:
+        rows.insert(1, [say("KLD of the worst token in 100"), *cells(lost.kld_p99, ".4f"), ""])
     rows += [[f"  KLD, {name}", *cells(figure, ".5f"), ""] for name, figure in lost.domains.items()]
     if trial:
         rows += [
@@ -89,14 +99,19 @@ def _print(model: Model, original: Model, lost: Quality, trial: Trial | None, ti
         ]
     print_table([say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)], rows)
     if lost.n_tokens:
-        print_text(say("{tokens} tokens in {windows} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows))
+        print_text(say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
+                  available=tested.n_available))  # fmt: skip
+        print_text(_in_plain_words(lost))
+    if floor:
+        print_text(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
+                  kld=f"{floor.value:.2g}"))  # fmt: skip
     if trial:
         print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
                   n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
         peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
         print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
                   buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
-    print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(verdict)))
+    print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)))
     next_step(f"hakaru serve {model.path}")
 
 
@@ -106,5 +121,14 @@ def cells(figure: Figure, style: str) -> list[str]:
     return [f"{figure.value:{style}}", interval]
 
 
-def _word(verdict: str) -> str:
-    return {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("cannot tell; test on more text")}[verdict]
+def _in_plain_words(lost: Quality) -> str:
+    """Two theorems about the mean KLD: Pinsker's inequality, and that divergences of successive tokens add up."""
+    kld = max(lost.kld_mean.highest, 1e-12)
+    return say("In plain words: at most {percent:.1%} of the next tokens would be drawn differently, and it takes at least {n:,} tokens until "
+               "the two texts are one nat apart.", percent=min(1.0, sqrt(kld / 2)), n=round(1 / kld))  # fmt: skip
+
+
+def _word(tested: Tested) -> str:
+    if tested.verdict == "inconclusive":
+        return say("cannot tell after all {n} windows; test on more text (--text)", n=tested.n_available)
+    return {"pass": say("passed"), "fail": say("failed")}[tested.verdict]

@@ -8,7 +8,7 @@ from hakaru.cli.output import Watching, print_json, print_table, print_text, war
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
 from hakaru.errors import Misuse
-from hakaru.evaluation.tiers import tier_named
+from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
@@ -16,10 +16,10 @@ from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, running
-from hakaru.tuning.bench import Bench
+from hakaru.tuning.bench import LEAST_FOR_INTERVALS, Bench
 from hakaru.tuning.decide import Candidate, Constraints
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import QUICK_LOOK, SOURCE, Decision, Effort, tune
+from hakaru.tuning.loop import SOURCE, Decision, Effort, tune
 from hakaru.units import Figure, format_bytes, format_params, parse_bytes
 
 
@@ -72,8 +72,8 @@ def _print(decision: Decision) -> None:
         warn_idle_gpu()
     header = ["", say("type"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s")]
     print_table(header, [_row(c, decision.chosen) for c in decision.candidates], left=2)
-    if any(c.quality and 0 < c.quality.n_windows <= QUICK_LOOK for c in decision.candidates):
-        print_text(say("* settled by a quick look at {n} windows", n=QUICK_LOOK))
+    if any(_is_early(c.quality) for c in decision.candidates):
+        print_text(say("* settled after fewer than {n} windows", n=LEAST_FOR_INTERVALS))
     reasons: dict[str, list[str]] = {}
     for candidate in decision.candidates:
         if candidate is not decision.chosen:
@@ -91,6 +91,9 @@ def _print(decision: Decision) -> None:
     if decision.chosen:
         needs = format_bytes(decision.chosen.total_bytes)
         print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=_name(decision.chosen), why=decision.why, needs=needs))
+        if lost := decision.chosen.untouched:
+            print_text(say("On {n} windows of texts that played no part in the choice: mean KLD {kld}, top-1 {top1:.1%}.",
+                      n=lost.n_windows, kld=_with_interval(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
     else:
         print_text(
             say(
@@ -108,10 +111,14 @@ def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
         _name(candidate),
         format_bytes(candidate.weights_bytes),
         f"{candidate.bpw:.2f}",
-        (_with_interval(lost.kld_mean, ".4f") + ("*" if 0 < lost.n_windows <= QUICK_LOOK else "")) if lost else "-",
+        (_with_interval(lost.kld_mean, ".4f") + ("*" if _is_early(lost) else "")) if lost else "-",
         f"{lost.top1_agreement.value:.1%}" if lost else "-",
         _with_interval(speed.decode_tokens_per_s, ".1f") if speed else "-",
     ]
+
+
+def _is_early(quality: Quality | None) -> bool:
+    return quality is not None and 0 < quality.n_windows < LEAST_FOR_INTERVALS
 
 
 def _name(candidate: Candidate) -> str:

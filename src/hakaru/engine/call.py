@@ -26,6 +26,10 @@ def no_progress(done: int, total: int) -> None:
     """For calls that nobody watches."""
 
 
+def no_part(part: Any) -> None:
+    """For operations whose steps carry nothing."""
+
+
 def lab_build() -> str:
     """The lab's package and version, such as `llama-cpp-python 0.3.36`. Raises EngineMissing."""
     try:
@@ -35,15 +39,25 @@ def lab_build() -> str:
 
 
 def call(
-    operation: str, request: dict[str, Any], *, progress: Progress = no_progress, on_line: Callable[[str], None] | None = None
+    operation: str,
+    request: dict[str, Any],
+    *,
+    progress: Progress = no_progress,
+    on_part: Callable[[Any], None] = no_part,
+    on_line: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The result of one operation of `child.OPERATIONS`. Raises EngineDied, EngineRefused, ModelDamaged and ModelUnknown."""
+    """The result of one operation of `child.OPERATIONS`; `on_part` is given what a step carries. What these raise ends the child.
+    Raises EngineDied, EngineRefused, ModelDamaged and ModelUnknown.
+    """
     lab_build()
     path = request.get("path", request.get("reference"))
     with _Child(on_line) as child:
         for reply in child.replies({"operation": operation, **request}):
             if "progress" in reply:
-                progress(*reply["progress"])
+                done, total, *parts = reply["progress"]
+                progress(done, total)
+                for part in parts:
+                    on_part(part)
             elif "result" in reply:
                 result: dict[str, Any] = reply["result"]
                 return result

@@ -14,7 +14,7 @@ from hakaru.engine import llama
 from hakaru.engine.llama import c
 from hakaru.engine.log import buffer_bytes
 
-Steps = Generator[tuple[int, int], None, dict[str, Any]]
+Steps = Generator[tuple[Any, ...], None, dict[str, Any]]
 _KV_SIZE = re.compile(r"llama_kv_cache: size =\s+([0-9.]+) MiB")
 
 

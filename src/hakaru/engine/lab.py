@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,10 @@ class Probed:
 
     probes: list[list[dict[str, float]]]
     missing: frozenset[str]
+
+
+class _EnoughError(Exception):
+    """Whoever asked knows enough."""
 
 
 class Lab:
@@ -127,11 +131,35 @@ class Lab:
         return answers
 
     def compare(
-        self, reference: Path, candidates: Sequence[Path], windows: Sequence[dict[str, Any]], *, progress: Progress = no_progress
-    ) -> list[list[dict[str, float]]]:
-        """For each candidate the sums per window (see `distributions.divergence`), all on the same windows."""
-        request = {"reference": str(reference), "candidates": [str(p) for p in candidates], "windows": list(windows)}
-        results: list[list[dict[str, float]]] = self._call("compare", request, progress=progress)["candidates"]
+        self,
+        reference: Path,
+        candidates: Sequence[Path],
+        windows: Sequence[dict[str, Any]],
+        *,
+        alone: bool = False,
+        enough: Callable[[list[list[dict[str, Any]]]], bool] = lambda found: False,
+        progress: Progress = no_progress,
+    ) -> list[list[dict[str, Any]]]:
+        """For each candidate the sums per window (see `distributions.sums_of`) and `klds`, the KLD of its every token; all on the same
+        windows, in order. `enough` is asked after every batch and ends the work. `alone` has the candidates read each window
+        by itself.
+        """
+        results: list[list[dict[str, Any]]] = [[] for _ in candidates]
+
+        def on_part(told: list[list[dict[str, Any]]]) -> None:
+            for result, rows in zip(results, told, strict=True):
+                result += rows
+            if enough(results):
+                raise _EnoughError
+
+        request = {
+            "reference": str(reference),
+            "candidates": [str(p) for p in candidates],
+            "windows": list(windows),
+            "alone": alone,
+        }
+        with suppress(_EnoughError):
+            self._call("compare", request, progress=progress, on_part=on_part)
         return results
 
     def importance(

@@ -5,6 +5,7 @@ Operations have the form described in `files.py`. Logits are compared in memory 
 
 import ctypes
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine import llama
-from hakaru.engine.distributions import NotFiniteError, divergence, sample
+from hakaru.engine.distributions import NotFiniteError, sample, sums_of, token_divergences
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
 
@@ -60,30 +61,34 @@ def answer(request: dict[str, Any]) -> Steps:
 
 
 def compare(request: dict[str, Any]) -> Steps:
-    """Divergence of candidates from a reference on the same windows; logits are compared in memory and never stored."""
-    windows = request["windows"]
-    longest = max(len(w["tokens"]) for w in windows)
-    with ExitStack() as stack:
-        contexts = []
-        for path in [request["reference"], *request["candidates"]]:
-            model = stack.enter_context(llama.model(Path(path)))
-            contexts.append(stack.enter_context(llama.context(model, n_ctx=longest, n_ubatch=min(512, longest))))
-        batch = Batch(longest)
-        results: list[list[dict[str, float]]] = [[] for _ in request["candidates"]]
-        for done, window in enumerate(windows, start=1):
-            tokens, first = window["tokens"], window["first"]
-            wanted = [first <= i < len(tokens) - 1 for i in range(len(tokens))]
-            rows = []
-            for ctx in contexts:
-                llama.forget(ctx)
-                rows.append(batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[0] * len(tokens), wanted=wanted))
-            for path, found, candidate in zip(request["candidates"], results, rows[1:], strict=True):
+    """Divergence of candidates from a reference on the same windows, several windows read side by side. Each step carries for each
+    candidate the sums of the windows just read, and the KLD of every token. Logits are compared in memory and never stored.
+
+    `alone` has the candidates read every window by itself: what another split of the batches changes.
+    """
+    windows, paths = request["windows"], [request["reference"], *request["candidates"]]
+    with ExitStack() as stack, ThreadPoolExecutor(llama.n_threads()) as pool:
+        models = [stack.enter_context(llama.model(Path(path))) for path in paths]
+        plan = Plan(windows, n_vocab=llama.n_vocab(models[0]))
+        contexts = [stack.enter_context(plan.context(model)) for model in models]
+        batch, done = Batch(plan.n_tokens), 0
+        for some in plan.batches:
+            reference, told = batch.decode_windows(contexts[0], some), []
+            for path, ctx in zip(request["candidates"], contexts[1:], strict=True):
+                rows = _alone(batch, ctx, some) if request["alone"] else batch.decode_windows(ctx, some)
                 try:
-                    found.append(divergence(rows[0], candidate, targets(window)))
+                    found = list(pool.map(token_divergences, reference, rows, map(targets, some)))
                 except NotFiniteError as error:
                     raise llama.NotNumbers(request["reference"] if str(error) == "reference" else path) from error
-            yield (done, len(windows))
-        return {"candidates": results}
+                told.append([{**sums_of(each), "klds": [float(f"{kld:.4g}") for kld in each["kld"]]} for each in found])
+            done += len(some)
+            yield (done, len(windows), told)
+    return {}
+
+
+def _alone(batch: "Batch", ctx: Any, windows: Sequence[dict[str, Any]]) -> list[npt.NDArray[np.float32]]:
+    """The logits of every window, each decoded by itself; copies."""
+    return [np.array(batch.decode_windows(ctx, [window])[0]) for window in windows]
 
 
 class Plan:

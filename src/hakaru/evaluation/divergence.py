@@ -1,23 +1,27 @@
 """Measuring what was lost: windows from the texts, the engine's sums per window, figures with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.statistics import ratio_of_sums
-from hakaru.evaluation.texts import PROMPT_SEED, PROMPTS, Document, documents_of, texts_at_hand
-from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.sequences import ERROR_RATE, RATE_SPREAD, verdicts_below
+from hakaru.evaluation.statistics import quantile_of, ratio_of_sums
+from hakaru.evaluation.texts import PROMPT_SEED, PROMPTS, Document, Part, documents_of, part_of, texts_at_hand
+from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.evaluation.windows import Window, windows_of_answers, windows_of_documents
 from hakaru.models.model import Model
 from hakaru.units import Figure
 
-N_DOCUMENTS: Final = 12
-"""Documents per domain at hand: with the 16 answers this makes 40 windows; the bootstrap wants at least 30."""
+PER_DOCUMENT: Final = 2
 N_ANSWER: Final = 80
 PER_OWN_DOCUMENT: Final = 40
+
+_TEST: Final[tuple[Part, ...]] = ("test",)
 
 Progress = Callable[[int, int], None]
 
@@ -41,20 +45,24 @@ def gather_windows(
     reference: Model,
     *,
     own: Sequence[Document] = (),
-    n_documents: int = N_DOCUMENTS,
+    parts: Collection[Part] | None = None,
+    n_documents: int | None = None,
     n_prompts: int | None = None,
+    per_document: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> list[Window]:
-    """The windows on which a candidate of `reference` is tested.
+    """The windows on which a candidate of `reference` is measured.
 
-    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed) and the person's own texts.
-    They are ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
+    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed) and the person's own texts. `parts`: which
+    documents and prompts may be taken; None for the documents of the test part and all prompts. At most `n_documents` and
+    `n_prompts` of each domain, `per_document` windows of each document at hand. They are ordered so that any beginning holds every
+    domain. Raises Misuse if an own text is shorter than a window.
     """
-    at_hand = documents_of("test", texts_at_hand())
+    at_hand = [d for part in parts or _TEST for d in documents_of(part, texts_at_hand())]
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
     documents = [*chosen, *own]
     tokens, opening = engine.tokenize(reference.path, [d.text for d in documents])
-    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening)]
+    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening, per_document=per_document)]
     for document, ids in zip(own, tokens[len(chosen) :], strict=True):
         windows = windows_of_documents([document], [ids], opening, per_document=PER_OWN_DOCUMENT)
         if not windows:
@@ -64,7 +72,7 @@ def gather_windows(
                 found=len(ids),
             )
         groups.append(windows)
-    groups.append(_answers(engine, reference, n_prompts, progress))
+    groups.append(_answers(engine, reference, parts, n_prompts, progress))
     return _interleaved([w for group in groups for w in group])
 
 
@@ -81,15 +89,17 @@ def measure_quality(
     return [quality_of(sums, [w.domain for w in windows]) for sums in results]
 
 
-def quality_of(sums: Sequence[Mapping[str, float]], domains: Sequence[str]) -> Quality:
-    """Figures from the sums per window (see `engine.distributions.divergence`)."""
+def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Quality:
+    """Figures from the sums per window (see `Lab.compare`) of the first windows, whose domains are the first of `domains`."""
+    domains = domains[: len(sums)]
 
-    def mean(key: str, rows: Sequence[Mapping[str, float]], unit: str) -> Figure:
+    def mean(key: str, rows: Sequence[Mapping[str, Any]], unit: str) -> Figure:
         return ratio_of_sums([r[key] for r in rows], [r["n"] for r in rows], unit=unit)
 
     excess = [r["nll_candidate"] - r["nll_reference"] for r in sums]
     return Quality(
         kld_mean=mean("kld", sums, "nats/token"),
+        kld_p99=quantile_of([r["klds"] for r in sums], 0.99, unit="nats/token") if all("klds" in r for r in sums) else None,
         top1_agreement=mean("agreed", sums, "fraction"),
         perplexity_ratio=ratio_of_sums(excess, [r["n"] for r in sums], unit="ratio", transform=np.exp),
         domains={
@@ -99,6 +109,30 @@ def quality_of(sums: Sequence[Mapping[str, float]], domains: Sequence[str]) -> Q
         n_windows=len(sums),
         n_tokens=int(sum(r["n"] for r in sums)),
     )
+
+
+def verdict_of(sums: Sequence[Mapping[str, Any]], tier: Tier) -> Verdict:
+    """What the windows read so far prove of the tier, whoever looks however often: pass where all bounds are known to hold, fail
+    where one is known to break, each wrongly in at most 5 % of all cases.
+    """
+    if not sums:
+        return "inconclusive"
+    keys = ("n", "kld", "agreed", "nll_candidate", "nll_reference")
+    n, kld, agreed, nll_candidate, nll_reference = (np.array([r[key] for r in sums], dtype=np.float64) for key in keys)
+    excess = nll_candidate - nll_reference
+
+    def answers(error_rate: float) -> list[npt.NDArray[np.int8]]:
+        found = [
+            verdicts_below(kld, n, tier.kld_mean, error_rate=error_rate),
+            verdicts_below(n - agreed, n, 1 - tier.top1_agreement, error_rate=error_rate, least_spread=RATE_SPREAD),
+        ]
+        if tier.perplexity_ratio is not None:
+            found.append(verdicts_below(excess, n, float(np.log(tier.perplexity_ratio)), error_rate=error_rate))
+        return found
+
+    if any((answer == -1).any() for answer in answers(ERROR_RATE / 3)):  # three chances to be wrong
+        return "fail"
+    return "pass" if all((answer == 1).any() for answer in answers(ERROR_RATE)) else "inconclusive"
 
 
 def identical() -> Quality:
@@ -127,16 +161,24 @@ def check_same_tokenizer(reference: Model, candidate: Model) -> None:
         )  # fmt: skip
 
 
-def _answers(engine: Comparer, reference: Model, n_prompts: int | None, progress: Progress) -> list[Window]:
-    asked = [(domain, prompt) for domain, prompts in PROMPTS.items() for prompt in prompts[:n_prompts]]
+def _answers(
+    engine: Comparer, reference: Model, parts: Collection[Part] | None, n_prompts: int | None, progress: Progress
+) -> list[Window]:
+    asked = [
+        (domain, prompt)
+        for domain, prompts in PROMPTS.items()
+        for prompt in [p for p in prompts if parts is None or part_of(f"prompt/{p}") in parts][:n_prompts]
+    ]
     if not asked:
         return []
     answers = engine.answer(reference.path, [p for _, p in asked], n_predict=N_ANSWER, seed=PROMPT_SEED, progress=progress)
     return [w for (domain, _), a in zip(asked, answers, strict=True) for w in windows_of_answers(domain, [a])]
 
 
-def _spread(documents: Sequence[Document], n: int) -> list[Document]:
-    """`n` documents at even distances."""
+def _spread(documents: Sequence[Document], n: int | None) -> list[Document]:
+    """`n` documents at even distances; all of them, in the order of their names' hashes, for None."""
+    if n is None:
+        return sorted(documents, key=lambda d: hashlib.sha256(d.name.encode()).digest())
     step = max(1.0, len(documents) / n) if n else 1.0
     return [documents[int(i * step)] for i in range(min(n, len(documents)))]
 

@@ -25,6 +25,8 @@ BEST_AT: Final = 36
 """The number of windows at which the sequence is narrowest."""
 LEAST_WINDOWS: Final = 12
 LEAST_SPREAD: Final = 1.0
+RATE_SPREAD: Final = 0.5
+"""The same for the share of tokens on which something is wrong, which no single window can dominate."""
 
 
 def looks(
@@ -55,10 +57,10 @@ def half_widths(n: npt.NDArray[np.int64], error_rate: float = ERROR_RATE) -> Los
 
 
 def verdicts_below(
-    numerators: Losses, denominators: Losses, bound: float, *, error_rate: float = ERROR_RATE
+    numerators: Losses, denominators: Losses, bound: float, *, error_rate: float = ERROR_RATE, least_spread: float = LEAST_SPREAD
 ) -> npt.NDArray[np.int8]:
-    """After each window whether a loss, never negative and skewed, is known to lie below `bound` (1), above it (-1), or not yet
+    """After each window whether a loss is known to lie below `bound` (1), above it (-1), or not yet
     (0). Who stops at the first answer is wrong in at most `error_rate` of all cases.
     """
-    low, high = looks(numerators, denominators, error_rate=error_rate, least_spread=LEAST_SPREAD * bound)
+    low, high = looks(numerators, denominators, error_rate=error_rate, least_spread=least_spread * bound)
     return np.where(high <= bound, 1, np.where(low > bound, -1, 0)).astype(np.int8)

@@ -29,6 +29,14 @@ PROMPTS: Final = {
         "A train leaves at 9:40 and arrives at 11:25. How long does the journey take? Show the steps.",
         "Write a short, polite e-mail that moves a meeting from Tuesday to Thursday.",
         "What is the difference between a list and a tuple in Python?",
+        "My neighbour plays loud music at night. What could I say to her without starting a quarrel?",
+        "Write a SQL query that finds the five customers with the highest total of orders, and explain each line.",
+        "From this note, list who does what and by when: 'Ana sends the draft on Monday, Ben checks the figures until Wednesday.'",
+        "Anna is older than Ben, and Ben is older than Carl. Is Carl younger than Anna? Explain why.",
+        "Turn these keywords into a product description: bottle, steel, half a litre, keeps tea hot for eight hours.",
+        "A shirt costs 40 euros. It is reduced by a quarter, and then by another ten percent. What does it cost now?",
+        "Write a shell command that finds all files larger than 100 MB below the current folder, and say what each part does.",
+        "Describe a walk through a forest in autumn in about five sentences.",
     ),
     "answers-ja": (
         "日本で一番高い山について、三つの文で説明してください。",
@@ -39,6 +47,14 @@ PROMPTS: Final = {
         "雨の日に家でできる楽しいことを五つ挙げてください。",
         "機械学習の「過学習」とは何か、例を使って説明してください。",
         "京都で一日過ごすなら、どのような計画がよいですか。",
+        "会議の議事録を短くまとめるときに気をつけることを説明してください。",
+        "Python で文字列のリストを長さの順に並べる関数を書き、説明してください。",
+        "次の文から人名、金額、期日を表にしてください：「佐藤さんは3万円を8月末までに支払います。」",
+        "AはBより重く、CはAより重いです。一番軽いのはどれですか。理由も書いてください。",
+        "1500円の本が2割引きです。税10パーセントを加えると、いくらになりますか。",
+        "隣の席の同僚が元気がないようです。どのように声をかければよいでしょうか。",
+        "「猫」「雨」「手紙」という三つの言葉を使って、短い物語を書いてください。",
+        "表計算で二つの列の合計を条件つきで求める方法を説明してください。",
     ),
 }
 """Prompts for the reference's own answers, by domain; written for hakaru."""
@@ -54,6 +70,12 @@ _SOURCES: Final = (
 )  # fmt: skip
 
 
+def part_of(name: str) -> Part:
+    """Calibration for two of ten names, validation for two, test for six."""
+    bucket = hashlib.sha256(name.encode()).digest()[0] % 10
+    return "calibration" if bucket < 2 else "validation" if bucket < 4 else "test"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """One text, its domain and the name that decides its part."""
@@ -64,9 +86,8 @@ class Document:
 
     @property
     def part(self) -> Part:
-        """Calibration for two of ten documents, validation for two, test for six: by the name alone, so it never moves."""
-        bucket = hashlib.sha256(self.name.encode()).digest()[0] % 10
-        return "calibration" if bucket < 2 else "validation" if bucket < 4 else "test"
+        """By the name alone, so it never moves (see `part_of`)."""
+        return part_of(self.name)
 
 
 def texts_at_hand() -> list[Document]:

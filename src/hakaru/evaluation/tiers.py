@@ -53,6 +53,7 @@ class Quality:
     domains: dict[str, Figure]
     n_windows: int
     n_tokens: int
+    kld_p99: Figure | None = None
 
     def verdict(self, tier: Tier) -> Verdict:
         """Whether the tier's bounds hold, with the intervals; a domain whose whole interval lies above the KLD bound
@@ -75,6 +76,10 @@ class Quality:
             return "top1_agreement", self.top1_agreement.value, tier.top1_agreement
         if tier.perplexity_ratio is not None and self.perplexity_ratio.lowest > tier.perplexity_ratio:
             return "perplexity_ratio", self.perplexity_ratio.value, tier.perplexity_ratio
+        return self.broken_domain(tier)
+
+    def broken_domain(self, tier: Tier) -> tuple[str, float, float] | None:
+        """The same for the domain of text that loses most, if its whole interval lies above the bound of KLD."""
         worst = max(self.domains, key=lambda name: self.domains[name].lowest, default=None)
         if worst and self.domains[worst].lowest > tier.kld_mean:
             return f"kld_mean, {worst}", self.domains[worst].value, tier.kld_mean
@@ -88,6 +93,7 @@ class Quality:
         """The `quality` object of `hakaru test --json`."""
         return {
             "kld_mean": self.kld_mean.as_json(),
+            "kld_p99": self.kld_p99.as_json() if self.kld_p99 else None,
             "top1_agreement": self.top1_agreement.as_json(),
             "perplexity_ratio": self.perplexity_ratio.as_json(),
             "domains": {name: figure.as_json() for name, figure in self.domains.items()},
@@ -100,4 +106,5 @@ class Quality:
         """The inverse of `as_json`."""
         figures = {key: Figure.from_json(data[key]) for key in ("kld_mean", "top1_agreement", "perplexity_ratio")}
         domains = {name: Figure.from_json(figure) for name, figure in data["domains"].items()}
-        return cls(**figures, domains=domains, n_windows=data["n_windows"], n_tokens=data["n_tokens"])
+        tail = Figure.from_json(data["kld_p99"]) if data["kld_p99"] else None
+        return cls(**figures, kld_p99=tail, domains=domains, n_windows=data["n_windows"], n_tokens=data["n_tokens"])

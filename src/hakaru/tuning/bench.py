@@ -16,10 +16,10 @@ from typing import Any, Final
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
-from hakaru.evaluation.divergence import N_DOCUMENTS, check_same_tokenizer, gather_windows, identical, measure_quality
+from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of, verdict_of
 from hakaru.evaluation.speed import REPEATS, Speed, measure_speed
-from hakaru.evaluation.texts import Document
-from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.texts import Document, Part
+from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint
@@ -29,10 +29,26 @@ from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory, remember_load
 from hakaru.tuning.ledger import Ledger, settings_json
 from hakaru.tuning.type_speeds import Pace, bytes_read
+from hakaru.units import Figure
 
 Watch = Callable[[str, int, int], None]
-TEST_VERSION: Final = 2
+Row = Mapping[str, Any]
+LEAST_FOR_INTERVALS: Final = 30
+"""Windows that a bootstrap wants before its intervals are believed."""
+FLOOR_WINDOWS: Final = 12
+TEST_VERSION: Final = 3
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A quality, and what it proves of the tier that was asked for: read until that was known, or to the last of `n_available`
+    windows.
+    """
+
+    quality: Quality
+    verdict: Verdict
+    n_available: int
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
@@ -110,12 +126,14 @@ class Bench:
         reference: Model,
         *,
         own: Sequence[Document] = (),
-        n_documents: int = N_DOCUMENTS,
+        parts: Sequence[Part] | None = None,
+        n_documents: int | None = None,
         n_prompts: int | None = None,
+        per_document: int = 1,
         ask: bool = True,
     ) -> list[Window]:
-        """The test windows of `reference`, answers included; its answers are asked for once. Without `ask` there are none
-        before that.
+        """Windows of `reference` as `gather_windows` chooses them, answers included; its answers are asked for once. Without `ask`
+        there are none before that.
         """
         inputs = {
             "reference": self.ledger.model_sha256(reference),
@@ -124,6 +142,8 @@ class Bench:
             "version": TEST_VERSION,
             "n_documents": n_documents,
             "n_prompts": n_prompts,
+            "parts": parts,
+            "per_document": per_document,
             "own": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in own],
         }
         known: list[dict[str, Any]] | None = self.ledger.recall("windows", inputs)
@@ -134,18 +154,30 @@ class Bench:
             def progress(done: int, total: int) -> None:
                 self.watch("reference answers", done, total)
 
-            gathered = gather_windows(self.lab, reference, own=own, n_documents=n_documents, n_prompts=n_prompts, progress=progress)
+            gathered = gather_windows(
+                self.lab, reference, own=own, parts=parts, n_documents=n_documents, n_prompts=n_prompts, per_document=per_document,
+                progress=progress,
+            )  # fmt: skip
             known = [{"domain": w.domain, **w.as_json()} for w in gathered]
             self.ledger.remember("windows", inputs, known)
         return [Window(domain=w["domain"], tokens=tuple(w["tokens"]), first=w["first"]) for w in known]
 
-    def quality(self, candidate: Model, reference: Model, windows: Sequence[Window], *, name: str = "") -> Quality:
-        """What `candidate` lost against `reference` on `windows`. Raises Misuse for another vocabulary."""
+    def tested(self, candidate: Model, reference: Model, windows: Sequence[Window], tier: Tier, *, name: str = "") -> Tested:
+        """What `candidate` lost against `reference`: window after window, until it is known whether the tier holds, or all are
+        read. Raises Misuse for another vocabulary.
+        """
         check_same_tokenizer(reference, candidate)
         sha256 = self.ledger.model_sha256(candidate)
-        if sha256 == self.ledger.model_sha256(reference):
-            return identical()
-        return self._qualities({sha256: candidate.path}, reference, windows, name)[sha256]
+        if sha256 == self.ledger.model_sha256(reference) or not windows:
+            return Tested(quality=identical(), verdict="pass", n_available=len(windows))
+
+        def enough(rows: Sequence[Row]) -> bool:
+            return len(rows) >= LEAST_FOR_INTERVALS and verdict_of(rows, tier) != "inconclusive"
+
+        rows = self.divergences({sha256: candidate.path}, reference, windows, n=len(windows), enough=enough, name=name)[sha256]
+        quality = quality_of(rows, [w.domain for w in windows])
+        verdict = "fail" if quality.broken_domain(tier) else verdict_of(rows, tier)
+        return Tested(quality=quality, verdict=verdict, n_available=len(windows))
 
     def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
@@ -162,23 +194,67 @@ class Bench:
             used += recipe.weights_bytes
         return groups
 
-    def race(self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window]) -> list[Quality]:
-        """What each recipe loses against its source `model`, all on the same windows; built only if that is not known."""
-        found: dict[str, Quality] = {}
-        missing: dict[str, Path] = {}
-        hashes = []
+    def race(self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window], n: int) -> list[list[Row]]:
+        """What each recipe loses against its source `model` on the first `n` windows, all on the same; built only if that is not
+        known.
+        """
+        hashes, files = list[str](), dict[str, Path]()
         for recipe in recipes:
             sha256 = self.known_build(model, recipe)
-            known = self._known_quality(sha256, model, windows) if sha256 else None
-            if sha256 is None or known is None:
+            if sha256 is None or len(self._known_rows(sha256, model, windows)) < n:
                 path = self.built(model, recipe).path
                 sha256 = self.ledger.sha256(path)
-                missing[sha256] = path
-            else:
-                found[sha256] = known
+                files[sha256] = path
             hashes.append(sha256)
-        found |= self._qualities(missing, model, windows, f"on {len(windows)} windows")
-        return [found[sha256] for sha256 in hashes]
+        found = self.divergences(files, model, windows, n=n, name=f"on {n} windows")
+        return [found[sha256] if sha256 in found else self._known_rows(sha256, model, windows)[:n] for sha256 in hashes]
+
+    def divergences(
+        self,
+        files: Mapping[str, Path],
+        reference: Model,
+        windows: Sequence[Window],
+        *,
+        n: int,
+        enough: Callable[[Sequence[Row]], bool] = lambda rows: False,
+        name: str = "",
+    ) -> dict[str, list[Row]]:
+        """Sums per window by SHA-256, on the first `n` windows or until `enough` says so. What is known is recalled; the rest is read
+        together, so that the reference runs once, from where each one stands.
+        """
+        rows = {sha256: self._known_rows(sha256, reference, windows)[:n] for sha256 in files}
+        open_ = [sha256 for sha256, known in rows.items() if len(known) < n and not enough(known)]
+        for begin in sorted({len(rows[sha256]) for sha256 in open_}):
+            group = [sha256 for sha256 in open_ if len(rows[sha256]) == begin]
+            before = [rows[sha256] for sha256 in group]
+
+            def all_enough(new: Sequence[Sequence[Row]], before: Sequence[list[Row]] = before) -> bool:
+                return all(enough([*old, *more]) for old, more in zip(before, new, strict=True))
+
+            def progress(done: int, total: int, begin: int = begin) -> None:
+                self.watch(f"test {name}".strip(), begin + done, begin + total)
+
+            found = self.lab.compare(
+                reference.path, [files[sha256] for sha256 in group], [w.as_json() for w in windows[begin:n]], enough=all_enough,
+                progress=progress,
+            )  # fmt: skip
+            for sha256, new in zip(group, found, strict=True):
+                rows[sha256] = [*rows[sha256], *new]
+                self.ledger.remember("divergence", self._divergence_inputs(sha256, reference, windows), rows[sha256])
+        return rows
+
+    def noise_floor(self, reference: Model, windows: Sequence[Window]) -> Figure:
+        """Mean KLD of `reference` from itself, the windows read one by one instead of side by side: what no candidate can be
+        blamed for. On the first FLOOR_WINDOWS windows.
+        """
+        some = windows[:FLOOR_WINDOWS]
+        inputs = {"reference": self.ledger.model_sha256(reference), "windows": windows_digest(some), "engine": lab_build()}
+        known = self.ledger.recall("noise floor", inputs)
+        if known is None:
+            (rows,) = self.lab.compare(reference.path, [reference.path], [w.as_json() for w in some], alone=True)
+            known = quality_of(rows, [w.domain for w in some]).kld_mean.as_json()
+            self.ledger.remember("noise floor", inputs, known)
+        return Figure.from_json(known)
 
     def trial(self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS) -> Trial:
         """How fast `model` is here and what it really takes, through the server."""
@@ -221,29 +297,14 @@ class Bench:
         """What a figure depends on besides model and settings, for evidence."""
         return {"hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION}
 
-    def _qualities(self, files: Mapping[str, Path], reference: Model, windows: Sequence[Window], name: str) -> dict[str, Quality]:
-        """Quality by SHA-256: what is known is recalled, the rest is measured together, so that the reference runs once."""
-        found = {sha256: known for sha256 in files if (known := self._known_quality(sha256, reference, windows))}
-
-        def progress(done: int, total: int) -> None:
-            self.watch(f"test {name}".strip(), done, total)
-
-        missing = [sha256 for sha256 in files if sha256 not in found]
-        if missing:
-            measured = measure_quality(self.lab, reference.path, [files[k] for k in missing], windows, progress=progress)
-            for sha256, quality in zip(missing, measured, strict=True):
-                found[sha256] = quality
-                self.ledger.remember("quality", self._quality_inputs(sha256, reference, windows), quality.as_json())
-        return found
-
-    def _known_quality(self, sha256: str, reference: Model, windows: Sequence[Window]) -> Quality | None:
-        known = self.ledger.recall("quality", self._quality_inputs(sha256, reference, windows))
-        return Quality.from_json(known) if known else None
+    def _known_rows(self, sha256: str, reference: Model, windows: Sequence[Window]) -> list[Row]:
+        known: list[Row] | None = self.ledger.recall("divergence", self._divergence_inputs(sha256, reference, windows))
+        return known or []
 
     def _build_inputs(self, model: Model, recipe: Recipe) -> dict[str, object]:
         return {"source": self.ledger.model_sha256(model), "preset": recipe.preset, "engine": lab_build()}
 
-    def _quality_inputs(self, sha256: str, reference: Model, windows: Sequence[Window]) -> dict[str, object]:
+    def _divergence_inputs(self, sha256: str, reference: Model, windows: Sequence[Window]) -> dict[str, object]:
         return {
             "candidate": sha256,
             "reference": self.ledger.model_sha256(reference),

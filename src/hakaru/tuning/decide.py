@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakaru.evaluation.speed import Speed
-from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.units import Figure, format_bytes
 
@@ -29,7 +29,9 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One way to run the model. What was not measured is None, and `why` says why."""
+    """One way to run the model. What was not measured is None, and `why` says why. `verdict` is what the windows of `quality`
+    prove of the tier; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
+    """
 
     type: str
     weights_bytes: int
@@ -37,7 +39,9 @@ class Candidate:
     total_bytes: int
     fits: bool
     quality: Quality | None = None
+    verdict: Verdict | None = None
     speed: Speed | None = None
+    untouched: Quality | None = None
     passes: bool = False
     why: str = ""
     path: Path | None = None
@@ -49,8 +53,9 @@ class Candidate:
             "total_bytes": self.total_bytes,
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
-            "n_windows": self.quality.n_windows if self.quality else None,
+            "n_windows": self.quality.n_windows if self.quality else None, "verdict": self.verdict,
             "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
+            "untouched": self.untouched.as_json() if self.untouched else None,
             "decode_tokens_per_s": _json(self.speed.decode_tokens_per_s if self.speed else None),
             "prefill_tokens_per_s": _json(self.speed.prefill_tokens_per_s if self.speed else None),
             "first_token_ms": _json(self.speed.first_token_ms if self.speed else None),
@@ -67,7 +72,8 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
             free=format_bytes(constraints.memory_bytes or 0),
         )
     if candidate.quality:
-        if broken := candidate.quality.broken_bound(constraints.tier):
+        broken = candidate.quality.broken_bound(constraints.tier)
+        if candidate.verdict == "fail" and broken:
             name, _, bound = broken
             return say(
                 "{figure} breaks the bound of {bound:g} of the tier {tier}",
@@ -75,7 +81,9 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
                 bound=bound,
                 tier=constraints.tier.name,
             )
-        if candidate.quality.verdict(constraints.tier) == "inconclusive":
+        if candidate.verdict == "fail":
+            return say("breaks a bound of the tier {tier}", tier=constraints.tier.name)
+        if candidate.verdict == "inconclusive":
             return say("its interval crosses a bound of the tier {tier}: not proven", tier=constraints.tier.name)
     wanted = constraints.min_tokens_per_s
     if wanted is not None and candidate.speed and candidate.speed.decode_tokens_per_s.lowest < wanted:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import DoesNotFit, MachineError
-from hakaru.evaluation.divergence import N_DOCUMENTS, identical
+from hakaru.evaluation.divergence import PER_DOCUMENT, identical, quality_of, verdict_of
 from hakaru.evaluation.speed import REPEATS
+from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
@@ -30,8 +31,8 @@ from hakaru.tuning.ledger import settings_json
 from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
-QUICK_LOOK: Final = 12
-"""Windows of the quick look: three of each domain."""
+ROUNDS: Final = (12, 24, 48, 96)
+"""Windows after which levels are dropped or settled; then all of them."""
 SOURCE: Final = "source"
 
 
@@ -39,7 +40,7 @@ SOURCE: Final = "source"
 class Effort:
     """How much is measured; tests take less than the defaults. Files in `keep` are in use and are not removed."""
 
-    n_documents: int = N_DOCUMENTS
+    n_documents: int | None = None
     n_prompts: int | None = None
     repeats: int = REPEATS
     presets: Sequence[str] = LADDER
@@ -96,10 +97,10 @@ class _Walk:
     def decision(self) -> Decision:
         """Check, build, test, time, decide; then save the evidence and remove the files of the losers."""
         levels = self.checked()
-        windows = self.bench.windows(self.model, n_documents=self.effort.n_documents, n_prompts=self.effort.n_prompts)
+        windows = self.windows(("calibration", "validation"))
         timed = [self.timed(c) for c in self.tested(levels, windows)]
         judged = sorted((_judged(c, self.constraints) for c in timed), key=lambda c: -c.weights_bytes)
-        best = choose(judged)
+        judged, best = self.proven(judged)
         why = why_chosen(best, judged) if best else say("no level meets every constraint")
         chosen = replace(best, why=why, path=self.file(best)) if best else None
         for recipe in self.recipes.values():
@@ -151,35 +152,44 @@ class _Walk:
         fits = total <= (self.constraints.memory_bytes or 0)
         return Candidate(type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=total, fits=fits)
 
+    def windows(self, parts: Sequence[Part]) -> list[Window]:
+        """Windows of these parts of the texts."""
+        effort = self.effort
+        return self.bench.windows(
+            self.model, parts=parts, n_documents=effort.n_documents, n_prompts=effort.n_prompts, per_document=PER_DOCUMENT
+        )  # fmt: skip
+
     def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
-        """The candidates with their quality: on a few windows, and on all of them where those did not settle it."""
+        """The candidates with their quality, read in rounds: after each, those that are known to pass or to fail are settled."""
         found = {c.type: c for c in candidates}
-        found[SOURCE] = replace(found[SOURCE], quality=identical())
+        found[SOURCE] = replace(found[SOURCE], quality=identical(), verdict="pass")
         racing = [self.recipes[c.type] for c in candidates if c.fits and c.type != SOURCE]
-        for on in (windows[:QUICK_LOOK], windows):
-            kept: list[Recipe] = []
+        for n in (*(n for n in ROUNDS if n < len(windows)), len(windows)):
+            open_: list[Recipe] = []
             for group in self.bench.groups(self.model, racing):
-                kept += self.raced(group, on, found)
-            racing = kept
+                open_ += self.raced(group, windows, n, found)
+            racing = open_
         return list(found.values())
 
-    def raced(self, group: Sequence[Recipe], on: Sequence[Window], found: dict[str, Candidate]) -> list[Recipe]:
-        """Test a group on the windows `on`, note what was found, and return those that did not fail. A failed one's
-        file goes at once.
+    def raced(self, group: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
+        """Test a group on the first `n` windows, note what was found, and return those that are not settled. A failed one's file
+        goes at once.
         """
         try:
-            qualities = self.bench.race(self.model, group, on)
+            rows = self.bench.race(self.model, group, windows, n)
         except MachineError as error:  # the disk is too small for this group; the others may still do
             found.update({r.preset: replace(found[r.preset], why=str(error)) for r in group})
             return []
-        kept = []
-        for recipe, quality in zip(group, qualities, strict=True):
-            found[recipe.preset] = replace(found[recipe.preset], quality=quality)
-            if quality.verdict(self.constraints.tier) == "fail":
+        open_ = []
+        for recipe, each in zip(group, rows, strict=True):
+            quality = quality_of(each, [w.domain for w in windows])
+            verdict = "fail" if quality.broken_domain(self.constraints.tier) else verdict_of(each, self.constraints.tier)
+            found[recipe.preset] = replace(found[recipe.preset], quality=quality, verdict=verdict)
+            if verdict == "fail":
                 self.forget(recipe)
-            else:
-                kept.append(recipe)
-        return kept
+            elif verdict == "inconclusive":
+                open_.append(recipe)
+        return open_
 
     def timed(self, candidate: Candidate) -> Candidate:
         """The candidate with its speed, if it fits and kept its quality."""
@@ -192,6 +202,26 @@ class _Walk:
             built = self.bench.built(self.model, recipe) if recipe else self.model
             trial = self.bench.trial(built, self.settings, name=candidate.type, repeats=repeats)
         return replace(candidate, speed=trial.speed)
+
+    def proven(self, judged: list[Candidate]) -> tuple[list[Candidate], Candidate | None]:
+        """The best candidate, tested once on texts that played no part in choosing it. One that fails there is none, and the next
+        best is tested.
+        """
+        windows: list[Window] = []
+        while (best := choose(judged)) and best.type != SOURCE:
+            windows = windows or self.windows(("test",))
+            built = self.bench.built(self.model, self.recipes[best.type])
+            tested = self.bench.tested(
+                built, self.model, windows, self.constraints.tier, name=say("{type} on untouched texts", type=best.type)
+            )
+            if tested.verdict == "fail":
+                changed = replace(best, untouched=tested.quality, passes=False, why=say("breaks the tier on untouched texts"))
+            else:
+                changed = replace(best, untouched=tested.quality)
+            judged = [changed if c.type == best.type else c for c in judged]
+            if changed.passes:
+                return judged, changed
+        return judged, best
 
     def file(self, candidate: Candidate) -> Path:
         """The candidate's file: the source where it lies, or the level, built again if its file is gone."""

@@ -43,6 +43,8 @@ SAME_GRID: Final = {"Q4_0": ("Q4_0", "Q5_0"), "Q4_1": ("Q4_1", "Q5_1"), "Q4_K": 
 """Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
 GLANCE: Final = {"n_rows": 4, "n_weights": 2**12}
 """The sample of every tensor's errors where a glance must do."""
+N_PROMPTS: Final = 8
+"""Prompts of each language to which the model's own answers are taken."""
 SINGLES_AT_ONCE: Final = 16
 SPEED_REPEATS: Final = 3
 SURE: Final = 0.03
@@ -83,7 +85,7 @@ class Study:
         kept = {t.name for t in self.roster.kept}
         self.tensors = [t for t in model.tensors if t.name not in kept]
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
-        windows = bench.windows(model, n_documents=self.pains.n_documents, ask=not glance)
+        windows = bench.windows(model, n_documents=self.pains.n_documents, n_prompts=N_PROMPTS, ask=not glance)
         self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
 
     def importance(self) -> Imatrix:
