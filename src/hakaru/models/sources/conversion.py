@@ -1,31 +1,36 @@
 """A Hugging Face checkpoint becomes a GGUF file by llama.cpp's own converter, where the person has it.
 
 `convert_hf_to_gguf.py` needs torch and transformers, so hakaru does not bring it: it runs the one that the person names, as that
-person would, or the one of the package convert-hf-to-gguf where that is installed (the extra `convert`). The file is written hidden beside the folder and takes its name when the converter ended well and the file
-can be read; a file that is newer than the checkpoint is used again.
+person would, or a program `convert-hf-to-gguf` that is installed. The file is kept in the data directory under what identifies the
+checkpoint (the names, sizes and times of its files), so that it is found again exactly as long as nothing changed, and no file of
+the person's is ever taken for it or replaced.
 """
 
+import hashlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.models.model import read_model
 from hakaru.models.sources.found import Found
+from hakaru.places import data_dir, one_at_a_time, written_whole
 
 KEPT_LINES: Final = 20
-PACKAGED: Final = "convert-hf-to-gguf"
-"""The program of the package of the same name, which ships llama.cpp's converter."""
+PROGRAM: Final = "convert-hf-to-gguf"
 
 
 def installed_converter() -> Path | None:
-    """The packaged converter: beside this Python, or on the PATH."""
-    found = shutil.which(PACKAGED, path=str(Path(sys.executable).parent)) or shutil.which(PACKAGED)
+    """An installed converter: beside this Python, or on the PATH."""
+    found = shutil.which(PROGRAM, path=str(Path(sys.executable).parent)) or shutil.which(PROGRAM)
     return Path(found) if found else None
 
 
@@ -36,46 +41,49 @@ def needs_conversion(reference: str) -> bool:
 
 
 def convert(reference: str, converter: Path, *, dry_run: bool = False, on_line: Callable[[str], None] = lambda line: None) -> Found:
-    """The checkpoint in the folder `reference` as a GGUF file in its own type, beside the folder.
+    """The checkpoint in the folder `reference` as a GGUF file in its own type.
 
-    `on_line` is given what the converter says. With `dry_run` only a file that is there already is taken. Raises Misuse for a folder or converter that is none, EngineRefused with the
-    converter's last words, and what `read_model` raises.
+    `on_line` is given what the converter says. With `dry_run` only a file that is there already is taken. Raises Misuse for a folder
+    or converter that is none, EngineRefused with the converter's last words, and what `read_model` raises.
     """
-    folder = Path(reference).expanduser().absolute()
+    folder = Path(reference).expanduser().resolve()
     if not (folder / "config.json").is_file():
         raise Misuse(
             "--converter: {path} is no Hugging Face folder with a config.json; leave --converter out for a GGUF file.", path=folder
         )
     if not converter.is_file():
         raise Misuse("--converter: {path} is no file; name llama.cpp's convert_hf_to_gguf.py.", path=converter)
-    out = folder.with_name(f"{folder.name}.gguf")
-    if not _is_newer(out, folder):
-        if dry_run:
-            raise Misuse("--dry-run changes nothing, and {folder} is not converted yet; leave --dry-run out once, or name the GGUF "
-                         "file.", folder=folder)  # fmt: skip
-        part = out.with_name(f".{out.name}.part")
-        try:
-            _run(converter, folder, part, on_line)
-            read_model(part)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
-    return Found(path=out, origin=str(out), complete=True)
+    key = _identity(folder)
+    out = data_dir("converted", key) / f"{folder.name}.gguf"
+    with one_at_a_time(f"convert-{key}"):
+        if not out.is_file():
+            if dry_run:
+                raise Misuse("--dry-run changes nothing, and {folder} is not converted yet; leave --dry-run out once, or name the GGUF "
+                             "file.", folder=folder)  # fmt: skip
+            with written_whole(out) as part:
+                _run(converter, folder, part, on_line)
+                read_model(part)
+    return Found(path=out, origin=str(folder), complete=True)
 
 
-def _is_newer(out: Path, folder: Path) -> bool:
-    return out.is_file() and all(out.stat().st_mtime > part.stat().st_mtime for part in folder.iterdir())
+def _identity(folder: Path) -> str:
+    """What changes when any file of the checkpoint does."""
+    parts = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir()) if p.is_file()]
+    return hashlib.sha256(json.dumps([str(folder), parts]).encode()).hexdigest()[:16]
 
 
 def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], None]) -> None:
-    """Run the converter: by itself where it is executable, since its first line may name its own Python, else by ours."""
+    """Run the converter: by itself where it is executable, since its first line may name its own Python, else by ours. It ends
+    with us, and so does what it started.
+    """
     command = [str(converter)] if os.access(converter, os.X_OK) else [sys.executable, str(converter)]
     command += [str(folder), "--outfile", str(part), "--outtype", "auto"]
     said: deque[str] = deque(maxlen=KEPT_LINES)
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            start_new_session=True,
+        )  # fmt: skip
     except OSError as error:
         raise Misuse("--converter: {path} cannot be run ({reason}).", path=converter, reason=error.strerror) from error
     with process:
@@ -83,12 +91,18 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
         try:
             for line in process.stdout:
                 said.append(line.strip())
-                on_line(line.rstrip())
+                if "%|" not in line:  # a bar that is drawn again and again
+                    on_line(line.rstrip())
         except BaseException:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode or not part.is_file():
+        last = next((line for line in reversed(said) if line), "-")
+        hint = (
+            "it needs a Python with torch and transformers, named in the script's first line" if "No module named" in last else ""
+        )
         raise EngineRefused(
-            "the converter {path} failed on {folder}; its last words: {last}",
-            path=converter, folder=folder, last=next((line for line in reversed(said) if line), "-"),
+            "the converter {path} failed on {folder}; its last words: {last}{hint}",
+            path=converter, folder=folder, last=last, hint=f" ({hint})" if hint else "",
         )  # fmt: skip
