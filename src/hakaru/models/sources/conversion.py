@@ -99,10 +99,9 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
             raise
     if process.returncode or not part.is_file():
         last = next((line for line in reversed(said) if line), "-")
-        hint = (
-            "it needs a Python with torch and transformers, named in the script's first line" if "No module named" in last else ""
-        )
+        if "No module named" in last:
+            raise EngineRefused("the converter {path} needs a Python with torch and transformers ({last}); name that Python in the first line of "
+                                "the script, and make it executable.", path=converter, last=last)  # fmt: skip
         raise EngineRefused(
-            "the converter {path} failed on {folder}; its last words: {last}{hint}",
-            path=converter, folder=folder, last=last, hint=f" ({hint})" if hint else "",
-        )  # fmt: skip
+            "the converter {path} failed on {folder}; its last words: {last}", path=converter, folder=folder, last=last
+        )
