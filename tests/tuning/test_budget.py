@@ -18,6 +18,7 @@ from hakaru.places import data_dir
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.probes import Probe, doubt
 from hakaru.quantization.sensitivity import Reading
+from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import write_recipe
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
@@ -56,6 +57,15 @@ def test_a_quantized_source_is_not_offered_its_own_grid(embedded: Path, tmp_path
 
 
 UNSEEN = "blk.0.attn_q.weight"
+
+
+def test_a_grid_that_the_file_does_not_tell_is_found() -> None:
+    """A type coarser than Q8_0 with less error than it in most tensors; one tensor of which a few weights decide is no proof."""
+    usual = {"Q8_0": 7e-6, "Q5_1": 1e-4, "Q4_1": 4e-4, "Q4_0": 1e-3}
+    hidden = {"Q8_0": 7e-6, "Q5_1": 0.0, "Q4_1": 1e-6, "Q4_0": 1e-3}
+    assert hidden_grids({"a": usual, "b": usual, "c": hidden}) == ()
+    assert hidden_grids({"a": usual, "b": hidden, "c": hidden}) == ("Q4_1", "Q5_1")
+    assert hidden_grids({"a": {"Q4_1": 0.0}}) == ()
 
 
 class Texts(Bench):

@@ -13,6 +13,9 @@ def print_made(made: Made) -> None:
         _print_roles(made)
     else:
         _print_tensors(made)
+    if made.plan.hidden:
+        print_text(say("The weights of this file lie on the grid of {types}: it was quantized before, whatever it says now. There these types look "
+                  "free, and would undo what was changed since, so they are no choice.", types=", ".join(made.plan.hidden)))  # fmt: skip
     _print_devices(made)
     _print_predictions(made)
     if made.measured:

@@ -1,10 +1,12 @@
 """What the source of a quantization is: full precision, or already quantized, and what that means."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from hakaru.language import say
 from hakaru.models.model import Model
+from hakaru.models.quant_types import BY_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +38,17 @@ def source_kind(model: Model) -> SourceKind:
     """Whether `model` is in full precision, by its matrices' types."""
     quantized = any(t.type.is_quantized for t in model.tensors if len(t.shape) > 1)
     return SourceKind(kind="quantized" if quantized else "full", types=model.type_bytes())
+
+
+def hidden_grids(errors: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+    """Types on whose grid the weights lie although the file does not say so: coarser than Q8_0, and yet with less error than it in
+    most tensors. No other weights do that. The file is a dequantized one, perhaps fine-tuned since.
+
+    `errors`: tensor -> type -> relative squared error.
+    """
+    counts: dict[str, list[bool]] = {}
+    for by_type in errors.values():
+        for type_, error in by_type.items():
+            if "Q8_0" in by_type and BY_NAME[type_].bpw < BY_NAME["Q8_0"].bpw:
+                counts.setdefault(type_, []).append(error < by_type["Q8_0"])
+    return tuple(type_ for type_, lower in sorted(counts.items()) if 2 * sum(lower) > len(lower))

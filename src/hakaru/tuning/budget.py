@@ -31,6 +31,7 @@ from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
 from hakaru.quantization.probes import Effort, uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
+from hakaru.quantization.source import hidden_grids
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.study import PAINS, TYPES, Study
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
@@ -65,7 +66,7 @@ class Target:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A recipe before it is built: types, exact bytes, predicted loss, and what each tensor is thought to cost. `speed` in decoded
-    tokens per second: measured where one was asked for, computed at a glance.
+    tokens per second: measured where one was asked for, computed at a glance. `hidden`: grids on which the source lies unsaid.
     """
 
     types: Mapping[str, str]
@@ -78,6 +79,7 @@ class Plan:
     errors: Mapping[str, Mapping[str, float]]
     target: Target
     pins: Mapping[str, str]
+    hidden: tuple[str, ...]
     speed: Figure | None = None
 
     @property
@@ -145,6 +147,7 @@ class Budgeter(Study):
         return Plan(
             types=found.types, file_bytes=exact, budget_bytes=budget, predicted=link.predict(found.types),
             allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed, pins=limits.pins or {},
+            hidden=hidden_grids(errors),
         )  # fmt: skip
 
     def limits(self, target: Target, choices: Mapping[str, Mapping[str, float]], pins: Mapping[str, str]) -> Limits:
@@ -251,7 +254,7 @@ class Budgeter(Study):
                 continue
             whole = preset_types(self.roster, preset, has_imatrix=imatrix is not None)
             types = {name: whole[name] for name in errors}
-            free = any(type_ in self.own_grid.get(name, ()) for name, type_ in types.items() if name.startswith("blk."))
+            free = any(self.is_free(name, q, errors) for name, q in types.items() if name.startswith("blk.") and q in errors[name])
             measured = not free and all(type_ in errors[name] for name, type_ in types.items())
             n_bytes = planned_bytes(self.model, types, added=self.how_made(types, imatrix)) if measured else 0
             if measured and n_bytes <= at_most:

@@ -106,6 +106,7 @@ class Made:
             "devices": [{"name": d, "weights_bytes": used[d], "room_bytes": n} for d, n in room.device_bytes.items()]
             if room
             else [],
+            "hidden_grids": list(self.plan.hidden),
             "basis": "measured" if self.plan.is_measured else "prior",
             "predicted_kld": self.predicted.as_json(),
             "measured_kld": self.measured.as_json() if self.measured else None,

@@ -32,6 +32,7 @@ from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
 from hakaru.quantization.probes import Effort, Probe, doubt, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
+from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import write_recipe
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import settings_json
@@ -128,11 +129,17 @@ class Study:
         return known
 
     def choices(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-        """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, its own type and the
-        finer one of the same family look free: they are no choice.
+        """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, or was before, its own type
+        and the finer one of the same family look free: they are no choice.
         """
-        kept = {name: {q: e for q, e in row.items() if q not in self.own_grid.get(name, ())} for name, row in errors.items()}
+        kept = {name: {q: e for q, e in row.items() if not self.is_free(name, q, errors)} for name, row in errors.items()}
         return {name: row for name, row in kept.items() if row}
+
+    def is_free(self, name: str, type_: str, errors: Mapping[str, Mapping[str, float]]) -> bool:
+        """Whether a type looks free for a tensor because its weights lie on that grid already."""
+        row = errors[name]
+        hidden = type_ in hidden_grids(errors) and row[type_] < row.get("Q8_0", 0.0)
+        return hidden or type_ in self.own_grid.get(name, ())
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
         """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
