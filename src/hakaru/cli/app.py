@@ -230,6 +230,7 @@ def quantize(**options: Any) -> int:
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")
+@click.option("--full-speed", is_flag=True, help="Also decode behind long contexts and for several users at once.")
 @again_option
 @json_option
 def test(**options: Any) -> int:

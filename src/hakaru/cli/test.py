@@ -7,6 +7,7 @@ from typing import Any
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
 from hakaru.evaluation.divergence import PER_DOCUMENT
+from hakaru.evaluation.speed import Point
 from hakaru.evaluation.texts import named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
@@ -26,6 +27,7 @@ def run(
     texts: tuple[Path, ...],
     quality: str,
     no_speed: bool,
+    full_speed: bool,
     again: bool,
     json: bool,
     **options: Any,
@@ -42,15 +44,16 @@ def run(
         tested = bench.tested(candidate, original, windows, tier, name=candidate.type_name)
         floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
+        points = bench.loads(candidate, settings, trial.speed) if trial and full_speed else []
     if json:
-        print_json(_as_json(candidate, original, tested, floor, trial, tier))
+        print_json(_as_json(candidate, original, tested, floor, trial, points, tier))
     else:
-        _print(candidate, original, tested, floor, trial, tier)
+        _print(candidate, original, tested, floor, trial, points, tier)
     return 1 if tested.verdict == "fail" else 0
 
 
 def _as_json(
-    model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, tier: Tier
+    model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, points: list[Point], tier: Tier
 ) -> dict[str, Any]:
     lost = tested.quality
     memory: dict[str, Any] = {}
@@ -63,7 +66,7 @@ def _as_json(
         "reference_is_quantized": source_kind(original).kind == "quantized",
         "quality": lost.as_json(),
         "noise_floor": floor.as_json() if floor else None,
-        "speed": trial.speed.as_json() if trial else None,
+        "speed": trial.speed.as_json() | {"points": [point.as_json() for point in points]} if trial else None,
         "memory": memory,
         "tier": tier.name,
         "best_tier": lost.best_tier(),
@@ -73,7 +76,9 @@ def _as_json(
     }
 
 
-def _print(model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, tier: Tier) -> None:
+def _print(
+    model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, points: list[Point], tier: Tier
+) -> None:
     lost = tested.quality
     if model.path == original.path:
         print_text(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
@@ -97,6 +102,13 @@ def _print(model: Model, original: Model, tested: Tested, floor: Figure | None, 
             [say("prefill, tokens/s"), *cells(trial.speed.prefill_tokens_per_s, ".1f"), ""],
             [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), ""],
         ]
+    for point in points:
+        what = (
+            say("  decode behind {n:,} tokens", n=point.depth)
+            if point.depth
+            else say("  decode, {n} users together", n=point.users)
+        )
+        rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), ""])
     print_table([say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)], rows)
     if lost.n_tokens:
         print_text(say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
@@ -108,6 +120,9 @@ def _print(model: Model, original: Model, tested: Tested, floor: Figure | None, 
     if trial:
         print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
                   n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
+        if trial.speed.is_contended:
+            print_text(say("Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
+                      "test again.", n=trial.speed.others))  # fmt: skip
         peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
         print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
                   buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip

@@ -1,13 +1,15 @@
 """How fast the model is here, measured through the server process that will serve it.
 
-Each repeat sends a prompt that the server has not seen (so that no cache helps) and streams the answer: time to the
+Each sample sends a prompt that the server has not seen (so that no cache helps) and streams the answer: time to the
 first token by our clock, prefill and decode rates from the server's own timings. The first request warms up and is
-thrown away.
+thrown away. While a sample runs, the processor time of others is watched (`hardware.busy`): a sample beside other work is
+taken again, and where the machine stays busy the speed is marked, and nobody remembers it.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,17 +19,54 @@ import numpy as np
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
+from hakaru.hardware.busy import read_clock
 from hakaru.units import Figure
 
 N_PROMPT: Final = 128
 N_PREDICT: Final = 48
 REPEATS: Final = 6
 """With six repeats the range of all of them holds the true median in 97 of 100 cases (1 - 2 × 0.5^6)."""
+BUSY: Final = 0.2
+"""Processors that others may keep busy, on average, while a sample runs."""
+RETRIES: Final = 6
+"""Samples beside other work that are thrown away before the speed is taken as it is, and marked."""
+DEPTHS: Final = (2048, 8192)
+USERS: Final = (1, 2, 4, 8)
+DEEP_REPEATS: Final = 3
+LONGEST_PREFILL_S: Final = 60.0
+"""A depth whose prompt would take longer is left out."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Decoding under a load: behind `depth` tokens of context, or for `users` at the same time (then of all together)."""
+
+    depth: int
+    users: int
+    decode_tokens_per_s: Figure
+    first_token_ms: Figure
+
+    def as_json(self) -> dict[str, Any]:
+        """An entry of `points` in the `speed` object."""
+        return {
+            "depth": self.depth, "users": self.users, "decode_tokens_per_s": self.decode_tokens_per_s.as_json(),
+            "first_token_ms": self.first_token_ms.as_json(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Point":
+        """The inverse of `as_json`."""
+        figures = {name: Figure.from_json(data[name]) for name in ("decode_tokens_per_s", "first_token_ms")}
+        return cls(depth=data["depth"], users=data["users"], **figures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Rates at an empty context for one user, each the median of repeats with its interval."""
+    """Rates at an empty context for one user, each the median of repeats with its interval. `others`: processors that others kept
+    busy meanwhile, in the worst sample that counts.
+    """
 
     decode_tokens_per_s: Figure
     prefill_tokens_per_s: Figure
@@ -35,6 +74,12 @@ class Speed:
     n_prompt: int
     n_predict: int
     repeats: int
+    others: float = 0.0
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether others computed meanwhile, so that the figures say little about the machine."""
+        return self.others > BUSY
 
     def as_json(self) -> dict[str, object]:
         """The `speed` object of `hakaru test --json`."""
@@ -43,6 +88,7 @@ class Speed:
             "prefill_tokens_per_s": self.prefill_tokens_per_s.as_json(),
             "first_token_ms": self.first_token_ms.as_json(),
             "n_prompt": self.n_prompt, "n_predict": self.n_predict, "repeats": self.repeats,
+            "others_busy_processors": self.others, "contended": self.is_contended,
         }  # fmt: skip
 
     @classmethod
@@ -50,36 +96,112 @@ class Speed:
         """The inverse of `as_json`."""
         names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_ms")
         figures = {name: Figure.from_json(data[name]) for name in names}
-        return cls(**figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"], repeats=data["repeats"])
+        return cls(
+            **figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"], repeats=data["repeats"],
+            others=data["others_busy_processors"],
+        )  # fmt: skip
 
 
 def measure_speed(
-    server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Callable[[int, int], None] = lambda done, total: None
+    server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = lambda done, total: None
 ) -> Speed:
     """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does not answer."""
     dice = np.random.default_rng(0)
-    n_prompt = max(1, min(N_PROMPT, (server.context_per_slot() or server.settings.n_cells) - N_PREDICT - 1))
-    samples = []
+    n_prompt = max(1, min(N_PROMPT, _room(server)))
     with server.client() as client:
-        for i in range(repeats + 1):
-            prompt = [int(t) for t in dice.integers(0, n_vocab, n_prompt)]
-            try:
-                samples.append(_one(client, prompt))
-            except httpx.TransportError as error:
-                raise server.death() from error
-            progress(i + 1, repeats + 1)
-    kept = samples[1:]
+        _one(server, client, _prompt(dice, n_vocab, n_prompt))
+        progress(1, repeats + 1)
+        samples, others = _samples(
+            server,
+            lambda: _one(server, client, _prompt(dice, n_vocab, n_prompt)),
+            repeats,
+            lambda done: progress(done + 1, repeats + 1),
+        )
     return Speed(
-        decode_tokens_per_s=median_of([s["decode"] for s in kept], unit="tokens/s"),
-        prefill_tokens_per_s=median_of([s["prefill"] for s in kept], unit="tokens/s"),
-        first_token_ms=median_of([s["first"] for s in kept], unit="ms"),
+        decode_tokens_per_s=median_of([s["decode"] for s in samples], unit="tokens/s"),
+        prefill_tokens_per_s=median_of([s["prefill"] for s in samples], unit="tokens/s"),
+        first_token_ms=median_of([s["first"] for s in samples], unit="ms"),
         n_prompt=n_prompt,
         n_predict=N_PREDICT,
         repeats=repeats,
+        others=round(others, 2),
     )
 
 
-def _one(client: httpx.Client, prompt: list[int]) -> dict[str, float]:
+def measure_depths(
+    server: EngineServer, speed: Speed, *, n_vocab: int, progress: Progress = lambda done, total: None
+) -> list[Point]:
+    """Decoding behind each of DEPTHS that the context holds and whose prompt is read in LONGEST_PREFILL_S."""
+    dice, found = np.random.default_rng(1), list[Point]()
+    depths = [d for d in DEPTHS if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S]
+    with server.client() as client:
+        for i, depth in enumerate(depths):
+            samples, _ = _samples(
+                server, lambda depth=depth: _one(server, client, _prompt(dice, n_vocab, depth)), DEEP_REPEATS,  # type: ignore[misc]
+                lambda done, i=i: progress(i * DEEP_REPEATS + done, len(depths) * DEEP_REPEATS),  # type: ignore[misc]
+            )  # fmt: skip
+            found.append(_point(depth, 1, [s["decode"] for s in samples], [s["first"] for s in samples]))
+    return found
+
+
+def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = lambda done, total: None) -> list[Point]:
+    """Decoding for each of USERS at the same time, as many as the server has slots for; the rate of all together."""
+    dice, found = np.random.default_rng(2), list[Point]()
+    counts = [n for n in USERS if n <= server.settings.n_parallel]
+    n_prompt = max(1, min(N_PROMPT, _room(server)))
+    with server.client() as client, ThreadPoolExecutor(max(counts)) as pool:
+        for i, users in enumerate(counts):
+
+            def together(users: int = users) -> dict[str, float]:
+                prompts = [_prompt(dice, n_vocab, n_prompt) for _ in range(users)]
+                answers = list(pool.map(lambda prompt: _one(server, client, prompt), prompts))
+                seconds = max(a["last_at"] for a in answers) - min(a["first_at"] for a in answers)
+                return {"decode": users * (N_PREDICT - 1) / seconds, "first": max(a["first"] for a in answers)}
+
+            samples, _ = _samples(
+                server, together, DEEP_REPEATS, lambda done, i=i: progress(i * DEEP_REPEATS + done, len(counts) * DEEP_REPEATS),  # type: ignore[misc]
+            )  # fmt: skip
+            found.append(_point(0, users, [s["decode"] for s in samples], [s["first"] for s in samples]))
+    return found
+
+
+def _point(depth: int, users: int, rates: Sequence[float], firsts: Sequence[float]) -> Point:
+    return Point(
+        depth=depth, users=users, decode_tokens_per_s=median_of(rates, unit="tokens/s"), first_token_ms=median_of(firsts, unit="ms")
+    )
+
+
+def _room(server: EngineServer) -> int:
+    """Tokens of prompt that one conversation holds beside its answer."""
+    return (server.context_per_slot() or server.settings.n_cells) - N_PREDICT - 1
+
+
+def _prompt(dice: np.random.Generator, n_vocab: int, n: int) -> list[int]:
+    return [int(t) for t in dice.integers(0, n_vocab, n)]
+
+
+def _samples(
+    server: EngineServer, sample: Callable[[], dict[str, float]], n: int, progress: Callable[[int], None]
+) -> tuple[list[dict[str, float]], float]:
+    """`n` samples beside which nobody else computed, and what others took in the worst of them. Samples beside other work are
+    taken again, RETRIES of them in all; then they count.
+    """
+    kept, worst, retries = list[dict[str, float]](), 0.0, RETRIES
+    while len(kept) < n:
+        before = read_clock([server.process.pid])
+        found = sample()
+        others = read_clock([server.process.pid]).others_since(before)
+        if others > BUSY and retries:
+            retries -= 1
+            continue
+        worst = max(worst, others)
+        kept.append(found)
+        progress(len(kept))
+    return kept, worst
+
+
+def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[str, float]:
+    """One prompt and its answer: rates by the server's own clock, moments by ours."""
     request = {
         "prompt": prompt,
         "n_predict": N_PREDICT,
@@ -90,19 +212,26 @@ def _one(client: httpx.Client, prompt: list[int]) -> dict[str, float]:
     }
     began = time.perf_counter()
     first: float | None = None
+    last = began
     timings: dict[str, Any] = {}
-    with client.stream("POST", "/completion", json=request) as response:
-        if response.status_code != 200:
-            raise EngineRefused(
-                "the engine's server answered {status} to a speed test: {text}",
-                status=response.status_code,
-                text=response.read().decode(errors="replace")[:200],
-            )
-        for line in response.iter_lines():
-            if line.startswith("data: "):
-                if first is None:
-                    first = 1000 * (time.perf_counter() - began)
-                timings = json.loads(line[6:]).get("timings") or timings
+    try:
+        with client.stream("POST", "/completion", json=request) as response:
+            if response.status_code != 200:
+                raise EngineRefused(
+                    "the engine's server answered {status} to a speed test: {text}",
+                    status=response.status_code,
+                    text=response.read().decode(errors="replace")[:200],
+                )
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    last = time.perf_counter()
+                    first = first or last
+                    timings = json.loads(line[6:]).get("timings") or timings
+    except httpx.TransportError as error:
+        raise server.death() from error
     if first is None or "predicted_per_second" not in timings:
         raise EngineRefused("the engine's server ended a speed test without timings.")
-    return {"decode": timings["predicted_per_second"], "prefill": timings["prompt_per_second"], "first": first}
+    return {
+        "decode": timings["predicted_per_second"], "prefill": timings["prompt_per_second"], "first": 1000 * (first - began),
+        "first_at": first, "last_at": last,
+    }  # fmt: skip

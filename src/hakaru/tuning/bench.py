@@ -9,7 +9,7 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of, verdict_of
-from hakaru.evaluation.speed import REPEATS, Speed, measure_speed
+from hakaru.evaluation.speed import REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.evaluation.texts import Document, Part
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.evaluation.windows import Window, windows_digest
@@ -36,6 +36,8 @@ Row = Mapping[str, Any]
 LEAST_FOR_INTERVALS: Final = 30
 """Windows that a bootstrap wants before its intervals are believed."""
 FLOOR_WINDOWS: Final = 12
+LEAST_PER_USER: Final = 256
+"""Tokens of context that each of many users has at least."""
 TEST_VERSION: Final = 3
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
 
@@ -270,12 +272,35 @@ class Bench:
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
             remember_load(server, model, machine=self.machine, ledger=self.ledger, peak_rss_bytes=trial.peak_rss_bytes)
+        if speed.is_contended:
+            return trial
         self.ledger.remember("trial", self._trial_inputs(sha256, settings, repeats), trial.as_json())
         pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=1 / speed.decode_tokens_per_s.value)
         self.ledger.remember("pace", {**self._here(), "model": sha256}, pace.as_json())
         if self._timed_now is not None:
             self._timed_now.add(sha256)
         return trial
+
+    def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
+        """How fast `model` decodes behind long contexts, and for several users at the same time, each with an eighth of the
+        context.
+        """
+        sha256 = self.ledger.model_sha256(model)
+        inputs = self._trial_inputs(sha256, settings, 0)
+        known = self.ledger.recall("loads", inputs)
+        if known is None:
+            n_vocab, many = model.shape.n_vocab, max(USERS)
+            with EngineServer(model.path, settings) as server:
+                points = measure_depths(
+                    server, speed, n_vocab=n_vocab, progress=lambda done, total: self.watch("depths", done, total)
+                )
+            n_ctx = max(settings.n_ctx, many * LEAST_PER_USER)
+            with EngineServer(model.path, replace(settings, n_parallel=many, n_ctx=n_ctx)) as server:
+                points += measure_users(server, n_vocab=n_vocab, progress=lambda done, total: self.watch("users", done, total))
+            known = [point.as_json() for point in points]
+            if not speed.is_contended:
+                self.ledger.remember("loads", inputs, known)
+        return [Point.from_json(point) for point in known]
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
         """The trial of the file with this hash, if it was measured on this kind of machine."""

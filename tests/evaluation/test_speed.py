@@ -1,0 +1,126 @@
+"""Speed beside other work is taken again, and marked where the machine stays busy; several users and long contexts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hakaru.engine.server import EngineServer
+from hakaru.evaluation import speed
+from hakaru.evaluation.speed import BUSY, N_PREDICT, RETRIES, Point, Speed, measure_depths, measure_speed, measure_users
+from hakaru.hardware.busy import Clock, read_clock
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import read_model
+from hakaru.testing import write_tiny_llama
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.ledger import Ledger
+
+
+class Server:
+    """A server that is only asked for its process and its context."""
+
+    class process:  # noqa: N801  # stands for an attribute
+        pid = 0
+
+    settings = ContextSettings(n_ctx=4096)
+
+    @staticmethod
+    def context_per_slot() -> int:
+        return 4096
+
+    @staticmethod
+    def client() -> Any:
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Answers without an engine; the list grows with every prompt's length."""
+    asked: list[int] = []
+
+    def one(server: object, client: object, prompt: list[int]) -> dict[str, float]:
+        asked.append(len(prompt))
+        return {"decode": 10.0 + len(asked), "prefill": 100.0, "first": 5.0, "first_at": 0.0, "last_at": 4.7}
+
+    monkeypatch.setattr(speed, "_one", one)
+    return asked
+
+
+def others(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+    """Each sample finds others so busy; the last value stays."""
+    readings: list[Clock] = []
+    for i in range(200):
+        value = values[min(i, len(values) - 1)]
+        readings += [Clock(at=0.0, system_s=0.0, own_s=0.0), Clock(at=1.0, system_s=value + 2, own_s=2.0)]
+    clocks = iter(readings)
+    monkeypatch.setattr(speed, "read_clock", lambda pids: next(clocks))
+
+
+def test_others_are_what_the_system_took_and_we_did_not() -> None:
+    """By hand: 3 of 4 seconds of two processors were ours."""
+    before = Clock(at=10.0, system_s=100.0, own_s=40.0)
+    assert Clock(at=12.0, system_s=104.0, own_s=43.0).others_since(before) == 0.5
+    assert Clock(at=12.0, system_s=102.0, own_s=43.0).others_since(before) == 0.0
+    assert read_clock([0, 2**22 + 1]).own_s > 0
+
+
+def test_a_sample_beside_other_work_is_taken_again(monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> None:
+    """Two busy samples, then quiet: four samples count, six were taken beside the warm-up, and nothing is marked."""
+    others(monkeypatch, 1.0, 0.9, 0.0)
+    found = measure_speed(Server(), n_vocab=100, repeats=4)  # type: ignore[arg-type]  # a stand-in
+    assert len(answers) == 1 + 2 + 4
+    assert (found.is_contended, found.repeats) == (False, 4)
+    assert found.decode_tokens_per_s.lowest == 10 + 4
+
+
+def test_a_machine_that_stays_busy_is_marked(monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path) -> None:
+    """The speed is told, says how busy others were, and nobody remembers it."""
+    others(monkeypatch, 0.7)
+    found = measure_speed(Server(), n_vocab=100, repeats=3)  # type: ignore[arg-type]  # a stand-in
+    assert len(answers) == 1 + RETRIES + 3
+    assert found.is_contended
+    assert found.others == pytest.approx(0.7)
+    assert Speed.from_json(found.as_json()) == found
+
+
+def test_depths_that_take_too_long_or_do_not_fit_are_left_out(monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> None:
+    """2,048 tokens fit into 4,096, 8,192 do not; and at 10 tokens per second nobody waits for either."""
+    others(monkeypatch, 0.0)
+    base = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
+    points = measure_depths(Server(), base, n_vocab=100)  # type: ignore[arg-type]  # a stand-in
+    assert [(p.depth, p.users) for p in points] == [(2048, 1)]
+    assert answers[-1] == 2048
+    slow = Speed.from_json({**base.as_json(), "prefill_tokens_per_s": {**base.prefill_tokens_per_s.as_json(), "value": 10.0}})
+    assert measure_depths(Server(), slow, n_vocab=100) == []  # type: ignore[arg-type]  # a stand-in
+
+
+@pytest.mark.engine
+def test_several_users_are_served_together(tmp_path: Path) -> None:
+    """Through the real server: each count of users has its rate, and what a point says survives the ledger."""
+    tiny = write_tiny_llama(tmp_path / "tiny.gguf")
+    model = read_model(tiny)
+    settings = ContextSettings(n_ctx=4 * 256, n_parallel=4)
+    with EngineServer(tiny, settings) as server:
+        points = measure_users(server, n_vocab=model.shape.n_vocab)
+    assert [(p.depth, p.users) for p in points] == [(0, 1), (0, 2), (0, 4)]
+    assert all(p.decode_tokens_per_s.lowest > 0 and p.first_token_ms.lowest > 0 for p in points)
+    assert [Point.from_json(p.as_json()) for p in points] == points
+    assert N_PREDICT > 1 and BUSY > 0
+
+
+@pytest.mark.engine
+def test_a_contended_trial_is_not_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The next one measures again; a quiet one is recalled, and tells the machine's pace."""
+    model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
+    bench, settings = Bench(machine=probe_machine(), ledger=ledger), ContextSettings(n_ctx=256)
+    others(monkeypatch, 1.0)
+    assert bench.trial(model, settings, repeats=1).speed.is_contended
+    assert bench.known_trial(ledger.model_sha256(model), settings, repeats=1) is None
+    assert bench.paces() == []
+    others(monkeypatch, 0.0)
+    assert not bench.trial(model, settings, repeats=1).speed.is_contended
+    assert bench.known_trial(ledger.model_sha256(model), settings, repeats=1)
+    assert len(bench.paces()) == 1
