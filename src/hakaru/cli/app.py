@@ -227,6 +227,8 @@ def quantize(**options: Any) -> int:
 @model_argument
 @click.option("--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]")
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
+@click.option("--tasks", metavar="ours|FILE", multiple=True, help="Also answer tasks: ours, or a JSONL file (repeatable).")
+@click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")

@@ -6,6 +6,8 @@ from typing import Any
 
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
+from hakaru.cli.tasks import as_json as tasks_json
+from hakaru.cli.tasks import items_of, print_tasks
 from hakaru.evaluation.divergence import PER_DOCUMENT
 from hakaru.evaluation.speed import Point
 from hakaru.evaluation.texts import named_texts
@@ -25,6 +27,8 @@ def run(
     model: str,
     reference: str | None,
     texts: tuple[Path, ...],
+    tasks: tuple[str, ...],
+    language: str,
     quality: str,
     no_speed: bool,
     full_speed: bool,
@@ -37,18 +41,24 @@ def run(
     candidate = whole_model(model)
     original = whole_model(reference) if reference else candidate
     settings = settings_for(candidate, **options)
-    own = named_texts(texts)
+    own, items = named_texts(texts), items_of(tasks, language)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
         windows = bench.windows(original, own=own, parts=("test",), per_document=PER_DOCUMENT) if reference or own else []
         tested = bench.tested(candidate, original, windows, tier, name=candidate.type_name)
         floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
+        graded = bench.answers(candidate, items, settings, name=candidate.type_name) if items else []
+        theirs = bench.answers(original, items, settings, name=say("reference")) if items and reference else []
         points = bench.loads(candidate, settings, trial.speed) if trial and full_speed else []
     if json:
-        print_json(_as_json(candidate, original, tested, floor, trial, points, tier))
+        told = _as_json(candidate, original, tested, floor, trial, points, tier)
+        print_json(told | {"tasks": tasks_json(graded, theirs) if items else None})
     else:
         _print(candidate, original, tested, floor, trial, points, tier)
+        if items:
+            print_tasks(graded, theirs)
+        next_step(f"hakaru serve {candidate.path}")
     return 1 if tested.verdict == "fail" else 0
 
 
@@ -127,7 +137,6 @@ def _print(
         print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
                   buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
     print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)))
-    next_step(f"hakaru serve {model.path}")
 
 
 def cells(figure: Figure, style: str) -> list[str]:

@@ -99,7 +99,7 @@ def texts_at_hand() -> list[Document]:
 
 def named_texts(paths: Sequence[Path]) -> list[Document]:
     """The person's own files. Raises Misuse for one that is missing, empty or no UTF-8 text."""
-    return [Document(name=f"file/{path}", domain="own", text=_read(path)) for path in paths]
+    return [Document(name=f"file/{path}", domain="own", text=read_text(path)) for path in paths]
 
 
 def documents_of(part: Part, documents: Iterable[Document]) -> list[Document]:
@@ -116,7 +116,7 @@ def _standard_library() -> Iterable[Document]:
                 yield Document(name=f"stdlib/{name}", domain="code", text=source.read_text(encoding="utf-8"))
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

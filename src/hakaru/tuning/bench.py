@@ -18,6 +18,7 @@ from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of, verdict_of
 from hakaru.evaluation.speed import REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
+from hakaru.evaluation.tasks import Graded, Item, answer_items, grade
 from hakaru.evaluation.texts import Document, Part
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.evaluation.windows import Window, windows_digest
@@ -301,6 +302,19 @@ class Bench:
             if not speed.is_contended:
                 self.ledger.remember("loads", inputs, known)
         return [Point.from_json(point) for point in known]
+
+    def answers(self, model: Model, items: Sequence[Item], settings: ContextSettings, *, name: str = "") -> list[Graded]:
+        """The greedy answers of `model` to the items, through the server, graded; asked for once."""
+        inputs = {
+            "model": self.ledger.model_sha256(model), "engine": server_build(), "settings": settings_json(settings),
+            "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
+        }  # fmt: skip
+        known: list[str] | None = self.ledger.recall("answers", inputs)
+        if known is None:
+            with EngineServer(model.path, settings) as server:
+                known = answer_items(server, items, progress=lambda done, total: self.watch(f"tasks {name}".strip(), done, total))
+            self.ledger.remember("answers", inputs, known)
+        return grade(items, known)
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
         """The trial of the file with this hash, if it was measured on this kind of machine."""

@@ -1,0 +1,81 @@
+"""The tasks of `hakaru test`: which items, and what is told of the answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hakaru.cli.output import print_table, print_text
+from hakaru.evaluation.sandbox import why_no_sandbox
+from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, our_items, pair, read_items
+from hakaru.language import say
+from hakaru.units import Figure
+
+OURS = "ours"
+
+
+def items_of(asked: Sequence[str], language: str) -> list[Item]:
+    """The items that were asked for: files, or ours. Raises Misuse."""
+    found: list[Item] = []
+    for name in asked:
+        found += our_items(language) if name == OURS else read_items(Path(name))
+    return found
+
+
+def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, Any]:
+    """The `tasks` object of `hakaru test --json`."""
+    return {
+        "n": len(graded),
+        "unchecked": sum(g.right is None for g in graded),
+        "accuracy": accuracy(graded).as_json(),
+        "domains": {name: accuracy(some).as_json() for name, some in _by_domain(graded).items()},
+        "reference_accuracy": accuracy(reference).as_json() if reference else None,
+        "paired": pair(reference, graded).as_json() if reference else None,
+        "items": [g.as_json() for g in graded],
+    }
+
+
+def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
+    """A row per domain, and the comparison in one sentence."""
+    theirs = _by_domain(reference)
+    rows = []
+    for name, some in {**_by_domain(graded), say("all tasks"): list(graded)}.items():
+        other = theirs.get(name, list(reference))
+        rows.append([name, str(len(some)), _cell(accuracy(some)), _cell(accuracy(other)) if reference else "-"])
+    print_table([say("tasks"), say("number"), say("right"), say("reference")], rows)
+    if any(g.right is None for g in graded):
+        print_text(
+            say(
+                "{n} tasks run code and were not checked: {reason}.",
+                n=sum(g.right is None for g in graded),
+                reason=why_no_sandbox(),
+            )
+        )
+    if reference:
+        print_text(_sentence(pair(reference, graded)))
+
+
+def _sentence(found: Pairs) -> str:
+    if found.verdict == "cannot tell":
+        return say("Tasks: {lost} lost and {won} won against the reference: cannot tell them apart (p = {p:.2g}; {percent:.1%} of the tasks would have "
+                   "been seen).", lost=found.lost, won=found.won, p=found.p, percent=found.detectable)  # fmt: skip
+    if found.verdict == "worse":
+        return say(
+            "Tasks: {lost} lost and {won} won against the reference: worse (p = {p:.2g}).",
+            lost=found.lost,
+            won=found.won,
+            p=found.p,
+        )
+    return say(
+        "Tasks: {lost} lost and {won} won against the reference: better (p = {p:.2g}).", lost=found.lost, won=found.won, p=found.p
+    )
+
+
+def _by_domain(graded: Sequence[Graded]) -> dict[str, list[Graded]]:
+    found: dict[str, list[Graded]] = {}
+    for each in graded:
+        found.setdefault(each.item.domain, []).append(each)
+    return found
+
+
+def _cell(figure: Figure) -> str:
+    return f"{figure.value:.0%} [{figure.lowest:.0%}…{figure.highest:.0%}]"

@@ -1,0 +1,205 @@
+"""Tasks: prompts with checks, answered greedily through the server that will serve, and two models compared on them item by item.
+
+A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`), and optionally `max_tokens`. Ours are in
+English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An answer that is empty, or that does not end within its tokens, is an answer:
+it is checked as it is.
+
+Two models that answered the same items are compared in pairs: what counts are the items on which they differ (McNemar's exact test),
+and how small a difference could have been seen at all. Source: McNemar, Psychometrika 12 (1947).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import numpy as np
+
+from hakaru.engine.server import EngineServer
+from hakaru.errors import EngineRefused, Misuse
+from hakaru.evaluation.checks import Check, check_of, code_of
+from hakaru.evaluation.sandbox import passes, why_no_sandbox
+from hakaru.evaluation.texts import read_text
+from hakaru.units import Figure
+
+LANGUAGES: Final = ("en", "ja")
+MAX_TOKENS: Final = 160
+MOST_TOKENS: Final = 4096
+CHOICE_TOKENS: Final = 2
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One task."""
+
+    id: str
+    domain: str
+    prompt: str
+    check: Check
+    max_tokens: int = MAX_TOKENS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """One answer and whether it is right; None where its check cannot run here."""
+
+    item: Item
+    answer: str
+    right: bool | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `items` in `--json`."""
+        return {"id": self.item.id, "domain": self.item.domain, "right": self.right, "answer": self.answer}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Two models on the same items. `p`: how likely at least so uneven flips are if neither is better; `detectable`: the difference in
+    accuracy that as many flips would have shown.
+    """
+
+    n: int
+    lost: int
+    won: int
+    p: float
+    detectable: float
+
+    @property
+    def verdict(self) -> str:
+        """`worse`, `better`, or `cannot tell`."""
+        if self.p >= 0.05:
+            return "cannot tell"
+        return "worse" if self.lost > self.won else "better"
+
+    def as_json(self) -> dict[str, Any]:
+        """The `paired` object of `tasks` in `--json`."""
+        return {
+            "n": self.n,
+            "lost": self.lost,
+            "won": self.won,
+            "p": self.p,
+            "detectable": self.detectable,
+            "verdict": self.verdict,
+        }
+
+
+def our_items(language: str) -> list[Item]:
+    """The items that come with hakaru. Raises Misuse for a language that has none."""
+    if language not in LANGUAGES:
+        raise Misuse("--language is '{found}', expected one of {known}.", found=language, known=", ".join(LANGUAGES))
+    source = files("hakaru.evaluation") / f"items-{language}.jsonl"
+    return parse_items(f"items-{language}.jsonl", source.read_text(encoding="utf-8"))
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items in a task file. Raises Misuse with the line that is none."""
+    return parse_items(str(path), read_text(path))
+
+
+def parse_items(where: str, text: str) -> list[Item]:
+    """The items in the text of a task file. Raises Misuse with the line that is none."""
+    items: dict[str, Item] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = _item(json.loads(line), number)
+            if item.id in items:
+                raise Misuse("the id '{id}' was there before", id=item.id)
+        except (ValueError, RecursionError) as error:
+            raise Misuse("{path}, line {line}: no JSON object ({reason}).", path=where, line=number, reason=error) from error
+        except Misuse as error:
+            raise Misuse("{path}, line {line}: {reason}.", path=where, line=number, reason=error) from error
+        items[item.id] = item
+    if not items:
+        raise Misuse("{path}: holds no task; expected one JSON object per line.", path=where)
+    return list(items.values())
+
+
+def _item(data: Any, number: int) -> Item:
+    if not isinstance(data, dict):
+        raise Misuse("expected an object with 'prompt' and 'check'")
+    prompt, check, max_tokens = data.get("prompt"), data.get("check"), data.get("max_tokens", MAX_TOKENS)
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise Misuse("'prompt' is missing or empty")
+    if not isinstance(check, Mapping):
+        raise Misuse("'check' is missing; expected an object with a 'type'")
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or not 1 <= max_tokens <= MOST_TOKENS:
+        raise Misuse("'max_tokens' is {found}, expected 1 to {most}", found=max_tokens, most=MOST_TOKENS)
+    id_, domain = str(data.get("id", f"line {number}")), str(data.get("domain", "own"))
+    return Item(id=id_, domain=domain, prompt=prompt, check=check_of(check), max_tokens=max_tokens)
+
+
+def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = lambda done, total: None) -> list[str]:
+    """The greedy answers of the model that `server` serves, one after the other: side by side they could differ by rounding."""
+    answers = []
+    with server.client() as client:
+        for done, item in enumerate(items, start=1):
+            try:
+                answers.append(_answer(client, item))
+            except httpx.TransportError as error:
+                raise server.death() from error
+            progress(done, len(items))
+    return answers
+
+
+def _answer(client: httpx.Client, item: Item) -> str:
+    request: dict[str, Any] = {
+        "messages": [{"role": "user", "content": item.prompt}], "temperature": 0, "seed": 0, "cache_prompt": False,
+        "max_tokens": item.max_tokens,
+    }  # fmt: skip
+    if item.check.letters:
+        request |= {"grammar": f"root ::= [{item.check.letters}]", "max_tokens": CHOICE_TOKENS}
+    response = client.post("/v1/chat/completions", json=request)
+    if response.status_code != 200:
+        raise EngineRefused("the engine's server answered {status} to the task '{id}': {text}",
+                            status=response.status_code, id=item.id, text=response.text[:200])  # fmt: skip
+    return str(response.json()["choices"][0]["message"].get("content") or "")
+
+
+def grade(items: Sequence[Item], answers: Sequence[str]) -> list[Graded]:
+    """Each answer, checked."""
+    return [Graded(item=item, answer=answer, right=_right(item.check, answer)) for item, answer in zip(items, answers, strict=True)]
+
+
+def _right(check: Check, answer: str) -> bool | None:
+    if check.is_right:
+        return check.is_right(answer)
+    return passes(code_of(answer), check.tests) if why_no_sandbox() is None else None
+
+
+def accuracy(graded: Sequence[Graded], *, seed: int = 0) -> Figure:
+    """The share of right answers with its 95 % interval (Wilson) over the items that could be checked."""
+    checked = [g.right for g in graded if g.right is not None]
+    n, p, z = len(checked), float(np.mean(checked)) if checked else 0.0, 1.959964
+    if not n:
+        return Figure(value=0.0, unit="fraction", source="measured")
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
+    return Figure(value=p, unit="fraction", source="measured", low=max(0.0, float(low)), high=min(1.0, float(high)))
+
+
+def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
+    """The candidate against the reference on the items that both could be checked on."""
+    from scipy.stats import binomtest
+
+    both = [(a.right, b.right) for a, b in zip(reference, candidate, strict=True) if a.right is not None and b.right is not None]
+    lost, won = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
+    flips = lost + won
+    p = float(binomtest(lost, flips).pvalue) if flips else 1.0
+    return Pairs(n=len(both), lost=lost, won=won, p=p, detectable=_detectable(flips, len(both)))
+
+
+def _detectable(flips: int, n: int) -> float:
+    """The smallest net share of items, among so many flips, that McNemar's test calls a difference; 1 where none would do."""
+    from scipy.stats import binomtest
+
+    for net in range(flips % 2, flips + 1, 2) if flips else ():
+        if binomtest((flips + net) // 2, flips).pvalue < 0.05:
+            return net / n
+    return 1.0 if not n else min(1.0, max(flips, 6) / n)
