@@ -248,13 +248,13 @@ class Budgeter(Study):
         """Presets of at most so many bytes whose types were measured: name, types and file bytes. One that puts a layer back
         on the grid of a quantized source is no rival: it looks free there.
         """
-        found = []
+        found, looks_free = [], self.free_types(errors)
         for preset in BASE_TYPES:
             if preset in NEEDS_IMPORTANCE and imatrix is None:
                 continue
             whole = preset_types(self.roster, preset, has_imatrix=imatrix is not None)
             types = {name: whole[name] for name in errors}
-            free = any(self.is_free(name, q, errors) for name, q in types.items() if name.startswith("blk.") and q in errors[name])
+            free = any(type_ in looks_free[name] for name, type_ in types.items() if name.startswith("blk."))
             measured = not free and all(type_ in errors[name] for name, type_ in types.items())
             n_bytes = planned_bytes(self.model, types, added=self.how_made(types, imatrix)) if measured else 0
             if measured and n_bytes <= at_most:

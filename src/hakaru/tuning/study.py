@@ -132,14 +132,17 @@ class Study:
         """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, or was before, its own type
         and the finer one of the same family look free: they are no choice.
         """
-        kept = {name: {q: e for q, e in row.items() if not self.is_free(name, q, errors)} for name, row in errors.items()}
+        free = self.free_types(errors)
+        kept = {name: {q: e for q, e in row.items() if q not in free[name]} for name, row in errors.items()}
         return {name: row for name, row in kept.items() if row}
 
-    def is_free(self, name: str, type_: str, errors: Mapping[str, Mapping[str, float]]) -> bool:
-        """Whether a type looks free for a tensor because its weights lie on that grid already."""
-        row = errors[name]
-        hidden = type_ in hidden_grids(errors) and row[type_] < row.get("Q8_0", 0.0)
-        return hidden or type_ in self.own_grid.get(name, ())
+    def free_types(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, set[str]]:
+        """The types that look free for each tensor, because its weights lie on their grid already."""
+        hidden = hidden_grids(errors)
+        return {
+            name: {q for q in hidden if q in row and row[q] < row.get("Q8_0", 0.0)} | set(self.own_grid.get(name, ()))
+            for name, row in errors.items()
+        }
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
         """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
