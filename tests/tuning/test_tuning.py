@@ -17,7 +17,7 @@ from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import read_model
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_chosen
+from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
@@ -117,6 +117,20 @@ def test_the_last_choice_is_found_if_its_file_is_there(tmp_path: Path) -> None:
     assert last_choice() == model
 
 
+def test_who_cannot_win_is_read_no_further() -> None:
+    """One that passes beats a slower one, and a larger one that is as fast; not while somebody else is faster than it."""
+    passing = replace(candidate("P", 100, (49, 50, 51)), verdict="pass")
+    slower, larger = candidate("S", 50, (30, 31, 32)), candidate("L", 200, (50, 51, 52))
+    smaller = candidate("T", 50, (50, 51, 52))
+    assert beaten_by(slower, [passing, slower]) is passing
+    assert beaten_by(larger, [passing, larger]) is passing
+    assert beaten_by(smaller, [passing, smaller]) is None
+    runner = candidate("R", 300, (51.5, 60, 61))
+    assert beaten_by(larger, [passing, larger, runner]) is None
+    assert beaten_by(larger, [passing, larger, replace(runner, verdict="fail")]) is passing
+    assert beaten_by(larger, [replace(passing, verdict="inconclusive"), larger]) is None
+
+
 class CountingLab(Lab):
     """The real lab, which counts what it is asked."""
 
@@ -145,6 +159,7 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
     klds = [by_type[t].quality.kld_mean.value for t in ("Q8_0", "Q4_K_M", "Q2_K") if by_type[t].quality]  # type: ignore[union-attr]
     assert klds == sorted(klds)
     assert by_type["Q2_K"].passes is False
+    assert 0 < decision.tokens_evaluated <= decision.tokens_full_sweep
     evidence = json.loads((decision.evidence or tmp_path).read_text())
     assert evidence["schema"] == "hakaru.decision/1"
     assert evidence["chosen"]["type"] == decision.chosen.type

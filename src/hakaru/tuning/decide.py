@@ -30,7 +30,7 @@ class Constraints:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One way to run the model. What was not measured is None, and `why` says why. `verdict` is what the windows of `quality`
-    prove of the tier; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
+    prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
     """
 
     type: str
@@ -42,6 +42,7 @@ class Candidate:
     verdict: Verdict | None = None
     speed: Speed | None = None
     untouched: Quality | None = None
+    beaten_by: str | None = None
     passes: bool = False
     why: str = ""
     path: Path | None = None
@@ -71,6 +72,8 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
             needed=format_bytes(candidate.total_bytes),
             free=format_bytes(constraints.memory_bytes or 0),
         )
+    if candidate.beaten_by:
+        return say("cannot win: {other} keeps the tier, and is as fast and smaller or faster", other=candidate.beaten_by)
     if candidate.quality:
         broken = candidate.quality.broken_bound(constraints.tier)
         if candidate.verdict == "fail" and broken:
@@ -109,6 +112,25 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
     fastest = max(passing, key=lambda c: _decode(c).value)
     as_fast = [c for c in passing if _decode(c).highest >= _decode(fastest).lowest]
     return min(as_fast, key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0))
+
+
+def beaten_by(candidate: Candidate, others: Sequence[Candidate]) -> Candidate | None:
+    """Who of `others`, all timed, wins against `candidate` whatever its quality turns out to be, by the rule of `choose`; None while
+    that is open.
+
+    One that passes and is faster beyond the intervals, or as fast and smaller. In the second case nobody may be faster than it beyond
+    the intervals, or `candidate` might still be compared with that one alone.
+    """
+    for other in others:
+        if other.verdict != "pass" or other.speed is None or candidate.speed is None or other is candidate:
+            continue
+        if _decode(other).lowest > _decode(candidate).highest:
+            return other
+        as_fast = _decode(other).highest >= _decode(candidate).lowest
+        outrun = any(o.speed and o.verdict != "fail" and _decode(o).lowest > _decode(other).highest for o in others)
+        if as_fast and other.total_bytes < candidate.total_bytes and not outrun:
+            return other
+    return None
 
 
 def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:

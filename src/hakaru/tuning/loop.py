@@ -25,7 +25,7 @@ from hakaru.planning.here import free_for_models
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Candidate, Constraints, choose, objection, why_chosen
+from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.ledger import settings_json
 from hakaru.tuning.trust import errors, learned_margin
@@ -49,7 +49,9 @@ class Effort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was tried, what was taken and why, and where the evidence lies."""
+    """What was tried, what was taken and why, and where the evidence lies. `tokens_full_sweep`: what every level on every window
+    would have taken.
+    """
 
     machine: Machine
     model: Model
@@ -59,8 +61,14 @@ class Decision:
     chosen: Candidate | None
     why: str
     uses_gpu: bool
+    tokens_full_sweep: int
     conditions: dict[str, object]
     evidence: Path | None = None
+
+    @property
+    def tokens_evaluated(self) -> int:
+        """Tokens on which levels were compared with the source before one was taken."""
+        return sum(c.quality.n_tokens for c in self.candidates if c.quality)
 
     def as_json(self) -> dict[str, object]:
         """The object of `hakaru up --json`."""
@@ -75,6 +83,8 @@ class Decision:
             "chosen": self.chosen.as_json() if self.chosen else None,
             "why": self.why,
             "uses_gpu": self.uses_gpu,
+            "tokens_evaluated": self.tokens_evaluated,
+            "tokens_full_sweep": self.tokens_full_sweep,
             "conditions": self.conditions,
             "evidence": str(self.evidence) if self.evidence else None,
         }  # fmt: skip
@@ -115,6 +125,7 @@ class _Walk:
             chosen=chosen,
             why=why,
             uses_gpu=self.uses_gpu,
+            tokens_full_sweep=sum(w.n_scored for w in windows) * sum(c.fits and c.type != SOURCE for c in judged),
             conditions={
                 **self.bench.conditions(),
                 "model_sha256": self.bench.ledger.model_sha256(self.model),
@@ -160,7 +171,9 @@ class _Walk:
         )  # fmt: skip
 
     def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
-        """The candidates with their quality, read in rounds: after each, those that are known to pass or to fail are settled."""
+        """The candidates with their quality, read in rounds: after each, those that are known to pass or to fail are settled. After
+        the first one the rest is timed, and who cannot win any more is read no further.
+        """
         found = {c.type: c for c in candidates}
         found[SOURCE] = replace(found[SOURCE], quality=identical(), verdict="pass")
         racing = [self.recipes[c.type] for c in candidates if c.fits and c.type != SOURCE]
@@ -168,8 +181,23 @@ class _Walk:
             open_: list[Recipe] = []
             for group in self.bench.groups(self.model, racing):
                 open_ += self.raced(group, windows, n, found)
-            racing = open_
+            racing = self.still_in(open_, found) if open_ else []
         return list(found.values())
+
+    def still_in(self, open_: Sequence[Recipe], found: dict[str, Candidate]) -> list[Recipe]:
+        """Those of the open levels that may still win against what is known to pass."""
+        timed = {recipe.preset for recipe in open_} | {c.type for c in found.values() if c.verdict == "pass"}
+        found.update({name: self.clocked(found[name]) for name in timed})
+        others = [c for c in found.values() if c.verdict != "pass" or objection(c, self.constraints) is None]
+        kept = []
+        for recipe in open_:
+            winner = beaten_by(found[recipe.preset], others)
+            if winner is None:
+                kept.append(recipe)
+                continue
+            found[recipe.preset] = replace(found[recipe.preset], beaten_by=winner.type)
+            self.forget(recipe)
+        return kept
 
     def raced(self, group: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
         """Test a group on the first `n` windows, note what was found, and return those that are not settled. A failed one's file
@@ -193,7 +221,11 @@ class _Walk:
 
     def timed(self, candidate: Candidate) -> Candidate:
         """The candidate with its speed, if it fits and kept its quality."""
-        if candidate.quality is None or objection(candidate, self.constraints):
+        return candidate if candidate.quality is None or objection(candidate, self.constraints) else self.clocked(candidate)
+
+    def clocked(self, candidate: Candidate) -> Candidate:
+        """The candidate with its speed."""
+        if candidate.speed:
             return candidate
         recipe, repeats = self.recipes.get(candidate.type), self.effort.repeats
         sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
