@@ -21,6 +21,7 @@ from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, obje
 from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
+from hakaru.tuning.replay import replay
 from hakaru.units import Figure, Source
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
@@ -174,6 +175,17 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
     assert lab.asked == ["dry_run"]
     assert [replace(c, path=None) for c in again.candidates] == [replace(c, path=None) for c in decision.candidates]
 
+    walked = replay(decision.evidence or tmp_path, Bench(machine=machine, ledger=Ledger(), lab=lab), effort)
+    assert (walked.holds, walked.before, walked.changed) == (True, decision.chosen.type, ())
+    other = {
+        **evidence,
+        "chosen": {**evidence["chosen"], "type": "Q9"},
+        "conditions": {**evidence["conditions"], "lab": "an older one"},
+    }
+    (tmp_path / "old.json").write_text(json.dumps(other), encoding="utf-8")
+    walked = replay(tmp_path / "old.json", Bench(machine=machine, ledger=Ledger(), lab=lab), effort)
+    assert (walked.holds, walked.before, [what for what, _, _ in walked.changed]) == (False, "Q9", ["lab"])
+
     bench = Bench(machine=machine, ledger=Ledger(), lab=lab)
     (recipe,) = bench.plan(model, ["Q2_K"])
     served = bench.built(model, recipe).path
@@ -181,6 +193,24 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
     assert served.is_file()
     tune(bench, model, settings, constraints, effort)
     assert not served.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no evidence of a decision"),
+        ("[]", "expected the schema"),
+        ('{"schema": "hakaru.decision/1"}', "lacks 'constraints'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_evidence_is_not_replayed(tmp_path: Path, text: str | None, words: str) -> None:
+    """One sentence, whatever the file holds."""
+    file = tmp_path / "evidence.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(Misuse, match=words):
+        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
 
 
 @pytest.mark.engine

@@ -261,6 +261,22 @@ def up(pages: Any, /, **options: Any) -> int:
 
 
 @app.command()
+@optional_model
+@quality_option
+@click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
+@memory_option
+@context_options
+@again_option
+@click.option("--replay", "replay_file", type=PATH, metavar="EVIDENCE", help="Decide again as an evidence file says.")
+@json_option
+def tune(**options: Any) -> int:
+    """Find the level that meets the wishes, without serving it."""
+    from hakaru.cli import tune as command
+
+    return command.run(**options)
+
+
+@app.command()
 @model_argument
 @context_options
 @port_option

@@ -17,9 +17,9 @@ from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, running
 from hakaru.tuning.bench import LEAST_FOR_INTERVALS, Bench
-from hakaru.tuning.decide import Candidate, Constraints
+from hakaru.tuning.decide import SOURCE, Candidate, Constraints
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import SOURCE, Decision, Effort, tune
+from hakaru.tuning.loop import Decision, Effort, tune
 from hakaru.units import Figure, format_bytes, format_params, parse_bytes
 
 
@@ -55,7 +55,7 @@ def run(
     if json:
         print_json(decision.as_json())
     else:
-        _print(decision)
+        print_decision(decision)
     if decision.chosen is None or decision.chosen.path is None:
         return 1
     return 0 if no_serve else serve(decision.chosen.path, settings, port, pages, quiet=json)
@@ -67,7 +67,8 @@ def _model_line(model: Model) -> str:
                params=format_params(model.n_params), bytes=format_bytes(model.weights_bytes))  # fmt: skip
 
 
-def _print(decision: Decision) -> None:
+def print_decision(decision: Decision) -> None:
+    """The candidates, the reasons, and what was chosen."""
     if decision.machine.devices and not decision.uses_gpu:
         warn_idle_gpu()
     header = ["", say("type"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s")]
@@ -101,6 +102,9 @@ def _print(decision: Decision) -> None:
                 why=decision.why,
             )
         )
+    if decision.tokens_full_sweep:
+        print_text(say("Read for it: {n:,} tokens, {percent:.0%} of what all levels on all texts would have taken.",
+                  n=decision.tokens_evaluated, percent=decision.tokens_evaluated / decision.tokens_full_sweep))  # fmt: skip
     print(say("Evidence: {path}", path=decision.evidence))
 
 

@@ -7,11 +7,15 @@ fastest, then the smallest. Two speeds whose intervals overlap count as equal, s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.units import Figure, format_bytes
+
+SOURCE: Final = "source"
+"""The type of the candidate that is the source itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,8 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
             free=format_bytes(constraints.memory_bytes or 0),
         )
     if candidate.beaten_by:
-        return say("cannot win: {other} keeps the tier, and is as fast and smaller or faster", other=candidate.beaten_by)
+        return say("cannot win: {other} keeps the tier, and is as fast and smaller or faster",
+                   other=say("source") if candidate.beaten_by == SOURCE else candidate.beaten_by)  # fmt: skip
     if candidate.quality:
         broken = candidate.quality.broken_bound(constraints.tier)
         if candidate.verdict == "fail" and broken:

@@ -25,7 +25,7 @@ from hakaru.planning.here import free_for_models
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
+from hakaru.tuning.decide import SOURCE, Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.ledger import settings_json
 from hakaru.tuning.trust import errors, learned_margin
@@ -33,18 +33,20 @@ from hakaru.units import format_bytes
 
 ROUNDS: Final = (12, 24, 48, 96)
 """Windows after which levels are dropped or settled; then all of them."""
-SOURCE: Final = "source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is measured; tests take less than the defaults. Files in `keep` are in use and are not removed."""
+    """How much is measured; tests take less than the defaults. Files in `keep` are in use and are not removed. With `sweep` every level
+    is read on every window, which is what the rounds are held against.
+    """
 
     n_documents: int | None = None
     n_prompts: int | None = None
     repeats: int = REPEATS
     presets: Sequence[str] = LADDER
     keep: frozenset[Path] = frozenset()
+    sweep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,8 @@ class _Walk:
         found = {c.type: c for c in candidates}
         found[SOURCE] = replace(found[SOURCE], quality=identical(), verdict="pass")
         racing = [self.recipes[c.type] for c in candidates if c.fits and c.type != SOURCE]
-        for n in (*(n for n in ROUNDS if n < len(windows)), len(windows)):
+        rounds = () if self.effort.sweep else tuple(n for n in ROUNDS if n < len(windows))
+        for n in (*rounds, len(windows)):
             open_: list[Recipe] = []
             for group in self.bench.groups(self.model, racing):
                 open_ += self.raced(group, windows, n, found)

@@ -1,0 +1,45 @@
+"""`hakaru tune`: the loop that decides, without serving; and an old decision walked again."""
+
+from pathlib import Path
+from typing import Any
+
+from hakaru.cli import up
+from hakaru.cli.output import Watching, print_json, print_text
+from hakaru.errors import Misuse
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.replay import Replay, replay
+
+
+def run(*, model: str | None, replay_file: Path | None, json: bool, **options: Any) -> int:
+    """Decide. Returns 1 if nothing meets every constraint, or if an old decision does not hold."""
+    if replay_file is None:
+        return up.run(model=model, json=json, port=None, no_serve=True, pages=None, **options)
+    if model:
+        raise Misuse("--replay takes its model from the evidence; leave {model} out.", model=model)
+    with Watching(quiet=json) as watch:
+        found = replay(replay_file, Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=True))
+    if json:
+        print_json(found.as_json())
+    else:
+        _print(found)
+    return 0 if found.holds else 1
+
+
+def _print(found: Replay) -> None:
+    up.print_decision(found.decision)
+    for what, then, now in found.changed:
+        print_text(say("Changed since then: {what} was {then}, is {now}.", what=what, then=then, now=now))
+    nothing = say("nothing")
+    if found.holds:
+        print_text(say("The decision holds: {type}.", type=found.now or nothing))
+    else:
+        print_text(
+            say(
+                "The decision does not hold: it was {before}, it is {now}.",
+                before=found.before or nothing,
+                now=found.now or nothing,
+            )
+        )
