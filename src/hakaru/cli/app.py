@@ -268,6 +268,7 @@ def up(pages: Any, /, **options: Any) -> int:
 @context_options
 @again_option
 @click.option("--replay", "replay_file", type=PATH, metavar="EVIDENCE", help="Decide again as an evidence file says.")
+@click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against size and speed.")
 @json_option
 def tune(**options: Any) -> int:
     """Find the level that meets the wishes, without serving it."""

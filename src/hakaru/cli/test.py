@@ -116,7 +116,7 @@ def _print(
         what = (
             say("  decode behind {n:,} tokens", n=point.depth)
             if point.depth
-            else say("  decode, {n} users together", n=point.users)
+            else say("  decode, users together: {n}", n=point.users)
         )
         rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), ""])
     print_table([say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)], rows)

@@ -17,6 +17,8 @@ def run(*, model: str | None, replay_file: Path | None, json: bool, **options: A
     """Decide. Returns 1 if nothing meets every constraint, or if an old decision does not hold."""
     if replay_file is None:
         return up.run(model=model, json=json, port=None, no_serve=True, pages=None, **options)
+    if options["plot"]:
+        raise Misuse("--plot goes with a model, not with --replay.")
     if model:
         raise Misuse("--replay takes its model from the evidence; leave {model} out.", model=model)
     with Watching(quiet=json) as watch:

@@ -14,6 +14,7 @@ from hakaru.language import say
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
+from hakaru.pictures.save import format_of
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, running
 from hakaru.tuning.bench import LEAST_FOR_INTERVALS, Bench
@@ -34,11 +35,14 @@ def run(
     again: bool,
     json: bool,
     pages: Pages | None,
+    plot: Path | None = None,
     **options: Any,
 ) -> int:
     """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint."""
     if min_speed is not None and not min_speed > 0:
         raise Misuse("--min-speed is {found}, expected a number of tokens per second above 0.", found=min_speed)
+    if plot:
+        format_of(plot)
     tier, limit = tier_named(quality), parse_bytes(memory) if memory else None
     found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)
@@ -52,6 +56,10 @@ def run(
     with Watching(quiet=json) as watch:
         bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
         decision = tune(bench, found, settings, constraints, Effort(keep=frozenset(Path(d.path) for d in running())))
+    if plot:
+        from hakaru.pictures.pareto import save_pareto_picture
+
+        save_pareto_picture(decision, plot)
     if json:
         print_json(decision.as_json())
     else:

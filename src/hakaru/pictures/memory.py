@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import Misuse
 from hakaru.language import say
-from hakaru.places import written_whole
+from hakaru.pictures.save import format_of, save_chart
 from hakaru.tuning.fit import Fit
 from hakaru.units import format_bytes
 
-FORMATS: Final = ("svg", "png")
 GIB: Final = 2**30
 COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d")
 """Dark, middle, light and grey: told apart in greyscale, too; each segment is also labelled."""
@@ -17,18 +15,10 @@ COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d")
 
 def save_memory_picture(fit: Fit, path: Path) -> None:
     """Write the picture of `fit` to `path`, an SVG or a PNG by its ending. Raises Misuse for another ending, MachineError."""
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise Misuse("--plot {path}: the ending says which picture to write; expected .svg or .png.", path=path)
+    format_of(path)
     import altair  # half a second at import
-    import vl_convert
 
-    spec = memory_chart(fit, altair).to_json()
-    with written_whole(path) as part:
-        if kind == "svg":
-            part.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-        else:
-            part.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    save_chart(memory_chart(fit, altair), path)
 
 
 def memory_chart(fit: Fit, altair: Any) -> Any:

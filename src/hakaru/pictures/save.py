@@ -1,0 +1,29 @@
+"""A chart as a file: an SVG or a PNG, by its ending."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.errors import Misuse
+from hakaru.places import written_whole
+
+FORMATS: Final = ("svg", "png")
+
+
+def format_of(path: Path) -> str:
+    """The format that the ending of `path` asks for. Raises Misuse for another one."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise Misuse("--plot {path}: the ending says which picture to write; expected .svg or .png.", path=path)
+    return kind
+
+
+def save_chart(chart: Any, path: Path) -> None:
+    """Write an Altair chart to `path`, whole or not at all. Raises Misuse for another ending, MachineError."""
+    import vl_convert
+
+    kind, spec = format_of(path), chart.to_json()
+    with written_whole(path) as part:
+        if kind == "svg":
+            part.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+        else:
+            part.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))

@@ -1,0 +1,75 @@
+"""The picture of a decision shows every level with its interval, its state and a label, and where the tier ends."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import altair
+import pytest
+
+from hakaru.errors import Misuse
+from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.speed import Speed
+from hakaru.evaluation.tiers import TIERS, Quality
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import read_model
+from hakaru.pictures.pareto import pareto_chart, save_pareto_picture
+from hakaru.testing import write_tiny_llama
+from hakaru.tuning.decide import Candidate, Constraints
+from hakaru.tuning.loop import Decision
+from hakaru.units import Figure
+
+
+def level(type_: str, size: int, kld: float, rate: float | None = None) -> Candidate:
+    def figure(value: float, unit: str) -> Figure:
+        return Figure(value=value, unit=unit, source="measured", low=0.9 * value, high=1.1 * value)
+
+    quality = Quality(kld_mean=figure(kld, "nats/token"), top1_agreement=figure(0.9, "fraction"), perplexity_ratio=figure(1, "ratio"), domains={},
+                      n_windows=40, n_tokens=4000)  # fmt: skip
+    speed = Speed(decode_tokens_per_s=figure(rate, "tokens/s"), prefill_tokens_per_s=figure(1, "x"), first_token_ms=figure(1, "ms"), n_prompt=1,
+                  n_predict=1, repeats=6) if rate else None  # fmt: skip
+    return Candidate(
+        type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=quality, speed=speed, verdict="fail"
+    )
+
+
+@pytest.fixture
+def decision(tmp_path: Path) -> Decision:
+    source = replace(level("source", 2**30, 1.0, 50), quality=identical(), verdict="pass", passes=True)
+    taken = replace(level("Q6_K", 2**29, 0.01, 80), verdict="pass", passes=True)
+    beaten, open_ = (
+        replace(level("Q8_0", 2**29 + 9, 0.001, 60), beaten_by="Q6_K"),
+        replace(level("Q5_K_M", 2**28, 0.03), verdict="inconclusive"),
+    )
+    return Decision(
+        machine=probe_machine(), model=read_model(write_tiny_llama(tmp_path / "tiny.gguf")), settings=ContextSettings(n_ctx=256),
+        constraints=Constraints(tier=TIERS["balanced"], min_tokens_per_s=None), candidates=(source, beaten, taken, open_, level("Q2_K", 2**27, 0.9)),
+        chosen=taken, why="", uses_gpu=False, tokens_full_sweep=1, conditions={},
+    )  # fmt: skip
+
+
+def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
+    """Five levels against size, the three that were timed against speed; the source stands on the lower edge."""
+    chart = pareto_chart(decision, altair).to_dict()
+    sizes, speeds = (
+        panel["layer"][2]["data"]["values"] if "data" in panel["layer"][2] else panel["data"]["values"]
+        for panel in chart["hconcat"]
+    )
+    assert {row["name"]: row["state"] for row in sizes} == {
+        "source": "passes", "Q8_0": "cannot win", "Q6_K": "taken", "Q5_K_M": "not proven", "Q2_K": "breaks the tier",
+    }  # fmt: skip
+    assert {row["name"] for row in speeds} == {"source", "Q8_0", "Q6_K"}
+    assert all(row["low"] <= row["kld"] <= row["high"] for row in sizes)
+    assert (
+        min(row["kld"] for row in sizes) == next(row["kld"] for row in sizes if row["name"] == "source") == pytest.approx(0.001 / 3)
+    )
+
+
+@pytest.mark.parametrize(("ending", "begin"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
+def test_it_is_written_by_its_ending(decision: Decision, tmp_path: Path, ending: str, begin: bytes) -> None:
+    """Whole; another ending is refused before anything is drawn."""
+    path = tmp_path / f"pareto{ending}"
+    save_pareto_picture(decision, path)
+    assert path.read_bytes().startswith(begin)
+    with pytest.raises(Misuse, match=r"expected \.svg or \.png"):
+        save_pareto_picture(decision, tmp_path / "pareto.gif")
