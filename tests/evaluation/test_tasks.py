@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
+from hakaru.engine.lab import Lab
 from hakaru.engine.server import EngineServer
 from hakaru.errors import Misuse
 from hakaru.evaluation.checks import check_of, code_of, first_json, numbers
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.tasks import Graded, Item, accuracy, answer_items, grade, our_items, pair, parse_items, read_items
 from hakaru.memory.footprint import ContextSettings
-from hakaru.testing import write_tiny_llama
+from hakaru.testing import tiny_shape, write_tiny_llama
 
 KEY: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "task_answers.json").read_text(encoding="utf-8"))
 LANGUAGES = ("en", "ja")
@@ -190,3 +191,27 @@ def test_the_command_tells_tasks_and_pairs(tmp_path: Path, capsys: pytest.Captur
     assert (told["n"], told["paired"]["lost"], told["paired"]["won"], told["paired"]["verdict"]) == (1, 0, 0, "cannot tell")
     assert run(command) == 0
     assert "cannot tell them apart" in capsys.readouterr().out
+
+
+@pytest.mark.engine
+def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model, its copy and two bits of it: the copy cannot be told apart, the two bits lose more; without a reference or tasks there is
+    nothing to compare.
+    """
+    tiny, worse, copy = (
+        write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)),
+        tmp_path / "q2.gguf",
+        tmp_path / "q8.gguf",
+    )
+    Lab().quantize(tiny, worse, 10)
+    Lab().quantize(tiny, copy, 7)
+    command = ["test", str(worse), str(copy), "--reference", str(tiny), "--no-speed"]
+    assert run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (found,) = told["pairs"]
+    assert (found["less_loss"], found["kld_ratio"]["low"] > 1, found["tasks"]) == ("second", True, None)
+    assert [Path(m["path"]).name for m in told["models"]] == ["q2.gguf", "q8.gguf"]
+    assert run(["test", str(copy), str(copy), "--reference", str(tiny), "--no-speed"]) == 0
+    assert "cannot tell their losses apart" in capsys.readouterr().out
+    assert run(["test", str(worse), str(copy), "--no-speed"]) == 2
+    assert "--reference of the same vocabulary" in capsys.readouterr().err

@@ -224,7 +224,7 @@ def quantize(**options: Any) -> int:
 
 
 @app.command()
-@model_argument
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]")
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
 @click.option("--tasks", metavar="ours|FILE", multiple=True, help="Also answer tasks: ours, or a JSONL file (repeatable).")
@@ -236,7 +236,7 @@ def quantize(**options: Any) -> int:
 @again_option
 @json_option
 def test(**options: Any) -> int:
-    """Measure what was lost and how fast it is here."""
+    """Measure what was lost and how fast it is here; several models side by side."""
     from hakaru.cli import test as command
 
     return command.run(**options)

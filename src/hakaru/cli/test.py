@@ -4,6 +4,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from hakaru.cli import compare
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import as_json as tasks_json
@@ -24,7 +25,7 @@ from hakaru.units import Figure, format_bytes
 
 def run(
     *,
-    model: str,
+    models: tuple[str, ...],
     reference: str | None,
     texts: tuple[Path, ...],
     tasks: tuple[str, ...],
@@ -36,9 +37,15 @@ def run(
     json: bool,
     **options: Any,
 ) -> int:
-    """Measure a model file. Returns 1 if it fails the tier."""
+    """Measure a model file, or several side by side. Returns 1 if one alone fails the tier."""
     tier = tier_named(quality)
-    candidate = whole_model(model)
+    if len(models) > 1:
+        several = [whole_model(model) for model in models]
+        return compare.run(
+            models=several, reference=whole_model(reference) if reference else None, own=named_texts(texts), tasks=tasks, language=language,
+            settings=[settings_for(model, **options) for model in several], no_speed=no_speed, again=again, json=json,
+        )  # fmt: skip
+    candidate = whole_model(models[0])
     original = whole_model(reference) if reference else candidate
     settings = settings_for(candidate, **options)
     own, items = named_texts(texts), items_of(tasks, language)

@@ -1,0 +1,158 @@
+"""`hakaru test A B …`: several models side by side, on the same windows, the same tasks, the same machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from hakaru.cli.output import Watching, print_json, print_table, print_text
+from hakaru.cli.tasks import items_of
+from hakaru.errors import Misuse
+from hakaru.evaluation.divergence import PER_DOCUMENT, check_same_tokenizer, quality_of
+from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, pair
+from hakaru.evaluation.texts import Document
+from hakaru.evaluation.tiers import Quality
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import Model
+from hakaru.tuning.bench import Bench, Row, Trial
+from hakaru.tuning.budget import paired_ratio
+from hakaru.tuning.ledger import Ledger
+from hakaru.units import Figure, format_bytes
+
+MOST_WINDOWS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One of the models, and what was measured of it; None or empty where it was not asked for."""
+
+    model: Model
+    rows: Sequence[Row]
+    quality: Quality | None
+    trial: Trial | None
+    graded: Sequence[Graded]
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `models`."""
+        return {
+            "path": str(self.model.path), "bytes": self.model.weights_bytes, "bpw": self.model.bpw,
+            "quality": self.quality.as_json() if self.quality else None, "speed": self.trial.speed.as_json() if self.trial else None,
+            "task_accuracy": accuracy(self.graded).as_json() if self.graded else None,
+        }  # fmt: skip
+
+
+def run(
+    *,
+    models: Sequence[Model],
+    reference: Model | None,
+    own: Sequence[Document],
+    tasks: tuple[str, ...],
+    language: str,
+    settings: Sequence[ContextSettings],
+    no_speed: bool,
+    again: bool,
+    json: bool,
+) -> int:
+    """Measure the models and compare each two. Raises Misuse where nothing can be compared, or for another vocabulary."""
+    items = items_of(tasks, language)
+    if reference is None and not items:
+        raise Misuse("several models are compared with a --reference of the same vocabulary, or on --tasks; name one of them.")
+    for model in models if reference else ():
+        check_same_tokenizer(reference or model, model)
+    with Watching(quiet=json) as watch:
+        bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
+        found = _measured(bench, models, reference, own, items, settings, no_speed=no_speed)
+    if json:
+        print_json(_as_json(found, reference))
+    else:
+        _print(found)
+    return 0
+
+
+def _measured(
+    bench: Bench, models: Sequence[Model], reference: Model | None, own: Sequence[Document], items: Sequence[Item],
+    settings: Sequence[ContextSettings], *, no_speed: bool,
+) -> list[Measured]:  # fmt: skip
+    rows: dict[str, list[Row]] = {}
+    domains: list[str] = []
+    if reference:
+        windows = bench.windows(reference, own=own, parts=("test",), per_document=PER_DOCUMENT)
+        domains = [w.domain for w in windows]
+        files = {bench.ledger.model_sha256(model): model.path for model in models}
+        rows = bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)))
+    found = []
+    for model, asked in zip(models, settings, strict=True):
+        own_rows = rows.get(bench.ledger.model_sha256(model), [])
+        found.append(
+            Measured(
+                model=model, rows=own_rows, quality=quality_of(own_rows, domains) if own_rows else None,
+                trial=None if no_speed else bench.trial(model, asked, name=model.path.name),
+                graded=bench.answers(model, items, asked, name=model.path.name) if items else (),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _ratio(a: Measured, b: Measured) -> tuple[Figure, str]:
+    """The KLD of `a` over that of `b` on the same windows, and which of them loses less."""
+    ratio, below = paired_ratio([r["kld"] for r in a.rows], [r["kld"] for r in b.rows])
+    return ratio, "first" if below else "second" if ratio.lowest > 1 else "cannot tell"
+
+
+def _as_json(found: Sequence[Measured], reference: Model | None) -> dict[str, Any]:
+    pairs = []
+    for a, b in combinations(found, 2):
+        told: dict[str, Any] = {
+            "first": str(a.model.path),
+            "second": str(b.model.path),
+            "kld_ratio": None,
+            "less_loss": None,
+            "tasks": None,
+        }
+        if a.rows and b.rows:
+            ratio, told["less_loss"] = _ratio(a, b)
+            told["kld_ratio"] = ratio.as_json()
+        if a.graded:
+            told["tasks"] = pair(a.graded, b.graded).as_json()
+        pairs.append(told)
+    return {"schema": "hakaru.comparison/1", "reference": str(reference.path) if reference else None,
+            "models": [each.as_json() for each in found], "pairs": pairs}  # fmt: skip
+
+
+def _print(found: Sequence[Measured]) -> None:
+    rows = [
+        [
+            each.model.path.name, format_bytes(each.model.weights_bytes), f"{each.model.bpw:.2f}",
+            _cell(each.quality.kld_mean, ".5f") if each.quality else "-", f"{each.quality.top1_agreement.value:.1%}" if each.quality else "-",
+            _cell(each.trial.speed.decode_tokens_per_s, ".1f") if each.trial else "-",
+            f"{accuracy(each.graded).value:.0%}" if each.graded else "-",
+        ]
+        for each in found
+    ]  # fmt: skip
+    print_table([say("model"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s"), say("tasks")], rows)
+    for a, b in combinations(found, 2):
+        names = {"first": a.model.path.name, "second": b.model.path.name}
+        if a.rows and b.rows:
+            print_text(_loss_sentence(*_ratio(a, b), names))
+        if a.graded:
+            print_text(_tasks_sentence(pair(a.graded, b.graded), names))
+
+
+def _loss_sentence(ratio: Figure, less: str, names: dict[str, str]) -> str:
+    told = {"ratio": ratio.value, "low": ratio.lowest, "high": ratio.highest, **names}
+    if less == "cannot tell":
+        return say("{first} and {second}: cannot tell their losses apart ({ratio:.2f} [{low:.2f}…{high:.2f}]).", **told)
+    return say("{first} loses {ratio:.2f} [{low:.2f}…{high:.2f}] of what {second} loses.", **told)
+
+
+def _tasks_sentence(found: Pairs, names: dict[str, str]) -> str:
+    told = {"lost": found.lost, "won": found.won, "p": found.p, **names}
+    if found.verdict == "cannot tell":
+        return say("Tasks: {second} lost {lost} and won {won} against {first}: cannot tell them apart (p = {p:.2g}).", **told)
+    return say("Tasks: {second} lost {lost} and won {won} against {first} (p = {p:.2g}).", **told)
+
+
+def _cell(figure: Figure, style: str) -> str:
+    return f"{figure.value:{style}} [{figure.lowest:{style}}…{figure.highest:{style}}]"
