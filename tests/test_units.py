@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.errors import Misuse
-from hakaru.units import Figure, format_bytes, format_params, parse_bytes, parse_params
+from hakaru.units import Figure, format_bytes, format_params, parse_bytes, parse_params, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,11 @@ def test_a_figure_keeps_its_order_and_survives_json() -> None:
     assert Figure.from_json(figure.as_json()) == figure
     with pytest.raises(ValueError, match="low to high"):
         Figure(value=1.0, unit="x", source="measured", low=2.0, high=1.0)
+
+
+def test_durations_are_read_with_their_unit() -> None:
+    """Seconds, minutes, hours; nothing else."""
+    assert [parse_seconds(text) for text in ("120", "120s", "2m", "1.5 h")] == [120, 120, 120, 5400]
+    for text in ("", "0s", "-1s", "2d", "soon"):
+        with pytest.raises(Misuse, match="is no duration"):
+            parse_seconds(text)

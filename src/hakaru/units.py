@@ -100,3 +100,11 @@ def format_params(n: int) -> str:
         if n >= factor:
             return f"{n / factor:.3g}{letter}"
     return str(n)
+
+
+def parse_seconds(text: str) -> float:
+    """A duration such as `120s`, `2m` or `1.5h`; a bare number is seconds. Raises Misuse."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    if not found or float(found[1]) <= 0:
+        raise Misuse("'{found}' is no duration; expected such as 120s, 2m or 1h.", found=text)
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

@@ -215,3 +215,20 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
     assert "cannot tell their losses apart" in capsys.readouterr().out
     assert run(["test", str(worse), str(copy), "--no-speed"]) == 2
     assert "--reference of the same vocabulary" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+def test_own_prompts_are_a_domain_and_a_budget_ends_the_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reference answers them; with hardly any time one batch is read, and nothing is claimed."""
+    tiny, worse = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)), tmp_path / "q8.gguf"
+    Lab().quantize(tiny, worse, 7)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("ab\n\nabc\n", encoding="utf-8")
+    command = ["test", str(worse), "--reference", str(tiny), "--no-speed", "--prompts", str(prompts), "--json"]
+    assert run(command) == 0
+    assert "answers-own" in json.loads(capsys.readouterr().out)["quality"]["domains"]
+    Lab().quantize(tiny, other := tmp_path / "q6.gguf", 18)
+    assert run([*command[:1], str(other), *command[2:], "--budget", "0.001s"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "inconclusive"
+    assert told["quality"]["n_windows"] < told["windows_available"]

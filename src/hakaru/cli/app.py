@@ -227,6 +227,8 @@ def quantize(**options: Any) -> int:
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]")
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
+@click.option("--prompts", type=PATH, help="Also test on the reference's answers to these prompts, one per line.")
+@click.option("--budget", metavar="TIME", help="Stop reading after this time, such as 120s or 2m.")
 @click.option("--tasks", metavar="ours|FILE", multiple=True, help="Also answer tasks: ours, or a JSONL file (repeatable).")
 @click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
 @quality_option

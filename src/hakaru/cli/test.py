@@ -1,6 +1,6 @@
 """`hakaru test`: what was lost and how fast it is here."""
 
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hakaru.cli.tasks import as_json as tasks_json
 from hakaru.cli.tasks import items_of, print_tasks
 from hakaru.evaluation.divergence import PER_DOCUMENT
 from hakaru.evaluation.speed import Point
-from hakaru.evaluation.texts import named_texts
+from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
@@ -20,7 +20,7 @@ from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Bench, Tested, Trial
 from hakaru.tuning.ledger import Ledger
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure, format_bytes, parse_seconds
 
 
 def run(
@@ -28,6 +28,8 @@ def run(
     models: tuple[str, ...],
     reference: str | None,
     texts: tuple[Path, ...],
+    prompts: Path | None,
+    budget: str | None,
     tasks: tuple[str, ...],
     language: str,
     quality: str,
@@ -48,11 +50,13 @@ def run(
     candidate = whole_model(models[0])
     original = whole_model(reference) if reference else candidate
     settings = settings_for(candidate, **options)
-    own, items = named_texts(texts), items_of(tasks, language)
+    own, asked, items = named_texts(texts), named_prompts(prompts), items_of(tasks, language)
+    budget_s = parse_seconds(budget) if budget else inf
     with Watching(quiet=json) as watch:
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
-        windows = bench.windows(original, own=own, parts=("test",), per_document=PER_DOCUMENT) if reference or own else []
-        tested = bench.tested(candidate, original, windows, tier, name=candidate.type_name)
+        texts_named = reference or own or asked
+        windows = bench.windows(original, own=own, prompts=asked, parts=("test",), per_document=PER_DOCUMENT) if texts_named else []
+        tested = bench.tested(candidate, original, windows, tier, budget_s=budget_s, name=candidate.type_name)
         floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
         graded = bench.answers(candidate, items, settings, name=candidate.type_name) if items else []
@@ -161,5 +165,7 @@ def _in_plain_words(lost: Quality) -> str:
 
 def _word(tested: Tested) -> str:
     if tested.verdict == "inconclusive":
+        if tested.quality.n_windows < tested.n_available:
+            return say("cannot tell within the time (--budget)")
         return say("cannot tell after all {n} windows; test on more text (--text)", n=tested.n_available)
     return {"pass": say("passed"), "fail": say("failed")}[tested.verdict]

@@ -45,6 +45,7 @@ def gather_windows(
     reference: Model,
     *,
     own: Sequence[Document] = (),
+    prompts: Sequence[str] = (),
     parts: Collection[Part] | None = None,
     n_documents: int | None = None,
     n_prompts: int | None = None,
@@ -53,7 +54,8 @@ def gather_windows(
 ) -> list[Window]:
     """The windows on which a candidate of `reference` is measured.
 
-    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed) and the person's own texts. `parts`: which
+    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed), to our prompts and to the person's `prompts`, and
+    the person's own texts. `parts`: which
     documents and prompts may be taken; None for the documents of the test part and all prompts. At most `n_documents` and
     `n_prompts` of each domain, `per_document` windows of each document at hand. They are ordered so that any beginning holds every
     domain. Raises Misuse if an own text is shorter than a window.
@@ -72,7 +74,12 @@ def gather_windows(
                 found=len(ids),
             )
         groups.append(windows)
-    groups.append(_answers(engine, reference, parts, n_prompts, progress))
+    asked = [
+        (domain, prompt)
+        for domain, ours in PROMPTS.items()
+        for prompt in [p for p in ours if parts is None or part_of(f"prompt/{p}") in parts][:n_prompts]
+    ]
+    groups.append(_answers(engine, reference, [*asked, *(("answers-own", prompt) for prompt in prompts)], progress))
     return _interleaved([w for group in groups for w in group])
 
 
@@ -161,14 +168,8 @@ def check_same_tokenizer(reference: Model, candidate: Model) -> None:
         )  # fmt: skip
 
 
-def _answers(
-    engine: Comparer, reference: Model, parts: Collection[Part] | None, n_prompts: int | None, progress: Progress
-) -> list[Window]:
-    asked = [
-        (domain, prompt)
-        for domain, prompts in PROMPTS.items()
-        for prompt in [p for p in prompts if parts is None or part_of(f"prompt/{p}") in parts][:n_prompts]
-    ]
+def _answers(engine: Comparer, reference: Model, asked: Sequence[tuple[str, str]], progress: Progress) -> list[Window]:
+    """Windows of the reference's answers to prompts, each with its domain."""
     if not asked:
         return []
     answers = engine.answer(reference.path, [p for _, p in asked], n_predict=N_ANSWER, seed=PROMPT_SEED, progress=progress)

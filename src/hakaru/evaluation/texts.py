@@ -102,6 +102,11 @@ def named_texts(paths: Sequence[Path]) -> list[Document]:
     return [Document(name=f"file/{path}", domain="own", text=read_text(path)) for path in paths]
 
 
+def named_prompts(path: Path | None) -> list[str]:
+    """The person's prompts, one per line. Raises Misuse for a file that is missing, empty or no UTF-8 text."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path else []
+
+
 def documents_of(part: Part, documents: Iterable[Document]) -> list[Document]:
     """The documents that belong to `part`."""
     return [d for d in documents if d.part == part]

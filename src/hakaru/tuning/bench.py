@@ -6,8 +6,10 @@ stale is used.
 """
 
 import hashlib
+import math
 import platform
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -129,6 +131,7 @@ class Bench:
         reference: Model,
         *,
         own: Sequence[Document] = (),
+        prompts: Sequence[str] = (),
         parts: Sequence[Part] | None = None,
         n_documents: int | None = None,
         n_prompts: int | None = None,
@@ -147,6 +150,7 @@ class Bench:
             "n_prompts": n_prompts,
             "parts": parts,
             "per_document": per_document,
+            "prompts": list(prompts),
             "own": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in own],
         }
         known: list[dict[str, Any]] | None = self.ledger.recall("windows", inputs)
@@ -158,24 +162,35 @@ class Bench:
                 self.watch("reference answers", done, total)
 
             gathered = gather_windows(
-                self.lab, reference, own=own, parts=parts, n_documents=n_documents, n_prompts=n_prompts, per_document=per_document,
+                self.lab, reference, own=own, prompts=prompts, parts=parts, n_documents=n_documents, n_prompts=n_prompts, per_document=per_document,
                 progress=progress,
             )  # fmt: skip
             known = [{"domain": w.domain, **w.as_json()} for w in gathered]
             self.ledger.remember("windows", inputs, known)
         return [Window(domain=w["domain"], tokens=tuple(w["tokens"]), first=w["first"]) for w in known]
 
-    def tested(self, candidate: Model, reference: Model, windows: Sequence[Window], tier: Tier, *, name: str = "") -> Tested:
-        """What `candidate` lost against `reference`: window after window, until it is known whether the tier holds, or all are
-        read. Raises Misuse for another vocabulary.
+    def tested(
+        self,
+        candidate: Model,
+        reference: Model,
+        windows: Sequence[Window],
+        tier: Tier,
+        *,
+        budget_s: float = math.inf,
+        name: str = "",
+    ) -> Tested:
+        """What `candidate` lost against `reference`: window after window, until it is known whether the tier holds, all are read, or
+        the time is spent. Raises Misuse for another vocabulary.
         """
+        until = time.monotonic() + budget_s
         check_same_tokenizer(reference, candidate)
         sha256 = self.ledger.model_sha256(candidate)
         if sha256 == self.ledger.model_sha256(reference) or not windows:
             return Tested(quality=identical(), verdict="pass", n_available=len(windows))
 
         def enough(rows: Sequence[Row]) -> bool:
-            return len(rows) >= LEAST_FOR_INTERVALS and verdict_of(rows, tier) != "inconclusive"
+            known = len(rows) >= LEAST_FOR_INTERVALS and verdict_of(rows, tier) != "inconclusive"
+            return known or (len(rows) > 0 and time.monotonic() > until)
 
         rows = self.divergences({sha256: candidate.path}, reference, windows, n=len(windows), enough=enough, name=name)[sha256]
         quality = quality_of(rows, [w.domain for w in windows])
