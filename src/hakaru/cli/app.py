@@ -235,6 +235,7 @@ def quantize(**options: Any) -> int:
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")
 @click.option("--full-speed", is_flag=True, help="Also decode behind long contexts and for several users at once.")
+@click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with pictures.")
 @again_option
 @json_option
 def test(**options: Any) -> int:

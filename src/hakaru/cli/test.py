@@ -1,5 +1,6 @@
 """`hakaru test`: what was lost and how fast it is here."""
 
+from collections.abc import Sequence
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from hakaru.cli.output import Watching, next_step, print_json, print_table, prin
 from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import as_json as tasks_json
 from hakaru.cli.tasks import items_of, print_tasks
+from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import PER_DOCUMENT
 from hakaru.evaluation.speed import Point
 from hakaru.evaluation.texts import named_prompts, named_texts
@@ -17,6 +19,7 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
+from hakaru.pictures.report import Report, check_report, save_report
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Bench, Tested, Trial
 from hakaru.tuning.ledger import Ledger
@@ -36,12 +39,17 @@ def run(
     no_speed: bool,
     full_speed: bool,
     again: bool,
+    report: Path | None,
     json: bool,
     **options: Any,
 ) -> int:
     """Measure a model file, or several side by side. Returns 1 if one alone fails the tier."""
     tier = tier_named(quality)
+    if report:
+        check_report(report)
     if len(models) > 1:
+        if report:
+            raise Misuse("--report is of one model; name one.")
         several = [whole_model(model) for model in models]
         return compare.run(
             models=several, reference=whole_model(reference) if reference else None, own=named_texts(texts), tasks=tasks, language=language,
@@ -62,6 +70,13 @@ def run(
         graded = bench.answers(candidate, items, settings, name=candidate.type_name) if items else []
         theirs = bench.answers(original, items, settings, name=say("reference")) if items and reference else []
         points = bench.loads(candidate, settings, trial.speed) if trial and full_speed else []
+    if report:
+        sentences = [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)), *_sentences(tested, floor)]
+        save_report(
+            Report(title=say("{model} against {reference}", model=candidate.path.name, reference=original.path.name), sentences=sentences,
+                   head=_head(tier), table=_rows(tested.quality, trial, points, tier), quality=tested.quality, rows=tested.rows, tier=tier),
+            report,
+        )  # fmt: skip
     if json:
         told = _as_json(candidate, original, tested, floor, trial, points, tier)
         print_json(told | {"tasks": tasks_json(graded, theirs) if items else None})
@@ -105,6 +120,27 @@ def _print(
         print_text(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
     elif warning := source_kind(original).sentence():
         print_text(warning)
+    print_table(_head(tier), _rows(lost, trial, points, tier))
+    for sentence in _sentences(tested, floor):
+        print_text(sentence)
+    if trial:
+        print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
+                  n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
+        if trial.speed.is_contended:
+            print_text(say("Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
+                      "test again.", n=trial.speed.others))  # fmt: skip
+        peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
+        print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
+                  buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
+    print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)))
+
+
+def _head(tier: Tier) -> list[str]:
+    return [say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)]
+
+
+def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tier) -> list[list[str]]:
+    """The table: figure, value, interval, bound."""
     rows = [
         [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
         [say("top-1 agreement"), *cells(lost.top1_agreement, ".2%"), f"≥ {tier.top1_agreement:.1%}"],
@@ -130,24 +166,20 @@ def _print(
             else say("  decode, users together: {n}", n=point.users)
         )
         rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), ""])
-    print_table([say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)], rows)
+    return rows
+
+
+def _sentences(tested: Tested, floor: Figure | None) -> list[str]:
+    """How much was read, and what the figures mean."""
+    lost, told = tested.quality, list[str]()
     if lost.n_tokens:
-        print_text(say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
-                  available=tested.n_available))  # fmt: skip
-        print_text(_in_plain_words(lost))
+        told.append(say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
+                        available=tested.n_available))  # fmt: skip
+        told.append(_in_plain_words(lost))
     if floor:
-        print_text(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
-                  kld=f"{floor.value:.2g}"))  # fmt: skip
-    if trial:
-        print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
-                  n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
-        if trial.speed.is_contended:
-            print_text(say("Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
-                      "test again.", n=trial.speed.others))  # fmt: skip
-        peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
-        print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
-                  buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
-    print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)))
+        told.append(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
+                        kld=f"{floor.value:.2g}"))  # fmt: skip
+    return told
 
 
 def cells(figure: Figure, style: str) -> list[str]:

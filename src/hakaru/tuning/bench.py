@@ -48,12 +48,13 @@ TEST_VERSION: Final = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
     """A quality, and what it proves of the tier that was asked for: read until that was known, or to the last of `n_available`
-    windows.
+    windows. `rows`: the sums of those that were read.
     """
 
     quality: Quality
     verdict: Verdict
     n_available: int
+    rows: Sequence[Row] = ()
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
@@ -195,7 +196,7 @@ class Bench:
         rows = self.divergences({sha256: candidate.path}, reference, windows, n=len(windows), enough=enough, name=name)[sha256]
         quality = quality_of(rows, [w.domain for w in windows])
         verdict = "fail" if quality.broken_domain(tier) else verdict_of(rows, tier)
-        return Tested(quality=quality, verdict=verdict, n_available=len(windows))
+        return Tested(quality=quality, verdict=verdict, n_available=len(windows), rows=rows)
 
     def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
