@@ -1,10 +1,13 @@
 """Tasks: our items can be solved and can be failed, files say where they are broken, code runs where it can do no harm."""
 
 import json
+import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from hakaru.cli import run
@@ -139,6 +142,34 @@ def test_the_sandbox_has_no_network() -> None:
     """Not even the loopback: every address is unreachable."""
     tests = "import errno, socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError as error:\n    assert error.errno == errno.ENETUNREACH"
     assert passes("", tests)
+
+
+@needs_sandbox
+def test_the_sandbox_changes_nothing_and_reaches_nobody(tmp_path: Path) -> None:
+    """No file can be written, old or new, not even after asking for it; this process cannot be signalled; nothing runs on afterwards."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    code = f"""
+import ctypes, os
+ctypes.CDLL(None).mount(None, b"/", None, 32 | 4096, None)
+refused = 0
+for path in ({str(mine)!r}, {str(tmp_path / "new")!r}, "own.txt", "/dev/shm/hakaru", "/tmp/hakaru"):
+    try:
+        open(path, "w").write("x")
+    except OSError:
+        refused += 1
+try:
+    os.kill({os.getpid()}, 0)
+except OSError:
+    refused += 1
+"""
+    assert passes(code, "assert refused == 6")
+    assert mine.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert not passes("while True: pass", "assert True", seconds=0.5)
+    time.sleep(0.2)
+    running = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+    assert not [line for line in running if "hakaru-sandbox-" in line]
 
 
 def graded(*rights: bool | None) -> list[Graded]:
