@@ -152,8 +152,9 @@ def tokens(model: Model) -> None:
     """The rounds, then the sweep, with the same ledger: what is known is not read twice, and the count is of what each needs."""
     bench = Bench(machine=probe_machine(), ledger=Ledger())
     constraints = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None)
-    rounds = tune(bench, model, ContextSettings(n_ctx=4096), constraints)
-    sweep = tune(bench, model, ContextSettings(n_ctx=4096), constraints, Effort(sweep=True))
+    settings = ContextSettings(n_ctx=min(4096, model.shape.n_ctx_train or 4096))
+    rounds = tune(bench, model, settings, constraints)
+    sweep = tune(bench, model, settings, constraints, Effort(sweep=True))
     taken = [d.chosen.type if d.chosen else None for d in (rounds, sweep)]
     print(f"  tokens: {rounds.tokens_evaluated:,} of {sweep.tokens_evaluated:,} ({rounds.tokens_evaluated / sweep.tokens_evaluated:.1%}); "
           f"rounds take {taken[0]}, the sweep {taken[1]}", flush=True)  # fmt: skip
