@@ -54,6 +54,8 @@ def test_a_quantized_source_is_not_offered_its_own_grid(embedded: Path, tmp_path
     kept = budgeter.choices(offered)
     assert set(kept["token_embd.weight"]) == {"Q5_1", "Q4_1", "Q4_0"}
     assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
+    seems_free = {name: {"Q8_0": 1e-5, "Q5_1": 0.0, "Q4_1": 0.0} for name in offered}
+    assert budgeter.hidden(seems_free) == (), "the file says so itself"
 
 
 UNSEEN = "blk.0.attn_q.weight"

@@ -96,6 +96,8 @@ def _print_race(made: Made) -> None:
         print_text(say("Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours {ours:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of it.",
                   preset=race.rival.preset, bytes=format_bytes(race.rival.file_bytes), kld=race.rival.kld.value,
                   ours=race.ours.value, ratio=race.ratio.value, low=race.ratio.low, high=race.ratio.high))  # fmt: skip
+    elif race:
+        print_text(say("There is no preset of at most these bytes to race against."))
     if made.preset:
         print_text(say("The mix is not proven better, so the preset was written."))
     if made.measured:

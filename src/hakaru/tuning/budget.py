@@ -31,7 +31,6 @@ from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
 from hakaru.quantization.probes import Effort, uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
-from hakaru.quantization.source import hidden_grids
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.study import PAINS, TYPES, Study
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
@@ -147,7 +146,7 @@ class Budgeter(Study):
         return Plan(
             types=found.types, file_bytes=exact, budget_bytes=budget, predicted=link.predict(found.types),
             allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed, pins=limits.pins or {},
-            hidden=hidden_grids(errors),
+            hidden=self.hidden(errors),
         )  # fmt: skip
 
     def limits(self, target: Target, choices: Mapping[str, Mapping[str, float]], pins: Mapping[str, str]) -> Limits:

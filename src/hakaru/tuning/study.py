@@ -136,9 +136,14 @@ class Study:
         kept = {name: {q: e for q, e in row.items() if q not in free[name]} for name, row in errors.items()}
         return {name: row for name, row in kept.items() if row}
 
+    def hidden(self, errors: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+        """Grids on which the weights lie although the file does not say so."""
+        said = {type_ for grid in self.own_grid.values() for type_ in grid}
+        return tuple(type_ for type_ in hidden_grids(errors) if type_ not in said)
+
     def free_types(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, set[str]]:
         """The types that look free for each tensor, because its weights lie on their grid already."""
-        hidden = hidden_grids(errors)
+        hidden = self.hidden(errors)
         return {
             name: {q for q in hidden if q in row and row[q] < row.get("Q8_0", 0.0)} | set(self.own_grid.get(name, ()))
             for name, row in errors.items()
