@@ -1,7 +1,8 @@
-"""Python that nobody trusts, run with tests: without a network, without a writable file, with limits of time, memory and processes.
+"""Python from a model's answer, run with tests: without a network, with regular files read-only, with limits of time and memory.
 
-The inner half (`confined.py`) enters Linux namespaces of its own in which nothing can be written and nobody else reached. What is left:
-the code may read what the person may read, and can tell of it only whether its tests pass; it could read those tests. Where the system
+The inner half (`confined.py`) enters Linux namespaces of its own without a network, in which regular files are read-only. What is left:
+the code may read what the person may read, its tests included, and may open Unix sockets, pipes and devices that the person may
+open; as root it may fork. So this keeps accidents away, not attackers. Where the system
 allows no such namespaces nothing is run, and the reason is told: a sandbox that leaks is none.
 """
 
