@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine.lab import Lab
-from hakaru.evaluation.divergence import PER_DOCUMENT, quality_of
+from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
@@ -175,7 +175,7 @@ def main() -> None:
         if set(wanted) - {"tokens"}:
             (recipe,) = bench.plan(model, ["Q4_K_M"])
             candidate = bench.built(model, recipe).path
-            windows = bench.windows(model, parts=("test",), per_document=PER_DOCUMENT)
+            windows = bench.windows(model, parts=("test",))
         if "coverage" in wanted:
             (rows,) = Lab().compare(path, [candidate], [w.as_json() for w in windows])
             coverage(rows, [w.domain for w in windows])

@@ -27,6 +27,7 @@ from statistics import median
 import numpy as np
 from scipy.stats import spearmanr
 
+from hakaru.evaluation.statistics import paired_ratio
 from hakaru.hardware.probe import probe_machine
 from hakaru.models.embedded import embedded_model
 from hakaru.models.imatrix import Imatrix
@@ -38,7 +39,7 @@ from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.probes import uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Plan, Target, paired_ratio
+from hakaru.tuning.budget import Budgeter, Plan, Target
 from hakaru.tuning.ledger import Ledger
 
 LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30

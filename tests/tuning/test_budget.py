@@ -9,6 +9,7 @@ import pytest
 
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab, Probed
+from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
 from hakaru.models.imatrix import Imatrix
@@ -22,7 +23,7 @@ from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import write_recipe
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Target, paired_ratio
+from hakaru.tuning.budget import Budgeter, Target
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import make
 from hakaru.tuning.study import imatrix_digest

@@ -102,6 +102,12 @@ def quality_option(function: F) -> F:
     return click.option("--quality", default="balanced", show_default=True, metavar="TIER", help=text)(function)
 
 
+def wishes(function: F) -> F:
+    """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is run."""
+    min_speed = click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
+    return quality_option(min_speed(memory_option(context_options(function))))
+
+
 def port_option(function: F) -> F:
     """`--port`."""
     return click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: 8600, or a free one]")(
@@ -247,10 +253,7 @@ def test(**options: Any) -> int:
 
 @app.command()
 @optional_model
-@quality_option
-@click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
-@memory_option
-@context_options
+@wishes
 @port_option
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
 @again_option
@@ -265,10 +268,7 @@ def up(pages: Any, /, **options: Any) -> int:
 
 @app.command()
 @optional_model
-@quality_option
-@click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
-@memory_option
-@context_options
+@wishes
 @again_option
 @click.option("--replay", "replay_file", type=PATH, metavar="EVIDENCE", help="Decide again as an evidence file says.")
 @click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against size and speed.")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from hakaru.cli.output import Watching, print_json, print_table, print_text
+from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
 from hakaru.cli.tasks import items_of
 from hakaru.errors import Misuse
-from hakaru.evaluation.divergence import PER_DOCUMENT, check_same_tokenizer, quality_of
+from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
+from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, pair
 from hakaru.evaluation.texts import Document
 from hakaru.evaluation.tiers import Quality
@@ -17,7 +18,6 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.bench import Bench, Row, Trial
-from hakaru.tuning.budget import paired_ratio
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import Figure, format_bytes
 
@@ -78,7 +78,7 @@ def _measured(
     rows: dict[str, list[Row]] = {}
     domains: list[str] = []
     if reference:
-        windows = bench.windows(reference, own=own, parts=("test",), per_document=PER_DOCUMENT)
+        windows = bench.windows(reference, own=own, parts=("test",))
         domains = [w.domain for w in windows]
         files = {bench.ledger.model_sha256(model): model.path for model in models}
         rows = bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)))
@@ -125,8 +125,8 @@ def _print(found: Sequence[Measured]) -> None:
     rows = [
         [
             each.model.path.name, format_bytes(each.model.weights_bytes), f"{each.model.bpw:.2f}",
-            _cell(each.quality.kld_mean, ".5f") if each.quality else "-", f"{each.quality.top1_agreement.value:.1%}" if each.quality else "-",
-            _cell(each.trial.speed.decode_tokens_per_s, ".1f") if each.trial else "-",
+            with_interval(each.quality.kld_mean, ".5f") if each.quality else "-", f"{each.quality.top1_agreement.value:.1%}" if each.quality else "-",
+            with_interval(each.trial.speed.decode_tokens_per_s, ".1f") if each.trial else "-",
             f"{accuracy(each.graded).value:.0%}" if each.graded else "-",
         ]
         for each in found
@@ -152,7 +152,3 @@ def _tasks_sentence(found: Pairs, names: dict[str, str]) -> str:
     if found.verdict == "cannot tell":
         return say("Tasks: {second} lost {lost} and won {won} against {first}: cannot tell them apart (p = {p:.2g}).", **told)
     return say("Tasks: {second} lost {lost} and won {won} against {first} (p = {p:.2g}).", **told)
-
-
-def _cell(figure: Figure, style: str) -> str:
-    return f"{figure.value:{style}} [{figure.lowest:{style}}…{figure.highest:{style}}]"

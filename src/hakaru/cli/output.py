@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hakaru.language import say
+from hakaru.units import Figure
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -41,6 +42,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     console = Console(highlight=False, markup=False, emoji=False)
     console.width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
     console.print(table)
+
+
+def with_interval(figure: Figure, style: str) -> str:
+    """A figure and its interval in one table cell."""
+    return f"{figure.value:{style}} [{figure.lowest:{style}}…{figure.highest:{style}}]"
 
 
 def warn_idle_gpu() -> None:

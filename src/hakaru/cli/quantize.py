@@ -20,10 +20,7 @@ from hakaru.quantization.build import Recipe, build, plan_presets, plan_with_imp
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
-from hakaru.quantization.writer import check_target
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.study import Study
+from hakaru.quantization.writer import check_free, check_target
 from hakaru.units import format_bytes, parse_bytes
 
 
@@ -61,8 +58,8 @@ def _check(
         parse_pin(pin)
     if quality:
         tier_named(quality)
-    if output and output.exists() and not overwrite:
-        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=output)
+    if output:
+        check_free(output, overwrite=overwrite)
 
 
 def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) -> Found:
@@ -128,6 +125,10 @@ def _imatrix(importance: str, source: Model, effort: Effort, watch: Watching) ->
     if importance == "none":
         return None
     if importance == "auto":
+        from hakaru.tuning.bench import Bench
+        from hakaru.tuning.ledger import Ledger
+        from hakaru.tuning.study import Study
+
         return Study(Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch), source, effort).importance()
     found = read_imatrix(Path(importance))
     found.check("--importance", source.path, source.tensors)

@@ -2,7 +2,6 @@
 
 from hakaru.cli.output import print_table, print_text
 from hakaru.language import say
-from hakaru.models.model import with_types
 from hakaru.tuning.made import Made, TensorRow
 from hakaru.units import format_bytes
 
@@ -67,8 +66,7 @@ def _print_devices(made: Made) -> None:
     room = made.plan.target.room
     if room is None:
         return
-    used = room.used_bytes(with_types(made.source, made.types))
-    rows = [[name, format_bytes(used[name]), format_bytes(n)] for name, n in room.device_bytes.items()]
+    rows = [[name, format_bytes(made.device_bytes[name]), format_bytes(n)] for name, n in room.device_bytes.items()]
     print_table([say("device"), say("weights"), say("room for weights")], rows)
 
 

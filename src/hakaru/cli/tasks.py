@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hakaru.cli.output import print_table, print_text
+from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, our_items, pair, read_items
 from hakaru.language import say
-from hakaru.units import Figure
 
 OURS = "ours"
 
@@ -40,7 +39,14 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
     rows = []
     for name, some in {**_by_domain(graded), say("all tasks"): list(graded)}.items():
         other = theirs.get(name, list(reference))
-        rows.append([name, str(len(some)), _cell(accuracy(some)), _cell(accuracy(other)) if reference else "-"])
+        rows.append(
+            [
+                name,
+                str(len(some)),
+                with_interval(accuracy(some), ".0%"),
+                with_interval(accuracy(other), ".0%") if reference else "-",
+            ]
+        )
     print_table([say("tasks"), say("number"), say("right"), say("reference")], rows)
     if any(g.right is None for g in graded):
         print_text(
@@ -75,7 +81,3 @@ def _by_domain(graded: Sequence[Graded]) -> dict[str, list[Graded]]:
     for each in graded:
         found.setdefault(each.item.domain, []).append(each)
     return found
-
-
-def _cell(figure: Figure) -> str:
-    return f"{figure.value:.0%} [{figure.lowest:.0%}…{figure.highest:.0%}]"

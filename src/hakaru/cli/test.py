@@ -11,7 +11,6 @@ from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import as_json as tasks_json
 from hakaru.cli.tasks import items_of, print_tasks
 from hakaru.errors import Misuse
-from hakaru.evaluation.divergence import PER_DOCUMENT
 from hakaru.evaluation.speed import Point
 from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
@@ -63,7 +62,7 @@ def run(
     with Watching(quiet=json) as watch:
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
         texts_named = reference or own or asked
-        windows = bench.windows(original, own=own, prompts=asked, parts=("test",), per_document=PER_DOCUMENT) if texts_named else []
+        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if texts_named else []
         tested = bench.tested(candidate, original, windows, tier, budget_s=budget_s, name=candidate.type_name)
         floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)

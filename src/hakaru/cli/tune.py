@@ -8,10 +8,8 @@ from hakaru.cli.output import Watching, print_json, print_text
 from hakaru.errors import Misuse
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.serving.deployment import running
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import Effort
 from hakaru.tuning.replay import Replay, replay
 
 
@@ -23,9 +21,12 @@ def run(*, model: str | None, replay_file: Path | None, json: bool, **options: A
         raise Misuse("--plot goes with a model, not with --replay.")
     if model:
         raise Misuse("--replay takes its model from the evidence; leave {model} out.", model=model)
-    effort = Effort(keep=frozenset(Path(d.path) for d in running()))
     with Watching(quiet=json) as watch:
-        found = replay(replay_file, Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=True), effort)
+        found = replay(
+            replay_file,
+            Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=True),
+            up.effort_beside_servers(),
+        )
     if json:
         print_json(found.as_json())
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.cli.hardware import describe
-from hakaru.cli.output import Watching, print_json, print_table, print_text, warn_idle_gpu
+from hakaru.cli.output import Watching, print_json, print_table, print_text, warn_idle_gpu, with_interval
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
 from hakaru.errors import Misuse
@@ -55,7 +55,7 @@ def run(
             print_text(warning)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
-        decision = tune(bench, found, settings, constraints, Effort(keep=frozenset(Path(d.path) for d in running())))
+        decision = tune(bench, found, settings, constraints, effort_beside_servers())
     if plot:
         from hakaru.pictures.pareto import save_pareto_picture
 
@@ -67,6 +67,11 @@ def run(
     if decision.chosen is None or decision.chosen.path is None:
         return 1
     return 0 if no_serve else serve(decision.chosen.path, settings, port, pages, quiet=json)
+
+
+def effort_beside_servers() -> Effort:
+    """The usual effort, which leaves the files of running servers alone."""
+    return Effort(keep=frozenset(Path(d.path) for d in running()))
 
 
 def _model_line(model: Model) -> str:
@@ -102,7 +107,7 @@ def print_decision(decision: Decision) -> None:
         print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=_name(decision.chosen), why=decision.why, needs=needs))
         if lost := decision.chosen.untouched:
             print_text(say("On {n} windows of texts that played no part in the choice: mean KLD {kld}, top-1 {top1:.1%}.",
-                      n=lost.n_windows, kld=_with_interval(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
+                      n=lost.n_windows, kld=_spanned(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
     else:
         print_text(
             say(
@@ -123,9 +128,9 @@ def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
         _name(candidate),
         format_bytes(candidate.weights_bytes),
         f"{candidate.bpw:.2f}",
-        (_with_interval(lost.kld_mean, ".4f") + ("*" if _is_early(lost) else "")) if lost else "-",
+        (_spanned(lost.kld_mean, ".4f") + ("*" if _is_early(lost) else "")) if lost else "-",
         f"{lost.top1_agreement.value:.1%}" if lost else "-",
-        _with_interval(speed.decode_tokens_per_s, ".1f") if speed else "-",
+        _spanned(speed.decode_tokens_per_s, ".1f") if speed else "-",
     ]
 
 
@@ -137,7 +142,7 @@ def _name(candidate: Candidate) -> str:
     return say("source") if candidate.type == SOURCE else candidate.type
 
 
-def _with_interval(figure: Figure, style: str) -> str:
+def _spanned(figure: Figure, style: str) -> str:
     if figure.low is None or figure.high is None or figure.low == figure.high:
         return f"{figure.value:{style}}"
-    return f"{figure.value:{style}} [{figure.low:{style}}…{figure.high:{style}}]"
+    return with_interval(figure, style)

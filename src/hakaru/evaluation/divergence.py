@@ -49,22 +49,20 @@ def gather_windows(
     parts: Collection[Part] | None = None,
     n_documents: int | None = None,
     n_prompts: int | None = None,
-    per_document: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> list[Window]:
     """The windows on which a candidate of `reference` is measured.
 
-    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed), to our prompts and to the person's `prompts`, and
-    the person's own texts. `parts`: which
-    documents and prompts may be taken; None for the documents of the test part and all prompts. At most `n_documents` and
-    `n_prompts` of each domain, `per_document` windows of each document at hand. They are ordered so that any beginning holds every
-    domain. Raises Misuse if an own text is shorter than a window.
+    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed), to our prompts and to the person's `prompts`,
+    and the person's own texts. `parts`: which documents and prompts may be taken, PER_DOCUMENT windows of each document at hand;
+    None for the documents of the test part, one window of each, and all prompts. At most `n_documents` and `n_prompts` of each
+    domain. They are ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
     """
     at_hand = [d for part in parts or _TEST for d in documents_of(part, texts_at_hand())]
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
     documents = [*chosen, *own]
     tokens, opening = engine.tokenize(reference.path, [d.text for d in documents])
-    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening, per_document=per_document)]
+    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening, per_document=PER_DOCUMENT if parts else 1)]
     for document, ids in zip(own, tokens[len(chosen) :], strict=True):
         windows = windows_of_documents([document], [ids], opening, per_document=PER_OWN_DOCUMENT)
         if not windows:
@@ -116,6 +114,12 @@ def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Qua
         n_windows=len(sums),
         n_tokens=int(sum(r["n"] for r in sums)),
     )
+
+
+def judged(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier) -> tuple[Quality, Verdict]:
+    """The quality of the windows read so far, and what they prove of the tier: of all text together, and of the kind that loses most."""
+    quality = quality_of(sums, domains)
+    return quality, "fail" if quality.broken_domain(tier) else verdict_of(sums, tier)
 
 
 def verdict_of(sums: Sequence[Mapping[str, Any]], tier: Tier) -> Verdict:

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpx
 import numpy as np
 
+from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
@@ -35,8 +37,6 @@ USERS: Final = (1, 2, 4, 8)
 DEEP_REPEATS: Final = 3
 LONGEST_PREFILL_S: Final = 60.0
 """A depth whose prompt would take longer is left out."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,21 +102,15 @@ class Speed:
         )  # fmt: skip
 
 
-def measure_speed(
-    server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = lambda done, total: None
-) -> Speed:
+def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = no_progress) -> Speed:
     """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does not answer."""
     dice = np.random.default_rng(0)
     n_prompt = max(1, min(N_PROMPT, _room(server)))
     with server.client() as client:
-        _one(server, client, _prompt(dice, n_vocab, n_prompt))
+        sample = partial(_fresh, server, client, dice, n_vocab, n_prompt)
+        sample()
         progress(1, repeats + 1)
-        samples, others = _samples(
-            server,
-            lambda: _one(server, client, _prompt(dice, n_vocab, n_prompt)),
-            repeats,
-            lambda done: progress(done + 1, repeats + 1),
-        )
+        samples, others = _samples(server, sample, repeats, lambda done: progress(done + 1, repeats + 1))
     return Speed(
         decode_tokens_per_s=median_of([s["decode"] for s in samples], unit="tokens/s"),
         prefill_tokens_per_s=median_of([s["prefill"] for s in samples], unit="tokens/s"),
@@ -128,47 +122,50 @@ def measure_speed(
     )
 
 
-def measure_depths(
-    server: EngineServer, speed: Speed, *, n_vocab: int, progress: Progress = lambda done, total: None
-) -> list[Point]:
+def measure_depths(server: EngineServer, speed: Speed, *, n_vocab: int, progress: Progress = no_progress) -> list[Point]:
     """Decoding behind each of DEPTHS that the context holds and whose prompt is read in LONGEST_PREFILL_S."""
-    dice, found = np.random.default_rng(1), list[Point]()
+    dice = np.random.default_rng(1)
     depths = [d for d in DEPTHS if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S]
     with server.client() as client:
-        for i, depth in enumerate(depths):
-            samples, _ = _samples(
-                server, lambda depth=depth: _one(server, client, _prompt(dice, n_vocab, depth)), DEEP_REPEATS,  # type: ignore[misc]
-                lambda done, i=i: progress(i * DEEP_REPEATS + done, len(depths) * DEEP_REPEATS),  # type: ignore[misc]
-            )  # fmt: skip
-            found.append(_point(depth, 1, [s["decode"] for s in samples], [s["first"] for s in samples]))
-    return found
+        loads = [(depth, 1, partial(_fresh, server, client, dice, n_vocab, depth)) for depth in depths]
+        return _points(server, loads, progress)
 
 
-def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = lambda done, total: None) -> list[Point]:
+def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = no_progress) -> list[Point]:
     """Decoding for each of USERS at the same time, as many as the server has slots for; the rate of all together."""
-    dice, found = np.random.default_rng(2), list[Point]()
+    dice = np.random.default_rng(2)
     counts = [n for n in USERS if n <= server.settings.n_parallel]
     n_prompt = max(1, min(N_PROMPT, _room(server)))
     with server.client() as client, ThreadPoolExecutor(max(counts)) as pool:
-        for i, users in enumerate(counts):
 
-            def together(users: int = users) -> dict[str, float]:
-                prompts = [_prompt(dice, n_vocab, n_prompt) for _ in range(users)]
-                answers = list(pool.map(lambda prompt: _one(server, client, prompt), prompts))
-                seconds = max(a["last_at"] for a in answers) - min(a["first_at"] for a in answers)
-                return {"decode": users * (N_PREDICT - 1) / seconds, "first": max(a["first"] for a in answers)}
+        def together(users: int) -> dict[str, float]:
+            prompts = [_prompt(dice, n_vocab, n_prompt) for _ in range(users)]
+            answers = list(pool.map(lambda prompt: _one(server, client, prompt), prompts))
+            seconds = max(a["last_at"] for a in answers) - min(a["first_at"] for a in answers)
+            return {"decode": users * (N_PREDICT - 1) / seconds, "first": max(a["first"] for a in answers)}
 
-            samples, _ = _samples(
-                server, together, DEEP_REPEATS, lambda done, i=i: progress(i * DEEP_REPEATS + done, len(counts) * DEEP_REPEATS),  # type: ignore[misc]
-            )  # fmt: skip
-            found.append(_point(0, users, [s["decode"] for s in samples], [s["first"] for s in samples]))
+        return _points(server, [(0, users, partial(together, users)) for users in counts], progress)
+
+
+def _points(
+    server: EngineServer, loads: Sequence[tuple[int, int, Callable[[], dict[str, float]]]], progress: Progress
+) -> list[Point]:
+    """The point of each load: its depth, its users, and how one sample of it is taken."""
+    found: list[Point] = []
+
+    def told(done: int) -> None:
+        progress(len(found) * DEEP_REPEATS + done, len(loads) * DEEP_REPEATS)
+
+    for depth, users, sample in loads:
+        samples, _ = _samples(server, sample, DEEP_REPEATS, told)
+        rates, firsts = [s["decode"] for s in samples], [s["first"] for s in samples]
+        found.append(
+            Point(
+                depth=depth, users=users, decode_tokens_per_s=median_of(rates, unit="tokens/s"),
+                first_token_ms=median_of(firsts, unit="ms"),
+            )
+        )  # fmt: skip
     return found
-
-
-def _point(depth: int, users: int, rates: Sequence[float], firsts: Sequence[float]) -> Point:
-    return Point(
-        depth=depth, users=users, decode_tokens_per_s=median_of(rates, unit="tokens/s"), first_token_ms=median_of(firsts, unit="ms")
-    )
 
 
 def _room(server: EngineServer) -> int:
@@ -178,6 +175,11 @@ def _room(server: EngineServer) -> int:
 
 def _prompt(dice: np.random.Generator, n_vocab: int, n: int) -> list[int]:
     return [int(t) for t in dice.integers(0, n_vocab, n)]
+
+
+def _fresh(server: EngineServer, client: httpx.Client, dice: np.random.Generator, n_vocab: int, n_prompt: int) -> dict[str, float]:
+    """One answer to a prompt that the server has not seen."""
+    return _one(server, client, _prompt(dice, n_vocab, n_prompt))
 
 
 def _samples(

@@ -36,9 +36,13 @@ def ratio_of_sums(
     if len(top) < 2:
         return Figure(value=value, unit=unit, source="measured")
     drawn = np.random.default_rng(seed).integers(0, len(top), size=(RESAMPLES, len(top)))
-    resampled = transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1))
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Figure(value=value, unit=unit, source="measured", low=min(float(low), value), high=max(float(high), value))
+    return _with_interval(value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit)
+
+
+def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:
+    """Our loss over theirs on the same windows with its 95 % interval, and whether that lies below one."""
+    ratio = ratio_of_sums(ours, theirs, unit="ratio", seed=seed)
+    return ratio, ratio.highest < 1
 
 
 def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed: int = 0) -> Figure:
@@ -59,7 +63,12 @@ def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed
     drawn = [
         quantile(np.bincount(dice.integers(0, len(windows), len(windows)), minlength=len(windows))) for _ in range(TAIL_RESAMPLES)
     ]
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    return _with_interval(value, drawn, unit)
+
+
+def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str) -> Figure:
+    """A measured figure with the 95 % percentile interval of its resamples, which always holds the value itself."""
+    low, high = np.quantile(resampled, (0.025, 0.975))
     return Figure(value=value, unit=unit, source="measured", low=min(float(low), value), high=max(float(high), value))
 
 

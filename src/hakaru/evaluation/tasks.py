@@ -9,7 +9,7 @@ and how small a difference could have been seen at all. Source: McNemar, Psychom
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Final
 import httpx
 import numpy as np
 
+from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.evaluation.checks import Check, check_of, code_of
@@ -29,8 +30,6 @@ LANGUAGES: Final = ("en", "ja")
 MAX_TOKENS: Final = 160
 MOST_TOKENS: Final = 4096
 CHOICE_TOKENS: Final = 2
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +134,7 @@ def _item(data: Any, number: int) -> Item:
     return Item(id=id_, domain=domain, prompt=prompt, check=check_of(check), max_tokens=max_tokens)
 
 
-def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = lambda done, total: None) -> list[str]:
+def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress) -> list[str]:
     """The greedy answers of the model that `server` serves, one after the other: side by side they could differ by rounding."""
     answers = []
     with server.client() as client:

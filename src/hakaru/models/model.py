@@ -126,8 +126,7 @@ def as_preset(model: Model, preset: str) -> Model:
     """
     preset = preset_named(preset)
     entries = roster(quantizer_facts(model.meta), model.tensors)
-    types = preset_types(entries, preset, has_imatrix=preset in NEEDS_IMPORTANCE)
-    return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), types))
+    return with_types(model, preset_types(entries, preset, has_imatrix=preset in NEEDS_IMPORTANCE))
 
 
 def with_types(model: Model, types: Mapping[str, str]) -> Model:

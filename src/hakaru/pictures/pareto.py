@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.language import say
+from hakaru.pictures.bound import bound_line
 from hakaru.pictures.save import format_of, save_chart
 from hakaru.tuning.decide import SOURCE, Candidate
 from hakaru.tuning.loop import Decision
@@ -58,10 +59,7 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
         )
         above = base.transform_filter("datum.above").mark_text(align="left", dx=9, dy=-8).encode(x=x, y=y, text="name:N")
         below = base.transform_filter("!datum.above").mark_text(align="right", dx=-9, dy=9).encode(x=x, y=y, text="name:N")
-        limit = altair.Chart(altair.Data(values=[{"kld": bound, "text": f"≤ {bound:g}"}]))
-        rule = limit.mark_rule(strokeDash=[5, 3], color="black").encode(y=y)
-        told = limit.mark_text(align="left", baseline="bottom", x=3, dy=-2).encode(y=y, text="text:N")
-        return altair.layer(rule, told, lines, *across, points, above, below).properties(width=380, height=320)
+        return altair.layer(*bound_line(altair, bound, y), lines, *across, points, above, below).properties(width=380, height=320)
 
     panels = [panel("mib", say("weights, MiB"), rows)]
     timed = [row for row in rows if row["speed"]]

@@ -14,6 +14,7 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.sequences import LEAST_SPREAD, looks
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.language import say
+from hakaru.pictures.bound import bound_line
 from hakaru.places import written_whole
 from hakaru.tuning.bench import Row
 
@@ -73,7 +74,6 @@ def report_chart(report: Report, altair: Any) -> Any:
         for i, (m, lo, hi) in enumerate(zip(mean, low, high, strict=True))
         if np.isfinite(hi)
     ]
-    limit = [{"kld": bound, "text": f"≤ {bound:g}"}]
     x = altair.X("windows:Q", title=say("windows read"))
     y = altair.Y("kld:Q", title=say("mean KLD, nats per token"))
     base = altair.Chart(altair.Data(values=steps))
@@ -81,10 +81,7 @@ def report_chart(report: Report, altair: Any) -> Any:
         x=x, y=altair.Y("low:Q", title=say("mean KLD, nats per token")), y2="high:Q"
     )
     line = base.mark_line(color="#0b4f6c").encode(x=x, y=y)
-    marks = altair.Chart(altair.Data(values=limit))
-    rule = marks.mark_rule(strokeDash=[5, 3], color="black").encode(y=y)
-    told = marks.mark_text(align="left", baseline="bottom", x=3, dy=-2).encode(y=y, text="text:N")
-    closing = altair.layer(band, line, rule, told).properties(
+    closing = altair.layer(band, line, *bound_line(altair, bound, y)).properties(
         width=400, height=260, title=say("what was known, window after window")
     )
     kinds = [{"kind": name, "kld": f.value, "low": f.lowest, "high": f.highest} for name, f in report.quality.domains.items()]
@@ -92,6 +89,6 @@ def report_chart(report: Report, altair: Any) -> Any:
     each = altair.Chart(altair.Data(values=kinds))
     spans = each.mark_rule(color="#555555").encode(y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q")
     points = each.mark_point(filled=True, size=90, color="#0b4f6c", opacity=1).encode(y=kind, x="kld:Q")
-    edge = marks.mark_rule(strokeDash=[5, 3], color="black").encode(x="kld:Q")
+    edge = altair.Chart(altair.Data(values=[{"kld": bound}])).mark_rule(strokeDash=[5, 3], color="black").encode(x="kld:Q")
     texts = altair.layer(spans, points, edge).properties(width=320, height=260, title=say("by kind of text"))
     return altair.hconcat(closing, texts)

@@ -17,7 +17,7 @@ from hakaru.memory.compute import is_known
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.model import Model
-from hakaru.planning.load import EMBEDDINGS, INPUT_TENSORS, SHARED_TENSORS, layer_of, load_of
+from hakaru.planning.load import EMBEDDINGS, INPUT_TENSORS, SHARED_TENSORS, Load, layer_of, load_of
 from hakaru.planning.placement import MARGIN, Layout, Placement, Task, placement
 from hakaru.planning.search import largest, place
 
@@ -61,11 +61,12 @@ def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings
     if not is_known(model.shape):
         raise DoesNotFit("{path}: hakaru has no arithmetic for the architecture '{found}'; name --size instead of --fit.",
                          path=model.path, found=model.shape.architecture)  # fmt: skip
-    layout = _layout(model, hardware, settings)
+    task = _task(model, settings)
+    layout = _layout(task, hardware)
     if layout is None:
         raise DoesNotFit("{path}: no file of this model fits there with {n_ctx} tokens of context; shorten it.",
                          path=model.path, n_ctx=settings.n_ctx)  # fmt: skip
-    found = placement(_task(model, settings), hardware, layout)
+    found = placement(task, hardware, layout)
     shares = dict(zip(_labels(hardware), found.shares, strict=True)) | ({RAM: found.ram} if found.ram_known else {})
     room = {
         name: int(share.device.usable_bytes * (1 - MARGIN)) - (share.needed_bytes - share.weights_bytes)
@@ -73,7 +74,7 @@ def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings
         if share.weights_bytes
     }
     return Room(
-        hardware=hardware, settings=settings, layout=layout, device_bytes=room, devices_of=_devices_of(model, hardware, layout)
+        hardware=hardware, settings=settings, layout=layout, device_bytes=room, devices_of=_devices_of(model, task.load, hardware, layout)
     )  # fmt: skip
 
 
@@ -81,9 +82,8 @@ def _task(model: Model, settings: ContextSettings) -> Task:
     return Task(load=load_of(model.loaded, model.shape.n_layer), shape=model.shape, settings=settings)
 
 
-def _layout(model: Model, hardware: Hardware, settings: ContextSettings) -> Layout | None:
+def _layout(task: Task, hardware: Hardware) -> Layout | None:
     """The layout of the largest file, to a MiB, that fits with all weights shrunk alike; None where nothing fits."""
-    task = _task(model, settings)
     load = task.load
 
     def at(mebibytes: int) -> Placement:
@@ -110,13 +110,12 @@ def _labels(hardware: Hardware) -> list[str]:
     return [f"{device.name} #{i}" if several else device.name for i, device in enumerate(hardware.accelerators)]
 
 
-def _devices_of(model: Model, hardware: Hardware, layout: Layout) -> dict[str, tuple[str, ...]]:
+def _devices_of(model: Model, load: Load, hardware: Hardware, layout: Layout) -> dict[str, tuple[str, ...]]:
     """Where each tensor lies, as `placement.shares_of` counts it."""
     labels, n_items = _labels(hardware), model.shape.n_layer + 1
     ram = labels[0] if hardware.is_unified else RAM
     owners = [ram] * (n_items - layout.n_gpu_layers)
     owners += [label for label, count in zip(labels, layout.counts, strict=False) for _ in range(count)]
-    load = load_of(model.loaded, model.shape.n_layer)
     head = (owners[-1],) if layout.n_gpu_layers or load.always_copied else ()
 
     def places_of(name: str) -> tuple[str, ...]:

@@ -35,19 +35,18 @@ def plan_presets(engine: Planner, model: Model, presets: Sequence[str]) -> list[
     """
     named = [ftype_of(preset) for preset in presets]
     plans = engine.quantized_types(model.path, [ftype for _, ftype in named])
-    recipes = []
-    for (name, _), types in zip(named, plans, strict=True):
-        n_bytes = quantized_bytes(model.tensors, types)
-        recipes.append(Recipe(preset=name, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params))
-    return recipes
+    return [_recipe(model, name, types) for (name, _), types in zip(named, plans, strict=True)]
 
 
 def plan_with_importance(model: Model, preset: str) -> Recipe:
     """What llama.cpp's quantizer would do with `model` at the preset, given importance data. Raises Misuse."""
     name, _ = ftype_of(preset, has_importance=True)
-    types = preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True)
+    return _recipe(model, name, preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True))
+
+
+def _recipe(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:
     n_bytes = quantized_bytes(model.tensors, types)
-    return Recipe(preset=name, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params)
+    return Recipe(preset=preset, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params)
 
 
 def build(

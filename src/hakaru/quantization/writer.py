@@ -143,7 +143,12 @@ def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
         raise Misuse("{path}: is the source itself; name another file with -o.", path=out)
     if not out.is_file():
         raise Misuse("{path}: is no regular file; name a file with -o.", path=out)
-    if not overwrite:
+    check_free(out, overwrite=overwrite)
+
+
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Raises Misuse where `out` exists and may not be replaced."""
+    if out.exists() and not overwrite:
         raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=out)
 
 

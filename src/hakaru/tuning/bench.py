@@ -18,7 +18,7 @@ from typing import Any, Final
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
-from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of, verdict_of
+from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, judged, quality_of, verdict_of
 from hakaru.evaluation.speed import REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.evaluation.tasks import Graded, Item, answer_items, grade
 from hakaru.evaluation.texts import Document, Part
@@ -136,7 +136,6 @@ class Bench:
         parts: Sequence[Part] | None = None,
         n_documents: int | None = None,
         n_prompts: int | None = None,
-        per_document: int = 1,
         ask: bool = True,
     ) -> list[Window]:
         """Windows of `reference` as `gather_windows` chooses them, answers included; its answers are asked for once. Without `ask`
@@ -150,7 +149,6 @@ class Bench:
             "n_documents": n_documents,
             "n_prompts": n_prompts,
             "parts": parts,
-            "per_document": per_document,
             "prompts": list(prompts),
             "own": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in own],
         }
@@ -163,7 +161,7 @@ class Bench:
                 self.watch("reference answers", done, total)
 
             gathered = gather_windows(
-                self.lab, reference, own=own, prompts=prompts, parts=parts, n_documents=n_documents, n_prompts=n_prompts, per_document=per_document,
+                self.lab, reference, own=own, prompts=prompts, parts=parts, n_documents=n_documents, n_prompts=n_prompts,
                 progress=progress,
             )  # fmt: skip
             known = [{"domain": w.domain, **w.as_json()} for w in gathered]
@@ -194,8 +192,7 @@ class Bench:
             return known or (len(rows) > 0 and time.monotonic() > until)
 
         rows = self.divergences({sha256: candidate.path}, reference, windows, n=len(windows), enough=enough, name=name)[sha256]
-        quality = quality_of(rows, [w.domain for w in windows])
-        verdict = "fail" if quality.broken_domain(tier) else verdict_of(rows, tier)
+        quality, verdict = judged(rows, [w.domain for w in windows], tier)
         return Tested(quality=quality, verdict=verdict, n_available=len(windows), rows=rows)
 
     def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:

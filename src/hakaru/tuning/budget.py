@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.statistics import RESAMPLES, ratio_of_sums
+from hakaru.evaluation.statistics import paired_ratio, ratio_of_sums
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.imatrix import Imatrix
@@ -272,15 +272,6 @@ def glancing(bench: Bench, model: Model, effort: Effort) -> Budgeter:
     wanted = Budgeter(bench, model, effort, glance=True)
     others = (Budgeter(bench, model, other, glance=True) for other in PAINS if other != effort)
     return next((b for b in (wanted, *others) if b.calibration), wanted)
-
-
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:
-    """Our loss over theirs with its 95 % interval by paired bootstrap over windows, and whether it lies below one."""
-    top, bottom = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(top), size=(RESAMPLES, len(top)))
-    low, high = np.quantile(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1), (0.025, 0.975))
-    ratio = Figure(value=float(top.sum() / bottom.sum()), unit="ratio", source="measured", low=float(low), high=float(high))
-    return ratio, bool(high < 1)
 
 
 def _kld(rows: Sequence[Mapping[str, float]]) -> Figure:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import DoesNotFit, MachineError
-from hakaru.evaluation.divergence import PER_DOCUMENT, identical, quality_of, verdict_of
+from hakaru.evaluation.divergence import identical, judged
 from hakaru.evaluation.speed import REPEATS
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
@@ -31,6 +31,7 @@ from hakaru.tuning.ledger import settings_json
 from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
+SCHEMA: Final = "hakaru.decision/1"
 ROUNDS: Final = (12, 24, 48, 96)
 """Windows after which levels are dropped or settled; then all of them."""
 
@@ -75,7 +76,7 @@ class Decision:
     def as_json(self) -> dict[str, object]:
         """The object of `hakaru up --json`."""
         return {
-            "schema": "hakaru.decision/1",
+            "schema": SCHEMA,
             "machine": self.machine.as_json(),
             "model": {"name": self.model.name, "path": str(self.model.path), "architecture": self.model.shape.architecture,
                       "n_params": self.model.n_params, "type": self.model.type_name, "bpw": self.model.bpw},
@@ -167,10 +168,7 @@ class _Walk:
 
     def windows(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
-        effort = self.effort
-        return self.bench.windows(
-            self.model, parts=parts, n_documents=effort.n_documents, n_prompts=effort.n_prompts, per_document=PER_DOCUMENT
-        )  # fmt: skip
+        return self.bench.windows(self.model, parts=parts, n_documents=self.effort.n_documents, n_prompts=self.effort.n_prompts)
 
     def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
         """The candidates with their quality, read in rounds: after each, those that are known to pass or to fail are settled. After
@@ -213,8 +211,7 @@ class _Walk:
             return []
         open_ = []
         for recipe, each in zip(group, rows, strict=True):
-            quality = quality_of(each, [w.domain for w in windows])
-            verdict = "fail" if quality.broken_domain(self.constraints.tier) else verdict_of(each, self.constraints.tier)
+            quality, verdict = judged(each, [w.domain for w in windows], self.constraints.tier)
             found[recipe.preset] = replace(found[recipe.preset], quality=quality, verdict=verdict)
             if verdict == "fail":
                 self.forget(recipe)

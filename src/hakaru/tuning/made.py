@@ -61,27 +61,28 @@ class Made:
     speed: Figure | None = None
 
     @cached_property
-    def file_types(self) -> dict[str, str]:
-        """The type of every tensor of the file."""
-        return {t.name: self.types.get(t.name, t.type.name) for t in self.source.tensors}
-
-    @cached_property
     def tensors(self) -> list[TensorRow]:
         """Every tensor, in the order of the file."""
         known = self.plan.link.known.expected()
         usual = median(known.values()) if known else 1.0
         return [self._row(t, known.get(t.name), usual) for t in self.source.tensors]
 
+    @cached_property
+    def device_bytes(self) -> dict[str, int]:
+        """What the weights take on each device; empty where no machine was asked for."""
+        room = self.plan.target.room
+        return room.used_bytes(with_types(self.source, self.types)) if room else {}
+
     def _row(self, tensor: Tensor, known: float | None, usual: float) -> TensorRow:
-        type_ = self.file_types[tensor.name]
+        type_ = self.types.get(tensor.name, tensor.type.name)
         n_bytes = tensor.bytes_as(BY_NAME[type_])
-        is_chosen = known is not None and tensor.name in self.types
+        chosen = known if tensor.name in self.types else None
         return TensorRow(
             name=tensor.name, type=type_, n_bytes=n_bytes, bpw=8 * n_bytes / tensor.n_elements,
-            damage=known * self.plan.errors[tensor.name][type_] if known is not None and is_chosen else None,
-            sensitivity=known / usual if known is not None else None,
+            damage=None if chosen is None else chosen * self.plan.errors[tensor.name][type_],
+            sensitivity=None if known is None else known / usual,
             blocks=256 if tensor.shape[0] % 256 == 0 else 32,
-            why=self._why(tensor.name, known / usual) if known is not None and is_chosen else "kept",
+            why="kept" if chosen is None else self._why(tensor.name, chosen / usual),
         )  # fmt: skip
 
     def _why(self, name: str, to_median: float) -> Why:
@@ -94,7 +95,6 @@ class Made:
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru quantize --json` for a budget."""
         rival, room = self.race.rival if self.race else None, self.plan.target.room
-        used = room.used_bytes(with_types(self.source, self.types)) if room else {}
         return {
             "schema": "hakaru.recipe/1",
             "path": str(self.path),
@@ -103,7 +103,7 @@ class Made:
             "bytes": self.file_bytes,
             "bpw": 8 * sum(t.n_bytes for t in self.tensors) / self.source.n_params,
             "budget_bytes": self.plan.budget_bytes,
-            "devices": [{"name": d, "weights_bytes": used[d], "room_bytes": n} for d, n in room.device_bytes.items()]
+            "devices": [{"name": d, "weights_bytes": self.device_bytes[d], "room_bytes": n} for d, n in room.device_bytes.items()]
             if room
             else [],
             "hidden_grids": list(self.plan.hidden),

@@ -12,9 +12,7 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.loop import Decision, Effort, tune
-
-SCHEMA = "hakaru.decision/1"
+from hakaru.tuning.loop import SCHEMA, Decision, Effort, tune
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME
@@ -41,14 +42,25 @@ def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
     return 1.0
 
 
+def parts_read(tensors: Iterable[Tensor], shape: Shape) -> dict[str, float]:
+    """`part_read` of every tensor of a model, by name."""
+    tensors = list(tensors)
+    is_tied = not any(t.name == "output.weight" for t in tensors)
+    return {t.name: part_read(t, shape, is_tied=is_tied) for t in tensors}
+
+
 def bytes_read(tensors: Sequence[Tensor], shape: Shape, types: Mapping[str, str] | None = None) -> dict[str, float]:
     """Bytes that one decoded token reads, by type; a tensor has its own type unless `types` names another one."""
-    is_tied = not any(t.name == "output.weight" for t in tensors)
+    types = {t.name: (types or {}).get(t.name, t.type.name) for t in tensors}
+    return _bytes_by_type(tensors, parts_read(tensors, shape), types)
+
+
+def _bytes_by_type(tensors: Iterable[Tensor], parts: Mapping[str, float], types: Mapping[str, str]) -> dict[str, float]:
+    """The bytes of the tensors that `types` names, by type, as far as they are read."""
     read: dict[str, float] = {}
     for tensor in tensors:
-        type_ = (types or {}).get(tensor.name, tensor.type.name)
-        n_bytes = tensor.bytes_as(BY_NAME[type_]) * part_read(tensor, shape, is_tied=is_tied)
-        read[type_] = read.get(type_, 0.0) + n_bytes
+        if type_ := types.get(tensor.name):
+            read[type_] = read.get(type_, 0.0) + tensor.bytes_as(BY_NAME[type_]) * parts[tensor.name]
     return read
 
 
@@ -63,13 +75,13 @@ class TypeSpeeds:
     def seconds(self, tensors: Iterable[Tensor], shape: Shape, types: Sequence[str] = ()) -> dict[str, dict[str, float]]:
         """Seconds per token of each tensor at each type that its rows allow: those with a rate, and `types` at the usual one."""
         tensors = list(tensors)
-        is_tied = not any(t.name == "output.weight" for t in tensors)
-        usual = dict.fromkeys(types, self.usual) if self.usual is not None else {}
+        parts = parts_read(tensors, shape)
+        rates = {**(dict.fromkeys(types, self.usual) if self.usual is not None else {}), **self.rates}
         return {
             t.name: {
-                type_: rate * t.bytes_as(BY_NAME[type_]) * part_read(t, shape, is_tied=is_tied)
-                for type_, rate in {**usual, **self.rates}.items()
-                if rate is not None and t.shape[0] % BY_NAME[type_].block == 0
+                type_: rate * t.bytes_as(BY_NAME[type_]) * parts[t.name]
+                for type_, rate in rates.items()
+                if t.shape[0] % BY_NAME[type_].block == 0
             }
             for t in tensors
         }
@@ -98,11 +110,10 @@ def fit_paces(paces: Sequence[Pace]) -> TypeSpeeds:
     """The rates of a machine from at least one file that was timed on it."""
     from scipy.optimize import nnls
 
-    whole = np.array([sum(pace.read.values()) for pace in paces])
-    seconds = np.array([pace.seconds for pace in paces])
+    types, read = _matrix([pace.read for pace in paces])
+    whole, seconds = read.sum(axis=1), np.array([pace.seconds for pace in paces])
     usual = float(np.exp(np.log(seconds / whole).mean()))
-    types = sorted({type_ for pace in paces for type_ in pace.read})
-    parts = np.array([[pace.read.get(type_, 0.0) for type_ in types] for pace in paces]) / whole[:, None]
+    parts = read / whole[:, None]
     rows = np.vstack([parts, DRAWN * np.eye(len(types))])
     rates, _ = nnls(rows, np.concatenate([seconds / whole / usual, np.full(len(types), DRAWN)]))
     off = np.log(seconds / (whole * usual * np.maximum(parts @ rates, 1e-9)))
@@ -116,9 +127,14 @@ def fit_speeds(
     """The rates that explain the speeds of these recipes best, none below zero."""
     from scipy.optimize import nnls
 
-    read = [bytes_read([t for t in tensors if t.name in recipe], shape, recipe) for recipe in recipes]
-    types = sorted({type_ for row in read for type_ in row})
-    matrix = np.array([[row.get(type_, 0.0) for type_ in types] for row in read])
+    parts = parts_read(tensors, shape)
+    types, matrix = _matrix([_bytes_by_type(tensors, parts, recipe) for recipe in recipes])
     unit = matrix.max()
     found, _ = nnls(matrix / unit, 1 / np.asarray(tokens_per_s))
     return TypeSpeeds(rates=dict(zip(types, (found / unit).tolist(), strict=True)))
+
+
+def _matrix(read: Sequence[Mapping[str, float]]) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """The types that stand in any of these rows, and the bytes of each row by type."""
+    types = sorted({type_ for row in read for type_ in row})
+    return types, np.array([[row.get(type_, 0.0) for type_ in types] for row in read])
