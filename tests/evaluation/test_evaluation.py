@@ -1,6 +1,5 @@
 """Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,9 @@ from hakaru.engine.distributions import divergence
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.statistics import median_of, ratio_of_sums
-from hakaru.evaluation.texts import PROMPTS, Document, documents_of, named_texts, texts_at_hand
-from hakaru.evaluation.tiers import TIERS, Quality, tier_named
+from hakaru.evaluation.texts import PARTS, PROMPTS, Document, named_texts, prompts_at_hand, texts_at_hand, texts_digest
+from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.evaluation.windows import N_TOKENS, windows_digest, windows_of_answers, windows_of_documents
-from hakaru.units import Figure
 
 
 def test_divergence_agrees_with_the_definition() -> None:
@@ -63,43 +61,6 @@ def test_few_samples_give_honest_intervals() -> None:
     assert (many.low, many.value, many.high) == (5.0, 7.0, 100.0)
 
 
-def quality(kld: tuple[float, float, float], top1: tuple[float, float, float], ratio: tuple[float, float, float]) -> Quality:
-    def figure(values: tuple[float, float, float]) -> Figure:
-        return Figure(value=values[1], unit="x", source="measured", low=values[0], high=values[2])
-
-    return Quality(
-        kld_mean=figure(kld), top1_agreement=figure(top1), perplexity_ratio=figure(ratio), domains={}, n_windows=40, n_tokens=1
-    )
-
-
-@pytest.mark.parametrize(
-    ("kld", "top1", "ratio", "verdict"),
-    [
-        ((0.010, 0.015, 0.020), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02), "pass"),
-        ((0.025, 0.028, 0.031), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02), "inconclusive"),
-        ((0.031, 0.035, 0.040), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02), "fail"),
-        ((0.010, 0.015, 0.020), (0.89, 0.90, 0.91), (1.00, 1.01, 1.02), "fail"),
-        ((0.010, 0.015, 0.020), (0.91, 0.93, 0.95), (1.00, 1.01, 1.02), "inconclusive"),
-        ((0.010, 0.015, 0.020), (0.93, 0.94, 0.95), (1.04, 1.05, 1.06), "fail"),
-    ],
-)
-def test_a_tier_passes_by_the_worse_end_and_fails_by_the_better(
-    kld: tuple[float, float, float], top1: tuple[float, float, float], ratio: tuple[float, float, float], verdict: str
-) -> None:
-    """The interval decides, never the point alone."""
-    assert quality(kld, top1, ratio).verdict(TIERS["balanced"]) == verdict
-
-
-def test_the_worst_kind_of_text_can_fail_a_tier() -> None:
-    """A domain whose whole interval lies above the bound fails it, and is named."""
-    found = quality((0.010, 0.015, 0.020), (0.93, 0.94, 0.95), (1.00, 1.01, 1.02))
-    domains = {"code": Figure(value=0.05, unit="x", source="measured", low=0.031, high=0.07)}
-    worst = replace(found, domains=domains)
-    assert worst.verdict(TIERS["balanced"]) == "fail"
-    assert worst.broken_bound(TIERS["balanced"]) == ("kld_mean, code", 0.05, 0.03)
-    assert found.broken_bound(TIERS["balanced"]) is None
-
-
 def test_windows_of_one_document_do_not_overlap() -> None:
     """Otherwise they would not be independent."""
     document = [Document(name="a", domain="own", text="")]
@@ -111,10 +72,11 @@ def test_windows_of_one_document_do_not_overlap() -> None:
 
 
 def test_tiers_have_names() -> None:
-    """A wrong one shows all of them; the best tier that passes is found."""
+    """A wrong one shows all of them; every figure's bound is found by its name, that of one kind of text, too."""
     with pytest.raises(Misuse, match=r"'best', expected one of transparent, near-lossless, balanced"):
         tier_named("best")
-    assert quality((0.004, 0.005, 0.006), (0.96, 0.97, 0.98), (1.0, 1.001, 1.002)).best_tier() == "near-lossless"
+    assert tier_named("balanced").bound("kld_mean, code") == 0.03
+    assert tier_named("balanced").bound("top1_agreement") == 0.92
 
 
 def test_quality_from_sums() -> None:
@@ -133,15 +95,19 @@ def test_quality_from_sums() -> None:
     assert Quality.from_json(found.as_json()) == found
 
 
-def test_documents_keep_their_part() -> None:
-    """The split is by name: disjoint, stable, and every domain has enough for the test."""
-    documents = texts_at_hand()
-    parts = [documents_of(part, documents) for part in ("calibration", "validation", "test")]
-    assert sum(map(len, parts)) == len(documents)
-    for domain in ("prose-en", "code"):
-        assert sum(d.domain == domain for d in parts[2]) >= 12
-    assert len(PROMPTS["answers-en"]) >= 8
-    assert len(PROMPTS["answers-ja"]) >= 8
+def test_documents_and_prompts_keep_their_part() -> None:
+    """The split is by name and by place: disjoint, together everything, and every part has enough of every kind."""
+    parts = [texts_at_hand([part]) for part in PARTS]
+    assert sorted(d.name for part in parts for d in part) == sorted(d.name for d in texts_at_hand())
+    assert len({d.text for d in texts_at_hand()}) == len(texts_at_hand())
+    for documents, least in zip(parts, (12, 12, 50), strict=True):
+        for domain in ("prose-en", "code"):
+            assert sum(d.domain == domain for d in documents) >= least
+    for domain, ours in PROMPTS.items():
+        asked = [prompts_at_hand([part])[domain] for part in PARTS]
+        assert sorted(p for part in asked for p in part) == sorted(ours)
+        assert [len(part) for part in asked] == [5, 5, 14]
+    assert texts_digest(parts[0]) == texts_digest(texts_at_hand(["calibration"])) != texts_digest(parts[1])
 
 
 def test_windows_are_cut_from_the_middle_and_never_too_short() -> None:

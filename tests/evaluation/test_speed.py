@@ -1,5 +1,6 @@
 """Speed beside other work is taken again, and marked where the machine stays busy; several users and long contexts."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.testing import write_tiny_llama
+from hakaru.tuning import bench as bench_module
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import Ledger
 
@@ -31,8 +33,6 @@ class Server:
 
     @staticmethod
     def client() -> Any:
-        from contextlib import nullcontext
-
         return nullcontext()
 
 
@@ -95,6 +95,26 @@ def test_depths_that_take_too_long_or_do_not_fit_are_left_out(monkeypatch: pytes
     assert answers[-1] == 2048
     slow = Speed.from_json({**base.as_json(), "prefill_tokens_per_s": {**base.prefill_tokens_per_s.as_json(), "value": 10.0}})
     assert measure_depths(Server(), slow, n_vocab=100) == []  # type: ignore[arg-type]  # a stand-in
+
+
+def test_a_load_beside_other_work_is_marked_and_not_remembered(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path
+) -> None:
+    """And with `again` a remembered one is measured anew."""
+    model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
+    monkeypatch.setattr(bench_module, "EngineServer", lambda *_: nullcontext(Server()))
+    bench, settings = Bench(machine=probe_machine(), ledger=ledger), ContextSettings(n_ctx=4096)
+    others(monkeypatch, 0.0)
+    quiet = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
+    for busy, remembered, again in ((0.7, False, False), (0.0, True, False), (0.7, True, True)):
+        others(monkeypatch, busy)
+        asker = Bench(machine=bench.machine, ledger=ledger, again=again)
+        points = asker.loads(model, settings, quiet)
+        assert [p.is_contended for p in points] == [busy > 0] * len(points)
+        assert [Point.from_json(p.as_json()) for p in points] == points
+        answers.clear()
+        assert [p.is_contended for p in bench.loads(model, settings, quiet)] == [busy > 0 and not remembered] * len(points)
+        assert bool(answers) != remembered
 
 
 @pytest.mark.engine

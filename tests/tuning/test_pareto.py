@@ -8,6 +8,7 @@ import pytest
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import TIERS, Quality
 from hakaru.hardware.probe import probe_machine
@@ -29,27 +30,35 @@ def level(type_: str, size: int, kld: float, rate: float | None = None) -> Candi
     speed = Speed(decode_tokens_per_s=figure(rate, "tokens/s"), prefill_tokens_per_s=figure(1, "x"), first_token_ms=figure(1, "ms"), n_prompt=1,
                   n_predict=1, repeats=6) if rate else None  # fmt: skip
     return Candidate(
-        type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=quality, speed=speed, verdict="fail"
+        type=type_,
+        weights_bytes=size,
+        bpw=4.0,
+        total_bytes=size,
+        fits=True,
+        quality=quality,
+        speed=speed,
+        judgement=Judgement("fail"),
     )
 
 
 @pytest.fixture
 def decision(tmp_path: Path) -> Decision:
-    source = replace(level("source", 2**30, 1.0, 50), quality=identical(), verdict="pass", passes=True)
-    taken = replace(level("Q6_K", 2**29, 0.01, 80), verdict="pass", passes=True)
+    source = replace(level("source", 2**30, 1.0, 50), quality=identical(), judgement=Judgement("pass"), passes=True)
+    taken = replace(level("Q6_K", 2**29, 0.01, 80), judgement=Judgement("pass"), passes=True)
     beaten, open_ = (
         replace(level("Q8_0", 2**29 + 9, 0.001, 60), beaten_by="Q6_K"),
-        replace(level("Q5_K_M", 2**28, 0.03), verdict="inconclusive"),
+        replace(level("Q5_K_M", 2**28, 0.03), judgement=Judgement("inconclusive")),
     )
+    slow = replace(level("F32", 2**31, 0.0005, 9), judgement=Judgement("pass"), why="slower than the 20 tokens/s asked for")
     return Decision(
         machine=probe_machine(), model=read_model(write_tiny_llama(tmp_path / "tiny.gguf")), settings=ContextSettings(n_ctx=256),
-        constraints=Constraints(tier=TIERS["balanced"], min_tokens_per_s=None), candidates=(source, beaten, taken, open_, level("Q2_K", 2**27, 0.9)),
+        constraints=Constraints(tier=TIERS["balanced"], min_tokens_per_s=None), candidates=(source, beaten, taken, open_, level("Q2_K", 2**27, 0.9), slow),
         chosen=taken, why="", uses_gpu=False, tokens_full_sweep=1, conditions={},
     )  # fmt: skip
 
 
 def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
-    """Five levels against size, the three that were timed against speed; the source stands on the lower edge."""
+    """Six levels against size, the four that were timed against speed; the source stands on the lower edge."""
     chart = pareto_chart(decision, altair).to_dict()
     sizes, speeds = (
         panel["layer"][2]["data"]["values"] if "data" in panel["layer"][2] else panel["data"]["values"]
@@ -57,11 +66,14 @@ def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
     )
     assert {row["name"]: row["state"] for row in sizes} == {
         "source": "passes", "Q8_0": "cannot win", "Q6_K": "taken", "Q5_K_M": "not proven", "Q2_K": "breaks the tier",
+        "F32": "too slow",
     }  # fmt: skip
-    assert {row["name"] for row in speeds} == {"source", "Q8_0", "Q6_K"}
+    assert {row["name"] for row in speeds} == {"source", "Q8_0", "Q6_K", "F32"}
     assert all(row["low"] <= row["kld"] <= row["high"] for row in sizes)
     assert (
-        min(row["kld"] for row in sizes) == next(row["kld"] for row in sizes if row["name"] == "source") == pytest.approx(0.001 / 3)
+        min(row["kld"] for row in sizes)
+        == next(row["kld"] for row in sizes if row["name"] == "source")
+        == pytest.approx(0.0005 / 3)
     )
 
 

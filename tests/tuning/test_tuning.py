@@ -2,21 +2,25 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import DoesNotFit, MachineError, Misuse
 from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.speed import Speed
-from hakaru.evaluation.tiers import TIERS
+from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings, Footprint
-from hakaru.models.model import read_model
+from hakaru.models.model import Model, read_model
 from hakaru.testing import tiny_shape, write_tiny_llama
-from hakaru.tuning.bench import Bench
+from hakaru.tuning.bench import Bench, Trial
 from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.tuning.ledger import Ledger
@@ -120,7 +124,7 @@ def test_the_last_choice_is_found_if_its_file_is_there(tmp_path: Path) -> None:
 
 def test_who_cannot_win_is_read_no_further() -> None:
     """One that passes beats a slower one, and a larger one that is as fast; not while somebody else is faster than it."""
-    passing = replace(candidate("P", 100, (49, 50, 51)), verdict="pass")
+    passing = replace(candidate("P", 100, (49, 50, 51)), judgement=Judgement("pass"))
     slower, larger = candidate("S", 50, (30, 31, 32)), candidate("L", 200, (50, 51, 52))
     smaller = candidate("T", 50, (50, 51, 52))
     assert beaten_by(slower, [passing, slower]) is passing
@@ -128,8 +132,8 @@ def test_who_cannot_win_is_read_no_further() -> None:
     assert beaten_by(smaller, [passing, smaller]) is None
     runner = candidate("R", 300, (51.5, 60, 61))
     assert beaten_by(larger, [passing, larger, runner]) is None
-    assert beaten_by(larger, [passing, larger, replace(runner, verdict="fail")]) is passing
-    assert beaten_by(larger, [replace(passing, verdict="inconclusive"), larger]) is None
+    assert beaten_by(larger, [passing, larger, replace(runner, judgement=Judgement("fail"))]) is passing
+    assert beaten_by(larger, [replace(passing, judgement=Judgement("inconclusive")), larger]) is None
 
 
 class CountingLab(Lab):
@@ -193,6 +197,51 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
     assert served.is_file()
     tune(bench, model, settings, constraints, effort)
     assert not served.exists()
+
+
+@pytest.mark.engine
+def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level that breaks the tier on untouched texts goes; the levels that it had beaten are read on, and nobody says that it won."""
+    model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
+    settings, effort = ContextSettings(n_ctx=512), Effort(n_documents=8, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
+    speeds = {"source": 10.0, "Q8_0": 90.0, "Q6_K": 30.0}
+    failed: list[str] = []
+
+    class Picky(Bench):
+        def trial(self, model: Model, *rest: Any, name: str = "", **options: Any) -> Trial:
+            speed = candidate("x", 1, (0.99 * speeds[name], speeds[name], 1.01 * speeds[name])).speed
+            assert speed
+            return Trial(
+                speed=speed,
+                memory=Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0),
+                peak_rss_bytes=1,
+            )
+
+        def tested(self, candidate: Model, *rest: Any, **options: Any) -> Any:
+            found = super().tested(candidate, *rest, **options)
+            if "Q8_0" in candidate.path.name:
+                failed.append("Q8_0")
+                return replace(found, judgement=Judgement("fail", broken="kld_mean"))
+            return found
+
+    monkeypatch.setattr("hakaru.tuning.loop.ROUNDS", (4, 12))
+    early: Iterator[Verdict] = chain(
+        ("pass",), repeat("inconclusive")
+    )  # after four windows Q8_0 is settled and Q6_K, beaten, is open
+    monkeypatch.setattr(
+        "hakaru.tuning.loop.judge", lambda rows, *rest: Judgement(next(early)) if len(rows) == 4 else judge(rows, *rest)
+    )
+    constraints = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=probe_machine().memory.available_bytes)
+    decision = tune(Picky(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort)
+    by_type = {c.type: c for c in decision.candidates}
+    assert failed == ["Q8_0"]
+    assert by_type["Q8_0"].why == "breaks the tier on untouched texts"
+    assert by_type["Q8_0"].untouched
+    assert by_type["Q6_K"].beaten_by is None
+    assert by_type["Q6_K"].quality
+    assert by_type["Q6_K"].quality.n_windows > 4
+    assert decision.chosen
+    assert decision.chosen.type == "Q6_K"
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def run(
         print_made(made)
         if not dry_run:
             next_step(f"hakaru test {made.path} --reference {source.path}")
-    return 0
+    return 1 if made.tested and made.tested.judgement.verdict == "fail" else 0
 
 
 def _target(
@@ -87,7 +87,7 @@ def _target(
     context: int | None,
 ) -> Target:
     if quality:
-        return Target(kld=tier_named(quality).kld_mean)
+        return Target(tier=tier_named(quality))
     if size:
         n_bytes = parse_bytes(size)
     elif bpw:

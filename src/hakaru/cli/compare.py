@@ -7,6 +7,7 @@ from typing import Any
 
 from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
 from hakaru.cli.tasks import items_of
+from hakaru.cli.wording import contention, speed_in
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
 from hakaru.evaluation.statistics import paired_ratio
@@ -126,12 +127,14 @@ def _print(found: Sequence[Measured]) -> None:
         [
             each.model.path.name, format_bytes(each.model.weights_bytes), f"{each.model.bpw:.2f}",
             with_interval(each.quality.kld_mean, ".5f") if each.quality else "-", f"{each.quality.top1_agreement.value:.1%}" if each.quality else "-",
-            with_interval(each.trial.speed.decode_tokens_per_s, ".1f") if each.trial else "-",
+            speed_in(each.trial.speed) if each.trial else "-",
             f"{accuracy(each.graded).value:.0%}" if each.graded else "-",
         ]
         for each in found
     ]  # fmt: skip
     print_table([say("model"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s"), say("tasks")], rows)
+    for sentence in contention(each.trial.speed for each in found if each.trial):
+        print_text(sentence)
     for a, b in combinations(found, 2):
         names = {"first": a.model.path.name, "second": b.model.path.name}
         if a.rows and b.rows:

@@ -1,6 +1,8 @@
 """What `hakaru quantize` to a budget tells at the end, or beforehand."""
 
 from hakaru.cli.output import print_table, print_text
+from hakaru.cli.wording import beside_others, verdict_sentence
+from hakaru.evaluation.speed import BUSY
 from hakaru.language import say
 from hakaru.tuning.made import Made, TensorRow
 from hakaru.units import format_bytes
@@ -98,6 +100,10 @@ def _print_race(made: Made) -> None:
         print_text(say("There is no preset of at most these bytes to race against."))
     if made.preset:
         print_text(say("The mix is not proven better, so the preset was written."))
+    if made.others > BUSY:
+        print_text(beside_others(made.others))
+    if made.tested and made.plan.target.tier:
+        print_text(verdict_sentence(made.tested, made.plan.target.tier))
     if made.measured:
         print_text(say("{path}: written, read back and verified; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
                   path=made.path, kld=made.measured.value, low=made.measured.low, high=made.measured.high))  # fmt: skip

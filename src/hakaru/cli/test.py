@@ -10,6 +10,7 @@ from hakaru.cli.output import Watching, next_step, print_json, print_table, prin
 from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import as_json as tasks_json
 from hakaru.cli.tasks import items_of, print_tasks
+from hakaru.cli.wording import CONTENDED, cells, contention, verdict_sentence
 from hakaru.errors import Misuse
 from hakaru.evaluation.speed import Point
 from hakaru.evaluation.texts import named_prompts, named_texts
@@ -70,7 +71,7 @@ def run(
         theirs = bench.answers(original, items, settings, name=say("reference")) if items and reference else []
         points = bench.loads(candidate, settings, trial.speed) if trial and full_speed else []
     if report:
-        sentences = [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)), *_sentences(tested, floor)]
+        sentences = [verdict_sentence(tested, tier), *_sentences(tested, floor, trial, points)]
         save_report(
             Report(title=say("{model} against {reference}", model=candidate.path.name, reference=original.path.name), sentences=sentences,
                    head=_head(tier), table=_rows(tested.quality, trial, points, tier), quality=tested.quality, rows=tested.rows, tier=tier),
@@ -84,7 +85,7 @@ def run(
         if items:
             print_tasks(graded, theirs)
         next_step(f"hakaru serve {candidate.path}")
-    return 1 if tested.verdict == "fail" else 0
+    return 1 if tested.judgement.verdict == "fail" else 0
 
 
 def _as_json(
@@ -104,10 +105,11 @@ def _as_json(
         "speed": trial.speed.as_json() | {"points": [point.as_json() for point in points]} if trial else None,
         "memory": memory,
         "tier": tier.name,
-        "best_tier": lost.best_tier(),
-        "verdict": tested.verdict,
+        "best_tier": tested.best_tier,
+        "verdict": tested.judgement.verdict,
+        "broken": tested.judgement.broken,
         "tokens_evaluated": lost.n_tokens,
-        "windows_available": tested.n_available,
+        "windows_available": len(tested.domains),
     }
 
 
@@ -120,18 +122,15 @@ def _print(
     elif warning := source_kind(original).sentence():
         print_text(warning)
     print_table(_head(tier), _rows(lost, trial, points, tier))
-    for sentence in _sentences(tested, floor):
+    for sentence in _sentences(tested, floor, trial, points):
         print_text(sentence)
     if trial:
         print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
                   n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
-        if trial.speed.is_contended:
-            print_text(say("Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
-                      "test again.", n=trial.speed.others))  # fmt: skip
         peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
         print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
                   buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
-    print_text(say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)))
+    print_text(verdict_sentence(tested, tier))
 
 
 def _head(tier: Tier) -> list[str]:
@@ -153,10 +152,11 @@ def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tie
         rows.insert(1, [say("KLD of the worst token in 100"), *cells(lost.kld_p99, ".4f"), ""])
     rows += [[f"  KLD, {name}", *cells(figure, ".5f"), ""] for name, figure in lost.domains.items()]
     if trial:
+        mark = CONTENDED if trial.speed.is_contended else ""
         rows += [
-            [say("decode, tokens/s"), *cells(trial.speed.decode_tokens_per_s, ".1f"), ""],
-            [say("prefill, tokens/s"), *cells(trial.speed.prefill_tokens_per_s, ".1f"), ""],
-            [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), ""],
+            [say("decode, tokens/s"), *cells(trial.speed.decode_tokens_per_s, ".1f"), mark],
+            [say("prefill, tokens/s"), *cells(trial.speed.prefill_tokens_per_s, ".1f"), mark],
+            [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), mark],
         ]
     for point in points:
         what = (
@@ -164,27 +164,21 @@ def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tie
             if point.depth
             else say("  decode, users together: {n}", n=point.users)
         )
-        rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), ""])
+        rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), CONTENDED if point.is_contended else ""])
     return rows
 
 
-def _sentences(tested: Tested, floor: Figure | None) -> list[str]:
+def _sentences(tested: Tested, floor: Figure | None, trial: Trial | None, points: Sequence[Point]) -> list[str]:
     """How much was read, and what the figures mean."""
     lost, told = tested.quality, list[str]()
     if lost.n_tokens:
         told.append(say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
-                        available=tested.n_available))  # fmt: skip
+                        available=len(tested.domains)))  # fmt: skip
         told.append(_in_plain_words(lost))
     if floor:
         told.append(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
                         kld=f"{floor.value:.2g}"))  # fmt: skip
-    return told
-
-
-def cells(figure: Figure, style: str) -> list[str]:
-    """Value and interval as two table cells."""
-    interval = f"{figure.low:{style}} … {figure.high:{style}}" if figure.low is not None and figure.high is not None else "-"
-    return [f"{figure.value:{style}}", interval]
+    return told + contention([trial.speed, *points] if trial else [])
 
 
 def _in_plain_words(lost: Quality) -> str:
@@ -192,11 +186,3 @@ def _in_plain_words(lost: Quality) -> str:
     kld = max(lost.kld_mean.highest, 1e-12)
     return say("In plain words: at most {percent:.1%} of the next tokens would be drawn differently, and it takes at least {n:,} tokens until "
                "the two texts are one nat apart.", percent=min(1.0, sqrt(kld / 2)), n=round(1 / kld))  # fmt: skip
-
-
-def _word(tested: Tested) -> str:
-    if tested.verdict == "inconclusive":
-        if tested.quality.n_windows < tested.n_available:
-            return say("cannot tell within the time (--budget)")
-        return say("cannot tell after all {n} windows; test on more text (--text)", n=tested.n_available)
-    return {"pass": say("passed"), "fail": say("failed")}[tested.verdict]

@@ -7,6 +7,7 @@ from hakaru.cli.hardware import describe
 from hakaru.cli.output import Watching, print_json, print_table, print_text, warn_idle_gpu, with_interval
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
+from hakaru.cli.wording import contention, speed_in
 from hakaru.errors import Misuse
 from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.hardware.probe import probe_machine
@@ -88,6 +89,8 @@ def print_decision(decision: Decision) -> None:
     print_table(header, [_row(c, decision.chosen) for c in decision.candidates], left=2)
     if any(_is_early(c.quality) for c in decision.candidates):
         print_text(say("* settled after fewer than {n} windows", n=LEAST_FOR_INTERVALS))
+    for sentence in contention(c.speed for c in decision.candidates if c.speed):
+        print_text(sentence)
     reasons: dict[str, list[str]] = {}
     for candidate in decision.candidates:
         if candidate is not decision.chosen:
@@ -130,7 +133,7 @@ def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
         f"{candidate.bpw:.2f}",
         (_spanned(lost.kld_mean, ".4f") + ("*" if _is_early(lost) else "")) if lost else "-",
         f"{lost.top1_agreement.value:.1%}" if lost else "-",
-        _spanned(speed.decode_tokens_per_s, ".1f") if speed else "-",
+        speed_in(speed) if speed else "-",
     ]
 
 

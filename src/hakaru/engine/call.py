@@ -14,6 +14,7 @@ from contextlib import suppress
 from importlib import metadata
 from typing import Any, Final
 
+from hakaru.engine.build import build_of
 from hakaru.engine.log import last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
@@ -31,9 +32,9 @@ def no_part(part: Any) -> None:
 
 
 def lab_build() -> str:
-    """The lab's package and version, such as `llama-cpp-python 0.3.36`. Raises EngineMissing."""
+    """The lab's package and build, such as `llama-cpp-python 0.3.36+1f0c9a3e`. Raises EngineMissing."""
     try:
-        return f"{LAB_PACKAGE} {metadata.version(LAB_PACKAGE)}"
+        return build_of(LAB_PACKAGE)
     except metadata.PackageNotFoundError as error:
         raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=LAB_PACKAGE) from error
 

@@ -18,6 +18,7 @@ from typing import IO, Final
 
 import httpx
 
+from hakaru.engine.build import build_of
 from hakaru.engine.log import accelerator_bytes, buffer_bytes, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
@@ -35,9 +36,9 @@ _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
 def server_build() -> str:
-    """The server's package and version. Raises EngineMissing."""
+    """The server's package and build. Raises EngineMissing."""
     try:
-        return f"{SERVER_PACKAGE} {metadata.version(SERVER_PACKAGE)}"
+        return build_of(SERVER_PACKAGE)
     except metadata.PackageNotFoundError as error:
         raise EngineMissing(
             "llama.cpp's server is not installed: run make, or: pip install {package}.", package=SERVER_PACKAGE

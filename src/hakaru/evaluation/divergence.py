@@ -6,22 +6,17 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.sequences import ERROR_RATE, RATE_SPREAD, verdicts_below
 from hakaru.evaluation.statistics import quantile_of, ratio_of_sums
-from hakaru.evaluation.texts import PROMPT_SEED, PROMPTS, Document, Part, documents_of, part_of, texts_at_hand
-from hakaru.evaluation.tiers import Quality, Tier, Verdict
+from hakaru.evaluation.texts import PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand
+from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window, windows_of_answers, windows_of_documents
 from hakaru.models.model import Model
 from hakaru.units import Figure
 
-PER_DOCUMENT: Final = 2
 N_ANSWER: Final = 80
 PER_OWN_DOCUMENT: Final = 40
-
-_TEST: Final[tuple[Part, ...]] = ("test",)
 
 Progress = Callable[[int, int], None]
 
@@ -44,25 +39,24 @@ def gather_windows(
     engine: Comparer,
     reference: Model,
     *,
+    parts: Collection[Part],
     own: Sequence[Document] = (),
     prompts: Sequence[str] = (),
-    parts: Collection[Part] | None = None,
     n_documents: int | None = None,
     n_prompts: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> list[Window]:
     """The windows on which a candidate of `reference` is measured.
 
-    Text at hand, the reference's own answers (sampled at temperature 1 with a fixed seed), to our prompts and to the person's `prompts`,
-    and the person's own texts. `parts`: which documents and prompts may be taken, PER_DOCUMENT windows of each document at hand;
-    None for the documents of the test part, one window of each, and all prompts. At most `n_documents` and `n_prompts` of each
-    domain. They are ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
+    One window of each document at hand and one of the reference's own answer (sampled at temperature 1 with a fixed seed) to each of our
+    prompts, of these `parts` and at most `n_documents` and `n_prompts` of each domain; and the person's own texts and answers to the
+    person's `prompts`. They are ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
     """
-    at_hand = [d for part in parts or _TEST for d in documents_of(part, texts_at_hand())]
+    at_hand = texts_at_hand(parts)
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
     documents = [*chosen, *own]
     tokens, opening = engine.tokenize(reference.path, [d.text for d in documents])
-    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening, per_document=PER_DOCUMENT if parts else 1)]
+    groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening)]
     for document, ids in zip(own, tokens[len(chosen) :], strict=True):
         windows = windows_of_documents([document], [ids], opening, per_document=PER_OWN_DOCUMENT)
         if not windows:
@@ -72,11 +66,7 @@ def gather_windows(
                 found=len(ids),
             )
         groups.append(windows)
-    asked = [
-        (domain, prompt)
-        for domain, ours in PROMPTS.items()
-        for prompt in [p for p in ours if parts is None or part_of(f"prompt/{p}") in parts][:n_prompts]
-    ]
+    asked = [(domain, prompt) for domain, ours in prompts_at_hand(parts).items() for prompt in ours[:n_prompts]]
     groups.append(_answers(engine, reference, [*asked, *(("answers-own", prompt) for prompt in prompts)], progress))
     return _interleaved([w for group in groups for w in group])
 
@@ -114,36 +104,6 @@ def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Qua
         n_windows=len(sums),
         n_tokens=int(sum(r["n"] for r in sums)),
     )
-
-
-def judged(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier) -> tuple[Quality, Verdict]:
-    """The quality of the windows read so far, and what they prove of the tier: of all text together, and of the kind that loses most."""
-    quality = quality_of(sums, domains)
-    return quality, "fail" if quality.broken_domain(tier) else verdict_of(sums, tier)
-
-
-def verdict_of(sums: Sequence[Mapping[str, Any]], tier: Tier) -> Verdict:
-    """What the windows read so far prove of the tier, whoever looks however often: pass where all bounds are known to hold, fail
-    where one is known to break, each wrongly in at most 5 % of all cases.
-    """
-    if not sums:
-        return "inconclusive"
-    keys = ("n", "kld", "agreed", "nll_candidate", "nll_reference")
-    n, kld, agreed, nll_candidate, nll_reference = (np.array([r[key] for r in sums], dtype=np.float64) for key in keys)
-    excess = nll_candidate - nll_reference
-
-    def answers(error_rate: float) -> list[npt.NDArray[np.int8]]:
-        found = [
-            verdicts_below(kld, n, tier.kld_mean, error_rate=error_rate),
-            verdicts_below(n - agreed, n, 1 - tier.top1_agreement, error_rate=error_rate, least_spread=RATE_SPREAD),
-        ]
-        if tier.perplexity_ratio is not None:
-            found.append(verdicts_below(excess, n, float(np.log(tier.perplexity_ratio)), error_rate=error_rate))
-        return found
-
-    if any((answer == -1).any() for answer in answers(ERROR_RATE / 3)):  # three chances to be wrong
-        return "fail"
-    return "pass" if all((answer == 1).any() for answer in answers(ERROR_RATE)) else "inconclusive"
 
 
 def identical() -> Quality:

@@ -41,25 +41,34 @@ LONGEST_PREFILL_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Decoding under a load: behind `depth` tokens of context, or for `users` at the same time (then of all together)."""
+    """Decoding under a load: behind `depth` tokens of context, or for `users` at the same time (then of all together). `others` as in
+    `Speed`.
+    """
 
     depth: int
     users: int
     decode_tokens_per_s: Figure
     first_token_ms: Figure
+    others: float = 0.0
+
+    @property
+    def is_contended(self) -> bool:
+        """As in `Speed`."""
+        return self.others > BUSY
 
     def as_json(self) -> dict[str, Any]:
         """An entry of `points` in the `speed` object."""
         return {
             "depth": self.depth, "users": self.users, "decode_tokens_per_s": self.decode_tokens_per_s.as_json(),
             "first_token_ms": self.first_token_ms.as_json(),
+            "others_busy_processors": self.others, "contended": self.is_contended,
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Point":
         """The inverse of `as_json`."""
         figures = {name: Figure.from_json(data[name]) for name in ("decode_tokens_per_s", "first_token_ms")}
-        return cls(depth=data["depth"], users=data["users"], **figures)
+        return cls(depth=data["depth"], users=data["users"], others=data["others_busy_processors"], **figures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +166,12 @@ def _points(
         progress(len(found) * DEEP_REPEATS + done, len(loads) * DEEP_REPEATS)
 
     for depth, users, sample in loads:
-        samples, _ = _samples(server, sample, DEEP_REPEATS, told)
+        samples, others = _samples(server, sample, DEEP_REPEATS, told)
         rates, firsts = [s["decode"] for s in samples], [s["first"] for s in samples]
         found.append(
             Point(
                 depth=depth, users=users, decode_tokens_per_s=median_of(rates, unit="tokens/s"),
-                first_token_ms=median_of(firsts, unit="ms"),
+                first_token_ms=median_of(firsts, unit="ms"), others=round(others, 2),
             )
         )  # fmt: skip
     return found

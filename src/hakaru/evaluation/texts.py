@@ -1,22 +1,29 @@
 """Texts for measuring divergence: nothing is downloaded and nothing leaves the machine.
 
-Two kinds. **Text at hand**: CPython's own language reference (English prose, `pydoc_data.topics`) and standard library
-source, which are on every machine, and files that the person names. **The reference's own answers** to our prompts, in
-English and Japanese, because what matters is the distribution where the model will really be. Documents are split by a
-hash of their name into calibration, validation and test; figures that a person sees come from the test part.
+Two kinds. **Text at hand**: English prose (CPython's language reference and NumPy's documentation of its functions) and the
+standard library's source, which are on every machine, and files that the person names. **The reference's own answers** to our
+prompts, in English and Japanese, because what matters is the distribution where the model will really be. Documents are split by
+a hash of their name into calibration, validation and test, prompts by their place; figures that a person sees come from the test part.
 """
 
 import hashlib
 import importlib.util
+import inspect
+import json
 import pydoc_data.topics
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
+
+import numpy as np
 
 from hakaru.errors import Misuse
 
 Part = Literal["calibration", "validation", "test"]
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 PROMPT_SEED: Final = 20261122
 
 PROMPTS: Final = {
@@ -37,6 +44,14 @@ PROMPTS: Final = {
         "A shirt costs 40 euros. It is reduced by a quarter, and then by another ten percent. What does it cost now?",
         "Write a shell command that finds all files larger than 100 MB below the current folder, and say what each part does.",
         "Describe a walk through a forest in autumn in about five sentences.",
+        "What should a first-aid kit for a day in the mountains contain, and why?",
+        "Rewrite this more politely: 'You are late again. Send me the file now.'",
+        "Write a regular expression for dates such as 2024-05-03, and explain its parts.",
+        "List the countries, the years and the numbers in: 'Norway had 5.4 million people in 2021, Chile 19.5 million in 2020.'",
+        "A tank holds 240 litres and loses 5 litres an hour. After how many hours is it a third full? Show your work.",
+        "Explain what a deadlock is, with an example from everyday life.",
+        "Write a JSON object for a book with a title, two authors, a year and a price, then describe each field.",
+        "Tell a very short story about an old clock that begins to run backwards.",
     ),
     "answers-ja": (
         "日本で一番高い山について、三つの文で説明してください。",
@@ -55,19 +70,20 @@ PROMPTS: Final = {
         "隣の席の同僚が元気がないようです。どのように声をかければよいでしょうか。",
         "「猫」「雨」「手紙」という三つの言葉を使って、短い物語を書いてください。",
         "表計算で二つの列の合計を条件つきで求める方法を説明してください。",
+        "地震に備えて家に置いておくべきものを、理由とともに挙げてください。",
+        "次の文を丁寧に書き直してください：「また遅刻ですね。早く資料を送って。」",
+        "HTTP の GET と POST の違いを、例を挙げて説明してください。",
+        "次の文から品名と個数を JSON で書き出してください：「鉛筆を5本と消しゴムを2個、ノートを3冊買いました。」",
+        "時速60キロの車が、150キロ先の町まで行くのに何時間何分かかりますか。途中の計算も書いてください。",
+        "「一石二鳥」という言葉の意味と使い方を説明してください。",
+        "新しく入社した人に、電話の受け方を教える文章を書いてください。",
+        "夏の夕方の川辺の様子を、五つほどの文で描写してください。",
     ),
 }
-"""Prompts for the reference's own answers, by domain; written for hakaru."""
-
-_SOURCES: Final = (
-    "argparse", "ast", "asyncio.base_events", "calendar", "collections", "configparser", "contextlib", "copy", "csv", "dataclasses",
-    "datetime", "decimal", "difflib", "dis", "email.message", "enum", "fractions", "functools", "gettext", "gzip", "heapq",
-    "html.parser", "http.client", "inspect", "ipaddress", "json.decoder", "json.encoder", "locale", "logging", "mailbox", "mimetypes",
-    "optparse", "pathlib", "pickle", "platform", "plistlib", "pprint", "queue", "random", "sched", "selectors", "shelve", "shlex",
-    "shutil", "smtplib", "socketserver", "statistics", "string", "subprocess", "tarfile", "tempfile", "textwrap", "threading",
-    "timeit", "tokenize", "trace", "traceback", "typing", "unittest.case", "urllib.parse", "urllib.request", "uuid", "weakref",
-    "xml.dom.minidom", "xml.sax.saxutils", "zipfile",
-)  # fmt: skip
+"""Prompts for the reference's own answers, by domain; written for hakaru. Their place decides their part: new ones come last."""
+LEAST_PROSE: Final = 3000
+"""Characters of NumPy's documentation of a function at least."""
+LEAST_TEXT: Final = 1500
 
 
 def part_of(name: str) -> Part:
@@ -90,11 +106,18 @@ class Document:
         return part_of(self.name)
 
 
-def texts_at_hand() -> list[Document]:
-    """English prose and Python source that every CPython has, in a fixed order."""
-    topics = pydoc_data.topics.topics
-    prose = [Document(name=f"topic/{name}", domain="prose-en", text=text) for name, text in sorted(topics.items())]
-    return [d for d in [*prose, *_standard_library()] if len(d.text) >= 1500]
+def texts_at_hand(parts: Collection[Part] | None = None) -> list[Document]:
+    """English prose and Python source that every machine with hakaru has, in a fixed order: those of `parts`, or all."""
+    return [d for d in _all_at_hand() if parts is None or d.part in parts]
+
+
+def prompts_at_hand(parts: Collection[Part] | None = None) -> dict[str, list[str]]:
+    """Our prompts by domain: those of `parts`, or all. Of five in a row one is for calibration and one for validation."""
+    turn: tuple[Part, ...] = ("calibration", "validation", "test", "test", "test")
+    return {
+        domain: [prompt for i, prompt in enumerate(prompts) if parts is None or turn[i % len(turn)] in parts]
+        for domain, prompts in PROMPTS.items()
+    }
 
 
 def named_texts(paths: Sequence[Path]) -> list[Document]:
@@ -107,14 +130,32 @@ def named_prompts(path: Path | None) -> list[str]:
     return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path else []
 
 
-def documents_of(part: Part, documents: Iterable[Document]) -> list[Document]:
-    """The documents that belong to `part`."""
-    return [d for d in documents if d.part == part]
+@cache
+def _all_at_hand() -> tuple[Document, ...]:
+    topics = pydoc_data.topics.topics
+    prose = [Document(name=f"topic/{name}", domain="prose-en", text=text) for name, text in sorted(topics.items())]
+    return tuple(d for d in [*prose, *_numpy_reference(), *_standard_library()] if len(d.text) >= LEAST_TEXT)
 
 
-def _standard_library() -> Iterable[Document]:
-    for name in _SOURCES:
-        spec = importlib.util.find_spec(name)
+def texts_digest(documents: Iterable[Document]) -> str:
+    """What identifies documents in the ledger: their names and texts."""
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(json.dumps([document.name, document.text]).encode())
+    return digest.hexdigest()
+
+
+def _numpy_reference() -> Iterator[Document]:
+    for name in sorted(np.__all__):
+        function = getattr(np, name)
+        text = inspect.getdoc(function) or ""
+        if len(text) >= LEAST_PROSE and getattr(function, "__name__", "") == name and not isinstance(function, type):
+            yield Document(name=f"numpy/{name}", domain="prose-en", text=text)
+
+
+def _standard_library() -> Iterator[Document]:
+    for name in sorted(sys.stdlib_module_names):
+        spec = None if name.startswith("_") else importlib.util.find_spec(name)
         if spec and spec.origin and spec.origin.endswith(".py"):
             source = Path(spec.origin)
             if source.is_file():

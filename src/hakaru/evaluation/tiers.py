@@ -1,8 +1,4 @@
-"""Tiers of quality: how much of the reference a person is willing to lose.
-
-A tier passes when the *upper* end of the KLD interval stays below its bound and the *worse* ends of the other two do
-too; it fails when the better ends miss; in between the answer is "inconclusive".
-"""
+"""Tiers of quality: how much of the reference a person is willing to lose. What windows prove of them: `judgement`."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -21,6 +17,10 @@ class Tier:
     kld_mean: float
     top1_agreement: float
     perplexity_ratio: float | None
+
+    def bound(self, figure: str) -> float:
+        """The bound of `kld_mean` (of one kind of text, too), `top1_agreement` or `perplexity_ratio`."""
+        return float(getattr(self, figure.partition(",")[0]))
 
 
 TIERS: Final = {
@@ -54,40 +54,6 @@ class Quality:
     n_windows: int
     n_tokens: int
     kld_p99: Figure | None = None
-
-    def verdict(self, tier: Tier) -> Verdict:
-        """Whether the tier's bounds hold, with the intervals; a domain whose whole interval lies above the KLD bound
-        fails too.
-        """
-        if self.broken_bound(tier):
-            return "fail"
-        proven = self.kld_mean.highest <= tier.kld_mean and self.top1_agreement.lowest >= tier.top1_agreement
-        if tier.perplexity_ratio is not None:
-            proven = proven and self.perplexity_ratio.highest <= tier.perplexity_ratio
-        return "pass" if proven else "inconclusive"
-
-    def broken_bound(self, tier: Tier) -> tuple[str, float, float] | None:
-        """The first bound that is broken even by the better end of its interval: the figure's name, its value and the
-        bound.
-        """
-        if self.kld_mean.lowest > tier.kld_mean:
-            return "kld_mean", self.kld_mean.value, tier.kld_mean
-        if self.top1_agreement.highest < tier.top1_agreement:
-            return "top1_agreement", self.top1_agreement.value, tier.top1_agreement
-        if tier.perplexity_ratio is not None and self.perplexity_ratio.lowest > tier.perplexity_ratio:
-            return "perplexity_ratio", self.perplexity_ratio.value, tier.perplexity_ratio
-        return self.broken_domain(tier)
-
-    def broken_domain(self, tier: Tier) -> tuple[str, float, float] | None:
-        """The same for the domain of text that loses most, if its whole interval lies above the bound of KLD."""
-        worst = max(self.domains, key=lambda name: self.domains[name].lowest, default=None)
-        if worst and self.domains[worst].lowest > tier.kld_mean:
-            return f"kld_mean, {worst}", self.domains[worst].value, tier.kld_mean
-        return None
-
-    def best_tier(self) -> str | None:
-        """The strictest tier that passes, or None."""
-        return next((name for name, tier in TIERS.items() if self.verdict(tier) == "pass"), None)
 
     def as_json(self) -> dict[str, object]:
         """The `quality` object of `hakaru test --json`."""

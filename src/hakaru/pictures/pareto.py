@@ -16,8 +16,8 @@ from hakaru.tuning.loop import Decision
 MIB: Final = 2**20
 FLOOR: Final = 3.0
 """The lower edge lies so many times below the least loss that was measured."""
-MARKS: Final = ("diamond", "circle", "triangle-up", "square", "cross")
-SHADES: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d", "#b03030")
+MARKS: Final = ("diamond", "circle", "triangle-up", "square", "cross", "triangle-down")
+SHADES: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d", "#b03030", "#6b5b95")
 
 
 def save_pareto_picture(decision: Decision, path: Path) -> None:
@@ -30,7 +30,7 @@ def save_pareto_picture(decision: Decision, path: Path) -> None:
 
 def pareto_chart(decision: Decision, altair: Any) -> Any:
     """Two panels with one axis of loss: against the weights' size, and against the speed of those that were timed."""
-    states = [say("taken"), say("passes"), say("cannot win"), say("not proven"), say("breaks the tier")]
+    states = [say("taken"), say("passes"), say("cannot win"), say("not proven"), say("breaks the tier"), say("too slow")]
     measured = [c for c in decision.candidates if c.quality]
     edge = (
         min(
@@ -71,9 +71,8 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
 def _row(candidate: Candidate, is_taken: bool, states: list[str], edge: float) -> dict[str, Any]:
     assert candidate.quality
     kld, speed = candidate.quality.kld_mean, candidate.speed.decode_tokens_per_s if candidate.speed else None
-    state = (
-        0 if is_taken else 1 if candidate.passes else 2 if candidate.beaten_by else 3 if candidate.verdict == "inconclusive" else 4
-    )
+    by_verdict = {"inconclusive": 3, "fail": 4}.get(candidate.verdict or "", 5)
+    state = 0 if is_taken else 1 if candidate.passes else 2 if candidate.beaten_by else by_verdict
     return {
         "name": say("source") if candidate.type == SOURCE else candidate.type, "state": states[state], "why": candidate.why,
         "mib": candidate.weights_bytes / MIB, "kld": max(kld.value, edge), "low": max(kld.lowest, edge), "high": max(kld.highest, edge),

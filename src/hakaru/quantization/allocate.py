@@ -102,7 +102,7 @@ def smallest_within(
     """
     limits = limits or Limits()
     open_choices = _open(items, limits)
-    least = float(sum(min(c.damage for c in choices) for choices in open_choices))
+    least = least_damage(items, pins=limits.pins)
     if max_damage < least:
         raise DoesNotFit(
             "the best types that this model's tensors can have still lose {least:.3g}, but {limit:.3g} is allowed; allow more, "
@@ -114,6 +114,11 @@ def smallest_within(
     found = _solved(problem, time_limit_s)
     price = 1 / float(found.prices[0]) if found.prices[0] else 0.0
     return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=price)
+
+
+def least_damage(items: Iterable[Item], *, pins: Mapping[str, str] | None = None) -> float:
+    """The damage that the best types do."""
+    return float(sum(min(c.damage for c in _pinned(item, pins or {})) for item in items))
 
 
 def byte_range(items: Iterable[Item], *, fixed_bytes: int = 0, pins: Mapping[str, str] | None = None) -> tuple[int, int]:

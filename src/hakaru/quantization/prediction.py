@@ -57,6 +57,11 @@ class Link:
         low, middle, high = (_quantile(q, weights, means, spreads) for q in (0.025, 0.5, 0.975))
         return Figure(value=middle, unit="nats/token", source="computed", low=low, high=high)
 
+    def kld_of(self, damage: float) -> float:
+        """The KLD in nats per token at which the line puts a damage S."""
+        x = np.log(damage) - self.middle
+        return float(self.c * damage**self.g * np.exp(self.bend * x * x))
+
     def damage_for(self, kld: float) -> float:
         """The damage S whose predicted KLD is `kld`: the limit that an allocation to a target needs. Beyond where the bent line turns,
         the straight one counts.

@@ -5,9 +5,7 @@ holds the file hashes, the engine's build, the settings and the texts, so that n
 stale is used.
 """
 
-import hashlib
 import math
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +16,12 @@ from typing import Any, Final
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
-from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, judged, quality_of, verdict_of
+from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
+from hakaru.evaluation.judgement import Judgement, best_tier, judge
 from hakaru.evaluation.speed import REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.evaluation.tasks import Graded, Item, answer_items, grade
-from hakaru.evaluation.texts import Document, Part
-from hakaru.evaluation.tiers import Quality, Tier, Verdict
+from hakaru.evaluation.texts import Document, Part, prompts_at_hand, texts_at_hand, texts_digest
+from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint
@@ -41,20 +40,25 @@ LEAST_FOR_INTERVALS: Final = 30
 FLOOR_WINDOWS: Final = 12
 LEAST_PER_USER: Final = 256
 """Tokens of context that each of many users has at least."""
-TEST_VERSION: Final = 3
+TEST_VERSION: Final = 4
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """A quality, and what it proves of the tier that was asked for: read until that was known, or to the last of `n_available`
-    windows. `rows`: the sums of those that were read.
+    """A quality, and what it proves of the tier that was asked for: read until that was known, or to the last of the windows, whose
+    `domains` are these. `rows`: the sums of those that were read.
     """
 
     quality: Quality
-    verdict: Verdict
-    n_available: int
+    judgement: Judgement
+    domains: Sequence[str]
     rows: Sequence[Row] = ()
+
+    @property
+    def best_tier(self) -> str | None:
+        """The strictest tier that is known to hold, or None."""
+        return best_tier(self.rows, self.domains) if self.rows else next(iter(TIERS))
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
@@ -131,9 +135,9 @@ class Bench:
         self,
         reference: Model,
         *,
+        parts: Sequence[Part],
         own: Sequence[Document] = (),
         prompts: Sequence[str] = (),
-        parts: Sequence[Part] | None = None,
         n_documents: int | None = None,
         n_prompts: int | None = None,
         ask: bool = True,
@@ -144,13 +148,12 @@ class Bench:
         inputs = {
             "reference": self.ledger.model_sha256(reference),
             "engine": lab_build(),
-            "python": platform.python_version(),  # its documentation and sources are the texts
+            "texts": texts_digest([*texts_at_hand(parts), *own]),
             "version": TEST_VERSION,
             "n_documents": n_documents,
             "n_prompts": n_prompts,
             "parts": parts,
-            "prompts": list(prompts),
-            "own": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in own],
+            "prompts": [prompts_at_hand(parts), list(prompts)],
         }
         known: list[dict[str, Any]] | None = self.ledger.recall("windows", inputs)
         if known is None and not ask:
@@ -161,7 +164,7 @@ class Bench:
                 self.watch("reference answers", done, total)
 
             gathered = gather_windows(
-                self.lab, reference, own=own, prompts=prompts, parts=parts, n_documents=n_documents, n_prompts=n_prompts,
+                self.lab, reference, parts=parts, own=own, prompts=prompts, n_documents=n_documents, n_prompts=n_prompts,
                 progress=progress,
             )  # fmt: skip
             known = [{"domain": w.domain, **w.as_json()} for w in gathered]
@@ -183,17 +186,16 @@ class Bench:
         """
         until = time.monotonic() + budget_s
         check_same_tokenizer(reference, candidate)
-        sha256 = self.ledger.model_sha256(candidate)
+        sha256, domains = self.ledger.model_sha256(candidate), [w.domain for w in windows]
         if sha256 == self.ledger.model_sha256(reference) or not windows:
-            return Tested(quality=identical(), verdict="pass", n_available=len(windows))
+            return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
 
         def enough(rows: Sequence[Row]) -> bool:
-            known = len(rows) >= LEAST_FOR_INTERVALS and verdict_of(rows, tier) != "inconclusive"
+            known = len(rows) >= LEAST_FOR_INTERVALS and judge(rows, domains, tier).verdict != "inconclusive"
             return known or (len(rows) > 0 and time.monotonic() > until)
 
         rows = self.divergences({sha256: candidate.path}, reference, windows, n=len(windows), enough=enough, name=name)[sha256]
-        quality, verdict = judged(rows, [w.domain for w in windows], tier)
-        return Tested(quality=quality, verdict=verdict, n_available=len(windows), rows=rows)
+        return Tested(quality=quality_of(rows, domains), judgement=judge(rows, domains, tier), domains=domains, rows=rows)
 
     def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
@@ -301,7 +303,7 @@ class Bench:
         """
         sha256 = self.ledger.model_sha256(model)
         inputs = self._trial_inputs(sha256, settings, 0)
-        known = self.ledger.recall("loads", inputs)
+        known = None if self._timed_now is not None else self.ledger.recall("loads", inputs)
         if known is None:
             n_vocab, many = model.shape.n_vocab, max(USERS)
             with EngineServer(model.path, settings) as server:
@@ -312,7 +314,7 @@ class Bench:
             with EngineServer(model.path, replace(settings, n_parallel=many, n_ctx=n_ctx)) as server:
                 points += measure_users(server, n_vocab=n_vocab, progress=lambda done, total: self.watch("users", done, total))
             known = [point.as_json() for point in points]
-            if not speed.is_contended:
+            if not any(point.is_contended for point in points):
                 self.ledger.remember("loads", inputs, known)
         return [Point.from_json(point) for point in known]
 

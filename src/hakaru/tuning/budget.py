@@ -10,12 +10,14 @@ Left out: recipes of more than one source.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.statistics import paired_ratio, ratio_of_sums
+from hakaru.evaluation.tiers import Tier
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.imatrix import Imatrix
@@ -23,7 +25,7 @@ from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import BASE_TYPES, NEEDS_IMPORTANCE
 from hakaru.planning.budget import Room
-from hakaru.quantization.allocate import Allocation, Limits, allocate, smallest_within
+from hakaru.quantization.allocate import Allocation, Limits, allocate, least_damage, smallest_within
 from hakaru.quantization.file_bytes import padded_bytes
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
@@ -31,12 +33,18 @@ from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
 from hakaru.quantization.probes import Effort, uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
-from hakaru.tuning.bench import Bench
+from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.study import PAINS, TYPES, Study
+from hakaru.tuning.tier_target import room_in_tier
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
 from hakaru.units import Figure
 
 RIVALS: Final = 2
+PROVABLE: Final = 0.75
+"""The part of a tier's bound below which a mean has to lie so that the windows at hand can prove it, about."""
+TIER_ROUNDS: Final = 5
+CLOSE: Final = 0.06
+"""A recipe that could lose so much more, by this part, and still keep its tier is good enough."""
 SPEED_ROUNDS: Final = 4
 SOON_TIMED_BYTES: Final = 2**30
 SOON_TIMED_CONTEXT: Final = 512
@@ -52,13 +60,13 @@ class SpeedGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is asked for: at most so many bytes of file, or what fits a machine, or at most so much loss (mean KLD in nats per
-    token); perhaps a speed.
+    """What is asked for: at most so many bytes of file, or what fits a machine, or the fewest bytes that keep a tier; perhaps a
+    speed.
     """
 
     file_bytes: int | None = None
     room: Room | None = None
-    kld: float | None = None
+    tier: Tier | None = None
     speed: SpeedGoal | None = None
 
 
@@ -127,12 +135,17 @@ class Budgeter(Study):
         fixed = self.fixed_bytes(choices, imatrix)
         most = target.file_bytes if target.file_bytes is not None else self.model.file_bytes
 
-        def allocated(limits: Limits) -> Allocation:
+        def within(damage: float | None, limits: Limits) -> Allocation:
             with stdout_muted():  # the solver prints
-                if target.kld is not None:
-                    return smallest_within(items, link.damage_for(target.kld), fixed_bytes=fixed, limits=limits)
+                if damage is not None:
+                    return smallest_within(items, damage, fixed_bytes=fixed, limits=limits)
                 return allocate(items, most, fixed_bytes=fixed, limits=limits)
 
+        damage = None
+        if target.tier:
+            least = least_damage(items, pins=limits.pins)
+            damage = self.damage_within(target.tier, link, imatrix, least, lambda most_damage: within(most_damage, limits))
+        allocated = partial(within, damage)
         found, speed = allocated(limits), None
         if target.speed and not self.glance:
             found, speed = self.fast_enough(found, allocated, limits, target.speed, imatrix)
@@ -148,6 +161,33 @@ class Budgeter(Study):
             allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed, pins=limits.pins or {},
             hidden=self.hidden(errors),
         )  # fmt: skip
+
+    def damage_within(
+        self, tier: Tier, link: Link, imatrix: Imatrix | None, least: float, allocated: Callable[[float], Allocation]
+    ) -> float:
+        """The most damage with which a tier is expected to be proven: by the link's upper end at a glance, otherwise by probes of the
+        recipes on the validation windows. Raises DoesNotFit where not even the best types are expected to keep it.
+        """
+        if link.kld_of(least) > tier.kld_mean:
+            raise DoesNotFit(
+                "even the largest types of this model are predicted to lose {kld:.4f} nats per token, but the tier {tier} allows {bound:g}; keep "
+                "the source, or ask for a lower tier.", kld=link.kld_of(least), tier=tier.name, bound=tier.kld_mean,
+            )  # fmt: skip
+        n_test, tried = len(self.bench.windows(self.model, parts=("test",), ask=not self.glance)), dict[float, float]()
+        damage = max(least, link.damage_for(PROVABLE * tier.kld_mean))
+        for _ in range(TIER_ROUNDS):
+            types = allocated(damage).types
+            if self.glance:
+                scale = PROVABLE * tier.kld_mean / link.predict(types).highest
+            else:
+                (sums,) = self.probed([types], self.validation, imatrix, "tier")
+                scale = room_in_tier(sums, tier, n_test)
+            tried[damage] = scale
+            if 1 <= scale <= 1 + CLOSE or (damage == least and scale < 1):
+                break
+            damage = max(least, damage * scale ** (1 / link.g) * (1 if scale > 1 else 1 - CLOSE / 2))
+        kept = [damage for damage, scale in tried.items() if scale >= 1]
+        return max(kept) if kept else max(tried, key=lambda damage: tried[damage])
 
     def limits(self, target: Target, choices: Mapping[str, Mapping[str, float]], pins: Mapping[str, str]) -> Limits:
         """What binds the allocation beside its bytes."""
@@ -239,7 +279,13 @@ class Budgeter(Study):
         preset, types, n_bytes = rivals[best]
         rival = Rival(preset=preset, types=types, file_bytes=n_bytes, kld=_kld(sums[1 + best]))
         ratio, below = paired_ratio([r["kld"] for r in sums[0]], [r["kld"] for r in sums[1 + best]])
-        return Race(ours=ours, rival=rival, ratio=ratio, wins=below)
+        keeps_tier = plan_.target.tier is None or self.keeps_as_well(sums[1 + best], sums[0], plan_.target.tier)
+        return Race(ours=ours, rival=rival, ratio=ratio, wins=below or not keeps_tier)
+
+    def keeps_as_well(self, rival: Sequence[Row], ours: Sequence[Row], tier: Tier) -> bool:
+        """Whether a rival is expected to keep the tier, or is no further from it than our mix."""
+        n_test = len(self.bench.windows(self.model, parts=("test",)))
+        return room_in_tier(rival, tier, n_test) >= min(1.0, room_in_tier(ours, tier, n_test))
 
     def presets(
         self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, *, at_most: int

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
@@ -33,7 +34,7 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One way to run the model. What was not measured is None, and `why` says why. `verdict` is what the windows of `quality`
+    """One way to run the model. What was not measured is None, and `why` says why. `judgement` is what the windows of `quality`
     prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
     """
 
@@ -43,13 +44,18 @@ class Candidate:
     total_bytes: int
     fits: bool
     quality: Quality | None = None
-    verdict: Verdict | None = None
+    judgement: Judgement | None = None
     speed: Speed | None = None
     untouched: Quality | None = None
     beaten_by: str | None = None
     passes: bool = False
     why: str = ""
     path: Path | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is known of the tier."""
+        return self.judgement.verdict if self.judgement else None
 
     def as_json(self) -> dict[str, object]:
         """The candidate as it stands in `hakaru.decision/1`."""
@@ -59,11 +65,13 @@ class Candidate:
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
             "n_windows": self.quality.n_windows if self.quality else None, "verdict": self.verdict,
+            "broken": self.judgement.broken if self.judgement else None,
             "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
             "untouched": self.untouched.as_json() if self.untouched else None,
             "decode_tokens_per_s": _json(self.speed.decode_tokens_per_s if self.speed else None),
             "prefill_tokens_per_s": _json(self.speed.prefill_tokens_per_s if self.speed else None),
             "first_token_ms": _json(self.speed.first_token_ms if self.speed else None),
+            "contended": self.speed.is_contended if self.speed else None,
             "fits": self.fits, "passes": self.passes, "why": self.why,
         }  # fmt: skip
 
@@ -79,27 +87,19 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
     if candidate.beaten_by:
         return say("cannot win: {other} keeps the tier, and is as fast and smaller or faster",
                    other=say("source") if candidate.beaten_by == SOURCE else candidate.beaten_by)  # fmt: skip
-    if candidate.quality:
-        broken = candidate.quality.broken_bound(constraints.tier)
-        if candidate.verdict == "fail" and broken:
-            name, _, bound = broken
-            return say(
-                "{figure} breaks the bound of {bound:g} of the tier {tier}",
-                figure=_figure_name(name),
-                bound=bound,
-                tier=constraints.tier.name,
-            )
-        if candidate.verdict == "fail":
-            return say("breaks a bound of the tier {tier}", tier=constraints.tier.name)
-        if candidate.verdict == "inconclusive":
-            return say("its interval crosses a bound of the tier {tier}: not proven", tier=constraints.tier.name)
+    if candidate.judgement and candidate.judgement.broken:
+        return say("{figure} breaks the bound of {bound:g} of the tier {tier}", figure=figure_name(candidate.judgement.broken),
+                   bound=constraints.tier.bound(candidate.judgement.broken), tier=constraints.tier.name)  # fmt: skip
+    if candidate.verdict == "inconclusive":
+        return say("its interval crosses a bound of the tier {tier}: not proven", tier=constraints.tier.name)
     wanted = constraints.min_tokens_per_s
     if wanted is not None and candidate.speed and candidate.speed.decode_tokens_per_s.lowest < wanted:
         return say("slower than the {wanted} tokens/s asked for", wanted=f"{wanted:g}")
     return None
 
 
-def _figure_name(name: str) -> str:
+def figure_name(name: str) -> str:
+    """The name of a figure that has a bound, in words, with the kind of text where it is of one kind."""
     figure, _, domain = name.partition(", ")
     spoken = {"kld_mean": say("mean KLD"), "top1_agreement": say("top-1 agreement"), "perplexity_ratio": say("perplexity ratio")}[
         figure

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import DoesNotFit, MachineError
-from hakaru.evaluation.divergence import identical, judged
+from hakaru.evaluation.divergence import identical, quality_of
+from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.speed import REPEATS
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
@@ -109,11 +110,17 @@ class _Walk:
 
     def decision(self) -> Decision:
         """Check, build, test, time, decide; then save the evidence and remove the files of the losers."""
-        levels = self.checked()
+        found = {c.type: c for c in self.checked()}
+        found[SOURCE] = replace(found[SOURCE], quality=identical(), judgement=Judgement("pass"))
         windows = self.windows(("calibration", "validation"))
-        timed = [self.timed(c) for c in self.tested(levels, windows)]
-        judged = sorted((_judged(c, self.constraints) for c in timed), key=lambda c: -c.weights_bytes)
-        judged, best = self.proven(judged)
+        judged, best = self.decided(found, windows)
+        while best and best.type != SOURCE:
+            best = self.proven(best)
+            if best.passes:
+                break
+            self.disqualify(best, found)
+            judged, best = self.decided(found, windows)
+        judged = sorted((best if best and c.type == best.type else c for c in judged), key=lambda c: -c.weights_bytes)
         why = why_chosen(best, judged) if best else say("no level meets every constraint")
         chosen = replace(best, why=why, path=self.file(best)) if best else None
         for recipe in self.recipes.values():
@@ -170,20 +177,24 @@ class _Walk:
         """Windows of these parts of the texts."""
         return self.bench.windows(self.model, parts=parts, n_documents=self.effort.n_documents, n_prompts=self.effort.n_prompts)
 
-    def tested(self, candidates: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
-        """The candidates with their quality, read in rounds: after each, those that are known to pass or to fail are settled. After
-        the first one the rest is timed, and who cannot win any more is read no further.
+    def decided(self, found: dict[str, Candidate], windows: Sequence[Window]) -> tuple[list[Candidate], Candidate | None]:
+        """Every candidate tested and timed as far as it matters, with the reasons, and the best."""
+        self.test(found, windows)
+        judged = [_judged(self.timed(c), self.constraints) for c in found.values()]
+        return judged, choose(judged)
+
+    def test(self, found: dict[str, Candidate], windows: Sequence[Window]) -> None:
+        """Give the candidates their quality, read in rounds: after each, those that are known to pass or to fail are settled, the
+        rest is timed, and who cannot win any more is read no further.
         """
-        found = {c.type: c for c in candidates}
-        found[SOURCE] = replace(found[SOURCE], quality=identical(), verdict="pass")
-        racing = [self.recipes[c.type] for c in candidates if c.fits and c.type != SOURCE]
+        open_ = [c.type for c in found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
+        racing = [self.recipes[name] for name in open_]
         rounds = () if self.effort.sweep else tuple(n for n in ROUNDS if n < len(windows))
         for n in (*rounds, len(windows)):
-            open_: list[Recipe] = []
-            for group in self.bench.groups(self.model, racing):
-                open_ += self.raced(group, windows, n, found)
-            racing = self.still_in(open_, found) if open_ else []
-        return list(found.values())
+            groups = self.bench.groups(self.model, racing)
+            racing = [recipe for group in groups for recipe in self.raced(group, windows, n, found)]
+            if racing and n < len(windows):
+                racing = self.still_in(racing, found)
 
     def still_in(self, open_: Sequence[Recipe], found: dict[str, Candidate]) -> list[Recipe]:
         """Those of the open levels that may still win against what is known to pass."""
@@ -209,13 +220,13 @@ class _Walk:
         except MachineError as error:  # the disk is too small for this group; the others may still do
             found.update({r.preset: replace(found[r.preset], why=str(error)) for r in group})
             return []
-        open_ = []
+        open_, domains = [], [w.domain for w in windows]
         for recipe, each in zip(group, rows, strict=True):
-            quality, verdict = judged(each, [w.domain for w in windows], self.constraints.tier)
-            found[recipe.preset] = replace(found[recipe.preset], quality=quality, verdict=verdict)
-            if verdict == "fail":
+            judgement = judge(each, domains, self.constraints.tier)
+            found[recipe.preset] = replace(found[recipe.preset], quality=quality_of(each, domains), judgement=judgement)
+            if judgement.verdict == "fail":
                 self.forget(recipe)
-            elif verdict == "inconclusive":
+            elif judgement.verdict == "inconclusive":
                 open_.append(recipe)
         return open_
 
@@ -235,25 +246,21 @@ class _Walk:
             trial = self.bench.trial(built, self.settings, name=candidate.type, repeats=repeats)
         return replace(candidate, speed=trial.speed)
 
-    def proven(self, judged: list[Candidate]) -> tuple[list[Candidate], Candidate | None]:
-        """The best candidate, tested once on texts that played no part in choosing it. One that fails there is none, and the next
-        best is tested.
-        """
-        windows: list[Window] = []
-        while (best := choose(judged)) and best.type != SOURCE:
-            windows = windows or self.windows(("test",))
-            built = self.bench.built(self.model, self.recipes[best.type])
-            tested = self.bench.tested(
-                built, self.model, windows, self.constraints.tier, name=say("{type} on untouched texts", type=best.type)
-            )
-            if tested.verdict == "fail":
-                changed = replace(best, untouched=tested.quality, passes=False, why=say("breaks the tier on untouched texts"))
-            else:
-                changed = replace(best, untouched=tested.quality)
-            judged = [changed if c.type == best.type else c for c in judged]
-            if changed.passes:
-                return judged, changed
-        return judged, best
+    def proven(self, best: Candidate) -> Candidate:
+        """The best candidate, tested once on texts that played no part in choosing it."""
+        built = self.bench.built(self.model, self.recipes[best.type])
+        name = say("{type} on untouched texts", type=best.type)
+        tested = self.bench.tested(built, self.model, self.windows(("test",)), self.constraints.tier, name=name)
+        if tested.judgement.verdict != "fail":
+            return replace(best, untouched=tested.quality)
+        why = say("breaks the tier on untouched texts")
+        return replace(best, untouched=tested.quality, judgement=tested.judgement, passes=False, why=why)
+
+    def disqualify(self, failed: Candidate, found: dict[str, Candidate]) -> None:
+        """Take a candidate out; whom it had beaten may still win."""
+        beaten = [c for c in found.values() if c.beaten_by == failed.type]
+        found.update({c.type: replace(c, beaten_by=None) for c in beaten})
+        found[failed.type] = failed
 
     def file(self, candidate: Candidate) -> Path:
         """The candidate's file: the source where it lies, or the level, built again if its file is gone."""
@@ -268,7 +275,7 @@ class _Walk:
 
 
 def _judged(candidate: Candidate, constraints: Constraints) -> Candidate:
-    if candidate.why:
+    if candidate.untouched or (candidate.why and candidate.quality is None):
         return candidate
     reason = objection(candidate, constraints)
     passes = reason is None and candidate.speed is not None

@@ -7,11 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
-from hakaru.evaluation.divergence import measure_quality
+from hakaru.evaluation.speed import BUSY
 from hakaru.models.gguf import Tensor
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.quant_types import BY_NAME
+from hakaru.tuning.bench import Tested
 from hakaru.tuning.budget import Budgeter, Plan, Race
 from hakaru.units import Figure
 
@@ -45,8 +46,9 @@ class TensorRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for,
-    `speed` (decoded tokens per second) where none was asked for or nothing is known.
+    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for, `tested` where no
+    tier was, `speed` (decoded tokens per second) where none was asked for or nothing is known. `others`: processors that others
+    kept busy while speeds were taken.
     """
 
     source: Model
@@ -58,7 +60,9 @@ class Made:
     predicted: Figure
     race: Race | None = None
     measured: Figure | None = None
+    tested: Tested | None = None
     speed: Figure | None = None
+    others: float = 0.0
 
     @cached_property
     def tensors(self) -> list[TensorRow]:
@@ -111,6 +115,10 @@ class Made:
             "predicted_kld": self.predicted.as_json(),
             "measured_kld": self.measured.as_json() if self.measured else None,
             "decode_tokens_per_s": self.speed.as_json() if self.speed else None,
+            "contended": self.others > BUSY,
+            "tier": self.plan.target.tier.name if self.plan.target.tier else None,
+            "verdict": self.tested.judgement.verdict if self.tested else None,
+            "broken": self.tested.judgement.broken if self.tested else None,
             "best_preset": {"type": rival.preset, "bytes": rival.file_bytes, "kld": rival.kld.as_json()} if rival else None,
             "ratio_to_preset": self.race.ratio.as_json() if self.race and self.race.ratio else None,
             "tensors": [t.as_json() for t in self.tensors],
@@ -126,7 +134,8 @@ def planned(source: Model, plan: Plan, out: Path) -> Made:
 
 
 def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, split_bytes: int | None = None) -> Made:
-    """Race the plan against the presets, write the winner to `out`, read it back and measure it on the test windows.
+    """Race the plan against the presets, write the winner to `out`, read it back and measure it on the test windows; where a tier was
+    asked for, on as many of all test windows as it takes to know whether it holds.
 
     Raises what `write_recipe` raises.
     """
@@ -134,14 +143,11 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
     chosen = race.rival if race.rival and not race.wins else None
     types = chosen.types if chosen else plan.types
     preset = chosen.preset if chosen else None
-    model, bench = budgeter.model, budgeter.bench
+    model, bench, tier = budgeter.model, budgeter.bench, plan.target.tier
     number = {**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None
     written = budgeter.written(types, plan.imatrix, out, file_type=number, split_bytes=split_bytes, overwrite=overwrite)
 
-    def progress(done: int, total: int) -> None:
-        bench.watch("test", done, total)
-
-    (quality,) = measure_quality(bench.lab, model.path, [written.path], budgeter.test, progress=progress)
+    tested = bench.tested(written, model, bench.windows(model, parts=("test",)), tier) if tier else None
     return Made(
         source=model,
         path=written.path,
@@ -151,6 +157,8 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
         file_bytes=written.file_bytes,
         predicted=plan.link.predict(types),
         race=race,
-        measured=quality.kld_mean,
+        measured=(tested.quality if tested else budgeter.lost(written)).kld_mean,
+        tested=tested,
         speed=budgeter.speed(types, plan.imatrix, plan.target.speed.settings) if plan.target.speed else None,
+        others=budgeter.others,
     )

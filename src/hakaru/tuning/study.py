@@ -18,6 +18,9 @@ import numpy as np
 
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
+from hakaru.evaluation.divergence import measure_quality
+from hakaru.evaluation.texts import PARTS, Part
+from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
@@ -44,8 +47,6 @@ SAME_GRID: Final = {"Q4_0": ("Q4_0", "Q5_0"), "Q4_1": ("Q4_1", "Q5_1"), "Q4_K": 
 """Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
 GLANCE: Final = {"n_rows": 4, "n_weights": 2**12}
 """The sample of every tensor's errors where a glance must do."""
-N_PROMPTS: Final = 8
-"""Prompts of each language to which the model's own answers are taken."""
 SINGLES_AT_ONCE: Final = 16
 SPEED_REPEATS: Final = 3
 SURE: Final = 0.03
@@ -54,12 +55,13 @@ SURE: Final = 0.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pains:
-    """What an effort spends: documents per domain of text, windows per probe, rows and weights at least drawn of every tensor
+    """What an effort spends: documents per domain of text and prompts per language in each part, windows per probe, rows and weights at least drawn of every tensor
     for its errors, types of the runs that the link is fitted to (one type everywhere, as far as rows allow), and at most so
     many probes of single tensors.
     """
 
     n_documents: int
+    n_prompts: int
     n_windows: int
     n_rows: int
     n_weights: int
@@ -68,15 +70,17 @@ class Pains:
 
 
 PAINS: Final[Mapping[Effort, Pains]] = {
-    "quick": Pains(n_documents=12, n_windows=6, n_rows=16, n_weights=2**14, runs=("Q6_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K")),
-    "standard": Pains(n_documents=20, n_windows=6, n_rows=64, n_weights=2**16),
-    "thorough": Pains(n_documents=40, n_windows=12, n_rows=64, n_weights=2**16, n_singles=96),
+    "quick": Pains(
+        n_documents=5, n_prompts=3, n_windows=6, n_rows=16, n_weights=2**14, runs=("Q6_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K")
+    ),
+    "standard": Pains(n_documents=7, n_prompts=5, n_windows=6, n_rows=64, n_weights=2**16),
+    "thorough": Pains(n_documents=14, n_prompts=5, n_windows=12, n_rows=64, n_weights=2**16, n_singles=96),
 }
 
 
 class Study:
     """One model on one bench, measured with one effort. With `glance` nothing is measured that takes longer than seconds: what
-    is not remembered is left to the prior.
+    is not remembered is left to the prior. `others`: processors that others kept busy while speeds were taken, at worst.
     """
 
     def __init__(self, bench: Bench, model: Model, effort: Effort, *, glance: bool = False) -> None:
@@ -86,8 +90,13 @@ class Study:
         kept = {t.name for t in self.roster.kept}
         self.tensors = [t for t in model.tensors if t.name not in kept]
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
-        windows = bench.windows(model, n_documents=self.pains.n_documents, n_prompts=N_PROMPTS, ask=not glance)
-        self.calibration, self.validation, self.test = windows[0::3], windows[1::3], windows[2::3]
+        self.calibration, self.validation, self.test = (self.windows_of(part) for part in PARTS)
+        self.others = 0.0
+
+    def windows_of(self, part: Part) -> list[Window]:
+        """The windows of one part of the texts that this effort reads."""
+        n_documents, n_prompts = self.pains.n_documents, self.pains.n_prompts
+        return self.bench.windows(self.model, parts=(part,), n_documents=n_documents, n_prompts=n_prompts, ask=not self.glance)
 
     def importance(self) -> Imatrix:
         """Importance from the calibration windows; collected once per model and texts, and kept as an imatrix file."""
@@ -114,7 +123,7 @@ class Study:
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
         """Relative squared error by tensor and type."""
         sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
-        inputs = {"model": self.sha256, "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
+        inputs = {"model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
         if known is None and self.glance and sample != GLANCE:
             inputs, sample = {**inputs, **GLANCE}, GLANCE
@@ -184,7 +193,7 @@ class Study:
         """
         taken = windows[: self.pains.n_windows]
         inputs = {
-            "model": self.sha256, "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in taken],
+            "model": self.sha256, "engine": lab_build(), "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in taken],
             "probes": [dict(p.types) for p in probes],
         }  # fmt: skip
         sums = self.bench.ledger.recall(what, inputs)
@@ -251,6 +260,7 @@ class Study:
             with self.trial_file(types, imatrix) as written:
                 speed = bench.trial(written, settings, repeats=SPEED_REPEATS).speed
             known = speed.decode_tokens_per_s.as_json()
+            self.others = max(self.others, speed.others)
             if not speed.is_contended:
                 bench.ledger.remember("speed of a recipe", inputs, known)
         return Figure.from_json(known)
@@ -274,6 +284,11 @@ class Study:
             self.model, types, source_sha256=self.sha256, importance_sha256=imatrix_digest(imatrix),
             texts={"calibration": _windows_digest(self.calibration), "validation": _windows_digest(self.validation)},
         )  # fmt: skip
+
+    def lost(self, written: Model) -> Quality:
+        """What a file of this model loses on the test windows."""
+        (quality,) = measure_quality(self.bench.lab, self.model.path, [written.path], self.test, progress=self._progress("test"))
+        return quality
 
     def prior(self, names: tuple[str, ...]) -> Prior:
         """What is thought of the tensors before any probe: from a model of the same tensors, else from all models so far."""

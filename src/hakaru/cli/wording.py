@@ -1,0 +1,52 @@
+"""Cells and sentences that several commands say in the same words."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hakaru.cli.output import with_interval
+from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.tiers import Tier
+from hakaru.language import say
+from hakaru.tuning.bench import Tested
+from hakaru.tuning.decide import figure_name
+from hakaru.units import Figure
+
+CONTENDED: Final = "‡"
+"""The mark of a speed beside which others computed."""
+
+
+def cells(figure: Figure, style: str) -> list[str]:
+    """Value and interval as two table cells."""
+    interval = f"{figure.low:{style}} … {figure.high:{style}}" if figure.low is not None and figure.high is not None else "-"
+    return [f"{figure.value:{style}}", interval]
+
+
+def speed_in(speed: Speed) -> str:
+    """Decoded tokens per second in one table cell."""
+    return with_interval(speed.decode_tokens_per_s, ".1f") + (CONTENDED if speed.is_contended else "")
+
+
+def contention(loads: Iterable[Speed | Point]) -> list[str]:
+    """What to say of speeds beside which others computed; empty where there are none."""
+    others = max((load.others for load in loads if load.is_contended), default=None)
+    return [] if others is None else [beside_others(others)]
+
+
+def beside_others(n: float) -> str:
+    """The sentence for so many processors that others kept busy."""
+    return say("{mark} Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
+               "run it again.", mark=CONTENDED, n=n)  # fmt: skip
+
+
+def verdict_sentence(tested: Tested, tier: Tier) -> str:
+    """What was proven of the tier."""
+    return say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested))
+
+
+def _word(tested: Tested) -> str:
+    found = tested.judgement
+    if found.verdict == "inconclusive":
+        if tested.quality.n_windows < len(tested.domains):
+            return say("cannot tell within the time (--budget)")
+        return say("cannot tell after all {n} windows; test on more text (--text)", n=len(tested.domains))
+    return say("failed ({figure})", figure=figure_name(found.broken)) if found.broken else say("passed")

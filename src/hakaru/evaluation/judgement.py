@@ -1,0 +1,76 @@
+"""What windows of text prove of a tier, whoever looks however often.
+
+Passing takes that every bound is known to hold, failing that one is known to break, for all text together or, for KLD, for one
+kind of text. Each answer is wrong in at most 5 % of all cases: several bounds are several chances to fail wrongly, so each of
+them gets its part of the 5 %.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hakaru.evaluation.sequences import ERROR_RATE, LEAST_SPREAD, RATE_SPREAD, Losses, verdicts_below
+from hakaru.evaluation.tiers import TIERS, Tier, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict. `broken` names the figure that is known to break its bound, such as `top1_agreement`, or `kld_mean, code` for one
+    kind of text.
+    """
+
+    verdict: Verdict
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That Σ losses / Σ tokens lies below a bound; arrays of one entry per window."""
+
+    name: str
+    losses: Losses
+    tokens: Losses
+    bound: float
+    least_spread: float = LEAST_SPREAD
+
+    def answers(self, error_rate: float) -> npt.NDArray[np.int8]:
+        return verdicts_below(self.losses, self.tokens, self.bound, error_rate=error_rate, least_spread=self.least_spread)
+
+
+def judge(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier) -> Judgement:
+    """What the windows read so far prove of the tier; `sums` as from `Lab.compare`, `domains` one for each window, or more."""
+    if not sums:
+        return Judgement("inconclusive")
+    whole = claims(sums, tier)
+    kinds = [
+        _of_domain(whole[0], np.array([d == domain for d in domains[: len(sums)]]), domain) for domain in dict.fromkeys(domains)
+    ]
+    every = [*whole, *kinds]
+    for claim in every:
+        if (claim.answers(ERROR_RATE / len(every)) == -1).any():
+            return Judgement("fail", broken=claim.name)
+    return Judgement("pass" if all((claim.answers(ERROR_RATE) == 1).any() for claim in whole) else "inconclusive")
+
+
+def best_tier(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> str | None:
+    """The strictest tier that is known to hold, or None."""
+    return next((name for name, tier in TIERS.items() if judge(sums, domains, tier).verdict == "pass"), None)
+
+
+def claims(sums: Sequence[Mapping[str, Any]], tier: Tier) -> list[Claim]:
+    keys = ("n", "kld", "agreed", "nll_candidate", "nll_reference")
+    n, kld, agreed, nll_candidate, nll_reference = (np.array([r[key] for r in sums], dtype=np.float64) for key in keys)
+    claims = [
+        Claim("kld_mean", kld, n, tier.kld_mean),
+        Claim("top1_agreement", n - agreed, n, 1 - tier.top1_agreement, RATE_SPREAD),
+    ]
+    if tier.perplexity_ratio is not None:
+        claims.append(Claim("perplexity_ratio", nll_candidate - nll_reference, n, float(np.log(tier.perplexity_ratio))))
+    return claims
+
+
+def _of_domain(kld: Claim, taken: npt.NDArray[np.bool_], domain: str) -> Claim:
+    return Claim(f"{kld.name}, {domain}", kld.losses[taken], kld.tokens[taken], kld.bound)
