@@ -8,6 +8,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.cli.recipe import role_of
+from hakaru.evaluation.judgement import Judgement
 from hakaru.models.gguf import read_header
 from hakaru.testing import tiny_shape, write_tiny_llama
 
@@ -155,3 +156,28 @@ def test_what_cannot_be_is_one_sentence(
     last = said.err.strip().splitlines()[-1]
     assert words in last
     assert (said.out, out.exists()) == ("", False)
+
+
+def test_a_tier_is_aimed_at_and_judged(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+    """The file is smaller than the source and keeps the tier, as `hakaru test` says, too; a lower tier takes no more bytes."""
+    sizes = []
+    for tier in ("compact", "extreme"):
+        out = tmp_path / f"{tier}.gguf"
+        code, data = asked(capsys, source, "--quality", tier, "-o", out)
+        assert (code, data["tier"]) == (1 if data["verdict"] == "fail" else 0, tier)
+        assert data["verdict"] == "pass"
+        sizes.append(data["bytes"])
+        assert run(["test", str(out), "--reference", str(source), "--quality", tier, "--no-speed", "--json"]) == 0
+        tested = json.loads(capsys.readouterr().out)
+        assert (tested["verdict"], tested["quality"]["kld_mean"]) == (data["verdict"], data["measured_kld"])
+    assert sizes[1] <= sizes[0] < source.stat().st_size
+
+
+def test_a_file_that_breaks_its_tier_is_exit_code_1(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written, since it was made, but nobody calls it good."""
+    monkeypatch.setattr("hakaru.tuning.bench.judge", lambda *_: Judgement("fail", broken="top1_agreement"))
+    out = tmp_path / "bad.gguf"
+    code, data = asked(capsys, source, "--quality", "extreme", "-o", out)
+    assert (code, data["verdict"], data["broken"], out.exists()) == (1, "fail", "top1_agreement", True)
