@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -146,11 +147,16 @@ def test_the_sandbox_has_no_network() -> None:
 
 @needs_sandbox
 def test_the_sandbox_changes_nothing_and_reaches_nobody(tmp_path: Path) -> None:
-    """No file can be written, old or new, not even after asking for it; this process cannot be signalled; nothing runs on afterwards."""
-    mine = tmp_path / "mine.txt"
+    """No file can be written, old or new, not even after asking for it, and none of the person's read; no pipe, socket, terminal, process
+    or thread; this process cannot be signalled; nothing runs on afterwards.
+    """
+    mine, pipe, listening = tmp_path / "mine.txt", tmp_path / "pipe", socket.socket(socket.AF_UNIX)
     mine.write_text("mine")
+    os.mkfifo(pipe)
+    listening.bind(str(tmp_path / "socket"))
+    listening.listen()
     code = f"""
-import ctypes, os
+import ctypes, os, socket, threading
 ctypes.CDLL(None).mount(None, b"/", None, 32 | 4096, None)
 refused = 0
 for path in ({str(mine)!r}, {str(tmp_path / "new")!r}, "own.txt", "/dev/shm/hakaru", "/tmp/hakaru"):
@@ -162,10 +168,26 @@ try:
     os.kill({os.getpid()}, 0)
 except OSError:
     refused += 1
+for attempt in (
+    lambda: open({str(mine)!r}).read(),
+    lambda: os.open({str(pipe)!r}, os.O_RDWR | os.O_NONBLOCK),
+    lambda: socket.socket(socket.AF_UNIX).connect({str(tmp_path / "socket")!r}),
+    lambda: open("/dev/null", "w"),
+    lambda: os.listdir("/proc/self"),
+    lambda: os.open("/dev/tty", os.O_RDWR),
+    os.fork,
+    lambda: threading.Thread(target=print).start(),
+    lambda: os.posix_spawn("/bin/true", ["true"], {{}}),
+):
+    try:
+        attempt()
+    except (OSError, RuntimeError):
+        refused += 1
 """
-    assert passes(code, "assert refused == 6")
+    assert passes(code, "assert refused == 6 + 9")
+    listening.close()
     assert mine.read_text() == "mine"
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "pipe", "socket"]
     assert not passes("while True: pass", "assert True", seconds=0.5)
     time.sleep(0.2)
     running = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]

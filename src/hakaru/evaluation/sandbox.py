@@ -1,9 +1,9 @@
-"""Python from a model's answer, run with tests: without a network, with regular files read-only, with limits of time and memory.
+"""Python from a model's answer, run with tests: without a network, with no files but Python's, with limits of time and memory.
 
-The inner half (`confined.py`) enters Linux namespaces of its own without a network, in which regular files are read-only. What is left:
-the code may read what the person may read, its tests included, and may open Unix sockets, pipes and devices that the person may
-open; as root it may fork. So this keeps accidents away, not attackers. Where the system
-allows no such namespaces nothing is run, and the reason is told: a sandbox that leaks is none.
+The inner half (`confined.py`) enters Linux namespaces of its own, in which there are no other processes, no network, and of all files
+only Python and the system's libraries, read-only; it may start no process and no thread. What is left: the code may read its own
+tests, and whoever breaks the kernel is out. Where the system allows no such namespaces nothing is run, and the reason is told: a
+sandbox that leaks is none.
 """
 
 import os
@@ -26,7 +26,7 @@ def why_no_sandbox() -> str | None:
     """Why Python cannot be run safely here; None where it can."""
     if not sys.platform.startswith("linux"):
         return f"no namespaces on {sys.platform}"
-    return None if passes("", "assert True", checked=False) else "the system allows no namespaces without network and writing"
+    return None if passes("", "assert True", checked=False) else "the system allows no namespaces without network, files and processes"
 
 
 def passes(code: str, tests: str, *, seconds: float = SECONDS, checked: bool = True) -> bool:
@@ -39,19 +39,10 @@ def passes(code: str, tests: str, *, seconds: float = SECONDS, checked: bool = T
         with tempfile.TemporaryDirectory(prefix="hakaru-sandbox-") as folder:
             file = Path(folder) / "program.py"
             file.write_text(program, encoding="utf-8", errors="replace")
-            command = [
-                sys.executable,
-                "-I",
-                "-S",
-                "-B",
-                confined.__file__,
-                str(SECONDS),
-                str(MEMORY_BYTES),
-                str(FILE_BYTES),
-                str(file),
-            ]
+            limits = [str(n) for n in (SECONDS, MEMORY_BYTES, FILE_BYTES)]
+            command = [sys.executable, "-I", "-S", "-B", confined.__file__, *limits, str(file)]
             subprocess.run(
-                command, cwd=folder, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds,
+                command, cwd=folder, env={}, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds,
                 check=False, pass_fds=(writer,),
             )  # fmt: skip
         os.set_blocking(reader, False)
