@@ -43,6 +43,8 @@ RIVALS: Final = 2
 PROVABLE: Final = 0.75
 """The part of a tier's bound below which a mean has to lie so that the windows at hand can prove it, about."""
 TIER_ROUNDS: Final = 5
+HAIR: Final = 1e-3
+"""What the solver is allowed above the damage of the best types, which it could not meet to the last digit."""
 CLOSE: Final = 0.06
 """A recipe that could lose so much more, by this part, and still keep its tier is good enough."""
 SPEED_ROUNDS: Final = 4
@@ -143,7 +145,7 @@ class Budgeter(Study):
 
         damage = None
         if target.tier:
-            least = least_damage(items, pins=limits.pins)
+            least = least_damage(items, pins=limits.pins) * (1 + HAIR)
             damage = self.damage_within(target.tier, link, imatrix, least, lambda most_damage: within(most_damage, limits))
         allocated = partial(within, damage)
         found, speed = allocated(limits), None
