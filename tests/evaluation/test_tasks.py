@@ -77,6 +77,32 @@ def test_checks_are_fair_to_how_models_answer() -> None:
     assert not right(schema, "{'a': 1}")
     assert first_json("no [ json { here [1]") == [1]
     assert right({"type": "choice", "answer": "B", "n": 2}, " b")
+    tree = {
+        "type": "json",
+        "schema": {"$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"},
+    }
+    assert right(tree, '{"next": {"next": {}}}')
+    assert not right(tree, '{"next": {"next": 1}}')
+    assert not right(tree, '{"next": ' * 5000 + "{}" + "}" * 5000)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "x = 1",
+        "```python\nx = 1\n```",
+        "```python3\nx = 1\n```",
+        "```Python title=a.py\nx = 1\n```\nThat is it.",
+        "Install it:\n```bash\npip install y\n```\nThen:\n```py\nx = 1\n```",
+        "Run:\n```bash\npip install y\n```\nCode:\n```\nx = 1\n```\nPrints:\n```text\n1\n```",
+        "1. So:\n   ```python\nx = 1\n   ```",
+        "Cut off:\n```python\nx = 1\n",
+        "```js-like\nx = 1\n```",
+    ],
+)
+def test_code_is_found_where_models_put_it(answer: str) -> None:
+    """Whatever the fence is called, and whatever stands before it."""
+    assert code_of(answer).strip() == "x = 1"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +118,11 @@ def test_checks_are_fair_to_how_models_answer() -> None:
         ('{"prompt": "a", "check": {"type": "numeric", "answer": "5"}}', "finite number"),
         ('{"prompt": "a", "check": {"type": "numeric", "answer": 1e999}}', "finite number"),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"type": 7}}}', "no JSON schema"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": {"$ref": "http://127.0.0.1:9/x"}}}', "which is not in it"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": {"items": {"$ref": "#/$defs/none"}}}}', "which is not in it"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": {"$ref": "#"}}}', "without end"),
+        ('{"prompt": "a", "check": {"type": ["exact"], "answer": "a"}}', r"type is \['exact'\], expected"),
+        ('{"prompt": "a", "check": {"type": "regex", "pattern": "a{99999999999}"}}', "no regular expression"),
         ('{"prompt": "a", "check": {"type": "choice", "answer": "E"}}', "one of the first n letters"),
         ('{"prompt": "a", "check": {"type": "python", "tests": "x ="}}', "no Python"),
         ('{"prompt": "a", "check": {"type": "python", "tests": "pass"}}', "assert nothing"),
@@ -217,6 +248,8 @@ def test_pairs_count_flips_and_say_what_could_have_been_seen() -> None:
 def test_accuracy_has_wilson_s_interval() -> None:
     """8 of 10: .49 to .94 (Wilson, as in textbooks)."""
     figure = accuracy(graded(*[True] * 8, *[False] * 2, None))
+    assert figure
+    assert accuracy(graded(None, None)) is None, "nothing was measured"
     assert (figure.value, round(figure.lowest, 2), round(figure.highest, 2)) == (0.8, 0.49, 0.94)
 
 
@@ -266,6 +299,30 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
     assert [Path(m["path"]).name for m in told["models"]] == ["q2.gguf", "q8.gguf"]
     assert run(["test", str(copy), str(copy), "--reference", str(tiny), "--no-speed"]) == 0
     assert "cannot tell their losses apart" in capsys.readouterr().out
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("ab\n", encoding="utf-8")
+    command = [
+        "test",
+        str(worse),
+        str(tiny),
+        "--reference",
+        str(tiny),
+        "--no-speed",
+        "--prompts",
+        str(prompts),
+        "--quality",
+        "transparent",
+    ]
+    assert run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "answers-own" in told["models"][0]["quality"]["domains"]
+    assert [m["verdict"] for m in told["models"]] == ["fail", "pass"]
+    assert (told["pairs"][0]["kld_ratio"], told["pairs"][0]["less_loss"]) == (None, "second")
+    assert run(command) == 0
+    assert "tiny.gguf loses nothing, q2.gguf does." in capsys.readouterr().out
+    for option in (["--budget", "5s"], ["--full-speed"], ["--report", "x.html"]):
+        assert run([*command, *option]) == 2
+        assert f"{option[0]} is of one model" in capsys.readouterr().err
     assert run(["test", str(worse), str(copy), "--no-speed"]) == 2
     assert "--reference of the same vocabulary" in capsys.readouterr().err
 

@@ -6,14 +6,16 @@ from itertools import combinations
 from typing import Any
 
 from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
-from hakaru.cli.tasks import items_of
-from hakaru.cli.wording import contention, speed_in
+from hakaru.cli.tasks import items_of, right_in
+from hakaru.cli.wording import contention, speed_in, verdict_word
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
+from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, pair
 from hakaru.evaluation.texts import Document
-from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
@@ -32,15 +34,18 @@ class Measured:
     model: Model
     rows: Sequence[Row]
     quality: Quality | None
+    judgement: Judgement | None
     trial: Trial | None
     graded: Sequence[Graded]
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `models`."""
+        right = accuracy(self.graded)
         return {
             "path": str(self.model.path), "bytes": self.model.weights_bytes, "bpw": self.model.bpw,
-            "quality": self.quality.as_json() if self.quality else None, "speed": self.trial.speed.as_json() if self.trial else None,
-            "task_accuracy": accuracy(self.graded).as_json() if self.graded else None,
+            "quality": self.quality.as_json() if self.quality else None,
+            "verdict": self.judgement.verdict if self.judgement else None, "speed": self.trial.speed.as_json() if self.trial else None,
+            "task_accuracy": right.as_json() if right else None,
         }  # fmt: skip
 
 
@@ -49,6 +54,8 @@ def run(
     models: Sequence[Model],
     reference: Model | None,
     own: Sequence[Document],
+    prompts: Sequence[str],
+    tier: Tier,
     tasks: tuple[str, ...],
     language: str,
     settings: Sequence[ContextSettings],
@@ -64,31 +71,32 @@ def run(
         check_same_tokenizer(reference or model, model)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
-        found = _measured(bench, models, reference, own, items, settings, no_speed=no_speed)
+        windows = bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
+        found = _measured(bench, models, reference, windows, items, settings, tier, no_speed=no_speed)
     if json:
-        print_json(_as_json(found, reference))
+        print_json(_as_json(found, reference, tier))
     else:
-        _print(found)
+        _print(found, tier)
     return 0
 
 
 def _measured(
-    bench: Bench, models: Sequence[Model], reference: Model | None, own: Sequence[Document], items: Sequence[Item],
-    settings: Sequence[ContextSettings], *, no_speed: bool,
+    bench: Bench, models: Sequence[Model], reference: Model | None, windows: Sequence[Window], items: Sequence[Item],
+    settings: Sequence[ContextSettings], tier: Tier, *, no_speed: bool,
 ) -> list[Measured]:  # fmt: skip
     rows: dict[str, list[Row]] = {}
-    domains: list[str] = []
+    domains = [w.domain for w in windows]
     if reference:
-        windows = bench.windows(reference, own=own, parts=("test",))
-        domains = [w.domain for w in windows]
-        files = {bench.ledger.model_sha256(model): model.path for model in models}
-        rows = bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)))
+        for group in bench.side_by_side(models, reference):
+            files = {bench.ledger.model_sha256(model): model.path for model in group}
+            rows |= bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)))
     found = []
     for model, asked in zip(models, settings, strict=True):
         own_rows = rows.get(bench.ledger.model_sha256(model), [])
         found.append(
             Measured(
                 model=model, rows=own_rows, quality=quality_of(own_rows, domains) if own_rows else None,
+                judgement=judge(own_rows, domains, tier) if own_rows else None,
                 trial=None if no_speed else bench.trial(model, asked, name=model.path.name),
                 graded=bench.answers(model, items, asked, name=model.path.name) if items else (),
             )
@@ -96,13 +104,16 @@ def _measured(
     return found
 
 
-def _ratio(a: Measured, b: Measured) -> tuple[Figure, str]:
-    """The KLD of `a` over that of `b` on the same windows, and which of them loses less."""
-    ratio, below = paired_ratio([r["kld"] for r in a.rows], [r["kld"] for r in b.rows])
+def _ratio(a: Measured, b: Measured) -> tuple[Figure | None, str]:
+    """The KLD of `a` over that of `b` on the same windows, None where one of them loses nothing; and which of them loses less."""
+    ours, theirs = ([r["kld"] for r in each.rows] for each in (a, b))
+    if sum(ours) <= 0 or sum(theirs) <= 0:
+        return None, "first" if sum(ours) < sum(theirs) else "second" if sum(theirs) < sum(ours) else "cannot tell"
+    ratio, below = paired_ratio(ours, theirs)
     return ratio, "first" if below else "second" if ratio.lowest > 1 else "cannot tell"
 
 
-def _as_json(found: Sequence[Measured], reference: Model | None) -> dict[str, Any]:
+def _as_json(found: Sequence[Measured], reference: Model | None, tier: Tier) -> dict[str, Any]:
     pairs = []
     for a, b in combinations(found, 2):
         told: dict[str, Any] = {
@@ -114,25 +125,26 @@ def _as_json(found: Sequence[Measured], reference: Model | None) -> dict[str, An
         }
         if a.rows and b.rows:
             ratio, told["less_loss"] = _ratio(a, b)
-            told["kld_ratio"] = ratio.as_json()
+            told["kld_ratio"] = ratio.as_json() if ratio else None
         if a.graded:
             told["tasks"] = pair(a.graded, b.graded).as_json()
         pairs.append(told)
-    return {"schema": "hakaru.comparison/1", "reference": str(reference.path) if reference else None,
+    return {"schema": "hakaru.comparison/1", "reference": str(reference.path) if reference else None, "tier": tier.name,
             "models": [each.as_json() for each in found], "pairs": pairs}  # fmt: skip
 
 
-def _print(found: Sequence[Measured]) -> None:
+def _print(found: Sequence[Measured], tier: Tier) -> None:
     rows = [
         [
             each.model.path.name, format_bytes(each.model.weights_bytes), f"{each.model.bpw:.2f}",
             with_interval(each.quality.kld_mean, ".5f") if each.quality else "-", f"{each.quality.top1_agreement.value:.1%}" if each.quality else "-",
             speed_in(each.trial.speed) if each.trial else "-",
-            f"{accuracy(each.graded).value:.0%}" if each.graded else "-",
+            right_in(each.graded), verdict_word(each.judgement) if each.judgement else "-",
         ]
         for each in found
     ]  # fmt: skip
-    print_table([say("model"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s"), say("tasks")], rows)
+    print_table([say("model"), say("weights"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s"), say("tasks"),
+                 say("tier {tier}", tier=tier.name)], rows)  # fmt: skip
     for sentence in contention(each.trial.speed for each in found if each.trial):
         print_text(sentence)
     for a, b in combinations(found, 2):
@@ -143,7 +155,13 @@ def _print(found: Sequence[Measured]) -> None:
             print_text(_tasks_sentence(pair(a.graded, b.graded), names))
 
 
-def _loss_sentence(ratio: Figure, less: str, names: dict[str, str]) -> str:
+def _loss_sentence(ratio: Figure | None, less: str, names: dict[str, str]) -> str:
+    if ratio is None and less != "cannot tell":
+        return say(
+            "{first} loses nothing, {second} does.", first=names[less], second=names["second" if less == "first" else "first"]
+        )
+    if ratio is None:
+        return say("Neither {first} nor {second} loses anything.", **names)
     told = {"ratio": ratio.value, "low": ratio.lowest, "high": ratio.highest, **names}
     if less == "cannot tell":
         return say("{first} and {second}: cannot tell their losses apart ({ratio:.2f} [{low:.2f}…{high:.2f}]).", **told)

@@ -13,9 +13,9 @@ OURS = "ours"
 
 
 def items_of(asked: Sequence[str], language: str) -> list[Item]:
-    """The items that were asked for: files, or ours. Raises Misuse."""
+    """The items that were asked for, each file once: files, or ours. Raises Misuse."""
     found: list[Item] = []
-    for name in asked:
+    for name in dict.fromkeys(asked):
         found += our_items(language) if name == OURS else read_items(Path(name))
     return found
 
@@ -25,9 +25,9 @@ def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, 
     return {
         "n": len(graded),
         "unchecked": sum(g.right is None for g in graded),
-        "accuracy": accuracy(graded).as_json(),
-        "domains": {name: accuracy(some).as_json() for name, some in _by_domain(graded).items()},
-        "reference_accuracy": accuracy(reference).as_json() if reference else None,
+        "accuracy": _json(graded),
+        "domains": {name: _json(some) for name, some in _by_domain(graded).items()},
+        "reference_accuracy": _json(reference),
         "paired": pair(reference, graded).as_json() if reference else None,
         "items": [g.as_json() for g in graded],
     }
@@ -39,14 +39,7 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
     rows = []
     for name, some in {**_by_domain(graded), say("all tasks"): list(graded)}.items():
         other = theirs.get(name, list(reference))
-        rows.append(
-            [
-                name,
-                str(len(some)),
-                with_interval(accuracy(some), ".0%"),
-                with_interval(accuracy(other), ".0%") if reference else "-",
-            ]
-        )
+        rows.append([name, str(len(some)), right_in(some), right_in(other) if reference else "-"])
     print_table([say("tasks"), say("number"), say("right"), say("reference")], rows)
     if any(g.right is None for g in graded):
         print_text(
@@ -58,6 +51,17 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
         )
     if reference:
         print_text(_sentence(pair(reference, graded)))
+
+
+def right_in(graded: Sequence[Graded]) -> str:
+    """The share of right answers with its interval in one table cell."""
+    found = accuracy(graded)
+    return with_interval(found, ".0%") if found else "-"
+
+
+def _json(graded: Sequence[Graded]) -> dict[str, object] | None:
+    found = accuracy(graded)
+    return found.as_json() if found else None
 
 
 def _sentence(found: Pairs) -> str:

@@ -48,11 +48,13 @@ def run(
     if report:
         check_report(report)
     if len(models) > 1:
-        if report:
-            raise Misuse("--report is of one model; name one.")
+        for option, given in (("--report", report), ("--budget", budget), ("--full-speed", full_speed)):
+            if given:
+                raise Misuse("{option} is of one model; name one.", option=option)
         several = [whole_model(model) for model in models]
         return compare.run(
-            models=several, reference=whole_model(reference) if reference else None, own=named_texts(texts), tasks=tasks, language=language,
+            models=several, reference=whole_model(reference) if reference else None, own=named_texts(texts),
+            prompts=named_prompts(prompts), tier=tier, tasks=tasks, language=language,
             settings=[settings_for(model, **options) for model in several], no_speed=no_speed, again=again, json=json,
         )  # fmt: skip
     candidate = whole_model(models[0])

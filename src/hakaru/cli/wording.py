@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hakaru.cli.output import with_interval
+from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
@@ -49,4 +50,11 @@ def _word(tested: Tested) -> str:
         if tested.quality.n_windows < len(tested.domains):
             return say("cannot tell within the time (--budget)")
         return say("cannot tell after all {n} windows; test on more text (--text)", n=len(tested.domains))
-    return say("failed ({figure})", figure=figure_name(found.broken)) if found.broken else say("passed")
+    return verdict_word(found)
+
+
+def verdict_word(found: Judgement) -> str:
+    """A verdict in a word or two."""
+    if found.broken:
+        return say("failed ({figure})", figure=figure_name(found.broken))
+    return {"pass": say("passed"), "inconclusive": say("cannot tell"), "fail": say("failed")}[found.verdict]

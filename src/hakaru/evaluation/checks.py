@@ -17,6 +17,7 @@ LONGEST: Final = 20_000
 TOLERANCE: Final = 1e-6
 LETTERS: Final = "ABCDEFGH"
 _NUMBER: Final = re.compile(r"[-+−]?\d[\d,，]*(?:\.\d+)?|[-+−]?\.\d+")
+_FENCED: Final = re.compile(r"^[ \t]*```([^\n`]*)\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _FULL_WIDTH: Final = str.maketrans("０１２３４５６７８９．－，：", "0123456789.-,:")
 
 
@@ -38,7 +39,7 @@ def check_of(data: Mapping[str, Any]) -> Check:
     makers: dict[str, Callable[[Mapping[str, Any]], Check]] = {
         "exact": _exact, "regex": _regex, "numeric": _numeric, "json": _json, "choice": _choice, "python": _python,
     }  # fmt: skip
-    if kind not in makers:
+    if not isinstance(kind, str) or kind not in makers:
         raise Misuse("the check's type is {found}, expected one of {known}", found=repr(kind), known=", ".join(makers))
     return makers[kind](data)
 
@@ -53,7 +54,7 @@ def _exact(data: Mapping[str, Any]) -> Check:
 def _regex(data: Mapping[str, Any]) -> Check:
     try:
         pattern = re.compile(_text(data, "pattern"), re.IGNORECASE | re.DOTALL)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise Misuse("the pattern is no regular expression ({reason})", reason=error) from error
     return Check(kind="regex", is_right=lambda answer: pattern.search(answer[:LONGEST].translate(_FULL_WIDTH)) is not None)
 
@@ -68,6 +69,8 @@ def _numeric(data: Mapping[str, Any]) -> Check:
 
 def _json(data: Mapping[str, Any]) -> Check:
     from jsonschema import Draft202012Validator, SchemaError
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     schema = data.get("schema")
     if not isinstance(schema, dict):
@@ -76,13 +79,44 @@ def _json(data: Mapping[str, Any]) -> Check:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise Misuse("the schema is no JSON schema ({reason})", reason=error.message) from error
-    validator = Draft202012Validator(schema)
+    except RecursionError as error:
+        raise Misuse("the schema is nested too deeply") from error
+    validator = Draft202012Validator(schema, registry=Registry())  # a registry that fetches nothing
+    _check_references(schema, validator)
 
     def is_right(answer: str) -> bool:
         found = first_json(answer)
-        return found is not _NOTHING and validator.is_valid(found)
+        try:
+            return found is not _NOTHING and validator.is_valid(found)
+        except (RecursionError, Unresolvable):  # an answer nested too deeply
+            return False
 
     return Check(kind="json", is_right=is_right)
+
+
+def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
+    """Raises Misuse for a reference out of the schema or to nowhere, and for one that leads back to itself."""
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    inside: list[Any] = [schema]
+    while inside:
+        some = inside.pop()
+        inside += some.values() if isinstance(some, dict) else some if isinstance(some, list) else ()
+        for reference in (some.get("$ref"), some.get("$dynamicRef")) if isinstance(some, dict) else ():
+            try:
+                if isinstance(reference, str):
+                    resolver.lookup(reference)
+            except Unresolvable as error:
+                raise Misuse(
+                    "the schema refers to {found}, which is not in it (nothing is fetched)", found=repr(reference)
+                ) from error
+    try:
+        validator.is_valid({})
+    except RecursionError as error:
+        raise Misuse("the schema refers to itself without end") from error
 
 
 def _choice(data: Mapping[str, Any]) -> Check:
@@ -130,9 +164,13 @@ def first_json(answer: str) -> Any:
 
 
 def code_of(answer: str) -> str:
-    """The Python in an answer: its first fenced block, or all of it."""
-    fenced = re.search(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", answer[:LONGEST], re.DOTALL | re.IGNORECASE)
-    return fenced[1] if fenced else answer[:LONGEST]
+    """The Python in an answer: the first fenced block that is called so, else the first without a name, else the first; or all of it."""
+    blocks = _FENCED.findall(answer[:LONGEST])
+    for wanted in ("py", ""):
+        for label, code in blocks:
+            if label.strip().casefold().startswith(wanted) if wanted else not label.strip():
+                return str(code)
+    return str(blocks[0][1]) if blocks else answer[:LONGEST]
 
 
 def _plain(text: str) -> str:

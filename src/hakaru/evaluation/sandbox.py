@@ -26,7 +26,9 @@ def why_no_sandbox() -> str | None:
     """Why Python cannot be run safely here; None where it can."""
     if not sys.platform.startswith("linux"):
         return f"no namespaces on {sys.platform}"
-    return None if passes("", "assert True", checked=False) else "the system allows no namespaces without network, files and processes"
+    return (
+        None if passes("", "assert True", checked=False) else "the system allows no namespaces without network, files and processes"
+    )
 
 
 def passes(code: str, tests: str, *, seconds: float = SECONDS, checked: bool = True) -> bool:

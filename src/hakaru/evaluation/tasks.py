@@ -172,12 +172,12 @@ def _right(check: Check, answer: str) -> bool | None:
     return passes(code_of(answer), check.tests) if why_no_sandbox() is None else None
 
 
-def accuracy(graded: Sequence[Graded], *, seed: int = 0) -> Figure:
-    """The share of right answers with its 95 % interval (Wilson) over the items that could be checked."""
+def accuracy(graded: Sequence[Graded]) -> Figure | None:
+    """The share of right answers with its 95 % interval (Wilson) over the items that could be checked; None where none could."""
     checked = [g.right for g in graded if g.right is not None]
-    n, p, z = len(checked), float(np.mean(checked)) if checked else 0.0, 1.959964
-    if not n:
-        return Figure(value=0.0, unit="fraction", source="measured")
+    if not checked:
+        return None
+    n, p, z = len(checked), float(np.mean(checked)), 1.959964
     middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
     return Figure(value=p, unit="fraction", source="measured", low=max(0.0, float(low)), high=min(1.0, float(high)))

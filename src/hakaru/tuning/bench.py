@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
@@ -59,6 +59,27 @@ class Tested:
     def best_tier(self) -> str | None:
         """The strictest tier that is known to hold, or None."""
         return best_tier(self.rows, self.domains) if self.rows else next(iter(TIERS))
+
+
+class _Weighed(Protocol):
+    @property
+    def weights_bytes(self) -> int: ...
+
+
+W = TypeVar("W", bound=_Weighed)
+
+
+def _in_groups(several: Sequence[W], room: int) -> list[list[W]]:
+    """In order, as many in each group as fit; at least one."""
+    groups: list[list[W]] = []
+    used = 0
+    for each in several:
+        if not groups or used + each.weights_bytes > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(each)
+        used += each.weights_bytes
+    return groups
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
@@ -201,16 +222,14 @@ class Bench:
         """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
         the free disk.
         """
-        room = min(self.machine.memory.available_bytes // 2 - model.weights_bytes, shutil.disk_usage(data_dir()).free // 2)
-        groups: list[list[Recipe]] = []
-        used = 0
-        for recipe in recipes:
-            if not groups or used + recipe.weights_bytes > room:
-                groups.append([])
-                used = 0
-            groups[-1].append(recipe)
-            used += recipe.weights_bytes
-        return groups
+        return _in_groups(recipes, min(self._room_beside(model), shutil.disk_usage(data_dir()).free // 2))
+
+    def side_by_side(self, models: Sequence[Model], reference: Model) -> list[list[Model]]:
+        """The models in groups that go into half of the free memory beside their reference."""
+        return _in_groups(models, self._room_beside(reference))
+
+    def _room_beside(self, model: Model) -> int:
+        return self.machine.memory.available_bytes // 2 - model.weights_bytes
 
     def race(self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window], n: int) -> list[list[Row]]:
         """What each recipe loses against its source `model` on the first `n` windows, all on the same; built only if that is not

@@ -37,7 +37,7 @@ from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.study import PAINS, TYPES, Study
 from hakaru.tuning.tier_target import room_in_tier
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
-from hakaru.units import Figure
+from hakaru.units import Figure, format_bytes
 
 RIVALS: Final = 2
 PROVABLE: Final = 0.75
@@ -154,6 +154,9 @@ class Budgeter(Study):
         elif rates:
             speed = rates.predict(bytes_read(self.model.tensors, self.model.shape, found.types))
         exact = planned_bytes(self.model, found.types, added=self.how_made(found.types, imatrix))
+        if target.tier and exact > most:
+            raise DoesNotFit("a file that keeps the tier {tier} takes {found}, more than the source ({limit}); keep the source, or ask for a lower "
+                             "tier.", tier=target.tier.name, found=format_bytes(exact), limit=format_bytes(most))  # fmt: skip
         if exact > most or not self.fits(target, found.types):
             raise DoesNotFit("the planned file has {found} bytes, expected at most {limit}; ask for a little more.",
                              found=exact, limit=most)  # fmt: skip
