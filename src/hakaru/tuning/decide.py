@@ -34,8 +34,8 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One way to run the model. What was not measured is None, and `why` says why. `judgement` is what the windows of `quality`
-    prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
+    """One way to run the model. What was not measured is None, and `why` says why. `predicted` is the mean KLD before it was read, as
+    other levels foretold it; `judgement` is what the windows of `quality` prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
     """
 
     type: str
@@ -43,6 +43,7 @@ class Candidate:
     bpw: float
     total_bytes: int
     fits: bool
+    predicted: Figure | None = None
     quality: Quality | None = None
     judgement: Judgement | None = None
     speed: Speed | None = None
@@ -62,6 +63,7 @@ class Candidate:
         return {
             "type": self.type, "path": str(self.path) if self.path else None, "bytes": self.weights_bytes, "bpw": self.bpw,
             "total_bytes": self.total_bytes,
+            "predicted_kld": _json(self.predicted),
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
             "n_windows": self.quality.n_windows if self.quality else None, "verdict": self.verdict,

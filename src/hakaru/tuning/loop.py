@@ -1,13 +1,15 @@
 """The loop: the article's steps as one walk, with figures instead of rules of thumb.
 
-Check what each level needs, and build those that fit. A quick look on a few windows drops the levels that clearly lose
-too much; the others are tested on all windows, and those that keep the quality asked for are timed through the server.
+Check what each level needs. One level is read on a few windows, and predicts the others; those that will lose too much are not even built.
+The rest is read in rounds, as long as it takes to know who keeps the quality asked for, and timed through the server.
 The rule in `decide` chooses. The source itself takes part. Levels larger than the source take part too: they cannot be
 better, but they may be faster (on a processor without good kernels for the source's type, Q8_0 is).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import log
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +30,9 @@ from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import SOURCE, Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import save_evidence
+from hakaru.tuning.forecast import Forecast
 from hakaru.tuning.ledger import settings_json
+from hakaru.tuning.study import Study
 from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
@@ -107,6 +111,11 @@ class _Walk:
         self.bench, self.model, self.settings, self.constraints, self.effort = bench, model, settings, constraints, effort
         self.uses_gpu = False
         self.recipes: Mapping[str, Recipe] = {r.preset: r for r in bench.plan(model, effort.presets)}
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """What levels will lose; what is asked of it takes seconds."""
+        return Forecast(Study(self.bench, self.model, "quick", glance=True))
 
     def decision(self) -> Decision:
         """Check, build, test, time, decide; then save the evidence and remove the files of the losers."""
@@ -190,11 +199,32 @@ class _Walk:
         open_ = [c.type for c in found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
         racing = [self.recipes[name] for name in open_]
         rounds = () if self.effort.sweep else tuple(n for n in ROUNDS if n < len(windows))
+        if rounds:
+            racing = self.promising(racing, windows, rounds[0], found)
         for n in (*rounds, len(windows)):
             groups = self.bench.groups(self.model, racing)
             racing = [recipe for group in groups for recipe in self.raced(group, windows, n, found)]
             if racing and n < len(windows):
                 racing = self.still_in(racing, found)
+
+    def promising(self, racing: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
+        """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read."""
+        bound = self.constraints.tier.kld_mean
+        told = [(abs(log(kld.value / bound)), i) for i, r in enumerate(racing) if (kld := self.forecast.kld(r.types))]
+        if not told:
+            return list(racing)
+        self.raced([racing[min(told)[1]]], windows, n, found)
+        kept = []
+        for recipe in racing:
+            predicted = self.forecast.kld(recipe.types)
+            found[recipe.preset] = replace(found[recipe.preset], predicted=predicted)
+            if found[recipe.preset].quality is None and predicted and predicted.lowest > bound:
+                why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows", kld=predicted.value,
+                          low=predicted.lowest, high=predicted.highest, tier=self.constraints.tier.name)  # fmt: skip
+                found[recipe.preset] = replace(found[recipe.preset], why=why)
+            elif found[recipe.preset].verdict in (None, "inconclusive"):
+                kept.append(recipe)
+        return kept
 
     def still_in(self, open_: Sequence[Recipe], found: dict[str, Candidate]) -> list[Recipe]:
         """Those of the open levels that may still win against what is known to pass."""
@@ -223,6 +253,8 @@ class _Walk:
         open_, domains = [], [w.domain for w in windows]
         for recipe, each in zip(group, rows, strict=True):
             judgement = judge(each, domains, self.constraints.tier)
+            if not self.effort.sweep:
+                self.forecast.learn(recipe.preset, recipe.types, each)
             found[recipe.preset] = replace(found[recipe.preset], quality=quality_of(each, domains), judgement=judgement)
             if judgement.verdict == "fail":
                 self.forget(recipe)

@@ -202,7 +202,7 @@ class Study:
         if sums is None:
             sums = self.probed([p.types for p in probes], taken, imatrix, what)
             self.bench.ledger.remember(what, inputs, sums)
-        return [_reading(probe.types, rows) for probe, rows in zip(probes, sums, strict=True)]
+        return [reading_of(probe.types, rows) for probe, rows in zip(probes, sums, strict=True)]
 
     def probed(
         self, recipes: Sequence[Mapping[str, str]], windows: Sequence[Window], imatrix: Imatrix | None, what: str
@@ -331,7 +331,8 @@ def imatrix_digest(imatrix: Imatrix | None) -> str | None:
     return digest.hexdigest()
 
 
-def _reading(types: Mapping[str, str], rows: Sequence[Mapping[str, float]]) -> Reading:
+def reading_of(types: Mapping[str, str], rows: Sequence[Mapping[str, float]]) -> Reading:
+    """What a recipe loses, and its standard error over windows, from its sums per window."""
     per_window = np.array([r["kld"] / r["n"] for r in rows])
     spread = float(per_window.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 0.0
     return Reading(types=types, kld=float(sum(r["kld"] for r in rows) / sum(r["n"] for r in rows)), standard_error=spread)
