@@ -1,14 +1,18 @@
 """The report of a test: one file that needs nothing else, and that believes nothing that a model's name says."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import altair
 import numpy as np
 import pytest
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import identical, quality_of
+from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tiers import TIERS
-from hakaru.pictures.report import Report, check_report, save_report
+from hakaru.pictures.report import Report, check_report, report_chart, save_report, save_report_picture
+from hakaru.units import Figure
 
 
 @pytest.fixture
@@ -42,6 +46,30 @@ def test_the_report_is_whole_and_escapes_what_it_is_given(report: Report, tmp_pa
     assert 'src="http' not in page
     assert "vegaEmbed" in page
     assert "prose-en" in page
+
+
+def rate(value: float) -> Figure:
+    return Figure(value=value, unit="tokens/s", source="measured", low=0.9 * value, high=1.1 * value)
+
+
+@pytest.mark.parametrize(("ending", "begin"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
+def test_the_pictures_can_be_had_alone(report: Report, tmp_path: Path, ending: str, begin: bytes) -> None:
+    """With the speeds where they were asked for; what cannot be drawn is said."""
+    speed = Speed(
+        decode_tokens_per_s=rate(100), prefill_tokens_per_s=rate(900), first_token_ms=rate(9), n_prompt=128, n_predict=48, repeats=6
+    )
+    loads = [(2048, 1, 80.0), (8192, 1, 50.0), (0, 1, 99.0), (0, 2, 150.0), (0, 4, 180.0)]
+    points = [Point(depth=d, users=u, decode_tokens_per_s=rate(r), first_token_ms=rate(9)) for d, u, r in loads]
+    path, whole = tmp_path / f"report{ending}", replace(report, speed=speed, points=points)
+    save_report_picture(whole, path)
+    assert path.read_bytes().startswith(begin)
+    chart = report_chart(whole, altair).to_dict()
+    depth, users = (panel["layer"][0]["data"]["values"] for panel in chart["vconcat"][1]["hconcat"])
+    assert [(row["at"], row["rate"]) for row in depth] == [(0, 100), (2048, 80), (8192, 50)]
+    assert [row["at"] for row in users] == [1, 2, 4]
+    assert all(row["low"] < row["rate"] < row["high"] for row in [*depth, *users])
+    with pytest.raises(Misuse, match="nothing to draw"):
+        save_report_picture(replace(report, rows=[]), path)
 
 
 def test_a_report_without_windows_has_no_pictures(report: Report, tmp_path: Path) -> None:

@@ -17,14 +17,15 @@ from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
+from hakaru.quantization.build import Recipe
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench, Trial
 from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import Effort, tune
+from hakaru.tuning.loop import SMALL_CACHE, Effort, tune, with_cache
 from hakaru.tuning.replay import replay
 from hakaru.units import Figure, Source
 
@@ -197,6 +198,69 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
     assert served.is_file()
     tune(bench, model, settings, constraints, effort)
     assert not served.exists()
+
+
+@pytest.mark.engine
+def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
+    """With the cache in Q8_0, measured and timed as it will be served; the source keeps its own, and does not fit."""
+    model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_ctx_train=16384)))
+    settings, effort = ContextSettings(n_ctx=16384), Effort(n_documents=4, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
+    bench = Bench(machine=probe_machine(), ledger=Ledger())
+    large, small = (bench.check(model, with_cache(settings, cache)).best for cache in (F16_CACHE, SMALL_CACHE))
+    assert small.kv_cache_bytes < 0.6 * large.kv_cache_bytes
+    (recipe,) = bench.plan(model, ["Q8_0"])
+    limit = (small.total_bytes + large.total_bytes) // 2 - model.weights_bytes + recipe.weights_bytes
+    decision = tune(bench, model, settings, Constraints(tier=TIERS["extreme"], min_tokens_per_s=None, memory_bytes=limit), effort)
+    by_type = {c.type: c for c in decision.candidates}
+    assert (by_type["source"].fits, by_type["source"].cache) == (False, F16_CACHE)
+    for name in ("Q8_0", "Q6_K"):
+        assert (by_type[name].fits, by_type[name].cache) == (True, SMALL_CACHE)
+    chosen = decision.chosen
+    assert chosen
+    assert decision.served.cache == SMALL_CACHE
+    assert chosen.quality
+    windows = bench.windows(model, parts=("calibration", "validation"), n_documents=4, n_prompts=1)
+    same_weights = bench.tested(
+        bench.built(model, next(r for r in bench.plan(model, [chosen.type]))), model, windows, TIERS["extreme"]
+    )
+    assert same_weights.quality.kld_mean.value != chosen.quality.kld_mean.value, "the cache's own loss is in the figure"
+
+
+@pytest.mark.engine
+def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What will lose too much is not built; the mix is read like any level; a sweep reads all of them."""
+    model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_layer=4)))
+    settings, effort = (
+        ContextSettings(n_ctx=512),
+        Effort(n_documents=8, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K", "Q4_K_M", "Q2_K")),
+    )
+    constraints = replace(ANYTHING, tier=TIERS["near-lossless"], memory_bytes=probe_machine().memory.available_bytes)
+    monkeypatch.setattr("hakaru.tuning.loop.ROUNDS", (12, 16))
+    built: list[str] = []
+
+    class Noting(Bench):
+        def built(self, model: Model, recipe: Recipe) -> Model:
+            built.append(recipe.preset)
+            return super().built(model, recipe)
+
+    decision = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort)
+    by_type = {c.type: c for c in decision.candidates}
+    assert "predicted to lose" in by_type["Q2_K"].why
+    assert by_type["Q2_K"].quality is None
+    assert "Q2_K" not in built
+    (mix,) = [c for c in decision.candidates if c.type.startswith("mix-")]
+    assert mix.quality
+    assert mix.predicted
+    assert mix.weights_bytes < by_type["Q8_0"].weights_bytes
+    sweep = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, replace(effort, sweep=True))
+    swept = {c.type: c for c in sweep.candidates}
+    assert "Q2_K" in built
+    assert swept["Q2_K"].quality
+    assert swept["Q2_K"].predicted
+    assert swept["Q2_K"].predicted.lowest <= swept["Q2_K"].quality.kld_mean.highest
+    assert sweep.tokens_evaluated == sweep.tokens_full_sweep > decision.tokens_evaluated
+    assert sweep.chosen and decision.chosen
+    assert sweep.chosen.type == decision.chosen.type
 
 
 @pytest.mark.engine

@@ -235,13 +235,14 @@ def quantize(**options: Any) -> int:
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
 @click.option("--prompts", type=PATH, help="Also test on the reference's answers to these prompts, one per line.")
 @click.option("--budget", metavar="TIME", help="Stop reading after this time, such as 120s or 2m.")
-@click.option("--tasks", metavar="ours|FILE", multiple=True, help="Also answer tasks: ours, or a JSONL file (repeatable).")
+@click.option("--tasks", metavar="ours|humaneval|FILE", multiple=True, help="Also answer tasks: ours, HumanEval, or a JSONL file.")
 @click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")
 @click.option("--full-speed", is_flag=True, help="Also decode behind long contexts and for several users at once.")
 @click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with pictures.")
+@click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the pictures of the report.")
 @again_option
 @json_option
 def test(**options: Any) -> int:

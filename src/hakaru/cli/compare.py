@@ -89,7 +89,7 @@ def _measured(
     if reference:
         for group in bench.side_by_side(models, reference):
             files = {bench.ledger.model_sha256(model): model.path for model in group}
-            rows |= bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)))
+            rows |= bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)), cache=settings[0].cache)
     found = []
     for model, asked in zip(models, settings, strict=True):
         own_rows = rows.get(bench.ledger.model_sha256(model), [])

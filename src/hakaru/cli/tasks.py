@@ -6,17 +6,18 @@ from typing import Any
 
 from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.evaluation.sandbox import why_no_sandbox
-from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, our_items, pair, read_items
+from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, humaneval_items, our_items, pair, read_items
 from hakaru.language import say
 
-OURS = "ours"
+OURS, HUMANEVAL = "ours", "humaneval"
 
 
 def items_of(asked: Sequence[str], language: str) -> list[Item]:
-    """The items that were asked for, each file once: files, or ours. Raises Misuse."""
+    """The items that were asked for, each file once: files, ours, or HumanEval. Raises Misuse."""
     found: list[Item] = []
     for name in dict.fromkeys(asked):
-        found += our_items(language) if name == OURS else read_items(Path(name))
+        named = {OURS: lambda: our_items(language), HUMANEVAL: humaneval_items}
+        found += named[name]() if name in named else read_items(Path(name))
     return found
 
 

@@ -19,7 +19,8 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
-from hakaru.pictures.report import Report, check_report, save_report
+from hakaru.pictures.report import Report, check_report, save_report, save_report_picture
+from hakaru.pictures.save import format_of
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Bench, Tested, Trial
 from hakaru.tuning.ledger import Ledger
@@ -40,6 +41,7 @@ def run(
     full_speed: bool,
     again: bool,
     report: Path | None,
+    plot: Path | None,
     json: bool,
     **options: Any,
 ) -> int:
@@ -47,8 +49,10 @@ def run(
     tier = tier_named(quality)
     if report:
         check_report(report)
+    if plot:
+        format_of(plot)
     if len(models) > 1:
-        for option, given in (("--report", report), ("--budget", budget), ("--full-speed", full_speed)):
+        for option, given in (("--report", report), ("--plot", plot), ("--budget", budget), ("--full-speed", full_speed)):
             if given:
                 raise Misuse("{option} is of one model; name one.", option=option)
         several = [whole_model(model) for model in models]
@@ -66,19 +70,22 @@ def run(
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
         texts_named = reference or own or asked
         windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if texts_named else []
-        tested = bench.tested(candidate, original, windows, tier, budget_s=budget_s, name=candidate.type_name)
+        tested = bench.tested(candidate, original, windows, tier, cache=settings.cache, budget_s=budget_s, name=candidate.type_name)
         floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
         graded = bench.answers(candidate, items, settings, name=candidate.type_name) if items else []
         theirs = bench.answers(original, items, settings, name=say("reference")) if items and reference else []
         points = bench.loads(candidate, settings, trial.speed) if trial and full_speed else []
+    drawn = Report(
+        title=say("{model} against {reference}", model=candidate.path.name, reference=original.path.name),
+        sentences=[verdict_sentence(tested, tier), *_sentences(tested, floor, trial, points)], head=_head(tier),
+        table=_rows(tested.quality, trial, points, tier), quality=tested.quality, rows=tested.rows, tier=tier,
+        speed=trial.speed if trial else None, points=points,
+    )  # fmt: skip
     if report:
-        sentences = [verdict_sentence(tested, tier), *_sentences(tested, floor, trial, points)]
-        save_report(
-            Report(title=say("{model} against {reference}", model=candidate.path.name, reference=original.path.name), sentences=sentences,
-                   head=_head(tier), table=_rows(tested.quality, trial, points, tier), quality=tested.quality, rows=tested.rows, tier=tier),
-            report,
-        )  # fmt: skip
+        save_report(drawn, report)
+    if plot:
+        save_report_picture(drawn, plot)
     if json:
         told = _as_json(candidate, original, tested, floor, trial, points, tier)
         print_json(told | {"tasks": tasks_json(graded, theirs) if items else None})
@@ -160,6 +167,8 @@ def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tie
             [say("prefill, tokens/s"), *cells(trial.speed.prefill_tokens_per_s, ".1f"), mark],
             [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), mark],
         ]
+        if trial.speed.energy_j:
+            rows.append([say("energy for one answer, J"), *cells(trial.speed.energy_j, ".1f"), mark])
     for point in points:
         what = (
             say("  decode behind {n:,} tokens", n=point.depth)

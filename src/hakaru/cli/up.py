@@ -12,6 +12,7 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.footprint import F16_CACHE
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
@@ -67,7 +68,7 @@ def run(
         print_decision(decision)
     if decision.chosen is None or decision.chosen.path is None:
         return 1
-    return 0 if no_serve else serve(decision.chosen.path, settings, port, pages, quiet=json)
+    return 0 if no_serve else serve(decision.chosen.path, decision.served, port, pages, quiet=json)
 
 
 def effort_beside_servers() -> Effort:
@@ -142,7 +143,8 @@ def _is_early(quality: Quality | None) -> bool:
 
 
 def _name(candidate: Candidate) -> str:
-    return say("source") if candidate.type == SOURCE else candidate.type
+    name = say("source") if candidate.type == SOURCE else candidate.type
+    return name if candidate.cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=candidate.cache[0])
 
 
 def _spanned(figure: Figure, style: str) -> str:

@@ -13,7 +13,7 @@ from hakaru.engine.call import LAB_PACKAGE, Progress, call, lab_build, no_progre
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
 from hakaru.errors import Misuse, ModelDamaged
-from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, DeviceBuffers, Footprint
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.quant_types import BY_ID, BY_NAME
 
@@ -137,11 +137,12 @@ class Lab:
         windows: Sequence[dict[str, Any]],
         *,
         alone: bool = False,
+        cache: Cache = F16_CACHE,
         enough: Callable[[list[list[dict[str, Any]]]], bool] = lambda found: False,
         progress: Progress = no_progress,
     ) -> list[list[dict[str, Any]]]:
         """For each candidate the sums per window (see `distributions.sums_of`) and `klds`, the KLD of its every token; all on the same
-        windows, in order. `enough` is asked after every batch and ends the work. `alone` has the candidates read each window
+        windows, in order. `cache`: the types of the candidates' KV cache, keys and values. `enough` is asked after every batch and ends the work. `alone` has the candidates read each window
         by itself.
         """
         results: list[list[dict[str, Any]]] = [[] for _ in candidates]
@@ -157,6 +158,8 @@ class Lab:
             "candidates": [str(p) for p in candidates],
             "windows": list(windows),
             "alone": alone,
+            "type_k": BY_NAME[cache[0].upper()].id,
+            "type_v": BY_NAME[cache[1].upper()].id,
         }
         with suppress(_EnoughError):
             self._call("compare", request, progress=progress, on_part=on_part)

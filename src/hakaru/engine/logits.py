@@ -64,13 +64,15 @@ def compare(request: dict[str, Any]) -> Steps:
     """Divergence of candidates from a reference on the same windows, several windows read side by side. Each step carries for each
     candidate the sums of the windows just read, and the KLD of every token. Logits are compared in memory and never stored.
 
-    `alone` has the candidates read every window by itself: what another split of the batches changes.
+    `alone` has the candidates read every window by itself: what another split of the batches changes. `type_k` and `type_v` are the
+    types of the candidates' KV cache; the reference's is F16.
     """
     windows, paths = request["windows"], [request["reference"], *request["candidates"]]
     with ExitStack() as stack, ThreadPoolExecutor(llama.n_threads()) as pool:
         models = [stack.enter_context(llama.model(Path(path))) for path in paths]
         plan = Plan(windows, n_vocab=llama.n_vocab(models[0]))
-        contexts = [stack.enter_context(plan.context(model)) for model in models]
+        caches = [{}, *[{"type_k": request["type_k"], "type_v": request["type_v"]}] * (len(models) - 1)]
+        contexts = [stack.enter_context(plan.context(model, **cache)) for model, cache in zip(models, caches, strict=True)]
         batch, done = Batch(plan.n_tokens), 0
         for some in plan.batches:
             reference, told = batch.decode_windows(contexts[0], some), []
@@ -114,12 +116,10 @@ class Plan:
         """Bytes of the logits that are compared in these windows."""
         return sum(4 * self.n_vocab * (len(w["tokens"]) - 1 - w["first"]) for w in windows)
 
-    def context(self, model: Any, on_node: Any = None) -> AbstractContextManager[Any]:
-        """A context that holds the largest batch."""
+    def context(self, model: Any, **options: Any) -> AbstractContextManager[Any]:
+        """A context that holds the largest batch; `options` as of `llama.context`."""
         n_ubatch = min(N_TOKENS, self.n_tokens)
-        return llama.context(
-            model, n_ctx=self.n_ctx, n_ubatch=n_ubatch, n_batch=self.n_tokens, n_seq_max=self.n_seq, on_node=on_node
-        )
+        return llama.context(model, n_ctx=self.n_ctx, n_ubatch=n_ubatch, n_batch=self.n_tokens, n_seq_max=self.n_seq, **options)
 
 
 class Batch:

@@ -23,13 +23,14 @@ _FULL_WIDTH: Final = str.maketrans("０１２３４５６７８９．－，：",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What an answer is held against. `letters` are the choices where the answer must be one of them, and `tests` the Python that
-    runs with the answer's code; `is_right` is None then.
+    """What an answer is held against. `letters` are the choices where the answer must be one of them, and `before` and `tests` the Python
+    that runs around the answer's code; `is_right` is None then.
     """
 
     kind: str
     is_right: Callable[[str], bool] | None = None
     letters: str = ""
+    before: str = ""
     tests: str = ""
 
 
@@ -133,14 +134,14 @@ def _choice(data: Mapping[str, Any]) -> Check:
 
 
 def _python(data: Mapping[str, Any]) -> Check:
-    tests = _text(data, "tests")
+    before, tests = _text({"before": "", **data}, "before"), _text(data, "tests")
     try:
-        compile(tests, "tests", "exec")
-    except (SyntaxError, ValueError) as error:
+        compile(f"{before}\n{tests}", "tests", "exec")
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise Misuse("the tests are no Python ({reason})", reason=error) from error
     if "assert" not in tests:
         raise Misuse("the tests assert nothing, so that every answer would be right")
-    return Check(kind="python", tests=tests)
+    return Check(kind="python", before=before, tests=tests)
 
 
 def numbers(answer: str) -> list[float]:

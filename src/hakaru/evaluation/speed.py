@@ -22,6 +22,7 @@ from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
 from hakaru.hardware.busy import read_clock
+from hakaru.hardware.energy import read_energy
 from hakaru.units import Figure
 
 N_PROMPT: Final = 128
@@ -73,8 +74,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Rates at an empty context for one user, each the median of repeats with its interval. `others`: processors that others kept
-    busy meanwhile, in the worst sample that counts.
+    """Rates at an empty context for one user, each the median of repeats with its interval. `energy_j`: joules that the machine spent
+    on one prompt and its answer, idling included; None where it does not tell. `others`: processors that others kept busy
+    meanwhile, in the worst sample that counts.
     """
 
     decode_tokens_per_s: Figure
@@ -83,6 +85,7 @@ class Speed:
     n_prompt: int
     n_predict: int
     repeats: int
+    energy_j: Figure | None = None
     others: float = 0.0
 
     @property
@@ -96,6 +99,7 @@ class Speed:
             "decode_tokens_per_s": self.decode_tokens_per_s.as_json(),
             "prefill_tokens_per_s": self.prefill_tokens_per_s.as_json(),
             "first_token_ms": self.first_token_ms.as_json(),
+            "energy_per_answer_j": self.energy_j.as_json() if self.energy_j else None,
             "n_prompt": self.n_prompt, "n_predict": self.n_predict, "repeats": self.repeats,
             "others_busy_processors": self.others, "contended": self.is_contended,
         }  # fmt: skip
@@ -107,6 +111,7 @@ class Speed:
         figures = {name: Figure.from_json(data[name]) for name in names}
         return cls(
             **figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"], repeats=data["repeats"],
+            energy_j=Figure.from_json(data["energy_per_answer_j"]) if data["energy_per_answer_j"] else None,
             others=data["others_busy_processors"],
         )  # fmt: skip
 
@@ -127,6 +132,7 @@ def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS,
         n_prompt=n_prompt,
         n_predict=N_PREDICT,
         repeats=repeats,
+        energy_j=median_of([s["joules"] for s in samples], unit="J") if all("joules" in s for s in samples) else None,
         others=round(others, 2),
     )
 
@@ -199,14 +205,15 @@ def _samples(
     """
     kept, worst, retries = list[dict[str, float]](), 0.0, RETRIES
     while len(kept) < n:
-        before = read_clock([server.process.pid])
+        energy, before = read_energy(), read_clock([server.process.pid])
         found = sample()
+        joules = read_energy().since(energy)
         others = read_clock([server.process.pid]).others_since(before)
         if others > BUSY and retries:
             retries -= 1
             continue
         worst = max(worst, others)
-        kept.append(found)
+        kept.append(found if joules is None else {**found, "joules": joules})
         progress(len(kept))
     return kept, worst
 

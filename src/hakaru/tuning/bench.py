@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
@@ -24,11 +24,12 @@ from hakaru.evaluation.texts import Document, Part, prompts_at_hand, texts_at_ha
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory, remember_load
+from hakaru.tuning.groups import in_groups
 from hakaru.tuning.ledger import Ledger, settings_json
 from hakaru.tuning.type_speeds import Pace, bytes_read
 from hakaru.units import Figure
@@ -40,7 +41,7 @@ LEAST_FOR_INTERVALS: Final = 30
 FLOOR_WINDOWS: Final = 12
 LEAST_PER_USER: Final = 256
 """Tokens of context that each of many users has at least."""
-TEST_VERSION: Final = 4
+TEST_VERSION: Final = 5
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
 
 
@@ -59,27 +60,6 @@ class Tested:
     def best_tier(self) -> str | None:
         """The strictest tier that is known to hold, or None."""
         return best_tier(self.rows, self.domains) if self.rows else next(iter(TIERS))
-
-
-class _Weighed(Protocol):
-    @property
-    def weights_bytes(self) -> int: ...
-
-
-W = TypeVar("W", bound=_Weighed)
-
-
-def _in_groups(several: Sequence[W], room: int) -> list[list[W]]:
-    """In order, as many in each group as fit; at least one."""
-    groups: list[list[W]] = []
-    used = 0
-    for each in several:
-        if not groups or used + each.weights_bytes > room:
-            groups.append([])
-            used = 0
-        groups[-1].append(each)
-        used += each.weights_bytes
-    return groups
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
@@ -199,52 +179,56 @@ class Bench:
         windows: Sequence[Window],
         tier: Tier,
         *,
+        cache: Cache = F16_CACHE,
         budget_s: float = math.inf,
         name: str = "",
     ) -> Tested:
-        """What `candidate` lost against `reference`: window after window, until it is known whether the tier holds, all are read, or
+        """What `candidate` with this KV cache lost against `reference` with F16's: window after window, until it is known whether the tier holds, all are read, or
         the time is spent. Raises Misuse for another vocabulary.
         """
         until = time.monotonic() + budget_s
         check_same_tokenizer(reference, candidate)
         sha256, domains = self.ledger.model_sha256(candidate), [w.domain for w in windows]
-        if sha256 == self.ledger.model_sha256(reference) or not windows:
+        if (sha256 == self.ledger.model_sha256(reference) and cache == F16_CACHE) or not windows:
             return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
 
         def enough(rows: Sequence[Row]) -> bool:
             known = len(rows) >= LEAST_FOR_INTERVALS and judge(rows, domains, tier).verdict != "inconclusive"
             return known or (len(rows) > 0 and time.monotonic() > until)
 
-        rows = self.divergences({sha256: candidate.path}, reference, windows, n=len(windows), enough=enough, name=name)[sha256]
+        files, n = {sha256: candidate.path}, len(windows)
+        rows = self.divergences(files, reference, windows, n=n, cache=cache, enough=enough, name=name)[sha256]
         return Tested(quality=quality_of(rows, domains), judgement=judge(rows, domains, tier), domains=domains, rows=rows)
 
     def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
         the free disk.
         """
-        return _in_groups(recipes, min(self._room_beside(model), shutil.disk_usage(data_dir()).free // 2))
+        return in_groups(recipes, min(self._room_beside(model), shutil.disk_usage(data_dir()).free // 2))
 
     def side_by_side(self, models: Sequence[Model], reference: Model) -> list[list[Model]]:
         """The models in groups that go into half of the free memory beside their reference."""
-        return _in_groups(models, self._room_beside(reference))
+        return in_groups(models, self._room_beside(reference))
 
     def _room_beside(self, model: Model) -> int:
         return self.machine.memory.available_bytes // 2 - model.weights_bytes
 
-    def race(self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window], n: int) -> list[list[Row]]:
-        """What each recipe loses against its source `model` on the first `n` windows, all on the same; built only if that is not
+    def race(
+        self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window], n: int, *, cache: Cache = F16_CACHE
+    ) -> list[list[Row]]:
+        """What each recipe, with this KV cache, loses against its source `model` on the first `n` windows, all on the same; built only if that is not
         known.
         """
         hashes, files = list[str](), dict[str, Path]()
         for recipe in recipes:
             sha256 = self.known_build(model, recipe)
-            if sha256 is None or len(self._known_rows(sha256, model, windows)) < n:
+            if sha256 is None or len(self._known_rows(sha256, model, windows, cache)) < n:
                 path = self.built(model, recipe).path
                 sha256 = self.ledger.sha256(path)
                 files[sha256] = path
             hashes.append(sha256)
-        found = self.divergences(files, model, windows, n=n, name=f"on {n} windows")
-        return [found[sha256] if sha256 in found else self._known_rows(sha256, model, windows)[:n] for sha256 in hashes]
+        found = self.divergences(files, model, windows, n=n, cache=cache, name=f"on {n} windows")
+        return [found[sha256] if sha256 in found else self._known_rows(sha256, model, windows, cache)[:n] for sha256 in hashes]
 
     def divergences(
         self,
@@ -253,13 +237,14 @@ class Bench:
         windows: Sequence[Window],
         *,
         n: int,
+        cache: Cache = F16_CACHE,
         enough: Callable[[Sequence[Row]], bool] = lambda rows: False,
         name: str = "",
     ) -> dict[str, list[Row]]:
         """Sums per window by SHA-256, on the first `n` windows or until `enough` says so. What is known is recalled; the rest is read
         together, so that the reference runs once, from where each one stands.
         """
-        rows = {sha256: self._known_rows(sha256, reference, windows)[:n] for sha256 in files}
+        rows = {sha256: self._known_rows(sha256, reference, windows, cache)[:n] for sha256 in files}
         open_ = [sha256 for sha256, known in rows.items() if len(known) < n and not enough(known)]
         for begin in sorted({len(rows[sha256]) for sha256 in open_}):
             group = [sha256 for sha256 in open_ if len(rows[sha256]) == begin]
@@ -272,12 +257,12 @@ class Bench:
                 self.watch(f"test {name}".strip(), begin + done, begin + total)
 
             found = self.lab.compare(
-                reference.path, [files[sha256] for sha256 in group], [w.as_json() for w in windows[begin:n]], enough=all_enough,
-                progress=progress,
+                reference.path, [files[sha256] for sha256 in group], [w.as_json() for w in windows[begin:n]], cache=cache,
+                enough=all_enough, progress=progress,
             )  # fmt: skip
             for sha256, new in zip(group, found, strict=True):
                 rows[sha256] = [*rows[sha256], *new]
-                self.ledger.remember("divergence", self._divergence_inputs(sha256, reference, windows), rows[sha256])
+                self.ledger.remember("divergence", self._divergence_inputs(sha256, reference, windows, cache), rows[sha256])
         return rows
 
     def noise_floor(self, reference: Model, windows: Sequence[Window]) -> Figure:
@@ -370,18 +355,19 @@ class Bench:
         """What a figure depends on besides model and settings, for evidence."""
         return {"hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION}
 
-    def _known_rows(self, sha256: str, reference: Model, windows: Sequence[Window]) -> list[Row]:
-        known: list[Row] | None = self.ledger.recall("divergence", self._divergence_inputs(sha256, reference, windows))
+    def _known_rows(self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache) -> list[Row]:
+        known: list[Row] | None = self.ledger.recall("divergence", self._divergence_inputs(sha256, reference, windows, cache))
         return known or []
 
     def _build_inputs(self, model: Model, recipe: Recipe) -> dict[str, object]:
         return {"source": self.ledger.model_sha256(model), "preset": recipe.preset, "engine": lab_build()}
 
-    def _divergence_inputs(self, sha256: str, reference: Model, windows: Sequence[Window]) -> dict[str, object]:
+    def _divergence_inputs(self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache) -> dict[str, object]:
         return {
             "candidate": sha256,
             "reference": self.ledger.model_sha256(reference),
             "windows": windows_digest(windows),
+            "cache": list(cache),
             "engine": lab_build(),
             "version": TEST_VERSION,
         }

@@ -120,14 +120,16 @@ class Race:
 class Budgeter(Study):
     """Quantizing one model to a budget, on one bench."""
 
-    def plan(self, target: Target, *, imatrix: Imatrix | None, pins: Sequence[tuple[str, str]] = ()) -> Plan:
-        """Measure what is needed and allocate. Raises DoesNotFit with the range of possible bytes, Misuse for a pin that matches
+    def plan(
+        self, target: Target, *, imatrix: Imatrix | None, pins: Sequence[tuple[str, str]] = (), link: Link | None = None
+    ) -> Plan:
+        """Measure what is needed and allocate; a `link` that is known already is not measured. Raises DoesNotFit with the range of possible bytes, Misuse for a pin that matches
         nothing or an imatrix of another model.
         """
         if imatrix:
             imatrix.check("--importance", self.model.path, self.tensors)
         errors = self.errors(imatrix)
-        link = self.link(errors, imatrix)
+        link = link or self.link(errors, imatrix)
         choices, rates, seconds = self.choices(errors), self.rates(errors, imatrix, target), None
         if rates and target.speed:
             seconds = rates.seconds(self.tensors, self.model.shape, TYPES)

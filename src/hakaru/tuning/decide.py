@@ -13,6 +13,7 @@ from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
+from hakaru.memory.footprint import F16_CACHE, Cache
 from hakaru.units import Figure, format_bytes
 
 SOURCE: Final = "source"
@@ -43,6 +44,7 @@ class Candidate:
     bpw: float
     total_bytes: int
     fits: bool
+    cache: Cache = F16_CACHE
     predicted: Figure | None = None
     quality: Quality | None = None
     judgement: Judgement | None = None
@@ -62,7 +64,7 @@ class Candidate:
         """The candidate as it stands in `hakaru.decision/1`."""
         return {
             "type": self.type, "path": str(self.path) if self.path else None, "bytes": self.weights_bytes, "bpw": self.bpw,
-            "total_bytes": self.total_bytes,
+            "total_bytes": self.total_bytes, "cache_type_k": self.cache[0], "cache_type_v": self.cache[1],
             "predicted_kld": _json(self.predicted),
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),

@@ -23,6 +23,13 @@ class Forecast:
         self._runs: dict[str, Reading] = {}
         self._link: Link | None = None
 
+    @property
+    def link(self) -> Link | None:
+        """The link through the levels that were read; None before any was."""
+        if self._link is None and self._runs:
+            self._link = fit_link(self._known, self._errors, list(self._runs.values()))
+        return self._link
+
     def knows(self, types: Mapping[str, str]) -> bool:
         """Whether anything can be said of these types: all were measured, and none looks free because the source lies on its grid."""
         return all(types.get(name) in row and types[name] not in self._free[name] for name, row in self._errors.items())
@@ -37,8 +44,7 @@ class Forecast:
         """Median and 95 % interval of the mean KLD in nats per token; None where nothing can be said."""
         if not self.knows(types):
             return None
-        self._link = self._link or fit_link(self._known, self._errors, list(self._runs.values()))
-        return self._link.predict(self._of(types))
+        return (self.link or fit_link(self._known, self._errors, [])).predict(self._of(types))
 
     def _of(self, types: Mapping[str, str]) -> dict[str, str]:
         return {name: types[name] for name in self._errors}

@@ -6,28 +6,30 @@ The rule in `decide` chooses. The source itself takes part. Levels larger than t
 better, but they may be faster (on a processor without good kernels for the source's type, Q8_0 is).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from pathlib import Path
 from typing import Final
 
-from hakaru.errors import DoesNotFit, MachineError
-from hakaru.evaluation.divergence import identical, quality_of
-from hakaru.evaluation.judgement import Judgement, judge
+from hakaru.errors import DoesNotFit, EngineRefused, MachineError
+from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.speed import REPEATS
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models
-from hakaru.quantization.build import Recipe
+from hakaru.quantization.build import Recipe, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
+from hakaru.tuning.budget import Budgeter, Target
 from hakaru.tuning.decide import SOURCE, Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.forecast import Forecast
@@ -39,6 +41,8 @@ from hakaru.units import format_bytes
 SCHEMA: Final = "hakaru.decision/1"
 ROUNDS: Final = (12, 24, 48, 96)
 """Windows after which levels are dropped or settled; then all of them."""
+SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
+"""The KV cache of levels that do not fit with F16's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,11 @@ class Decision:
     evidence: Path | None = None
 
     @property
+    def served(self) -> ContextSettings:
+        """The settings with the KV cache of the chosen one."""
+        return with_cache(self.settings, self.chosen.cache) if self.chosen else self.settings
+
+    @property
     def tokens_evaluated(self) -> int:
         """Tokens on which levels were compared with the source before one was taken."""
         return sum(c.quality.n_tokens for c in self.candidates if c.quality)
@@ -98,6 +107,11 @@ class Decision:
         }  # fmt: skip
 
 
+def with_cache(settings: ContextSettings, cache: Cache) -> ContextSettings:
+    """The settings with another KV cache."""
+    return replace(settings, type_k=cache[0], type_v=cache[1])
+
+
 def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort | None = None) -> Decision:
     """Walk the loop for `model`. Raises DoesNotFit if not even the smallest level goes into the memory allowed."""
     with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
@@ -107,10 +121,13 @@ def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Con
 class _Walk:
     """One walk: what is asked for, and the recipes of the levels by name."""
 
+    needs: dict[Cache, Footprint]
+    """What the source takes with each KV cache that is tried, by the engine's dry run."""
+
     def __init__(self, bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort) -> None:
         self.bench, self.model, self.settings, self.constraints, self.effort = bench, model, settings, constraints, effort
         self.uses_gpu = False
-        self.recipes: Mapping[str, Recipe] = {r.preset: r for r in bench.plan(model, effort.presets)}
+        self.recipes = {r.preset: r for r in bench.plan(model, effort.presets)}
 
     @cached_property
     def forecast(self) -> Forecast:
@@ -120,8 +137,9 @@ class _Walk:
     def decision(self) -> Decision:
         """Check, build, test, time, decide; then save the evidence and remove the files of the losers."""
         found = {c.type: c for c in self.checked()}
-        found[SOURCE] = replace(found[SOURCE], quality=identical(), judgement=Judgement("pass"))
         windows = self.windows(("calibration", "validation"))
+        own = self.bench.tested(self.model, self.model, windows, self.constraints.tier, cache=self.settings.cache)
+        found[SOURCE] = replace(found[SOURCE], quality=own.quality, judgement=own.judgement)
         judged, best = self.decided(found, windows)
         while best and best.type != SOURCE:
             best = self.proven(best)
@@ -156,18 +174,23 @@ class _Walk:
     def checked(self) -> list[Candidate]:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
         needs = self.bench.check(self.model, self.settings).best
+        self.needs = {self.settings.cache: needs}
         self.uses_gpu = bool(needs.accelerator_bytes)
         margin = learned_margin(errors(self.bench.ledger.memory_rows()), self.bench.machine.fingerprint)
         spare = int(free_for_models(self.bench.machine, needs) * (1 - margin.fraction))
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
         sizes += [(r.preset, r.weights_bytes, r.bpw) for r in self.recipes.values()]
-        candidates = [self.candidate(*size, needs) for size in sizes]
+        if self.settings.cache == F16_CACHE and not all(self.candidate(*size).fits for size in sizes):
+            with suppress(EngineRefused):  # not every model's keys can be quantized
+                self.needs[SMALL_CACHE] = self.bench.check(self.model, with_cache(self.settings, SMALL_CACHE)).best
+        candidates = [self.candidate(*size) for size in sizes]
         if not any(c.fits for c in candidates):
             smallest = min(candidates, key=lambda c: c.total_bytes)
             raise DoesNotFit(
-                "{path}: even {type} needs {needed} at a context of {n_ctx}, but {free} may be used; lower --context, use "
-                "--cache-type-k q8_0 --cache-type-v q8_0, or choose a smaller model.",
+                "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, but {free} may be used; lower --context, or "
+                "choose a smaller model.",
+                cache=smallest.cache[0],
                 path=self.model.path,
                 type=smallest.type,
                 needed=format_bytes(smallest.total_bytes),
@@ -176,11 +199,15 @@ class _Walk:
             )
         return candidates
 
-    def candidate(self, type_: str, weights_bytes: int, bpw: float, needs: Footprint) -> Candidate:
-        """One level before it is tested."""
-        total = needs.total_bytes - self.model.weights_bytes + weights_bytes
-        fits = total <= (self.constraints.memory_bytes or 0)
-        return Candidate(type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=total, fits=fits)
+    def candidate(self, type_: str, weights_bytes: int, bpw: float) -> Candidate:
+        """One level before it is tested, with the first KV cache with which it fits. The source keeps its own."""
+        caches = [self.settings.cache] if type_ == SOURCE else list(self.needs)
+        totals = {cache: self.needs[cache].total_bytes - self.model.weights_bytes + weights_bytes for cache in caches}
+        limit = self.constraints.memory_bytes or 0
+        cache = next((cache for cache in caches if totals[cache] <= limit), caches[-1])
+        return Candidate(
+            type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=totals[cache], fits=totals[cache] <= limit, cache=cache
+        )
 
     def windows(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
@@ -198,33 +225,54 @@ class _Walk:
         """
         open_ = [c.type for c in found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
         racing = [self.recipes[name] for name in open_]
-        rounds = () if self.effort.sweep else tuple(n for n in ROUNDS if n < len(windows))
+        rounds = tuple(n for n in ROUNDS if n < len(windows))
         if rounds:
             racing = self.promising(racing, windows, rounds[0], found)
-        for n in (*rounds, len(windows)):
-            groups = self.bench.groups(self.model, racing)
+        for n in (*(() if self.effort.sweep else rounds), len(windows)):
+            alike = [[r for r in racing if found[r.preset].cache == cache] for cache in self.needs]
+            groups = [group for some in alike for group in self.bench.groups(self.model, some)]
             racing = [recipe for group in groups for recipe in self.raced(group, windows, n, found)]
             if racing and n < len(windows):
                 racing = self.still_in(racing, found)
 
     def promising(self, racing: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
-        """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read."""
+        """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read; and with
+        a mix of types that is predicted to keep it in the fewest bytes.
+        """
         bound = self.constraints.tier.kld_mean
         told = [(abs(log(kld.value / bound)), i) for i, r in enumerate(racing) if (kld := self.forecast.kld(r.types))]
         if not told:
             return list(racing)
         self.raced([racing[min(told)[1]]], windows, n, found)
-        kept = []
+        kept, mix = [], self.mix()
+        if mix and mix.preset not in found:
+            self.recipes[mix.preset] = mix
+            found[mix.preset] = self.candidate(mix.preset, mix.weights_bytes, mix.bpw)
+            racing = [*racing, mix] if found[mix.preset].fits else racing
         for recipe in racing:
             predicted = self.forecast.kld(recipe.types)
             found[recipe.preset] = replace(found[recipe.preset], predicted=predicted)
-            if found[recipe.preset].quality is None and predicted and predicted.lowest > bound:
+            lost = predicted is not None and predicted.lowest > bound and found[recipe.preset].quality is None
+            if predicted and lost and not self.effort.sweep:
                 why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows", kld=predicted.value,
                           low=predicted.lowest, high=predicted.highest, tier=self.constraints.tier.name)  # fmt: skip
                 found[recipe.preset] = replace(found[recipe.preset], why=why)
             elif found[recipe.preset].verdict in (None, "inconclusive"):
                 kept.append(recipe)
         return kept
+
+    def mix(self) -> Recipe | None:
+        """The mix of types that is predicted to keep the tier in the fewest bytes; None where there is none."""
+        link = self.forecast.link
+        if link is None:
+            return None
+        try:
+            plan = Budgeter(self.bench, self.model, "quick", glance=True).plan(
+                Target(tier=self.constraints.tier), imatrix=None, link=link
+            )
+        except DoesNotFit:
+            return None
+        return mix_recipe(self.model, plan.types)
 
     def still_in(self, open_: Sequence[Recipe], found: dict[str, Candidate]) -> list[Recipe]:
         """Those of the open levels that may still win against what is known to pass."""
@@ -242,18 +290,19 @@ class _Walk:
         return kept
 
     def raced(self, group: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
-        """Test a group on the first `n` windows, note what was found, and return those that are not settled. A failed one's file
-        goes at once.
+        """Test a group, all with the same KV cache, on the first `n` windows, note what was found, and return those that are not
+        settled. A failed one's file goes at once.
         """
+        cache = found[group[0].preset].cache
         try:
-            rows = self.bench.race(self.model, group, windows, n)
+            rows = self.bench.race(self.model, group, windows, n, cache=cache)
         except MachineError as error:  # the disk is too small for this group; the others may still do
             found.update({r.preset: replace(found[r.preset], why=str(error)) for r in group})
             return []
         open_, domains = [], [w.domain for w in windows]
         for recipe, each in zip(group, rows, strict=True):
             judgement = judge(each, domains, self.constraints.tier)
-            if not self.effort.sweep:
+            if len(windows) > ROUNDS[0] and cache == F16_CACHE:
                 self.forecast.learn(recipe.preset, recipe.types, each)
             found[recipe.preset] = replace(found[recipe.preset], quality=quality_of(each, domains), judgement=judgement)
             if judgement.verdict == "fail":
@@ -271,18 +320,20 @@ class _Walk:
         if candidate.speed:
             return candidate
         recipe, repeats = self.recipes.get(candidate.type), self.effort.repeats
+        settings = with_cache(self.settings, candidate.cache)
         sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
-        trial = self.bench.known_trial(sha256, self.settings, repeats=repeats) if sha256 else None
+        trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
         if trial is None:
             built = self.bench.built(self.model, recipe) if recipe else self.model
-            trial = self.bench.trial(built, self.settings, name=candidate.type, repeats=repeats)
+            trial = self.bench.trial(built, settings, name=candidate.type, repeats=repeats)
         return replace(candidate, speed=trial.speed)
 
     def proven(self, best: Candidate) -> Candidate:
         """The best candidate, tested once on texts that played no part in choosing it."""
         built = self.bench.built(self.model, self.recipes[best.type])
         name = say("{type} on untouched texts", type=best.type)
-        tested = self.bench.tested(built, self.model, self.windows(("test",)), self.constraints.tier, name=name)
+        windows, tier = self.windows(("test",)), self.constraints.tier
+        tested = self.bench.tested(built, self.model, windows, tier, cache=best.cache, name=name)
         if tested.judgement.verdict != "fail":
             return replace(best, untouched=tested.quality)
         why = say("breaks the tier on untouched texts")

@@ -1,0 +1,57 @@
+"""Energy that the machine says it has spent: its processors' packages (RAPL) and its NVIDIA GPUs (NVML).
+
+Both count everything that runs there, so a figure belongs to a machine on which nobody else computes. RAPL is Intel's and AMD's counter
+in microjoules (Linux, Documentation/power/powercap); it often needs root to be read, and wraps around. Left out: main memory,
+fans and power supplies, and every machine that does not tell.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+RAPL: Final = Path("/sys/class/powercap")
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """A reading: joules so far by counter, and at which value each one begins again (infinite: never)."""
+
+    joules: dict[str, float]
+    wraps: dict[str, float]
+
+    def since(self, before: "Energy") -> float | None:
+        """Joules spent since `before`; None where no counter can be read."""
+        spent = [
+            now - before.joules[name] + (self.wraps[name] if now < before.joules[name] else 0.0)
+            for name, now in self.joules.items()
+            if name in before.joules
+        ]
+        return sum(spent) if spent else None
+
+
+def read_energy(rapl: Path = RAPL) -> Energy:
+    """A reading now."""
+    joules, wraps = _nvidia(), dict[str, float]()
+    wraps |= dict.fromkeys(joules, float("inf"))
+    for package in sorted(rapl.glob("*-rapl:[0-9]*")):
+        if package.name.count(":") == 1:  # a package; its parts (intel-rapl:0:0) are in its figure
+            with suppress(OSError, ValueError):
+                joules[package.name] = int((package / "energy_uj").read_text()) / 1e6
+                wraps[package.name] = int((package / "max_energy_range_uj").read_text()) / 1e6
+    return Energy(joules, wraps)
+
+
+def _nvidia() -> dict[str, float]:
+    import pynvml
+
+    found = {}
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        try:
+            for i in range(pynvml.nvmlDeviceGetCount()):
+                handle = pynvml.nvmlDeviceGetHandleByIndex(i)
+                found[str(pynvml.nvmlDeviceGetUUID(handle))] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+        finally:
+            pynvml.nvmlShutdown()
+    return found
