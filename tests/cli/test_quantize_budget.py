@@ -181,3 +181,11 @@ def test_a_file_that_breaks_its_tier_is_exit_code_1(
     out = tmp_path / "bad.gguf"
     code, data = asked(capsys, source, "--quality", "extreme", "-o", out)
     assert (code, data["verdict"], data["broken"], out.exists()) == (1, "fail", "top1_agreement", True)
+
+
+def test_without_importance_no_type_is_chosen_that_needs_it(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+    """At a budget where such types would be the best ones."""
+    out = tmp_path / "small.gguf"
+    code, data = asked(capsys, source, "--bpw", "3.6", "--importance", "none", "-o", out)
+    assert (code, out.exists()) == (0, True)
+    assert not {t["type"] for t in data["tensors"] if t["name"].startswith("blk.")} & {"IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_XXS"}

@@ -64,7 +64,7 @@ def test_the_pictures_can_be_had_alone(report: Report, tmp_path: Path, ending: s
     save_report_picture(whole, path)
     assert path.read_bytes().startswith(begin)
     chart = report_chart(whole, altair).to_dict()
-    depth, users = (panel["layer"][0]["data"]["values"] for panel in chart["vconcat"][1]["hconcat"])
+    depth, users = (panel["data"]["values"] for panel in chart["vconcat"][1]["hconcat"])
     assert [(row["at"], row["rate"]) for row in depth] == [(0, 100), (2048, 80), (8192, 50)]
     assert [row["at"] for row in users] == [1, 2, 4]
     assert all(row["low"] < row["rate"] < row["high"] for row in [*depth, *users])

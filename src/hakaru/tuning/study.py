@@ -36,7 +36,7 @@ from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
 from hakaru.quantization.probes import Effort, Probe, doubt, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
 from hakaru.quantization.source import hidden_grids
-from hakaru.quantization.writer import write_recipe
+from hakaru.quantization.writer import needs_importance, write_recipe
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import settings_json
 from hakaru.units import Figure
@@ -121,7 +121,7 @@ class Study:
         return cache_dir("importance") / f"{hashlib.sha256(inputs.encode()).hexdigest()}.gguf"
 
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
-        """Relative squared error by tensor and type."""
+        """Relative squared error by tensor and type, of the types that can be written with this importance data."""
         sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
         inputs = {"model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
@@ -135,7 +135,11 @@ class Study:
             )  # fmt: skip
             known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
             self.bench.ledger.remember("quantization errors", inputs, known)
-        return known
+        bare = {t.name for t in self.tensors if vector_digest(imatrix, t) is None}
+        return {
+            name: {type_: error for type_, error in row.items() if not (name in bare and needs_importance(name, type_))}
+            for name, row in known.items()
+        }
 
     def choices(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
         """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, or was before, its own type
