@@ -183,7 +183,9 @@ def test_a_file_that_breaks_its_tier_is_exit_code_1(
     assert (code, data["verdict"], data["broken"], out.exists()) == (1, "fail", "top1_agreement", True)
 
 
-def test_without_importance_no_type_is_chosen_that_needs_it(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+def test_without_importance_no_type_is_chosen_that_needs_it(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
     """At a budget where such types would be the best ones."""
     out = tmp_path / "small.gguf"
     code, data = asked(capsys, source, "--bpw", "3.6", "--importance", "none", "-o", out)

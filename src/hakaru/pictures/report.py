@@ -142,9 +142,9 @@ def _loads(report: Report, altair: Any) -> Any:
     depths = [*empty, *({"at": p.depth, **_spanned(p.decode_tokens_per_s)} for p in report.points if p.depth)]
     users = [{"at": p.users, **_spanned(p.decode_tokens_per_s)} for p in report.points if not p.depth]
 
-    def panel(rows: list[dict[str, Any]], axis: str, title: str, scale: Any) -> Any:
+    def panel(rows: list[dict[str, Any]], label: str, title: str, **options: Any) -> Any:
         base = altair.Chart(altair.Data(values=rows))
-        x = altair.X("at:Q", title=axis, scale=scale)
+        x = altair.X("at:Q", title=label, **options)
         y = altair.Y("rate:Q", title=say("decode, tokens/s"), scale=altair.Scale(zero=True))
         spans = base.mark_rule(color=GREY).encode(x=x, y=altair.Y("low:Q", title=say("decode, tokens/s")), y2="high:Q")
         line = base.mark_line(color=BLUE, point={"filled": True, "size": 70, "color": BLUE}).encode(x=x, y=y)
@@ -152,11 +152,11 @@ def _loads(report: Report, altair: Any) -> Any:
 
     panels = []
     if len(depths) > 1:
-        panels.append(
-            panel(depths, say("tokens of context before the answer"), say("speed against depth"), altair.Scale(zero=True))
-        )
+        panels.append(panel(depths, say("tokens of context before the answer"), say("speed against depth")))
     if users:
-        panels.append(panel(users, say("users at the same time"), say("speed of all together"), altair.Scale(type="log", base=2)))
+        ticks = altair.Axis(values=[row["at"] for row in users])
+        wide = altair.Scale(type="log", base=2)
+        panels.append(panel(users, say("users at the same time"), say("speed of all together"), axis=ticks, scale=wide))
     return altair.hconcat(*panels)
 
 
