@@ -10,19 +10,22 @@ from hakaru.errors import HakaruError, Interrupted, Misuse
 from hakaru.language import LANGUAGES, say, use_language
 
 if TYPE_CHECKING:
+    from hakaru.cli.test import Live
     from hakaru.serving.deployment import Pages
 
 
-def run(arguments: list[str], *, pages: "Pages | None" = None) -> int:
-    """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows `pages` to browsers."""
-    from hakaru.cli.app import invoke
+def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | None" = None) -> int:
+    """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows `pages` to browsers, and a test
+    `live` what it knows so far.
+    """
+    from hakaru.cli.app import Browser, invoke
 
     _usable_streams()
     try:
         signal.signal(signal.SIGTERM, _interrupt)  # ends in order, as Ctrl-C does
         arguments, language = _language(arguments)
         use_language(language)
-        code = invoke(arguments, pages)
+        code = invoke(arguments, Browser(pages, live))
         sys.stdout.flush()
         return code
     except HakaruError as error:

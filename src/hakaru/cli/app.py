@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -25,12 +25,19 @@ class _AbsolutePath(click.Path):
 PATH = _AbsolutePath()
 
 
-def invoke(arguments: list[str], pages: object = None) -> int:
+class Browser(NamedTuple):
+    """How the pages are made; None where there are none."""
+
+    pages: Any = None
+    live: Any = None
+
+
+def invoke(arguments: list[str], browser: Browser) -> int:
     """Run one command line and return its exit code. What click finds wrong with it becomes Misuse: one way of saying
     errors.
     """
     try:
-        result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=pages)
+        result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=browser)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         return 0
@@ -243,13 +250,15 @@ def quantize(**options: Any) -> int:
 @click.option("--full-speed", is_flag=True, help="Also decode behind long contexts and for several users at once.")
 @click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with pictures.")
 @click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the pictures of the report.")
+@click.option("--page", is_flag=True, help="Also show a page on which the interval closes; it stays until Ctrl-C.")
 @again_option
 @json_option
-def test(**options: Any) -> int:
+@click.pass_obj
+def test(browser: Browser, /, **options: Any) -> int:
     """Measure what was lost and how fast it is here; several models side by side."""
     from hakaru.cli import test as command
 
-    return command.run(**options)
+    return command.run(live=browser.live, **options)
 
 
 @app.command()
@@ -260,11 +269,11 @@ def test(**options: Any) -> int:
 @again_option
 @json_option
 @click.pass_obj
-def up(pages: Any, /, **options: Any) -> int:
+def up(browser: Browser, /, **options: Any) -> int:
     """Everything: look, check, quantize, test, decide, serve."""
     from hakaru.cli import up as command
 
-    return command.run(pages=pages, **options)
+    return command.run(pages=browser.pages, **options)
 
 
 @app.command()
@@ -287,11 +296,11 @@ def tune(**options: Any) -> int:
 @port_option
 @dry_run_option
 @click.pass_obj
-def serve(pages: Any, /, **options: Any) -> int:
+def serve(browser: Browser, /, **options: Any) -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client."""
     from hakaru.cli import serve as command
 
-    return command.run(pages=pages, **options)
+    return command.run(pages=browser.pages, **options)
 
 
 @app.command()

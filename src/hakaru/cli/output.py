@@ -88,6 +88,10 @@ class Watching:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars away; what is printed next stands alone."""
         if self._bars:
             self._bars.stop()
 

@@ -1,9 +1,13 @@
 """`hakaru test`: what was lost and how fast it is here."""
 
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hakaru.cli import compare
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
@@ -13,6 +17,7 @@ from hakaru.cli.tasks import items_of, print_tasks
 from hakaru.cli.wording import CONTENDED, cells, contention, verdict_sentence
 from hakaru.errors import Misuse
 from hakaru.evaluation.speed import Point
+from hakaru.evaluation.tasks import Graded
 from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
@@ -22,9 +27,38 @@ from hakaru.models.sources.find import whole_model
 from hakaru.pictures.report import Report, check_report, save_report, save_report_picture
 from hakaru.pictures.save import format_of
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.bench import Bench, Tested, Trial
+from hakaru.tuning.bench import Bench, Row, Tested, Trial
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import Figure, format_bytes, parse_seconds
+
+
+class LiveView(Protocol):
+    """A page that shows what is known so far."""
+
+    @property
+    def url(self) -> str: ...
+
+    def show(self, rows: Sequence[Row], domains: Sequence[str]) -> None: ...
+
+    def finish(self, sentences: Sequence[str]) -> None: ...
+
+
+Live = Callable[[str, Tier], AbstractContextManager[LiveView]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was measured of one model; None or empty where it was not asked for."""
+
+    model: Model
+    original: Model
+    tier: Tier
+    tested: Tested
+    floor: Figure | None
+    trial: Trial | None
+    points: Sequence[Point]
+    graded: Sequence[Graded]
+    theirs: Sequence[Graded]
 
 
 def run(
@@ -42,6 +76,8 @@ def run(
     again: bool,
     report: Path | None,
     plot: Path | None,
+    page: bool,
+    live: Live | None,
     json: bool,
     **options: Any,
 ) -> int:
@@ -52,7 +88,13 @@ def run(
     if plot:
         format_of(plot)
     if len(models) > 1:
-        for option, given in (("--report", report), ("--plot", plot), ("--budget", budget), ("--full-speed", full_speed)):
+        for option, given in (
+            ("--report", report),
+            ("--plot", plot),
+            ("--page", page),
+            ("--budget", budget),
+            ("--full-speed", full_speed),
+        ):
             if given:
                 raise Misuse("{option} is of one model; name one.", option=option)
         several = [whole_model(model) for model in models]
@@ -66,88 +108,107 @@ def run(
     settings = settings_for(candidate, **options)
     own, asked, items = named_texts(texts), named_prompts(prompts), items_of(tasks, language)
     budget_s = parse_seconds(budget) if budget else inf
-    with Watching(quiet=json) as watch:
+    with ExitStack() as stack:
+        shown = stack.enter_context(live(_title(candidate, original), tier)) if page and live else None
+        if shown:
+            print(say("The interval closes at {url}", url=shown.url), file=sys.stderr, flush=True)
+        watch = stack.enter_context(Watching(quiet=json))
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
-        texts_named = reference or own or asked
-        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if texts_named else []
-        tested = bench.tested(candidate, original, windows, tier, cache=settings.cache, budget_s=budget_s, name=candidate.type_name)
-        floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
+        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if reference or own or asked else []
+        tested = bench.tested(
+            candidate, original, windows, tier, cache=settings.cache, budget_s=budget_s, name=candidate.type_name,
+            seen=lambda rows: shown.show(rows, [w.domain for w in windows]) if shown else None,
+        )  # fmt: skip
+        if shown:
+            shown.show(tested.rows, tested.domains)
+            shown.finish([verdict_sentence(tested, tier), *_sentences(tested)])
         trial = None if no_speed else bench.trial(candidate, settings, name=candidate.type_name)
-        graded = bench.answers(candidate, items, settings, name=candidate.type_name) if items else []
-        theirs = bench.answers(original, items, settings, name=say("reference")) if items and reference else []
-        points = bench.loads(candidate, settings, trial.speed) if trial and full_speed else []
-    drawn = Report(
-        title=say("{model} against {reference}", model=candidate.path.name, reference=original.path.name),
-        sentences=[verdict_sentence(tested, tier), *_sentences(tested, floor, trial, points)], head=_head(tier),
-        table=_rows(tested.quality, trial, points, tier), quality=tested.quality, rows=tested.rows, tier=tier,
-        speed=trial.speed if trial else None, points=points,
-    )  # fmt: skip
-    if report:
-        save_report(drawn, report)
-    if plot:
-        save_report_picture(drawn, plot)
-    if json:
-        told = _as_json(candidate, original, tested, floor, trial, points, tier)
-        print_json(told | {"tasks": tasks_json(graded, theirs) if items else None})
-    else:
-        _print(candidate, original, tested, floor, trial, points, tier)
-        if items:
-            print_tasks(graded, theirs)
-        next_step(f"hakaru serve {candidate.path}")
+        found = Found(
+            model=candidate, original=original, tier=tier, tested=tested, trial=trial,
+            floor=bench.noise_floor(original, windows) if tested.quality.n_tokens else None,
+            points=bench.loads(candidate, settings, trial.speed) if trial and full_speed else [],
+            graded=bench.answers(candidate, items, settings, name=candidate.type_name) if items else [],
+            theirs=bench.answers(original, items, settings, name=say("reference")) if items and reference else [],
+        )  # fmt: skip
+        watch.close()
+        if report:
+            save_report(_report(found), report)
+        if plot:
+            save_report_picture(_report(found), plot)
+        if json:
+            print_json(_as_json(found))
+        else:
+            _print(found)
+            if shown:
+                print(say("The page stays until Ctrl-C."), flush=True)
+                with suppress(KeyboardInterrupt):
+                    threading.Event().wait()
     return 1 if tested.judgement.verdict == "fail" else 0
 
 
-def _as_json(
-    model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, points: list[Point], tier: Tier
-) -> dict[str, Any]:
-    lost = tested.quality
-    memory: dict[str, Any] = {}
+def _title(candidate: Model, original: Model) -> str:
+    return say("{model} against {reference}", model=candidate.path.name, reference=original.path.name)
+
+
+def _report(found: Found) -> Report:
+    return Report(
+        title=_title(found.model, found.original),
+        sentences=[verdict_sentence(found.tested, found.tier), *_sentences(found.tested), *_further(found)], head=_head(found.tier),
+        table=_rows(found), quality=found.tested.quality, rows=found.tested.rows, tier=found.tier,
+        speed=found.trial.speed if found.trial else None, points=found.points,
+    )  # fmt: skip
+
+
+def _as_json(found: Found) -> dict[str, Any]:
+    lost, trial, memory = found.tested.quality, found.trial, dict[str, Any]()
     if trial:
         memory = trial.memory.parts() | {"total_bytes": trial.memory.total_bytes, "peak_rss_bytes": trial.peak_rss_bytes}
     return {
         "schema": "hakaru.measurement/1",
-        "model": str(model.path),
-        "reference": str(original.path),
-        "reference_is_quantized": source_kind(original).kind == "quantized",
+        "model": str(found.model.path),
+        "reference": str(found.original.path),
+        "reference_is_quantized": source_kind(found.original).kind == "quantized",
         "quality": lost.as_json(),
-        "noise_floor": floor.as_json() if floor else None,
-        "speed": trial.speed.as_json() | {"points": [point.as_json() for point in points]} if trial else None,
+        "noise_floor": found.floor.as_json() if found.floor else None,
+        "speed": trial.speed.as_json() | {"points": [point.as_json() for point in found.points]} if trial else None,
         "memory": memory,
-        "tier": tier.name,
-        "best_tier": tested.best_tier,
-        "verdict": tested.judgement.verdict,
-        "broken": tested.judgement.broken,
+        "tier": found.tier.name,
+        "best_tier": found.tested.best_tier,
+        "verdict": found.tested.judgement.verdict,
+        "broken": found.tested.judgement.broken,
         "tokens_evaluated": lost.n_tokens,
-        "windows_available": len(tested.domains),
+        "windows_available": len(found.tested.domains),
+        "tasks": tasks_json(found.graded, found.theirs) if found.graded else None,
     }
 
 
-def _print(
-    model: Model, original: Model, tested: Tested, floor: Figure | None, trial: Trial | None, points: list[Point], tier: Tier
-) -> None:
-    lost = tested.quality
-    if model.path == original.path:
+def _print(found: Found) -> None:
+    if found.model.path == found.original.path:
         print_text(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
-    elif warning := source_kind(original).sentence():
+    elif warning := source_kind(found.original).sentence():
         print_text(warning)
-    print_table(_head(tier), _rows(lost, trial, points, tier))
-    for sentence in _sentences(tested, floor, trial, points):
+    print_table(_head(found.tier), _rows(found))
+    for sentence in [*_sentences(found.tested), *_further(found)]:
         print_text(sentence)
-    if trial:
+    if trial := found.trial:
         print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
                   n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
         peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
         print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
                   buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
-    print_text(verdict_sentence(tested, tier))
+    print_text(verdict_sentence(found.tested, found.tier))
+    if found.graded:
+        print_tasks(found.graded, found.theirs)
+    next_step(f"hakaru serve {found.model.path}")
 
 
 def _head(tier: Tier) -> list[str]:
     return [say("figure"), say("value"), say("95 % interval"), say("tier {tier}", tier=tier.name)]
 
 
-def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tier) -> list[list[str]]:
+def _rows(found: Found) -> list[list[str]]:
     """The table: figure, value, interval, bound."""
+    lost, trial, tier = found.tested.quality, found.trial, found.tier
     rows = [
         [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
         [say("top-1 agreement"), *cells(lost.top1_agreement, ".2%"), f"≥ {tier.top1_agreement:.1%}"],
@@ -169,7 +230,7 @@ def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tie
         ]
         if trial.speed.energy_j:
             rows.append([say("energy for one answer, J"), *cells(trial.speed.energy_j, ".1f"), mark])
-    for point in points:
+    for point in found.points:
         what = (
             say("  decode behind {n:,} tokens", n=point.depth)
             if point.depth
@@ -179,17 +240,23 @@ def _rows(lost: Quality, trial: Trial | None, points: Sequence[Point], tier: Tie
     return rows
 
 
-def _sentences(tested: Tested, floor: Figure | None, trial: Trial | None, points: Sequence[Point]) -> list[str]:
+def _sentences(tested: Tested) -> list[str]:
     """How much was read, and what the figures mean."""
-    lost, told = tested.quality, list[str]()
-    if lost.n_tokens:
-        told.append(say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
-                        available=len(tested.domains)))  # fmt: skip
-        told.append(_in_plain_words(lost))
-    if floor:
+    lost = tested.quality
+    if not lost.n_tokens:
+        return []
+    read = say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
+               available=len(tested.domains))  # fmt: skip
+    return [read, _in_plain_words(lost)]
+
+
+def _further(found: Found) -> list[str]:
+    """The noise floor, and what was timed beside other work."""
+    told = []
+    if found.floor:
         told.append(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
-                        kld=f"{floor.value:.2g}"))  # fmt: skip
-    return told + contention([trial.speed, *points] if trial else [])
+                        kld=f"{found.floor.value:.2g}"))  # fmt: skip
+    return told + contention([found.trial.speed, *found.points] if found.trial else [])
 
 
 def _in_plain_words(lost: Quality) -> str:

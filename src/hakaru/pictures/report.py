@@ -87,6 +87,14 @@ def save_report_picture(report: Report, path: Path) -> None:
     save_chart(report_chart(report, altair), path)
 
 
+def chart_svg(report: Report) -> str:
+    """The report's pictures as SVG, for a page."""
+    import altair
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(report_chart(report, altair).to_json()))
+
+
 def report_chart(report: Report, altair: Any) -> Any:
     """What was read and what was timed, each drawn as far as it was asked for."""
     rows = []

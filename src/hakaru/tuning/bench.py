@@ -181,10 +181,11 @@ class Bench:
         *,
         cache: Cache = F16_CACHE,
         budget_s: float = math.inf,
+        seen: Callable[[Sequence[Row]], None] = lambda rows: None,
         name: str = "",
     ) -> Tested:
         """What `candidate` with this KV cache lost against `reference` with F16's: window after window, until it is known whether the tier holds, all are read, or
-        the time is spent. Raises Misuse for another vocabulary.
+        the time is spent; `seen` is told what was read. Raises Misuse for another vocabulary.
         """
         until = time.monotonic() + budget_s
         check_same_tokenizer(reference, candidate)
@@ -193,6 +194,7 @@ class Bench:
             return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
 
         def enough(rows: Sequence[Row]) -> bool:
+            seen(rows)
             known = len(rows) >= LEAST_FOR_INTERVALS and judge(rows, domains, tier).verdict != "inconclusive"
             return known or (len(rows) > 0 and time.monotonic() > until)
 
