@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -15,6 +15,7 @@ from hakaru.errors import DoesNotFit, MachineError, Misuse
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.speed import Speed
+from hakaru.evaluation.tasks import Graded, Item, grade, named_tasks
 from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
@@ -261,6 +262,49 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
     assert sweep.tokens_evaluated == sweep.tokens_full_sweep > decision.tokens_evaluated
     assert sweep.chosen and decision.chosen
     assert sweep.chosen.type == decision.chosen.type
+
+
+@pytest.mark.engine
+def test_a_level_that_is_worse_at_the_tasks_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it keeps the tier: it is out, says why, and the source is taken; one that is as good is taken with the comparison."""
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(f'{{"id": "{i}", "prompt": "{i}", "check": {{"type": "exact", "answer": "{i}"}}}}\n' for i in range(8)))
+    source = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
+    effort = Effort(n_documents=12, n_prompts=1, repeats=2, presets=("Q8_0",))
+    speeds = {"source": 10.0, "Q8_0": 90.0}
+
+    class Graders(Bench):
+        spoiled = 0
+
+        def trial(self, model: Model, *rest: Any, name: str = "", **options: Any) -> Trial:
+            speed = candidate("x", 1, (0.99 * speeds[name], speeds[name], 1.01 * speeds[name])).speed
+            assert speed
+            memory = Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
+            return Trial(speed=speed, memory=memory, peak_rss_bytes=1)
+
+        def answers(self, model: Model, items: Sequence[Item], *rest: Any, **options: Any) -> list[Graded]:
+            wrong = self.spoiled if model.path != source.path else 0
+            return grade(items, ["?"] * wrong + [item.prompt for item in items[wrong:]])
+
+    monkeypatch.setattr("hakaru.tuning.loop.Forecast.kld", lambda *_: None)
+    constraints = Constraints(
+        tier=TIERS["extreme"], min_tokens_per_s=None, memory_bytes=2**40, tasks=named_tasks([str(file)], "en")
+    )
+    bench = Graders(machine=probe_machine(), ledger=Ledger())
+    good = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort).chosen
+    assert good
+    assert good.tasks
+    assert (good.type, good.tasks.n, good.tasks.verdict) == ("Q8_0", 8, "cannot tell")
+    bench.spoiled = 8
+    decision = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort)
+    level = next(c for c in decision.candidates if c.type == "Q8_0")
+    assert (level.passes, level.why) == (False, "worse than the source at the tasks: 8 lost and 0 won (p = 0.0078)")
+    assert decision.chosen
+    assert decision.chosen.type == "source"
+    assert decision.as_json()["constraints"] == {
+        "quality": "extreme", "min_speed": None, "memory_bytes": constraints.memory_bytes and decision.constraints.memory_bytes,
+        "tasks": [str(file)], "language": "en",
+    }  # fmt: skip
 
 
 @pytest.mark.engine

@@ -112,7 +112,19 @@ def quality_option(function: F) -> F:
 def wishes(function: F) -> F:
     """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is run."""
     min_speed = click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
-    return quality_option(min_speed(memory_option(context_options(function))))
+    tasks = tasks_options("Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL file.")
+    return quality_option(min_speed(tasks(memory_option(context_options(function)))))
+
+
+def tasks_options(text: str) -> Callable[[F], F]:
+    """`--tasks` and `--language`."""
+
+    def decorate(function: F) -> F:
+        language = click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
+        names = click.option("--tasks", "--task", "tasks", metavar="ours|humaneval|FILE", multiple=True, help=text)
+        return names(language(function))
+
+    return decorate
 
 
 def port_option(function: F) -> F:
@@ -242,8 +254,7 @@ def quantize(**options: Any) -> int:
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
 @click.option("--prompts", type=PATH, help="Also test on the reference's answers to these prompts, one per line.")
 @click.option("--budget", metavar="TIME", help="Stop reading after this time, such as 120s or 2m.")
-@click.option("--tasks", metavar="ours|humaneval|FILE", multiple=True, help="Also answer tasks: ours, HumanEval, or a JSONL file.")
-@click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
+@tasks_options("Also answer tasks: ours, HumanEval, or a JSONL file.")
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")

@@ -6,13 +6,13 @@ from itertools import combinations
 from typing import Any
 
 from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
-from hakaru.cli.tasks import items_of, right_in
+from hakaru.cli.tasks import right_in
 from hakaru.cli.wording import contention, speed_in, verdict_word
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
 from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.statistics import paired_ratio
-from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, pair
+from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, named_tasks, pair
 from hakaru.evaluation.texts import Document
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.evaluation.windows import Window
@@ -64,7 +64,7 @@ def run(
     json: bool,
 ) -> int:
     """Measure the models and compare each two. Raises Misuse where nothing can be compared, or for another vocabulary."""
-    items = items_of(tasks, language)
+    items = named_tasks(tasks, language).items
     if reference is None and not items:
         raise Misuse("several models are compared with a --reference of the same vocabulary, or on --tasks; name one of them.")
     for model in models if reference else ():

@@ -1,24 +1,12 @@
-"""The tasks of `hakaru test`: which items, and what is told of the answers."""
+"""What is told of the answers to tasks."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.evaluation.sandbox import why_no_sandbox
-from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, humaneval_items, our_items, pair, read_items
+from hakaru.evaluation.tasks import Graded, Pairs, accuracy, pair
 from hakaru.language import say
-
-OURS, HUMANEVAL = "ours", "humaneval"
-
-
-def items_of(asked: Sequence[str], language: str) -> list[Item]:
-    """The items that were asked for, each file once: files, ours, or HumanEval. Raises Misuse."""
-    found: list[Item] = []
-    for name in dict.fromkeys(asked):
-        named = {OURS: lambda: our_items(language), HUMANEVAL: humaneval_items}
-        found += named[name]() if name in named else read_items(Path(name))
-    return found
 
 
 def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, Any]:
@@ -51,7 +39,7 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
             )
         )
     if reference:
-        print_text(_sentence(pair(reference, graded)))
+        print_text(pairs_sentence(pair(reference, graded)))
 
 
 def right_in(graded: Sequence[Graded]) -> str:
@@ -65,7 +53,8 @@ def _json(graded: Sequence[Graded]) -> dict[str, object] | None:
     return found.as_json() if found else None
 
 
-def _sentence(found: Pairs) -> str:
+def pairs_sentence(found: Pairs) -> str:
+    """What was lost and won against the reference."""
     if found.verdict == "cannot tell":
         return say("Tasks: {lost} lost and {won} won against the reference: cannot tell them apart (p = {p:.2g}; {percent:.1%} of the tasks would have "
                    "been seen).", lost=found.lost, won=found.won, p=found.p, percent=found.detectable)  # fmt: skip

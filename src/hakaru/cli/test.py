@@ -13,11 +13,11 @@ from hakaru.cli import compare
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import as_json as tasks_json
-from hakaru.cli.tasks import items_of, print_tasks
+from hakaru.cli.tasks import print_tasks
 from hakaru.cli.wording import CONTENDED, cells, contention, verdict_sentence
 from hakaru.errors import Misuse
 from hakaru.evaluation.speed import Point
-from hakaru.evaluation.tasks import Graded
+from hakaru.evaluation.tasks import Graded, named_tasks
 from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
@@ -106,7 +106,7 @@ def run(
     candidate = whole_model(models[0])
     original = whole_model(reference) if reference else candidate
     settings = settings_for(candidate, **options)
-    own, asked, items = named_texts(texts), named_prompts(prompts), items_of(tasks, language)
+    own, asked, items = named_texts(texts), named_prompts(prompts), named_tasks(tasks, language).items
     budget_s = parse_seconds(budget) if budget else inf
     with ExitStack() as stack:
         shown = stack.enter_context(live(_title(candidate, original), tier)) if page and live else None

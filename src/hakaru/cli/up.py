@@ -7,8 +7,10 @@ from hakaru.cli.hardware import describe
 from hakaru.cli.output import Watching, print_json, print_table, print_text, warn_idle_gpu, with_interval
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
+from hakaru.cli.tasks import pairs_sentence
 from hakaru.cli.wording import contention, speed_in
 from hakaru.errors import Misuse
+from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
@@ -32,6 +34,8 @@ def run(
     quality: str,
     min_speed: float | None,
     memory: str | None,
+    tasks: tuple[str, ...],
+    language: str,
     port: int | None,
     no_serve: bool,
     again: bool,
@@ -49,7 +53,8 @@ def run(
     found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)
     machine = probe_machine()
-    constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit)
+    asked = named_tasks(tasks, language) if tasks else None
+    constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit, tasks=asked)
     if not json:
         print("\n".join(describe(machine)))
         print_text(_model_line(found))
@@ -112,6 +117,8 @@ def print_decision(decision: Decision) -> None:
         if lost := decision.chosen.untouched:
             print_text(say("On {n} windows of texts that played no part in the choice: mean KLD {kld}, top-1 {top1:.1%}.",
                       n=lost.n_windows, kld=_spanned(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
+        if decision.chosen.tasks:
+            print_text(pairs_sentence(decision.chosen.tasks))
     else:
         print_text(
             say(

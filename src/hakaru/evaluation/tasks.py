@@ -28,6 +28,7 @@ from hakaru.evaluation.texts import read_text
 from hakaru.units import Figure
 
 LANGUAGES: Final = ("en", "ja")
+OURS, HUMANEVAL = "ours", "humaneval"
 MAX_TOKENS: Final = 160
 MOST_TOKENS: Final = 4096
 CHOICE_TOKENS: Final = 2
@@ -87,6 +88,23 @@ class Pairs:
             "detectable": self.detectable,
             "verdict": self.verdict,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSet:
+    """Tasks as they were asked for: `ours`, `humaneval`, or absolute paths of task files; the language of ours; and their items."""
+
+    names: tuple[str, ...]
+    language: str
+    items: tuple[Item, ...]
+
+
+def named_tasks(names: Sequence[str], language: str) -> TaskSet:
+    """The tasks of these names, each once. Raises Misuse."""
+    named = {OURS: lambda: our_items(language), HUMANEVAL: humaneval_items}
+    distinct = tuple(dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names))
+    items = [item for name in distinct for item in (named[name]() if name in named else read_items(Path(name)))]
+    return TaskSet(names=distinct, language=language, items=tuple(items))
 
 
 def our_items(language: str) -> list[Item]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
+from hakaru.evaluation.tasks import Pairs, TaskSet
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, Cache
@@ -22,15 +23,19 @@ SOURCE: Final = "source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What a person asks of the result. Memory of None means: what is free."""
+    """What a person asks of the result. Memory of None means: what is free. `tasks`: at which it must not be worse than the source."""
 
     tier: Tier
     min_tokens_per_s: float | None
     memory_bytes: int | None = None
+    tasks: TaskSet | None = None
 
     def as_json(self) -> dict[str, object]:
         """The constraints as they stand in the evidence."""
-        return {"quality": self.tier.name, "min_speed": self.min_tokens_per_s, "memory_bytes": self.memory_bytes}
+        return {
+            "quality": self.tier.name, "min_speed": self.min_tokens_per_s, "memory_bytes": self.memory_bytes,
+            "tasks": list(self.tasks.names) if self.tasks else [], "language": self.tasks.language if self.tasks else None,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Candidate:
     judgement: Judgement | None = None
     speed: Speed | None = None
     untouched: Quality | None = None
+    tasks: Pairs | None = None
     beaten_by: str | None = None
     passes: bool = False
     why: str = ""
@@ -72,6 +78,7 @@ class Candidate:
             "broken": self.judgement.broken if self.judgement else None,
             "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
             "untouched": self.untouched.as_json() if self.untouched else None,
+            "tasks": self.tasks.as_json() if self.tasks else None,
             "decode_tokens_per_s": _json(self.speed.decode_tokens_per_s if self.speed else None),
             "prefill_tokens_per_s": _json(self.speed.prefill_tokens_per_s if self.speed else None),
             "first_token_ms": _json(self.speed.first_token_ms if self.speed else None),

@@ -18,6 +18,7 @@ from hakaru.errors import DoesNotFit, EngineRefused, MachineError
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.speed import REPEATS
+from hakaru.evaluation.tasks import TaskSet, pair
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
@@ -278,7 +279,7 @@ class _Walk:
         """Those of the open levels that may still win against what is known to pass."""
         timed = {recipe.preset for recipe in open_} | {c.type for c in found.values() if c.verdict == "pass"}
         found.update({name: self.clocked(found[name]) for name in timed})
-        others = [c for c in found.values() if c.verdict != "pass" or objection(c, self.constraints) is None]
+        others = [c for c in found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
         kept = []
         for recipe in open_:
             winner = beaten_by(found[recipe.preset], others)
@@ -335,9 +336,22 @@ class _Walk:
         windows, tier = self.windows(("test",)), self.constraints.tier
         tested = self.bench.tested(built, self.model, windows, tier, cache=best.cache, name=name)
         if tested.judgement.verdict != "fail":
-            return replace(best, untouched=tested.quality)
+            passed = replace(best, untouched=tested.quality)
+            return self.examined(passed, self.constraints.tasks) if self.constraints.tasks else passed
         why = say("breaks the tier on untouched texts")
         return replace(best, untouched=tested.quality, judgement=tested.judgement, passes=False, why=why)
+
+    def examined(self, best: Candidate, tasks: TaskSet) -> Candidate:
+        """The best candidate after its tasks; it does not pass if it is proven worse at them than the source."""
+        built, items = self.bench.built(self.model, self.recipes[best.type]), tasks.items
+        theirs = self.bench.answers(self.model, items, self.settings, name=say("source"))
+        found = pair(theirs, self.bench.answers(built, items, with_cache(self.settings, best.cache), name=best.type))
+        if found.verdict != "worse":
+            return replace(best, tasks=found)
+        why = say(
+            "worse than the source at the tasks: {lost} lost and {won} won (p = {p:.2g})", lost=found.lost, won=found.won, p=found.p
+        )
+        return replace(best, tasks=found, passes=False, why=why)
 
     def disqualify(self, failed: Candidate, found: dict[str, Candidate]) -> None:
         """Take a candidate out; whom it had beaten may still win."""

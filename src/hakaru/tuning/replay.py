@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.errors import Misuse
+from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
@@ -48,8 +49,9 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
     try:
         wishes, settings = data["constraints"], data["settings"]
         constraints = Constraints(
-            tier=tier_named(wishes["quality"]), min_tokens_per_s=wishes["min_speed"], memory_bytes=wishes["memory_bytes"]
-        )
+            tier=tier_named(wishes["quality"]), min_tokens_per_s=wishes["min_speed"], memory_bytes=wishes["memory_bytes"],
+            tasks=named_tasks(wishes["tasks"], wishes["language"]) if wishes.get("tasks") else None,
+        )  # fmt: skip
         asked = ContextSettings(
             n_ctx=settings["n_ctx"], n_ubatch=settings["n_ubatch"], type_k=settings["type_k"], type_v=settings["type_v"],
             n_parallel=settings["n_parallel"], kv_unified=settings["kv_unified"],
