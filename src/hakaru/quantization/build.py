@@ -54,6 +54,11 @@ def mix_recipe(model: Model, types: Mapping[str, str]) -> Recipe:
     return _recipe(model, f"{MIX}-{digest}", types)
 
 
+def is_mix(name: str) -> bool:
+    """Whether a recipe of this name is a mix, and no preset."""
+    return name.startswith(f"{MIX}-")
+
+
 def _recipe(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:
     n_bytes = quantized_bytes(model.tensors, types)
     return Recipe(preset=preset, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params)
@@ -73,8 +78,7 @@ def build(
     """Write `model` by `recipe` to `out` and return the new model, read back and verified. Raises what
     `write_recipe` raises. Whatever happens, `out` is whole or absent.
     """
-    is_mix = recipe.preset.startswith(f"{MIX}-")
-    number = None if is_mix else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
+    number = None if is_mix(recipe.preset) else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
     return write_recipe(
         engine, model, recipe.types, out, imatrix=imatrix.vectors(model.tensors) if imatrix else None, file_type=number,
         split_bytes=split_bytes, overwrite=overwrite, progress=progress,

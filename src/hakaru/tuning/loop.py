@@ -27,7 +27,7 @@ from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models
-from hakaru.quantization.build import Recipe, mix_recipe
+from hakaru.quantization.build import Recipe, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Target
@@ -224,8 +224,8 @@ class _Walk:
         """Give the candidates their quality, read in rounds: after each, those that are known to pass or to fail are settled, the
         rest is timed, and who cannot win any more is read no further.
         """
-        open_ = [c.type for c in found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
-        racing = [self.recipes[name] for name in open_]
+        open_ = [c for c in found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
+        racing = [self.recipes[c.type] for c in open_ if c.type != SOURCE]
         rounds = tuple(n for n in ROUNDS if n < len(windows))
         if rounds:
             racing = self.promising(racing, windows, rounds[0], found)
@@ -245,8 +245,8 @@ class _Walk:
         if not told:
             return list(racing)
         self.raced([racing[min(told)[1]]], windows, n, found)
-        kept, mix = [], self.mix()
-        if mix and mix.preset not in found:
+        kept, mix = [], None if any(is_mix(name) for name in found) else self.mix()
+        if mix:
             self.recipes[mix.preset] = mix
             found[mix.preset] = self.candidate(mix.preset, mix.weights_bytes, mix.bpw)
             racing = [*racing, mix] if found[mix.preset].fits else racing
