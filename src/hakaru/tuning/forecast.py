@@ -18,7 +18,7 @@ class Forecast:
 
     def __init__(self, study: Study) -> None:
         self._errors = study.errors(None)
-        self._free = study.free_types(self._errors)
+        self._hidden = study.hidden(self._errors)
         self._known = study.sensitivities(self._errors, None)
         self._runs: dict[str, Reading] = {}
         self._link: Link | None = None
@@ -31,8 +31,10 @@ class Forecast:
         return self._link
 
     def knows(self, types: Mapping[str, str]) -> bool:
-        """Whether anything can be said of these types: all were measured, and none looks free because the source lies on its grid."""
-        return all(types.get(name) in row and types[name] not in self._free[name] for name, row in self._errors.items())
+        """Whether anything can be said of these types: all were measured, and none only looks free because the weights lay on its grid
+        once.
+        """
+        return all(types.get(name) in row and types[name] not in self._hidden for name, row in self._errors.items())
 
     def learn(self, name: str, types: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Take a level that was read as a run; another reading of the same level replaces it."""
