@@ -98,6 +98,12 @@ def test_checks_are_fair_to_how_models_answer() -> None:
     }
     assert right(tree, '{"next": {"next": {}}}')
     assert not right(tree, '{"next": {"next": 1}}')
+    whole = {"type": "json", "schema": {"properties": {"a": {"multipleOf": 0.1}, "b": {"const": {"$ref": "no reference"}}}}}
+    assert not any(right(whole, answer) for answer in ('{"a": 1e400}', '{"a": NaN}', '{"a": 1' + "0" * 400 + "}"))
+    named = {"type": "json", "schema": {"$id": "https://example.org/root.json", "$defs": {"i": {"$id": "item.json", "type": "integer"}},
+                                        "properties": {"a": {"$ref": "item.json"}}}}  # fmt: skip
+    assert right(named, '{"a": 1}')
+    assert not right(named, '{"a": "1"}')
     assert not right(tree, '{"next": ' * 5000 + "{}" + "}" * 5000)
 
 
@@ -113,6 +119,8 @@ def test_checks_are_fair_to_how_models_answer() -> None:
         "1. So:\n   ```python\nx = 1\n   ```",
         "Cut off:\n```python\nx = 1\n",
         "```js-like\nx = 1\n```",
+        "```python\nx = 1```",
+        "Here: ```python\nx = 1\n``` That is all.",
     ],
 )
 def test_code_is_found_where_models_put_it(answer: str) -> None:
@@ -233,8 +241,8 @@ def test_nothing_that_code_does_counts_as_passing(code: str) -> None:
 
 @needs_sandbox
 def test_the_sandbox_has_no_network() -> None:
-    """Not even the loopback: every address is unreachable."""
-    tests = "import errno, socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError as error:\n    assert error.errno == errno.ENETUNREACH"
+    """Not even the loopback: there are no sockets."""
+    tests = "import errno, socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError as error:\n    assert error.errno == errno.EPERM"
     assert passes("", tests)
 
 

@@ -13,19 +13,26 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "_nvidia", dict)
 
 
-def package(root: Path, name: str, microjoules: int | None, wraps_at: int = 262_143_328_850) -> None:
+def package(root: Path, name: str, microjoules: int | None, wraps_at: int = 262_143_328_850, called: str = "package-0") -> None:
     """A folder as Linux shows it; None: the file is not to be read."""
     folder = root / name
     folder.mkdir(exist_ok=True)
+    (folder / "name").write_text(f"{called}\n")
     (folder / "max_energy_range_uj").write_text(f"{wraps_at}\n")
     if microjoules is not None:
         (folder / "energy_uj").write_text(f"{microjoules}\n")
 
 
 def test_packages_count_and_their_parts_do_not(tmp_path: Path) -> None:
-    """Two sockets; the cores are in their package's figure."""
-    for name, value in (("intel-rapl:0", 1_000_000), ("intel-rapl:0:0", 900_000), ("intel-rapl:1", 5_000_000)):
-        package(tmp_path, name, value)
+    """Two sockets; the cores are in their package's figure, and a laptop's psys holds its package."""
+    zones = (
+        ("intel-rapl:0", 1, "package-0"),
+        ("intel-rapl:0:0", 2, "core"),
+        ("intel-rapl:1", 5, "package-1"),
+        ("intel-rapl:2", 9, "psys"),
+    )
+    for name, joules, called in zones:
+        package(tmp_path, name, joules * 1_000_000, called=called)
     before = read_energy(tmp_path)
     assert before.joules == {"intel-rapl:0": 1.0, "intel-rapl:1": 5.0}
     package(tmp_path, "intel-rapl:0", 3_500_000)

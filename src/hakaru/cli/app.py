@@ -261,7 +261,7 @@ def quantize(**options: Any) -> int:
 @click.option("--full-speed", is_flag=True, help="Also decode behind long contexts and for several users at once.")
 @click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with pictures.")
 @click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the pictures of the report.")
-@click.option("--page", is_flag=True, help="Also show a page on which the interval closes; it stays until Ctrl-C.")
+@click.option("--page", is_flag=True, help="Also show a page on which the interval closes; without --json it stays until Ctrl-C.")
 @again_option
 @json_option
 @click.pass_obj

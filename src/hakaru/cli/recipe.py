@@ -98,6 +98,8 @@ def _print_race(made: Made) -> None:
                   ours=race.ours.value, ratio=race.ratio.value, low=race.ratio.low, high=race.ratio.high))  # fmt: skip
     elif race:
         print_text(say("There is no preset of at most these bytes to race against."))
+    if race and race.wins and race.ratio and race.ratio.highest >= 1:
+        print_text(say("The preset is not expected to keep the tier, so the mix was written."))
     if made.preset:
         print_text(say("The mix is not proven better, so the preset was written."))
     if made.others > BUSY:

@@ -22,6 +22,7 @@ from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.footprint import F16_CACHE
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.pictures.report import Report, check_report, save_report, save_report_picture
@@ -114,7 +115,8 @@ def run(
             print(say("The interval closes at {url}", url=shown.url), file=sys.stderr, flush=True)
         watch = stack.enter_context(Watching(quiet=json))
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
-        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if reference or own or asked else []
+        is_asked = reference or own or asked or settings.cache != F16_CACHE
+        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if is_asked else []
         tested = bench.tested(
             candidate, original, windows, tier, cache=settings.cache, budget_s=budget_s, name=candidate.type_name,
             seen=lambda rows: shown.show(rows, [w.domain for w in windows]) if shown else None,
@@ -183,7 +185,7 @@ def _as_json(found: Found) -> dict[str, Any]:
 
 
 def _print(found: Found) -> None:
-    if found.model.path == found.original.path:
+    if not found.tested.rows:
         print_text(say("No --reference was named: the model is compared with itself, and loses nothing by definition."))
     elif warning := source_kind(found.original).sentence():
         print_text(warning)

@@ -119,6 +119,8 @@ def print_decision(decision: Decision) -> None:
                       n=lost.n_windows, kld=_spanned(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
         if decision.chosen.tasks:
             print_text(pairs_sentence(decision.chosen.tasks))
+        elif decision.constraints.tasks and decision.chosen.type != SOURCE:
+            print_text(say("The tasks were not asked: the source, to which its answers are compared, does not fit."))
     else:
         print_text(
             say(

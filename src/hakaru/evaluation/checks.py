@@ -17,7 +17,7 @@ LONGEST: Final = 20_000
 TOLERANCE: Final = 1e-6
 LETTERS: Final = "ABCDEFGH"
 _NUMBER: Final = re.compile(r"[-+−]?\d[\d,，]*(?:\.\d+)?|[-+−]?\.\d+")
-_FENCED: Final = re.compile(r"^[ \t]*```([^\n`]*)\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
+_FENCED: Final = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
 _FULL_WIDTH: Final = str.maketrans("０１２３４５６７８９．－，：", "0123456789.-,:")
 
 
@@ -89,7 +89,7 @@ def _json(data: Mapping[str, Any]) -> Check:
         found = first_json(answer)
         try:
             return found is not _NOTHING and validator.is_valid(found)
-        except (RecursionError, Unresolvable):  # an answer nested too deeply
+        except (RecursionError, Unresolvable, ValueError, OverflowError):  # nested too deeply, or a number beyond reason
             return False
 
     return Check(kind="json", is_right=is_right)
@@ -101,11 +101,15 @@ def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    resource = DRAFT202012.create_resource(schema)
+    resolver = Registry().with_resource("", resource).crawl().resolver(base_uri=resource.id() or "")
     inside: list[Any] = [schema]
     while inside:
         some = inside.pop()
-        inside += some.values() if isinstance(some, dict) else some if isinstance(some, list) else ()
+        data = {"const", "enum", "default", "examples"}
+        inside += (
+            [v for k, v in some.items() if k not in data] if isinstance(some, dict) else some if isinstance(some, list) else ()
+        )
         for reference in (some.get("$ref"), some.get("$dynamicRef")) if isinstance(some, dict) else ():
             try:
                 if isinstance(reference, str):

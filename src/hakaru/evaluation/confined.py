@@ -3,7 +3,7 @@
 Run as a script by `sandbox.py`, with the standard library alone: `python -I -S confined.py SECONDS MEMORY_BYTES FILE_BYTES PROGRAM`, in
 an empty folder in which PROGRAM lies. New namespaces (unshare(2)) take away network, processes and shared memory. The root
 becomes a small file system of its own in which Python, the libraries of the system and PROGRAM are, read-only (pivot_root(2),
-mount_setattr(2), Linux 5.12). A seccomp filter refuses new processes, also to root. Ends with CANNOT before the program where
+mount_setattr(2), Linux 5.12). A seccomp filter refuses new processes, also to root, and new namespaces, mounts and sockets. Ends with CANNOT before the program where
 the system refuses any of that.
 """
 
@@ -22,9 +22,9 @@ _NOBODY = 65534
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _BIND, _RECURSIVE, _PRIVATE, _DETACH = 1, 2, 4, 4096, 16384, 1 << 18, 2
 _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
 _SYSCALLS = {
-    # audit architecture, pivot_root, and what makes processes: clone, fork, vfork, clone3
-    "x86_64": (0xC000003E, 155, (56, 57, 58, 435)),
-    "aarch64": (0xC00000B7, 41, (220, 435)),
+    # audit architecture, pivot_root, and what is refused: clone, fork, vfork, clone3; unshare, setns, mount; memfd_create, socket
+    "x86_64": (0xC000003E, 155, (56, 57, 58, 435, 272, 308, 165, 319, 41)),
+    "aarch64": (0xC00000B7, 41, (220, 435, 97, 268, 40, 279, 198)),
 }
 """linux/audit.h, and the kernel's tables of system calls."""
 
@@ -44,7 +44,7 @@ def main() -> None:
     seconds, memory, file_bytes = (int(text) for text in sys.argv[1:4])
     python, program = os.path.realpath(sys.executable), os.path.realpath(sys.argv[4])
     try:
-        architecture, pivot_root, forks = _SYSCALLS[platform.machine()]
+        architecture, pivot_root, refused = _SYSCALLS[platform.machine()]
         enter_namespaces()
         shrink_root(program, pivot_root)
     except (OSError, KeyError):
@@ -56,11 +56,11 @@ def main() -> None:
     _libc.prctl(1, signal.SIGKILL)
     for what, limit in (
         (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, file_bytes), (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, 64),
     ):  # fmt: skip
         resource.setrlimit(what, (limit, limit))
     try:
-        refuse_processes(architecture, forks)
+        refuse(architecture, refused)
     except OSError:
         os._exit(CANNOT)
     os.execv(python, [python, "-I", "-S", "-B", program])  # as nobody, so that the capabilities in here are lost
@@ -111,17 +111,17 @@ def needed() -> list[str]:
     return sorted(f for f in folders if os.path.isdir(f) and not any(f.startswith(other + "/") for other in folders))
 
 
-def refuse_processes(architecture: int, forks: tuple[int, ...]) -> None:
-    """A seccomp filter for this process and what it becomes: new processes and threads are not permitted, and system calls of another
-    architecture end it.
+def refuse(architecture: int, numbers: tuple[int, ...]) -> None:
+    """A seccomp filter for this process and what it becomes: these system calls are not permitted, and those of another architecture
+    end it.
     """
     load, jump_if, jump_if_at_least, answer = 0x20, 0x15, 0x35, 0x06
-    allow, refuse, kill = 0x7FFF0000, 0x00050001, 0x80000000  # refuse: EPERM
-    n = len(forks)
+    allow, error, kill = 0x7FFF0000, 0x00050001, 0x80000000  # error: EPERM
+    n = len(numbers)
     rows = [(load, 0, 0, 4), (jump_if, 1, 0, architecture), (answer, 0, 0, kill), (load, 0, 0, 0)]
     rows += [(jump_if_at_least, n + 1, 0, 0x40000000)]  # the other numbers of x86_64 (x32)
-    rows += [(jump_if, n - i, 0, number) for i, number in enumerate(forks)]
-    rows += [(answer, 0, 0, allow), (answer, 0, 0, refuse)]
+    rows += [(jump_if, n - i, 0, number) for i, number in enumerate(numbers)]
+    rows += [(answer, 0, 0, allow), (answer, 0, 0, error)]
     program = _Filter(n=len(rows), instructions=b"".join(struct.pack("HBBI", *row) for row in rows))
     _check(_libc.prctl(38, 1, 0, 0, 0))  # PR_SET_NO_NEW_PRIVS
     _check(_libc.prctl(22, 2, ctypes.byref(program), 0, 0))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER

@@ -2,7 +2,7 @@
 
 The inner half (`confined.py`) enters Linux namespaces of its own, in which there are no other processes, no network, and of all files
 only Python and the system's libraries, read-only; it may start no process and no thread. What is left: the code may read its own
-tests, and whoever breaks the kernel is out. Where the system allows no such namespaces nothing is run, and the reason is told: a
+tests and how passing is told, so one that is out to cheat can; and whoever breaks the kernel is out. Where the system allows no such namespaces nothing is run, and the reason is told: a
 sandbox that leaks is none.
 """
 
@@ -34,7 +34,7 @@ def why_no_sandbox() -> str | None:
 def passes(code: str, tests: str, *, seconds: float = SECONDS, checked: bool = True) -> bool:
     """Whether `tests` run to their end after `code`. Nothing that happens in there is an error here."""
     assert not checked or why_no_sandbox() is None
-    mark = os.urandom(16).hex()  # the last line says it; code that ends early, or prints, does not
+    mark = os.urandom(16).hex()  # the last line says it; code that merely ends early, or prints, does not
     reader, writer = os.pipe()
     program = f"{code}\n\n{tests}\n\nimport os as _os\n_os.write({writer}, b'{mark}')\n"
     try:

@@ -9,6 +9,7 @@ and how small a difference could have been seen at all. Source: McNemar, Psychom
 """
 
 import gzip
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,11 +93,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSet:
-    """Tasks as they were asked for: `ours`, `humaneval`, or absolute paths of task files; the language of ours; and their items."""
+    """Tasks as they were asked for: `ours`, `humaneval`, or absolute paths of task files; the language of ours; their items; and what
+    identifies the files' texts.
+    """
 
     names: tuple[str, ...]
     language: str
     items: tuple[Item, ...]
+    digest: str
 
 
 def named_tasks(names: Sequence[str], language: str) -> TaskSet:
@@ -104,7 +108,9 @@ def named_tasks(names: Sequence[str], language: str) -> TaskSet:
     named = {OURS: lambda: our_items(language), HUMANEVAL: humaneval_items}
     distinct = tuple(dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names))
     items = [item for name in distinct for item in (named[name]() if name in named else read_items(Path(name)))]
-    return TaskSet(names=distinct, language=language, items=tuple(items))
+    texts = [name if name in named else read_text(Path(name)) for name in distinct]
+    digest = hashlib.sha256(json.dumps([texts, language]).encode()).hexdigest()
+    return TaskSet(names=distinct, language=language, items=tuple(items), digest=digest)
 
 
 def our_items(language: str) -> list[Item]:

@@ -34,11 +34,11 @@ def read_energy(rapl: Path = RAPL) -> Energy:
     """A reading now."""
     joules, wraps = _nvidia(), dict[str, float]()
     wraps |= dict.fromkeys(joules, float("inf"))
-    for package in sorted(rapl.glob("*-rapl:[0-9]*")):
-        if package.name.count(":") == 1:  # a package; its parts (intel-rapl:0:0) are in its figure
-            with suppress(OSError, ValueError):
-                joules[package.name] = int((package / "energy_uj").read_text()) / 1e6
-                wraps[package.name] = int((package / "max_energy_range_uj").read_text()) / 1e6
+    for zone in sorted(rapl.glob("*-rapl:[0-9]*")):
+        with suppress(OSError, ValueError):
+            if (zone / "name").read_text().startswith("package"):  # not its parts, nor psys, which holds packages
+                wraps[zone.name] = int((zone / "max_energy_range_uj").read_text()) / 1e6
+                joules[zone.name] = int((zone / "energy_uj").read_text()) / 1e6
     return Energy(joules, wraps)
 
 

@@ -149,7 +149,8 @@ class Budgeter(Study):
         damage = None
         if target.tier:
             least = least_damage(items, pins=limits.pins) * (1 + HAIR)
-            damage = self.damage_within(target.tier, link, imatrix, least, lambda most_damage: within(most_damage, limits))
+            any_speed = replace(limits, max_seconds=None)
+            damage = self.damage_within(target.tier, link, imatrix, least, lambda most_damage: within(most_damage, any_speed))
         allocated = partial(within, damage)
         found, speed = allocated(limits), None
         if target.speed and not self.glance:
@@ -176,25 +177,34 @@ class Budgeter(Study):
         """The most damage with which a tier is expected to be proven: by the link's upper end at a glance, otherwise by probes of the
         recipes on the validation windows. Raises DoesNotFit where not even the best types are expected to keep it.
         """
-        if link.kld_of(least) > tier.kld_mean:
+        if self.glance and link.kld_of(least) > tier.kld_mean:
             raise DoesNotFit(
                 "even the largest types of this model are predicted to lose {kld:.4f} nats per token, but the tier {tier} allows {bound:g}; keep "
                 "the source, or ask for a lower tier.", kld=link.kld_of(least), tier=tier.name, bound=tier.kld_mean,
             )  # fmt: skip
         n_test, tried = len(self.bench.windows(self.model, parts=("test",), ask=not self.glance)), dict[float, float]()
-        damage = max(least, link.damage_for(PROVABLE * tier.kld_mean))
-        for _ in range(TIER_ROUNDS):
+
+        def room(damage: float) -> float:
             types = allocated(damage).types
             if self.glance:
-                scale = PROVABLE * tier.kld_mean / link.predict(types).highest
-            else:
-                (sums,) = self.probed([types], self.validation, imatrix, "tier")
-                scale = room_in_tier(sums, tier, n_test)
-            tried[damage] = scale
+                return PROVABLE * tier.kld_mean / link.predict(types).highest
+            (sums,) = self.probed([types], self.validation, imatrix, "tier")
+            return room_in_tier(sums, tier, n_test)
+
+        damage = max(least, link.damage_for(PROVABLE * tier.kld_mean))
+        for _ in range(TIER_ROUNDS):
+            scale = tried[damage] = room(damage)
             if 1 <= scale <= 1 + CLOSE or (damage == least and scale < 1):
                 break
             damage = max(least, damage * scale ** (1 / link.g) * (1 if scale > 1 else 1 - CLOSE / 2))
+        if max(tried.values()) < 1 and least not in tried:
+            tried[least] = room(least)
         kept = [damage for damage, scale in tried.items() if scale >= 1]
+        if not kept and not self.glance and tried[least] < 1 - CLOSE:
+            raise DoesNotFit(
+                "with its largest types this model is not expected to keep the tier {tier}: it would have to lose {percent:.0%} of what it loses; "
+                "keep the source, or ask for a lower tier.", tier=tier.name, percent=tried[least],
+            )  # fmt: skip
         return max(kept) if kept else max(tried, key=lambda damage: tried[damage])
 
     def limits(self, target: Target, choices: Mapping[str, Mapping[str, float]], pins: Mapping[str, str]) -> Limits:

@@ -143,7 +143,7 @@ class _Walk:
         found[SOURCE] = replace(found[SOURCE], quality=own.quality, judgement=own.judgement)
         judged, best = self.decided(found, windows)
         while best and best.type != SOURCE:
-            best = self.proven(best)
+            best = self.proven(best, source_fits=found[SOURCE].fits)
             if best.passes:
                 break
             self.disqualify(best, found)
@@ -168,6 +168,7 @@ class _Walk:
                 **self.bench.conditions(),
                 "model_sha256": self.bench.ledger.model_sha256(self.model),
                 "windows": {"n": len(windows), "digest": windows_digest(windows)},
+                "tasks": self.constraints.tasks.digest if self.constraints.tasks else None,
             },
         )
         return replace(decision, evidence=save_evidence(self.model.path.stem, decision.as_json()))
@@ -217,7 +218,8 @@ class _Walk:
     def decided(self, found: dict[str, Candidate], windows: Sequence[Window]) -> tuple[list[Candidate], Candidate | None]:
         """Every candidate tested and timed as far as it matters, with the reasons, and the best."""
         self.test(found, windows)
-        judged = [_judged(self.timed(c), self.constraints) for c in found.values()]
+        found.update({c.type: self.timed(c) for c in found.values()})
+        judged = [_judged(c, self.constraints) for c in found.values()]
         return judged, choose(judged)
 
     def test(self, found: dict[str, Candidate], windows: Sequence[Window]) -> None:
@@ -277,7 +279,7 @@ class _Walk:
 
     def still_in(self, open_: Sequence[Recipe], found: dict[str, Candidate]) -> list[Recipe]:
         """Those of the open levels that may still win against what is known to pass."""
-        timed = {recipe.preset for recipe in open_} | {c.type for c in found.values() if c.verdict == "pass"}
+        timed = {recipe.preset for recipe in open_} | {c.type for c in found.values() if c.verdict == "pass" and c.fits}
         found.update({name: self.clocked(found[name]) for name in timed})
         others = [c for c in found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
         kept = []
@@ -329,15 +331,17 @@ class _Walk:
             trial = self.bench.trial(built, settings, name=candidate.type, repeats=repeats)
         return replace(candidate, speed=trial.speed)
 
-    def proven(self, best: Candidate) -> Candidate:
-        """The best candidate, tested once on texts that played no part in choosing it."""
+    def proven(self, best: Candidate, *, source_fits: bool) -> Candidate:
+        """The best candidate, tested once on texts that played no part in choosing it; then at its tasks, where the source can be served
+        to answer them, too.
+        """
         built = self.bench.built(self.model, self.recipes[best.type])
         name = say("{type} on untouched texts", type=best.type)
         windows, tier = self.windows(("test",)), self.constraints.tier
         tested = self.bench.tested(built, self.model, windows, tier, cache=best.cache, name=name)
         if tested.judgement.verdict != "fail":
             passed = replace(best, untouched=tested.quality)
-            return self.examined(passed, self.constraints.tasks) if self.constraints.tasks else passed
+            return self.examined(passed, self.constraints.tasks) if self.constraints.tasks and source_fits else passed
         why = say("breaks the tier on untouched texts")
         return replace(best, untouched=tested.quality, judgement=tested.judgement, passes=False, why=why)
 

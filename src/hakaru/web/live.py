@@ -3,6 +3,7 @@
 It looks again every other second until the test is done. Figures are computed when somebody looks, not while nobody does.
 """
 
+import socket
 import threading
 from collections.abc import Sequence
 from html import escape
@@ -22,7 +23,7 @@ from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import current_language, say, use_language
 from hakaru.pictures.report import Report, chart_svg
-from hakaru.serving.deployment import HOST, bound_socket
+from hakaru.serving.deployment import HOST
 from hakaru.serving.gateway import refused
 from hakaru.tuning.bench import Row
 
@@ -45,7 +46,7 @@ class LivePage:
         self._end: Sequence[str] | None = None
         routes = [Route("/", self._page), Route("/chart.svg", self._chart), Route("/page.css", self._style)]
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", access_log=False, timeout_graceful_shutdown=1)
-        self._server, self._listener = uvicorn.Server(config), bound_socket(None)
+        self._server, self._listener = uvicorn.Server(config), socket.create_server((HOST, 0))  # never the port of the API
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
 
     @property
