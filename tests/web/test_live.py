@@ -1,5 +1,7 @@
 """The page of a running test: what is known so far, without scripts, until the test is done."""
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,20 @@ def test_strangers_do_not_see_it(page: tuple[LivePage, httpx.Client]) -> None:
     for path in ("/", "/chart.svg", "/page.css"):
         assert client.get(path, headers={"Host": "evil.example"}).status_code == 403
         assert client.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
+def test_a_browser_shows_it(page: tuple[LivePage, httpx.Client], tmp_path: Path) -> None:
+    """Headless Chromium loads the page, its style and its picture under the policy, without an error on its console."""
+    live, _ = page
+    live.show(rows(40), ["code"] * 40)
+    live.finish(["Tier balanced: passed."])
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+         f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", live.url], capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+    assert "40 of 40 windows read" in done.stdout
+    assert "CONSOLE" not in done.stderr
 
 
 @pytest.mark.engine
