@@ -71,7 +71,7 @@ class Pains:
 
 PAINS: Final[Mapping[Effort, Pains]] = {
     "quick": Pains(
-        n_documents=4, n_prompts=2, n_windows=6, n_rows=16, n_weights=2**14, runs=("Q6_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K")
+        n_documents=5, n_prompts=3, n_windows=6, n_rows=16, n_weights=2**14, runs=("Q6_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K")
     ),
     "standard": Pains(n_documents=7, n_prompts=5, n_windows=6, n_rows=64, n_weights=2**16),
     "thorough": Pains(n_documents=14, n_prompts=5, n_windows=12, n_rows=64, n_weights=2**16, n_singles=96),
