@@ -171,11 +171,9 @@ def first_json(answer: str) -> Any:
 def code_of(answer: str) -> str:
     """The Python in an answer: the first fenced block that is called so, else the first without a name, else the first; or all of it."""
     blocks = _FENCED.findall(answer[:LONGEST])
-    for wanted in ("py", ""):
-        for label, code in blocks:
-            if label.strip().casefold().startswith(wanted) if wanted else not label.strip():
-                return str(code)
-    return str(blocks[0][1]) if blocks else answer[:LONGEST]
+    called = [code for label, code in blocks if label.strip().casefold().startswith("py")]
+    unnamed = [code for label, code in blocks if not label.strip()]
+    return str(next(iter([*called, *unnamed, *(code for _, code in blocks)]), answer[:LONGEST]))
 
 
 def _plain(text: str) -> str:

@@ -7,10 +7,9 @@ import socket
 import threading
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from string import Template
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,21 +19,16 @@ from starlette.routing import Route
 
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
+from hakaru.evaluation.sequences import LEAST_WINDOWS
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import current_language, say, use_language
 from hakaru.pictures.report import Report, chart_svg
 from hakaru.serving.deployment import HOST
 from hakaru.serving.gateway import refused
 from hakaru.tuning.bench import Row
+from hakaru.web.shared import headers, static, style
 
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-LEAST_DRAWN: Final = 12
-"""Windows before which nothing is known that could be drawn."""
+HEADERS: Final = headers(images="'self' data:")
 
 
 class LivePage:
@@ -44,7 +38,7 @@ class LivePage:
         self._title, self._tier, self._language = title, tier, current_language()
         self._seen: tuple[Sequence[Row], Sequence[str]] = ((), ())
         self._end: Sequence[str] | None = None
-        routes = [Route("/", self._page), Route("/chart.svg", self._chart), Route("/page.css", self._style)]
+        routes = [Route("/", self._page), Route("/chart.svg", self._chart), Route("/page.css", style)]
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", access_log=False, timeout_graceful_shutdown=1)
         self._server, self._listener = uvicorn.Server(config), socket.create_server((HOST, 0))  # never the port of the API
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
@@ -79,13 +73,13 @@ class LivePage:
         words = {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("not known yet")}
         told = self._end or [say("Tier {tier}: {verdict}.", tier=self._tier.name, verdict=words[verdict])]
         picture = f"<img class='chart' src='/chart.svg?n={len(rows)}' alt='{escape(say('what was known, window after window'))}'>"
-        return Template((files("hakaru.web") / "static" / "live.html").read_text(encoding="utf-8")).substitute(
+        return Template(static("live.html")).substitute(
             lang=self._language, title=escape(self._title),
             again="" if self._end else "<meta http-equiv='refresh' content='2'>",
             sentences="".join(f"<p>{escape(sentence)}</p>" for sentence in told),
             read=escape(say("{n} of {total} windows read", n=len(rows), total=len(domains))),
             rows="".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(cell)}</td></tr>" for name, cell in self._figures()),
-            picture=picture if len(rows) >= LEAST_DRAWN else "",
+            picture=picture if len(rows) >= LEAST_WINDOWS else "",
         )  # fmt: skip
 
     def _report(self) -> Report:
@@ -108,10 +102,6 @@ class LivePage:
         use_language(self._language)
         if refusal := refused(request):
             return refusal
-        if len(self._seen[0]) < LEAST_DRAWN:
+        if len(self._seen[0]) < LEAST_WINDOWS:
             return Response(status_code=404)
         return Response(chart_svg(self._report()), media_type="image/svg+xml", headers=HEADERS)
-
-    def _style(self, request: Request) -> Response:
-        style: Any = (files("hakaru.web") / "static" / "page.css").read_text(encoding="utf-8")
-        return refused(request) or Response(style, media_type="text/css", headers=HEADERS)

@@ -5,7 +5,6 @@ only its own style sheet. The language is the one of `?lang=`, or the browser's 
 """
 
 from html import escape
-from importlib.resources import files
 from string import Template
 from typing import Final
 
@@ -18,13 +17,9 @@ from hakaru.language import LANGUAGES, current_language, say, use_language
 from hakaru.serving.gateway import refused
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
+from hakaru.web.shared import headers, static, style
 
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+HEADERS: Final = headers()
 BAR_WIDTH: Final = 600
 
 
@@ -37,9 +32,6 @@ def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
         use_language(_language(request))
         return HTMLResponse(render(supervisor, base_url=f"{request.url.scheme}://{request.url.netloc}/v1"), headers=HEADERS)
 
-    async def style(request: Request) -> Response:
-        return refused(request) or Response(_static("page.css"), media_type="text/css", headers=HEADERS)
-
     return [Route("/", page), Route("/page.css", style)]
 
 
@@ -50,7 +42,7 @@ def render(supervisor: Supervisor, *, base_url: str) -> str:
     except EngineDied:
         parts = {}
     shown = {label: parts[key] for key, label in _labels().items() if parts.get(key)}
-    return Template(_static("page.html")).substitute(
+    return Template(static("page.html")).substitute(
         lang=current_language(),
         title=escape(say("{model} on this machine", model=supervisor.path.stem)),
         state_label=escape(say("State")),
@@ -122,7 +114,3 @@ def _language(request: Request) -> str:
     asked = request.query_params.get("lang", "")
     preferred = request.headers.get("accept-language", "").lower()
     return asked if asked in LANGUAGES else "ja" if preferred.startswith("ja") else "en"
-
-
-def _static(name: str) -> str:
-    return (files("hakaru.web") / "static" / name).read_text(encoding="utf-8")
