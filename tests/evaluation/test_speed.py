@@ -8,8 +8,8 @@ import pytest
 
 from hakaru.engine.server import EngineServer
 from hakaru.evaluation import speed
-from hakaru.evaluation.speed import BUSY, N_PREDICT, RETRIES, Point, Speed, measure_depths, measure_speed, measure_users
-from hakaru.hardware.busy import Clock, read_clock
+from hakaru.evaluation.speed import N_PREDICT, RETRIES, Point, Speed, measure_depths, measure_speed, measure_users
+from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
@@ -34,6 +34,18 @@ class Server:
     @staticmethod
     def client() -> Any:
         return nullcontext()
+
+    @staticmethod
+    def accelerator_bytes() -> int:
+        return 0
+
+
+class OnGpu(Server):
+    """The same with its weights on a GPU."""
+
+    @staticmethod
+    def accelerator_bytes() -> int:
+        return 1
 
 
 @pytest.fixture
@@ -82,8 +94,42 @@ def test_a_machine_that_stays_busy_is_marked(monkeypatch: pytest.MonkeyPatch, an
     found = measure_speed(Server(), n_vocab=100, repeats=3)  # type: ignore[arg-type]  # a stand-in
     assert len(answers) == 1 + RETRIES + 3
     assert found.is_contended
-    assert found.others == pytest.approx(0.7)
+    assert found.others == Others(processors=0.7)
     assert Speed.from_json(found.as_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("loads", "looks", "busiest", "contended"),
+    [
+        ([0.05], 2, 0.05, False),  # a desktop is drawn
+        ([0.9, 0.9, 0.0], 4, 0.0, False),  # somebody was about to end
+        ([0.0, 0.6], 2, 0.6, True),  # and somebody began
+        ([0.6], 2 + RETRIES, 0.6, True),
+        ([None], 2, None, False),  # the driver does not tell
+    ],
+)
+def test_a_gpu_that_others_use_is_marked(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[int],
+    loads: list[float | None],
+    looks: int,
+    busiest: float | None,
+    contended: bool,
+) -> None:
+    """It is looked at before and after the samples, while ours waits; where it is busy before, again. On a processor nobody looks."""
+    others(monkeypatch, 0.0)
+    looked: list[int] = []
+
+    def look(pid: int) -> float | None:
+        looked.append(pid)
+        return loads[min(len(looked), len(loads)) - 1]
+
+    monkeypatch.setattr(speed, "gpu_of_others", look)
+    found = measure_speed(OnGpu(), n_vocab=100, repeats=2)  # type: ignore[arg-type]  # a stand-in
+    assert (len(looked), found.others.gpu, found.is_contended) == (looks, busiest, contended)
+    assert Speed.from_json(found.as_json()) == found
+    measure_speed(Server(), n_vocab=100, repeats=2)  # type: ignore[arg-type]  # a stand-in
+    assert len(looked) == looks
 
 
 def test_depths_that_take_too_long_or_do_not_fit_are_left_out(monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> None:
@@ -128,7 +174,7 @@ def test_several_users_are_served_together(tmp_path: Path) -> None:
     assert [(p.depth, p.users) for p in points] == [(0, 1), (0, 2), (0, 4)]
     assert all(p.decode_tokens_per_s.lowest > 0 and p.first_token_ms.lowest > 0 for p in points)
     assert [Point.from_json(p.as_json()) for p in points] == points
-    assert N_PREDICT > 1 and BUSY > 0
+    assert N_PREDICT > 1
 
 
 @pytest.mark.engine

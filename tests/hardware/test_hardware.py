@@ -7,7 +7,8 @@ import pynvml
 import pytest
 
 from hakaru.errors import Misuse
-from hakaru.hardware.accelerators import drm, nvidia_process_bytes
+from hakaru.hardware.accelerators import drm, nvidia_load, nvidia_process_bytes
+from hakaru.hardware.busy import gpu_of_others
 from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
 from hakaru.hardware.machine import named_ram, size_class
 from hakaru.hardware.probe import probe_machine
@@ -128,3 +129,29 @@ def test_nvml_tells_what_a_process_takes(monkeypatch: pytest.MonkeyPatch) -> Non
     }.items():
         monkeypatch.setattr(pynvml, name, value)
     assert nvidia_process_bytes(7) == {"NVIDIA L4": [100, 50]}
+
+
+def test_nvml_tells_how_busy_the_gpus_of_a_process_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The busiest of those that it uses; of all where none is known to be its own; nothing where there is no driver, or it does not tell."""
+    assert nvidia_load(7) is None
+    processes = {0: [7], 1: [8], 2: [7]}
+    busy = {0: 3, 1: 90, 2: 40}
+    for name, value in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 3,
+        "nvmlDeviceGetHandleByIndex": lambda i: i,
+        "nvmlDeviceGetComputeRunningProcesses": lambda i: [SimpleNamespace(pid=pid) for pid in processes[i]],
+        "nvmlDeviceGetUtilizationRates": lambda i: SimpleNamespace(gpu=busy[i]),
+    }.items():
+        monkeypatch.setattr(pynvml, name, value)
+    assert nvidia_load(7) == 0.4
+    assert nvidia_load(9) == 0.9
+    monkeypatch.setattr("hakaru.hardware.busy.GPU_PERIOD_S", 0.0)
+    assert gpu_of_others(7) == 0.4
+
+    def silent(_: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", silent)
+    assert nvidia_load(7) is gpu_of_others(7) is None

@@ -2,7 +2,6 @@
 
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.wording import beside_others, verdict_sentence
-from hakaru.evaluation.speed import BUSY
 from hakaru.language import say
 from hakaru.tuning.made import Made, TensorRow
 from hakaru.units import format_bytes
@@ -102,7 +101,7 @@ def _print_race(made: Made) -> None:
         print_text(say("The preset is not expected to keep the tier, so the mix was written."))
     if made.preset:
         print_text(say("The mix is not proven better, so the preset was written."))
-    if made.others > BUSY:
+    if made.others.matter:
         print_text(beside_others(made.others))
     if made.tested and made.plan.target.tier:
         print_text(verdict_sentence(made.tested, made.plan.target.tier))

@@ -1,12 +1,14 @@
 """Cells and sentences that several commands say in the same words."""
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Final
 
 from hakaru.cli.output import with_interval
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tiers import Tier
+from hakaru.hardware.busy import GPU, Others
 from hakaru.language import say
 from hakaru.tuning.bench import Tested
 from hakaru.tuning.decide import figure_name
@@ -29,14 +31,17 @@ def speed_in(speed: Speed) -> str:
 
 def contention(loads: Iterable[Speed | Point]) -> list[str]:
     """What to say of speeds beside which others computed; empty where there are none."""
-    others = max((load.others for load in loads if load.is_contended), default=None)
-    return [] if others is None else [beside_others(others)]
+    others = reduce(Others.or_worse, (load.others for load in loads if load.is_contended), Others())
+    return [beside_others(others)] if others.matter else []
 
 
-def beside_others(n: float) -> str:
-    """The sentence for so many processors that others kept busy."""
+def beside_others(others: Others) -> str:
+    """The sentence for what others kept busy."""
+    if (others.gpu or 0.0) > GPU:
+        return say("{mark} Others kept {n:.1f} processors and {gpu:.0%} of a GPU busy meanwhile: these speeds say little, and are not "
+                   "remembered. Close what computes and run it again.", mark=CONTENDED, n=others.processors, gpu=others.gpu)  # fmt: skip
     return say("{mark} Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
-               "run it again.", mark=CONTENDED, n=n)  # fmt: skip
+               "run it again.", mark=CONTENDED, n=others.processors)  # fmt: skip
 
 
 def verdict_sentence(tested: Tested, tier: Tier) -> str:

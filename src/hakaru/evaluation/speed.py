@@ -2,15 +2,16 @@
 
 Each sample sends a prompt that the server has not seen (so that no cache helps) and streams the answer: time to the
 first token by our clock, prefill and decode rates from the server's own timings. The first request warms up and is
-thrown away. While a sample runs, the processor time of others is watched (`hardware.busy`): a sample beside other work is
-taken again, and where the machine stays busy the speed is marked, and nobody remembers it.
+thrown away. While a sample runs, the processor time of others is watched, and before and after them all the GPUs that the server
+uses (`hardware.busy`): a sample beside other work is taken again, and where the machine stays busy the speed is marked, and nobody
+remembers it.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
-from hakaru.hardware.busy import read_clock
+from hakaru.hardware.busy import Others, gpu_of_others, read_clock
 from hakaru.hardware.energy import read_energy
 from hakaru.units import Figure
 
@@ -29,10 +30,8 @@ N_PROMPT: Final = 128
 N_PREDICT: Final = 48
 REPEATS: Final = 6
 """With six repeats the range of all of them holds the true median in 97 of 100 cases (1 - 2 × 0.5^6)."""
-BUSY: Final = 0.2
-"""Processors that others may keep busy, on average, while a sample runs."""
 RETRIES: Final = 6
-"""Samples beside other work that are thrown away before the speed is taken as it is, and marked."""
+"""Samples beside other work that are thrown away, and looks at a busy GPU, before the speed is taken as it is, and marked."""
 DEPTHS: Final = (2048, 8192)
 USERS: Final = (1, 2, 4, 8)
 DEEP_REPEATS: Final = 3
@@ -50,33 +49,32 @@ class Point:
     users: int
     decode_tokens_per_s: Figure
     first_token_ms: Figure
-    others: float = 0.0
+    others: Others = field(default_factory=Others)
 
     @property
     def is_contended(self) -> bool:
         """As in `Speed`."""
-        return self.others > BUSY
+        return self.others.matter
 
     def as_json(self) -> dict[str, Any]:
         """An entry of `points` in the `speed` object."""
         return {
             "depth": self.depth, "users": self.users, "decode_tokens_per_s": self.decode_tokens_per_s.as_json(),
-            "first_token_ms": self.first_token_ms.as_json(),
-            "others_busy_processors": self.others, "contended": self.is_contended,
+            "first_token_ms": self.first_token_ms.as_json(), **self.others.as_json(),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Point":
         """The inverse of `as_json`."""
         figures = {name: Figure.from_json(data[name]) for name in ("decode_tokens_per_s", "first_token_ms")}
-        return cls(depth=data["depth"], users=data["users"], others=data["others_busy_processors"], **figures)
+        return cls(depth=data["depth"], users=data["users"], others=Others.from_json(data), **figures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
     """Rates at an empty context for one user, each the median of repeats with its interval. `energy_j`: joules that the machine spent
-    on one prompt and its answer, idling included; None where it does not tell. `others`: processors that others kept busy
-    meanwhile, in the worst sample that counts.
+    on one prompt and its answer, idling included; None where it does not tell. `others`: what others
+    kept busy meanwhile, in the worst sample that counts.
     """
 
     decode_tokens_per_s: Figure
@@ -86,12 +84,12 @@ class Speed:
     n_predict: int
     repeats: int
     energy_j: Figure | None = None
-    others: float = 0.0
+    others: Others = field(default_factory=Others)
 
     @property
     def is_contended(self) -> bool:
         """Whether others computed meanwhile, so that the figures say little about the machine."""
-        return self.others > BUSY
+        return self.others.matter
 
     def as_json(self) -> dict[str, object]:
         """The `speed` object of `hakaru test --json`."""
@@ -101,7 +99,7 @@ class Speed:
             "first_token_ms": self.first_token_ms.as_json(),
             "energy_per_answer_j": self.energy_j.as_json() if self.energy_j else None,
             "n_prompt": self.n_prompt, "n_predict": self.n_predict, "repeats": self.repeats,
-            "others_busy_processors": self.others, "contended": self.is_contended,
+            **self.others.as_json(),
         }  # fmt: skip
 
     @classmethod
@@ -112,7 +110,7 @@ class Speed:
         return cls(
             **figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"], repeats=data["repeats"],
             energy_j=Figure.from_json(data["energy_per_answer_j"]) if data["energy_per_answer_j"] else None,
-            others=data["others_busy_processors"],
+            others=Others.from_json(data),
         )  # fmt: skip
 
 
@@ -133,7 +131,7 @@ def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS,
         n_predict=N_PREDICT,
         repeats=repeats,
         energy_j=median_of([s["joules"] for s in samples], unit="J") if all("joules" in s for s in samples) else None,
-        others=round(others, 2),
+        others=others,
     )
 
 
@@ -177,7 +175,7 @@ def _points(
         found.append(
             Point(
                 depth=depth, users=users, decode_tokens_per_s=median_of(rates, unit="tokens/s"),
-                first_token_ms=median_of(firsts, unit="ms"), others=round(others, 2),
+                first_token_ms=median_of(firsts, unit="ms"), others=others,
             )
         )  # fmt: skip
     return found
@@ -199,23 +197,29 @@ def _fresh(server: EngineServer, client: httpx.Client, dice: np.random.Generator
 
 def _samples(
     server: EngineServer, sample: Callable[[], dict[str, float]], n: int, progress: Callable[[int], None]
-) -> tuple[list[dict[str, float]], float]:
+) -> tuple[list[dict[str, float]], Others]:
     """`n` samples beside which nobody else computed, and what others took in the worst of them. Samples beside other work are
     taken again, RETRIES of them in all; then they count.
     """
-    kept, worst, retries = list[dict[str, float]](), 0.0, RETRIES
+    kept, retries, worst = list[dict[str, float]](), RETRIES, _gpu_of_others(server)
+    while worst.matter and retries:
+        retries, worst = retries - 1, _gpu_of_others(server)
     while len(kept) < n:
         energy, before = read_energy(), read_clock([server.process.pid])
         found = sample()
         joules = read_energy().since(energy)
-        others = read_clock([server.process.pid]).others_since(before)
-        if others > BUSY and retries:
+        others = Others(processors=round(read_clock([server.process.pid]).others_since(before), 2))
+        if others.matter and retries:
             retries -= 1
             continue
-        worst = max(worst, others)
+        worst = worst.or_worse(others)
         kept.append(found if joules is None else {**found, "joules": joules})
         progress(len(kept))
-    return kept, worst
+    return kept, worst.or_worse(_gpu_of_others(server))
+
+
+def _gpu_of_others(server: EngineServer) -> Others:
+    return Others(gpu=gpu_of_others(server.process.pid) if server.accelerator_bytes() else None)
 
 
 def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[str, float]:

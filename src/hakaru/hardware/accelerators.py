@@ -58,6 +58,26 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
     return found
 
 
+def nvidia_load(pid: int) -> float | None:
+    """Share of the driver's last sample period (at most a second) in which a GPU that the process uses computed, for whomever; the busiest
+    counts. Of all GPUs where NVML does not tell which it uses, as in containers; None where it tells nothing.
+    """
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        used = [h for h in handles if any(p.pid == pid for p in pynvml.nvmlDeviceGetComputeRunningProcesses(h))]
+        return max(float(pynvml.nvmlDeviceGetUtilizationRates(h).gpu) for h in used or handles) / 100 if handles else None
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def _name(handle: object) -> str:
     import pynvml
 

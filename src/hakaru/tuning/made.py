@@ -1,13 +1,13 @@
 """What `hakaru quantize` makes for a budget: a plan, the race's winner on disk, its loss read back from the file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
-from hakaru.evaluation.speed import BUSY
+from hakaru.hardware.busy import Others
 from hakaru.models.gguf import Tensor
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
@@ -47,8 +47,8 @@ class TensorRow:
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for, `tested` where no
-    tier was, `speed` (decoded tokens per second) where none was asked for or nothing is known. `others`: processors that others
-    kept busy while speeds were taken.
+    tier was, `speed` (decoded tokens per second) where none was asked for or nothing is known. `others`: what others kept
+    busy while speeds were taken.
     """
 
     source: Model
@@ -62,7 +62,7 @@ class Made:
     measured: Figure | None = None
     tested: Tested | None = None
     speed: Figure | None = None
-    others: float = 0.0
+    others: Others = field(default_factory=Others)
 
     @cached_property
     def tensors(self) -> list[TensorRow]:
@@ -115,7 +115,7 @@ class Made:
             "predicted_kld": self.predicted.as_json(),
             "measured_kld": self.measured.as_json() if self.measured else None,
             "decode_tokens_per_s": self.speed.as_json() if self.speed else None,
-            "contended": self.others > BUSY,
+            "contended": self.others.matter,
             "tier": self.plan.target.tier.name if self.plan.target.tier else None,
             "verdict": self.tested.judgement.verdict if self.tested else None,
             "broken": self.tested.judgement.broken if self.tested else None,

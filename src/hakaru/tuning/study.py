@@ -22,6 +22,7 @@ from hakaru.evaluation.divergence import measure_quality
 from hakaru.evaluation.texts import PARTS, Part
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window
+from hakaru.hardware.busy import Others
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.model import Model
@@ -80,7 +81,7 @@ PAINS: Final[Mapping[Effort, Pains]] = {
 
 class Study:
     """One model on one bench, measured with one effort. With `glance` nothing is measured that takes longer than seconds: what
-    is not remembered is left to the prior. `others`: processors that others kept busy while speeds were taken, at worst.
+    is not remembered is left to the prior. `others`: what others kept busy while speeds were taken, at worst.
     """
 
     def __init__(self, bench: Bench, model: Model, effort: Effort, *, glance: bool = False) -> None:
@@ -91,7 +92,7 @@ class Study:
         self.tensors = [t for t in model.tensors if t.name not in kept]
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
         self.calibration, self.validation, self.test = (self.windows_of(part) for part in PARTS)
-        self.others = 0.0
+        self.others = Others()
 
     def windows_of(self, part: Part) -> list[Window]:
         """The windows of one part of the texts that this effort reads."""
@@ -264,7 +265,7 @@ class Study:
             with self.trial_file(types, imatrix) as written:
                 speed = bench.trial(written, settings, repeats=SPEED_REPEATS).speed
             known = speed.decode_tokens_per_s.as_json()
-            self.others = max(self.others, speed.others)
+            self.others = self.others.or_worse(speed.others)
             if not speed.is_contended:
                 bench.ledger.remember("speed of a recipe", inputs, known)
         return Figure.from_json(known)
