@@ -34,8 +34,8 @@ RETRIES: Final = 6
 """Samples beside other work that are thrown away, and looks at a busy GPU, before the speed is taken as it is, and marked."""
 DEPTHS: Final = (2048, 8192)
 USERS: Final = (1, 2, 4, 8)
-DEEP_REPEATS: Final = 3
-LONGEST_PREFILL_S: Final = 60.0
+DEEP_REPEATS: Final = REPEATS
+LONGEST_PREFILL_S: Final = 30.0
 """A depth whose prompt would take longer is left out."""
 
 
