@@ -20,8 +20,9 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
-from hakaru.tuning.bench import Bench, Row, Trial
+from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.trial import Trial
 from hakaru.units import Figure, format_bytes
 
 MOST_WINDOWS = 60

@@ -28,8 +28,9 @@ from hakaru.models.sources.find import whole_model
 from hakaru.pictures.report import Report, check_report, save_report, save_report_picture
 from hakaru.pictures.save import format_of
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.bench import Bench, Row, Tested, Trial
+from hakaru.tuning.bench import Bench, Row, Tested
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.trial import Trial
 from hakaru.units import Figure, format_bytes, parse_seconds
 
 

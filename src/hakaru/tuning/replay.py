@@ -13,7 +13,8 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.loop import SCHEMA, Decision, Effort, tune
+from hakaru.tuning.decision import SCHEMA, Decision
+from hakaru.tuning.loop import Effort, tune
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
