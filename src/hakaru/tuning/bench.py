@@ -20,7 +20,7 @@ from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, i
 from hakaru.evaluation.judgement import Judgement, best_tier, judge
 from hakaru.evaluation.speed import DEPTHS, REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.evaluation.tasks import Graded, Item, answer_items, grade
-from hakaru.evaluation.texts import Document, Part, prompts_at_hand, texts_at_hand, texts_digest
+from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand, texts_digest
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
@@ -365,7 +365,12 @@ class Bench:
 
     def conditions(self) -> dict[str, object]:
         """What a figure depends on besides model and settings, for evidence."""
-        return {"hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION}
+        texts = {part: texts_at_hand((part,)) for part in PARTS}
+        return {
+            "hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION,
+            "seeds": {"answers": PROMPT_SEED, "intervals": 0, "speed": 0},
+            "texts": {part: {"n": len(documents), "digest": texts_digest(documents)} for part, documents in texts.items()},
+        }  # fmt: skip
 
     def _known_rows(self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache) -> list[Row]:
         known: list[Row] | None = self.ledger.recall("divergence", self._divergence_inputs(sha256, reference, windows, cache))
