@@ -71,7 +71,7 @@ def decision(tmp_path: Path) -> Decision:
     slow = replace(level("F32", 2**31, 0.0005, 9), judgement=Judgement("pass"), why="slower than the 20 tokens/s asked for")
     return Decision(
         machine=probe_machine(), model=read_model(write_tiny_llama(tmp_path / "tiny.gguf")), settings=ContextSettings(n_ctx=256),
-        constraints=Constraints(tier=TIERS["balanced"], min_tokens_per_s=None), candidates=(source, beaten, taken, open_, level("Q2_K", 2**27, 0.9), slow, too_large,
+        constraints=Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=3 * 2**30), candidates=(source, beaten, taken, open_, level("Q2_K", 2**27, 0.9), slow, too_large,
         predicted, small, at_tasks),
         chosen=taken, why="", uses_gpu=False, tokens_full_sweep=1, conditions={},
     )  # fmt: skip
@@ -81,14 +81,18 @@ def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
     """All levels against size, those that were timed against speed; the source stands on the lower edge. No state of nobody is in the legend."""
     chart = pareto_chart(decision, altair).to_dict()
     sizes, speeds = (
-        panel["layer"][2]["data"]["values"] if "data" in panel["layer"][2] else panel["data"]["values"]
-        for panel in chart["hconcat"]
+        next(values for layer in panel["layer"] if "state" in (values := layer["data"]["values"])[0]) for panel in chart["hconcat"]
     )
     assert {row["name"]: row["state"] for row in sizes} == {
         "source": "passes", "Q8_0": "cannot win", "Q6_K": "taken", "Q5_K_M": "not proven", "Q2_K": "breaks the tier",
         "F32": "too slow", "BF16": "does not fit", "IQ2_M": "predicted to break it", "Q6_K, KV cache q8_0": "too slow", "Q4_1": "worse at the tasks",
     }  # fmt: skip
     assert {row["name"] for row in speeds} == {"source", "Q8_0", "Q6_K", "F32", "Q6_K, KV cache q8_0", "Q4_1"}
+    limits = [
+        [layer["data"]["values"] for layer in panel["layer"] if layer["data"]["values"] == [{"mib": 3072.0}]]
+        for panel in chart["hconcat"]
+    ]
+    assert [len(found) for found in limits] == [1, 0]
     assert all(row["low"] <= row["kld"] <= row["high"] for row in sizes)
     assert (
         min(row["kld"] for row in sizes)
