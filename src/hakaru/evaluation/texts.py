@@ -126,8 +126,10 @@ def named_texts(paths: Sequence[Path]) -> list[Document]:
 
 
 def named_prompts(path: Path | None) -> list[str]:
-    """The person's prompts, one per line. Raises Misuse for a file that is missing, empty or no UTF-8 text."""
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path else []
+    """The person's prompts, one per line; other characters that some take for ends of lines (form feed, U+2028) belong to the prompt.
+    Raises Misuse for a file that is missing, empty or no UTF-8 text.
+    """
+    return [line.strip() for line in read_text(path).split("\n") if line.strip()] if path else []
 
 
 @cache
@@ -163,8 +165,9 @@ def _standard_library() -> Iterator[Document]:
 
 
 def read_text(path: Path) -> str:
+    """The text in a file, without a byte order mark, its lines ended by `\\n`. Raises Misuse for one that is missing, empty or not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise Misuse("{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start) from error
     except OSError as error:
