@@ -21,6 +21,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from hakaru.errors import Misuse
+from hakaru.language import say
 
 Part = Literal["calibration", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
@@ -104,6 +105,15 @@ class Document:
     def part(self) -> Part:
         """By the name alone, so it never moves (see `part_of`)."""
         return part_of(self.name)
+
+
+def kind_of_text(domain: str) -> str:
+    """The name of a domain for people; JSON keeps the domain."""
+    names = {
+        "prose-en": say("English prose"), "code": say("code"), "answers-en": say("answers in English"),
+        "answers-ja": say("answers in Japanese"), "own": say("your texts"), "answers-own": say("answers to your prompts"),
+    }  # fmt: skip
+    return names.get(domain, domain)
 
 
 def texts_at_hand(parts: Collection[Part] | None = None) -> list[Document]:
