@@ -133,6 +133,25 @@ def test_answers_repeat_with_their_seed(tiny: Path) -> None:
     assert all(len(a["tokens"]) > a["n_prompt"] for a in first)
 
 
+@pytest.mark.engine
+def test_many_and_long_prompts_are_answered_in_groups(tiny: Path) -> None:
+    """More prompts than go side by side, one of them long: everyone answers, each with dice of its own, and progress never goes back."""
+    steps: list[tuple[int, int]] = []
+    short, long_ = "ab", "a long question " * 150
+    prompts = [short] * 70 + [long_, short]
+    answers = Lab().answer(tiny, prompts, n_predict=8, seed=5, progress=lambda done, total: steps.append((done, total)))
+    assert answers[:2] == Lab().answer(tiny, [short, short], n_predict=8, seed=5)
+    assert len(answers) == len(prompts)
+    assert all(a["n_prompt"] < len(a["tokens"]) for a in answers)
+    assert answers[70]["n_prompt"] > 2000
+    assert len({tuple(a["tokens"]) for a in answers}) > 60, "the same dice would give the same answers"
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1]
+    windows = [{"tokens": a["tokens"], "first": a["n_prompt"]} for a in answers]
+    (same,) = Lab().compare(tiny, [tiny], windows)
+    assert [row["kld"] for row in same] == [0.0] * len(windows), "and read again, beside each other"
+
+
 def test_a_model_compared_with_itself_and_with_a_worse_copy(tiny: Path, tmp_path: Path) -> None:
     """Itself: no divergence. A copy of two bits: some, and the same in one child or in two."""
     worse = tmp_path / "q2.gguf"

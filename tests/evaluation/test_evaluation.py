@@ -10,7 +10,16 @@ from hakaru.engine.distributions import divergence
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import evenly_mixed, quality_of
 from hakaru.evaluation.statistics import LEAST_FOR_TAIL, median_of, quantile_of, ratio_of_sums
-from hakaru.evaluation.texts import PARTS, PROMPTS, Document, named_texts, prompts_at_hand, texts_at_hand, texts_digest
+from hakaru.evaluation.texts import (
+    PARTS,
+    PROMPTS,
+    Document,
+    named_prompts,
+    named_texts,
+    prompts_at_hand,
+    texts_at_hand,
+    texts_digest,
+)
 from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.evaluation.windows import N_TOKENS, Window, windows_digest, windows_of_answers, windows_of_documents
 
@@ -174,3 +183,21 @@ def test_own_texts_are_read_strictly(tmp_path: Path) -> None:
         named_texts([empty])
     with pytest.raises(Misuse, match="cannot be read"):
         named_texts([tmp_path / "none.txt"])
+
+
+def test_a_prompt_is_a_line_and_nothing_else_ends_it(tmp_path: Path) -> None:
+    """Windows' ends of lines and byte order mark are no part of a prompt; a form feed, U+0085 or U+2028 within it are."""
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffone\u2028still one\r\n\r\ntwo\x0cstill two\x85\n  three\x1cstill three".encode())
+    assert named_prompts(file) == ["one\u2028still one", "two\x0cstill two", "three\x1cstill three"]
+    (document,) = named_texts([file])
+    assert document.text.startswith("one")
+    assert "\r" not in document.text
+
+
+def test_a_text_of_another_encoding_is_said(tmp_path: Path) -> None:
+    """UTF-16 begins with a byte that UTF-8 never has."""
+    file = tmp_path / "wide.txt"
+    file.write_text("Measure twice.", encoding="utf-16")
+    with pytest.raises(Misuse, match="not UTF-8 at byte 0"):
+        named_texts([file])

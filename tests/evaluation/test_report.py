@@ -11,7 +11,8 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tiers import TIERS
-from hakaru.pictures.report import Report, check_report, report_chart, save_report, save_report_picture
+from hakaru.language import use_language
+from hakaru.pictures.report import Report, chart_svg, check_report, report_chart, save_report, save_report_picture
 from hakaru.units import Figure
 
 
@@ -45,7 +46,22 @@ def test_the_report_is_whole_and_escapes_what_it_is_given(report: Report, tmp_pa
     assert "a &lt; b" in page
     assert 'src="http' not in page
     assert "vegaEmbed" in page
-    assert "prose-en" in page
+    assert '<html lang="en">' in page
+    assert page.lower().count("<!doctype") == 1, "a page, not a page in a page"
+
+
+def test_a_report_is_in_the_language_of_the_command(report: Report, tmp_path: Path) -> None:
+    """It says which, and calls the kinds of text by words, not by their keys in JSON."""
+    for language, kind in (("en", "English prose"), ("ja", "英語の文章")):
+        use_language(language)
+        save_report(report, path := tmp_path / "report.html")
+        page = path.read_text(encoding="utf-8")
+        assert f'<html lang="{language}">' in page
+        assert kind in page
+        assert "prose-en" not in page
+        svg = chart_svg(report)
+        assert kind in svg
+        assert "prose-en" not in svg
 
 
 def rate(value: float) -> Figure:

@@ -55,6 +55,8 @@ def test_the_first_broken_constraint_is_named() -> None:
     assert objection(found, replace(ANYTHING, min_tokens_per_s=9.0)) is None
     small = replace(ANYTHING, memory_bytes=2**20)
     assert "needs 10.0 MiB, but 1.0 MiB" in (objection(replace(found, fits=False), small) or "")
+    in_code = replace(found, judgement=Judgement("fail", broken="kld_mean, answers-ja"))
+    assert "mean KLD, answers in Japanese breaks the bound of 0.03" in (objection(in_code, ANYTHING) or "")
 
 
 def test_the_ledger_remembers_by_kind_and_inputs(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hakaru.cli.wording import CONTENDED, cells, contention, verdict_sentence
 from hakaru.errors import Misuse
 from hakaru.evaluation.speed import Point
 from hakaru.evaluation.tasks import Graded, named_tasks
-from hakaru.evaluation.texts import named_prompts, named_texts
+from hakaru.evaluation.texts import kind_of_text, named_prompts, named_texts
 from hakaru.evaluation.tiers import Quality, Tier, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
@@ -223,7 +223,10 @@ def _rows(found: Found) -> list[list[str]]:
     ]
     if lost.kld_p99:
         rows.insert(1, [say("KLD of the worst token in 100"), *cells(lost.kld_p99, ".4f"), ""])
-    rows += [[f"  KLD, {name}", *cells(figure, ".5f"), ""] for name, figure in lost.domains.items()]
+    rows += [
+        ["  " + say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)), *cells(figure, ".5f"), ""]
+        for name, figure in lost.domains.items()
+    ]
     if trial:
         mark = CONTENDED if trial.speed.is_contended else ""
         rows += [

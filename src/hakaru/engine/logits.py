@@ -4,7 +4,7 @@ Operations have the form described in `files.py`. Logits are compared in memory 
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -17,47 +17,58 @@ from hakaru.engine import llama
 from hakaru.engine.distributions import NotFiniteError, sample, sums_of, token_divergences
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
+from hakaru.engine.side_by_side import N_SEQUENCES, groups_of
 
 N_TOKENS: Final = 512
 """Tokens of the windows that are read side by side."""
-N_SEQUENCES: Final = 64
 LOGITS_BYTES: Final = 2**28
 """Logits that llama.cpp is asked for at once."""
 
 
 def answer(request: dict[str, Any]) -> Steps:
-    """Sampled answers to prompts, all decoded side by side; the same seed gives the same answers on the same build."""
-    prompts, n_predict, seed = request["prompts"], request["n_predict"], request["seed"]
+    """Sampled answers to prompts, decoded side by side in groups that fit; the same seed gives the same answers on the same build."""
+    n_predict = request["n_predict"]
     with llama.model(Path(request["path"])) as model:
-        asked = [_opened(model, llama.tokenize(model, _chat(model, prompt), special=True)) for prompt in prompts]
-        longest = max(map(len, asked)) + n_predict
-        with llama.context(model, n_ctx=longest * len(asked), n_seq_max=len(asked), n_batch=max(2048, longest)) as ctx:
-            vocabulary = c.llama_model_get_vocab(model)
-            batch = Batch(max(2048, longest))
-            dice = [np.random.default_rng([seed, i]) for i in range(len(asked))]
-            texts = [list(tokens) for tokens in asked]
-            latest: dict[int, int] = {}
-            for i, tokens in enumerate(asked):
-                last = [False] * (len(tokens) - 1) + [True]
-                logits = batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[i] * len(tokens), wanted=last)
-                latest[i] = sample(logits[0], dice[i])
-            for step in range(n_predict):
-                latest = {i: token for i, token in latest.items() if not c.llama_vocab_is_eog(vocabulary, token)}
-                if not latest:
-                    break
-                for i, token in latest.items():
-                    texts[i].append(token)
-                if step < n_predict - 1:
-                    logits = batch.decode(
-                        ctx,
-                        list(latest.values()),
-                        positions=[len(texts[i]) - 1 for i in latest],
-                        sequences=list(latest),
-                        wanted=[True] * len(latest),
-                    )
-                    latest = {i: sample(row, dice[i]) for i, row in zip(list(latest), logits, strict=True)}
-                yield (step + 1, n_predict)
+        asked = [_opened(model, llama.tokenize(model, _chat(model, prompt), special=True)) for prompt in request["prompts"]]
+        texts = [list(tokens) for tokens in asked]
+        groups = groups_of([len(tokens) + n_predict for tokens in asked])
+        batch = Batch(max(2048, *(len(tokens) + n_predict for tokens in asked)))
+        for done, group in enumerate(groups):
+            for step in _continued(model, batch, {i: texts[i] for i in group}, n_predict, request["seed"]):
+                yield (done * n_predict + step, len(groups) * n_predict)
+            yield ((done + 1) * n_predict, len(groups) * n_predict)
         return {"answers": [{"tokens": whole, "n_prompt": len(tokens)} for whole, tokens in zip(texts, asked, strict=True)]}
+
+
+def _continued(model: Any, batch: "Batch", texts: dict[int, list[int]], n_predict: int, seed: int) -> Iterator[int]:
+    """Write up to `n_predict` tokens to the end of each text, all side by side; each has dice of its own, by its number. Yields the tokens
+    done.
+    """
+    longest, vocabulary = max(map(len, texts.values())) + n_predict, c.llama_model_get_vocab(model)
+    dice = {i: np.random.default_rng([seed, i]) for i in texts}
+    place = {i: at for at, i in enumerate(texts)}
+    with llama.context(model, n_ctx=longest * len(texts), n_seq_max=len(texts), n_batch=max(2048, longest)) as ctx:
+        latest: dict[int, int] = {}
+        for i, tokens in texts.items():
+            last = [False] * (len(tokens) - 1) + [True]
+            logits = batch.decode(ctx, tokens, positions=range(len(tokens)), sequences=[place[i]] * len(tokens), wanted=last)
+            latest[i] = sample(logits[0], dice[i])
+        for step in range(n_predict):
+            latest = {i: token for i, token in latest.items() if not c.llama_vocab_is_eog(vocabulary, token)}
+            if not latest:
+                return
+            for i, token in latest.items():
+                texts[i].append(token)
+            if step < n_predict - 1:
+                logits = batch.decode(
+                    ctx,
+                    list(latest.values()),
+                    positions=[len(texts[i]) - 1 for i in latest],
+                    sequences=[place[i] for i in latest],
+                    wanted=[True] * len(latest),
+                )
+                latest = {i: sample(row, dice[i]) for i, row in zip(list(latest), logits, strict=True)}
+            yield step + 1
 
 
 def compare(request: dict[str, Any]) -> Steps:
@@ -110,7 +121,9 @@ class Plan:
             self.batches[-1].append(window)
         self.n_seq = max(map(len, self.batches))
         self.n_tokens = max(sum(len(w["tokens"]) for w in b) for b in self.batches)
-        self.n_ctx = self.n_seq * (-(-longest // 256) * 256)  # llama.cpp pads every sequence's part
+        self.is_pool = longest > N_TOKENS  # one long window would make every sequence's part as long
+        cells, n_parts = (self.n_tokens, 1) if self.is_pool else (longest, self.n_seq)
+        self.n_ctx = n_parts * (-(-cells // 256) * 256)  # llama.cpp pads every sequence's part
 
     def logits_bytes(self, windows: Sequence[dict[str, Any]]) -> int:
         """Bytes of the logits that are compared in these windows."""
@@ -119,7 +132,9 @@ class Plan:
     def context(self, model: Any, **options: Any) -> AbstractContextManager[Any]:
         """A context that holds the largest batch; `options` as of `llama.context`."""
         n_ubatch = min(N_TOKENS, self.n_tokens)
-        return llama.context(model, n_ctx=self.n_ctx, n_ubatch=n_ubatch, n_batch=self.n_tokens, n_seq_max=self.n_seq, **options)
+        return llama.context(
+            model, n_ctx=self.n_ctx, n_ubatch=n_ubatch, n_batch=self.n_tokens, n_seq_max=self.n_seq, kv_unified=self.is_pool, **options
+        )  # fmt: skip
 
 
 class Batch:

@@ -21,6 +21,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from hakaru.errors import Misuse
+from hakaru.language import say
 
 Part = Literal["calibration", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
@@ -106,6 +107,15 @@ class Document:
         return part_of(self.name)
 
 
+def kind_of_text(domain: str) -> str:
+    """The name of a domain for people; JSON keeps the domain."""
+    names = {
+        "prose-en": say("English prose"), "code": say("code"), "answers-en": say("answers in English"),
+        "answers-ja": say("answers in Japanese"), "own": say("your texts"), "answers-own": say("answers to your prompts"),
+    }  # fmt: skip
+    return names.get(domain, domain)
+
+
 def texts_at_hand(parts: Collection[Part] | None = None) -> list[Document]:
     """English prose and Python source that every machine with hakaru has, in a fixed order: those of `parts`, or all."""
     return [d for d in _all_at_hand() if parts is None or d.part in parts]
@@ -126,8 +136,10 @@ def named_texts(paths: Sequence[Path]) -> list[Document]:
 
 
 def named_prompts(path: Path | None) -> list[str]:
-    """The person's prompts, one per line. Raises Misuse for a file that is missing, empty or no UTF-8 text."""
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path else []
+    """The person's prompts, one per line; other characters that some take for ends of lines (form feed, U+2028) belong to the prompt.
+    Raises Misuse for a file that is missing, empty or no UTF-8 text.
+    """
+    return [line.strip() for line in read_text(path).split("\n") if line.strip()] if path else []
 
 
 @cache
@@ -163,8 +175,9 @@ def _standard_library() -> Iterator[Document]:
 
 
 def read_text(path: Path) -> str:
+    """The text in a file, without a byte order mark, its lines ended by `\\n`. Raises Misuse for one that is missing, empty or not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise Misuse("{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start) from error
     except OSError as error:

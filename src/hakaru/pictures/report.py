@@ -13,8 +13,9 @@ import numpy as np
 from hakaru.errors import Misuse
 from hakaru.evaluation.sequences import LEAST_SPREAD, looks
 from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
-from hakaru.language import say
+from hakaru.language import current_language, say
 from hakaru.pictures.bound import bound_line
 from hakaru.pictures.save import format_of, save_chart
 from hakaru.places import written_whole
@@ -24,7 +25,7 @@ from hakaru.units import Figure
 BLUE, GREY = "#0b4f6c", "#555555"
 
 PAGE: Final = """<!doctype html>
-<html><head><meta charset="utf-8"><title>{title}</title>
+<html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font-family:system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}}
 table{{border-collapse:collapse;margin:1rem 0}}td,th{{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #ccc}}
 td:first-child,th:first-child{{text-align:left}}</style></head>
@@ -65,14 +66,24 @@ def save_report(report: Report, path: Path) -> None:
     if report.has_pictures:
         import altair  # half a second at import
 
-        chart = report_chart(report, altair).to_html(fullhtml=False, inline=True)
+        chart = _embedded(report_chart(report, altair))
     page = PAGE.format(
-        title=escape(report.title), sentences="".join(f"<p>{escape(s)}</p>" for s in report.sentences),
+        lang=current_language(), title=escape(report.title), sentences="".join(f"<p>{escape(s)}</p>" for s in report.sentences),
         head="".join(f"<th>{escape(cell)}</th>" for cell in report.head),
         rows="".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in report.table), chart=chart,
     )  # fmt: skip
     with written_whole(path) as part:
         part.write_text(page, encoding="utf-8")
+
+
+def _embedded(chart: Any) -> str:
+    """The chart and the library that draws it as a part of a page: Altair's own inline page is a whole document."""
+    import vl_convert
+
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    spec = chart.to_json(indent=None).replace("<", "\\u003c")
+    drawn = f'vegaEmbed("#vis", {spec}, {{"mode": "vega-lite"}})'
+    return f'<div id="vis"></div><script type="module">{library}</script><script type="module">{drawn}</script>'
 
 
 def save_report_picture(report: Report, path: Path) -> None:
@@ -130,8 +141,11 @@ def _closing(report: Report, altair: Any) -> Any:
 
 def _kinds(report: Report, altair: Any) -> Any:
     """The mean KLD of every kind of text with its interval."""
-    kinds = [{"kind": name, "kld": f.value, "low": f.lowest, "high": f.highest} for name, f in report.quality.domains.items()]
-    kind = altair.Y("kind:N", title=None, sort=list(report.quality.domains))
+    kinds = [
+        {"kind": kind_of_text(name), "kld": f.value, "low": f.lowest, "high": f.highest}
+        for name, f in report.quality.domains.items()
+    ]
+    kind = altair.Y("kind:N", title=None, sort=[kind["kind"] for kind in kinds])
     each = altair.Chart(altair.Data(values=kinds))
     spans = each.mark_rule(color=GREY).encode(y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q")
     points = each.mark_point(filled=True, size=90, color=BLUE, opacity=1).encode(y=kind, x="kld:Q")

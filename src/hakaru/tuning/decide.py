@@ -12,6 +12,7 @@ from typing import Final
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tasks import Pairs, TaskSet
+from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, Cache
@@ -132,7 +133,7 @@ def figure_name(name: str) -> str:
     spoken = {"kld_mean": say("mean KLD"), "top1_agreement": say("top-1 agreement"), "perplexity_ratio": say("perplexity ratio")}[
         figure
     ]
-    return f"{spoken}, {domain}" if domain else spoken
+    return say("{figure}, {kind}", figure=spoken, kind=kind_of_text(domain)) if domain else spoken
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:

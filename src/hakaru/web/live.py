@@ -20,6 +20,7 @@ from starlette.routing import Route
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.sequences import LEAST_WINDOWS
+from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import current_language, say, use_language
 from hakaru.pictures.report import Report, chart_svg
@@ -92,7 +93,10 @@ class LivePage:
         if not self._seen[0]:
             return []
         lost = self._report().quality
-        figures = {say("mean KLD"): lost.kld_mean, **{f"KLD, {name}": figure for name, figure in lost.domains.items()}}
+        figures = {
+            say("mean KLD"): lost.kld_mean,
+            **{say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)): figure for name, figure in lost.domains.items()},
+        }
         return [(name, f"{f.value:.5f} [{f.lowest:.5f}…{f.highest:.5f}]") for name, f in figures.items()]
 
     def _page(self, request: Request) -> Response:
