@@ -8,7 +8,7 @@ from hakaru.cli.output import Watching, print_json, print_table, print_text, war
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import pairs_sentence
-from hakaru.cli.wording import contention, speed_in
+from hakaru.cli.wording import contention, speed_in, suspicion
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import Quality, tier_named
@@ -114,6 +114,8 @@ def print_decision(decision: Decision) -> None:
     if decision.chosen:
         needs = format_bytes(decision.chosen.total_bytes)
         print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=decision.chosen.name, why=decision.why, needs=needs))
+        for sentence in suspicion(decision.chosen.judgement) if decision.chosen.judgement else []:
+            print_text(sentence)
         if lost := decision.chosen.untouched:
             print_text(say("On {n} windows of texts that played no part in the choice: mean KLD {kld}, top-1 {top1:.1%}.",
                       n=lost.n_windows, kld=_spanned(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
