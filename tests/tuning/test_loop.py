@@ -133,6 +133,12 @@ def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
     )
     assert same_weights.quality.kld_mean.value != chosen.quality.kld_mean.value, "the cache's own loss is in the figure"
 
+    between = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=(small.total_bytes + large.total_bytes) // 2)
+    found = {c.key: c for c in tune(bench, model, settings, between, replace(effort, presets=("Q8_0",))).candidates}
+    assert not found["source", F16_CACHE].fits
+    lossy = found["source", SMALL_CACHE]
+    assert lossy.fits and lossy.quality and 0 < lossy.quality.kld_mean.value < chosen.quality.kld_mean.value
+
 
 @pytest.mark.engine
 @pytest.mark.parametrize("slow", [False, True], ids=["as fast", "slower"])

@@ -93,6 +93,11 @@ class _Walk:
         self.found: dict[Key, Candidate] = {}
         self._asked_mix = mix
 
+    @property
+    def limit(self) -> int:
+        """Bytes that may be used."""
+        return self.constraints.memory_bytes or 0
+
     @cached_property
     def forecast(self) -> Forecast:
         """What levels will lose; what is asked of it takes seconds."""
@@ -176,6 +181,8 @@ class _Walk:
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         candidates = [self.candidate(SOURCE, self.model.weights_bytes, self.model.bpw)]
         candidates += [self.level(recipe) for recipe in self.recipes.values()]
+        if not candidates[0].fits and self.saved is not None:
+            candidates += [small for small in [with_small_cache(candidates[0], self.saved, self.limit)] if small.fits]
         if not any(c.fits for c in candidates):
             smallest = min(candidates, key=lambda c: c.total_bytes)
             raise DoesNotFit(
@@ -186,28 +193,26 @@ class _Walk:
                 type=smallest.type,
                 needed=format_bytes(smallest.total_bytes),
                 n_ctx=self.settings.n_ctx,
-                free=format_bytes(self.constraints.memory_bytes or 0),
+                free=format_bytes(self.limit),
             )
         return candidates
 
     def level(self, recipe: Recipe) -> Candidate:
         """A level before it is tested, with the KV cache that was asked for, or where that does not fit, with a smaller one."""
         found = self.candidate(recipe.preset, recipe.weights_bytes, recipe.bpw)
-        return (
-            found if found.fits or self.saved is None else with_small_cache(found, self.saved, self.constraints.memory_bytes or 0)
-        )
+        return found if found.fits or self.saved is None else with_small_cache(found, self.saved, self.limit)
 
     def candidate(self, type_: str, weights_bytes: int, bpw: float) -> Candidate:
         """The source or a level with the KV cache that was asked for."""
         total = self.needs.total_bytes - self.model.weights_bytes + weights_bytes
-        fits = total <= (self.constraints.memory_bytes or 0)
+        fits = total <= self.limit
         return Candidate(type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=total, fits=fits, cache=self.settings.cache)
 
     def smaller(self, judged: Sequence[Candidate], best: Candidate) -> Candidate | None:
         """What is tried next with a smaller KV cache, timed; None where there is nothing to try."""
         if best.cache != F16_CACHE or self.saved is None:
             return None
-        small = next_smaller(judged, best, self.saved, self.constraints.memory_bytes or 0)
+        small = next_smaller(judged, best, self.saved, self.limit)
         if small is None:
             return None
         small, usual = self.clocked(small), self.found[small.type, F16_CACHE]
