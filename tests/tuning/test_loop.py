@@ -204,6 +204,11 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
     assert mix.quality
     assert mix.predicted
     assert mix.weights_bytes < by_type["Q8_0"].weights_bytes
+    assert mix.as_json()["tensor_types"] == mix.types
+    with monkeypatch.context() as patched:
+        patched.setattr("hakaru.tuning.forecast.Forecast.mix", lambda *_: pytest.fail("another mix was sought"))
+        walked = replay(decision.evidence or tmp_path, Bench(machine=probe_machine(), ledger=Ledger()), effort)
+    assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
     sweep = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, replace(effort, sweep=True))
     swept = {c.type: c for c in sweep.candidates}
     assert "Q2_K" in built

@@ -1,7 +1,7 @@
 """A decision walked again from its evidence: the same model, settings and wishes, now and here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,21 @@ from typing import Any
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
-from hakaru.memory.footprint import ContextSettings
-from hakaru.models.model import read_model
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
+from hakaru.models.model import Model, read_model
+from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
 from hakaru.tuning.decision import SCHEMA, Decision
 from hakaru.tuning.loop import Effort, tune
+from hakaru.tuning.study import TYPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What the evidence says was taken, what is taken now, and which conditions are others: name, then, now."""
+    """What the evidence says was taken, what is taken now, and which conditions are others: name, then, now. A KV cache that is not F16's
+    belongs to the name of what was taken.
+    """
 
     before: str | None
     decision: Decision
@@ -27,8 +31,8 @@ class Replay:
 
     @property
     def now(self) -> str | None:
-        """The type that is taken now."""
-        return self.decision.chosen.type if self.decision.chosen else None
+        """What is taken now."""
+        return _label(*self.decision.chosen.key) if self.decision.chosen else None
 
     @property
     def holds(self) -> bool:
@@ -57,15 +61,36 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
             n_ctx=settings["n_ctx"], n_ubatch=settings["n_ubatch"], type_k=settings["type_k"], type_v=settings["type_v"],
             n_parallel=settings["n_parallel"], kv_unified=settings["kv_unified"],
         )  # fmt: skip
-        path, before = Path(data["model"]["path"]), (data["chosen"] or {}).get("type")
+        path, chosen = Path(data["model"]["path"]), data["chosen"]
+        before = _label(chosen["type"], (chosen["cache_type_k"], chosen["cache_type_v"])) if chosen else None
+        mix = _mix_then(data["candidates"])
         conditions = {**data["conditions"], "machine": data["machine"]["fingerprint"]}
     except (KeyError, TypeError) as error:
         raise Misuse("{path}: this evidence lacks {what}; name a file that `hakaru up` or `hakaru tune` wrote.",
                      path=evidence, what=error) from error  # fmt: skip
-    decision = tune(bench, read_model(path), asked, constraints, effort)
+    model = read_model(path)
+    if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
+        mix = None  # another model now, which is told below
+    decision = tune(bench, model, asked, constraints, effort, mix=mix)
     now = {**decision.conditions, "machine": bench.machine.fingerprint}
     changed = tuple((name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name])
     return Replay(before=before, decision=decision, changed=changed)
+
+
+def _label(type_: str, cache: Cache) -> str:
+    return type_ if cache == F16_CACHE else f"{type_}, KV cache {'/'.join(dict.fromkeys(cache))}"
+
+
+def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
+    """The types of the mix that took part; empty if none did, None if the evidence does not say."""
+    if not any("tensor_types" in candidate for candidate in candidates):
+        return None
+    return next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
+
+
+def _can_have(model: Model, name: str, type_: str) -> bool:
+    tensor = next((t for t in model.tensors if t.name == name), None)
+    return tensor is not None and (type_ == tensor.type.name or (type_ in TYPES and tensor.shape[0] % BY_NAME[type_].block == 0))
 
 
 def _read(evidence: Path) -> Mapping[str, Any]:
