@@ -266,7 +266,7 @@ def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: 
     assert data["memory"]["peak_rss_bytes"] > data["memory"]["weights_bytes"]
     short = tmp_path / "short.txt"
     short.write_text("too short")
-    code, _, err = answer(capsys, "test", tiny, "--text", short)
+    code, _, err = answer(capsys, "test", tmp_path / "q8.gguf", "--reference", tiny, "--text", short)
     assert (code, "expected at least one window" in err) == (2, True)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
+from click.core import ParameterSource
 
 import hakaru
 from hakaru.errors import Misuse
@@ -54,6 +55,13 @@ def invoke(arguments: list[str], browser: Browser) -> int:
 @click.version_option(hakaru.__version__, prog_name="hakaru", message="%(prog)s %(version)s")
 def app() -> None:
     """Find, quantize, measure and privately run the language model that truly fits your machine."""
+
+
+def given() -> tuple[str, ...]:
+    """The options that the person wrote, by their first names."""
+    context = click.get_current_context()
+    written = (p for p in context.command.params if p.name and context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE)
+    return tuple(p.opts[0] for p in written)
 
 
 def model_argument(function: F) -> F:
@@ -253,7 +261,11 @@ def quantize(**options: Any) -> int:
 @click.option("--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]")
 @click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
 @click.option("--prompts", type=PATH, help="Also test on the reference's answers to these prompts, one per line.")
-@click.option("--budget", metavar="TIME", help="Stop reading after this time, such as 120s or 2m.")
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers when they are first asked for, the noise floor, speed and tasks come on top.",
+)
 @tasks_options("Also answer tasks: ours, HumanEval, or a JSONL file.")
 @quality_option
 @context_options
@@ -269,7 +281,7 @@ def test(browser: Browser, /, **options: Any) -> int:
     """Measure what was lost and how fast it is here; several models side by side."""
     from hakaru.cli import test as command
 
-    return command.run(live=browser.live, **options)
+    return command.run(live=browser.live, given=given(), **options)
 
 
 @app.command()
@@ -298,7 +310,7 @@ def tune(**options: Any) -> int:
     """Find the level that meets the wishes, without serving it."""
     from hakaru.cli import tune as command
 
-    return command.run(**options)
+    return command.run(given=given(), **options)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from hakaru.language import say
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
-from hakaru.pictures.save import format_of
+from hakaru.pictures.save import check_picture
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, running
 from hakaru.tuning.bench import LEAST_FOR_INTERVALS, Bench
@@ -48,7 +48,7 @@ def run(
     if min_speed is not None and not min_speed > 0:
         raise Misuse("--min-speed is {found}, expected a number of tokens per second above 0.", found=min_speed)
     if plot:
-        format_of(plot)
+        check_picture(plot)
     tier, limit = tier_named(quality), parse_bytes(memory) if memory else None
     found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)

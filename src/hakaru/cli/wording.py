@@ -6,11 +6,13 @@ from typing import Final
 
 from hakaru.cli.output import with_interval
 from hakaru.evaluation.judgement import Judgement
-from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
 from hakaru.hardware.busy import GPU, Others
 from hakaru.language import say
+from hakaru.memory.footprint import CELL_PADDING, MAX_CONTEXT, ContextSettings
+from hakaru.models.model import Model
 from hakaru.tuning.bench import Tested
 from hakaru.tuning.decide import figure_name
 from hakaru.units import Figure
@@ -43,6 +45,20 @@ def beside_others(others: Others) -> str:
                    "remembered. Close what computes and run it again.", mark=CONTENDED, n=others.processors, gpu=others.gpu)  # fmt: skip
     return say("{mark} Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
                "run it again.", mark=CONTENDED, n=others.processors)  # fmt: skip
+
+
+def left_out_sentence(left: LeftOut, settings: ContextSettings, model: Model) -> str:
+    """Which depth was not timed, why, and what to do about it."""
+    if left.reason == "prefill":
+        return say("The depth of {depth:,} tokens was left out: its prompt would take more than {seconds:g} s to read here.",
+                   depth=left.depth, seconds=LONGEST_PREFILL_S)  # fmt: skip
+    trained = model.shape.n_ctx_train or MAX_CONTEXT
+    if trained < left.n_ctx:
+        return say("The depth of {depth:,} tokens was left out: with its answer it needs a context of {needed:,} tokens, and the model was trained "
+                   "for {trained:,}.", depth=left.depth, needed=left.n_ctx, trained=trained)  # fmt: skip
+    enough = min(-(-left.n_ctx // CELL_PADDING) * CELL_PADDING, trained) * settings.n_parallel
+    return say("The depth of {depth:,} tokens was left out: the context holds {n_ctx:,} tokens (--context {enough}).",
+               depth=left.depth, n_ctx=settings.n_ctx // settings.n_parallel, enough=enough)  # fmt: skip
 
 
 def verdict_sentence(tested: Tested, tier: Tier) -> str:

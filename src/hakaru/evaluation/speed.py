@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 import numpy as np
@@ -143,6 +143,29 @@ def measure_depths(
     with server.client() as client:
         loads = [(depth, 1, partial(_fresh, server, client, dice, n_vocab, depth)) for depth in depths]
         return _points(server, loads, progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """One of DEPTHS that was not timed: the `context` is too small, or its `prefill` would take longer than LONGEST_PREFILL_S."""
+
+    depth: int
+    reason: Literal["context", "prefill"]
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of context that one conversation needs for it."""
+        return self.depth + N_PREDICT + 1
+
+    def as_json(self) -> dict[str, Any]:
+        """An entry of `depths_left_out` in the `speed` object."""
+        return {"depth": self.depth, "reason": self.reason, "context_needed": self.n_ctx}
+
+
+def depths_left_out(points: Sequence[Point], *, n_ctx: int) -> list[LeftOut]:
+    """Those of DEPTHS that none of `points` has, where one conversation has `n_ctx` tokens."""
+    missing = [depth for depth in DEPTHS if depth not in {point.depth for point in points}]
+    return [LeftOut(depth=d, reason="context" if d + N_PREDICT + 1 > n_ctx else "prefill") for d in missing]
 
 
 def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = no_progress) -> list[Point]:

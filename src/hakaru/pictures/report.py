@@ -17,7 +17,7 @@ from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.language import current_language, say
 from hakaru.pictures.bound import bound_line
-from hakaru.pictures.save import format_of, save_chart
+from hakaru.pictures.save import check_place, format_of, save_chart
 from hakaru.places import written_whole
 from hakaru.tuning.bench import Row
 from hakaru.units import Figure
@@ -41,7 +41,7 @@ class Report:
     sentences: Sequence[str]
     head: Sequence[str]
     table: Sequence[Sequence[str]]
-    quality: Quality
+    quality: Quality | None
     rows: Sequence[Row]
     tier: Tier
     speed: Speed | None = None
@@ -54,9 +54,10 @@ class Report:
 
 
 def check_report(path: Path) -> None:
-    """Raises Misuse for a path that is no HTML file's."""
+    """Raises Misuse for a path that is no HTML file's, or at which nothing can be written."""
     if path.suffix.lower() not in {".html", ".htm"}:
         raise Misuse("--report {path}: the report is an HTML file; expected a name that ends in .html.", path=path)
+    check_place("--report", path)
 
 
 def save_report(report: Report, path: Path) -> None:
@@ -92,10 +93,15 @@ def save_report_picture(report: Report, path: Path) -> None:
     """
     format_of(path)
     if not report.has_pictures:
-        raise Misuse("--plot {path}: there is nothing to draw; name a --reference, or ask for --full-speed.", path=path)
+        raise nothing_to_draw(path)
     import altair
 
     save_chart(report_chart(report, altair), path)
+
+
+def nothing_to_draw(path: Path) -> Misuse:
+    """The error for a picture of a test that reads nothing and times no loads."""
+    return Misuse("--plot {path}: there is nothing to draw; name a --reference, or ask for --full-speed.", path=path)
 
 
 def chart_svg(report: Report) -> str:
@@ -141,10 +147,8 @@ def _closing(report: Report, altair: Any) -> Any:
 
 def _kinds(report: Report, altair: Any) -> Any:
     """The mean KLD of every kind of text with its interval."""
-    kinds = [
-        {"kind": kind_of_text(name), "kld": f.value, "low": f.lowest, "high": f.highest}
-        for name, f in report.quality.domains.items()
-    ]
+    figures = report.quality.domains if report.quality else {}
+    kinds = [{"kind": kind_of_text(name), "kld": f.value, "low": f.lowest, "high": f.highest} for name, f in figures.items()]
     kind = altair.Y("kind:N", title=None, sort=[kind["kind"] for kind in kinds])
     each = altair.Chart(altair.Data(values=kinds))
     spans = each.mark_rule(color=GREY).encode(y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q")

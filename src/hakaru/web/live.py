@@ -92,7 +92,7 @@ class LivePage:
     def _figures(self) -> list[tuple[str, str]]:
         if not self._seen[0]:
             return []
-        lost = self._report().quality
+        lost = quality_of(*self._seen)
         figures = {
             say("mean KLD"): lost.kld_mean,
             **{say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)): figure for name, figure in lost.domains.items()},

@@ -1,0 +1,190 @@
+"""What `hakaru test` found of one model, told as JSON, as text and as a report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Final
+
+from hakaru.cli.output import next_step, print_json, print_table, print_text
+from hakaru.cli.tasks import as_json as tasks_json
+from hakaru.cli.tasks import print_tasks
+from hakaru.cli.wording import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
+from hakaru.evaluation.speed import LeftOut, Point
+from hakaru.evaluation.tasks import Graded
+from hakaru.evaluation.texts import kind_of_text
+from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import Model
+from hakaru.pictures.report import Report
+from hakaru.quantization.source import source_kind
+from hakaru.tuning.bench import Tested
+from hakaru.tuning.trial import Trial
+from hakaru.units import Figure, format_bytes
+
+NOT_COMPARED: Final[dict[str, Any]] = {
+    "kld_mean": None, "kld_p99": None, "top1_agreement": None, "perplexity_ratio": None, "domains": {}, "n_windows": 0, "n_tokens": 0,
+}  # fmt: skip
+"""The `quality` of a model that was compared with nothing: the keys of `Quality.as_json`, and no figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was measured of one model; None or empty where it was not asked for. `original` is what it was compared with."""
+
+    model: Model
+    settings: ContextSettings
+    original: Model | None
+    tier: Tier
+    tested: Tested | None
+    floor: Figure | None
+    trial: Trial | None
+    points: Sequence[Point]
+    left_out: Sequence[LeftOut]
+    graded: Sequence[Graded]
+    theirs: Sequence[Graded]
+
+    @property
+    def quality(self) -> Quality | None:
+        """What was lost; None where nothing was compared."""
+        return self.tested.quality if self.tested else None
+
+
+def title(candidate: Model, original: Model | None) -> str:
+    """The heading of reports and pages."""
+    if original is None:
+        return candidate.path.name
+    return say("{model} against {reference}", model=candidate.path.name, reference=original.path.name)
+
+
+def report_of(found: Found) -> Report:
+    """The same as a report."""
+    return Report(
+        title=title(found.model, found.original), sentences=[_verdict(found), *_further(found)], head=_head(found), table=_rows(found),
+        quality=found.quality, rows=found.tested.rows if found.tested else (), tier=found.tier,
+        speed=found.trial.speed if found.trial else None, points=found.points,
+    )  # fmt: skip
+
+
+def tell_json(found: Found) -> None:
+    """The object of `hakaru test --json`."""
+    trial, tested, memory, speed = found.trial, found.tested, dict[str, Any](), None
+    if trial:
+        memory = trial.memory.parts() | {"total_bytes": trial.memory.total_bytes, "peak_rss_bytes": trial.peak_rss_bytes}
+        speed = trial.speed.as_json() | {
+            "points": [point.as_json() for point in found.points],
+            "depths_left_out": [left.as_json() for left in found.left_out],
+        }
+    print_json({
+        "schema": "hakaru.measurement/1",
+        "model": str(found.model.path),
+        "reference": str(found.original.path) if found.original else None,
+        "reference_is_quantized": source_kind(found.original).kind == "quantized" if found.original else None,
+        "quality": found.quality.as_json() if found.quality else NOT_COMPARED,
+        "noise_floor": found.floor.as_json() if found.floor else None,
+        "speed": speed,
+        "memory": memory,
+        "tier": found.tier.name if tested else None,
+        "best_tier": tested.best_tier if tested else None,
+        "verdict": tested.judgement.verdict if tested else "inconclusive",
+        "broken": tested.judgement.broken if tested else None,
+        "suspects": list(tested.judgement.suspects) if tested else [],
+        "tokens_evaluated": tested.quality.n_tokens if tested else 0,
+        "windows_available": len(tested.domains) if tested else 0,
+        "tasks": tasks_json(found.graded, found.theirs) if found.graded else None,
+    })  # fmt: skip
+
+
+def tell(found: Found) -> None:
+    """The same as text."""
+    if found.original and (warning := source_kind(found.original).sentence()):
+        print_text(warning)
+    if rows := _rows(found):
+        print_table(_head(found), rows)
+    for sentence in _further(found):
+        print_text(sentence)
+    if trial := found.trial:
+        print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
+                  n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
+        peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
+        print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
+                  buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
+    print_text(_verdict(found))
+    if found.graded:
+        print_tasks(found.graded, found.theirs)
+    next_step(f"hakaru serve {found.model.path}")
+
+
+def _verdict(found: Found) -> str:
+    """What was proven of the tier, or that nothing was judged."""
+    if found.tested:
+        return verdict_sentence(found.tested, found.tier)
+    return say("No --reference was named, so nothing was compared: what the model lost is not known, and no tier was judged.")
+
+
+def _head(found: Found) -> list[str]:
+    head = [say("figure"), say("value"), say("95 % interval")]
+    return [*head, say("tier {tier}", tier=found.tier.name) if found.tested else ""]
+
+
+def _rows(found: Found) -> list[list[str]]:
+    """The table: figure, value, interval, bound."""
+    rows, trial = _loss_rows(found.quality, found.tier) if found.quality else [], found.trial
+    if trial:
+        mark = CONTENDED if trial.speed.is_contended else ""
+        rows += [
+            [say("decode, tokens/s"), *cells(trial.speed.decode_tokens_per_s, ".1f"), mark],
+            [say("prefill, tokens/s"), *cells(trial.speed.prefill_tokens_per_s, ".1f"), mark],
+            [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), mark],
+        ]
+        if trial.speed.energy_j:
+            rows.append([say("energy for one answer, J"), *cells(trial.speed.energy_j, ".1f"), mark])
+    for point in found.points:
+        what = (
+            say("  decode behind {n:,} tokens", n=point.depth)
+            if point.depth
+            else say("  decode, users together: {n}", n=point.users)
+        )
+        rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), CONTENDED if point.is_contended else ""])
+    return rows
+
+
+def _loss_rows(lost: Quality, tier: Tier) -> list[list[str]]:
+    ratio_bound = f"≤ {tier.perplexity_ratio:g}" if tier.perplexity_ratio else "-"
+    rows = [
+        [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
+        [say("top-1 agreement"), *cells(lost.top1_agreement, ".2%"), f"≥ {tier.top1_agreement:.1%}"],
+        [say("perplexity ratio"), *cells(lost.perplexity_ratio, ".4f"), ratio_bound],
+    ]
+    if lost.kld_p99:
+        rows.insert(1, [say("KLD of the worst token in 100"), *cells(lost.kld_p99, ".4f"), ""])
+    for domain, figure in lost.domains.items():
+        rows.append(["  " + say("{figure}, {kind}", figure="KLD", kind=kind_of_text(domain)), *cells(figure, ".5f"), ""])
+    return rows
+
+
+def loss_sentences(tested: Tested) -> list[str]:
+    """How much was read, and what the figures mean."""
+    lost = tested.quality
+    if not lost.n_tokens:
+        return [say("The reference is this same file: nothing is lost, by definition.")]
+    read = say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
+               available=len(tested.domains))  # fmt: skip
+    return [read, _in_plain_words(lost)]
+
+
+def _further(found: Found) -> list[str]:
+    """What was read and what it means, the noise floor, what was timed beside other work, and what was not timed."""
+    told = loss_sentences(found.tested) if found.tested else []
+    if found.floor:
+        told.append(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
+                        kld=f"{found.floor.value:.2g}"))  # fmt: skip
+    told += contention([found.trial.speed, *found.points] if found.trial else [])
+    return told + [left_out_sentence(left, found.settings, found.model) for left in found.left_out]
+
+
+def _in_plain_words(lost: Quality) -> str:
+    """Two theorems about the mean KLD: Pinsker's inequality, and that divergences of successive tokens add up."""
+    kld = max(lost.kld_mean.highest, 1e-12)
+    return say("In plain words: at most {percent:.1%} of the next tokens would be drawn differently, and it takes at least {n:,} tokens until "
+               "the two texts are one nat apart.", percent=min(1.0, sqrt(kld / 2)), n=round(1 / kld))  # fmt: skip
