@@ -41,6 +41,8 @@ ENDLESS = "word " * 60 + "!"
         ('{"prompt": "a", "check": {"type": "numeric", "answer": "5"}}', "finite number"),
         ('{"prompt": "a", "check": {"type": "numeric", "answer": 1e999}}', "finite number"),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"type": 7}}}', "no JSON schema"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": {"properties": {"a": {"pattern": "("}}}}}', "is not a 'regex'"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": {"patternProperties": {"[": {}}}}}', "is not a 'regex'"),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"$ref": "http://127.0.0.1:9/x"}}}', "which is not in it"),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"items": {"$ref": "#/$defs/none"}}}}', "which is not in it"),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"$ref": "#"}}}', "without end"),
