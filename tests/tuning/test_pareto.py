@@ -93,6 +93,10 @@ def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
         for panel in chart["hconcat"]
     ]
     assert [len(found) for found in limits] == [1, 0]
+    low, high = next(
+        layer["encoding"]["x"]["scale"]["domain"] for layer in chart["hconcat"][1]["layer"] if "x" in layer["encoding"]
+    )
+    assert low <= min(row["slow"] for row in speeds) and max(row["fast"] for row in speeds) <= high
     assert all(row["low"] <= row["kld"] <= row["high"] for row in sizes)
     assert (
         min(row["kld"] for row in sizes)

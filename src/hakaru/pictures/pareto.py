@@ -78,7 +78,10 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
     title = say("{name}: levels and the tier {tier}", name=decision.model.name, tier=decision.constraints.tier.name)
 
     def panel(field: str, axis: str, kept: list[dict[str, Any]]) -> Any:
-        data, span = altair.Data(values=kept), _around([row[field] for row in kept])
+        data, span = (
+            altair.Data(values=kept),
+            _around([row[name] for row in kept for name in ((field, "slow", "fast") if field == "speed" else (field,))]),
+        )
         x = altair.X(f"{field}:Q", title=axis, scale=altair.Scale(domain=span, nice=False))
         shape = altair.Shape("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=marks))
         colour = altair.Color("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=shades),
