@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,7 +29,7 @@ class QuickBench(Bench):
     """Speeds by the model's name; nothing is ever read."""
 
     asked: list[str]
-    rates = {"slow": 100.0, "same": 103.0, "fast": 200.0}
+    rates: ClassVar = {"slow": 100.0, "same": 103.0, "fast": 200.0}
     prefill = 900.0
 
     def windows(self, *_: Any, **__: Any) -> Any:
