@@ -1,5 +1,6 @@
 """Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 
 from hakaru.engine.distributions import divergence
 from hakaru.errors import Misuse
-from hakaru.evaluation.divergence import quality_of
-from hakaru.evaluation.statistics import median_of, ratio_of_sums
+from hakaru.evaluation.divergence import evenly_mixed, quality_of
+from hakaru.evaluation.statistics import LEAST_FOR_TAIL, median_of, quantile_of, ratio_of_sums
 from hakaru.evaluation.texts import (
     PARTS,
     PROMPTS,
@@ -20,7 +21,7 @@ from hakaru.evaluation.texts import (
     texts_digest,
 )
 from hakaru.evaluation.tiers import Quality, tier_named
-from hakaru.evaluation.windows import N_TOKENS, windows_digest, windows_of_answers, windows_of_documents
+from hakaru.evaluation.windows import N_TOKENS, Window, windows_digest, windows_of_answers, windows_of_documents
 
 
 def test_divergence_agrees_with_the_definition() -> None:
@@ -61,11 +62,47 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.93 <= held / 1000 <= 0.97
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 12, 20])
+@pytest.mark.parametrize("shape", [1.0, 4.0])
+def test_intervals_of_few_windows_hold_the_truth(n: int, shape: float) -> None:
+    """95 % means 95 % for two windows, too; the bootstrap alone holds half of them."""
+    dice, held = np.random.default_rng(n), 0
+    for i in range(400):
+        tokens = dice.integers(60, 120, n)
+        figure = ratio_of_sums(list(tokens * dice.gamma(shape, 0.03 / shape, n)), list(tokens), unit="nats/token", seed=i)
+        held += figure.lowest <= 0.03 <= figure.highest
+    assert 0.91 <= held / 400 <= 0.985
+
+
+def test_agreement_never_leaves_its_range() -> None:
+    """However few the windows are."""
+    sums = [{"n": 90, "kld": 0.1, "agreed": agreed, "nll_reference": 1.0, "nll_candidate": 1.0} for agreed in (60, 90)]
+    agreement = quality_of(sums, ["code"] * 2).top1_agreement
+    assert agreement.value == 150 / 180
+    assert 0 <= agreement.lowest < 60 / 90 and 90 / 90 <= agreement.highest <= 1
+
+
+def test_any_beginning_is_a_sample_of_the_same_text() -> None:
+    """Kinds of text have their shares of the whole everywhere, not only until the shortest is used up."""
+    windows = [Window(domain=kind, tokens=(i, i), first=0) for kind, n in (("a", 100), ("b", 60), ("c", 20)) for i in range(n)]
+    mixed = evenly_mixed(windows)
+    assert sorted(map(repr, mixed)) == sorted(map(repr, windows))
+    for n in range(9, 181):
+        shares = Counter(w.domain for w in mixed[:n])
+        assert all(abs(shares[kind] - n * whole / 180) <= 1 for kind, whole in (("a", 100), ("b", 60), ("c", 20)))
+    assert [w.tokens[0] for w in mixed if w.domain == "c"] == list(range(20))
+
+
 def test_few_samples_give_honest_intervals() -> None:
-    """One window gives none, two the range of what can be drawn; two repeats give their range; a median lies in its interval."""
+    """One window gives none, two far more than the range of what can be drawn; two repeats give their range; a median lies in its interval."""
     assert ratio_of_sums([1.0], [2.0], unit="x").low is None
     pair = ratio_of_sums([1.0, 3.0], [1.0, 1.0], unit="x")
-    assert (pair.low, pair.value, pair.high) == (1.0, 2.0, 3.0)
+    out = 12.7062 / 2  # of a t distribution with one degree of freedom, in units of the mean; the standard error is 1
+    assert (pair.low, pair.value, pair.high) == pytest.approx((2 * np.exp(-out), 2.0, 2 * np.exp(out)), rel=1e-4)
+    signed = ratio_of_sums([-1.0, 3.0], [1.0, 1.0], unit="x")
+    assert (signed.low, signed.high) == pytest.approx((1 - 2 * 12.7062, 1 + 2 * 12.7062), rel=1e-4)
+    assert quantile_of([[1.0, 2.0]] * (LEAST_FOR_TAIL - 1), 0.99, unit="x").low is None
+    assert quantile_of([[1.0, 2.0]] * LEAST_FOR_TAIL, 0.99, unit="x").low is not None
     two = median_of([1.0, 3.0], unit="x")
     assert (two.low, two.value, two.high) == (1.0, 2.0, 3.0)
     many = median_of([5.0, 6.0, 7.0, 8.0, 100.0], unit="x")

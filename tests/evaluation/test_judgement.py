@@ -58,6 +58,16 @@ def test_one_kind_of_text_can_fail_a_tier() -> None:
     assert judge(good, kinds(120), BALANCED).verdict == "pass"
 
 
+def test_a_kind_of_text_that_seems_too_bad_holds_passing_back_and_is_named() -> None:
+    """There is more to read: no passing yet. There is none: the whole passes, and the kind stands beside it."""
+    good, bad = rows(45, kld=0.004, top1=0.98, ratio=1.0), rows(15, kld=0.04, top1=0.95, ratio=1.0, seed=1)
+    mixed = [row for i in range(15) for row in (*good[3 * i : 3 * i + 3], bad[i])]
+    found = judge(mixed, kinds(60), BALANCED)
+    assert (found.verdict, found.broken, found.suspects) == ("pass", None, ("answers-ja",))
+    assert judge(mixed, kinds(120), BALANCED).verdict == "inconclusive"
+    assert judge(good, ["code"] * 120, BALANCED).suspects == ()
+
+
 @pytest.mark.parametrize("n", [1, 2, 11])
 def test_a_few_windows_of_a_kind_prove_nothing(n: int) -> None:
     """However bad they look: before, one window without an interval could fail a tier."""

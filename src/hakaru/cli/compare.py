@@ -20,8 +20,9 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
-from hakaru.tuning.bench import Bench, Row, Trial
+from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.trial import Trial
 from hakaru.units import Figure, format_bytes
 
 MOST_WINDOWS = 60
@@ -98,7 +99,7 @@ def _measured(
         found.append(
             Measured(
                 model=model, rows=own_rows, quality=quality_of(own_rows, domains) if own_rows else None,
-                judgement=judge(own_rows, domains, tier) if own_rows else None,
+                judgement=judge(own_rows, domains[: len(own_rows)], tier) if own_rows else None,
                 trial=None if no_speed else bench.trial(model, asked, name=model.path.name),
                 graded=bench.answers(model, items, asked, name=model.path.name) if items else (),
             )

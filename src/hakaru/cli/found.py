@@ -18,7 +18,8 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.pictures.report import Report
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.bench import Tested, Trial
+from hakaru.tuning.bench import Tested
+from hakaru.tuning.trial import Trial
 from hakaru.units import Figure, format_bytes
 
 NOT_COMPARED: Final[dict[str, Any]] = {
@@ -87,6 +88,7 @@ def tell_json(found: Found) -> None:
         "best_tier": tested.best_tier if tested else None,
         "verdict": tested.judgement.verdict if tested else "inconclusive",
         "broken": tested.judgement.broken if tested else None,
+        "suspects": list(tested.judgement.suspects) if tested else [],
         "tokens_evaluated": tested.quality.n_tokens if tested else 0,
         "windows_available": len(tested.domains) if tested else 0,
         "tasks": tasks_json(found.graded, found.theirs) if found.graded else None,

@@ -1,12 +1,16 @@
 """What is told of the answers to tasks."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from hakaru.cli.output import print_table, print_text, with_interval
+from hakaru.evaluation.deadline import SECONDS
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.tasks import Graded, Pairs, accuracy, pair
 from hakaru.language import say
+
+NAMED: Final = 5
+"""Tasks that a sentence names at most."""
 
 
 def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, Any]:
@@ -18,6 +22,7 @@ def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, 
         "domains": {name: _json(some) for name, some in _by_domain(graded).items()},
         "reference_accuracy": _json(reference),
         "paired": pair(reference, graded).as_json() if reference else None,
+        "never_right": never_right(graded, reference),
         "items": [g.as_json() for g in graded],
     }
 
@@ -38,8 +43,36 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
                 reason=why_no_sandbox(),
             )
         )
+    for sentence in (timed_out_sentence(graded, reference), never_right_sentence(graded, reference)):
+        if sentence:
+            print_text(sentence)
     if reference:
         print_text(pairs_sentence(pair(reference, graded)))
+
+
+def never_right(*models: Sequence[Graded]) -> list[str]:
+    """The tasks of a person's own that were checked and that no model got right. Each model answered the same, or nothing."""
+    answers = zip(*(graded for graded in models if graded), strict=True)
+    return [some[0].item.id for some in answers if some[0].item.own and {g.right for g in some} == {False}]
+
+
+def never_right_sentence(*models: Sequence[Graded]) -> str | None:
+    """That no model got them right, and what that may mean; None where there is none."""
+    found = never_right(*models)
+    return say("{n} of your own tasks were answered right by no model ({ids}); it may be their checks that are wrong.",
+               n=len(found), ids=_named(found)) if found else None  # fmt: skip
+
+
+def timed_out_sentence(*models: Sequence[Graded]) -> str | None:
+    """Which answers are wrong only because their checks took too long; None where there is none."""
+    found = [g.item.id for graded in models for g in graded if g.timed_out]
+    return say("{n} answers count as wrong because their checks took more than {seconds:g} seconds ({ids}); make their patterns or schemas simpler.",
+               n=len(found), seconds=SECONDS, ids=_named(found)) if found else None  # fmt: skip
+
+
+def _named(ids: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(ids))
+    return ", ".join([*distinct[:NAMED], *(["…"] if len(distinct) > NAMED else [])])
 
 
 def right_in(graded: Sequence[Graded]) -> str:

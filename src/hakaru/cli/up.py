@@ -8,13 +8,12 @@ from hakaru.cli.output import Watching, print_json, print_table, print_text, war
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
 from hakaru.cli.tasks import pairs_sentence
-from hakaru.cli.wording import contention, speed_in
+from hakaru.cli.wording import contention, speed_in, suspicion
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
@@ -23,8 +22,9 @@ from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, running
 from hakaru.tuning.bench import LEAST_FOR_INTERVALS, Bench
 from hakaru.tuning.decide import SOURCE, Candidate, Constraints
+from hakaru.tuning.decision import Decision
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.loop import Decision, Effort, tune
+from hakaru.tuning.loop import Effort, tune
 from hakaru.units import Figure, format_bytes, format_params, parse_bytes
 
 
@@ -100,7 +100,7 @@ def print_decision(decision: Decision) -> None:
     reasons: dict[str, list[str]] = {}
     for candidate in decision.candidates:
         if candidate is not decision.chosen:
-            reasons.setdefault(candidate.why, []).append(_name(candidate))
+            reasons.setdefault(candidate.why, []).append(candidate.name)
     for reason, names in reasons.items():
         print_text(say("  {names}: {reason}.", names=", ".join(names), reason=reason.rstrip(".")))
     wishes = [
@@ -113,7 +113,9 @@ def print_decision(decision: Decision) -> None:
     print_text(say("Asked for: {wishes}.", wishes=say(", ").join(wishes)))
     if decision.chosen:
         needs = format_bytes(decision.chosen.total_bytes)
-        print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=_name(decision.chosen), why=decision.why, needs=needs))
+        print_text(say("Chosen: {type}, {why}. It needs {needs}.", type=decision.chosen.name, why=decision.why, needs=needs))
+        for sentence in suspicion(decision.chosen.judgement) if decision.chosen.judgement else []:
+            print_text(sentence)
         if lost := decision.chosen.untouched:
             print_text(say("On {n} windows of texts that played no part in the choice: mean KLD {kld}, top-1 {top1:.1%}.",
                       n=lost.n_windows, kld=_spanned(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
@@ -138,7 +140,7 @@ def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
     lost, speed = candidate.quality, candidate.speed
     return [
         "→" if candidate is chosen else "✓" if candidate.passes else "✗",
-        _name(candidate),
+        candidate.name,
         format_bytes(candidate.weights_bytes),
         f"{candidate.bpw:.2f}",
         (_spanned(lost.kld_mean, ".4f") + ("*" if _is_early(lost) else "")) if lost else "-",
@@ -149,11 +151,6 @@ def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
 
 def _is_early(quality: Quality | None) -> bool:
     return quality is not None and 0 < quality.n_windows < LEAST_FOR_INTERVALS
-
-
-def _name(candidate: Candidate) -> str:
-    name = say("source") if candidate.type == SOURCE else candidate.type
-    return name if candidate.cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=candidate.cache[0])
 
 
 def _spanned(figure: Figure, style: str) -> str:

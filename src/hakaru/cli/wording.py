@@ -7,6 +7,7 @@ from typing import Final
 from hakaru.cli.output import with_interval
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
+from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
 from hakaru.hardware.busy import GPU, Others
 from hakaru.language import say
@@ -61,8 +62,17 @@ def left_out_sentence(left: LeftOut, settings: ContextSettings, model: Model) ->
 
 
 def verdict_sentence(tested: Tested, tier: Tier) -> str:
-    """What was proven of the tier."""
-    return say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested))
+    """What was proven of the tier, and which kinds of text alone seem to break it."""
+    sentences = [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)), *suspicion(tested.judgement)]
+    return " ".join(sentences)
+
+
+def suspicion(found: Judgement) -> list[str]:
+    """What to say of kinds of text that alone lose more than the tier allows, by what was read; empty where there are none."""
+    if not found.suspects or found.verdict == "fail":
+        return []
+    kinds = say(", ").join(kind_of_text(domain) for domain in found.suspects)
+    return [say("On its own this kind of text lost more than the tier allows, which is not proven: {kinds}.", kinds=kinds)]
 
 
 def _word(tested: Tested) -> str:

@@ -1,24 +1,27 @@
 """Checks of an answer: what a task asks for, and whether an answer gives it.
 
 A check is made from the JSON of a task file and never raises on an answer: an answer is right or not. What is wrong with a check
-itself is found when it is read. Answers are untrusted: nothing of them is executed here (see `sandbox` for Python), and only their
-first `LONGEST` characters are looked at.
+itself is found when it is read, as far as it can be told: one that every answer would pass, or none. Answers are untrusted: nothing of
+them is executed here (see `sandbox` for Python), and only their first `LONGEST` characters are looked at.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from hakaru.errors import Misuse
+from hakaru.evaluation.numerals import final_number
+from hakaru.evaluation.patterns import matches_nothing
+from hakaru.evaluation.python_tests import check_tests
+from hakaru.evaluation.schemas import satisfies
 
 LONGEST: Final = 20_000
 TOLERANCE: Final = 1e-6
 LETTERS: Final = "ABCDEFGH"
-_NUMBER: Final = re.compile(r"[-+−]?\d[\d,，]*(?:\.\d+)?|[-+−]?\.\d+")
 _FENCED: Final = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
-_FULL_WIDTH: Final = str.maketrans("０１２３４５６７８９．－，：", "0123456789.-,:")
+_FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)}
+"""Full-width ASCII to ASCII."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +49,32 @@ def check_of(data: Mapping[str, Any]) -> Check:
 
 
 def _exact(data: Mapping[str, Any]) -> Check:
-    wanted = _plain(_text(data, "answer"))
+    text = _text(data, "answer")
+    wanted = _plain(text)
     if not wanted:
-        raise Misuse("the exact answer is empty, so that no answer can ever be right")
+        raise Misuse("the exact answer is empty but for quotes and dots, so that no answer can ever be right")
+    if _plain(text[:LONGEST]) != wanted:
+        raise Misuse(
+            "the exact answer has {n:,} characters, but only the first {most:,} of an answer are read", n=len(text), most=LONGEST
+        )
     return Check(kind="exact", is_right=lambda answer: _plain(answer[:LONGEST]) == wanted)
 
 
 def _regex(data: Mapping[str, Any]) -> Check:
+    text = _text(data, "pattern")
     try:
-        pattern = re.compile(_text(data, "pattern"), re.IGNORECASE | re.DOTALL)
+        pattern = re.compile(text, re.IGNORECASE | re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise Misuse("the pattern is no regular expression ({reason})", reason=error) from error
-    return Check(kind="regex", is_right=lambda answer: pattern.search(answer[:LONGEST].translate(_FULL_WIDTH)) is not None)
+    if matches_nothing(text, longest=LONGEST):
+        raise Misuse("the pattern can match nothing, so that no answer can ever be right")
+
+    def is_right(answer: str) -> bool:
+        """As it is written, or with letters, digits and signs of the usual width."""
+        read = answer[:LONGEST]
+        return any(pattern.search(each) is not None for each in (read, read.translate(_FULL_WIDTH)))
+
+    return Check(kind="regex", is_right=is_right)
 
 
 def _numeric(data: Mapping[str, Any]) -> Check:
@@ -65,63 +82,17 @@ def _numeric(data: Mapping[str, Any]) -> Check:
     if not _is_number(wanted) or not _is_number(tolerance) or tolerance < 0:
         raise Misuse("a numeric check needs a finite number as its answer, and a tolerance of at least 0")
     value = float(wanted or 0)
-    return Check(kind="numeric", is_right=lambda answer: any(abs(n - value) <= tolerance for n in numbers(answer)[-1:]))
+
+    def is_right(answer: str) -> bool:
+        found = final_number(answer[:LONGEST])
+        return found is not None and abs(found - value) <= tolerance
+
+    return Check(kind="numeric", is_right=is_right)
 
 
 def _json(data: Mapping[str, Any]) -> Check:
-    from jsonschema import Draft202012Validator, SchemaError
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    schema = data.get("schema")
-    if not isinstance(schema, dict):
-        raise Misuse("a json check needs a schema, a JSON object")
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise Misuse("the schema is no JSON schema ({reason})", reason=error.message) from error
-    except RecursionError as error:
-        raise Misuse("the schema is nested too deeply") from error
-    validator = Draft202012Validator(schema, registry=Registry())  # a registry that fetches nothing
-    _check_references(schema, validator)
-
-    def is_right(answer: str) -> bool:
-        found = first_json(answer)
-        try:
-            return found is not _NOTHING and validator.is_valid(found)
-        except (RecursionError, Unresolvable, ValueError, OverflowError):  # nested too deeply, or a number beyond reason
-            return False
-
-    return Check(kind="json", is_right=is_right)
-
-
-def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
-    """Raises Misuse for a reference out of the schema or to nowhere, and for one that leads back to itself."""
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    resource = DRAFT202012.create_resource(schema)
-    resolver = Registry().with_resource("", resource).crawl().resolver(base_uri=resource.id() or "")
-    inside: list[Any] = [schema]
-    while inside:
-        some = inside.pop()
-        data = {"const", "enum", "default", "examples"}
-        inside += (
-            [v for k, v in some.items() if k not in data] if isinstance(some, dict) else some if isinstance(some, list) else ()
-        )
-        for reference in (some.get("$ref"), some.get("$dynamicRef")) if isinstance(some, dict) else ():
-            try:
-                if isinstance(reference, str):
-                    resolver.lookup(reference)
-            except Unresolvable as error:
-                raise Misuse(
-                    "the schema refers to {found}, which is not in it (nothing is fetched)", found=repr(reference)
-                ) from error
-    try:
-        validator.is_valid({})
-    except RecursionError as error:
-        raise Misuse("the schema refers to itself without end") from error
+    is_right = satisfies(data.get("schema"))
+    return Check(kind="json", is_right=lambda answer: is_right(answer[:LONGEST]))
 
 
 def _choice(data: Mapping[str, Any]) -> Check:
@@ -139,33 +110,8 @@ def _choice(data: Mapping[str, Any]) -> Check:
 
 def _python(data: Mapping[str, Any]) -> Check:
     before, tests = _text({"before": "", **data}, "before"), _text(data, "tests")
-    try:
-        compile(f"{before}\n{tests}", "tests", "exec")
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise Misuse("the tests are no Python ({reason})", reason=error) from error
-    if "assert" not in tests:
-        raise Misuse("the tests assert nothing, so that every answer would be right")
+    check_tests(before, tests)
     return Check(kind="python", before=before, tests=tests)
-
-
-def numbers(answer: str) -> list[float]:
-    """The numbers in an answer, in order; thousands may be parted by commas."""
-    text = answer[:LONGEST].translate(_FULL_WIDTH).replace("−", "-")
-    return [float(found.replace(",", "")) for found in _NUMBER.findall(text)]
-
-
-_NOTHING: Final = object()
-
-
-def first_json(answer: str) -> Any:
-    """The first JSON object or list in an answer, or a mark for none."""
-    text, decoder = answer[:LONGEST], json.JSONDecoder()
-    for begin in re.finditer(r"[{\[]", text):
-        try:
-            return decoder.raw_decode(text, begin.start())[0]
-        except (ValueError, RecursionError):
-            continue
-    return _NOTHING
 
 
 def code_of(answer: str) -> str:

@@ -50,7 +50,8 @@ def gather_windows(
 
     One window of each document at hand and one of the reference's own answer (sampled at temperature 1 with a fixed seed) to each of our
     prompts, of these `parts` and at most `n_documents` and `n_prompts` of each domain; and the person's own texts and answers to the
-    person's `prompts`. They are ordered so that any beginning holds every domain. Raises Misuse if an own text is shorter than a window.
+    person's `prompts`. They are mixed evenly: any beginning holds the domains in the shares that they have of the whole, so that it is a
+    sample of the same text. Raises Misuse if an own text is shorter than a window.
     """
     at_hand = texts_at_hand(parts)
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
@@ -68,7 +69,7 @@ def gather_windows(
         groups.append(windows)
     asked = [(domain, prompt) for domain, ours in prompts_at_hand(parts).items() for prompt in ours[:n_prompts]]
     groups.append(_answers(engine, reference, [*asked, *(("answers-own", prompt) for prompt in prompts)], progress))
-    return _interleaved([w for group in groups for w in group])
+    return evenly_mixed([w for group in groups for w in group])
 
 
 def measure_quality(
@@ -95,7 +96,12 @@ def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Qua
     return Quality(
         kld_mean=mean("kld", sums, "nats/token"),
         kld_p99=quantile_of([r["klds"] for r in sums], 0.99, unit="nats/token") if all("klds" in r for r in sums) else None,
-        top1_agreement=mean("agreed", sums, "fraction"),
+        top1_agreement=ratio_of_sums(
+            [r["n"] - r["agreed"] for r in sums],
+            [r["n"] for r in sums],
+            unit="fraction",
+            transform=lambda share: 1 - np.minimum(share, 1),
+        ),
         perplexity_ratio=ratio_of_sums(excess, [r["n"] for r in sums], unit="ratio", transform=np.exp),
         domains={
             domain: mean("kld", [r for r, d in zip(sums, domains, strict=True) if d == domain], "nats/token")
@@ -148,10 +154,10 @@ def _spread(documents: Sequence[Document], n: int | None) -> list[Document]:
     return [documents[int(i * step)] for i in range(min(n, len(documents)))]
 
 
-def _interleaved(windows: Sequence[Window]) -> list[Window]:
-    """One window of each domain in turn."""
+def evenly_mixed(windows: Sequence[Window]) -> list[Window]:
+    """The windows of each domain in their order, at even distances over the whole."""
     queues: dict[str, list[Window]] = {}
     for window in windows:
         queues.setdefault(window.domain, []).append(window)
-    longest = max(map(len, queues.values()), default=0)
-    return [queue[i] for i in range(longest) for queue in queues.values() if i < len(queue)]
+    placed = [((i + 0.5) / len(queue), window) for queue in queues.values() for i, window in enumerate(queue)]
+    return [window for _, window in sorted(placed, key=lambda each: each[0])]

@@ -1,8 +1,9 @@
 """What windows of text prove of a tier, whoever looks however often.
 
-Passing takes that every bound is known to hold, failing that one is known to break, for all text together or, for KLD, for one
-kind of text. Each answer is wrong in at most 5 % of all cases: several bounds are several chances to fail wrongly, so each of
-them gets its part of the 5 %.
+Passing takes that every bound is known to hold for all text together, failing that one is known to break, for all text together or,
+for KLD, for one kind of text. Each answer is wrong in at most 5 % of all cases: several bounds are several chances to fail wrongly,
+so each of them gets its part of the 5 %. A kind of text that loses more than the bound by what was read so far holds passing back
+while there is more to read; of a few windows nothing can be proven, so in the end it is named (`suspects`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,12 @@ from hakaru.evaluation.tiers import TIERS, Tier, Verdict
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The verdict. `broken` names the figure that is known to break its bound, such as `top1_agreement`, or `kld_mean, code` for one
-    kind of text.
+    kind of text; `suspects` the kinds of text whose own mean KLD was measured above the bound, proven or not.
     """
 
     verdict: Verdict
     broken: str | None = None
+    suspects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Claim:
     tokens: Losses
     bound: float
     least_spread: float = LEAST_SPREAD
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the mean of what was read lies above the bound."""
+        return bool(self.losses.sum() > self.bound * self.tokens.sum())
 
     def answers(self, error_rate: float) -> npt.NDArray[np.int8]:
         return verdicts_below(self.losses, self.tokens, self.bound, error_rate=error_rate, least_spread=self.least_spread)
@@ -48,11 +55,13 @@ def judge(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier)
     kinds = [
         _of_domain(whole[0], np.array([d == domain for d in domains[: len(sums)]]), domain) for domain in dict.fromkeys(domains)
     ]
+    suspects = tuple(domain for domain, kind in zip(dict.fromkeys(domains), kinds, strict=True) if kind.is_above)
     every = [*whole, *kinds]
     for claim in every:
         if (claim.answers(ERROR_RATE / len(every)) == -1).any():
-            return Judgement("fail", broken=claim.name)
-    return Judgement("pass" if all((claim.answers(ERROR_RATE) == 1).any() for claim in whole) else "inconclusive")
+            return Judgement("fail", broken=claim.name, suspects=suspects)
+    proven = all((claim.answers(ERROR_RATE) == 1).any() for claim in whole)
+    return Judgement("pass" if proven and not (suspects and len(sums) < len(domains)) else "inconclusive", suspects=suspects)
 
 
 def best_tier(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> str | None:

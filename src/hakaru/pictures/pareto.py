@@ -1,23 +1,50 @@
-"""What a decision weighed: the loss of every level against its size and its speed, what passes, and what was taken.
+"""What a decision weighed: the loss of every level, measured or predicted, against its memory and its speed, what passes, and what was taken.
 
 Readable without colour: each state has a mark of its own, every mark a label, and intervals are lines. The source loses nothing, which
 a logarithmic axis cannot show; it stands on the lower edge.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from hakaru.language import say
 from hakaru.pictures.bound import bound_line
 from hakaru.pictures.save import format_of, save_chart
-from hakaru.tuning.decide import SOURCE, Candidate
-from hakaru.tuning.loop import Decision
+from hakaru.tuning.decide import Candidate
+from hakaru.tuning.decision import Decision
+from hakaru.units import Figure
 
+State = Literal[
+    "taken",
+    "passes",
+    "cannot win",
+    "not proven",
+    "breaks the tier",
+    "predicted to break it",
+    "worse at the tasks",
+    "too slow",
+    "does not fit",
+]
 MIB: Final = 2**20
 FLOOR: Final = 3.0
 """The lower edge lies so many times below the least loss that was measured."""
-MARKS: Final = ("diamond", "circle", "triangle-up", "square", "cross", "triangle-down")
-SHADES: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d", "#b03030", "#6b5b95")
+ROOM: Final = 0.25
+"""Room for labels at both ends of an axis, in its length."""
+CROSSED: Final = "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z"
+"""A mark of our own, as an SVG path: crossed out."""
+STATES: Final[Mapping[State, tuple[str, str]]] = {
+    "taken": ("diamond", "#0b4f6c"),
+    "passes": ("circle", "#2a9dc2"),
+    "cannot win": ("triangle-up", "#e0a030"),
+    "not proven": ("square", "#8d8d8d"),
+    "breaks the tier": ("cross", "#b03030"),
+    "predicted to break it": ("triangle-left", "#d98c8c"),
+    "worse at the tasks": ("triangle-right", "#7a4a1e"),
+    "too slow": ("triangle-down", "#6b5b95"),
+    "does not fit": (CROSSED, "#333333"),
+}
+"""Mark and colour of each state."""
 
 
 def save_pareto_picture(decision: Decision, path: Path) -> None:
@@ -29,27 +56,32 @@ def save_pareto_picture(decision: Decision, path: Path) -> None:
 
 
 def pareto_chart(decision: Decision, altair: Any) -> Any:
-    """Two panels with one axis of loss: against the weights' size, and against the speed of those that were timed."""
-    states = [say("taken"), say("passes"), say("cannot win"), say("not proven"), say("breaks the tier"), say("too slow")]
-    measured = [c for c in decision.candidates if c.quality]
+    """Two panels with one axis of loss: against the memory that is needed, with its limit, and against the speed of those that were timed."""
+    words = state_words()
+    known = [c for c in decision.candidates if c.quality or c.predicted]
     edge = (
         min(
-            [c.quality.kld_mean.value for c in measured if c.quality and c.quality.n_tokens],
+            [kld.value for c in known if (kld := _kld(c)).value > 0],
             default=decision.constraints.tier.kld_mean,
         )
         / FLOOR
     )
-    by_size = sorted(measured, key=lambda c: c.weights_bytes)
-    rows = [{**_row(c, c is decision.chosen, states, edge), "above": i % 2 == 0} for i, c in enumerate(by_size)]
+    by_size = sorted(known, key=lambda c: c.total_bytes)
+    rows = [
+        {**_row(c, words[state_of(c, decision.chosen)], edge), "above": i % 2 == 0 or _kld(c).value <= edge}
+        for i, c in enumerate(by_size)
+    ]
+    there = [state for state in STATES if any(row["state"] == words[state] for row in rows)]
+    shown, (marks, shades) = [words[state] for state in there], zip(*(STATES[state] for state in there), strict=True)
     bound = decision.constraints.tier.kld_mean
     y = altair.Y("kld:Q", title=say("mean KLD, nats per token"), scale=altair.Scale(type="log", domainMin=edge))
     title = say("{name}: levels and the tier {tier}", name=decision.model.name, tier=decision.constraints.tier.name)
 
     def panel(field: str, axis: str, kept: list[dict[str, Any]]) -> Any:
-        data = altair.Data(values=kept)
-        x = altair.X(f"{field}:Q", title=axis, scale=altair.Scale(zero=False, padding=60))
-        shape = altair.Shape("state:N", title=None, sort=states, scale=altair.Scale(domain=states, range=MARKS))
-        colour = altair.Color("state:N", title=None, sort=states, scale=altair.Scale(domain=states, range=SHADES),
+        data, span = altair.Data(values=kept), _around([row[field] for row in kept])
+        x = altair.X(f"{field}:Q", title=axis, scale=altair.Scale(domain=span, nice=False))
+        shape = altair.Shape("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=marks))
+        colour = altair.Color("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=shades),
                               legend=altair.Legend(orient="bottom"))  # fmt: skip
         base = altair.Chart(data)
         lines = base.mark_rule(color="#555555").encode(x=x, y=altair.Y("low:Q", title=say("mean KLD, nats per token")), y2="high:Q")
@@ -57,24 +89,71 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
         points = base.mark_point(size=110, filled=True, opacity=1).encode(
             x=x, y=y, shape=shape, color=colour, tooltip=["name:N", "why:N"]
         )
-        above = base.transform_filter("datum.above").mark_text(align="left", dx=9, dy=-8).encode(x=x, y=y, text="name:N")
-        below = base.transform_filter("!datum.above").mark_text(align="right", dx=-9, dy=9).encode(x=x, y=y, text="name:N")
-        return altair.layer(*bound_line(altair, bound, y), lines, *across, points, above, below).properties(width=380, height=320)
+        middle = sum(span) / 2
+        texts = [
+            base.transform_filter(f"{'' if above else '!'}datum.above && datum.{field} {'>' if to_left else '<='} {middle}")
+            .mark_text(align="right" if to_left else "left", dx=-9 if to_left else 9, dy=-8 if above else 9)
+            .encode(x=x, y=y, text="name:N")
+            for above in (True, False)
+            for to_left in (True, False)
+        ]
+        limit = (decision.constraints.memory_bytes or 0) / MIB
+        ends = altair.Chart(altair.Data(values=[{field: limit}])).mark_rule(strokeDash=[2, 3], color="black").encode(x=x)
+        within = [ends] if field == "mib" and span[0] < limit < span[1] else []
+        return altair.layer(*bound_line(altair, bound, y), *within, lines, *across, points, *texts).properties(
+            width=380, height=320
+        )
 
-    panels = [panel("mib", say("weights, MiB"), rows)]
+    panels = [panel("mib", say("memory, MiB"), rows)]
     timed = [row for row in rows if row["speed"]]
     if timed:
         panels.append(panel("speed", say("decode, tokens/s"), timed))
     return altair.hconcat(*panels, title=title).resolve_scale(y="shared")
 
 
-def _row(candidate: Candidate, is_taken: bool, states: list[str], edge: float) -> dict[str, Any]:
-    assert candidate.quality
-    kld, speed = candidate.quality.kld_mean, candidate.speed.decode_tokens_per_s if candidate.speed else None
-    by_verdict = {"inconclusive": 3, "fail": 4}.get(candidate.verdict or "", 5)
-    state = 0 if is_taken else 1 if candidate.passes else 2 if candidate.beaten_by else by_verdict
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """An axis that holds the values with room for their labels, and nothing below zero."""
+    low, high = min(values), max(values)
+    room = ROOM * (high - low or high)
+    return max(0.0, low - room), high + room
+
+
+def state_of(candidate: Candidate, chosen: Candidate | None) -> State:
+    """What became of a candidate."""
+    if candidate is chosen:
+        return "taken"
+    if candidate.passes:
+        return "passes"
+    if not candidate.fits:
+        return "does not fit"
+    if candidate.beaten_by:
+        return "cannot win"
+    if candidate.quality is None:
+        return "too slow" if candidate.speed else "predicted to break it"
+    if candidate.tasks and candidate.tasks.verdict == "worse":
+        return "worse at the tasks"
+    return {"inconclusive": "not proven", "fail": "breaks the tier"}.get(candidate.verdict or "", "too slow")  # type: ignore[return-value]
+
+
+def state_words() -> dict[State, str]:
+    """The states in words."""
     return {
-        "name": say("source") if candidate.type == SOURCE else candidate.type, "state": states[state], "why": candidate.why,
-        "mib": candidate.weights_bytes / MIB, "kld": max(kld.value, edge), "low": max(kld.lowest, edge), "high": max(kld.highest, edge),
+        "taken": say("taken"), "passes": say("passes"), "cannot win": say("cannot win"), "not proven": say("not proven"),
+        "breaks the tier": say("breaks the tier"), "predicted to break it": say("predicted to break it"),
+        "worse at the tasks": say("worse at the tasks"), "too slow": say("too slow"), "does not fit": say("does not fit"),
+    }  # fmt: skip
+
+
+def _kld(candidate: Candidate) -> Figure:
+    found = candidate.quality.kld_mean if candidate.quality else candidate.predicted
+    assert found
+    return found
+
+
+def _row(candidate: Candidate, state: str, edge: float) -> dict[str, Any]:
+    kld, speed = _kld(candidate), candidate.speed.decode_tokens_per_s if candidate.speed else None
+    return {
+        "name": candidate.name, "state": state, "why": candidate.why,
+        "mib": candidate.total_bytes / MIB, "kld": max(kld.value, edge), "low": max(kld.lowest, edge), "high": max(kld.highest, edge),
         "speed": speed.value if speed else None, "slow": speed.lowest if speed else None, "fast": speed.highest if speed else None,
     }  # fmt: skip

@@ -18,19 +18,20 @@ from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
 from hakaru.evaluation.judgement import Judgement, best_tier, judge
-from hakaru.evaluation.speed import REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
+from hakaru.evaluation.speed import DEPTHS, REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.evaluation.tasks import Graded, Item, answer_items, grade
-from hakaru.evaluation.texts import Document, Part, prompts_at_hand, texts_at_hand, texts_digest
+from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand, texts_digest
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.hardware.machine import Machine
-from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, Footprint
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory, remember_load
-from hakaru.tuning.groups import in_groups
+from hakaru.tuning.groups import W, in_groups
 from hakaru.tuning.ledger import Ledger, settings_json
+from hakaru.tuning.trial import Trial
 from hakaru.tuning.type_speeds import Pace, bytes_read
 from hakaru.units import Figure
 
@@ -41,7 +42,9 @@ LEAST_FOR_INTERVALS: Final = 30
 FLOOR_WINDOWS: Final = 12
 LEAST_PER_USER: Final = 256
 """Tokens of context that each of many users has at least."""
-TEST_VERSION: Final = 5
+SOON_S: Final = 10.0
+"""Seconds of prefill that the loop waits for an answer behind a long context."""
+TEST_VERSION: Final = 6
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
 
 
@@ -64,25 +67,6 @@ class Tested:
 
 def nobody_watches(step: str, done: int, total: int) -> None:
     """For callers without a screen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """Speed and memory of one file, measured through the server."""
-
-    speed: Speed
-    memory: Footprint
-    peak_rss_bytes: int | None
-
-    def as_json(self) -> dict[str, Any]:
-        """The form in which the ledger keeps it."""
-        return {"speed": self.speed.as_json(), "memory": self.memory.parts(), "peak_rss_bytes": self.peak_rss_bytes}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Trial":
-        """The inverse of `as_json`."""
-        memory = Footprint(**data["memory"], source="measured")
-        return cls(speed=Speed.from_json(data["speed"]), memory=memory, peak_rss_bytes=data["peak_rss_bytes"])
 
 
 class Bench:
@@ -202,11 +186,11 @@ class Bench:
         rows = self.divergences(files, reference, windows, n=n, cache=cache, enough=enough, name=name)[sha256]
         return Tested(quality=quality_of(rows, domains), judgement=judge(rows, domains, tier), domains=domains, rows=rows)
 
-    def groups(self, model: Model, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
-        """The recipes in groups whose files fit together beside their source: into half of the free memory and half of
+    def groups(self, model: Model, several: Sequence[W]) -> list[list[W]]:
+        """These in groups whose files fit together beside their source: into half of the free memory and half of
         the free disk.
         """
-        return in_groups(recipes, min(self._room_beside(model), shutil.disk_usage(data_dir()).free // 2))
+        return in_groups(several, min(self._room_beside(model), shutil.disk_usage(data_dir()).free // 2))
 
     def side_by_side(self, models: Sequence[Model], reference: Model) -> list[list[Model]]:
         """The models in groups that go into half of the free memory beside their reference."""
@@ -216,16 +200,16 @@ class Bench:
         return self.machine.memory.available_bytes // 2 - model.weights_bytes
 
     def race(
-        self, model: Model, recipes: Sequence[Recipe], windows: Sequence[Window], n: int, *, cache: Cache = F16_CACHE
+        self, model: Model, recipes: Sequence[Recipe | None], windows: Sequence[Window], n: int, *, cache: Cache = F16_CACHE
     ) -> list[list[Row]]:
-        """What each recipe, with this KV cache, loses against its source `model` on the first `n` windows, all on the same; built only if that is not
-        known.
+        """What each recipe (None: the source itself), with this KV cache, loses against the source `model` on the first `n` windows, all on the
+        same; built only if that is not known.
         """
         hashes, files = list[str](), dict[str, Path]()
         for recipe in recipes:
-            sha256 = self.known_build(model, recipe)
+            sha256 = self.known_build(model, recipe) if recipe else self.ledger.model_sha256(model)
             if sha256 is None or len(self._known_rows(sha256, model, windows, cache)) < n:
-                path = self.built(model, recipe).path
+                path = self.built(model, recipe).path if recipe else model.path
                 sha256 = self.ledger.sha256(path)
                 files[sha256] = path
             hashes.append(sha256)
@@ -303,26 +287,52 @@ class Bench:
             self._timed_now.add(sha256)
         return trial
 
+    def deep(self, model: Model, settings: ContextSettings, speed: Speed) -> Point | None:
+        """How fast `model` decodes behind the longest of DEPTHS that the context holds and that is soon read; None where there is none."""
+        depth = max((d for d in DEPTHS if d < settings.n_ctx and d / speed.prefill_tokens_per_s.value <= SOON_S), default=0)
+
+        def measured() -> list[Point]:
+            with EngineServer(model.path, settings) as server:
+                return self._depths(server, model, speed, [depth])
+
+        points = self._points("deep", model, settings, depth, measured) if depth else []
+        return points[0] if points else None
+
     def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
         """How fast `model` decodes behind long contexts, and for several users at the same time, each with an eighth of the
         context.
         """
-        sha256 = self.ledger.model_sha256(model)
-        inputs = self._trial_inputs(sha256, settings, 0)
-        known = None if self._timed_now is not None else self.ledger.recall("loads", inputs)
-        if known is None:
-            n_vocab, many = model.shape.n_vocab, max(USERS)
+        many = max(USERS)
+        n_ctx = max(settings.n_ctx, many * LEAST_PER_USER)
+
+        def measured() -> list[Point]:
             with EngineServer(model.path, settings) as server:
-                points = measure_depths(
-                    server, speed, n_vocab=n_vocab, progress=lambda done, total: self.watch("depths", done, total)
-                )
-            n_ctx = max(settings.n_ctx, many * LEAST_PER_USER)
+                points = self._depths(server, model, speed, DEPTHS)
             with EngineServer(model.path, replace(settings, n_parallel=many, n_ctx=n_ctx)) as server:
-                points += measure_users(server, n_vocab=n_vocab, progress=lambda done, total: self.watch("users", done, total))
-            known = [point.as_json() for point in points]
-            if not any(point.is_contended for point in points):
-                self.ledger.remember("loads", inputs, known)
-        return [Point.from_json(point) for point in known]
+                return points + measure_users(
+                    server, n_vocab=model.shape.n_vocab, progress=lambda done, total: self.watch("users", done, total)
+                )
+
+        return self._points("loads", model, settings, 0, measured)
+
+    def _depths(self, server: EngineServer, model: Model, speed: Speed, depths: Sequence[int]) -> list[Point]:
+        def progress(done: int, total: int) -> None:
+            self.watch("depths", done, total)
+
+        return measure_depths(server, speed, n_vocab=model.shape.n_vocab, depths=depths, progress=progress)
+
+    def _points(
+        self, kind: str, model: Model, settings: ContextSettings, depth: int, measured: Callable[[], list[Point]]
+    ) -> list[Point]:
+        """What is remembered of these points, or else what `measured` finds, which is remembered if nobody else computed."""
+        inputs = {**self._trial_inputs(self.ledger.model_sha256(model), settings, REPEATS), "depth": depth}
+        known = None if self._timed_now is not None else self.ledger.recall(kind, inputs)
+        if known is not None:
+            return [Point.from_json(point) for point in known]
+        points = measured()
+        if not any(point.is_contended for point in points):
+            self.ledger.remember(kind, inputs, [point.as_json() for point in points])
+        return points
 
     def answers(self, model: Model, items: Sequence[Item], settings: ContextSettings, *, name: str = "") -> list[Graded]:
         """The greedy answers of `model` to the items, through the server, graded; asked for once."""
@@ -355,7 +365,12 @@ class Bench:
 
     def conditions(self) -> dict[str, object]:
         """What a figure depends on besides model and settings, for evidence."""
-        return {"hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION}
+        texts = {part: texts_at_hand((part,)) for part in PARTS}
+        return {
+            "hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION,
+            "seeds": {"answers": PROMPT_SEED, "intervals": 0, "speed": 0},
+            "texts": {part: {"n": len(documents), "digest": texts_digest(documents)} for part, documents in texts.items()},
+        }  # fmt: skip
 
     def _known_rows(self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache) -> list[Row]:
         known: list[Row] | None = self.ledger.recall("divergence", self._divergence_inputs(sha256, reference, windows, cache))

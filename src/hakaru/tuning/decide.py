@@ -4,7 +4,7 @@ Constraints first: it fits, the quality's bounds hold with their intervals, it i
 fastest, then the smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,8 @@ from hakaru.units import Figure, format_bytes
 
 SOURCE: Final = "source"
 """The type of the candidate that is the source itself."""
+Key = tuple[str, Cache]
+"""What tells candidates apart: the type of the weights, and the KV cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Constraints:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One way to run the model. What was not measured is None, and `why` says why. `predicted` is the mean KLD before it was read, as
-    other levels foretold it; `judgement` is what the windows of `quality` prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
+    other levels foretold it; `types` are those of a mix by tensor, `sha256` is the file's; `judgement` is what the windows of `quality` prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
     """
 
     type: str
@@ -61,6 +63,19 @@ class Candidate:
     passes: bool = False
     why: str = ""
     path: Path | None = None
+    sha256: str | None = None
+    types: Mapping[str, str] | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells it from other candidates."""
+        return self.type, self.cache
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        name = say("source") if self.type == SOURCE else self.type
+        return name if self.cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=self.cache[0])
 
     @property
     def verdict(self) -> Verdict | None:
@@ -70,13 +85,15 @@ class Candidate:
     def as_json(self) -> dict[str, object]:
         """The candidate as it stands in `hakaru.decision/1`."""
         return {
-            "type": self.type, "path": str(self.path) if self.path else None, "bytes": self.weights_bytes, "bpw": self.bpw,
+            "type": self.type, "path": str(self.path) if self.path else None, "sha256": self.sha256,
+            "tensor_types": dict(self.types) if self.types else None, "bytes": self.weights_bytes, "bpw": self.bpw,
             "total_bytes": self.total_bytes, "cache_type_k": self.cache[0], "cache_type_v": self.cache[1],
             "predicted_kld": _json(self.predicted),
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
             "n_windows": self.quality.n_windows if self.quality else None, "verdict": self.verdict,
             "broken": self.judgement.broken if self.judgement else None,
+            "suspects": list(self.judgement.suspects) if self.judgement else [],
             "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
             "untouched": self.untouched.as_json() if self.untouched else None,
             "tasks": self.tasks.as_json() if self.tasks else None,
@@ -127,25 +144,32 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
     if not passing:
         return None
     fastest = max(passing, key=lambda c: _decode(c).value)
-    as_fast = [c for c in passing if _decode(c).highest >= _decode(fastest).lowest]
-    return min(as_fast, key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0))
+    return min(
+        [c for c in passing if as_fast(c, fastest)], key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0)
+    )
+
+
+def as_fast(candidate: Candidate, other: Candidate) -> bool:
+    """Whether `candidate`, if both were timed, decodes as fast as `other` as far as the intervals tell."""
+    return bool(candidate.speed and other.speed) and _decode(candidate).highest >= _decode(other).lowest
 
 
 def beaten_by(candidate: Candidate, others: Sequence[Candidate]) -> Candidate | None:
     """Who of `others`, all timed, wins against `candidate` whatever its quality turns out to be, by the rule of `choose`; None while
     that is open.
 
-    One that passes and is faster beyond the intervals, or as fast and smaller. In the second case nobody may be faster than it beyond
-    the intervals, or `candidate` might still be compared with that one alone.
+    One that passes, and of which this holds whoever of those that may still pass turns out the fastest: `candidate` is slower than the fastest
+    beyond the intervals, or both are as fast as it and the other is smaller.
     """
+    if candidate.speed is None:
+        return None
+    alive = [c for c in (*others, candidate) if c.speed and c.verdict != "fail"]
     for other in others:
-        if other.verdict != "pass" or other.speed is None or candidate.speed is None or other is candidate:
+        if other is candidate or other.speed is None or other.verdict != "pass":
             continue
-        if _decode(other).lowest > _decode(candidate).highest:
-            return other
-        as_fast = _decode(other).highest >= _decode(candidate).lowest
-        outrun = any(o.speed and o.verdict != "fail" and _decode(o).lowest > _decode(other).highest for o in others)
-        if as_fast and other.total_bytes < candidate.total_bytes and not outrun:
+        possible = [c for c in alive if _decode(c).value >= _decode(other).value]
+        is_smaller = other.total_bytes < candidate.total_bytes
+        if all(not as_fast(candidate, c) or (is_smaller and as_fast(other, c)) for c in possible):
             return other
     return None
 
@@ -154,11 +178,13 @@ def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
     """One sentence: what made `chosen` win."""
     passing = [c for c in candidates if c.passes]
     if len(passing) == 1:
+        if any(c.beaten_by for c in candidates):
+            return say("the others break a constraint, or cannot win: they are slower, or as fast and larger")
         return say("the only one that meets every constraint")
     fastest = max(passing, key=lambda c: _decode(c).value)
     if chosen is fastest:
         return say("the fastest of the {n} that meet every constraint", n=len(passing))
-    return say("as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.type)
+    return say("as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.name)
 
 
 def _decode(candidate: Candidate) -> Figure:

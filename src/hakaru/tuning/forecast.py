@@ -6,9 +6,13 @@ level that was read is a run. So one level tells much of all the others, and tho
 
 from collections.abc import Mapping, Sequence
 
+from hakaru.errors import DoesNotFit
+from hakaru.evaluation.tiers import Tier
+from hakaru.quantization.build import Recipe, mix_recipe
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.sensitivity import Reading
 from hakaru.tuning.bench import Row
+from hakaru.tuning.budget import Budgeter, Target
 from hakaru.tuning.study import Study, reading_of
 from hakaru.units import Figure
 
@@ -17,6 +21,7 @@ class Forecast:
     """Predictions for the levels of one model. `study` is one at a glance; only errors of types are measured, in seconds."""
 
     def __init__(self, study: Study) -> None:
+        self._study = study
         self._errors = study.errors(None)
         self._hidden = study.hidden(self._errors)
         self._known = study.sensitivities(self._errors, None)
@@ -47,6 +52,17 @@ class Forecast:
         if not self.knows(types):
             return None
         return (self.link or fit_link(self._known, self._errors, [])).predict(self._of(types))
+
+    def mix(self, tier: Tier) -> Recipe | None:
+        """The mix of types that is predicted to keep `tier` in the fewest bytes; None before a level was read, or where there is none."""
+        if self.link is None:
+            return None
+        budgeter = Budgeter(self._study.bench, self._study.model, "quick", glance=True)
+        try:
+            plan = budgeter.plan(Target(tier=tier), imatrix=None, link=self.link)
+        except DoesNotFit:
+            return None
+        return mix_recipe(self._study.model, plan.types)
 
     def _of(self, types: Mapping[str, str]) -> dict[str, str]:
         return {name: types[name] for name in self._errors}

@@ -3,11 +3,11 @@
 Check what each level needs. One level is read on a few windows, and predicts the others; those that will lose too much are not even built.
 The rest is read in rounds, as long as it takes to know who keeps the quality asked for, and timed through the server.
 The rule in `decide` chooses. The source itself takes part. Levels larger than the source take part too: they cannot be
-better, but they may be faster (on a processor without good kernels for the source's type, Q8_0 is).
+better, but they may be faster (on a processor without good kernels for the source's type, Q8_0 is). The KV cache is F16's where that fits;
+the best is tried once more with a smaller one, which is taken where it is as fast and keeps the quality.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
@@ -17,33 +17,29 @@ from typing import Final
 from hakaru.errors import DoesNotFit, EngineRefused, MachineError
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
-from hakaru.evaluation.speed import REPEATS
+from hakaru.evaluation.speed import REPEATS, Point
 from hakaru.evaluation.tasks import TaskSet, pair
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
-from hakaru.hardware.machine import Machine
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, Footprint
+from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models
 from hakaru.quantization.build import Recipe, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Target
-from hakaru.tuning.decide import SOURCE, Candidate, Constraints, beaten_by, choose, objection, why_chosen
+from hakaru.tuning.caches import SMALL_CACHE, is_slow, next_smaller, slows, with_small_cache
+from hakaru.tuning.decide import SOURCE, Candidate, Constraints, Key, beaten_by, choose, objection, why_chosen
+from hakaru.tuning.decision import Decision, with_cache
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.forecast import Forecast
-from hakaru.tuning.ledger import settings_json
 from hakaru.tuning.study import Study
 from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
-SCHEMA: Final = "hakaru.decision/1"
 ROUNDS: Final = (12, 24, 48, 96)
 """Windows after which levels are dropped or settled; then all of them."""
-SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
-"""The KV cache of levels that do not fit with F16's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,133 +56,133 @@ class Effort:
     sweep: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What was tried, what was taken and why, and where the evidence lies. `tokens_full_sweep`: what every level on every window
-    would have taken.
+def tune(
+    bench: Bench,
+    model: Model,
+    settings: ContextSettings,
+    constraints: Constraints,
+    effort: Effort | None = None,
+    *,
+    mix: Mapping[str, str] | None = None,
+) -> Decision:
+    """Walk the loop for `model`. `mix`: the mix that takes part, types by tensor name; none where it is empty, and None has one sought.
+    Raises DoesNotFit if not even the smallest level goes into the memory allowed.
     """
-
-    machine: Machine
-    model: Model
-    settings: ContextSettings
-    constraints: Constraints
-    candidates: tuple[Candidate, ...]
-    chosen: Candidate | None
-    why: str
-    uses_gpu: bool
-    tokens_full_sweep: int
-    conditions: dict[str, object]
-    evidence: Path | None = None
-
-    @property
-    def served(self) -> ContextSettings:
-        """The settings with the KV cache of the chosen one."""
-        return with_cache(self.settings, self.chosen.cache) if self.chosen else self.settings
-
-    @property
-    def tokens_evaluated(self) -> int:
-        """Tokens on which levels were compared with the source before one was taken."""
-        return sum(c.quality.n_tokens for c in self.candidates if c.quality)
-
-    def as_json(self) -> dict[str, object]:
-        """The object of `hakaru up --json`."""
-        return {
-            "schema": SCHEMA,
-            "machine": self.machine.as_json(),
-            "model": {"name": self.model.name, "path": str(self.model.path), "architecture": self.model.shape.architecture,
-                      "n_params": self.model.n_params, "type": self.model.type_name, "bpw": self.model.bpw},
-            "settings": settings_json(self.settings),
-            "constraints": self.constraints.as_json(),
-            "candidates": [c.as_json() for c in self.candidates],
-            "chosen": self.chosen.as_json() if self.chosen else None,
-            "why": self.why,
-            "uses_gpu": self.uses_gpu,
-            "tokens_evaluated": self.tokens_evaluated,
-            "tokens_full_sweep": self.tokens_full_sweep,
-            "conditions": self.conditions,
-            "evidence": str(self.evidence) if self.evidence else None,
-        }  # fmt: skip
-
-
-def with_cache(settings: ContextSettings, cache: Cache) -> ContextSettings:
-    """The settings with another KV cache."""
-    return replace(settings, type_k=cache[0], type_v=cache[1])
-
-
-def tune(bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort | None = None) -> Decision:
-    """Walk the loop for `model`. Raises DoesNotFit if not even the smallest level goes into the memory allowed."""
     with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
-        return _Walk(bench, model, settings, constraints, effort or Effort()).decision()
+        return _Walk(bench, model, settings, constraints, effort or Effort(), mix).decision()
 
 
 class _Walk:
-    """One walk: what is asked for, and the recipes of the levels by name."""
+    """One walk: what is asked for, the recipes of the levels by name, and what was found of every candidate."""
 
-    needs: dict[Cache, Footprint]
-    """What the source takes with each KV cache that is tried, by the engine's dry run."""
+    needs: Footprint
+    """What the source takes with the KV cache that was asked for, by the engine's dry run."""
 
-    def __init__(self, bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        model: Model,
+        settings: ContextSettings,
+        constraints: Constraints,
+        effort: Effort,
+        mix: Mapping[str, str] | None,
+    ) -> None:
         self.bench, self.model, self.settings, self.constraints, self.effort = bench, model, settings, constraints, effort
         self.uses_gpu = False
         self.recipes = {r.preset: r for r in bench.plan(model, effort.presets)}
+        self.found: dict[Key, Candidate] = {}
+        self._asked_mix = mix
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be used."""
+        return self.constraints.memory_bytes or 0
 
     @cached_property
     def forecast(self) -> Forecast:
         """What levels will lose; what is asked of it takes seconds."""
         return Forecast(Study(self.bench, self.model, "quick", glance=True))
 
+    @cached_property
+    def saved(self) -> int | None:
+        """Bytes that SMALL_CACHE saves; None where another cache was asked for, or where not every key can be quantized."""
+        if self.settings.cache != F16_CACHE:
+            return None
+        try:
+            small = self.bench.check(self.model, with_cache(self.settings, SMALL_CACHE)).best
+        except EngineRefused:
+            return None
+        return self.needs.total_bytes - small.total_bytes
+
+    @cached_property
+    def mix(self) -> Recipe | None:
+        """The mix of types that takes part: the one that was asked for, or what is predicted to keep the tier in the fewest bytes."""
+        if self._asked_mix is None:
+            return self.forecast.mix(self.constraints.tier)
+        return mix_recipe(self.model, self._asked_mix) if self._asked_mix else None
+
     def decision(self) -> Decision:
         """Check, build, test, time, decide; then save the evidence and remove the files of the losers."""
-        found = {c.type: c for c in self.checked()}
+        source = (SOURCE, self.settings.cache)
+        self.found = {c.key: c for c in self.checked()}
         windows = self.windows(("calibration", "validation"))
         own = self.bench.tested(self.model, self.model, windows, self.constraints.tier, cache=self.settings.cache)
-        found[SOURCE] = replace(found[SOURCE], quality=own.quality, judgement=own.judgement)
-        judged, best = self.decided(found, windows)
-        while best and best.type != SOURCE:
-            best = self.proven(best, source_fits=found[SOURCE].fits)
-            if best.passes:
-                break
-            self.disqualify(best, found)
-            judged, best = self.decided(found, windows)
-        judged = sorted((best if best and c.type == best.type else c for c in judged), key=lambda c: -c.weights_bytes)
+        self.found[source] = replace(self.found[source], quality=own.quality, judgement=own.judgement)
+        judged, best = self.decided(windows)
+        while best:
+            if small := self.smaller(judged, best):
+                self.found[small.key] = small
+            else:
+                best = self.proven(best, source_fits=self.found[source].fits)
+                if best.passes:
+                    break
+                self.disqualify(best)
+            judged, best = self.decided(windows)
+        judged = [self.identified(best if best and c.key == best.key else c) for c in judged]
+        judged.sort(key=lambda c: (-c.weights_bytes, -c.total_bytes))
         why = why_chosen(best, judged) if best else say("no level meets every constraint")
-        chosen = replace(best, why=why, path=self.file(best)) if best else None
+        chosen = replace(self.identified(best), why=why, path=self.built(best).path) if best else None
         for recipe in self.recipes.values():
             if best is None or recipe.preset != best.type:
-                self.forget(recipe)
+                self.remove(recipe)
         decision = Decision(
             machine=self.bench.machine,
             model=self.model,
             settings=self.settings,
             constraints=self.constraints,
-            candidates=tuple(chosen if chosen and c.type == chosen.type else c for c in judged),
+            candidates=tuple(chosen if chosen and c.key == chosen.key else c for c in judged),
             chosen=chosen,
             why=why,
             uses_gpu=self.uses_gpu,
-            tokens_full_sweep=sum(w.n_scored for w in windows) * sum(c.fits and c.type != SOURCE for c in judged),
+            tokens_full_sweep=sum(w.n_scored for w in windows) * sum(c.fits and c.key != source and not is_slow(c) for c in judged),
             conditions={
                 **self.bench.conditions(),
                 "model_sha256": self.bench.ledger.model_sha256(self.model),
                 "windows": {"n": len(windows), "digest": windows_digest(windows)},
                 "tasks": self.constraints.tasks.digest if self.constraints.tasks else None,
+                "levels": list(self.effort.presets),
+                "repeats": self.effort.repeats,
             },
         )
         return replace(decision, evidence=save_evidence(self.model.path.stem, decision.as_json()))
 
+    def identified(self, candidate: Candidate) -> Candidate:
+        """The candidate with what its file is known by, and a mix with its types."""
+        recipe = self.recipes.get(candidate.type)
+        sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
+        return replace(candidate, sha256=sha256, types=recipe.types if recipe and is_mix(recipe.preset) else None)
+
     def checked(self) -> list[Candidate]:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
-        needs = self.bench.check(self.model, self.settings).best
-        self.needs = {self.settings.cache: needs}
-        self.uses_gpu = bool(needs.accelerator_bytes)
+        self.needs = self.bench.check(self.model, self.settings).best
+        self.uses_gpu = bool(self.needs.accelerator_bytes)
         margin = learned_margin(errors(self.bench.ledger.memory_rows()), self.bench.machine.fingerprint)
-        spare = int(free_for_models(self.bench.machine, needs) * (1 - margin.fraction))
+        spare = int(free_for_models(self.bench.machine, self.needs) * (1 - margin.fraction))
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
-        sizes = [(SOURCE, self.model.weights_bytes, self.model.bpw)]
-        sizes += [(r.preset, r.weights_bytes, r.bpw) for r in self.recipes.values()]
-        if self.settings.cache == F16_CACHE and not all(self.candidate(*size).fits for size in sizes):
-            with suppress(EngineRefused):  # not every model's keys can be quantized
-                self.needs[SMALL_CACHE] = self.bench.check(self.model, with_cache(self.settings, SMALL_CACHE)).best
-        candidates = [self.candidate(*size) for size in sizes]
+        candidates = [self.candidate(SOURCE, self.model.weights_bytes, self.model.bpw)]
+        candidates += [self.level(recipe) for recipe in self.recipes.values()]
+        if not candidates[0].fits and self.saved is not None:
+            candidates += [small for small in [with_small_cache(candidates[0], self.saved, self.limit)] if small.fits]
         if not any(c.fits for c in candidates):
             smallest = min(candidates, key=lambda c: c.total_bytes)
             raise DoesNotFit(
@@ -197,121 +193,133 @@ class _Walk:
                 type=smallest.type,
                 needed=format_bytes(smallest.total_bytes),
                 n_ctx=self.settings.n_ctx,
-                free=format_bytes(self.constraints.memory_bytes or 0),
+                free=format_bytes(self.limit),
             )
         return candidates
 
+    def level(self, recipe: Recipe) -> Candidate:
+        """A level before it is tested, with the KV cache that was asked for, or where that does not fit, with a smaller one."""
+        found = self.candidate(recipe.preset, recipe.weights_bytes, recipe.bpw)
+        return found if found.fits or self.saved is None else with_small_cache(found, self.saved, self.limit)
+
     def candidate(self, type_: str, weights_bytes: int, bpw: float) -> Candidate:
-        """One level before it is tested, with the first KV cache with which it fits. The source keeps its own."""
-        caches = [self.settings.cache] if type_ == SOURCE else list(self.needs)
-        totals = {cache: self.needs[cache].total_bytes - self.model.weights_bytes + weights_bytes for cache in caches}
-        limit = self.constraints.memory_bytes or 0
-        cache = next((cache for cache in caches if totals[cache] <= limit), caches[-1])
-        return Candidate(
-            type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=totals[cache], fits=totals[cache] <= limit, cache=cache
-        )
+        """The source or a level with the KV cache that was asked for."""
+        total = self.needs.total_bytes - self.model.weights_bytes + weights_bytes
+        fits = total <= self.limit
+        return Candidate(type=type_, weights_bytes=weights_bytes, bpw=bpw, total_bytes=total, fits=fits, cache=self.settings.cache)
+
+    def smaller(self, judged: Sequence[Candidate], best: Candidate) -> Candidate | None:
+        """What is tried next with a smaller KV cache, timed; None where there is nothing to try."""
+        if best.cache != F16_CACHE or self.saved is None:
+            return None
+        small = next_smaller(judged, best, self.saved, self.limit)
+        if small is None:
+            return None
+        small, usual = self.clocked(small), self.found[small.type, F16_CACHE]
+        assert small.speed and usual.speed
+        is_slower = slows(small.speed, usual.speed) or slows(small.speed, usual.speed, self.deep(small, usual))
+        return replace(small, why=say("slower than with a KV cache of F16")) if is_slower else small
+
+    def deep(self, small: Candidate, usual: Candidate) -> tuple[Point, Point] | None:
+        """How fast both are behind a long context; None where the context holds none, or it would take long."""
+        points = [self.bench.deep(self.built(c), with_cache(self.settings, c.cache), c.speed) for c in (small, usual) if c.speed]
+        return (points[0], points[1]) if points[0] and points[1] else None
 
     def windows(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
         return self.bench.windows(self.model, parts=parts, n_documents=self.effort.n_documents, n_prompts=self.effort.n_prompts)
 
-    def decided(self, found: dict[str, Candidate], windows: Sequence[Window]) -> tuple[list[Candidate], Candidate | None]:
+    def decided(self, windows: Sequence[Window]) -> tuple[list[Candidate], Candidate | None]:
         """Every candidate tested and timed as far as it matters, with the reasons, and the best."""
-        self.test(found, windows)
-        found.update({c.type: self.timed(c) for c in found.values()})
-        judged = [_judged(c, self.constraints) for c in found.values()]
+        self.test(windows)
+        self.found.update({c.key: self.timed(c) for c in self.found.values()})
+        judged = [_judged(c, self.constraints) for c in self.found.values()]
         return judged, choose(judged)
 
-    def test(self, found: dict[str, Candidate], windows: Sequence[Window]) -> None:
+    def test(self, windows: Sequence[Window]) -> None:
         """Give the candidates their quality, read in rounds: after each, those that are known to pass or to fail are settled, the
         rest is timed, and who cannot win any more is read no further.
         """
-        open_ = [c for c in found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
-        racing = [self.recipes[c.type] for c in open_ if c.type != SOURCE]
+        open_ = [c for c in self.found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
+        racing = [c.key for c in open_ if c.key != (SOURCE, self.settings.cache)]
         rounds = tuple(n for n in ROUNDS if n < len(windows))
         if rounds:
-            racing = self.promising(racing, windows, rounds[0], found)
+            racing = self.promising(racing, windows, rounds[0])
         for n in (*(() if self.effort.sweep else rounds), len(windows)):
-            alike = [[r for r in racing if found[r.preset].cache == cache] for cache in self.needs]
+            alike = [
+                [self.found[key] for key in racing if key[1] == cache] for cache in dict.fromkeys(cache for _, cache in racing)
+            ]
             groups = [group for some in alike for group in self.bench.groups(self.model, some)]
-            racing = [recipe for group in groups for recipe in self.raced(group, windows, n, found)]
+            racing = [key for group in groups for key in self.raced([c.key for c in group], windows, n)]
             if racing and n < len(windows):
-                racing = self.still_in(racing, found)
+                racing = self.still_in(racing)
 
-    def promising(self, racing: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
+    def promising(self, racing: Sequence[Key], windows: Sequence[Window], n: int) -> list[Key]:
         """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read; and with
-        a mix of types that is predicted to keep it in the fewest bytes.
+        the mix of types.
         """
         bound = self.constraints.tier.kld_mean
-        told = [(abs(log(kld.value / bound)), i) for i, r in enumerate(racing) if (kld := self.forecast.kld(r.types))]
+        told = [(abs(log(kld.value / bound)), key) for key in racing if (kld := self.forecast.kld(self.types(key)))]
         if not told:
             return list(racing)
-        self.raced([racing[min(told)[1]]], windows, n, found)
-        kept, mix = [], None if any(is_mix(name) for name in found) else self.mix()
-        if mix:
-            self.recipes[mix.preset] = mix
-            found[mix.preset] = self.candidate(mix.preset, mix.weights_bytes, mix.bpw)
-            racing = [*racing, mix] if found[mix.preset].fits else racing
-        for recipe in racing:
-            predicted = self.forecast.kld(recipe.types)
-            found[recipe.preset] = replace(found[recipe.preset], predicted=predicted)
-            lost = predicted is not None and predicted.lowest > bound and found[recipe.preset].quality is None
-            if predicted and lost and not self.effort.sweep:
+        self.raced([min(told)[1]], windows, n)
+        if self.mix and self.mix.preset not in self.recipes:
+            self.recipes[self.mix.preset] = self.mix
+            mix = self.level(self.mix)
+            self.found[mix.key] = mix
+            racing = [*racing, mix.key] if mix.fits else racing
+        self.found.update({c.key: replace(c, predicted=self.forecast.kld(self.types(c.key))) for c in self.found.values()})
+        kept = []
+        for key in racing:
+            found = self.found[key]
+            predicted = found.predicted
+            if predicted and predicted.lowest > bound and found.quality is None and not self.effort.sweep:
                 why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows", kld=predicted.value,
                           low=predicted.lowest, high=predicted.highest, tier=self.constraints.tier.name)  # fmt: skip
-                found[recipe.preset] = replace(found[recipe.preset], why=why)
-            elif self.effort.sweep or found[recipe.preset].verdict in (None, "inconclusive"):
-                kept.append(recipe)
+                self.found[key] = replace(found, why=why)
+            elif self.effort.sweep or found.verdict in (None, "inconclusive"):
+                kept.append(key)
         return kept
 
-    def mix(self) -> Recipe | None:
-        """The mix of types that is predicted to keep the tier in the fewest bytes; None where there is none."""
-        link = self.forecast.link
-        if link is None:
-            return None
-        try:
-            plan = Budgeter(self.bench, self.model, "quick", glance=True).plan(
-                Target(tier=self.constraints.tier), imatrix=None, link=link
-            )
-        except DoesNotFit:
-            return None
-        return mix_recipe(self.model, plan.types)
+    def types(self, key: Key) -> Mapping[str, str]:
+        """The types of a level's tensors; empty for the source."""
+        return self.recipes[key[0]].types if key[0] in self.recipes else {}
 
-    def still_in(self, open_: Sequence[Recipe], found: dict[str, Candidate]) -> list[Recipe]:
-        """Those of the open levels that may still win against what is known to pass."""
-        timed = {recipe.preset for recipe in open_} | {c.type for c in found.values() if c.verdict == "pass" and c.fits}
-        found.update({name: self.clocked(found[name]) for name in timed})
-        others = [c for c in found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
+    def still_in(self, open_: Sequence[Key]) -> list[Key]:
+        """Those of the open candidates that may still win against what is known to pass."""
+        timed = {*open_, *(c.key for c in self.found.values() if c.verdict == "pass" and c.fits)}
+        self.found.update({key: self.clocked(self.found[key]) for key in timed})
+        others = [c for c in self.found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
         kept = []
-        for recipe in open_:
-            winner = beaten_by(found[recipe.preset], others)
+        for key in open_:
+            winner = beaten_by(self.found[key], others)
             if winner is None:
-                kept.append(recipe)
+                kept.append(key)
                 continue
-            found[recipe.preset] = replace(found[recipe.preset], beaten_by=winner.type)
-            self.forget(recipe)
+            self.found[key] = replace(self.found[key], beaten_by=winner.type)
+            self.forget(key)
         return kept
 
-    def raced(self, group: Sequence[Recipe], windows: Sequence[Window], n: int, found: dict[str, Candidate]) -> list[Recipe]:
+    def raced(self, group: Sequence[Key], windows: Sequence[Window], n: int) -> list[Key]:
         """Test a group, all with the same KV cache, on the first `n` windows, note what was found, and return those that are not
         settled. A failed one's file goes at once.
         """
-        cache = found[group[0].preset].cache
+        cache, recipes = group[0][1], [self.recipes.get(type_) for type_, _ in group]
         try:
-            rows = self.bench.race(self.model, group, windows, n, cache=cache)
+            rows = self.bench.race(self.model, recipes, windows, n, cache=cache)
         except MachineError as error:  # the disk is too small for this group; the others may still do
-            found.update({r.preset: replace(found[r.preset], why=str(error)) for r in group})
+            self.found.update({key: replace(self.found[key], why=str(error)) for key in group})
             return []
         open_, domains = [], [w.domain for w in windows]
-        for recipe, each in zip(group, rows, strict=True):
+        for key, each in zip(group, rows, strict=True):
             judgement = judge(each, domains, self.constraints.tier)
             if len(windows) > ROUNDS[0] and cache == F16_CACHE:
-                self.forecast.learn(recipe.preset, recipe.types, each)
-            found[recipe.preset] = replace(found[recipe.preset], quality=quality_of(each, domains), judgement=judgement)
+                self.forecast.learn(key[0], self.types(key), each)
+            self.found[key] = replace(self.found[key], quality=quality_of(each, domains), judgement=judgement)
             if judgement.verdict == "fail":
-                self.forget(recipe)
+                self.forget(key)
             elif judgement.verdict == "inconclusive":
-                open_.append(recipe)
+                open_.append(key)
         return open_
 
     def timed(self, candidate: Candidate) -> Candidate:
@@ -327,18 +335,18 @@ class _Walk:
         sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
         trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
         if trial is None:
-            built = self.bench.built(self.model, recipe) if recipe else self.model
-            trial = self.bench.trial(built, settings, name=candidate.type, repeats=repeats)
+            trial = self.bench.trial(self.built(candidate), settings, name=candidate.type, repeats=repeats)
         return replace(candidate, speed=trial.speed)
 
     def proven(self, best: Candidate, *, source_fits: bool) -> Candidate:
         """The best candidate, tested once on texts that played no part in choosing it; then at its tasks, where the source can be served
-        to answer them, too.
+        to answer them, too. The source itself loses nothing.
         """
-        built = self.bench.built(self.model, self.recipes[best.type])
+        if best.key == (SOURCE, F16_CACHE):
+            return best
         name = say("{type} on untouched texts", type=best.type)
         windows, tier = self.windows(("test",)), self.constraints.tier
-        tested = self.bench.tested(built, self.model, windows, tier, cache=best.cache, name=name)
+        tested = self.bench.tested(self.built(best), self.model, windows, tier, cache=best.cache, name=name)
         if tested.judgement.verdict != "fail":
             passed = replace(best, untouched=tested.quality)
             return self.examined(passed, self.constraints.tasks) if self.constraints.tasks and source_fits else passed
@@ -347,9 +355,9 @@ class _Walk:
 
     def examined(self, best: Candidate, tasks: TaskSet) -> Candidate:
         """The best candidate after its tasks; it does not pass if it is proven worse at them than the source."""
-        built, items = self.bench.built(self.model, self.recipes[best.type]), tasks.items
-        theirs = self.bench.answers(self.model, items, self.settings, name=say("source"))
-        found = pair(theirs, self.bench.answers(built, items, with_cache(self.settings, best.cache), name=best.type))
+        theirs = self.bench.answers(self.model, tasks.items, self.settings, name=say("source"))
+        ours = self.bench.answers(self.built(best), tasks.items, with_cache(self.settings, best.cache), name=best.type)
+        found = pair(theirs, ours)
         if found.verdict != "worse":
             return replace(best, tasks=found)
         why = say(
@@ -357,19 +365,24 @@ class _Walk:
         )
         return replace(best, tasks=found, passes=False, why=why)
 
-    def disqualify(self, failed: Candidate, found: dict[str, Candidate]) -> None:
+    def disqualify(self, failed: Candidate) -> None:
         """Take a candidate out; whom it had beaten may still win."""
-        beaten = [c for c in found.values() if c.beaten_by == failed.type]
-        found.update({c.type: replace(c, beaten_by=None) for c in beaten})
-        found[failed.type] = failed
+        self.found.update({c.key: replace(c, beaten_by=None) for c in self.found.values() if c.beaten_by == failed.type})
+        self.found[failed.key] = failed
 
-    def file(self, candidate: Candidate) -> Path:
-        """The candidate's file: the source where it lies, or the level, built again if its file is gone."""
+    def built(self, candidate: Candidate) -> Model:
+        """The candidate's model: the source where it lies, or the level, built again if its file is gone."""
         recipe = self.recipes.get(candidate.type)
-        return self.bench.built(self.model, recipe).path if recipe else self.model.path
+        return self.bench.built(self.model, recipe) if recipe else self.model
 
-    def forget(self, recipe: Recipe) -> None:
-        """Remove a loser's file, unless somebody uses it: its figures are in the ledger, and the disk is the person's."""
+    def forget(self, key: Key) -> None:
+        """Remove a loser's file, unless the same weights are still in the race with another cache."""
+        alive = [c for c in self.found.values() if c.type == key[0] and c.key != key and c.verdict != "fail" and not c.beaten_by]
+        if not alive and key[0] in self.recipes:
+            self.remove(self.recipes[key[0]])
+
+    def remove(self, recipe: Recipe) -> None:
+        """Remove a level's file, unless somebody uses it: its figures are in the ledger, and the disk is the person's."""
         path = self.bench.build_path(self.model, recipe)
         if path not in self.effort.keep:
             path.unlink(missing_ok=True)

@@ -1,29 +1,30 @@
 """A decision walked again from its evidence: the same model, settings and wishes, now and here."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
-from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
-from hakaru.models.model import read_model
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
+from hakaru.models.model import Model, read_model
+from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.loop import SCHEMA, Decision, Effort, tune
-
-MOST: Final = 1e12
-"""Tokens per second that nothing reaches."""
+from hakaru.tuning.decision import SCHEMA, Decision
+from hakaru.tuning.fields import Fields
+from hakaru.tuning.loop import Effort, tune
+from hakaru.tuning.study import TYPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What the evidence says was taken, what is taken now, and which conditions are others: name, then, now."""
+    """What the evidence says was taken, what is taken now, and which conditions are others: name, then, now. A KV cache that is not F16's
+    belongs to the name of what was taken.
+    """
 
     before: str | None
     decision: Decision
@@ -31,8 +32,8 @@ class Replay:
 
     @property
     def now(self) -> str | None:
-        """The type that is taken now."""
-        return self.decision.chosen.type if self.decision.chosen else None
+        """What is taken now."""
+        return _label(*self.decision.chosen.key) if self.decision.chosen else None
 
     @property
     def holds(self) -> bool:
@@ -50,85 +51,54 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
     """Walk the loop again as the file `evidence` says. Raises Misuse for a file that is no evidence, and what `read_model` and `tune`
     raise.
     """
-    data = _Fields(evidence, _read(evidence))
-    constraints, asked = _wishes(data), _settings(data)
-    path, before = Path(data.text("model.path")), data.text("chosen.type") if data.mapping("chosen", or_none=True) else None
+    data = Fields(evidence, _read(evidence))
+    constraints, asked, path = _wishes(data), _settings(data), Path(data.text("model.path"))
+    before = None
+    if data.mapping("chosen", or_none=True):
+        before = _label(data.text("chosen.type"), (data.text("chosen.cache_type_k"), data.text("chosen.cache_type_v")))
+    mix = _mix_then(data.mappings("candidates"))
     conditions = {**data.mapping("conditions"), "machine": data.text("machine.fingerprint")}
-    decision = tune(bench, read_model(path), asked, constraints, effort)
+    model = read_model(path)
+    if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
+        mix = None  # another model now, which is told below
+    decision = tune(bench, model, asked, constraints, effort, mix=mix)
     now = {**decision.conditions, "machine": bench.machine.fingerprint}
     changed = tuple((name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name])
     return Replay(before=before, decision=decision, changed=changed)
 
 
-def _wishes(data: "_Fields") -> Constraints:
+def _wishes(data: Fields) -> Constraints:
     names = data.texts("constraints.tasks") if "tasks" in data.mapping("constraints") else []
     language = data.text("constraints.language") if names else ""
-    quality, speed = data.text("constraints.quality"), data.number("constraints.min_speed")
-    memory = data.whole("constraints.memory_bytes", or_none=True)
+    quality, speed = data.text("constraints.quality"), data.number_or_none("constraints.min_speed")
+    memory = data.whole_or_none("constraints.memory_bytes")
     with data.blamed():
         asked = named_tasks(names, language) if names else None
         return Constraints(tier=tier_named(quality), min_tokens_per_s=speed, memory_bytes=memory, tasks=asked)
 
 
-def _settings(data: "_Fields") -> ContextSettings:
+def _settings(data: Fields) -> ContextSettings:
     sizes = {name: data.whole(f"settings.{name}") for name in ("n_ctx", "n_ubatch", "n_parallel")}
-    types = {name: data.text(f"settings.{name}") for name in ("type_k", "type_v")}
-    kv_unified = data.flag("settings.kv_unified")
+    type_k, type_v, kv_unified = data.text("settings.type_k"), data.text("settings.type_v"), data.flag("settings.kv_unified")
     with data.blamed():
-        return ContextSettings(**sizes, **types, kv_unified=kv_unified)
+        return ContextSettings(**sizes, type_k=type_k, type_v=type_v, kv_unified=kv_unified)
 
 
-class _Fields:
-    """What an evidence file says, by places such as `settings.n_ctx`. Raises Misuse for what is missing or of another kind."""
+def _label(type_: str, cache: Cache) -> str:
+    return type_ if cache == F16_CACHE else f"{type_}, KV cache {'/'.join(dict.fromkeys(cache))}"
 
-    def __init__(self, path: Path, data: Mapping[str, Any]) -> None:
-        self.path, self.data = path, data
 
-    def mapping(self, place: str, *, or_none: bool = False) -> dict[str, Any]:
-        return dict(self._value(place, lambda v: isinstance(v, dict) or (or_none and v is None), say("an object")) or {})
+def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
+    """The types of the mix that took part; empty if none did, None if the evidence does not say."""
+    if not any("tensor_types" in candidate for candidate in candidates):
+        return None
+    found: Any = next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
+    return found if isinstance(found, dict) else None
 
-    def text(self, place: str, *, or_none: bool = False) -> Any:
-        return self._value(place, lambda v: isinstance(v, str) or (or_none and v is None), say("a text"))
 
-    def texts(self, place: str) -> list[str]:
-        return list(
-            self._value(place, lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v), say("a list of texts"))
-        )
-
-    def flag(self, place: str) -> bool:
-        return bool(self._value(place, lambda v: isinstance(v, bool), say("true or false")))
-
-    def whole(self, place: str, *, or_none: bool = False) -> Any:
-        def fits(value: Any) -> bool:
-            return (isinstance(value, int) and not isinstance(value, bool) and value > 0) or (or_none and value is None)
-
-        return self._value(place, fits, say("a whole number above 0"))
-
-    def number(self, place: str) -> float | None:
-        def fits(value: Any) -> bool:
-            return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MOST)
-
-        found = self._value(place, fits, say("a number above 0, or null"))
-        return None if found is None else float(found)
-
-    @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """What is wrong with a value is said of the file."""
-        try:
-            yield
-        except Misuse as error:
-            raise Misuse("{path}: this evidence cannot be walked again: {reason}", path=self.path, reason=error) from error
-
-    def _value(self, place: str, fits: Callable[[Any], bool], expected: str) -> Any:
-        *above, last = place.split(".")
-        value: Any = self.data if not above else self.mapping(".".join(above))
-        if last not in value:
-            raise Misuse("{path}: this evidence lacks '{what}'; name a file that `hakaru up` or `hakaru tune` wrote.",
-                         path=self.path, what=place)  # fmt: skip
-        if not fits(value[last]):
-            raise Misuse("{path}: '{what}' is {found}, expected {expected}; name a file that `hakaru up` or `hakaru tune` wrote.",
-                         path=self.path, what=place, found=json.dumps(value[last])[:40], expected=expected)  # fmt: skip
-        return value[last]
+def _can_have(model: Model, name: str, type_: str) -> bool:
+    tensor = next((t for t in model.tensors if t.name == name), None)
+    return tensor is not None and (type_ == tensor.type.name or (type_ in TYPES and tensor.shape[0] % BY_NAME[type_].block == 0))
 
 
 def _read(evidence: Path) -> Mapping[str, Any]:

@@ -1,0 +1,39 @@
+"""A deadline for checks: a pattern can take longer than anybody lives, and so can a schema with one.
+
+The system's timer interrupts what runs, also inside `re`, which looks for signals while it searches. Signals reach the main thread alone:
+in another thread there is no deadline.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+SECONDS: Final = 2.0
+
+
+class TooSlow(Exception):
+    """What ran did not end in time."""
+
+
+@contextmanager
+def deadline(seconds: float = SECONDS) -> Iterator[None]:
+    """Raises TooSlow in what runs inside once so many seconds are over."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _too_slow)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_slow(number: int, frame: FrameType | None) -> None:
+    raise TooSlow

@@ -1,0 +1,102 @@
+"""The tests of a Python check, read before anything runs: they must be Python, assert something, and leave a chance to pass.
+
+What runs (see `program`) are the statements at top level, classes of unittest, and functions `test_…` and classes `Test…` as pytest knows
+them. Something is asserted if one of these holds an assertion that can fail, or a function that is used does.
+"""
+
+import ast
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Final
+
+from hakaru.errors import Misuse
+
+_AT_HAND: Final = sys.stdlib_module_names | {"answer", "__main__"}
+
+
+def check_tests(before: str, tests: str) -> None:
+    """Raises Misuse for tests, or for what stands before the answer, that make a check without sense."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an odd escape or comparison; it is not ours to improve
+            trees = [ast.parse(text) for text in (before, tests)]
+            for text in (before, tests):
+                compile(text, "tests", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Misuse("the tests are no Python ({reason})", reason=error) from error
+    for name in (name for tree in trees for name in _imports(tree) if name not in _AT_HAND):
+        raise Misuse("the tests import '{name}', but the sandbox holds Python's standard library alone", name=name)
+    body = trees[1].body
+    if not any(_asserts(statement) and _runs(statement, body) for statement in body):
+        raise Misuse("the tests assert nothing, so that every answer would be right")
+    for line in _never_true(body):
+        raise Misuse("line {line} of the tests asserts what is never true, so that no answer can ever be right", line=line)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """The packages that are imported whatever happens."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            yield statement.module.partition(".")[0]
+
+
+def _asserts(statement: ast.stmt) -> bool:
+    """Whether there is an assertion in it that can fail: `assert`, `raise`, `fail(…)`, or a call of something named `assert…`."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Assert) and _constant(node.test) is not True:
+            return True
+        if isinstance(node, ast.Raise):
+            return True
+        if isinstance(node, ast.Call) and (name := _name(node.func)) and (name.startswith("assert") or name == "fail"):
+            return True
+    return False
+
+
+def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
+    """Whether what a statement at top level holds comes to run; a function does if it is a test or is used elsewhere."""
+    if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return True
+    elsewhere = (node for other in body if other is not statement for node in ast.walk(other))
+    if statement.decorator_list or any(_name(node) == statement.name for node in elsewhere):
+        return True
+    if isinstance(statement, ast.ClassDef):
+        return bool(statement.bases) or statement.name.startswith("Test")
+    return isinstance(statement, ast.FunctionDef) and statement.name.startswith("test_") and not _needs_arguments(statement.args)
+
+
+def _needs_arguments(given: ast.arguments) -> bool:
+    n_free = len(given.posonlyargs) + len(given.args) - len(given.defaults)
+    return n_free > 0 or None in given.kw_defaults
+
+
+def _never_true(body: list[ast.stmt]) -> Iterator[int]:
+    """The lines of assertions that always fail and always run: at top level, or in a test."""
+    yield from _failing(body)
+    for statement in body:
+        inside = statement.body if isinstance(statement, ast.ClassDef) and not statement.decorator_list else [statement]
+        for function in inside:
+            is_test = isinstance(function, ast.FunctionDef) and function.name.startswith("test_") and not function.decorator_list
+            if is_test and isinstance(function, ast.FunctionDef) and _runs(statement, body):
+                yield from _failing(function.body)
+
+
+def _failing(statements: list[ast.stmt]) -> Iterator[int]:
+    for statement in statements:
+        if isinstance(statement, ast.Return):
+            return
+        if isinstance(statement, ast.Assert) and _constant(statement.test) is False:
+            yield statement.lineno
+
+
+def _constant(test: ast.expr) -> bool | None:
+    """Whether a condition is true whatever happens, or false; None where it depends."""
+    if isinstance(test, ast.Constant):
+        return bool(test.value)
+    return bool(test.elts) if isinstance(test, ast.Tuple) else None
+
+
+def _name(node: ast.AST) -> str | None:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None

@@ -1,0 +1,58 @@
+"""Which candidates are tried with a smaller KV cache, and whether that makes them slower. Pure.
+
+By the rule, the smaller of two that are as fast wins, so a smaller cache is tried wherever it saves something worth having. It is
+timed first: on processors such a cache is slow to fill and to read, and then nothing need be read (docs/labbook.md, 2026-11-27).
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from hakaru.evaluation.speed import Point, Speed
+from hakaru.memory.footprint import F16_CACHE, Cache
+from hakaru.tuning.decide import Candidate, as_fast
+
+SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
+"""The KV cache that is tried besides F16's."""
+WORTH: Final = 0.05
+"""Where F16's cache fits, too, the smaller one is tried if it saves so much of the whole."""
+
+
+def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -> Candidate:
+    """The same weights with SMALL_CACHE, which takes `saved_bytes` less; of it nothing is known yet."""
+    total = candidate.total_bytes - saved_bytes
+    return Candidate(
+        type=candidate.type, weights_bytes=candidate.weights_bytes, bpw=candidate.bpw, total_bytes=total, fits=total <= limit_bytes,
+        cache=SMALL_CACHE, predicted=candidate.predicted,
+    )  # fmt: skip
+
+
+def next_smaller(found: Collection[Candidate], best: Candidate, saved_bytes: int, limit_bytes: int) -> Candidate | None:
+    """What to try next instead of `best`: the smallest of those that are as fast, keep the tier or may keep it, and with SMALL_CACHE would
+    take less by WORTH. None where there is none, or where that cache was slower already.
+    """
+    tried = {c.type: c for c in found if c.cache == SMALL_CACHE}
+    if best.cache != F16_CACHE or any(is_slow(c) for c in tried.values()):
+        return None
+    alive = [c for c in found if c.cache == F16_CACHE and c.fits and (c.passes or c.beaten_by) and c.type not in tried]
+    smaller = [with_small_cache(c, saved_bytes, limit_bytes) for c in alive if as_fast(c, best)]
+    worth = [c for c in smaller if c.total_bytes <= (1 - WORTH) * best.total_bytes]
+    return min(worth, key=lambda c: c.total_bytes, default=None)
+
+
+def is_slow(candidate: Candidate) -> bool:
+    """Whether it was timed and, being slower with its cache, not read."""
+    return candidate.cache == SMALL_CACHE and bool(candidate.why) and candidate.speed is not None and candidate.quality is None
+
+
+def slows(small: Speed, usual: Speed, deep: tuple[Point, Point] | None = None) -> bool:
+    """Whether the smaller cache is slower beyond the intervals: at reading or answering, at an empty context or behind a long one (`deep`:
+    small and usual).
+    """
+    if small.prefill_tokens_per_s.highest < usual.prefill_tokens_per_s.lowest:
+        return True
+    pairs = [(small.decode_tokens_per_s, usual.decode_tokens_per_s)]
+    if deep:
+        pairs.append((deep[0].decode_tokens_per_s, deep[1].decode_tokens_per_s))
+        if deep[0].first_token_ms.lowest > deep[1].first_token_ms.highest:
+            return True
+    return any(ours.highest < theirs.lowest for ours, theirs in pairs)

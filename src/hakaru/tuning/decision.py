@@ -1,0 +1,66 @@
+"""What the loop decided: the candidates, the choice, and everything that evidence needs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from hakaru.hardware.machine import Machine
+from hakaru.memory.footprint import Cache, ContextSettings
+from hakaru.models.model import Model
+from hakaru.tuning.decide import Candidate, Constraints
+from hakaru.tuning.ledger import settings_json
+
+SCHEMA: Final = "hakaru.decision/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was tried, what was taken and why, and where the evidence lies. `tokens_full_sweep`: what every level on every window
+    would have taken.
+    """
+
+    machine: Machine
+    model: Model
+    settings: ContextSettings
+    constraints: Constraints
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+    why: str
+    uses_gpu: bool
+    tokens_full_sweep: int
+    conditions: dict[str, object]
+    evidence: Path | None = None
+
+    @property
+    def served(self) -> ContextSettings:
+        """The settings with the KV cache of the chosen one."""
+        return with_cache(self.settings, self.chosen.cache) if self.chosen else self.settings
+
+    @property
+    def tokens_evaluated(self) -> int:
+        """Tokens on which levels were compared with the source before one was taken."""
+        return sum(c.quality.n_tokens for c in self.candidates if c.quality)
+
+    def as_json(self) -> dict[str, object]:
+        """The object of `hakaru up --json`."""
+        return {
+            "schema": SCHEMA,
+            "machine": self.machine.as_json(),
+            "model": {"name": self.model.name, "path": str(self.model.path), "architecture": self.model.shape.architecture,
+                      "n_params": self.model.n_params, "type": self.model.type_name, "bpw": self.model.bpw},
+            "settings": settings_json(self.settings),
+            "constraints": self.constraints.as_json(),
+            "candidates": [c.as_json() for c in self.candidates],
+            "chosen": self.chosen.as_json() if self.chosen else None,
+            "why": self.why,
+            "uses_gpu": self.uses_gpu,
+            "tokens_evaluated": self.tokens_evaluated,
+            "tokens_full_sweep": self.tokens_full_sweep,
+            "conditions": self.conditions,
+            "evidence": str(self.evidence) if self.evidence else None,
+        }  # fmt: skip
+
+
+def with_cache(settings: ContextSettings, cache: Cache) -> ContextSettings:
+    """The settings with another KV cache."""
+    return replace(settings, type_k=cache[0], type_v=cache[1])

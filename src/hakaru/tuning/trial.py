@@ -1,0 +1,26 @@
+"""Speed and memory of one file, as its server showed them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hakaru.evaluation.speed import Speed
+from hakaru.memory.footprint import Footprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Speed and memory of one file, measured through the server."""
+
+    speed: Speed
+    memory: Footprint
+    peak_rss_bytes: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which the ledger keeps it."""
+        return {"speed": self.speed.as_json(), "memory": self.memory.parts(), "peak_rss_bytes": self.peak_rss_bytes}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Trial":
+        """The inverse of `as_json`."""
+        memory = Footprint(**data["memory"], source="measured")
+        return cls(speed=Speed.from_json(data["speed"]), memory=memory, peak_rss_bytes=data["peak_rss_bytes"])

@@ -1,0 +1,85 @@
+"""Who is tried with a smaller KV cache, and when that is too slow."""
+
+from dataclasses import replace
+
+import pytest
+
+from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.judgement import Judgement
+from hakaru.evaluation.speed import Point, Speed
+from hakaru.memory.footprint import F16_CACHE
+from hakaru.tuning.caches import SMALL_CACHE, is_slow, next_smaller, slows, with_small_cache
+from hakaru.tuning.decide import Candidate
+from hakaru.units import Figure
+
+
+def figure(value: float) -> Figure:
+    """Two percent to either side."""
+    return Figure(value=value, unit="x", source="measured", low=0.98 * value, high=1.02 * value)
+
+
+def speed(decode: float, prefill: float = 100.0) -> Speed:
+    return Speed(
+        decode_tokens_per_s=figure(decode),
+        prefill_tokens_per_s=figure(prefill),
+        first_token_ms=figure(1),
+        n_prompt=1,
+        n_predict=1,
+        repeats=6,
+    )
+
+
+def level(type_: str, total: int, decode: float = 50.0) -> Candidate:
+    return Candidate(
+        type=type_, weights_bytes=total - 400, bpw=4.0, total_bytes=total, fits=True, quality=identical(), judgement=Judgement("pass"),
+        speed=speed(decode), passes=True,
+    )  # fmt: skip
+
+
+BEST, LARGER, SLOW = level("Q6_K", 1000), level("Q8_0", 1200), level("Q5_K", 900, decode=40.0)
+SAVED, LIMIT = 300, 2000
+
+
+def test_the_smallest_that_is_as_fast_comes_first() -> None:
+    """The best itself; after it failed, a larger level whose cache saves enough; nobody who is slower, or saves nothing worth having."""
+    small = next_smaller([BEST, LARGER, SLOW], BEST, SAVED, LIMIT)
+    assert small
+    assert (small.key, small.total_bytes, small.fits, small.quality, small.speed) == (("Q6_K", SMALL_CACHE), 700, True, None, None)
+    failed = replace(small, quality=identical(), judgement=Judgement("fail"), speed=speed(50))
+    beaten = replace(LARGER, passes=False, judgement=None, quality=None, beaten_by="Q6_K")
+    after = next_smaller([BEST, failed, beaten, SLOW], BEST, SAVED, LIMIT)
+    assert after
+    assert (after.key, after.total_bytes) == (("Q8_0", SMALL_CACHE), 900)
+    assert next_smaller([BEST, failed, SLOW], BEST, SAVED, LIMIT) is None
+    assert next_smaller([BEST, failed, replace(LARGER, passes=False, judgement=Judgement("fail"))], BEST, SAVED, LIMIT) is None
+    assert next_smaller([BEST, LARGER], BEST, 49, LIMIT) is None
+    assert next_smaller([BEST, LARGER], replace(BEST, cache=("q4_0", "q4_0")), SAVED, LIMIT) is None
+
+
+def test_a_cache_that_was_slow_is_not_tried_again() -> None:
+    """It is slow for all weights."""
+    slow = replace(with_small_cache(BEST, SAVED, LIMIT), speed=speed(30), why="slower")
+    assert is_slow(slow) and not is_slow(BEST)
+    assert next_smaller([BEST, LARGER, slow], BEST, SAVED, LIMIT) is None
+    assert with_small_cache(LARGER, SAVED, 899).fits is False
+
+
+def point(decode: float, first: float) -> Point:
+    return Point(depth=2048, users=1, decode_tokens_per_s=figure(decode), first_token_ms=figure(first))
+
+
+@pytest.mark.parametrize(
+    ("small", "deep", "slower"),
+    [
+        (speed(49, 99), None, False),
+        (speed(45, 99), None, True),
+        (speed(60, 90), None, True),
+        (speed(50), (point(30, 100), point(31, 99)), False),
+        (speed(50), (point(20, 100), point(31, 99)), True),
+        (speed(50), (point(40, 200), point(31, 99)), True),
+    ],
+)
+def test_slower_is_slower_beyond_the_intervals_at_anything(small: Speed, deep: tuple[Point, Point] | None, slower: bool) -> None:
+    """At answering, at reading, and behind a long context at both."""
+    assert slows(small, speed(50), deep) is slower
+    assert F16_CACHE != SMALL_CACHE
