@@ -309,24 +309,6 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
     assert decision.chosen.type == "Q6_K"
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "no evidence of a decision"),
-        ("[]", "expected the schema"),
-        ('{"schema": "hakaru.decision/1"}', "lacks 'constraints'"),
-        (None, "cannot be read"),
-    ],
-)
-def test_what_is_no_evidence_is_not_replayed(tmp_path: Path, text: str | None, words: str) -> None:
-    """One sentence, whatever the file holds."""
-    file = tmp_path / "evidence.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(Misuse, match=words):
-        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
-
-
 @pytest.mark.engine
 def test_the_loop_says_when_nothing_fits_or_nothing_is_fast_enough(tiny: Path) -> None:
     """Too little memory is exit code 3 with ways out; an impossible speed gives a decision without a choice."""

@@ -1,7 +1,8 @@
 """`hakaru tune`: the loop that decides, without serving; and an old decision walked again."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hakaru.cli import up
 from hakaru.cli.output import Watching, print_json, print_text
@@ -12,13 +13,19 @@ from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.replay import Replay, replay
 
+BESIDE_REPLAY: Final = ("--replay", "--json")
 
-def run(*, model: str | None, replay_file: Path | None, json: bool, **options: Any) -> int:
-    """Decide. Returns 1 if nothing meets every constraint, or if an old decision does not hold."""
+
+def run(*, model: str | None, replay_file: Path | None, json: bool, given: Collection[str] = (), **options: Any) -> int:
+    """Decide. `given` are the options that the person wrote. Returns 1 if nothing meets every constraint, or if an old decision does not hold."""
     if replay_file is None:
         return up.run(model=model, json=json, port=None, no_serve=True, pages=None, **options)
-    if options["plot"]:
-        raise Misuse("--plot goes with a model, not with --replay.")
+    for option in given:
+        if option.startswith("--") and option not in BESIDE_REPLAY:
+            raise Misuse(
+                "{option} goes with a model, not with --replay, which takes everything from the evidence; leave it out.",
+                option=option,
+            )
     if model:
         raise Misuse("--replay takes its model from the evidence; leave {model} out.", model=model)
     with Watching(quiet=json) as watch:

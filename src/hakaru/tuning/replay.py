@@ -15,6 +15,7 @@ from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
 from hakaru.tuning.decision import SCHEMA, Decision
+from hakaru.tuning.fields import Fields
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.study import TYPES
 
@@ -50,24 +51,13 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
     """Walk the loop again as the file `evidence` says. Raises Misuse for a file that is no evidence, and what `read_model` and `tune`
     raise.
     """
-    data = _read(evidence)
-    try:
-        wishes, settings = data["constraints"], data["settings"]
-        constraints = Constraints(
-            tier=tier_named(wishes["quality"]), min_tokens_per_s=wishes["min_speed"], memory_bytes=wishes["memory_bytes"],
-            tasks=named_tasks(wishes["tasks"], wishes["language"]) if wishes.get("tasks") else None,
-        )  # fmt: skip
-        asked = ContextSettings(
-            n_ctx=settings["n_ctx"], n_ubatch=settings["n_ubatch"], type_k=settings["type_k"], type_v=settings["type_v"],
-            n_parallel=settings["n_parallel"], kv_unified=settings["kv_unified"],
-        )  # fmt: skip
-        path, chosen = Path(data["model"]["path"]), data["chosen"]
-        before = _label(chosen["type"], (chosen["cache_type_k"], chosen["cache_type_v"])) if chosen else None
-        mix = _mix_then(data["candidates"])
-        conditions = {**data["conditions"], "machine": data["machine"]["fingerprint"]}
-    except (KeyError, TypeError) as error:
-        raise Misuse("{path}: this evidence lacks {what}; name a file that `hakaru up` or `hakaru tune` wrote.",
-                     path=evidence, what=error) from error  # fmt: skip
+    data = Fields(evidence, _read(evidence))
+    constraints, asked, path = _wishes(data), _settings(data), Path(data.text("model.path"))
+    before = None
+    if data.mapping("chosen", or_none=True):
+        before = _label(data.text("chosen.type"), (data.text("chosen.cache_type_k"), data.text("chosen.cache_type_v")))
+    mix = _mix_then(data.mappings("candidates"))
+    conditions = {**data.mapping("conditions"), "machine": data.text("machine.fingerprint")}
     model = read_model(path)
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
         mix = None  # another model now, which is told below
@@ -75,6 +65,23 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
     now = {**decision.conditions, "machine": bench.machine.fingerprint}
     changed = tuple((name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name])
     return Replay(before=before, decision=decision, changed=changed)
+
+
+def _wishes(data: Fields) -> Constraints:
+    names = data.texts("constraints.tasks") if "tasks" in data.mapping("constraints") else []
+    language = data.text("constraints.language") if names else ""
+    quality, speed = data.text("constraints.quality"), data.number_or_none("constraints.min_speed")
+    memory = data.whole_or_none("constraints.memory_bytes")
+    with data.blamed():
+        asked = named_tasks(names, language) if names else None
+        return Constraints(tier=tier_named(quality), min_tokens_per_s=speed, memory_bytes=memory, tasks=asked)
+
+
+def _settings(data: Fields) -> ContextSettings:
+    sizes = {name: data.whole(f"settings.{name}") for name in ("n_ctx", "n_ubatch", "n_parallel")}
+    type_k, type_v, kv_unified = data.text("settings.type_k"), data.text("settings.type_v"), data.flag("settings.kv_unified")
+    with data.blamed():
+        return ContextSettings(**sizes, type_k=type_k, type_v=type_v, kv_unified=kv_unified)
 
 
 def _label(type_: str, cache: Cache) -> str:
@@ -85,7 +92,8 @@ def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | No
     """The types of the mix that took part; empty if none did, None if the evidence does not say."""
     if not any("tensor_types" in candidate for candidate in candidates):
         return None
-    return next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
+    found: Any = next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
+    return found if isinstance(found, dict) else None
 
 
 def _can_have(model: Model, name: str, type_: str) -> bool:

@@ -1,0 +1,91 @@
+"""Evidence that is walked again: what is no evidence is one sentence, and everything is taken from it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.errors import Misuse, ModelNotFound
+from hakaru.hardware.probe import probe_machine
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.replay import replay
+
+WISHES: dict[str, Any] = {"quality": "balanced", "min_speed": None, "memory_bytes": None, "tasks": [], "language": None}
+SETTINGS: dict[str, Any] = {"n_ctx": 512, "n_ubatch": 512, "type_k": "f16", "type_v": "f16", "n_parallel": 1, "kv_unified": False}
+
+
+def evidence(**changes: Any) -> str:
+    """A decision's file as far as it is read again, but for these values."""
+    whole: dict[str, Any] = {"schema": "hakaru.decision/1", "constraints": WISHES, "settings": SETTINGS, "model": {"path": "none.gguf"}, "chosen": None,
+             "candidates": [], "conditions": {}, "machine": {"fingerprint": "m"}}  # fmt: skip
+    return json.dumps(whole | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no evidence of a decision"),
+        ("[]", "expected the schema"),
+        ('{"schema": "hakaru.decision/1"}', "lacks 'constraints'"),
+        (None, "cannot be read"),
+        (evidence(chosen=[1]), r"'chosen' is \[1\], expected an object"),
+        (evidence(chosen="Q8_0"), "'chosen' is \"Q8_0\", expected an object"),
+        (evidence(chosen={"type": 3}), "'chosen.type' is 3, expected a text"),
+        (evidence(chosen={"type": "Q8_0"}), "lacks 'chosen.cache_type_k'"),
+        (evidence(candidates=[3]), r"'candidates' is \[3\], expected a list of objects"),
+        (evidence(constraints=3), "'constraints' is 3, expected an object"),
+        (evidence(constraints={}), "lacks 'constraints.quality'"),
+        (evidence(constraints={**WISHES, "min_speed": "fast"}), "'constraints.min_speed' is \"fast\", expected a number above 0"),
+        (evidence(constraints={**WISHES, "min_speed": -1}), "'constraints.min_speed' is -1, expected"),
+        (evidence(constraints={**WISHES, "memory_bytes": 1.5}), "'constraints.memory_bytes' is 1.5, expected a whole number"),
+        (evidence(constraints={**WISHES, "quality": "best"}), "cannot be walked again: --quality is 'best'"),
+        (evidence(constraints={**WISHES, "tasks": "ours"}), "'constraints.tasks' is \"ours\", expected a list of texts"),
+        (evidence(constraints={**WISHES, "tasks": ["ours"], "language": None}), "'constraints.language' is null"),
+        (evidence(constraints={**WISHES, "tasks": ["/none.jsonl"], "language": "en"}), "cannot be walked again: /none.jsonl"),
+        (evidence(settings={**SETTINGS, "n_ctx": "many"}), "'settings.n_ctx' is \"many\", expected a whole number above 0"),
+        (evidence(settings={**SETTINGS, "n_ctx": -5}), "'settings.n_ctx' is -5, expected a whole number above 0"),
+        (evidence(settings={**SETTINGS, "n_ctx": 10**9}), "cannot be walked again: --context is 1000000000"),
+        (evidence(settings={**SETTINGS, "type_k": ["f16"]}), "'settings.type_k' is"),
+        (evidence(settings=None), "'settings' is null, expected an object"),
+        (evidence(conditions=None), "'conditions' is null, expected an object"),
+        (evidence(model={"path": 7}), "'model.path' is 7, expected a text"),
+        (evidence(machine=[]), r"'machine' is \[\], expected an object"),
+    ],
+)
+def test_what_is_no_evidence_is_not_replayed(tmp_path: Path, text: str | None, words: str) -> None:
+    """One sentence, whatever the file holds."""
+    file = tmp_path / "evidence.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(Misuse, match=words):
+        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
+
+
+def test_whole_evidence_is_walked_again(tmp_path: Path) -> None:
+    """It is only its model that is missing here."""
+    file = tmp_path / "evidence.json"
+    file.write_text(evidence(), encoding="utf-8")
+    with pytest.raises(ModelNotFound, match=r"none.gguf: there is no such file"):
+        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--quality", "balanced"], ["--min-speed", "3"], ["--memory", "1GiB"], ["--tasks", "ours"], ["--context", "512"],
+        ["--cache-type-k", "q8_0"], ["--parallel", "1"], ["--language", "ja"], ["--again"], ["--plot", "a.svg"],
+    ],
+)  # fmt: skip
+def test_a_replay_takes_everything_from_its_evidence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """An option beside it is refused, also one that says what it would be anyway; JSON and the language are how it is told."""
+    file = tmp_path / "evidence.json"
+    file.write_text(evidence(), encoding="utf-8")
+    assert run(["tune", "--replay", str(file), *options]) == 2
+    assert capsys.readouterr().err.startswith(f"hakaru: {options[0]} goes with a model, not with --replay")
+    assert run(["tune", "--replay", str(file), "--json", "--lang", "en"]) == 4
+    assert run(["tune", "a.gguf", "--replay", str(file)]) == 2
