@@ -149,6 +149,14 @@ def test_a_scalar_can_be_the_json_of_an_answer() -> None:
     ]
     assert right({"type": "json", "schema": {"type": "boolean"}}, "true")
     assert right({"type": "json", "schema": {"type": "null"}}, "null")
+    untyped = {"type": "json", "schema": {"required": ["a"]}}
+    assert [right(untyped, answer) for answer in ("5", '"a"', '{"a": 5}', "{}", "```\n5\n```")] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
     assert first_json('{"a": 1} and ```json\n{"a": 2}\n```') == {"a": 1}
 
 

@@ -12,7 +12,8 @@ from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tiers import TIERS
 from hakaru.language import use_language
-from hakaru.pictures.report import Report, chart_svg, check_report, report_chart, save_report, save_report_picture
+from hakaru.pictures.page_file import check_report
+from hakaru.pictures.report import Report, chart_svg, report_chart, save_report, save_report_picture
 from hakaru.units import Figure
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import altair
 import pytest
 
+from hakaru.cli.decision import save_decision_report
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
@@ -14,7 +15,7 @@ from hakaru.evaluation.tasks import Graded, our_items, pair
 from hakaru.evaluation.tiers import TIERS, Quality
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings
-from hakaru.models.model import read_model
+from hakaru.models.model import Model, read_model
 from hakaru.pictures.pareto import pareto_chart, save_pareto_picture
 from hakaru.testing import write_tiny_llama
 from hakaru.tuning.decide import Candidate, Constraints
@@ -89,10 +90,14 @@ def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
     }  # fmt: skip
     assert {row["name"] for row in speeds} == {"source", "Q8_0", "Q6_K", "F32", "Q6_K, KV cache q8_0", "Q4_1"}
     limits = [
-        [layer["data"]["values"] for layer in panel["layer"] if layer["data"]["values"] == [{"mib": 3072.0}]]
+        [layer["data"]["values"] for layer in panel["layer"] if layer["data"]["values"] == [{"mib": 3072.0, "text": "≤ 3.0 GiB"}]]
         for panel in chart["hconcat"]
     ]
-    assert [len(found) for found in limits] == [1, 0]
+    assert [len(found) for found in limits] == [2, 0]
+    low, high = next(
+        layer["encoding"]["x"]["scale"]["domain"] for layer in chart["hconcat"][1]["layer"] if "x" in layer["encoding"]
+    )
+    assert low <= min(row["slow"] for row in speeds) and max(row["fast"] for row in speeds) <= high
     assert all(row["low"] <= row["kld"] <= row["high"] for row in sizes)
     assert (
         min(row["kld"] for row in sizes)
@@ -109,3 +114,23 @@ def test_it_is_written_by_its_ending(decision: Decision, tmp_path: Path, ending:
     assert path.read_bytes().startswith(begin)
     with pytest.raises(Misuse, match=r"expected \.svg or \.png"):
         save_pareto_picture(decision, tmp_path / "pareto.gif")
+
+
+def test_a_report_holds_table_reasons_and_picture(decision: Decision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one file; what a model calls itself is text."""
+    path = tmp_path / "levels.html"
+    monkeypatch.setattr(Model, "name", "<b>x</b>")
+    save_decision_report(replace(decision, why="the fastest of all"), path)
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    assert "&lt;b&gt;x&lt;/b&gt;" in page and "<b>x</b>" not in page
+    for words in (
+        "Chosen: Q6_K, the fastest of all.",
+        "<td>Q6_K, KV cache q8_0</td>",
+        "<td>512.0 MiB</td>",
+        "predicted to break it",
+        "Evidence:",
+    ):
+        assert words in page
+    with pytest.raises(Misuse, match=r"ends in \.html"):
+        save_decision_report(decision, tmp_path / "levels.txt")

@@ -304,7 +304,8 @@ def up(browser: Browser, /, **options: Any) -> int:
 @wishes
 @again_option
 @click.option("--replay", "replay_file", type=PATH, metavar="EVIDENCE", help="Decide again as an evidence file says.")
-@click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against size and speed.")
+@click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with the table and the picture of the levels.")
+@click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against memory and speed.")
 @json_option
 def tune(**options: Any) -> int:
     """Find the level that meets the wishes, without serving it."""

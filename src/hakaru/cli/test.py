@@ -24,7 +24,8 @@ from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
-from hakaru.pictures.report import check_report, nothing_to_draw, save_report, save_report_picture
+from hakaru.pictures.page_file import check_report
+from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
 from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.ledger import Ledger

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.cli import up
+from hakaru.cli.decision import print_decision
 from hakaru.cli.output import Watching, print_json, print_text
 from hakaru.errors import Misuse
 from hakaru.hardware.probe import probe_machine
@@ -42,7 +43,7 @@ def run(*, model: str | None, replay_file: Path | None, json: bool, given: Colle
 
 
 def _print(found: Replay) -> None:
-    up.print_decision(found.decision)
+    print_decision(found.decision)
     for what, then, now in found.changed:
         print_text(say("Changed since then: {what} was {then}, is {now}.", what=what, then=then, now=now))
     nothing = say("nothing")

@@ -1,7 +1,7 @@
 """A deadline for checks: a pattern can take longer than anybody lives, and so can a schema with one.
 
-The system's timer interrupts what runs, also inside `re`, which looks for signals while it searches. Signals reach the main thread alone:
-in another thread there is no deadline.
+The system's timer interrupts what runs, also inside `re`, which looks for signals while it searches. It counts the time that this process
+computes, so that a busy machine makes no answer wrong. Signals reach the main thread alone: in another thread there is no deadline.
 """
 
 import signal
@@ -20,19 +20,19 @@ class TooSlow(Exception):
 
 @contextmanager
 def deadline(seconds: float = SECONDS) -> Iterator[None]:
-    """Raises TooSlow in what runs inside once so many seconds are over."""
+    """Raises TooSlow in what runs inside once it has computed for so many seconds."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, _too_slow)
+    before = signal.signal(signal.SIGVTALRM, _too_slow)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _too_slow(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """JSON checks: what of an answer is its JSON, and the schema that it must satisfy.
 
-The JSON is all of the answer where that is a value, else the first object or list in it, else the first fenced block that is a value. Nothing
-is fetched. Schemas that are no schemas, that refer to nowhere, or that plainly nothing satisfies are refused.
+The JSON is all of the answer where that is a value, else the first object or list in it, else the first fenced block that is a value; a
+number, text, truth or null counts only where the schema may mean one. Nothing is fetched. Schemas that are no schemas, that refer to nowhere, or that plainly nothing satisfies are refused.
 """
 
 import json
@@ -12,6 +12,11 @@ from typing import Any, Final
 from hakaru.errors import Misuse
 
 _NOTHING: Final = object()
+_OF_MANY: Final = frozenset(
+    {"properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired",
+     "items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems"}
+)  # fmt: skip
+"""Keywords that an object or a list is meant by."""
 _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _NUMBERS: Final = frozenset({"number", "integer"})
 _BOUNDS: Final = (
@@ -45,8 +50,10 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
     if _is_never_satisfied(schema, validator):
         raise Misuse("nothing satisfies the schema, so that no answer can ever be right")
 
+    scalars = _may_mean_a_scalar(schema)
+
     def is_right(answer: str) -> bool:
-        found = first_json(answer)
+        found = first_json(answer, scalars=scalars)
         try:
             return found is not _NOTHING and validator.is_valid(found)
         except (RecursionError, Unresolvable, ValueError, OverflowError):  # nested too deeply, or a number beyond reason
@@ -55,9 +62,10 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
     return is_right
 
 
-def first_json(answer: str) -> Any:
+def first_json(answer: str, *, scalars: bool = True) -> Any:
     """The JSON value in an answer (see above), or a mark for none."""
-    if (whole := _value(answer)) is not _NOTHING:
+    whole = _value(answer)
+    if whole is not _NOTHING and (scalars or isinstance(whole, dict | list)):
         return whole
     decoder = json.JSONDecoder()
     for begin in re.finditer(r"[{\[]", answer):
@@ -65,7 +73,16 @@ def first_json(answer: str) -> Any:
             return decoder.raw_decode(answer, begin.start())[0]
         except (ValueError, RecursionError):
             continue
-    return next((value for text in _FENCED.findall(answer) if (value := _value(text)) is not _NOTHING), _NOTHING)
+    values = map(_value, _FENCED.findall(answer) if scalars else ())
+    return next((value for value in values if value is not _NOTHING), _NOTHING)
+
+
+def _may_mean_a_scalar(schema: Mapping[str, Any]) -> bool:
+    """By its type, or else by the lack of what only objects and lists have: anything else satisfies `required`."""
+    if "type" not in schema:
+        return not _OF_MANY & set(schema)
+    types = {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
+    return not types <= {"object", "array"}
 
 
 def _value(text: str) -> Any:

@@ -13,7 +13,7 @@ from hakaru.pictures.bound import bound_line
 from hakaru.pictures.save import format_of, save_chart
 from hakaru.tuning.decide import Candidate
 from hakaru.tuning.decision import Decision
-from hakaru.units import Figure
+from hakaru.units import Figure, format_bytes
 
 State = Literal[
     "taken",
@@ -78,7 +78,10 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
     title = say("{name}: levels and the tier {tier}", name=decision.model.name, tier=decision.constraints.tier.name)
 
     def panel(field: str, axis: str, kept: list[dict[str, Any]]) -> Any:
-        data, span = altair.Data(values=kept), _around([row[field] for row in kept])
+        data, span = (
+            altair.Data(values=kept),
+            _around([row[name] for row in kept for name in ((field, "slow", "fast") if field == "speed" else (field,))]),
+        )
         x = altair.X(f"{field}:Q", title=axis, scale=altair.Scale(domain=span, nice=False))
         shape = altair.Shape("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=marks))
         colour = altair.Color("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=shades),
@@ -98,8 +101,12 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
             for to_left in (True, False)
         ]
         limit = (decision.constraints.memory_bytes or 0) / MIB
-        ends = altair.Chart(altair.Data(values=[{field: limit}])).mark_rule(strokeDash=[2, 3], color="black").encode(x=x)
-        within = [ends] if field == "mib" and span[0] < limit < span[1] else []
+        limited = altair.Chart(altair.Data(values=[{field: limit, "text": f"≤ {format_bytes(int(limit * MIB))}"}])).encode(x=x)
+        ends = [
+            limited.mark_rule(strokeDash=[2, 3], color="black"),
+            limited.mark_text(align="left", dx=3, y=8).encode(text="text:N"),
+        ]
+        within = ends if field == "mib" and span[0] < limit < span[1] else []
         return altair.layer(*bound_line(altair, bound, y), *within, lines, *across, points, *texts).properties(
             width=380, height=320
         )

@@ -4,9 +4,8 @@ read, the loss by kind of text, and the speed behind long contexts and for sever
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -15,22 +14,14 @@ from hakaru.evaluation.sequences import LEAST_SPREAD, looks
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
-from hakaru.language import current_language, say
+from hakaru.language import say
 from hakaru.pictures.bound import bound_line
-from hakaru.pictures.save import check_place, format_of, save_chart
-from hakaru.places import written_whole
+from hakaru.pictures.page_file import save_page
+from hakaru.pictures.save import format_of, save_chart
 from hakaru.tuning.bench import Row
 from hakaru.units import Figure
 
 BLUE, GREY = "#0b4f6c", "#555555"
-
-PAGE: Final = """<!doctype html>
-<html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>
-<style>body{{font-family:system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}}
-table{{border-collapse:collapse;margin:1rem 0}}td,th{{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #ccc}}
-td:first-child,th:first-child{{text-align:left}}</style></head>
-<body><h1>{title}</h1>{sentences}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{chart}</body></html>
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,38 +44,14 @@ class Report:
         return bool(self.rows or self.points)
 
 
-def check_report(path: Path) -> None:
-    """Raises Misuse for a path that is no HTML file's, or at which nothing can be written."""
-    if path.suffix.lower() not in {".html", ".htm"}:
-        raise Misuse("--report {path}: the report is an HTML file; expected a name that ends in .html.", path=path)
-    check_place("--report", path)
-
-
 def save_report(report: Report, path: Path) -> None:
     """Write the report to `path`, whole or not at all. Raises Misuse, MachineError."""
-    check_report(path)
-    chart = ""
+    chart = None
     if report.has_pictures:
         import altair  # half a second at import
 
-        chart = _embedded(report_chart(report, altair))
-    page = PAGE.format(
-        lang=current_language(), title=escape(report.title), sentences="".join(f"<p>{escape(s)}</p>" for s in report.sentences),
-        head="".join(f"<th>{escape(cell)}</th>" for cell in report.head),
-        rows="".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in report.table), chart=chart,
-    )  # fmt: skip
-    with written_whole(path) as part:
-        part.write_text(page, encoding="utf-8")
-
-
-def _embedded(chart: Any) -> str:
-    """The chart and the library that draws it as a part of a page: Altair's own inline page is a whole document."""
-    import vl_convert
-
-    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    spec = chart.to_json(indent=None).replace("<", "\\u003c")
-    drawn = f'vegaEmbed("#vis", {spec}, {{"mode": "vega-lite"}})'
-    return f'<div id="vis"></div><script type="module">{library}</script><script type="module">{drawn}</script>'
+        chart = report_chart(report, altair)
+    save_page(path, title=report.title, sentences=report.sentences, head=report.head, table=report.table, chart=chart)
 
 
 def save_report_picture(report: Report, path: Path) -> None:
