@@ -247,7 +247,7 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
     assert run(["test", str(copy), str(copy), "--reference", str(tiny), "--no-speed"]) == 0
     assert "cannot tell their losses apart" in capsys.readouterr().out
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("ab\n", encoding="utf-8")
+    prompts.write_text("ab\n" * 6, encoding="utf-8")
     command = [
         "test",
         str(worse),
@@ -280,7 +280,7 @@ def test_own_prompts_are_a_domain_and_a_budget_ends_the_reading(tmp_path: Path, 
     tiny, worse = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)), tmp_path / "q8.gguf"
     Lab().quantize(tiny, worse, 7)
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("ab\n\nabc\n", encoding="utf-8")
+    prompts.write_text("ab\n\nabc\n" * 12, encoding="utf-8")
     command = ["test", str(worse), "--reference", str(tiny), "--no-speed", "--prompts", str(prompts), "--json"]
     assert run(command) == 0
     assert "answers-own" in json.loads(capsys.readouterr().out)["quality"]["domains"]
