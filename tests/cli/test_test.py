@@ -9,14 +9,16 @@ import pytest
 
 from hakaru.cli import compare, run
 from hakaru.cli import test as command
-from hakaru.cli.found import NOT_COMPARED
-from hakaru.evaluation.divergence import identical
+from hakaru.cli.found import NOT_COMPARED, loss_sentences
+from hakaru.evaluation.divergence import identical, quality_of
+from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tasks import Graded, Item
 from hakaru.language import use_language
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.tuning import bench
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.trial import Trial
 from hakaru.units import Figure
@@ -127,6 +129,18 @@ def test_a_model_is_its_own_reference_without_reading(
     assert data["quality"]["kld_mean"]["source"] == "computed"
     assert run(["test", models["slow"], "--reference", models["slow"]]) == 0
     assert "The reference is this same file: nothing is lost, by definition." in capsys.readouterr().out
+
+
+def test_kinds_of_text_that_were_not_read_are_told() -> None:
+    """A person's one prompt may stand behind the window at which the verdict was known."""
+    row = {"n": 100.0, "kld": 0.4, "klds": [0.004] * 100, "agreed": 98.0, "nll_reference": 200.0, "nll_candidate": 200.1}
+    domains = ["code", "code", "answers-own", "own"]
+    for n, words in ((2, "nothing was read before that: answers to your prompts, your texts."), (4, "4 of 4 windows")):
+        some = [row] * n
+        tested = bench.Tested(quality=quality_of(some, domains[:n]), judgement=Judgement("pass"), domains=domains, rows=some)
+        told = " ".join(loss_sentences(tested))
+        assert words in told
+        assert ("nothing was read" in told) == (n == 2)
 
 
 def test_another_vocabulary_is_refused_before_anything_is_asked(

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
-from hakaru.cli.tasks import right_in
+from hakaru.cli.tasks import right_in, unended
 from hakaru.cli.wording import CONTENDED, contention, speed_in, verdict_word
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
@@ -48,6 +48,7 @@ class Measured:
             "verdict": self.judgement.verdict if self.judgement else None, "speed": self.trial.speed.as_json() if self.trial else None,
             "memory": self.trial.memory.parts() | {"total_bytes": self.trial.memory.total_bytes} if self.trial else {},
             "task_accuracy": right.as_json() if right else None,
+            "tasks_empty": sum(g.is_empty for g in self.graded), "tasks_cut": sum(g.is_cut for g in self.graded),
         }  # fmt: skip
 
 
@@ -154,6 +155,8 @@ def _as_json(found: Sequence[Measured], reference: Model | None, tier: Tier) -> 
 def _print(found: Sequence[Measured], tier: Tier) -> None:
     print_table(*_table(found, tier))
     for sentence in contention(each.trial.speed for each in found if each.trial):
+        print_text(sentence)
+    for sentence in [sentence for each in found for sentence in unended(each.graded, each.model.path.name)]:
         print_text(sentence)
     for a, b in combinations(found, 2):
         names = {"first": a.model.path.name, "second": b.model.path.name}

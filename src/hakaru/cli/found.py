@@ -170,7 +170,9 @@ def loss_sentences(tested: Tested) -> list[str]:
         return [say("The reference is this same file: nothing is lost, by definition.")]
     read = say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
                available=len(tested.domains))  # fmt: skip
-    return [read, _in_plain_words(lost)]
+    unread = [domain for domain in dict.fromkeys(tested.domains) if domain not in lost.domains]
+    missed = [say("Of these kinds of text nothing was read before that: {kinds}.", kinds=say(", ").join(map(kind_of_text, unread)))]
+    return [read, *(missed if unread else []), _in_plain_words(lost)]
 
 
 def _further(found: Found) -> list[str]:

@@ -23,6 +23,8 @@ def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, 
         "reference_accuracy": _json(reference),
         "paired": pair(reference, graded).as_json() if reference else None,
         "never_right": never_right(graded, reference),
+        "empty": sum(g.is_empty for g in graded),
+        "cut": sum(g.is_cut for g in graded),
         "items": [g.as_json() for g in graded],
     }
 
@@ -43,11 +45,23 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
                 reason=why_no_sandbox(),
             )
         )
+    for told in [*unended(graded, say("the model")), *unended(reference, say("reference"))]:
+        print_text(told)
     for sentence in (timed_out_sentence(graded, reference), never_right_sentence(graded, reference)):
         if sentence:
             print_text(sentence)
     if reference:
         print_text(pairs_sentence(pair(reference, graded)))
+
+
+def unended(graded: Sequence[Graded], name: str) -> list[str]:
+    """What to say of a model that says nothing or never stops; empty where it does neither."""
+    empty, cut, n = sum(g.is_empty for g in graded), sum(g.is_cut for g in graded), len(graded)
+    told = [say("{name}: {n} of {total} answers are empty.", name=name, n=empty, total=n)] if empty else []
+    if cut:
+        told.append(say("{name}: {n} of {total} answers reached their limit of tokens without an end, and were checked as they are.",
+                        name=name, n=cut, total=n))  # fmt: skip
+    return told
 
 
 def never_right(*models: Sequence[Graded]) -> list[str]:

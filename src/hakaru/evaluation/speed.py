@@ -7,7 +7,6 @@ uses (`hardware.busy`): a sample beside other work is taken again, and where the
 remembers it.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import httpx
 import numpy as np
 
 from hakaru.engine.call import Progress, no_progress
+from hakaru.engine.events import events
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
@@ -268,11 +268,10 @@ def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[
                     status=response.status_code,
                     text=response.read().decode(errors="replace")[:200],
                 )
-            for line in response.iter_lines():
-                if line.startswith("data: "):
-                    last = time.perf_counter()
-                    first = first or last
-                    timings = json.loads(line[6:]).get("timings") or timings
+            for event in events(response):
+                last = time.perf_counter()
+                first = first or last
+                timings = event.get("timings") or timings
     except httpx.TransportError as error:
         raise server.death() from error
     if first is None or "predicted_per_second" not in timings:

@@ -17,12 +17,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import numpy as np
 
-from hakaru.engine.call import Progress, no_progress
-from hakaru.engine.server import EngineServer
-from hakaru.errors import EngineRefused, Misuse
+from hakaru.errors import Misuse
 from hakaru.evaluation.checks import Check, check_of, code_of
 from hakaru.evaluation.deadline import SECONDS, TooSlow, deadline
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
@@ -33,7 +30,6 @@ LANGUAGES: Final = ("en", "ja")
 OURS, HUMANEVAL = "ours", "humaneval"
 MAX_TOKENS: Final = 160
 MOST_TOKENS: Final = 4096
-CHOICE_TOKENS: Final = 2
 HUMANEVAL_PROMPT: Final = "Complete this Python function. Answer with the whole function in one block of code, and nothing else.\n\n```python\n{code}\n```"
 
 
@@ -51,16 +47,24 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """One answer and whether it is right; None where its check cannot run here. `timed_out`: it is not, because its check took too long."""
+    """One answer and whether it is right; None where its check cannot run here. `timed_out`: it is not, because its check took too long. `is_cut`: its
+    tokens ended before it did.
+    """
 
     item: Item
     answer: str
     right: bool | None
     timed_out: bool = False
+    is_cut: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the model said nothing."""
+        return not self.answer.strip()
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `items` in `--json`."""
-        told = {"right": self.right, "timed_out": self.timed_out, "answer": self.answer}
+        told = {"right": self.right, "timed_out": self.timed_out, "cut": self.is_cut, "answer": self.answer}
         return {"id": self.item.id, "domain": self.item.domain} | told
 
 
@@ -213,36 +217,10 @@ def _check_example(check: Check, example: Any) -> None:
         raise Misuse("the example does not pass its own check")
 
 
-def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress) -> list[str]:
-    """The greedy answers of the model that `server` serves, one after the other: side by side they could differ by rounding."""
-    answers = []
-    with server.client() as client:
-        for done, item in enumerate(items, start=1):
-            try:
-                answers.append(_answer(client, item))
-            except httpx.TransportError as error:
-                raise server.death() from error
-            progress(done, len(items))
-    return answers
-
-
-def _answer(client: httpx.Client, item: Item) -> str:
-    request: dict[str, Any] = {
-        "messages": [{"role": "user", "content": item.prompt}], "temperature": 0, "seed": 0, "cache_prompt": False,
-        "max_tokens": item.max_tokens,
-    }  # fmt: skip
-    if item.check.letters:
-        request |= {"grammar": f"root ::= [{item.check.letters}]", "max_tokens": CHOICE_TOKENS}
-    response = client.post("/v1/chat/completions", json=request)
-    if response.status_code != 200:
-        raise EngineRefused("the engine's server answered {status} to the task '{id}': {text}",
-                            status=response.status_code, id=item.id, text=response.text[:200])  # fmt: skip
-    return str(response.json()["choices"][0]["message"].get("content") or "")
-
-
-def grade(items: Sequence[Item], answers: Sequence[str]) -> list[Graded]:
-    """Each answer, checked."""
-    return [_graded(item, answer) for item, answer in zip(items, answers, strict=True)]
+def grade(items: Sequence[Item], answers: Sequence[str], *, cut: Sequence[bool] = ()) -> list[Graded]:
+    """Each answer, checked. `cut`: whose tokens ended before they did; none of them if it is left out."""
+    graded = [_graded(item, answer) for item, answer in zip(items, answers, strict=True)]
+    return [replace(each, is_cut=is_cut) for each, is_cut in zip(graded, cut, strict=True)] if cut else graded
 
 
 def _graded(item: Item, answer: str) -> Graded:

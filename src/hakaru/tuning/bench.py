@@ -16,10 +16,11 @@ from typing import Any, Final
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.engine.server import EngineServer, server_build
+from hakaru.evaluation.answers import Answer, answer_items
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
 from hakaru.evaluation.judgement import Judgement, best_tier, judge
 from hakaru.evaluation.speed import DEPTHS, REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
-from hakaru.evaluation.tasks import Graded, Item, answer_items, grade
+from hakaru.evaluation.tasks import Graded, Item, grade
 from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand, texts_digest
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, windows_digest
@@ -295,9 +296,7 @@ class Bench:
         return next(iter(self._points("deep", model, settings, depth, measured)), None)
 
     def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
-        """How fast `model` decodes behind long contexts, and for several users at the same time, each with an eighth of the
-        context.
-        """
+        """How fast `model` decodes behind long contexts, and for several users at the same time, each with an eighth of the context."""
         many = max(USERS)
         n_ctx = max(settings.n_ctx, many * LEAST_PER_USER)
 
@@ -336,12 +335,12 @@ class Bench:
             "model": self.ledger.model_sha256(model), "engine": server_build(), "settings": settings_json(settings),
             "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
         }  # fmt: skip
-        known: list[str] | None = self.ledger.recall("answers", inputs)
+        known: list[Answer] | None = self.ledger.recall("answers with their ends", inputs)
         if known is None:
             with EngineServer(model.path, settings) as server:
                 known = answer_items(server, items, progress=lambda done, total: self.watch(f"tasks {name}".strip(), done, total))
-            self.ledger.remember("answers", inputs, known)
-        return grade(items, known)
+            self.ledger.remember("answers with their ends", inputs, known)
+        return grade(items, [text for text, _ in known], cut=[is_cut for _, is_cut in known])
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
         """The trial of the file with this hash, if it was measured on this kind of machine."""
