@@ -110,7 +110,7 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
-    """With the cache in Q8_0, measured and timed as it will be served; the source keeps its own, and does not fit."""
+    """With the cache in Q8_0, measured and timed as it will be served; so is the source, where it fits then."""
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_ctx_train=16384)))
     settings, effort = ContextSettings(n_ctx=16384), Effort(n_documents=12, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
     bench = Bench(machine=probe_machine(), ledger=Ledger())
@@ -119,25 +119,23 @@ def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
     (recipe,) = bench.plan(model, ["Q8_0"])
     limit = (small.total_bytes + large.total_bytes) // 2 - model.weights_bytes + recipe.weights_bytes
     decision = tune(bench, model, settings, Constraints(tier=TIERS["extreme"], min_tokens_per_s=None, memory_bytes=limit), effort)
-    by_type = {c.type: c for c in decision.candidates}
-    assert (by_type["source"].fits, by_type["source"].cache) == (False, F16_CACHE)
-    for name in ("Q8_0", "Q6_K"):
-        assert (by_type[name].fits, by_type[name].cache) == (True, SMALL_CACHE)
-    chosen = decision.chosen
-    assert chosen
+    found = {c.key: c for c in decision.candidates}
+    assert found["source", F16_CACHE].fits is False
+    assert ("Q8_0", F16_CACHE) not in found
+    assert found["Q8_0", SMALL_CACHE].fits and found["Q6_K", SMALL_CACHE].fits
+    assert decision.chosen
     assert decision.served.cache == SMALL_CACHE
-    assert chosen.quality
+    lossy = found["Q8_0", SMALL_CACHE]
+    assert lossy.quality
     windows = bench.windows(model, parts=("calibration", "validation"), n_documents=12, n_prompts=1)
-    same_weights = bench.tested(
-        bench.built(model, next(r for r in bench.plan(model, [chosen.type]))), model, windows, TIERS["extreme"]
-    )
-    assert same_weights.quality.kld_mean.value != chosen.quality.kld_mean.value, "the cache's own loss is in the figure"
+    same_weights = bench.tested(bench.built(model, recipe), model, windows, TIERS["extreme"])
+    assert same_weights.quality.kld_mean.value != lossy.quality.kld_mean.value, "the cache's own loss is in the figure"
 
     between = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=(small.total_bytes + large.total_bytes) // 2)
     found = {c.key: c for c in tune(bench, model, settings, between, replace(effort, presets=("Q8_0",))).candidates}
     assert not found["source", F16_CACHE].fits
-    lossy = found["source", SMALL_CACHE]
-    assert lossy.fits and lossy.quality and 0 < lossy.quality.kld_mean.value < chosen.quality.kld_mean.value
+    source = found["source", SMALL_CACHE]
+    assert source.fits and source.quality and 0 < source.quality.kld_mean.value < lossy.quality.kld_mean.value
 
 
 @pytest.mark.engine
