@@ -57,8 +57,9 @@ class CountingLab(Lab):
 
 
 @pytest.mark.engine
-def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path) -> None:
+def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a full-precision model to a decision with evidence; then again without one engine call but the check."""
+    monkeypatch.setattr("hakaru.hardware.busy.Others.matter", False)  # else it is not remembered
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
     settings, effort = ContextSettings(n_ctx=512), Effort(n_documents=4, n_prompts=1, repeats=2, presets=("Q8_0", "Q4_K_M", "Q2_K"))
     lab, machine = CountingLab(), probe_machine()
