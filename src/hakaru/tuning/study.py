@@ -122,7 +122,9 @@ class Study:
         return cache_dir("importance") / f"{hashlib.sha256(inputs.encode()).hexdigest()}.gguf"
 
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
-        """Relative squared error by tensor and type, of the types that can be written with this importance data."""
+        """Relative squared error by tensor and type, of the types that can be written with this importance data. A tensor whose rows no type
+        divides stays as it is, and is not here.
+        """
         sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
         inputs = {"model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
@@ -137,10 +139,11 @@ class Study:
             known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
             self.bench.ledger.remember("quantization errors", inputs, known)
         bare = {t.name for t in self.tensors if vector_digest(imatrix, t) is None}
-        return {
+        allowed = {
             name: {type_: error for type_, error in row.items() if not (name in bare and needs_importance(name, type_))}
             for name, row in known.items()
         }
+        return {name: row for name, row in allowed.items() if row}
 
     def choices(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
         """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, or was before, its own type
