@@ -8,7 +8,7 @@ from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.memory.footprint import F16_CACHE
-from hakaru.tuning.caches import SMALL_CACHE, is_slow, next_smaller, slows, with_small_cache
+from hakaru.tuning.caches import SMALL_CACHE, depth_for, is_slow, next_smaller, slows, with_small_cache
 from hakaru.tuning.decide import Candidate
 from hakaru.units import Figure
 
@@ -62,6 +62,18 @@ def test_a_cache_that_was_slow_is_not_tried_again() -> None:
     assert is_slow(slow) and not is_slow(BEST)
     assert next_smaller([BEST, LARGER, slow], BEST, SAVED, LIMIT) is None
     assert with_small_cache(LARGER, SAVED, 899).fits is False
+
+
+@pytest.mark.parametrize(
+    ("prefill", "n_ctx", "depth"), [(315, 4096, 512), (5000, 4096, 2048), (5000, 65536, 8192), (60, 4096, 0), (5000, 256, 0)]
+)
+def test_both_are_compared_behind_as_much_as_is_soon_read(prefill: float, n_ctx: int, depth: int) -> None:
+    """By the slower one's rate; nowhere behind less than the usual prompt."""
+    assert (
+        depth_for(speed(50, prefill), speed(50, 2 * prefill), n_ctx)
+        == depth_for(speed(50, 2 * prefill), speed(50, prefill), n_ctx)
+        == depth
+    )
 
 
 def point(decode: float, first: float) -> Point:

@@ -43,6 +43,7 @@ def test_the_fastest_wins_and_noise_does_not() -> None:
     assert choose([failed]) is None
     assert "overlap" in why_chosen(close, [slow, fast, close])
     assert "fastest of the 2" in why_chosen(fast, [slow, fast])
+    assert "fastest of the 3" in why_chosen(replace(fast), [slow, fast, close]), "a copy is the same candidate"
     assert "only one" in why_chosen(slow, [slow, failed])
     assert "cannot win" in why_chosen(slow, [slow, failed, replace(failed, beaten_by="slow")])
 

@@ -43,8 +43,6 @@ LEAST_FOR_INTERVALS: Final = 30
 FLOOR_WINDOWS: Final = 12
 LEAST_PER_USER: Final = 256
 """Tokens of context that each of many users has at least."""
-SOON_S: Final = 10.0
-"""Seconds of prefill that the loop waits for an answer behind a long context."""
 TEST_VERSION: Final = 6
 """Raise it when the windows, the scoring or the speed test change: results of another version are not reused."""
 
@@ -288,16 +286,14 @@ class Bench:
             self._timed_now.add(sha256)
         return trial
 
-    def deep(self, model: Model, settings: ContextSettings, speed: Speed) -> Point | None:
-        """How fast `model` decodes behind the longest of DEPTHS that the context holds and that is soon read; None where there is none."""
-        depth = max((d for d in DEPTHS if d < settings.n_ctx and d / speed.prefill_tokens_per_s.value <= SOON_S), default=0)
+    def deep(self, model: Model, settings: ContextSettings, speed: Speed, depth: int) -> Point | None:
+        """How fast `model` decodes behind `depth` tokens; None where they take too long to read."""
 
         def measured() -> list[Point]:
             with EngineServer(model.path, settings) as server:
                 return self._depths(server, model, speed, [depth])
 
-        points = self._points("deep", model, settings, depth, measured) if depth else []
-        return points[0] if points else None
+        return next(iter(self._points("deep", model, settings, depth, measured)), None)
 
     def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
         """How fast `model` decodes behind long contexts, and for several users at the same time, each with an eighth of the context."""

@@ -7,7 +7,7 @@ timed first: on processors such a cache is slow to fill and to read, and then no
 from collections.abc import Collection
 from typing import Final
 
-from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.speed import DEPTHS, N_PROMPT, Point, Speed
 from hakaru.memory.footprint import F16_CACHE, Cache
 from hakaru.tuning.decide import Candidate, as_fast
 
@@ -15,6 +15,8 @@ SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
 """The KV cache that is tried besides F16's."""
 WORTH: Final = 0.05
 """Where F16's cache fits, too, the smaller one is tried if it saves so much of the whole."""
+SOON_S: Final = 2.0
+"""Seconds that the loop waits for a prompt to be read."""
 
 
 def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -> Candidate:
@@ -42,6 +44,15 @@ def next_smaller(found: Collection[Candidate], best: Candidate, saved_bytes: int
 def is_slow(candidate: Candidate) -> bool:
     """Whether it was timed and, being slower with its cache, not read."""
     return candidate.cache == SMALL_CACHE and bool(candidate.why) and candidate.speed is not None and candidate.quality is None
+
+
+def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
+    """Tokens behind which both are compared: a power of two, as many as the slower one reads in SOON_S, at most the largest of DEPTHS and half
+    of the context; 0 where that is too few to tell anything new.
+    """
+    rate = min(speed.prefill_tokens_per_s.value for speed in (small, usual))
+    most = min(max(DEPTHS), n_ctx // 2, int(SOON_S * rate))
+    return 2 ** (most.bit_length() - 1) if most > N_PROMPT else 0
 
 
 def slows(small: Speed, usual: Speed, deep: tuple[Point, Point] | None = None) -> bool:

@@ -182,7 +182,7 @@ def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
             return say("the others break a constraint, or cannot win: they are slower, or as fast and larger")
         return say("the only one that meets every constraint")
     fastest = max(passing, key=lambda c: _decode(c).value)
-    if chosen is fastest:
+    if chosen.key == fastest.key:
         return say("the fastest of the {n} that meet every constraint", n=len(passing))
     return say("as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.name)
 

@@ -17,7 +17,7 @@ from typing import Final
 from hakaru.errors import DoesNotFit, EngineRefused, MachineError
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
-from hakaru.evaluation.speed import REPEATS, Point
+from hakaru.evaluation.speed import REPEATS
 from hakaru.evaluation.tasks import TaskSet, pair
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
@@ -29,7 +29,7 @@ from hakaru.planning.here import free_for_models
 from hakaru.quantization.build import Recipe, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.caches import SMALL_CACHE, is_slow, next_smaller, slows, with_small_cache
+from hakaru.tuning.caches import SMALL_CACHE, depth_for, is_slow, next_smaller, slows, with_small_cache
 from hakaru.tuning.decide import SOURCE, Candidate, Constraints, Key, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.decision import Decision, with_cache
 from hakaru.tuning.evidence import save_evidence
@@ -216,14 +216,18 @@ class _Walk:
         if small is None:
             return None
         small, usual = self.clocked(small), self.found[small.type, F16_CACHE]
-        assert small.speed and usual.speed
-        is_slower = slows(small.speed, usual.speed) or slows(small.speed, usual.speed, self.deep(small, usual))
-        return replace(small, why=say("slower than with a KV cache of F16")) if is_slower else small
+        return replace(small, why=say("slower than with a KV cache of F16")) if self.is_slowed(small, usual) else small
 
-    def deep(self, small: Candidate, usual: Candidate) -> tuple[Point, Point] | None:
-        """How fast both are behind a long context; None where the context holds none, or it would take long."""
-        points = [self.bench.deep(self.built(c), with_cache(self.settings, c.cache), c.speed) for c in (small, usual) if c.speed]
-        return (points[0], points[1]) if points[0] and points[1] else None
+    def is_slowed(self, small: Candidate, usual: Candidate) -> bool:
+        """Whether the smaller cache is slower, at an empty context or behind a longer one."""
+        assert small.speed and usual.speed
+        if slows(small.speed, usual.speed):
+            return True
+        if not (depth := depth_for(small.speed, usual.speed, self.settings.n_ctx)):
+            return False
+        ours = self.bench.deep(self.built(small), with_cache(self.settings, small.cache), small.speed, depth)
+        theirs = self.bench.deep(self.built(usual), self.settings, usual.speed, depth)
+        return bool(ours and theirs and slows(small.speed, usual.speed, (ours, theirs)))
 
     def windows(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
