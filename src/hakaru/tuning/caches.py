@@ -24,7 +24,7 @@ def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -
     total = candidate.total_bytes - saved_bytes
     return Candidate(
         type=candidate.type, weights_bytes=candidate.weights_bytes, bpw=candidate.bpw, total_bytes=total, fits=total <= limit_bytes,
-        cache=SMALL_CACHE, predicted=candidate.predicted,
+        cache=SMALL_CACHE,
     )  # fmt: skip
 
 

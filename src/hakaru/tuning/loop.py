@@ -272,7 +272,8 @@ class _Walk:
             mix = self.level(self.mix)
             self.found[mix.key] = mix
             racing = [*racing, mix.key] if mix.fits else racing
-        self.found.update({c.key: replace(c, predicted=self.forecast.kld(self.types(c.key))) for c in self.found.values()})
+        untimed = [c for c in self.found.values() if c.speed is None]  # not those that are tried again with another cache
+        self.found.update({c.key: replace(c, predicted=self.forecast.kld(self.types(c.key))) for c in untimed})
         kept = []
         for key in racing:
             found = self.found[key]
@@ -296,12 +297,11 @@ class _Walk:
         others = [c for c in self.found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
         kept = []
         for key in open_:
-            winner = beaten_by(self.found[key], others)
-            if winner is None:
+            if winner := beaten_by(self.found[key], others):
+                self.found[key] = replace(self.found[key], beaten_by=winner.type)
+                self.forget(key)
+            else:
                 kept.append(key)
-                continue
-            self.found[key] = replace(self.found[key], beaten_by=winner.type)
-            self.forget(key)
         return kept
 
     def raced(self, group: Sequence[Key], windows: Sequence[Window], n: int) -> list[Key]:
