@@ -10,6 +10,7 @@ from hakaru.language import say
 from hakaru.units import Figure
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 
@@ -21,16 +22,13 @@ def print_json(data: dict[str, Any]) -> None:
 def print_text(text: str) -> None:
     """A sentence: on a terminal wrapped between words (by cells, so that Japanese fits too), elsewhere in one line."""
     if sys.stdout.isatty() and len(text) > 40:
-        from rich.console import Console
-
-        Console(highlight=False, markup=False, emoji=False).print(text)
+        _console().print(text)
     else:
         print(text)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """A plain table that is never cut: the first `left` columns to the left, the others to the right."""
-    from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -39,9 +37,20 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
         table.add_column(title, justify="left" if i < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     console.width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
     console.print(table)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """The reader left, as `head` does; rich itself would end with exit code 1."""
+            raise BrokenPipeError
+
+    return Plain(highlight=False, markup=False, emoji=False)
 
 
 def with_interval(figure: Figure, style: str) -> str:

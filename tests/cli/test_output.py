@@ -1,0 +1,20 @@
+"""What is printed, and to whom."""
+
+import io
+import sys
+
+import pytest
+
+from hakaru.cli.output import print_table
+
+
+def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hakaru test … | head -1` ends as `--json | head -1` does: rich would end it with exit code 1."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        print_table(["a", "b"], [["1", "2"]])
