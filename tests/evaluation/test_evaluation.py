@@ -21,7 +21,7 @@ from hakaru.evaluation.texts import (
     texts_digest,
 )
 from hakaru.evaluation.tiers import Quality, tier_named
-from hakaru.evaluation.windows import N_TOKENS, Window, windows_digest, windows_of_answers, windows_of_documents
+from hakaru.evaluation.windows import N_TOKENS, Window, least_to_read, windows_digest, windows_of_answers, windows_of_documents
 
 
 def test_divergence_agrees_with_the_definition() -> None:
@@ -91,6 +91,13 @@ def test_any_beginning_is_a_sample_of_the_same_text() -> None:
         shares = Counter(w.domain for w in mixed[:n])
         assert all(abs(shares[kind] - n * whole / 180) <= 1 for kind, whole in (("a", 100), ("b", 60), ("c", 20)))
     assert [w.tokens[0] for w in mixed if w.domain == "c"] == list(range(20))
+
+
+def test_the_persons_own_text_is_read_before_the_answer() -> None:
+    """Twelve windows of it, or all that there are; texts at hand wait for nobody."""
+    assert least_to_read(["code", "prose-en"] * 50) == 0
+    assert least_to_read(["code", "own", "code", "answers-own", "code"] * 2) == 9
+    assert least_to_read(["code", "own"] * 40) == 24
 
 
 def test_few_samples_give_honest_intervals() -> None:

@@ -15,7 +15,7 @@ from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, named_tasks, pair
 from hakaru.evaluation.texts import Document
 from hakaru.evaluation.tiers import Quality, Tier
-from hakaru.evaluation.windows import Window
+from hakaru.evaluation.windows import Window, least_to_read
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
@@ -90,10 +90,11 @@ def _measured(
 ) -> list[Measured]:  # fmt: skip
     rows: dict[str, list[Row]] = {}
     domains = [w.domain for w in windows]
+    n_read = min(max(MOST_WINDOWS, least_to_read(domains)), len(windows))
     if reference:
         for group in bench.side_by_side(models, reference):
             files = {bench.ledger.model_sha256(model): model.path for model in group}
-            rows |= bench.divergences(files, reference, windows, n=min(MOST_WINDOWS, len(windows)), cache=settings[0].cache)
+            rows |= bench.divergences(files, reference, windows, n=n_read, cache=settings[0].cache)
     found = []
     for model, asked in zip(models, settings, strict=True):
         own_rows = rows.get(bench.ledger.model_sha256(model), [])

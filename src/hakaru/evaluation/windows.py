@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hakaru.evaluation.sequences import LEAST_WINDOWS
 from hakaru.evaluation.texts import Document
 
 N_TOKENS: Final = 128
 N_CONTEXT: Final = 16
+OWN: Final = ("own", "answers-own")
+"""The kinds of text that the person named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,14 @@ def windows_of_answers(domain: str, answers: Sequence[dict[str, Any]]) -> list[W
     """One window per answer that is long enough to score at least eight tokens."""
     made = [Window(domain=domain, tokens=tuple(a["tokens"]), first=a["n_prompt"]) for a in answers]
     return [w for w in made if w.n_scored >= 8]
+
+
+def least_to_read(domains: Sequence[str]) -> int:
+    """How many of the windows with these domains must be read until each kind of the person's own text has been read so often that
+    it can be told from the rest, or wholly.
+    """
+    places = [[i for i, domain in enumerate(domains) if domain == own] for own in OWN]
+    return max((of_one[min(len(of_one), LEAST_WINDOWS) - 1] + 1 for of_one in places if of_one), default=0)
 
 
 def windows_digest(windows: Sequence[Window]) -> str:

@@ -23,7 +23,7 @@ from hakaru.evaluation.speed import DEPTHS, REPEATS, USERS, Point, Speed, measur
 from hakaru.evaluation.tasks import Graded, Item, grade
 from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand, texts_digest
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
-from hakaru.evaluation.windows import Window, windows_digest
+from hakaru.evaluation.windows import Window, least_to_read, windows_digest
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
@@ -176,9 +176,11 @@ class Bench:
         if (sha256 == self.ledger.model_sha256(reference) and cache == F16_CACHE) or not windows:
             return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
 
+        least = max(LEAST_FOR_INTERVALS, least_to_read(domains))
+
         def enough(rows: Sequence[Row]) -> bool:
             seen(rows)
-            known = len(rows) >= LEAST_FOR_INTERVALS and judge(rows, domains, tier).verdict != "inconclusive"
+            known = len(rows) >= least and judge(rows, domains, tier).verdict != "inconclusive"
             return known or (len(rows) > 0 and time.monotonic() > until)
 
         files, n = {sha256: candidate.path}, len(windows)
