@@ -21,7 +21,7 @@ from hakaru.quantization.probes import Probe, doubt
 from hakaru.quantization.sensitivity import Reading
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import write_recipe
-from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Target
 from hakaru.tuning.ledger import Ledger
@@ -173,3 +173,16 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
     asked.clear()
     Counting(bench, budgeter.model, "standard").sensitivities(errors, None)
     assert asked == []
+
+
+@pytest.mark.engine
+def test_a_tensor_that_no_type_divides_is_left_alone(tmp_path: Path) -> None:
+    """Mamba's steps have rows of 16: they are no question, and the rest is planned as ever."""
+    model = read_model(write_tiny(tmp_path / "mamba.gguf", tiny_hyperparameters("mamba")))
+    budgeter = Budgeter(Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")), model, "quick", glance=True)
+    errors = budgeter.errors(None)
+    narrow = [t.name for t in budgeter.tensors if t.shape[0] % 32]
+    assert narrow and not set(narrow) & errors.keys()
+    plan = budgeter.plan(Target(file_bytes=model.file_bytes * 5 // 8), imatrix=None, link=budgeter.link(errors, None))
+    assert set(plan.types) == errors.keys()
+    assert plan.file_bytes <= model.file_bytes * 5 // 8
