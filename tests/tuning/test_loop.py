@@ -186,7 +186,8 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
         Effort(n_documents=8, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K", "Q4_K_M", "Q2_K")),
     )
     constraints = replace(ANYTHING, tier=TIERS["near-lossless"], memory_bytes=probe_machine().memory.available_bytes)
-    monkeypatch.setattr("hakaru.tuning.loop.ROUNDS", (12, 16))
+    for room in ("loop", "rounds"):
+        monkeypatch.setattr(f"hakaru.tuning.{room}.ROUNDS", (12, 16))
     built: list[str] = []
 
     class Noting(Bench):
@@ -267,7 +268,7 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
     """A level that breaks the tier on untouched texts goes; the levels that it had beaten are read on, and nobody says that it won."""
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
     settings, effort = ContextSettings(n_ctx=512), Effort(n_documents=8, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
-    speeds = {"source": 10.0, "Q8_0": 90.0, "Q6_K": 30.0}
+    speeds = {"source": 10.0, "Q6_K": 90.0, "Q8_0": 30.0}
     failed: list[str] = []
 
     class Picky(Bench):
@@ -282,30 +283,29 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
 
         def tested(self, candidate: Model, *rest: Any, **options: Any) -> Any:
             found = super().tested(candidate, *rest, **options)
-            if "Q8_0" in candidate.path.name:
-                failed.append("Q8_0")
+            if "Q6_K" in candidate.path.name:
+                failed.append("Q6_K")
                 return replace(found, judgement=Judgement("fail", broken="kld_mean"))
             return found
 
-    monkeypatch.setattr("hakaru.tuning.loop.ROUNDS", (4, 12))
+    for room in ("loop", "rounds"):
+        monkeypatch.setattr(f"hakaru.tuning.{room}.ROUNDS", (4, 12))
     monkeypatch.setattr("hakaru.tuning.loop.Forecast.kld", lambda *_: None)  # nobody is left out
-    early: Iterator[Verdict] = chain(
-        ("pass",), repeat("inconclusive")
-    )  # after four windows Q8_0 is settled and Q6_K, beaten, is open
+    early: Iterator[Verdict] = chain(("pass",), repeat("inconclusive"))  # after four windows Q6_K is settled, and Q8_0 is beaten
     monkeypatch.setattr(
         "hakaru.tuning.loop.judge", lambda rows, *rest: Judgement(next(early)) if len(rows) == 4 else judge(rows, *rest)
     )
     constraints = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=probe_machine().memory.available_bytes)
     decision = tune(Picky(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort)
     by_type = {c.type: c for c in decision.candidates}
-    assert failed == ["Q8_0"]
-    assert by_type["Q8_0"].why == "breaks the tier on untouched texts"
-    assert by_type["Q8_0"].untouched
-    assert by_type["Q6_K"].beaten_by is None
-    assert by_type["Q6_K"].quality
-    assert by_type["Q6_K"].quality.n_windows > 4
+    assert failed == ["Q6_K"]
+    assert by_type["Q6_K"].why == "breaks the tier on untouched texts"
+    assert by_type["Q6_K"].untouched
+    assert by_type["Q8_0"].beaten_by is None
+    assert by_type["Q8_0"].quality
+    assert by_type["Q8_0"].quality.n_windows > 4
     assert decision.chosen
-    assert decision.chosen.type == "Q6_K"
+    assert decision.chosen.type == "Q8_0"
 
 
 @pytest.mark.engine

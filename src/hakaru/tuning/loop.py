@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from pathlib import Path
-from typing import Final
 
 from hakaru.errors import DoesNotFit, EngineRefused, MachineError
 from hakaru.evaluation.divergence import quality_of
@@ -34,12 +33,10 @@ from hakaru.tuning.decide import SOURCE, Candidate, Constraints, Key, beaten_by,
 from hakaru.tuning.decision import Decision, with_cache
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.forecast import Forecast
+from hakaru.tuning.rounds import ROUNDS, next_round
 from hakaru.tuning.study import Study
 from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
-
-ROUNDS: Final = (12, 24, 48, 96)
-"""Windows after which levels are dropped or settled; then all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,19 +243,18 @@ class _Walk:
         """
         open_ = [c for c in self.found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
         racing = [c.key for c in open_ if c.key != (SOURCE, self.settings.cache)]
-        rounds = tuple(n for n in ROUNDS if n < len(windows))
-        if rounds:
-            racing = self.promising(racing, windows, rounds[0])
-        for n in (*(() if self.effort.sweep else rounds), len(windows)):
-            alike = [
-                [self.found[key] for key in racing if key[1] == cache] for cache in dict.fromkeys(cache for _, cache in racing)
-            ]
+        if ROUNDS[0] < len(windows):
+            racing = self.promising(racing, windows)
+        while racing:
+            open_ = [self.found[key] for key in racing]
+            turn, n = (open_, len(windows)) if self.effort.sweep else next_round(open_, len(windows))
+            alike = [[c for c in turn if c.cache == cache] for cache in dict.fromkeys(c.cache for c in turn)]
             groups = [group for some in alike for group in self.bench.groups(self.model, some)]
-            racing = [key for group in groups for key in self.raced([c.key for c in group], windows, n)]
-            if racing and n < len(windows):
-                racing = self.still_in(racing)
+            unsettled = [key for group in groups for key in self.raced([c.key for c in group], windows, n)]
+            waiting = [key for key in racing if key not in {c.key for c in turn}]
+            racing = self.still_in([*waiting, *(unsettled if n < len(windows) else ())])
 
-    def promising(self, racing: Sequence[Key], windows: Sequence[Window], n: int) -> list[Key]:
+    def promising(self, racing: Sequence[Key], windows: Sequence[Window]) -> list[Key]:
         """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read; and with
         the mix of types.
         """
@@ -266,7 +262,7 @@ class _Walk:
         told = [(abs(log(kld.value / bound)), key) for key in racing if (kld := self.forecast.kld(self.types(key)))]
         if not told:
             return list(racing)
-        self.raced([min(told)[1]], windows, n)
+        self.raced([min(told)[1]], windows, ROUNDS[0])
         if self.mix and self.mix.preset not in self.recipes:
             self.recipes[self.mix.preset] = self.mix
             mix = self.level(self.mix)
@@ -292,6 +288,8 @@ class _Walk:
 
     def still_in(self, open_: Sequence[Key]) -> list[Key]:
         """Those of the open candidates that may still win against what is known to pass."""
+        if not open_:
+            return []
         timed = {*open_, *(c.key for c in self.found.values() if c.verdict == "pass" and c.fits)}
         self.found.update({key: self.clocked(self.found[key]) for key in timed})
         others = [c for c in self.found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
