@@ -5,26 +5,45 @@ from dataclasses import replace
 import pytest
 
 from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.speed import Speed
 from hakaru.tuning.decide import Candidate
 from hakaru.tuning.rounds import next_round
+from hakaru.units import Figure
 
 
-def level(type_: str, size: int, n_windows: int = 0) -> Candidate:
+def level(type_: str, size: int, n_windows: int = 0, rate: float | None = None) -> Candidate:
     quality = replace(identical(), n_windows=n_windows) if n_windows else None
-    return Candidate(type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=quality)
+    return Candidate(
+        type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=quality, speed=speed(rate) if rate else None
+    )
+
+
+def speed(rate: float) -> Speed:
+    def figure(value: float) -> Figure:
+        return Figure(value=value, unit="x", source="measured", low=0.98 * value, high=1.02 * value)
+
+    return Speed(
+        decode_tokens_per_s=figure(rate),
+        prefill_tokens_per_s=figure(1),
+        first_token_ms=figure(1),
+        n_prompt=1,
+        n_predict=1,
+        repeats=6,
+    )
 
 
 @pytest.mark.parametrize(
     ("open_", "who", "n"),
     [
-        ([level("L", 4), level("S", 1), level("M", 2)], ["S", "M"], 12),
-        ([level("L", 4), level("S", 1, 12), level("M", 2, 24)], ["L"], 12),
-        ([level("L", 4, 24), level("S", 1, 12), level("M", 2, 12)], ["S", "M"], 24),
-        ([level("L", 4, 48), level("S", 1, 48)], ["S", "L"], 60),
+        ([level("L", 4), level("S", 1), level("M", 2), level("T", 3)], ["S", "M"], 12),
+        ([level("L", 4), level("S", 1, 12), level("M", 2, 24), level("T", 3)], ["S", "M"], 24),
+        ([level("L", 4, 0, 90), level("S", 1, 12, 50), level("M", 2, 12, 50)], ["L"], 12),
+        ([level("L", 4, 0, 50), level("S", 1, 12, 50), level("M", 2, 12, 50)], ["S"], 24),
+        ([level("L", 4, 48, 50), level("S", 1, 48, 50)], ["S"], 60),
         ([level("S", 1, 60)], ["S"], 60),
     ],
 )
-def test_the_smaller_half_is_read_first_then_who_was_read_least(open_: list[Candidate], who: list[str], n: int) -> None:
-    """Of sixty windows; the last round ends with the last window."""
+def test_the_half_that_the_rule_would_rather_take_is_read_first(open_: list[Candidate], who: list[str], n: int) -> None:
+    """The smallest as long as nobody knows how fast they are; of sixty windows, with which the last round ends."""
     turn, upto = next_round(open_, 60)
     assert ([c.type for c in turn], upto) == (who, n)

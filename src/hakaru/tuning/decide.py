@@ -78,6 +78,11 @@ class Candidate:
         return name if self.cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=self.cache[0])
 
     @property
+    def n_read(self) -> int:
+        """Windows that it was read on."""
+        return self.quality.n_windows if self.quality else 0
+
+    @property
     def verdict(self) -> Verdict | None:
         """What is known of the tier."""
         return self.judgement.verdict if self.judgement else None
@@ -140,13 +145,20 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
     """The best of those that pass and were measured: the fastest; of those as fast as it, the smallest; then the least
     loss.
     """
-    passing = [c for c in candidates if c.passes and c.speed and c.quality]
-    if not passing:
-        return None
-    fastest = max(passing, key=lambda c: _decode(c).value)
-    return min(
-        [c for c in passing if as_fast(c, fastest)], key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0)
-    )
+    return next(iter(ranked([c for c in candidates if c.passes and c.quality])), None)
+
+
+def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that were timed, in the order in which the rule would take them if all passed."""
+    left, order = [c for c in candidates if c.speed], list[Candidate]()
+    while left:
+        fastest = max(left, key=lambda c: _decode(c).value)
+        best = min(
+            (c for c in left if as_fast(c, fastest)), key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0)
+        )
+        order.append(best)
+        left = [c for c in left if c is not best]
+    return order
 
 
 def as_fast(candidate: Candidate, other: Candidate) -> bool:

@@ -252,7 +252,8 @@ class _Walk:
             groups = [group for some in alike for group in self.bench.groups(self.model, some)]
             unsettled = [key for group in groups for key in self.raced([c.key for c in group], windows, n)]
             waiting = [key for key in racing if key not in {c.key for c in turn}]
-            racing = self.still_in([*waiting, *(unsettled if n < len(windows) else ())])
+            unsettled = [key for key in unsettled if self.found[key].n_read < len(windows)]
+            racing = self.still_in([*waiting, *unsettled])
 
     def promising(self, racing: Sequence[Key], windows: Sequence[Window]) -> list[Key]:
         """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read; and with
