@@ -154,8 +154,9 @@ def tokens(model: Model) -> None:
     constraints = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None)
     settings = ContextSettings(n_ctx=min(4096, model.shape.n_ctx_train or 4096))
     rounds = tune(bench, model, settings, constraints)
-    sweep = tune(bench, model, settings, constraints, Effort(sweep=True))
-    taken = [d.chosen.type if d.chosen else None for d in (rounds, sweep)]
+    mix = next((c.types for c in rounds.candidates if c.types), {})  # the same candidates for both
+    sweep = tune(bench, model, settings, constraints, Effort(sweep=True), mix=mix)
+    taken = [d.chosen.name if d.chosen else None for d in (rounds, sweep)]
     print(f"  tokens: {rounds.tokens_evaluated:,} of {sweep.tokens_evaluated:,} ({rounds.tokens_evaluated / sweep.tokens_evaluated:.1%}); "
           f"rounds take {taken[0]}, the sweep {taken[1]}", flush=True)  # fmt: skip
 

@@ -11,7 +11,6 @@ import pytest
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import DoesNotFit, Misuse
-from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tasks import Graded, Item, grade, named_tasks
@@ -23,7 +22,7 @@ from hakaru.quantization.build import Recipe
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.caches import SMALL_CACHE
-from hakaru.tuning.decide import Candidate, Constraints
+from hakaru.tuning.decide import Constraints
 from hakaru.tuning.decision import with_cache
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
@@ -34,15 +33,27 @@ from hakaru.units import Figure
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
 
 
-def candidate(type_: str, size: int, decode: tuple[float, float, float], *, passes: bool = True) -> Candidate:
-    def figure(low: float, value: float, high: float) -> Figure:
-        return Figure(value=value, unit="tokens/s", source="measured", low=low, high=high)
+def speed_of(decode: float) -> Speed:
+    """One percent to either side."""
 
-    speed = Speed(decode_tokens_per_s=figure(*decode), prefill_tokens_per_s=figure(1, 1, 1), first_token_ms=figure(1, 1, 1),
-                  n_prompt=1, n_predict=1, repeats=5)  # fmt: skip
-    return Candidate(
-        type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=identical(), speed=speed, passes=passes
+    def figure(value: float) -> Figure:
+        return Figure(value=value, unit="tokens/s", source="measured", low=0.99 * value, high=1.01 * value)
+
+    return Speed(
+        decode_tokens_per_s=figure(decode),
+        prefill_tokens_per_s=figure(1),
+        first_token_ms=figure(1),
+        n_prompt=1,
+        n_predict=1,
+        repeats=5,
     )
+
+
+EVEN = Trial(
+    speed=speed_of(50.0), memory=Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0),
+    peak_rss_bytes=1,
+)  # fmt: skip
+"""What a bench says of every file, where speeds must not decide."""
 
 
 class CountingLab(Lab):
@@ -149,10 +160,7 @@ def test_the_best_is_tried_with_a_smaller_kv_cache(tmp_path: Path, slow: bool, m
     class Even(Bench):
         def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
             rate = 40.0 if slow and settings.cache == SMALL_CACHE else 50.0
-            speed = candidate("x", 1, (0.99 * rate, rate, 1.01 * rate)).speed
-            assert speed
-            memory = Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
-            return Trial(speed=speed, memory=memory, peak_rss_bytes=1)
+            return replace(EVEN, speed=speed_of(rate))
 
     decision = tune(
         Even(machine=probe_machine(), ledger=Ledger()),
@@ -179,13 +187,14 @@ def test_the_best_is_tried_with_a_smaller_kv_cache(tmp_path: Path, slow: bool, m
 
 @pytest.mark.engine
 def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What will lose too much is not built; the mix is read like any level; a sweep reads all of them."""
+    """What will lose too much is not built; the mix takes part like any level; a sweep reads all of them."""
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_layer=4)))
     settings, effort = (
         ContextSettings(n_ctx=512),
         Effort(n_documents=8, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K", "Q4_K_M", "Q2_K")),
     )
-    constraints = replace(ANYTHING, tier=TIERS["near-lossless"], memory_bytes=probe_machine().memory.available_bytes)
+    tier = replace(TIERS["near-lossless"], top1_agreement=0.5, perplexity_ratio=None)
+    constraints = replace(ANYTHING, tier=tier, memory_bytes=probe_machine().memory.available_bytes)
     for room in ("loop", "rounds"):
         monkeypatch.setattr(f"hakaru.tuning.{room}.ROUNDS", (12, 16))
     built: list[str] = []
@@ -195,24 +204,29 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
             built.append(recipe.preset)
             return super().built(model, recipe)
 
+        def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
+            return EVEN
+
     decision = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort)
     by_type = {c.type: c for c in decision.candidates}
     assert "predicted to lose" in by_type["Q2_K"].why
     assert by_type["Q2_K"].quality is None
     assert "Q2_K" not in built
     (mix,) = [c for c in decision.candidates if c.type.startswith("mix-")]
-    assert mix.quality
     assert mix.predicted
     assert mix.weights_bytes < by_type["Q8_0"].weights_bytes
     assert mix.as_json()["tensor_types"] == mix.types
     with monkeypatch.context() as patched:
         patched.setattr("hakaru.tuning.forecast.Forecast.mix", lambda *_: pytest.fail("another mix was sought"))
-        walked = replay(decision.evidence or tmp_path, Bench(machine=probe_machine(), ledger=Ledger()), effort)
+        walked = replay(decision.evidence or tmp_path, Noting(machine=probe_machine(), ledger=Ledger()), effort)
     assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
-    sweep = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, replace(effort, sweep=True))
+    every = replace(effort, sweep=True)
+    sweep = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, every, mix=mix.types)
     swept = {c.type: c for c in sweep.candidates}
     assert "Q2_K" in built
     assert swept["Q2_K"].quality
+    assert all(c.quality for c in sweep.candidates)
+    assert any(c.type.startswith("mix-") for c in sweep.candidates)
     assert swept["Q2_K"].predicted
     assert swept["Q2_K"].predicted.lowest <= swept["Q2_K"].quality.kld_mean.highest
     assert sweep.tokens_evaluated == sweep.tokens_full_sweep > decision.tokens_evaluated
@@ -233,26 +247,22 @@ def test_a_level_that_is_worse_at_the_tasks_is_not_taken(tmp_path: Path, monkeyp
         spoiled = 0
 
         def trial(self, model: Model, *rest: Any, name: str = "", **options: Any) -> Trial:
-            speed = candidate("x", 1, (0.99 * speeds[name], speeds[name], 1.01 * speeds[name])).speed
-            assert speed
-            memory = Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
-            return Trial(speed=speed, memory=memory, peak_rss_bytes=1)
+            return replace(EVEN, speed=speed_of(speeds[name]))
 
         def answers(self, model: Model, items: Sequence[Item], *rest: Any, **options: Any) -> list[Graded]:
             wrong = self.spoiled if model.path != source.path else 0
             return grade(items, ["?"] * wrong + [item.prompt for item in items[wrong:]])
 
-    monkeypatch.setattr("hakaru.tuning.loop.Forecast.kld", lambda *_: None)
     constraints = Constraints(
         tier=TIERS["extreme"], min_tokens_per_s=None, memory_bytes=2**40, tasks=named_tasks([str(file)], "en")
     )
     bench = Graders(machine=probe_machine(), ledger=Ledger())
-    good = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort).chosen
+    good = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort, mix={}).chosen
     assert good
     assert good.tasks
     assert (good.type, good.tasks.n, good.tasks.verdict) == ("Q8_0", 8, "cannot tell")
     bench.spoiled = 8
-    decision = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort)
+    decision = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort, mix={})
     level = next(c for c in decision.candidates if c.type == "Q8_0")
     assert (level.passes, level.why) == (False, "worse than the source at the tasks: 8 lost and 0 won (p = 0.0078)")
     assert decision.chosen
@@ -273,13 +283,7 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
 
     class Picky(Bench):
         def trial(self, model: Model, *rest: Any, name: str = "", **options: Any) -> Trial:
-            speed = candidate("x", 1, (0.99 * speeds[name], speeds[name], 1.01 * speeds[name])).speed
-            assert speed
-            return Trial(
-                speed=speed,
-                memory=Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0),
-                peak_rss_bytes=1,
-            )
+            return replace(EVEN, speed=speed_of(speeds[name]))
 
         def tested(self, candidate: Model, *rest: Any, **options: Any) -> Any:
             found = super().tested(candidate, *rest, **options)
@@ -296,7 +300,7 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
         "hakaru.tuning.loop.judge", lambda rows, *rest: Judgement(next(early)) if len(rows) == 4 else judge(rows, *rest)
     )
     constraints = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=probe_machine().memory.available_bytes)
-    decision = tune(Picky(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort)
+    decision = tune(Picky(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort, mix={})
     by_type = {c.type: c for c in decision.candidates}
     assert failed == ["Q6_K"]
     assert by_type["Q6_K"].why == "breaks the tier on untouched texts"

@@ -5,6 +5,9 @@ level that was read is a run. So one level tells much of all the others, and tho
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import log
+from typing import Final
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.tiers import Tier
@@ -12,9 +15,13 @@ from hakaru.quantization.build import Recipe, mix_recipe
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.sensitivity import Reading
 from hakaru.tuning.bench import Row
-from hakaru.tuning.budget import Budgeter, Target
+from hakaru.tuning.budget import PROVABLE, Budgeter, Target
 from hakaru.tuning.study import Study, reading_of
+from hakaru.tuning.tier_target import room_in_tier
 from hakaru.units import Figure
+
+PROVEN_ON: Final = 48
+"""Windows on which the mix should pass: closer to a bound it would be smaller, and take all the text there is to prove."""
 
 
 class Forecast:
@@ -26,6 +33,7 @@ class Forecast:
         self._hidden = study.hidden(self._errors)
         self._known = study.sensitivities(self._errors, None)
         self._runs: dict[str, Reading] = {}
+        self._rows: dict[str, Sequence[Row]] = {}
         self._link: Link | None = None
 
     @property
@@ -44,7 +52,7 @@ class Forecast:
     def learn(self, name: str, types: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Take a level that was read as a run; another reading of the same level replaces it."""
         if self.knows(types) and sum(row["kld"] for row in rows) > 0:
-            self._runs[name] = reading_of(self._of(types), rows)
+            self._runs[name], self._rows[name] = reading_of(self._of(types), rows), rows
             self._link = None
 
     def kld(self, types: Mapping[str, str]) -> Figure | None:
@@ -54,15 +62,29 @@ class Forecast:
         return (self.link or fit_link(self._known, self._errors, [])).predict(self._of(types))
 
     def mix(self, tier: Tier) -> Recipe | None:
-        """The mix of types that is predicted to keep `tier` in the fewest bytes; None before a level was read, or where there is none."""
+        """The mix of types that is predicted to keep `tier`, provably on PROVEN_ON windows, in the fewest bytes; None before a level was read,
+        or where there is none.
+        """
         if self.link is None:
             return None
         budgeter = Budgeter(self._study.bench, self._study.model, "quick", glance=True)
+        most, doubt = min(PROVABLE * tier.kld_mean, self._provable(tier)), 1.0
         try:
-            plan = budgeter.plan(Target(tier=tier), imatrix=None, link=self.link)
+            for _ in range(2):  # a plan promises the upper end of its interval; here the middle will do, since it will be measured
+                aim = replace(tier, kld_mean=most * doubt / PROVABLE)
+                plan = budgeter.plan(Target(tier=aim), imatrix=None, link=self.link)
+                doubt = plan.predicted.highest / plan.predicted.value
         except DoesNotFit:
             return None
         return mix_recipe(self._study.model, plan.types)
+
+    def _provable(self, tier: Tier) -> float:
+        """The mean KLD with which all bounds of `tier` would be proven, by the level that was read whose own loss lies nearest to that."""
+        found = []
+        for rows in self._rows.values():
+            room = room_in_tier(rows, tier, PROVEN_ON)
+            found.append((abs(log(room)), room * sum(row["kld"] for row in rows) / sum(row["n"] for row in rows)))
+        return float(min(found)[1])
 
     def _of(self, types: Mapping[str, str]) -> dict[str, str]:
         return {name: types[name] for name in self._errors}

@@ -253,28 +253,20 @@ class _Walk:
             unsettled = [key for group in groups for key in self.raced([c.key for c in group], windows, n)]
             waiting = [key for key in racing if key not in {c.key for c in turn}]
             unsettled = [key for key in unsettled if self.found[key].n_read < len(windows)]
-            racing = self.still_in([*waiting, *unsettled])
+            racing = self.still_in([*waiting, *unsettled, *self.joining(len(windows))])
 
     def promising(self, racing: Sequence[Key], windows: Sequence[Window]) -> list[Key]:
-        """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read; and with
-        the mix of types.
-        """
+        """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read."""
         bound = self.constraints.tier.kld_mean
         told = [(abs(log(kld.value / bound)), key) for key in racing if (kld := self.forecast.kld(self.types(key)))]
         if not told:
             return list(racing)
         self.raced([min(told)[1]], windows, ROUNDS[0])
-        if self.mix and self.mix.preset not in self.recipes:
-            self.recipes[self.mix.preset] = self.mix
-            mix = self.level(self.mix)
-            self.found[mix.key] = mix
-            racing = [*racing, mix.key] if mix.fits else racing
         untimed = [c for c in self.found.values() if c.speed is None]  # not those that are tried again with another cache
         self.found.update({c.key: replace(c, predicted=self.forecast.kld(self.types(c.key))) for c in untimed})
         kept = []
         for key in racing:
-            found = self.found[key]
-            predicted = found.predicted
+            found, predicted = self.found[key], self.found[key].predicted
             if predicted and predicted.lowest > bound and found.quality is None and not self.effort.sweep:
                 why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows", kld=predicted.value,
                           low=predicted.lowest, high=predicted.highest, tier=self.constraints.tier.name)  # fmt: skip
@@ -283,14 +275,23 @@ class _Walk:
                 kept.append(key)
         return kept
 
+    def joining(self, n_windows: int) -> list[Key]:
+        """The mix, once levels were read that tell where it should lie."""
+        if n_windows <= ROUNDS[0] or self.mix is None or self.mix.preset in self.recipes:
+            return []
+        self.recipes[self.mix.preset] = self.mix
+        joined = replace(self.level(self.mix), predicted=self.forecast.kld(self.mix.types))
+        self.found[joined.key] = joined
+        return [joined.key] if joined.fits else []
+
     def types(self, key: Key) -> Mapping[str, str]:
         """The types of a level's tensors; empty for the source."""
         return self.recipes[key[0]].types if key[0] in self.recipes else {}
 
     def still_in(self, open_: Sequence[Key]) -> list[Key]:
         """Those of the open candidates that may still win against what is known to pass."""
-        if not open_:
-            return []
+        if not open_ or self.effort.sweep:
+            return list(open_)
         timed = {*open_, *(c.key for c in self.found.values() if c.verdict == "pass" and c.fits)}
         self.found.update({key: self.clocked(self.found[key]) for key in timed})
         others = [c for c in self.found.values() if not c.why and (c.verdict != "pass" or objection(c, self.constraints) is None)]
