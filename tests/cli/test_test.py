@@ -178,7 +178,7 @@ def test_models_are_compared_by_their_speed_alone(
 
 
 def test_tasks_of_two_models_say_what_could_have_been_seen(
-    quick: list[str], models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quick: list[str], models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty items without a flip: six to one side would have been seen. Their speeds stand beside them."""
     file, check = tmp_path / "own.jsonl", {"type": "exact", "answer": "a"}
@@ -189,6 +189,12 @@ def test_tasks_of_two_models_say_what_could_have_been_seen(
     assert "cannot tell them apart (p = 1; 30.0% of the tasks would have been seen)." in out
     assert "times as fast as slow.gguf" in out
     assert "Quality was not compared" not in out
+    assert "answered right by no model" not in out
+    monkeypatch.setattr(
+        QuickBench, "answers", lambda self, model, items, *_, **__: [Graded(item=i, answer="", right=False) for i in items]
+    )
+    assert run(["test", models["slow"], models["fast"], "--tasks", str(file)]) == 0
+    assert "20 of your own tasks were answered right by no model (0, 1, 2, 3, 4, …)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
