@@ -103,7 +103,10 @@ def test_code_is_found_where_models_put_it(answer: str) -> None:
         ("3 × 60 = 180. With 20 more there are 200.", 200),
         ("60 × 3 = 180\n\n200", 200),
         ("The answer is the sum of 17 and 26, which is 43", 43),
-        ("The answer is 3 hours and 20 minutes = 200 minutes", 200),
+        ("The answer is 12.\nCheck: 12 - 5 = 7.", 12),
+        ("The answer is 42 = 6 * 7.", 42),
+        ("$\\boxed{42}$ since x=3", 42),
+        ("The answer is 5 km (= 5000 m)", 5),
         ("答えを出すには 9 と 120 を掛けます。1080円です。", 1080),
         ("42 (rounded to 2 decimals)", 2),
     ],
@@ -243,6 +246,8 @@ def test_patterns_that_match_nothing_are_told_from_those_that_may() -> None:
         "async def test_f():\n    assert f(1) == 2",
         "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        f(1)\nunittest.main()",
         "class Helper:\n    def test(self):\n        assert f(1)",
+        "class Helper(object):\n    def test(self):\n        assert f(1)",
+        "class TestF:\n    def __init__(self):\n        self.n = 1\n    def test_one(self):\n        assert f(1)",
     ],
 )
 def test_tests_that_assert_nothing_are_refused(tests: str) -> None:
@@ -264,6 +269,9 @@ def test_tests_that_assert_nothing_are_refused(tests: str) -> None:
         "for n in range(3):\n    assert f(n) == n + 1",
         "def test_f():\n    assert f(1) == 2\n    return\n    assert False",
         "def no():\n    assert 0\nassert f(no)",
+        "def test_f():\n    try:\n        f(-1)\n    except ValueError:\n        return\n    assert False, 'no error'",
+        "class Base:\n    def test_one(self):\n        assert f(1) == 2\nclass TestF(Base):\n    pass",
+        "from unittest import TestCase\nclass Base(TestCase):\n    pass\nclass F(Base):\n    def test(self):\n        self.fail()",
     ],
 )
 def test_tests_that_assert_something_are_taken(tests: str) -> None:

@@ -1,5 +1,6 @@
 """Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_agreement_never_leaves_its_range() -> None:
     agreement = quality_of(sums, ["code"] * 2).top1_agreement
     assert agreement.value == 150 / 180
     assert 0 <= agreement.lowest < 60 / 90 and 90 / 90 <= agreement.highest <= 1
+
+
+def test_two_odd_windows_break_no_figure() -> None:
+    """However far out an interval goes, it is a number that can be printed and written as JSON."""
+    sums = [
+        {"n": 112, "kld": kld, "agreed": 100, "nll_reference": 0.0, "nll_candidate": excess}
+        for kld, excess in ((0.001, 0.1), (9.0, 400.0))
+    ]
+    found = quality_of(sums, ["code"] * 2)
+    json.dumps(found.as_json(), allow_nan=False)
+    assert found.perplexity_ratio.lowest < 1 < found.perplexity_ratio.highest <= 1e6
+    assert found.kld_mean.highest <= 1e6
 
 
 def test_any_beginning_is_a_sample_of_the_same_text() -> None:

@@ -11,7 +11,7 @@ from hakaru.evaluation import speed
 from hakaru.evaluation.speed import N_PREDICT, RETRIES, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import read_model
 from hakaru.testing import write_tiny_llama
 from hakaru.tuning import bench as bench_module
@@ -38,6 +38,18 @@ class Server:
     @staticmethod
     def accelerator_bytes() -> int:
         return 0
+
+
+class Served(Server):
+    """One that also tells what it takes."""
+
+    @staticmethod
+    def footprint() -> Footprint:
+        return Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
+
+    @staticmethod
+    def peak_rss_bytes() -> int:
+        return 1
 
 
 class OnGpu(Server):
@@ -161,6 +173,27 @@ def test_a_load_beside_other_work_is_marked_and_not_remembered(
         answers.clear()
         assert [p.is_contended for p in bench.loads(model, settings, quiet)] == [busy > 0 and not remembered] * len(points)
         assert bool(answers) != remembered
+
+
+def test_again_times_every_cache_anew(monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path) -> None:
+    """Once each: that the file was timed with one cache says nothing of it with another."""
+    model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
+    usual, small = ContextSettings(n_ctx=256), ContextSettings(n_ctx=256, type_k="q8_0", type_v="q8_0")
+    timed: list[ContextSettings] = []
+
+    def serve(path: Path, settings: ContextSettings) -> Any:
+        timed.append(settings)
+        return nullcontext(Served())
+
+    others(monkeypatch, 0.0)
+    for name, value in {"EngineServer": serve, "remember_load": lambda *_, **__: None}.items():
+        monkeypatch.setattr(bench_module, name, value)
+    monkeypatch.setattr(Bench, "check", lambda *_: None)
+    Bench(machine=probe_machine(), ledger=ledger).trial(model, small)
+    again = Bench(machine=probe_machine(), ledger=ledger, again=True)
+    for settings in (usual, small, usual, small):
+        again.trial(model, settings)
+    assert timed == [small, usual, small]
 
 
 @pytest.mark.engine

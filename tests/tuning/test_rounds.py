@@ -36,7 +36,7 @@ def speed(rate: float) -> Speed:
     ("open_", "who", "n"),
     [
         ([level("L", 4), level("S", 1), level("M", 2), level("T", 3)], ["S", "M"], 12),
-        ([level("L", 4), level("S", 1, 12), level("M", 2, 24), level("T", 3)], ["S", "M"], 24),
+        ([level("L", 4), level("S", 1, 12), level("M", 2, 24), level("T", 3)], ["S"], 24),
         ([level("L", 4, 0, 90), level("S", 1, 12, 50), level("M", 2, 12, 50)], ["L"], 12),
         ([level("L", 4, 0, 50), level("S", 1, 12, 50), level("M", 2, 12, 50)], ["S"], 24),
         ([level("L", 4, 48, 50), level("S", 1, 48, 50)], ["S"], 60),

@@ -11,10 +11,12 @@ from hakaru.errors import Misuse
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.tuning.bench import Bench
+from hakaru.tuning.decide import SOURCE
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.replay import Replay, replay
 
 BESIDE_REPLAY: Final = ("--replay", "--json")
+LONGEST_CONDITION: Final = 60
 
 
 def run(*, model: str | None, replay_file: Path | None, json: bool, given: Collection[str] = (), **options: Any) -> int:
@@ -45,15 +47,29 @@ def run(*, model: str | None, replay_file: Path | None, json: bool, given: Colle
 def _print(found: Replay) -> None:
     print_decision(found.decision)
     for what, then, now in found.changed:
-        print_text(say("Changed since then: {what} was {then}, is {now}.", what=what, then=then, now=now))
-    nothing = say("nothing")
+        print_text(say("Changed since then: {what} was {then}, is {now}.", what=what, then=_short(then), now=_short(now)))
     if found.holds:
-        print_text(say("The decision holds: {type}.", type=found.now or nothing))
+        print_text(say("The decision holds: {type}.", type=_spoken(found.now)))
     else:
         print_text(
             say(
                 "The decision does not hold: it was {before}, it is {now}.",
-                before=found.before or nothing,
-                now=found.now or nothing,
+                before=_spoken(found.before),
+                now=_spoken(found.now),
             )
         )
+
+
+def _spoken(label: str | None) -> str:
+    """The name of a candidate in evidence, in the language in use."""
+    if label is None:
+        return say("nothing")
+    type_, _, cache = label.partition(", KV cache ")
+    name = say("source") if type_ == SOURCE else type_
+    return say("{type}, KV cache {cache}", type=name, cache=cache) if cache else name
+
+
+def _short(value: object) -> str:
+    """A condition as it is printed: of a digest the beginning."""
+    text = say("not recorded") if value is None else str(value)
+    return text if len(text) <= LONGEST_CONDITION else f"{text[:LONGEST_CONDITION]}…"

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.statistics import quantile_of, ratio_of_sums
+from hakaru.evaluation.statistics import Sums, quantile_of, ratio_of_sums
 from hakaru.evaluation.texts import PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window, windows_of_answers, windows_of_documents
@@ -102,7 +102,7 @@ def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Qua
             unit="fraction",
             transform=lambda share: 1 - np.minimum(share, 1),
         ),
-        perplexity_ratio=ratio_of_sums(excess, [r["n"] for r in sums], unit="ratio", transform=np.exp),
+        perplexity_ratio=ratio_of_sums(excess, [r["n"] for r in sums], unit="ratio", transform=_exponential, is_signed=True),
         domains={
             domain: mean("kld", [r for r, d in zip(sums, domains, strict=True) if d == domain], "nats/token")
             for domain in dict.fromkeys(domains)
@@ -110,6 +110,10 @@ def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Qua
         n_windows=len(sums),
         n_tokens=int(sum(r["n"] for r in sums)),
     )
+
+
+def _exponential(excess: Sums) -> Sums:
+    return np.asarray(np.exp(np.clip(excess, -50, 50)))
 
 
 def identical() -> Quality:

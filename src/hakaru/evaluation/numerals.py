@@ -4,8 +4,8 @@ Thousands may be parted by commas or by single spaces, digits may be full width,
 35,000). A minus sign belongs to the number unless it stands right behind a Latin letter, a digit or a bracket: `total-42` is 42. A comma
 never begins the decimals.
 
-Which of them is the answer: the number right behind the last `answer is`, `answer:`, `答え` or `\\boxed{`, or behind the last `=` of the last
-sentence that holds a number; else the last number.
+Which of them is the answer: the number right behind the last `answer is`, `answer:`, `答え` or `\\boxed{`; else the one behind the last `=` of
+the last sentence that holds a number; else the last number.
 """
 
 import re
@@ -35,9 +35,13 @@ def final_number(answer: str) -> float | None:
     if not found:
         return None
     last = max((end.end() for end in _SENTENCE_END.finditer(text) if end.end() <= found[-1].start()), default=0)
-    marks = [mark.end() for mark in _TOLD.finditer(text)] + [mark.end() for mark in _EQUALS.finditer(text, last)]
-    told = [number for number in found if number.start() in marks]
-    return _value((told or found)[-1].group())
+    told = _behind(found, [mark.end() for mark in _TOLD.finditer(text)])
+    equal = _behind(found, [mark.end() for mark in _EQUALS.finditer(text, last)])
+    return _value((told or equal or found)[-1].group())
+
+
+def _behind(found: list[re.Match[str]], marks: list[int]) -> list[re.Match[str]]:
+    return [number for number in found if number.start() in marks]
 
 
 def _value(text: str) -> float:

@@ -93,11 +93,20 @@ def cases_of(name: str, value: object) -> "Iterator[unittest.TestCase]":
             yield unittest.FunctionTestCase(value)
     elif isinstance(value, type) and issubclass(value, unittest.TestCase):
         yield from unittest.defaultTestLoader.loadTestsFromTestCase(value)  # type: ignore[misc]
-    elif isinstance(value, type) and name.startswith("Test") and "__init__" not in vars(value):
-        for each, method in vars(value).items():
-            if each.startswith("test_") and isinstance(method, types.FunctionType):
+    elif isinstance(value, type) and name.startswith("Test") and value.__init__ is object.__init__:  # type: ignore[misc]
+        for each in dir(value):
+            if each.startswith("test_") and callable(getattr(value, each)):
                 made = value()
-                yield unittest.FunctionTestCase(getattr(made, each), setUp=getattr(made, "setup_method", None))
+                yield unittest.FunctionTestCase(getattr(made, each), setUp=setup_of(made, each))
+
+
+def setup_of(made: object, test: str) -> "Callable[[], object] | None":
+    """What a test class does before each test; pytest gives it the test's method if it takes one."""
+    setup = getattr(made, "setup_method", None)
+    function = getattr(setup, "__func__", None)
+    if setup is None or not isinstance(function, types.FunctionType) or n_needed(function) < 2:
+        return setup
+    return lambda: setup(getattr(made, test))
 
 
 def n_needed(function: types.FunctionType) -> int:

@@ -63,8 +63,18 @@ def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
     if statement.decorator_list or any(_name(node) == statement.name for node in elsewhere):
         return True
     if isinstance(statement, ast.ClassDef):
-        return bool(statement.bases) or statement.name.startswith("Test")
+        return _is_case(statement, body)
     return isinstance(statement, ast.FunctionDef) and statement.name.startswith("test_") and not _needs_arguments(statement.args)
+
+
+def _is_case(statement: ast.ClassDef, body: list[ast.stmt]) -> bool:
+    """Whether a class is a case of unittest, itself or by a class of these tests, or one of pytest's."""
+    bases = [name for base in statement.bases if (name := _name(base))]
+    own = [other for other in body if isinstance(other, ast.ClassDef) and other is not statement and other.name in bases]
+    if any(name.endswith("TestCase") for name in bases) or any(_is_case(base, body) for base in own):
+        return True
+    made = any(isinstance(inner, ast.FunctionDef) and inner.name == "__init__" for inner in statement.body)
+    return statement.name.startswith("Test") and not made
 
 
 def _needs_arguments(given: ast.arguments) -> bool:
@@ -85,8 +95,8 @@ def _never_true(body: list[ast.stmt]) -> Iterator[int]:
 
 def _failing(statements: list[ast.stmt]) -> Iterator[int]:
     for statement in statements:
-        if isinstance(statement, ast.Return):
-            return
+        if any(isinstance(node, ast.Return | ast.Raise) for node in ast.walk(statement)):
+            return  # it may have ended before
         if isinstance(statement, ast.Assert) and _constant(statement.test) is False:
             yield statement.lineno
 

@@ -119,6 +119,8 @@ def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
         validator.is_valid({})
     except RecursionError as error:
         raise Misuse("the schema refers to itself without end") from error
+    except Unresolvable as error:  # from below an $id of its own
+        raise Misuse("the schema refers to {found}, which is not in it (nothing is fetched)", found=repr(error.ref)) from error
 
 
 def _is_never_satisfied(schema: Any, validator: Any) -> bool:

@@ -25,6 +25,8 @@ from hakaru.units import Figure
 RESAMPLES: Final = 4000
 TAIL_RESAMPLES: Final = 1000
 FEW: Final = 30
+LARGEST: Final = 1e6
+"""An end of an interval that lies farther out says nothing."""
 LEAST_FOR_TAIL: Final = 12
 """Windows below which a quantile far out has no interval."""
 Sums = npt.NDArray[np.float64]
@@ -36,9 +38,11 @@ def ratio_of_sums(
     *,
     unit: str,
     transform: Callable[[Sums], Sums] = lambda x: x,
+    is_signed: bool = False,
     seed: int = 0,
 ) -> Figure:
-    """`transform(Σ numerators / Σ denominators)` over windows, with its 95 % interval by cluster bootstrap.
+    """`transform(Σ numerators / Σ denominators)` over windows, with its 95 % interval by cluster bootstrap. `is_signed`: the numerators are no
+    losses, but differences that may have either sign.
 
     One window gives no interval (low and high are None).
     """
@@ -50,20 +54,21 @@ def ratio_of_sums(
     found = _with_interval(value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit, len(top))
     if len(top) >= FEW:
         return found
-    student = transform(np.array(_student(top, bottom)))
+    student = np.clip(transform(np.array(_student(top, bottom, is_signed=is_signed))), -LARGEST, LARGEST)
     return replace(found, low=min(found.lowest, float(student.min())), high=max(found.highest, float(student.max())))
 
 
-def _student(top: Sums, bottom: Sums) -> tuple[float, float]:
-    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if that is positive."""
+def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]:
+    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if that is a loss and positive."""
     from scipy.special import stdtrit
 
     n, ratio = len(top), top.sum() / bottom.sum()
     spread = np.sqrt(((top - ratio * bottom) ** 2).sum() / (n - 1) / n) / bottom.mean()
     out = stdtrit(n - 1, 0.975) * spread
-    if (top < 0).any() or ratio <= 0:
+    if (top < 0).any() or ratio <= 0 or is_signed:
         return float(ratio - out), float(ratio + out)
-    return float(ratio * np.exp(-out / ratio)), float(ratio * np.exp(out / ratio))
+    factor = np.exp(min(out / ratio, 50.0))
+    return float(ratio / factor), float(ratio * factor)
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:

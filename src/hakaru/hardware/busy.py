@@ -22,8 +22,8 @@ PROCESSORS: Final = 0.2
 """Processors that others may keep busy, on average."""
 GPU: Final = 0.1
 """Share of its time for which others may keep a GPU busy: drawing a desktop takes less."""
-GPU_PERIOD_S: Final = 1.0
-"""NVML averages over up to a second (NVML API reference, nvmlUtilization_t)."""
+GPU_PERIOD_S: Final = 2.0
+"""NVML averages over periods of up to a second (NVML API reference, nvmlUtilization_t), and tells of the last one that is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

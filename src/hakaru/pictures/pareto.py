@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
 from hakaru.pictures.bound import bound_line
 from hakaru.pictures.save import format_of, save_chart
@@ -68,7 +69,10 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
     )
     by_size = sorted(known, key=lambda c: c.total_bytes)
     rows = [
-        {**_row(c, words[state_of(c, decision.chosen)], edge), "above": i % 2 == 0 or _kld(c).value <= edge}
+        {
+            **_row(c, words[state_of(c, decision.chosen, decision.constraints.tier)], edge),
+            "above": i % 2 == 0 or _kld(c).value <= edge,
+        }
         for i, c in enumerate(by_size)
     ]
     there = [state for state in STATES if any(row["state"] == words[state] for row in rows)]
@@ -125,7 +129,7 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
     return max(0.0, low - room), high + room
 
 
-def state_of(candidate: Candidate, chosen: Candidate | None) -> State:
+def state_of(candidate: Candidate, chosen: Candidate | None, tier: Tier) -> State:
     """What became of a candidate."""
     if candidate is chosen:
         return "taken"
@@ -136,7 +140,7 @@ def state_of(candidate: Candidate, chosen: Candidate | None) -> State:
     if candidate.beaten_by:
         return "cannot win"
     if candidate.quality is None:
-        return "too slow" if candidate.speed else "predicted to break it"
+        return "too slow" if candidate.speed else "predicted to break it" if candidate.is_hopeless(tier) else "not proven"
     if candidate.tasks and candidate.tasks.verdict == "worse":
         return "worse at the tasks"
     return {"inconclusive": "not proven", "fail": "breaks the tier"}.get(candidate.verdict or "", "too slow")  # type: ignore[return-value]

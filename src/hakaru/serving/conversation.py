@@ -4,10 +4,10 @@ import json
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
+from hakaru.engine.events import events
 from hakaru.errors import EngineRefused
 
 
@@ -48,7 +48,7 @@ class Conversation:
         with self.client.stream("POST", "chat/completions", json=request) as response:
             if response.status_code != 200:
                 raise EngineRefused("the model did not answer: {reason}", reason=_reason(response.read()))
-            for event in _events(response):
+            for event in events(response):
                 if "error" in event:
                     raise EngineRefused("the answer broke off: {reason}", reason=event["error"].get("message", "?"))
                 piece = event["choices"][0]["delta"].get("content") if event.get("choices") else None
@@ -60,12 +60,6 @@ class Conversation:
                     self.tokens_per_s = event["timings"].get("predicted_per_second")
         if self.tokens_per_s is None and self.n_tokens > 1:
             self.tokens_per_s = (self.n_tokens - 1) / (time.perf_counter() - began)
-
-
-def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    for line in response.iter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line[6:])
 
 
 def _reason(body: bytes) -> str:

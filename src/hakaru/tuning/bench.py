@@ -77,7 +77,7 @@ class Bench:
         self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches, again: bool = False
     ) -> None:
         self.machine, self.ledger, self.lab, self.watch = machine, ledger, lab or Lab(), watch
-        self._timed_now: set[str] | None = set() if again else None
+        self._timed_now: set[tuple[str, Cache]] | None = set() if again else None
 
     def check(self, model: Model, settings: ContextSettings) -> Check:
         """Compute and dry-run the memory of `model`. Raises EngineRefused if llama.cpp does not know the model."""
@@ -285,7 +285,7 @@ class Bench:
         pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=1 / speed.decode_tokens_per_s.value)
         self.ledger.remember("pace", {**self._here(), "model": sha256}, pace.as_json())
         if self._timed_now is not None:
-            self._timed_now.add(sha256)
+            self._timed_now.add((sha256, settings.cache))
         return trial
 
     def deep(self, model: Model, settings: ContextSettings, speed: Speed, depth: int) -> Point | None:
@@ -347,7 +347,7 @@ class Bench:
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
         """The trial of the file with this hash, if it was measured on this kind of machine."""
         inputs = self._trial_inputs(sha256, settings, repeats)
-        if self._timed_now is not None and sha256 not in self._timed_now:
+        if self._timed_now is not None and (sha256, settings.cache) not in self._timed_now:
             return None
         known = self.ledger.recall("trial", inputs)
         return Trial.from_json(known) if known else None

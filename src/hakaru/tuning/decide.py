@@ -87,6 +87,10 @@ class Candidate:
         """What is known of the tier."""
         return self.judgement.verdict if self.judgement else None
 
+    def is_hopeless(self, tier: Tier) -> bool:
+        """Whether it was not read, because it is predicted to break `tier`."""
+        return self.quality is None and self.predicted is not None and self.predicted.lowest > tier.kld_mean
+
     def as_json(self) -> dict[str, object]:
         """The candidate as it stands in `hakaru.decision/1`."""
         return {

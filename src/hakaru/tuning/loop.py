@@ -220,7 +220,7 @@ class _Walk:
         assert small.speed and usual.speed
         if slows(small.speed, usual.speed):
             return True
-        if not (depth := depth_for(small.speed, usual.speed, self.settings.n_ctx)):
+        if not (depth := depth_for(small.speed, usual.speed, self.settings.n_ctx // self.settings.n_parallel)):
             return False
         ours = self.bench.deep(self.built(small), with_cache(self.settings, small.cache), small.speed, depth)
         theirs = self.bench.deep(self.built(usual), self.settings, usual.speed, depth)
@@ -244,7 +244,7 @@ class _Walk:
         open_ = [c for c in self.found.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why]
         racing = [c.key for c in open_ if c.key != (SOURCE, self.settings.cache)]
         if ROUNDS[0] < len(windows):
-            racing = self.promising(racing, windows)
+            racing = self.promising(racing, windows) or self.joining(len(windows))
         while racing:
             open_ = [self.found[key] for key in racing]
             turn, n = (open_, len(windows)) if self.effort.sweep else next_round(open_, len(windows))
@@ -259,15 +259,14 @@ class _Walk:
         """Without the levels that are predicted to break the tier, once the level that is predicted nearest to its bound was read."""
         bound = self.constraints.tier.kld_mean
         told = [(abs(log(kld.value / bound)), key) for key in racing if (kld := self.forecast.kld(self.types(key)))]
-        if not told:
-            return list(racing)
-        self.raced([min(told)[1]], windows, ROUNDS[0])
+        if told and not self.found[min(told)[1]].quality:
+            self.raced([min(told)[1]], windows, ROUNDS[0])
         untimed = [c for c in self.found.values() if c.speed is None]  # not those that are tried again with another cache
         self.found.update({c.key: replace(c, predicted=self.forecast.kld(self.types(c.key))) for c in untimed})
         kept = []
         for key in racing:
             found, predicted = self.found[key], self.found[key].predicted
-            if predicted and predicted.lowest > bound and found.quality is None and not self.effort.sweep:
+            if predicted and found.is_hopeless(self.constraints.tier) and not self.effort.sweep:
                 why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows", kld=predicted.value,
                           low=predicted.lowest, high=predicted.highest, tier=self.constraints.tier.name)  # fmt: skip
                 self.found[key] = replace(found, why=why)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,10 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
     model = read_model(path)
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
         mix = None  # another model now, which is told below
+    if "levels" in conditions:
+        effort = replace(effort or Effort(), presets=tuple(data.texts("conditions.levels")))
     decision = tune(bench, model, asked, constraints, effort, mix=mix)
-    now = {**decision.conditions, "machine": bench.machine.fingerprint}
+    conditions, now = _flat(conditions), _flat({**decision.conditions, "machine": bench.machine.fingerprint})
     changed = tuple((name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name])
     return Replay(before=before, decision=decision, changed=changed)
 
@@ -82,6 +84,14 @@ def _settings(data: Fields) -> ContextSettings:
     type_k, type_v, kv_unified = data.text("settings.type_k"), data.text("settings.type_v"), data.flag("settings.kv_unified")
     with data.blamed():
         return ContextSettings(**sizes, type_k=type_k, type_v=type_v, kv_unified=kv_unified)
+
+
+def _flat(conditions: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The conditions with those that hold others taken apart: `texts.test.digest`."""
+    flat: dict[str, Any] = {}
+    for name, value in conditions.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return flat
 
 
 def _label(type_: str, cache: Cache) -> str:

@@ -15,9 +15,10 @@ ROUNDS: Final = (12, 24, 48, 96)
 
 def next_round(open_: Sequence[Candidate], n_windows: int) -> tuple[list[Candidate], int]:
     """Which of the open candidates are read next, and up to how many of `n_windows`: half of them, those first that the rule would take if all
-    passed, or the smallest where some were not timed yet; as far as the next round of the one that was read least.
+    passed, or the smallest where some were not timed yet; as far as the next round of the one that was read least, and without who was read that far.
     """
     order = ranked(open_) if all(c.speed for c in open_) else sorted(open_, key=lambda c: c.total_bytes)
     turn = order[: max(1, len(order) // 2)]
     read = min(c.n_read for c in turn)
-    return turn, min((n for n in ROUNDS if read < n < n_windows), default=n_windows)
+    n = min((n for n in ROUNDS if read < n < n_windows), default=n_windows)
+    return [c for c in turn if c.n_read < n or c.n_read == read], n
