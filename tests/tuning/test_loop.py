@@ -168,6 +168,7 @@ def test_the_best_is_tried_with_a_smaller_kv_cache(tmp_path: Path, slow: bool, m
         settings,
         replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=None),
         effort,
+        mix={},
     )
     found = {c.key: c for c in decision.candidates}
     small, usual = found["Q8_0", SMALL_CACHE], found["Q8_0", F16_CACHE]
