@@ -1,6 +1,8 @@
 """Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -104,6 +106,16 @@ def test_any_beginning_is_a_sample_of_the_same_text() -> None:
         shares = Counter(w.domain for w in mixed[:n])
         assert all(abs(shares[kind] - n * whole / 180) <= 1 for kind, whole in (("a", 100), ("b", 60), ("c", 20)))
     assert [w.tokens[0] for w in mixed if w.domain == "c"] == list(range(20))
+
+
+def test_texts_are_the_same_whatever_was_imported() -> None:
+    """Otherwise the windows of a second run would be others, and everything would be read again."""
+    told = "from hakaru.evaluation.texts import texts_at_hand, texts_digest; print(texts_digest(texts_at_hand()))"
+    digests = {
+        subprocess.run([sys.executable, "-c", before + told], capture_output=True, check=True).stdout
+        for before in ("", "import scipy.special, scipy.stats, altair; ")
+    }
+    assert len(digests) == 1
 
 
 def test_the_persons_own_text_is_read_before_the_answer() -> None:

@@ -158,9 +158,10 @@ def texts_digest(documents: Iterable[Document]) -> str:
 
 
 def _numpy_reference() -> Iterator[Document]:
+    """Functions as NumPy documents them: SciPy, once it is imported, adds to what stands at their outer shell."""
     for name in sorted(np.__all__):
         function = getattr(np, name)
-        text = inspect.getdoc(function) or ""
+        text = inspect.getdoc(getattr(function, "_implementation", function)) or ""
         if len(text) >= LEAST_PROSE and getattr(function, "__name__", "") == name and not isinstance(function, type):
             yield Document(name=f"numpy/{name}", domain="prose-en", text=text)
 
