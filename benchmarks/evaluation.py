@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hakaru.engine.call import PATIENT
 from hakaru.engine.lab import Lab
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.tiers import TIERS
@@ -67,7 +68,7 @@ def timed(reference: Path, candidate: Path, windows: Sequence[Window], what: str
         {"reference": str(reference), "candidate": str(candidate), "windows": [w.as_json() for w in windows], "what": what}
     )
     done = subprocess.run([sys.executable, __file__, "--child"], input=request, text=True, stdout=subprocess.PIPE, check=True,
-                          stderr=subprocess.DEVNULL)  # fmt: skip
+                          stderr=subprocess.DEVNULL, env=PATIENT | os.environ)  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

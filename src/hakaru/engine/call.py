@@ -21,6 +21,8 @@ from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError,
 
 Progress = Callable[[int, int], None]
 LAB_PACKAGE: Final = "llama-cpp-python"
+PATIENT: Final = {"GOMP_SPINCOUNT": "10000"}
+"""Behind a graph llama.cpp's threads soon sleep: as long as they spin they take the processors from our own work on the logits."""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -93,7 +95,7 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=os.environ | CHILD_ENVIRONMENT,
+            env=PATIENT | os.environ | CHILD_ENVIRONMENT,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
