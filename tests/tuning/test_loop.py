@@ -23,7 +23,6 @@ from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.caches import SMALL_CACHE
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.decision import with_cache
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.replay import replay
@@ -126,7 +125,7 @@ def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_ctx_train=16384)))
     settings, effort = ContextSettings(n_ctx=16384), Effort(n_documents=12, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
     bench = Bench(machine=probe_machine(), ledger=Ledger())
-    large, small = (bench.check(model, with_cache(settings, cache)).best for cache in (F16_CACHE, SMALL_CACHE))
+    large, small = (bench.check(model, settings.with_cache(cache)).best for cache in (F16_CACHE, SMALL_CACHE))
     assert small.kv_cache_bytes < 0.6 * large.kv_cache_bytes
     (recipe,) = bench.plan(model, ["Q8_0"])
     limit = (small.total_bytes + large.total_bytes) // 2 - model.weights_bytes + recipe.weights_bytes

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
-from hakaru.cli.tasks import never_right_sentence, right_in, timed_out_sentence, unended
+from hakaru.cli.tasks import doubts, right_in, unended
 from hakaru.cli.wording import CONTENDED, contention, speed_in, verdict_word
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
@@ -159,10 +159,8 @@ def _print(found: Sequence[Measured], tier: Tier) -> None:
         print_text(sentence)
     for sentence in [sentence for each in found for sentence in unended(each.graded, each.model.path.name)]:
         print_text(sentence)
-    graded = [each.graded for each in found]
-    for told in (timed_out_sentence(*graded), never_right_sentence(*graded)):
-        if told:
-            print_text(told)
+    for told in doubts(*(each.graded for each in found)):
+        print_text(told)
     for a, b in combinations(found, 2):
         names = {"first": a.model.path.name, "second": b.model.path.name}
         if a.rows and b.rows:

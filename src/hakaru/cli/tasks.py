@@ -47,9 +47,8 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
         )
     for told in [*unended(graded, say("the model")), *unended(reference, say("reference"))]:
         print_text(told)
-    for sentence in (timed_out_sentence(graded, reference), never_right_sentence(graded, reference)):
-        if sentence:
-            print_text(sentence)
+    for told in doubts(graded, reference):
+        print_text(told)
     if reference:
         print_text(pairs_sentence(pair(reference, graded)))
 
@@ -62,6 +61,11 @@ def unended(graded: Sequence[Graded], name: str) -> list[str]:
         told.append(say("{name}: {n} of {total} answers reached their limit of tokens without an end, and were checked as they are.",
                         name=name, n=cut, total=n))  # fmt: skip
     return told
+
+
+def doubts(*models: Sequence[Graded]) -> list[str]:
+    """What to say of checks that may be wrong; empty where there is nothing."""
+    return [told for told in (timed_out_sentence(*models), never_right_sentence(*models)) if told]
 
 
 def never_right(*models: Sequence[Graded]) -> list[str]:

@@ -28,7 +28,6 @@ from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
 from hakaru.tuning.bench import Bench, Row
-from hakaru.tuning.decision import with_cache
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import parse_seconds
 
@@ -123,7 +122,7 @@ def run(
             floor=bench.noise_floor(original, windows) if tested and tested.quality.n_tokens else None,
             points=points, left_out=depths_left_out(points, n_ctx=settings.n_ctx // settings.n_parallel) if points else [],
             graded=bench.answers(candidate, items, settings, name=candidate.type_name) if items else [],
-            theirs=bench.answers(original, items, with_cache(settings, F16_CACHE), name=say("reference")) if items and is_compared else [],
+            theirs=bench.answers(original, items, settings.with_cache(F16_CACHE), name=say("reference")) if items and is_compared else [],
         )  # fmt: skip
         watch.close()
         if report:

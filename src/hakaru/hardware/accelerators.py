@@ -1,8 +1,10 @@
 """Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple by its unified memory."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hakaru.hardware.catalogue import known_bandwidth
 from hakaru.hardware.machine import Device, Memory, Vendor
@@ -18,20 +20,31 @@ assumed.
 """
 
 
-def nvidia() -> list[Device]:
-    """NVIDIA GPUs with their free memory now; none without a driver."""
+@contextmanager
+def nvml() -> Iterator[list[Any]]:
+    """The handles of the NVIDIA GPUs; none without a driver. What NVML does not tell ends the block without an error."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return []
+        yield []
+        return
     try:
-        return [_nvidia(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return []
+        handles = []
+        with suppress(pynvml.NVMLError):
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        with suppress(pynvml.NVMLError):
+            yield handles
     finally:
         pynvml.nvmlShutdown()
+
+
+def nvidia() -> list[Device]:
+    """NVIDIA GPUs with their free memory now; none without a driver."""
+    with nvml() as handles:
+        return [_nvidia(handle) for handle in handles]
+    return []
 
 
 def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
@@ -40,22 +53,14 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
     """
     import pynvml
 
-    found: dict[str, list[int]] = {}
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return found
-    try:
-        for i in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(i)
+    with nvml() as handles:
+        found: dict[str, list[int]] = {}
+        for handle in handles:
             for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 if process.pid == pid and process.usedGpuMemory:
                     found.setdefault(_name(handle), []).append(int(process.usedGpuMemory))
-    except pynvml.NVMLError:
-        return {}
-    finally:
-        pynvml.nvmlShutdown()
-    return found
+        return found
+    return {}
 
 
 def nvidia_load(pid: int) -> float | None:
@@ -64,18 +69,10 @@ def nvidia_load(pid: int) -> float | None:
     """
     import pynvml
 
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    with nvml() as handles:
         used = [h for h in handles if any(p.pid == pid for p in pynvml.nvmlDeviceGetComputeRunningProcesses(h))]
-        return max(float(pynvml.nvmlDeviceGetUtilizationRates(h).gpu) for h in used or handles) / 100 if handles else None
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+        return max((pynvml.nvmlDeviceGetUtilizationRates(h).gpu / 100 for h in used or handles), default=None)
+    return None
 
 
 def _name(handle: object) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hakaru.hardware.accelerators import nvml
+
 RAPL: Final = Path("/sys/class/powercap")
 
 
@@ -46,12 +48,7 @@ def _nvidia() -> dict[str, float]:
     import pynvml
 
     found = {}
-    with suppress(pynvml.NVMLError):
-        pynvml.nvmlInit()
-        try:
-            for i in range(pynvml.nvmlDeviceGetCount()):
-                handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-                found[str(pynvml.nvmlDeviceGetUUID(handle))] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
-        finally:
-            pynvml.nvmlShutdown()
+    with nvml() as handles:
+        for handle in handles:
+            found[str(pynvml.nvmlDeviceGetUUID(handle))] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
     return found

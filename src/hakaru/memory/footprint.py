@@ -65,6 +65,10 @@ class ContextSettings:
         """The types of the KV cache."""
         return self.type_k, self.type_v
 
+    def with_cache(self, cache: Cache) -> "ContextSettings":
+        """The same with another KV cache."""
+        return replace(self, type_k=cache[0], type_v=cache[1])
+
     @property
     def n_cells(self) -> int:
         """KV cells of one conversation, padded as llama.cpp pads them."""

@@ -1,11 +1,11 @@
 """What the loop decided: the candidates, the choice, and everything that evidence needs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hakaru.hardware.machine import Machine
-from hakaru.memory.footprint import Cache, ContextSettings
+from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.decide import Candidate, Constraints
 from hakaru.tuning.ledger import settings_json
@@ -34,7 +34,7 @@ class Decision:
     @property
     def served(self) -> ContextSettings:
         """The settings with the KV cache of the chosen one."""
-        return with_cache(self.settings, self.chosen.cache) if self.chosen else self.settings
+        return self.settings.with_cache(self.chosen.cache) if self.chosen else self.settings
 
     @property
     def tokens_evaluated(self) -> int:
@@ -59,8 +59,3 @@ class Decision:
             "conditions": self.conditions,
             "evidence": str(self.evidence) if self.evidence else None,
         }  # fmt: skip
-
-
-def with_cache(settings: ContextSettings, cache: Cache) -> ContextSettings:
-    """The settings with another KV cache."""
-    return replace(settings, type_k=cache[0], type_v=cache[1])

@@ -16,7 +16,7 @@ from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.sensitivity import Reading
 from hakaru.tuning.bench import Row
 from hakaru.tuning.budget import PROVABLE, Budgeter, Target
-from hakaru.tuning.study import Study, reading_of
+from hakaru.tuning.study import reading_of
 from hakaru.tuning.tier_target import room_in_tier
 from hakaru.units import Figure
 
@@ -25,13 +25,13 @@ PROVEN_ON: Final = 48
 
 
 class Forecast:
-    """Predictions for the levels of one model. `study` is one at a glance; only errors of types are measured, in seconds."""
+    """Predictions for the levels of one model. `budgeter` is one at a glance; only errors of types are measured, in seconds."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._errors = study.errors(None)
-        self._hidden = study.hidden(self._errors)
-        self._known = study.sensitivities(self._errors, None)
+    def __init__(self, budgeter: Budgeter) -> None:
+        self._budgeter = budgeter
+        self._errors = budgeter.errors(None)
+        self._hidden = budgeter.hidden(self._errors)
+        self._known = budgeter.sensitivities(self._errors, None)
         self._runs: dict[str, Reading] = {}
         self._rows: dict[str, Sequence[Row]] = {}
         self._link: Link | None = None
@@ -67,16 +67,15 @@ class Forecast:
         """
         if self.link is None:
             return None
-        budgeter = Budgeter(self._study.bench, self._study.model, "quick", glance=True)
         most, doubt = min(PROVABLE * tier.kld_mean, self._provable(tier)), 1.0
         try:
             for _ in range(2):  # a plan promises the upper end of its interval; here the middle will do, since it will be measured
                 aim = replace(tier, kld_mean=most * doubt / PROVABLE)
-                plan = budgeter.plan(Target(tier=aim), imatrix=None, link=self.link)
+                plan = self._budgeter.plan(Target(tier=aim), imatrix=None, link=self.link)
                 doubt = plan.predicted.highest / plan.predicted.value
         except DoesNotFit:
             return None
-        return mix_recipe(self._study.model, plan.types)
+        return mix_recipe(self._budgeter.model, plan.types)
 
     def _provable(self, tier: Tier) -> float:
         """The mean KLD with which all bounds of `tier` would be proven, by the level that was read whose own loss lies nearest to that."""

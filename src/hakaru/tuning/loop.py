@@ -28,13 +28,13 @@ from hakaru.planning.here import free_for_models
 from hakaru.quantization.build import Recipe, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
+from hakaru.tuning.budget import Budgeter
 from hakaru.tuning.caches import SMALL_CACHE, depth_for, is_slow, next_smaller, slows, with_small_cache
 from hakaru.tuning.decide import SOURCE, Candidate, Constraints, Key, beaten_by, choose, objection, why_chosen
-from hakaru.tuning.decision import Decision, with_cache
+from hakaru.tuning.decision import Decision
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.forecast import Forecast
 from hakaru.tuning.rounds import ROUNDS, next_round
-from hakaru.tuning.study import Study
 from hakaru.tuning.trust import errors, learned_margin
 from hakaru.units import format_bytes
 
@@ -98,7 +98,7 @@ class _Walk:
     @cached_property
     def forecast(self) -> Forecast:
         """What levels will lose; what is asked of it takes seconds."""
-        return Forecast(Study(self.bench, self.model, "quick", glance=True))
+        return Forecast(Budgeter(self.bench, self.model, "quick", glance=True))
 
     @cached_property
     def saved(self) -> int | None:
@@ -106,7 +106,7 @@ class _Walk:
         if self.settings.cache != F16_CACHE:
             return None
         try:
-            small = self.bench.check(self.model, with_cache(self.settings, SMALL_CACHE)).best
+            small = self.bench.check(self.model, self.settings.with_cache(SMALL_CACHE)).best
         except EngineRefused:
             return None
         return self.needs.total_bytes - small.total_bytes
@@ -222,7 +222,7 @@ class _Walk:
             return True
         if not (depth := depth_for(small.speed, usual.speed, self.settings.n_ctx // self.settings.n_parallel)):
             return False
-        ours = self.bench.deep(self.built(small), with_cache(self.settings, small.cache), small.speed, depth)
+        ours = self.bench.deep(self.built(small), self.settings.with_cache(small.cache), small.speed, depth)
         theirs = self.bench.deep(self.built(usual), self.settings, usual.speed, depth)
         return bool(ours and theirs and slows(small.speed, usual.speed, (ours, theirs)))
 
@@ -334,7 +334,7 @@ class _Walk:
         if candidate.speed:
             return candidate
         recipe, repeats = self.recipes.get(candidate.type), self.effort.repeats
-        settings = with_cache(self.settings, candidate.cache)
+        settings = self.settings.with_cache(candidate.cache)
         sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
         trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
         if trial is None:
@@ -359,7 +359,7 @@ class _Walk:
     def examined(self, best: Candidate, tasks: TaskSet) -> Candidate:
         """The best candidate after its tasks; it does not pass if it is proven worse at them than the source."""
         theirs = self.bench.answers(self.model, tasks.items, self.settings, name=say("source"))
-        ours = self.bench.answers(self.built(best), tasks.items, with_cache(self.settings, best.cache), name=best.type)
+        ours = self.bench.answers(self.built(best), tasks.items, self.settings.with_cache(best.cache), name=best.type)
         found = pair(theirs, ours)
         if found.verdict != "worse":
             return replace(best, tasks=found)
