@@ -12,7 +12,6 @@ import pytest
 from hakaru.engine.lab import Lab
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.evaluation.judgement import Judgement, judge
-from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tasks import Graded, Item, grade, named_tasks
 from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
@@ -27,29 +26,13 @@ from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.replay import replay
 from hakaru.tuning.trial import Trial
-from hakaru.units import Figure
+from speeds import speed_of
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
 
 
-def speed_of(decode: float) -> Speed:
-    """One percent to either side."""
-
-    def figure(value: float) -> Figure:
-        return Figure(value=value, unit="tokens/s", source="measured", low=0.99 * value, high=1.01 * value)
-
-    return Speed(
-        decode_tokens_per_s=figure(decode),
-        prefill_tokens_per_s=figure(1),
-        first_token_ms=figure(1),
-        n_prompt=1,
-        n_predict=1,
-        repeats=5,
-    )
-
-
 EVEN = Trial(
-    speed=speed_of(50.0), memory=Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0),
+    speed=speed_of(50.0, spread=0.01), memory=Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0),
     peak_rss_bytes=1,
 )  # fmt: skip
 """What a bench says of every file, where speeds must not decide."""
@@ -159,7 +142,7 @@ def test_the_best_is_tried_with_a_smaller_kv_cache(tmp_path: Path, slow: bool, m
     class Even(Bench):
         def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
             rate = 40.0 if slow and settings.cache == SMALL_CACHE else 50.0
-            return replace(EVEN, speed=speed_of(rate))
+            return replace(EVEN, speed=speed_of(rate, spread=0.01))
 
     decision = tune(
         Even(machine=probe_machine(), ledger=Ledger()),
@@ -247,7 +230,7 @@ def test_a_level_that_is_worse_at_the_tasks_is_not_taken(tmp_path: Path, monkeyp
         spoiled = 0
 
         def trial(self, model: Model, *rest: Any, name: str = "", **options: Any) -> Trial:
-            return replace(EVEN, speed=speed_of(speeds[name]))
+            return replace(EVEN, speed=speed_of(speeds[name], spread=0.01))
 
         def answers(self, model: Model, items: Sequence[Item], *rest: Any, **options: Any) -> list[Graded]:
             wrong = self.spoiled if model.path != source.path else 0
@@ -283,7 +266,7 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
 
     class Picky(Bench):
         def trial(self, model: Model, *rest: Any, name: str = "", **options: Any) -> Trial:
-            return replace(EVEN, speed=speed_of(speeds[name]))
+            return replace(EVEN, speed=speed_of(speeds[name], spread=0.01))
 
         def tested(self, candidate: Model, *rest: Any, **options: Any) -> Any:
             found = super().tested(candidate, *rest, **options)

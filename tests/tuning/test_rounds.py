@@ -5,30 +5,21 @@ from dataclasses import replace
 import pytest
 
 from hakaru.evaluation.divergence import identical
-from hakaru.evaluation.speed import Speed
 from hakaru.tuning.decide import Candidate
 from hakaru.tuning.rounds import next_round
-from hakaru.units import Figure
+from speeds import speed_of
 
 
 def level(type_: str, size: int, n_windows: int = 0, rate: float | None = None) -> Candidate:
     quality = replace(identical(), n_windows=n_windows) if n_windows else None
     return Candidate(
-        type=type_, weights_bytes=size, bpw=4.0, total_bytes=size, fits=True, quality=quality, speed=speed(rate) if rate else None
-    )
-
-
-def speed(rate: float) -> Speed:
-    def figure(value: float) -> Figure:
-        return Figure(value=value, unit="x", source="measured", low=0.98 * value, high=1.02 * value)
-
-    return Speed(
-        decode_tokens_per_s=figure(rate),
-        prefill_tokens_per_s=figure(1),
-        first_token_ms=figure(1),
-        n_prompt=1,
-        n_predict=1,
-        repeats=6,
+        type=type_,
+        weights_bytes=size,
+        bpw=4.0,
+        total_bytes=size,
+        fits=True,
+        quality=quality,
+        speed=speed_of(rate) if rate else None,
     )
 
 
