@@ -11,11 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelNotFound, ModelUnknown
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.foreign_types import BITNET, IK_LLAMA, REMOVED, REPACKED
 from hakaru.models.gguf import read_header
 from hakaru.models.model import read_model
 from hakaru.models.quant_types import BY_ID
-from hakaru.testing import tiny_shape, write_header_only
+from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 
 
 def test_every_type_agrees_with_gguf_py() -> None:
@@ -58,7 +61,17 @@ def test_a_header_only_file_takes_no_disk(tmp_path: Path) -> None:
         (lambda p: p.write_bytes(b""), ModelDamaged, "the file is empty"),
         (lambda p: p.write_text("# a text\n"), ModelDamaged, "not a GGUF file: it begins with b'# a '"),
         (lambda p: p.write_bytes(b"GG"), ModelDamaged, "the download is incomplete"),
-        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 2, 0, 0)), ModelUnknown, "GGUF version 2, expected 3"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<III", 1, 0, 0)), ModelUnknown, "GGUF version 1 .*newer file"),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 4, 0, 0)), ModelUnknown, "GGUF version 4, expected 2 or 3"),
+        (
+            lambda p: p.write_bytes(b"GGUF" + struct.pack(">IQQ", 3, 0, 0)),
+            ModelUnknown,
+            "big-endian GGUF file.*gguf-convert-endian",
+        ),
+        (lambda p: p.write_bytes(b"GGUF" + struct.pack(">IQQ", 2, 0, 0)), ModelUnknown, "big-endian GGUF file"),
+        (lambda p: p.write_bytes(b"FUGG" + struct.pack(">IQQ", 3, 0, 0)), ModelUnknown, "big-endian GGUF file"),
+        (lambda p: p.write_bytes(b"tjgg" + struct.pack("<II", 3, 0)), ModelUnknown, "the format GGJT, older than GGUF"),
+        (lambda p: p.write_bytes(b"lmgg" + struct.pack("<II", 1, 0)), ModelUnknown, "the format GGML.*whisper"),
         (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0)), ModelDamaged, "1152921504606846976 tensors"),
         (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2**40)), ModelDamaged, "metadata keys"),
         (lambda p: p.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**50)), ModelDamaged, "bytes in a string"),
@@ -127,3 +140,93 @@ def test_no_damage_escapes_as_another_error(tiny: Path, tmp_path: Path, data: st
     path.write_bytes(bytes(whole[: data.draw(st.integers(0, len(whole)))]) + bytes(data.draw(st.sampled_from([0, 2**20]))))
     with suppress(ModelError):
         read_model(path)
+
+
+def renumbered(path: Path, version: int) -> Path:
+    """The same file with another version in its fifth byte."""
+    raw = bytearray(path.read_bytes())
+    raw[4:8] = struct.pack("<I", version)
+    other = path.with_name(f"v{version}.gguf")
+    other.write_bytes(bytes(raw))
+    return other
+
+
+@pytest.mark.engine
+def test_version_2_reads_and_is_laid_out_as_version_3(tiny: Path, tmp_path: Path) -> None:
+    """The bytes are the same, and llama.cpp takes it: its dry run gives the same bytes for both."""
+    whole = tmp_path / "v3-source.gguf"
+    whole.write_bytes(tiny.read_bytes())
+    old = renumbered(whole, 2)
+    assert read_header(old).version == 2
+    assert read_model(old).tensors == read_model(whole).tensors
+    assert read_model(old).layout_digest == read_model(whole).layout_digest
+    runs = [Lab().dry_run(path, ContextSettings(n_ctx=512)) for path in (whole, old)]
+    assert runs[0].weights_bytes == runs[1].weights_bytes > 0
+
+
+def test_a_split_model_of_version_2_is_joined(tmp_path: Path) -> None:
+    """Parts written in 2023 belong together as those of today do."""
+    first = write_tiny_llama(tmp_path / "s.gguf", part_tensors=8)
+    expected = {t.name for t in read_model(first).tensors}
+    for part in sorted(tmp_path.glob("s-*.gguf")):
+        renumbered(part, 2).replace(part)
+    assert {t.name for t in read_model(first).tensors} == expected
+
+
+def test_a_file_that_was_turned_around_is_said_so(tiny: Path, tmp_path: Path) -> None:
+    """gguf-py writes big-endian files itself: the sentence names its program, with which they are turned back."""
+    path = tmp_path / "big.gguf"
+    writer = gguf.GGUFWriter(path, "llama", endianess=gguf.GGUFEndian.BIG)
+    writer.add_block_count(1)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelUnknown, match=r"big-endian GGUF file .*gguf-convert-endian \S+big\.gguf little"):
+        read_model(path)
+
+
+def with_type_number(path: Path, number: int, architecture: str = "llama") -> Path:
+    """A file whose only matrix has the type `number`."""
+    key = b"general.architecture"
+    raw = b"GGUF" + struct.pack("<IQQ", 3, 1, 1)
+    raw += struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(architecture)) + architecture.encode()
+    raw += struct.pack("<Q", 17) + b"token_embd.weight" + struct.pack("<IQQIQ", 2, 256, 4, number, 0)
+    path.write_bytes(raw + bytes(4096))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "architecture", "words"),
+    [
+        (4, "gptoss", "stored as Ollama's MXFP4 .*run the file with Ollama"),
+        (4, "llama", "stored as Q4_2 .*removed in 2023"),
+        (5, "llama", "stored as Q4_3 .*removed in 2023"),
+        (31, "llama", "stored as Q4_0_4_4 .*fetch the model as Q4_0,"),
+        (33, "qwen2", "stored as Q4_0_8_8 .*fetch the model as Q4_0,"),
+        (37, "llama", "stored as IQ4_NL_4_8 .*fetch the model as IQ4_NL,"),
+        (36, "bitnet-b1.58", "stored as I2_S .*bitnet.cpp"),
+        (38, "bitnet-25", "stored as TL1 .*bitnet.cpp"),
+        (39, "bitnet-b1.58", "stored as TL2 .*bitnet.cpp"),
+        (99, "llama", "stored as Q8_2_X4 .*ik_llama.cpp"),
+        (137, "deepseek2", "stored as IQ2_K .*run the file with ik_llama.cpp"),
+        (157, "qwen3moe", "stored as IQ2_KL .*run the file with ik_llama.cpp"),
+        (202, "llama", "stored as Q4_0_R8 .*run the file with ik_llama.cpp"),
+        (344, "llama", "stored as IQ4_KS_R4 .*run the file with ik_llama.cpp"),
+        (43, "llama", "type number 43, which neither this hakaru's llama.cpp nor any fork"),
+        (1011, "llama", "type number 1011, which neither"),
+    ],
+)
+def test_a_type_that_llama_cpp_does_not_read_is_named(tmp_path: Path, number: int, architecture: str, words: str) -> None:
+    """Which it is, whose it is and what to do; nobody is told to update hakaru."""
+    with pytest.raises(ModelUnknown, match=words) as caught:
+        read_model(with_type_number(tmp_path / "x.gguf", number, architecture))
+    assert "update hakaru" not in str(caught.value)
+    assert "token_embd.weight" in str(caught.value)
+
+
+def test_no_foreign_number_is_one_that_llama_cpp_reads() -> None:
+    """But BitNet's TL2, which took the number that ggml later gave to MXFP4; gguf-py knows none of the others."""
+    numbers = {*IK_LLAMA, *REPACKED, *REMOVED, *BITNET}
+    assert numbers & {int(t) for t in gguf.GGMLQuantizationType} == numbers & set(BY_ID) == {39}

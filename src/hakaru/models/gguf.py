@@ -8,7 +8,10 @@ bounded, because strings are counted.
 The bytes may come from a file (`read_header`) or from anything that can be read forward (`parse_header`), such as a web
 server.
 
-Source of the format: llama.cpp, docs of ggml, gguf.md. Left out: big-endian files and versions 1 and 2 (2023).
+Versions 2 and 3 have the same bytes in little-endian files. Left out, told by name: version 1 (August 2023), big-endian files
+and the formats before GGUF, none of which llama.cpp reads on the machines that hakaru runs on.
+
+Source of the format: llama.cpp, docs of ggml, gguf.md, and ggml/src/gguf.cpp for what its reader refuses.
 """
 
 import errno
@@ -23,8 +26,12 @@ from typing import Final, TypeAlias
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.language import translate
+from hakaru.models.foreign_types import foreign_type, is_bitnet_s
 from hakaru.models.quant_types import BY_ID, QuantType
 
+VERSIONS: Final = (2, 3)
+BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}
+"""The formats before GGUF by their first bytes. Source: llama.cpp of June 2023, llama.h (LLAMA_FILE_MAGIC_*)."""
 ALIGNMENT: Final = 32
 """Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the engine's host memory."""
 MAX_STRING: Final = 2**20
@@ -109,17 +116,7 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     `where` stands in the sentences. Raises ModelDamaged or ModelUnknown, and what `read` raises.
     """
     cursor = _Cursor(path=where, size=size, read=read)
-    magic = cursor.take(4)
-    if magic != b"GGUF":
-        raise ModelDamaged(
-            "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
-            path=where, found=magic,
-        )  # fmt: skip
-    version = cursor.number("I")
-    if version != 3:
-        raise ModelUnknown(
-            "{path}: GGUF version {found}, expected 3; convert the file with a current llama.cpp.", path=where, found=version
-        )
+    version = _opening(cursor)
     n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
     n_keys = cursor.bounded("Q", MAX_KEYS, "metadata keys")
     metadata: dict[str, Value] = {}
@@ -133,7 +130,8 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
         raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
-    tensors = tuple(_tensor(cursor) for _ in range(n_tensors))
+    architecture = metadata.get("general.architecture")
+    tensors = tuple(_tensor(cursor, architecture) for _ in range(n_tensors))
     data_offset = padded(cursor.position, alignment)
     _check_layout(where, tensors, alignment, size, data_offset)
     return Header(
@@ -145,6 +143,41 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
         tensors=tensors,
         key_spans=key_spans,
     )
+
+
+def _opening(cursor: "_Cursor") -> int:
+    """The version. Raises ModelDamaged or ModelUnknown, with the way out, for what is no GGUF file that llama.cpp reads."""
+    magic = cursor.take(4)
+    if magic in BEFORE_GGUF:
+        raise ModelUnknown(
+            "{path}: a file in the format {format}, older than GGUF (whisper.cpp still uses it), which llama.cpp no longer reads; fetch "
+            "the model as GGUF, or convert it with llama.cpp's convert_llama_ggml_to_gguf.py.",
+            path=cursor.path, format=BEFORE_GGUF[magic],
+        )  # fmt: skip
+    if magic not in {b"GGUF", b"FUGG"}:
+        raise ModelDamaged(
+            "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
+            path=cursor.path, found=magic,
+        )  # fmt: skip
+    version = cursor.number("I")
+    if magic == b"FUGG" or not version & 0xFFFF:
+        raise ModelUnknown(
+            "{path}: a big-endian GGUF file (for processors such as s390x), which llama.cpp reads only there; fetch the little-endian "
+            "file, or turn this one around: pip install gguf, then gguf-convert-endian {path} little",
+            path=cursor.path,
+        )  # fmt: skip
+    if version == 1:
+        raise ModelUnknown(
+            "{path}: GGUF version 1 (August 2023), which llama.cpp no longer reads; expected 2 or 3: fetch a newer file of the model, "
+            "or convert it again from the original.",
+            path=cursor.path,
+        )  # fmt: skip
+    if version not in VERSIONS:
+        raise ModelUnknown(
+            "{path}: GGUF version {found}, expected 2 or 3; the file is newer than this hakaru and its llama.cpp, or damaged.",
+            path=cursor.path, found=version,
+        )  # fmt: skip
+    return version
 
 
 def has_weights(path: Path) -> bool:
@@ -294,7 +327,7 @@ def padded(n: int, alignment: int = ALIGNMENT) -> int:
     return -(-n // alignment) * alignment
 
 
-def _tensor(cursor: _Cursor) -> Tensor:
+def _tensor(cursor: _Cursor, architecture: object) -> Tensor:
     name_bytes = cursor.bounded("Q", MAX_NAME, "bytes in a tensor name")
     name = cursor.take(name_bytes).decode("utf-8", errors="replace")
     shape = tuple(cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions")))
@@ -302,12 +335,9 @@ def _tensor(cursor: _Cursor) -> Tensor:
     offset = cursor.number("Q")
     if not shape or any(not 0 < n < 2**48 for n in shape):
         raise cursor.damaged("tensor {name} has the shape {shape}", name=name, shape=shape)
-    type_ = BY_ID.get(type_id)
-    if type_ is None:
-        raise ModelUnknown(
-            "{path}: tensor {name} has type {found}, which hakaru does not know; it is newer than this version: update hakaru.",
-            path=cursor.path, name=name, found=type_id,
-        )  # fmt: skip
+    type_, family = BY_ID.get(type_id), architecture if isinstance(architecture, str) else ""
+    if type_ is None or is_bitnet_s(type_id, family):
+        raise foreign_type(cursor.path, name, type_id, family)
     if shape[0] % type_.block:
         raise cursor.damaged("tensor {name} has rows of {n} weights in blocks of {block}", name=name, n=shape[0], block=type_.block)
     return Tensor(name=name, shape=shape, type=type_, offset=offset)
