@@ -18,6 +18,7 @@ from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
+from hakaru.planning.backends import backend_named, backend_of, with_conversions
 from hakaru.planning.exact import exact_answer
 from hakaru.planning.explain import PARTS, explain_placement
 from hakaru.planning.here import free_for_models
@@ -236,6 +237,61 @@ def test_ways_out_free_what_they_say() -> None:
     assert outcome(asked.with_context(context + 256), None).verdict != "fits"
     preset = next(w for w in ways if "--type" in w.flag)
     assert (preset.flag, preset.fits) == ("--type Q8_0", True)
+
+
+def test_a_smaller_cache_is_no_way_out_where_its_copy_takes_what_it_saves() -> None:
+    """Qwen3.5 4B with a long context: eight of 32 layers have a cache. On a card of NVIDIA's one of them is copied to F16, so Q8_0 saves less
+    than on the processor; where a single layer has a cache, it saves nothing and is not proposed.
+    """
+    task = task_of("qwen3.5-4b", "Q4_K_M", n_ctx=262_144, type_k="q8_0", type_v="q8_0")
+    assert place(task, parse_hardware("RTX 4060")).verdict == "does_not_fit"
+    assert task.shape.caches
+    first = next(i for i, c in enumerate(task.shape.caches) if c.k)
+    empty = next(c for c in task.shape.caches if not c.k)
+    alone = tuple(c if i == first or not c.k else empty for i, c in enumerate(task.shape.caches))
+    few = replace(task, shape=replace(task.shape, caches=alone), settings=ContextSettings(n_ctx=262_144))
+
+    def ways(hardware: str) -> list[str]:
+        def outcome(other: ContextSettings, preset: str | None) -> Outcome:
+            placed = place(replace(few, settings=other), parse_hardware(hardware))
+            return Outcome(total_bytes=placed.total_bytes, verdict=placed.verdict)
+
+        return [w.flag for w in alternatives(few.settings, outcome, presets=[])]
+
+    assert not any("q8_0" in way for way in ways("4GiB"))
+    assert any("q8_0" in way for way in ways("4GiB RAM"))
+
+
+def test_a_dry_run_is_raised_to_what_the_server_s_kernels_need() -> None:
+    """The dry run's build may be older than the server's: a card that converts the cache gets at least our figure, another's stays."""
+    shape = next(m for m in known_models() if m.id == "qwen3.5-4b").shape
+    settings = ContextSettings(n_ctx=262_144, type_k="q8_0", type_v="q8_0")
+    card = DeviceBuffers(name="CUDA0", weights_bytes=1, kv_cache_bytes=1, compute_bytes=320 * 2**20)
+    dry_run = Footprint(
+        weights_bytes=1, kv_cache_bytes=1, compute_bytes=586 * 2**20, output_bytes=1, source="dry_run", accelerators=(card,)
+    )  # fmt: skip
+    raised = with_conversions(dry_run, shape, settings)
+    assert raised.accelerators[0].compute_bytes / 2**20 == pytest.approx(1330, abs=1)
+    assert raised.compute_bytes - dry_run.compute_bytes == raised.accelerators[0].compute_bytes - card.compute_bytes
+    assert with_conversions(dry_run, shape, replace(settings, type_k="f16", type_v="f16")) == dry_run
+    vulkan = replace(dry_run, accelerators=(replace(card, name="Vulkan0"),))
+    assert with_conversions(vulkan, shape, settings) == vulkan
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [("RTX 4090", "cuda"), ("RX 7900 XTX", "cuda"), ("Arc B580", "sycl"), ("M4 Max 64GB", "metal"), ("24GiB", "cuda")],
+)
+def test_a_maker_s_card_is_taken_to_run_what_needs_the_most(name: str, backend: str) -> None:
+    """ROCm is CUDA's code; memory without a maker is taken for a card of NVIDIA's."""
+    (device,) = parse_hardware(name).accelerators
+    assert backend_of(device) == backend
+
+
+def test_the_engine_s_names_tell_the_backend() -> None:
+    """As they stand in its logs."""
+    names = ("CUDA0", "ROCm1", "Vulkan0", "SYCL0", "MTL0", "RPC[10.0.0.1:50052]")
+    assert [backend_named(n) for n in names] == ["cuda", "cuda", "vulkan", "sycl", "metal", None]
 
 
 def test_the_gpu_s_memory_counts_only_if_the_engine_uses_it() -> None:

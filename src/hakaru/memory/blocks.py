@@ -9,6 +9,7 @@ Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hakaru.memory.flash_attention import Attention, Backend, scratch
 from hakaru.memory.graph import Graph, Size, Tensor, size_of
 from hakaru.models.shape import Shape
 
@@ -58,6 +59,9 @@ class Build:
     normed: bool = False
     experts_on_host: bool = False
     windows: bool = False
+    backend: Backend = "cpu"
+    k_is_f16: bool = True
+    v_is_f16: bool = True
 
     def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
         """The same for another stretch of the graph, which is handed `beside` besides the residual."""
@@ -171,7 +175,8 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
         sources = [g.view(q, ("queries",))]
         sources += [g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)]
     length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
-    cur = g.new("attention", (length, layer.n_head, "T"), *sources, mask)
+    shape = length, layer.n_head, "T"
+    cur = g.new("attention", shape, *sources, mask, size=(*size_of(shape), *_scratch(b, latent is not None)))
     if latent is not None:
         values = g.new("attention", (b.model.n_embd_head_v_mla, "T", layer.n_head), g.view(cur, ("heads",)))
         cur = g.new("attention", (b.model.n_embd_head_v_mla, layer.n_head, "T"), g.view(values, ("heads",)))
@@ -180,6 +185,19 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
     if turn_v:
         cur = rotated(b, cur, ROTATION_V, "values")
     return b.mm(cur, out, "attention output") if out else cur
+
+
+def _scratch(b: Build, latent: bool) -> Size:
+    """What the device keeps behind the attention's result. MLA's values are a part of its keys."""
+    m, y = b.model, b.layer
+    of_layer = Attention(
+        k=m.n_lora_kv + m.n_rot if latent else y.n_embd_head_k * y.n_head_kv,
+        v=0 if latent else y.n_embd_head_v * y.n_head_kv,
+        n_head=y.n_head,
+        n_embd_head_v=m.n_lora_kv if latent else y.n_embd_head_v,
+        cells="W" if y.windowed else "C",
+    )
+    return scratch(b.backend, of_layer, k_is_f16=b.k_is_f16, v_is_f16=b.v_is_f16) if b.cached else ()
 
 
 def heads(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,9 +2,9 @@
 
 On the processor the figures equal llama.cpp's dry run to the byte for almost every architecture; docs/memory.md has the
 table. For devices the graph is cut as llama.cpp's scheduler cuts it: layers go whole, every device gets copies of the inputs
-that its layers read, and with several devices that run all layers each keeps four of them. Left out: what a device adds for
-its own kernels, and weights that a GPU fetches from host memory while a prompt is read (llama.cpp's op_offload), which come
-on top where layers or experts stay in host memory.
+that its layers read, and with several devices that run all layers each keeps four of them. `flash_attention` adds what a
+device's attention needs beside its result. Left out: what other kernels of a device need, and weights that a GPU fetches from
+host memory while a prompt is read (llama.cpp's op_offload), which come on top where layers or experts stay in host memory.
 
 Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.cpp (ggml_backend_sched_split_graph).
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.architectures import GRAPHS
+from hakaru.memory.flash_attention import Backend
 from hakaru.memory.gemma import N_EMBD_ALTUP
 from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
 from hakaru.models.quant_types import BY_NAME
@@ -71,11 +72,17 @@ def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str
 
 @lru_cache(maxsize=4096)  # every split that a search tries, and every type of a model, asks for the same few
 def device_compute(
-    shape: Shape, settings: "ContextSettings", *, n_devices: int, all_layers: bool = True, experts_on_host: bool = False
+    shape: Shape,
+    settings: "ContextSettings",
+    *,
+    n_devices: int,
+    all_layers: bool = True,
+    experts_on_host: bool = False,
+    backend: Backend = "vulkan",
 ) -> DeviceCompute | None:
     """Compute buffers where `n_devices` run the last layers, or all of them; None for a graph that we do not know.
 
-    `experts_on_host`: the experts of all layers stay in host memory and run there. The buffers hold for a device that has
+    `experts_on_host`: the experts of all layers stay in host memory and run there. `backend` runs the devices. The buffers hold for a device that has
     layers of every kind that the model has.
     """
     if not n_devices:
@@ -88,7 +95,7 @@ def device_compute(
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
 
     def part(start: Start, *, logits: bool) -> int:
-        place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host)
+        place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host, backend=backend)
         return play(_part(shape, settings, place), values)
 
     rows = CROSSING_ROWS.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
@@ -145,6 +152,8 @@ def _part(shape: Shape, settings: "ContextSettings", place: Place) -> Program:
         one=settings.n_parallel == 1,
         rotate_k=is_rotated(settings.type_k, shape.n_embd_head_k),
         rotate_v=is_rotated(settings.type_v, shape.n_embd_head_v),
+        k_is_f16=settings.type_k == "f16",
+        v_is_f16=settings.type_v == "f16",
         place=place,
     )
 
@@ -161,5 +170,6 @@ def _values(shape: Shape, settings: "ContextSettings") -> dict[str, int]:
     window = next((c.window for c in shape.caches or () if c.window is not None), None)
     return {
         "T": n_tokens, "t": n_tokens // n_seqs, "S": n_seqs, "O": settings.n_outputs,
+        "N": 1 if settings.kv_unified else n_seqs,
         "C": settings.n_cells, "W": settings.n_cells if window is None else settings.window_cells(window),
     }  # fmt: skip

@@ -3,7 +3,7 @@
 Sizes are formulas, since the graph of a model is the same for every context and micro-batch: a shape is made of numbers
 and of letters, whose values `allocator` fills in. T is the tokens of a micro-batch, S the conversations, t the tokens of one
 conversation in a micro-batch (T / S), O the rows whose logits are kept, C the cells of one conversation, W the cells of a
-layer with a window. Weights and caches lie elsewhere and are left out; so are tensors without elements.
+layer with a window, N the pools of cells: one per conversation, or one for all. Weights and caches lie elsewhere and are left out; so are tensors without elements.
 
 Source: llama.cpp, ggml/src/ggml.c (order of nodes, views) and ggml/src/ggml-alloc.c (ggml_op_can_inplace).
 """

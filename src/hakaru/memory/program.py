@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 from hakaru.memory.allocator import TAKE_BACK, Memory, Steps, bytes_of, steps_of
 from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.blocks import Build, Layer, summed
+from hakaru.memory.flash_attention import Backend
 from hakaru.memory.gemma import N_ALTUP
 from hakaru.memory.graph import Size, Tensor, size_of
 from hakaru.memory.layers import EARLY, layers_of, takes
@@ -49,25 +50,37 @@ class Place:
     """Which part of the graph a processor runs, and how many copies of its inputs it keeps.
 
     `start` says how tokens come to it: it looks them up itself (`tokens`), gets their embeddings, or the residual from a
-    layer on another device or in host memory. `logits`: the graph ends there.
+    layer on another device or in host memory. `logits`: the graph ends there. `backend` runs the attention.
     """
 
     start: Start = "tokens"
     logits: bool = True
     copies: int = 1
     experts_on_host: bool = False
+    backend: Backend = "cpu"
 
 
 @lru_cache(maxsize=512)
-def program(shape: Shape, *, one: bool, rotate_k: bool, rotate_v: bool, place: Place = Place()) -> Program:
-    """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see `blocks.rotated`."""
+def program(
+    shape: Shape,
+    *,
+    one: bool,
+    rotate_k: bool,
+    rotate_v: bool,
+    k_is_f16: bool = True,
+    v_is_f16: bool = True,
+    place: Place = Place(),
+) -> Program:
+    """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see `blocks.rotated`; `k_is_f16`,
+    `v_is_f16`: see `flash_attention`.
+    """
     architecture = GRAPHS[shape.architecture]
     layers = layers_of(shape)
     if place.start in {"device", "host"}:
         layers = layers[shape.n_layer_dense_lead :]
     base = Build(
         model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v, on_device=place.start != "tokens", copies=place.copies,
-        experts_on_host=place.experts_on_host,
+        experts_on_host=place.experts_on_host, backend=place.backend, k_is_f16=k_is_f16, v_is_f16=v_is_f16,
         cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
     start = base.again(Layer(hands=takes(shape, 0, layers[0])))

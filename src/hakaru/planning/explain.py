@@ -19,8 +19,18 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
     for part in PARTS:
         own = [t for t in terms if t.part == part]
         rest = sum(getattr(s, part) for s in shares) - sum(t.bytes for t in own)
+        if part == "compute_bytes" and (converted := sum(s.conversion_bytes for s in shares)):
+            own.append(_conversion(task, converted))
+            rest -= converted
         found += own + ([_because_of_the_place(part, rest, placement)] if rest else [])
     return found
+
+
+def _conversion(task: Task, n_bytes: int) -> Term:
+    settings = task.settings
+    types = settings.type_k if settings.type_k == settings.type_v else f"{settings.type_k}, {settings.type_v}"
+    what = say("KV cache ({types}) of one layer in F16, per accelerator", types=types)
+    return Term(part="compute_bytes", what=what, formula="docs/memory.md", where="--cache-type-k, --cache-type-v", bytes=n_bytes)
 
 
 def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:

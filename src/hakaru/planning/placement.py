@@ -11,8 +11,10 @@ from typing import Final, Literal
 
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
+from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import ContextSettings, layer_cache_bytes, output_bytes, overhead_bytes
 from hakaru.models.shape import Shape
+from hakaru.planning.backends import backend_of
 from hakaru.planning.load import Load
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
@@ -31,7 +33,10 @@ def judge(needed_bytes: int, free_bytes: int, margin: float = MARGIN) -> FitVerd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one device holds of a model, in bytes, and how many whole layers."""
+    """What one device holds of a model, in bytes, and how many whole layers.
+
+    `conversion_bytes` is the part of `compute_bytes` in which a layer's KV cache is converted for attention.
+    """
 
     device: Device
     layers: int
@@ -41,6 +46,7 @@ class Share:
     output_bytes: int = 0
     overhead_bytes: int = 0
     extras_bytes: int = 0
+    conversion_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
@@ -70,6 +76,7 @@ class Share:
             "layers": self.layers, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
             "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes, "overhead_bytes": self.overhead_bytes,
             "extras_bytes": self.extras_bytes, "headroom_bytes": self.headroom_bytes,
+            "of_compute": {"conversion_bytes": self.conversion_bytes},
         }  # fmt: skip
 
 
@@ -125,7 +132,8 @@ class Placement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
-    first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name.
+    first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name. `backend` runs
+    the accelerators, where the engine told; else each maker's usual one does.
     `layer_caches` follow from the shape and the settings: bytes per layer, counted once for all placements that are tried.
     """
 
@@ -135,6 +143,7 @@ class Task:
     margin: float = MARGIN
     extras_bytes: int = 0
     driver_bytes: Mapping[str, int] = field(default_factory=dict)
+    backend: Backend | None = None
     layer_caches: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -162,20 +171,21 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
     load, settings = task.load, task.settings
     n_items = load.n_layer + 1
     used = [i for i, n in enumerate(layout.counts) if n]
-    compute = _compute(task, layout, len(used))
     item = n_items - layout.n_gpu_layers
     shares = []
     for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
         mine = range(item, item + count)
         item += count
         extras = 0 if index else task.extras_bytes
+        compute, conversion = _on_device(task, layout, device, used.index(index), len(used)) if count else (0, 0)
         shares.append(
             Share(
                 device=device,
                 layers=sum(i < load.n_layer for i in mine),
                 weights_bytes=_weights(load, mine, layout.n_cpu_moe),
                 kv_cache_bytes=caches_bytes(task, mine),
-                compute_bytes=compute.of(used.index(index), len(used)) if count else 0,
+                compute_bytes=compute,
+                conversion_bytes=conversion,
                 overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES) if count or extras else 0,
                 extras_bytes=extras,
             )
@@ -188,7 +198,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         layers=sum(i < load.n_layer for i in on_host),
         weights_bytes=in_ram,
         kv_cache_bytes=caches_bytes(task, on_host),
-        compute_bytes=compute.host_bytes,
+        compute_bytes=_compute(task, layout, len(used)).host_bytes,
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
         extras_bytes=0 if shares else task.extras_bytes,
@@ -199,20 +209,33 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
 UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_bytes=None)
 
 
-def _compute(task: Task, layout: Layout, n_used: int) -> DeviceCompute:
+def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: int) -> tuple[int, int]:
+    """The compute buffer of one of the devices that are used, and the part of it that its kernels for attention add."""
+    whole = _compute(task, layout, n_used, task.backend or backend_of(device)).of(index, n_used)
+    return whole, whole - _compute(task, layout, n_used).of(index, n_used)
+
+
+def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
     """Compute buffers under `layout`. The task's graph must be known.
 
     Where the experts of some layers only are in RAM, a device needs what the others' experts need, too. Where weights stay in
     RAM, a GPU fetches them while a prompt is read (op_offload), one at a time: room for the largest on the first.
     """
     whole = layout.n_gpu_layers == task.load.n_layer + 1
-    found = device_compute(task.shape, task.settings, n_devices=n_used, all_layers=whole, experts_on_host=bool(layout.n_cpu_moe))
+    found = device_compute(
+        task.shape,
+        task.settings,
+        n_devices=n_used,
+        all_layers=whole,
+        experts_on_host=bool(layout.n_cpu_moe),
+        backend=backend,
+    )
     assert found is not None
     if not n_used or (whole and not layout.n_cpu_moe):
         return found
     least = 0
     if 0 < layout.n_cpu_moe < sum(map(bool, task.load.experts)):
-        alone = device_compute(task.shape, task.settings, n_devices=1)
+        alone = device_compute(task.shape, task.settings, n_devices=1, backend=backend)
         least = alone.first_bytes if alone else 0
     return DeviceCompute(
         host_bytes=found.host_bytes,
@@ -250,6 +273,7 @@ def _joined(share: Share, ram: Share) -> Share:
         output_bytes=share.output_bytes + ram.output_bytes,
         overhead_bytes=ram.overhead_bytes,
         extras_bytes=share.extras_bytes,
+        conversion_bytes=share.conversion_bytes,
     )
 
 

@@ -11,6 +11,7 @@ from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.model import Model
+from hakaru.planning.backends import with_conversions
 from hakaru.tuning.driver import remember_driver
 from hakaru.tuning.ledger import Ledger
 
@@ -48,7 +49,8 @@ def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, l
 
 def dry_run_at(path: Path, model: Model, settings: ContextSettings, *, engine: Engine) -> Footprint:
     """The engine's own figures for `model`, laid out from the file at `path`, and our assumption for the process around it."""
-    return replace(engine.dry_run(path, settings), overhead_bytes=overhead_bytes(model.shape, settings))
+    found = with_conversions(engine.dry_run(path, settings), model.shape, settings)
+    return replace(found, overhead_bytes=overhead_bytes(model.shape, settings))
 
 
 def remember(

@@ -20,6 +20,7 @@ from hakaru.models.architectures import buffer_bytes
 from hakaru.models.gguf import Array, read_header
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
+from hakaru.planning.backends import backend_named
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.here import hardware_here
 from hakaru.planning.load import load_of
@@ -144,6 +145,7 @@ class Fitter:
             settings=settings,
             margin=margin.fraction,
             extras_bytes=sum(e.bytes for e in extras),
+            backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
             driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
         )
         placed = place(task, place_at) if computed else None

@@ -1,0 +1,53 @@
+"""What flash attention needs on an accelerator beside its result: copies of one layer's keys and values in F16.
+
+The kernels of CUDA and HIP read keys and values in F16, so a cache of another type is converted before each layer's
+attention, all cells of it; SYCL's do likewise. Metal's reserve the copies whatever the type, and room for partial results. The
+copies lie behind the attention's result in the compute buffer and are reserved at start, for the longest context. Nothing is
+converted on the processor or by Vulkan's kernels. Left out: CUDA micro-batches of one or two tokens, which read most types as
+they are, and Metal's summary of the mask, a byte per 512 of its elements.
+
+Source: llama.cpp (pinned in constraints.txt), ggml/src/ggml-cuda/fattn.cu (ggml_cuda_flash_attn_ext_get_alloc_size),
+ggml/src/ggml-metal/ggml-metal-ops.cpp (ggml_metal_op_flash_attn_ext_extra_*), ggml/src/ggml-sycl/fattn.cpp
+(ggml_sycl_fattn_get_extra).
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from hakaru.memory.graph import Size
+
+Backend: TypeAlias = Literal["cpu", "vulkan", "cuda", "sycl", "metal"]
+"""The part of ggml that runs a device. HIP is CUDA's code, so `cuda` stands for both."""
+
+METAL_PARTS: Final = 32
+"""Workgroups whose partial results Metal keeps, and the most queries for which it keeps them."""
+METAL_TILE: Final = 64  # cells at the cache's end that are copied, to be padded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """One layer's attention: widths of a cell's keys and values in elements (`v` is 0 where values are part of the keys, as
+    in MLA), the heads of the queries and the length of a result. `cells` is the letter for the cells of one pool.
+    """
+
+    k: int
+    v: int
+    n_head: int
+    n_embd_head_v: int
+    cells: str
+
+
+def scratch(backend: Backend, attention: Attention, *, k_is_f16: bool, v_is_f16: bool) -> Size:
+    """Bytes behind the result, by the letters of `graph`; nothing where the kernels read the cache as it is."""
+    a, every_cell = attention, attention.cells + "N"
+    if backend in {"cpu", "vulkan"}:
+        return ()
+    if backend == "metal":
+        partial = 4 * a.n_head * METAL_PARTS * (a.n_embd_head_v + 2)
+        tail = (2 * METAL_TILE * (a.k + a.v), "N"), (2 * METAL_TILE, "T")
+        return ((2 * (a.k + a.v), every_cell), (METAL_PARTS * partial, "N"), *tail)
+    for_one_dnn = backend == "sycl" and a.v > 0  # its queries and its result are in F16, too
+    queries = ((4 * a.n_head * a.n_embd_head_v, "T"),) if for_one_dnn else ()
+    keys = () if k_is_f16 else ((2 * a.k, every_cell),)
+    values = () if v_is_f16 or not a.v else ((2 * a.v, every_cell),)
+    return (*queries, *keys, *values)

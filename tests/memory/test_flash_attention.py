@@ -1,0 +1,112 @@
+"""What a device's attention needs beside its result: figures from logs and by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from hakaru.memory.compute import device_compute
+from hakaru.memory.flash_attention import Attention, Backend, scratch
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.catalogue import KnownModel, known_models
+
+MIB = 2**20
+
+
+def model(id_: str) -> KnownModel:
+    return next(m for m in known_models() if m.id == id_)
+
+
+def added(id_: str, settings: ContextSettings, backend: Backend = "cuda", n_devices: int = 1) -> int:
+    """Bytes that the backend's attention adds to the first device's buffer, compared with one that needs none."""
+    ours, plain = (device_compute(model(id_).shape, settings, n_devices=n_devices, backend=b) for b in (backend, "vulkan"))
+    assert ours
+    assert plain
+    return ours.first_bytes - plain.first_bytes
+
+
+@pytest.mark.parametrize(("type_", "gibibytes"), [("f16", 0.31), ("q8_0", 1.30)])
+def test_qwen_at_its_whole_context_as_it_was_measured_on_a_card(type_: str, gibibytes: float) -> None:
+    """Qwen3.5-4B at 262,144 tokens (llama.cpp, PR #23907): 0.31 GiB of compute with F16, 1.30 GiB with Q8_0."""
+    settings = ContextSettings(n_ctx=262_144, type_k=type_, type_v=type_)
+    found = device_compute(model("qwen3.5-4b").shape, settings, n_devices=1, backend="cuda")
+    assert found
+    assert found.first_bytes / 2**30 == pytest.approx(gibibytes, abs=0.005)
+
+
+@pytest.mark.parametrize("type_", ["q8_0", "q5_1", "q4_0", "bf16", "f32"])
+def test_every_type_but_f16_is_converted(type_: str) -> None:
+    """Llama 3.1 8B at 131,072 tokens: (1024 + 1024) × 131,072 × 2 bytes are 512 MiB, whatever the type was. A part of them
+    lies where the feed-forward layer lies at another time.
+    """
+    settings = ContextSettings(n_ctx=131_072, type_k=type_, type_v=type_)
+    assert 512 * MIB * 0.85 < added("llama-3.1-8b-instruct", settings) <= 512 * MIB
+
+
+def test_only_what_is_not_f16_is_converted() -> None:
+    """Keys in Q8_0 and values in F16 need half of it; the other way round, too."""
+    both, k, v, none = (
+        added("llama-3.1-8b-instruct", ContextSettings(n_ctx=131_072, type_k=type_k, type_v=type_v))
+        for type_k, type_v in (("q4_0", "q4_0"), ("q4_0", "f16"), ("f16", "q4_0"), ("f16", "f16"))
+    )
+    assert both - k == pytest.approx(256 * MIB, rel=0.05)
+    assert both - v == pytest.approx(256 * MIB, rel=0.05)
+    assert none == 0
+
+
+@pytest.mark.parametrize(("unified", "n_cells"), [(False, 131_072), (True, 131_072)])
+def test_all_conversations_are_converted_at_once(unified: bool, n_cells: int) -> None:
+    """Four conversations share the context, as parts or as one pool: as many cells as one alone has."""
+    settings = ContextSettings(n_ctx=n_cells, type_k="q8_0", type_v="q8_0", n_parallel=4, kv_unified=unified)
+    alone = added("llama-3.1-8b-instruct", replace(settings, n_parallel=1, kv_unified=False))
+    assert added("llama-3.1-8b-instruct", settings) == pytest.approx(alone, rel=0.02)
+
+
+def test_the_widest_layer_decides_and_windows_count_with_their_window() -> None:
+    """Gemma 3 27B: layers without a window have 16 heads of 128 for keys and for values, 4,096 in all. At 131,072 tokens that is
+    1,024 MiB; the five of six layers with a window of 1,024 would need 1,536 cells, 12 MiB.
+    """
+    settings = ContextSettings(n_ctx=131_072, type_k="q8_0", type_v="q8_0")
+    assert 1024 * MIB * 0.85 < added("gemma-3-27b-it", settings) <= 1024 * MIB
+
+
+def test_the_values_of_mla_are_a_part_of_its_keys() -> None:
+    """DeepSeek V3 keeps one row of 576 per cell: at 131,072 tokens 144 MiB, not 272. The result of 128 MiB lies before the copy, and
+    no longer where the queries were.
+    """
+    settings = ContextSettings(n_ctx=131_072, type_k="q8_0", type_v="q8_0")
+    assert added("deepseek-v3-0324", settings) == (144 + 128) * MIB
+    assert scratch("cuda", Attention(k=576, v=0, n_head=128, n_embd_head_v=512, cells="C"), k_is_f16=False, v_is_f16=False) == (
+        (1152, "CN"),
+    )
+
+
+@pytest.mark.parametrize("n_devices", [1, 2, 4])
+def test_every_card_has_its_own(n_devices: int) -> None:
+    """On two cards and on four each converts its own layers."""
+    settings = ContextSettings(n_ctx=131_072, type_k="q8_0", type_v="q8_0")
+    shape = model("llama-3.1-8b-instruct").shape
+    ours, plain = (device_compute(shape, settings, n_devices=n_devices, backend=b) for b in ("cuda", "vulkan"))
+    assert ours
+    assert plain
+    for i in range(n_devices):
+        assert ours.of(i, n_devices) - plain.of(i, n_devices) > 435 * MIB
+    assert ours.host_bytes == plain.host_bytes
+
+
+def test_layers_that_stay_in_ram_convert_nothing() -> None:
+    """The processor's kernels read the cache as it is: host memory is the same whatever the card's backend."""
+    settings = ContextSettings(n_ctx=131_072, type_k="q8_0", type_v="q8_0")
+    shape = model("qwen3-4b").shape
+    ours, plain = (device_compute(shape, settings, n_devices=1, all_layers=False, backend=b) for b in ("cuda", "vulkan"))
+    assert ours
+    assert plain
+    assert ours.host_bytes == plain.host_bytes
+    assert ours.first_bytes > plain.first_bytes
+
+
+def test_metal_reserves_the_copies_whatever_the_type() -> None:
+    """Its buffer has room for a layer in F16 even where the cache is F16 (ggml_metal_op_flash_attn_ext_extra_kv_f16)."""
+    f16 = ContextSettings(n_ctx=131_072)
+    q8_0 = replace(f16, type_k="q8_0", type_v="q8_0")
+    assert 512 * MIB * 0.85 < added("llama-3.1-8b-instruct", f16, "metal") < 560 * MIB
+    assert 512 * MIB * 0.85 < added("llama-3.1-8b-instruct", q8_0, "metal") < 560 * MIB
