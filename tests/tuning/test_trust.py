@@ -1,14 +1,21 @@
 """Margin and driver are learned from what really happened."""
 
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hakaru.hardware.machine import Device
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
 from hakaru.planning.placement import MARGIN
 from hakaru.tuning.driver import known_driver_bytes, remember_driver
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.trust import PARTS, errors, learned_margin
+from hakaru.tuning.trust import PARTS, Kind, errors, kind_of, learned_margin
+
+HERE = Kind(machine="here", backend="cpu", architecture="llama", alone=True)
 
 
 def row(source: str, *, model: str, total: int = 0, peak: int | None = None, machine: str = "here") -> dict[str, Any]:
@@ -27,7 +34,7 @@ def loads(*peaks: int) -> list[dict[str, Any]]:
 
 def test_the_margin_is_assumed_until_five_loads() -> None:
     """And says so."""
-    margin = learned_margin(errors(loads(1010, 1020, 1030, 1040)), "here")
+    margin = learned_margin(errors(loads(1010, 1020, 1030, 1040)), HERE)
     assert (margin.fraction, margin.n_loads, margin.source) == (MARGIN, 4, "assumed")
 
 
@@ -35,20 +42,97 @@ def test_the_margin_covers_the_next_load_with_99_percent() -> None:
     """Five excesses of 0, 1, 2, 3, 4 %: mean 2 %, deviation 1.5811 %, t(4, 0.99) 3.7469, so 2 + 3.7469 × 1.5811 × √1.2 =
     8.49 % of the prediction, 7.83 % of the memory.
     """
-    margin = learned_margin(errors(loads(1000, 1010, 1020, 1030, 1040)), "here")
+    margin = learned_margin(errors(loads(1000, 1010, 1020, 1030, 1040)), HERE)
     assert margin.source == "measured"
     assert margin.fraction == pytest.approx(0.0849 / 1.0849, abs=2e-4)
 
 
 def test_predictions_that_are_always_too_high_promise_nothing_more() -> None:
     """A margin is never negative."""
-    assert learned_margin(errors(loads(900, 901, 902, 903, 904)), "here").fraction == 0
+    assert learned_margin(errors(loads(900, 901, 902, 903, 904)), HERE).fraction == 0
 
 
 def test_other_machines_teach_nothing_about_this_one() -> None:
     """Another driver, another allocator."""
     rows = [r | {"machine": "there"} for r in loads(1000, 1010, 1020, 1030, 1040)]
-    assert learned_margin(errors(rows), "here").source == "assumed"
+    assert learned_margin(errors(rows), HERE).source == "assumed"
+
+
+FIVE = (1000, 1010, 1020, 1030, 1040)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        replace(HERE, architecture="qwen3"),
+        replace(HERE, backend="CUDA"),
+        replace(HERE, machine=None),
+        replace(HERE, machine="there"),
+        replace(HERE, alone=False),
+    ],
+)
+def test_a_margin_holds_for_the_kind_of_load_that_taught_it(kind: Kind) -> None:
+    """Five loads of Llama on this machine's processor: nothing for another architecture, for a card, for a named machine, for
+    another one; and where there are accelerators, a row of before backends were told may be of any.
+    """
+    margin = learned_margin(errors(loads(*FIVE)), kind)
+    assert (margin.fraction, margin.source) == (MARGIN, "assumed")
+
+
+def test_four_loads_of_a_kind_and_one_of_another_teach_nothing() -> None:
+    """Each kind counts its own."""
+    rows = loads(*FIVE)
+    rows[-2:] = [r | {"architecture": "qwen3"} for r in rows[-2:]]
+    assert learned_margin(errors(rows), HERE).n_loads == 4
+    assert learned_margin(errors(rows), HERE).source == "assumed"
+
+
+def test_loads_on_accelerators_never_make_the_margin_smaller() -> None:
+    """Most of such a model lies outside the process's resident memory, which is then far below the prediction: no reason for 0.0 %."""
+    rows = [r | {"backend": "CUDA"} for r in loads(200, 201, 202, 203, 204)]
+    for kind in (replace(HERE, backend="CUDA", alone=False), replace(HERE, alone=False)):
+        margin = learned_margin(errors(rows), kind)
+        assert (margin.fraction, margin.source) == (MARGIN, "assumed")
+
+
+def test_rows_that_tell_the_backend_teach_it_beside_a_card() -> None:
+    """A machine with a GPU that the engine does not use: its processor's loads count."""
+    rows = [r | {"backend": "cpu"} for r in loads(*FIVE)]
+    assert learned_margin(errors(rows), replace(HERE, alone=False)).source == "measured"
+
+
+def test_the_kind_of_a_load_here() -> None:
+    """What the engine's dry run puts on an accelerator names the backend; without a dry run a machine with one may use it."""
+    alone = replace(probe_machine(), devices=())
+    gpu = Device(name="GPU", vendor="nvidia", total_bytes=2**30, free_bytes=None)
+    beside = replace(alone, devices=(gpu,))
+    card = DeviceBuffers(name="CUDA0", weights_bytes=1, kv_cache_bytes=1, compute_bytes=1)
+    host = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run")
+    assert kind_of(alone, "llama", None).backend == kind_of(alone, "llama", host).backend == "cpu"
+    assert kind_of(beside, "llama", replace(host, accelerators=(card,))).backend == "CUDA"
+    assert kind_of(beside, "llama", None).backend == ""
+    assert kind_of(alone, "llama", host, named=True).machine is None
+
+
+def test_a_ledger_of_before_backends_goes_on(tmp_path: Path) -> None:
+    """Its rows are read, with no backend, and new ones are written beside them."""
+    path = tmp_path / "ledger.sqlite"
+    old = sqlite3.connect(path)
+    old.execute(
+        "CREATE TABLE footprints (at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, architecture TEXT NOT NULL, "
+        "engine TEXT NOT NULL, settings TEXT NOT NULL, source TEXT NOT NULL, weights_bytes INTEGER, kv_cache_bytes INTEGER, "
+        "compute_bytes INTEGER, output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER)"
+    )
+    old.execute("INSERT INTO footprints VALUES ('2026', 'here', 'm', 'llama', 'e', '{}', 'measured', 1, 2, 3, 4, 0, 11)")
+    old.commit()
+    old.close()
+    ledger = Ledger(path)
+    footprint = Footprint(weights_bytes=1, kv_cache_bytes=2, compute_bytes=3, output_bytes=4, source="measured")
+    ledger.remember_memory(
+        footprint, machine="here", model="m", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1), backend="cpu"
+    )  # fmt: skip
+    assert [(r["backend"], r["output_bytes"]) for r in ledger.memory_rows()] == [(None, 4), ("cpu", 4)]
+    assert len(Ledger(path).memory_rows()) == 2
 
 
 def test_errors_stand_side_by_side_by_part() -> None:

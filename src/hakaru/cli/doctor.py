@@ -7,10 +7,11 @@ from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
 from hakaru.errors import EngineMissing
+from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.trust import PARTS, Error, Margin, errors, learned_margin
+from hakaru.tuning.trust import PARTS, Error, Kind, Margin, errors, learned_margin
 from hakaru.units import format_bytes
 
 
@@ -19,11 +20,11 @@ def run(*, json: bool) -> int:
     machine, ledger = probe_machine(), Ledger()
     engines = {"lab": _build(lab_build), "server": _build(server_build)}
     here = [e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint]
-    margin = learned_margin(here, machine.fingerprint)
+    margins = _margins(machine, here)
     if json:
-        print_json(_as_json(engines, str(ledger.path), machine.fingerprint, here, margin))
+        print_json(_as_json(engines, str(ledger.path), machine.fingerprint, here, margins))
     else:
-        _print(engines, str(ledger.path), here, margin)
+        _print(engines, str(ledger.path), here, margins)
     return 0 if all(engines.values()) else 6
 
 
@@ -32,6 +33,13 @@ def _build(ask: Callable[[], str]) -> str | None:
         return ask()
     except EngineMissing:
         return None
+
+
+def _margins(machine: Machine, here: Sequence[Error]) -> list[Margin]:
+    """What is kept free here on the processor: a margin for each architecture that was loaded, or else what is assumed for any."""
+    on_cpu = [Kind(machine=machine.fingerprint, backend="cpu", architecture=name, alone=not machine.devices)
+              for name in _by_architecture([e for e in here if e.excess is not None]) or {"-": []}]  # fmt: skip
+    return [learned_margin(here, kind) for kind in on_cpu]
 
 
 def _by_architecture(found: Sequence[Error]) -> dict[str, list[Error]]:
@@ -57,18 +65,21 @@ def _summary(found: Sequence[Error]) -> dict[str, Any]:
     }
 
 
-def _as_json(engines: dict[str, str | None], ledger: str, machine: str, here: Sequence[Error], margin: Margin) -> dict[str, Any]:
+def _as_json(
+    engines: dict[str, str | None], ledger: str, machine: str, here: Sequence[Error], margins: Sequence[Margin]
+) -> dict[str, Any]:
     return {
         "schema": "hakaru.doctor/1",
         "engines": engines,
         "ledger": ledger,
         "machine": machine,
         "architectures": {name: _summary(found) for name, found in _by_architecture(here).items()},
-        "margin": margin.as_json(),
+        "margin": max(margins, key=lambda m: m.fraction).as_json(),
+        "margins": [margin.as_json() for margin in margins],
     }
 
 
-def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], margin: Margin) -> None:
+def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], margins: Sequence[Margin]) -> None:
     print_table(["", ""], [[say("engine, lab"), engines["lab"] or say("missing: run make")],
                            [say("engine, server"), engines["server"] or say("missing: run make")],
                            [say("ledger"), ledger]], left=2)  # fmt: skip
@@ -88,7 +99,8 @@ def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], m
     else:
         print_text(say("Nothing was checked here yet."))
         next_step("hakaru up")
-    print_text(margin.sentence())
+    for margin in margins:
+        print_text(margin.sentence())
 
 
 def _bytes(n: int | None) -> str:

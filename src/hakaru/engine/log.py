@@ -23,6 +23,12 @@ def accelerator_bytes(lines: Iterable[str]) -> int:
     return round(sum(mib for (device, _), mib in _buffers(lines).items() if not is_host(device)) * 2**20)
 
 
+def backend_of_log(lines: Iterable[str]) -> str:
+    """What ran the load, by the engine's first name for a device without its number, CUDA of CUDA1; `cpu` without accelerators."""
+    names = [device for device, _ in _buffers(lines) if not is_host(device)]
+    return re.sub(r"\d.*", "", names[0]) if names else "cpu"
+
+
 def is_host(device: str) -> bool:
     """Whether llama.cpp's name for a buffer means host memory: CPU, CPU_Mapped, CPU_REPACK, CUDA_Host."""
     return device.startswith("CPU") or device.endswith("_Host")

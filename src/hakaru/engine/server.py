@@ -19,7 +19,7 @@ from typing import IO, Final
 import httpx
 
 from hakaru.engine.build import build_of
-from hakaru.engine.log import accelerator_bytes, buffer_bytes, last_words
+from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
 from hakaru.memory.footprint import ContextSettings, Footprint
@@ -172,6 +172,10 @@ class EngineServer:
     def accelerator_bytes(self) -> int:
         """How much of its buffers the process has on accelerators."""
         return accelerator_bytes(self._start_log)
+
+    def backend(self) -> str:
+        """What runs the model: `cpu`, or the engine's name for its accelerators, such as CUDA."""
+        return backend_of_log(self._start_log)
 
     def context_per_slot(self) -> int | None:
         """Tokens that one conversation really has, read back from the process's log."""

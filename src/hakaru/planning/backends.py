@@ -5,6 +5,7 @@ has not told, the backend that needs the most of those that people build for suc
 older than the server's.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -32,6 +33,13 @@ def backend_of(device: Device) -> Backend:
 def backend_named(name: str) -> Backend | None:
     """The backend of a device that the engine calls `name`; None for one that is not known here."""
     return next((backend for start, backend in OF_NAME.items() if name.startswith(start)), None)
+
+
+def backend_name(needs: Footprint) -> str:
+    """What runs a load, as it stands in the ledger: `cpu` where nothing lies on accelerators, else CUDA of CUDA0."""
+    if not needs.accelerators:
+        return "cpu"
+    return re.sub(r"\d.*", "", needs.accelerators[0].name)
 
 
 def with_conversions(dry_run: Footprint, shape: Shape, settings: ContextSettings) -> Footprint:

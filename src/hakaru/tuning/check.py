@@ -11,7 +11,7 @@ from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.model import Model
-from hakaru.planning.backends import with_conversions
+from hakaru.planning.backends import backend_name, with_conversions
 from hakaru.tuning.driver import remember_driver
 from hakaru.tuning.ledger import Ledger
 
@@ -66,6 +66,7 @@ def remember(
                 settings=settings,
                 architecture=model.shape.architecture,
                 engine=lab_build(),
+                backend=backend_name(footprint) if footprint.source == "dry_run" else None,
             )
 
 
@@ -81,5 +82,6 @@ def remember_load(
         architecture=model.shape.architecture,
         engine=server_build(),
         peak_rss_bytes=peak_rss_bytes,
+        backend=server.backend(),
     )
     remember_driver(ledger, nvidia_process_bytes(server.process.pid), server.accelerator_bytes())

@@ -30,7 +30,7 @@ from hakaru.planning.ways_out import Alternative, Outcome, alternatives
 from hakaru.tuning.check import Engine, dry_run_at, remember
 from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.trust import Margin, errors, learned_margin
+from hakaru.tuning.trust import Margin, errors, kind_of, learned_margin
 
 FigureSource = Literal["computed", "dry-run", "both"]
 SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
@@ -138,7 +138,8 @@ class Fitter:
             remember((computed, dry_run), variant, settings, machine=self.machine, ledger=self.ledger)
         uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else bool(self.machine.devices)
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
-        margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], self.machine.fingerprint)
+        kind = kind_of(self.machine, variant.shape.architecture, dry_run, named=hardware is not None)
+        margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], kind)
         task = Task(
             load=load_of(loaded, variant.shape.n_layer),
             shape=variant.shape,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -29,12 +29,16 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS footprints (
     at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, architecture TEXT NOT NULL, engine TEXT NOT NULL,
     settings TEXT NOT NULL, source TEXT NOT NULL, weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER,
-    output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER
+    output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER, backend TEXT
 );
 CREATE TABLE IF NOT EXISTS measurements (
     key TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, inputs TEXT NOT NULL, result TEXT NOT NULL
 );
 """
+
+
+FOOTPRINT_PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes")
+"""The parts of a footprint that have a column."""
 
 
 class Ledger:
@@ -49,6 +53,14 @@ class Ledger:
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(SCHEMA)
+            self._add_backends()
+
+    def _add_backends(self) -> None:
+        """Give a ledger of before the column for the backend, empty in its rows."""
+        if any(name == "backend" for _, name, *_ in self._db.execute("PRAGMA table_info(footprints)")):
+            return
+        with suppress(sqlite3.OperationalError):  # another process was faster
+            self._db.execute("ALTER TABLE footprints ADD COLUMN backend TEXT")
 
     def close(self) -> None:
         """Close the file."""
@@ -94,21 +106,17 @@ class Ledger:
         engine: str,
         settings: ContextSettings,
         peak_rss_bytes: int | None = None,
+        backend: str | None = None,
     ) -> None:
-        """Store one footprint, whatever its source; `model` is its layout digest."""
-        row = (
-            _now(),
-            machine,
-            model,
-            architecture,
-            engine,
-            _canonical(settings_json(settings)),
-            footprint.source,
-            *footprint.parts().values(),
-            peak_rss_bytes,
-        )
+        """Store one footprint, whatever its source; `model` is its layout digest, `backend` runs it (`cpu` without accelerators)."""
+        row = {
+            "at": _now(), "machine": machine, "model": model, "architecture": architecture, "engine": engine,
+            "settings": _canonical(settings_json(settings)), "source": footprint.source,
+            "peak_rss_bytes": peak_rss_bytes, "backend": backend,
+        } | {part: n_bytes for part, n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
+        names, places = ", ".join(row), ", ".join("?" * len(row))
         with self._translated():
-            self._db.execute(f"INSERT INTO footprints VALUES ({', '.join('?' * len(row))})", row)
+            self._db.execute(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
 
     def memory_rows(self) -> list[dict[str, Any]]:
         """All stored footprints, the oldest first."""

@@ -35,7 +35,7 @@ from hakaru.tuning.decision import Decision
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.forecast import Forecast
 from hakaru.tuning.rounds import ROUNDS, next_round
-from hakaru.tuning.trust import errors, learned_margin
+from hakaru.tuning.trust import errors, kind_of, learned_margin
 from hakaru.units import format_bytes
 
 
@@ -173,7 +173,8 @@ class _Walk:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
         self.needs = self.bench.check(self.model, self.settings).best
         self.uses_gpu = bool(self.needs.accelerator_bytes)
-        margin = learned_margin(errors(self.bench.ledger.memory_rows()), self.bench.machine.fingerprint)
+        kind = kind_of(self.bench.machine, self.model.shape.architecture, self.needs)
+        margin = learned_margin(errors(self.bench.ledger.memory_rows()), kind)
         spare = int(free_for_models(self.bench.machine, self.needs) * (1 - margin.fraction))
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         candidates = [self.candidate(SOURCE, self.model.weights_bytes, self.model.bpw)]

@@ -2,7 +2,9 @@
 
 Every real load leaves a prediction (the engine's dry run with our assumption for the process) and the process's measured
 peak. The margin under `fits` is the part by which the next load exceeds its prediction with a chance of at most one in a
-hundred: Student's t bound for one further value of the same spread. With fewer than five loads it is assumed.
+hundred: Student's t bound for one further value of the same spread. A load teaches about its kind only: the machine, the backend
+and the architecture (docs/decisions/0013). With fewer than five loads of a kind the margin is assumed, as it is for every machine
+that is only named and for every accelerator: a process's resident memory does not tell what lies on one.
 """
 
 import math
@@ -11,7 +13,10 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, Final
 
+from hakaru.hardware.machine import Machine
 from hakaru.language import say
+from hakaru.memory.footprint import Footprint
+from hakaru.planning.backends import backend_name
 from hakaru.planning.placement import MARGIN
 from hakaru.units import Source
 
@@ -21,29 +26,56 @@ PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a load teaches about: the machine by its fingerprint (None: one that is only named), the backend (`cpu` without
+    accelerators) and the model's architecture. `alone`: the machine has no accelerator.
+    """
+
+    machine: str | None
+    backend: str
+    architecture: str
+    alone: bool = False
+
+    def covers(self, error: "Error") -> bool:
+        """Whether a load was of this kind. A row of before backends were told was the processor's where there is nothing else."""
+        backend = error.backend or ("cpu" if self.alone else None)
+        return (error.machine, backend, error.architecture) == (self.machine, self.backend, self.architecture)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
-    """The part of the free memory that stays free under `fits`, and from how many loads it was learned."""
+    """The part of the free memory that stays free under `fits`, of what kind and from how many of its loads it was learned."""
 
     fraction: float
     n_loads: int
     source: Source
+    kind: Kind
 
     def sentence(self) -> str:
         """The margin in words, with what it rests on."""
-        kept = f"{100 * self.fraction:.1f} %"
-        if self.source == "assumed":
-            return say("Margin kept free: {kept}, assumed until five models were really loaded here.", kept=kept)
-        return say("Margin kept free: {kept}, from {n} real loads here.", kept=kept, n=self.n_loads)
+        kept, architecture = f"{100 * self.fraction:.1f} %", self.kind.architecture
+        if self.source != "assumed":
+            return say("Margin kept free: {kept}, from {n} real loads of '{architecture}' models on this machine's processor.",
+                       kept=kept, n=self.n_loads, architecture=architecture)  # fmt: skip
+        if self.kind.machine is None:
+            return say("Margin kept free: {kept}, assumed: loads here say nothing about a machine that is only named.", kept=kept)
+        if self.kind.backend != "cpu":
+            return say("Margin kept free: {kept}, assumed: a process does not tell what it takes on an accelerator.", kept=kept)
+        return say("Margin kept free: {kept}, assumed until five '{architecture}' models were really loaded here (so far {n}).",
+                   kept=kept, n=self.n_loads, architecture=architecture)  # fmt: skip
 
     def as_json(self) -> dict[str, object]:
         """The margin as it stands in `--json`."""
-        return {"fraction": self.fraction, "loads": self.n_loads, "source": self.source}
+        return {
+            "fraction": self.fraction, "loads": self.n_loads, "source": self.source, "machine": self.kind.machine,
+            "backend": self.kind.backend, "architecture": self.kind.architecture,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
     """One model at one setting on one machine: the prediction and the measured peak in bytes, and by part our arithmetic
-    less the engine's dry run, and the dry run less the buffers of the real load.
+    less the engine's dry run, and the dry run less the buffers of the real load. `backend` ran it; None where nobody told.
     """
 
     machine: str
@@ -52,6 +84,7 @@ class Error:
     measured_bytes: int | None
     computed_errors: Mapping[str, int]
     dry_run_errors: Mapping[str, int]
+    backend: str | None = None
 
     @property
     def excess(self) -> float | None:
@@ -81,19 +114,28 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
                 measured_bytes=measured["peak_rss_bytes"] if measured else None,
                 computed_errors={p: computed[p] - dry_run[p] for p in PARTS} if computed else {},
                 dry_run_errors={p: dry_run[p] - measured[p] for p in PARTS} if measured else {},
+                backend=(measured or dry_run).get("backend"),
             )
         )
     return found
 
 
-def learned_margin(found: Sequence[Error], machine: str) -> Margin:
-    """The margin for `machine` from its own loads."""
-    excesses = [e.excess for e in found if e.machine == machine and e.excess is not None]
-    if len(excesses) < ENOUGH_LOADS:
-        return Margin(fraction=MARGIN, n_loads=len(excesses), source="assumed")
+def kind_of(machine: Machine, architecture: str, needs: Footprint | None, *, named: bool = False) -> Kind:
+    """The kind of a load of such a model: here, where `needs` is the engine's dry run, or on a machine that is only `named`."""
+    if named:
+        return Kind(machine=None, backend="cpu", architecture=architecture)
+    names = backend_name(needs) if needs else ("" if machine.devices else "cpu")
+    return Kind(machine=machine.fingerprint, backend=names, architecture=architecture, alone=not machine.devices)
+
+
+def learned_margin(found: Sequence[Error], kind: Kind) -> Margin:
+    """The margin for loads of `kind`, from those that there were. Never for an accelerator."""
+    excesses = [e.excess for e in found if kind.covers(e) and e.excess is not None] if kind.machine else []
+    if len(excesses) < ENOUGH_LOADS or kind.backend != "cpu":
+        return Margin(fraction=MARGIN, n_loads=len(excesses), source="assumed", kind=kind)
     from scipy.special import stdtrit  # half a second at import: only where there is something to learn from
 
     n = len(excesses)
     bound = mean(excesses) + float(stdtrit(n - 1, CHANCE)) * stdev(excesses) * math.sqrt(1 + 1 / n)
     bound = max(bound, 0.0)  # a prediction that is always too high is no reason to promise what it does not say
-    return Margin(fraction=bound / (1 + bound), n_loads=n, source="measured")
+    return Margin(fraction=bound / (1 + bound), n_loads=n, source="measured", kind=kind)
