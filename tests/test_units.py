@@ -10,7 +10,15 @@ from hakaru.units import Figure, format_bytes, format_params, parse_bytes, parse
 
 @pytest.mark.parametrize(
     ("text", "n"),
-    [("2GiB", 2 * 2**30), ("4.2GB", 4_200_000_000), ("512M", 512 * 2**20), ("1000", 1000), (" 1 kib ", 1024), ("1tb", 10**12)],
+    [
+        ("2GiB", 2 * 2**30),
+        ("4.2GB", 4_200_000_000),
+        ("512M", 512 * 2**20),
+        ("253100000", 253_100_000),
+        ("64 ＧＢ", 64 * 10**9),
+        (" 1 kib ", 1024),
+        ("1tb", 10**12),
+    ],
 )
 def test_sizes_are_read_with_their_unit(text: str, n: int) -> None:
     """GB is 10^9 and GiB is 2^30; a bare letter is binary."""
@@ -24,6 +32,40 @@ def test_a_size_that_is_none_is_refused_in_one_sentence(text: str) -> None:
         parse_bytes(text)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["16384", "1000", "4.5", "１６"])
+def test_a_size_without_a_unit_is_asked_for_one(text: str) -> None:
+    """`16384` may be MiB, as many tools want it, or bytes."""
+    with pytest.raises(Misuse, match="has no unit"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("0.6", 600_000_000),
+        ("70", 70 * 10**9),
+        ("30B-A3B", 30 * 10**9),
+        ("1T-A32B", 10**12),
+        ("8B-A1.5B", 8 * 10**9),
+        ("8x7B", 56 * 10**9),
+        ("16x0.5b", 8 * 10**9),
+        ("8030261248", 8_030_261_248),
+        ("8,030,261,248", 8_030_261_248),
+        ("７０Ｂ", 70 * 10**9),
+    ],
+)
+def test_parameter_counts_are_read_as_models_are_named(text: str, n: int) -> None:
+    """A bare number is billions or a copied count; of a mixture all parameters count, not the active ones."""
+    assert parse_params(text) == n
+
+
+@pytest.mark.parametrize("text", ["", "B", "0", "13000", "8x", "x7B", "A3B", "1e9", "-7B"])
+def test_a_count_that_is_none_is_refused(text: str) -> None:
+    """In one sentence, with examples."""
+    with pytest.raises(Misuse, match="expected such as 70B"):
+        parse_params(text)
 
 
 @pytest.mark.parametrize(("text", "n"), [("70B", 70 * 10**9), ("135M", 135 * 10**6), ("1.5b", 1_500_000_000), ("1T", 10**12)])

@@ -6,6 +6,7 @@ oldest mistake.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,10 @@ _BYTE_UNITS = {
 }  # fmt: skip
 _PARAM_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _QUANTITY = re.compile(r"^\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-zA-Z]*)\s*$")
+_EXPERTS = re.compile(r"^(\d{1,3})x(?=\d)", re.IGNORECASE)
+_ACTIVE = re.compile(r"[-_ ]a\d+(?:\.\d+)?[mb]$", re.IGNORECASE)
+LEAST_BARE_BYTES = 2**20
+"""A number without a unit is bytes from here on; below, whoever typed it meant something else, such as MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,26 +64,50 @@ class Figure:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes meant by `2GiB`, `4.2GB`, `512M` or `1000`. A bare letter is binary, as llama.cpp and ulimit read it.
+    """Bytes meant by `2GiB`, `4.2GB`, `512M` or `253100000`. A bare letter is binary, as llama.cpp and ulimit read it.
 
-    Raises Misuse for anything else.
+    Raises Misuse for anything else, also for a small number without a unit: `16384` may be MiB or bytes.
     """
     n = _parse(text, _BYTE_UNITS)
     if n is None:
         raise Misuse("'{found}' is no size; expected such as 2GiB, 4.2GB or 512MiB.", found=text)
+    if n < LEAST_BARE_BYTES and re.fullmatch(r"[\d.]+", _plain(text)):
+        raise Misuse("'{found}' has no unit; expected such as 2GiB, 4.2GB or {found}MiB.", found=_plain(text))
     return n
 
 
 def parse_params(text: str) -> int:
-    """Parameters meant by `70B`, `135M` or `1.5b`: B is 10^9 here, as in a model's name. Raises Misuse otherwise."""
-    n = _parse(text, _PARAM_UNITS)
-    if n is None:
+    """Parameters meant by `70B`, `135M`, `1.5b`, `0.6` (billions), `30B-A3B` (all of them, not the active ones) or `8x7B` (the
+    product, which is more than such a model has: experts share the rest). B is 10^9 here, as in a model's name.
+
+    Raises Misuse otherwise.
+    """
+    bare = _ACTIVE.sub("", _plain(text))
+    experts, size = _EXPERTS.match(bare), _EXPERTS.sub("", bare)
+    if re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?", size):  # no unit: billions, or a count that somebody copied
+        number = float(size)
+        if 10**4 <= number < 10**6:
+            raise Misuse("'{found}' has no unit; expected such as 70B, 1.5B or 135M.", found=text)
+        n = round(number * 10**9) if number < 10**4 else round(number)
+    else:
+        n = _parse(size, _PARAM_UNITS) or 0
+    if not n:
         raise Misuse("'{found}' is no number of parameters; expected such as 70B, 1.5B or 135M.", found=text)
-    return n
+    return n * (int(experts[1]) if experts else 1)
+
+
+def names_experts(text: str) -> bool:
+    """Whether `text` names experts by number and size, such as `8x7B`, which is no count of parameters."""
+    return bool(_EXPERTS.match(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    """`text` with plain digits and letters, and without commas between thousands."""
+    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", unicodedata.normalize("NFKC", text)).strip()
 
 
 def _parse(text: str, units: dict[str, int]) -> int | None:
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.match(_plain(text))
     factor = units.get(match[2].lower()) if match else None
     n = round(float(match[1]) * factor) if match and factor else 0
     return n or None

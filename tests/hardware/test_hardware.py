@@ -104,7 +104,7 @@ def test_hardware_is_read_from_words() -> None:
         ("2x", "no accelerator"),
         ("0x L4", "expected such as"),
         ("RTX 9999", "no accelerator"),
-        ("A100", "add the memory"),
+        ("RTX 6000", "add the memory"),
         ("", "expected"),
     ],
 )

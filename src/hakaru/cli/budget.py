@@ -62,6 +62,9 @@ def run(
     warning = source_kind(source).sentence()
     if warning and not json:
         print_text(warning)
+    if target.room and not json:
+        for note in target.room.hardware.notes:
+            print_text(note)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch)
         budgeter = glancing(bench, source, effort) if dry_run else Budgeter(bench, source, effort)

@@ -63,6 +63,8 @@ def run(
             warn_idle_gpu()
         if found.note:
             print_text(found.note)
+        for note in fit.hardware.notes:
+            print_text(note)
         _print(fit, terms)
         if found.fetch and fit.verdict != "does_not_fit":
             next_step(found.fetch)
@@ -112,6 +114,7 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "total_bytes": fit.total_bytes,
         "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
         "devices": [s.as_json() for s in fit.placement.devices] if fit.placement else [],
+        "hardware_notes": list(fit.hardware.notes),
         "flags": flags(settings, fit.placement),
         "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
         "extras": [{"name": e.name, "bytes": e.bytes} for e in fit.extras],

@@ -4,15 +4,21 @@ from collections import Counter
 from typing import Any
 
 from hakaru.cli.output import print_json, print_text
+from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.machine import Hardware
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
-from hakaru.units import format_bytes, format_params, parse_params
+from hakaru.models.catalogue import KnownModel, model_called, nearest_model
+from hakaru.units import format_bytes, format_params, names_experts, parse_params
 
 
 def run(*, params: str, bits: float, hardware: str | None, context: int, json: bool) -> int:
     """Print what the formula gives, and with `hardware` both verdicts. Returns 3 if the exact one is "does not fit"."""
     n_params = parse_params(params)
+    called = _called(params)
+    if called and names_experts(params):
+        n_params = called.n_params
     gigabytes, settings = formula_gigabytes(n_params, bits), ContextSettings(n_ctx=context)
     data: dict[str, Any] = {
         "schema": "hakaru.formula/1",
@@ -24,31 +30,47 @@ def run(*, params: str, bits: float, hardware: str | None, context: int, json: b
         "factor": OVERHEAD,
         "source": "assumed",
     }
-    exact = _compare(data, n_params, gigabytes, bits, hardware, settings) if hardware else None
+    place = parse_hardware(hardware) if hardware else None
+    model = called or (nearest_model(n_params) if place else None)
+    exact = _compare(data, model, bits, place, settings) if place else None
     if json:
         print_json(data)
     else:
-        _print(data, exact)
+        if names_experts(params):
+            print_text(_experts_sentence(params, called))
+        _print(data, exact, model, place)
     return 3 if exact and exact.placement.verdict == "does_not_fit" else 0
 
 
-def _compare(data: dict[str, Any], n_params: int, gigabytes: float, bits: float, hardware: str, settings: ContextSettings) -> Any:
-    from hakaru.hardware.catalogue import parse_hardware
-    from hakaru.models.catalogue import nearest_model
+def _called(params: str) -> KnownModel | None:
+    """The known model that a size such as `8x7B` or `30B-A3B` names; None for a plain number."""
+    part = params.strip().lower()
+    return model_called(part) if names_experts(part) or "-a" in part else None
+
+
+def _experts_sentence(params: str, called: KnownModel | None) -> str:
+    if called:
+        return say("{found} is no count of parameters: {model} has {params}, since its experts share the rest.",
+                   found=params, model=called.name, params=format_params(called.n_params))  # fmt: skip
+    return say(
+        "{found} is taken as the product; such a model has fewer parameters, since its experts share the rest.", found=params
+    )
+
+
+def _compare(data: dict[str, Any], model: KnownModel | None, bits: float, place: Hardware, settings: ContextSettings) -> Any:
     from hakaru.planning.exact import exact_answer
 
-    machine = parse_hardware(hardware)
-    labelled = sum(d.label_gigabytes for d in machine.accelerators)
-    data["hardware"] = [d.as_json() for d in machine.accelerators]
+    labelled = sum(d.label_gigabytes for d in place.accelerators) or (place.ram.total_bytes / 10**9 if place.ram else 0)
+    data["hardware"] = [d.as_json() for d in place.accelerators]
+    data["hardware_notes"] = list(place.notes)
     data["formula_capacity_gigabytes"] = labelled
-    data["formula_verdict"] = "fits" if gigabytes <= labelled else "does_not_fit"
-    model = nearest_model(n_params)
-    exact = exact_answer(model, bits, machine, settings) if model else None
+    data["formula_verdict"] = "fits" if data["gigabytes"] <= labelled else "does_not_fit"
+    exact = exact_answer(model, bits, place, settings) if model else None
     data["exact"] = exact.as_json() if exact else None
     return exact
 
 
-def _print(data: dict[str, Any], exact: Any) -> None:
+def _print(data: dict[str, Any], exact: Any, model: KnownModel | None, place: Hardware | None) -> None:
     print_text(say("{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes:.1f} GB ({gibibytes:.1f} GiB), by the article's formula.",
               params=format_params(data["params"]), bits=data["bits"], factor=data["factor"],
               gigabytes=data["gigabytes"], gibibytes=data["gibibytes"]))  # fmt: skip
@@ -57,24 +79,33 @@ def _print(data: dict[str, Any], exact: Any) -> None:
               weights=data["weights_gigabytes"]))  # fmt: skip
     if data["bits"] == 4:
         print_text(say("A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a whole model."))
-    if "hardware" not in data:
+    if place is None:
         return
-    counts = Counter(d["name"] for d in data["hardware"])
+    for note in place.notes:
+        print_text(note)
+    counts = Counter(d.name for d in place.accelerators or (place.ram,) if d)
     names = " + ".join(f"{n}× {name}" if n > 1 else name for name, n in counts.items())
     print_text(say("By the formula, on {names} ({capacity:g} GB by their labels): {verdict}.",
               names=names, capacity=data["formula_capacity_gigabytes"], verdict=verdict_word(data["formula_verdict"])))  # fmt: skip
-    if exact is None:
+    if exact:
+        _print_exact(exact)
+    elif model:
+        print_text(say("No type has about {bits:g} bits per weight, so there is no exact answer; the nearest known model is {model}.",
+                  bits=data["bits"], model=model.name))  # fmt: skip
+    else:
         print_text(say("No known model has this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf"))
-        return
+
+
+def _print_exact(exact: Any) -> None:
+    """The verdict, and a line per device whose parts and rest sum to what may be used of it."""
     print_text(say("Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx} tokens of context: {verdict}.",
               model=exact.model.name, type=exact.type, bpw=exact.bpw, n_ctx=exact.settings.n_ctx,
               verdict=verdict_word(exact.placement.verdict)))  # fmt: skip
     for share in exact.placement.devices:
-        print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, driver {overhead}, free {free} of {total}",
-                  name=share.device.name, layers=share.layers, weights=format_bytes(share.weights_bytes),
-                  kv=format_bytes(share.kv_cache_bytes), compute=format_bytes(share.compute_bytes),
-                  overhead=format_bytes(share.overhead_bytes), free=format_bytes(share.headroom_bytes),
-                  total=format_bytes(share.device.total_bytes)))  # fmt: skip
+        weights, cache, compute, other = map(format_bytes, share.bar)
+        print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, other {other}, free {free} of {total}",
+                  name=share.device.name, layers=share.layers, weights=weights, kv=cache, compute=compute, other=other,
+                  free=format_bytes(share.headroom_bytes), total=format_bytes(share.device.usable_bytes)))  # fmt: skip
     print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
           say("It does not fit even with a context of 256 tokens."))  # fmt: skip
 

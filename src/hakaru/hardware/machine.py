@@ -15,7 +15,7 @@ holds.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """An accelerator: a GPU, or the GPU half of a unified memory. `free_bytes` is None where the system does not tell."""
+    """An accelerator: a GPU, or the GPU's part of a unified memory. `free_bytes` is None where the system does not tell."""
 
     name: str
     vendor: Vendor
@@ -24,10 +24,13 @@ class Device:
     unified: bool = False
     bandwidth_gb_s: float | None = None
     source: str = "system"
+    label_gib: float | None = None  # what it is sold with, where that differs from what a process can have
 
     @property
     def label_gigabytes(self) -> float:
         """What people call its memory: "80 GB" for a card of 80 GiB, and a named size as it was named."""
+        if self.label_gib is not None:
+            return self.label_gib
         return self.total_bytes / (10**9 if self.name.upper().endswith("GB") and self.source == "as named" else 2**30)
 
     @property
@@ -40,6 +43,7 @@ class Device:
         return {
             "name": self.name, "vendor": self.vendor, "total_bytes": self.total_bytes, "free_bytes": self.free_bytes,
             "unified": self.unified, "bandwidth_gb_s": self.bandwidth_gb_s, "source": self.source,
+            "label_gigabytes": self.label_gigabytes,
         }  # fmt: skip
 
 
@@ -113,6 +117,7 @@ class Hardware:
 
     accelerators: tuple[Device, ...]
     ram: Device | None = None
+    notes: tuple[str, ...] = ()  # how a name was understood, in sentences
 
     @property
     def is_unified(self) -> bool:

@@ -67,6 +67,12 @@ def known_models() -> tuple[KnownModel, ...]:
     )
 
 
+def model_called(part: str) -> KnownModel | None:
+    """The most downloaded known model whose name has `part` between its dashes, such as `8x7b` or `30b-a3b`."""
+    wanted = f"-{part.lower()}-"
+    return next((model for model in known_models() if wanted in f"-{model.id}-"), None)
+
+
 def nearest_model(n_params: int) -> KnownModel | None:
     """The known dense model whose size is nearest to `n_params`, if one lies within 10 %: the worked example for a
     bare number.

@@ -4,15 +4,19 @@
 to how many tokens of context. Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hakaru.hardware.machine import Hardware
+from hakaru.memory.compute import is_known
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import KnownModel
+from hakaru.models.gguf import Tensor
 from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
+from hakaru.models.presets import FTYPES
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Placement, Task
@@ -20,6 +24,10 @@ from hakaru.planning.search import max_context, place
 
 TYPES_BY_BITS: Final = {2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32"}
 """What people run when they say "n bits"."""
+FOR_ANY_MODEL: Final = tuple(name for name in FTYPES if name != "MXFP4_MOE")
+"""Types that are looked through for other bits, the largest first."""
+ABOUT: Final = 0.2
+"""By how much the bits of a type may differ from those that were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +62,30 @@ class ExactAnswer:
 
 
 def exact_answer(model: KnownModel, bits: float, hardware: Hardware, settings: ContextSettings) -> ExactAnswer | None:
-    """Place `model` at about `bits` per weight on `hardware`; None for bits that no type is known for."""
-    preset = TYPES_BY_BITS.get(int(bits)) if float(bits).is_integer() else None
-    if preset is None:
+    """Place `model` at about `bits` per weight on `hardware`; None for bits that no type has, or a model without arithmetic of ours."""
+    if not is_known(model.shape):
         return None
     full = header_tensors(model.tensors(), "F16")
-    types = preset_types(roster(quantizer_facts(Metadata(model.id, model.metadata())), full), preset)
-    tensors = header_tensors(model.tensors(), types)
+    facts = roster(quantizer_facts(Metadata(model.id, model.metadata())), full)
+
+    def tensors_at(preset: str) -> tuple[Tensor, ...]:
+        return header_tensors(model.tensors(), preset_types(facts, preset))
+
+    usual = TYPES_BY_BITS.get(int(bits)) if float(bits).is_integer() else None
+    preset = usual or min(FOR_ANY_MODEL, key=lambda name: abs(_bpw(tensors_at(name)) - bits))
+    tensors = tensors_at(preset)
+    if usual is None and abs(_bpw(tensors) / bits - 1) > ABOUT:
+        return None
     task = Task(load=load_of(tensors, model.shape.n_layer), shape=model.shape, settings=settings)
     return ExactAnswer(
         model=model,
         type=preset,
-        bpw=8 * sum(t.n_bytes for t in tensors) / sum(t.n_elements for t in tensors),
+        bpw=_bpw(tensors),
         settings=settings,
         placement=place(task, hardware),
         max_context=max_context(task, hardware),
     )
+
+
+def _bpw(tensors: Sequence[Tensor]) -> float:
+    return 8 * sum(t.n_bytes for t in tensors) / sum(t.n_elements for t in tensors)
