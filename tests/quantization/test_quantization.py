@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from hakaru.quantization.source import source_kind
 pytestmark = pytest.mark.engine
 
 
-class Interrupting:
+class Interrupting(Lab):
     """An engine that damages the header and is then interrupted, finds the disk full, or is content with it."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
-    def quantized_types(self, path: Path, ftypes: Sequence[int]) -> Sequence[Mapping[str, str]]:
+    def quantized_types(self, path: Path, ftypes: Sequence[int]) -> list[dict[str, str]]:
         return [{} for _ in ftypes]
 
     def write_tensors(self, jobs: Sequence[TensorJob], *, targets: Sequence[Path], **_: Any) -> None:

@@ -14,7 +14,6 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model
-from hakaru.models.sources.find import read_whole
 from hakaru.models.sources.found import Found
 from hakaru.planning.budget import room_for_weights
 from hakaru.planning.here import hardware_here
@@ -32,7 +31,8 @@ from hakaru.units import format_bytes, parse_bytes
 
 def run(
     *,
-    model: Found,
+    found: Found,
+    source: Model,
     bpw: str | None,
     size: str | None,
     quality: str | None,
@@ -51,13 +51,12 @@ def run(
     """Make the best file of the target, or with `dry_run` say what it would be."""
     wanted = [parse_pin(pin) for pin in pins]
     split_bytes = parse_bytes(split) if split else None
-    source = read_whole(model)
     machine = probe_machine()
     target = _target(source, machine, bpw=bpw, size=size, quality=quality, hardware=hardware, context=context)
     if min_speed is not None:
         target = replace(target, speed=SpeedGoal(tokens_per_s=min_speed, settings=_settings(source, context)))
     name = bpw or size or quality or "fit"
-    out = output or model.workplace.with_name(f"{model.workplace.name}-{name}.gguf")
+    out = output or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
     check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence()
     if warning and not json:

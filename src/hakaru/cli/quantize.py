@@ -6,7 +6,7 @@ from typing import Any
 
 from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
-from hakaru.errors import Misuse
+from hakaru.errors import EngineRefused, Misuse, ModelDamaged
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
@@ -17,6 +17,7 @@ from hakaru.models.sources.conversion import convert, installed_converter, needs
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
 from hakaru.quantization.build import Recipe, build, plan_presets, plan_with_importance
+from hakaru.quantization.loadable import check_source
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
@@ -30,9 +31,12 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     if sum(asked) != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
     _check(type_=type_, size=size, quality=quality, **options)
-    options["model"] = _found(options["model"], options.pop("converter"), dry_run=options["dry_run"], quiet=options["json"])
+    reference, converter = options.pop("model"), options.pop("converter")
+    found = _found(reference, converter, dry_run=options["dry_run"], quiet=options["json"])
+    options["found"], options["source"] = found, read_model(found.path) if type_ and options["dry_run"] else read_whole(found)
+    _check_source(options["source"], to_preset=type_ is not None, is_converted=converter is not None or needs_conversion(reference))
     if type_:
-        taken = ("model", "importance", "effort", "split", "output", "overwrite", "dry_run", "json")
+        taken = ("found", "source", "importance", "effort", "split", "output", "overwrite", "dry_run", "json")
         return _to_preset(type_=type_, **{name: options[name] for name in taken})
     from hakaru.cli import budget
 
@@ -77,9 +81,24 @@ def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) ->
     return found
 
 
+def _check_source(source: Model, *, to_preset: bool, is_converted: bool) -> None:
+    """Raises what `check_source` raises. A converted file that does not load is removed, so that the next run converts anew."""
+    try:
+        check_source(Lab(), source, computes=not to_preset)
+    except ModelDamaged as error:
+        if not is_converted:
+            raise
+        source.path.unlink(missing_ok=True)
+        raise EngineRefused(
+            "the converter made a file that llama.cpp cannot load ({reason}); use the converter of a current llama.cpp, or fetch the folder again.",
+            reason=error.fields.get("reason", error),
+        ) from error  # fmt: skip
+
+
 def _to_preset(
     *,
-    model: Found,
+    found: Found,
+    source: Model,
     type_: str,
     importance: str | None,
     effort: Effort,
@@ -90,10 +109,9 @@ def _to_preset(
     json: bool,
 ) -> int:
     lab, split_bytes = Lab(), parse_bytes(split) if split else None
-    source = read_model(model.path) if dry_run else read_whole(model)
     importance = importance or ("auto" if type_.upper() in NEEDS_IMPORTANCE else "none")
     recipe = plan_presets(lab, source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
-    out = output or model.workplace.with_name(f"{model.workplace.name}-{recipe.preset}.gguf")
+    out = output or found.workplace.with_name(f"{found.workplace.name}-{recipe.preset}.gguf")
     check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence(recipe.preset)
     made = None
@@ -115,7 +133,7 @@ def _to_preset(
     elif made is None:
         print_text(say("Dry run: {path} would be written; nothing was changed.", path=out))
     else:
-        print_text(say("{path}: written, read back and verified.", path=made.path))
+        print_text(say("{path}: written, read back and verified: llama.cpp loads it.", path=made.path))
         next_step(f"hakaru test {made.path} --reference {source.path}")
     return 0
 
@@ -130,9 +148,9 @@ def _imatrix(importance: str, source: Model, effort: Effort, watch: Watching) ->
         from hakaru.tuning.study import Study
 
         return Study(Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch), source, effort).importance()
-    found = read_imatrix(Path(importance))
-    found.check("--importance", source.path, source.tensors)
-    return found
+    imatrix = read_imatrix(Path(importance))
+    imatrix.check("--importance", source.path, source.tensors)
+    return imatrix
 
 
 def _as_json(model: Model, recipe: Recipe, made: Model | None, out: Path, warning: str | None) -> dict[str, object]:
@@ -140,6 +158,7 @@ def _as_json(model: Model, recipe: Recipe, made: Model | None, out: Path, warnin
         "schema": "hakaru.recipe/1",
         "path": str(made.path if made else out),
         "written": made is not None,
+        "loads": True if made else None,
         "type": recipe.preset,
         "bytes": recipe.weights_bytes,
         "bpw": recipe.bpw,

@@ -106,5 +106,5 @@ def _print_race(made: Made) -> None:
     if made.tested and made.plan.target.tier:
         print_text(verdict_sentence(made.tested, made.plan.target.tier))
     if made.measured:
-        print_text(say("{path}: written, read back and verified; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
+        print_text(say("{path}: written, read back and verified: llama.cpp loads it; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
                   path=made.path, kld=made.measured.value, low=made.measured.low, high=made.measured.high))  # fmt: skip

@@ -1,7 +1,7 @@
 """Writing a model by any recipe: every tensor gets its own type, and the target is whole or absent.
 
 All places are known before (`layout.py`), so the bytes go straight to where they belong: into a hidden file beside the
-target, which takes the target's name when everything was written, read back and compared. A journal (`journal.py`) says
+target, which takes the target's name when everything was written, read back, compared and laid out by llama.cpp. A journal (`journal.py`) says
 which tensors are on the disk: after kill -9, a power cut, Ctrl-C or a dead engine the same call continues and the file is
 the same as if nothing had happened. What cannot be continued with is removed: bad weights, a full disk, an interruption
 before the first tensor was done.
@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import lab_build
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
+from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.gguf import Tensor, read_header
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
@@ -31,6 +32,7 @@ from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import Vectors, written_vectors
 from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished
 from hakaru.quantization.layout import Layout, PlannedFile, Stored, lay_out
+from hakaru.quantization.loadable import check_result
 from hakaru.units import format_bytes
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -56,6 +58,8 @@ class TensorWriter(Protocol):
         importance: Path | None,
         progress: Progress,
     ) -> None: ...
+
+    def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ def write_recipe(
     source_sha256: str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Model:
-    """Write `source` with the types in `types` to `out`, and return the new model, read back and verified.
+    """Write `source` with the types in `types` to `out`, and return the new model, read back and verified: llama.cpp loads it.
 
     A tensor that is not named keeps its own type. `imatrix` holds the mean squared activation per column by tensor name (for
     a stack of experts one row after another). `file_type` and `added` as `lay_out` takes them. With `split_bytes` the model is
@@ -91,7 +95,8 @@ def write_recipe(
     and uses quantized tensors. `progress` counts tensors.
 
     Raises Misuse (the target is the source or exists; a recipe that cannot be), ModelDamaged (weights that are not finite),
-    MachineError (full or read-only disk, another writer), EngineDied, EngineRefused (what was written is not what was planned).
+    MachineError (full or read-only disk, another writer), EngineDied, EngineRefused (what was written is not what was planned, or
+    does not load).
     """
     layout = lay_out(source, types, out, file_type=file_type, added=added, split_bytes=split_bytes)
     try:
@@ -105,6 +110,7 @@ def write_recipe(
             try:
                 _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
                 _verify(layout.files)
+                check_result(engine, [file.part for file in layout.files], [file.path.name for file in layout.files])
             except (KeyboardInterrupt, EngineDied) as stop:
                 left = _left(journal, out)
                 if left and isinstance(stop, KeyboardInterrupt):

@@ -103,6 +103,7 @@ class Made:
             "schema": "hakaru.recipe/1",
             "path": str(self.path),
             "written": self.measured is not None,
+            "loads": True if self.measured else None,
             "type": self.preset or "mix",
             "bytes": self.file_bytes,
             "bpw": 8 * sum(t.n_bytes for t in self.tensors) / self.source.n_params,
