@@ -8,7 +8,7 @@ oldest mistake.
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from hakaru.errors import Misuse
 
@@ -113,14 +113,22 @@ def _parse(text: str, units: dict[str, int]) -> int | None:
     return n or None
 
 
+BYTE_SCALES: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def byte_unit(n: float) -> str:
+    """The largest binary unit that leaves at least 1 of `n` bytes."""
+    return next((unit for unit, scale in reversed(BYTE_SCALES.items()) if abs(n) >= scale), "B")
+
+
+def bytes_in(n: float, unit: str, digits: int = 1) -> str:
+    """`n` bytes in `unit`, such as `98.4 MiB`."""
+    return f"{n / BYTE_SCALES[unit]:.{0 if unit == 'B' else digits}f} {unit}"
+
+
 def format_bytes(n: float) -> str:
     """`n` bytes in the largest binary unit that leaves at least 1, such as `98.4 MiB` (never GB)."""
-    sign, size = ("-", -n) if n < 0 else ("", n)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{sign}{size:.0f} B" if unit == "B" else f"{sign}{size:.1f} {unit}"
-        size /= 1024
-    return f"{sign}{size:.1f} TiB"
+    return bytes_in(n, byte_unit(n))
 
 
 def format_params(n: int) -> str:

@@ -1,12 +1,13 @@
 """`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would change it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hakaru.cli.formula import verdict_word
 from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu
 from hakaru.cli.settings import any_settings_for
+from hakaru.cli.verdict import verdict_sentences, ways_sentences
 from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError, Misuse
 from hakaru.hardware.catalogue import parse_hardware
@@ -14,7 +15,6 @@ from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.explain import Term
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
@@ -79,7 +79,7 @@ def _place(hardware: str | None, memory: str | None) -> Hardware | None:
         raise Misuse("--hardware and --memory both say where the model should go; give one of them.")
     if memory:
         return Hardware(accelerators=(), ram=named_ram(parse_bytes(memory)))
-    return parse_hardware(hardware) if hardware else None
+    return replace(parse_hardware(hardware), text=hardware) if hardware else None
 
 
 def _ledger() -> Ledger | None:
@@ -91,13 +91,16 @@ def _ledger() -> Ledger | None:
         return None
 
 
-def flags(settings: ContextSettings, placement: Placement | None) -> list[str]:
-    """The arguments of llama-server that make this plan."""
+def flags(fit: Fit) -> list[str]:
+    """The arguments of llama-server that make this plan; none for what does not fit."""
+    settings = fit.settings
+    if fit.verdict == "does_not_fit":
+        return []
     found = ["-c", str(settings.n_ctx), "-ub", str(settings.n_ubatch), "-np", str(settings.n_parallel),
              "-ctk", settings.type_k, "-ctv", settings.type_v]  # fmt: skip
     if settings.kv_unified:
         found.append("--kv-unified")
-    return found + (placement.layout.flags() if placement else [])
+    return found + fit.placement.layout.flags()
 
 
 def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
@@ -113,14 +116,15 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "parts_source": shown.source,
         "total_bytes": fit.total_bytes,
         "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
-        "devices": [s.as_json() for s in fit.placement.devices] if fit.placement else [],
         "hardware_notes": list(fit.hardware.notes),
-        "flags": flags(settings, fit.placement),
+        "placement_source": "computed" if fit.is_modelled else "assumed",
+        "devices": [s.as_json() for s in fit.placement.devices],
+        "flags": flags(fit),
         "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
         "extras": [{"name": e.name, "bytes": e.bytes} for e in fit.extras],
         "margin": fit.margin.as_json(),
         "max_context": fit.max_context,
-        "alternatives": [{"flag": w.flag, "frees_bytes": w.frees_bytes, "fits": w.fits} for w in fit.alternatives],
+        "alternatives": [way.as_json() for way in fit.alternatives],
     }  # fmt: skip
     if terms:
         data["terms"] = [{"part": t.part, "what": t.what, "formula": t.formula, "where": t.where, "bytes": t.bytes} for t in terms]
@@ -137,27 +141,32 @@ def _print(fit: Fit, terms: list[Term]) -> None:
     if terms:
         _print_terms(terms)
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))
-    if fit.placement is None:
-        print_text(say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
-                  architecture=model.shape.architecture))  # fmt: skip
+    if not fit.is_modelled:
+        print_text(_unmodelled_sentence(fit))
     for extra in fit.extras:
         print_text(say("Beside it: {name}, {bytes}", name=extra.name, bytes=format_bytes(extra.bytes)))
-    if fit.placement:
-        _print_devices(fit.placement)
-    _print_verdict(fit)
-    for way in fit.alternatives:
-        sign = say("then it fits") if way.fits else say("not enough alone")
-        print_text(say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign))
+    _print_devices(fit.placement)
+    for sentence in verdict_sentences(fit.placement, fit.margin.fraction):
+        print_text(sentence)
+    print_text(fit.margin.sentence())
+    if fit.verdict != "fits":
+        for sentence in ways_sentences(fit.alternatives):
+            print_text(sentence)
     if fit.max_context is not None:
         print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{fit.max_context:,}") if fit.max_context else
               say("It does not fit even with a context of 256 tokens."))  # fmt: skip
-    print_text(say("llama-server flags: {flags}", flags=" ".join(flags(settings, fit.placement))))
+    if found := flags(fit):
+        print_text(say("llama-server flags: {flags}", flags=" ".join(found)))
 
 
-def _print_verdict(fit: Fit) -> None:
-    print_text(say("Needs {needed} of the {free} that may be used: {verdict}.",
-              needed=format_bytes(fit.total_bytes), free=format_bytes(fit.hardware.usable_bytes), verdict=verdict_word(fit.verdict)))  # fmt: skip
-    print_text(fit.margin.sentence())
+def _unmodelled_sentence(fit: Fit) -> str:
+    architecture = fit.model.shape.architecture
+    if not fit.placement.shares:
+        return say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
+                   architecture=architecture)  # fmt: skip
+    return say("hakaru has no arithmetic for the architecture '{architecture}' yet. The weights of each device are exact, the sums are the engine's "
+               "dry run; that every layer keeps an equal part of the KV cache, and what each device computes with, is assumed.",
+               architecture=architecture)  # fmt: skip
 
 
 def _print_terms(terms: list[Term]) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from hakaru.cli.output import print_json, print_text
+from hakaru.cli.verdict import verdict_word
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.language import say
@@ -108,8 +109,3 @@ def _print_exact(exact: Any) -> None:
                   free=format_bytes(share.headroom_bytes), total=format_bytes(share.device.usable_bytes)))  # fmt: skip
     print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
           say("It does not fit even with a context of 256 tokens."))  # fmt: skip
-
-
-def verdict_word(verdict: str) -> str:
-    """A verdict in words."""
-    return {"fits": say("it fits"), "tight": say("it fits, but tightly"), "does_not_fit": say("it does not fit")}[verdict]

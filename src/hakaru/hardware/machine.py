@@ -112,12 +112,13 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
     """Where a model may be placed: accelerators in llama.cpp's order, and RAM as a device, or None where nothing is known
-    about it.
+    about it. `text` is how somebody named it; empty for this machine.
     """
 
     accelerators: tuple[Device, ...]
     ram: Device | None = None
     notes: tuple[str, ...] = ()  # how a name was understood, in sentences
+    text: str = ""
 
     @property
     def is_unified(self) -> bool:

@@ -15,7 +15,9 @@ from typing import Final
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.gguf import Tensor
 
-_LAYER: Final = re.compile(r"blk\.(\d+)\.")
+_LAYER: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
+_KEYS: Final = re.compile(r"\.attn_(k|v|qkv|kv_a_mqa)\.weight$")
+_STATES: Final = re.compile(r"\.(ssm|time_mix|shortconv)_?")
 _EXPERTS: Final = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what --n-cpu-moe moves; common/common.h
 EMBEDDINGS: Final = "token_embd.weight"
 INPUT_TENSORS: Final = frozenset({EMBEDDINGS, "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
@@ -38,6 +40,8 @@ class Load:
     always_copied: bool = False
     shared_bytes: int = 0
     largest_bytes: int = 0
+    kv_widths: tuple[int, ...] = ()
+    has_states: bool = False
 
     @property
     def n_layer(self) -> int:
@@ -67,12 +71,17 @@ def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
     """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to 32 bytes."""
     layers, experts = [0] * n_layer, [0] * n_layer
     inputs: dict[str, int] = {}
+    widths, states = [0] * n_layer, set[int]()
     output, tied, copies, shared, largest = 0, True, 0, 0, 0
     for tensor in tensors:
         n_bytes, layer = buffer_bytes((tensor,)), layer_of(tensor.name)
-        if layer is not None:
+        if layer is not None and layer < n_layer:
             (experts if _EXPERTS.search(tensor.name) else layers)[layer] += n_bytes
             largest = max(largest, n_bytes)
+            if _KEYS.search(tensor.name):
+                widths[layer] += tensor.shape[-1] - (tensor.shape[0] if "qkv" in tensor.name else 0)
+            if _STATES.search(tensor.name):
+                states.add(layer)
         elif tensor.name in INPUT_TENSORS:
             copies += tensor.name in inputs
             inputs[tensor.name] = n_bytes
@@ -90,4 +99,6 @@ def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
         always_copied=copies > 0,
         shared_bytes=shared,
         largest_bytes=largest,
+        kv_widths=tuple(0 if i in states else width for i, width in enumerate(widths)),
+        has_states=bool(states),
     )

@@ -12,10 +12,11 @@ from typing import Final, Literal
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.footprint import ContextSettings, layer_cache_bytes, output_bytes, overhead_bytes
+from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes, overhead_bytes
 from hakaru.models.shape import Shape
 from hakaru.planning.backends import backend_of
 from hakaru.planning.load import Load
+from hakaru.planning.unmodelled import compute_of, spread, uneven_bytes
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
@@ -24,7 +25,7 @@ GPU_CONTEXT_BYTES: Final = 450 * 2**20
 """Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was loaded yet."""
 
 
-def judge(needed_bytes: int, free_bytes: int, margin: float = MARGIN) -> FitVerdict:
+def judge(needed_bytes: float, free_bytes: float, margin: float = MARGIN) -> FitVerdict:
     """Whether `needed_bytes` go into `free_bytes`."""
     if needed_bytes > free_bytes:
         return "does_not_fit"
@@ -133,7 +134,8 @@ class Placement:
 class Task:
     """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
     first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name. `backend` runs
-    the accelerators, where the engine told; else each maker's usual one does.
+    the accelerators, where the engine told; else each maker's usual one does. `engine` is the engine's dry run at these settings,
+    for an architecture that we do not model (see `unmodelled`).
     `layer_caches` follow from the shape and the settings: bytes per layer, counted once for all placements that are tried.
     """
 
@@ -144,11 +146,15 @@ class Task:
     extras_bytes: int = 0
     driver_bytes: Mapping[str, int] = field(default_factory=dict)
     backend: Backend | None = None
+    engine: Footprint | None = None
     layer_caches: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        caches = self.shape.caches or ()
-        object.__setattr__(self, "layer_caches", tuple(layer_cache_bytes(cache, self.settings) for cache in caches))
+        if self.engine:
+            caches = spread(self.engine.kv_cache_bytes, self.load.kv_widths)
+        else:
+            caches = tuple(layer_cache_bytes(cache, self.settings) for cache in self.shape.caches or ())
+        object.__setattr__(self, "layer_caches", caches)
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
@@ -183,7 +189,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
                 device=device,
                 layers=sum(i < load.n_layer for i in mine),
                 weights_bytes=_weights(load, mine, layout.n_cpu_moe),
-                kv_cache_bytes=caches_bytes(task, mine),
+                kv_cache_bytes=_share_of_caches(task, mine),
                 compute_bytes=compute,
                 conversion_bytes=conversion,
                 overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES) if count or extras else 0,
@@ -197,7 +203,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         device=hardware.ram or UNKNOWN_RAM,
         layers=sum(i < load.n_layer for i in on_host),
         weights_bytes=in_ram,
-        kv_cache_bytes=caches_bytes(task, on_host),
+        kv_cache_bytes=_share_of_caches(task, on_host),
         compute_bytes=_compute(task, layout, len(used)).host_bytes,
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
@@ -216,11 +222,13 @@ def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: i
 
 
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
-    """Compute buffers under `layout`. The task's graph must be known.
+    """Compute buffers under `layout`.
 
     Where the experts of some layers only are in RAM, a device needs what the others' experts need, too. Where weights stay in
     RAM, a GPU fetches them while a prompt is read (op_offload), one at a time: room for the largest on the first.
     """
+    if task.engine:
+        return _assumed_compute(task, task.engine, layout, n_used, backend)
     whole = layout.n_gpu_layers == task.load.n_layer + 1
     found = device_compute(
         task.shape,
@@ -243,6 +251,14 @@ def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan
         middle_bytes=max(found.middle_bytes, least),
         last_bytes=max(found.last_bytes, least),
     )
+
+
+def _assumed_compute(task: Task, engine: Footprint, layout: Layout, n_used: int, backend: Backend) -> DeviceCompute:
+    """The same for a graph that we do not know."""
+    whole = layout.n_gpu_layers == task.load.n_layer + 1
+    found = compute_of(engine, task.load, task.shape, task.settings, n_devices=n_used, all_layers=whole, backend=backend)
+    fetched = task.load.largest_bytes if n_used and (not whole or layout.n_cpu_moe) else 0
+    return replace(found, first_bytes=found.first_bytes + fetched)
 
 
 def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
@@ -296,3 +312,12 @@ def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
 
 def caches_bytes(task: Task, items: range) -> int:
     return sum(task.layer_caches[items.start : items.stop])
+
+
+def _share_of_caches(task: Task, items: range) -> int:
+    """The caches of a device's layers; where layers are unequal and we do not know which, with room for one large layer more."""
+    own = caches_bytes(task, items)
+    is_part = 0 < len(task.layer_caches[items.start : items.stop]) < task.load.n_layer
+    if not task.engine or not is_part:
+        return own
+    return own + uneven_bytes(task.engine.kv_cache_bytes, task.load.kv_widths, task.settings)

@@ -1,55 +1,234 @@
-"""What would change the answer: the KV cache's type, a shorter context, fewer bits, a smaller batch. Pure."""
+"""What would change the answer, in the order in which a person would take it. Pure.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+A smaller type of the weights first, then a smaller KV cache, RAM beside the cards, a smaller micro-batch, and a shorter context at
+last, never below what is of use. Where no single change is enough, the gentlest combination is looked for in the same order.
+"""
 
-from hakaru.memory.footprint import ContextSettings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.planning.placement import FitVerdict
 from hakaru.planning.search import largest
+
+SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
+SMALL_UBATCH: Final = 128
+LEAST_CONTEXT: Final = 2048
+"""No way out is shorter, per conversation, nor shorter than LEAST_PART of what was asked for."""
+LEAST_PART: Final = 0.25
+GENTLE: Final = frozenset({"F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"})
+"""Types that a person takes before anything else; those below four bits only after everything else."""
+RAM_SIZES: Final = tuple(n * 2**30 for n in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048))
+"""What machines are sold with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is done differently; None is left as it is. `ram_bytes`: so much RAM beside the cards."""
+
+    preset: str | None = None
+    cache: Cache | None = None
+    ram_bytes: int | None = None
+    n_ubatch: int | None = None
+    n_ctx: int | None = None
+
+    def applied(self, settings: ContextSettings) -> ContextSettings:
+        """`settings` with the change."""
+        changed = settings.with_cache(self.cache) if self.cache else settings
+        return replace(changed, n_ubatch=self.n_ubatch or changed.n_ubatch, n_ctx=self.n_ctx or changed.n_ctx)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The names of what is changed."""
+        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    def without(self, part: str) -> "Change":
+        """The change less one part of it."""
+        return replace(self, **{part: None})
+
+    def flags(self, hardware: str) -> str:
+        """What to type for it. `hardware` is how the machine was named, with room for the size of its RAM."""
+        found = []
+        if self.preset:
+            found.append(f"--type {self.preset}")
+        if self.cache:
+            found.append(f"--cache-type-k {self.cache[0]} --cache-type-v {self.cache[1]}")
+        if self.ram_bytes:
+            found.append(f'--hardware "{hardware.format(f"{self.ram_bytes // 2**30}GiB")}"')
+        if self.n_ubatch:
+            found.append(f"--ubatch {self.n_ubatch}")
+        if self.n_ctx:
+            found.append(f"--context {self.n_ctx}")
+        return " ".join(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a variation needs in all, and whether it fits."""
+    """What a variation needs in all, whether it fits, and how much of it lies in RAM and how many layers on cards."""
 
     total_bytes: int
     verdict: FitVerdict
+    ram_bytes: int = 0
+    gpu_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """One change that frees memory: what to type, and how many bytes it frees."""
+    """One change that helps: what to type, how many bytes it frees in all (RAM beside cards frees none, but takes what the cards
+    cannot), and what comes out.
+    """
 
+    change: Change
     flag: str
     frees_bytes: int
-    fits: bool
+    outcome: Outcome
+
+    @property
+    def verdict(self) -> FitVerdict:
+        """The verdict with the change."""
+        return self.outcome.verdict
+
+    @property
+    def fits(self) -> bool:
+        """Whether it fits then, if only tightly."""
+        return self.verdict != "does_not_fit"
+
+    def as_json(self) -> dict[str, object]:
+        """The way out as it stands in `--json`."""
+        return {"flag": self.flag, "frees_bytes": self.frees_bytes, "fits": self.fits, "verdict": self.verdict,
+                "ram_bytes": self.outcome.ram_bytes if self.change.ram_bytes else None}  # fmt: skip
 
 
-Try = Callable[[ContextSettings, str | None], Outcome]
-"""The outcome at other settings, or as another preset."""
-
-
-def alternatives(settings: ContextSettings, outcome: Try, *, presets: Sequence[str]) -> list[Alternative]:
-    """The ways out, those that fit first: the KV cache's type, the longest context that fits, the largest of the
-    `presets` (from the most bits to the least) that fits, a smaller micro-batch.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Where ways out are looked for: the settings that were asked for, and the types that are smaller than the model's own, from
+    the most bits to the least. `hardware` is how the machine is named with RAM beside it ("RTX 3060 + {}"); None where it has RAM
+    already, or no cards. `context_step`: contexts that lie closer together than that are not told apart.
     """
-    now = outcome(settings, None)
-    ways: list[Alternative] = []
 
-    def add(flag: str, at: Outcome) -> None:
-        if at.total_bytes < now.total_bytes:
-            ways.append(Alternative(flag=flag, frees_bytes=now.total_bytes - at.total_bytes, fits=at.verdict != "does_not_fit"))
+    settings: ContextSettings
+    presets: Sequence[str]
+    hardware: str | None = None
+    context_step: int = 256
 
-    if settings.type_k == settings.type_v == "f16":
-        add("--cache-type-k q8_0 --cache-type-v q8_0", outcome(replace(settings, type_k="q8_0", type_v="q8_0"), None))
-    context = 256 * largest(
-        1, max(1, (settings.n_ctx - 1) // 256), lambda n: outcome(settings.with_context(256 * n), None).verdict == "fits"
-    )
-    if context < settings.n_ctx:
-        add(f"--context {context}", outcome(settings.with_context(context), None))
-    if tried := [(preset, outcome(settings, preset)) for preset in presets]:
-        preset, at = next(((p, o) for p, o in tried if o.verdict == "fits"), tried[-1])
-        add(f"--type {preset}", at)
-    if settings.n_ubatch > 64:
-        add("--ubatch 64", outcome(replace(settings, n_ubatch=64), None))
-    return sorted(ways, key=lambda way: not way.fits)
+
+Try = Callable[[Change], Outcome | None]
+"""The outcome of a change; None where it cannot be made: a cache type that does not divide the model's heads, say."""
+
+
+def alternatives(search: Search, outcome: Try) -> list[Alternative]:
+    """The ways out, those that fit first, else in a person's order."""
+    now = outcome(Change())
+    assert now is not None
+    singles = list(_singles(search, outcome))
+    found = [way for change in singles if (way := _way(change, outcome, now, search.hardware or ""))]
+    if not any(way.fits and _is_gentle(way.change) for way in found):
+        combined = _combined(search, outcome)
+        if combined and combined not in singles and (way := _way(combined, outcome, now, search.hardware or "")):
+            found.append(way)
+    return sorted(found, key=lambda way: not way.fits)
+
+
+def least_context(settings: ContextSettings) -> int:
+    """The shortest context that is still of use to whoever asked for `settings`."""
+    return max(LEAST_CONTEXT * settings.n_parallel, -(-int(settings.n_ctx * LEAST_PART) // 256) * 256)
+
+
+def _way(change: Change, outcome: Try, now: Outcome, hardware: str) -> Alternative | None:
+    at = outcome(change)
+    if at is None or not (at.total_bytes < now.total_bytes or (at.verdict != "does_not_fit" and change.ram_bytes)):
+        return None
+    return Alternative(change=change, flag=change.flags(hardware), frees_bytes=now.total_bytes - at.total_bytes, outcome=at)
+
+
+def _is_gentle(change: Change) -> bool:
+    return change.n_ctx is None and (change.preset is None or change.preset in GENTLE)
+
+
+def _singles(search: Search, outcome: Try) -> Iterator[Change]:
+    """One change each, in a person's order."""
+    if search.presets:
+        yield _first_type(search.presets, Change(), outcome) or Change(preset=_least_gentle(search.presets))
+    if search.settings.cache == F16_CACHE:
+        yield Change(cache=SMALL_CACHE)
+    if search.hardware and (ram := _with_ram(Change(), outcome)):
+        yield ram
+    if search.settings.n_ubatch > SMALL_UBATCH:
+        yield Change(n_ubatch=SMALL_UBATCH)
+    if context := _with_context(Change(), search, outcome):
+        yield context
+
+
+def _combined(search: Search, outcome: Try) -> Change | None:
+    """The gentlest combination that fits, with nothing in it that is not needed; None where all changes together are not enough.
+
+    Types of four bits and more are tried with one more kind of change at a time, in a person's order; then the smaller types are.
+    """
+    gentle = [preset for preset in search.presets if preset in GENTLE]
+    for types in ([None, *gentle], [preset for preset in search.presets if preset not in GENTLE]):
+        for change in _growing(search, outcome, types):
+            if change and _fits(change, outcome):
+                return _thinned(change, outcome)
+    return None
+
+
+def _growing(search: Search, outcome: Try, types: Sequence[str | None]) -> Iterator[Change | None]:
+    """Combinations of one of `types` with more and more other changes. Where the types end, the least of them is kept."""
+    if not types:
+        return
+    cache = SMALL_CACHE if search.settings.cache == F16_CACHE and outcome(Change(cache=SMALL_CACHE)) else None
+    yield _first_type(types, Change(cache=cache), outcome)
+    least = Change(preset=types[-1], cache=cache)
+    if search.hardware:
+        yield _with_ram(least, outcome)
+    if search.settings.n_ubatch > SMALL_UBATCH:
+        least = replace(least, n_ubatch=SMALL_UBATCH)
+        yield least
+    yield _with_context(least, search, outcome)
+
+
+def _first_type(types: Sequence[str | None], change: Change, outcome: Try) -> Change | None:
+    """`change` with the first of `types` that fits, or that fits tightly if none does better."""
+    tried = [(at, outcome(at)) for at in (replace(change, preset=preset) for preset in types)]
+    for wanted in ("fits", "tight"):
+        for at, found in tried:
+            if found and found.verdict == wanted:
+                return at
+    return None
+
+
+def _least_gentle(presets: Sequence[str]) -> str:
+    """The smallest type of four bits and more, or the smallest of all where there is none."""
+    return next((preset for preset in reversed(presets) if preset in GENTLE), presets[-1])
+
+
+def _with_ram(change: Change, outcome: Try) -> Change | None:
+    """`change` with the least RAM that makes it fit."""
+    tried = [replace(change, ram_bytes=size) for size in RAM_SIZES]
+    steps = len(tried) - largest(0, len(tried), lambda n: _fits(tried[len(tried) - n], outcome) if n else True)
+    return tried[steps] if steps < len(tried) else None
+
+
+def _with_context(change: Change, search: Search, outcome: Try) -> Change | None:
+    """`change` with the longest context of use that fits."""
+    least, step = least_context(search.settings), search.context_step
+
+    def at(n: int) -> Change:
+        return replace(change, n_ctx=least + step * n)
+
+    most = (search.settings.n_ctx - 1 - least) // step
+    return at(largest(0, most, lambda n: _fits(at(n), outcome))) if most >= 0 and _fits(at(0), outcome) else None
+
+
+def _fits(change: Change, outcome: Try) -> bool:
+    found = outcome(change)
+    return found is not None and found.verdict == "fits"
+
+
+def _thinned(change: Change, outcome: Try) -> Change:
+    """`change` less everything without which it fits as well, the last kinds first."""
+    for part in ("n_ctx", "n_ubatch", "ram_bytes", "cache", "preset"):
+        if len(change.parts) > 1 and part in change.parts and _fits(change.without(part), outcome):
+            change = change.without(part)
+    return change

@@ -2,15 +2,17 @@
 
 Our arithmetic answers for any hardware; the engine's dry run lays the same model out here, from its header alone, and
 stands beside it. On this machine without an accelerator the engine's figures decide; everywhere else ours do, placed
-device by device. An architecture that we do not model has the dry run's answer only, as one sum.
+device by device. An architecture that we do not model is placed by its tensor table and the dry run's sums (see
+`planning.unmodelled`).
 """
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
@@ -24,16 +26,16 @@ from hakaru.planning.backends import backend_named
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.here import hardware_here
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import FitVerdict, Placement, Task, judge, judged
-from hakaru.planning.search import max_context, place
-from hakaru.planning.ways_out import Alternative, Outcome, alternatives
+from hakaru.planning.placement import FitVerdict, Placement, Task, judged
+from hakaru.planning.search import place
+from hakaru.planning.ways_out import Alternative
 from hakaru.tuning.check import Engine, dry_run_at, remember
 from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, kind_of, learned_margin
+from hakaru.tuning.variations import Variations
 
 FigureSource = Literal["computed", "dry-run", "both"]
-SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +68,20 @@ def draft_extra(model: Model, settings: ContextSettings) -> Extra:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """The answer. `placement` is None for an architecture that we do not model."""
+    """The answer. `is_modelled`: our arithmetic knows the architecture; otherwise caches and compute of a device are assumed."""
 
     model: Model
     settings: ContextSettings
     hardware: Hardware
     computed: Footprint | None
     dry_run: Footprint | None
-    placement: Placement | None
+    placement: Placement
     verdict: FitVerdict
     margin: Margin
     alternatives: tuple[Alternative, ...]
     max_context: int | None
     extras: tuple[Extra, ...] = ()
+    is_modelled: bool = True
 
     @property
     def best(self) -> Footprint:
@@ -90,12 +93,11 @@ class Fit:
     @property
     def total_bytes(self) -> int:
         """What the model needs in all, where it was placed."""
-        extras = sum(e.bytes for e in self.extras)
-        return self.placement.total_bytes if self.placement else self.best.total_bytes + extras
+        return self.placement.total_bytes
 
     def explanation(self) -> list[Term]:
         """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not model."""
-        if self.placement is None:
+        if not self.is_modelled:
             raise ModelUnknown(
                 "{path}: hakaru has no arithmetic for the architecture '{found}', so there is nothing to explain.",
                 path=self.model.path, found=self.model.shape.architecture,
@@ -148,13 +150,16 @@ class Fitter:
             extras_bytes=sum(e.bytes for e in extras),
             backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
             driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
+            engine=None if computed else dry_run,
         )
-        placed = place(task, place_at) if computed else None
-        placement = _by_engine(placed, dry_run, margin) if placed and not (hardware and hardware.accelerators) else placed
-        best = dry_run or computed
-        assert best is not None
-        whole = best.total_bytes + task.extras_bytes
-        verdict = placement.verdict if placement else judge(whole, place_at.usable_bytes, margin.fraction)
+        placed = place(task, place_at)
+        placement = _by_engine(placed, dry_run, margin) if not (hardware and hardware.accelerators) else placed
+        variations = Variations(
+            model=variant,
+            task=task,
+            hardware=place_at,
+            ask=None if computed else partial(self.dry_run, variant, on_disk=preset is None),
+        )
         answer = Fit(
             model=variant,
             settings=settings,
@@ -162,13 +167,14 @@ class Fitter:
             computed=computed if source != "dry-run" else None,
             dry_run=dry_run,
             placement=placement,
-            verdict=verdict,
+            verdict=placement.verdict,
             margin=margin,
             alternatives=(),
-            max_context=max_context(task, place_at) if find_max and placement else None,
+            max_context=variations.longest_context() if find_max else None,
             extras=extras,
+            is_modelled=computed is not None,
         )
-        return answer if verdict == "fits" else replace(answer, alternatives=tuple(self._ways_out(model, answer, task)))
+        return answer if answer.verdict == "fits" else replace(answer, alternatives=tuple(variations.ways_out()))
 
     def dry_run(self, model: Model, settings: ContextSettings, *, on_disk: bool = True) -> Footprint:
         """The engine's own figures, with our assumption for the process around it; a model that is not on disk is laid out
@@ -176,22 +182,6 @@ class Fitter:
         """
         with nullcontext(model.path) if on_disk else _laid_out(model) as path:
             return dry_run_at(path, model, settings, engine=self.engine)
-
-    def _ways_out(self, model: Model, answer: Fit, task: Task) -> list[Alternative]:
-        """What would make it fit, by our arithmetic, or by dry runs where we have none."""
-        variants = {preset: as_preset(model, preset) for preset in SMALLER_PRESETS}
-
-        def outcome(settings: ContextSettings, preset: str | None) -> Outcome:
-            variant = variants[preset] if preset else answer.model
-            if answer.placement:
-                load = load_of(variant.loaded, variant.shape.n_layer) if preset else task.load
-                placed = place(replace(task, load=load, settings=settings), answer.hardware)
-                return Outcome(total_bytes=placed.total_bytes, verdict=placed.verdict)
-            needed = self.dry_run(variant, settings, on_disk=preset is None).total_bytes + task.extras_bytes
-            return Outcome(total_bytes=needed, verdict=judge(needed, answer.hardware.usable_bytes, task.margin))
-
-        smaller = [p for p, variant in variants.items() if variant.weights_bytes < answer.model.weights_bytes]
-        return alternatives(answer.settings, outcome, presets=smaller)
 
 
 @contextmanager
