@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hakaru.errors import HakaruError
-from hakaru.models.gguf import MAX_HEADER, read_header
+from hakaru.models.gguf import read_header
+from hakaru.models.header_cursor import MAX_HEADER
 from hakaru.models.model import read_model
 from hakaru.models.safetensors import read_stored
 from hakaru.testing import tiny_shape, write_header_only

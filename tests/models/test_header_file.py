@@ -9,7 +9,8 @@ from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import known_models
-from hakaru.models.gguf import Array, read_header
+from hakaru.models.gguf import read_header
+from hakaru.models.header_cursor import Array
 from hakaru.models.header_file import header_tensors, without_vocabulary, write_header_only
 from hakaru.models.metadata import MetadataValue
 from hakaru.testing import write_header

@@ -16,7 +16,7 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.explain import Term
 from hakaru.memory.formula import formula_gigabytes
-from hakaru.models.model import read_model
+from hakaru.models.model import read_language_model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
@@ -43,7 +43,7 @@ def run(
     """Print the footprint of a model and where it goes. Returns 3 if it does not fit."""
     place = _place(hardware, memory)
     found = find_model(model)
-    whole = read_model(found.path)
+    whole = read_language_model(found.path)
     settings = any_settings_for(whole, **options)
     extras = (projector_extra(mmproj),) if mmproj else ()
     if draft:

@@ -21,6 +21,8 @@ def run(*, model: str, json: bool) -> int:
 def _print(known: Description) -> None:
     print_text(known.name)
     print_table(["", ""], [*_origin(known), *_figures(known), *_texts(known)], left=2)
+    if known.model.is_draft_head:
+        print_text(say("A draft head: it runs only beside its model; name that, and this file with --draft."))
     if known.found.note:
         print_text(known.found.note)
     if not known.model.complete:

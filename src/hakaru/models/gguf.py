@@ -15,18 +15,16 @@ Source of the format: llama.cpp, docs of ggml, gguf.md, and ggml/src/gguf.cpp fo
 """
 
 import errno
-import hashlib
 import math
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
-from hakaru.language import translate
 from hakaru.models.foreign_types import foreign_type, is_bitnet_s
+from hakaru.models.header_cursor import U32, Cursor, Value
 from hakaru.models.quant_types import BY_ID, QuantType
 
 VERSIONS: Final = (2, 3)
@@ -34,30 +32,11 @@ BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg"
 """The formats before GGUF by their first bytes. Source: llama.cpp of June 2023, llama.h (LLAMA_FILE_MAGIC_*)."""
 ALIGNMENT: Final = 32
 """Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the engine's host memory."""
-MAX_STRING: Final = 2**20
 MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero
 MAX_KEYS: Final = 2**16
 MAX_TENSORS: Final = 2**18
-MAX_HEADER: Final = 2**27
-MAX_STRINGS: Final = 2**21  # over the whole header; the largest vocabularies with their merges have less than one million
 MAX_DIMENSIONS: Final = 4
 MAX_ALIGNMENT: Final = 2**20
-KEPT_ARRAY: Final = 4096  # longer arrays (vocabularies) are walked and hashed, not kept
-
-_SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
-    """A metadata array. `values` is None where the array is too long to keep; its digest identifies it all the same."""
-
-    length: int
-    digest: str
-    values: tuple[int | float | bool | str, ...] | None
-
-
-Value: TypeAlias = int | float | bool | str | Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,21 +94,25 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
 
     `where` stands in the sentences. Raises ModelDamaged or ModelUnknown, and what `read` raises.
     """
-    cursor = _Cursor(path=where, size=size, read=read)
+    cursor = Cursor(path=where, size=size, read=read)
     version = _opening(cursor)
     n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
     n_keys = cursor.bounded("Q", MAX_KEYS, "metadata keys")
     metadata: dict[str, Value] = {}
     key_spans: dict[str, tuple[int, int]] = {}
+    kinds: dict[str, int] = {}
     for _ in range(n_keys):
         begin, key = cursor.position, cursor.string()
-        if key in metadata:
-            raise cursor.damaged("the metadata key '{key}' stands twice", key=key[:80])
-        metadata[key] = cursor.value()
+        if key in metadata or not key:
+            raise cursor.damaged("the metadata key '{key}' stands twice or is empty", key=key[:80])
+        kinds[key] = cursor.number("I")
+        metadata[key] = cursor.value(kinds[key])
         key_spans[key] = (begin, cursor.position)
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
         raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
+    if kinds.get("general.alignment", U32) != U32:
+        raise cursor.damaged("an alignment that is no 32-bit number, which llama.cpp refuses")
     architecture = metadata.get("general.architecture")
     tensors = tuple(_tensor(cursor, architecture) for _ in range(n_tensors))
     data_offset = padded(cursor.position, alignment)
@@ -145,7 +128,24 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     )
 
 
-def _opening(cursor: "_Cursor") -> int:
+def first_keys(where: Path | str, *, size: int, read: Callable[[int], bytes]) -> tuple[dict[str, Value], int]:
+    """The keys before the tokenizer's, and how many tensors the file has: enough to tell what it is, in a few kilobytes.
+
+    Converters write the general keys first. Raises as `parse_header` does.
+    """
+    cursor = Cursor(path=where, size=size, read=read)
+    _opening(cursor)
+    n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
+    found: dict[str, Value] = {}
+    for _ in range(cursor.bounded("Q", MAX_KEYS, "metadata keys")):
+        key = cursor.string()
+        if key.startswith("tokenizer."):
+            break
+        found[key] = cursor.value(cursor.number("I"))
+    return found, n_tensors
+
+
+def _opening(cursor: Cursor) -> int:
     """The version. Raises ModelDamaged or ModelUnknown, with the way out, for what is no GGUF file that llama.cpp reads."""
     magic = cursor.take(4)
     if magic in BEFORE_GGUF:
@@ -194,146 +194,19 @@ def has_weights(path: Path) -> bool:
     return True
 
 
-class _Cursor:
-    """Reads forward through the header and refuses to leave it."""
-
-    def __init__(self, *, path: Path | str, size: int, read: Callable[[int], bytes]) -> None:
-        self.path, self.size, self._read = path, size, read
-        self.position = 0
-        self._buffer = b""
-        self._start = 0
-        self._strings = 0
-
-    def take(self, n: int) -> bytes:
-        """The next `n` bytes."""
-        if self.position + n > self._start + len(self._buffer):
-            self._refill(n)
-        begin = self.position - self._start
-        self.position += n
-        return self._buffer[begin : begin + n]
-
-    def number(self, code: str) -> int:
-        """The next little-endian integer of struct code `code`."""
-        return int(struct.unpack("<" + code, self.take(struct.calcsize(code)))[0])
-
-    def bounded(self, code: str, limit: int, what: str) -> int:
-        """`number`, refused above `limit`."""
-        if (n := self.number(code)) > limit:
-            raise self.damaged("{n} {what}, expected at most {limit}", n=n, what=what, limit=limit)
-        return n
-
-    def string(self) -> str:
-        self._count_strings(1)
-        return self._text(self.take(self.bounded("Q", MAX_STRING, "bytes in a string")))
-
-    def value(self) -> Value:
-        kind = self.number("I")
-        return self._array() if kind == _ARRAY else self._scalar(kind)
-
-    def damaged(self, finding: str, /, **fields: object) -> ModelDamaged:
-        """The error for `finding` at this position."""
-        return ModelDamaged(
-            "{path}: damaged header at byte {position}: {finding}; fetch the file again.",
-            path=self.path,
-            position=self.position,
-            finding=translate(finding, **fields),
-        )
-
-    def _text(self, raw: bytes) -> str:
-        return raw.decode("utf-8", errors="replace")
-
-    def _scalar(self, kind: int) -> int | float | bool | str:
-        if kind == _STRING:
-            return self.string()
-        if kind not in _SCALARS:
-            raise self.damaged("metadata type {kind} is not defined", kind=kind)
-        code = _SCALARS[kind]
-        value: int | float | bool = struct.unpack("<" + code, self.take(struct.calcsize(code)))[0]
-        return value
-
-    def _array(self) -> Array:
-        kind, length = self.number("I"), self.number("Q")
-        if kind == _STRING:
-            return self._string_array(length)
-        if kind not in _SCALARS:
-            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
-        if length > MAX_HEADER:
-            raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
-        digest, values = hashlib.sha256(), list[int | float | bool]()
-        code, keep = _SCALARS[kind], length <= KEPT_ARRAY
-        width = struct.calcsize(code)
-        self._within(length * width)
-        for done in range(0, length, KEPT_ARRAY):
-            n = min(KEPT_ARRAY, length - done)
-            raw = self.take(n * width)
-            digest.update(raw)
-            if keep:
-                values.extend(struct.unpack(f"<{n}{code}", raw))
-        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
-
-    def _string_array(self, length: int) -> Array:
-        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked without a call each."""
-        self._count_strings(length)
-        digest, values, done = hashlib.sha256(), list[str](), 0
-        keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
-        while done < length:
-            buffer, begin = self._buffer, self.position - self._start
-            at, end = begin, len(self._buffer) - 8
-            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= MAX_STRING and n <= end - at:
-                if keep:
-                    values.append(self._text(buffer[at + 8 : at + 8 + n]))
-                at += 8 + n
-                done += 1
-            digest.update(buffer[begin:at])
-            self.position += at - begin
-            if done < length:  # this one reaches behind the buffer, or is too long
-                raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
-                digest.update(len(raw).to_bytes(8, "little") + raw)
-                values += [self._text(raw)] if keep else []
-                done += 1
-        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
-
-    def _count_strings(self, n: int) -> None:
-        self._strings += n
-        if self._strings > MAX_STRINGS:
-            raise self.damaged("{n} {what}, expected at most {limit}", n=self._strings, what="strings", limit=MAX_STRINGS)
-
-    def _within(self, n: int) -> None:
-        """Refuses the next `n` bytes where the file or a header cannot have them."""
-        if self.position + n > self.size:
-            raise ModelDamaged(
-                "{path}: the header ends at byte {needed} or later, but the file has {size}; "
-                "the download is incomplete: fetch it again.",
-                path=self.path, needed=self.position + n, size=self.size,
-            )  # fmt: skip
-        if self.position + n > MAX_HEADER:
-            raise self.damaged("the header is longer than {limit} bytes", limit=MAX_HEADER)
-
-    def _refill(self, n: int) -> None:
-        self._within(n)
-        pieces = [self._buffer[self.position - self._start :]]
-        held = len(pieces[0])
-        while held < n:
-            pieces.append(self._read(max(n - held, 2**20)))
-            if not pieces[-1]:
-                raise self.damaged("the file became shorter while it was read")
-            held += len(pieces[-1])
-        self._start = self.position
-        self._buffer = b"".join(pieces)
-
-
 def padded(n: int, alignment: int = ALIGNMENT) -> int:
     """`n` bytes with the zeros behind them up to the next multiple of `alignment`."""
     return -(-n // alignment) * alignment
 
 
-def _tensor(cursor: _Cursor, architecture: object) -> Tensor:
+def _tensor(cursor: Cursor, architecture: object) -> Tensor:
     name_bytes = cursor.bounded("Q", MAX_NAME, "bytes in a tensor name")
     name = cursor.take(name_bytes).decode("utf-8", errors="replace")
     shape = tuple(cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions")))
     type_id = cursor.number("I")
     offset = cursor.number("Q")
-    if not shape or any(not 0 < n < 2**48 for n in shape):
+    shape = shape or (1,)  # a scalar: ggml counts the dimensions that are not stated as 1
+    if not name or any(not 0 < n < 2**48 for n in shape):
         raise cursor.damaged("tensor {name} has the shape {shape}", name=name, shape=shape)
     type_, family = BY_ID.get(type_id), architecture if isinstance(architecture, str) else ""
     if type_ is None or is_bitnet_s(type_id, family):
@@ -364,6 +237,15 @@ def _check_layout(path: Path | str, tensors: tuple[Tensor, ...], alignment: int,
                 "the download is incomplete: fetch it again.",
                 path=path, name=tensor.name, end=data_offset + end, size=size,
             )  # fmt: skip
+    expected = 0
+    for tensor in tensors:
+        if tensor.offset != expected:
+            raise ModelDamaged(
+                "{path}: tensor {name} begins at byte {offset} of the data, expected {expected}: llama.cpp takes tensors only in the "
+                "table's order and without gaps; fetch the file again, or write it again with llama.cpp's tools.",
+                path=path, name=tensor.name, offset=tensor.offset, expected=expected,
+            )  # fmt: skip
+        expected = padded(tensor.offset + tensor.n_bytes, alignment)
 
 
 def _file_bytes(path: Path) -> int:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from hakaru.errors import Misuse, ModelDamaged, ModelNotFound
 from hakaru.language import translate
-from hakaru.models.gguf import MAX_STRING, MAX_TENSORS, Array, Tensor, read_header
+from hakaru.models.gguf import MAX_TENSORS, Tensor, read_header
+from hakaru.models.header_cursor import MAX_STRING, Array
 from hakaru.models.header_file import header_bytes, header_tensors
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.tensor_data import TensorData

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hakaru.errors import ModelDamaged
-from hakaru.models.gguf import Array, Value
+from hakaru.models.header_cursor import Array, Value
 
 MetadataValue: TypeAlias = int | float | bool | str | Sequence[int | float | bool | str]
 Written: TypeAlias = Value | MetadataValue

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from hakaru.errors import ModelUnknown
 from hakaru.models.architectures import loaded
-from hakaru.models.gguf import Array, Header, Tensor, Value, has_weights
+from hakaru.models.gguf import Header, Tensor, has_weights
+from hakaru.models.header_cursor import Array, Value
 from hakaru.models.header_file import header_tensors
+from hakaru.models.kinds import DRAFT, no_model, role_of
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
@@ -39,6 +41,11 @@ class Model:
     def meta(self) -> Metadata:
         """Typed access to the header's keys."""
         return Metadata(self.path, self.metadata)
+
+    @property
+    def is_draft_head(self) -> bool:
+        """Whether it only drafts for another model (EAGLE, DFlash, a file of MTP layers)."""
+        return role_of(self.metadata, len(self.tensors), {t.name for t in self.tensors}) == DRAFT
 
     @property
     def loaded(self) -> tuple[Tensor, ...]:
@@ -91,6 +98,9 @@ def read_model(path: Path) -> Model:
     path = parts[0]
     meta = Metadata(path, header.metadata)
     architecture = meta.text("general.architecture")
+    role = role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
+    if role not in {None, DRAFT}:
+        raise no_model(path, header.metadata, role or "")
     if architecture is None or not header.tensors:
         raise ModelUnknown(
             "{path}: a GGUF file without {what}; expected a language model.",
@@ -117,6 +127,14 @@ def read_model(path: Path) -> Model:
         tensors=header.tensors,
         metadata=header.metadata,
     )
+
+
+def read_language_model(path: Path) -> Model:
+    """`read_model`, but a head for drafts is refused, which runs only beside its model. Raises what `read_model` raises."""
+    model = read_model(path)
+    if model.is_draft_head:
+        raise no_model(model.path, model.metadata, DRAFT)
+    return model
 
 
 def as_preset(model: Model, preset: str) -> Model:

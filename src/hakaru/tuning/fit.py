@@ -19,7 +19,8 @@ from hakaru.hardware.machine import Hardware, Machine
 from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.models.architectures import buffer_bytes
-from hakaru.models.gguf import Array, read_header
+from hakaru.models.gguf import read_header
+from hakaru.models.header_cursor import Array
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
 from hakaru.planning.backends import backend_named

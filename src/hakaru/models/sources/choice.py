@@ -1,11 +1,20 @@
-"""Which model file a folder or a repository means: split files are one choice, companions are none."""
+"""Which model file a folder or a repository means: split files are one choice, companions are none.
+
+What a file is, is told by its header (`kinds`); where that was not read, its name is taken at its word.
+"""
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from hakaru.errors import ModelNotFound
+from hakaru.errors import HakaruError, ModelNotFound
 from hakaru.language import say
+from hakaru.models.gguf import read_header
+from hakaru.models.kinds import DRAFT, PROJECTOR, likely_role, role_of
+from hakaru.models.pieces import cut_up, joining
+from hakaru.models.sources.found import Companion
 from hakaru.models.split import part_names, whole_name
 from hakaru.units import format_bytes
 
@@ -23,12 +32,19 @@ class Choice:
         return self.parts[0]
 
 
-def choices(files: Mapping[str, int | None]) -> tuple[Choice, ...]:
-    """The models among `files` (path to bytes): every GGUF file that is no companion, the parts of a split one together."""
+Roles = Mapping[str, str | None]
+"""What files are beside a model (see `kinds`), or None for a model, by path; of a split one the first part's."""
+
+
+def choices(files: Mapping[str, int | None], roles: Roles | None = None) -> tuple[Choice, ...]:
+    """The models among `files` (path to bytes): every GGUF file that is nothing else, the parts of a split one together.
+
+    `roles` are what headers told; the name tells of all others.
+    """
     found: dict[str, Choice] = {}
     for path in sorted(files):
         folder, _, name = path.rpartition("/")
-        if not name.lower().endswith(".gguf") or is_companion(name):
+        if not name.lower().endswith(".gguf") or role(path, roles):
             continue
         prefix = f"{folder}/" if folder else ""
         parts = tuple(prefix + part for part in part_names(name))
@@ -38,27 +54,68 @@ def choices(files: Mapping[str, int | None]) -> tuple[Choice, ...]:
     return tuple(found.values())
 
 
-def is_companion(name: str) -> bool:
-    """Whether a GGUF file is no language model by its name: a projector, an importance matrix."""
-    return "mmproj" in name.lower() or "imatrix" in name.lower()
+def roles_of_files(files: Mapping[str, Path]) -> dict[str, str | None]:
+    """What the GGUF files among `files` are beside a model, by their headers; those that cannot be read are left out."""
+    found = {}
+    for name, path in files.items():
+        if name.lower().endswith(".gguf"):
+            with suppress(HakaruError, OSError):
+                header = read_header(path)
+                found[name] = role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
+    return found
 
 
-def projector(files: Mapping[str, int | None]) -> str | None:
+def role(path: str, roles: Roles | None) -> str | None:
+    """What the GGUF file at `path` is beside a model, by its header if that is among `roles`, else by its name."""
+    folder, _, name = path.rpartition("/")
+    first = (f"{folder}/" if folder else "") + part_names(name)[0]
+    return roles[first] if roles is not None and first in roles else likely_role(name)
+
+
+def projector(files: Mapping[str, int | None], roles: Roles | None = None) -> str | None:
     """The vision projector among `files`: F16 before BF16 before the first by name."""
-    found = sorted(f for f in files if f.lower().endswith(".gguf") and "mmproj" in f.lower())
+    found = sorted(f for f in files if f.lower().endswith(".gguf") and role(f, roles) == PROJECTOR)
     ranked = sorted(found, key=lambda f: (not _names_type(f, "f16"), not _names_type(f, "bf16")))
     return next(iter(ranked), None)
 
 
-def choose(where: str, found: tuple[Choice, ...], wanted: str | None) -> Choice:
+def companions_of(
+    files: Mapping[str, int | None], roles: Roles | None, paths: Mapping[str, Path] | None = None
+) -> tuple[Companion, ...]:
+    """What lies beside a model to be loaded with it: the projector, then draft heads."""
+    eyes = projector(files, roles)
+    drafts = sorted(f for f in files if f.lower().endswith(".gguf") and role(f, roles) == DRAFT)
+    return tuple(
+        Companion(role=PROJECTOR if name == eyes else DRAFT, name=name, bytes=files[name], path=(paths or {}).get(name))
+        for name in [*([eyes] if eyes else []), *drafts]
+    )
+
+
+def choose(
+    where: str,
+    found: tuple[Choice, ...],
+    wanted: str | None,
+    files: Mapping[str, int | None] | None = None,
+    roles: Roles | None = None,
+) -> Choice:
     """The one choice that `wanted` means: a path, a file name or a type such as Q4_K_M, in any case; without it the only one.
 
-    Raises ModelNotFound, which lists the choices with their sizes.
+    `files` are all that lie there, `roles` what headers told of them: where no model is meant, what lies there instead is told,
+    such as the pieces of a cut file. Raises ModelNotFound,
+    which lists the choices with their sizes.
     """
     meant = matching(found, wanted) if wanted else found
     if len(meant) == 1:
         return meant[0]
+    if not meant:
+        _refuse_pieces(where, files or {}, wanted)
     listed = say(", ").join(_described(c) for c in (meant or found))
+    others = [f"{f} ({r})" for f in sorted(files or {}) if f.lower().endswith(".gguf") and (r := role(f, roles))]
+    if not found and others:
+        raise ModelNotFound(
+            "{where}: there is no GGUF model, only {listed}; name a folder or a repository that has one.",
+            where=where, listed=say(", ").join(others[:20]),
+        )  # fmt: skip
     if not found:
         raise ModelNotFound("{where}: there is no GGUF model; name a folder or a repository that has one.", where=where)
     if not meant:
@@ -68,6 +125,24 @@ def choose(where: str, found: tuple[Choice, ...], wanted: str | None) -> Choice:
     raise ModelNotFound(
         "{where}: has {n} models that may be meant; name one of them: {listed}.", where=where, n=len(meant), listed=listed
     )
+
+
+def named_file(files: Mapping[str, int | None], wanted: str) -> Choice | None:
+    """The GGUF file of exactly that path or name, whatever it is."""
+    for path in sorted(files):
+        if path.lower().endswith(".gguf") and wanted.lower() in {path.lower(), path.rpartition("/")[2].lower()}:
+            folder, _, name = path.rpartition("/")
+            return Choice(parts=tuple((f"{folder}/" if folder else "") + part for part in part_names(name)), bytes=files[path])
+    return None
+
+
+def _refuse_pieces(where: str, files: Mapping[str, int | None], wanted: str | None) -> None:
+    """Raises ModelUnknown or ModelNotFound if what is meant lies there in pieces."""
+    pieces = cut_up(files)
+    whole = tuple(Choice(parts=(name,), bytes=None) for name in pieces)
+    named = tuple(c for c in whole if wanted in pieces[c.name]) if wanted else whole
+    for choice in named or (matching(whole, wanted) if wanted else ()):
+        raise joining(where, choice.name, pieces[choice.name])
 
 
 def matching(found: tuple[Choice, ...], wanted: str) -> tuple[Choice, ...]:

@@ -9,15 +9,16 @@ import json
 from difflib import get_close_matches
 from pathlib import Path
 
-from hakaru.errors import ModelNotFound
+from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.language import say
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.gguf import has_weights
+from hakaru.models.gguf import has_weights, read_header
 from hakaru.models.header_file import without_vocabulary, write_header_only
-from hakaru.models.model import Model, read_model
+from hakaru.models.model import Model, read_language_model
+from hakaru.models.pieces import cut_up, joining, piece_of, pieces_beside
 from hakaru.models.sources.checkpoint import as_gguf
-from hakaru.models.sources.choice import choices, choose, projector
-from hakaru.models.sources.found import Companion, Found
+from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
+from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
 from hakaru.models.split import part_names
 from hakaru.places import cache_dir
@@ -62,7 +63,7 @@ def read_whole(found: Found) -> Model:
 
     Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings the rest.
     """
-    model = read_model(found.path)
+    model = read_language_model(found.path)
     if model.complete:
         return model
     if found.fetch is None:
@@ -94,20 +95,40 @@ def _found_at(path: Path) -> Found:
         return _find_in_folder(path)
     first = path.with_name(part_names(path.name)[0])
     path = first if first.exists() else path
+    _refuse_piece(path)
     return Found(path=path, origin=str(path), complete=path.exists() and has_weights(path))
+
+
+def _refuse_piece(path: Path) -> None:
+    """Raises ModelUnknown or ModelNotFound if `path` is a piece of a file that was cut up, or the name of that file."""
+    if not path.exists():
+        beside = cut_up(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else {}
+        if path.name in beside:
+            raise joining(path, path.name, beside[path.name])
+        return
+    piece = piece_of(path.name)
+    if piece is None or not (pieces := pieces_beside(path)):
+        return
+    try:
+        if not piece.certain:
+            read_header(path)
+            return
+    except ModelDamaged as error:
+        raise joining(path, piece.whole, pieces) from error
+    raise joining(path, piece.whole, pieces)
 
 
 def _find_in_folder(folder: Path) -> Found:
     """The only GGUF model in it, or the folder itself where it is a Hugging Face model."""
     sizes: dict[str, int | None] = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()}
-    known = choices(sizes)
+    paths = {name: folder / name for name in sizes}
+    roles = roles_of_files(paths)
+    known = choices(sizes, roles)
     if not known and "config.json" in sizes:
         shards = [folder / name for name in sizes if name.endswith(".safetensors")]
         return Found(path=folder, origin=str(folder), complete=bool(shards) and all(has_weights(s) for s in shards))
-    path = folder / choose(str(folder), known, None).name
-    eyes = projector(sizes)
-    companions = (Companion(role="mmproj", name=eyes, bytes=sizes[eyes], path=folder / eyes),) if eyes else ()
-    return Found(path=path, origin=str(path), complete=has_weights(path), companions=companions)
+    path = folder / choose(str(folder), known, None, sizes, roles).name
+    return Found(path=path, origin=str(path), complete=has_weights(path), companions=companions_of(sizes, roles, paths))
 
 
 def _find_known(word: str) -> Found:

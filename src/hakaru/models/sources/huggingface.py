@@ -7,7 +7,8 @@ for every safetensors file.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -16,16 +17,20 @@ from urllib.parse import quote
 
 import httpx
 
-from hakaru.errors import ModelDamaged, ModelNotFound, Offline
+from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, Offline
 from hakaru.models.bounded_json import bounded_json
-from hakaru.models.sources.choice import Choice, choices, choose, matching, projector
-from hakaru.models.sources.found import Companion, Found
+from hakaru.models.gguf import first_keys
+from hakaru.models.kinds import role_of
+from hakaru.models.sources.choice import Choice, Roles, choices, choose, companions_of, matching, named_file, roles_of_files
+from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import HubFile, parse_reference
-from hakaru.models.sources.shelf import Wanted, answered, stand_ins
+from hakaru.models.sources.remote import Changed, RemoteFile
+from hakaru.models.sources.shelf import AT_ONCE, Wanted, answered, stand_ins
 from hakaru.models.sources.web import MAX_SMALL, read_small, web_client
 from hakaru.places import written_whole
 
 MAX_SHARDS: Final = 4096
+MAX_PEEKED: Final = 40  # of more files that may be meant, only the names are judged
 SMALL_FILES: Final = ("config.json", "model.safetensors.index.json")
 
 
@@ -62,10 +67,34 @@ def _asked(wanted: HubFile, known: Found | None) -> Found:
         commit, files = _listing(client, wanted, headers)
         if known and known.version == commit:
             return known
+        roles: dict[str, str | None] = {}
         found = choices(files)
         if not found and "config.json" in files and wanted.file in {None, "config.json"}:
             return _folder(client, wanted, commit, files, headers)
-        return _gguf(client, wanted, commit, choose(str(wanted), found, wanted.file), files, headers)
+        meant = matching(found, wanted.file) if wanted.file else found
+        asked = [c.name for c in meant] or sorted(f for f in files if f.lower().endswith(".gguf"))
+        if len(meant) != 1 and len(asked) <= MAX_PEEKED:
+            roles = _roles(client, wanted, commit, asked, headers)
+            found = choices(files, roles)
+        if wanted.file and (named := named_file(files, wanted.file)) and not matching(found, wanted.file):
+            found = (*found, named)  # whatever it is: who reads it says so
+        return _gguf(client, wanted, commit, choose(str(wanted), found, wanted.file, files, roles), files, roles, headers)
+
+
+def _roles(
+    client: httpx.Client, wanted: HubFile, commit: str, names: Sequence[str], headers: Mapping[str, str]
+) -> dict[str, str | None]:
+    """What these files are beside a model, by the first kilobytes of their headers; those that cannot be read are left out."""
+
+    def told(name: str) -> tuple[str, str | None] | None:
+        with suppress(HakaruError, Changed), RemoteFile(client, _url(wanted, commit, name), headers) as remote:
+            remote.open()
+            metadata, n_tensors = first_keys(name, size=remote.size, read=remote.read)
+            return name, role_of(metadata, n_tensors)
+        return None
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(row for row in pool.map(told, names) if row)
 
 
 def _listing(client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]) -> tuple[str, dict[str, int | None]]:
@@ -90,7 +119,13 @@ def _is_plain(name: object) -> bool:
 
 
 def _gguf(
-    client: httpx.Client, wanted: HubFile, commit: str, choice: Choice, files: Mapping[str, int | None], headers: Mapping[str, str]
+    client: httpx.Client,
+    wanted: HubFile,
+    commit: str,
+    choice: Choice,
+    files: Mapping[str, int | None],
+    roles: Roles,
+    headers: Mapping[str, str],
 ) -> Found:
     parts = tuple(Wanted(url=_url(wanted, commit, part), name=PurePosixPath(part).name) for part in choice.parts)
     missing = [part for part in choice.parts if part not in files]
@@ -100,12 +135,11 @@ def _gguf(
             path=wanted, n=len(missing), count=len(parts), name=missing[0],
         )  # fmt: skip
     folder, _, fetched = stand_ins(client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit)
-    eyes = projector(files)
     return Found(
         path=folder / parts[0].name,
         origin=str(replace(wanted, file=choice.name)),
         complete=False,
-        companions=(Companion(role="mmproj", name=eyes, bytes=files[eyes]),) if eyes else (),
+        companions=companions_of(files, roles),
         version=commit,
         fetch=shlex.join(["hf", "download", wanted.repo, *choice.parts]),
         fetched_bytes=fetched,
@@ -148,19 +182,19 @@ def _in_cache(wanted: HubFile) -> Found | None:
         return None
     cached = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
-    known = tuple(c for c in choices(sizes) if all(part in cached for part in c.parts))
+    roles = roles_of_files(cached)
+    known = tuple(c for c in choices(sizes, roles) if all(part in cached for part in c.parts))
     if not known:
         whole = wanted.file is None and _is_whole_folder(cached)
         return Found(path=folder, origin=str(replace(wanted, file=None)), complete=True, version=folder.name) if whole else None
     if wanted.file and not matching(known, wanted.file):
         return None
     chosen = choose(str(wanted), known, wanted.file)
-    eyes = projector(sizes)
     return Found(
         path=cached[chosen.name],
         origin=str(replace(wanted, file=chosen.name)),
         complete=True,
-        companions=(Companion(role="mmproj", name=eyes, bytes=sizes[eyes], path=cached[eyes]),) if eyes else (),
+        companions=companions_of(sizes, roles, cached),
         version=folder.name,
     )
 

@@ -3,8 +3,8 @@
     manifests/<registry>/<namespace>/<name>/<tag>    JSON: layers with media type, digest and size
     blobs/sha256-<digest>
 
-Source: ollama, docs/api and server/modelpath.go. OLLAMA_MODELS names the store; else the user's and the service's are
-looked at. Adapters, templates and parameters are left out.
+Source: ollama, docs/api and server/modelpath.go. `ollama_stores` knows where the stores are. Adapters, templates and parameters
+are left out.
 """
 
 import os
@@ -17,18 +17,12 @@ from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.language import say
 from hakaru.models.bounded_json import bounded_json
 from hakaru.models.sources.found import Companion, Found
+from hakaru.models.sources.ollama_stores import closed_stores, stores
 from hakaru.models.sources.reference import OllamaName
 
 MAX_MANIFEST: Final = 2**20
 _MODEL, _PROJECTOR = "application/vnd.ollama.image.model", "application/vnd.ollama.image.projector"
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
-
-
-def stores() -> tuple[Path, ...]:
-    """The folders that may hold Ollama's models."""
-    if named := os.environ.get("OLLAMA_MODELS"):
-        return (Path(named).absolute(),)
-    return (Path.home() / ".ollama/models", Path("/usr/share/ollama/.ollama/models"))
 
 
 def find_in_ollama(wanted: OllamaName) -> Found:
@@ -39,6 +33,12 @@ def find_in_ollama(wanted: OllamaName) -> Found:
             return _found(store, manifest, wanted)
     names = _names()
     near = get_close_matches(str(wanted), names, n=5, cutoff=0.4) or names[:5]
+    if not names and (closed := closed_stores()):
+        raise ModelNotFound(
+            "{where}: Ollama's store {store} may not be read by this user; join its group (sudo usermod -aG ollama $USER, then log in "
+            "again), or set OLLAMA_MODELS to another store.",
+            where=wanted, store=closed[0],
+        )  # fmt: skip
     raise ModelNotFound(
         "{where}: Ollama has no such model on this machine; there is: {listed}.",
         where=wanted,
@@ -52,7 +52,7 @@ def _found(store: Path, manifest: Path, wanted: OllamaName) -> Found:
     if not models:
         raise ModelNotFound("{where}: has no model on this machine (it may run in Ollama's cloud); name another one.", where=wanted)
     path = store / "blobs" / models[0]
-    if not path.is_file():
+    if not os.access(path, os.R_OK):
         raise ModelDamaged("{where}: its file {path} is missing; run: ollama pull {name}", where=wanted, path=path,
                            name=str(wanted).removeprefix("ollama:"))  # fmt: skip
     companions = tuple(

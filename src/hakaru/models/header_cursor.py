@@ -1,0 +1,165 @@
+"""Reading forward through a GGUF header: numbers, strings and values, none of them believed.
+
+Nothing is allocated from a number that the header names, and strings are counted, so that memory and time stay bounded.
+`gguf` knows in which order they stand.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from hakaru.errors import ModelDamaged
+from hakaru.language import translate
+
+MAX_STRING: Final = 2**20
+MAX_HEADER: Final = 2**27
+MAX_STRINGS: Final = 2**21  # over the whole header; the largest vocabularies with their merges have less than one million
+KEPT_ARRAY: Final = 4096  # longer arrays (vocabularies) are walked and hashed, not kept
+
+_SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+U32: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """A metadata array. `values` is None where the array is too long to keep; its digest identifies it all the same."""
+
+    length: int
+    digest: str
+    values: tuple[int | float | bool | str, ...] | None
+
+
+Value: TypeAlias = int | float | bool | str | Array
+
+
+class Cursor:
+    """Reads forward through the header and refuses to leave it."""
+
+    def __init__(self, *, path: Path | str, size: int, read: Callable[[int], bytes]) -> None:
+        self.path, self.size, self._read = path, size, read
+        self.position = 0
+        self._buffer = b""
+        self._start = 0
+        self._strings = 0
+
+    def take(self, n: int) -> bytes:
+        """The next `n` bytes."""
+        if self.position + n > self._start + len(self._buffer):
+            self._refill(n)
+        begin = self.position - self._start
+        self.position += n
+        return self._buffer[begin : begin + n]
+
+    def number(self, code: str) -> int:
+        """The next little-endian integer of struct code `code`."""
+        return int(struct.unpack("<" + code, self.take(struct.calcsize(code)))[0])
+
+    def bounded(self, code: str, limit: int, what: str) -> int:
+        """`number`, refused above `limit`."""
+        if (n := self.number(code)) > limit:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=n, what=what, limit=limit)
+        return n
+
+    def string(self) -> str:
+        """The next string."""
+        self._count_strings(1)
+        return self._text(self.take(self.bounded("Q", MAX_STRING, "bytes in a string")))
+
+    def value(self, kind: int) -> Value:
+        """The next value, of metadata type `kind`."""
+        return self._array() if kind == _ARRAY else self._scalar(kind)
+
+    def damaged(self, finding: str, /, **fields: object) -> ModelDamaged:
+        """The error for `finding` at this position."""
+        return ModelDamaged(
+            "{path}: damaged header at byte {position}: {finding}; fetch the file again.",
+            path=self.path,
+            position=self.position,
+            finding=translate(finding, **fields),
+        )
+
+    def _text(self, raw: bytes) -> str:
+        return raw.decode("utf-8", errors="replace")
+
+    def _scalar(self, kind: int) -> int | float | bool | str:
+        if kind == _STRING:
+            return self.string()
+        if kind not in _SCALARS:
+            raise self.damaged("metadata type {kind} is not defined", kind=kind)
+        code = _SCALARS[kind]
+        value: int | float | bool = struct.unpack("<" + code, self.take(struct.calcsize(code)))[0]
+        return value
+
+    def _array(self) -> Array:
+        kind, length = self.number("I"), self.number("Q")
+        if kind == _STRING:
+            return self._string_array(length)
+        if kind not in _SCALARS:
+            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
+        if length > MAX_HEADER:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
+        digest, values = hashlib.sha256(), list[int | float | bool]()
+        code, keep = _SCALARS[kind], length <= KEPT_ARRAY
+        width = struct.calcsize(code)
+        self._within(length * width)
+        for done in range(0, length, KEPT_ARRAY):
+            n = min(KEPT_ARRAY, length - done)
+            raw = self.take(n * width)
+            digest.update(raw)
+            if keep:
+                values.extend(struct.unpack(f"<{n}{code}", raw))
+        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+
+    def _string_array(self, length: int) -> Array:
+        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked without a call each."""
+        self._count_strings(length)
+        digest, values, done = hashlib.sha256(), list[str](), 0
+        keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
+        while done < length:
+            buffer, begin = self._buffer, self.position - self._start
+            at, end = begin, len(self._buffer) - 8
+            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= MAX_STRING and n <= end - at:
+                if keep:
+                    values.append(self._text(buffer[at + 8 : at + 8 + n]))
+                at += 8 + n
+                done += 1
+            digest.update(buffer[begin:at])
+            self.position += at - begin
+            if done < length:  # this one reaches behind the buffer, or is too long
+                raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
+                digest.update(len(raw).to_bytes(8, "little") + raw)
+                values += [self._text(raw)] if keep else []
+                done += 1
+        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+
+    def _count_strings(self, n: int) -> None:
+        self._strings += n
+        if self._strings > MAX_STRINGS:
+            raise self.damaged("{n} {what}, expected at most {limit}", n=self._strings, what="strings", limit=MAX_STRINGS)
+
+    def _within(self, n: int) -> None:
+        """Refuses the next `n` bytes where the file or a header cannot have them."""
+        if self.position + n > self.size:
+            raise ModelDamaged(
+                "{path}: the header ends at byte {needed} or later, but the file has {size}; "
+                "the download is incomplete: fetch it again.",
+                path=self.path, needed=self.position + n, size=self.size,
+            )  # fmt: skip
+        if self.position + n > MAX_HEADER:
+            raise self.damaged("the header is longer than {limit} bytes", limit=MAX_HEADER)
+
+    def _refill(self, n: int) -> None:
+        self._within(n)
+        pieces = [self._buffer[self.position - self._start :]]
+        held = len(pieces[0])
+        while held < n:
+            pieces.append(self._read(max(n - held, 2**20)))
+            if not pieces[-1]:
+                raise self.damaged("the file became shorter while it was read")
+            held += len(pieces[-1])
+        self._start = self.position
+        self._buffer = b"".join(pieces)

@@ -1,0 +1,56 @@
+"""Where Ollama keeps its models: by the environment, by its service's unit file, and by every package's habit.
+
+Sources: ollama, envconfig/config.go and docs/faq (home, service user); packages of Arch Linux and NixOS (/var/lib/ollama), the
+snap (/var/snap/ollama/common), Alpaca's flatpak; `podman volume` for rootless containers.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+UNIT_FOLDERS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
+LARGEST_UNIT: Final = 2**16
+_SETTING: Final = re.compile(r"^\s*Environment=.*?\bOLLAMA_MODELS=(?P<path>[^\"'\n]+?)[\"']?(\s+[\"']?[A-Z_]+=.*)?$", re.MULTILINE)
+_HOMES: Final = ("/usr/share/ollama", "/var/lib/ollama", "/var/snap/ollama/common", "/root", "/opt/ollama")
+_OWN: Final = (
+    ".ollama/models", ".var/app/com.jeffser.Alpaca/data/.ollama/models", ".local/share/containers/storage/volumes/ollama/_data/models",
+    "snap/ollama/common/models",
+)  # fmt: skip
+_INSIDE: Final = (".ollama/models", "models", "")
+
+
+def stores() -> tuple[Path, ...]:
+    """The folders that may hold Ollama's models, those of this user first; only OLLAMA_MODELS where that is set."""
+    if named := os.environ.get("OLLAMA_MODELS"):
+        return (Path(named).expanduser().absolute(),)
+    own = [Path.home() / place for place in _OWN]
+    packaged = [Path(home) / place for home in _HOMES for place in _INSIDE]
+    return tuple(dict.fromkeys([*own, *_by_service(), *packaged]))
+
+
+def closed_stores() -> list[Path]:
+    """Stores that are there but that this user may not read."""
+    return [store for store in stores() if _exists(store / "manifests") is None]
+
+
+def _exists(path: Path) -> bool | None:
+    """Whether `path` can be listed; None if the answer is refused."""
+    try:
+        os.scandir(path).close()
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+    return True
+
+
+def _by_service() -> Iterator[Path]:
+    """What the service's unit file or its drop-ins set, which is how people move the store to a larger disk."""
+    for folder in UNIT_FOLDERS:
+        for unit in (*sorted(folder.glob("ollama.service.d/*.conf")), folder / "ollama.service"):
+            with suppress(OSError, ValueError), unit.open("rb") as file:
+                text = file.read(LARGEST_UNIT).decode("utf-8")
+                yield from (Path(found["path"]).absolute() for found in _SETTING.finditer(text))
