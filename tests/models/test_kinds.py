@@ -10,6 +10,7 @@ import pytest
 
 from hakaru.errors import ModelNotFound, ModelUnknown
 from hakaru.models.gguf import first_keys, read_header
+from hakaru.models.header_cursor import Value
 from hakaru.models.kinds import likely_role, role_of
 from hakaru.models.model import read_language_model, read_model
 from hakaru.models.sources.find import find_model
@@ -90,7 +91,7 @@ def test_imatrix_in_a_model_s_name_does_not_hide_it(tmp_path: Path) -> None:
 
 def test_a_model_with_one_draft_layer_is_a_model(tmp_path: Path) -> None:
     """Only a file without the first layers is a draft head."""
-    metadata = {"general.architecture": "qwen35", "qwen35.block_count": 33, "qwen35.nextn_predict_layers": 1}
+    metadata: dict[str, Value] = {"general.architecture": "qwen35", "qwen35.block_count": 33, "qwen35.nextn_predict_layers": 1}
     assert role_of(metadata, 3, {"token_embd.weight", "blk.0.attn_q.weight", "blk.32.attn_q.weight"}) is None
     assert role_of(metadata, 2, {"token_embd.weight", "blk.32.attn_q.weight"}) == "draft"
     assert read_model(write_header_only(tmp_path / "x.gguf", tiny_shape())).is_draft_head is False
@@ -137,8 +138,8 @@ def test_a_place_without_a_model_lists_what_is_there(hub: Loopback, tmp_path: Pa
     eyes = write_odd(folder / "vision.gguf", "clip", {"clip.has_vision_encoder": True})
     with pytest.raises(ModelNotFound, match=r"there is no GGUF model, only vision\.gguf \(mmproj\)"):
         find_model(str(folder))
-    hub.add_repository("org/eyes", {"vision.gguf": eyes, "mtp-x.gguf": b"GGUF"})
-    with pytest.raises(ModelNotFound, match=r"only mtp-x\.gguf \(draft\), vision\.gguf \(mmproj\)"):
+    hub.add_repository("org/eyes", {"vision.gguf": eyes, "eyes.gguf": eyes, "mtp-x.gguf": b"GGUF"})
+    with pytest.raises(ModelNotFound, match=r"only eyes\.gguf \(mmproj\), mtp-x\.gguf \(draft\), vision\.gguf \(mmproj\)"):
         find_model("hf:org/eyes")
 
 

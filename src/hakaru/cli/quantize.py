@@ -33,7 +33,10 @@ def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, qual
     _check(type_=type_, size=size, quality=quality, **options)
     reference, converter = options.pop("model"), options.pop("converter")
     found = _found(reference, converter, dry_run=options["dry_run"], quiet=options["json"])
-    options["found"], options["source"] = found, read_language_model(found.path) if type_ and options["dry_run"] else read_whole(found)
+    options["found"], options["source"] = (
+        found,
+        read_language_model(found.path) if type_ and options["dry_run"] else read_whole(found),
+    )
     _check_source(options["source"], to_preset=type_ is not None, is_converted=converter is not None or needs_conversion(reference))
     if type_:
         taken = ("found", "source", "importance", "effort", "split", "output", "overwrite", "dry_run", "json")
