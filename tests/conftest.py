@@ -2,6 +2,7 @@
 tiny one.
 """
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hakaru.language import use_language
 from hakaru.models.embedded import embedded_model
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's `&`, and in some CI
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # what is ignored is inherited; what is caught begins anew
 
 
 @pytest.fixture(autouse=True)

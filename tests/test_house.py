@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 FLOORS = (
-    {"errors", "language", "units", "places"},
+    {"errors", "language", "units", "places", "threads"},
     {"models", "hardware"},
     {"memory"},
     {"engine"},

@@ -1,12 +1,15 @@
 """The console script, and `python -m hakaru`. The two faces meet only here: the command line is told how to make the
-pages.
+pages. A process begins and ends here, and whenever Ctrl-C comes, it shows no traceback.
 """
 
+import _thread
+import atexit
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
-
-from hakaru.cli import run
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -18,7 +21,33 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line: one sentence instead of a traceback, and the exit code of the error."""
-    sys.exit(run(sys.argv[1:], pages=_pages, live=_live))
+    try:
+        sys.unraisablehook = _not_lost
+        from hakaru.cli import run  # an import can be interrupted, too
+
+        code = run(sys.argv[1:], pages=_pages, live=_live)
+    except KeyboardInterrupt:  # once more, while the first was being told
+        code = 130
+    _leave(code)
+
+
+def _not_lost(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Ctrl-C in the middle of a destructor, where Python drops exceptions, comes again a moment later."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _leave(code: int) -> None:
+    """End the process with what is registered for its end, but without waiting for threads, or for one more Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _pages(supervisor: "Supervisor") -> "Sequence[BaseRoute]":

@@ -101,3 +101,7 @@ class MachineError(HakaruError):
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during long work of which something is kept; the sentence says what, and how it continues."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or a closed terminal: the end of the whole command, also where Ctrl-C ends a part of it only."""

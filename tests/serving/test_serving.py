@@ -237,7 +237,7 @@ def test_sigterm_ends_the_server_in_order_too(tiny: Path) -> None:
 
 def test_an_engine_that_keeps_dying_ends_the_server_with_its_reason(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After five deaths within a minute starting again does not help: the reason is kept, and somebody is told."""
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hakaru.serving.supervisor.FIRST_PAUSE_S", 0.0)
     said: list[str] = []
     supervisor, given_up = Supervisor(tiny, ContextSettings(n_ctx=256), on_event=said.append), threading.Event()
     supervisor.start(on_failed=given_up.set)

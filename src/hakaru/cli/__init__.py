@@ -4,14 +4,17 @@ import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from hakaru.errors import HakaruError, Interrupted, Misuse
+from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated
 from hakaru.language import LANGUAGES, say, use_language
 
 if TYPE_CHECKING:
     from hakaru.cli.test import Live
     from hakaru.serving.deployment import Pages
+
+INTERRUPTED: Final = 130
+"""The exit code of what Ctrl-C, SIGTERM or a closed terminal ended before it was done."""
 
 
 def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | None" = None) -> int:
@@ -22,7 +25,9 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
 
     _usable_streams()
     try:
-        signal.signal(signal.SIGTERM, _interrupt)  # ends in order, as Ctrl-C does
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish is kept
+                signal.signal(number, _terminate)  # ends in order, as Ctrl-C does
         arguments, language = _language(arguments)
         use_language(language)
         code = invoke(arguments, Browser(pages, live))
@@ -33,10 +38,10 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         return error.exit_code
     except Interrupted as kept:
         print(f"hakaru: {kept}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except KeyboardInterrupt:
         print(say("hakaru: interrupted; nothing half-done was kept."), file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does
         return 0
@@ -46,8 +51,8 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         return 1
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def _usable_streams() -> None:

@@ -7,7 +7,7 @@ import httpx
 
 from hakaru.cli.settings import default_context
 from hakaru.engine.server import EngineServer
-from hakaru.errors import EngineRefused, Misuse
+from hakaru.errors import EngineRefused, Misuse, Terminated
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.embedded import embedded_model
@@ -45,12 +45,18 @@ def _talk(conversation: Conversation, prompt: str | None) -> int:
     while True:
         try:
             text = input("> " if sys.stdin.isatty() else "")
+        except Terminated:
+            raise
         except (EOFError, KeyboardInterrupt):
             print(file=sys.stderr)
             return 0
         if text.strip():
             try:
                 _answer(conversation, text)
+            except Terminated:
+                raise
+            except KeyboardInterrupt:
+                continue
             except EngineRefused as error:
                 print(f"hakaru: {error}", file=sys.stderr)
 
@@ -61,7 +67,8 @@ def _answer(conversation: Conversation, text: str) -> None:
             for piece in pieces:
                 print(piece, end="", flush=True)
         except KeyboardInterrupt:
-            print(" …", end="")
+            print(" …")
+            raise
     print()
     if conversation.tokens_per_s:
         print(say("({n} tokens, {rate:.1f} tokens/s)", n=conversation.n_tokens, rate=conversation.tokens_per_s), file=sys.stderr)

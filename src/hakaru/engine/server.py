@@ -29,6 +29,8 @@ from hakaru.places import run_dir
 SERVER_PACKAGE: Final = "xllamacpp"
 READY_WITHIN_S: Final = 60.0
 LOG_WITHIN_S: Final = 5.0
+STOP_WITHIN_S: Final = 0.5
+"""An engine that works on something does not look up; it holds nothing that would be lost, and people wait for its end."""
 LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
@@ -70,6 +72,7 @@ class EngineServer:
         self.socket = Path(self._folder.name) / "http.sock"
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self._start_log: list[str] = []
+        self._is_ready = False
         self.process = subprocess.Popen(
             server_command(path, settings, socket=self.socket),
             stdin=subprocess.PIPE,
@@ -108,9 +111,13 @@ class EngineServer:
             self.process.kill()
 
         timer = threading.Timer(patience, give_up)
+        timer.daemon = True
         timer.start()
-        ready = self.process.stdout.readline().strip() == "ready"
-        timer.cancel()
+        try:
+            ready = self.process.stdout.readline().strip() == "ready"
+        finally:  # Ctrl-C, too: a timer that goes on keeps the whole process
+            timer.cancel()
+        self._is_ready = ready
         if too_slow.is_set():
             raise EngineDied(
                 "the engine did not become ready with {path} within {seconds:.0f} s and was ended; choose another model.",
@@ -191,19 +198,22 @@ class EngineServer:
         return int(peak[1]) * 1024 if peak else None
 
     def stop(self) -> None:
-        """End the process: first in order, after five seconds by force."""
-        if self.process.stdin:
-            with suppress(BrokenPipeError):  # it is already gone
-                self.process.stdin.close()
+        """End the process: in order if it answers, otherwise by force. A model that still loads never answers."""
         try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+            if self._is_ready:
+                if self.process.stdin:
+                    with suppress(BrokenPipeError):  # it is already gone
+                        self.process.stdin.close()
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(timeout=STOP_WITHIN_S)
+        finally:  # a second Ctrl-C does not leave it behind
             self.process.kill()
             self.process.wait()
         self._listener.join(timeout=1)
-        for stream in (self.process.stdout, self.process.stderr):
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream:
-                stream.close()
+                with suppress(BrokenPipeError):
+                    stream.close()
         if os.path.isdir(self._folder.name):
             self._folder.cleanup()
 

@@ -9,7 +9,6 @@ remembers it.
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -24,6 +23,7 @@ from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
 from hakaru.hardware.busy import Others, gpu_of_others, read_clock
 from hakaru.hardware.energy import read_energy
+from hakaru.threads import impatient_pool
 from hakaru.units import Figure
 
 N_PROMPT: Final = 128
@@ -173,7 +173,7 @@ def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = no
     dice = np.random.default_rng(2)
     counts = [n for n in USERS if n <= server.settings.n_parallel]
     n_prompt = max(1, min(N_PROMPT, _room(server)))
-    with server.client() as client, ThreadPoolExecutor(max(counts)) as pool:
+    with server.client() as client, impatient_pool(max(counts)) as pool:
 
         def together(users: int) -> dict[str, float]:
             prompts = [_prompt(dice, n_vocab, n_prompt) for _ in range(users)]

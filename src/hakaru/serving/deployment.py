@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from hakaru.errors import MachineError
+from hakaru.errors import Interrupted, MachineError
+from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.places import run_dir, written_whole
 from hakaru.serving.supervisor import Supervisor
@@ -95,18 +96,16 @@ def bound_socket(port: int | None) -> socket.socket:
 def serve_forever(
     supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None], pages: Pages | None = None
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt. The engine is started here and ended with it, also when loading is
-    interrupted; `pages` makes the browser's routes.
+    """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt. The engine is started
+    here and ended with it; `pages` makes the browser's routes.
 
-    Raises EngineDied if the engine does not come up, or dies too often.
+    Raises Interrupted if that comes before anybody could be served, EngineDied if the engine does not come up, or dies
+    too often.
     """
-    import uvicorn
-
+    from hakaru.serving.front import Front
     from hakaru.serving.gateway import make_gateway
 
-    gateway = make_gateway(supervisor, pages(supervisor) if pages else ())
-    config = uvicorn.Config(gateway, log_level="critical", access_log=False, timeout_graceful_shutdown=3)
-    server = uvicorn.Server(config)
+    server = Front(make_gateway(supervisor, pages(supervisor) if pages else ()), supervisor)
     deployment = Deployment(
         pid=os.getpid(),
         started=psutil.Process().create_time(),
@@ -116,13 +115,17 @@ def serve_forever(
         settings=asdict(supervisor.settings),
     )
     record = run_dir() / f"serve-{deployment.port}.json"
+    serves = False
     try:
         supervisor.start(on_failed=lambda: setattr(server, "should_exit", True))
+        serves = True
         _write(record, deployment)
         on_ready(deployment)
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # the usual way to end a server
+    except KeyboardInterrupt as stop:
+        if not serves:
+            raise Interrupted(say("{model} was still being loaded: nothing was served.", model=deployment.model)) from stop
+        # otherwise it is the usual way to end a server
     finally:
         record.unlink(missing_ok=True)
         failed = supervisor.death if supervisor.state == "failed" else None

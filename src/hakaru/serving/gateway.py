@@ -61,7 +61,7 @@ def make_gateway(supervisor: Supervisor, pages: Sequence[BaseRoute] = ()) -> Sta
     return Starlette(routes=[*routes, Route("/health", health), *pages], lifespan=lifespan, exception_handlers=handlers)
 
 
-def error_response(status: int, message: str, *, code: str, **extra: object) -> JSONResponse:
+def error_response(status: int, message: str, code: str, **extra: object) -> JSONResponse:
     """An error in the form that OpenAI's clients read."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     headers = {"Retry-After": "1"} if status == 503 else None
@@ -121,15 +121,13 @@ class _EngineClient:
         try:
             answer = await _unless_gone(request, client.send(outgoing, stream=True))
         except httpx.TransportError as error:
-            return error_response(
-                503, f"the engine does not answer ({type(error).__name__}); it is being restarted", code="engine_died"
-            )
+            return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
         if answer is None:
             return Response(status_code=499)  # nobody reads it
         if answer.status_code >= 400:
             return _translated(answer.status_code, await answer.aread())
         headers = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT_HEADERS}
-        return StreamingResponse(_relayed(answer), answer.status_code, headers)
+        return StreamingResponse(_relayed(answer, self._supervisor), answer.status_code, headers)
 
     def _client(self, socket: str) -> httpx.AsyncClient:
         if socket not in self._clients:
@@ -150,18 +148,21 @@ async def _unless_gone(request: Request, sending: Coroutine[Any, Any, httpx.Resp
         task.cancel()
 
 
-async def _relayed(answer: httpx.Response) -> AsyncIterator[bytes]:
+def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
+    """Message and code for an answer that ended before its end."""
+    if supervisor.state == "stopped":
+        return "the server was stopped before the answer was done", "server_stopped"
+    return f"the engine ended in the middle of the answer ({how}); it is being restarted", "engine_died"
+
+
+async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncIterator[bytes]:
     """The engine's answer, piece by piece; if it breaks off, an error event says so."""
     try:
         async for piece in answer.aiter_raw():
             yield piece
-    except httpx.TransportError:
-        error = {
-            "message": "the engine ended in the middle of the answer",
-            "type": "server_error",
-            "param": None,
-            "code": "engine_died",
-        }
+    except httpx.TransportError as broken:
+        message, code = _broken_off(supervisor, type(broken).__name__)
+        error = {"message": message, "type": "server_error", "param": None, "code": code}
         yield f"data: {json.dumps({'error': error})}\n\n".encode()
     finally:
         await answer.aclose()

@@ -19,6 +19,8 @@ from hakaru.memory.footprint import ContextSettings
 State = Literal["loading", "ready", "failed", "stopped"]
 DEATHS_ALLOWED: Final = 5
 WITHIN_S: Final = 60.0
+FIRST_PAUSE_S: Final = 0.2
+"""Before the second start; it doubles with every death."""
 
 
 class Supervisor:
@@ -31,6 +33,7 @@ class Supervisor:
         self.death: EngineDied | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS_ALLOWED)
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._server: EngineServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -52,14 +55,17 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the engine for good."""
+        """End the engine for good, at once also where it is just being started again."""
         with self._lock:
-            self.state = "stopped"
+            was_ready, self.state = self.state == "ready", "stopped"
             server = self._server
-        if server:
+            self._stopped.set()
+        if server and was_ready:
             server.stop()
+        elif server:
+            server.process.kill()  # its thread sees the end, and tidies up
         if self._thread:
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=1)
 
     def _watch(self, on_failed: Callable[[], None]) -> None:
         while self._server is not None:
@@ -82,17 +88,32 @@ class Supervisor:
                 self.state = "failed"
                 on_failed()
                 return False
-            time.sleep(0.1 * 2 ** len(self._deaths))
+            if self._stopped.wait(FIRST_PAUSE_S * 2 ** (len(self._deaths) - 1)):
+                return False
             try:
-                server = EngineServer(self.path, self.settings).__enter__()
+                if not self._comes_up():
+                    return False
             except (HakaruError, OSError) as error:
+                if self._stopped.is_set():
+                    return False
                 self.death = error if isinstance(error, EngineDied) else EngineDied("{reason}", log=[], reason=error)
                 self._on_event(str(self.death))
                 continue
-            with self._lock:
-                if self.state == "stopped":
-                    server.stop()
-                    return False
-                self._server, self.state = server, "ready"
             self.restarts += 1
             return True
+
+    def _comes_up(self) -> bool:
+        """Start one more process, which `stop` can see and end while it loads. Whether it is wanted."""
+        server = EngineServer(self.path, self.settings)
+        with self._lock:
+            if self._stopped.is_set():
+                server.stop()
+                return False
+            self._server = server
+        server.__enter__()
+        with self._lock:
+            if self._stopped.is_set():
+                server.stop()
+                return False
+            self.state = "ready"
+        return True

@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.models.sources.web import shown
 from hakaru.places import cache_dir, disk_error, one_at_a_time, written_whole
+from hakaru.threads import impatient_pool
 
 FRESH_S: Final = 24 * 3600
 AT_ONCE: Final = 8
@@ -92,7 +92,7 @@ def _all_fetched(
     """Version and fetched bytes of every file."""
     if len(wanted) == 1:
         return [_stand_in(client, wanted[0], folder / wanted[0].name, headers)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with impatient_pool(AT_ONCE) as pool:
         return list(pool.map(lambda w: _stand_in(client, w, folder / w.name, headers), wanted))
 
 

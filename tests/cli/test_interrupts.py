@@ -1,0 +1,154 @@
+"""Ctrl-C and SIGTERM, whatever a command waits for: it is gone in a moment, says so by its exit code, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from hakaru.testing import write_tiny_llama
+
+pytestmark = pytest.mark.engine
+LIMIT_S = 1.0
+ENDLESS = "{% for m in range(100000000) %}{% endfor %}x"
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+
+
+@pytest.fixture
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model that never finishes loading: its chat template keeps the engine in C code, as a slow disk does."""
+    monkeypatch.setattr("hakaru.testing.CHATML", ENDLESS)
+    return write_tiny_llama(tmp_path / "endless.gguf")
+
+
+class Command:
+    """One command in a process of its own. It is ended however the test ends."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        command = [sys.executable, "-m", "hakaru", *(str(a) for a in arguments)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def wait_for(self, what: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not what():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def ended_by(self, number: signal.Signals) -> tuple[int, str]:
+        """Exit code and stderr. It was fast, without a traceback, and no child outlived it."""
+        children, began = self.children(), time.monotonic()
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=60)
+        took = time.monotonic() - began
+        assert took < LIMIT_S, f"{took:.2f} s; {err}"
+        assert "Traceback" not in err and "Exception ignored" not in err, err
+        _, alive = psutil.wait_procs(children, timeout=LIMIT_S)
+        assert not alive
+        return self.process.returncode, err
+
+
+@SIGNALS
+@pytest.mark.parametrize("command", [("serve",), ("chat", "-p", "x")], ids=lambda command: command[0])
+def test_while_a_model_loads(endless: Path, tmp_path: Path, command: tuple[str, ...], number: signal.Signals) -> None:
+    """The engine is in C code and hears nothing: it is ended. The exit code says that nobody was served."""
+    with Command(command[0], endless, *command[1:], "--port", "1" if command[0] == "chat" else str(_free_port())) as started:
+        started.wait_for(lambda: any("server_child" in " ".join(c.cmdline()) for c in started.children()))
+        time.sleep(0.3)
+        code, err = started.ended_by(number)
+    assert code == 130
+    assert ("nothing was served" in err) == (command[0] == "serve")
+    assert not list(tmp_path.rglob("engine-*"))
+
+
+def test_a_second_ctrl_c_is_silent_too(endless: Path) -> None:
+    """Whenever it comes: while the first one is being answered, or told, or when Python itself ends."""
+    for pause in (0.0, 0.01, 0.03, 0.06, 0.1):
+        with Command("serve", endless, "--port", str(_free_port())) as started:
+            started.wait_for(lambda now=started: now.children())  # type: ignore[misc]
+            started.process.send_signal(signal.SIGINT)
+            time.sleep(pause)
+            code, _ = started.ended_by(signal.SIGINT)
+            assert code == 130
+
+
+@SIGNALS
+def test_an_engine_that_was_stopped_does_not_hold_anybody(tiny: Path, number: signal.Signals) -> None:
+    """SIGSTOP, a debugger, a driver that hangs: the process cannot answer, and is ended. It had served, so that is done."""
+    with Command("serve", tiny, "--context", "256", "--port", str(_free_port())) as started:
+        assert started.process.stdout
+        assert "answers at" in started.process.stdout.readline()
+        for child in started.children():
+            child.suspend()
+        assert started.ended_by(number)[0] == 0
+
+
+@SIGNALS
+def test_while_answers_are_on_their_way(embedded: Path, number: signal.Signals) -> None:
+    """Every client hears why its answer ends: a stream by an error event, the others by a 503. Nobody waits for the last token."""
+    with Command("serve", embedded, "--context", "2048", "--parallel", "2", "--port", str(port := _free_port())) as started:
+        assert started.process.stdout
+        assert "answers at" in started.process.stdout.readline()
+        body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 900, "ignore_eos": True}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=60) as client, ThreadPoolExecutor(1) as pool:
+            whole = pool.submit(client.post, "/chat/completions", json=body)
+            with client.stream("POST", "/chat/completions", json=body | {"stream": True}) as stream:
+                lines = stream.iter_lines()
+                if whole.running() and next(lines, ""):
+                    assert started.ended_by(number)[0] == 0
+                said = [line for line in lines if line.startswith("data: ")]
+            assert json.loads(said[-1].removeprefix("data: "))["error"]["code"] == "server_stopped"
+            assert (whole.result().status_code, whole.result().json()["error"]["code"]) == (503, "server_stopped")
+
+
+def test_while_the_lab_hangs(tiny: Path) -> None:
+    """A dry run that gives no answer is a wait like any other."""
+    with Command("fit", tiny) as started:
+        started.wait_for(started.children)
+        for child in started.children():
+            child.suspend()
+        time.sleep(0.2)
+        assert started.ended_by(signal.SIGINT)[0] == 130
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_where_ctrl_c_is_ignored_it_stays_ignored_and_sigterm_ends(tiny: Path) -> None:
+    """As behind a shell's `&` and under nohup: a server is not ended by a Ctrl-C that is meant for another program."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started = Command("serve", tiny, "--context", "256", "--port", str(_free_port()))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started:
+        assert started.process.stdout
+        assert "answers at" in started.process.stdout.readline()
+        os.kill(started.process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        assert started.process.poll() is None
+        assert started.ended_by(signal.SIGTERM)[0] == 0
