@@ -15,7 +15,7 @@ import pytest
 from hakaru.cli import run
 from hakaru.models.model import read_model
 from hakaru.quantization.journal import unfinished
-from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
+from hakaru.testing import tiny_hyperparameters, tiny_shape, write_header, write_header_only, write_tiny_llama
 
 HAKARU = [sys.executable, "-m", "hakaru"]
 
@@ -169,15 +169,37 @@ def test_code_beside_the_model_is_not_run(tiny: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_more_context_than_the_model_was_trained_for(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
-    """`fit` answers and says so; what serves refuses before it begins."""
-    code, out, _ = answer(capsys, "fit", tiny, "--context", "4096")
-    assert code == 0
-    assert "trained for 2048 tokens; hakaru serve refuses more" in out
-    for command in (("serve", tiny), ("up", tiny, "--no-serve"), ("test", tiny)):
-        code, out, err = answer(capsys, *command, "--context", "4096")
-        assert (code, out) == (2, "")
-        assert "was trained for 2048" in err
+@pytest.mark.parametrize(
+    "command", [("fit",), ("serve",), ("up", "--no-serve"), ("tune",), ("test",)], ids=lambda command: command[0]
+)
+def test_more_context_than_the_model_was_trained_for(
+    capsys: pytest.CaptureFixture[str], tiny: Path, command: tuple[str, ...]
+) -> None:
+    """One answer from every command, before anything is loaded; twice the context is right for two conversations."""
+    code, out, err = answer(capsys, command[0], tiny, *command[1:], "--context", "4096")
+    assert (code, out) == (2, "")
+    assert "gives 4096 tokens per conversation" in err
+    assert "was trained for 2048, and llama.cpp's server gives no more than that: ask for --context 2048 or less" in err
+    code, _, err = answer(capsys, command[0], tiny, *command[1:], "--context", "4098", "--parallel", "2")
+    assert (code, "ask for --context 4096 or less" in err) == (2, True)
+
+
+def test_rope_scaling_gives_no_more_context_than_the_header_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The server caps at `context_length`, whatever could be scaled; a header without that key refuses nothing."""
+    scaled = tiny_hyperparameters(
+        "llama", rope__scaling__type="yarn", rope__scaling__factor=4.0, rope__scaling__original_context_length=2048
+    )
+    answers = []
+    for name, metadata in (("scaled", scaled), ("silent", {k: v for k, v in scaled.items() if k != "llama.context_length"})):
+        path = write_header(tmp_path / f"{name}.gguf", metadata, n_vocab=512)
+        answers.append(answer(capsys, "fit", path, "--context", "8192", "--source", "computed")[0])
+    assert answers == [2, 0]
+
+
+def test_with_a_shared_cache_one_conversation_may_have_it_all(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """So its context is the whole one, not its share."""
+    code, _, err = answer(capsys, "fit", tiny, "--context", "4096", "--parallel", "2", "--kv-unified", "--source", "computed")
+    assert (code, "gives 4096 tokens per conversation" in err) == (2, True)
 
 
 @pytest.mark.engine

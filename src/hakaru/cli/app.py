@@ -317,6 +317,7 @@ def tune(**options: Any) -> int:
 @app.command()
 @model_argument
 @context_options
+@memory_option
 @port_option
 @dry_run_option
 @click.pass_obj
@@ -332,6 +333,7 @@ def serve(browser: Browser, /, **options: Any) -> int:
 @click.option("--system", metavar="TEXT", help="Instruction for the model.")
 @click.option("-p", "--prompt", metavar="TEXT", help="Ask once and end.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
+@memory_option
 def chat(**options: Any) -> int:
     """Talk to the running server, or to a model file."""
     from hakaru.cli import chat as command

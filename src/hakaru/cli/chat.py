@@ -5,6 +5,7 @@ from contextlib import closing, suppress
 
 import httpx
 
+from hakaru.cli.loading import fit_before_load
 from hakaru.cli.settings import default_context
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
@@ -17,9 +18,9 @@ from hakaru.serving.deployment import running
 from hakaru.tuning.evidence import last_choice
 
 
-def run(*, model: str | None, system: str | None, prompt: str | None, port: int | None) -> int:
+def run(*, model: str | None, system: str | None, prompt: str | None, port: int | None, memory: str | None) -> int:
     """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and
-    talk to it.
+    talk to it. Returns 3 if the model does not fit.
     """
     served = [d for d in running() if port in (None, d.port)]
     if model is None and served:
@@ -28,8 +29,10 @@ def run(*, model: str | None, system: str | None, prompt: str | None, port: int 
     if port is not None and model is None:
         raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
     found = whole_model(model or last_choice() or embedded_model())
-    context = default_context(found)
-    with EngineServer(found.path, ContextSettings(n_ctx=context)) as engine, engine.client() as client:
+    fit = fit_before_load(found, ContextSettings(n_ctx=default_context(found)), memory=memory)
+    if fit.verdict == "does_not_fit":
+        return 3
+    with EngineServer(found.path, fit.settings) as engine, engine.client() as client:
         client.base_url = httpx.URL("http://engine/v1/")
         return _talk(Conversation(client, found.path.stem, system), prompt)
 

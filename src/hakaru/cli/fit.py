@@ -20,6 +20,7 @@ from hakaru.models.model import read_language_model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
+from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.fit import FigureSource, Fit, Fitter, draft_extra, projector_extra
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
@@ -48,7 +49,7 @@ def run(
     extras = (projector_extra(mmproj),) if mmproj else ()
     if draft:
         extras = (*extras, draft_extra(read_model(find_model(draft).path), settings))
-    machine = probe_machine()
+    machine = beside_servers(probe_machine(), whole.parts)
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
     fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)
     terms = fit.explanation() if explain_terms else []
@@ -65,7 +66,7 @@ def run(
             print_text(found.note)
         for note in fit.hardware.notes:
             print_text(note)
-        _print(fit, terms)
+        print_fit(fit, terms)
         if found.fetch and fit.verdict != "does_not_fit":
             next_step(found.fetch)
         elif fit.verdict != "does_not_fit":
@@ -131,13 +132,12 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
     return data
 
 
-def _print(fit: Fit, terms: list[Term]) -> None:
+def print_fit(fit: Fit, terms: list[Term]) -> None:
+    """The whole answer as text."""
     model, settings = fit.model, fit.settings
     print_text(say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
               name=model.name, architecture=model.shape.architecture, type=model.type_name,
               params=format_params(model.n_params), n_ctx=settings.n_ctx))  # fmt: skip
-    if model.shape.n_ctx_train and settings.n_ctx // settings.n_parallel > model.shape.n_ctx_train:
-        print_text(say("The model was trained for {n} tokens; hakaru serve refuses more.", n=model.shape.n_ctx_train))
     if terms:
         _print_terms(terms)
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))

@@ -6,12 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hakaru.cli.loading import fit_before_load
 from hakaru.cli.settings import settings_for
 from hakaru.errors import MachineError
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
-from hakaru.models.model import read_model
+from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
 from hakaru.serving.supervisor import Supervisor
@@ -19,7 +20,7 @@ from hakaru.tuning.check import remember_load
 from hakaru.tuning.ledger import Ledger
 
 
-def run(*, model: str, port: int | None, dry_run: bool, pages: Pages | None, **options: Any) -> int:
+def run(*, model: str, port: int | None, memory: str | None, dry_run: bool, pages: Pages | None, **options: Any) -> int:
     """Serve a model file until Ctrl-C."""
     found = whole_model(model)
     settings = settings_for(found, **options)
@@ -28,27 +29,40 @@ def run(*, model: str, port: int | None, dry_run: bool, pages: Pages | None, **o
 
         print(shlex.join(server_command(found.path, settings, socket=Path("SOCKET"))))
         return 0
-    return serve(found.path, settings, port, pages)
+    return serve(found, settings, port, pages, memory=memory)
 
 
-def serve(path: Path, settings: ContextSettings, port: int | None, pages: Pages | None, *, quiet: bool = False) -> int:
-    """Serve the model file at `path`, or say where it is already served. With `quiet` stdout is left alone."""
+def serve(
+    model: Model,
+    settings: ContextSettings,
+    port: int | None,
+    pages: Pages | None,
+    *,
+    memory: str | None = None,
+    quiet: bool = False,
+) -> int:
+    """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns 3 if it does not fit."""
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
 
     def announce(deployment: Deployment) -> None:
         with suppress(MachineError):  # a ledger that cannot be written keeps nobody from serving
-            remember_load(supervisor.server, read_model(path), machine=probe_machine(), ledger=Ledger())
+            remember_load(supervisor.server, model, machine=probe_machine(), ledger=Ledger())
         tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=deployment.model, url=deployment.url))
         tell(say("Try it in another terminal: hakaru chat"))
 
     for deployment in running():
-        if deployment.serves(path, settings) and port in (None, deployment.port):
+        if deployment.serves(model.path, settings) and port in (None, deployment.port):
             tell(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
             return 0
-    listener = bound_socket(port)
-    supervisor = Supervisor(path, settings, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True))
-    serve_forever(supervisor, listener, on_ready=announce, pages=pages)
+    with bound_socket(port) as listener:
+        fit = fit_before_load(model, settings, memory=memory)
+        if fit.verdict == "does_not_fit":
+            return 3
+        supervisor = Supervisor(
+            model.path, fit.settings, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True)
+        )
+        serve_forever(supervisor, listener, on_ready=announce, pages=pages)
     tell(say("Stopped."))
     return 0

@@ -18,8 +18,11 @@ def default_context(model: Model) -> int:
 def any_settings_for(
     model: Model, *, context: int | None, ubatch: int, cache_type_k: str, cache_type_v: str, parallel: int, kv_unified: bool = False
 ) -> ContextSettings:
-    """The settings that the options ask for, whether or not anybody could serve them."""
-    return ContextSettings(
+    """The settings that the options ask for.
+
+    Raises Misuse for a context beyond what the model was trained for (see docs/decisions/0014-context-beyond-training.md).
+    """
+    settings = ContextSettings(
         n_ctx=default_context(model) if context is None else context,
         n_ubatch=ubatch,
         type_k=cache_type_k,
@@ -27,29 +30,33 @@ def any_settings_for(
         n_parallel=parallel,
         kv_unified=kv_unified,
     )
+    each, trained = tokens_each(settings), model.shape.n_ctx_train
+    if context is not None and trained and each > trained:
+        raise Misuse(
+            "--context {found} gives {each} tokens per conversation, but {path} was trained for {trained}, and llama.cpp's server "
+            "gives no more than that: ask for --context {most} or less.",
+            found=context, each=each, path=model.path, trained=trained, most=trained if kv_unified else trained * parallel,
+        )  # fmt: skip
+    return settings
+
+
+def tokens_each(settings: ContextSettings) -> int:
+    """Tokens of context that one conversation may have."""
+    return settings.n_ctx if settings.kv_unified else settings.n_ctx // settings.n_parallel
 
 
 def settings_for(model: Model, *, context: int | None, **options: Any) -> ContextSettings:
     """The settings that the options ask for, to be served.
 
-    Raises Misuse for a context that is too small to serve anything, or larger than the model was trained for:
-    llama.cpp's server would quietly take fewer tokens.
+    Raises Misuse for a context that is too small to serve anything, and as `any_settings_for` does.
     """
     settings = any_settings_for(model, context=context, **options)
-    each, trained = settings.n_ctx // settings.n_parallel, model.shape.n_ctx_train
+    each = tokens_each(settings)
     if context is not None and each < LEAST_CONTEXT:
         raise Misuse(
             "--context {found} gives {each} tokens per conversation, expected at least {least} to serve anything.",
             found=context,
             each=each,
             least=LEAST_CONTEXT,
-        )
-    if context is not None and trained and each > trained:
-        raise Misuse(
-            "--context {found} gives {each} tokens per conversation, but {path} was trained for {trained}; the server refuses more.",
-            found=context,
-            each=each,
-            path=model.path,
-            trained=trained,
         )
     return settings

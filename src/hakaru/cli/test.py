@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from hakaru.cli import compare
 from hakaru.cli.found import Found, loss_sentences, report_of, tell, tell_json, title
+from hakaru.cli.loading import fit_before_load
 from hakaru.cli.output import Watching
 from hakaru.cli.settings import settings_for
 from hakaru.cli.wording import verdict_sentence
@@ -80,10 +81,15 @@ def run(
         if reference is None:
             _refuse_loss(given)
         several = [whole_model(model) for model in models]
+        wanted = [settings_for(model, **options) for model in several]
+        if not no_speed or tasks:
+            verdicts = [fit_before_load(model, settings).verdict for model, settings in zip(several, wanted, strict=True)]
+            if "does_not_fit" in verdicts:
+                return 3
         return compare.run(
             models=several, reference=whole_model(reference) if reference else None, own=named_texts(texts),
             prompts=named_prompts(prompts), tier=tier, tasks=tasks, language=language,
-            settings=[settings_for(model, **options) for model in several], no_speed=no_speed, again=again, json=json,
+            settings=wanted, no_speed=no_speed, again=again, json=json,
         )  # fmt: skip
     if report:
         check_report(report)
@@ -94,6 +100,8 @@ def run(
     is_compared = reference is not None or settings.cache != F16_CACHE
     if not is_compared:
         _refuse_loss(given)
+    if (not no_speed or tasks) and fit_before_load(candidate, settings).verdict == "does_not_fit":
+        return 3
     original = whole_model(reference) if reference else candidate
     own, asked, items = named_texts(texts), named_prompts(prompts), named_tasks(tasks, language).items
     budget_s = parse_seconds(budget) if budget else inf

@@ -14,12 +14,12 @@ from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import Model
+from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import whole_model
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.save import check_picture
 from hakaru.quantization.source import source_kind
-from hakaru.serving.deployment import Pages, running
+from hakaru.serving.deployment import Pages, beside_servers, running
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
 from hakaru.tuning.ledger import Ledger
@@ -54,7 +54,7 @@ def run(
     tier, limit = tier_named(quality), parse_bytes(memory) if memory else None
     found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)
-    machine = probe_machine()
+    machine = beside_servers(probe_machine(), found.parts)
     asked = named_tasks(tasks, language) if tasks else None
     constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit, tasks=asked)
     if not json:
@@ -77,7 +77,7 @@ def run(
         print_decision(decision)
     if decision.chosen is None or decision.chosen.path is None:
         return 1
-    return 0 if no_serve else serve(decision.chosen.path, decision.served, port, pages, quiet=json)
+    return 0 if no_serve else serve(read_model(decision.chosen.path), decision.served, port, pages, memory=memory, quiet=json)
 
 
 def effort_beside_servers() -> Effort:

@@ -3,16 +3,19 @@
 import json
 import os
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
 from hakaru.errors import Interrupted, MachineError
+from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
+from hakaru.models.split import part_names
 from hakaru.places import run_dir, written_whole
 from hakaru.serving.supervisor import Supervisor
 
@@ -49,8 +52,9 @@ class Deployment:
             return False
 
     def serves(self, path: Path, settings: ContextSettings) -> bool:
-        """Whether it serves this file with these settings."""
-        return self.path == str(path) and self.settings == asdict(settings)
+        """Whether it serves this file with these settings; what they leave open does not matter."""
+        asked = {name: value for name, value in asdict(settings).items() if value is not None}
+        return self.path == str(path) and asked.items() <= self.settings.items()
 
 
 def running() -> list[Deployment]:
@@ -66,6 +70,24 @@ def running() -> list[Deployment]:
         else:
             record.unlink(missing_ok=True)
     return sorted(found, key=lambda d: -d.started)
+
+
+def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:
+    """The machine without the weights that other servers of ours have mapped. The system counts such memory as available, since
+    it could be read again from the disk; but then those servers would crawl. A model of these `parts` shares its own weights.
+    """
+    held = sum(_mapped_bytes(server) for server in running() if Path(server.path) not in parts)
+    return replace(machine, memory=replace(machine.memory, available_bytes=max(0, machine.memory.available_bytes - held)))
+
+
+def _mapped_bytes(server: Deployment) -> int:
+    """Bytes of the model's file that the engine of `server` has in memory; 0 where the system does not tell."""
+    names = {str(Path(server.path).with_name(name)) for name in part_names(Path(server.path).name)}
+    total = 0
+    with suppress(psutil.Error, OSError, AttributeError):  # not every system tells what is mapped
+        for engine in psutil.Process(server.pid).children():
+            total += sum(area.rss for area in engine.memory_maps() if area.path in names)
+    return total
 
 
 def bound_socket(port: int | None) -> socket.socket:

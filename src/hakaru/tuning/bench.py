@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.tuning.check import Check, check_memory, remember_load
 from hakaru.tuning.groups import W, in_groups
 from hakaru.tuning.ledger import Ledger, settings_json
+from hakaru.tuning.served import served
 from hakaru.tuning.trial import Trial
 from hakaru.tuning.type_speeds import Pace, bytes_read
 from hakaru.units import Figure
@@ -77,6 +79,7 @@ class Bench:
         self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches, again: bool = False
     ) -> None:
         self.machine, self.ledger, self.lab, self.watch = machine, ledger, lab or Lab(), watch
+        self.server = partial(served, machine=machine, ledger=ledger, engine=self.lab)
         self._timed_now: set[tuple[str, Cache]] | None = set() if again else None
 
     def check(self, model: Model, settings: ContextSettings) -> Check:
@@ -274,8 +277,7 @@ class Bench:
         def progress(done: int, total: int) -> None:
             self.watch(f"speed {name}".strip(), done, total)
 
-        self.check(model, settings)  # the prediction that this load is held against
-        with EngineServer(model.path, settings) as server:
+        with self.server(model, settings) as server:
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
             remember_load(server, model, machine=self.machine, ledger=self.ledger, peak_rss_bytes=trial.peak_rss_bytes)
@@ -292,7 +294,7 @@ class Bench:
         """How fast `model` decodes behind `depth` tokens; None where they take too long to read."""
 
         def measured() -> list[Point]:
-            with EngineServer(model.path, settings) as server:
+            with self.server(model, settings) as server:
                 return self._depths(server, model, speed, [depth])
 
         return next(iter(self._points("deep", model, settings, depth, measured)), None)
@@ -303,9 +305,9 @@ class Bench:
         n_ctx = max(settings.n_ctx, many * LEAST_PER_USER)
 
         def measured() -> list[Point]:
-            with EngineServer(model.path, settings) as server:
+            with self.server(model, settings) as server:
                 points = self._depths(server, model, speed, DEPTHS)
-            with EngineServer(model.path, replace(settings, n_parallel=many, n_ctx=n_ctx)) as server:
+            with self.server(model, replace(settings, n_parallel=many, n_ctx=n_ctx)) as server:
                 return points + measure_users(
                     server, n_vocab=model.shape.n_vocab, progress=lambda done, total: self.watch("users", done, total)
                 )
@@ -339,7 +341,7 @@ class Bench:
         }  # fmt: skip
         known: list[Answer] | None = self.ledger.recall("answers with their ends", inputs)
         if known is None:
-            with EngineServer(model.path, settings) as server:
+            with self.server(model, settings) as server:
                 known = answer_items(server, items, progress=lambda done, total: self.watch(f"tasks {name}".strip(), done, total))
             self.ledger.remember("answers with their ends", inputs, known)
         return grade(items, [text for text, _ in known], cut=[is_cut for _, is_cut in known])

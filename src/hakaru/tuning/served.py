@@ -1,0 +1,24 @@
+"""The server of a measurement: started only where the verdict of `fit` allows it."""
+
+from hakaru.engine.server import EngineServer
+from hakaru.errors import DoesNotFit
+from hakaru.hardware.machine import Machine
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import Model
+from hakaru.tuning.check import Engine
+from hakaru.tuning.fit import Fitter
+from hakaru.tuning.ledger import Ledger
+from hakaru.units import format_bytes
+
+
+def served(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: Engine) -> EngineServer:
+    """A server process that loads `model`; what was predicted for it is remembered. Raises DoesNotFit before anything is loaded."""
+    fit = Fitter(machine=machine, ledger=ledger, engine=engine).fit(model, settings)
+    if fit.verdict == "does_not_fit":
+        raise DoesNotFit(
+            "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but {free} may be used; nothing was "
+            "loaded: hakaru fit shows the ways out.",
+            path=model.path, needed=format_bytes(fit.total_bytes), n_ctx=settings.n_ctx, n=settings.n_parallel,
+            free=format_bytes(fit.hardware.usable_bytes),
+        )  # fmt: skip
+    return EngineServer(model.path, fit.settings)

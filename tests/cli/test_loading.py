@@ -1,0 +1,119 @@
+"""No command loads what `fit` refuses."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hakaru.cli import run
+from hakaru.engine.server import EngineServer
+from hakaru.errors import DoesNotFit
+from hakaru.hardware.machine import Memory
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import read_model
+from hakaru.serving.deployment import Deployment, beside_servers
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.ledger import Ledger
+
+pytestmark = pytest.mark.engine
+HUGE = ("--context", "524288", "--parallel", "256")
+"""Of the tiny model that is 2,048 tokens each, as it was trained for, and a KV cache of 256 MiB."""
+
+
+@pytest.fixture
+def never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine's server that cannot be started."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr("hakaru.engine.server.EngineServer.__init__", refuse)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    """Exit code, and everything that was printed."""
+    code = run([str(a) for a in arguments])
+    streams = capsys.readouterr()
+    return code, streams.out + streams.err
+
+
+@pytest.mark.usefixtures("never_loaded")
+def test_serve_says_what_fit_says_and_loads_nothing(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """The same verdict, figures and ways out, and the same exit code."""
+    code, told = said(capsys, "fit", tiny, *HUGE, "--memory", "200MiB")
+    assert code == 3
+    ways = [line for line in told.splitlines() if " frees " in line]
+    found, served = said(capsys, "serve", tiny, *HUGE, "--memory", "200MiB")
+    assert found == 3
+    assert "Needs " in served and "it does not fit." in served
+    assert ways and all(way in served for way in ways)
+    assert re.findall(r"Needs \S+ \S+", served) == re.findall(r"Needs \S+ \S+", told)
+
+
+@pytest.mark.usefixtures("never_loaded")
+@pytest.mark.parametrize("command", [("chat", "-p", "hi", "--memory", "20MiB"), ("serve", "--memory", "20MiB")], ids=lambda c: c[0])
+def test_memory_is_a_limit_for_what_loads(capsys: pytest.CaptureFixture[str], tiny: Path, command: tuple[str, ...]) -> None:
+    """As it is for `fit` and `up`."""
+    code, told = said(capsys, command[0], tiny, *command[1:])
+    assert (code, "it does not fit." in told) == (3, True)
+    code, told = said(capsys, "up", tiny, "--memory", "20MiB", "--no-serve")
+    assert (code, "may be used" in told) == (3, True)
+
+
+@pytest.mark.usefixtures("never_loaded")
+def test_a_limit_is_not_memory(capsys: pytest.CaptureFixture[str], tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than is free is not there because somebody allows it."""
+    monkeypatch.setattr("hakaru.hardware.processor.memory", lambda: Memory(total_bytes=2**35, available_bytes=20 * 2**20))
+    assert said(capsys, "serve", tiny, "--memory", "1TiB")[0] == 3
+
+
+@pytest.mark.usefixtures("never_loaded")
+@pytest.mark.parametrize(
+    "arguments", [("test",), ("test", "--tasks", "ours", "--no-speed"), ("test", "TINY")], ids=["speed", "tasks", "two"]
+)
+def test_test_measures_nothing_that_does_not_fit(
+    capsys: pytest.CaptureFixture[str], tiny: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Every server that it would start is refused first, with the text of `fit`."""
+    monkeypatch.setattr("hakaru.hardware.processor.memory", lambda: Memory(total_bytes=2**35, available_bytes=20 * 2**20))
+    code, told = said(capsys, arguments[0], tiny, *(tiny if a == "TINY" else a for a in arguments[1:]))
+    assert (code, "it does not fit." in told) == (3, True)
+
+
+@pytest.mark.usefixtures("never_loaded")
+def test_more_users_than_the_memory_holds_are_refused_too(tiny: Path, tmp_path: Path) -> None:
+    """`--full-speed` asks for eight conversations, which need more than the one that was checked first."""
+    machine = replace(probe_machine(), memory=Memory(total_bytes=2**35, available_bytes=70 * 2**20), devices=())
+    bench = Bench(machine=machine, ledger=Ledger(tmp_path / "ledger.sqlite"))
+    with pytest.raises(AssertionError, match="a server was started"):
+        bench.server(read_model(tiny), ContextSettings(n_ctx=256))
+    with pytest.raises(
+        DoesNotFit, match=r"tiny-f16.gguf: needs .* with 65536 tokens of context for 8 conversations, but 70.0 MiB may be used"
+    ):
+        bench.server(read_model(tiny), ContextSettings(n_ctx=65536, n_parallel=8))
+
+
+def test_what_is_tight_is_loaded_and_said(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    """The margin is eaten into; the person decides."""
+    _, told = said(capsys, "fit", tiny, "--json")
+    needed = int(re.findall(r'"total_bytes": (\d+)', told)[0])
+    code, told = said(capsys, "chat", tiny, "-p", "hi", "--memory", f"{needed * 1.01:.0f}B", "--port", "1")
+    assert (code, "it fits, but tightly." in told) == (0, True)
+
+
+def test_weights_that_another_server_has_mapped_are_taken(embedded: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system calls them available, because they can be read again; the server that uses them needs them all the same."""
+    with EngineServer(embedded, ContextSettings(n_ctx=256)) as engine:
+        record = Deployment(
+            pid=os.getpid(), started=psutil.Process().create_time(), port=1, model="m", path=str(embedded), settings={}
+        )
+        monkeypatch.setattr("hakaru.serving.deployment.running", lambda: [record])
+        machine = probe_machine()
+        held = machine.memory.available_bytes - beside_servers(machine, (tiny,)).memory.available_bytes
+        assert engine.process.pid
+        assert 0.5 * embedded.stat().st_size < held < 1.1 * embedded.stat().st_size
+        assert beside_servers(machine, (embedded,)) == machine
