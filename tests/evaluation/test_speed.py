@@ -12,7 +12,7 @@ from hakaru.evaluation.speed import N_PREDICT, RETRIES, Point, Speed, measure_de
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings, Footprint
-from hakaru.models.model import read_model
+from hakaru.models.model import Model, read_model
 from hakaru.testing import write_tiny_llama
 from hakaru.tuning import bench as bench_module
 from hakaru.tuning.bench import Bench
@@ -160,7 +160,7 @@ def test_a_load_beside_other_work_is_marked_and_not_remembered(
 ) -> None:
     """And with `again` a remembered one is measured anew."""
     model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
-    monkeypatch.setattr(bench_module, "EngineServer", lambda *_: nullcontext(Server()))
+    monkeypatch.setattr(bench_module, "served", lambda *_, **__: nullcontext(Server()))
     bench, settings = Bench(machine=probe_machine(), ledger=ledger), ContextSettings(n_ctx=4096)
     others(monkeypatch, 0.0)
     quiet = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
@@ -181,14 +181,13 @@ def test_again_times_every_cache_anew(monkeypatch: pytest.MonkeyPatch, answers: 
     usual, small = ContextSettings(n_ctx=256), ContextSettings(n_ctx=256, type_k="q8_0", type_v="q8_0")
     timed: list[ContextSettings] = []
 
-    def serve(path: Path, settings: ContextSettings) -> Any:
+    def serve(model: Model, settings: ContextSettings, **_: object) -> Any:
         timed.append(settings)
         return nullcontext(Served())
 
     others(monkeypatch, 0.0)
-    for name, value in {"EngineServer": serve, "remember_load": lambda *_, **__: None}.items():
+    for name, value in {"served": serve, "remember_load": lambda *_, **__: None}.items():
         monkeypatch.setattr(bench_module, name, value)
-    monkeypatch.setattr(Bench, "check", lambda *_: None)
     Bench(machine=probe_machine(), ledger=ledger).trial(model, small)
     again = Bench(machine=probe_machine(), ledger=ledger, again=True)
     for settings in (usual, small, usual, small):
