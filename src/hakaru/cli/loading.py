@@ -5,8 +5,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 
 from hakaru.cli.fit import print_fit
-from hakaru.cli.verdict.py
-src.hakaru.cli.wording import verdict_word
+from hakaru.cli.verdict import verdict_word
 from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError
 from hakaru.hardware.machine import Machine
