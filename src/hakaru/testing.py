@@ -123,8 +123,10 @@ def write_tiny(
     having: Collection[str] = (),
     type_: str = "F16",
     seed: int = 1,
+    vocabulary: bool = False,
 ) -> Path:
-    """Write a whole model of any known architecture with random weights to `path`, without a vocabulary, and return it.
+    """Write a whole model of any known architecture with random weights to `path`, and return it. Without a `vocabulary` of bytes
+    llama.cpp's server cannot load it.
 
     `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32. It reads tokens by their numbers.
     """
@@ -132,12 +134,22 @@ def write_tiny(
     rows = header_file.header_tensors(shapes.items(), type_)
     random = np.random.default_rng(seed)
     with path.open("wb") as file:
-        file.write(header := header_file.header_bytes(header_file.without_vocabulary(metadata, n_vocab), rows))
+        file.write(header := header_file.header_bytes(_with_vocabulary(metadata, n_vocab, whole=vocabulary), rows))
         for row in rows:
             file.write(bytes(len(header) + row.offset - file.tell()))
             file.write(gguf.quantize(_random_weights(row, random), gguf.GGMLQuantizationType(row.type.id)).tobytes())
         file.write(bytes(-file.tell() % ALIGNMENT))
     return path
+
+
+def _with_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int, *, whole: bool) -> dict[str, MetadataValue]:
+    """The metadata with a vocabulary: that of a header alone, or a `whole` one of bytes with ChatML for its template."""
+    if not whole:
+        return header_file.without_vocabulary(metadata, n_vocab)
+    tokens, types = _vocabulary(n_vocab)
+    names: dict[str, MetadataValue] = {"model": "gpt2", "pre": "smollm", "tokens": tokens, "token_type": [int(t) for t in types], "merges": ["a b"],
+             "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
+    return {**metadata, **{f"tokenizer.ggml.{name}": value for name, value in names.items()}, "tokenizer.chat_template": CHATML}
 
 
 _TINY: dict[str, Any] = {

@@ -29,7 +29,9 @@ def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(capsys: p
         capsys, "llama-3.1-8b-instruct", "--type", "Q4_K_M", "--hardware", "RTX 4090", "--context", "8192", "--max-context"
     )
     assert (code, data["schema"], data["verdict"], data["dry_run"]) == (0, "hakaru.fit/1", "fits", None)
-    assert set(data["parts"]) == {"weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes"}
+    assert set(data["parts"]) == {
+        "weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "checkpoints_bytes", "requests_bytes",
+    }  # fmt: skip
     (card,) = data["devices"]
     fields = {"name", "capacity_bytes", "free_bytes", "weights_bytes", "kv_cache_bytes", "compute_bytes", "overhead_bytes",
               "headroom_bytes", "layers"}  # fmt: skip

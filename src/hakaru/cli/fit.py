@@ -101,6 +101,9 @@ def flags(fit: Fit) -> list[str]:
              "-ctk", settings.type_k, "-ctv", settings.type_v]  # fmt: skip
     if settings.kv_unified:
         found.append("--kv-unified")
+    if settings.n_checkpoints is not None:
+        found += ["--ctx-checkpoints", str(settings.n_checkpoints)]
+    found += ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of old prompts in RAM
     return found + fit.placement.layout.flags()
 
 
@@ -113,7 +116,8 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "model": {"name": model.name, "path": str(model.path), "origin": origin, "architecture": model.shape.architecture,
                   "type": model.type_name, "n_params": model.n_params, "bpw": model.bpw, "n_ctx_train": model.shape.n_ctx_train},
         "context": settings.n_ctx,
-        "parts": shown.parts(),
+        "parts": shown.parts() | {name: n for name, n in fit.growth.as_json().items() if name in GROWTH},
+        "growth": fit.growth.as_json(),
         "parts_source": shown.source,
         "total_bytes": fit.total_bytes,
         "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
@@ -143,6 +147,8 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))
     if not fit.is_modelled:
         print_text(_unmodelled_sentence(fit))
+    if checkpoints := fit.growth.sentence():
+        print_text(checkpoints)
     for extra in fit.extras:
         print_text(say("Beside it: {name}, {bytes}", name=extra.name, bytes=format_bytes(extra.bytes)))
     _print_devices(fit.placement)
@@ -182,8 +188,8 @@ def _print_devices(placement: Placement) -> None:
          format_bytes(share.device.usable_bytes), bar(share.bar, share.device.usable_bytes)]
         for share in placement.devices
     ]  # fmt: skip
-    print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"), say("free"),
-                 "█ ▓ ▒ ░ |"], rows)  # fmt: skip
+    print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"),
+                 say("with use"), say("free"), "█ ▓ ▒ ░ + |"], rows)  # fmt: skip
     if converted := max(s.conversion_bytes for s in placement.devices):
         print_text(say("Of compute, {bytes} on an accelerator are for attention, which reads one layer's KV cache in F16.",
                   bytes=format_bytes(converted)))  # fmt: skip
@@ -193,15 +199,18 @@ BAR_CELLS = 24
 
 
 def bar(parts: tuple[int, ...], limit: int) -> str:
-    """Parts of `limit` in 24 cells, █ weights, ▓ KV cache, ▒ compute, ░ other, and | where the memory ends."""
+    """Parts of `limit` in 24 cells, █ weights, ▓ KV cache, ▒ compute, ░ other, + with use, and | where the memory ends."""
     scale = BAR_CELLS / max(limit, sum(parts), 1)
     filled, done = "", 0.0
-    for sign, part in zip("█▓▒░", parts, strict=True):
+    for sign, part in zip("█▓▒░+", parts, strict=True):
         done += part
         filled += sign * (round(done * scale) - len(filled))
     edge = min(BAR_CELLS, round(limit * scale))
     cells = filled.ljust(BAR_CELLS)
     return cells[:edge] + "|" + cells[edge:]
+
+
+GROWTH = ("checkpoints_bytes", "requests_bytes")
 
 
 def _rows(fit: Fit) -> list[list[str]]:
@@ -212,10 +221,15 @@ def _rows(fit: Fit) -> list[list[str]]:
         "output_bytes": say("output"),
         "overhead_bytes": say("process (assumed)"),
     }
+    come = {
+        "checkpoints_bytes": say("context checkpoints, with use"),
+        "requests_bytes": say("requests, with use (assumed)"),
+    }
+    growth = {key: getattr(fit.growth, key) for key in come}
+    sides = [side.parts() | growth if side else {} for side in (fit.computed, fit.dry_run)]
     rows = []
-    for key, label in [*labels.items(), ("total_bytes", say("total"))]:
-        engine = getattr(fit.dry_run, key) if fit.dry_run else None
-        ours = getattr(fit.computed, key) if fit.computed else None
+    for key, label in (labels | {k: v for k, v in come.items() if growth[k]} | {"total": say("total")}).items():
+        ours, engine = (side.get(key, sum(side.values())) if side else None for side in sides)
         difference = f"{ours - engine:+,} B" if ours is not None and engine is not None else "-"
         rows.append([label, *(format_bytes(v) if v is not None else "-" for v in (ours, engine)), difference])
     return rows

@@ -103,7 +103,8 @@ def _print_exact(exact: Any) -> None:
               model=exact.model.name, type=exact.type, bpw=exact.bpw, n_ctx=exact.settings.n_ctx,
               verdict=verdict_word(exact.placement.verdict)))  # fmt: skip
     for share in exact.placement.devices:
-        weights, cache, compute, other = map(format_bytes, share.bar)
+        *own, rest, with_use = share.bar
+        weights, cache, compute, other = map(format_bytes, (*own, rest + with_use))
         print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, other {other}, free {free} of {total}",
                   name=share.device.name, layers=share.layers, weights=weights, kv=cache, compute=compute, other=other,
                   free=format_bytes(share.headroom_bytes), total=format_bytes(share.device.usable_bytes)))  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Final
 
 _TELLING: Final = re.compile(r"assert|error|failed|abort", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"Failed to init server|^\s*$|^Traceback|^  File ")
+_CHECKPOINT: Final = re.compile(r"id +(\d+) .*created context checkpoint (\d+) of \d+ .*size = ([0-9.]+) MiB")
 _BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([0-9.]+) MiB")
 
 
@@ -32,6 +33,12 @@ def backend_of_log(lines: Iterable[str]) -> str:
 def is_host(device: str) -> bool:
     """Whether llama.cpp's name for a buffer means host memory: CPU, CPU_Mapped, CPU_REPACK, CUDA_Host."""
     return device.startswith("CPU") or device.endswith("_Host")
+
+
+def checkpoint_of(line: str) -> tuple[int, int] | None:
+    """The slot for which a line says that a context checkpoint was made, and the bytes of all that the slot has now; else None."""
+    found = _CHECKPOINT.search(line)
+    return (int(found[1]), round(int(found[2]) * float(found[3]) * 2**20)) if found else None
 
 
 def _buffers(lines: Iterable[str]) -> dict[tuple[str, str], float]:

@@ -19,10 +19,11 @@ from typing import IO, Final
 import httpx
 
 from hakaru.engine.build import build_of
-from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, last_words
+from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, checkpoint_of, last_words
 from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
 from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.growth import n_checkpoints
 from hakaru.models.quant_types import BY_NAME
 from hakaru.places import run_dir
 
@@ -58,6 +59,7 @@ def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> li
         "n_parallel": settings.n_parallel,
         "type_k": BY_NAME[settings.type_k.upper()].id,
         "type_v": BY_NAME[settings.type_v.upper()].id,
+        "n_checkpoints": n_checkpoints(settings),
     }
     return child_command("hakaru.engine.server_child", json.dumps(request))
 
@@ -73,6 +75,7 @@ class EngineServer:
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self._start_log: list[str] = []
         self._is_ready = False
+        self._checkpoints: dict[int, int] = {}
         self.process = subprocess.Popen(
             server_command(path, settings, socket=self.socket),
             stdin=subprocess.PIPE,
@@ -197,6 +200,10 @@ class EngineServer:
         peak = re.search(r"VmHWM:\s+(\d+) kB", status)
         return int(peak[1]) * 1024 if peak else None
 
+    def grown_bytes(self) -> int:
+        """What the process has kept in context checkpoints so far, at most, by its log (to 0.001 MiB each)."""
+        return sum(self._checkpoints.values())
+
     def stop(self) -> None:
         """End the process: in order if it answers, otherwise by force. A model that still loads never answers."""
         try:
@@ -220,3 +227,6 @@ class EngineServer:
     def _collect(self, stream: IO[str]) -> None:
         for line in stream:
             self.log.append(line.rstrip("\n"))
+            if made := checkpoint_of(line):
+                slot, n_bytes = made
+                self._checkpoints[slot] = max(n_bytes, self._checkpoints.get(slot, 0))

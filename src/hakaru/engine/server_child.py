@@ -31,6 +31,7 @@ def main() -> None:
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
     params.cache_ram_mib = 0  # llama-server would reserve up to 8 GiB of host memory for old prompts
+    params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False  # never a smaller context than the one asked for
     params.endpoint_metrics = True
     params.ui = False

@@ -36,6 +36,7 @@ class ContextSettings:
 
     `n_outputs_max` is for how many tokens of a micro-batch logits are kept: one per conversation when serving (None),
     all of them when evaluating. With `kv_unified` the conversations share one pool of cells, instead of a part each.
+    `n_checkpoints`: context checkpoints that the server keeps per conversation, None where nobody has chosen (memory/growth.py).
     """
 
     n_ctx: int
@@ -45,6 +46,7 @@ class ContextSettings:
     n_parallel: int = 1
     n_outputs_max: int | None = None
     kv_unified: bool = False
+    n_checkpoints: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, high in (
@@ -163,7 +165,7 @@ def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
     src/llama-kv-cache*.cpp and src/llama-memory-recurrent.cpp.
     """
     n_streams = 1 if settings.kv_unified else settings.n_parallel
-    row = _row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + _row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
+    row = row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
     return row * cells_of(cache, settings) * n_streams + 4 * cache.state * settings.n_parallel
 
 
@@ -177,7 +179,7 @@ def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:
     return sum(layer_cache_bytes(cache, settings) for cache in shape.caches or ())
 
 
-def _row_bytes(name: str, n: int, head: int) -> int:
+def row_bytes(name: str, n: int, head: int) -> int:
     """Bytes of one cell's row of `n` elements in heads of `head`."""
     type_ = BY_NAME[name.upper()]
     if n and head % type_.block:

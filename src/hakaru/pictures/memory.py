@@ -9,8 +9,8 @@ from hakaru.tuning.fit import Fit
 from hakaru.units import format_bytes
 
 GIB: Final = 2**30
-COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d")
-"""Dark, middle, light and grey: told apart in greyscale, too; each segment is also labelled."""
+COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d", "#d4d4d4")
+"""Dark, middle, light and two greys: told apart in greyscale, too; each segment is also labelled."""
 
 
 def save_memory_picture(fit: Fit, path: Path) -> None:
@@ -22,9 +22,9 @@ def save_memory_picture(fit: Fit, path: Path) -> None:
 
 
 def memory_chart(fit: Fit, altair: Any) -> Any:
-    """One bar per device: weights, KV cache, compute, other; a rule and a label at what is free."""
+    """One bar per device: weights, KV cache, compute, other, what comes with use; a rule and a label at what is free."""
     shares = list(fit.placement.devices) if fit.placement else []
-    names = [say("weights"), say("KV cache"), say("compute"), say("other")]
+    names = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
     labels = [f"{i}: {s.device.name}" if len(shares) > 1 else s.device.name for i, s in enumerate(shares)]
     rows = [
         {"device": label, "part": name, "order": order, "gib": part / GIB, "bytes": format_bytes(part)}

@@ -5,10 +5,12 @@ from typing import Final
 
 from hakaru.language import say
 from hakaru.memory.explain import Term, explain
+from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
 from hakaru.models.gguf import Tensor
 from hakaru.planning.placement import Placement, Task
 
-PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes")
+PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes",
+                "checkpoints_bytes", "requests_bytes")  # fmt: skip
 
 
 def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placement) -> list[Term]:
@@ -17,13 +19,25 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
     shares = (*placement.shares, placement.ram)
     found: list[Term] = []
     for part in PARTS:
-        own = [t for t in terms if t.part == part]
+        own = [t for t in terms if t.part == part] + [t for t in _growth(task) if t.part == part and t.bytes]
         rest = sum(getattr(s, part) for s in shares) - sum(t.bytes for t in own)
         if part == "compute_bytes" and (converted := sum(s.conversion_bytes for s in shares)):
             own.append(_conversion(task, converted))
             rest -= converted
         found += own + ([_because_of_the_place(part, rest, placement)] if rest else [])
     return found
+
+
+def _growth(task: Task) -> list[Term]:
+    """What comes while the server is used: context checkpoints and the bodies of requests."""
+    settings, each = task.settings, checkpoint_bytes(task.shape, task.settings) or 0
+    return [
+        Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
+             formula=f"{n_checkpoints(settings)} × {settings.n_parallel} × {each:,} B", where="--ctx-checkpoints, --parallel",
+             bytes=task.checkpoints_bytes),
+        Term(part="requests_bytes", what=say("requests while they are read"), formula="docs/memory.md", where=say("assumed, docs/memory.md"),
+             bytes=requests_bytes(settings)),
+    ]  # fmt: skip
 
 
 def _conversion(task: Task, n_bytes: int) -> Term:

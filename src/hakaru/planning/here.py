@@ -1,7 +1,11 @@
 """This machine as a place for models: what the engine's build uses of it, with what is free now. Pure."""
 
+from dataclasses import replace
+
 from hakaru.hardware.machine import Hardware, Machine, ram_device
-from hakaru.memory.footprint import Footprint
+from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.growth import checkpoints_bytes, requests_bytes
+from hakaru.models.shape import Shape
 from hakaru.planning.placement import GPU_CONTEXT_BYTES
 
 
@@ -15,6 +19,13 @@ def free_for_models(machine: Machine, footprint: Footprint) -> int:
     if footprint.accelerator_bytes and machine.devices:
         return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.devices)
     return machine.memory.available_bytes
+
+
+def grown(needs: Footprint, shape: Shape, settings: ContextSettings) -> Footprint:
+    """The footprint of a server that has been used, for a model that lies in host memory; on accelerators nothing grows."""
+    if needs.accelerators:
+        return needs
+    return replace(needs, overhead_bytes=needs.overhead_bytes + checkpoints_bytes(shape, settings) + requests_bytes(settings))
 
 
 def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:

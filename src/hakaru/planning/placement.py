@@ -13,6 +13,7 @@ from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes, overhead_bytes
+from hakaru.memory.growth import checkpoints_bytes, requests_bytes
 from hakaru.models.shape import Shape
 from hakaru.planning.backends import backend_of
 from hakaru.planning.load import Load
@@ -36,7 +37,8 @@ def judge(needed_bytes: float, free_bytes: float, margin: float = MARGIN) -> Fit
 class Share:
     """What one device holds of a model, in bytes, and how many whole layers.
 
-    `conversion_bytes` is the part of `compute_bytes` in which a layer's KV cache is converted for attention.
+    `conversion_bytes` is the part of `compute_bytes` in which a layer's KV cache is converted for attention. `checkpoints_bytes`
+    and `requests_bytes` come while the server is used (memory/growth.py).
     """
 
     device: Device
@@ -48,21 +50,29 @@ class Share:
     overhead_bytes: int = 0
     extras_bytes: int = 0
     conversion_bytes: int = 0
+    checkpoints_bytes: int = 0
+    requests_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """The sum of the parts."""
         own = self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes
-        return own + self.overhead_bytes + self.extras_bytes
+        return own + self.overhead_bytes + self.extras_bytes + self.growth_bytes
 
     @property
-    def bar(self) -> tuple[int, int, int, int]:
-        """What a picture shows of it: weights, KV cache, compute with output, and the rest."""
+    def growth_bytes(self) -> int:
+        """What comes while the server is used."""
+        return self.checkpoints_bytes + self.requests_bytes
+
+    @property
+    def bar(self) -> tuple[int, int, int, int, int]:
+        """What a picture shows of it: weights, KV cache, compute with output, the rest, and what comes with use."""
         return (
             self.weights_bytes,
             self.kv_cache_bytes,
             self.compute_bytes + self.output_bytes,
             self.overhead_bytes + self.extras_bytes,
+            self.growth_bytes,
         )
 
     @property
@@ -76,7 +86,8 @@ class Share:
             "name": self.device.name, "capacity_bytes": self.device.total_bytes, "free_bytes": self.device.usable_bytes,
             "layers": self.layers, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
             "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes, "overhead_bytes": self.overhead_bytes,
-            "extras_bytes": self.extras_bytes, "headroom_bytes": self.headroom_bytes,
+            "extras_bytes": self.extras_bytes, "checkpoints_bytes": self.checkpoints_bytes,
+            "requests_bytes": self.requests_bytes, "headroom_bytes": self.headroom_bytes,
             "of_compute": {"conversion_bytes": self.conversion_bytes},
         }  # fmt: skip
 
@@ -148,6 +159,7 @@ class Task:
     backend: Backend | None = None
     engine: Footprint | None = None
     layer_caches: tuple[int, ...] = field(init=False, repr=False)
+    checkpoints_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.engine:
@@ -155,6 +167,7 @@ class Task:
         else:
             caches = tuple(layer_cache_bytes(cache, self.settings) for cache in self.shape.caches or ())
         object.__setattr__(self, "layer_caches", caches)
+        object.__setattr__(self, "checkpoints_bytes", checkpoints_bytes(self.shape, self.settings))
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
@@ -208,6 +221,8 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
         extras_bytes=0 if shares else task.extras_bytes,
+        checkpoints_bytes=task.checkpoints_bytes,
+        requests_bytes=requests_bytes(settings),
     )
     return tuple(shares), ram
 
@@ -290,6 +305,8 @@ def _joined(share: Share, ram: Share) -> Share:
         overhead_bytes=ram.overhead_bytes,
         extras_bytes=share.extras_bytes,
         conversion_bytes=share.conversion_bytes,
+        checkpoints_bytes=ram.checkpoints_bytes,
+        requests_bytes=ram.requests_bytes,
     )
 
 

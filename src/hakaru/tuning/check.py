@@ -73,7 +73,9 @@ def remember(
 def remember_load(
     server: EngineServer, model: Model, *, machine: Machine, ledger: Ledger, peak_rss_bytes: int | None = None
 ) -> None:
-    """Store what a real load allocated, and what the GPUs' driver took for it. The peak is None for a process that still runs."""
+    """Store what a real load allocated, and what the GPUs' driver took for it. The peak is None for a process that still runs;
+    context checkpoints are taken out of it, since no dry run predicts them (memory/growth.py counts them).
+    """
     ledger.remember_memory(
         server.footprint(),
         machine=machine.fingerprint,
@@ -81,7 +83,7 @@ def remember_load(
         settings=server.settings,
         architecture=model.shape.architecture,
         engine=server_build(),
-        peak_rss_bytes=peak_rss_bytes,
+        peak_rss_bytes=peak_rss_bytes - server.grown_bytes() if peak_rss_bytes else None,
         backend=server.backend(),
     )
     remember_driver(ledger, nvidia_process_bytes(server.process.pid), server.accelerator_bytes())

@@ -18,12 +18,14 @@ from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.gguf import read_header
 from hakaru.models.header_cursor import Array
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
 from hakaru.planning.backends import backend_named
+from hakaru.planning.checkpoints import Growth, with_checkpoints
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.here import hardware_here
 from hakaru.planning.load import load_of
@@ -96,6 +98,18 @@ class Fit:
         """What the model needs in all, where it was placed."""
         return self.placement.total_bytes
 
+    @property
+    def growth(self) -> Growth:
+        """What comes while the server is used; it is part of `total_bytes`."""
+        each = checkpoint_bytes(self.model.shape, self.settings)
+        return Growth(
+            n_checkpoints=n_checkpoints(self.settings),
+            checkpoint_bytes=each,
+            n_parallel=self.settings.n_parallel,
+            requests_bytes=requests_bytes(self.settings),
+            judged=self.hardware.ram is not None or self.hardware.is_unified,
+        )
+
     def explanation(self) -> list[Term]:
         """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not model."""
         if not self.is_modelled:
@@ -161,9 +175,10 @@ class Fitter:
             hardware=place_at,
             ask=None if computed else partial(self.dry_run, variant, on_disk=preset is None),
         )
+        placement, planned = with_checkpoints(placement, variant.shape, settings, margin.fraction)
         answer = Fit(
             model=variant,
-            settings=settings,
+            settings=planned,
             hardware=place_at,
             computed=computed if source != "dry-run" else None,
             dry_run=dry_run,

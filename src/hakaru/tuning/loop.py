@@ -24,7 +24,7 @@ from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
-from hakaru.planning.here import free_for_models
+from hakaru.planning.here import free_for_models, grown
 from hakaru.quantization.build import Recipe, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
@@ -109,7 +109,7 @@ class _Walk:
             small = self.bench.check(self.model, self.settings.with_cache(SMALL_CACHE)).best
         except EngineRefused:
             return None
-        return self.needs.total_bytes - small.total_bytes
+        return self.needs.total_bytes - grown(small, self.model.shape, self.settings.with_cache(SMALL_CACHE)).total_bytes
 
     @cached_property
     def mix(self) -> Recipe | None:
@@ -171,7 +171,7 @@ class _Walk:
 
     def checked(self) -> list[Candidate]:
         """The source and the levels with what they need: but for the weights, what the source's dry run says."""
-        self.needs = self.bench.check(self.model, self.settings).best
+        self.needs = grown(self.bench.check(self.model, self.settings).best, self.model.shape, self.settings)
         self.uses_gpu = bool(self.needs.accelerator_bytes)
         kind = kind_of(self.bench.machine, self.model.shape.architecture, self.needs)
         margin = learned_margin(errors(self.bench.ledger.memory_rows()), kind)

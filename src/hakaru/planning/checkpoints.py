@@ -1,0 +1,84 @@
+"""How many context checkpoints the server may keep per conversation, so that the plan holds when it has grown. Pure.
+
+As many as the room in host memory allows after everything else, up to the engine's own number; never fewer than make a chat turn
+cheap. Where nothing is known about the RAM, the least: they are told and not judged. See memory/growth.py.
+"""
+
+from dataclasses import dataclass, replace
+
+from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.growth import LEAST_CHECKPOINTS, MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
+from hakaru.models.shape import Shape
+from hakaru.planning.placement import Placement, Share, judged
+from hakaru.units import format_bytes
+
+
+def with_checkpoints(
+    placement: Placement, shape: Shape, settings: ContextSettings, margin: float
+) -> tuple[Placement, ContextSettings]:
+    """The placement, made with the least number where none is asked for, and its settings, with the number that was chosen."""
+    if settings.n_checkpoints is not None:
+        return placement, settings
+    host = _host(placement)
+    spare = host.device.usable_bytes * (1 - margin) - (host.needed_bytes - host.checkpoints_bytes) if host.device.total_bytes else 0
+    settings = replace(settings, n_checkpoints=most_checkpoints(shape, settings, spare))
+    grown = replace(host, checkpoints_bytes=checkpoints_bytes(shape, settings))
+    if host is placement.ram:
+        return judged(replace(placement, ram=grown), margin), settings
+    return judged(replace(placement, shares=(grown, *placement.shares[1:])), margin), settings
+
+
+def _host(placement: Placement) -> Share:
+    """The share that holds what lies in host memory: on a unified memory the device's."""
+    return placement.shares[0] if placement.shares and placement.shares[0].requests_bytes else placement.ram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What comes while the server is used: how many checkpoints per conversation of how many bytes (None: not known), and bytes
+    for requests. `judged`: whether the memory is known in which they lie.
+    """
+
+    n_checkpoints: int
+    checkpoint_bytes: int | None
+    n_parallel: int
+    requests_bytes: int
+    judged: bool
+
+    @property
+    def checkpoints_bytes(self) -> int:
+        """All checkpoints of all conversations."""
+        return self.n_checkpoints * (self.checkpoint_bytes or 0) * self.n_parallel
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything that comes."""
+        return self.checkpoints_bytes + self.requests_bytes
+
+    def sentence(self) -> str | None:
+        """The checkpoints in words; None for a model that makes none."""
+        if self.checkpoint_bytes is None:
+            return say("Context checkpoints are switched off, since hakaru cannot count them for this architecture; if it has recurrent "
+                       "states or sliding windows, a chat turn may read its whole conversation again.")  # fmt: skip
+        if not self.checkpoint_bytes:
+            return None
+        n, each, where = self.n_checkpoints, format_bytes(self.checkpoint_bytes), format_bytes(self.checkpoints_bytes)
+        if not self.judged:
+            return say("Context checkpoints: {n} per conversation of {each}, {all} of RAM, which is told and not judged (name the RAM "
+                       "for more); without any, a chat turn may read its whole conversation again.", n=n, each=each, all=where)  # fmt: skip
+        if n >= MOST_CHECKPOINTS:
+            return say("Context checkpoints: {n} per conversation of {each}, {all} when all are made; the engine's own number has room.",
+                       n=n, each=each, all=where)  # fmt: skip
+        if n > LEAST_CHECKPOINTS:
+            return say("Context checkpoints: {n} per conversation of {each}, {all} when all are made: as many as there is room for "
+                       "(the engine's own number is {most}).", n=n, each=each, all=where, most=MOST_CHECKPOINTS)  # fmt: skip
+        if n == LEAST_CHECKPOINTS:
+            return say("Context checkpoints: {n} per conversation of {each}, {all} in all: the least with which a chat turn is not read "
+                       "from its beginning.", n=n, each=each, all=where)  # fmt: skip
+        return say("Context checkpoints: none; a chat turn may read its whole conversation again.")
+
+    def as_json(self) -> dict[str, int | None]:
+        """The object `growth` of `hakaru fit --json`."""
+        return {"checkpoints_per_conversation": self.n_checkpoints, "checkpoint_bytes": self.checkpoint_bytes,
+                "checkpoints_bytes": self.checkpoints_bytes, "requests_bytes": self.requests_bytes}  # fmt: skip

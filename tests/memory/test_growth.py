@@ -1,0 +1,190 @@
+"""Context checkpoints: how large one is, by hand and by the engine's log, and a conversation that grows for 40 turns."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hakaru.engine.server import EngineServer
+from hakaru.memory.footprint import ContextSettings, compute_footprint
+from hakaru.memory.growth import (
+    LEAST_CHECKPOINTS,
+    MOST_CHECKPOINTS,
+    REQUEST_BYTES,
+    checkpoint_bytes,
+    checkpoints_bytes,
+    most_checkpoints,
+    n_checkpoints,
+    requests_bytes,
+)
+from hakaru.models.catalogue import known_models
+from hakaru.models.metadata import Metadata
+from hakaru.models.model import read_model
+from hakaru.models.shape import Shape, shape_of
+from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny
+from hakaru.tuning.ledger import settings_json
+
+MIB = 2**20
+AT_32K = ContextSettings(n_ctx=32768)
+
+
+def known(id_: str) -> Shape:
+    return next(m.shape for m in known_models() if m.id == id_)
+
+
+def tiny(architecture: str, **changes: Any) -> Shape:
+    return shape_of(Metadata(Path("tiny.gguf"), tiny_hyperparameters(architecture, **changes)), n_vocab=512)
+
+
+QWEN_27B = {
+    "block_count": 64, "embedding_length": 5120, "full_attention_interval": 4, "ssm__conv_kernel": 4, "ssm__inner_size": 6144, "ssm__state_size": 128,
+    "ssm__time_step_rank": 48, "ssm__group_count": 16, "attention__head_count": 24, "attention__head_count_kv": 4, "attention__key_length": 256,
+    "attention__value_length": 256,
+}  # fmt: skip
+"""Qwen3.5-, 3.6- and 3.8-27B. A state: 3 × (6144 + 2 × 16 × 128) last inputs and 128 × 6144 sums, F32, in 48 of 64 layers."""
+
+
+def test_a_hybrid_of_27b_keeps_150_mib_each() -> None:
+    """149.6 MiB, as its engine's log says; 18.7 GiB for four conversations with 32 each."""
+    shape = tiny("qwen35", **QWEN_27B)
+    each = checkpoint_bytes(shape, AT_32K)
+    assert each == 48 * (4 * (3 * 10240 + 128 * 6144) + 24) + 20 + 8
+    assert each / MIB == pytest.approx(149.6, abs=0.05)
+    four = replace(AT_32K, n_parallel=4, n_checkpoints=32)
+    assert checkpoints_bytes(shape, four) / 2**30 == pytest.approx(18.7, abs=0.05)
+
+
+def test_a_windowed_model_of_27b_keeps_its_windows() -> None:
+    """Gemma 3 27B: 52 of 62 layers, 1024 cells of 16 heads of 128 in F16: 416 MiB; 13 GiB a conversation."""
+    each = checkpoint_bytes(known("gemma-3-27b-it"), AT_32K)
+    assert each
+    assert each // MIB == 52 * 1024 * 2 * 16 * 128 * 2 // MIB == 416
+    assert checkpoints_bytes(known("gemma-3-27b-it"), replace(AT_32K, n_checkpoints=32)) / 2**30 == pytest.approx(13.0, abs=0.05)
+
+
+def test_a_window_is_never_longer_than_the_conversation_and_takes_the_cache_s_type() -> None:
+    """4096 tokens of context in four conversations of 1024; Q8_0 takes 34 bytes for 32 values."""
+    shape = known("gemma-3-27b-it")
+    half = checkpoint_bytes(shape, ContextSettings(n_ctx=512))
+    assert half and half // MIB == 208
+    quantized = checkpoint_bytes(shape, replace(AT_32K, type_k="q8_0", type_v="q8_0"))
+    assert quantized and quantized // MIB == 416 * 34 // 64
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3moe", "deepseek2", "phi3"])
+def test_a_model_that_sees_everything_makes_none(architecture: str) -> None:
+    """It can go back by forgetting the last cells."""
+    shape = tiny(architecture)
+    assert checkpoint_bytes(shape, AT_32K) == 0
+    assert most_checkpoints(shape, AT_32K, 2**40) is None
+
+
+def test_layers_that_read_another_layer_s_cache_keep_nothing() -> None:
+    """Gemma 3n: 20 of 35 layers have a cache, 16 of these a window of 512 tokens with 2 heads of 256."""
+    shape = tiny("gemma3n", block_count=35, attention__head_count_kv=2, attention__key_length=256, attention__value_length=256,
+                 attention__sliding_window=512)  # fmt: skip
+    each = checkpoint_bytes(shape, AT_32K)
+    assert each and each // MIB == 16 * 512 * 2 * 512 * 2 // MIB == 16
+
+
+def test_what_is_not_known_is_not_none_at_all() -> None:
+    """An architecture without arithmetic of ours: its size is None, and its checkpoints are switched off."""
+    shape = replace(tiny_shape(), architecture="rwkv7", caches=None)
+    assert checkpoint_bytes(shape, AT_32K) is None
+    assert most_checkpoints(shape, AT_32K, 2**40) == 0
+
+
+def test_as_many_as_there_is_room_for() -> None:
+    """Between the least and the engine's own number, over all conversations."""
+    shape, two = known("gemma-3-27b-it"), replace(AT_32K, n_parallel=2)
+    each = checkpoint_bytes(shape, two)
+    assert each
+    assert most_checkpoints(shape, two, -1) == LEAST_CHECKPOINTS
+    assert most_checkpoints(shape, two, 2 * 5 * each) == 5
+    assert most_checkpoints(shape, two, 2 * 5 * each - 1) == 4
+    assert most_checkpoints(shape, two, 2**50) == MOST_CHECKPOINTS == 32
+    assert n_checkpoints(two) == LEAST_CHECKPOINTS
+
+
+def test_requests_are_told_apart_by_context_only_where_it_is_long() -> None:
+    """64 MiB; for a million tokens of context half a GiB."""
+    assert requests_bytes(ContextSettings(n_ctx=131072)) == REQUEST_BYTES
+    assert requests_bytes(ContextSettings(n_ctx=2**20)) == 512 * MIB
+
+
+def test_what_was_measured_before_is_still_found() -> None:
+    """The number of checkpoints is no part of a key in the ledger."""
+    assert settings_json(replace(AT_32K, n_checkpoints=7)) == settings_json(AT_32K) == {
+        "n_ctx": 32768, "n_ubatch": 512, "type_k": "f16", "type_v": "f16", "n_parallel": 1, "n_outputs_max": 1, "kv_unified": False,
+    }  # fmt: skip
+
+
+HYBRID = {
+    "block_count": 4, "full_attention_interval": 4, "ssm__inner_size": 4096, "ssm__state_size": 128, "ssm__time_step_rank": 32, "ssm__group_count": 16,
+    "context_length": 16384,
+}  # fmt: skip
+WINDOWED = {
+    "block_count": 6, "attention__head_count": 4, "attention__head_count_kv": 4, "attention__key_length": 256, "attention__value_length": 256,
+    "rope__dimension_count": 256, "attention__sliding_window": 512, "context_length": 16384,
+}  # fmt: skip
+_SIZE = re.compile(r"created context checkpoint .* size = ([0-9.]+) MiB")
+
+
+def sizes_of(server: EngineServer) -> set[float]:
+    return {float(found[1]) for line in server.log if (found := _SIZE.search(line))}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("architecture", "changes", "settings"),
+    [
+        ("qwen35", HYBRID, ContextSettings(n_ctx=2048)),
+        ("qwen35", HYBRID, ContextSettings(n_ctx=2048, n_parallel=2)),
+        ("gemma3", WINDOWED, ContextSettings(n_ctx=2048)),
+        ("gemma3", WINDOWED, ContextSettings(n_ctx=4096, n_parallel=2)),
+        ("gemma3", WINDOWED, ContextSettings(n_ctx=2048, type_k="q8_0", type_v="q8_0")),
+        ("gpt-oss", {"attention__sliding_window": 512, "context_length": 16384}, ContextSettings(n_ctx=2048)),
+        ("lfm2", {"attention__sliding_window": 512, "context_length": 16384}, ContextSettings(n_ctx=2048)),
+        ("lfm2", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
+        ("mamba", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
+        ("granitehybrid", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
+        ("llama", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
+    ],
+)
+def test_the_engine_s_own_log_says_the_same(
+    architecture: str, changes: dict[str, Any], settings: ContextSettings, tmp_path: Path
+) -> None:
+    """The largest checkpoint behind a window that is full, to the last digit that the log has."""
+    metadata = tiny_hyperparameters(architecture, **changes)
+    model = read_model(write_tiny(tmp_path / "m.gguf", metadata, tied=architecture == "gemma3", vocabulary=True))
+    with EngineServer(model.path, settings) as server, server.client() as client:
+        client.post("/completion", json={"prompt": [5 + i % 200 for i in range(700)], "n_predict": 1}).raise_for_status()
+        each = checkpoint_bytes(model.shape, settings)
+        assert each is not None
+        assert max(sizes_of(server), default=0.0) == pytest.approx(each / MIB, abs=0.0006)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("n_parallel", [1, 2])
+@pytest.mark.parametrize(("architecture", "changes"), [("qwen35", HYBRID), ("gemma3", WINDOWED)])
+def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, Any], n_parallel: int, tmp_path: Path) -> None:
+    """Every conversation grows for 40 turns; the resident memory ends within 3 % of what was planned, and not above."""
+    settings = ContextSettings(n_ctx=4096 * n_parallel, n_parallel=n_parallel, n_checkpoints=20)
+    metadata = tiny_hyperparameters(architecture, **changes)
+    model = read_model(write_tiny(tmp_path / "m.gguf", metadata, tied=architecture == "gemma3", vocabulary=True))
+    loaded = compute_footprint(model.shape, model.loaded, settings)
+    assert loaded
+    grows = checkpoints_bytes(model.shape, settings)
+    assert grows > loaded.total_bytes / 2  # otherwise this test could not fail
+    with EngineServer(model.path, settings) as server, server.client() as client:
+        for turn in range(1, 41):
+            for slot in range(n_parallel):
+                prompt = [5 + slot] * 64 + [5 + i % 200 for i in range(75 * turn)]
+                asked = {"prompt": prompt, "n_predict": 2, "id_slot": slot}
+                client.post("/completion", json=asked).raise_for_status()
+        assert server.grown_bytes() == pytest.approx(grows, rel=0.001)
+        peak = server.peak_rss_bytes()
+    if peak is not None:
+        assert peak == pytest.approx(loaded.total_bytes + grows, rel=0.03)

@@ -1,0 +1,131 @@
+"""How many context checkpoints a plan has room for, and where they are counted."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.machine import Device, Hardware, named_ram
+from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.models.architectures import loaded
+from hakaru.models.catalogue import known_models
+from hakaru.models.header_file import header_tensors
+from hakaru.models.metadata import Metadata
+from hakaru.planning.checkpoints import Growth, with_checkpoints
+from hakaru.planning.explain import explain_placement
+from hakaru.planning.load import load_of
+from hakaru.planning.placement import MARGIN, Placement, Task
+from hakaru.planning.search import max_context, place
+
+GIB = 2**30
+GEMMA = next(m for m in known_models() if m.id == "gemma-3-27b-it")
+TENSORS = tuple(loaded(Metadata(GEMMA.id, GEMMA.metadata()), header_tensors(GEMMA.tensors(), "Q4_0")))
+
+
+def task(**settings: Any) -> Task:
+    """Gemma 3 27B with every matrix in Q4_0: a checkpoint of it has 416 MiB."""
+    return Task(load=load_of(TENSORS, GEMMA.shape.n_layer), shape=GEMMA.shape, settings=ContextSettings(n_ctx=8192, **settings))
+
+
+def planned(asked: Task, hardware: Hardware) -> tuple[Placement, ContextSettings]:
+    return with_checkpoints(place(asked, hardware), asked.shape, asked.settings, asked.margin)
+
+
+def in_ram(gibibytes: float) -> Hardware:
+    return Hardware(accelerators=(), ram=named_ram(int(gibibytes * GIB)))
+
+
+@given(gibibytes=st.floats(16, 80), n_parallel=st.integers(1, 4), kv_unified=st.booleans())
+def test_the_number_is_the_largest_that_fits(gibibytes: float, n_parallel: int, kv_unified: bool) -> None:
+    """One more per conversation would eat into the margin, but for the least, which is always counted, and the engine's 32."""
+    asked = task(n_parallel=n_parallel, kv_unified=kv_unified)
+    found, settings = planned(asked, in_ram(gibibytes))
+    each, n = checkpoint_bytes(asked.shape, settings), settings.n_checkpoints
+    assert each and n
+    assert found.ram.checkpoints_bytes == n * each * n_parallel
+    limit = gibibytes * GIB * (1 - MARGIN)
+    assert n == 1 or found.ram.needed_bytes <= limit
+    assert n == 32 or found.ram.needed_bytes + each * n_parallel > limit
+    assert (found.verdict == "fits") == (place(asked, in_ram(gibibytes)).verdict == "fits")
+
+
+def test_a_plan_that_held_only_without_them_does_not_hold() -> None:
+    """Four conversations take at least 1.6 GiB more than their weights, caches and buffers."""
+    asked = task(n_parallel=4)
+    bare = place(replace(asked, settings=replace(asked.settings, n_checkpoints=0)), in_ram(64)).total_bytes
+    assert place(asked, in_ram(bare * 1.04 / GIB)).verdict == "does_not_fit"
+    assert place(asked, in_ram(64)).total_bytes - bare == 4 * (checkpoint_bytes(asked.shape, asked.settings) or 0)
+
+
+def test_a_number_that_was_asked_for_stays() -> None:
+    """Also where it leads to a refusal."""
+    found, settings = planned(task(n_checkpoints=32), in_ram(24))
+    assert (settings.n_checkpoints, found.verdict) == (32, "does_not_fit")
+
+
+def test_on_a_card_they_lie_in_ram() -> None:
+    """With the RAM named they fill it; without, the least is told, and the card's verdict is its own."""
+    both, settings = planned(task(), parse_hardware("RTX 3090 + 32GB RAM"))
+    assert settings.n_checkpoints == 32
+    assert [s.checkpoints_bytes for s in both.shares] == [0]
+    alone, settings = planned(task(), parse_hardware("RTX 3090"))
+    assert settings.n_checkpoints == 1
+    assert (alone.ram_known, alone.verdict, alone.ram.checkpoints_bytes) == (False, "fits", checkpoint_bytes(GEMMA.shape, settings))
+
+
+def test_on_unified_memory_they_lie_on_the_device() -> None:
+    """One memory for both."""
+    mac = Hardware(accelerators=(Device(name="Apple M3", vendor="apple", total_bytes=22 * GIB, free_bytes=None, unified=True),))
+    found, settings = planned(task(), mac)
+    each = checkpoint_bytes(GEMMA.shape, settings)
+    assert settings.n_checkpoints and each and 1 < settings.n_checkpoints < 32
+    assert found.shares[0].checkpoints_bytes == settings.n_checkpoints * each
+    assert found.shares[0].requests_bytes == requests_bytes(settings)
+    assert found.ram.needed_bytes == 0
+    assert found.verdict == "fits"
+
+
+def test_the_longest_context_leaves_room_for_the_least() -> None:
+    """The plan at that context fits with one checkpoint, and not with 256 tokens more."""
+    hardware = in_ram(20)
+    longest = max_context(task(), hardware)
+    for n_ctx, verdict in ((longest, "fits"), (longest + 256, "tight")):
+        at = replace(task(), settings=replace(task().settings, n_ctx=n_ctx))
+        assert planned(at, hardware)[0].verdict == verdict
+
+
+def test_every_byte_of_them_is_explained() -> None:
+    """Lines of their own; all lines sum to the total."""
+    asked = task(n_parallel=2)
+    found, settings = planned(asked, in_ram(24))
+    terms = explain_placement(replace(asked, settings=settings), TENSORS, found)
+    assert sum(t.bytes for t in terms) == found.total_bytes
+    (checkpoints,) = [t for t in terms if t.part == "checkpoints_bytes"]
+    assert checkpoints.bytes == found.ram.checkpoints_bytes
+    assert f"{settings.n_checkpoints} × 2 ×" in checkpoints.formula
+
+
+@pytest.mark.parametrize(
+    ("n", "each", "judged", "words"),
+    [
+        (32, GIB, True, "the engine's own number has room"),
+        (5, GIB, True, "as many as there is room for"),
+        (1, GIB, True, "the least with which"),
+        (1, GIB, False, "told and not judged"),
+        (0, GIB, True, "none"),
+        (0, None, True, "switched off"),
+    ],
+)
+def test_the_number_is_told_with_its_reason(n: int, each: int | None, judged: bool, words: str) -> None:
+    """One sentence for each case."""
+    growth = Growth(n_checkpoints=n, checkpoint_bytes=each, n_parallel=1, requests_bytes=0, judged=judged)
+    assert words in (growth.sentence() or "")
+
+
+def test_models_that_make_none_say_nothing() -> None:
+    """Nobody is told of what does not concern him."""
+    assert Growth(n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, requests_bytes=0, judged=True).sentence() is None
