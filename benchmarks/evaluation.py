@@ -36,6 +36,7 @@ from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
+from hakaru.hardware.threads import n_threads
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
@@ -89,7 +90,7 @@ def child() -> None:
     with (
         llama.model(Path(request["reference"])) as a,
         llama.model(Path(request["candidate"])) as b,
-        ThreadPoolExecutor(llama.n_threads()) as pool,
+        ThreadPoolExecutor(n_threads()) as pool,
     ):
         plan = Plan(windows, n_vocab=llama.n_vocab(a))
         with plan.context(a) as one, plan.context(b) as two:

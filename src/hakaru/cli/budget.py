@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from hakaru.cli.output import Watching, next_step, print_json, print_text
+from hakaru.cli.output import Watching, next_step, print_json, print_text, warn_silent_devices
 from hakaru.cli.recipe import print_made
 from hakaru.cli.settings import any_settings_for
 from hakaru.errors import Misuse
@@ -52,6 +52,8 @@ def run(
     wanted = [parse_pin(pin) for pin in pins]
     split_bytes = parse_bytes(split) if split else None
     machine = probe_machine()
+    if not hardware:
+        warn_silent_devices(machine)
     target = _target(source, machine, bpw=bpw, size=size, quality=quality, hardware=hardware, context=context)
     if min_speed is not None:
         target = replace(target, speed=SpeedGoal(tokens_per_s=min_speed, settings=_settings(source, context)))
@@ -95,7 +97,7 @@ def _target(
     elif bpw:
         n_bytes = budget_bytes(model.n_params, bpw)
     else:
-        place = parse_hardware(hardware) if hardware else hardware_here(machine, uses_gpu=bool(machine.devices))
+        place = parse_hardware(hardware) if hardware else hardware_here(machine, uses_gpu=machine.has_gpu)
         room = room_for_weights(model, place, _settings(model, context))
         if room.holds(model):
             raise Misuse("{path}: fits as it is; there is nothing to quantize.", path=model.path)

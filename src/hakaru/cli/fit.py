@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu
+from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu, warn_silent_devices
 from hakaru.cli.settings import any_settings_for
 from hakaru.cli.verdict import verdict_sentences, ways_sentences
 from hakaru.engine.lab import Lab
@@ -50,6 +50,8 @@ def run(
     if draft:
         extras = (*extras, draft_extra(read_model(find_model(draft).path), settings))
     machine = beside_servers(probe_machine(), whole.parts)
+    if place is None:
+        warn_silent_devices(machine)
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
     fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)
     terms = fit.explanation() if explain_terms else []

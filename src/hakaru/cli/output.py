@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from hakaru.hardware.machine import Machine
+
 
 def print_json(data: dict[str, Any]) -> None:
     """One JSON object on stdout."""
@@ -63,6 +65,13 @@ def warn_idle_gpu() -> None:
     print_text(
         say("This build of the engine does not use the GPU; everything runs on the processor. The README says how to change that.")
     )
+
+
+def warn_silent_devices(machine: "Machine") -> None:
+    """On stderr: accelerators that are there and cannot be planned with. Those that somebody hid on purpose are not told."""
+    for device in machine.silent_devices:
+        if not device.on_purpose:
+            print(say("hakaru: {name} is not planned with: {reason}", name=device.name, reason=device.reason), file=sys.stderr)
 
 
 def next_step(command: str) -> None:

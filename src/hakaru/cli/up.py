@@ -5,7 +5,7 @@ from typing import Any
 
 from hakaru.cli.decision import print_decision, save_decision_report
 from hakaru.cli.hardware import describe
-from hakaru.cli.output import Watching, print_json, print_text
+from hakaru.cli.output import Watching, print_json, print_text, warn_silent_devices
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
 from hakaru.errors import Misuse
@@ -55,6 +55,7 @@ def run(
     found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)
     machine = beside_servers(probe_machine(), found.parts)
+    warn_silent_devices(machine)
     asked = named_tasks(tasks, language) if tasks else None
     constraints = Constraints(tier=tier, min_tokens_per_s=min_speed, memory_bytes=limit, tasks=asked)
     if not json:

@@ -5,7 +5,6 @@ parent never dies with it. Ctrl-C ends the child too.
 """
 
 import json
-import os
 import subprocess
 import threading
 from collections import deque
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from hakaru.engine.build import build_of
 from hakaru.engine.log import last_words
-from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
+from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
 
 Progress = Callable[[int, int], None]
@@ -95,7 +94,7 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=PATIENT | os.environ | CHILD_ENVIRONMENT,
+            env=PATIENT | child_environment(),
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

@@ -13,6 +13,7 @@ from typing import Any
 from hakaru.engine import llama
 from hakaru.engine.llama import c
 from hakaru.engine.log import buffer_bytes
+from hakaru.hardware.threads import n_threads
 
 Steps = Generator[tuple[Any, ...], None, dict[str, Any]]
 _KV_SIZE = re.compile(r"llama_kv_cache: size =\s+([0-9.]+) MiB")
@@ -78,7 +79,7 @@ def _totals_from_log(model: Any) -> dict[str, int]:
 def _quantize(path: str, out: str, ftype: int, *, dry_run: bool) -> None:
     params = c.llama_model_quantize_default_params()
     params.ftype, params.dry_run = ftype, dry_run
-    params.nthread = llama.n_threads()
+    params.nthread = n_threads()
     params.allow_requantize = True
     if c.llama_model_quantize(os.fsencode(path), os.fsencode(out), params) != 0:
         raise llama.Refused("quantize")

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from hakaru.hardware.threads import n_threads
+
 
 def _binding() -> Any:
     """The binding's ctypes half, without the package's own start, which would import ten times as much (0.3 s for every
@@ -61,11 +63,6 @@ class NotNumbers(Exception):
 
 class Refused(Exception):
     """llama.cpp returned an error for what was asked."""
-
-
-def n_threads() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

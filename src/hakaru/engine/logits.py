@@ -18,6 +18,7 @@ from hakaru.engine.distributions import NotFiniteError, sample, sums_of, token_d
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
 from hakaru.engine.side_by_side import N_SEQUENCES, groups_of
+from hakaru.hardware.threads import n_threads
 
 N_TOKENS: Final = 512
 """Tokens of the windows that are read side by side."""
@@ -79,7 +80,7 @@ def compare(request: dict[str, Any]) -> Steps:
     types of the candidates' KV cache; the reference's is F16.
     """
     windows, paths = request["windows"], [request["reference"], *request["candidates"]]
-    with ExitStack() as stack, ThreadPoolExecutor(llama.n_threads()) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(n_threads()) as pool:
         models = [stack.enter_context(llama.model(Path(path))) for path in paths]
         plan = Plan(windows, n_vocab=llama.n_vocab(models[0]))
         caches = [{}, *[{"type_k": request["type_k"], "type_v": request["type_v"]}] * (len(models) - 1)]

@@ -18,6 +18,7 @@ from hakaru.engine.distributions import NotFiniteError, divergence
 from hakaru.engine.files import Steps
 from hakaru.engine.logits import Batch, Plan, targets
 from hakaru.engine.weights import KeptFiles, Weights
+from hakaru.hardware.threads import n_threads
 from hakaru.models.imatrix import read_imatrix
 from hakaru.models.tensor_data import TensorData
 
@@ -31,7 +32,7 @@ def probe(request: dict[str, Any]) -> Steps:
     imatrix = read_imatrix(Path(request["imatrix"])) if request["imatrix"] else None
     kept = KeptFiles(folder=Path(request["kept"]["folder"]), names=request["kept"]["names"]) if request["kept"] else None
     results: list[list[dict[str, float]]] = [[] for _ in probes]
-    with weights.model(path) as model, ThreadPoolExecutor(llama.n_threads()) as pool:
+    with weights.model(path) as model, ThreadPoolExecutor(n_threads()) as pool:
         found = Weights(model, data, pool, lambda name: imatrix.importance(data.tensors[name]) if imatrix else None, kept)
         plan = Plan(windows, n_vocab=llama.n_vocab(model))
         done = 0

@@ -1,12 +1,20 @@
 """What the parents of both kinds of children have in common: how a child is started, and how its end is told."""
 
+import os
 import sys
 from typing import Final
+
+from hakaru.hardware.nvidia import pinned_order
 
 KEPT_LINES: Final = 400
 """Lines of a child's log that its parent keeps."""
 CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
 """ggml would start a debugger when it aborts, which delays the end and hides the reason."""
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child: ours, and CUDA's cards in the order in which a split over them was planned."""
+    return {**os.environ, **CHILD_ENVIRONMENT, **pinned_order()}
 
 
 def child_command(module: str, *arguments: str) -> list[str]:

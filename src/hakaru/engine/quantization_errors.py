@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hakaru.engine import ggml, llama
 from hakaru.engine.files import Steps
 from hakaru.engine.ggml import Numbers
+from hakaru.hardware.threads import n_threads
 from hakaru.models.gguf import Tensor
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.quant_types import BY_NAME, QuantType
@@ -40,7 +41,7 @@ def quantization_errors(request: dict[str, Any]) -> Steps:
     imatrix = read_imatrix(Path(request["imatrix"])) if request["imatrix"] else None
     types = [BY_NAME[name] for name in request["types"]]
     names: list[str] = request["tensors"]
-    with ThreadPoolExecutor(llama.n_threads()) as pool:
+    with ThreadPoolExecutor(n_threads()) as pool:
         jobs = [pool.submit(_errors, data, name, types, imatrix, request) for name in names]
         found: dict[str, Table] = {}
         for done, (name, job) in enumerate(zip(names, jobs, strict=True), start=1):

@@ -22,6 +22,7 @@ from typing import Any, Final
 from hakaru.engine import llama
 from hakaru.engine.files import Steps
 from hakaru.engine.jobs import TensorJob, pieces
+from hakaru.hardware.threads import n_threads
 from hakaru.models.quant_types import BY_ID, QuantType
 
 SYNC_S: Final = 0.5
@@ -67,7 +68,7 @@ def _written(
         read, written = [descriptor(path, "rb") for path in sources], [descriptor(path, "rb+") for path in targets]
         vectors = descriptor(importance, "rb") if importance else None
         work = _Work(jobs)
-        threads = [threading.Thread(target=work.help, args=(_Hand(read, written, vectors),)) for _ in range(llama.n_threads())]
+        threads = [threading.Thread(target=work.help, args=(_Hand(read, written, vectors),)) for _ in range(n_threads())]
         for thread in threads:
             thread.start()
         try:

@@ -20,8 +20,9 @@ import httpx
 
 from hakaru.engine.build import build_of
 from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, checkpoint_of, last_words
-from hakaru.engine.process import CHILD_ENVIRONMENT, KEPT_LINES, child_command, how_it_ended
+from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused
+from hakaru.hardware.threads import n_threads
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.memory.growth import n_checkpoints
 from hakaru.models.quant_types import BY_NAME
@@ -57,6 +58,7 @@ def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> li
         "n_ctx": settings.n_ctx,
         "n_ubatch": settings.n_ubatch,
         "n_parallel": settings.n_parallel,
+        "n_threads": n_threads(),
         "type_k": BY_NAME[settings.type_k.upper()].id,
         "type_v": BY_NAME[settings.type_v.upper()].id,
         "n_checkpoints": n_checkpoints(settings),
@@ -83,7 +85,7 @@ class EngineServer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=os.environ | CHILD_ENVIRONMENT,
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C is for the parent, which then ends this process in order
         )
         assert self.process.stdout and self.process.stderr

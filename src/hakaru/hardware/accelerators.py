@@ -1,50 +1,43 @@
-"""Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple by its unified memory."""
+"""Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple through Metal.
 
-import platform
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+Every accelerator is listed that can be asked, and every other one is named with the reason why it is not. Which of them an engine
+uses is another question: llama.cpp takes GPUs with memory of their own, and one that shares the RAM only where there is no other
+(`Machine.accelerators`).
+"""
+
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.hardware.catalogue import known_bandwidth
-from hakaru.hardware.machine import Device, Memory, Vendor
+from hakaru.hardware.apple import apple
+from hakaru.hardware.catalogue import known_bandwidth, name_by_pci
+from hakaru.hardware.machine import Device, Memory, SilentDevice, Vendor
+from hakaru.hardware.nvidia import name_of, nvml, scan
+from hakaru.hardware.processor import memory as system_memory
+from hakaru.hardware.unified import HALF
+from hakaru.hardware.visible import Card, rocm_cards
+from hakaru.language import say
 
 PCI_VENDORS: Final[dict[str, Vendor]] = {"0x1002": "amd", "0x8086": "intel"}
 CARVE_OUT_BYTES: Final = 2 * 2**30
-"""An integrated GPU reports the part of the RAM that the firmware set aside for it; up to this size a device counts as
-such.
-"""
-APPLE_GPU_SHARE: Final = 0.75
-"""The part of unified memory that Metal recommends as a GPU working set on most Macs (recommendedMaxWorkingSetSize);
-assumed.
-"""
+"""What the firmware sets aside for an integrated GPU is usually no more than this."""
+APU_IDS: Final = (range(0x1000, 0x2000), range(0x9600, 0x9A00))
+"""The numbers of AMD's processors with graphics; its cards have others (pci.ids)."""
+DISCRETE_IDS: Final = (range(0x4905, 0x4910), range(0x5690, 0x56C0), range(0xE200, 0xE240))
+"""The numbers of Intel's cards (pci.ids)."""
 
 
-@contextmanager
-def nvml() -> Iterator[list[Any]]:
-    """The handles of the NVIDIA GPUs; none without a driver. What NVML does not tell ends the block without an error."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield []
-        return
-    try:
-        handles = []
-        with suppress(pynvml.NVMLError):
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        with suppress(pynvml.NVMLError):
-            yield handles
-    finally:
-        pynvml.nvmlShutdown()
+def all_devices(memory: Memory, environment: Mapping[str, str] = os.environ) -> tuple[tuple[Device, ...], tuple[SilentDevice, ...]]:
+    """The accelerators of this machine that can be used, in the order of their engines, and those that cannot be asked."""
+    found, silent = scan(memory, environment)
+    others, others_silent = drm_scan(memory=memory, environment=environment, beside_nvidia=bool(found or silent))
+    return (*found, *others, *apple(memory)), (*silent, *others_silent)
 
 
 def nvidia() -> list[Device]:
-    """NVIDIA GPUs with their free memory now; none without a driver."""
-    with nvml() as handles:
-        return [_nvidia(handle) for handle in handles]
-    return []
+    """NVIDIA GPUs with their free memory now, in CUDA's order; none without a driver."""
+    return scan(system_memory())[0]
 
 
 def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
@@ -58,7 +51,7 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
         for handle in handles:
             for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 if process.pid == pid and process.usedGpuMemory:
-                    found.setdefault(_name(handle), []).append(int(process.usedGpuMemory))
+                    found.setdefault(name_of(handle), []).append(int(process.usedGpuMemory))
         return found
     return {}
 
@@ -75,79 +68,119 @@ def nvidia_load(pid: int) -> float | None:
     return None
 
 
-def _name(handle: object) -> str:
-    import pynvml
-
-    name = pynvml.nvmlDeviceGetName(handle)
-    return name.decode() if isinstance(name, bytes) else str(name)
+def drm(root: Path = Path("/sys/class/drm")) -> list[Device]:
+    """AMD and Intel GPUs, as their kernel drivers report them."""
+    return drm_scan(root)[0]
 
 
-def _nvidia(handle: object) -> Device:
-    import pynvml
+def drm_scan(
+    root: Path = Path("/sys/class/drm"),
+    *,
+    memory: Memory | None = None,
+    environment: Mapping[str, str] = os.environ,
+    beside_nvidia: bool = False,
+) -> tuple[list[Device], list[SilentDevice]]:
+    """AMD and Intel GPUs, and those that do not tell their memory or are hidden.
 
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    text = _name(handle)
+    amdgpu tells `mem_info_vram_total` and `_used`, and for what it may take of the RAM `mem_info_gtt_total` and `_used`; i915 tells
+    `lmem_total_bytes`; xe tells `physical_vram_size_bytes` of every tile. A GPU that shares the RAM is given what the kernel lends it.
+    """
+    memory = memory or system_memory()
+    cards: list[Card] = []
+    silent: list[SilentDevice] = []
+    for card in sorted(root.glob("card[0-9]*"), key=lambda path: (len(path.name), path.name)):
+        vendor = PCI_VENDORS.get(_text(card / "device" / "vendor") or "")
+        if "-" in card.name or vendor is None:
+            continue
+        found = _amd(card, memory) if vendor == "amd" else _intel(card, memory)
+        if isinstance(found, Device):
+            unique = _text(card / "device" / "unique_id")
+            cards.append(Card(device=found, uuid=f"GPU-{unique}" if unique else None))
+        elif found:
+            silent.append(found)
+    amd = [card for card in cards if card.device.vendor == "amd"]
+    shown = rocm_cards(amd, environment, beside_nvidia=beside_nvidia)
+    hidden = [card for card in amd if card not in shown]
+    silent += [
+        SilentDevice(name=card.device.name, reason=say("hidden by {variable}", variable=_hider(environment)), on_purpose=True)
+        for card in hidden
+    ]
+    return [card.device for card in (*shown, *(card for card in cards if card.device.vendor != "amd"))], silent
+
+
+def _hider(environment: Mapping[str, str]) -> str:
+    names = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+    return next(name for name in names if name in environment)
+
+
+def _amd(card: Path, memory: Memory) -> Device | SilentDevice | None:
+    device = card / "device"
+    total, used = _integer(device / "mem_info_vram_total"), _integer(device / "mem_info_vram_used")
+    lent, lent_used = _integer(device / "mem_info_gtt_total"), _integer(device / "mem_info_gtt_used")
+    number = _pci_number(device)
+    apu = any(number in ids for ids in APU_IDS) if number else (total or 0) <= CARVE_OUT_BYTES
+    if total is None and lent is None:
+        return SilentDevice(name=_name(device, "amd", None), reason=say("its driver does not tell its memory"))
+    if apu and (lent or 0) > (total or 0):  # what is set aside is small: the kernel lends RAM instead
+        free = min(lent - (lent_used or 0), memory.available_bytes) if lent else None
+        return _device(device, "amd", lent or 0, free, unified=True)
+    if apu and (total or 0) <= CARVE_OUT_BYTES:
+        return None  # nothing is lent: no model fits there
+    return _device(device, "amd", total or 0, None if used is None else (total or 0) - used, sold_so=not apu)
+
+
+def _intel(card: Path, memory: Memory) -> Device | SilentDevice | None:
+    device = card / "device"
+    tiles = _sum(_integer(path) for path in device.glob("tile*/physical_vram_size_bytes"))
+    total = tiles or _integer(card / "lmem_total_bytes")
+    if total:
+        return _device(device, "intel", total, _integer(card / "lmem_avail_bytes"))
+    number = _pci_number(device)
+    if number is None:
+        return None
+    if any(number in ids for ids in DISCRETE_IDS):
+        return SilentDevice(name=_name(device, "intel", None), reason=say("its driver does not tell its memory"))
+    share = int(memory.total_bytes * HALF)
+    return _device(device, "intel", share, min(share, memory.available_bytes), unified=True)
+
+
+def _device(device: Path, vendor: Vendor, total: int, free: int | None, *, unified: bool = False, sold_so: bool = True) -> Device:
+    """A device of so much memory; `sold_so`: with which it is sold, so that it tells products of one PCI number apart."""
+    sold = total if sold_so and not unified else None
+    name = _name(device, vendor, sold)
     return Device(
-        name=text,
-        vendor="nvidia",
-        total_bytes=int(memory.total),
-        free_bytes=int(memory.free),
-        bandwidth_gb_s=known_bandwidth(text),
-        source="NVML",
+        name=name,
+        vendor=vendor,
+        total_bytes=total,
+        free_bytes=free,
+        unified=unified,
+        bandwidth_gb_s=known_bandwidth(name, sold),
+        source="sysfs, RAM" if unified else "sysfs",
     )
 
 
-def drm(root: Path = Path("/sys/class/drm")) -> list[Device]:
-    """AMD and Intel GPUs with memory of their own, as their kernel drivers report it.
-
-    amdgpu: `mem_info_vram_total` and `mem_info_vram_used`; xe and i915: the sum of the `lmem_total_bytes` files. An
-    integrated GPU shares the RAM (no such file, or a small carve-out) and is not listed: llama.cpp's buffers for it are
-    RAM.
-    """
-    found = []
-    for card in sorted(root.glob("card[0-9]*")):
-        device = card / "device"
-        vendor = PCI_VENDORS.get(_text(device / "vendor") or "")
-        total = _integer(device / "mem_info_vram_total") or _integer(card / "lmem_total_bytes")
-        if "-" in card.name or vendor is None or not total or total <= CARVE_OUT_BYTES:
-            continue
-        used = _integer(device / "mem_info_vram_used")
-        available = _integer(card / "lmem_avail_bytes")
-        free = total - used if used is not None else available
-        name = _text(device / "product_name") or f"{vendor.upper()} GPU {_text(device / 'device') or card.name}"
-        found.append(
-            Device(
-                name=name, vendor=vendor, total_bytes=total, free_bytes=free, bandwidth_gb_s=known_bandwidth(name), source="sysfs"
-            )
-        )
-    return found
+def _name(device: Path, vendor: Vendor, total: int | None) -> str:
+    """The product's name as the driver tells it, or the catalogue's for its PCI number; else that number."""
+    number = _text(device / "device")
+    known = name_by_pci(f"{vendor}:{number}", total) if number else None
+    return _text(device / "product_name") or known or f"{vendor.upper()} GPU {number or device.parent.name}"
 
 
-def apple(memory: Memory) -> list[Device]:
-    """The GPU of an Apple-silicon Mac: part of the unified memory."""
-    if platform.system() != "Darwin" or platform.machine() != "arm64":
-        return []
-    from hakaru.hardware.processor import cpu
+def _pci_number(device: Path) -> int | None:
+    try:
+        return int(_text(device / "device") or "", 16)
+    except ValueError:
+        return None
 
-    name = cpu().model
-    share = int(memory.total_bytes * APPLE_GPU_SHARE)
-    return [
-        Device(
-            name=name,
-            vendor="apple",
-            total_bytes=share,
-            free_bytes=min(share, memory.available_bytes),
-            unified=True,
-            bandwidth_gb_s=known_bandwidth(name),
-            source="unified memory",
-        )
-    ]
+
+def _sum(values: Iterable[Any]) -> int:
+    return sum(value for value in values if value)
 
 
 def _text(path: Path) -> str | None:
     try:
         return path.read_text().strip() or None
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

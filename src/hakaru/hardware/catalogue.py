@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from hakaru.errors import Misuse
-from hakaru.hardware.lookup import Match, Row, find_rows, is_processor, names_with_plus, nearest_names
+from hakaru.hardware.lookup import Match, Row, find_rows, is_processor, names_with_plus, nearest_names, table
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.spelling import Part, parts_of, sizes_in
 from hakaru.hardware.unified import unified_note, unified_share
@@ -64,6 +64,21 @@ def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
         rows = tuple(row for row in rows if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1) or rows
     bandwidth = {row["bandwidth_gb_s"] for row in rows}
     return bandwidth.pop() if len(bandwidth) == 1 else None
+
+
+def known_rate(name: str) -> float | None:
+    """The FP16 rate of the accelerator called `name` in TFLOP/s, or None: to tell which of several cards is the faster one."""
+    return next((row["fp16_tflops"] for row in find_rows(name).rows if row["fp16_tflops"]), None)
+
+
+def name_by_pci(number: str, total_bytes: int | None) -> str | None:
+    """The name of the accelerator with this vendor and PCI number, such as `amd:0x744c`: of several the one with about
+    `total_bytes` of memory, if that is only one.
+    """
+    rows = [row for row in table() if number in row.get("pci", ())]
+    if total_bytes is not None:
+        rows = [row for row in rows if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1]
+    return rows[0]["name"] if len(rows) == 1 else None
 
 
 def is_unified(name: str) -> bool:

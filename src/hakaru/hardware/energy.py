@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hakaru.hardware.accelerators import nvml
+from hakaru.hardware.nvidia import nvml
 
 RAPL: Final = Path("/sys/class/powercap")
 

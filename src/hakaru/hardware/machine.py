@@ -48,14 +48,31 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SilentDevice:
+    """An accelerator that is there and is not planned with, and the reason; `on_purpose`: because somebody said so."""
+
+    name: str
+    reason: str
+    on_purpose: bool = False
+
+    def as_json(self) -> dict[str, str]:
+        """The device as it stands in `--json`."""
+        return {"name": self.name, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """The processor: cores that this process may use, and the instruction sets that matter for llama.cpp."""
+    """The processor: cores that this process may use, the threads that llama.cpp is started with, and the instruction sets
+    that matter for it. `quota`: processors' worth of time that a container has, None without such a limit.
+    """
 
     model: str
     architecture: str
     physical_cores: int
     logical_cores: int
     usable_cores: int
+    threads: int
+    quota: float | None = None
     instruction_sets: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
@@ -63,7 +80,7 @@ class Cpu:
         return {
             "model": self.model, "architecture": self.architecture, "physical_cores": self.physical_cores,
             "logical_cores": self.logical_cores, "usable_cores": self.usable_cores,
-            "instruction_sets": list(self.instruction_sets),
+            "threads": self.threads, "quota": self.quota, "instruction_sets": list(self.instruction_sets),
         }  # fmt: skip
 
 
@@ -88,24 +105,46 @@ class Machine:
     cpu: Cpu
     memory: Memory
     devices: tuple[Device, ...]
+    silent_devices: tuple[SilentDevice, ...] = ()
+
+    @property
+    def accelerators(self) -> tuple[Device, ...]:
+        """The devices that llama.cpp uses: those with memory of their own, or else those that share the RAM.
+
+        Source: llama.cpp, src/llama.cpp (integrated GPUs are taken where there is no other).
+        """
+        return tuple(d for d in self.devices if not d.unified) or self.devices
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether there is a GPU that people install an engine for; graphics inside a PC's processor are used only where the engine tells
+        that it does.
+        """
+        return any(not d.unified or d.vendor in {"nvidia", "apple"} for d in self.devices)
 
     @property
     def size_class(self) -> SizeClass:
         """The article's class: by the accelerators' memory, or by RAM where there is none."""
-        accelerators = sum(d.total_bytes for d in self.devices)
+        accelerators = sum(d.total_bytes for d in self.accelerators) if self.has_gpu else 0
         return size_class(accelerators or self.memory.limit_bytes or self.memory.total_bytes)
 
     @property
     def fingerprint(self) -> str:
         """What identifies this kind of machine in the ledger: not its free memory, which changes."""
-        parts = [self.system, self.cpu.model, str(self.cpu.usable_cores), *(d.name for d in self.devices)]
+        parts = [
+            self.system,
+            self.cpu.model,
+            str(self.cpu.usable_cores),
+            *(d.name for d in self.devices if not d.unified or self.has_gpu),
+        ]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
     def as_json(self) -> dict[str, object]:
         """The machine as it stands in `--json`."""
         return {
             "system": self.system, "cpu": self.cpu.as_json(), "memory": self.memory.as_json(),
-            "devices": [d.as_json() for d in self.devices], "size_class": self.size_class, "fingerprint": self.fingerprint,
+            "devices": [d.as_json() for d in self.devices], "silent_devices": [d.as_json() for d in self.silent_devices],
+            "size_class": self.size_class, "fingerprint": self.fingerprint,
         }  # fmt: skip
 
 

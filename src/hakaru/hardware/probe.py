@@ -9,9 +9,11 @@ from hakaru.hardware.machine import Machine
 def probe_machine() -> Machine:
     """This machine, now. Never raises: what cannot be read is left out."""
     memory = processor.memory()
+    devices, silent = accelerators.all_devices(memory)
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         cpu=processor.cpu(),
         memory=memory,
-        devices=(*accelerators.nvidia(), *accelerators.drm(), *accelerators.apple(memory)),
+        devices=devices,
+        silent_devices=silent,
     )

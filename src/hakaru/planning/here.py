@@ -11,13 +11,13 @@ from hakaru.planning.placement import GPU_CONTEXT_BYTES
 
 def hardware_here(machine: Machine, *, uses_gpu: bool) -> Hardware:
     """Where this machine's engine can put a model."""
-    return Hardware(accelerators=machine.devices if uses_gpu else (), ram=ram_device(machine.memory))
+    return Hardware(accelerators=machine.accelerators if uses_gpu else (), ram=ram_device(machine.memory))
 
 
 def free_for_models(machine: Machine, footprint: Footprint) -> int:
     """Bytes that a model may take here: the GPUs' free memory if the engine puts it there, otherwise the available RAM."""
     if footprint.accelerator_bytes and machine.devices:
-        return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.devices)
+        return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.accelerators)
     return machine.memory.available_bytes
 
 

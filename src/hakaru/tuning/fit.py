@@ -153,7 +153,7 @@ class Fitter:
         dry_run = self.dry_run(variant, settings, on_disk=preset is None) if source != "computed" else None
         if self.ledger:
             remember((computed, dry_run), variant, settings, machine=self.machine, ledger=self.ledger)
-        uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else bool(self.machine.devices)
+        uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else self.machine.has_gpu
         place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
         kind = kind_of(self.machine, variant.shape.architecture, dry_run, named=hardware is not None)
         margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], kind)

@@ -1,0 +1,77 @@
+"""Which GPUs a program sees, and in which order: CUDA's and ROCm's environment variables, as their drivers read them.
+
+NVML and sysfs list every card in the order of the PCI bus. CUDA numbers the fastest first unless CUDA_DEVICE_ORDER is PCI_BUS_ID, and a
+split over several cards (`-ts`) is in CUDA's order. A list stops at its first invalid entry. Pure but for the environment
+that it is given. Left out: selectors of Vulkan and oneAPI, whose numbers are their loaders' own.
+
+Sources: CUDA C++ Programming Guide, environment variables; ROCm, GPU isolation techniques.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hakaru.hardware.machine import Device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A GPU as its driver lists it. `speed` is what CUDA sorts by, in whatever unit all cards have; `parent`: the card of a
+    MIG slice.
+    """
+
+    device: Device
+    uuid: str | None = None
+    speed: float | None = None
+    parent: str | None = None
+
+
+def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Card]:
+    """The cards that CUDA shows, in its order. Of several MIG slices it shows one: the first, or the first that is named."""
+    ordered = list(cards)
+    if environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and all(card.speed is not None for card in cards):
+        ordered.sort(key=lambda card: -(card.speed or 0))  # stable: equal cards stay in the order of the bus
+    whole = [card for card in ordered if card.parent is None]
+    numbered = whole or [card for card in ordered if card.parent][:1]
+    listed = environment.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return numbered
+    chosen = _chosen(listed, numbered, ordered)
+    slices = [card for card in chosen if card.parent]
+    return slices[:1] if slices else chosen
+
+
+def rocm_cards(cards: Sequence[Card], environment: Mapping[str, str], *, beside_nvidia: bool) -> list[Card]:
+    """The cards that HIP shows: ROCR_VISIBLE_DEVICES chooses first, HIP_VISIBLE_DEVICES among those. HIP also obeys
+    CUDA_VISIBLE_DEVICES; beside NVIDIA's cards that is taken to mean those.
+    """
+    chosen = list(cards)
+    if (listed := environment.get("ROCR_VISIBLE_DEVICES")) is not None:
+        chosen = _chosen(listed, chosen, chosen)
+    listed = environment.get("HIP_VISIBLE_DEVICES")
+    if listed is None and not beside_nvidia:
+        listed = environment.get("CUDA_VISIBLE_DEVICES")
+    return chosen if listed is None else _chosen(listed, chosen, chosen)
+
+
+def _chosen(listed: str, numbered: Sequence[Card], named: Sequence[Card]) -> list[Card]:
+    """The cards of a list of numbers and UUIDs, up to its first entry that is none, or is there twice."""
+    chosen: list[Card] = []
+    for entry in listed.split(","):
+        card = _card(entry.strip(), numbered, named)
+        if card is None or card in chosen:
+            break
+        chosen.append(card)
+    return chosen
+
+
+def _card(entry: str, numbered: Sequence[Card], named: Sequence[Card]) -> Card | None:
+    """A number, a UUID of which a beginning is enough, or the older `MIG-GPU-<uuid>/1/0`; None where no card is meant."""
+    if entry.isdigit():
+        return numbered[int(entry)] if int(entry) < len(numbered) else None
+    if not entry:
+        return None
+    matching = [card for card in named if card.uuid and card.uuid.lower().startswith(entry.lower())]
+    if not matching and entry.startswith("MIG-GPU-"):
+        parent = entry.removeprefix("MIG-").partition("/")[0]
+        matching = [card for card in named if card.parent == parent][:1]
+    return matching[0] if len(matching) == 1 else None
