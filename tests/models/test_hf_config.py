@@ -14,6 +14,7 @@ from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.header_file import without_vocabulary, write_header_only
+from hakaru.models.hf_classes import model_class
 from hakaru.models.hf_config import Checkpoint, converted
 
 KNOWN = {m.id: m for m in known_models()}
@@ -219,12 +220,58 @@ def test_blocks_for_multi_token_prediction_are_appended_if_the_checkpoint_has_th
     assert sum(math.prod(s) for n, s in more.tensors if n.startswith("blk.32.")) == KNOWN["qwen3.5-9b"].n_params_mtp
 
 
-def test_an_unknown_class_is_refused_with_the_known_ones() -> None:
-    """The sentence names both."""
-    with pytest.raises(ModelUnknown, match=r"'NoSuchModel' cannot be derived; known are .*LlamaForCausalLM"):
-        converted("config.json", {"architectures": ["NoSuchModel"]}, {})
-    with pytest.raises(ModelUnknown, match="'None'"):
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("BertForSequenceClassification", "a classifier or reranker"),
+        ("NewForTokenClassification", "a token classifier"),
+        ("XLMRobertaModel", "an embedding model"),
+        ("WhisperForConditionalGeneration", "a model of speech"),
+        ("T5ForConditionalGeneration", "an encoder with a decoder"),
+        ("Florence2ForConditionalGeneration", "a language model with eyes or ears"),
+        ("CLIPModel", "a model of pictures"),
+        ("InternLM2ForCausalLM", "a language model"),
+        ("NoSuchThing", "of a kind unknown"),
+    ],
+)
+def test_a_class_that_cannot_be_derived_says_what_it_is(name: str, kind: str) -> None:
+    """By the custom of its name, with the way to a GGUF file."""
+    with pytest.raises(ModelUnknown, match=rf"model class '{name}' cannot be derived.*it is {kind}.*convert_hf_to_gguf"):
+        converted("config.json", {"architectures": [name]}, {})
+
+
+def test_a_config_without_a_class_takes_its_model_type() -> None:
+    """The usual class of that type; none is told as such."""
+    made = converted("config.json", config("", 2, 64, 128, 4, 2, 100, model_type="qwen3") | {"architectures": None}, {})
+    assert (made.architecture, made.model_class.is_converted) == ("qwen3", False)
+    with pytest.raises(ModelUnknown, match=r"names no model class .*model_type 'None'"):
         converted("config.json", {}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "kind", "is_converted"),
+    [
+        ("Qwen3ForSequenceClassification", "qwen3", "classifier", False),
+        ("LlamaForTokenClassification", "llama", "token classifier", False),
+        ("Qwen2ForRewardModel", "qwen2", "reward model", False),
+        ("MistralModel", "llama", "embedding model", False),
+        ("Qwen2Model", "qwen2", "embedding model", True),
+        ("Gemma3TextModel", "gemma3", "embedding model", True),
+        ("Qwen3ForCausalLM", "qwen3", "language model", True),
+    ],
+)
+def test_a_class_that_scores_or_embeds_has_the_body_of_one_that_writes(
+    name: str, architecture: str, kind: str, is_converted: bool
+) -> None:
+    """And is told what it is."""
+    found = model_class("config.json", {"architectures": [name]})
+    assert (found.architecture, found.kind, found.is_converted) == (architecture, kind, is_converted)
+
+
+def test_the_language_model_s_own_class_counts() -> None:
+    """A model with eyes whose outer class is unknown: its text_config names the body, as llama.cpp's converter reads it."""
+    outer = {"architectures": ["LlavaForConditionalGeneration"], "text_config": {"architectures": ["MistralForCausalLM"]}}
+    assert model_class("config.json", outer).architecture == "llama"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would change it."""
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ def run(
 
         save_memory_picture(fit, plot)
     if json:
-        print_json(as_json(fit, found.origin, terms))
+        stored = {"checkpoint": asdict(found.stored)} if found.stored else {}
+        print_json(as_json(fit, found.origin, terms) | stored)
     else:
         if place is None and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
             warn_idle_gpu()
@@ -71,7 +72,7 @@ def run(
         print_fit(fit, terms)
         if found.fetch and fit.verdict != "does_not_fit":
             next_step(found.fetch)
-        elif fit.verdict != "does_not_fit":
+        elif fit.verdict != "does_not_fit" and not found.stored:
             next_step(f"hakaru test {model}")
     return 3 if fit.verdict == "does_not_fit" else 0
 

@@ -13,6 +13,7 @@ from hakaru.language import say
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
+from hakaru.models.sources.checkpoint import convertible
 from hakaru.models.sources.conversion import convert, installed_converter, needs_conversion
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
@@ -71,6 +72,9 @@ def _check(
 
 def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) -> Found:
     """The model, or what the converter makes of a checkpoint; what the converter says goes to stderr."""
+    known = convertible(Path(model).expanduser()) if needs_conversion(model) else None
+    if known and not quiet:
+        print_text(known)
     if converter is None and needs_conversion(model):
         converter = installed_converter()
         if converter is None:

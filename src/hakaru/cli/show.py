@@ -25,7 +25,10 @@ def _print(known: Description) -> None:
         print_text(say("A draft head: it runs only beside its model; name that, and this file with --draft."))
     if known.found.note:
         print_text(known.found.note)
-    if not known.model.complete:
+    if known.found.stored and known.found.stored.complete:
+        if known.found.fetch:
+            print_text(say("The weights are here, but not as GGUF yet; make it with: {command}", command=known.found.fetch))
+    elif not known.model.complete:
         print_text(say("Only the header is on this machine; the weights are not."))
         if known.found.fetch:
             print_text(say("Fetch them with: {command}", command=known.found.fetch))
@@ -34,7 +37,21 @@ def _print(known: Description) -> None:
 def _origin(known: Description) -> list[list[str]]:
     model = known.model
     files = say("{n} files", n=len(model.parts)) if len(model.parts) > 1 else model.path.name
-    rows = [[say("origin"), known.found.origin], [say("file"), f"{files}, {format_bytes(model.file_bytes)}"]]
+    rows = [[say("origin"), known.found.origin]]
+    if stored := known.found.stored:
+        rows.append(
+            [
+                say("checkpoint"),
+                (say("{n} files", n=stored.n_files) if stored.n_files > 1 else say("one file"))
+                + f", {format_bytes(stored.bytes)}, {stored.class_name}",
+            ]
+        )
+        if stored.quantization:
+            rows.append([say("quantized"), say("{label}; {bpw:.2f} bits per weight", label=stored.quantization, bpw=stored.bpw)])
+        files = say("{name}, as it would be written", name=files)
+    rows.append([say("file"), f"{files}, {format_bytes(model.file_bytes)}"])
+    if known.download_bytes is not None:
+        rows.append([say("download"), format_bytes(known.download_bytes)])
     return rows + [
         [c.role, f"{c.name} ({format_bytes(c.bytes)})" if c.bytes is not None else c.name] for c in known.found.companions
     ]

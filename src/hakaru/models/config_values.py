@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hakaru.errors import ModelDamaged
 
-_TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
+TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
 """Where a model with eyes or ears keeps its language model's fields."""
 
 
@@ -14,9 +14,8 @@ class ConfigValues:
     """The fields of one config.json, the language model's part laid over the whole. `where` stands in the sentences."""
 
     def __init__(self, where: Path | str, values: Mapping[str, Any], absent: Mapping[str, Any] | None = None) -> None:
-        inner: Mapping[str, Any] = next((values[part] for part in _TEXT_PARTS if isinstance(values.get(part), dict)), {})
+        inner: Mapping[str, Any] = next((values[part] for part in TEXT_PARTS if isinstance(values.get(part), dict)), {})
         self.where, self._values = where, {**(absent or {}), **values, **inner}
-        self._classes = values.get("architectures") or inner.get("architectures")
 
     def number(self, *keys: str) -> int | None:
         """The first of the fields that is there, a whole number from 0 to 2^31, or None. Raises ModelDamaged."""
@@ -24,9 +23,18 @@ class ConfigValues:
             value = self._values.get(key)
             if value is None:
                 continue
-            if type(value) is not int or not 0 <= value < 2**31:
+            whole = int(value) if isinstance(value, float) and value.is_integer() else value  # 1e6 is 1000000
+            if type(whole) is not int or not 0 <= whole < 2**31:
                 raise self._wrong(key, value, "a whole number")
-            return value
+            return whole
+        return None
+
+    def number_if_any(self, *keys: str) -> int | None:
+        """`number`, where -1 and other impossible numbers mean that there is none, as in `"sliding_window": -1`."""
+        for key in keys:
+            value = self._values.get(key)
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**31 and value == int(value):
+                return int(value)
         return None
 
     def need(self, *keys: str) -> int:
@@ -69,11 +77,6 @@ class ConfigValues:
                 kind = value.get("rope_type", value.get("type"))
                 return kind if isinstance(kind, str) else None
         return None
-
-    def class_name(self) -> str | None:
-        """The model class, the first of `architectures`."""
-        classes = self._classes
-        return classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else None
 
     def _wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
         return ModelDamaged(

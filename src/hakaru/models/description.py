@@ -47,6 +47,13 @@ class Description:
     def _has_no_vocabulary(self) -> bool:
         return self.model.metadata.get("tokenizer.ggml.model") == "no_vocab"
 
+    @property
+    def download_bytes(self) -> int | None:
+        """What fetching the weights would bring; None where they are here, or nobody says."""
+        if self.model.complete or (self.found.stored and self.found.stored.complete) or self.found.version is None:
+            return None
+        return self.found.download_bytes or (None if self.found.stored else self.model.file_bytes)
+
     def tokenizer(self) -> dict[str, str | None]:
         """Its kind, its splitting into words, and a digest of its tokens: equal digests, equal vocabularies."""
         keys = Metadata(self.found.origin, self.model.metadata)
@@ -91,6 +98,9 @@ class Description:
             "stated": self.stated(),
             "companions": [asdict(c) | {"path": str(c.path) if c.path else None} for c in found.companions],
             "fetch": found.fetch,
+            "download_bytes": self.download_bytes,
+            "checkpoint": asdict(found.stored) if found.stored else None,
+            "note": found.note,
             "fetched_bytes": found.fetched_bytes,
         }
 

@@ -4,7 +4,7 @@ Metadata comes from config.json by the converter's own rules (`hf_fields`), the 
 checkpoint's tensor headers check both: as many weights in the table as in the files, or the difference is told. Vision and
 audio towers become a file of their own (mmproj) and are counted apart.
 
-Left out: GPTQ and AWQ checkpoints, whose packed tensors have other names and counts: the difference shows it.
+Quantized checkpoints (`stored_quantization`) are counted as their packing tells; the table is that of the model itself.
 """
 
 import math
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import ModelUnknown
 from hakaru.models.architectures import Dims, tensors_of
 from hakaru.models.config_values import ConfigValues
-from hakaru.models.hf_fields import ABSENT, CLASSES, hyperparameters
+from hakaru.models.hf_classes import ModelClass, model_class
+from hakaru.models.hf_fields import ABSENT, hyperparameters
 from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
+from hakaru.models.stored_quantization import StoredQuantization
 
 Checkpoint = Mapping[str, tuple[str, tuple[int, ...]]]
 """Name to dtype and shape, as safetensors headers give them."""
@@ -27,6 +28,8 @@ Checkpoint = Mapping[str, tuple[str, tuple[int, ...]]]
 _COMPANION: Final = re.compile(
     r"(model\.)?(visual|vision_tower|vision_model|vision_embed_tokens|multi_modal_projector|audio_tower|embed_vision|embed_audio|connector)\."
 )
+_HEADS: Final = re.compile(r"(model\.)?(score|classifier|v_head|value_head|reward_head|regression_head|classification_head)\.")
+"""What classifiers have on top of a body."""
 _NOT_WEIGHTS: Final = re.compile(r"(rotary_emb\.inv_freq|_scale_inv|_scales|(weight|input)_scale(_2)?|position_ids)$")
 _DROPPED: Final = {"deepseek2": r"model\.layers\.{n}\.", "ernie4_5-moe": r"model\.mtp_", "ernie4_5": r"model\.mtp_"}
 _ALWAYS_TIED: Final = frozenset({"gemma", "gemma2", "gemma3", "gemma4", "command-r", "cohere2"})
@@ -48,36 +51,35 @@ class Converted:
     """The GGUF file that a checkpoint would become.
 
     `n_params` counts its table without what converters compute, `n_params_found` the checkpoint's own tensors: they are
-    equal where both were understood. `companion_bytes` are the towers' bytes as stored.
+    equal where both were understood. That of a quantized checkpoint whose packing does not tell is None, and of a checkpoint
+    whose tensors were not read. `companion_bytes` are the towers' bytes as stored.
     """
 
     architecture: str
+    model_class: ModelClass
     metadata: Mapping[str, MetadataValue]
     tensors: tuple[tuple[str, Dims], ...]
     n_vocab: int
     tied: bool
     n_params: int
-    n_params_found: int
+    n_params_found: int | None
     companion_bytes: int
 
     @property
     def difference(self) -> int:
-        """Weights in the checkpoint that the table lacks; below 0: too many in the table."""
-        return self.n_params_found - self.n_params
+        """Weights in the checkpoint that the table lacks; below 0: too many in the table; 0 where they could not be counted."""
+        return 0 if self.n_params_found is None else self.n_params_found - self.n_params
 
 
-def converted(where: Path | str, config: Mapping[str, Any], checkpoint: Checkpoint) -> Converted:
-    """What `config` (the parsed config.json at `where`) and the tensors of `checkpoint` become.
+def converted(
+    where: Path | str, config: Mapping[str, Any], checkpoint: Checkpoint, quantization: StoredQuantization | None = None
+) -> Converted:
+    """What `config` (the parsed config.json at `where`) and the tensors of `checkpoint`, quantized so, become.
 
     Raises ModelUnknown for a model class that hakaru cannot derive, ModelDamaged for a config without sense.
     """
-    name = ConfigValues(where, config).class_name()
-    architecture = CLASSES.get(name or "")
-    if architecture is None:
-        raise ModelUnknown(
-            "{path}: the model class '{found}' cannot be derived; known are {known}.",
-            path=where, found=name, known=", ".join(sorted(CLASSES)),
-        )  # fmt: skip
+    kind = model_class(where, config)
+    architecture = kind.architecture
     values = ConfigValues(where, config, absent=ABSENT.get(architecture))
     short = hyperparameters(values, architecture, checkpoint)
     if architecture == "granitehybrid" and "ssm.state_size" not in short:
@@ -90,12 +92,13 @@ def converted(where: Path | str, config: Mapping[str, Any], checkpoint: Checkpoi
     text = {n: t for n, t in checkpoint.items() if not _COMPANION.match(n)}
     return Converted(
         architecture=architecture,
+        model_class=kind,
         metadata=expand(architecture, short),
         tensors=table,
         n_vocab=n_vocab,
         tied=tied,
         n_params=sum(math.prod(shape) for n, shape in table if n not in _BY_CONVERTER),
-        n_params_found=_count(architecture, text, short["block_count"], tied),
+        n_params_found=_count(architecture, text, short["block_count"], tied, quantization) if checkpoint else None,
         companion_bytes=sum(_bytes(*t) for n, t in checkpoint.items() if n not in text),
     )
 
@@ -107,7 +110,7 @@ def _is_tied(architecture: str, config: ConfigValues, names: Collection[str]) ->
     stated = config.flag("tie_word_embeddings")
     if architecture in _TIED_BY_CONFIG or not names:
         return bool(stated)
-    return not any(n.endswith("lm_head.weight") for n in names)
+    return not any("lm_head." in n for n in names)  # packed ones are called lm_head.qweight or lm_head.weight_packed
 
 
 def _having(architecture: str, config: ConfigValues, short: Mapping[str, Any], names: Collection[str]) -> set[str]:
@@ -126,11 +129,17 @@ def _having(architecture: str, config: ConfigValues, short: Mapping[str, Any], n
     return found
 
 
-def _count(architecture: str, text: Checkpoint, n_layer: int, tied: bool) -> int:
+def _count(architecture: str, text: Checkpoint, n_layer: int, tied: bool, quantization: StoredQuantization | None) -> int | None:
     dropped = re.compile(_DROPPED[architecture].format(n=n_layer)) if architecture in _DROPPED else None
     total = 0
     for name, (dtype, shape) in text.items():
-        if _NOT_WEIGHTS.search(name) or (dropped and dropped.match(name)) or (tied and name.endswith("lm_head.weight")):
+        if _NOT_WEIGHTS.search(name) or (dropped and dropped.match(name)) or (tied and "lm_head." in name) or _HEADS.match(name):
+            continue
+        if quantization:
+            stored = quantization.weights_in(name, dtype, shape)
+            if stored is None:
+                return None
+            total += stored
             continue
         packed = 2 if dtype == "U8" and name.endswith("_blocks") else 1  # MXFP4: two weights in a byte
         total += math.prod(shape) * packed

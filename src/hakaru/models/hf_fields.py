@@ -43,6 +43,8 @@ COMMON: Final = {
     "attention.key_length": ("head_dim",),
     "attention.value_length": ("head_dim",),
 }
+_MAY_BE_NONE: Final = {"context_length", "attention.head_count_kv", "attention.key_length", "attention.value_length"}
+"""Fields whose absence has a meaning, which some configurations write as 0 or -1."""
 _EXPERTS: Final = {
     "expert_count": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     "expert_used_count": ("num_experts_per_tok", "num_experts_per_token", "moe_k", "top_k_experts"),
@@ -67,13 +69,17 @@ def hyperparameters(config: ConfigValues, architecture: str, names: Collection[s
     """The short metadata (see `hyperparameters.expand`). `names` are the checkpoint's tensors, which alone tell whether it
     has blocks for multi-token prediction. Raises ModelDamaged.
     """
-    found: dict[str, Any] = {key: value for key, fields in COMMON.items() if (value := config.number(*fields)) is not None}
+    found: dict[str, Any] = {
+        key: value
+        for key, fields in COMMON.items()
+        if (value := (config.number_if_any if key in _MAY_BE_NONE else config.number)(*fields)) is not None
+    }
     for key in ("block_count", "embedding_length", "attention.head_count"):
         found[key] = config.need(*COMMON[key])
     found.setdefault("attention.head_count_kv", found["attention.head_count"])
-    if config.number(*_EXPERTS["expert_count"]):
+    if config.number_if_any(*_EXPERTS["expert_count"]):
         found |= {key: value for key, fields in _EXPERTS.items() if (value := config.number(*fields)) is not None}
-    if architecture in _WINDOWED and (window := config.number("sliding_window")):
+    if architecture in _WINDOWED and (window := config.number_if_any("sliding_window")):
         found["attention.sliding_window"] = window
         if types := config.texts("layer_types", found["block_count"]):
             found["attention.sliding_window_pattern"] = [t == "sliding_attention" for t in types]

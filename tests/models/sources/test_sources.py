@@ -217,9 +217,10 @@ def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:
     half = len(tensors) // 2
     halves = [dict(list(tensors.items())[:half]), dict(list(tensors.items())[half:])]
     shards = {f"model-0000{i}-of-00002.safetensors": stored(part) for i, part in enumerate(halves, start=1)}
-    index = json.dumps({"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}).encode()
+    index = json.dumps({"weight_map": {n: f"model-0000{i}-of-00002.safetensors" for i, part in enumerate(halves, 1) for n in part}})
     hub.add_repository(
-        "org/repo", {"config.json": config, "model.safetensors.index.json": index, "consolidated.safetensors": b"x", **shards}
+        "org/repo",
+        {"config.json": config, "model.safetensors.index.json": index.encode(), "consolidated.safetensors": b"x", **shards},
     )
     folder = find._found("hf:org/repo")
     assert folder.path.is_dir() and not folder.complete

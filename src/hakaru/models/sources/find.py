@@ -6,21 +6,25 @@ local files alone. `reference` lists what can be typed.
 
 import hashlib
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from hakaru.errors import ModelDamaged, ModelNotFound
+from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.language import say
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.gguf import has_weights, read_header
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.pieces import cut_up, joining, piece_of, pieces_beside
-from hakaru.models.sources.checkpoint import as_gguf
+from hakaru.models.sources.checkpoint import LARGEST_CONFIG, as_gguf
 from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
-from hakaru.models.sources.found import Found
+from hakaru.models.sources.found import Found, Stored
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
+from hakaru.models.sources.shards import refuse_other_folders
 from hakaru.models.split import part_names
+from hakaru.models.stored_quantization import REFUSES
 from hakaru.places import cache_dir
 
 
@@ -66,10 +70,29 @@ def read_whole(found: Found) -> Model:
     model = read_language_model(found.path)
     if model.complete:
         return model
+    if found.stored:
+        raise _unconverted(found, found.stored)
     if found.fetch is None:
         raise ModelNotFound("{path}: is only a header, its weights are not here; name a whole file.", path=found.path)
     raise ModelNotFound("{origin}: its weights are not on this machine, only its header; fetch them with: {command}",
                         origin=found.origin, command=found.fetch)  # fmt: skip
+
+
+def _unconverted(found: Found, stored: Stored) -> HakaruError:
+    """Why a checkpoint cannot be run, quantized or measured as it is."""
+    if stored.converter == REFUSES:
+        return ModelUnknown(
+            "{origin}: is a checkpoint ({label}) that llama.cpp's converter refuses; fetch a GGUF file of the model, or start from the "
+            "original checkpoint.",
+            origin=found.origin, label=stored.quantization or stored.class_name,
+        )  # fmt: skip
+    if stored.complete:
+        return ModelNotFound(
+            "{origin}: is a Hugging Face checkpoint, which becomes a GGUF file first; make one with: {command}",
+            origin=found.origin, command=found.fetch,
+        )  # fmt: skip
+    return ModelNotFound("{origin}: its weights are not on this machine, only its header; fetch them with: {command}",
+                         origin=found.origin, command=found.fetch)  # fmt: skip
 
 
 def _parsed(reference: str | Path) -> Local | HubFile | Address | OllamaName | Word:
@@ -124,11 +147,24 @@ def _find_in_folder(folder: Path) -> Found:
     paths = {name: folder / name for name in sizes}
     roles = roles_of_files(paths)
     known = choices(sizes, roles)
-    if not known and "config.json" in sizes:
-        shards = [folder / name for name in sizes if name.endswith(".safetensors")]
-        return Found(path=folder, origin=str(folder), complete=bool(shards) and all(has_weights(s) for s in shards))
+    if not known:
+        refuse_other_folders(folder, _with_subfolders(folder, sizes), lambda name: _small(folder / name))
+        if "config.json" in sizes:
+            return Found(path=folder, origin=str(folder), complete=False)
     path = folder / choose(str(folder), known, None, sizes, roles).name
     return Found(path=path, origin=str(path), complete=has_weights(path), companions=companions_of(sizes, roles, paths))
+
+
+def _with_subfolders(folder: Path, sizes: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The folder's files and the names of what lies one folder below, which tells other programs' formats."""
+    below = {f"{p.parent.name}/{p.name}": None for p in folder.glob("*/*")}
+    return {**below, **sizes}
+
+
+def _small(path: Path) -> bytes | None:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(LARGEST_CONFIG)
+    return None
 
 
 def _find_known(word: str) -> Found:

@@ -17,6 +17,27 @@ class Companion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A Hugging Face checkpoint as it lies there: what its files take, and what can be done with it.
+
+    `bpw` are the bits per weight of all its files together. `quantization` describes `method`; None if it is not quantized.
+    `converter` is what llama.cpp's converter does: `converts`, `keeps` the quantized weights, `dequantizes` or `refuses`.
+    """
+
+    n_files: int
+    bytes: int
+    is_pickled: bool
+    complete: bool  # the weights are on this machine
+    class_name: str
+    kind: str
+    quantization: str | None
+    method: str | None
+    bpw: float
+    runners: tuple[str, ...]
+    converter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A model that `read_model` can read at `path`.
 
@@ -33,6 +54,8 @@ class Found:
     fetch: str | None = None
     fetched_bytes: int = 0
     note: str | None = None
+    stored: Stored | None = None  # the checkpoint that `path` is the stand-in of
+    download_bytes: int | None = None  # what `fetch` would bring
 
     @property
     def workplace(self) -> Path:

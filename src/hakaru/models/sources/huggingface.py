@@ -7,7 +7,7 @@ for every safetensors file.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -21,17 +21,19 @@ from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, Offline
 from hakaru.models.bounded_json import bounded_json
 from hakaru.models.gguf import first_keys
 from hakaru.models.kinds import role_of
+from hakaru.models.sources.checkpoint import CONFIG, QUANT_CONFIG
 from hakaru.models.sources.choice import Choice, Roles, choices, choose, companions_of, matching, named_file, roles_of_files
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import HubFile, parse_reference
 from hakaru.models.sources.remote import Changed, RemoteFile
+from hakaru.models.sources.shards import INDEXES, refuse_other_folders, weight_files
 from hakaru.models.sources.shelf import AT_ONCE, Wanted, answered, stand_ins
 from hakaru.models.sources.web import MAX_SMALL, read_small, web_client
 from hakaru.places import written_whole
 
-MAX_SHARDS: Final = 4096
+LARGE: Final = 50 * 2**20  # a file beside the weights that is larger holds weights, too: a tokenizer has at most 40 MB
 MAX_PEEKED: Final = 40  # of more files that may be meant, only the names are judged
-SMALL_FILES: Final = ("config.json", "model.safetensors.index.json")
+SMALL_FILES: Final = (CONFIG, *INDEXES, QUANT_CONFIG)
 
 
 def hub_endpoint() -> str:
@@ -69,6 +71,8 @@ def _asked(wanted: HubFile, known: Found | None) -> Found:
             return known
         roles: dict[str, str | None] = {}
         found = choices(files)
+        if not found and wanted.file in {None, "config.json"}:
+            refuse_other_folders(str(wanted), files, lambda name: _content(client, wanted, commit, name, files, headers))
         if not found and "config.json" in files and wanted.file in {None, "config.json"}:
             return _folder(client, wanted, commit, files, headers)
         meant = matching(found, wanted.file) if wanted.file else found
@@ -149,26 +153,53 @@ def _gguf(
 def _folder(
     client: httpx.Client, wanted: HubFile, commit: str, files: Mapping[str, int | None], headers: Mapping[str, str]
 ) -> Found:
-    shards = tuple(sorted(name for name in files if name.endswith(".safetensors") and "/" not in name))
-    shards = tuple(name for name in shards if name.startswith("model")) or shards
-    if not 0 < len(shards) <= MAX_SHARDS:
-        raise ModelNotFound("{where}: there is no GGUF model; name a folder or a repository that has one.", where=wanted)
-    parts = tuple(Wanted(url=_url(wanted, commit, name), name=name) for name in shards)
+    small = {
+        name: content for name in SMALL_FILES if (content := _content(client, wanted, commit, name, files, headers)) is not None
+    }
+    weights = weight_files(str(wanted), files, small.get)
+    parts = tuple(Wanted(url=_url(wanted, commit, name), name=name) for name in weights.names if not weights.is_pickled)
     folder, _, fetched = stand_ins(client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit)
-    for name in SMALL_FILES:
-        if name in files:
-            content = read_small(client, _url(wanted, commit, name), headers)
-            fetched += len(content)
-            with written_whole(folder / name) as part:
-                part.write_bytes(content)
+    for name, content in small.items():
+        fetched += len(content)
+        with written_whole(folder / name) as part:
+            part.write_bytes(content)
+    for name in weights.names if weights.is_pickled else ():
+        with (folder / name).open("wb") as hole:
+            hole.truncate(files[name] or 0)
+    command, brought = _download(wanted, files, weights.names)
     return Found(
         path=folder,
         origin=str(replace(wanted, file=None)),
         complete=False,
         version=commit,
-        fetch=f"hf download {wanted.repo}",
+        fetch=command,
         fetched_bytes=fetched,
+        download_bytes=brought,
     )
+
+
+def _content(
+    client: httpx.Client, wanted: HubFile, commit: str, name: str, files: Mapping[str, int | None], headers: Mapping[str, str]
+) -> bytes | None:
+    """A small file of the repository, or None where there is none."""
+    return read_small(client, _url(wanted, commit, name), headers) if name in files else None
+
+
+def _download(wanted: HubFile, files: Mapping[str, int | None], weights: Collection[str]) -> tuple[str, int | None]:
+    """The command that brings the model without the same weights in other forms, and its bytes (None if the Hub does not tell)."""
+    large = {name for name, size in files.items() if (size or 0) >= LARGE and name not in weights}
+    left_out = sorted({f"{name.partition('/')[0]}/*" if "/" in name else name for name in large})
+    skipped = {
+        name
+        for name in files
+        for pattern in left_out
+        if name == pattern or name.startswith(pattern.removesuffix("*") if "*" in pattern else "\0")
+    }
+    sizes = [size for name, size in files.items() if name not in skipped]
+    known = [size for size in sizes if size is not None]
+    command = ["hf", "download", wanted.repo, *(["--revision", wanted.revision] if wanted.revision else [])]
+    command += [word for pattern in left_out for word in ("--exclude", pattern)]
+    return shlex.join(command), sum(known) if len(known) == len(sizes) else None
 
 
 def _url(wanted: HubFile, commit: str, name: str) -> str:
@@ -215,12 +246,17 @@ def _snapshot(wanted: HubFile) -> Path | None:
 
 
 def _is_whole_folder(cached: Mapping[str, Path]) -> bool:
-    """Whether the configuration and every shard that the index names lie in the cache."""
-    shards = {name for name in cached if name.endswith(".safetensors") and "/" not in name}
-    if index := cached.get(SMALL_FILES[1]):
-        try:
-            with index.open("rb") as file:
-                shards = set(bounded_json(file.read(MAX_SMALL))["weight_map"].values())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return False
-    return SMALL_FILES[0] in cached and bool(shards) and shards <= set(cached)
+    """Whether the configuration and every weight file lie in the cache."""
+    sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
+    try:
+        weight_files("", sizes, lambda name: _cached(cached.get(name)))
+    except (HakaruError, OSError):
+        return False
+    return CONFIG in cached
+
+
+def _cached(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return file.read(MAX_SMALL)
