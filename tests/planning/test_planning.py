@@ -23,7 +23,7 @@ from hakaru.planning.exact import exact_answer
 from hakaru.planning.explain import PARTS, explain_placement
 from hakaru.planning.here import free_for_models
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, shares_of, split_by
+from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, placement, shares_of, split_by
 from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Change, Outcome, Search, alternatives
 
@@ -168,6 +168,16 @@ def test_one_memory_for_both_counts_everything_once() -> None:
     assert chip.device.usable_bytes == 53_084 * 2**20  # Metal's figure for 64 GB
     assert chip.weights_bytes == task.load.total_bytes
     assert placement.verdict == "fits"
+
+
+def test_the_host_s_part_lies_in_the_memory_that_is_shared() -> None:
+    """Not on a card that stands before it."""
+    task = task_of("qwen3-32b", "Q8_0", n_ctx=4096)
+    layout = Layout(counts=(30, 35))
+    shares, ram = shares_of(task, parse_hardware("RTX 4090 + DGX Spark"), layout)
+    card, chip = placement(task, parse_hardware("RTX 4090 + DGX Spark"), layout).shares
+    assert card == shares[0]
+    assert chip.weights_bytes == shares[1].weights_bytes + ram.weights_bytes
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,17 @@ def _print_exact(exact: Any) -> None:
     for share in exact.placement.devices:
         *own, rest, with_use = share.bar
         weights, cache, compute, other = map(format_bytes, (*own, rest + with_use))
-        print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, other {other}, free {free} of {total}",
+        rest_of = (
+            say("free {n} of {total}", n=format_bytes(share.headroom_bytes), total=format_bytes(share.device.usable_bytes))
+            if share.headroom_bytes >= 0
+            else say(
+                "{n} more than the {total} there are",
+                n=format_bytes(-share.headroom_bytes),
+                total=format_bytes(share.device.usable_bytes),
+            )
+        )
+        print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, other {other}, {rest}",
                   name=share.device.name, layers=share.layers, weights=weights, kv=cache, compute=compute, other=other,
-                  free=format_bytes(share.headroom_bytes), total=format_bytes(share.device.usable_bytes)))  # fmt: skip
+                  rest=rest_of))  # fmt: skip
     print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
           say("It does not fit even with a context of 256 tokens."))  # fmt: skip

@@ -16,7 +16,7 @@ from hakaru.models.gguf import Tensor
 from hakaru.models.header_file import header_tensors
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
-from hakaru.models.presets import FTYPES
+from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Placement, Task
@@ -24,7 +24,7 @@ from hakaru.planning.search import max_context, place
 
 TYPES_BY_BITS: Final = {2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32"}
 """What people run when they say "n bits"."""
-FOR_ANY_MODEL: Final = tuple(name for name in FTYPES if name != "MXFP4_MOE")
+FOR_ANY_MODEL: Final = tuple(name for name in (*FTYPES, *NEEDS_IMPORTANCE) if name != "MXFP4_MOE")
 """Types that are looked through for other bits, the largest first."""
 ABOUT: Final = 0.2
 """By how much the bits of a type may differ from those that were asked for."""

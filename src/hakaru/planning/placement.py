@@ -280,7 +280,8 @@ def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
     """The placement of `task` under `layout`, judged."""
     shares, ram = shares_of(task, hardware, layout)
     if hardware.is_unified and shares:
-        shares, ram = (_joined(shares[0], ram), *shares[1:]), _empty(ram)
+        where = next(i for i, share in enumerate(shares) if share.device.unified)
+        shares, ram = (*shares[:where], _joined(shares[where], ram), *shares[where + 1 :]), _empty(ram)
     known = hardware.ram is not None and not hardware.is_unified
     found = Placement(layout=layout, shares=shares, ram=ram, ram_known=known, n_items=task.load.n_layer + 1, verdict="fits")
     return judged(found, task.margin)
