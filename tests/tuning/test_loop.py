@@ -1,6 +1,7 @@
 """The loop walks the whole way on a model of our own, and again from its evidence."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
@@ -21,7 +22,7 @@ from hakaru.quantization.build import Recipe
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.caches import SMALL_CACHE
-from hakaru.tuning.decide import Constraints
+from hakaru.tuning.decide import SOURCE, Constraints
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.replay import replay
@@ -158,7 +159,7 @@ def test_the_best_is_tried_with_a_smaller_kv_cache(tmp_path: Path, slow: bool, m
     assert decision.chosen
     if slow:
         assert (decision.chosen.key, small.quality, small.passes) == (usual.key, None, False)
-        assert small.why == "slower than with a KV cache of F16"
+        assert "than with a KV cache of F16: " in small.why
     else:
         assert decision.chosen.key == small.key
         assert small.quality and usual.quality and small.untouched
@@ -306,9 +307,42 @@ def test_the_loop_says_when_nothing_fits_or_nothing_is_fast_enough(tiny: Path) -
     with pytest.raises(DoesNotFit, match="even Q8_0 needs") as caught:
         tune(bench, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
     assert caught.value.exit_code == 3
+    assert "choose a smaller model" in str(caught.value)
+    assert "--context" not in str(caught.value)  # 512 tokens are short already
+    needs = bench.check(model, settings).best.total_bytes
+    with pytest.raises(DoesNotFit) as longer:
+        tune(bench, model, replace(settings, n_ctx=32768), replace(ANYTHING, memory_bytes=needs + 24 * 2**20), effort)
+    context = re.search(r"try .*--context (\d+)", str(longer.value))
+    assert context and int(context[1]) >= 8192
+    small = replace(settings, n_ctx=int(context[1])).with_cache(SMALL_CACHE)
+    level = bench.plan(model, ["Q8_0"])[0].weights_bytes - model.weights_bytes
+    assert bench.check(model, small).best.total_bytes + level <= needs + 24 * 2**20
     decision = tune(bench, model, settings, replace(ANYTHING, min_tokens_per_s=1e9), effort)
     assert decision.chosen is None
     assert all("slower" in c.why or "tier" in c.why for c in decision.candidates)
+
+
+@pytest.mark.engine
+def test_a_level_that_is_the_source_is_told_as_that(tmp_path: Path) -> None:
+    """Q8_0 of a Q8_0 file would be a copy: neither built, nor read, nor taken."""
+    whole = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
+    bench, effort = (
+        Bench(machine=probe_machine(), ledger=Ledger()),
+        Effort(n_documents=2, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K")),
+    )
+    (recipe,) = bench.plan(whole, ["Q8_0"])
+    model = bench.built(whole, recipe)
+    decision = tune(bench, model, ContextSettings(n_ctx=512), ANYTHING, effort, mix={})
+    by_type = {c.type: c for c in decision.candidates}
+    assert by_type["Q8_0"].why == "the source itself, bit for bit"
+    assert not by_type["Q8_0"].passes and by_type["Q8_0"].quality is None
+    assert by_type["Q8_0"].weights_bytes == by_type[SOURCE].weights_bytes
+    (copy,) = bench.plan(model, ["Q8_0"])
+    assert (
+        bench.built(model, copy).path.read_bytes()[-model.weights_bytes // 2 :]
+        == model.path.read_bytes()[-model.weights_bytes // 2 :]
+    )
+    assert "the source itself" not in by_type["Q6_K"].why
 
 
 @pytest.mark.engine

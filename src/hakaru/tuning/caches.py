@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.evaluation.speed import DEPTHS, N_PROMPT, Point, Speed
+from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, Cache
 from hakaru.tuning.decide import Candidate, as_fast
 
@@ -55,15 +56,23 @@ def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
     return 2 ** (most.bit_length() - 1) if most > N_PROMPT else 0
 
 
-def slows(small: Speed, usual: Speed, deep: tuple[Point, Point] | None = None) -> bool:
-    """Whether the smaller cache is slower beyond the intervals: at reading or answering, at an empty context or behind a long one (`deep`:
-    small and usual).
+def slowness(small: Speed, usual: Speed, deep: tuple[Point, Point] | None = None) -> str | None:
+    """In words, with both figures, at what the smaller cache is slower beyond the intervals: at reading or answering, at an empty
+    context or behind a long one (`deep`: small and usual). None where it is not.
     """
     if small.prefill_tokens_per_s.highest < usual.prefill_tokens_per_s.lowest:
-        return True
-    pairs = [(small.decode_tokens_per_s, usual.decode_tokens_per_s)]
-    if deep:
-        pairs.append((deep[0].decode_tokens_per_s, deep[1].decode_tokens_per_s))
-        if deep[0].first_token_ms.lowest > deep[1].first_token_ms.highest:
-            return True
-    return any(ours.highest < theirs.lowest for ours, theirs in pairs)
+        return say("reads a prompt more slowly than with a KV cache of F16: {ours:.1f} against {theirs:.1f} tokens/s",
+                   ours=small.prefill_tokens_per_s.value, theirs=usual.prefill_tokens_per_s.value)  # fmt: skip
+    if small.decode_tokens_per_s.highest < usual.decode_tokens_per_s.lowest:
+        return say("answers more slowly than with a KV cache of F16: {ours:.1f} against {theirs:.1f} tokens/s",
+                   ours=small.decode_tokens_per_s.value, theirs=usual.decode_tokens_per_s.value)  # fmt: skip
+    if deep is None:
+        return None
+    ours, theirs = deep
+    if ours.first_token_ms.lowest > theirs.first_token_ms.highest:
+        return say("behind {depth:,} tokens of context the first token takes longer than with a KV cache of F16: {ours:.0f} against {theirs:.0f} ms",
+                   depth=ours.depth, ours=ours.first_token_ms.value, theirs=theirs.first_token_ms.value)  # fmt: skip
+    if ours.decode_tokens_per_s.highest < theirs.decode_tokens_per_s.lowest:
+        return say("behind {depth:,} tokens of context it answers more slowly than with a KV cache of F16: {ours:.1f} against {theirs:.1f} tokens/s",
+                   depth=ours.depth, ours=ours.decode_tokens_per_s.value, theirs=theirs.decode_tokens_per_s.value)  # fmt: skip
+    return None

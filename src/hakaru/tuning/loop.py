@@ -13,7 +13,7 @@ from functools import cached_property
 from math import log
 from pathlib import Path
 
-from hakaru.errors import DoesNotFit, EngineRefused, MachineError
+from hakaru.errors import EngineRefused, MachineError
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.speed import REPEATS
@@ -29,14 +29,14 @@ from hakaru.quantization.build import Recipe, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter
-from hakaru.tuning.caches import SMALL_CACHE, depth_for, is_slow, next_smaller, slows, with_small_cache
+from hakaru.tuning.caches import SMALL_CACHE, depth_for, is_slow, next_smaller, slowness, with_small_cache
 from hakaru.tuning.decide import SOURCE, Candidate, Constraints, Key, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.decision import Decision
 from hakaru.tuning.evidence import save_evidence
 from hakaru.tuning.forecast import Forecast
 from hakaru.tuning.rounds import ROUNDS, next_round
+from hakaru.tuning.too_small import too_small
 from hakaru.tuning.trust import errors, kind_of, learned_margin
-from hakaru.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,8 @@ class _Walk:
             chosen=chosen,
             why=why,
             uses_gpu=self.uses_gpu,
-            tokens_full_sweep=sum(w.n_scored for w in windows) * sum(c.fits and c.key != source and not is_slow(c) for c in judged),
+            tokens_full_sweep=sum(w.n_scored for w in windows)
+            * sum(c.fits and c.key != source and not is_slow(c) and not self.is_source(c) for c in judged),
             conditions={
                 **self.bench.conditions(),
                 "model_sha256": self.bench.ledger.model_sha256(self.model),
@@ -179,21 +180,17 @@ class _Walk:
         self.constraints = replace(self.constraints, memory_bytes=min(self.constraints.memory_bytes or spare, spare))
         candidates = [self.candidate(SOURCE, self.model.weights_bytes, self.model.bpw)]
         candidates += [self.level(recipe) for recipe in self.recipes.values()]
+        candidates = [replace(c, why=say("the source itself, bit for bit")) if self.is_source(c) else c for c in candidates]
         if not candidates[0].fits and self.saved is not None:
             candidates += [small for small in [with_small_cache(candidates[0], self.saved, self.limit)] if small.fits]
         if not any(c.fits for c in candidates):
-            smallest = min(candidates, key=lambda c: c.total_bytes)
-            raise DoesNotFit(
-                "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, but {free} may be used; lower --context, or "
-                "choose a smaller model.",
-                cache=smallest.cache[0],
-                path=self.model.path,
-                type=smallest.type,
-                needed=format_bytes(smallest.total_bytes),
-                n_ctx=self.settings.n_ctx,
-                free=format_bytes(self.limit),
-            )
+            raise too_small(self.bench, self.model, self.settings, min(candidates, key=lambda c: c.total_bytes), self.limit)
         return candidates
+
+    def is_source(self, candidate: Candidate) -> bool:
+        """Whether a level has the types that the source has, so that all of it would be copied."""
+        types = self.types(candidate.key)
+        return bool(types) and all(types.get(t.name, t.type.name) == t.type.name for t in self.model.tensors)
 
     def level(self, recipe: Recipe) -> Candidate:
         """A level before it is tested, with the KV cache that was asked for, or where that does not fit, with a smaller one."""
@@ -214,18 +211,17 @@ class _Walk:
         if small is None:
             return None
         small, usual = self.clocked(small), self.found[small.type, F16_CACHE]
-        return replace(small, why=say("slower than with a KV cache of F16")) if self.is_slowed(small, usual) else small
+        return replace(small, why=self.slowed(small, usual) or "")
 
-    def is_slowed(self, small: Candidate, usual: Candidate) -> bool:
-        """Whether the smaller cache is slower, at an empty context or behind a longer one."""
+    def slowed(self, small: Candidate, usual: Candidate) -> str | None:
+        """At what the smaller cache is slower, at an empty context or behind a longer one; None where it is not."""
         assert small.speed and usual.speed
-        if slows(small.speed, usual.speed):
-            return True
-        if not (depth := depth_for(small.speed, usual.speed, self.settings.n_ctx // self.settings.n_parallel)):
-            return False
+        depth = depth_for(small.speed, usual.speed, self.settings.n_ctx // self.settings.n_parallel)
+        if (why := slowness(small.speed, usual.speed)) or not depth:
+            return why
         ours = self.bench.deep(self.built(small), self.settings.with_cache(small.cache), small.speed, depth)
         theirs = self.bench.deep(self.built(usual), self.settings, usual.speed, depth)
-        return bool(ours and theirs and slows(small.speed, usual.speed, (ours, theirs)))
+        return slowness(small.speed, usual.speed, (ours, theirs)) if ours and theirs else None
 
     def windows(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
@@ -282,7 +278,7 @@ class _Walk:
         self.recipes[self.mix.preset] = self.mix
         joined = replace(self.level(self.mix), predicted=self.forecast.kld(self.mix.types))
         self.found[joined.key] = joined
-        return [joined.key] if joined.fits else []
+        return [joined.key] if joined.fits and not self.is_source(joined) else []
 
     def types(self, key: Key) -> Mapping[str, str]:
         """The types of a level's tensors; empty for the source."""

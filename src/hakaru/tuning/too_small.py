@@ -1,0 +1,36 @@
+"""What is said where not even the smallest level goes into the memory that may be used: what it needs, and what would help."""
+
+from hakaru.errors import DoesNotFit
+from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.language import say
+from hakaru.memory.footprint import ContextSettings
+from hakaru.models.model import Model
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.decide import SOURCE, Candidate
+from hakaru.tuning.fit import Fitter
+from hakaru.units import format_bytes
+
+
+def too_small(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> DoesNotFit:
+    """The refusal, with the ways out of `hakaru fit` for the smallest level in `limit_bytes`: those that fit, but no other type."""
+    return DoesNotFit(
+        "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, but {free} may be used; {ways}.",
+        path=model.path,
+        type=smallest.name if smallest.type == SOURCE else smallest.type,
+        needed=format_bytes(smallest.total_bytes),
+        n_ctx=settings.n_ctx,
+        cache=smallest.cache[0],
+        free=format_bytes(limit_bytes),
+        ways=_ways(bench, model, settings.with_cache(smallest.cache), smallest, limit_bytes),
+    )
+
+
+def _ways(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> str:
+    room = Hardware(accelerators=(), ram=named_ram(limit_bytes))
+    fit = Fitter(machine=bench.machine, ledger=None, engine=bench.lab).fit(
+        model, settings, hardware=room, preset=None if smallest.type == SOURCE else smallest.type
+    )
+    flags = [way.flag for way in fit.alternatives if way.fits and way.change.preset is None]
+    if not flags:
+        return say("choose a smaller model, or a machine with more memory")
+    return say("try {ways}, or choose a smaller model", ways=say(" or ").join(flags))
