@@ -5,8 +5,10 @@ GB is 10^9 bytes and GiB is 2^30 bytes; both are spelled out wherever they are p
 oldest mistake.
 """
 
+import operator
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -129,6 +131,17 @@ def bytes_in(n: float, unit: str, digits: int = 1) -> str:
 def format_bytes(n: float) -> str:
     """`n` bytes in the largest binary unit that leaves at least 1, such as `98.4 MiB` (never GB)."""
     return bytes_in(n, byte_unit(n))
+
+
+def compared(needed: int, free: int, test: Callable[[float, float], object] = operator.gt) -> tuple[str, str]:
+    """Both sizes in the larger one's unit, with as many decimals as it takes until `test` says of the rounded numbers what it
+    says of the bytes: a sentence that gives both never contradicts them.
+    """
+    unit = byte_unit(max(needed, free))
+    for digits in range(1, 7):
+        if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == test(needed, free):
+            return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)
+    return bytes_in(needed, "B"), bytes_in(free, "B")
 
 
 def format_params(n: int) -> str:

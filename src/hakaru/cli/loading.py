@@ -5,18 +5,17 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 
 from hakaru.cli.fit import print_fit
-from hakaru.cli.verdict import verdict_word
+from hakaru.cli.verdict import verdict_sentence
 from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
-from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.fit import Fit, Fitter
 from hakaru.tuning.ledger import Ledger
-from hakaru.units import format_bytes, parse_bytes
+from hakaru.units import parse_bytes
 
 
 def fit_before_load(model: Model, settings: ContextSettings, *, memory: str | None = None) -> Fit:
@@ -32,8 +31,7 @@ def fit_before_load(model: Model, settings: ContextSettings, *, memory: str | No
         if fit.verdict == "does_not_fit":
             print_fit(fit, [])
         elif fit.verdict == "tight":
-            print(say("Needs {needed} of the {free} that may be used: {verdict}.", needed=format_bytes(fit.total_bytes),
-                      free=format_bytes(fit.hardware.usable_bytes), verdict=verdict_word(fit.verdict)))  # fmt: skip
+            print(verdict_sentence(fit.placement, fit.margin.fraction))
     return fit
 
 

@@ -1,11 +1,12 @@
 """A memory verdict in words: whatever numbers stand in the sentence imply the verdict that stands beside them."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from hakaru.language import say
-from hakaru.planning.placement import FitVerdict, Placement, Share, judge
+from hakaru.planning.placement import Placement, Share, judge
 from hakaru.planning.ways_out import Alternative
-from hakaru.units import BYTE_SCALES, byte_unit, bytes_in, format_bytes
+from hakaru.units import compared, format_bytes
 
 
 def verdict_word(verdict: str) -> str:
@@ -14,11 +15,8 @@ def verdict_word(verdict: str) -> str:
 
 
 def verdict_sentences(placement: Placement, margin: float) -> list[str]:
-    """What is needed of what may be used, on the same devices, and the verdict; with several devices the one that decides; and
-    what lies in RAM of which nothing is known.
-    """
-    shares = placement.devices
-    told = [_sum_sentence(shares[0], margin) if len(shares) == 1 else _devices_sentence(placement, margin)]
+    """The verdict, and what lies in RAM of which nothing is known."""
+    told = [verdict_sentence(placement, margin)]
     if not placement.ram_known and placement.ram.needed_bytes:
         told.append(
             say("It also needs {needed} of RAM; no size was named for it.", needed=format_bytes(placement.ram.needed_bytes))
@@ -26,39 +24,24 @@ def verdict_sentences(placement: Placement, margin: float) -> list[str]:
     return told
 
 
-def fullest(placement: Placement) -> Share:
-    """The device that decides: of those that were judged the one with the largest part of its memory taken."""
-    return max(placement.devices, key=lambda share: share.needed_bytes / max(1, share.device.usable_bytes))
+def verdict_sentence(placement: Placement, margin: float) -> str:
+    """What is needed of what may be used, on the same devices, and the verdict; with several devices the one that decides."""
+    first, *others = placement.devices
+    return _devices_sentence(placement, margin) if others else _sum_sentence(first, margin)
 
 
 def _sum_sentence(share: Share, margin: float) -> str:
-    needed, free = apart(share.needed_bytes, share.device.usable_bytes, margin)
+    needed, free = compared(share.needed_bytes, share.device.usable_bytes, partial(judge, margin=margin))
     return say("Needs {needed} of the {free} that may be used: {verdict}.", needed=needed, free=free,
                verdict=verdict_word(judge(share.needed_bytes, share.device.usable_bytes, margin)))  # fmt: skip
 
 
 def _devices_sentence(placement: Placement, margin: float) -> str:
-    share = fullest(placement)
-    needed, free = apart(share.needed_bytes, share.device.usable_bytes, margin)
+    share = placement.fullest
+    needed, free = compared(share.needed_bytes, share.device.usable_bytes, partial(judge, margin=margin))
     return say("Needs {total} in all. The fullest device is {device}, with {needed} of the {free} that may be used: {verdict}.",
                total=format_bytes(sum(s.needed_bytes for s in placement.devices)), device=share.device.name, needed=needed, free=free,
                verdict=verdict_word(placement.verdict))  # fmt: skip
-
-
-def apart(needed: int, free: int, margin: float) -> tuple[str, str]:
-    """Both sizes in the larger one's unit, with as many decimals as it takes until the rounded numbers have the verdict that the
-    bytes have.
-    """
-    verdict, unit = judge(needed, free, margin), byte_unit(max(needed, free))
-    for digits in range(1, 7):
-        if _rounded_verdict(needed, free, unit, digits, margin) == verdict:
-            return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)
-    return bytes_in(needed, "B", 0), bytes_in(free, "B", 0)
-
-
-def _rounded_verdict(needed: int, free: int, unit: str, digits: int, margin: float) -> FitVerdict:
-    scale = BYTE_SCALES[unit]
-    return judge(round(needed / scale, digits), round(free / scale, digits), margin)
 
 
 def ways_sentences(ways: Sequence[Alternative]) -> list[str]:

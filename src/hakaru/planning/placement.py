@@ -136,6 +136,11 @@ class Placement:
         return (*self.shares, self.ram) if self.ram_known else self.shares
 
     @property
+    def fullest(self) -> Share:
+        """The device that decides: of those that were judged the one with the largest part of its memory taken."""
+        return max(self.devices, key=lambda share: share.needed_bytes / max(1, share.device.usable_bytes))
+
+    @property
     def total_bytes(self) -> int:
         """Everything that is needed, on all devices and in RAM."""
         return sum(s.needed_bytes for s in self.shares) + self.ram.needed_bytes

@@ -16,7 +16,7 @@ from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, Cache
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure, compared
 
 SOURCE: Final = "source"
 """The type of the candidate that is the source itself."""
@@ -117,11 +117,8 @@ class Candidate:
 def objection(candidate: Candidate, constraints: Constraints) -> str | None:
     """The first constraint that `candidate` breaks, in words; None if it passes all that was measured."""
     if not candidate.fits:
-        return say(
-            "needs {needed}, but {free} may be used",
-            needed=format_bytes(candidate.total_bytes),
-            free=format_bytes(constraints.memory_bytes or 0),
-        )
+        needed, free = compared(candidate.total_bytes, constraints.memory_bytes or 0)
+        return say("needs {needed}, but {free} may be used", needed=needed, free=free)
     if candidate.beaten_by:
         return say("cannot win: {other} keeps the tier, and is as fast and smaller or faster",
                    other=say("source") if candidate.beaten_by == SOURCE else candidate.beaten_by)  # fmt: skip

@@ -8,17 +8,19 @@ from hakaru.models.model import Model
 from hakaru.tuning.check import Engine
 from hakaru.tuning.fit import Fitter
 from hakaru.tuning.ledger import Ledger
-from hakaru.units import format_bytes
+from hakaru.units import compared
 
 
 def served(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: Engine) -> EngineServer:
     """A server process that loads `model`; what was predicted for it is remembered. Raises DoesNotFit before anything is loaded."""
     fit = Fitter(machine=machine, ledger=ledger, engine=engine).fit(model, settings)
     if fit.verdict == "does_not_fit":
+        share = fit.placement.fullest
+        needed, free = compared(share.needed_bytes, share.device.usable_bytes)
         raise DoesNotFit(
             "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but {free} may be used; nothing was "
             "loaded: hakaru fit shows the ways out.",
-            path=model.path, needed=format_bytes(fit.total_bytes), n_ctx=settings.n_ctx, n=settings.n_parallel,
-            free=format_bytes(fit.hardware.usable_bytes),
+            path=model.path, needed=needed, n_ctx=settings.n_ctx, n=settings.n_parallel,
+            free=free,
         )  # fmt: skip
     return EngineServer(model.path, fit.settings)

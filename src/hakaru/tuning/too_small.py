@@ -8,19 +8,20 @@ from hakaru.models.model import Model
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import SOURCE, Candidate
 from hakaru.tuning.fit import Fitter
-from hakaru.units import format_bytes
+from hakaru.units import compared
 
 
 def too_small(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> DoesNotFit:
     """The refusal, with the ways out of `hakaru fit` for the smallest level in `limit_bytes`: those that fit, but no other type."""
+    needed, free = compared(smallest.total_bytes, limit_bytes)
     return DoesNotFit(
         "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, but {free} may be used; {ways}.",
         path=model.path,
         type=smallest.name if smallest.type == SOURCE else smallest.type,
-        needed=format_bytes(smallest.total_bytes),
+        needed=needed,
         n_ctx=settings.n_ctx,
         cache=smallest.cache[0],
-        free=format_bytes(limit_bytes),
+        free=free,
         ways=_ways(bench, model, settings.with_cache(smallest.cache), smallest, limit_bytes),
     )
 
