@@ -15,13 +15,16 @@ from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.explain import Term
+from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
-from hakaru.models.model import read_language_model, read_model
+from hakaru.models.model import Model, as_preset, read_language_model, read_model
 from hakaru.models.sources.find import find_model
+from hakaru.planning.backends import backend_of
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
 from hakaru.serving.deployment import beside_servers
-from hakaru.tuning.fit import FigureSource, Fit, Fitter, draft_extra, projector_extra
+from hakaru.tuning.extras import Extra, draft_extra, mtp_extra, projector_extra
+from hakaru.tuning.fit import FigureSource, Fit, Fitter
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
@@ -34,6 +37,7 @@ def run(
     memory: str | None,
     mmproj: Path | None,
     draft: str | None,
+    mtp: bool,
     source: FigureSource,
     max_context: bool,
     explain_terms: bool,
@@ -46,12 +50,12 @@ def run(
     found = find_model(model)
     whole = read_language_model(found.path)
     settings = any_settings_for(whole, **options)
-    extras = (projector_extra(mmproj),) if mmproj else ()
-    if draft:
-        extras = (*extras, draft_extra(read_model(find_model(draft).path), settings))
     machine = beside_servers(probe_machine(), whole.parts)
     if place is None:
         warn_silent_devices(machine)
+    variant = as_preset(whole, type_) if type_ else whole
+    extras = _extras(variant, settings, place or Hardware(accelerators=machine.devices), mmproj=mmproj, draft=draft, mtp=mtp,
+                     ask_engine=source != "computed")  # fmt: skip
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
     fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)
     terms = fit.explanation() if explain_terms else []
@@ -75,6 +79,32 @@ def run(
         elif fit.verdict != "does_not_fit" and not found.stored:
             next_step(f"hakaru test {model}")
     return 3 if fit.verdict == "does_not_fit" else 0
+
+
+def _extras(
+    model: Model, settings: ContextSettings, place: Hardware, *, mmproj: Path | None, draft: str | None, mtp: bool, ask_engine: bool
+) -> tuple[Extra, ...]:
+    """What was named to be loaded beside the model."""
+    if draft and mtp:
+        raise Misuse("--draft and --mtp both say what drafts; give one of them.")
+    backend = backend_of(place.accelerators[0]) if place.accelerators else "cpu"
+    extras = [projector_extra(mmproj, ask_engine=ask_engine)] if mmproj else []
+    if draft:
+        extras.append(draft_extra(model, read_model(find_model(draft).path), settings, backend=backend))
+    if mtp:
+        extras.append(mtp_extra(model, settings, backend=backend))
+    return tuple(extras)
+
+
+def _print_extra(extra: Extra) -> None:
+    told = {"dry_run": say("dry run"), "assumed": say("assumed, 0 to 15 % above the engine's own figure for nine projectors")}
+    print_text(say("Beside it: {name}, {bytes}: weights {weights}, KV cache {kv}, compute {compute} ({source}), in RAM {host}",
+                   name=extra.name, bytes=format_bytes(extra.bytes), weights=format_bytes(extra.weights_bytes),
+                   kv=format_bytes(extra.kv_cache_bytes), compute=format_bytes(extra.compute_bytes),
+                   source=told.get(extra.source, say("computed")), host=format_bytes(extra.host_bytes)))  # fmt: skip
+    if extra.growth_bytes:
+        print_text(say("{bytes} of it are taken when the largest picture comes (assumed); --image-max-tokens of llama-server bounds it.",
+                       bytes=format_bytes(extra.growth_bytes)))  # fmt: skip
 
 
 def _place(hardware: str | None, memory: str | None) -> Hardware | None:
@@ -129,7 +159,7 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "devices": [s.as_json() for s in fit.placement.devices],
         "flags": flags(fit),
         "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
-        "extras": [{"name": e.name, "bytes": e.bytes} for e in fit.extras],
+        "extras": [e.as_json() for e in fit.extras],
         "margin": fit.margin.as_json(),
         "max_context": fit.max_context,
         "alternatives": [way.as_json() for way in fit.alternatives],
@@ -153,7 +183,7 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
     if checkpoints := fit.growth.sentence():
         print_text(checkpoints)
     for extra in fit.extras:
-        print_text(say("Beside it: {name}, {bytes}", name=extra.name, bytes=format_bytes(extra.bytes)))
+        _print_extra(extra)
     _print_devices(fit.placement)
     for sentence in verdict_sentences(fit.placement, fit.margin.fraction):
         print_text(sentence)

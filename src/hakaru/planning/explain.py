@@ -57,7 +57,7 @@ def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
         case "overhead_bytes":
             what, formula = say("drivers of the devices"), "docs/memory.md"
         case "extras_bytes":
-            what, formula = say("projector and draft model"), "--mmproj, --draft"
+            what, formula = say("projector and drafts"), "--mmproj, --draft, --mtp"
         case _:
             what, formula = say("buffers on devices and the host instead of one"), "docs/memory.md"
     return Term(part=part, what=what, formula=formula, where="--hardware", bytes=rest)

@@ -149,7 +149,7 @@ class Placement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
-    first accelerator (or to RAM): a projector, a draft model. `driver_bytes`: what was measured by device name. `backend` runs
+    first accelerator (or to RAM): a projector, a draft model, with what they keep in RAM. `driver_bytes`: what was measured by device name. `backend` runs
     the accelerators, where the engine told; else each maker's usual one does. `engine` is the engine's dry run at these settings,
     for an architecture that we do not model (see `unmodelled`).
     `layer_caches` follow from the shape and the settings: bytes per layer, counted once for all placements that are tried.
@@ -160,6 +160,7 @@ class Task:
     settings: ContextSettings
     margin: float = MARGIN
     extras_bytes: int = 0
+    extras_host_bytes: int = 0
     driver_bytes: Mapping[str, int] = field(default_factory=dict)
     backend: Backend | None = None
     engine: Footprint | None = None
@@ -225,7 +226,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         compute_bytes=_compute(task, layout, len(used)).host_bytes,
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
-        extras_bytes=0 if shares else task.extras_bytes,
+        extras_bytes=task.extras_host_bytes + (0 if shares else task.extras_bytes),
         checkpoints_bytes=task.checkpoints_bytes,
         requests_bytes=requests_bytes(settings),
     )
@@ -309,7 +310,7 @@ def _joined(share: Share, ram: Share) -> Share:
         compute_bytes=share.compute_bytes + ram.compute_bytes,
         output_bytes=share.output_bytes + ram.output_bytes,
         overhead_bytes=ram.overhead_bytes,
-        extras_bytes=share.extras_bytes,
+        extras_bytes=share.extras_bytes + ram.extras_bytes,
         conversion_bytes=share.conversion_bytes,
         checkpoints_bytes=ram.checkpoints_bytes,
         requests_bytes=ram.requests_bytes,

@@ -19,8 +19,6 @@ from hakaru.hardware.machine import Hardware, Machine
 from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
-from hakaru.models.architectures import buffer_bytes
-from hakaru.models.gguf import read_header
 from hakaru.models.header_cursor import Array
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
@@ -34,39 +32,12 @@ from hakaru.planning.search import place
 from hakaru.planning.ways_out import Alternative
 from hakaru.tuning.check import Engine, dry_run_at, remember
 from hakaru.tuning.driver import known_driver_bytes
+from hakaru.tuning.extras import Extra
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, kind_of, learned_margin
 from hakaru.tuning.variations import Variations
 
 FigureSource = Literal["computed", "dry-run", "both"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extra:
-    """A file that is loaded beside the model, and the bytes that it takes."""
-
-    name: str
-    bytes: int
-
-
-def projector_extra(path: Path) -> Extra:
-    """The weights of a vision or audio projector (mmproj). Its own compute buffer is not known before it runs."""
-    header = read_header(path)
-    return Extra(name=path.name, bytes=buffer_bytes(header.tensors))
-
-
-def draft_extra(model: Model, settings: ContextSettings) -> Extra:
-    """A draft model at the same settings: weights, KV cache, compute and output; it shares the process.
-
-    Raises ModelUnknown for an architecture that we do not model.
-    """
-    found = compute_footprint(model.shape, model.loaded, settings)
-    if found is None:
-        raise ModelUnknown(
-            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft model; choose another one.",
-            path=model.path, found=model.shape.architecture,
-        )  # fmt: skip
-    return Extra(name=model.name, bytes=found.total_bytes - found.overhead_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +133,8 @@ class Fitter:
             shape=variant.shape,
             settings=settings,
             margin=margin.fraction,
-            extras_bytes=sum(e.bytes for e in extras),
+            extras_bytes=sum(e.device_bytes for e in extras),
+            extras_host_bytes=sum(e.host_bytes for e in extras),
             backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
             driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
             engine=None if computed else dry_run,

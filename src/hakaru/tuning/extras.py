@@ -1,0 +1,140 @@
+"""What is loaded beside a model: a projector (mmproj), a draft model, the model's own layers for multi-token prediction (MTP).
+
+Each lies on the first accelerator, what it keeps in host memory in RAM. A draft of either kind has a context of its own: as many
+tokens as the model's, in F16 whatever the model's cache is, with compute buffers for the same micro-batch. A model with states
+keeps copies of them while MTP drafts run, to go back to.
+
+Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), common/common.h (need_n_rs_seq),
+src/llama-memory-recurrent.cpp.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hakaru.engine.projector import projector_dry_run
+from hakaru.errors import Misuse, ModelUnknown
+from hakaru.memory.compute import device_compute
+from hakaru.memory.flash_attention import Backend
+from hakaru.memory.footprint import F16_CACHE, ContextSettings, kv_cache_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.projector import projector_compute
+from hakaru.models.architectures import buffer_bytes
+from hakaru.models.caches import LayerCache
+from hakaru.models.gguf import read_header
+from hakaru.models.model import Model
+from hakaru.models.shape import Shape
+from hakaru.models.vocabulary import why_not_drafted_by
+from hakaru.planning.load import load_of
+from hakaru.units import Source
+
+N_DRAFT: Final = 3
+"""Tokens that are drafted at once: llama.cpp's default of --spec-draft-n-max."""
+GOES_BACK: Final = frozenset({"qwen35", "qwen35moe", "nemotron_h", "nemotron_h_moe", "lfm2", "lfm2moe", "kimi-k3", "deepseek4"})
+"""Architectures that keep a copy of their states per drafted token. Source: llama.cpp, src/llama-arch.cpp
+(llm_arch_supports_rs_rollback).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What is loaded beside the model, in bytes. `host_bytes` always lie in RAM, `growth_bytes` are taken only when the largest
+    picture comes. `source` tells how we know `compute_bytes`.
+    """
+
+    name: str
+    weights_bytes: int
+    compute_bytes: int
+    source: Source
+    kv_cache_bytes: int = 0
+    growth_bytes: int = 0
+    host_bytes: int = 0
+
+    @property
+    def device_bytes(self) -> int:
+        """What goes to the first accelerator, or to RAM where there is none."""
+        return self.weights_bytes + self.compute_bytes + self.kv_cache_bytes + self.growth_bytes
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return self.device_bytes + self.host_bytes
+
+    def as_json(self) -> dict[str, object]:
+        """The companion as it stands in `--json`."""
+        return {
+            "name": self.name, "bytes": self.bytes, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
+            "compute_bytes": self.compute_bytes, "growth_bytes": self.growth_bytes, "host_bytes": self.host_bytes,
+            "source": self.source,
+        }  # fmt: skip
+
+
+def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:
+    """A vision or audio projector: its weights, and what it computes with by the engine's dry run, else estimated."""
+    header = read_header(path)
+    weights = buffer_bytes(header.tensors)
+    told = projector_dry_run(path) if ask_engine else None
+    own = max(0, told.total_bytes - weights) if told else None
+    compute = projector_compute(path, header, start_bytes=own)
+    return Extra(
+        name=path.name, weights_bytes=weights, compute_bytes=compute.start_bytes, growth_bytes=compute.growth_bytes,
+        host_bytes=compute.host_bytes, source="dry_run" if told else "assumed",
+    )  # fmt: skip
+
+
+def draft_extra(target: Model, draft: Model, settings: ContextSettings, *, backend: Backend = "cuda") -> Extra:
+    """A draft model. Raises Misuse for one that llama.cpp refuses for `target`, and ModelUnknown for an architecture that we do
+    not model.
+    """
+    if reason := why_not_drafted_by(target, draft):
+        raise Misuse(
+            "--draft {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses such a pair, name a smaller model of the "
+            "same family.",
+            draft=draft.name, model=target.name, reason=reason,
+        )  # fmt: skip
+    own = settings.with_cache(F16_CACHE)
+    load = load_of(draft.loaded, draft.shape.n_layer)
+    return _context(
+        draft, own, backend, name=draft.name, kv_cache_bytes=kv_cache_bytes(draft.shape, own), host_bytes=load.input_bytes,
+        weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
+    )  # fmt: skip
+
+
+def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cuda") -> Extra:
+    """The layers for multi-token prediction, which are not loaded otherwise. Raises Misuse for a model without."""
+    loaded = {t.name for t in model.loaded}
+    weights = buffer_bytes(t for t in model.tensors if t.name not in loaded)
+    if not model.shape.n_layer_nextn or not weights:
+        raise Misuse(
+            "--mtp: {path} has no layers for multi-token prediction; leave the option away, or name a draft model.", path=model.path
+        )
+    own = settings.with_cache(F16_CACHE)
+    caches = model.shape.n_layer_nextn * layer_cache_bytes(_attention(model.shape), own)
+    return _context(
+        model, own, backend, name="MTP", weights_bytes=weights, kv_cache_bytes=caches + _copies_of_states(model.shape, settings)
+    )
+
+
+def _context(model: Model, settings: ContextSettings, backend: Backend, *, host_bytes: int = 0, **parts: int | str) -> Extra:
+    """An extra with the buffers of a second context, of the same graph or of one that is smaller."""
+    compute = device_compute(model.shape, settings, n_devices=1, backend=backend)
+    if compute is None:
+        raise ModelUnknown(
+            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft; choose another one.",
+            path=model.path, found=model.shape.architecture,
+        )  # fmt: skip
+    kept = host_bytes + compute.host_bytes + output_bytes(model.shape, settings)
+    return Extra(compute_bytes=compute.first_bytes, host_bytes=kept, source="computed", **parts)  # type: ignore[arg-type]
+
+
+def _attention(shape: Shape) -> LayerCache:
+    """The cache of a layer for multi-token prediction, which attends to everything whatever the other layers do."""
+    heads = 1 if shape.n_embd_head_k_mla else max(shape.n_head_kv)
+    k = shape.n_lora_kv + shape.n_rot if shape.n_embd_head_k_mla else shape.n_embd_head_k
+    v = 0 if shape.n_embd_head_k_mla else shape.n_embd_head_v
+    return LayerCache(k=heads * k, v=heads * v, n_embd_head_k=k, n_embd_head_v=v)
+
+
+def _copies_of_states(shape: Shape, settings: ContextSettings) -> int:
+    if shape.architecture not in GOES_BACK:
+        return 0
+    return 4 * sum(c.state for c in shape.caches or ()) * settings.n_parallel * N_DRAFT
