@@ -9,6 +9,7 @@ from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.header_file import write_header_only
+from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.load import load_of
@@ -77,7 +78,7 @@ def test_extras_lie_on_the_first_accelerator_and_in_ram_and_sums_are_kept() -> N
 def with_tokens(path: Path, tokens: list[str], *, bos: int = 1, kind: str = "llama") -> Model:
     """A tiny model's header with that vocabulary."""
     shape = tiny_shape(n_vocab=len(tokens))
-    keys = {
+    keys: dict[str, MetadataValue] = {
         "general.architecture": "llama", "llama.block_count": 2, "llama.embedding_length": 256, "llama.feed_forward_length": 512,
         "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, "tokenizer.ggml.model": kind, "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.bos_token_id": bos,

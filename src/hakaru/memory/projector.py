@@ -10,7 +10,6 @@ Source: llama.cpp, tools/mtmd/clip.cpp (load_hparams, warmup), tools/mtmd/models
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from hakaru.models.gguf import Header
@@ -47,7 +46,7 @@ class ProjectorCompute:
     host_bytes: int = 0
 
 
-def projector_compute(where: Path | str, header: Header, *, start_bytes: int | None = None) -> ProjectorCompute:
+def projector_compute(where: str, header: Header, *, start_bytes: int | None = None) -> ProjectorCompute:
     """The estimate; with the engine's own `start_bytes` only the growth is estimated. Raises ModelDamaged."""
     meta = Metadata(where, header.metadata)
     seen = _vision(meta, header) if _has(meta, "vision") else ProjectorCompute(start_bytes=0, growth_bytes=0)

@@ -74,7 +74,7 @@ def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:
     weights = buffer_bytes(header.tensors)
     told = projector_dry_run(path) if ask_engine else None
     own = max(0, told.total_bytes - weights) if told else None
-    compute = projector_compute(path, header, start_bytes=own)
+    compute = projector_compute(str(path), header, start_bytes=own)
     return Extra(
         name=path.name, weights_bytes=weights, compute_bytes=compute.start_bytes, growth_bytes=compute.growth_bytes,
         host_bytes=compute.host_bytes, source="dry_run" if told else "assumed",
