@@ -89,6 +89,17 @@ ONE_CARD = {
     "mac studio m3 ultra 512gb": ("Apple M3 Ultra 512GB", 475136 * MIB),
     'MacBook Pro 16" M3 Max 40-core GPU 128GB': ("Apple M3 Max 128GB", 110100 * MIB),
     "Mac mini M4 16GB": ("Apple M4 16GB", 12123 * MIB),
+    "Apple M2 Max 8P+4E+38GPU 64GB": ("Apple M2 Max 64GB", 53084 * MIB),  # as LocalScore writes it
+    "Apple M1 7c GPU 16GB": ("Apple M1 16GB", 12123 * MIB),
+    # brackets that hold the card, or only where it is built in
+    "Intel 13900K (Nvidia 4090)": (R4090, 24564 * MIB),
+    "AMD Ryzen AI Max+ 395 (Strix Halo, GMKtec EVO-X2) 120W": (STRIX_HALO, 64 * GIB),
+    "Pi 500+ - 16GB (AMD RX 7900 XT)": ("AMD Radeon RX 7900 XT", 20 * GIB),
+    "Intel Arc Pro B50 (Pi 500+)": ("Intel Arc Pro B50", 16 * GIB),
+    # names that look like others
+    "NVIDIA RTX A1000 6GB Laptop GPU": ("NVIDIA RTX A1000 6GB Laptop GPU", 6 * GIB),
+    "NVIDIA RTX 1000 Ada Generation Laptop GPU": ("NVIDIA RTX 1000 Ada Generation Laptop GPU", 6141 * MIB),
+    "NVIDIA GeForce GTX 1650 Ti with Max-Q Design": ("NVIDIA GeForce GTX 1650 Ti Laptop GPU", 4 * GIB),
 }  # fmt: skip
 """What is typed: the one accelerator that is meant, and the bytes that it has for models and their driver."""
 
@@ -117,6 +128,8 @@ SEVERAL = {
     "Core i9-14900K + RTX 4090 + 64GB": ([R4090], 64 * 10**9),
     "Ryzen 9 7950X + 64GB": ([], 64 * 10**9),
     "32GB DDR4": ([], 32 * 10**9),
+    "Pi 500+ - 16GB": ([], 16 * 10**9),
+    "Intel N100 (16GB)": ([], 16 * 10**9),
     "メモリ 64GB": ([], 64 * 10**9),
     "12GB VRAM": (["12GB"], None),
     "12GB VRAM + 32GB": (["12GB"], 32 * 10**9),
@@ -174,6 +187,8 @@ def test_a_name_that_says_all_needs_no_sentence(text: str) -> None:
         ("RTX 4090 + 16384", "'16384' has no unit"),
         ("64", "'64' has no unit"),
         ("iphone", "no accelerator 'iphone'"),
+        ("Max-Q Design", "no accelerator"),
+        ("RTX A3500 Laptop", "no accelerator"),
         ("RTX 4090 +", "expected such as"),
     ],
 )

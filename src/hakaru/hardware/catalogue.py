@@ -34,10 +34,11 @@ def parse_hardware(text: str) -> Hardware:
     for part in parts:
         if not 1 <= part.count <= MOST_ALIKE or not part.text:
             raise Misuse("--hardware '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
-    parts = _sizes_at_home([_counted(part) for part in parts])
+    parts = _sizes_at_home(_whole_names([_counted(part) for part in parts]))
     processors = [part for part in parts if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))]
-    if len(processors) < len(parts):  # a processor has no memory of its own; what else is named has
-        parts = [part for part in parts if part not in processors]
+    beside = [Part(kind="ram", text=f"{size:g}GB") for part in processors for size in sizes_in(part.text)[0]]
+    if len(processors) < len(parts + beside):  # a processor has no memory of its own; what else is named has
+        parts = [part for part in parts if part not in processors] + beside
     accelerators: list[Device] = []
     notes: list[str] = []
     for part in parts:
@@ -46,10 +47,9 @@ def parse_hardware(text: str) -> Hardware:
             accelerators += [device] * part.count
             notes += said
     sizes = [part for part in parts if part.kind != "name"]
-    if (accelerators or processors or {"vram"} & {part.kind for part in sizes}) and [part.kind for part in sizes].count(
-        "size"
-    ) == 1:
-        sizes = [replace(part, kind="ram") if part.kind == "size" and not _has_ram(sizes) else part for part in sizes]
+    kinds = [part.kind for part in sizes]
+    if kinds.count("size") == 1 and "ram" not in kinds and (accelerators or processors or "vram" in kinds):
+        sizes = [replace(part, kind="ram") if part.kind == "size" else part for part in sizes]
     accelerators += [_sized(part) for part in sizes if part.kind != "ram" for _ in range(part.count)]
     ram = sum(part.count * part.n_bytes for part in sizes if part.kind == "ram")
     return Hardware(accelerators=tuple(accelerators), ram=named_ram(ram) if ram else None, notes=tuple(dict.fromkeys(notes)))
@@ -87,10 +87,6 @@ def is_unified(name: str) -> bool:
     return bool(rows) and all(row["kind"] == "unified" for row in rows)
 
 
-def _has_ram(sizes: list[Part]) -> bool:
-    return any(part.kind == "ram" for part in sizes)
-
-
 def _known(match: Match) -> bool:
     return bool(match.rows or match.other_sizes)
 
@@ -101,6 +97,20 @@ def _counted(part: Part) -> Part:
     if part.kind == "name" and part.count == 1 and counted and not _known(find_rows(part.text)) and _known(find_rows(counted[2])):
         return replace(part, text=counted[2], count=int(counted[1]))
     return part
+
+
+def _whole_names(parts: list[Part]) -> list[Part]:
+    """Names of the catalogue, or of processors, that a plus has cut in two (`Pi 500+ (RX 7900 XT)`) are put together again."""
+    whole: list[Part] = []
+    for part in parts:
+        before = whole[-1] if whole and part.border == "+" else None
+        if before and before.kind == part.kind == "name" and not _known(find_rows(before.text)):
+            both = f"{before.text} {part.text}"
+            if _known(find_rows(both)) or (is_processor(before.text) and not _known(find_rows(part.text))):
+                whole[-1] = replace(before, text=both)
+                continue
+        whole.append(part)
+    return whole
 
 
 def _sizes_at_home(parts: list[Part]) -> list[Part]:

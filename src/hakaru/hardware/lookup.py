@@ -17,76 +17,29 @@ from hakaru.hardware.spelling import fold, sizes_in
 
 Row = dict[str, Any]
 
-_NOISE: Final = frozenset(
-    [
-        "nvidia",
-        "amd",
-        "ati",
-        "intel",
-        "apple",
-        "geforce",
-        "radeon",
-        "instinct",
-        "tesla",
-        "gpu",
-        "gpus",
-        "graphics",
-        "card",
-        "cards",
-        "corporation",
-        "corp",
-        "desktop",
-        "board",
-        "machine",
-        "vram",
-        "memory",
-        "unified",
-        "generation",
-        "gen",
-        "edition",
-        "with",
-        "w",
-        "design",
-        "the",
-        "a",
-        "of",
-        "series",
-        "super-chip",
-        "superchip",
-        "grace",
-        "hopper",
-        "founders",
-        "fe",
-        "oc",
-        "nvgpu",
-        "rebuilt",
-        "modded",
-        "gddr5",
-        "gddr6",
-        "gddr6x",
-        "gddr7",
-        "lpddr5x",
-        "gb",
-        "gib",
-        "core",
-        "cores",
-        "kit",
-        "developer",
-        "devkit",
-    ]
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_NOISE: Final = _set(
+    "nvidia amd ati intel apple geforce radeon instinct tesla gpu gpus graphics card cards corporation corp desktop board "
+    "machine vram memory unified generation gen edition with w design the a of series superchip grace hopper founders fe oc "
+    "nvgpu rebuilt modded gddr5 gddr6 gddr6x gddr7 lpddr5x gb gib core cores kit developer devkit mainboard center data"
 )
-_DECORATION: Final = frozenset(
-    ["pcie", "sxm", "hbm2", "hbm2e", "hbm3", "hbm3e", "workstation", "server", "ac", "nvl72", "dgx", "hgx"]
-)
+_DECORATION: Final = _set("pcie sxm hbm2 hbm2e hbm3 hbm3e workstation server ac nvl72 dgx hgx")
 """Words that a form may lack: a row that has them is still preferred."""
-_LIGHT: Final = _DECORATION | frozenset(["rtx", "gtx", "rx", "ryzen", "ai", "core", "ultra", "jetson"])
+_LIGHT: Final = _DECORATION | _set("rtx gtx rx ryzen ai core ultra jetson")
 """Words of a form that a person may leave out without meaning another product."""
+_KINDS: Final = _LIGHT | _set("laptop maxq pro max ti super xt xtx xe quadro arc ada blackwell d")
+"""Words that tell kinds of products apart, but name none alone."""
 _PRODUCTS: Final = re.compile(
     r"\b(?:macbook\s*(?:pro|air|neo)?|mac\s*(?:studio|mini|pro)|imac)\b(?:\s*\(?1[3-6](?:[\"”]|[- ]?inch)?\)?(?=[\s,]))?"
 )
-_ALIASES: Final = {"mobile": "laptop", "notebook": "laptop", "ノート": "laptop", "m": "laptop", "s": ""}
-_PROCESSOR: Final = frozenset(
-    ["i3", "i5", "i7", "i9", "xeon", "epyc", "threadripper", "ryzen", "athlon", "pentium", "celeron", "cpu", "snapdragon"]
+_ALIASES: Final = {"mobile": "laptop", "notebook": "laptop", "ノート": "laptop", "m": "laptop", "s": "", "al": "ai"}
+_PROCESSOR: Final = _set(
+    "i3 i5 i7 i9 n95 n97 n100 n150 n200 n300 n305 xeon epyc threadripper ryzen athlon pentium celeron cpu snapdragon pi "
+    "raspberry ampereone altra graviton"
 )
 _SIZE_TOLERANCE: Final = 0.02
 
@@ -117,8 +70,12 @@ def table() -> tuple[Row, ...]:
 def find_rows(name: str) -> Match:
     """The rows that `name` may mean. Several products in one name (`RX 7900 XT/7900 XTX`) give the rows of each."""
     folded = _PRODUCTS.sub(" ", fold(name).lower())
-    found = _find(folded)
-    if found.rows or found.other_sizes or "/" not in folded:
+    outside = re.sub(r"\([^)]*\)", " ", folded)
+    for text in (folded, outside, *re.findall(r"\(([^)]*)\)", folded)):  # brackets may hold the card, or only where it is built in
+        found = _find(text)
+        if found.rows or found.other_sizes:
+            return found
+    if "/" not in folded:
         return found
     each = [_find(part) for part in re.split(r"\s*/\s*", folded)]
     rows = {row["id"]: row for match in each for row in match.rows}
@@ -148,8 +105,8 @@ def names_with_plus() -> tuple[str, ...]:
 
 def _find(folded: str) -> Match:
     """The rows whose form has all words and a size that the name holds; or, where only the size is another one, those rows."""
-    sizes, rest = sizes_in(folded)
-    for text in (rest, re.sub(r"\b\d+[- ]core\b(?: (?:gpu|cpu))?", " ", rest)):
+    sizes, rest = sizes_in(re.sub(r"\b(\d+)(?:c gpu| gpu cores?)\b", r"\1-core gpu", folded))
+    for text in (rest, re.sub(r"\b\d+[- ]cores?\b(?: (?:gpu|cpu))?", " ", rest)):
         words = _words(text)
         fitting = [(_surplus(words, form), row, form) for row, forms in _forms() for form in forms if _fits(words, form)]
         of_size = [(surplus, row) for surplus, row, form in fitting if all(_has_size(row, form, size) for size in sizes)]
@@ -166,7 +123,7 @@ def _find(folded: str) -> Match:
 
 def _fits(words: frozenset[str], form: Form) -> bool:
     """Whether a form has all words that matter, and at least one that tells products apart."""
-    return words - form.words <= _DECORATION and bool(words & form.words - _LIGHT)
+    return words - form.words <= _DECORATION and bool(words & form.words - _KINDS)
 
 
 def _surplus(words: frozenset[str], form: Form) -> float:
@@ -196,7 +153,7 @@ def _form(name: str) -> Form:
 
 
 def _plain_words(text: str) -> list[str]:
-    words = re.findall(r"[a-z0-9.]+|ノート", text.replace("max-q", "maxq"))
+    words = re.findall(r"[a-z0-9.]+|ノート", re.sub(r"\b\d+\s*w(?![\w/])", " ", text.replace("max-q", "maxq")))  # watts name nothing
     return ["sxm" if re.fullmatch(r"sxm\d?", word) else word.strip(".") for word in words]
 
 
@@ -224,7 +181,7 @@ def _cut(word: str) -> list[str] | None:
     """`word` cut into pieces that the catalogue knows, the longest first; None where that does not work out."""
     for end in range(len(word) - 1, 0, -1):
         first, rest = word[:end], word[end:]
-        if first in _vocabulary() and first not in _ALIASES:
+        if len(first) > 1 and first in _vocabulary():  # never `a1000` as `a` and `1000`
             pieces = [rest] if rest in _vocabulary() else _cut(rest)
             if pieces:
                 return [first, *pieces]

@@ -39,8 +39,10 @@ _COUNT_LAST: Final = re.compile(
 _BORDER: Final = re.compile(r"\s*([+&;、]|,(?!\d{3}\b)|\band\b|と)\s*", re.IGNORECASE)
 _MARKS: Final = re.compile(r"\((?:r|tm|c)\)|[®™©]", re.IGNORECASE)
 _LISTED: Final = re.compile(r"\[(?!amd/ati\])([^\]]+)\](?:\s*\(rev \w+\))?\s*$", re.IGNORECASE)
+_CORES: Final = re.compile(r"\b\d+P\+\d+E(?:\+\d+GPU)?\b", re.IGNORECASE)
+"""How LocalScore and others write a chip's cores: `8P+4E+30GPU`."""
 _KANJI: Final = {"一": "1", "二": "2", "三": "3", "四": "4", "八": "8"}
-_PLUS, _COMMA = "\0", "\1"  # inside a name, while borders are looked for
+_PLUS, _COMMA = "\0", "\1"  # inside a name or brackets, while borders are looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,12 @@ def fold(text: str) -> str:
 
 def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
     """The parts of a machine's description, in order. `names_with_plus`: known names that hold a plus, such as `max+ 395`."""
-    folded = fold(text)
+    folded = _CORES.sub(" ", fold(text))
     if listed := _LISTED.search(folded):  # a line of lspci: the product stands in the last brackets
         folded = listed[1]
     for name in sorted(map(fold, names_with_plus), key=len, reverse=True):
         folded = re.sub(_loosely(name), lambda found: found[0].replace("+", _PLUS), folded, flags=re.IGNORECASE)
-    folded = re.sub(r"\([^)]*\)", lambda found: found[0].replace(",", _COMMA), folded)
+    folded = re.sub(r"\([^)]*\)", lambda found: found[0].replace(",", _COMMA).replace("+", _PLUS), folded)
     pieces = _BORDER.split(folded)  # piece, border, piece, border, piece
     parts: list[Part] = []
     for border, piece in zip(["", *pieces[1::2]], pieces[::2], strict=True):
