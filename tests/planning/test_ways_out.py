@@ -14,6 +14,7 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.model import Model, as_preset, read_model
 from hakaru.models.sources.find import find_model
+from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Placement, Task
 from hakaru.planning.search import place
@@ -38,7 +39,12 @@ def task_of(model: Model, asked: ContextSettings) -> Task:
 
 def ways_of(model: Model, asked: ContextSettings, hardware: Hardware) -> tuple[Placement, list[Alternative]]:
     task = task_of(model, asked)
-    return place(task, hardware), Variations(model=model, task=task, hardware=hardware).ways_out()
+    return grown(task, hardware), Variations(model=model, task=task, hardware=hardware).ways_out()
+
+
+def grown(task: Task, hardware: Hardware) -> Placement:
+    """The placement as `hakaru fit` tells it: with as many checkpoints as have room."""
+    return with_checkpoints(place(task, hardware), task.shape, task.settings, task.margin)[0]
 
 
 def applied(way: Alternative, model: Model, asked: ContextSettings, hardware: Hardware) -> Placement:
@@ -63,7 +69,7 @@ def applied(way: Alternative, model: Model, asked: ContextSettings, hardware: Ha
                 words = words[end:]
             case unknown:
                 raise AssertionError(unknown)
-    return place(task_of(as_preset(model, preset) if preset else model, at), room)
+    return grown(task_of(as_preset(model, preset) if preset else model, at), room)
 
 
 @settings(deadline=None, max_examples=60)

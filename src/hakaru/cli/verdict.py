@@ -58,4 +58,6 @@ def _way_sentence(way: Alternative) -> str:
     if way.change.ram_bytes:
         return say("  {flag} keeps {layers} layers on the cards and {ram} in RAM, which is slower ({sign})", flag=way.flag,
                    layers=way.outcome.gpu_layers, ram=format_bytes(way.outcome.ram_bytes), sign=sign)  # fmt: skip
+    if way.frees_bytes <= 0:
+        return say("  {flag} ({sign})", flag=way.flag, sign=sign)
     return say("  {flag} frees {bytes} ({sign})", flag=way.flag, bytes=format_bytes(way.frees_bytes), sign=sign)

@@ -19,6 +19,8 @@ LEAST_CONTEXT: Final = 2048
 LEAST_PART: Final = 0.25
 GENTLE: Final = frozenset({"F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"})
 """Types that a person takes before anything else; those below four bits only after everything else."""
+WORTH: Final = 0.01
+"""A change that is not enough is told if it frees so much of the whole."""
 RAM_SIZES: Final = tuple(n * 2**30 for n in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048))
 """What machines are sold with."""
 
@@ -75,8 +77,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """One change that helps: what to type, how many bytes it frees in all (RAM beside cards frees none, but takes what the cards
-    cannot), and what comes out.
+    """One change that helps: what to type, how many bytes less all devices then need, and what comes out. RAM beside cards frees
+    none, and what is freed of RAM may be taken by context checkpoints: then it is nothing, or below.
     """
 
     change: Change
@@ -137,9 +139,11 @@ def least_context(settings: ContextSettings) -> int:
 
 def _way(change: Change, outcome: Try, now: Outcome, hardware: str) -> Alternative | None:
     at = outcome(change)
-    if at is None or not (at.total_bytes < now.total_bytes or (at.verdict != "does_not_fit" and change.ram_bytes)):
+    if at is None:
         return None
-    return Alternative(change=change, flag=change.flags(hardware), frees_bytes=now.total_bytes - at.total_bytes, outcome=at)
+    way = Alternative(change=change, flag=change.flags(hardware), frees_bytes=now.total_bytes - at.total_bytes, outcome=at)
+    helps = way.fits and way.verdict != now.verdict
+    return way if helps or way.frees_bytes > WORTH * now.total_bytes else None
 
 
 def _is_gentle(change: Change) -> bool:

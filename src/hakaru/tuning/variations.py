@@ -12,6 +12,7 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model, as_preset
+from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Placement, Task
 from hakaru.planning.search import max_context, place
@@ -46,9 +47,10 @@ class Variations:
         return replace(self.task, load=load, settings=settings, engine=self.engine_at(settings))
 
     def placed(self, change: Change) -> Placement:
-        """The placement with `change`. Raises what an impossible setting raises."""
+        """The placement with `change`, and with as many checkpoints as then have room. Raises what an impossible setting raises."""
         hardware = replace(self.hardware, ram=named_ram(change.ram_bytes)) if change.ram_bytes else self.hardware
-        return place(self.task_at(change.applied(self.task.settings), change.preset), hardware)
+        task = self.task_at(change.applied(self.task.settings), change.preset)
+        return with_checkpoints(place(task, hardware), task.shape, task.settings, task.margin)[0]
 
     def longest_context(self) -> int:
         """The longest context that fits. Units: tokens."""
