@@ -230,3 +230,50 @@ def test_no_foreign_number_is_one_that_llama_cpp_reads() -> None:
     """But BitNet's TL2, which took the number that ggml later gave to MXFP4; gguf-py knows none of the others."""
     numbers = {*IK_LLAMA, *REPACKED, *REMOVED, *BITNET}
     assert numbers & {int(t) for t in gguf.GGMLQuantizationType} == numbers & set(BY_ID) == {39}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attention.sliding_window", -1),
+        ("attention.sliding_window", 2**32 - 1),
+        ("attention.sliding_window", 4096.0),
+        ("ssm.state_size", -1),
+        ("ssm.conv_kernel", 0.5),
+        ("shortconv.l_cache", -1),
+        ("attention.q_lora_rank", -1),
+        ("attention.key_length_swa", -1),
+        ("expert_shared_count", -1),
+        ("leading_dense_block_count", -1),
+        ("embedding_length_per_layer_input", -1),
+        ("context_length", 2**32 - 1),
+    ],
+)
+def test_a_key_that_the_architecture_does_not_read_is_no_damage(tmp_path: Path, key: str, value: float) -> None:
+    """Its value means nothing there: the same model as without it."""
+    add = "add_float32" if isinstance(value, float) else "add_int32" if value < 0 else "add_uint32"
+    path = write_odd_header(tmp_path / "x.gguf", lambda w: getattr(w, add)(f"llama.{key}", value))
+    plain = read_model(write_odd_header(tmp_path / "plain.gguf", lambda w: None))
+    assert read_model(path).shape == plain.shape
+
+
+@pytest.mark.parametrize(
+    "key", ["attention.head_count", "feed_forward_length", "expert_count", "attention.key_length", "nextn_predict_layers"]
+)
+def test_a_key_that_every_architecture_reads_is_still_checked(tmp_path: Path, key: str) -> None:
+    """llama.cpp would refuse it, too."""
+    path = tmp_path / "x.gguf"
+    names = {"attention.head_count": "head_count"}
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_embedding_length(32)
+    if key not in names:
+        writer.add_head_count(1)
+    writer.add_int32(f"llama.{key}", -1)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelDamaged, match=f"llama.{key} is -1"):
+        read_model(path)

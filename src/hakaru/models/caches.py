@@ -95,7 +95,7 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     windows = _windows(meta, n_layer, n_draft)
     recurrent, attends = _kinds(meta, n_layer)
     own_caches = _layers_with_own_cache(meta, n_layer)
-    state = _state_elements(meta, n_layer)
+    state = _state_elements(meta, n_layer) if any(recurrent) else 0
     caches = []
     for i in range(n_layer):
         draft = i >= n_layer - n_draft and meta.architecture not in WITHOUT_FEED_FORWARD
@@ -131,10 +131,10 @@ def _attention(meta: Metadata, n_layer: int, layer: int, window: int | None) -> 
     for part in ("key", "value"):
         plain = meta.integer(meta.own(f"attention.{part}_length"))
         length = plain if plain is not None else _head_length(meta, heads[0] if heads else 0)
-        in_window = meta.integer(meta.own(f"attention.{part}_length_swa"))
-        lengths.append(in_window if window and in_window is not None else length)
+        in_window = meta.integer(meta.own(f"attention.{part}_length_swa")) if window else None
+        lengths.append(length if in_window is None else in_window)
     k, v = lengths
-    if meta.integer(meta.own("attention.key_length_mla")):
+    if meta.integer_if_any(meta.own("attention.key_length_mla")):
         v = 0
     n_kv = heads_kv[layer] if heads_kv else 0
     return LayerCache(k=n_kv * k, v=n_kv * v, n_embd_head_k=k, n_embd_head_v=v, window=window)
@@ -148,6 +148,8 @@ def _head_length(meta: Metadata, n_head: int) -> int:
 def _windows(meta: Metadata, n_layer: int, n_draft: int) -> list[int | None]:
     """The window of every layer in tokens, or None where it sees everything, as draft layers do."""
     rule = WINDOWS.get(meta.architecture)
+    if rule is None and meta.architecture != "lfm2":
+        return [None] * n_layer  # what the file says of windows is not read, be it -1
     stated = meta.integer(meta.own("attention.sliding_window"))
     if meta.architecture == "lfm2" and stated:
         return [stated if heads else None for heads in meta.per_layer(meta.own("attention.head_count_kv"), n_layer)]

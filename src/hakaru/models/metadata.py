@@ -40,6 +40,11 @@ class Metadata:
             raise self.wrong(key, value, "a whole number")
         return value
 
+    def integer_if_any(self, key: str) -> int | None:
+        """`integer`, where -1 and other impossible values mean that there is none: for keys that llama.cpp does not read here."""
+        value = self.values.get(key)
+        return value if type(value) is int and 0 <= value < 2**31 else None
+
     def need(self, key: str, high: int) -> int:
         """A whole number from 1 to `high`. Raises ModelDamaged."""
         value = self.integer(key)

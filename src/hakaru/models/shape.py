@@ -3,9 +3,29 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hakaru.models.caches import LayerCache, layer_caches
+from hakaru.errors import ModelDamaged
+from hakaru.models.caches import (
+    BOTH,
+    BY_INTERVAL,
+    RECURRENT,
+    WITHOUT_FEED_FORWARD,
+    WITHOUT_KV_HEADS,
+    LayerCache,
+    layer_caches,
+)  # fmt: skip
 from hakaru.models.metadata import Metadata
 
+_STATES = RECURRENT | WITHOUT_KV_HEADS | BY_INTERVAL | BOTH | WITHOUT_FEED_FORWARD
+_READ_BY = {
+    "ssm.": _STATES, "shortconv.": frozenset({"lfm2", "lfm2moe"}), "kda.": frozenset({"kimi-linear"}),
+    "attention.q_lora_rank": frozenset({"deepseek2", "mistral4"}), "attention.kv_lora_rank": frozenset({"deepseek2", "mistral4", "kimi-linear"}),
+    "embedding_length_per_layer_input": frozenset({"gemma3n", "gemma4"}), "n_deepstack_layers": frozenset({"qwen3vl", "qwen3vlmoe"}),
+    "moe_latent_size": frozenset({"nemotron_h_moe"}), "interleave_moe_layer_step": frozenset({"llama4", "ernie4_5-moe"}),
+}  # fmt: skip
+"""Keys that only some architectures read, by what they begin with; elsewhere their value means nothing, be it -1.
+Source: llama.cpp, src/models/*.cpp (load_arch_hparams).
+"""
+_OF_EXPERTS = ("expert_", "leading_dense_block_count")
 MAX_LAYERS = 2**14
 MAX_WIDTH = 2**24
 
@@ -96,7 +116,12 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
     head_length = n_embd // n_head if n_head else 0
 
     def number(key: str) -> int:
-        return max(meta.per_layer(meta.own(key), n_layer), default=0)
+        try:
+            return max(meta.per_layer(meta.own(key), n_layer), default=0)
+        except ModelDamaged:
+            if _is_read(meta, key):
+                raise
+            return 0
 
     def or_else(key: str, default: int) -> int:
         found = meta.integer(meta.own(key))
@@ -113,7 +138,7 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         n_embd_head_v=or_else("attention.value_length", head_length),
         n_vocab=n_vocab,
         caches=layer_caches(meta, n_layer),
-        n_ctx_train=meta.integer(meta.own("context_length")),
+        n_ctx_train=_context(meta),
         n_expert=number("expert_count"),
         n_expert_used=number("expert_used_count"),
         n_ff_exp=number("expert_feed_forward_length"),
@@ -143,3 +168,19 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         expert_gating_func=number("expert_gating_func"),
         expert_weights_norm=bool(number("expert_weights_norm")),
     )
+
+
+def _context(meta: Metadata) -> int | None:
+    """The trained context; None where the file gives the largest 32-bit number, as some writers do for "no limit"."""
+    key = meta.own("context_length")
+    return None if meta.values.get(key) in {2**31 - 1, 2**32 - 1} else meta.integer(key)
+
+
+def _is_read(meta: Metadata, key: str) -> bool:
+    """Whether llama.cpp reads this key of a model of its architecture."""
+    readers = next((names for start, names in _READ_BY.items() if key.startswith(start)), None)
+    if readers is not None:
+        return meta.architecture in readers
+    if key.startswith(_OF_EXPERTS) and key not in {"expert_count", "expert_used_count"}:
+        return bool(meta.integer(meta.own("expert_count")))
+    return True
