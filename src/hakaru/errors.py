@@ -20,7 +20,7 @@ the next step. English stands in the code; `language.translate` finds the Japane
 
 from typing import ClassVar
 
-from hakaru.language import translate
+from hakaru.language import translate, without_controls
 
 
 class HakaruError(Exception):
@@ -34,7 +34,15 @@ class HakaruError(Exception):
         self.fields = fields
 
     def __str__(self) -> str:
-        return translate(self.template, **self.fields)
+        """The sentence in the language in use. What a stranger's file or server named in it cannot move a terminal's cursor."""
+        return translate(self.template, **{name: _harmless(value) for name, value in self.fields.items()})
+
+
+def _harmless(value: object) -> object:
+    """`value`, or the text of it without control characters where it has any."""
+    text = str(value)
+    clean = without_controls(text)
+    return value if clean == text else clean
 
 
 class Misuse(HakaruError):

@@ -7,12 +7,14 @@ that nobody says. The language is a context variable, set once by the command li
 """
 
 import os
+import re
 import tomllib
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LANGUAGES: Final = ("en", "ja")
 _language: ContextVar[str] = ContextVar("language", default="en")
 
@@ -38,6 +40,11 @@ def translate(template: str, /, **fields: object) -> str:
 def say(template: str, /, **fields: object) -> str:
     """`translate`, by the short name that the command line uses. The test for missing Japanese looks for this name."""
     return translate(template, **fields)
+
+
+def without_controls(text: str) -> str:
+    """A stranger's text with a question mark for what would move a terminal's cursor or turn its writing direction."""
+    return _CONTROLS.sub("?", text)
 
 
 @cache

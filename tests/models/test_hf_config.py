@@ -280,7 +280,7 @@ def test_the_language_model_s_own_class_counts() -> None:
         ({"hidden_size": "wide"}, "hidden_size is wide, expected a whole number"),
         ({"num_hidden_layers": None}, "num_hidden_layers is None, expected a whole number above 0"),
         ({"num_hidden_layers": 2**31}, "num_hidden_layers is 2147483648"),
-        ({"num_hidden_layers": 2**30}, "block_count is 1073741824"),
+        ({"num_hidden_layers": 2**30}, "num_hidden_layers is 1073741824, expected at most 512"),
         ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1, expected true or false"),
     ],
 )

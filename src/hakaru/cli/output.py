@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from hakaru.language import say
+from hakaru.language import say, without_controls
 from hakaru.units import Figure
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def print_json(data: dict[str, Any]) -> None:
 
 def print_text(text: str) -> None:
     """A sentence: on a terminal wrapped between words (by cells, so that Japanese fits too), elsewhere in one line."""
+    text = "\n".join(without_controls(line) for line in text.split("\n"))
     if sys.stdout.isatty() and len(text) > 40:
         _console().print(text)
     else:
@@ -38,7 +39,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     for i, title in enumerate(header):
         table.add_column(title, justify="left" if i < left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(without_controls(cell) for cell in row))
     console = _console()
     console.width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
     console.print(table)

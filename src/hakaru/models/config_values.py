@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import ModelDamaged
+from hakaru.language import say
 
 TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
 """Where a model with eyes or ears keeps its language model's fields."""
@@ -37,11 +38,12 @@ class ConfigValues:
                 return int(value)
         return None
 
-    def need(self, *keys: str) -> int:
-        """A whole number above 0. Raises ModelDamaged."""
+    def need(self, *keys: str, high: int = 2**31) -> int:
+        """A whole number from 1 to `high`. Raises ModelDamaged."""
         value = self.number(*keys)
-        if not value:
-            raise self._wrong(keys[0], value, "a whole number above 0")
+        if not value or value > high:
+            expected = say("a whole number above 0") if not value else say("at most {n:,}", n=high)
+            raise self._wrong(keys[0], value, expected)
         return value
 
     def real(self, key: str) -> float | None:

@@ -252,6 +252,8 @@ def _file_bytes(path: Path) -> int:
     try:
         if path.is_dir():
             raise ModelNotFound("{path}: is a directory, expected a GGUF file; name the file in it.", path=path)
+        if path.exists() and not path.is_file():
+            raise ModelNotFound("{path}: is no regular file (a pipe or a device), expected a GGUF file.", path=path)
         size = path.stat().st_size
         with path.open("rb"):
             pass

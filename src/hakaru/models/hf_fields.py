@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from hakaru.models.config_values import ConfigValues
+from hakaru.models.shape import MAX_LAYERS, MAX_WIDTH
 
 CLASSES: Final = {
     "LlamaForCausalLM": "llama", "LLaMAForCausalLM": "llama", "MistralForCausalLM": "llama", "MixtralForCausalLM": "llama",
@@ -75,7 +76,7 @@ def hyperparameters(config: ConfigValues, architecture: str, names: Collection[s
         if (value := (config.number_if_any if key in _MAY_BE_NONE else config.number)(*fields)) is not None
     }
     for key in ("block_count", "embedding_length", "attention.head_count"):
-        found[key] = config.need(*COMMON[key])
+        found[key] = config.need(*COMMON[key], high=MAX_LAYERS if key == "block_count" else MAX_WIDTH)
     found.setdefault("attention.head_count_kv", found["attention.head_count"])
     if config.number_if_any(*_EXPERTS["expert_count"]):
         found |= {key: value for key, fields in _EXPERTS.items() if (value := config.number(*fields)) is not None}
@@ -100,13 +101,14 @@ def _delta_net(config: ConfigValues, found: dict[str, Any], names: Collection[st
     }
     n_main = found["block_count"]
     extra = (config.number("mtp_num_hidden_layers") or 1) if any(n.startswith(("mtp.", "model.mtp.")) for n in names) else 0
+    extra = min(extra, MAX_LAYERS)
     if types := config.texts("layer_types", n_main):
         found["attention.recurrent_layers"] = [t == "linear_attention" for t in types] + [False] * extra
     _append_nextn(found, extra)
 
 
 def _append_nextn(found: dict[str, Any], extra: int) -> None:
-    if extra:
+    if 0 < extra <= MAX_LAYERS:
         found["block_count"] += extra
         found["nextn_predict_layers"] = extra
 

@@ -133,6 +133,8 @@ def read_imatrix(path: Path) -> Imatrix:
 
     Raises ModelNotFound, ModelDamaged (truncated, impossible numbers, no importance data).
     """
+    if path.exists() and not path.is_file():
+        raise ModelNotFound("{path}: is no regular file (a pipe or a device), expected importance data.", path=path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

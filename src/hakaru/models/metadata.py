@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hakaru.errors import ModelDamaged
+from hakaru.language import say
 from hakaru.models.header_cursor import Array, Value
 
 MetadataValue: TypeAlias = int | float | bool | str | Sequence[int | float | bool | str]
@@ -49,7 +50,7 @@ class Metadata:
         """A whole number from 1 to `high`. Raises ModelDamaged."""
         value = self.integer(key)
         if not value or value > high:
-            raise self.wrong(key, value, "a whole number above 0")
+            raise self.wrong(key, value, say("a whole number above 0") if not value else say("at most {n:,}", n=high))
         return value
 
     def length(self, key: str) -> int | None:

@@ -26,7 +26,7 @@ _READ_BY = {
 Source: llama.cpp, src/models/*.cpp (load_arch_hparams).
 """
 _OF_EXPERTS = ("expert_", "leading_dense_block_count")
-MAX_LAYERS = 2**14
+MAX_LAYERS = 512  # llama.cpp, src/llama-hparams.h: LLAMA_MAX_LAYERS; it aborts above
 MAX_WIDTH = 2**24
 
 

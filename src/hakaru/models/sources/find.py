@@ -119,7 +119,7 @@ def _found_at(path: Path) -> Found:
     first = path.with_name(part_names(path.name)[0])
     path = first if first.exists() else path
     _refuse_piece(path)
-    return Found(path=path, origin=str(path), complete=path.exists() and has_weights(path))
+    return Found(path=path, origin=str(path), complete=path.is_file() and has_weights(path))
 
 
 def _refuse_piece(path: Path) -> None:
