@@ -11,7 +11,7 @@ import pytest
 
 from hakaru.cli.hardware import describe
 from hakaru.hardware import apple, nvidia
-from hakaru.hardware.accelerators import all_devices, drm_scan
+from hakaru.hardware.accelerators import _without_driver, all_devices, drm_scan, nvidia_load, nvidia_process_bytes
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.planning.here import hardware_here
 
@@ -127,6 +127,51 @@ def test_one_card_that_cannot_be_asked_hides_no_other(driver: Callable[..., None
     """It is told with the reason."""
     driver(R3090, Gpu(name="", lost=True), R3090, Gpu(name="NVIDIA RTX A2000", mib=None))
     assert found() == ([R3090.name] * 2, ["NVIDIA GPU 1: GPU is lost", "NVIDIA RTX A2000: Not Supported"])
+
+
+@pytest.mark.parametrize("function", ["nvmlInit", "nvmlDeviceGetCount"])
+def test_a_driver_that_fails_as_a_whole_is_told(driver: Callable[..., None], function: str) -> None:
+    """As after an update without a restart; no driver at all is no news."""
+    for name, silent in (
+        ("NVMLError_LibRmVersionMismatch", ["NVIDIA GPU 0: Driver/library version mismatch"]),
+        ("NVMLError_LibraryNotFound", [] if function == "nvmlInit" else ["NVIDIA GPU 0: Driver/library version mismatch"]),
+    ):
+        driver(R3090)
+        pynvml = sys.modules["pynvml"]
+        error = type(name, (pynvml.NVMLError,), {})
+
+        def fail(error: type[Exception] = error) -> None:
+            raise error("Driver/library version mismatch")
+
+        setattr(pynvml, function, fail)
+        assert found() == ([], silent)
+
+
+def test_a_card_without_nvidia_s_driver_is_told(tmp_path: Path) -> None:
+    """The kernel lists it."""
+    root = cards(tmp_path, {"device/vendor": "0x10de", "device/device": "0x2684"}, {"device/vendor": "0x1a03"})
+    (silent,) = _without_driver(root)
+    assert (silent.name, silent.reason) == ("NVIDIA GPU 0x2684", "no driver of NVIDIA's answers")
+
+
+def test_one_card_that_does_not_tell_its_load_hides_no_other(driver: Callable[..., None]) -> None:
+    """Of several, those count that can be asked."""
+    driver(R3090, GB10, R4090)
+    pynvml = sys.modules["pynvml"]
+
+    def processes(gpu: Gpu) -> list[SimpleNamespace]:
+        if gpu is GB10:
+            raise pynvml.NVMLError("Not Supported")
+        return [SimpleNamespace(pid=7, usedGpuMemory=100)]
+
+    monkey = {
+        "nvmlDeviceGetComputeRunningProcesses": processes,
+        "nvmlDeviceGetUtilizationRates": lambda gpu: SimpleNamespace(gpu=40),
+    }
+    for name, value in monkey.items():
+        setattr(pynvml, name, value)
+    assert nvidia_process_bytes(7) == {R3090.name: [100], R4090.name: [100]}
+    assert nvidia_load(7) == 0.4
 
 
 def test_a_card_beside_unified_memory_is_what_the_engine_takes(driver: Callable[..., None]) -> None:
@@ -282,6 +327,16 @@ def test_sysfs_is_read_as_drivers_fill_it(
     shown, silent = drm_scan(cards(tmp_path, *devices), memory=RAM, environment={})
     rows = [(d.name, d.total_bytes // MIB, None if d.free_bytes is None else d.free_bytes // MIB, d.unified) for d in shown]
     assert (rows, silent) == (expected, [])
+
+
+def test_the_kernel_s_limit_of_pages_holds_for_what_it_lends(tmp_path: Path) -> None:
+    """GTT may promise more."""
+    root = cards(tmp_path / "class" / "drm", amd("0x1586", 512, 0, 122880))
+    limit = tmp_path / "module" / "ttm" / "parameters" / "pages_limit"
+    limit.parent.mkdir(parents=True)
+    limit.write_text(f"{32768 * MIB // 4096}\n")
+    ((device,), _) = drm_scan(root, memory=RAM, environment={})
+    assert device.total_bytes == 32768 * MIB
 
 
 def test_an_intel_card_that_tells_nothing_is_told(tmp_path: Path) -> None:

@@ -6,22 +6,24 @@ uses is another question: llama.cpp takes GPUs with memory of their own, and one
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hakaru.hardware.apple import apple
 from hakaru.hardware.catalogue import known_bandwidth, name_by_pci
 from hakaru.hardware.machine import Device, Memory, SilentDevice, Vendor
-from hakaru.hardware.nvidia import name_of, nvml, scan
+from hakaru.hardware.nvidia import ask, name_of, nvml, scan
 from hakaru.hardware.processor import memory as system_memory
 from hakaru.hardware.unified import HALF
 from hakaru.hardware.visible import Card, rocm_cards
 from hakaru.language import say
 
+DRM: Final = Path("/sys/class/drm")
 PCI_VENDORS: Final[dict[str, Vendor]] = {"0x1002": "amd", "0x8086": "intel"}
 CARVE_OUT_BYTES: Final = 2 * 2**30
 """What the firmware sets aside for an integrated GPU is usually no more than this."""
+PAGE_BYTES: Final = 4096
 APU_IDS: Final = (range(0x1000, 0x2000), range(0x9600, 0x9A00))
 """The numbers of AMD's processors with graphics; its cards have others (pci.ids)."""
 DISCRETE_IDS: Final = (range(0x4905, 0x4910), range(0x5690, 0x56C0), range(0xE200, 0xE240))
@@ -31,8 +33,17 @@ DISCRETE_IDS: Final = (range(0x4905, 0x4910), range(0x5690, 0x56C0), range(0xE20
 def all_devices(memory: Memory, environment: Mapping[str, str] = os.environ) -> tuple[tuple[Device, ...], tuple[SilentDevice, ...]]:
     """The accelerators of this machine that can be used, in the order of their engines, and those that cannot be asked."""
     found, silent = scan(memory, environment)
+    if not found and not silent:
+        silent = _without_driver()
     others, others_silent = drm_scan(memory=memory, environment=environment, beside_nvidia=bool(found or silent))
     return (*found, *others, *apple(memory)), (*silent, *others_silent)
+
+
+def _without_driver(root: Path = DRM) -> list[SilentDevice]:
+    """NVIDIA cards that the kernel lists and no driver of NVIDIA's answers for."""
+    cards = [card / "device" for card in sorted(root.glob("card[0-9]*")) if "-" not in card.name]
+    numbers = [_text(device / "device") or "" for device in cards if _text(device / "vendor") == "0x10de"]
+    return [SilentDevice(name=f"NVIDIA GPU {number}", reason=say("no driver of NVIDIA's answers")) for number in numbers]
 
 
 def nvidia() -> list[Device]:
@@ -44,37 +55,38 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
     """Bytes that the process takes on every NVIDIA GPU that it uses, its driver context included, by the GPU's name; empty
     where NVML does not tell.
     """
-    import pynvml
-
+    found: dict[str, list[int]] = {}
     with nvml() as handles:
-        found: dict[str, list[int]] = {}
         for handle in handles:
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            for process in _processes(handle):
                 if process.pid == pid and process.usedGpuMemory:
                     found.setdefault(name_of(handle), []).append(int(process.usedGpuMemory))
-        return found
-    return {}
+    return found
 
 
 def nvidia_load(pid: int) -> float | None:
     """Share of the driver's last sample period (at most a second) in which a GPU that the process uses computed, for whomever; the busiest
     counts. Of all GPUs where NVML does not tell which it uses, as in containers; None where it tells nothing.
     """
-    import pynvml
-
     with nvml() as handles:
-        used = [h for h in handles if any(p.pid == pid for p in pynvml.nvmlDeviceGetComputeRunningProcesses(h))]
-        return max((pynvml.nvmlDeviceGetUtilizationRates(h).gpu / 100 for h in used or handles), default=None)
+        used = [handle for handle in handles if any(process.pid == pid for process in _processes(handle))]
+        told = (ask("nvmlDeviceGetUtilizationRates", handle).value for handle in used or handles)
+        return max((rates.gpu / 100 for rates in told if rates is not None), default=None)
     return None
 
 
-def drm(root: Path = Path("/sys/class/drm")) -> list[Device]:
+def _processes(handle: object) -> Sequence[Any]:
+    processes: Sequence[Any] = ask("nvmlDeviceGetComputeRunningProcesses", handle).value or ()
+    return processes
+
+
+def drm(root: Path = DRM) -> list[Device]:
     """AMD and Intel GPUs, as their kernel drivers report them."""
     return drm_scan(root)[0]
 
 
 def drm_scan(
-    root: Path = Path("/sys/class/drm"),
+    root: Path = DRM,
     *,
     memory: Memory | None = None,
     environment: Mapping[str, str] = os.environ,
@@ -121,12 +133,20 @@ def _amd(card: Path, memory: Memory) -> Device | SilentDevice | None:
     apu = any(number in ids for ids in APU_IDS) if number else (total or 0) <= CARVE_OUT_BYTES
     if total is None and lent is None:
         return SilentDevice(name=_name(device, "amd", None), reason=say("its driver does not tell its memory"))
+    if apu and lent:
+        lent = min(lent, _most_pages(card.parent) or lent)
     if apu and (lent or 0) > (total or 0):  # what is set aside is small: the kernel lends RAM instead
         free = min(lent - (lent_used or 0), memory.available_bytes) if lent else None
         return _device(device, "amd", lent or 0, free, unified=True)
     if apu and (total or 0) <= CARVE_OUT_BYTES:
         return None  # nothing is lent: no model fits there
     return _device(device, "amd", total or 0, None if used is None else (total or 0) - used, sold_so=not apu)
+
+
+def _most_pages(root: Path) -> int | None:
+    """Bytes of RAM that the kernel's memory manager for GPUs gives out at most, whatever GTT says."""
+    pages = _integer(root.parent.parent / "module" / "ttm" / "parameters" / "pages_limit")
+    return pages * PAGE_BYTES if pages else None
 
 
 def _intel(card: Path, memory: Memory) -> Device | SilentDevice | None:

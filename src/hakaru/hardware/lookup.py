@@ -153,7 +153,9 @@ def _form(name: str) -> Form:
 
 
 def _plain_words(text: str) -> list[str]:
-    words = re.findall(r"[a-z0-9.]+|ノート", re.sub(r"\b\d+\s*w(?![\w/])", " ", text.replace("max-q", "maxq")))  # watts name nothing
+    words = re.findall(
+        r"[a-z0-9.]+|ノート", re.sub(r"\b\d+\s*w(?![\w/])", " ", text.replace("max-q", "maxq"))
+    )  # watts name nothing
     return ["sxm" if re.fullmatch(r"sxm\d?", word) else word.strip(".") for word in words]
 
 

@@ -19,16 +19,19 @@ from hakaru.hardware.processor import memory as system_memory
 from hakaru.hardware.visible import Card, cuda_cards
 from hakaru.language import say
 
+NO_DRIVER: Final = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded", "AttributeError")
+"""How NVML says that there is nothing to ask. Whatever else it says at its start hides cards that are there."""
 BOARD: Final = Path("/proc/device-tree/model")
 """Where Linux tells the name of a board, such as `NVIDIA Jetson AGX Orin Developer Kit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What NVML answered to one question: a value, or the reason why there is none."""
+    """What NVML answered to one question: a value, or the reason why there is none, and the name of its error."""
 
     value: Any = None
     reason: str | None = None
+    error: str = ""
 
 
 def ask(function: str, *arguments: object) -> Answer:
@@ -38,7 +41,7 @@ def ask(function: str, *arguments: object) -> Answer:
     try:
         return Answer(getattr(pynvml, function)(*arguments))
     except (pynvml.NVMLError, AttributeError) as error:
-        return Answer(reason=str(error) or type(error).__name__)
+        return Answer(reason=str(error) or type(error).__name__, error=type(error).__name__)
 
 
 @contextmanager
@@ -46,24 +49,29 @@ def nvml() -> Iterator[list[Any]]:
     """The handles of the NVIDIA GPUs that can be asked; none without a driver. What NVML does not tell ends the block without an error."""
     import pynvml
 
-    with _opened() as opened:
-        handles = [answer.value for answer in _handles()] if opened else []
+    with _opened() as start:
+        handles = [answer.value for answer in _handles(start)]
         with suppress(pynvml.NVMLError):
             yield [handle for handle in handles if handle is not None]
 
 
 @contextmanager
-def _opened() -> Iterator[bool]:
-    opened = ask("nvmlInit").reason is None
+def _opened() -> Iterator[Answer]:
+    """NVML, started for the block; its answer to that."""
+    start = ask("nvmlInit")
     try:
-        yield opened
+        yield start
     finally:
-        if opened:
+        if start.reason is None:
             ask("nvmlShutdown")
 
 
-def _handles() -> list[Answer]:
-    return [ask("nvmlDeviceGetHandleByIndex", i) for i in range(ask("nvmlDeviceGetCount").value or 0)]
+def _handles(start: Answer) -> list[Answer]:
+    """A handle for each card, or why there is none; a start or a count that failed stands for the cards that nobody can count."""
+    if start.reason is not None:
+        return [] if start.error in NO_DRIVER else [start]
+    count = ask("nvmlDeviceGetCount")
+    return [count] if count.reason is not None else [ask("nvmlDeviceGetHandleByIndex", i) for i in range(count.value)]
 
 
 def scan(
@@ -91,8 +99,8 @@ def _everything(memory: Memory, board: Path) -> tuple[list[Card], list[SilentDev
     """All cards that can be asked, in the order of the PCI bus, and those that cannot."""
     cards: list[Card] = []
     silent: list[SilentDevice] = []
-    with _opened() as opened:
-        for i, answer in enumerate(_handles() if opened else ()):
+    with _opened() as start:
+        for i, answer in enumerate(_handles(start)):
             if answer.value is None:
                 silent.append(SilentDevice(name=f"NVIDIA GPU {i}", reason=answer.reason or say("the driver gives no reason")))
                 continue
