@@ -43,6 +43,22 @@ def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(capsys: p
     assert data["max_context"] > 100_000
 
 
+@pytest.mark.parametrize(
+    ("hardware", "words"),
+    [
+        ("RTX 3060", "RTX 3060: taken as the one with 12 GB; write 'RTX 3060 8GB' for the other."),
+        ("Ryzen AI Max+ 395", "a model may take 64.0 GiB of its 128 GB (half of the RAM by default; more if set by hand)."),
+        ("M2 Max 96GB", "(what Metal recommends, interpolated between sizes that were seen)."),
+    ],
+)
+def test_how_a_machine_s_name_was_understood_is_said(capsys: pytest.CaptureFixture[str], hardware: str, words: str) -> None:
+    """In print and in JSON; a name that says all is not commented."""
+    asked = ("qwen3-0.6b", "--type", "Q8_0", "--hardware")
+    assert words in answer(capsys, *asked, hardware)[1]
+    assert any(words in note for note in json_answer(capsys, *asked, hardware)[1]["hardware_notes"])
+    assert json_answer(capsys, *asked, "RTX 4090")[1]["hardware_notes"] == []
+
+
 def test_an_explanation_sums_to_the_total(capsys: pytest.CaptureFixture[str]) -> None:
     """In JSON and in print, to the byte."""
     asked = ("gemma-3-12b-it", "--type", "IQ4_XS", "--hardware", "24GiB + 8GiB", "--context", "16384", "--explain")

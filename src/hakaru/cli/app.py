@@ -152,8 +152,8 @@ def hardware(**options: Any) -> int:
 
 
 @app.command()
-@click.option("--params", required=True, help="Parameters, such as 70B or 135M.")
-@click.option("--bits", required=True, type=float, help="Bits per weight, such as 16, 8 or 4.")
+@click.option("--params", required=True, help="Parameters, such as 70B, 135M, 30B-A3B or 8x7B.")
+@click.option("--bits", required=True, type=float, help="Bits per weight, such as 16, 8, 4.5 or 4.")
 @click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
 @click.option("--context", type=int, default=4096, show_default=True, help="Tokens of context for the exact answer.")
 @json_option
