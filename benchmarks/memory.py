@@ -1,7 +1,8 @@
 """How wrong our memory figures are: against the engine's dry run, beside the published peers, and how fast they come.
 
-`python benchmarks/memory.py` prints the machine, the versions and three tables: our arithmetic against llama.cpp's dry run
-for one model of every known architecture and the embedded model; the peers on models that they know; plans per second.
+`python benchmarks/memory.py` prints the machine, the versions and four tables: our arithmetic against llama.cpp's dry run
+for one model of every known architecture and the embedded model, and against public load logs; the peers on models that they know;
+plans per second.
 docs/memory-benchmark.md has a run's results and tells what they mean.
 """
 
@@ -19,11 +20,11 @@ from typing import TextIO
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the Hub on loopback
 
-from figures import errors, peers, plans
+from figures import errors, logs, peers, plans
 from hakaru.engine.lab import lab_build
 from hakaru.hardware.probe import probe_machine
 
-PARTS = ("engine", "peers", "plans")
+PARTS = ("engine", "logs", "peers", "plans")
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
     scratch = Path(os.environ["XDG_DATA_HOME"])
     parts: dict[str, Callable[[], object]] = {
         "engine": lambda: [row.as_json() for row in errors.report(errors.compare(options.only))],
+        "logs": logs.report,
         "peers": lambda: peers.report(options.peer_venv, scratch),
         "plans": plans.report,
     }

@@ -35,6 +35,15 @@ def test_mtp_layers_keep_a_cache_and_copies_of_the_states() -> None:
     assert found.weights_bytes > 400 * MIB  # one layer and its projection of 27 thousand million weights in 65
 
 
+def test_the_context_for_mtp_is_the_one_that_an_engine_told() -> None:
+    """Qwen3.8-27B at 8,192 tokens, micro-batch 2,048, two drafted tokens, on Vulkan. The engine's log: a context of 552.06 MiB (32 of cache,
+    520.06 of compute), 448.88 MiB of states instead of 149.62, and 568.18 MiB for the model's own compute instead of 520.06.
+    """
+    found = mtp_extra(known("qwen3.8-27b"), ContextSettings(n_ctx=8192, n_ubatch=2048), backend="vulkan", n_draft=2)
+    assert found.kv_cache_bytes / MIB == pytest.approx(32 + 448.88 - 149.62, abs=0.1)
+    assert 520.06 + 48.12 <= found.compute_bytes / MIB < 520.06 + 48.12 + 2
+
+
 def test_mtp_layers_of_a_dense_model_have_no_states() -> None:
     """GLM 4.5 Air: one layer of 8 heads of 128 for keys and for values."""
     found = mtp_extra(known("glm-4.5-air"), ContextSettings(n_ctx=32_768))

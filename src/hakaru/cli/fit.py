@@ -97,7 +97,7 @@ def _extras(
 
 
 def _print_extra(extra: Extra) -> None:
-    told = {"dry_run": say("dry run"), "assumed": say("assumed, 0 to 15 % above the engine's own figure for nine projectors")}
+    told = {"dry_run": say("dry run"), "assumed": say("assumed, 0 to 15 % above the engine's own figure for ten projectors")}
     print_text(say("Beside it: {name}, {bytes}: weights {weights}, KV cache {kv}, compute {compute} ({source}), in RAM {host}",
                    name=extra.name, bytes=format_bytes(extra.bytes), weights=format_bytes(extra.weights_bytes),
                    kv=format_bytes(extra.kv_cache_bytes), compute=format_bytes(extra.compute_bytes),

@@ -2,7 +2,7 @@
 
 The engine lays a projector out for one picture of a fixed number of tokens (`WARMUP_TOKENS`) or one clip of 30 seconds, and
 again for a larger picture when one comes. With flash attention the buffer grows with the patches: at its fullest it holds a few
-rows of the width and of the feed-forward layer for each. For nine projectors the estimate lies 0 to 15 % above the engine's own
+rows of the width and of the feed-forward layer for each. For ten projectors the estimate lies 0 to 15 % above the engine's own
 figure (docs/memory.md), which takes its place where the engine can be asked. Left out: what encoders other than
 plain transformers need (DeepSeek's OCR, Gemma 3n's).
 

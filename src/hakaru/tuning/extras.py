@@ -8,7 +8,7 @@ Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), c
 src/llama-memory-recurrent.cpp.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -99,8 +99,11 @@ def draft_extra(target: Model, draft: Model, settings: ContextSettings, *, backe
     )  # fmt: skip
 
 
-def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cuda") -> Extra:
-    """The layers for multi-token prediction, which are not loaded otherwise. Raises Misuse for a model without."""
+def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cuda", n_draft: int = N_DRAFT) -> Extra:
+    """The layers for multi-token prediction, which are not loaded otherwise, with what the model itself computes more for them.
+
+    Raises Misuse for a model without.
+    """
     loaded = {t.name for t in model.loaded}
     weights = buffer_bytes(t for t in model.tensors if t.name not in loaded)
     if not model.shape.n_layer_nextn or not weights:
@@ -109,9 +112,11 @@ def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cu
         )
     own = settings.with_cache(F16_CACHE)
     caches = model.shape.n_layer_nextn * layer_cache_bytes(_attention(model.shape), own)
-    return _context(
-        model, own, backend, name="MTP", weights_bytes=weights, kv_cache_bytes=caches + _copies_of_states(model.shape, settings)
-    )
+    found = _context(
+        model, own, backend, name="MTP", weights_bytes=weights,
+        kv_cache_bytes=caches + n_draft * _states(model.shape, settings),
+    )  # fmt: skip
+    return replace(found, compute_bytes=found.compute_bytes + _handed_over(model.shape, settings, n_draft))
 
 
 def _context(model: Model, settings: ContextSettings, backend: Backend, *, host_bytes: int = 0, **parts: int | str) -> Extra:
@@ -134,7 +139,14 @@ def _attention(shape: Shape) -> LayerCache:
     return LayerCache(k=heads * k, v=heads * v, n_embd_head_k=k, n_embd_head_v=v)
 
 
-def _copies_of_states(shape: Shape, settings: ContextSettings) -> int:
+def _states(shape: Shape, settings: ContextSettings) -> int:
+    """Bytes of one copy of all states; nothing where llama.cpp does not go back to one."""
     if shape.architecture not in GOES_BACK:
         return 0
-    return 4 * sum(c.state for c in shape.caches or ()) * settings.n_parallel * N_DRAFT
+    return 4 * sum(c.state for c in shape.caches or ()) * settings.n_parallel
+
+
+def _handed_over(shape: Shape, settings: ContextSettings, n_draft: int) -> int:
+    """What stays alive in the model's own graph: a row per token for the draft, and one layer's states while they are copied."""
+    largest = max((c.state for c in shape.caches or ()), default=0) if shape.architecture in GOES_BACK else 0
+    return 4 * shape.n_embd * settings.n_tokens + 4 * largest * settings.n_parallel * (n_draft + 1)
