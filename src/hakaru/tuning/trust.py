@@ -68,7 +68,7 @@ class Margin:
         """The margin as it stands in `--json`."""
         return {
             "fraction": self.fraction, "loads": self.n_loads, "source": self.source, "machine": self.kind.machine,
-            "backend": self.kind.backend, "architecture": self.kind.architecture,
+            "backend": self.kind.backend or None, "architecture": self.kind.architecture,
         }  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
 def kind_of(machine: Machine, architecture: str, needs: Footprint | None, *, named: bool = False) -> Kind:
     """The kind of a load of such a model: here, where `needs` is the engine's dry run, or on a machine that is only `named`."""
     if named:
-        return Kind(machine=None, backend="cpu", architecture=architecture)
+        return Kind(machine=None, backend="", architecture=architecture)
     names = backend_name(needs) if needs else ("" if machine.devices else "cpu")
     return Kind(machine=machine.fingerprint, backend=names, architecture=architecture, alone=not machine.devices)
 
