@@ -13,8 +13,11 @@ from starlette.testclient import TestClient
 from hakaru.memory.footprint import ContextSettings
 from hakaru.serving.deployment import bound_socket
 from hakaru.serving.gateway import make_gateway
+from hakaru.serving.limits import Limits
 from hakaru.serving.supervisor import Supervisor
 from hakaru.web.page import page_routes
+
+LIMITS = Limits(n_ctx=1024, longest=64, max_body=2**20, at_once=2**18)
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +44,7 @@ def page(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestC
     unfriendly.symlink_to(tiny)
     supervisor = Supervisor(unfriendly, ContextSettings(n_ctx=512))
     supervisor.start()
-    app = make_gateway(supervisor, page_routes(supervisor))
+    app = make_gateway(supervisor, LIMITS, page_routes(supervisor))
     with TestClient(app, base_url="http://127.0.0.1:8600") as client:
         yield client
     supervisor.stop()
@@ -88,7 +91,7 @@ def test_a_browser_shows_the_page(tiny: Path, tmp_path: Path) -> None:
     supervisor.start()
     listener = bound_socket(None)
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_gateway(supervisor, page_routes(supervisor)), log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(make_gateway(supervisor, LIMITS, page_routes(supervisor)), log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -15,6 +15,7 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
+from hakaru.serving.limits import limits_of
 from hakaru.serving.supervisor import Supervisor
 from hakaru.tuning.check import remember_load
 from hakaru.tuning.ledger import Ledger
@@ -63,6 +64,6 @@ def serve(
         supervisor = Supervisor(
             model.path, fit.settings, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True)
         )
-        serve_forever(supervisor, listener, on_ready=announce, pages=pages)
+        serve_forever(supervisor, listener, limits=limits_of(model, fit.settings), on_ready=announce, pages=pages)
     tell(say("Stopped."))
     return 0

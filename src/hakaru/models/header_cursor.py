@@ -31,6 +31,7 @@ class Array:
     length: int
     digest: str
     values: tuple[int | float | bool | str, ...] | None
+    longest: int = 0  # bytes of the longest string in it
 
 
 Value: TypeAlias = int | float | bool | str | Array
@@ -117,7 +118,7 @@ class Cursor:
     def _string_array(self, length: int) -> Array:
         """A vocabulary has half a million strings, so those that lie whole in the buffer are walked without a call each."""
         self._count_strings(length)
-        digest, values, done = hashlib.sha256(), list[str](), 0
+        digest, values, done, longest = hashlib.sha256(), list[str](), 0, 0
         keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
         while done < length:
             buffer, begin = self._buffer, self.position - self._start
@@ -127,14 +128,16 @@ class Cursor:
                     values.append(self._text(buffer[at + 8 : at + 8 + n]))
                 at += 8 + n
                 done += 1
+                longest = n if n > longest else longest
             digest.update(buffer[begin:at])
             self.position += at - begin
             if done < length:  # this one reaches behind the buffer, or is too long
                 raw = self.take(self.bounded("Q", MAX_STRING, "bytes in a string"))
                 digest.update(len(raw).to_bytes(8, "little") + raw)
+                longest = max(longest, len(raw))
                 values += [self._text(raw)] if keep else []
                 done += 1
-        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None, longest=longest)
 
     def _count_strings(self, n: int) -> None:
         self._strings += n

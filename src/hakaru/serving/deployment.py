@@ -17,6 +17,7 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.split import part_names
 from hakaru.places import run_dir, written_whole
+from hakaru.serving.limits import Limits
 from hakaru.serving.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -116,10 +117,15 @@ def bound_socket(port: int | None) -> socket.socket:
 
 
 def serve_forever(
-    supervisor: Supervisor, listener: socket.socket, *, on_ready: Callable[[Deployment], None], pages: Pages | None = None
+    supervisor: Supervisor,
+    listener: socket.socket,
+    *,
+    limits: Limits,
+    on_ready: Callable[[Deployment], None],
+    pages: Pages | None = None,
 ) -> None:
     """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt. The engine is started
-    here and ended with it; `pages` makes the browser's routes.
+    here and ended with it; `limits` bound the requests; `pages` makes the browser's routes.
 
     Raises Interrupted if that comes before anybody could be served, EngineDied if the engine does not come up, or dies
     too often.
@@ -127,7 +133,7 @@ def serve_forever(
     from hakaru.serving.front import Front
     from hakaru.serving.gateway import make_gateway
 
-    server = Front(make_gateway(supervisor, pages(supervisor) if pages else ()), supervisor)
+    server = Front(make_gateway(supervisor, limits, pages(supervisor) if pages else ()), supervisor)
     deployment = Deployment(
         pid=os.getpid(),
         started=psutil.Process().create_time(),

@@ -19,6 +19,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from hakaru.engine.server import NO_KEEPALIVE
+from hakaru.serving.intake import Intake, Refused
+from hakaru.serving.limits import MAX_BODY, Limits
+from hakaru.serving.refusals import error_response, too_large
 from hakaru.serving.supervisor import Supervisor
 
 FORWARDED: Final = {
@@ -29,13 +32,12 @@ FORWARDED: Final = {
 }
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 LOOK_FOR_CLIENT_S: Final = 0.25
-MAX_BODY: Final = 32 * 2**20
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
 
 
-def make_gateway(supervisor: Supervisor, pages: Sequence[BaseRoute] = ()) -> Starlette:
+def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRoute] = ()) -> Starlette:
     """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see beside the API."""
-    client = _EngineClient(supervisor)
+    client = _EngineClient(supervisor, limits)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -61,13 +63,6 @@ def make_gateway(supervisor: Supervisor, pages: Sequence[BaseRoute] = ()) -> Sta
     return Starlette(routes=[*routes, Route("/health", health), *pages], lifespan=lifespan, exception_handlers=handlers)
 
 
-def error_response(status: int, message: str, code: str, **extra: object) -> JSONResponse:
-    """An error in the form that OpenAI's clients read."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code, **extra}}, status, headers)
-
-
 def refused(request: Request) -> Response | None:
     """The answer to a request that no route may see: from another host, from another site's page, or too large."""
     host = request.headers.get("host", "")
@@ -81,7 +76,7 @@ def refused(request: Request) -> Response | None:
         return error_response(403, f"pages from '{origin}' may not use this server", code="forbidden_origin")
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MAX_BODY:
-        return _too_large(length)
+        return too_large(length, MAX_BODY)
     return None
 
 
@@ -91,15 +86,11 @@ def _host_name(host: str) -> str:
     return name if name and port.isdigit() else host
 
 
-def _too_large(length: object) -> Response:
-    return error_response(413, f"the request has {length} bytes, more than the {MAX_BODY} allowed", code="request_too_large")
-
-
 class _EngineClient:
     """One HTTP client per engine process: a restarted engine has another socket."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, supervisor: Supervisor, limits: Limits) -> None:
+        self._supervisor, self._intake = supervisor, Intake(limits)
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def close(self) -> None:
@@ -109,17 +100,20 @@ class _EngineClient:
     async def forward(self, request: Request) -> Response:
         if self._supervisor.state != "ready":
             return error_response(503, f"the model is {self._supervisor.state}; try again", code="loading")
-        body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_BODY:
-                return _too_large(f"more than {MAX_BODY}")
+        try:
+            return await self._answer(request, await self._intake.body(request))
+        except Refused as refusal:
+            return refusal.answer
+
+    async def _answer(self, request: Request, body: bytes) -> Response:
+        """The engine's answer. Raises Refused."""
         client = self._client(str(self._supervisor.server.socket))
         outgoing = client.build_request(
             request.method, request.url.path, content=body, headers={"content-type": request.headers.get("content-type", "")}
         )
         try:
-            answer = await _unless_gone(request, client.send(outgoing, stream=True))
+            async with self._intake.admitted(client, request.url.path, body):
+                answer = await _unless_gone(request, client.send(outgoing, stream=True))
         except httpx.TransportError as error:
             return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
         if answer is None:

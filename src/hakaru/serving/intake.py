@@ -1,0 +1,144 @@
+"""The way of a body into the engine: read in turn, refused if its prompt cannot fit, and tokenized in turn."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hakaru.serving.limits import SMALL, Limits, Turnstile, Unreadable, parsed, pieces, prompts_in
+from hakaru.serving.refusals import error_response, too_large
+
+BODY_WITHIN_S: Final = 30.0
+TURN_WITHIN_S: Final = 30.0
+TOKENIZED_S: Final = 0.1
+TOKENIZED_S_PER_BYTE: Final = 5e-6
+"""2.5e-6 were seen for the slowest text (spaces) on a busy machine; the engine does not say when it is done."""
+LOST_AT_CUTS: Final = 16
+"""Tokens that a text may have less than its pieces together, for every cut."""
+PROMPTS: Final = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
+CHAT: Final = "/v1/chat/completions"
+
+
+class Refused(Exception):
+    """A request that goes no further, with its answer."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Intake:
+    """The bodies of one server."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._reading, self._tokenizing = Turnstile(2 * limits.max_body), Turnstile(limits.at_once)
+
+    async def body(self, request: Request) -> bytes:
+        """The body of `request`. Raises Refused for one that is too long, too slow, or would be one too many."""
+        limit, declared = self.limits.max_body, request.headers.get("content-length")
+        if declared is None and "transfer-encoding" not in request.headers:
+            return b""
+        expected = int(declared) if declared else limit
+        if expected > limit:
+            await self._poured_away(request)
+            raise self._too_long(expected)
+        async with AsyncExitStack() as stack:
+            if expected > SMALL:
+                await stack.enter_async_context(_turn(self._reading, expected))
+            return await self._read(request)
+
+    async def _read(self, request: Request) -> bytes:
+        read = bytearray()
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                async for piece in request.stream():
+                    read += piece
+                    if len(read) > self.limits.max_body:
+                        raise self._too_long(len(read))
+        except TimeoutError as error:
+            raise Refused(error_response(408, f"the body did not come within {BODY_WITHIN_S:.0f} s", "too_slow")) from error
+        return bytes(read)
+
+    @asynccontextmanager
+    async def admitted(self, client: httpx.AsyncClient, path: str, body: bytes) -> AsyncIterator[None]:
+        """A block in which `body` may go to the engine behind `client`. It is left open for others as soon as its text should be
+        tokenized, which is long before its answer is done. Raises Refused.
+        """
+        if len(body) <= SMALL:
+            yield
+            return
+        async with _turn(self._tokenizing, len(body)) as leave:
+            if len(body) > self.limits.surely_short:
+                await self._check(client, path, body)
+            asyncio.get_running_loop().call_later(TOKENIZED_S + TOKENIZED_S_PER_BYTE * len(body), leave)
+            yield
+
+    async def _check(self, client: httpx.AsyncClient, path: str, body: bytes) -> None:
+        """Raises Refused for a prompt that surely has more tokens than the context."""
+        try:
+            data = await asyncio.to_thread(parsed, body)
+        except Unreadable as error:
+            raise Refused(error_response(400, str(error), "invalid_json")) from error
+        for prompt in await _rendered(client, body) if path == CHAT else prompts_in(data.get(PROMPTS.get(path, ""))):
+            least = self.limits.least_tokens(prompt)
+            if least <= self.limits.n_ctx and isinstance(prompt, str) and len(prompt.encode()) > self.limits.at_once:
+                least = await self._counted(client, prompt)
+            if least > self.limits.n_ctx:
+                raise Refused(error_response(
+                    400, f"the prompt has at least {least} tokens, but the context has {self.limits.n_ctx}",
+                    "context_length_exceeded", n_prompt_tokens=least, n_ctx=self.limits.n_ctx,
+                ))  # fmt: skip
+
+    async def _counted(self, client: httpx.AsyncClient, text: str) -> int:
+        """How many tokens `text` has at least, by the engine, piece by piece until it is known to be too long."""
+        least = 0
+        for piece in pieces(text):
+            answer = await client.post("/tokenize", json={"content": piece})
+            if answer.status_code != 200:
+                return 0
+            least += max(0, len(answer.json()["tokens"]) - LOST_AT_CUTS)
+            if least > self.limits.n_ctx:
+                break
+        return least
+
+    def _too_long(self, n_bytes: int) -> Refused:
+        limits = self.limits
+        return Refused(error_response(
+            400, f"the request has {n_bytes} bytes; a prompt that fits the context of {limits.n_ctx} tokens, and all around it, "
+                 f"has at most {limits.max_body}", "context_length_exceeded", n_ctx=limits.n_ctx,
+        ))  # fmt: skip
+
+    async def _poured_away(self, request: Request) -> None:
+        """Read what nobody wants, so that the client, which is still sending, hears the answer."""
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                async for _ in request.stream():
+                    pass
+        except TimeoutError as error:
+            raise Refused(too_large("too many", self.limits.max_body)) from error
+
+
+@asynccontextmanager
+async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[], None]]:
+    """A block in its turn. Raises Refused where that does not come."""
+    try:
+        leave = await turnstile.entered(n_bytes, within_s=TURN_WITHIN_S)
+    except TimeoutError as error:
+        raise Refused(error_response(503, "too many large requests at the same time; try again", "busy")) from error
+    try:
+        yield leave
+    finally:
+        leave()
+
+
+async def _rendered(client: httpx.AsyncClient, body: bytes) -> list[Any]:
+    """The prompt that the chat template makes of a conversation, which may leave parts of it out; nothing where the engine refuses
+    it, and will say why.
+    """
+    answer = await client.post("/apply-template", content=body, headers={"content-type": "application/json"})
+    return [answer.json()["prompt"]] if answer.status_code == 200 else []
