@@ -329,6 +329,18 @@ def test_sysfs_is_read_as_drivers_fill_it(
     assert (rows, silent) == (expected, [])
 
 
+def test_a_card_of_the_host_that_a_container_may_not_open_is_told(tmp_path: Path) -> None:
+    """sysfs shows it all the same."""
+    root = cards(tmp_path / "drm", XTX)
+    (root / "card0" / "device" / "drm" / "renderD128").mkdir(parents=True)
+    nodes = tmp_path / "dev"
+    shown, (silent,) = drm_scan(root, memory=RAM, environment={}, nodes=nodes)
+    assert (shown, silent.reason) == ([], f"this process may not open {nodes}/renderD128")
+    nodes.mkdir()
+    (nodes / "renderD128").touch()
+    assert len(drm_scan(root, memory=RAM, environment={}, nodes=nodes)[0]) == 1
+
+
 def test_the_kernel_s_limit_of_pages_holds_for_what_it_lends(tmp_path: Path) -> None:
     """GTT may promise more."""
     root = cards(tmp_path / "class" / "drm", amd("0x1586", 512, 0, 122880))

@@ -20,6 +20,7 @@ from hakaru.hardware.visible import Card, rocm_cards
 from hakaru.language import say
 
 DRM: Final = Path("/sys/class/drm")
+NODES: Final = Path("/dev/dri")
 PCI_VENDORS: Final[dict[str, Vendor]] = {"0x1002": "amd", "0x8086": "intel"}
 CARVE_OUT_BYTES: Final = 2 * 2**30
 """What the firmware sets aside for an integrated GPU is usually no more than this."""
@@ -91,11 +92,13 @@ def drm_scan(
     memory: Memory | None = None,
     environment: Mapping[str, str] = os.environ,
     beside_nvidia: bool = False,
+    nodes: Path = NODES,
 ) -> tuple[list[Device], list[SilentDevice]]:
     """AMD and Intel GPUs, and those that do not tell their memory or are hidden.
 
     amdgpu tells `mem_info_vram_total` and `_used`, and for what it may take of the RAM `mem_info_gtt_total` and `_used`; i915 tells
     `lmem_total_bytes`; xe tells `physical_vram_size_bytes` of every tile. A GPU that shares the RAM is given what the kernel lends it.
+    Inside a container sysfs still shows the host's cards: one whose node in /dev may not be opened is not ours.
     """
     memory = memory or system_memory()
     cards: list[Card] = []
@@ -105,7 +108,9 @@ def drm_scan(
         if "-" in card.name or vendor is None:
             continue
         found = _amd(card, memory) if vendor == "amd" else _intel(card, memory)
-        if isinstance(found, Device):
+        if isinstance(found, Device) and (node := _closed_node(card, nodes)):
+            silent.append(SilentDevice(name=found.name, reason=say("this process may not open {path}", path=node)))
+        elif isinstance(found, Device):
             unique = _text(card / "device" / "unique_id")
             cards.append(Card(device=found, uuid=f"GPU-{unique}" if unique else None))
         elif found:
@@ -118,6 +123,14 @@ def drm_scan(
         for card in hidden
     ]
     return [card.device for card in (*shown, *(card for card in cards if card.device.vendor != "amd"))], silent
+
+
+def _closed_node(card: Path, nodes: Path) -> Path | None:
+    """The node through which programs would compute on the card, if it is not there or not for us; None if it is open."""
+    for node in sorted((card / "device" / "drm").glob("renderD*")):
+        if not os.access(nodes / node.name, os.R_OK | os.W_OK):
+            return nodes / node.name
+    return None
 
 
 def _hider(environment: Mapping[str, str]) -> str:

@@ -194,7 +194,7 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
         free_bytes=share.usable_bytes,
         unified=True,
         bandwidth_gb_s=row["bandwidth_gb_s"],
-        source=", ".join(row["sources"]),
+        source=f"{', '.join(row['sources'])}; {share.why}",
         label_gib=sold,
     )
     return device, [*notes, unified_note(title, share, sold)]
