@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hakaru.memory.compute import device_compute
-from hakaru.memory.flash_attention import Attention, Backend, scratch
+from hakaru.errors import Misuse
+from hakaru.memory.compute import device_compute, runs_flash_attention
+from hakaru.memory.flash_attention import Attention, Backend, has_kernel, scratch
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 
@@ -110,3 +111,55 @@ def test_metal_reserves_the_copies_whatever_the_type() -> None:
     q8_0 = replace(f16, type_k="q8_0", type_v="q8_0")
     assert 512 * MIB * 0.85 < added("llama-3.1-8b-instruct", f16, "metal") < 560 * MIB
     assert 512 * MIB * 0.85 < added("llama-3.1-8b-instruct", q8_0, "metal") < 560 * MIB
+
+
+@pytest.mark.parametrize(("n_ctx", "mebibytes"), [(8192, 560.00), (512, 258.50)])
+def test_without_flash_attention_the_scores_of_all_heads_are_written_down(n_ctx: int, mebibytes: float) -> None:
+    """Llama 3 8B on an RTX 4090 and an RTX 3070, logs of engines that had none by default: 32 heads x 512 x 8,192 x 4 bytes are 512 MiB."""
+    settings = ContextSettings(n_ctx=n_ctx, n_outputs_max=512)
+    found = device_compute(model("llama-3.1-8b-instruct").shape, settings, n_devices=1, backend="cuda", flash=False)
+    assert found
+    assert found.first_bytes / MIB == pytest.approx(mebibytes, abs=0.02)
+
+
+def test_experts_in_ram_without_flash_attention() -> None:
+    """Qwen3-30B-A3B at 16,384 tokens with its experts in RAM, log of the first card: 1,080.00 MiB."""
+    settings = ContextSettings(n_ctx=16_384, n_outputs_max=512)
+    found = device_compute(model("qwen3-30b-a3b").shape, settings, n_devices=2, experts_on_host=True, backend="cuda", flash=False)
+    assert found
+    assert found.first_bytes / MIB == pytest.approx(1080.00, abs=0.02)
+
+
+def test_a_head_that_has_no_kernel_turns_flash_attention_off() -> None:
+    """Sarashina 2.2 3B has heads of 160: CUDA and Metal have no kernel for them. 16 heads x 512 x 8,192 x 4 bytes are 256 MiB."""
+    shape = model("sarashina2.2-3b-instruct-v0.1").shape
+    settings = ContextSettings(n_ctx=8192)
+    assert added("sarashina2.2-3b-instruct-v0.1", settings) > 200 * MIB
+    assert not runs_flash_attention(shape, settings, "metal")
+    assert runs_flash_attention(shape, settings, "vulkan")
+    with pytest.raises(Misuse, match="heads of 160 and 160"):
+        device_compute(shape, replace(settings, type_k="q8_0", type_v="q8_0"), n_devices=1, backend="cuda")
+    quantized_keys = device_compute(shape, replace(settings, type_k="q8_0"), n_devices=1, backend="cuda")
+    assert quantized_keys  # values in F16 need no flash attention
+
+
+@pytest.mark.parametrize(
+    ("backend", "heads", "types", "has"),
+    [
+        ("cuda", (576, 512, 128), ("f16", "f16"), True),  # DeepSeek
+        ("cuda", (320, 256, 32), ("f16", "f16"), True),  # Mistral Small 4
+        ("cuda", (320, 256, 20), ("f16", "f16"), False),
+        ("cuda", (192, 128, 8), ("f16", "f16"), True),  # MiMo
+        ("cuda", (192, 192, 1), ("f16", "f16"), False),
+        ("cuda", (512, 512, 1), ("f16", "f16"), False),
+        ("cuda", (128, 128, 4), ("iq4_nl", "iq4_nl"), False),
+        ("cuda", (128, 128, 4), ("q8_0", "f16"), True),
+        ("metal", (192, 192, 1), ("f16", "f16"), True),
+        ("metal", (128, 128, 4), ("q8_0", "f16"), False),  # one type for both
+        ("sycl", (160, 160, 2), ("f16", "f16"), False),
+        ("vulkan", (160, 160, 2), ("q8_0", "f16"), True),
+    ],
+)
+def test_kernels_by_head_and_type(backend: Backend, heads: tuple[int, int, int], types: tuple[str, str], has: bool) -> None:
+    """As the pinned engine's sources list them."""
+    assert has_kernel(backend, heads, type_k=types[0], type_v=types[1]) is has

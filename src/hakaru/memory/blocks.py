@@ -62,6 +62,7 @@ class Build:
     backend: Backend = "cpu"
     k_is_f16: bool = True
     v_is_f16: bool = True
+    flash: bool = True
 
     def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
         """The same for another stretch of the graph, which is handed `beside` besides the residual."""
@@ -168,7 +169,7 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
                 ids = b.input(name + _of_window(b), ((8, "T"),))
                 g.store(g.view(t, ("row", "T")), ids)
         sources = [g.view(q, ("queries",))]
-        mask = b.input("mask" + _of_window(b), ((2, "TW" if layer.windowed else "TC"),))
+        mask = b.input("mask" + _of_window(b), ((2 if b.flash else 4, "TW" if layer.windowed else "TC"),))
     else:
         assert k is not None and v is not None
         mask = b.input("mask" + _of_window(b), ((2, "TT"),))
@@ -176,12 +177,32 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
         sources += [g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)]
     length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
     shape = length, layer.n_head, "T"
+    if not b.flash:
+        return _by_scores(b, sources, mask, shape, out=out, turn_v=turn_v, latent=latent is not None)
     cur = g.new("attention", shape, *sources, mask, size=(*size_of(shape), *_scratch(b, latent is not None)))
     if latent is not None:
         values = g.new("attention", (b.model.n_embd_head_v_mla, "T", layer.n_head), g.view(cur, ("heads",)))
         cur = g.new("attention", (b.model.n_embd_head_v_mla, layer.n_head, "T"), g.view(values, ("heads",)))
         length = b.model.n_embd_head_v_mla
     cur = g.expand(g.reshape(cur, (length * layer.n_head, "T")))
+    if turn_v:
+        cur = rotated(b, cur, ROTATION_V, "values")
+    return b.mm(cur, out, "attention output") if out else cur
+
+
+def _by_scores(
+    b: Build, sources: list[Tensor], mask: Tensor, shape: tuple[int, int, str], *, out: int | None, turn_v: bool, latent: bool
+) -> Tensor:
+    """Attention without flash attention: the scores of every head over all cells are written down."""
+    g, (length, n_head, _) = b.graph, shape
+    cells = "W" if b.layer.windowed else "C"
+    scores = g.new("scores", (cells, "T", n_head), *sources, size=((4 * n_head, "T" + cells),))
+    weights = Tensor("scores", scores.shape, scores.size, (scores, mask), in_place=True)
+    cur = g.new("attention", (length, "T", n_head), weights)
+    if latent:
+        length = b.model.n_embd_head_v_mla
+        cur = g.new("attention", (length, "T", n_head), cur)
+    cur = g.expand(g.new("attention", (length * n_head, "T"), g.view(cur, ("heads",))))
     if turn_v:
         cur = rotated(b, cur, ROTATION_V, "values")
     return b.mm(cur, out, "attention output") if out else cur

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from hakaru.errors import Misuse
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.architectures import GRAPHS
-from hakaru.memory.flash_attention import Backend
+from hakaru.memory.flash_attention import Backend, has_kernel
 from hakaru.memory.gemma import N_EMBD_ALTUP
 from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
 from hakaru.models.quant_types import BY_NAME
@@ -79,10 +80,11 @@ def device_compute(
     all_layers: bool = True,
     experts_on_host: bool = False,
     backend: Backend = "vulkan",
+    flash: bool | None = None,
 ) -> DeviceCompute | None:
     """Compute buffers where `n_devices` run the last layers, or all of them; None for a graph that we do not know.
 
-    `experts_on_host`: the experts of all layers stay in host memory and run there. `backend` runs the devices. The buffers hold for a device that has
+    `experts_on_host`: the experts of all layers stay in host memory and run there. `backend` runs the devices, with flash attention where it has kernels for it (`flash` says otherwise). The buffers hold for a device that has
     layers of every kind that the model has.
     """
     if not n_devices:
@@ -91,18 +93,19 @@ def device_compute(
     if not is_known(shape):
         return None
     values = _values(shape, settings)
+    flash = runs_flash_attention(shape, settings, backend) if flash is None else flash
     split = n_devices > 1
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
 
     def part(start: Start, *, logits: bool) -> int:
-        place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host, backend=backend)
+        place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host, backend=backend, flash=flash)
         return play(_part(shape, settings, place), values)
 
     rows = CROSSING_ROWS.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
     later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
-        host_bytes=_host(shape, settings, values, copies, all_layers=all_layers, experts_on_host=experts_on_host),
+        host_bytes=_host(shape, settings, values, copies, all_layers=all_layers, experts_on_host=experts_on_host, flash=flash),
         first_bytes=before + part("embeddings" if all_layers else "host", logits=not split),
         middle_bytes=after + part(later, logits=False) if split else 0,
         last_bytes=after + part(later, logits=True) if split else 0,
@@ -110,14 +113,23 @@ def device_compute(
 
 
 def _host(
-    shape: Shape, settings: "ContextSettings", values: Mapping[str, int], copies: int, *, all_layers: bool, experts_on_host: bool
+    shape: Shape,
+    settings: "ContextSettings",
+    values: Mapping[str, int],
+    copies: int,
+    *,
+    all_layers: bool,
+    experts_on_host: bool,
+    flash: bool,
 ) -> int:
     """Host memory: everything, where layers run there; else the inputs and what is looked up for the devices, and the largest
     step of the experts if these run there.
     """
     if not all_layers:
-        return play(_part(shape, settings, Place(logits=False)), values)
-    host = copies * sum(bytes_of(size, values) for _, size in _part(shape, settings, Place()).inputs) + _row(shape, values)
+        return play(_part(shape, settings, Place(logits=False, flash=flash)), values)
+    host = copies * sum(bytes_of(size, values) for _, size in _part(shape, settings, Place(flash=flash)).inputs) + _row(
+        shape, values
+    )
     if shape.architecture == "gemma3n" or shape.n_embd_per_layer:
         host += bytes_of(((4 * (shape.n_embd_per_layer or N_EMBD_ALTUP) * shape.n_layer, "T"),), values)
     if experts_on_host and shape.n_expert:
@@ -126,6 +138,31 @@ def _host(
         per_token = shape.n_expert_used * (3 * n_ff + width) + shape.n_expert
         host += bytes_of(((4 * per_token, "T"),), values)
     return host
+
+
+def runs_flash_attention(shape: Shape, settings: "ContextSettings", backend: Backend) -> bool:
+    """Whether every layer's attention has a kernel there. Raises Misuse for values in a type that needs it where it has not:
+    llama.cpp refuses them.
+    """
+    heads = {_heads(shape, i) for i, cache in enumerate(shape.caches or ()) if cache.n_embd_head_k}
+    kinds = {"type_k": settings.type_k, "type_v": settings.type_v}
+    without = sorted(h for h in heads if not has_kernel(backend, h, **kinds))
+    if without and BY_NAME[settings.type_v.upper()].block > 1 and not shape.n_embd_head_k_mla:
+        raise Misuse(
+            "the cache type {type} for values needs flash attention, and {backend} has no kernel for it (heads of {k} and {v}, keys in "
+            "{type_k}); choose f16.",
+            type=settings.type_v, type_k=settings.type_k, backend=backend, k=without[0][0], v=without[0][1],
+        )  # fmt: skip
+    return not without
+
+
+def _heads(shape: Shape, layer: int) -> tuple[int, int, int]:
+    """Lengths of keys and values, and query heads of a KV head. MLA has one KV head, whose values are a part of its keys."""
+    assert shape.caches
+    cache, n_head = shape.caches[layer], shape.n_heads[layer] if shape.n_heads else shape.n_head
+    if shape.n_embd_head_k_mla:
+        return shape.n_lora_kv + shape.n_rot, shape.n_lora_kv, n_head
+    return cache.n_embd_head_k, cache.n_embd_head_v, n_head // max(1, shape.n_head_kv[layer])
 
 
 def is_known(shape: Shape) -> bool:

@@ -3,7 +3,8 @@
 The kernels of CUDA and HIP read keys and values in F16, so a cache of another type is converted before each layer's
 attention, all cells of it; SYCL's do likewise. Metal's reserve the copies whatever the type, and room for partial results. The
 copies lie behind the attention's result in the compute buffer and are reserved at start, for the longest context. Nothing is
-converted on the processor or by Vulkan's kernels. Left out: CUDA micro-batches of one or two tokens, which read most types as
+converted on the processor or by Vulkan's kernels. For some lengths of heads a backend has no kernel; then the scores of all
+heads lie in the buffer (`blocks.attend`). Left out: CUDA micro-batches of one or two tokens, which read most types as
 they are, and Metal's summary of the mask, a byte per 512 of its elements.
 
 Source: llama.cpp (pinned in constraints.txt), ggml/src/ggml-cuda/fattn.cu (ggml_cuda_flash_attn_ext_get_alloc_size),
@@ -19,6 +20,7 @@ from hakaru.memory.graph import Size
 Backend: TypeAlias = Literal["cpu", "vulkan", "cuda", "sycl", "metal"]
 """The part of ggml that runs a device. HIP is CUDA's code, so `cuda` stands for both."""
 
+LEAST: Final = 2
 METAL_PARTS: Final = 32
 """Workgroups whose partial results Metal keeps, and the most queries for which it keeps them."""
 METAL_TILE: Final = 64  # cells at the cache's end that are copied, to be padded
@@ -35,6 +37,29 @@ class Attention:
     n_head: int
     n_embd_head_v: int
     cells: str
+
+
+CUDA_HEADS: Final = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
+"""Lengths of a head for which CUDA, HIP and SYCL have kernels, keys and values alike."""
+CUDA_PAIRS: Final = {(192, 128): 8, (320, 256): 32, (512, 512): 2, (576, 512): 2}
+"""Lengths of keys and values with the number that must divide the query heads of a KV head; for the last two the least number."""
+METAL_HEADS: Final = frozenset({32, 40, 48, 64, 72, 80, 96, 112, 128, 192, 256, 320, 512, 576})
+METAL_PAIRS: Final = frozenset({(96, 64), (128, 96), (192, 128), (320, 256), (576, 512)})
+
+
+def has_kernel(backend: Backend, heads: tuple[int, int, int], *, type_k: str, type_v: str) -> bool:
+    """Whether the backend runs flash attention over `heads`: lengths of keys and of values, and query heads of a KV head.
+
+    Where it does not, llama.cpp turns flash attention off for the whole model.
+    """
+    k, v, shared = heads
+    if backend in {"cuda", "sycl"}:
+        by = CUDA_PAIRS.get((k, v))
+        fits = shared >= by if by == LEAST else by is not None and shared % by == 0
+        return "iq4_nl" not in {type_k, type_v} and (fits or (k == v and k in CUDA_HEADS))
+    if backend == "metal":
+        return type_k == type_v != "iq4_nl" and k in METAL_HEADS and (k == v or (k, v) in METAL_PAIRS)
+    return True
 
 
 def scratch(backend: Backend, attention: Attention, *, k_is_f16: bool, v_is_f16: bool) -> Size:

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from hakaru.hardware.machine import Device, Hardware
-from hakaru.memory.compute import DeviceCompute, device_compute
+from hakaru.memory.compute import DeviceCompute, device_compute, runs_flash_attention
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes, overhead_bytes
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
@@ -238,8 +238,10 @@ UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_byte
 
 def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: int) -> tuple[int, int]:
     """The compute buffer of one of the devices that are used, and the part of it that its kernels for attention add."""
-    whole = _compute(task, layout, n_used, task.backend or backend_of(device)).of(index, n_used)
-    return whole, whole - _compute(task, layout, n_used).of(index, n_used)
+    backend = task.backend or backend_of(device)
+    whole = _compute(task, layout, n_used, backend).of(index, n_used)
+    plain = _compute(task, layout, n_used).of(index, n_used)
+    return whole, whole - plain if task.engine or runs_flash_attention(task.shape, task.settings, backend) else 0
 
 
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
