@@ -146,8 +146,8 @@ def _with_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int, *, who
     """The metadata with a vocabulary: that of a header alone, or a `whole` one of bytes with ChatML for its template."""
     if not whole:
         return header_file.without_vocabulary(metadata, n_vocab)
-    tokens, types = _vocabulary(n_vocab)
-    names: dict[str, MetadataValue] = {"model": "gpt2", "pre": "smollm", "tokens": tokens, "token_type": [int(t) for t in types], "merges": ["a b"],
+    tokens, _ = _vocabulary(n_vocab)
+    names: dict[str, MetadataValue] = {"model": "gpt2", "pre": "smollm", "tokens": tokens, "merges": ["a b"],
              "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
     return {**metadata, **{f"tokenizer.ggml.{name}": value for name, value in names.items()}, "tokenizer.chat_template": CHATML}
 

@@ -170,8 +170,11 @@ def test_the_engine_s_own_log_says_the_same(
 @pytest.mark.parametrize("n_parallel", [1, 2])
 @pytest.mark.parametrize(("architecture", "changes"), [("qwen35", HYBRID), ("gemma3", WINDOWED)])
 def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, Any], n_parallel: int, tmp_path: Path) -> None:
-    """Every conversation grows for 40 turns; the resident memory ends within 3 % of what was planned, and not above."""
-    settings = ContextSettings(n_ctx=4096 * n_parallel, n_parallel=n_parallel, n_checkpoints=20)
+    """Every conversation grows for 40 turns; the resident memory ends within 3 % of what was planned.
+
+    A turn of less than 8192 tokens makes the engine tidy up when one more would fill the number, so it keeps 31 of 32.
+    """
+    settings = ContextSettings(n_ctx=4096 * n_parallel, n_parallel=n_parallel, n_checkpoints=MOST_CHECKPOINTS)
     metadata = tiny_hyperparameters(architecture, **changes)
     model = read_model(write_tiny(tmp_path / "m.gguf", metadata, tied=architecture == "gemma3", vocabulary=True))
     loaded = compute_footprint(model.shape, model.loaded, settings)
@@ -181,10 +184,11 @@ def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, 
     with EngineServer(model.path, settings) as server, server.client() as client:
         for turn in range(1, 41):
             for slot in range(n_parallel):
-                prompt = [5 + slot] * 64 + [5 + i % 200 for i in range(75 * turn)]
+                prompt = [5 + slot] * 512 + [5 + i % 200 for i in range(25 * turn)]
                 asked = {"prompt": prompt, "n_predict": 2, "id_slot": slot}
                 client.post("/completion", json=asked).raise_for_status()
-        assert server.grown_bytes() == pytest.approx(grows, rel=0.001)
+        assert server.grown_bytes() == pytest.approx(grows * (MOST_CHECKPOINTS - 1) / MOST_CHECKPOINTS, rel=0.001)
         peak = server.peak_rss_bytes()
     if peak is not None:
+        print(f"planned {(loaded.total_bytes + grows) / MIB:.1f} MiB, resident at most {peak / MIB:.1f}")
         assert peak == pytest.approx(loaded.total_bytes + grows, rel=0.03)

@@ -217,5 +217,5 @@ def _state_elements(meta: Metadata, n_layer: int) -> int:
         return 3 * ((d_conv or 4) - 1) * n_head * head + head * head * n_head
     d_inner = meta.integer(meta.own("ssm.inner_size")) or 0
     d_state = meta.integer(meta.own("ssm.state_size")) or 0
-    n_group = meta.integer(meta.own("ssm.group_count")) or 0
+    n_group = 0 if meta.architecture == "mamba" else meta.integer(meta.own("ssm.group_count")) or 0  # Mamba 1 knows no groups
     return max(0, d_conv - 1) * (d_inner + 2 * n_group * d_state) + d_state * d_inner
