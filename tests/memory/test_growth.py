@@ -15,6 +15,7 @@ from hakaru.memory.growth import (
     REQUEST_BYTES,
     checkpoint_bytes,
     checkpoints_bytes,
+    draft_copy_bytes,
     most_checkpoints,
     n_checkpoints,
     requests_bytes,
@@ -106,6 +107,14 @@ def test_as_many_as_there_is_room_for() -> None:
     assert most_checkpoints(shape, two, 2 * 5 * each - 1) == 4
     assert most_checkpoints(shape, two, 2**50) == MOST_CHECKPOINTS == 32
     assert n_checkpoints(two) == LEAST_CHECKPOINTS
+
+
+def test_of_a_draft_a_checkpoint_holds_what_it_could_not_restore() -> None:
+    """Of a draft that sees everything the whole cache of one conversation, of one with windows the windows."""
+    plain, two = tiny("llama"), ContextSettings(n_ctx=8192, n_parallel=2)
+    assert draft_copy_bytes(plain.caches or (), two) == 4096 * (2 * 2 * 2 * 64 * 2 + 12)
+    windowed = tiny("gemma3", block_count=6)
+    assert draft_copy_bytes(windowed.caches or (), two) == checkpoint_bytes(windowed, two)
 
 
 def test_requests_are_told_apart_by_context_only_where_it_is_long() -> None:

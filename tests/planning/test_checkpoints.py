@@ -32,7 +32,7 @@ def task(**settings: Any) -> Task:
 
 
 def planned(asked: Task, hardware: Hardware) -> tuple[Placement, ContextSettings]:
-    return with_checkpoints(place(asked, hardware), asked.shape, asked.settings, asked.margin)
+    return with_checkpoints(place(asked, hardware), asked)
 
 
 def in_ram(gibibytes: float) -> Hardware:
@@ -59,6 +59,19 @@ def test_a_plan_that_held_only_without_them_does_not_hold() -> None:
     bare = place(replace(asked, settings=replace(asked.settings, n_checkpoints=0)), in_ram(64)).total_bytes
     assert place(asked, in_ram(bare * 1.04 / GIB)).verdict == "does_not_fit"
     assert place(asked, in_ram(64)).total_bytes - bare == 4 * (checkpoint_bytes(asked.shape, asked.settings) or 0)
+
+
+def test_a_draft_is_copied_into_every_checkpoint() -> None:
+    """A draft's plain cache goes whole into each: fewer of them have room."""
+    asked = task()
+    bare, settings = planned(asked, in_ram(24))
+    copied = 416 * 2**20
+    drafted, fewer = planned(replace(asked, copied_bytes=copied), in_ram(24))
+    assert settings.n_checkpoints and fewer.n_checkpoints
+    assert fewer.n_checkpoints in (settings.n_checkpoints // 2, settings.n_checkpoints // 2 + 1)
+    each = checkpoint_bytes(asked.shape, settings) or 0
+    assert drafted.ram.checkpoints_bytes == fewer.n_checkpoints * (each + copied)
+    assert bare.ram.checkpoints_bytes == settings.n_checkpoints * each
 
 
 def test_a_number_that_was_asked_for_stays() -> None:

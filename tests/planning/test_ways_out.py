@@ -44,7 +44,7 @@ def ways_of(model: Model, asked: ContextSettings, hardware: Hardware) -> tuple[P
 
 def grown(task: Task, hardware: Hardware) -> Placement:
     """The placement as `hakaru fit` tells it: with as many checkpoints as have room."""
-    return with_checkpoints(place(task, hardware), task.shape, task.settings, task.margin)[0]
+    return with_checkpoints(place(task, hardware), task)[0]
 
 
 def applied(way: Alternative, model: Model, asked: ContextSettings, hardware: Hardware) -> Placement:

@@ -12,15 +12,17 @@ and the new message, is read, and nothing before. Those before it serve whoever 
 
 What does not grow here: the server's prompt cache in RAM is switched off (`cache_ram_mib`, engine/server_child.py), so
 another conversation in a slot replaces the one before; without states and windows nothing is copied at all. Left out:
-architectures without arithmetic of ours (None), and the copies of a draft model's cache.
+architectures without arithmetic of ours (None), and the one copy more per conversation that drafting needs where the model itself
+cannot go back.
 
 Source: llama.cpp, tools/server/server-context.cpp (create_checkpoint), src/llama-kv-cache.cpp and
 src/llama-memory-recurrent.cpp (state_write), src/llama-kv-cache-iswa.cpp; read in the build of xllamacpp 2026.10.11549.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from hakaru.memory.footprint import ContextSettings, row_bytes
+from hakaru.memory.footprint import ContextSettings, layer_cache_bytes, row_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.shape import Shape
 
@@ -50,8 +52,12 @@ def checkpoint_bytes(shape: Shape, settings: ContextSettings) -> int | None:
     """
     if shape.caches is None:
         return None
-    windowed = [c for c in shape.caches if c.window is not None and (c.k or c.v)]
-    recurrent = [c for c in shape.caches if c.state]
+    return _partly_bytes(shape.caches, settings)
+
+
+def _partly_bytes(caches: Sequence[LayerCache], settings: ContextSettings) -> int:
+    windowed = [c for c in caches if c.window is not None and (c.k or c.v)]
+    recurrent = [c for c in caches if c.state]
     size = _windows_bytes(windowed, settings) + _states_bytes(recurrent)
     return size + _BEGIN if size else 0
 
@@ -78,9 +84,22 @@ def n_checkpoints(settings: ContextSettings) -> int:
     return LEAST_CHECKPOINTS if settings.n_checkpoints is None else settings.n_checkpoints
 
 
-def checkpoints_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes of all checkpoints of all conversations, when each has as many as it may; 0 where the size is not known."""
-    return (checkpoint_bytes(shape, settings) or 0) * n_checkpoints(settings) * settings.n_parallel
+def checkpoints_bytes(shape: Shape, settings: ContextSettings, copied_bytes: int = 0) -> int:
+    """Bytes of all checkpoints of all conversations, when each has as many as it may; 0 where the size is not known.
+    `copied_bytes`: what each of them holds of a draft.
+    """
+    each = checkpoint_bytes(shape, settings)
+    return (each + copied_bytes) * n_checkpoints(settings) * settings.n_parallel if each else 0
+
+
+def draft_copy_bytes(caches: Sequence[LayerCache], settings: ContextSettings) -> int:
+    """Bytes that a context checkpoint of the model holds of its draft, whose context keeps `caches`: what the draft itself could
+    not restore, and where it could restore everything, its whole cache of one conversation.
+    """
+    if partly := _partly_bytes(caches, settings):
+        return partly
+    n_streams = 1 if settings.kv_unified else settings.n_parallel
+    return sum(layer_cache_bytes(cache, settings) for cache in caches) // n_streams + _CELL * settings.n_cells
 
 
 def requests_bytes(settings: ContextSettings) -> int:
@@ -88,7 +107,7 @@ def requests_bytes(settings: ContextSettings) -> int:
     return max(REQUEST_BYTES, REQUEST_BYTES_PER_TOKEN * settings.n_ctx)
 
 
-def most_checkpoints(shape: Shape, settings: ContextSettings, spare_bytes: float) -> int | None:
+def most_checkpoints(shape: Shape, settings: ContextSettings, spare_bytes: float, copied_bytes: int = 0) -> int | None:
     """How many checkpoints per conversation go into `spare_bytes`: at least the least, at most the engine's own number.
 
     None for a model that makes none. 0 where their size is not known: what cannot be counted is switched off.
@@ -96,4 +115,6 @@ def most_checkpoints(shape: Shape, settings: ContextSettings, spare_bytes: float
     each = checkpoint_bytes(shape, settings)
     if each is None:
         return 0
-    return max(LEAST_CHECKPOINTS, min(MOST_CHECKPOINTS, int(spare_bytes // (each * settings.n_parallel)))) if each else None
+    if not each:
+        return None
+    return max(LEAST_CHECKPOINTS, min(MOST_CHECKPOINTS, int(spare_bytes // ((each + copied_bytes) * settings.n_parallel))))

@@ -9,21 +9,19 @@ from dataclasses import dataclass, replace
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.growth import LEAST_CHECKPOINTS, MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
-from hakaru.models.shape import Shape
-from hakaru.planning.placement import Placement, Share, judged
+from hakaru.planning.placement import Placement, Share, Task, judged
 from hakaru.units import format_bytes
 
 
-def with_checkpoints(
-    placement: Placement, shape: Shape, settings: ContextSettings, margin: float
-) -> tuple[Placement, ContextSettings]:
+def with_checkpoints(placement: Placement, task: Task) -> tuple[Placement, ContextSettings]:
     """The placement, made with the least number where none is asked for, and its settings, with the number that was chosen."""
+    shape, settings, margin = task.shape, task.settings, task.margin
     if settings.n_checkpoints is not None:
         return placement, settings
     host = _host(placement)
     spare = host.device.usable_bytes * (1 - margin) - (host.needed_bytes - host.checkpoints_bytes) if host.device.total_bytes else 0
-    settings = replace(settings, n_checkpoints=most_checkpoints(shape, settings, spare))
-    grown = replace(host, checkpoints_bytes=checkpoints_bytes(shape, settings))
+    settings = replace(settings, n_checkpoints=most_checkpoints(shape, settings, spare, task.copied_bytes))
+    grown = replace(host, checkpoints_bytes=checkpoints_bytes(shape, settings, task.copied_bytes))
     if host is placement.ram:
         return judged(replace(placement, ram=grown), margin), settings
     return judged(replace(placement, shares=(grown, *placement.shares[1:])), margin), settings

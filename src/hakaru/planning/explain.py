@@ -30,7 +30,7 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
 
 def _growth(task: Task) -> list[Term]:
     """What comes while the server is used: context checkpoints and the bodies of requests."""
-    settings, each = task.settings, checkpoint_bytes(task.shape, task.settings) or 0
+    settings, each = task.settings, (checkpoint_bytes(task.shape, task.settings) or 0) + task.copied_bytes
     return [
         Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
              formula=f"{n_checkpoints(settings)} × {settings.n_parallel} × {each:,} B", where="--ctx-checkpoints, --parallel",

@@ -164,6 +164,7 @@ class Task:
     driver_bytes: Mapping[str, int] = field(default_factory=dict)
     backend: Backend | None = None
     engine: Footprint | None = None
+    copied_bytes: int = 0  # of a draft, in every context checkpoint
     layer_caches: tuple[int, ...] = field(init=False, repr=False)
     checkpoints_bytes: int = field(init=False, repr=False)
 
@@ -173,7 +174,7 @@ class Task:
         else:
             caches = tuple(layer_cache_bytes(cache, self.settings) for cache in self.shape.caches or ())
         object.__setattr__(self, "layer_caches", caches)
-        object.__setattr__(self, "checkpoints_bytes", checkpoints_bytes(self.shape, self.settings))
+        object.__setattr__(self, "checkpoints_bytes", checkpoints_bytes(self.shape, self.settings, self.copied_bytes))
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:

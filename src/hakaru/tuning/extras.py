@@ -17,6 +17,7 @@ from hakaru.errors import Misuse, ModelUnknown
 from hakaru.memory.compute import device_compute
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import F16_CACHE, ContextSettings, kv_cache_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.growth import draft_copy_bytes
 from hakaru.memory.projector import projector_compute
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
@@ -38,7 +39,8 @@ GOES_BACK: Final = frozenset({"qwen35", "qwen35moe", "nemotron_h", "nemotron_h_m
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
     """What is loaded beside the model, in bytes. `host_bytes` always lie in RAM, `growth_bytes` are taken only when the largest
-    picture comes. `source` tells how we know `compute_bytes`.
+    picture comes. `copied_bytes` are those of a draft's context that every context checkpoint of a conversation holds, too (they are
+    counted there). `source` tells how we know `compute_bytes`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Extra:
     kv_cache_bytes: int = 0
     growth_bytes: int = 0
     host_bytes: int = 0
+    copied_bytes: int = 0
 
     @property
     def device_bytes(self) -> int:
@@ -64,7 +67,7 @@ class Extra:
         return {
             "name": self.name, "bytes": self.bytes, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
             "compute_bytes": self.compute_bytes, "growth_bytes": self.growth_bytes, "host_bytes": self.host_bytes,
-            "source": self.source,
+            "copied_bytes": self.copied_bytes, "source": self.source,
         }  # fmt: skip
 
 
@@ -96,6 +99,7 @@ def draft_extra(target: Model, draft: Model, settings: ContextSettings, *, backe
     return _context(
         draft, own, backend, name=draft.name, kv_cache_bytes=kv_cache_bytes(draft.shape, own), host_bytes=load.input_bytes,
         weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
+        copied_bytes=draft_copy_bytes(draft.shape.caches or (), own),
     )  # fmt: skip
 
 
@@ -111,10 +115,12 @@ def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cu
             "--mtp: {path} has no layers for multi-token prediction; leave the option away, or name a draft model.", path=model.path
         )
     own = settings.with_cache(F16_CACHE)
-    caches = model.shape.n_layer_nextn * layer_cache_bytes(_attention(model.shape), own)
+    layers = [_attention(model.shape)] * model.shape.n_layer_nextn
+    caches = sum(layer_cache_bytes(layer, own) for layer in layers)
     found = _context(
         model, own, backend, name="MTP", weights_bytes=weights,
         kv_cache_bytes=caches + n_draft * _states(model.shape, settings),
+        copied_bytes=draft_copy_bytes(layers, own),
     )  # fmt: skip
     return replace(found, compute_bytes=found.compute_bytes + _handed_over(model.shape, settings, n_draft))
 

@@ -73,6 +73,7 @@ class Fit:
     def growth(self) -> Growth:
         """What comes while the server is used; it is part of `total_bytes`."""
         each = checkpoint_bytes(self.model.shape, self.settings)
+        each = each + sum(e.copied_bytes for e in self.extras) if each else each
         return Growth(
             n_checkpoints=n_checkpoints(self.settings),
             checkpoint_bytes=each,
@@ -135,6 +136,7 @@ class Fitter:
             margin=margin.fraction,
             extras_bytes=sum(e.device_bytes for e in extras),
             extras_host_bytes=sum(e.host_bytes for e in extras),
+            copied_bytes=sum(e.copied_bytes for e in extras),
             backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
             driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
             engine=None if computed else dry_run,
@@ -147,7 +149,7 @@ class Fitter:
             hardware=place_at,
             ask=None if computed else partial(self.dry_run, variant, on_disk=preset is None),
         )
-        placement, planned = with_checkpoints(placement, variant.shape, settings, margin.fraction)
+        placement, planned = with_checkpoints(placement, task)
         answer = Fit(
             model=variant,
             settings=planned,

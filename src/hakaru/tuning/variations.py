@@ -50,7 +50,7 @@ class Variations:
         """The placement with `change`, and with as many checkpoints as then have room. Raises what an impossible setting raises."""
         hardware = replace(self.hardware, ram=named_ram(change.ram_bytes)) if change.ram_bytes else self.hardware
         task = self.task_at(change.applied(self.task.settings), change.preset)
-        return with_checkpoints(place(task, hardware), task.shape, task.settings, task.margin)[0]
+        return with_checkpoints(place(task, hardware), task)[0]
 
     def longest_context(self) -> int:
         """The longest context that fits. Units: tokens."""
