@@ -96,6 +96,14 @@ ONE_CARD = {
     "AMD Ryzen AI Max+ 395 (Strix Halo, GMKtec EVO-X2) 120W": (STRIX_HALO, 64 * GIB),
     "Pi 500+ - 16GB (AMD RX 7900 XT)": ("AMD Radeon RX 7900 XT", 20 * GIB),
     "Intel Arc Pro B50 (Pi 500+)": ("Intel Arc Pro B50", 16 * GIB),
+    # names within longer ones
+    "HP Z2 Mini G1a Ryzen AI Max+ PRO 395 128GB": (STRIX_HALO, 64 * GIB),
+    "EVGA RTX 3090 FTW3": (R3090, 24 * GIB),
+    "Sapphire Nitro+ RX 7900 XTX": ("AMD Radeon RX 7900 XTX", 24 * GIB),
+    "RX 7900 XTX Nitro+": ("AMD Radeon RX 7900 XTX", 24 * GIB),
+    "Lenovo Legion RTX 4060 Laptop 8GB": ("NVIDIA GeForce RTX 4060 Laptop GPU", 8188 * MIB),
+    "NVIDIA Jetson AGX Orin Developer Kit": ("NVIDIA Jetson AGX Orin 64 GB", 62827 * MIB),
+    "Ryzen AI Max+ 395 96GB VRAM": (STRIX_HALO, 96 * GIB),
     # names that look like others
     "NVIDIA RTX A1000 6GB Laptop GPU": ("NVIDIA RTX A1000 6GB Laptop GPU", 6 * GIB),
     "NVIDIA RTX 1000 Ada Generation Laptop GPU": ("NVIDIA RTX 1000 Ada Generation Laptop GPU", 6141 * MIB),
@@ -123,6 +131,7 @@ SEVERAL = {
     "RTX 4090 & RTX 3090": ([R4090, R3090], None),
     "RTX 4090 and 2x32GB DDR5-6000": ([R4090], 64 * 10**9),
     "RTX 4090, 128GB": ([R4090], 128 * 10**9),
+    "RTX 4090 x2 + RTX 3060 12GB + 128GB ECC DDR5-6000 RDIMM": ([R4090] * 2 + ["NVIDIA GeForce RTX 3060 12 GB"], 128 * 10**9),
     "RTX 4090とメモリ64GB": ([R4090], 64 * 10**9),
     "RTX 4090、RTX 3090": ([R4090, R3090], None),
     "Core i9-14900K + RTX 4090 + 64GB": ([R4090], 64 * 10**9),
@@ -189,6 +198,11 @@ def test_a_name_that_says_all_needs_no_sentence(text: str) -> None:
         ("iphone", "no accelerator 'iphone'"),
         ("Max-Q Design", "no accelerator"),
         ("RTX A3500 Laptop", "no accelerator"),
+        ("RTX A4000 Laptop", "no accelerator"),  # half of the card's memory
+        ("RTX 4090 Ti", "no accelerator"),
+        ("Apple M4 Ultra 512GB", "no accelerator"),
+        ("Ryzen 7 5700", "no accelerator"),  # not the card of that number
+        ("NVIDIA A40-12Q", "no accelerator"),  # a quarter of one
         ("RTX 4090 +", "expected such as"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Final
 from hakaru.errors import Misuse
 from hakaru.hardware.lookup import Match, Row, find_rows, is_processor, names_with_plus, nearest_names, table
 from hakaru.hardware.machine import Device, Hardware, named_ram
-from hakaru.hardware.spelling import Part, parts_of, sizes_in
+from hakaru.hardware.spelling import Part, names_card_memory, parts_of, sizes_in
 from hakaru.hardware.unified import unified_note, unified_share
 from hakaru.language import say
 
@@ -94,7 +94,13 @@ def _known(match: Match) -> bool:
 def _counted(part: Part) -> Part:
     """`2 RTX 3090`: a number before a name that is known without it counts."""
     counted = re.match(r"^(\d{1,2})\s+(.+)$", part.text)
-    if part.kind == "name" and part.count == 1 and counted and not _known(find_rows(part.text)) and _known(find_rows(counted[2])):
+    if (
+        part.kind == "name"
+        and part.count == 1
+        and counted
+        and not _known(find_rows(part.text, loosely=False))
+        and _known(find_rows(counted[2]))
+    ):
         return replace(part, text=counted[2], count=int(counted[1]))
     return part
 
@@ -184,7 +190,10 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
         sold = row["memory_gib"]
     elif not match.sizes:
         notes = [say("{name}: taken with {size:g} GB, its largest memory; add the size for another.", name=row["name"], size=sold)]
-    by_hand = int(min(match.sizes) * 2**30) if len(match.sizes) > 1 and row.get("shares_ram") else None
+    by_hand = None
+    if match.sizes and row.get("shares_ram") and (len(match.sizes) > 1 or names_card_memory(name)):
+        by_hand = int(min(match.sizes) * 2**30)
+        sold = max(sold, row["memory_gib"] or 0)
     share = unified_share(row, sold, by_hand)
     title = row["name"] if row["memory_gib"] == sold else f"{row['name']} {sold:g}GB"
     device = Device(

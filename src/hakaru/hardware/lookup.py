@@ -8,6 +8,7 @@ are written together (`1080Ti`, `4070tisuper`) are cut where the catalogue knows
 import difflib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -67,17 +68,19 @@ def table() -> tuple[Row, ...]:
     return tuple(json.loads((files("hakaru.hardware") / "accelerators.json").read_text(encoding="utf-8")))
 
 
-def find_rows(name: str) -> Match:
-    """The rows that `name` may mean. Several products in one name (`RX 7900 XT/7900 XTX`) give the rows of each."""
+def find_rows(name: str, *, loosely: bool = True) -> Match:
+    """The rows that `name` may mean; `loosely`: also those whose name only stands in it (`EVGA RTX 3090 FTW3`). Several products in one name (`RX 7900 XT/7900 XTX`) give the rows of each."""
     folded = _PRODUCTS.sub(" ", fold(name).lower())
     outside = re.sub(r"\([^)]*\)", " ", folded)
-    for text in (folded, outside, *re.findall(r"\(([^)]*)\)", folded)):  # brackets may hold the card, or only where it is built in
-        found = _find(text)
-        if found.rows or found.other_sizes:
-            return found
+    texts = (folded, outside, *re.findall(r"\(([^)]*)\)", folded))  # brackets may hold the card, or only where it is built in
+    for fits in (_fits, _stands_in) if loosely else (_fits,):
+        for text in texts:
+            found = _find(text, fits)
+            if found.rows or found.other_sizes:
+                return found
     if "/" not in folded:
         return found
-    each = [_find(part) for part in re.split(r"\s*/\s*", folded)]
+    each = [_find(part, _fits) for part in re.split(r"\s*/\s*", folded)]
     rows = {row["id"]: row for match in each for row in match.rows}
     return Match(rows=tuple(rows.values()), sizes=tuple(size for match in each for size in match.sizes))
 
@@ -103,12 +106,12 @@ def names_with_plus() -> tuple[str, ...]:
     return tuple({found[0] for name in names if (found := re.search(r"[^\s(]+(?: PRO)?\+.*?\d+", name))})
 
 
-def _find(folded: str) -> Match:
-    """The rows whose form has all words and a size that the name holds; or, where only the size is another one, those rows."""
+def _find(folded: str, fits: Callable[[frozenset[str], Form], bool]) -> Match:
+    """The rows with a form that fits and a size that the name holds; or, where only the size is another one, those rows."""
     sizes, rest = sizes_in(re.sub(r"\b(\d+)(?:c gpu| gpu cores?)\b", r"\1-core gpu", folded))
     for text in (rest, re.sub(r"\b\d+[- ]cores?\b(?: (?:gpu|cpu))?", " ", rest)):
         words = _words(text)
-        fitting = [(_surplus(words, form), row, form) for row, forms in _forms() for form in forms if _fits(words, form)]
+        fitting = [(_surplus(words, form), row, form) for row, forms in _forms() for form in forms if fits(words, form)]
         of_size = [(surplus, row) for surplus, row, form in fitting if all(_has_size(row, form, size) for size in sizes)]
         if fitting:
             least = min(surplus for surplus, *_ in of_size or fitting)
@@ -124,6 +127,18 @@ def _find(folded: str) -> Match:
 def _fits(words: frozenset[str], form: Form) -> bool:
     """Whether a form has all words that matter, and at least one that tells products apart."""
     return words - form.words <= _DECORATION and bool(words & form.words - _KINDS)
+
+
+def _stands_in(words: frozenset[str], form: Form) -> bool:
+    """Whether a form of several words is part of `words`, and what it lacks makes no other product of it."""
+    further = words - form.words
+    return (
+        len(form.words) > 1
+        and form.words - _DECORATION <= words
+        and bool(form.words - _KINDS)
+        and not further & (_KINDS | {"ultra", "plus"})
+        and not any(re.fullmatch(r"\d+[qcab]", word) for word in further)  # a virtual GPU has a part of the card: A40-12Q
+    )
 
 
 def _surplus(words: frozenset[str], form: Form) -> float:

@@ -17,9 +17,10 @@ PartKind = Literal["name", "vram", "ram", "size"]
 
 SIZE: Final = r"(?i:(?<![a-wyz0-9.])\d{1,6}(?:\.\d{1,3})?\s*(?:[gmt]i?b|g)(?![a-z0-9]))"
 _RAM_WORD: Final = r"(?:(?:system|main|host)\s*memory|(?:lp)?ddr\d\w*(?:-\d+)?|(?<!v)ram|(?<!ビデオ)(?<!gpu)メモリー?|主記憶)"
+_RAM_DETAIL: Final = r"(?:[\s,]*\b(?:ecc|[rul]?dimm|sodimm|cl\d+|\d+\s*(?:mhz|mt/s)|quad[- ]channel|dual[- ]channel)\b)*"
 _RAM: Final = re.compile(
-    rf"(?:(?P<count>\d{{1,2}})\s*x\s*)?(?P<before>{SIZE})\s*(?:of\s+|の\s*)?(?:{_RAM_WORD}\s*)+"
-    rf"|(?:メイン|システム)?(?:{_RAM_WORD}\s*)+(?:of\s+|が|は|:)?\s*(?P<behind>{SIZE})",
+    rf"(?:(?P<count>\d{{1,2}})\s*x\s*)?(?P<before>{SIZE})\s*(?:of\s+|の\s*|ecc\s+)?(?:{_RAM_WORD}\s*)+{_RAM_DETAIL}"
+    rf"|(?:メイン|システム)?(?:{_RAM_WORD}\s*)+(?:of\s+|が|は|:)?\s*(?P<behind>{SIZE}){_RAM_DETAIL}",
     re.IGNORECASE,
 )
 _CARD_WORD: Final = re.compile(
@@ -69,7 +70,7 @@ def fold(text: str) -> str:
 
 def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
     """The parts of a machine's description, in order. `names_with_plus`: known names that hold a plus, such as `max+ 395`."""
-    folded = _CORES.sub(" ", fold(text))
+    folded = re.sub(r"(?<=\w)\+$", "", _CORES.sub(" ", fold(text)))
     if listed := _LISTED.search(folded):  # a line of lspci: the product stands in the last brackets
         folded = listed[1]
     for name in sorted(map(fold, names_with_plus), key=len, reverse=True):
@@ -80,6 +81,11 @@ def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
     for border, piece in zip(["", *pieces[1::2]], pieces[::2], strict=True):
         parts += _parts_of_piece(piece.replace(_COMMA, ",").replace(_PLUS, "+").strip(), border)
     return parts
+
+
+def names_card_memory(text: str) -> bool:
+    """Whether a size in `text` is called the GPU's, such as `96GB VRAM`."""
+    return bool(re.search(r"(?i)(?<![a-z])vram(?![a-z])|ビデオメモリ", text))
 
 
 def sizes_in(text: str) -> tuple[list[float], str]:
