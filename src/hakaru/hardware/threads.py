@@ -1,4 +1,4 @@
-"""How many threads llama.cpp is started with: the lab and the server, everywhere the same number.
+"""How many threads llama.cpp is started with: the lab and the server, everywhere the same number (docs/decisions/0015).
 
 Each thread wants a core of its own: threads that share one wait for each other, and the slowest holds all of them up. So it is the
 physical performance cores on which this process may run, and never more than its container has time for. The modules of the
