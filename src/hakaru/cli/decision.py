@@ -57,7 +57,9 @@ def _sentences(decision: Decision) -> list[str]:
     for candidate in decision.candidates:
         if candidate is not chosen:
             reasons.setdefault(candidate.why, []).append(candidate.name)
-    told += [say("  {names}: {reason}.", names=", ".join(names), reason=reason.rstrip(".")) for reason, names in reasons.items()]
+    told += [
+        say("  {names}: {reason}.", names=say(", ").join(names), reason=reason.rstrip(".")) for reason, names in reasons.items()
+    ]
     told.append(say("Asked for: {wishes}.", wishes=say(", ").join(_wishes(decision))))
     told += (
         _choice(decision, chosen)

@@ -204,7 +204,7 @@ def _unmodelled_sentence(fit: Fit) -> str:
         return say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
                    architecture=architecture)  # fmt: skip
     return say("hakaru has no arithmetic for the architecture '{architecture}' yet. The weights of each device are exact, the sums are the engine's "
-               "dry run; that every layer keeps an equal part of the KV cache, and what each device computes with, is assumed.",
+               "dry run; how much of the KV cache each layer keeps, and what each device computes with, is assumed.",
                architecture=architecture)  # fmt: skip
 
 

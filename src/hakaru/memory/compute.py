@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hakaru.errors import Misuse
+from hakaru.language import say
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.flash_attention import Backend, has_kernel
@@ -67,7 +68,7 @@ def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str
         terms[name] += n_bytes
     large = [(name, n_bytes) for name, n_bytes in terms.most_common() if 100 * n_bytes >= whole]
     small = terms.total() - sum(n_bytes for _, n_bytes in large)
-    rest = ("smaller tensors", small), ("gaps", whole - terms.total())
+    rest = (say("smaller tensors"), small), (say("gaps"), whole - terms.total())
     return large + [term for term in rest if term[1]]
 
 

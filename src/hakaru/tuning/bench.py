@@ -26,6 +26,7 @@ from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, least_to_read, windows_digest
 from hakaru.hardware.machine import Machine
+from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
@@ -112,7 +113,7 @@ class Bench:
             return read_model(out)
 
         def progress(done: int, total: int) -> None:
-            self.watch(f"quantize {recipe.preset}", done, total)
+            self.watch(say("quantize {type}", type=recipe.preset), done, total)
 
         made = build(self.lab, model, recipe, out, overwrite=True, progress=progress)
         self.ledger.remember("build", self._build_inputs(model, recipe), {"sha256": self.ledger.sha256(out)})
@@ -148,7 +149,7 @@ class Bench:
         if known is None:
 
             def progress(done: int, total: int) -> None:
-                self.watch("reference answers", done, total)
+                self.watch(say("reference answers"), done, total)
 
             gathered = gather_windows(
                 self.lab, reference, parts=parts, own=own, prompts=prompts, n_documents=n_documents, n_prompts=n_prompts,
@@ -217,7 +218,7 @@ class Bench:
                 sha256 = self.ledger.sha256(path)
                 files[sha256] = path
             hashes.append(sha256)
-        found = self.divergences(files, model, windows, n=n, cache=cache, name=f"on {n} windows")
+        found = self.divergences(files, model, windows, n=n, cache=cache, name=say("on {n} windows", n=n))
         return [found[sha256] if sha256 in found else self._known_rows(sha256, model, windows, cache)[:n] for sha256 in hashes]
 
     def divergences(
@@ -244,7 +245,7 @@ class Bench:
                 return all(enough([*old, *more]) for old, more in zip(before, new, strict=True))
 
             def progress(done: int, total: int, begin: int = begin) -> None:
-                self.watch(f"test {name}".strip(), begin + done, begin + total)
+                self.watch(say("test {name}", name=name).strip(), begin + done, begin + total)
 
             found = self.lab.compare(
                 reference.path, [files[sha256] for sha256 in group], [w.as_json() for w in windows[begin:n]], cache=cache,
@@ -273,10 +274,7 @@ class Bench:
         sha256 = self.ledger.model_sha256(model)
         if known := self.known_trial(sha256, settings, repeats=repeats):
             return known
-
-        def progress(done: int, total: int) -> None:
-            self.watch(f"speed {name}".strip(), done, total)
-
+        progress = partial(self.watch, say("speed {name}", name=name).strip())
         with self.server(model, settings) as server:
             speed = measure_speed(server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress)
             trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=server.peak_rss_bytes())
@@ -308,15 +306,13 @@ class Bench:
             with self.server(model, settings) as server:
                 points = self._depths(server, model, speed, DEPTHS)
             with self.server(model, replace(settings, n_parallel=many, n_ctx=n_ctx)) as server:
-                return points + measure_users(
-                    server, n_vocab=model.shape.n_vocab, progress=lambda done, total: self.watch("users", done, total)
-                )
+                return points + measure_users(server, n_vocab=model.shape.n_vocab, progress=partial(self.watch, say("users")))
 
         return self._points("loads", model, settings, 0, measured)
 
     def _depths(self, server: EngineServer, model: Model, speed: Speed, depths: Sequence[int]) -> list[Point]:
         def progress(done: int, total: int) -> None:
-            self.watch("depths", done, total)
+            self.watch(say("depths"), done, total)
 
         return measure_depths(server, speed, n_vocab=model.shape.n_vocab, depths=depths, progress=progress)
 
@@ -342,7 +338,7 @@ class Bench:
         known: list[Answer] | None = self.ledger.recall("answers with their ends", inputs)
         if known is None:
             with self.server(model, settings) as server:
-                known = answer_items(server, items, progress=lambda done, total: self.watch(f"tasks {name}".strip(), done, total))
+                known = answer_items(server, items, progress=partial(self.watch, say("tasks {name}", name=name).strip()))
             self.ledger.remember("answers with their ends", inputs, known)
         return grade(items, [text for text, _ in known], cut=[is_cut for _, is_cut in known])
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import MachineError
+from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import data_dir
@@ -93,7 +94,7 @@ class Ledger:
                 digest.update(piece)
                 done += len(piece)
                 if size > HASHED_PIECE:
-                    self.watch("hash", done // HASHED_PIECE, size // HASHED_PIECE)
+                    self.watch(say("hash"), done // HASHED_PIECE, size // HASHED_PIECE)
         return digest.hexdigest()
 
     def remember_memory(

@@ -335,7 +335,7 @@ class _Walk:
         sha256 = self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
         trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
         if trial is None:
-            trial = self.bench.trial(self.built(candidate), settings, name=candidate.type, repeats=repeats)
+            trial = self.bench.trial(self.built(candidate), settings, name=candidate.name, repeats=repeats)
         return replace(candidate, speed=trial.speed)
 
     def proven(self, best: Candidate, *, source_fits: bool) -> Candidate:

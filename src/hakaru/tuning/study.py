@@ -23,6 +23,7 @@ from hakaru.evaluation.texts import PARTS, Part
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.busy import Others
+from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.model import Model
@@ -107,7 +108,7 @@ class Study:
                 self.model.path,
                 self._windows(self.calibration),
                 datasets=("hakaru calibration",),
-                progress=self._progress("importance"),
+                progress=self._progress(say("importance")),
             )
             write_imatrix(path, found)
         return read_imatrix(path)
@@ -133,7 +134,7 @@ class Study:
             known = self.bench.ledger.recall("quantization errors", inputs)
         if known is None:
             found = self.bench.lab.errors(
-                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress("errors"),
+                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress(say("errors")),
                 **sample,
             )  # fmt: skip
             known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
@@ -224,7 +225,7 @@ class Study:
             self._windows(windows),
             imatrix=imatrix,
             kept=self.kept(recipes, imatrix),
-            progress=self._progress(what),
+            progress=self._progress(_step(what)),
         )
         unseen = found.missing & {t.name for t in self.model.loaded}
         return [
@@ -236,7 +237,7 @@ class Study:
         """Sums per window of a file that is written for it and removed."""
         with self.trial_file(recipe, imatrix) as written:
             return self.bench.lab.compare(
-                self.model.path, [written.path], self._windows(windows), progress=self._progress("compare")
+                self.model.path, [written.path], self._windows(windows), progress=self._progress(say("compare"))
             )[0]
 
     def kept(self, recipes: Sequence[Mapping[str, str]], imatrix: Imatrix | None) -> tuple[Path, dict[str, dict[str, str]]] | None:
@@ -283,7 +284,7 @@ class Study:
         """The model by this recipe at `out`. Raises what `write_recipe` raises, and takes its options."""
         return write_recipe(
             self.bench.lab, self.model, types, out, imatrix=imatrix.vectors(self.tensors) if imatrix else None,
-            added=self.how_made(types, imatrix), blobs=self.blobs, source_sha256=self.sha256, progress=self._progress("write"), **options,
+            added=self.how_made(types, imatrix), blobs=self.blobs, source_sha256=self.sha256, progress=self._progress(say("write")), **options,
         )  # fmt: skip
 
     def how_made(self, types: Mapping[str, str], imatrix: Imatrix | None) -> dict[str, Any]:
@@ -295,7 +296,9 @@ class Study:
 
     def lost(self, written: Model) -> Quality:
         """What a file of this model loses on the test windows."""
-        (quality,) = measure_quality(self.bench.lab, self.model.path, [written.path], self.test, progress=self._progress("test"))
+        (quality,) = measure_quality(
+            self.bench.lab, self.model.path, [written.path], self.test, progress=self._progress(say("test"))
+        )
         return quality
 
     def prior(self, names: tuple[str, ...]) -> Prior:
@@ -348,3 +351,10 @@ def reading_of(types: Mapping[str, str], rows: Sequence[Mapping[str, float]]) ->
 
 def _windows_digest(windows: Sequence[Window]) -> str:
     return hashlib.sha256(json.dumps([list(w.tokens) for w in windows]).encode()).hexdigest()
+
+
+def _step(what: str) -> str:
+    """The name of a kind of probes, in words."""
+    return {
+        "probes": say("probes"), "runs": say("runs"), "single tensors": say("single tensors"), "tier": say("tier"), "race": say("race"),
+    }.get(what, what)  # fmt: skip
