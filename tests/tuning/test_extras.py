@@ -14,8 +14,10 @@ from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Layout, Task, placement
+from hakaru.planning.search import max_context
+from hakaru.planning.search import place as find_place
 from hakaru.testing import tiny_shape
-from hakaru.tuning.extras import draft_extra, mtp_extra
+from hakaru.tuning.extras import bytes_of, draft_extra, mtp_extra
 
 MIB = 2**20
 
@@ -82,6 +84,25 @@ def test_extras_lie_on_the_first_accelerator_and_in_ram_and_sums_are_kept() -> N
         assert after.total_bytes - before.total_bytes == 730
     cards = placement(more, parse_hardware("2x RTX 4090 + 64GiB"), Layout(counts=(n, 0)))
     assert ([s.extras_bytes for s in cards.shares], cards.ram.extras_bytes) == ([700, 0], 30)
+
+
+def test_the_longest_context_knows_that_a_draft_grows_with_it() -> None:
+    """Qwen3 8B beside its draft on a card of 24 GiB: at the longest context the draft's cache is that of this context, and 256 tokens more do
+    not fit.
+    """
+    target, draft = known("qwen3-8b"), known("qwen3-0.6b")
+    place = parse_hardware("24GiB")
+
+    def task_at(n_ctx: int) -> Task:
+        load = load_of(target.loaded, target.shape.n_layer)
+        at = ContextSettings(n_ctx=n_ctx)
+        return Task(load=load, shape=target.shape, settings=at, extras_at=lambda s: bytes_of([draft_extra(target, draft, s)]))
+
+    longest = max_context(task_at(4096), place)
+    assert 4096 < longest < 40_960
+    assert find_place(task_at(longest), place).verdict == "fits"
+    assert find_place(task_at(longest + 256), place).verdict != "fits"
+    assert task_at(longest).extras_bytes > task_at(4096).extras_bytes
 
 
 def with_tokens(path: Path, tokens: list[str], *, bos: int = 1, kind: str = "llama") -> Model:

@@ -23,7 +23,7 @@ from hakaru.planning.backends import backend_of
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
 from hakaru.serving.deployment import beside_servers
-from hakaru.tuning.extras import Extra, draft_extra, mtp_extra, projector_extra
+from hakaru.tuning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.tuning.fit import FigureSource, Fit, Fitter
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
@@ -54,10 +54,10 @@ def run(
     if place is None:
         warn_silent_devices(machine)
     variant = as_preset(whole, type_) if type_ else whole
-    extras = _extras(variant, settings, place or Hardware(accelerators=machine.devices), mmproj=mmproj, draft=draft, mtp=mtp,
+    beside = _beside(variant, place or Hardware(accelerators=machine.devices), mmproj=mmproj, draft=draft, mtp=mtp,
                      ask_engine=source != "computed")  # fmt: skip
     fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
-    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, extras=extras)
+    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, beside=beside)
     terms = fit.explanation() if explain_terms else []
     if plot:
         from hakaru.pictures.memory import save_memory_picture
@@ -81,19 +81,20 @@ def run(
     return 3 if fit.verdict == "does_not_fit" else 0
 
 
-def _extras(
-    model: Model, settings: ContextSettings, place: Hardware, *, mmproj: Path | None, draft: str | None, mtp: bool, ask_engine: bool
-) -> tuple[Extra, ...]:
-    """What was named to be loaded beside the model."""
+def _beside(model: Model, place: Hardware, *, mmproj: Path | None, draft: str | None, mtp: bool, ask_engine: bool) -> Beside:
+    """What was named to be loaded beside the model, at any settings."""
     if draft and mtp:
         raise Misuse("--draft and --mtp both say what drafts; give one of them.")
     backend = backend_of(place.accelerators[0]) if place.accelerators else "cpu"
-    extras = [projector_extra(mmproj, ask_engine=ask_engine)] if mmproj else []
-    if draft:
-        extras.append(draft_extra(model, read_model(find_model(draft).path), settings, backend=backend))
-    if mtp:
-        extras.append(mtp_extra(model, settings, backend=backend))
-    return tuple(extras)
+    projector = (projector_extra(mmproj, ask_engine=ask_engine),) if mmproj else ()
+    drafts = read_model(find_model(draft).path) if draft else None
+
+    def beside(settings: ContextSettings) -> tuple[Extra, ...]:
+        if drafts:
+            return (*projector, draft_extra(model, drafts, settings, backend=backend))
+        return (*projector, mtp_extra(model, settings, backend=backend)) if mtp else projector
+
+    return beside
 
 
 def _print_extra(extra: Extra) -> None:

@@ -4,7 +4,7 @@ A layout is llama.cpp's own terms; the shares are what every device holds under 
 account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final, Literal
@@ -149,7 +149,8 @@ class Placement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
-    first accelerator (or to RAM): a projector, a draft model, with what they keep in RAM. `driver_bytes`: what was measured by device name. `backend` runs
+    first accelerator (or to RAM): a projector, a draft model, with what they keep in RAM;
+    `extras_at` gives these and `copied_bytes` at any settings, since a draft grows with the context. `driver_bytes`: what was measured by device name. `backend` runs
     the accelerators, where the engine told; else each maker's usual one does. `engine` is the engine's dry run at these settings,
     for an architecture that we do not model (see `unmodelled`).
     `layer_caches` follow from the shape and the settings: bytes per layer, counted once for all placements that are tried.
@@ -161,6 +162,7 @@ class Task:
     margin: float = MARGIN
     extras_bytes: int = 0
     extras_host_bytes: int = 0
+    extras_at: Callable[[ContextSettings], tuple[int, int, int]] | None = None
     driver_bytes: Mapping[str, int] = field(default_factory=dict)
     backend: Backend | None = None
     engine: Footprint | None = None
@@ -169,6 +171,11 @@ class Task:
     checkpoints_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.extras_at:
+            for name, n_bytes in zip(
+                ("extras_bytes", "extras_host_bytes", "copied_bytes"), self.extras_at(self.settings), strict=True
+            ):
+                object.__setattr__(self, name, n_bytes)
         if self.engine:
             caches = spread(self.engine.kv_cache_bytes, self.load.kv_widths)
         else:

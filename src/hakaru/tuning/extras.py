@@ -8,6 +8,7 @@ Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), c
 src/llama-memory-recurrent.cpp.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -69,6 +70,21 @@ class Extra:
             "compute_bytes": self.compute_bytes, "growth_bytes": self.growth_bytes, "host_bytes": self.host_bytes,
             "copied_bytes": self.copied_bytes, "source": self.source,
         }  # fmt: skip
+
+
+Beside = Callable[[ContextSettings], tuple[Extra, ...]]
+"""What is loaded beside a model at such settings: a draft's context is as long as the model's."""
+
+
+def nothing(settings: ContextSettings) -> tuple[Extra, ...]:
+    """The model is loaded alone."""
+    return ()
+
+
+def bytes_of(extras: Iterable[Extra]) -> tuple[int, int, int]:
+    """What all of them take on the first device, what they keep in RAM, and what every context checkpoint holds of them."""
+    extras = tuple(extras)
+    return sum(e.device_bytes for e in extras), sum(e.host_bytes for e in extras), sum(e.copied_bytes for e in extras)
 
 
 def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:

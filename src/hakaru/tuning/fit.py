@@ -32,7 +32,7 @@ from hakaru.planning.search import place
 from hakaru.planning.ways_out import Alternative
 from hakaru.tuning.check import Engine, dry_run_at, remember
 from hakaru.tuning.driver import known_driver_bytes
-from hakaru.tuning.extras import Extra
+from hakaru.tuning.extras import Beside, Extra, bytes_of, nothing
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, kind_of, learned_margin
 from hakaru.tuning.variations import Variations
@@ -109,7 +109,7 @@ class Fitter:
         source: FigureSource = "both",
         find_max: bool = False,
         preset: str | None = None,
-        extras: tuple[Extra, ...] = (),
+        beside: Beside = nothing,
     ) -> Fit:
         """Whether `model` fits; `hardware` None is this machine with what is free now. Raises ModelUnknown where neither our
         arithmetic nor the engine knows the architecture.
@@ -134,9 +134,7 @@ class Fitter:
             shape=variant.shape,
             settings=settings,
             margin=margin.fraction,
-            extras_bytes=sum(e.device_bytes for e in extras),
-            extras_host_bytes=sum(e.host_bytes for e in extras),
-            copied_bytes=sum(e.copied_bytes for e in extras),
+            extras_at=lambda at: bytes_of(beside(at)),
             backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
             driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
             engine=None if computed else dry_run,
@@ -161,7 +159,7 @@ class Fitter:
             margin=margin,
             alternatives=(),
             max_context=variations.longest_context() if find_max else None,
-            extras=extras,
+            extras=beside(settings),
             is_modelled=computed is not None,
         )
         return answer if answer.verdict == "fits" else replace(answer, alternatives=tuple(variations.ways_out()))

@@ -13,7 +13,7 @@ from functools import cached_property
 from math import log
 from pathlib import Path
 
-from hakaru.errors import EngineRefused, MachineError
+from hakaru.errors import EngineRefused, MachineError, Misuse
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.speed import REPEATS
@@ -107,7 +107,7 @@ class _Walk:
             return None
         try:
             small = self.bench.check(self.model, self.settings.with_cache(SMALL_CACHE)).best
-        except EngineRefused:
+        except (EngineRefused, Misuse):  # the engine, or our arithmetic for the kernels of a card
             return None
         return self.needs.total_bytes - grown(small, self.model.shape, self.settings.with_cache(SMALL_CACHE)).total_bytes
 
