@@ -28,7 +28,10 @@ def run(*, model: str, port: int | None, memory: str | None, dry_run: bool, page
     if dry_run:
         from hakaru.engine.server import server_command
 
-        print(shlex.join(server_command(found.path, settings, socket=Path("SOCKET"))))
+        fit = fit_before_load(found, settings, memory=memory)
+        if fit.verdict == "does_not_fit":
+            return 3
+        print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"))))
         return 0
     return serve(found, settings, port, pages, memory=memory)
 
