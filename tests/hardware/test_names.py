@@ -5,6 +5,8 @@ from collections import Counter
 from importlib.resources import files
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
@@ -143,6 +145,8 @@ SEVERAL = {
     "12GB VRAM": (["12GB"], None),
     "12GB VRAM + 32GB": (["12GB"], 32 * 10**9),
     "24GB GPU": (["24GB"], None),
+    "2x 12.345678GiB": (["12.345678GiB"] * 2, None),
+    "12345678MiB": (["12345678MiB"], None),
 }  # fmt: skip
 
 
@@ -260,3 +264,15 @@ def test_parts_keep_their_sizes() -> None:
     """RAM behind a name without a sign is a part of its own, and brackets hold no borders."""
     assert [(p.kind, p.count) for p in parts_of("RTX 4090 (24GB, used) 2x32GB DDR5", ())] == [("name", 1), ("ram", 2)]
     assert [p.text for p in parts_of("Max+ 395 + Max+ 395", ["Max+ 395"])] == ["Max+ 395", "Max+ 395"]
+
+
+@given(st.text(alphabet="0123456789xX*+&,()[]/ .-GBMTiRAMvTi枚とメモリ×\n\0", max_size=40) | st.text(max_size=40))
+def test_whatever_is_typed_is_a_machine_or_refused_in_a_sentence(text: str) -> None:
+    """Never another error, and never a machine without anything."""
+    try:
+        found = parse_hardware(text)
+    except Misuse as refusal:
+        assert str(refusal)
+    else:
+        assert found.accelerators or found.ram
+        assert all(device.total_bytes > 0 for device in found.accelerators)

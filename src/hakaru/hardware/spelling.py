@@ -15,7 +15,7 @@ from hakaru.units import parse_bytes
 
 PartKind = Literal["name", "vram", "ram", "size"]
 
-SIZE: Final = r"(?i:(?<![a-wyz0-9.])\d{1,6}(?:\.\d{1,3})?\s*(?:[gmt]i?b|g)(?![a-z0-9]))"
+SIZE: Final = r"(?i:(?<![a-wyz0-9.])\d{1,12}(?:\.\d{1,12})?\s*(?:[gmt]i?b|g)(?![a-z0-9]))"
 _RAM_WORD: Final = r"(?:(?:system|main|host)\s*memory|(?:lp)?ddr\d\w*(?:-\d+)?|(?<!v)ram|(?<!ビデオ)(?<!gpu)メモリー?|主記憶)"
 _RAM_DETAIL: Final = r"(?:[\s,]*\b(?:ecc|[rul]?dimm|sodimm|cl\d+|\d+\s*(?:mhz|mt/s)|quad[- ]channel|dual[- ]channel)\b)*"
 _RAM: Final = re.compile(
