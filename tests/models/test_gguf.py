@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelNotFound, ModelUnknown
 from hakaru.memory.footprint import ContextSettings
-from hakaru.models.foreign_types import BITNET, IK_LLAMA, REMOVED, REPACKED
+from hakaru.models.foreign_types import BITNET, IK_LLAMA, OLLAMA_MXFP4, REMOVED, REPACKED
 from hakaru.models.gguf import read_header
 from hakaru.models.model import read_model
 from hakaru.models.quant_types import BY_ID
@@ -187,10 +187,11 @@ def test_a_file_that_was_turned_around_is_said_so(tiny: Path, tmp_path: Path) ->
         read_model(path)
 
 
-def with_type_number(path: Path, number: int, architecture: str = "llama") -> Path:
+def with_type_number(path: Path, number: int, architecture: str = "llama", file_type: int = 2) -> Path:
     """A file whose only matrix has the type `number`."""
+    key = b"general.file_type"
+    raw = b"GGUF" + struct.pack("<IQQ", 3, 1, 2) + struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, file_type)
     key = b"general.architecture"
-    raw = b"GGUF" + struct.pack("<IQQ", 3, 1, 1)
     raw += struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(architecture)) + architecture.encode()
     raw += struct.pack("<Q", 17) + b"token_embd.weight" + struct.pack("<IQQIQ", 2, 256, 4, number, 0)
     path.write_bytes(raw + bytes(4096))
@@ -201,7 +202,7 @@ def with_type_number(path: Path, number: int, architecture: str = "llama") -> Pa
     ("number", "architecture", "words"),
     [
         (4, "gptoss", "stored as Ollama's MXFP4 .*run the file with Ollama"),
-        (4, "llama", "stored as Q4_2 .*removed in 2023"),
+        (4, "llama", "stored as Ollama's MXFP4"),
         (5, "llama", "stored as Q4_3 .*removed in 2023"),
         (31, "llama", "stored as Q4_0_4_4 .*fetch the model as Q4_0,"),
         (33, "qwen2", "stored as Q4_0_8_8 .*fetch the model as Q4_0,"),
@@ -209,7 +210,7 @@ def with_type_number(path: Path, number: int, architecture: str = "llama") -> Pa
         (36, "bitnet-b1.58", "stored as I2_S .*bitnet.cpp"),
         (38, "bitnet-25", "stored as TL1 .*bitnet.cpp"),
         (39, "bitnet-b1.58", "stored as TL2 .*bitnet.cpp"),
-        (99, "llama", "stored as Q8_2_X4 .*ik_llama.cpp"),
+        (99, "llama", "stored as Q8_X4 .*ik_llama.cpp"),
         (137, "deepseek2", "stored as IQ2_K .*run the file with ik_llama.cpp"),
         (157, "qwen3moe", "stored as IQ2_KL .*run the file with ik_llama.cpp"),
         (202, "llama", "stored as Q4_0_R8 .*run the file with ik_llama.cpp"),
@@ -226,9 +227,17 @@ def test_a_type_that_llama_cpp_does_not_read_is_named(tmp_path: Path, number: in
     assert "token_embd.weight" in str(caught.value)
 
 
+def test_a_llama_in_bitnet_s_types_is_told_by_its_preset(tmp_path: Path) -> None:
+    """Falcon 3 in 1.58 bits is a plain Llama to bitnet.cpp; only its number 40 tells I2_S from IQ4_NL_4_4."""
+    with pytest.raises(ModelUnknown, match="stored as I2_S "):
+        read_model(with_type_number(tmp_path / "x.gguf", 36, file_type=40))
+    with pytest.raises(ModelUnknown, match="stored as IQ4_NL_4_4 "):
+        read_model(with_type_number(tmp_path / "x.gguf", 36))
+
+
 def test_no_foreign_number_is_one_that_llama_cpp_reads() -> None:
     """But BitNet's TL2, which took the number that ggml later gave to MXFP4; gguf-py knows none of the others."""
-    numbers = {*IK_LLAMA, *REPACKED, *REMOVED, *BITNET}
+    numbers = {*IK_LLAMA, *REPACKED, *REMOVED, *BITNET, OLLAMA_MXFP4}
     assert numbers & {int(t) for t in gguf.GGMLQuantizationType} == numbers & set(BY_ID) == {39}
 
 

@@ -17,7 +17,7 @@ Source of the format: llama.cpp, docs of ggml, gguf.md, and ggml/src/gguf.cpp fo
 import errno
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -113,8 +113,7 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
         raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
     if kinds.get("general.alignment", U32) != U32:
         raise cursor.damaged("an alignment that is no 32-bit number, which llama.cpp refuses")
-    architecture = metadata.get("general.architecture")
-    tensors = tuple(_tensor(cursor, architecture) for _ in range(n_tensors))
+    tensors = tuple(_tensor(cursor, metadata) for _ in range(n_tensors))
     data_offset = padded(cursor.position, alignment)
     _check_layout(where, tensors, alignment, size, data_offset)
     return Header(
@@ -199,7 +198,7 @@ def padded(n: int, alignment: int = ALIGNMENT) -> int:
     return -(-n // alignment) * alignment
 
 
-def _tensor(cursor: Cursor, architecture: object) -> Tensor:
+def _tensor(cursor: Cursor, metadata: Mapping[str, Value]) -> Tensor:
     name_bytes = cursor.bounded("Q", MAX_NAME, "bytes in a tensor name")
     name = cursor.take(name_bytes).decode("utf-8", errors="replace")
     shape = tuple(cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions")))
@@ -208,9 +207,10 @@ def _tensor(cursor: Cursor, architecture: object) -> Tensor:
     shape = shape or (1,)  # a scalar: ggml counts the dimensions that are not stated as 1
     if not name or any(not 0 < n < 2**48 for n in shape):
         raise cursor.damaged("tensor {name} has the shape {shape}", name=name, shape=shape)
-    type_, family = BY_ID.get(type_id), architecture if isinstance(architecture, str) else ""
-    if type_ is None or is_bitnet_s(type_id, family):
-        raise foreign_type(cursor.path, name, type_id, family)
+    type_ = BY_ID.get(type_id)
+    is_bitnet = is_bitnet_s(type_id, metadata.get("general.architecture"), metadata.get("general.file_type"))
+    if type_ is None or is_bitnet:
+        raise foreign_type(cursor.path, name, type_id, is_bitnet=is_bitnet)
     if shape[0] % type_.block:
         raise cursor.damaged("tensor {name} has rows of {n} weights in blocks of {block}", name=name, n=shape[0], block=type_.block)
     return Tensor(name=name, shape=shape, type=type_, offset=offset)

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.models.imatrix import Activations, Imatrix, write_imatrix
 from hakaru.models.model import read_model
 from hakaru.models.safetensors import BITS
 from hakaru.models.sources.checkpoint import convertible
+from hakaru.models.sources.conversion import needs_conversion
 from hakaru.models.sources.find import find_model, whole_model
 from hakaru.models.sources.found import Found
+from hakaru.testing import write_tiny_llama
 from loopback import Loopback
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
@@ -303,6 +307,17 @@ def test_what_the_converter_refuses_is_refused_before(tmp_path: Path, method: st
         convertible(path)
     with pytest.raises(ModelUnknown, match="converter refuses; fetch a GGUF file"):
         whole_model(str(path))
+
+
+def test_importance_data_beside_a_checkpoint_is_no_model(tmp_path: Path) -> None:
+    """The folder is still a checkpoint that is converted first."""
+    path = folder(tmp_path / "x", {"model.safetensors": llama()})
+    write_imatrix(
+        path / "data.gguf", Imatrix(entries={"a": Activations(sums=np.ones(4, np.float32), counts=np.ones(1, np.float32))})
+    )
+    assert needs_conversion(str(path))
+    write_tiny_llama(path / "model.gguf")
+    assert not needs_conversion(str(path))
 
 
 def test_what_the_converter_turns_back_is_said_before(tmp_path: Path) -> None:

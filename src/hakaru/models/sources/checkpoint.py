@@ -72,8 +72,10 @@ def convertible(folder: Path) -> str | None:
     """What a person must know before llama.cpp's converter makes a GGUF file of the folder, or None.
 
     Raises what `as_gguf` raises, and ModelUnknown for a checkpoint that the converter refuses. A class whose sizes hakaru cannot
-    derive is left to the converter.
+    derive, and weights of a kind that hakaru does not know, are left to the converter.
     """
+    if not any(folder.glob("*.safetensors*")) and not any(folder.glob("*.bin*")):
+        return None
     config, files = _config(folder / CONFIG), _files(folder)
     quantization = _quantization(folder, config)
     if not files.is_pickled:

@@ -21,6 +21,7 @@ from typing import Final
 
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.models.model import read_model
+from hakaru.models.sources.choice import choices, roles_of_files
 from hakaru.models.sources.found import Found
 from hakaru.places import data_dir, one_at_a_time, written_whole
 
@@ -35,9 +36,10 @@ def installed_converter() -> Path | None:
 
 
 def needs_conversion(reference: str) -> bool:
-    """Whether `reference` is a folder with a Hugging Face checkpoint and no GGUF file."""
+    """Whether `reference` is a folder with a Hugging Face checkpoint and no model as GGUF; an imatrix beside it is none."""
     folder = Path(reference).expanduser()
-    return (folder / "config.json").is_file() and not any(folder.glob("*.gguf"))
+    ggufs = {path.name: path for path in folder.glob("*.gguf") if path.is_file()}
+    return (folder / "config.json").is_file() and not choices(dict.fromkeys(ggufs), roles_of_files(ggufs))
 
 
 def convert(reference: str, converter: Path, *, dry_run: bool = False, on_line: Callable[[str], None] = lambda line: None) -> Found:
