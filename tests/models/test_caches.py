@@ -88,7 +88,8 @@ def test_recurrent_layers_are_found_by_every_architecture_s_own_rule() -> None:
         "nemotron_h", 3, attention__head_count=4, attention__head_count_kv=[0, 2, 0], feed_forward_length=[0, 0, 9], **ssm
     )
     assert [(bool(c.k), c.state) for c in nemotron] == [(False, state), (True, 0), (False, 0)]
-    assert [(c.k, c.state) for c in caches("mamba", 2, **ssm)] == [(0, state)] * 2
+    assert [(c.k, c.state) for c in caches("mamba2", 2, **ssm)] == [(0, state)] * 2
+    assert [(c.k, c.state) for c in caches("mamba", 2, **ssm)] == [(0, 3 * 8 + 16 * 8)] * 2  # Mamba 1 has no groups
 
 
 def test_an_encoder_keeps_nothing_and_a_stranger_is_not_guessed() -> None:
