@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hakaru.cli import run
+from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.compute import is_known
+from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models
@@ -62,10 +64,19 @@ def machines(total_bytes: int, part: float) -> dict[str, Hardware]:
     st.sampled_from(["one", "two", "unlike", "RAM"]),
     st.sampled_from([4096, 32768, 131_072]),
     st.floats(min_value=0.5, max_value=1.4),
+    st.sampled_from(["cuda", "vulkan", "metal", "sycl"]),
+    st.sampled_from(["f16", "q8_0"]),
 )
-def test_what_is_assumed_never_fits_where_arithmetic_says_no(name: str, kind: str, n_ctx: int, part: float) -> None:
+def test_what_is_assumed_never_fits_where_arithmetic_says_no(
+    name: str, kind: str, n_ctx: int, part: float, backend: Backend, cache_type: str
+) -> None:
     """The layout that the assumption calls fitting is judged by the arithmetic: the catalogue plays the unknown."""
-    ours, assumed = both(name, ContextSettings(n_ctx=n_ctx))
+    try:
+        ours, assumed = both(name, ContextSettings(n_ctx=n_ctx, type_k=cache_type, type_v=cache_type))
+        ours, assumed = replace(ours, backend=backend), replace(assumed, backend=backend)
+        place(ours, machines(2**30, 1.0)["one"])
+    except Misuse:
+        return  # a cache type that the model's heads or the backend's kernels do not allow
     assert assumed.engine
     if kind == "RAM" and ours.shape.architecture.startswith("lfm2"):
         return  # whose attention is split over devices then: its buffers grow by gigabytes, see docs/memory.md

@@ -15,9 +15,10 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Final
 
+from hakaru.errors import Misuse
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.compute import PIPELINE_COPIES, DeviceCompute
-from hakaru.memory.flash_attention import Attention, Backend, scratch
+from hakaru.memory.flash_attention import Attention, Backend, has_kernel, scratch
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
@@ -68,19 +69,41 @@ def compute_of(
     """The compute buffers where `n_devices` run the last layers, or all of them: assumed from the processor's buffer.
 
     Several devices that run all layers keep four copies of their inputs, of which the attention mask is the largest. What the
-    kernels for attention of `backend` copy is that of the widest layer.
+    kernels for attention of `backend` copy is that of the widest layer; where it has no kernel, the scores of every head are written
+    down, and llama.cpp does so on the processor, too.
     """
-    whole = engine.compute_bytes
     if not n_devices:
-        return DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
-    device, masks = int(whole * DEVICE_MARGIN) + _copies(load, shape, settings, backend), 0
+        return DeviceCompute(host_bytes=engine.compute_bytes, first_bytes=0, middle_bytes=0, last_bytes=0)
+    flash = _runs_flash_attention(engine, shape, settings, backend)
+    scores = 0 if flash else 4 * shape.n_head * settings.n_cells * settings.n_tokens
+    whole, masks = engine.compute_bytes + scores, 0
+    device = int(whole * DEVICE_MARGIN) + (_copies(load, shape, settings, backend) if flash else 0)
     if n_devices > 1 or not all_layers:
         device += (CROSSING_ROWS_RECURRENT if load.has_states else CROSSING_ROWS) * 4 * shape.n_embd * settings.n_tokens
     if n_devices > 1 and all_layers:
-        masks = (PIPELINE_COPIES - 1) * MASK_BYTES * settings.n_cells * settings.n_tokens
+        masks = (PIPELINE_COPIES - 1) * (MASK_BYTES if flash else 2 * MASK_BYTES) * settings.n_cells * settings.n_tokens
     return DeviceCompute(
         host_bytes=whole + masks, first_bytes=device + masks, middle_bytes=device + masks, last_bytes=device + masks
     )
+
+
+def _runs_flash_attention(engine: Footprint, shape: Shape, settings: ContextSettings, backend: Backend) -> bool:
+    """Whether `backend` has a kernel for attention over heads of the lengths that the header states.
+
+    Raises Misuse for values in a type that needs one where it has none: llama.cpp refuses them.
+    """
+    heads_kv = [n for n in shape.n_head_kv if n]
+    if not heads_kv or not shape.n_head:
+        return True
+    heads = shape.n_embd_head_k, shape.n_embd_head_v, shape.n_head // max(heads_kv)
+    found = has_kernel(backend, heads, type_k=settings.type_k, type_v=settings.type_v)
+    if not found and engine.kv_cache_bytes and BY_NAME[settings.type_v.upper()].block > 1:
+        raise Misuse(
+            "the cache type {type} for values needs flash attention, and {backend} has no kernel for it (heads of {k} and {v}, keys in "
+            "{type_k}); choose f16.",
+            type=settings.type_v, type_k=settings.type_k, backend=backend, k=heads[0], v=heads[1],
+        )  # fmt: skip
+    return found
 
 
 def _copies(load: Load, shape: Shape, settings: ContextSettings, backend: Backend) -> int:
