@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
+from hakaru.models.model import read_model
+from hakaru.models.sources.find import find_model
 from hakaru.planning.placement import MARGIN
 from hakaru.tuning.driver import known_driver_bytes, remember_driver
+from hakaru.tuning.fit import Fitter
 from hakaru.tuning.ledger import Ledger
-from hakaru.tuning.trust import PARTS, Kind, errors, kind_of, learned_margin
+from hakaru.tuning.trust import PARTS, Kind, Margin, errors, kind_of, learned_margin
 
 HERE = Kind(machine="here", backend="cpu", architecture="llama", alone=True)
 
@@ -163,3 +167,39 @@ def test_what_the_driver_takes_is_learned_by_the_gpu_s_name(tmp_path: Path) -> N
     assert known_driver_bytes(ledger, ["L4", "L4", "A100"]) == {"L4": 300}
     remember_driver(ledger, {"L4": [4000]}, 5000)  # a log that says more than NVML teaches nothing
     assert known_driver_bytes(ledger, ["L4"]) == {"L4": 300}
+
+
+class NoEngine:
+    """Nobody asks it."""
+
+    def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
+        raise AssertionError
+
+
+def test_fit_says_whose_loads_its_margin_rests_on(tmp_path: Path) -> None:
+    """Five loads of Qwen3 models on this machine's processor, always below the prediction: here 0.0 %, from five loads of such models; for
+    Llama here, and for two L4 that are only named, 3 % as before.
+    """
+    machine = replace(probe_machine(), devices=())
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for i in range(5):
+        for source, peak in (("dry_run", None), ("measured", 3)):
+            footprint = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source=source)  # type: ignore[arg-type]
+            ledger.remember_memory(
+                footprint, machine=machine.fingerprint, model=str(i), architecture="qwen3", engine="e",
+                settings=ContextSettings(n_ctx=256), peak_rss_bytes=peak, backend="cpu",
+            )  # fmt: skip
+    fitter = Fitter(machine=machine, ledger=ledger, engine=NoEngine())
+
+    def margin(name: str, hardware: str | None) -> Margin:
+        model = read_model(find_model(name).path)
+        place = parse_hardware(hardware) if hardware else None
+        return fitter.fit(model, ContextSettings(n_ctx=4096), hardware=place, source="computed").margin
+
+    here = margin("qwen3-0.6b", None)
+    assert (here.fraction, here.n_loads, here.source) == (0, 5, "measured")
+    assert "5 real loads of 'qwen3' models on this machine's processor" in here.sentence()
+    assert margin("llama-3.2-1b-instruct", None).fraction == MARGIN
+    named = margin("qwen3-32b", "2x L4")
+    assert (named.fraction, named.n_loads, named.source) == (MARGIN, 0, "assumed")
+    assert "only named" in named.sentence()

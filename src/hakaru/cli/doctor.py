@@ -38,7 +38,7 @@ def _build(ask: Callable[[], str]) -> str | None:
 def _margins(machine: Machine, here: Sequence[Error]) -> list[Margin]:
     """What is kept free here on the processor: a margin for each architecture that was loaded, or else what is assumed for any."""
     on_cpu = [Kind(machine=machine.fingerprint, backend="cpu", architecture=name, alone=not machine.devices)
-              for name in _by_architecture([e for e in here if e.excess is not None]) or {"-": []}]  # fmt: skip
+              for name in _by_architecture([e for e in here if e.excess is not None]) or {"": []}]  # fmt: skip
     return [learned_margin(here, kind) for kind in on_cpu]
 
 

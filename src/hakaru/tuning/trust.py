@@ -28,7 +28,7 @@ PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_byte
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What a load teaches about: the machine by its fingerprint (None: one that is only named), the backend (`cpu` without
-    accelerators) and the model's architecture. `alone`: the machine has no accelerator.
+    accelerators) and the model's architecture (empty: any). `alone`: the machine has no accelerator.
     """
 
     machine: str | None
@@ -57,6 +57,10 @@ class Margin:
         if self.source != "assumed":
             return say("Margin kept free: {kept}, from {n} real loads of '{architecture}' models on this machine's processor.",
                        kept=kept, n=self.n_loads, architecture=architecture)  # fmt: skip
+        if not architecture:
+            return say(
+                "Margin kept free: {kept}, assumed until five models of one architecture were really loaded here.", kept=kept
+            )
         if self.kind.machine is None:
             return say("Margin kept free: {kept}, assumed: loads here say nothing about a machine that is only named.", kept=kept)
         if self.kind.backend != "cpu":
@@ -68,7 +72,7 @@ class Margin:
         """The margin as it stands in `--json`."""
         return {
             "fraction": self.fraction, "loads": self.n_loads, "source": self.source, "machine": self.kind.machine,
-            "backend": self.kind.backend or None, "architecture": self.kind.architecture,
+            "backend": self.kind.backend or None, "architecture": self.kind.architecture or None,
         }  # fmt: skip
 
 
