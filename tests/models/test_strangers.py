@@ -14,6 +14,7 @@ from hakaru.errors import HakaruError, ModelDamaged, ModelError, ModelNotFound
 from hakaru.models.gguf import read_header
 from hakaru.models.imatrix import read_imatrix
 from hakaru.models.model import read_model
+from hakaru.models.safetensors import read_stored
 from hakaru.models.sources.find import find_model
 
 ESCAPE = "\x1b[31mred\x1b[2J\r\n\u202e"
@@ -147,3 +148,34 @@ def test_an_alignment_that_llama_cpp_refuses_is_refused(tmp_path: Path, kind: in
     keys = np.array([len(key)], "<u8").tobytes() + key + np.array([kind], "<u4").tobytes() + raw
     with pytest.raises(ModelDamaged, match="an alignment"):
         read_header(tensor_table(tmp_path / "x.gguf", [(b"a", (32,), 0)], keys, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4683073184\n",
+            "is a Git LFS pointer and not the weights",
+        ),
+        (b"<!DOCTYPE html><html><title>Sign in", "is a web page"),
+        (b"\n<html lang=en>" + bytes(50), "is a web page"),
+        (b"PK\x03\x04" + bytes(100), "is an archive"),
+        (b"\x1f\x8b\x08" + bytes(100), "is a compressed archive"),
+    ],
+)
+def test_what_came_instead_of_a_file_is_told(tmp_path: Path, content: bytes, words: str) -> None:
+    """In place of a GGUF file as of a shard."""
+    (tmp_path / "x.gguf").write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        read_model(tmp_path / "x.gguf")
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        read_stored(tmp_path / "x.safetensors")
+
+
+def test_a_shard_named_alone_leads_to_its_folder(tmp_path: Path) -> None:
+    """A safetensors file has no configuration."""
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelError, match="is a safetensors file; name the folder"):
+        read_model(find_model(str(tmp_path / "model.safetensors")).path)

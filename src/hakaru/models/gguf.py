@@ -25,6 +25,7 @@ from typing import Final
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.models.foreign_types import foreign_type, is_bitnet_s
 from hakaru.models.header_cursor import U32, Cursor, Value
+from hakaru.models.openings import LONGEST, told_by_opening
 from hakaru.models.quant_types import BY_ID, QuantType
 
 VERSIONS: Final = (2, 3)
@@ -154,7 +155,8 @@ def _opening(cursor: Cursor) -> int:
             path=cursor.path, format=BEFORE_GGUF[magic],
         )  # fmt: skip
     if magic not in {b"GGUF", b"FUGG"}:
-        raise ModelDamaged(
+        told = told_by_opening(cursor.path, magic + cursor.take(min(LONGEST, cursor.size) - 4))
+        raise told or ModelDamaged(
             "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
             path=cursor.path, found=magic,
         )  # fmt: skip

@@ -28,7 +28,9 @@ Checkpoint = Mapping[str, tuple[str, tuple[int, ...]]]
 _COMPANION: Final = re.compile(
     r"(model\.)?(visual|vision_tower|vision_model|vision_embed_tokens|multi_modal_projector|audio_tower|embed_vision|embed_audio|connector)\."
 )
-_HEADS: Final = re.compile(r"(model\.)?(score|classifier|v_head|value_head|reward_head|regression_head|classification_head)\.")
+_HEADS: Final = re.compile(
+    r"(model\.)?(score|classifier|qa_outputs|v_head|value_head|reward_head|regression_head|classification_head)\."
+)
 """What classifiers have on top of a body."""
 _NOT_WEIGHTS: Final = re.compile(r"(rotary_emb\.inv_freq|_scale_inv|_scales|(weight|input)_scale(_2)?|position_ids)$")
 _DROPPED: Final = {"deepseek2": r"model\.layers\.{n}\.", "ernie4_5-moe": r"model\.mtp_", "ernie4_5": r"model\.mtp_"}

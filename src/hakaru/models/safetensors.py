@@ -15,6 +15,7 @@ from typing import Any, Final
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.language import translate
 from hakaru.models.bounded_json import bounded_json
+from hakaru.models.openings import LONGEST, told_by_opening
 
 MAX_HEADER: Final = 2**25
 MAX_NAME: Final = 2**10
@@ -62,9 +63,13 @@ def parse_stored(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     """The header of a safetensors file of `size` bytes, of which `read(n)` gives the next, at most `n`. `where` stands in
     the sentences. Raises ModelDamaged, and what `read` raises.
     """
-    length = int.from_bytes(_exactly(8, where, size, read), "little")
+    first = _exactly(8, where, size, read)
+    length = int.from_bytes(first, "little")
     if length > min(MAX_HEADER, size - 8):
-        raise damaged("a header of {n} bytes, expected at most {limit}", where=where, n=length, limit=min(MAX_HEADER, size - 8))
+        told = told_by_opening(where, first + _exactly(min(LONGEST, size) - 8, where, size, read))
+        raise told or damaged(
+            "a header of {n} bytes, expected at most {limit}", where=where, n=length, limit=min(MAX_HEADER, size - 8)
+        )
     rows = _rows(where, _exactly(length, where, size, read))
     spans = sorted((_tensor(where, name, row) for name, row in rows.items() if name != "__metadata__"), key=lambda s: (s[1], s[2]))
     end = 0

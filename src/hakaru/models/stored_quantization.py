@@ -79,13 +79,17 @@ class StoredQuantization:
 
 def stored_quantization(config: Mapping[str, Any], beside: Mapping[str, Any] | None = None) -> StoredQuantization | None:
     """What config.json and `beside` (hf_quant_config.json) say; None for a checkpoint that is not quantized."""
-    stated = _stated(config)
+    field, stated = _stated(config)
     if beside and isinstance(beside.get("quantization"), dict):
         producer = beside.get("producer")
         name = str(producer.get("name") or "modelopt") if isinstance(producer, dict) else "modelopt"
         stated = {"quant_method": name.lower(), **beside["quantization"], **(stated or {})}
+    elif beside and stated is None:  # what AutoGPTQ and AutoAWQ wrote until 2023
+        field, stated = "beside", {"quant_method": "awq" if "w_bit" in beside else "gptq", **beside}
     if stated is None:
         return None
+    if field == "compression_config":
+        stated = {"quant_method": "compressed-tensors", **stated}
     method = str(stated.get("quant_method") or stated.get("quant_type_method") or "").lower().replace("intel/", "")
     if not method:
         method = "mlx" if "group_size" in stated and "bits" in stated else "bitsandbytes" if _bnb_bits(stated) else "?"
@@ -97,6 +101,8 @@ def stored_quantization(config: Mapping[str, Any], beside: Mapping[str, Any] | N
         label, bits, converter = _modelopt(stated)
     if method == "gptq" and bits not in {2, 4, 8}:
         converter = REFUSES  # llama.cpp, conversion/base.py: 3 bits are not implemented
+    if field in {"compression_config", "beside"}:
+        converter = REFUSES  # it reads quantization_config and hf_quant_config.json alone
     by_module = {k: float(b) for k, v in stated.items() if isinstance(v, dict) and (b := _number(v.get("bits")))}
     return StoredQuantization(
         method=method, label=label, bits=bits, group=int(group) if group and group > 0 else None, runners=runners, converter=converter,
@@ -104,14 +110,14 @@ def stored_quantization(config: Mapping[str, Any], beside: Mapping[str, Any] | N
     )  # fmt: skip
 
 
-def _stated(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The field that tells, in the whole configuration or its language model's part."""
+def _stated(config: Mapping[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
+    """The field that tells and what it says, in the whole configuration or its language model's part."""
     parts = [config, *(config[p] for p in ("text_config", "llm_config", "language_config") if isinstance(config.get(p), dict))]
     for key in ("quantization_config", "compression_config", "quantization"):
         for part in parts:
             if isinstance(part.get(key), dict) and part[key]:
-                return dict(part[key])
-    return None
+                return key, dict(part[key])
+    return None, None
 
 
 def _bits(method: str, stated: Mapping[str, Any]) -> float | None:
@@ -186,4 +192,6 @@ def _modelopt(stated: Mapping[str, Any]) -> tuple[str, float | None, str]:
 
 
 def _number(value: Any) -> float | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 8:
+        value = int(value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**20 else None

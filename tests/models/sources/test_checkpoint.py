@@ -279,6 +279,57 @@ def test_modelopt_s_own_file_tells_as_well(tmp_path: Path) -> None:
     assert found.stored and found.stored.quantization == "ModelOpt, NVFP4, 4 bits"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "label", "per_matrix"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}, "GPTQ, 4 bits in groups of 128", gptq(4)),
+        ("quant_config.json", {"w_bit": 4, "q_group_size": 128, "zero_point": True}, "AWQ, 4 bits in groups of 128", awq),
+    ],
+)
+def test_the_files_of_older_quantizers_tell_as_well(
+    tmp_path: Path, name: str, content: dict[str, Any], label: str, per_matrix: Any
+) -> None:
+    """Before 2024 the method stood beside config.json, where llama.cpp's converter does not look."""
+    found = find_model(folder(tmp_path / "x", {"model.safetensors": quantized(per_matrix), name: json.dumps(content).encode()}))
+    assert found.stored and (found.stored.quantization, found.stored.converter) == (label, "refuses")
+    assert "its configuration gives" not in (found.note or "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"quantization_config": {"quant_method": "awq", "bits": "4", "group_size": 128}},
+        {"text_config": {"quantization_config": {"quant_method": "awq", "bits": 4}}},
+        {"quantization_config": {"quant_method": "AWQ", "w_bit": 4, "q_group_size": 128}},
+    ],
+)
+def test_a_method_is_found_however_it_is_written(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """Numbers as text, in the language model's part, under older names."""
+    found = find_model(folder(tmp_path / "x", {"model.safetensors": quantized(awq)}, **fields))
+    assert found.stored and (found.stored.quantization or "").startswith("AWQ, 4 bits")
+    assert "its configuration gives" not in (found.note or "")
+
+
+def test_an_older_field_of_compressed_tensors(tmp_path: Path) -> None:
+    """compression_config, which llama.cpp's converter does not read."""
+    fields = {"format": "pack-quantized", **groups(num_bits=4, group_size=128, strategy="group", type="int")}
+    found = find_model(folder(tmp_path / "x", {"model.safetensors": quantized(packed)}, compression_config=fields))
+    assert found.stored and found.stored.converter == "refuses"
+    assert found.stored.quantization == "compressed-tensors, pack-quantized, 4 bits in groups of 128"
+
+
+@pytest.mark.parametrize("head", ["score.weight", "classifier.weight", "qa_outputs.weight", "model.v_head.summary.weight"])
+def test_the_head_of_a_classifier_is_no_difference(tmp_path: Path, head: str) -> None:
+    """It stands on top of a body that has all its weights."""
+    body = {name: row for name, row in llama().items() if name != "lm_head.weight"}
+    found = find_model(
+        folder(
+            tmp_path / "x", {"model.safetensors": body | {head: ("BF16", (1, D))}}, architectures=["LlamaForSequenceClassification"]
+        )
+    )
+    assert found.note and "is a classifier or reranker" in found.note and "its configuration gives" not in found.note
+
+
 def test_kept_nvfp4_has_its_own_size(tmp_path: Path) -> None:
     """The file that the converter would write has NVFP4 where the checkpoint has it, and 16 bits elsewhere."""
     found = find_model(folder(tmp_path / "x", {"model.safetensors": quantized(nvfp4)}, quantization_config=METHODS["modelopt"][0]))

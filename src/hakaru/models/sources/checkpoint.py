@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,9 @@ from hakaru.units import format_bytes
 
 LARGEST_CONFIG: Final = 2**22
 LARGEST_INDEX: Final = 2**24
-CONFIG, QUANT_CONFIG = "config.json", "hf_quant_config.json"
+CONFIG: Final = "config.json"
+QUANT_CONFIGS: Final = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+"""What tells of a quantization beside config.json: ModelOpt's, AutoGPTQ's and AutoAWQ's."""
 _KINDS: Final = {
     "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output", "gate_proj": "ffn_gate", "up_proj": "ffn_up",
     "down_proj": "ffn_down", "w1": "ffn_gate", "w3": "ffn_up", "w2": "ffn_down",
@@ -142,11 +145,9 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 def _quantization(folder: Path, config: Mapping[str, Any]) -> StoredQuantization | None:
     beside = None
-    if (folder / QUANT_CONFIG).is_file():
-        try:
-            beside = _config(folder / QUANT_CONFIG)
-        except HakaruError:
-            beside = None
+    if name := next((name for name in QUANT_CONFIGS if (folder / name).is_file()), None):
+        with suppress(HakaruError):
+            beside = _config(folder / name)
     found = stored_quantization(config, beside)
     names = config.get("architectures")
     if found and found.method == "mxfp4" and not (isinstance(names, list) and "GptOssForCausalLM" in names):

@@ -21,7 +21,7 @@ from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, Offline
 from hakaru.models.bounded_json import bounded_json
 from hakaru.models.gguf import first_keys
 from hakaru.models.kinds import role_of
-from hakaru.models.sources.checkpoint import CONFIG, QUANT_CONFIG
+from hakaru.models.sources.checkpoint import CONFIG, QUANT_CONFIGS
 from hakaru.models.sources.choice import Choice, Roles, choices, choose, companions_of, matching, named_file, roles_of_files
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import HubFile, parse_reference
@@ -33,7 +33,7 @@ from hakaru.places import written_whole
 
 LARGE: Final = 50 * 2**20  # a file beside the weights that is larger holds weights, too: a tokenizer has at most 40 MB
 MAX_PEEKED: Final = 40  # of more files that may be meant, only the names are judged
-SMALL_FILES: Final = (CONFIG, *INDEXES, QUANT_CONFIG)
+SMALL_FILES: Final = (CONFIG, *INDEXES, *QUANT_CONFIGS)
 
 
 def hub_endpoint() -> str:
