@@ -106,6 +106,12 @@ def memory_option(function: F) -> F:
     )
 
 
+def template_option(function: F) -> F:
+    """`--chat-template`."""
+    text = "Write conversations in this format: a Jinja file, or a name that the engine knows.  [default: the model's own]"
+    return click.option("--chat-template", metavar="NAME|FILE", help=text)(function)
+
+
 def again_option(function: F) -> F:
     """`--again`."""
     return click.option("--again", is_flag=True, help="Measure the speed anew instead of recalling it.")(function)
@@ -121,7 +127,7 @@ def wishes(function: F) -> F:
     """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is run."""
     min_speed = click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
     tasks = tasks_options("Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL file.")
-    return quality_option(min_speed(tasks(memory_option(context_options(function)))))
+    return quality_option(min_speed(tasks(template_option(memory_option(context_options(function))))))
 
 
 def tasks_options(text: str) -> Callable[[F], F]:
@@ -268,6 +274,7 @@ def quantize(**options: Any) -> int:
     help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers when they are first asked for, the noise floor, speed and tasks come on top.",
 )
 @tasks_options("Also answer tasks: ours, HumanEval, or a JSONL file.")
+@template_option
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")
@@ -319,6 +326,7 @@ def tune(**options: Any) -> int:
 @model_argument
 @context_options
 @memory_option
+@template_option
 @port_option
 @dry_run_option
 @click.pass_obj
@@ -335,6 +343,7 @@ def serve(browser: Browser, /, **options: Any) -> int:
 @click.option("-p", "--prompt", metavar="TEXT", help="Ask once and end.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
 @memory_option
+@template_option
 def chat(**options: Any) -> int:
     """Talk to the running server, or to a model file."""
     from hakaru.cli import chat as command

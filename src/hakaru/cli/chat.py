@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 
 import httpx
 
-from hakaru.cli.loading import fit_before_load
+from hakaru.cli.loading import fit_before_load, mode_for, needs_text
 from hakaru.cli.settings import default_context
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
@@ -18,7 +18,9 @@ from hakaru.serving.deployment import running
 from hakaru.tuning.evidence import last_choice
 
 
-def run(*, model: str | None, system: str | None, prompt: str | None, port: int | None, memory: str | None) -> int:
+def run(
+    *, model: str | None, system: str | None, prompt: str | None, port: int | None, memory: str | None, chat_template: str | None
+) -> int:
     """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and
     talk to it. Returns 3 if the model does not fit.
     """
@@ -29,10 +31,12 @@ def run(*, model: str | None, system: str | None, prompt: str | None, port: int 
     if port is not None and model is None:
         raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
     found = whole_model(model or last_choice() or embedded_model())
+    needs_text(found, "chat")
+    mode = mode_for(found, chat_template)
     fit = fit_before_load(found, ContextSettings(n_ctx=default_context(found)), memory=memory)
     if fit.verdict == "does_not_fit":
         return 3
-    with EngineServer(found.path, fit.settings) as engine, engine.client() as client:
+    with EngineServer(found.path, fit.settings, mode) as engine, engine.client() as client:
         client.base_url = httpx.URL("http://engine/v1/")
         return _talk(Conversation(client, found.path.stem, system), prompt)
 

@@ -8,6 +8,7 @@ from typing import Any
 from hakaru.cli.output import Watching, print_json, print_table, print_text, with_interval
 from hakaru.cli.tasks import doubts, right_in, unended
 from hakaru.cli.wording import CONTENDED, contention, speed_in, verdict_word
+from hakaru.engine.mode import Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer, quality_of
 from hakaru.evaluation.judgement import Judgement, judge
@@ -65,6 +66,7 @@ def run(
     no_speed: bool,
     again: bool,
     json: bool,
+    mode: Mode,
 ) -> int:
     """Measure the models and compare each two. Raises Misuse where nothing can be compared, or for another vocabulary."""
     items = named_tasks(tasks, language).items
@@ -75,6 +77,7 @@ def run(
         check_same_tokenizer(reference or model, model)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
+        bench.mode = mode
         windows = bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
         found = _measured(bench, models, reference, windows, items, settings, tier, no_speed=no_speed)
     if json:

@@ -3,11 +3,13 @@
 import shlex
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hakaru.cli.loading import fit_before_load
-from hakaru.cli.settings import settings_for
+from hakaru.cli.loading import fit_before_load, mode_for
+from hakaru.cli.settings import settings_for, tokens_each
+from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
@@ -21,19 +23,31 @@ from hakaru.tuning.check import remember_load
 from hakaru.tuning.ledger import Ledger
 
 
-def run(*, model: str, port: int | None, memory: str | None, dry_run: bool, pages: Pages | None, **options: Any) -> int:
+def run(
+    *,
+    model: str,
+    port: int | None,
+    memory: str | None,
+    chat_template: str | None,
+    dry_run: bool,
+    pages: Pages | None,
+    **options: Any,
+) -> int:
     """Serve a model file until Ctrl-C."""
     found = whole_model(model)
+    mode = mode_for(found, chat_template)
     settings = settings_for(found, **options)
+    if mode.gives != "text":
+        settings = replace(settings, n_ubatch=max(settings.n_ubatch, tokens_each(settings)))  # a text is pooled in one piece
     if dry_run:
         from hakaru.engine.server import server_command
 
         fit = fit_before_load(found, settings, memory=memory)
         if fit.verdict == "does_not_fit":
             return 3
-        print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"))))
+        print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"), mode=mode)))
         return 0
-    return serve(found, settings, port, pages, memory=memory)
+    return serve(found, settings, port, pages, memory=memory, mode=mode)
 
 
 def serve(
@@ -43,21 +57,29 @@ def serve(
     pages: Pages | None,
     *,
     memory: str | None = None,
+    mode: Mode | None = None,
     quiet: bool = False,
 ) -> int:
     """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns 3 if it does not fit."""
+    mode = mode or Mode()
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
 
     def announce(deployment: Deployment) -> None:
-        with suppress(MachineError):  # a ledger that cannot be written keeps nobody from serving
-            remember_load(supervisor.server, model, machine=probe_machine(), ledger=Ledger())
-        tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=deployment.model, url=deployment.url))
-        tell(say("Try it in another terminal: hakaru chat"))
+        name, url = deployment.model, deployment.url
+        if mode.gives == "embedding":
+            tell(say("{model} gives vectors: POST {url}/embeddings  (Ctrl-C stops it)", model=name, url=url))
+        elif mode.gives == "reranker":
+            tell(say("{model} ranks documents: POST {url}/rerank  (Ctrl-C stops it)", model=name, url=url))
+        else:
+            with suppress(MachineError):  # a ledger that cannot be written keeps nobody from serving
+                remember_load(supervisor.server, model, machine=probe_machine(), ledger=Ledger())
+            tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=name, url=url))
+            tell(say("Try it in another terminal: hakaru chat"))
 
     for deployment in running():
-        if deployment.serves(model.path, settings) and port in (None, deployment.port):
+        if deployment.serves(model.path, settings, mode) and port in (None, deployment.port):
             tell(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
             return 0
     with bound_socket(port) as listener:
@@ -65,7 +87,7 @@ def serve(
         if fit.verdict == "does_not_fit":
             return 3
         supervisor = Supervisor(
-            model.path, fit.settings, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True)
+            model.path, fit.settings, mode, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True)
         )
         serve_forever(supervisor, listener, limits=limits_of(model, fit.settings), on_ready=announce, pages=pages)
     tell(say("Stopped."))

@@ -10,10 +10,11 @@ from typing import Any, Final, Protocol
 
 from hakaru.cli import compare
 from hakaru.cli.found import Found, loss_sentences, report_of, tell, tell_json, title
-from hakaru.cli.loading import fit_before_load
+from hakaru.cli.loading import fit_before_load, mode_for, needs_text
 from hakaru.cli.output import Watching
 from hakaru.cli.settings import settings_for
 from hakaru.cli.wording import verdict_sentence
+from hakaru.engine.mode import Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import check_same_tokenizer
 from hakaru.evaluation.speed import depths_left_out
@@ -69,6 +70,7 @@ def run(
     page: bool,
     live: Live | None,
     json: bool,
+    chat_template: str | None,
     given: Collection[str] = (),
     **options: Any,
 ) -> int:
@@ -81,15 +83,19 @@ def run(
         if reference is None:
             _refuse_loss(given)
         several = [whole_model(model) for model in models]
+        against = whole_model(reference) if reference else None
+        for model in [*several, *([against] if against else [])]:
+            needs_text(model, "test", tasks=bool(tasks), chat_template=chat_template)
         wanted = [settings_for(model, **options) for model in several]
         if not no_speed or tasks:
             verdicts = [fit_before_load(model, settings).verdict for model, settings in zip(several, wanted, strict=True)]
             if "does_not_fit" in verdicts:
                 return 3
         return compare.run(
-            models=several, reference=whole_model(reference) if reference else None, own=named_texts(texts),
+            models=several, reference=against, own=named_texts(texts),
             prompts=named_prompts(prompts), tier=tier, tasks=tasks, language=language,
             settings=wanted, no_speed=no_speed, again=again, json=json,
+            mode=mode_for(several[0], chat_template) if chat_template else Mode(),
         )  # fmt: skip
     if report:
         check_report(report)
@@ -97,17 +103,21 @@ def run(
         check_picture(plot)
     candidate = whole_model(models[0])
     settings = settings_for(candidate, **options)
+    needs_text(candidate, "test", tasks=bool(tasks), chat_template=chat_template)
     is_compared = reference is not None or settings.cache != F16_CACHE
     if not is_compared:
         _refuse_loss(given)
     if (not no_speed or tasks) and fit_before_load(candidate, settings).verdict == "does_not_fit":
         return 3
+    mode = mode_for(candidate, chat_template) if chat_template else Mode()
     original = whole_model(reference) if reference else candidate
+    needs_text(original, "test", tasks=bool(tasks), chat_template=chat_template)
     own, asked, items = named_texts(texts), named_prompts(prompts), named_tasks(tasks, language).items
     budget_s = parse_seconds(budget) if budget else inf
     with ExitStack() as stack:
         watch = stack.enter_context(Watching(quiet=json))
         bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
+        bench.mode = mode
         is_read = is_compared and (settings.cache != F16_CACHE or not _same_file(bench, candidate, original))
         if plot and not is_read and (no_speed or not full_speed):
             raise nothing_to_draw(plot)

@@ -5,9 +5,11 @@ from typing import Any
 
 from hakaru.cli.decision import print_decision, save_decision_report
 from hakaru.cli.hardware import describe
+from hakaru.cli.loading import mode_for, needs_text
 from hakaru.cli.output import Watching, print_json, print_text, warn_silent_devices
 from hakaru.cli.serve import serve
 from hakaru.cli.settings import settings_for
+from hakaru.engine.mode import Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
@@ -39,6 +41,7 @@ def run(
     no_serve: bool,
     again: bool,
     json: bool,
+    chat_template: str | None,
     pages: Pages | None,
     plot: Path | None = None,
     report: Path | None = None,
@@ -54,6 +57,8 @@ def run(
     tier, limit = tier_named(quality), parse_bytes(memory) if memory else None
     found = whole_model(model or embedded_model())
     settings = settings_for(found, **options)
+    needs_text(found, "up", tasks=bool(tasks), chat_template=chat_template)
+    mode = Mode() if no_serve and not chat_template else mode_for(found, chat_template)
     machine = beside_servers(probe_machine(), found.parts)
     warn_silent_devices(machine)
     asked = named_tasks(tasks, language) if tasks else None
@@ -65,6 +70,7 @@ def run(
             print_text(warning)
     with Watching(quiet=json) as watch:
         bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
+        bench.mode = mode
         decision = tune(bench, found, settings, constraints, effort_beside_servers())
     if plot:
         from hakaru.pictures.pareto import save_pareto_picture
@@ -78,7 +84,11 @@ def run(
         print_decision(decision)
     if decision.chosen is None or decision.chosen.path is None:
         return 1
-    return 0 if no_serve else serve(read_model(decision.chosen.path), decision.served, port, pages, memory=memory, quiet=json)
+    return (
+        0
+        if no_serve
+        else serve(read_model(decision.chosen.path), decision.served, port, pages, memory=memory, mode=mode, quiet=json)
+    )
 
 
 def effort_beside_servers() -> Effort:

@@ -20,8 +20,9 @@ import httpx
 
 from hakaru.engine.build import build_of
 from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, checkpoint_of, last_words
+from hakaru.engine.mode import Mode
 from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused
+from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, Misuse, ModelDamaged
 from hakaru.hardware.threads import n_threads
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.memory.growth import n_checkpoints
@@ -36,6 +37,7 @@ STOP_WITHIN_S: Final = 0.5
 LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
+_TEMPLATE_ERROR: Final = re.compile(r"chat template parsing error: (.*)")
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
@@ -49,7 +51,7 @@ def server_build() -> str:
         ) from error
 
 
-def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> list[str]:
+def server_command(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode | None = None) -> list[str]:
     """The exact command that starts the server process."""
     request = {
         "path": str(path),
@@ -63,23 +65,25 @@ def server_command(path: Path, settings: ContextSettings, *, socket: Path) -> li
         "type_v": BY_NAME[settings.type_v.upper()].id,
         "n_checkpoints": n_checkpoints(settings),
     }
-    return child_command("hakaru.engine.server_child", json.dumps(request))
+    return child_command("hakaru.engine.server_child", json.dumps(request | (mode or Mode()).as_request(socket.parent)))
 
 
 class EngineServer:
     """One running server process. `with EngineServer(...) as server:` waits until it answers and ends it afterwards."""
 
-    def __init__(self, path: Path, settings: ContextSettings) -> None:
+    def __init__(self, path: Path, settings: ContextSettings, mode: Mode | None = None) -> None:
         server_build()
-        self.path, self.settings = path, settings
+        self.path, self.settings, self.mode = path, settings, mode or Mode()
         self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
         self.socket = Path(self._folder.name) / "http.sock"
+        if self.mode.template and self.mode.template.text is not None:
+            self.socket.with_name("template.jinja").write_text(self.mode.template.text, encoding="utf-8")
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self._start_log: list[str] = []
         self._is_ready = False
         self._checkpoints: dict[int, int] = {}
         self.process = subprocess.Popen(
-            server_command(path, settings, socket=self.socket),
+            server_command(path, settings, socket=self.socket, mode=self.mode),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,7 +136,7 @@ class EngineServer:
             )
         if not ready:
             self.process.wait()
-            raise self.death()
+            raise self._broken_template() or self.death()
         self._wait_for_log()
         real, wanted = self.context_per_slot(), max(1, self.settings.n_ctx // self.settings.n_parallel)
         if real is not None and real < wanted:  # never a smaller context in silence
@@ -141,6 +145,21 @@ class EngineServer:
                 found=real,
                 expected=wanted,
             )
+
+    def _broken_template(self) -> HakaruError | None:
+        """The error for a chat template that cannot be used, which is why the engine did not come up; None for other reasons."""
+        self._listener.join(timeout=2)
+        found = next((m[1] for line in self.log if (m := _TEMPLATE_ERROR.search(line))), None)
+        if found is None:
+            return None
+        if self.mode.template:
+            return Misuse(
+                "--chat-template {name}: cannot be used ({reason}); name another one.", name=self.mode.template.name, reason=found
+            )
+        return ModelDamaged(
+            "{path}: its chat template cannot be used ({reason}); go on with another one: --chat-template NAME or FILE.",
+            path=self.path, reason=found,
+        )  # fmt: skip
 
     def _wait_for_log(self) -> None:
         """Take what the process said while it started. Its log has a thread of its own and may come after its `ready`: the slots

@@ -35,6 +35,17 @@ def main() -> None:
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False  # never a smaller context than the one asked for
     params.endpoint_metrics = True
+    if request["gives"] != "text":
+        params.embedding = True
+        params.n_batch = params.n_ubatch  # a text is pooled in one piece
+    if request["gives"] == "reranker":
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+    if "template_file" in request:
+        with open(request["template_file"], encoding="utf-8") as file:
+            params.chat_template = file.read()
+    elif "template_name" in request:
+        params.chat_template = request["template_name"]
+        params.use_jinja = False  # with Jinja the name itself would be the template
     params.ui = False
     params.verbosity = 4  # the level at which the buffers are logged
     server = xllamacpp.Server(params)

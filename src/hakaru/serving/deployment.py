@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from hakaru.engine.mode import Mode
 from hakaru.errors import Interrupted, MachineError
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
@@ -52,10 +53,11 @@ class Deployment:
         except psutil.Error:
             return False
 
-    def serves(self, path: Path, settings: ContextSettings) -> bool:
-        """Whether it serves this file with these settings; what they leave open does not matter."""
+    def serves(self, path: Path, settings: ContextSettings, mode: Mode) -> bool:
+        """Whether it serves this file with these settings and this template; what the settings leave open does not matter."""
         asked = {name: value for name, value in asdict(settings).items() if value is not None}
-        return self.path == str(path) and asked.items() <= self.settings.items()
+        same_template = self.settings.get("template") == mode.as_key().get("template")
+        return self.path == str(path) and same_template and asked.items() <= self.settings.items()
 
 
 def running() -> list[Deployment]:
@@ -140,7 +142,7 @@ def serve_forever(
         port=listener.getsockname()[1],
         model=supervisor.path.stem,
         path=str(supervisor.path),
-        settings=asdict(supervisor.settings),
+        settings=asdict(supervisor.settings) | supervisor.mode.as_key(),
     )
     record = run_dir() / f"serve-{deployment.port}.json"
     serves = False

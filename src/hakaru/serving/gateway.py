@@ -18,18 +18,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from hakaru.engine.mode import Gives
 from hakaru.engine.server import NO_KEEPALIVE
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import MAX_BODY, Limits
 from hakaru.serving.refusals import error_response, too_large
 from hakaru.serving.supervisor import Supervisor
 
-FORWARDED: Final = {
-    "/v1/models": "GET",
-    "/metrics": "GET",
-    "/v1/chat/completions": "POST",
-    "/v1/completions": "POST",
-}
+FORWARDED: Final = {"/v1/models": "GET", "/metrics": "GET"}
+ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
+    "text": ("/v1/chat/completions", "/v1/completions"), "embedding": ("/v1/embeddings",), "reranker": ("/v1/rerank",),
+}  # fmt: skip
+"""What a model can be asked, by what it gives."""
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 LOOK_FOR_CLIENT_S: Final = 0.25
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
@@ -53,7 +53,16 @@ def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRou
         ready = supervisor.state == "ready"
         return JSONResponse({"status": supervisor.state, "restarts": supervisor.restarts}, status_code=200 if ready else 503)
 
+    async def no_answer(request: Request) -> Response:
+        can = " or ".join(ours)
+        return refused(request) or error_response(
+            400, f"this model cannot answer {request.url.path}: it gives {supervisor.mode.gives}; ask {can}", code="unsupported"
+        )
+
+    ours = ANSWERED[supervisor.mode.gives]
     routes = [Route(path, forward, methods=[method]) for path, method in FORWARDED.items()]
+    asked = (path for paths in ANSWERED.values() for path in paths)
+    routes += [Route(path, forward if path in ours else no_answer, methods=["POST"]) for path in asked]
     handlers: Any = {
         404: lambda request, error: error_response(404, f"there is no {request.url.path}", code="not_found"),
         405: lambda request, error: error_response(

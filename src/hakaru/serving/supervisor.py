@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
+from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, HakaruError
 from hakaru.memory.footprint import ContextSettings
@@ -26,8 +27,15 @@ FIRST_PAUSE_S: Final = 0.2
 class Supervisor:
     """One model, served until `stop`. `on_event` hears about deaths and restarts, in one sentence each."""
 
-    def __init__(self, path: Path, settings: ContextSettings, *, on_event: Callable[[str], None] = lambda text: None) -> None:
-        self.path, self.settings, self._on_event = path, settings, on_event
+    def __init__(
+        self,
+        path: Path,
+        settings: ContextSettings,
+        mode: Mode | None = None,
+        *,
+        on_event: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.path, self.settings, self.mode, self._on_event = path, settings, mode or Mode(), on_event
         self.state: State = "loading"
         self.restarts = 0
         self.death: EngineDied | None = None
@@ -49,7 +57,7 @@ class Supervisor:
 
         Raises EngineDied or EngineRefused if it does not come up the first time.
         """
-        self._server = EngineServer(self.path, self.settings).__enter__()
+        self._server = EngineServer(self.path, self.settings, self.mode).__enter__()
         self.state = "ready"
         self._thread = threading.Thread(target=self._watch, args=(on_failed,), daemon=True)
         self._thread.start()
@@ -104,7 +112,7 @@ class Supervisor:
 
     def _comes_up(self) -> bool:
         """Start one more process, which `stop` can see and end while it loads. Whether it is wanted."""
-        server = EngineServer(self.path, self.settings)
+        server = EngineServer(self.path, self.settings, self.mode)
         with self._lock:
             if self._stopped.is_set():
                 server.stop()

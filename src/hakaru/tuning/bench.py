@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from hakaru import __version__
 from hakaru.engine.lab import Lab, lab_build
+from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.answers import Answer, answer_items
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
@@ -72,9 +73,9 @@ def nobody_watches(step: str, done: int, total: int) -> None:
 
 
 class Bench:
-    """One machine, one ledger, one engine. With `again` speeds are measured anew, once each; what does not change is
-    still recalled.
-    """
+    """One machine, one ledger, one engine. With `again` speeds are measured anew, once each; what does not change is recalled."""
+
+    mode = Mode()  # how the servers that answer tasks are run
 
     def __init__(
         self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches, again: bool = False
@@ -334,10 +335,10 @@ class Bench:
         inputs = {
             "model": self.ledger.model_sha256(model), "engine": server_build(), "settings": settings_json(settings),
             "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
-        }  # fmt: skip
+        } | self.mode.as_key()  # fmt: skip
         known: list[Answer] | None = self.ledger.recall("answers with their ends", inputs)
         if known is None:
-            with self.server(model, settings) as server:
+            with self.server(model, settings, self.mode) as server:
                 known = answer_items(server, items, progress=partial(self.watch, say("tasks {name}", name=name).strip()))
             self.ledger.remember("answers with their ends", inputs, known)
         return grade(items, [text for text, _ in known], cut=[is_cut for _, is_cut in known])

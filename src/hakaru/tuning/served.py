@@ -1,5 +1,6 @@
 """The server of a measurement: started only where the verdict of `fit` allows it."""
 
+from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Machine
@@ -11,7 +12,9 @@ from hakaru.tuning.ledger import Ledger
 from hakaru.units import compared
 
 
-def served(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger, engine: Engine) -> EngineServer:
+def served(
+    model: Model, settings: ContextSettings, mode: Mode | None = None, *, machine: Machine, ledger: Ledger, engine: Engine
+) -> EngineServer:
     """A server process that loads `model`; what was predicted for it is remembered. Raises DoesNotFit before anything is loaded."""
     fit = Fitter(machine=machine, ledger=ledger, engine=engine).fit(model, settings)
     if fit.verdict == "does_not_fit":
@@ -23,4 +26,4 @@ def served(model: Model, settings: ContextSettings, *, machine: Machine, ledger:
             path=model.path, needed=needed, n_ctx=settings.n_ctx, n=settings.n_parallel,
             free=free,
         )  # fmt: skip
-    return EngineServer(model.path, fit.settings)
+    return EngineServer(model.path, fit.settings, mode)

@@ -1,0 +1,79 @@
+"""How the server is run beside its context: what it gives, and by which template it writes a conversation."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from hakaru.errors import Misuse
+
+Gives = Literal["text", "embedding", "reranker"]
+MAX_TEMPLATE: Final = 2**18
+"""Bytes of a chat template; the longest seen have 30,000."""
+BUILT_IN: Final = (
+    "bailing", "bailing-think", "bailing2", "chatglm3", "chatglm4", "chatml", "command-r", "deepseek", "deepseek-ocr", "deepseek2",
+    "deepseek3", "exaone-moe", "exaone3", "exaone4", "falcon3", "gemma", "gigachat", "glmedge", "gpt-oss", "granite", "granite-4.0",
+    "granite-4.1", "grok-2", "hunyuan-dense", "hunyuan-moe", "hunyuan-vl", "kimi-k2", "llama2", "llama2-sys", "llama2-sys-bos",
+    "llama2-sys-strip", "llama3", "llama4", "megrez", "minicpm", "mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7",
+    "mistral-v7-tekken", "monarch", "openchat", "orion", "pangu-embedded", "phi3", "phi4", "rwkv-world", "seed_oss", "smolvlm",
+    "solar-open", "vicuna", "vicuna-orca", "yandex", "zephyr",
+)  # fmt: skip
+"""Formats that the engine writes without a template. llama.cpp, src/llama-chat.cpp."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """A template that takes the place of the model's own: the name of a built-in one, or the text of a Jinja file."""
+
+    name: str
+    text: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """What identifies it in the ledger."""
+        return hashlib.sha256((self.text or self.name).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """Text by the model's own template, if nothing else is said."""
+
+    gives: Gives = "text"
+    template: ChatTemplate | None = None
+
+    def as_key(self) -> dict[str, str]:
+        """What the ledger adds to the inputs of answers; nothing for the model's own template, as it always was."""
+        return {"template": self.template.digest} if self.template else {}
+
+    def as_request(self, folder: Path) -> dict[str, Any]:
+        """The part of the child's request. A template's text lies in a file in `folder`, since an argument has no room for it."""
+        request: dict[str, Any] = {"gives": self.gives}
+        if self.template and self.template.text is not None:
+            request["template_file"] = str(folder / "template.jinja")
+        elif self.template:
+            request["template_name"] = self.template.name
+        return request
+
+
+def named_template(name: str) -> ChatTemplate:
+    """The built-in template of that name, or the file's. Raises Misuse for neither, or for a file that is none."""
+    if name in BUILT_IN:
+        return ChatTemplate(name=name)
+    path = Path(name)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_TEMPLATE + 1)
+    except OSError as error:
+        raise Misuse("--chat-template '{name}' is neither a file nor a format of the engine's ({reason}); expected a Jinja file, or one of {known}.",
+                     name=name, reason=error.strerror, known=", ".join(BUILT_IN)) from error  # fmt: skip
+    if len(raw) > MAX_TEMPLATE:
+        raise Misuse(
+            "{path}: has more than {limit:,} bytes, so it is no chat template; name a Jinja file.", path=path, limit=MAX_TEMPLATE
+        )
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise Misuse("{path}: is no text (UTF-8), so it is no chat template; name a Jinja file.", path=path) from error
+    if not text.strip():
+        raise Misuse("{path}: is empty, so it is no chat template; name a Jinja file.", path=path)
+    return ChatTemplate(name=path.name, text=text)

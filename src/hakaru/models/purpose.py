@@ -1,0 +1,41 @@
+"""What a model is for, as its header tells: text, vectors, scores, or what llama.cpp's server cannot run.
+
+Source: llama.cpp, `attention.causal` and `pooling_type` in src/llama-model.cpp, enum llama_pooling_type in include/llama.h, and
+llama_model_has_encoder, llama_model_is_diffusion.
+"""
+
+from typing import Final, Literal
+
+from hakaru.models.metadata import Metadata
+from hakaru.models.model import Model
+
+Purpose = Literal["text", "embedding", "reranker", "encoder-decoder", "diffusion", "speech"]
+ENCODERS: Final = frozenset({
+    "bert", "nomic-bert", "nomic-bert-moe", "modern-bert", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert", "gemma-embedding",
+    "llama-embed", "t5encoder",
+})  # fmt: skip
+DIFFUSION: Final = frozenset({"dream", "llada", "llada-moe", "rnd1", "diffusion-gemma"})
+POOLED, RANKED = (1, 2, 3), 4  # mean, the first token, the last token; a score
+TEMPLATE: Final = "tokenizer.chat_template"
+
+
+def purpose_of(model: Model) -> Purpose:
+    """What `model` is for. A model that reads text and pools it gives vectors, whatever its layers could do besides."""
+    meta, architecture = model.meta, model.shape.architecture
+    pooling = meta.integer(meta.own("pooling_type"))
+    if architecture == "t5":
+        return "encoder-decoder"
+    if architecture in DIFFUSION:
+        return "diffusion"
+    if architecture.startswith("wavtokenizer"):
+        return "speech"
+    if pooling == RANKED:
+        return "reranker"
+    if architecture in ENCODERS or pooling in POOLED or meta.values.get(meta.own("attention.causal")) is False:
+        return "embedding"
+    return "text"
+
+
+def chat_template_in(meta: Metadata) -> str | None:
+    """The chat template that the header brings; None for a base model, which was never taught to chat."""
+    return meta.text(TEMPLATE) or meta.text(f"{TEMPLATE}.tool_use") or None
