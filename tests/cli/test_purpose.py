@@ -55,7 +55,7 @@ def without_template(path: Path) -> Path:
 )
 def test_the_header_says_what_a_model_is_for(tmp_path: Path, architecture: str, own: Mapping[str, Any], purpose: str) -> None:
     """Pooling, causality and the architecture; a model that pools gives vectors though it could write."""
-    path = write_header(tmp_path / "m.gguf", hyperparameters(architecture) | own, n_vocab=512)
+    path = write_header(tmp_path / "m.gguf", {**hyperparameters(architecture), **own}, n_vocab=512)
     assert purpose_of(read_model(path)) == purpose
 
 
