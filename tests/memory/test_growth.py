@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hakaru.engine.server import EngineServer
-from hakaru.memory.footprint import ContextSettings, compute_footprint
+from hakaru.memory.footprint import ContextSettings, compute_footprint, overhead_bytes
 from hakaru.memory.growth import (
     LEAST_CHECKPOINTS,
     MOST_CHECKPOINTS,
@@ -123,6 +123,13 @@ def test_requests_are_told_apart_by_context_only_where_it_is_long() -> None:
     assert requests_bytes(ContextSettings(n_ctx=2**20)) == 512 * MIB
 
 
+def test_the_engine_keeps_records_of_graphs_per_token_for_some() -> None:
+    """40 nodes a token, 423 bytes each in three graphs: 24.8 MiB for Qwen3.5 with a micro-batch of 512, which were missing."""
+    hybrid, plain = tiny("qwen35"), tiny("llama")
+    assert overhead_bytes(hybrid, AT_32K) - overhead_bytes(plain, AT_32K) == 512 * 40 * 3 * 423
+    assert overhead_bytes(tiny("granitehybrid"), AT_32K) == overhead_bytes(plain, AT_32K)
+
+
 def test_what_was_measured_before_is_still_found() -> None:
     """The number of checkpoints is no part of a key in the ledger."""
     assert settings_json(replace(AT_32K, n_checkpoints=7)) == settings_json(AT_32K) == {
@@ -183,7 +190,7 @@ def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, 
 
     A turn of less than 8192 tokens makes the engine tidy up when one more would fill the number, so it keeps 31 of 32.
     """
-    settings = ContextSettings(n_ctx=4096 * n_parallel, n_parallel=n_parallel, n_checkpoints=MOST_CHECKPOINTS)
+    settings = ContextSettings(n_ctx=2048 * n_parallel, n_parallel=n_parallel, n_checkpoints=MOST_CHECKPOINTS)
     metadata = tiny_hyperparameters(architecture, **changes)
     model = read_model(write_tiny(tmp_path / "m.gguf", metadata, tied=architecture == "gemma3", vocabulary=True))
     loaded = compute_footprint(model.shape, model.loaded, settings)
@@ -199,5 +206,5 @@ def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, 
         assert server.grown_bytes() == pytest.approx(grows * (MOST_CHECKPOINTS - 1) / MOST_CHECKPOINTS, rel=0.001)
         peak = server.peak_rss_bytes()
     if peak is not None:
-        print(f"planned {(loaded.total_bytes + grows) / MIB:.1f} MiB, resident at most {peak / MIB:.1f}")
-        assert peak == pytest.approx(loaded.total_bytes + grows, rel=0.03)
+        planned = loaded.total_bytes + grows
+        assert 0.97 * (planned - grows / MOST_CHECKPOINTS) <= peak <= 1.03 * planned

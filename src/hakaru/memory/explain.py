@@ -12,6 +12,7 @@ from hakaru.memory.footprint import (
     PROCESS_BYTES_PER_TOKEN,
     ContextSettings,
     cells_of,
+    graph_records_bytes,
     layer_cache_bytes,
     output_bytes,
 )
@@ -131,3 +132,8 @@ def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         where=assumed,
         bytes=4 * shape.n_embd * settings.n_tokens,
     )
+    if records := graph_records_bytes(shape, settings):
+        yield Term(
+            part="overhead_bytes", what=say("records of graphs, for every token of a micro-batch"),
+            formula=f"{records // settings.n_tokens:,} × {settings.n_tokens}", where="llama.cpp, graph_max_nodes", bytes=records,
+        )  # fmt: skip
