@@ -63,6 +63,15 @@ def test_a_missing_piece_is_named(tmp_path: Path, scheme: str, without: int, mis
         find_model(str(tmp_path / next(n for i, n in enumerate(names) if i != without)))
 
 
+def test_all_missing_pieces_stand_in_the_command(tmp_path: Path) -> None:
+    """Of three pieces one is here."""
+    (tmp_path / "x.gguf.part2of3").write_bytes(b"x")
+    with pytest.raises(
+        ModelNotFound, match=r"x\.gguf\.part1of3, x\.gguf\.part3of3 is not there.*part1of3 x\.gguf\.part2of3 x\.gguf\.part3of3 >"
+    ):
+        find_model(str(tmp_path / "x.gguf.part2of3"))
+
+
 def test_a_folder_of_pieces_and_the_whole_name_say_the_same(tmp_path: Path) -> None:
     """Also where the person names the file that is not there yet."""
     cut(tmp_path, SCHEMES["part1of2"])

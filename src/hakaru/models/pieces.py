@@ -14,6 +14,7 @@ from typing import Final
 
 from hakaru.errors import ModelNotFound, ModelUnknown
 
+MAX_PIECES: Final = 4096
 _NUMBER: Final = r"(?P<no>\d{1,4}|[a-z]{1,3})([-._]?of[-._]?(?P<count>\d{1,4}))?"
 _MARK: Final = r"(part|split|chunk|piece)[-._]?"
 _BEHIND: Final = re.compile(rf"(?P<whole>.+\.gguf)[-._]?(?P<mark>{_MARK})?{_NUMBER}", re.IGNORECASE | re.DOTALL)
@@ -76,16 +77,16 @@ def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnkn
         return ModelNotFound(
             "{path}: a file that was cut into pieces, and {missing} is not there; fetch it into the same folder, then join all in "
             "order: {command}",
-            path=where, missing=missing, command=_command(whole, pieces, missing),
+            path=where, missing=", ".join(missing[:3]), command=_command(whole, (*pieces, *missing)),
         )  # fmt: skip
     return ModelUnknown(
         "{path}: a file that was cut into {n} pieces, none of which is a model; join them in order: {command}",
-        path=where, n=len(pieces), command=_command(whole, pieces, None),
+        path=where, n=len(pieces), command=_command(whole, pieces),
     )  # fmt: skip
 
 
-def _command(whole: str, pieces: tuple[str, ...], missing: str | None) -> str:
-    listed = _sorted([p for name in {*pieces, *([missing] if missing else [])} if (p := piece_of(name))])
+def _command(whole: str, pieces: tuple[str, ...]) -> str:
+    listed = _sorted([p for name in pieces if (p := piece_of(name))])
     return f"{shlex.join(['cat', *(p.name for p in listed)])} > {shlex.quote(whole)}"
 
 
@@ -104,25 +105,22 @@ def _are_pieces(pieces: list[Piece]) -> bool:
     return any(number + 1 in numbers for number in numbers)
 
 
-def _missing(names: tuple[str, ...]) -> str | None:
-    """The name of the first piece that is not there, as far as the names tell."""
+def _missing(names: tuple[str, ...]) -> list[str]:
+    """The names of pieces that are not there, as far as the others' names tell; of letters only the first one."""
     pieces = [p for name in names if (p := piece_of(name))]
     count = next((p.count for p in pieces if p.count), None)
     there = {p.order for p in pieces}
-    if not pieces or any(not p.name for p in pieces):
-        return None
     if not pieces[0].order[1]:
         first = 0 if (0, "") in there else 1
         last = count - 1 + first if count else max(n for n, _ in there)
-        absent = next((n for n in range(first, min(last, 4096) + 1) if (n, "") not in there), None)
-        return None if absent is None else _renumbered(pieces[0], absent)
+        return [_renumbered(pieces[0], n) for n in range(first, min(last, MAX_PIECES) + 1) if (n, "") not in there]
     letters = [text for _, text in sorted(there)]
     expected = "a" * len(letters[0])
     for text in letters:
         if text != expected:
-            return _relettered(pieces[0], expected)
+            return [_relettered(pieces[0], expected)]
         expected = _following(text)
-    return None
+    return []
 
 
 def _renumbered(piece: Piece, no: int) -> str:

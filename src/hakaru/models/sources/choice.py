@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hakaru.errors import HakaruError, ModelNotFound
 from hakaru.language import say
-from hakaru.models.gguf import read_header
+from hakaru.models.gguf import first_keys, read_header
 from hakaru.models.kinds import DRAFT, PROJECTOR, likely_role, role_of
 from hakaru.models.pieces import cut_up, joining
 from hakaru.models.sources.found import Companion
@@ -60,9 +60,18 @@ def roles_of_files(files: Mapping[str, Path]) -> dict[str, str | None]:
     for name, path in files.items():
         if name.lower().endswith(".gguf"):
             with suppress(HakaruError, OSError):
-                header = read_header(path)
-                found[name] = role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
+                found[name] = _role_of_file(path)
     return found
+
+
+def _role_of_file(path: Path) -> str | None:
+    """By the first keys, where they suffice: a vocabulary is long, and a folder has many files."""
+    with path.open("rb") as file:
+        keys, n_tensors = first_keys(path, size=path.stat().st_size, read=file.read)
+    if n_tensors and "general.architecture" in keys and not any(key.endswith(".nextn_predict_layers") for key in keys):
+        return role_of(keys, n_tensors)
+    header = read_header(path)
+    return role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
 
 
 def role(path: str, roles: Roles | None) -> str | None:
