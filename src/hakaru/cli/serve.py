@@ -89,6 +89,7 @@ def serve(
         supervisor = Supervisor(
             model.path, fit.settings, mode, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True)
         )
-        serve_forever(supervisor, listener, limits=limits_of(model, fit.settings), on_ready=announce, pages=pages)
+        serve_forever(supervisor, listener, limits=limits_of(model, fit.settings), on_ready=announce, pages=pages,
+                      grows_bytes=fit.growth.total_bytes)  # fmt: skip
     tell(say("Stopped."))
     return 0

@@ -31,7 +31,9 @@ DEFAULT_PORT: Final = 8600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One running server, as its record in the run directory says."""
+    """One running server, as its record in the run directory says. `grows_bytes` may come beside the `own_bytes` that its engine
+    had in memory when it was ready, the model's file not counted.
+    """
 
     pid: int
     started: float
@@ -39,6 +41,8 @@ class Deployment:
     model: str
     path: str
     settings: dict[str, object]
+    grows_bytes: int = 0
+    own_bytes: int = 0
 
     @property
     def url(self) -> str:
@@ -78,9 +82,19 @@ def running() -> list[Deployment]:
 def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:
     """The machine without the weights that other servers of ours have mapped. The system counts such memory as available, since
     it could be read again from the disk; but then those servers would crawl. A model of these `parts` shares its own weights.
+    What was promised to those servers for later (memory/growth.py) is not free either.
     """
-    held = sum(_mapped_bytes(server) for server in running() if Path(server.path) not in parts)
+    servers = running()
+    held = sum(_mapped_bytes(server) for server in servers if Path(server.path) not in parts)
+    held += sum(max(0, server.grows_bytes - max(0, _own_bytes(server.pid) - server.own_bytes)) for server in servers)
     return replace(machine, memory=replace(machine.memory, available_bytes=max(0, machine.memory.available_bytes - held)))
+
+
+def _own_bytes(pid: int) -> int:
+    """Bytes that the engine below the process `pid` has in memory and shares with no file; 0 where the system does not tell."""
+    with suppress(psutil.Error, AttributeError):
+        return sum(info.rss - info.shared for info in (engine.memory_info() for engine in psutil.Process(pid).children()))
+    return 0
 
 
 def _mapped_bytes(server: Deployment) -> int:
@@ -125,9 +139,11 @@ def serve_forever(
     limits: Limits,
     on_ready: Callable[[Deployment], None],
     pages: Pages | None = None,
+    grows_bytes: int = 0,
 ) -> None:
     """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt. The engine is started
-    here and ended with it; `limits` bound the requests; `pages` makes the browser's routes.
+    here and ended with it; `limits` bound the requests; `pages` makes the browser's routes; `grows_bytes` may come while the
+    server is used.
 
     Raises Interrupted if that comes before anybody could be served, EngineDied if the engine does not come up, or dies
     too often.
@@ -149,6 +165,7 @@ def serve_forever(
     try:
         supervisor.start(on_failed=lambda: setattr(server, "should_exit", True))
         serves = True
+        deployment = replace(deployment, grows_bytes=grows_bytes, own_bytes=_own_bytes(os.getpid()))
         _write(record, deployment)
         on_ready(deployment)
         server.run(sockets=[listener])
