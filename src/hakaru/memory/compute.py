@@ -37,12 +37,15 @@ layers that ask for their states before the layer before them has ended, and Gem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceCompute:
-    """Compute buffers in bytes: in host memory, on the first device, on those between, and on the last one."""
+    """Compute buffers in bytes: in host memory, on the first device, on those between, and on the last one. `flash`: with flash
+    attention.
+    """
 
     host_bytes: int
     first_bytes: int
     middle_bytes: int
     last_bytes: int
+    flash: bool = True
 
     def of(self, index: int, n_devices: int) -> int:
         """Bytes on the device of that index."""
@@ -110,6 +113,7 @@ def device_compute(
         first_bytes=before + part("embeddings" if all_layers else "host", logits=not split),
         middle_bytes=after + part(later, logits=False) if split else 0,
         last_bytes=after + part(later, logits=True) if split else 0,
+        flash=flash,
     )
 
 

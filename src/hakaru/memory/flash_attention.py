@@ -62,6 +62,11 @@ def has_kernel(backend: Backend, heads: tuple[int, int, int], *, type_k: str, ty
     return True
 
 
+def makes_copies(backend: Backend, type_k: str, type_v: str) -> bool:
+    """Whether `scratch` is anything there."""
+    return backend in {"metal", "sycl"} or (backend == "cuda" and (type_k, type_v) != ("f16", "f16"))
+
+
 def scratch(backend: Backend, attention: Attention, *, k_is_f16: bool, v_is_f16: bool) -> Size:
     """Bytes behind the result, by the letters of `graph`; nothing where the kernels read the cache as it is."""
     a, every_cell = attention, attention.cells + "N"

@@ -10,8 +10,8 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from hakaru.hardware.machine import Device, Hardware
-from hakaru.memory.compute import DeviceCompute, device_compute, runs_flash_attention
-from hakaru.memory.flash_attention import Backend
+from hakaru.memory.compute import DeviceCompute, device_compute
+from hakaru.memory.flash_attention import Backend, makes_copies
 from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes, overhead_bytes
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
 from hakaru.models.shape import Shape
@@ -205,6 +205,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
     n_items = load.n_layer + 1
     used = [i for i, n in enumerate(layout.counts) if n]
     item = n_items - layout.n_gpu_layers
+    backends = {task.backend or backend_of(hardware.accelerators[i]) for i in used} or {"cpu"}
     shares = []
     for index, (device, count) in enumerate(zip(hardware.accelerators, layout.counts, strict=True)):
         mine = range(item, item + count)
@@ -231,7 +232,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         layers=sum(i < load.n_layer for i in on_host),
         weights_bytes=in_ram,
         kv_cache_bytes=_share_of_caches(task, on_host),
-        compute_bytes=_compute(task, layout, len(used)).host_bytes,
+        compute_bytes=max(_compute(task, layout, len(used), b).host_bytes for b in backends),
         output_bytes=output_bytes(task.shape, settings),
         overhead_bytes=overhead_bytes(task.shape, settings),
         extras_bytes=task.extras_host_bytes + (0 if shares else task.extras_bytes),
@@ -247,9 +248,11 @@ UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_byte
 def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: int) -> tuple[int, int]:
     """The compute buffer of one of the devices that are used, and the part of it that its kernels for attention add."""
     backend = task.backend or backend_of(device)
-    whole = _compute(task, layout, n_used, backend).of(index, n_used)
-    plain = _compute(task, layout, n_used).of(index, n_used)
-    return whole, whole - plain if task.engine or runs_flash_attention(task.shape, task.settings, backend) else 0
+    made = _compute(task, layout, n_used, backend)
+    whole = made.of(index, n_used)
+    if not made.flash or not makes_copies(backend, *task.settings.cache):
+        return whole, 0
+    return whole, whole - _compute(task, layout, n_used).of(index, n_used)
 
 
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
@@ -281,6 +284,7 @@ def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan
         first_bytes=max(found.first_bytes, least) + task.load.largest_bytes,
         middle_bytes=max(found.middle_bytes, least),
         last_bytes=max(found.last_bytes, least),
+        flash=found.flash,
     )
 
 
