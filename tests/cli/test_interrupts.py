@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import httpx
 import psutil
 import pytest
 
+from hakaru.places import one_at_a_time
 from hakaru.testing import write_tiny_llama
+from hakaru.tuning.ledger import Ledger
 
 pytestmark = pytest.mark.engine
 LIMIT_S = 1.0
@@ -152,3 +155,76 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored_and_sigterm_ends(tiny: Path) -
         time.sleep(0.5)
         assert started.process.poll() is None
         assert started.ended_by(signal.SIGTERM)[0] == 0
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A web server that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@SIGNALS
+def test_while_a_remote_model_does_not_answer(silent: str, number: signal.Signals) -> None:
+    """The header is waited for; nothing but the network is slow."""
+    with Command("fit", f"{silent}/model.gguf") as started:
+        time.sleep(1.5)
+        assert started.ended_by(number)[0] == 130
+
+
+@SIGNALS
+def test_while_a_converter_works(tmp_path: Path, number: signal.Signals) -> None:
+    """llama.cpp's converter takes minutes, in a process of its own; it ends, too, and no half file stays."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    converter = tmp_path / "convert.py"
+    converter.write_text("import sys, time\nopen(sys.argv[sys.argv.index('--outfile') + 1], 'w').write('half')\ntime.sleep(600)\n")
+    with Command("quantize", folder, "--type", "Q8_0", "--converter", converter, "-o", tmp_path / "q.gguf") as started:
+        started.wait_for(lambda: any("convert.py" in " ".join(c.cmdline()) for c in started.children()))
+        time.sleep(0.3)
+        assert started.ended_by(number)[0] == 130
+    assert not [p for p in tmp_path.rglob("*.gguf*") if p.is_file()]
+
+
+def test_while_another_tunes_the_same_model(tiny: Path) -> None:
+    """Two `up` of one model wait for each other."""
+    with one_at_a_time("tune-" + Ledger().sha256(tiny)[:12]), Command("tune", tiny, "--context", "256") as started:
+        time.sleep(2.5)
+        assert started.ended_by(signal.SIGINT)[0] == 130
+
+
+def test_while_another_writes_the_ledger(tiny: Path) -> None:
+    """The database is waited for, not slept on."""
+    ledger = Ledger()
+    writer = sqlite3.connect(ledger.path, isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    try:
+        with Command("fit", tiny, "--source", "computed") as started:
+            time.sleep(2)
+            assert started.ended_by(signal.SIGINT)[0] == 130
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("moment", [0.4, 0.9, 1.7, 3.1])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("up", "--context", "256"),
+        ("test", "--context", "512", "--full-speed", "--tasks", "ours"),
+        ("quantize", "--bpw", "8", "-o", "OUT"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_at_any_moment(tiny: Path, tmp_path: Path, arguments: tuple[str, ...], moment: float) -> None:
+    """Every stage is hit by one moment or another: dry runs, windows, races, speeds, writing. Done before is fine, too."""
+    out = tmp_path / "q.gguf"
+    command = [str(out) if a == "OUT" else a for a in arguments]
+    number = signal.SIGINT if moment in (0.4, 1.7) else signal.SIGTERM
+    with Command(command[0], tiny, *command[1:]) as started:
+        time.sleep(moment)
+        was_done = started.process.poll()
+        code, err = started.ended_by(number) if was_done is None else (was_done, "")
+        assert code in ({130} if was_done is None and "nothing half-done" in err else {0, 1, 130}), err
+    assert not [p for p in tmp_path.rglob("*.part") if "kept" not in err]

@@ -10,6 +10,7 @@ again. Footprints belong to a layout (architecture and tensor table), which a fi
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -23,6 +24,10 @@ from hakaru.models.model import Model
 from hakaru.places import data_dir
 
 HASHED_PIECE: Final = 2**28
+READ_PIECE: Final = 2**24
+"""Bytes between two looks at Ctrl-C, also on a slow disk."""
+FREE_WITHIN_S: Final = 30.0
+DEAF_S: Final = 0.05
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
@@ -42,6 +47,27 @@ FOOTPRINT_PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "o
 """The parts of a footprint that have a column."""
 
 
+class _Patient(sqlite3.Connection):
+    """Waits for other writers in Python, where Ctrl-C is heard; SQLite's own wait is deaf to it."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        return _when_free(super().execute, *arguments)
+
+    def executescript(self, script: str) -> sqlite3.Cursor:
+        return _when_free(super().executescript, script)
+
+
+def _when_free(statement: Callable[..., sqlite3.Cursor], *arguments: Any) -> sqlite3.Cursor:
+    until = time.monotonic() + FREE_WITHIN_S
+    while True:
+        try:
+            return statement(*arguments)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(DEAF_S)
+
+
 class Ledger:
     """The ledger in the file `path`, by default in the data directory."""
 
@@ -51,7 +77,7 @@ class Ledger:
         self.watch = watch
         self.path = path or data_dir() / "ledger.sqlite"
         with self._translated():
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=DEAF_S, isolation_level=None, factory=_Patient)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(SCHEMA)
             self._add_backends()
@@ -90,7 +116,7 @@ class Ledger:
         """The hash, with progress: a large model takes a minute."""
         digest, done = hashlib.sha256(), 0
         with path.open("rb") as file:
-            while piece := file.read(HASHED_PIECE):
+            while piece := file.read(READ_PIECE):
                 digest.update(piece)
                 done += len(piece)
                 if size > HASHED_PIECE:
