@@ -14,7 +14,7 @@ from typing import Final
 UNIT_FOLDERS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 LARGEST_UNIT: Final = 2**16
 _SETTING: Final = re.compile(r"^\s*Environment=.*?\bOLLAMA_MODELS=(?P<path>[^\"'\n]+?)[\"']?(\s+[\"']?[A-Z_]+=.*)?$", re.MULTILINE)
-_HOMES: Final = ("/usr/share/ollama", "/var/lib/ollama", "/var/snap/ollama/common", "/root", "/opt/ollama")
+_HOMES: Final = ("/usr/share/ollama", "/var/lib/ollama", "/var/snap/ollama/common", "/opt/ollama")
 _OWN: Final = (
     ".ollama/models", ".var/app/com.jeffser.Alpaca/data/.ollama/models", ".local/share/containers/storage/volumes/ollama/_data/models",
     "snap/ollama/common/models",
