@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 
+from hakaru.cli import run
 from hakaru.cli.output import print_table, print_text
 from hakaru.errors import HakaruError, ModelDamaged, ModelError, ModelNotFound
 from hakaru.models.gguf import read_header
@@ -179,3 +180,11 @@ def test_a_shard_named_alone_leads_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(ModelError, match="is a safetensors file; name the folder"):
         read_model(find_model(str(tmp_path / "model.safetensors")).path)
+
+
+@pytest.mark.parametrize("reference", ["a" * 5000, "a" * 5000 + ".gguf", "a/" + "b" * 300, "x\0y.gguf"])
+def test_a_name_that_cannot_be_one_is_a_sentence(reference: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever a model is named; never "the output cannot be written"."""
+    for command in (["show", reference], ["quantize", reference, "--type", "Q4_K_M"]):
+        assert run(command) == 4
+        assert "output cannot be written" not in capsys.readouterr().err

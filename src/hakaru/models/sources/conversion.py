@@ -38,8 +38,10 @@ def installed_converter() -> Path | None:
 def needs_conversion(reference: str) -> bool:
     """Whether `reference` is a folder with a Hugging Face checkpoint and no model as GGUF; an imatrix beside it is none."""
     folder = Path(reference).expanduser()
+    if not os.path.isfile(folder / "config.json"):  # also where the name is impossible, or the folder closed
+        return False
     ggufs = {path.name: path for path in folder.glob("*.gguf") if path.is_file()}
-    return (folder / "config.json").is_file() and not choices(dict.fromkeys(ggufs), roles_of_files(ggufs))
+    return not choices(dict.fromkeys(ggufs), roles_of_files(ggufs))
 
 
 def convert(reference: str, converter: Path, *, dry_run: bool = False, on_line: Callable[[str], None] = lambda line: None) -> Found:

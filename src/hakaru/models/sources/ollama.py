@@ -9,6 +9,7 @@ are left out.
 
 import os
 import re
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +88,8 @@ def _names() -> list[str]:
     found = []
     for store in stores():
         root = store / "manifests"
-        for path in sorted(root.glob("*/*/*/*")):
-            name, tag = path.parent.relative_to(root).as_posix(), path.name
-            found.append(str(OllamaName(name=name, tag=tag)))
+        with suppress(OSError):  # a store of the service's, which may be closed to others
+            for path in sorted(root.glob("*/*/*/*")):
+                name, tag = path.parent.relative_to(root).as_posix(), path.name
+                found.append(str(OllamaName(name=name, tag=tag)))
     return found

@@ -7,6 +7,7 @@ ollama:name[:tag]                OllamaName
 qwen3-8b                         Word          neither file nor folder: a name of the catalogue, or a mistake
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def parse_reference(text: str, *, endpoint: str = HUB) -> Reference:
         case "http" | "https":
             return _address(text, endpoint)
     path = Path(text).expanduser()
-    if path.exists() or path.suffix.lower() == ".gguf" or "/" in text or not text.strip():
+    if os.path.exists(path) or path.suffix.lower() == ".gguf" or "/" in text or not text.strip():
         return Local(path=path.absolute())
     return Word(text=text)
 
