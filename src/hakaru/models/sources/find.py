@@ -109,9 +109,8 @@ def _find_local(path: Path) -> Found:
     """A file, the first part of the split model that it belongs to, or a folder."""
     try:
         return _found_at(path)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=reason) from error
+    except OSError as error:
+        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
 
 
 def _found_at(path: Path) -> Found:
