@@ -87,12 +87,12 @@ def test_test_measures_nothing_that_does_not_fit(
 @pytest.mark.usefixtures("never_loaded")
 def test_more_users_than_the_memory_holds_are_refused_too(tiny: Path, tmp_path: Path) -> None:
     """`--full-speed` asks for eight conversations, which need more than the one that was checked first."""
-    machine = replace(probe_machine(), memory=Memory(total_bytes=2**35, available_bytes=70 * 2**20), devices=())
+    machine = replace(probe_machine(), memory=Memory(total_bytes=2**35, available_bytes=140 * 2**20), devices=())
     bench = Bench(machine=machine, ledger=Ledger(tmp_path / "ledger.sqlite"))
     with pytest.raises(AssertionError, match="a server was started"):
         bench.server(read_model(tiny), ContextSettings(n_ctx=256))
     with pytest.raises(
-        DoesNotFit, match=r"tiny-f16.gguf: needs .* with 65536 tokens of context for 8 conversations, but 70.0 MiB may be used"
+        DoesNotFit, match=r"tiny-f16.gguf: needs .* with 65536 tokens of context for 8 conversations, but 140.0 MiB may be used"
     ):
         bench.server(read_model(tiny), ContextSettings(n_ctx=65536, n_parallel=8))
 
