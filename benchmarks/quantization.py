@@ -7,10 +7,13 @@ preset where that is larger. The rivals have the same importance data and bytes:
 
 - preset: the one that loses least on these texts, of the two that are predicted to;
 - two types: the largest single type that fits, and as many tensors as fit, from the first layer on, in the next larger one;
-- errors only: our solver on plain relative errors, without probes.
+- errors only: our solver on plain relative errors, without probes; it may copy where ours may.
 
 Everything is computed in a loaded model (probes), so nothing is written. `filled` is the planned file over the budget. Then
 random mixes are predicted and measured on the same texts.
+
+A tensor that keeps its type is copied and loses nothing, which flatters whoever copies. So of a source whose mix copies tensors a second
+row follows, without copies on either side: the best mix of these bytes that copies nothing, and the best preset that copies no layer.
 """
 
 import argparse
@@ -41,6 +44,7 @@ from hakaru.quantization.quiet import stdout_muted
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Plan, Target
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.race import race
 
 LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 
@@ -54,35 +58,47 @@ def one_model(path: Path, effort: str) -> dict[str, object]:
         f"\n{path.name}: {len(budgeter.calibration)} + {len(budgeter.validation)} + {len(budgeter.test)} windows, effort {effort}"
     )
     print(
-        "bpw   filled    preset    preset KLD  ours     ratio              two types  errors only  predicted (interval)       seconds"
+        "bpw   copied  filled    preset    preset KLD  ours     ratio              two types  errors only  predicted (interval)       seconds"
     )
     rows: list[dict[str, object]] = []
     for bpw in budgets(budgeter, imatrix):
-        plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, f"{bpw:.2f}")), imatrix=imatrix)
-        race, seconds = budgeter.race(plan), time.perf_counter() - began
-        rivals = {"two types": two_types(model, plan, imatrix, budgeter), "errors only": errors_only(budgeter, plan, imatrix)}
-        sums = budgeter.probed([plan.types, *rivals.values()], budgeter.test, imatrix, "rivals")
-        ours, *others = [[window["kld"] for window in each] for each in sums]
-        ratios = {name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)}
-        assert race.rival is not None
-        assert race.ratio is not None
-        rows.append({
-            "bpw": bpw, "filled": plan.file_bytes / plan.budget_bytes, "ours": race.ours.value, "preset": race.rival.preset,
-            "preset_kld": race.rival.kld.value, "ratio": race.ratio.as_json(), "predicted": plan.predicted.as_json(),
-            "rivals": {name: ratio.as_json() for name, ratio in ratios.items()}, "seconds": seconds,
-        })  # fmt: skip
-        ratio = f"{race.ratio.value:.2f} [{race.ratio.low:.2f}…{race.ratio.high:.2f}]"
-        print(f"{bpw:.2f}  {rows[-1]['filled']:.5f}   {race.rival.preset:<8}  {race.rival.kld.value:.5f}     {race.ours.value:.5f}  {ratio}   "
-              f"{ratios['two types'].value:.2f}       {ratios['errors only'].value:.2f}         "
-              f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   {seconds:.0f}", flush=True)  # fmt: skip
-    values = [r["ratio"]["value"] for r in rows]  # type: ignore[index]  # an object of JSON
-    print(f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets")
+        n_bytes = budget_bytes(model.n_params, f"{bpw:.2f}")
+        for copies in (True, False):
+            if copies and n_bytes >= model.file_bytes:
+                continue  # the source itself is the answer
+            plan = budgeter.plan(Target(file_bytes=n_bytes, copies=copies), imatrix=imatrix)
+            if copies and not budgeter.copied(plan.types):
+                continue  # the row without copies is the same
+            rows.append(one_row(budgeter, imatrix, plan, bpw, began))
+    values = [r["ratio"]["value"] for r in rows if r["copied"] == 0]  # type: ignore[index]  # an object of JSON
+    print(f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets, without copies")
     return {"budgets": rows, "mixes": random_mixes(budgeter, imatrix)}
+
+
+def one_row(budgeter: Budgeter, imatrix: Imatrix, plan: Plan, bpw: float, began: float) -> dict[str, object]:
+    """The race of one plan, and the other rivals; printed, too."""
+    raced, seconds = race(budgeter, plan), time.perf_counter() - began
+    rivals = {"two types": two_types(budgeter.model, plan, imatrix, budgeter), "errors only": errors_only(budgeter, plan, imatrix)}
+    sums = budgeter.probed([plan.types, *rivals.values()], budgeter.test, imatrix, "rivals")
+    ours, *others = [[window["kld"] for window in each] for each in sums]
+    ratios = {name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)}
+    assert raced.rival is not None
+    assert raced.ratio is not None
+    row: dict[str, object] = {
+        "bpw": bpw, "copied": len(budgeter.copied(plan.types)), "filled": plan.file_bytes / plan.budget_bytes, "ours": raced.ours.value,
+        "preset": raced.rival.preset, "preset_kld": raced.rival.kld.value, "ratio": raced.ratio.as_json(), "predicted": plan.predicted.as_json(),
+        "rivals": {name: ratio.as_json() for name, ratio in ratios.items()}, "seconds": seconds,
+    }  # fmt: skip
+    ratio = f"{raced.ratio.value:.2f} [{raced.ratio.low:.2f}…{raced.ratio.high:.2f}]"
+    print(f"{bpw:.2f}  {row['copied']:<6}  {row['filled']:.5f}   {raced.rival.preset:<8}  {raced.rival.kld.value:.5f}     {raced.ours.value:.5f}  {ratio}   "
+          f"{ratios['two types'].value:.2f}       {ratios['errors only'].value:.2f}         "
+          f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   {seconds:.0f}", flush=True)  # fmt: skip
+    return row
 
 
 def budgets(budgeter: Budgeter, imatrix: Imatrix) -> list[float]:
     """Bits per weight, evenly spread from the smallest preset that can be measured, or 3.0, to 6.5."""
-    presets = budgeter.presets(budgeter.errors(imatrix), imatrix, at_most=2**62)
+    presets = budgeter.presets(budgeter.errors(imatrix), imatrix, at_most=2**62, copies=False)
     smallest = min(8 * n_bytes / budgeter.model.n_params for _, _, n_bytes in presets)
     lowest = max(LOWEST, np.ceil(100 * smallest + 1) / 100)
     return [float(bpw) for bpw in np.linspace(lowest, HIGHEST, N_BUDGETS)]
@@ -94,7 +110,7 @@ def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) ->
     def n_bytes(types: Mapping[str, str]) -> int:
         return planned_bytes(model, types, added=budgeter.how_made(types, imatrix))
 
-    choices = budgeter.choices(plan.errors)
+    choices = budgeter.choices(plan.errors, copies=False)
     kinds = sorted({type_ for row in choices.values() for type_ in row})
     ladder = sorted(uniform_recipes(choices, kinds).values(), key=n_bytes)
     small = [recipe for recipe in ladder if n_bytes(recipe) <= plan.budget_bytes][-1]
@@ -107,7 +123,7 @@ def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) ->
 
 def errors_only(budgeter: Budgeter, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
     """What the solver takes where every tensor's sensitivity is the same: the least sum of relative errors."""
-    items = items_of(budgeter.tensors, budgeter.choices(plan.errors), dict.fromkeys(plan.errors, 1.0))
+    items = items_of(budgeter.tensors, budgeter.choices(plan.errors, copies=plan.target.copies), dict.fromkeys(plan.errors, 1.0))
     with stdout_muted():
         return allocate(items, plan.budget_bytes, fixed_bytes=budgeter.fixed_bytes(plan.errors, imatrix)).types
 
@@ -117,7 +133,7 @@ def random_mixes(budgeter: Budgeter, imatrix: Imatrix) -> dict[str, float]:
     that mixes lie at all sizes.
     """
     random, errors = np.random.default_rng(0), budgeter.errors(imatrix)
-    choices, link, mixes = budgeter.choices(errors), budgeter.link(errors, imatrix), list[dict[str, str]]()
+    choices, link, mixes = budgeter.choices(errors, copies=False), budgeter.link(errors, imatrix), list[dict[str, str]]()
     for wanted in np.geomspace(1e-4, 0.1, N_MIXES):
         mix = {}
         for name, row in choices.items():

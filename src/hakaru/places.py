@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from hakaru.errors import HakaruError, MachineError
+from hakaru.errors import HakaruError, MachineError, Misuse
 
 
 def data_dir(*parts: str) -> Path:
@@ -54,6 +54,20 @@ def one_at_a_time(name: str) -> Iterator[None]:
     with (run_dir() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def check_place(option: str, path: Path) -> None:
+    """Raises Misuse where no file can be written at the `path` that `option` names: said before anything is measured for it."""
+    if path.is_dir():
+        raise Misuse("{option} {path}: is a folder; name a file in it.", option=option, path=path)
+    if not path.parent.is_dir():
+        raise Misuse("{option} {path}: there is no folder {folder}; make it, or choose another place.",
+                     option=option, path=path, folder=path.parent)  # fmt: skip
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise Misuse("{option} {path}: cannot be written ({reason}); choose another place.",
+                     option=option, path=path, reason=error.strerror) from error  # fmt: skip
 
 
 @contextmanager

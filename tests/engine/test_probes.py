@@ -70,10 +70,9 @@ def test_a_quantized_source_is_restored_to_the_bit(embedded: Path, tmp_path: Pat
     probes = [dict.fromkeys(names, "Q5_0"), {}, {"blk.0.ffn_down.weight": "Q4_1"}, {}]
     found = Lab().probe(embedded, probes, windows)
     assert found.missing == frozenset()
-    moved, restored, own_grid, again = (w for (w,) in found.probes)
+    moved, restored, own_type, again = (w for (w,) in found.probes)
     assert moved["kld"] / moved["n"] > 1e-4
-    assert own_grid["kld"] < moved["kld"]
-    for untouched in (restored, again):
+    for untouched in (restored, own_type, again):  # a tensor in its own type is copied, in a probe as in a file
         assert untouched["kld"] == 0.0
         assert untouched["agreed"] == untouched["n"]
         assert untouched["nll_candidate"] == untouched["nll_reference"]

@@ -89,6 +89,20 @@ def test_the_bytes_go_where_they_save_most() -> None:
     assert allocate(items, 192).types == {"dull": "Q4_K", "keen": "Q4_K"}
 
 
+def test_a_budget_is_filled_to_a_least_where_that_is_possible() -> None:
+    """Of a copy that is free, and of a keen and a dull tensor: the least damage leaves bytes over, and a least of bytes takes the next best."""
+    items = [
+        Item(name="large", choices=(choice("Q8_0", 1000, 0.0), choice("Q4_K", 500, 0.10))),
+        Item(name="small", choices=(choice("Q8_0", 100, 0.0), choice("Q4_K", 50, 0.11))),
+    ]
+    assert allocate(items, 1099).types == {"large": "Q4_K", "small": "Q8_0"}
+    found = allocate(items, 1099, least_bytes=1040)
+    assert found.types == {"large": "Q8_0", "small": "Q4_K"}
+    assert found.n_bytes == 1050
+    with pytest.raises(DoesNotFit):
+        allocate(items, 1099, least_bytes=1060)
+
+
 @settings(max_examples=150, deadline=None)
 @given(items=small_items(), part=st.floats(0, 1), slow=st.integers(0, 60))
 def test_it_is_as_good_as_brute_force(items: list[Item], part: float, slow: int) -> None:

@@ -35,6 +35,14 @@ class Interrupting(Lab):
             raise self.error
 
 
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A folder for what is made, and nothing else."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    return folder
+
+
 @pytest.mark.parametrize("preset", ["Q8_0", "Q4_K_M", "IQ4_XS", "Q2_K"])
 def test_what_is_written_is_what_was_planned(tiny: Path, tmp_path: Path, preset: str) -> None:
     """Types and bytes of every tensor, predicted before anything is written, then read back."""
@@ -58,14 +66,16 @@ def test_what_is_written_is_what_was_planned(tiny: Path, tmp_path: Path, preset:
         (EngineRefused("no."), EngineRefused),
     ],
 )
-def test_an_interruption_leaves_no_half_file(tiny: Path, tmp_path: Path, error: BaseException, raised: type[BaseException]) -> None:
+def test_an_interruption_leaves_no_half_file(
+    tiny: Path, tmp_path: Path, made: Path, error: BaseException, raised: type[BaseException]
+) -> None:
     """Ctrl-C, a full disk, an engine that refuses: the target is absent, and so is the temporary file."""
     model = read_model(tiny)
     engine = Interrupting(error)
     (recipe,) = plan_presets(engine, model, ["Q8_0"])
     with pytest.raises(raised):
-        build(engine, model, recipe, tmp_path / "made" / "out.gguf")
-    assert list((tmp_path / "made").iterdir()) == []
+        build(engine, model, recipe, made / "out.gguf")
+    assert list(made.iterdir()) == []
 
 
 def test_a_file_that_is_not_what_was_planned_is_not_kept(tiny: Path, tmp_path: Path) -> None:

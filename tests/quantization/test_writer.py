@@ -65,6 +65,14 @@ def hidden(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.name.startswith("."))
 
 
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A folder for what is made, and nothing else."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    return folder
+
+
 @pytest.mark.parametrize(
     "preset", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q5_1", "IQ4_XS", "IQ3_S", "Q3_K_M", "Q2_K", "BF16", "F32"]
 )
@@ -244,22 +252,22 @@ def test_another_recipe_begins_anew(tiny: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("done", [0, 5])
-def test_a_full_disk_leaves_nothing(tiny: Path, tmp_path: Path, done: int) -> None:
+def test_a_full_disk_leaves_nothing(tiny: Path, tmp_path: Path, made: Path, done: int) -> None:
     """One sentence, and the space is free again."""
     model = read_model(tiny)
     full = Stopping(done, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     with pytest.raises(MachineError, match=r"the disk is full; nothing was changed"):
-        write_recipe(full, model, types_of(model, "Q8_0"), tmp_path / "made" / "out.gguf")
-    assert list((tmp_path / "made").iterdir()) == []
+        write_recipe(full, model, types_of(model, "Q8_0"), made / "out.gguf")
+    assert list(made.iterdir()) == []
 
 
-def test_too_little_space_is_said_before(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_said_before(tiny: Path, tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With both numbers, and nothing is begun."""
     model = read_model(tiny)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 1000))
     with pytest.raises(MachineError, match=r"the disk has 1000 B free, but the file needs 1\.5 MiB"):
-        write_recipe(Lab(), model, types_of(model, "Q8_0"), tmp_path / "made" / "out.gguf")
-    assert list((tmp_path / "made").iterdir()) == []
+        write_recipe(Lab(), model, types_of(model, "Q8_0"), made / "out.gguf")
+    assert list(made.iterdir()) == []
 
 
 def test_an_existing_file_is_replaced_only_when_asked(tiny: Path, tmp_path: Path) -> None:
@@ -291,7 +299,7 @@ def test_two_writers_of_one_target_do_not_meet(tiny: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("type_", ["Q8_0", "Q4_K", "F16", "BF16"])
-def test_weights_that_are_not_finite_name_their_tensor(tiny: Path, tmp_path: Path, bad: float, type_: str) -> None:
+def test_weights_that_are_not_finite_name_their_tensor(tiny: Path, tmp_path: Path, made: Path, bad: float, type_: str) -> None:
     """Whether they are quantized, narrowed or copied; nothing is kept."""
     source = tmp_path / "bad.gguf"
     shutil.copy(tiny, source)
@@ -300,8 +308,8 @@ def test_weights_that_are_not_finite_name_their_tensor(tiny: Path, tmp_path: Pat
     reader.data.flush()
     model = read_model(source)
     with pytest.raises(ModelDamaged, match=r"bad\.gguf: tensor blk\.1\.ffn_up\.weight holds weights that are not finite"):
-        write_recipe(Lab(), model, {"blk.1.ffn_up.weight": type_}, tmp_path / "made" / "out.gguf")
-    assert list((tmp_path / "made").iterdir()) == []
+        write_recipe(Lab(), model, {"blk.1.ffn_up.weight": type_}, made / "out.gguf")
+    assert list(made.iterdir()) == []
 
 
 def test_weights_too_large_for_a_type_are_refused(tmp_path: Path) -> None:

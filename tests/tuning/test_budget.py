@@ -42,8 +42,8 @@ def test_a_ratio_is_paired_over_windows() -> None:
 
 
 @pytest.mark.engine
-def test_a_quantized_source_is_not_offered_its_own_grid(embedded: Path, tmp_path: Path) -> None:
-    """The embedded model is Q4_1 with an embedding in Q8_0: neither Q4_1 nor Q5_1 for its layers, and no Q8_0 for the embedding."""
+def test_a_quantized_source_is_copied_and_not_offered_its_grid(embedded: Path, tmp_path: Path) -> None:
+    """The embedded model is Q4_1 with an embedding in Q8_0: each tensor may keep its type, and no layer goes from Q4_1 to Q5_1."""
 
     class Untouched(Bench):
         def windows(self, reference: object, **_: object) -> list[object]:  # type: ignore[override]  # no texts are needed here
@@ -53,8 +53,11 @@ def test_a_quantized_source_is_not_offered_its_own_grid(embedded: Path, tmp_path
     budgeter = Budgeter(bench, read_model(embedded), "quick")
     offered = {t.name: {"Q8_0": 0.0, "Q5_1": 0.0, "Q4_1": 0.0, "Q4_0": 0.01} for t in budgeter.tensors}
     kept = budgeter.choices(offered)
-    assert set(kept["token_embd.weight"]) == {"Q5_1", "Q4_1", "Q4_0"}
-    assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
+    assert set(kept["token_embd.weight"]) == {"Q8_0", "Q5_1", "Q4_1", "Q4_0"}
+    assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_1", "Q4_0"}
+    bare = budgeter.choices(offered, copies=False)
+    assert set(bare["token_embd.weight"]) == {"Q5_1", "Q4_1", "Q4_0"}
+    assert set(bare["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
     seems_free = {name: {"Q8_0": 1e-5, "Q5_1": 0.0, "Q4_1": 0.0} for name in offered}
     assert budgeter.hidden(seems_free) == (), "the file says so itself"
 

@@ -14,14 +14,13 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model
-from hakaru.models.sources.found import Found
 from hakaru.planning.budget import room_for_weights
 from hakaru.planning.here import hardware_here
 from hakaru.quantization.file_bytes import budget_bytes
+from hakaru.quantization.journal import Journal
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
-from hakaru.quantization.writer import check_target
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, SpeedGoal, Target, glancing
 from hakaru.tuning.ledger import Ledger
@@ -31,8 +30,9 @@ from hakaru.units import format_bytes, parse_bytes
 
 def run(
     *,
-    found: Found,
     source: Model,
+    out: Path,
+    journal: Journal | None,
     bpw: str | None,
     size: str | None,
     quality: str | None,
@@ -43,7 +43,6 @@ def run(
     importance: str,
     pins: tuple[str, ...],
     split: str | None,
-    output: Path | None,
     overwrite: bool,
     dry_run: bool,
     json: bool,
@@ -57,9 +56,6 @@ def run(
     target = _target(source, machine, bpw=bpw, size=size, quality=quality, hardware=hardware, context=context)
     if min_speed is not None:
         target = replace(target, speed=SpeedGoal(tokens_per_s=min_speed, settings=_settings(source, context)))
-    name = bpw or size or quality or "fit"
-    out = output or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
-    check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence()
     if warning and not json:
         print_text(warning)
@@ -70,7 +66,11 @@ def run(
         bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch)
         budgeter = glancing(bench, source, effort) if dry_run else Budgeter(bench, source, effort)
         plan = budgeter.plan(target, imatrix=_imatrix(importance, budgeter), pins=wanted)
-        made = planned(source, plan, out) if dry_run else make(budgeter, plan, out, overwrite=overwrite, split_bytes=split_bytes)
+        made = (
+            planned(source, plan, out)
+            if dry_run
+            else make(budgeter, plan, out, overwrite=overwrite, split_bytes=split_bytes, journal=journal)
+        )
     if json:
         print_json(made.as_json())
     else:
@@ -102,10 +102,11 @@ def _target(
         if room.holds(model):
             raise Misuse("{path}: fits as it is; there is nothing to quantize.", path=model.path)
         return Target(room=room)
-    if n_bytes > model.file_bytes:
-        raise Misuse("the budget is {found}, but the source has only {source}; ask for less.",
-                     found=format_bytes(n_bytes), source=format_bytes(model.file_bytes))  # fmt: skip
-    return Target(file_bytes=n_bytes)
+    if n_bytes >= model.file_bytes:
+        raise Misuse("{path}: the source itself is the answer: it has {source} ({source_bytes:,} bytes), within the budget of {found}, and loses nothing; use it as it "
+                     "is, or ask for less.", path=model.path, found=format_bytes(n_bytes), source=format_bytes(model.file_bytes),
+                     source_bytes=model.file_bytes)  # fmt: skip
+    return Target(file_bytes=n_bytes, bpw=bpw)
 
 
 def _settings(model: Model, context: int | None) -> ContextSettings:

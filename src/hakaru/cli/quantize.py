@@ -1,6 +1,9 @@
 """`hakaru quantize` to one of llama.cpp's presets. `budget.py` is the other half: to a number of bytes."""
 
+import hashlib
+import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ from hakaru.models.sources.checkpoint import convertible
 from hakaru.models.sources.conversion import convert, installed_converter, needs_conversion
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
+from hakaru.places import check_place
 from hakaru.quantization.build import Recipe, build, plan_presets, plan_with_importance
+from hakaru.quantization.journal import Journal, journal_path, locked_journal, waits
 from hakaru.quantization.loadable import check_source
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
@@ -28,24 +33,34 @@ from hakaru.units import format_bytes, parse_bytes
 
 def run(*, type_: str | None, bpw: str | None, size: str | None, fit: bool, quality: str | None, **options: Any) -> int:
     """Write a quantized model file: to a preset, or to a budget. Raises Misuse where not exactly one of them is asked for."""
-    asked = [type_ is not None, bpw is not None, size is not None, fit, quality is not None]
-    if sum(asked) != 1:
+    if sum([type_ is not None, bpw is not None, size is not None, fit, quality is not None]) != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
     _check(type_=type_, size=size, quality=quality, **options)
     reference, converter = options.pop("model"), options.pop("converter")
     found = _found(reference, converter, dry_run=options["dry_run"], quiet=options["json"])
-    options["found"], options["source"] = (
-        found,
-        read_language_model(found.path) if type_ and options["dry_run"] else read_whole(found),
-    )
-    _check_source(options["source"], to_preset=type_ is not None, is_converted=converter is not None or needs_conversion(reference))
-    if type_:
-        taken = ("found", "source", "importance", "effort", "split", "output", "overwrite", "dry_run", "json")
-        return _to_preset(type_=type_, **{name: options[name] for name in taken})
-    from hakaru.cli import budget
+    source = read_language_model(found.path) if type_ and options["dry_run"] else read_whole(found)
+    name = preset_named(type_) if type_ else bpw or size or quality or "fit"
+    out = options.pop("output") or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
+    is_converted = converter is not None or needs_conversion(reference)
+    asked = _asked(source, type_=type_, bpw=bpw, size=size, fit=fit, quality=quality, **options)
+    check_target(source, out, overwrite=options["overwrite"] or waits(out, asked))
+    with nullcontext() if options["dry_run"] else locked_journal(out, asked) as journal:
+        _check_source(source, is_converted=is_converted)
+        options |= {"source": source, "out": out, "journal": journal}
+        if type_:
+            taken = ("source", "out", "journal", "importance", "effort", "split", "overwrite", "dry_run", "json")
+            return _to_preset(type_=type_, **{name: options[name] for name in taken})
+        from hakaru.cli import budget
 
-    options["importance"] = options["importance"] or "auto"
-    return budget.run(bpw=bpw, size=size, quality=quality, **options)
+        options["importance"] = options["importance"] or "auto"
+        return budget.run(bpw=bpw, size=size, quality=quality, **options)
+
+
+def _asked(source: Model, **options: Any) -> str:
+    """What stands for this command, but for how its result is told: the same one goes on where it was interrupted."""
+    kept = {name: value for name, value in options.items() if name not in {"json", "overwrite"}}
+    parts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
+    return hashlib.sha256(json.dumps([parts, sorted(kept.items())], default=str).encode()).hexdigest()
 
 
 def _check(
@@ -67,7 +82,8 @@ def _check(
     if quality:
         tier_named(quality)
     if output:
-        check_free(output, overwrite=overwrite)
+        check_place("-o", output)
+        check_free(output, overwrite=overwrite or journal_path(output).exists())
 
 
 def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) -> Found:
@@ -88,10 +104,10 @@ def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) ->
     return found
 
 
-def _check_source(source: Model, *, to_preset: bool, is_converted: bool) -> None:
+def _check_source(source: Model, *, is_converted: bool) -> None:
     """Raises what `check_source` raises. A converted file that does not load is removed, so that the next run converts anew."""
     try:
-        check_source(Lab(), source, computes=not to_preset)
+        check_source(Lab(), source)
     except ModelDamaged as error:
         if not is_converted:
             raise
@@ -104,13 +120,13 @@ def _check_source(source: Model, *, to_preset: bool, is_converted: bool) -> None
 
 def _to_preset(
     *,
-    found: Found,
     source: Model,
+    out: Path,
+    journal: Journal | None,
     type_: str,
     importance: str | None,
     effort: Effort,
     split: str | None,
-    output: Path | None,
     overwrite: bool,
     dry_run: bool,
     json: bool,
@@ -118,8 +134,6 @@ def _to_preset(
     lab, split_bytes = Lab(), parse_bytes(split) if split else None
     importance = importance or ("auto" if type_.upper() in NEEDS_IMPORTANCE else "none")
     recipe = plan_presets(lab, source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
-    out = output or found.workplace.with_name(f"{found.workplace.name}-{recipe.preset}.gguf")
-    check_target(source, out, overwrite=overwrite)
     warning = source_kind(source).sentence(recipe.preset)
     made = None
     with Watching(quiet=json) as watch:
@@ -132,9 +146,11 @@ def _to_preset(
                       source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
         if not dry_run:
             made = build(
-                lab, source, recipe, out, imatrix=imatrix, split_bytes=split_bytes, overwrite=overwrite,
+                lab, source, recipe, out, imatrix=imatrix, split_bytes=split_bytes, overwrite=overwrite, journal=journal,
                 progress=lambda done, total: watch(recipe.preset, done, total),
             )  # fmt: skip
+            if journal:
+                journal.end(delete_parts=False)
     if json:
         print_json(_as_json(source, recipe, made, out, warning))
     elif made is None:

@@ -3,6 +3,7 @@
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.wording import beside_others, verdict_sentence
 from hakaru.language import say
+from hakaru.quantization.source import source_kind
 from hakaru.tuning.made import Made, TensorRow
 from hakaru.units import format_bytes
 
@@ -16,6 +17,7 @@ def print_made(made: Made) -> None:
     if made.plan.hidden:
         print_text(say("The weights of this file lie on the grid of {types}: it was quantized before, whatever it says now. There these types look "
                   "free, and would undo what was changed since, so they are no choice.", types=", ".join(made.plan.hidden)))  # fmt: skip
+    _print_copies(made)
     _print_devices(made)
     _print_predictions(made)
     if made.measured:
@@ -36,6 +38,7 @@ def _why(row: TensorRow) -> str:
     """Why a tensor has its type, in a few words."""
     words = {
         "kept": say("is not quantized"),
+        "copied": say("copied as it is"),
         "pinned": say("pinned"),
         "preset": say("the preset's"),
         "sensitive": say("sensitive: {n:.1f} times the median", n=row.sensitivity or 0),
@@ -63,6 +66,14 @@ def role_of(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith("blk.") else name
 
 
+def _print_copies(made: Made) -> None:
+    if made.copied:
+        print_text(say("{n} of {total} tensors are copied as they are ({bytes}), and lose nothing more.", n=len(made.copied), total=made.n_matrices,
+                  bytes=format_bytes(sum(row.n_bytes for row in made.copied))))  # fmt: skip
+    if source_kind(made.source).kind == "quantized":
+        print_text(say("The loss is against this source, which is quantized already, and not against the original."))
+
+
 def _print_devices(made: Made) -> None:
     room = made.plan.target.room
     if room is None:
@@ -73,9 +84,13 @@ def _print_devices(made: Made) -> None:
 
 def _print_predictions(made: Made) -> None:
     plan = made.plan
-    print_text(say("{bytes} of at most {budget} ({n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
-              bytes=format_bytes(made.file_bytes), budget=format_bytes(plan.budget_bytes), n=made.file_bytes,
-              kld=made.predicted.value, low=made.predicted.low, high=made.predicted.high))  # fmt: skip
+    loss = {"kld": made.predicted.value, "low": made.predicted.low, "high": made.predicted.high}
+    if plan.target.bpw:
+        print_text(say("{bpw:.3f} bits per weight of at most {budget} ({bytes}, {n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
+                  bpw=made.file_bpw, budget=plan.target.bpw, bytes=format_bytes(made.file_bytes), n=made.file_bytes, **loss))  # fmt: skip
+    else:
+        print_text(say("{bytes} of at most {budget} ({n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
+                  bytes=format_bytes(made.file_bytes), budget=format_bytes(plan.budget_bytes), n=made.file_bytes, **loss))  # fmt: skip
     if not plan.is_measured:
         print_text(say("Nothing of this model was measured yet, so types and loss are a guess from other models. Without --dry-run it is "
                   "measured first; a dry run after that tells what is known."))  # fmt: skip
@@ -97,6 +112,13 @@ def _print_race(made: Made) -> None:
                   ours=race.ours.value, ratio=race.ratio.value, low=race.ratio.low, high=race.ratio.high))  # fmt: skip
     elif race:
         print_text(say("There is no preset of at most these bytes to race against."))
+    if race and race.bare and race.bare_ratio:
+        print_text(say("Without copies the best mix of these bytes loses {kld:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of the preset.", kld=race.bare.value,
+                  ratio=race.bare_ratio.value, low=race.bare_ratio.low, high=race.bare_ratio.high))  # fmt: skip
+        if race.wins and race.bare_ratio.highest >= 1:
+            print_text(say("So the mix wins by what it copies."))
+    elif race and race.bare:
+        print_text(say("Without copies the best mix of these bytes loses {kld:.5f}.", kld=race.bare.value))
     if race and race.wins and race.ratio and race.ratio.highest >= 1:
         print_text(say("The preset is not expected to keep the tier, so the mix was written."))
     if made.preset:

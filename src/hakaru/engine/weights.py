@@ -127,10 +127,14 @@ class Weights:
 
     @contextmanager
     def exchanged(self, types: Mapping[str, str]) -> Iterator[None]:
-        """The model with these tensors in these types. Leaving the block restores it exactly. Raises llama.Refused."""
+        """The model with these tensors in these types; one that has its type already stays as it is, as it would in a file. Leaving the
+        block restores the model exactly. Raises llama.Refused.
+        """
         before = []
         try:
             for name, type_ in types.items():
+                if name in self._data.tensors and self._data.tensors[name].type.name == type_:
+                    continue
                 for tensor, place in zip(self._found.get(name, {}).values(), self._copy(name, BY_NAME[type_]), strict=True):
                     before.append((tensor, _place(tensor)))
                     place.give(tensor)

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from hakaru.errors import Misuse
 from hakaru.language import current_language
-from hakaru.pictures.save import check_place
-from hakaru.places import written_whole
+from hakaru.places import check_place, written_whole
 
 PAGE: Final = """<!doctype html>
 <html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>

@@ -1,11 +1,10 @@
 """A chart as a file: an SVG or a PNG, by its ending."""
 
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Final
 
 from hakaru.errors import Misuse
-from hakaru.places import written_whole
+from hakaru.places import check_place, written_whole
 
 FORMATS: Final = ("svg", "png")
 
@@ -22,20 +21,6 @@ def check_picture(path: Path) -> None:
     """Raises Misuse for an ending that is no picture's, or a path at which nothing can be written."""
     format_of(path)
     check_place("--plot", path)
-
-
-def check_place(option: str, path: Path) -> None:
-    """Raises Misuse where no file can be written at the `path` that `option` names: said before anything is measured for it."""
-    if path.is_dir():
-        raise Misuse("{option} {path}: is a folder; name a file in it.", option=option, path=path)
-    if not path.parent.is_dir():
-        raise Misuse("{option} {path}: there is no folder {folder}; make it, or choose another place.",
-                     option=option, path=path, folder=path.parent)  # fmt: skip
-    try:
-        TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise Misuse("{option} {path}: cannot be written ({reason}); choose another place.",
-                     option=option, path=path, reason=error.strerror) from error  # fmt: skip
 
 
 def save_chart(chart: Any, path: Path) -> None:

@@ -65,10 +65,11 @@ def allocate(
     budget_bytes: int,
     *,
     fixed_bytes: int = 0,
+    least_bytes: int = 0,
     limits: Limits | None = None,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Allocation:
-    """The least damage in a file of at most `budget_bytes`, of which `fixed_bytes` are taken already.
+    """The least damage in a file of at most `budget_bytes`, and at least `least_bytes`, of which `fixed_bytes` are taken already.
 
     Raises DoesNotFit where no choice of types keeps the budget (with the range of possible bytes) or the other limits.
     """
@@ -83,7 +84,10 @@ def allocate(
             smallest_bytes=smallest, largest_bytes=largest,
         )  # fmt: skip
     budget = Row(weights=_bytes(open_choices), limit=budget_bytes - fixed_bytes)
-    problem = _problem(open_choices, _damages(open_choices), [budget, *_rows(items, open_choices, limits)])
+    rows = [budget, *_rows(items, open_choices, limits)]
+    if least_bytes:
+        rows.append(Row(weights=-_bytes(open_choices), limit=fixed_bytes - least_bytes))
+    problem = _problem(open_choices, _damages(open_choices), rows)
     found = _solved(problem, time_limit_s)
     return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=float(found.prices[0]))
 

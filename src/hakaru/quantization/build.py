@@ -11,6 +11,7 @@ from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
 from hakaru.models.roster import quantizer_facts, roster
+from hakaru.quantization.journal import Journal
 from hakaru.quantization.presets import ftype_of, quantized_bytes
 from hakaru.quantization.writer import TensorWriter, write_recipe
 
@@ -73,6 +74,7 @@ def build(
     imatrix: Imatrix | None = None,
     split_bytes: int | None = None,
     overwrite: bool = False,
+    journal: Journal | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Model:
     """Write `model` by `recipe` to `out` and return the new model, read back and verified. Raises what
@@ -81,5 +83,5 @@ def build(
     number = None if is_mix(recipe.preset) else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
     return write_recipe(
         engine, model, recipe.types, out, imatrix=imatrix.vectors(model.tensors) if imatrix else None, file_type=number,
-        split_bytes=split_bytes, overwrite=overwrite, progress=progress,
+        split_bytes=split_bytes, overwrite=overwrite, journal=journal, progress=progress,
     )  # fmt: skip

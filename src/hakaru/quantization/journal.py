@@ -2,20 +2,22 @@
 
 The journal is a hidden file beside the target: a line for what is being written (a digest of everything that decides the
 bytes, and the names of the hidden files), then the name of every tensor whose bytes are on the disk. A line counts when it
-is whole. Whoever holds the journal holds its lock, so two writers of one target do not meet.
+is whole. Whoever holds the journal holds its lock, so two writers of one target do not meet. A command that measures what it wrote holds
+it until that is done: a journal whose hidden files have their names by now tells that only the measurement is missing.
 """
 
 import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hakaru.errors import MachineError
 from hakaru.language import say
+from hakaru.places import disk_error
 from hakaru.units import format_bytes
 
 
@@ -38,14 +40,22 @@ class Unfinished:
 
 def unfinished(out: Path) -> Unfinished | None:
     """What an interrupted write of `out` left; None where there is nothing to continue with."""
-    path = journal_path(out)
-    try:
-        with path.open(encoding="utf-8") as file:
-            first, done = _read(file)
-    except (OSError, UnicodeDecodeError):
-        return None
+    return unfinished_at(journal_path(out))
+
+
+def unfinished_at(path: Path) -> Unfinished | None:
+    """The same by the path of its journal."""
+    first, done = _read_at(path)
     parts = _parts(path, first)
     return Unfinished(journal=path, parts=parts, n_done=len(done)) if done and parts and all(p.exists() for p in parts) else None
+
+
+def waits(out: Path, asked: str) -> bool:
+    """Whether the command that asked for this wrote all of `out`, and was interrupted before it was done: the same command goes on there."""
+    path = journal_path(out)
+    first, _ = _read_at(path)
+    parts = _parts(path, first)
+    return first.get("asked") == asked and bool(parts) and not any(part.exists() for part in parts)
 
 
 def journal_path(out: Path) -> Path:
@@ -54,10 +64,12 @@ def journal_path(out: Path) -> Path:
 
 
 class Journal:
-    """The journal of one target, held open and locked. `done` names the tensors that need not be written again."""
+    """The journal of one target, held open and locked. `done` names the tensors that need not be written again. `asked` stands for the command
+    that holds it.
+    """
 
-    def __init__(self, file: Any, path: Path) -> None:
-        self._file, self.path = file, path
+    def __init__(self, file: Any, path: Path, asked: str = "") -> None:
+        self._file, self.path, self._asked = file, path, asked
         self._first, self._names = _read(file)
 
     @property
@@ -73,7 +85,7 @@ class Journal:
         """Tell of a new write; the hidden files of an earlier one are deleted."""
         for old in _parts(self.path, self._first):
             old.unlink(missing_ok=True)
-        self._first, self._names = {"digest": digest, "parts": [p.name for p in parts]}, []
+        self._first, self._names = {"digest": digest, "parts": [p.name for p in parts], "asked": self._asked}, []
         self._file.seek(0)
         self._file.truncate()
         self._append([self._first])
@@ -101,20 +113,42 @@ class Journal:
 
 
 @contextmanager
-def locked_journal(out: Path) -> Iterator[Journal]:
-    """The journal of `out`, locked until the block ends. Raises MachineError where another process holds it, and OSError."""
+def locked_journal(out: Path, asked: str = "") -> Iterator[Journal]:
+    """The journal of `out`, locked until the block ends. Raises MachineError where another process holds it or the folder cannot be written."""
     path = journal_path(out)
-    with path.open("a+", encoding="utf-8", errors="replace") as file:
+    with ExitStack() as opened:
+        file = _locked(opened, path, out)
+        file.seek(0)
+        try:
+            yield Journal(file, path, asked)
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:  # nothing was begun
+                path.unlink(missing_ok=True)
+
+
+def _locked(opened: ExitStack, path: Path, out: Path) -> Any:
+    """The file at `path`, open and locked: the one that has this name now, since whoever held it before may have deleted it meanwhile."""
+    while True:
+        try:
+            file = opened.enter_context(path.open("a+", encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise disk_error(error, out) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise MachineError("{path}: another process is writing this file; wait for it or stop it.", path=out) from error
-        file.seek(0)
-        try:
-            yield Journal(file, path)
-        finally:
-            if os.fstat(file.fileno()).st_size == 0:  # nothing was begun
-                path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+
+
+def _read_at(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """What `_read` finds in the journal at `path`; nothing where there is none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return _read(file)
+    except (OSError, UnicodeDecodeError):
+        return {}, []
 
 
 def _read(file: Iterable[str]) -> tuple[dict[str, Any], list[str]]:

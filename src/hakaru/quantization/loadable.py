@@ -4,7 +4,8 @@ The quantizer reads tensor by tensor and misses nothing: a file without a norm, 
 under other names quantizes well and loads nowhere. A dry run lays the whole model out from its header, in a second and without a
 weight, so every such file is found by llama.cpp's own loader and told in its own words.
 
-Left out: whether the weights mean anything; that is what the measured loss tells.
+Left out: whether the weights mean anything; that is what the measured loss tells. What is no language model, or only a part of one, is told
+by `models.kinds` before.
 """
 
 import signal
@@ -13,15 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
-from hakaru.errors import EngineDied, EngineRefused, ModelDamaged, ModelError, ModelUnknown
+from hakaru.errors import EngineDied, EngineRefused, ModelDamaged, ModelError
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 
 SETTINGS: Final = ContextSettings(n_ctx=256)
-DRAFTS: Final = frozenset({"eagle3", "dflash", "gemma4-assistant"})
-"""Architectures that compute from what another model, their target, computed."""
-_NEEDS_TARGET: Final = "ctx_other"
-"""What llama.cpp misses where a draft model without embeddings of its own is laid out without its target; src/llama-context.cpp."""
 _CRASHES: Final = frozenset(f"signal {int(number)}" for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE))
 
 
@@ -31,22 +28,9 @@ class DryRunner(Protocol):
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
 
 
-def check_source(engine: DryRunner, source: Model, *, computes: bool = True) -> None:
-    """Raises ModelDamaged, with llama.cpp's own reason, for a source that it cannot load, and ModelUnknown for one that is only a
-    part of a model. `computes`: the source must also run alone, which a draft model (EAGLE-3, DFlash) does not.
-    """
-    kind = source.metadata.get("general.type")
-    if kind == "adapter" or "adapter.type" in source.metadata:
-        raise ModelUnknown(
-            "{path}: is an adapter (LoRA), which changes a model and is none; name the model's own file, or one into which the adapter was merged.",
-            path=source.path,
-        )  # fmt: skip
+def check_source(engine: DryRunner, source: Model) -> None:
+    """Raises ModelDamaged, with llama.cpp's own reason, for a source that it cannot load."""
     _lay_out(engine, source.path)
-    if computes and source.shape.architecture in DRAFTS:
-        raise ModelUnknown(
-            "{path}: is a draft model ({architecture}), which runs only beside the model for which it drafts, so that its loss cannot be measured; "
-            "quantize it to a preset.", path=source.path, architecture=source.shape.architecture,
-        )  # fmt: skip
 
 
 def check_result(engine: DryRunner, parts: Sequence[Path], names: Sequence[str]) -> None:
@@ -69,13 +53,11 @@ def check_result(engine: DryRunner, parts: Sequence[Path], names: Sequence[str])
 
 
 def _lay_out(engine: DryRunner, path: Path) -> None:
-    """Have llama.cpp lay the model out, with a context unless that needs another model beside it. Raises ModelError."""
+    """Have llama.cpp lay the model out. Raises ModelError."""
     try:
         engine.dry_run(path, SETTINGS)
     except EngineRefused as error:
-        reason = str(error.fields.get("reason", "-"))
-        if _NEEDS_TARGET not in reason:
-            raise _damaged(path, reason) from error
+        raise _damaged(path, str(error.fields.get("reason", "-"))) from error
     except EngineDied as error:
         if error.fields.get("how") not in _CRASHES:
             raise

@@ -50,8 +50,10 @@ class Link:
 
     def predict(self, types: Mapping[str, str], *, standard_error: float = 0.0) -> Figure:
         """The KLD of a recipe in nats per token: median and 95 % interval of its true value, or of a measurement with this
-        relative standard error.
+        relative standard error. Exactly 0 for a recipe that copies every tensor.
         """
+        if not any(self.errors[name][type_] for name, type_ in types.items()):
+            return Figure(value=0.0, unit="nats/token", source="computed", low=0.0, high=0.0)
         weights, means, variances = _predicted(self.known, self.errors, self.runs, types, self.g)
         spreads = np.sqrt(variances + standard_error**2)
         low, middle, high = (_quantile(q, weights, means, spreads) for q in (0.025, 0.5, 0.975))
@@ -59,6 +61,8 @@ class Link:
 
     def kld_of(self, damage: float) -> float:
         """The KLD in nats per token at which the line puts a damage S."""
+        if damage <= 0:
+            return 0.0
         x = np.log(damage) - self.middle
         return float(self.c * damage**self.g * np.exp(self.bend * x * x))
 

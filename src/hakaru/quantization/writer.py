@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
@@ -30,7 +31,7 @@ from hakaru.models.quant_types import BY_ID
 from hakaru.places import disk_error
 from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import Vectors, written_vectors
-from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished
+from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished_at
 from hakaru.quantization.layout import Layout, PlannedFile, Stored, lay_out
 from hakaru.quantization.loadable import check_result
 from hakaru.units import format_bytes
@@ -85,6 +86,7 @@ def write_recipe(
     overwrite: bool = False,
     blobs: Blobs | None = None,
     source_sha256: str | None = None,
+    journal: Journal | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Model:
     """Write `source` with the types in `types` to `out`, and return the new model, read back and verified: llama.cpp loads it.
@@ -92,7 +94,8 @@ def write_recipe(
     A tensor that is not named keeps its own type. `imatrix` holds the mean squared activation per column by tensor name (for
     a stack of experts one row after another). `file_type` and `added` as `lay_out` takes them. With `split_bytes` the model is
     written as parts of about so many bytes, and `out` is the name without their numbers. `blobs` with the source's hash keeps
-    and uses quantized tensors. `progress` counts tensors.
+    and uses quantized tensors. A `journal` of `out` that the caller holds is left for the caller to end: until then the same write does nothing
+    again. `progress` counts tensors.
 
     Raises Misuse (the target is the source or exists; a recipe that cannot be), ModelDamaged (weights that are not finite),
     MachineError (full or read-only disk, another writer), EngineDied, EngineRefused (what was written is not what was planned, or
@@ -100,28 +103,20 @@ def write_recipe(
     """
     layout = lay_out(source, types, out, file_type=file_type, added=added, split_bytes=split_bytes)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with locked_journal(out) as journal, written_vectors(out, imatrix, _needing(layout)) as vectors:
-            for file in layout.files:
-                check_target(source, file.path, overwrite=overwrite)
+        with (
+            nullcontext(journal) if journal else locked_journal(out) as held,
+            written_vectors(out, imatrix, _needing(layout)) as vectors,
+        ):
             tasks = _tasks(layout, vectors, source_sha256 if blobs else None)
-            _check_types(source, tasks)
-            _prepare(journal, _digest(source, layout, vectors), layout.files)
-            try:
-                _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
-                _verify(layout.files)
-                check_result(engine, [file.part for file in layout.files], [file.path.name for file in layout.files])
-            except (KeyboardInterrupt, EngineDied) as stop:
-                left = _left(journal, out)
-                if left and isinstance(stop, KeyboardInterrupt):
-                    raise Interrupted(left.sentence()) from stop
-                raise
-            except BaseException:
-                journal.end(delete_parts=True)
-                raise
-            for file in reversed(layout.files):  # the first part last: without it nobody reads the others
-                file.part.replace(file.path)
-            journal.end(delete_parts=False)
+            digest = _digest(source, layout, vectors)
+            if not (held.continues(digest) and _has_names(layout.files)):
+                for file in layout.files:
+                    check_target(source, file.path, overwrite=overwrite)
+                _check_types(source, tasks)
+                _prepare(held, digest, layout.files)
+                _write_whole(engine, source, layout, tasks, vectors, held, blobs, progress)
+            if journal is None:
+                held.end(delete_parts=False)
     except HakaruError:
         raise
     except OSError as error:
@@ -129,11 +124,39 @@ def write_recipe(
     return read_model(layout.files[0].path)
 
 
-def _left(journal: Journal, out: Path) -> Unfinished | None:
+def _write_whole(
+    engine: TensorWriter,
+    source: Model,
+    layout: Layout,
+    tasks: Sequence[_Task],
+    vectors: Vectors,
+    journal: Journal,
+    blobs: Blobs | None,
+    progress: Progress,
+) -> None:
+    """Write every tensor, verify the files, and give them their names. Raises what `write_recipe` raises."""
+    files = layout.files
+    try:
+        _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
+        _verify(files)
+        check_result(engine, [file.part for file in files], [file.path.name for file in files])
+    except (KeyboardInterrupt, EngineDied) as stop:
+        left = _left(journal)
+        if left and isinstance(stop, KeyboardInterrupt):
+            raise Interrupted(left.sentence()) from stop
+        raise
+    except BaseException:
+        journal.end(delete_parts=True)
+        raise
+    for file in reversed(files):  # the first part last: without it nobody reads the others
+        file.part.replace(file.path)
+
+
+def _left(journal: Journal) -> Unfinished | None:
     """What can be continued with; nothing of it is deleted, and all else is, though Ctrl-C comes a second time."""
     while True:
         try:
-            left = unfinished(out)
+            left = unfinished_at(journal.path)
             if left is None:
                 journal.end(delete_parts=True)
             return left
@@ -209,7 +232,7 @@ def _from_blob(blobs: Blobs, task: _Task) -> bool:
 
 def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> None:
     """The hidden files as they were left, or new ones: the header, then a hole. Raises MachineError without enough space."""
-    continues = journal.continues(digest) and all(_is_ours(file) for file in files)
+    continues = journal.continues(digest) and all(_is_ours(file, file.part) for file in files)
     if not continues:
         journal.begin(digest, [file.part for file in files])
     there = sum(file.part.stat().st_blocks * 512 for file in files) if continues else 0
@@ -230,12 +253,21 @@ def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> Non
                 part.truncate(file.file_bytes)
 
 
-def _is_ours(file: PlannedFile) -> bool:
+def _is_ours(file: PlannedFile, path: Path) -> bool:
     try:
-        with file.part.open("rb") as part:
+        with path.open("rb") as part:
             return part.read(len(file.header)) == file.header and os.fstat(part.fileno()).st_size == file.file_bytes
     except FileNotFoundError:
         return False
+
+
+def _has_names(files: Sequence[PlannedFile]) -> bool:
+    """Whether an interrupted write of these files had given all of them their names. Where it had given some, these are hidden again."""
+    named = [file for file in files if not file.part.exists() and _is_ours(file, file.path)]
+    if len(named) < len(files):
+        for file in named:
+            file.path.replace(file.part)
+    return len(named) == len(files)
 
 
 def _needing(layout: Layout) -> dict[str, int]:

@@ -9,14 +9,12 @@ Left out: recipes of more than one source.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import numpy as np
-
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.statistics import paired_ratio, ratio_of_sums
 from hakaru.evaluation.tiers import Tier
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.architectures import buffer_bytes
@@ -31,15 +29,14 @@ from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
-from hakaru.quantization.probes import Effort, uniform_recipes
+from hakaru.quantization.probes import Effort
 from hakaru.quantization.quiet import stdout_muted
-from hakaru.tuning.bench import Bench, Row
+from hakaru.tuning.bench import Bench
 from hakaru.tuning.study import PAINS, TYPES, Study
 from hakaru.tuning.tier_target import room_in_tier
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
 from hakaru.units import Figure, format_bytes
 
-RIVALS: Final = 2
 PROVABLE: Final = 0.75
 """The part of a tier's bound below which a mean has to lie so that the windows at hand can prove it, about."""
 TIER_ROUNDS: Final = 5
@@ -47,6 +44,12 @@ HAIR: Final = 1e-3
 """What the solver is allowed above the damage of the best types, which it could not meet to the last digit."""
 CLOSE: Final = 0.06
 """A recipe that could lose so much more, by this part, and still keep its tier is good enough."""
+FILLED: Final = 0.998
+"""The least part of a budget of bytes that is filled, where any choice of types does: the bytes are there to be used, and which of two mixes
+of nearly the same damage is better nobody knows so exactly.
+"""
+NOTHING: Final = 1e-12
+"""A loss below every tier's, in nats per token: what a recipe of copies is taken to lose where one divides by it."""
 SPEED_ROUNDS: Final = 4
 SOON_TIMED_BYTES: Final = 2**30
 SOON_TIMED_CONTEXT: Final = 512
@@ -63,13 +66,16 @@ class SpeedGoal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What is asked for: at most so many bytes of file, or what fits a machine, or the fewest bytes that keep a tier; perhaps a
-    speed.
+    speed. Without `copies` no tensor keeps its type, and no preset is a rival that copies a layer (for benchmarks).
+    `bpw`: the bits per weight in which the bytes were asked for.
     """
 
     file_bytes: int | None = None
     room: Room | None = None
     tier: Tier | None = None
     speed: SpeedGoal | None = None
+    copies: bool = True
+    bpw: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,26 +103,6 @@ class Plan:
         return bool(self.link.runs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
-    """A preset of at most the same bytes, and its loss on the test windows."""
-
-    preset: str
-    types: Mapping[str, str]
-    file_bytes: int
-    kld: Figure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Race:
-    """Our mix against the best preset, paired on the same windows. `ratio` is ours over the preset's; None without a rival."""
-
-    ours: Figure
-    rival: Rival | None
-    ratio: Figure | None
-    wins: bool
-
-
 class Budgeter(Study):
     """Quantizing one model to a budget, on one bench."""
 
@@ -130,10 +116,14 @@ class Budgeter(Study):
         if imatrix:
             imatrix.check("--importance", self.model.path, self.tensors)
         errors = self.errors(imatrix)
-        choices, rates, seconds = self.choices(errors), None if link else self.rates(errors, imatrix, target), None
+        choices, rates, seconds = (
+            self.choices(errors, copies=target.copies),
+            None if link else self.rates(errors, imatrix, target),
+            None,
+        )
         link = link or self.link(errors, imatrix)
         if rates and target.speed:
-            seconds = rates.seconds(self.tensors, self.model.shape, TYPES)
+            seconds = rates.seconds(self.tensors, self.model.shape, tuple({*TYPES, *self.own_types.values()}))
             choices = {name: {q: e for q, e in row.items() if q in seconds[name]} for name, row in choices.items()}
         items = items_of(self.tensors, choices, link.known.expected(), seconds)
         limits = self.limits(target, choices, pinned(items, pins))
@@ -144,7 +134,12 @@ class Budgeter(Study):
             with stdout_muted():  # the solver prints
                 if damage is not None:
                     return smallest_within(items, damage, fixed_bytes=fixed, limits=limits)
-                return allocate(items, most, fixed_bytes=fixed, limits=limits)
+                found = allocate(items, most, fixed_bytes=fixed, limits=limits)
+                if target.file_bytes is None or found.n_bytes >= FILLED * most:
+                    return found
+                with suppress(DoesNotFit):  # what is left over may not be of use to any tensor
+                    return allocate(items, most, fixed_bytes=fixed, least_bytes=int(FILLED * most) + 1, limits=limits)
+                return found
 
         damage = None
         if target.tier:
@@ -187,7 +182,7 @@ class Budgeter(Study):
         def room(damage: float) -> float:
             types = allocated(damage).types
             if self.glance:
-                return PROVABLE * tier.kld_mean / link.predict(types).highest
+                return PROVABLE * tier.kld_mean / max(link.predict(types).highest, NOTHING)
             (sums,) = self.probed([types], self.validation, imatrix, "tier")
             return room_in_tier(sums, tier, n_test)
 
@@ -231,8 +226,8 @@ class Budgeter(Study):
     def type_speeds(
         self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, settings: ContextSettings
     ) -> TypeSpeeds:
-        """Seconds per byte of the types of the runs, each run served and timed."""
-        recipes = list(uniform_recipes(errors, self.pains.runs).values())
+        """Seconds per byte of the types of the runs and of the source's own, each run served and timed, and the source like one."""
+        recipes = [*self.run_recipes(errors).values(), self.own_types]
         speeds = [self.speed(recipe, imatrix, settings).value for recipe in recipes]
         return fit_speeds(self.tensors, self.model.shape, recipes, speeds)
 
@@ -282,34 +277,11 @@ class Budgeter(Study):
         """What a recipe leaves free of the room."""
         return room.total_bytes - sum(room.used_bytes(with_types(self.model, types)).values())
 
-    def race(self, plan_: Plan) -> Race:
-        """Our mix and the presets of at most the same bytes that are predicted to lose least, on the test windows."""
-        found = self.presets(plan_.errors, plan_.imatrix, at_most=plan_.budget_bytes)
-        found = sorted(found, key=lambda r: plan_.link.predict(r[1]).value)
-        found = [r for r in found if self.fits(plan_.target, r[1])]
-        rivals = [r for r in found[: 2 * RIVALS] if self.reaches(plan_.target, r[1], plan_.imatrix)][:RIVALS]
-        sums = self.probed([plan_.types, *(types for _, types, _ in rivals)], self.test, plan_.imatrix, "race")
-        ours = _kld(sums[0])
-        if not rivals:
-            return Race(ours=ours, rival=None, ratio=None, wins=True)
-        losses = [sum(r["kld"] for r in rows) for rows in sums[1:]]
-        best = int(np.argmin(losses))
-        preset, types, n_bytes = rivals[best]
-        rival = Rival(preset=preset, types=types, file_bytes=n_bytes, kld=_kld(sums[1 + best]))
-        ratio, below = paired_ratio([r["kld"] for r in sums[0]], [r["kld"] for r in sums[1 + best]])
-        keeps_tier = plan_.target.tier is None or self.keeps_as_well(sums[1 + best], sums[0], plan_.target.tier)
-        return Race(ours=ours, rival=rival, ratio=ratio, wins=below or not keeps_tier)
-
-    def keeps_as_well(self, rival: Sequence[Row], ours: Sequence[Row], tier: Tier) -> bool:
-        """Whether a rival is expected to keep the tier, or is no further from it than our mix."""
-        n_test = len(self.bench.windows(self.model, parts=("test",)))
-        return room_in_tier(rival, tier, n_test) >= min(1.0, room_in_tier(ours, tier, n_test))
-
     def presets(
-        self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, *, at_most: int
+        self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None, *, at_most: int, copies: bool = True
     ) -> list[tuple[str, dict[str, str], int]]:
-        """Presets of at most so many bytes whose types were measured: name, types and file bytes. One that puts a layer back
-        on the grid of a quantized source is no rival: it looks free there.
+        """Presets of at most so many bytes whose types were measured: name, types and file bytes. One that puts a layer on another type of
+        the grid of a quantized source is no rival: it looks free there. One that copies a layer is a rival; without `copies` it is none.
         """
         found, looks_free = [], self.free_types(errors)
         for preset in BASE_TYPES:
@@ -317,7 +289,8 @@ class Budgeter(Study):
                 continue
             whole = preset_types(self.roster, preset, has_imatrix=imatrix is not None)
             types = {name: whole[name] for name in errors}
-            free = any(type_ in looks_free[name] for name, type_ in types.items() if name.startswith("blk."))
+            layers = {name: type_ for name, type_ in types.items() if name.startswith("blk.")}
+            free = any(type_ in looks_free[name] for name, type_ in layers.items()) or (not copies and self.copied(layers))
             measured = not free and all(type_ in errors[name] for name, type_ in types.items())
             n_bytes = planned_bytes(self.model, types, added=self.how_made(types, imatrix)) if measured else 0
             if measured and n_bytes <= at_most:
@@ -336,7 +309,3 @@ def glancing(bench: Bench, model: Model, effort: Effort) -> Budgeter:
     wanted = Budgeter(bench, model, effort, glance=True)
     others = (Budgeter(bench, model, other, glance=True) for other in PAINS if other != effort)
     return next((b for b in (wanted, *others) if b.calibration), wanted)
-
-
-def _kld(rows: Sequence[Mapping[str, float]]) -> Figure:
-    return ratio_of_sums([r["kld"] for r in rows], [r["n"] for r in rows], unit="nats/token")

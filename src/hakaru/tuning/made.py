@@ -2,21 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
+from hakaru.errors import Interrupted
 from hakaru.hardware.busy import Others
+from hakaru.language import say
 from hakaru.models.gguf import Tensor
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.quant_types import BY_NAME
+from hakaru.quantization.journal import Journal
+from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Tested
-from hakaru.tuning.budget import Budgeter, Plan, Race
+from hakaru.tuning.budget import Budgeter, Plan
+from hakaru.tuning.race import Race, race
 from hakaru.units import Figure
 
-Why = Literal["kept", "pinned", "preset", "sensitive", "robust", "usual"]
+Why = Literal["kept", "copied", "pinned", "preset", "sensitive", "robust", "usual"]
 FAR: Final = 3.0
 """A tensor is called sensitive or robust where one unit of error costs so many times the median, or the part of it."""
 
@@ -77,6 +83,22 @@ class Made:
         room = self.plan.target.room
         return room.used_bytes(with_types(self.source, self.types)) if room else {}
 
+    @cached_property
+    def copied(self) -> list[TensorRow]:
+        """The tensors that could have another type, and keep their own: copied as they are, they lose nothing more."""
+        own = {t.name: t.type.name for t in self.source.tensors}
+        return [row for row in self.tensors if row.name in self.types and row.type == own[row.name]]
+
+    @property
+    def file_bpw(self) -> float:
+        """Bits of the file per weight, its header included: what a budget in bits counts."""
+        return 8 * self.file_bytes / self.source.n_params
+
+    @property
+    def n_matrices(self) -> int:
+        """How many tensors could have another type."""
+        return len(self.types)
+
     def _row(self, tensor: Tensor, known: float | None, usual: float) -> TensorRow:
         type_ = self.types.get(tensor.name, tensor.type.name)
         n_bytes = tensor.bytes_as(BY_NAME[type_])
@@ -86,12 +108,14 @@ class Made:
             damage=None if chosen is None else chosen * self.plan.errors[tensor.name][type_],
             sensitivity=None if known is None else known / usual,
             blocks=256 if tensor.shape[0] % 256 == 0 else 32,
-            why="kept" if chosen is None else self._why(tensor.name, chosen / usual),
+            why="kept" if chosen is None else self._why(tensor.name, chosen / usual, is_copied=type_ == tensor.type.name),
         )  # fmt: skip
 
-    def _why(self, name: str, to_median: float) -> Why:
+    def _why(self, name: str, to_median: float, *, is_copied: bool) -> Why:
         if name in self.plan.pins:
             return "pinned"
+        if is_copied:
+            return "copied"
         if self.preset:
             return "preset"
         return "sensitive" if to_median > FAR else "robust" if to_median < 1 / FAR else "usual"
@@ -108,9 +132,18 @@ class Made:
             "bytes": self.file_bytes,
             "bpw": 8 * sum(t.n_bytes for t in self.tensors) / self.source.n_params,
             "budget_bytes": self.plan.budget_bytes,
+            "file_bpw": self.file_bpw,
+            "budget_bpw": float(Fraction(self.plan.target.bpw)) if self.plan.target.bpw else None,
             "devices": [{"name": d, "weights_bytes": self.device_bytes[d], "room_bytes": n} for d, n in room.device_bytes.items()]
             if room
             else [],
+            "source": {
+                "path": str(self.source.path),
+                "bytes": self.source.file_bytes,
+                "bpw": self.source.bpw,
+                "kind": source_kind(self.source).kind,
+            },
+            "copied": {"tensors": len(self.copied), "of": self.n_matrices, "bytes": sum(row.n_bytes for row in self.copied)},
             "hidden_grids": list(self.plan.hidden),
             "basis": "measured" if self.plan.is_measured else "prior",
             "predicted_kld": self.predicted.as_json(),
@@ -122,6 +155,12 @@ class Made:
             "broken": self.tested.judgement.broken if self.tested else None,
             "best_preset": {"type": rival.preset, "bytes": rival.file_bytes, "kld": rival.kld.as_json()} if rival else None,
             "ratio_to_preset": self.race.ratio.as_json() if self.race and self.race.ratio else None,
+            "without_copies": {
+                "kld": self.race.bare.as_json(),
+                "ratio_to_preset": self.race.bare_ratio.as_json() if self.race.bare_ratio else None,
+            }
+            if self.race and self.race.bare
+            else None,
             "tensors": [t.as_json() for t in self.tensors],
         }
 
@@ -134,20 +173,45 @@ def planned(source: Model, plan: Plan, out: Path) -> Made:
     )  # fmt: skip
 
 
-def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, split_bytes: int | None = None) -> Made:
+def make(
+    budgeter: Budgeter,
+    plan: Plan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    split_bytes: int | None = None,
+    journal: Journal | None = None,
+) -> Made:
     """Race the plan against the presets, write the winner to `out`, read it back and measure it on the test windows; where a tier was
-    asked for, on as many of all test windows as it takes to know whether it holds.
+    asked for, on as many of all test windows as it takes to know whether it holds. With the `journal` of `out` the same call goes on after
+    any interruption, in the measurement, too.
 
     Raises what `write_recipe` raises.
     """
-    race = budgeter.race(plan)
-    chosen = race.rival if race.rival and not race.wins else None
+    raced = race(budgeter, plan)
+    chosen = raced.rival if raced.rival and not raced.wins else None
     types = chosen.types if chosen else plan.types
     preset = chosen.preset if chosen else None
-    model, bench, tier = budgeter.model, budgeter.bench, plan.target.tier
     number = {**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None
-    written = budgeter.written(types, plan.imatrix, out, file_type=number, split_bytes=split_bytes, overwrite=overwrite)
+    written = budgeter.written(
+        types, plan.imatrix, out, file_type=number, split_bytes=split_bytes, overwrite=overwrite, journal=journal
+    )
+    try:
+        made = _measured(budgeter, plan, raced, written, types, preset)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            say(
+                "{path} is written and verified, and its measurement is missing: the same command goes on there.", path=written.path
+            )
+        ) from stop
+    if journal:
+        journal.end(delete_parts=False)
+    return made
 
+
+def _measured(budgeter: Budgeter, plan: Plan, raced: Race, written: Model, types: Mapping[str, str], preset: str | None) -> Made:
+    """What was written, with what it loses and how fast it is."""
+    model, bench, tier = budgeter.model, budgeter.bench, plan.target.tier
     tested = bench.tested(written, model, bench.windows(model, parts=("test",)), tier) if tier else None
     return Made(
         source=model,
@@ -157,7 +221,7 @@ def make(budgeter: Budgeter, plan: Plan, out: Path, *, overwrite: bool = False, 
         preset=preset,
         file_bytes=written.file_bytes,
         predicted=plan.link.predict(types),
-        race=race,
+        race=raced,
         measured=(tested.quality if tested else budgeter.lost(written)).kld_mean,
         tested=tested,
         speed=budgeter.speed(types, plan.imatrix, plan.target.speed.settings) if plan.target.speed else None,

@@ -91,6 +91,7 @@ class Study:
         self.roster = roster(quantizer_facts(model.meta), model.tensors)
         kept = {t.name for t in self.roster.kept}
         self.tensors = [t for t in model.tensors if t.name not in kept]
+        self.own_types = {t.name: t.type.name for t in self.tensors}
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
         self.calibration, self.validation, self.test = (self.windows_of(part) for part in PARTS)
         self.others = Others()
@@ -123,8 +124,8 @@ class Study:
         return cache_dir("importance") / f"{hashlib.sha256(inputs.encode()).hexdigest()}.gguf"
 
     def errors(self, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
-        """Relative squared error by tensor and type, of the types that can be written with this importance data. A tensor whose rows no type
-        divides stays as it is, and is not here.
+        """Relative squared error by tensor and type, of the types that can be written with this importance data, and 0 for a tensor's own type,
+        in which it is copied. A tensor whose rows no type divides stays as it is, and is not here.
         """
         sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
         inputs = {"model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
@@ -144,15 +145,22 @@ class Study:
             name: {type_: error for type_, error in row.items() if not (name in bare and needs_importance(name, type_))}
             for name, row in known.items()
         }
-        return {name: row for name, row in allowed.items() if row}
+        return {name: {**row, self.own_types[name]: 0.0} for name, row in allowed.items() if row}
 
-    def choices(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-        """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, or was before, its own type
-        and the finer one of the same family look free: they are no choice.
+    def choices(self, errors: Mapping[str, Mapping[str, float]], *, copies: bool = True) -> dict[str, dict[str, float]]:
+        """The errors of the types that may be chosen. On the grid of a tensor that is quantized already, or was before, other types look
+        free and are not: they are no choice. Its own type is one, since a copy loses nothing; without `copies` it is none.
         """
-        free = self.free_types(errors)
-        kept = {name: {q: e for q, e in row.items() if q not in free[name]} for name, row in errors.items()}
+        free, own = self.free_types(errors), self.own_types
+        kept = {
+            name: {q: e for q, e in row.items() if q not in free[name] and (copies or q != own[name])}
+            for name, row in errors.items()
+        }
         return {name: row for name, row in kept.items() if row}
+
+    def copied(self, types: Mapping[str, str]) -> set[str]:
+        """The tensors that a recipe copies as they are."""
+        return {name for name, type_ in types.items() if type_ == self.own_types.get(name)}
 
     def hidden(self, errors: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
         """Grids on which the weights lie although the file does not say so."""
@@ -160,26 +168,42 @@ class Study:
         return tuple(type_ for type_ in hidden_grids(errors) if type_ not in said)
 
     def free_types(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, set[str]]:
-        """The types that look free for each tensor, because its weights lie on their grid already."""
+        """The types other than its own that look free for each tensor, because its weights lie on their grid already."""
         hidden = self.hidden(errors)
         return {
-            name: {q for q in hidden if q in row and row[q] < row.get("Q8_0", 0.0)} | set(self.own_grid.get(name, ()))
+            name: {q for q in hidden if q in row and row[q] < row.get("Q8_0", 0.0)}
+            | (set(self.own_grid.get(name, ())) - {self.own_types.get(name)})
             for name, row in errors.items()
         }
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
         """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
-        runs = [Probe(name=type_, types=types) for type_, types in uniform_recipes(errors, self.pains.runs).items()]
+        runs = [Probe(name=name, types=types) for name, types in self.run_recipes(errors).items()]
         known = self.sensitivities(errors, imatrix)
         return fit_link(known, errors, self.readings("runs", runs, self.validation, imatrix))
+
+    def run_recipes(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
+        """The recipes of the runs: one type everywhere, but for tensors that are no larger already, which are copied as a mix would copy them. A
+        quantized source has few tensors that the usual types make smaller, so that smaller types take their places.
+        """
+        tensors, found = {t.name: t for t in self.tensors}, dict[str, dict[str, str]]()
+        for run, types in uniform_recipes(errors, [*self.pains.runs, *(q for q in TYPES if q not in self.pains.runs)]).items():
+            smaller = {
+                name: type_ if tensors[name].bytes_as(BY_NAME[type_]) < tensors[name].n_bytes else self.own_types[name]
+                for name, type_ in types.items()
+            }
+            if len(found) < len(self.pains.runs) and smaller.keys() - self.copied(smaller) and smaller not in found.values():
+                found[run] = smaller
+        return found
 
     def sensitivities(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Sensitivities:
         """What the probes of this effort teach; with effort thorough also single tensors, those first whose damage is least
         certain, until the whole is known well enough.
         """
         names = tuple(errors)
-        before = prior_sensitivities(names, self.prior(names))
+        prior = self.prior(names) if self.glance else self.prior_before(names)
         readings = self.readings("probes", plan(errors, self.effort), self.calibration, imatrix)
+        before = prior_sensitivities(names, self.prior_before(names) if readings else prior)
         known, singles = with_readings(before, readings, errors), list[str]()
         while len(singles) < self.pains.n_singles and doubt(known, errors) > SURE:
             n = min(SINGLES_AT_ONCE, self.pains.n_singles - len(singles))
@@ -200,18 +224,22 @@ class Study:
         """What each probe loses on so many of `windows`, with its standard error over windows. At a glance nothing, where it is
         not known.
         """
-        taken = windows[: self.pains.n_windows]
+        sums = self.known_sums([p.types for p in probes], windows[: self.pains.n_windows], imatrix, what)
+        return [reading_of(probe.types, rows) for probe, rows in zip(probes, sums, strict=True)] if sums else []
+
+    def known_sums(
+        self, recipes: Sequence[Mapping[str, str]], windows: Sequence[Window], imatrix: Imatrix | None, what: str
+    ) -> list[list[dict[str, float]]] | None:
+        """Sums per recipe and window, probed once and remembered under `what`; at a glance None, where they are not known."""
         inputs = {
-            "model": self.sha256, "engine": lab_build(), "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in taken],
-            "probes": [dict(p.types) for p in probes],
+            "model": self.sha256, "engine": lab_build(), "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in windows],
+            "probes": [dict(types) for types in recipes],
         }  # fmt: skip
-        sums = self.bench.ledger.recall(what, inputs)
-        if sums is None and self.glance:
-            return []
-        if sums is None:
-            sums = self.probed([p.types for p in probes], taken, imatrix, what)
+        sums: list[list[dict[str, float]]] | None = self.bench.ledger.recall(what, inputs)
+        if sums is None and not self.glance:
+            sums = self.probed(recipes, windows, imatrix, what)
             self.bench.ledger.remember(what, inputs, sums)
-        return [reading_of(probe.types, rows) for probe, rows in zip(probes, sums, strict=True)]
+        return sums
 
     def probed(
         self, recipes: Sequence[Mapping[str, str]], windows: Sequence[Window], imatrix: Imatrix | None, what: str
@@ -229,7 +257,7 @@ class Study:
         )
         unseen = found.missing & {t.name for t in self.model.loaded}
         return [
-            self.stitched(recipe, windows, imatrix) if unseen & recipe.keys() else sums
+            self.stitched(recipe, windows, imatrix) if unseen & (recipe.keys() - self.copied(recipe)) else sums
             for recipe, sums in zip(recipes, found.probes, strict=True)
         ]
 
@@ -242,7 +270,7 @@ class Study:
 
     def kept(self, recipes: Sequence[Mapping[str, str]], imatrix: Imatrix | None) -> tuple[Path, dict[str, dict[str, str]]] | None:
         """Where the quantized tensors of these recipes are kept, for the next probes and for writing; None if they are too many."""
-        wanted = {(name, type_) for recipe in recipes for name, type_ in recipe.items()}
+        wanted = {(name, type_) for recipe in recipes for name, type_ in recipe.items() if type_ != self.own_types[name]}
         by_name = {t.name: t for t in self.tensors}
         n_bytes = sum(by_name[name].bytes_as(BY_NAME[type_]) for name, type_ in wanted)
         if not self.blobs.takes(n_bytes):
@@ -306,6 +334,17 @@ class Study:
         kin = self.bench.ledger.recall("sensitivities of kin", self._kin(names))
         seen = kin or self.bench.ledger.recall("sensitivities", {"of": "all models"})
         return Prior.from_json(seen) if seen else GENERIC
+
+    def prior_before(self, names: tuple[str, ...]) -> Prior:
+        """The prior with which the probes of this very model are read, fixed before the first one: what they taught became the prior of
+        its kin, and would count twice, so that the same command would come to another mix.
+        """
+        inputs = {"model": self.sha256, **self._kin(names)}
+        known = self.bench.ledger.recall("prior before probes", inputs)
+        if known is None and not self.glance:
+            known = self.prior(names).as_json()
+            self.bench.ledger.remember("prior before probes", inputs, known)
+        return Prior.from_json(known) if known else self.prior(names)
 
     def learn(self, known: Sensitivities) -> None:
         """Remember what the probes taught: for its kin in full, for all models as a profile."""

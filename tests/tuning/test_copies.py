@@ -1,0 +1,153 @@
+"""Quantized sources: a tensor that is copied as it is loses nothing, and the comparison with presets is not flattered by that."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hakaru.cli import run
+from hakaru.engine.lab import Lab
+from hakaru.evaluation.windows import Window
+from hakaru.hardware.probe import probe_machine
+from hakaru.models.gguf import read_header
+from hakaru.models.mixture import preset_types
+from hakaru.models.model import Model, read_model
+from hakaru.models.roster import quantizer_facts, roster
+from hakaru.quantization.build import build, plan_presets
+from hakaru.quantization.writer import write_recipe
+from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.budget import Budgeter, Target
+from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.made import make
+from hakaru.tuning.race import race, without_copies
+
+pytestmark = pytest.mark.engine
+
+
+class Texts(Bench):
+    """A bench whose windows are numbers: a tiny model has no texts of its own."""
+
+    def windows(self, reference: object, **_: object) -> list[Window]:
+        return [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+
+
+@pytest.fixture(scope="module", params=["Q8_0", "Q6_K", "Q4_K_M", "Q2_K"])
+def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of ten layers at a preset, of which several mix types."""
+    folder = tmp_path_factory.mktemp("quantized")
+    model = read_model(write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_layer=10), tied=request.param == "Q6_K"))
+    (recipe,) = plan_presets(Lab(), model, [request.param])
+    return build(Lab(), model, recipe, folder / f"{request.param}.gguf").path
+
+
+def budgeter(path: Path, folder: Path) -> Budgeter:
+    return Budgeter(Texts(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite")), read_model(path), "quick")
+
+
+def raw(model: Model) -> dict[str, bytes]:
+    data = np.memmap(model.path, mode="r")
+    return {t.name: data[model.data_offset + t.offset :][: t.n_bytes].tobytes() for t in model.tensors}
+
+
+def test_budgets_below_a_quantized_source_are_filled_with_copies(quantized: Path, tmp_path: Path) -> None:
+    """To 99.8 %, with less loss the larger the budget, and the copied tensors are the source's to the byte."""
+    maker, losses = budgeter(quantized, tmp_path), []
+    for part in (0.999, 0.98, 0.95):
+        n_bytes = int(maker.model.file_bytes * part)
+        plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
+        assert 0.998 * n_bytes <= plan.file_bytes <= n_bytes
+        assert len(maker.copied(plan.types)) > len(plan.types) / 2
+        losses.append(plan.predicted.value)
+    assert losses == sorted(losses)
+    written = maker.written(plan.types, None, tmp_path / "out.gguf")
+    before, after = raw(maker.model), raw(written)
+    copied = maker.copied(plan.types)
+    assert {name for name in plan.types if before[name] == after[name]} == copied
+
+
+def test_the_row_without_copies_is_raced_and_never_written(quantized: Path, tmp_path: Path) -> None:
+    """It copies nothing, has at most the same bytes, and loses more than the mix that may copy."""
+    maker = budgeter(quantized, tmp_path)
+    plan = maker.plan(Target(file_bytes=int(maker.model.file_bytes * 0.97)), imatrix=None)
+    bare = without_copies(maker, plan)
+    assert bare and not maker.copied(bare)
+    found = race(maker, plan)
+    assert found.bare and found.ours.value < found.bare.value
+    for _, types, _ in maker.presets(plan.errors, None, at_most=2**40, copies=False):
+        assert not {name for name in maker.copied(types) if name.startswith("blk.")}
+    made = make(maker, plan, tmp_path / "out.gguf")
+    assert dict(made.types) != bare
+
+
+def test_the_report_counts_copies_and_names_what_the_loss_is_against(
+    quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As text and as JSON."""
+    size = f"{int(quantized.stat().st_size * 0.97) / 1000:.1f}kB"
+    command = ["quantize", str(quantized), "--size", size, "--importance", "none", "--effort", "quick", "--dry-run"]
+    assert run([*command, "--json"]) == 0
+    data: dict[str, Any] = json.loads(capsys.readouterr().out)
+    copied = [row for row in data["tensors"] if row["why"] == "copied"]
+    assert data["copied"] == {"tensors": len(copied), "of": data["copied"]["of"], "bytes": sum(row["bytes"] for row in copied)}
+    assert 0 < len(copied) < data["copied"]["of"]
+    assert data["source"]["kind"] == "quantized"
+    assert all(row["predicted_damage"] == 0 for row in copied)
+    assert run(command) == 0
+    said = capsys.readouterr().out
+    assert f"{len(copied)} of {data['copied']['of']} tensors are copied as they are" in said
+    assert "The loss is against this source" in said
+    assert "copied as it is" in said
+
+
+def test_a_source_within_the_budget_is_the_answer(quantized: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also at its very size."""
+    for size in (quantized.stat().st_size, quantized.stat().st_size + 10**6):
+        assert run(["quantize", str(quantized), "--size", f"{size / 1000:.3f}kB", "--dry-run"]) == 2
+        assert "the source itself is the answer" in capsys.readouterr().err
+
+
+def test_a_pin_to_the_own_type_copies(quantized: Path, tmp_path: Path) -> None:
+    """And keeps the tensor out of what the budget takes from."""
+    maker = budgeter(quantized, tmp_path)
+    own = {t.name: t.type.name for t in maker.tensors}
+    pins = [(r"blk\.0\.ffn_up", own["blk.0.ffn_up.weight"])]
+    plan = maker.plan(Target(file_bytes=int(maker.model.file_bytes * 0.9)), imatrix=None, pins=pins)
+    assert plan.types["blk.0.ffn_up.weight"] == own["blk.0.ffn_up.weight"]
+
+
+def test_a_dequantized_source_keeps_the_choice_of_a_copy(tmp_path: Path) -> None:
+    """F16 on a hidden grid: its old types are no choice, F16 is one, and large budgets are filled with it."""
+    source = read_model(write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_layer=10)))
+    types = preset_types(roster(quantizer_facts(source.meta), source.tensors), "Q4_0")
+    small = write_recipe(Lab(), source, types, tmp_path / "small.gguf")
+    back = {t.name: source_type for t in small.tensors if (source_type := _type(source, t.name)) != t.type.name}
+    wide = write_recipe(Lab(), small, back, tmp_path / "wide.gguf")
+    assert {t.type.name for t in read_header(wide.path).tensors} == {"F16", "F32"}
+    maker = budgeter(wide.path, tmp_path)
+    assert "Q4_0" in maker.hidden(maker.errors(None))
+    n_bytes = int(wide.file_bytes * 0.9)
+    plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
+    assert 0.998 * n_bytes <= plan.file_bytes <= n_bytes
+    assert "F16" in plan.types.values()
+    assert not {type_ for name, type_ in plan.types.items() if name.startswith("blk.")} & {"Q4_0", "Q5_0"}
+
+
+def test_the_parts_of_a_split_source_are_copied_from(tmp_path: Path) -> None:
+    """Wherever the tensor lies."""
+    whole = read_model(write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_layer=6)))
+    (recipe,) = plan_presets(Lab(), whole, ["Q8_0"])
+    split = build(Lab(), whole, recipe, tmp_path / "split.gguf", split_bytes=500_000)
+    assert len(split.parts) > 2
+    maker = budgeter(split.path, tmp_path)
+    n_bytes = int(split.file_bytes * 0.97)
+    plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
+    made = make(maker, plan, tmp_path / "out.gguf")
+    assert 0.998 * n_bytes <= made.file_bytes <= n_bytes
+    assert made.copied
+
+
+def _type(model: Model, name: str) -> str:
+    return next(t.type.name for t in model.tensors if t.name == name)
