@@ -3,14 +3,20 @@
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import platformdirs
 
 from hakaru.errors import HakaruError, MachineError, Misuse
+
+ROOM_FOR_HEADERS: Final = 2**25
+"""Bytes that must be free where headers are kept: the largest vocabularies take 16 MiB of one."""
+PASSING: Final = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def data_dir(*parts: str) -> Path:
@@ -23,6 +29,33 @@ def cache_dir(*parts: str) -> Path:
     return _made(Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts))
 
 
+def header_dir(*parts: str) -> Path:
+    """A folder for headers that stand in for whole models: in the cache if it holds some already or has room for more; else, on a full
+    disk or in a home that is read-only, under another place for passing files, since whoever only asks need not be able to keep anything.
+    """
+    kept = Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts)
+    with suppress(OSError):
+        if any(kept.iterdir()):
+            return kept
+    with suppress(MachineError):
+        if _has_room(cache_dir(*parts)):
+            return kept
+    return _made(_own(passing_dir()).joinpath("headers", *parts))
+
+
+def passing_dir() -> Path:
+    """A place for files that do not last: the usual temporary folder, or where that is full, another one."""
+    usual = Path(tempfile.gettempdir())
+    return next((place for place in (usual, *map(Path, PASSING)) if _has_room(place)), usual)
+
+
+def _has_room(folder: Path) -> bool:
+    try:
+        return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= ROOM_FOR_HEADERS
+    except OSError:
+        return False
+
+
 def run_dir() -> Path:
     """Sockets and the record of a running server, readable by this user only.
 
@@ -32,7 +65,12 @@ def run_dir() -> Path:
     named = os.environ.get("XDG_RUNTIME_DIR")
     if named and len(named) <= 60 and os.access(named, os.W_OK):
         return _made(Path(named) / "hakaru")
-    directory = _made(Path(tempfile.gettempdir()) / f"hakaru-{os.getuid()}")
+    return _own(Path(tempfile.gettempdir()))
+
+
+def _own(place: Path) -> Path:
+    """This user's own folder at `place`, which others may write to. Raises MachineError where it is somebody else's."""
+    directory = _made(place / f"hakaru-{os.getuid()}")
     if directory.stat().st_uid != os.getuid():
         raise MachineError("{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.", path=directory)
     return directory

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from hakaru.cli.asked import ledger_that_is_asked
 from hakaru.cli.output import Watching, next_step, print_json, print_text, warn_silent_devices
 from hakaru.cli.recipe import print_made
 from hakaru.cli.settings import any_settings_for
@@ -63,7 +64,7 @@ def run(
         for note in target.room.hardware.notes:
             print_text(note)
     with Watching(quiet=json) as watch:
-        bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch)
+        bench = Bench(machine=machine, ledger=ledger_that_is_asked(watch) if dry_run else Ledger(watch=watch), watch=watch)
         budgeter = glancing(bench, source, effort) if dry_run else Budgeter(bench, source, effort)
         plan = budgeter.plan(target, imatrix=_imatrix(importance, budgeter), pins=wanted)
         made = (

@@ -1,15 +1,15 @@
 """`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would change it."""
 
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from hakaru.cli.asked import ledger_that_is_asked
 from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu, warn_silent_devices
 from hakaru.cli.settings import any_settings_for
 from hakaru.cli.verdict import verdict_sentences, ways_sentences
 from hakaru.engine.lab import Lab
-from hakaru.errors import MachineError, Misuse
+from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
@@ -25,7 +25,6 @@ from hakaru.planning.placement import Placement
 from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.tuning.fit import FigureSource, Fit, Fitter
-from hakaru.tuning.ledger import Ledger
 from hakaru.units import format_bytes, format_params, parse_bytes
 
 
@@ -56,7 +55,7 @@ def run(
     variant = as_preset(whole, type_) if type_ else whole
     beside = _beside(variant, place or Hardware(accelerators=machine.devices), mmproj=mmproj, draft=draft, mtp=mtp,
                      ask_engine=source != "computed")  # fmt: skip
-    fitter = Fitter(machine=machine, ledger=_ledger(), engine=Lab())
+    fitter = Fitter(machine=machine, ledger=ledger_that_is_asked(), engine=Lab())
     fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, beside=beside)
     terms = fit.explanation() if explain_terms else []
     if plot:
@@ -115,15 +114,6 @@ def _place(hardware: str | None, memory: str | None) -> Hardware | None:
     if memory:
         return Hardware(accelerators=(), ram=named_ram(parse_bytes(memory)))
     return replace(parse_hardware(hardware), text=hardware) if hardware else None
-
-
-def _ledger() -> Ledger | None:
-    """The ledger; or None, said on stderr, where it cannot be written: the question can be answered all the same."""
-    try:
-        return Ledger()
-    except MachineError as error:
-        print(say("hakaru: nothing is remembered: {reason}", reason=error), file=sys.stderr)
-        return None
 
 
 def flags(fit: Fit) -> list[str]:

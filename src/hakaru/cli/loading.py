@@ -1,14 +1,14 @@
 """Before a model is loaded: the verdict of `hakaru fit`, in the same words, and what the model is for. What does not fit is not loaded."""
 
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 from hakaru.cli.fit import print_fit
 from hakaru.cli.verdict import verdict_sentence
 from hakaru.engine.lab import Lab
 from hakaru.engine.mode import Mode, named_template
-from hakaru.errors import MachineError, Misuse, ModelUnknown
+from hakaru.errors import Misuse, ModelUnknown
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
@@ -25,9 +25,7 @@ def fit_before_load(model: Model, settings: ContextSettings, *, memory: str | No
     """The verdict, printed on stderr where it is not simply `fits`: the whole text of `hakaru fit` for what does not fit, with
     the ways out, and one line for what is tight. `memory` is what may be used of what is free.
     """
-    ledger = None
-    with suppress(MachineError):  # a ledger that cannot be written keeps nobody from loading
-        ledger = Ledger()
+    ledger = Ledger(keeps=False)  # one that cannot be written keeps nobody from loading
     machine = beside_servers(within(probe_machine(), memory), model.parts)
     fit = Fitter(machine=machine, ledger=ledger, engine=Lab()).fit(model, settings)
     with redirect_stdout(sys.stderr):

@@ -22,6 +22,7 @@ from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
 from hakaru.models.header_cursor import Array
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
+from hakaru.places import passing_dir
 from hakaru.planning.backends import backend_named
 from hakaru.planning.checkpoints import Growth, with_checkpoints
 from hakaru.planning.explain import explain_placement
@@ -179,7 +180,7 @@ def _laid_out(model: Model) -> Iterator[Path]:
     kept = {
         key: value.values if isinstance(value, Array) else value for key, value in model.metadata.items() if key.startswith(own)
     }
-    with tempfile.TemporaryDirectory(prefix="hakaru-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hakaru-", dir=passing_dir()) as folder:
         tensors = [(t.name, t.shape) for t in model.tensors]
         types = {t.name: t.type.name for t in model.tensors}
         values = without_vocabulary({key: value for key, value in kept.items() if value is not None}, model.shape.n_vocab)

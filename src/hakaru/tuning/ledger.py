@@ -12,10 +12,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+import platformdirs
 
 from hakaru.errors import MachineError
 from hakaru.language import say
@@ -69,18 +71,61 @@ def _when_free(statement: Callable[..., sqlite3.Cursor], *arguments: Any) -> sql
 
 
 class Ledger:
-    """The ledger in the file `path`, by default in the data directory."""
+    """The ledger in the file `path`, by default in the data directory.
+
+    `keeps`: what is measured must be kept, and a disk that refuses is an error. Where not, for whoever only asks, a ledger that cannot be
+    written is read into memory, what is new is remembered there, and `trouble` says why.
+    """
+
+    trouble: MachineError | None = None
 
     def __init__(
-        self, path: Path | None = None, *, watch: Callable[[str, int, int], None] = lambda step, done, total: None
+        self,
+        path: Path | None = None,
+        *,
+        watch: Callable[[str, int, int], None] = lambda step, done, total: None,
+        keeps: bool = True,
     ) -> None:
-        self.watch = watch
-        self.path = path or data_dir() / "ledger.sqlite"
-        with self._translated():
-            self._db = sqlite3.connect(self.path, timeout=DEAF_S, isolation_level=None, factory=_Patient)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.executescript(SCHEMA)
-            self._add_backends()
+        self.watch, self._keeps = watch, keeps
+        self.path = path or Path(platformdirs.user_data_dir("hakaru")) / "ledger.sqlite"
+        try:
+            if path is None:
+                data_dir()
+            with self._translated():
+                self._open(str(self.path))
+        except MachineError as trouble:
+            if keeps:
+                raise
+            self._read_into_memory(trouble)
+
+    def _open(self, name: str) -> None:
+        self._db = sqlite3.connect(name, timeout=DEAF_S, isolation_level=None, factory=_Patient)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(SCHEMA)
+        self._add_backends()
+
+    def _read_into_memory(self, trouble: MachineError) -> None:
+        """From now on what is remembered is what stands in the file, as far as it can be read, and what comes."""
+        self.trouble = trouble
+        memory = sqlite3.connect(":memory:", isolation_level=None)
+        for how in ("mode=ro", "mode=ro&immutable=1"):  # the second one where SQLite may not make its own files beside
+            with suppress(sqlite3.Error), closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as kept:
+                kept.backup(memory)
+                break
+        self._db = memory
+        memory.executescript(SCHEMA)
+        self._add_backends()
+
+    def _write(self, command: str, row: tuple[Any, ...]) -> None:
+        """Store a row; where nothing must be kept, in memory if the disk refuses."""
+        try:
+            with self._translated():
+                self._db.execute(command, row)
+        except MachineError as trouble:
+            if self._keeps:
+                raise
+            self._read_into_memory(trouble)
+            self._db.execute(command, row)
 
     def _add_backends(self) -> None:
         """Give a ledger of before the column for the backend, empty in its rows."""
@@ -103,8 +148,7 @@ class Ledger:
         if row:
             return str(row[0])
         digest = self._hashed(path, stat.st_size)
-        with self._translated():
-            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
+        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
         return digest
 
     def model_sha256(self, model: Model) -> str:
@@ -142,8 +186,7 @@ class Ledger:
             "peak_rss_bytes": peak_rss_bytes, "backend": backend,
         } | {part: n_bytes for part, n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
         names, places = ", ".join(row), ", ".join("?" * len(row))
-        with self._translated():
-            self._db.execute(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
+        self._write(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
 
     def memory_rows(self) -> list[dict[str, Any]]:
         """All stored footprints, the oldest first."""
@@ -166,11 +209,10 @@ class Ledger:
 
     def remember(self, kind: str, inputs: Mapping[str, object], result: object) -> None:
         """Store a result under its kind and inputs; an older one of the same is replaced."""
-        with self._translated():
-            self._db.execute(
-                "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
-                (_key(kind, inputs), _now(), kind, _canonical(inputs), json.dumps(result)),
-            )
+        self._write(
+            "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
+            (_key(kind, inputs), _now(), kind, _canonical(inputs), json.dumps(result)),
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

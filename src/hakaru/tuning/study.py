@@ -8,8 +8,9 @@ little.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -18,6 +19,7 @@ import numpy as np
 
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
+from hakaru.errors import MachineError
 from hakaru.evaluation.divergence import measure_quality
 from hakaru.evaluation.texts import PARTS, Part
 from hakaru.evaluation.tiers import Quality
@@ -86,7 +88,7 @@ class Study:
     """
 
     def __init__(self, bench: Bench, model: Model, effort: Effort, *, glance: bool = False) -> None:
-        self.bench, self.model, self.effort, self.pains, self.blobs = bench, model, effort, PAINS[effort], Blobs()
+        self.bench, self.model, self.effort, self.pains = bench, model, effort, PAINS[effort]
         self.glance = glance
         self.roster = roster(quantizer_facts(model.meta), model.tensors)
         kept = {t.name for t in self.roster.kept}
@@ -95,6 +97,11 @@ class Study:
         self.own_grid = {t.name: SAME_GRID.get(t.type.name, (t.type.name,)) for t in self.tensors if t.type.is_quantized}
         self.calibration, self.validation, self.test = (self.windows_of(part) for part in PARTS)
         self.others = Others()
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Where quantized tensors are kept; a glance needs none."""
+        return Blobs()
 
     def windows_of(self, part: Part) -> list[Window]:
         """The windows of one part of the texts that this effort reads."""
@@ -116,8 +123,10 @@ class Study:
 
     def known_importance(self) -> Imatrix | None:
         """The same where it was collected before, else None."""
-        path = self._importance_path()
-        return read_imatrix(path) if path.exists() else None
+        with suppress(MachineError):  # nothing can be kept there, so nothing is
+            path = self._importance_path()
+            return read_imatrix(path) if path.exists() else None
+        return None
 
     def _importance_path(self) -> Path:
         inputs = json.dumps([self.sha256, _windows_digest(self.calibration), lab_build()])

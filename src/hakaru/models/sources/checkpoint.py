@@ -25,7 +25,7 @@ from hakaru.models.safetensors import StoredTensor, read_stored
 from hakaru.models.sources.found import Companion, Found, Stored
 from hakaru.models.sources.shards import WeightFiles, refuse_other_folders, weight_files
 from hakaru.models.stored_quantization import DEQUANTIZES, KEEPS, REFUSES, StoredQuantization, stored_quantization
-from hakaru.places import cache_dir
+from hakaru.places import header_dir
 from hakaru.units import format_bytes
 
 LARGEST_CONFIG: Final = 2**22
@@ -53,7 +53,7 @@ def as_gguf(found: Found) -> Found:
     values = {"general.name": found.origin.rpartition("/")[2], **without_vocabulary(made.metadata, made.n_vocab)}
     types = _types(made, tensors, config, quantization)
     content = json.dumps([values, made.tensors, types], sort_keys=True).encode()
-    path = cache_dir("checkpoints", hashlib.sha256(content).hexdigest()[:16]) / f"{folder.name or 'model'}.gguf"
+    path = header_dir("checkpoints", hashlib.sha256(content).hexdigest()[:16]) / f"{folder.name or 'model'}.gguf"
     if not path.exists():
         write_header_only(path, values, made.tensors, types)
     towers = (

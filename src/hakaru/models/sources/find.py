@@ -25,7 +25,7 @@ from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName,
 from hakaru.models.sources.shards import refuse_other_folders
 from hakaru.models.split import part_names
 from hakaru.models.stored_quantization import REFUSES
-from hakaru.places import cache_dir
+from hakaru.places import header_dir
 
 
 def find_model(reference: str | Path) -> Found:
@@ -185,7 +185,7 @@ def _from_catalogue(entry: KnownModel) -> Found:
     """A header written from the entry's hyperparameters, in F16, with a hole where its weights would be."""
     values = {"general.name": entry.name, **without_vocabulary(entry.metadata(), entry.n_vocab)}
     content = json.dumps([values, [*entry.tensors()]]).encode()
-    path = cache_dir("catalogue", hashlib.sha256(content).hexdigest()[:16]) / f"{entry.id}.gguf"
+    path = header_dir("catalogue", hashlib.sha256(content).hexdigest()[:16]) / f"{entry.id}.gguf"
     if not path.exists():
         write_header_only(path, values, entry.tensors())
     return Found(path=path, origin=f"catalogue:{entry.id}", complete=False, fetch=f"hf download {entry.hf_repo}")

@@ -25,7 +25,7 @@ from hakaru.models.safetensors import parse_stored
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.models.sources.web import shown
-from hakaru.places import cache_dir, disk_error, one_at_a_time, written_whole
+from hakaru.places import disk_error, header_dir, one_at_a_time, written_whole
 from hakaru.threads import impatient_pool
 
 FRESH_S: Final = 24 * 3600
@@ -132,7 +132,7 @@ def _write(remote: RemoteFile, where: str, target: Path) -> None:
 
 
 def _room(question: str) -> Path:
-    return cache_dir("sources", hashlib.sha256(question.encode()).hexdigest()[:16])
+    return header_dir("sources", hashlib.sha256(question.encode()).hexdigest()[:16])
 
 
 def _remember(record: Path, found: Found) -> None:
