@@ -36,13 +36,13 @@ from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import vector_digest
 from hakaru.quantization.layout import how_made
 from hakaru.quantization.prediction import Link, fit_link
-from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
 from hakaru.quantization.probes import Effort, Probe, doubt, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import needs_importance, write_recipe
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import settings_json
+from hakaru.tuning.priors import Priors
 from hakaru.units import Figure
 
 TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL", "Q4_0", "IQ4_XS", "IQ3_S", "Q3_K", "IQ3_XXS",
@@ -210,9 +210,9 @@ class Study:
         certain, until the whole is known well enough.
         """
         names = tuple(errors)
-        prior = self.prior(names) if self.glance else self.prior_before(names)
+        prior = self.priors.of(names) if self.glance else self.priors.before_probes(names, keeps=True)
         readings = self.readings("probes", plan(errors, self.effort), self.calibration, imatrix)
-        before = prior_sensitivities(names, self.prior_before(names) if readings else prior)
+        before = prior_sensitivities(names, self.priors.before_probes(names) if readings else prior)
         known, singles = with_readings(before, readings, errors), list[str]()
         while len(singles) < self.pains.n_singles and doubt(known, errors) > SURE:
             n = min(SINGLES_AT_ONCE, self.pains.n_singles - len(singles))
@@ -226,7 +226,7 @@ class Study:
             singles += [probe.name for probe in probes]
             known = with_readings(before, readings, errors)
         if readings:
-            self.learn(known)
+            self.priors.learn(known)
         return known
 
     def readings(self, what: str, probes: Sequence[Probe], windows: Sequence[Window], imatrix: Imatrix | None) -> list[Reading]:
@@ -338,40 +338,15 @@ class Study:
         )
         return quality
 
-    def prior(self, names: tuple[str, ...]) -> Prior:
-        """What is thought of the tensors before any probe: from a model of the same tensors, else from all models so far."""
-        kin = self.bench.ledger.recall("sensitivities of kin", self._kin(names))
-        seen = kin or self.bench.ledger.recall("sensitivities", {"of": "all models"})
-        return Prior.from_json(seen) if seen else GENERIC
-
-    def prior_before(self, names: tuple[str, ...]) -> Prior:
-        """The prior with which the probes of this very model are read, fixed before the first one: what they taught became the prior of
-        its kin, and would count twice, so that the same command would come to another mix.
-        """
-        inputs = {"model": self.sha256, **self._kin(names)}
-        known = self.bench.ledger.recall("prior before probes", inputs)
-        if known is None and not self.glance:
-            known = self.prior(names).as_json()
-            self.bench.ledger.remember("prior before probes", inputs, known)
-        return Prior.from_json(known) if known else self.prior(names)
-
-    def learn(self, known: Sensitivities) -> None:
-        """Remember what the probes taught: for its kin in full, for all models as a profile."""
-        ledger, names = self.bench.ledger, known.names
-        if ledger.recall("sensitivities of kin", self._kin(names)) is None:
-            general = ledger.recall("sensitivities", {"of": "all models"})
-            before = Prior.from_json(general) if general else GENERIC
-            ledger.remember("sensitivities", {"of": "all models"}, learned(before, names, known.log_mean, known.log_cov).as_json())
-        ledger.remember("sensitivities of kin", self._kin(names), prior_for_kin(names, known.log_mean, known.log_cov).as_json())
+    @cached_property
+    def priors(self) -> Priors:
+        """What is thought of the tensors before any probe."""
+        return Priors(self.bench.ledger, self.model, self.tensors)
 
     @property
     def sha256(self) -> str:
         """The model's hash."""
         return self.bench.ledger.model_sha256(self.model)
-
-    def _kin(self, names: tuple[str, ...]) -> dict[str, object]:
-        shapes = {t.name: list(t.shape) for t in self.tensors}
-        return {"architecture": self.model.shape.architecture, "tensors": [[name, shapes[name]] for name in names]}
 
     def _progress(self, what: str) -> Any:
         return lambda done, total: self.bench.watch(what, done, total)
