@@ -107,7 +107,7 @@ class Ledger:
     def _read_into_memory(self, trouble: MachineError) -> None:
         """From now on what is remembered is what stands in the file, as far as it can be read, and what comes."""
         self.trouble = trouble
-        memory = sqlite3.connect(":memory:", isolation_level=None)
+        memory = sqlite3.connect(":memory:", isolation_level=None, factory=_Patient)
         for how in ("mode=ro", "mode=ro&immutable=1"):  # the second one where SQLite may not make its own files beside
             with suppress(sqlite3.Error), closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as kept:
                 kept.backup(memory)
