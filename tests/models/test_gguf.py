@@ -18,7 +18,10 @@ from hakaru.models.foreign_types import BITNET, IK_LLAMA, OLLAMA_MXFP4, REMOVED,
 from hakaru.models.gguf import read_header
 from hakaru.models.model import read_model
 from hakaru.models.quant_types import BY_ID
+from hakaru.models.sources.find import find_model
+from hakaru.quantization.layout import lay_out
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
+from loopback import Loopback
 
 
 def test_every_type_agrees_with_gguf_py() -> None:
@@ -162,6 +165,20 @@ def test_version_2_reads_and_is_laid_out_as_version_3(tiny: Path, tmp_path: Path
     assert read_model(old).layout_digest == read_model(whole).layout_digest
     runs = [Lab().dry_run(path, ContextSettings(n_ctx=512)) for path in (whole, old)]
     assert runs[0].weights_bytes == runs[1].weights_bytes > 0
+
+
+def test_a_copy_of_version_2_is_the_copy_of_version_3(tiny: Path, tmp_path: Path, hub: Loopback) -> None:
+    """What the writer lays out has the current version and is the same for both; a stand-in keeps the header that it was given."""
+    whole = tmp_path / "source.gguf"
+    whole.write_bytes(tiny.read_bytes())
+    old = renumbered(whole, 2)
+    layouts = [lay_out(read_model(path), {"output.weight": "Q8_0"}, tmp_path / "out.gguf") for path in (whole, old)]
+    assert layouts[0].files[0].header == layouts[1].files[0].header
+    assert layouts[1].files[0].header[4:8] == struct.pack("<I", 3)
+    hub.add_repository("org/old", {"old.gguf": old})
+    there = find_model("hf:org/old").path
+    assert read_header(there).version == 2
+    assert read_model(there).tensors == read_model(whole).tensors
 
 
 def test_a_split_model_of_version_2_is_joined(tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_other_names_are_no_pieces(name: str) -> None:
     assert piece_of(name) is None or not piece_of(name).marked  # type: ignore[union-attr]
 
 
+def test_a_piece_at_an_address(web: Loopback) -> None:
+    """The others' names follow from its own."""
+    with pytest.raises(ModelNotFound, match=r"x\.gguf\.part2of2 is not there"):
+        find_model(f"{web.url}/x.gguf.part1of2")
+    with pytest.raises(ModelUnknown, match="one piece of a file that was cut"):
+        find_model(f"{web.url}/x.gguf-split-a")
+    assert not web.asked
+
+
 def test_a_whole_file_with_a_piece_s_name_is_a_model(tmp_path: Path) -> None:
     """Where the name ends in .gguf, the header decides; a truncated file of another name stays an incomplete download."""
     path = write_tiny_llama(tmp_path / "x-part-1.gguf")

@@ -79,6 +79,12 @@ def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnkn
             "order: {command}",
             path=where, missing=", ".join(missing[:3]), command=_command(whole, (*pieces, *missing)),
         )  # fmt: skip
+    if len(pieces) == 1:
+        return ModelUnknown(
+            "{path}: one piece of a file that was cut into pieces, none of which is a model; fetch the others and join all in order, "
+            "such as: cat {name}* > {whole}",
+            path=where, name=pieces[0][:-1], whole=whole,
+        )  # fmt: skip
     return ModelUnknown(
         "{path}: a file that was cut into {n} pieces, none of which is a model; join them in order: {command}",
         path=where, n=len(pieces), command=_command(whole, pieces),

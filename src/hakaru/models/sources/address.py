@@ -4,6 +4,7 @@ import shlex
 from urllib.parse import quote, unquote, urlsplit
 
 from hakaru.errors import ModelNotFound
+from hakaru.models.pieces import joining, piece_of
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import Address
 from hakaru.models.sources.shelf import Wanted, answered, stand_ins
@@ -21,6 +22,9 @@ def _asked(address: Address) -> Found:
     name = unquote(name)
     if not name or "/" in name or name in {".", ".."} or len(name) > 200 or not name.isprintable():
         raise ModelNotFound("{url}: names no file; expected such as https://host/model.gguf.", url=address)
+    piece = piece_of(name)
+    if piece and piece.certain and (piece.marked or piece.count):
+        raise joining(str(address), piece.whole, (name,))
     urls = [urlsplit(address.url)._replace(path=f"{folder_url}/{quote(part)}").geturl() for part in part_names(name)]
     wanted = tuple(Wanted(url=url, name=part) for url, part in zip(urls, part_names(name), strict=True))
     with web_client() as client:
