@@ -9,15 +9,22 @@ import psutil
 import pytest
 
 from hakaru.cli import run
+from hakaru.engine.lab import Lab
+from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
+from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
+from hakaru.planning.placement import Layout
 from hakaru.serving.deployment import Deployment, beside_servers
+from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
 from hakaru.tuning.bench import Bench
+from hakaru.tuning.fit import Fit, Fitter
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.served import laid_out
 
 pytestmark = pytest.mark.engine
 HUGE = ("--context", "524288", "--parallel", "256")
@@ -117,3 +124,33 @@ def test_weights_that_another_server_has_mapped_are_taken(embedded: Path, tiny: 
         assert engine.process.pid
         assert 0.5 * embedded.stat().st_size < held < 1.1 * embedded.stat().st_size
         assert beside_servers(machine, (embedded,)) == machine
+
+
+def test_what_is_loaded_is_what_was_placed(tmp_path: Path) -> None:
+    """A plan of some layers, of experts in RAM, or of a split of its own holds only if the server is told so. What llama.cpp does by
+    itself it is left to do.
+    """
+    wide = {"block_count": 40, "embedding_length": 2048, "feed_forward_length": 8192}
+    experts = {"expert_feed_forward_length": 2048, "expert_count": 32}
+    models = {"llama": tiny_hyperparameters("llama", **wide), "qwen3moe": tiny_hyperparameters("qwen3moe", **wide, **experts)}
+    fitter = Fitter(machine=probe_machine(), ledger=None, engine=Lab())
+
+    def fit(architecture: str, hardware: str) -> Fit:
+        model = read_model(write_header(tmp_path / f"{architecture}.gguf", models[architecture], n_vocab=512))
+        return fitter.fit(model, ContextSettings(n_ctx=4096), hardware=parse_hardware(hardware), source="computed")
+
+    whole, some, moe = fit("llama", "RTX 4090"), fit("llama", "2GiB + 64GiB RAM"), fit("qwen3moe", "RTX 4090 + 64GiB RAM")
+    assert laid_out(whole, Mode()) == Mode()
+    layers, kept = some.placement.layout.n_gpu_layers, moe.placement.layout.n_cpu_moe
+    assert 0 < layers < 41 and 0 < kept < 40
+    assert laid_out(some, Mode()) == Mode(n_gpu_layers=layers)
+    assert laid_out(moe, Mode()) == Mode(n_gpu_layers=41, n_cpu_moe=kept)
+    unequal = replace(whole, placement=replace(whole.placement, layout=Layout(counts=(30, 11), default_split=False)))
+    assert laid_out(unequal, Mode()) == Mode(n_gpu_layers=41, tensor_split=(30, 11))
+
+
+def test_the_engine_takes_a_layout(tmp_path: Path) -> None:
+    """A build without accelerators has no use for it, and loads all the same: the words are the engine's."""
+    path = write_tiny(tmp_path / "moe.gguf", tiny_hyperparameters("qwen3moe"))
+    with EngineServer(path, ContextSettings(n_ctx=256), Mode(n_gpu_layers=2, tensor_split=(1, 1), n_cpu_moe=2)) as server:
+        assert any("overrid" in line for line in server.log)

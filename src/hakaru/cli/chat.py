@@ -16,6 +16,7 @@ from hakaru.models.sources.find import whole_model
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import running
 from hakaru.tuning.evidence import last_choice
+from hakaru.tuning.served import laid_out
 
 
 def run(
@@ -36,7 +37,7 @@ def run(
     fit = fit_before_load(found, ContextSettings(n_ctx=default_context(found)), memory=memory)
     if fit.verdict == "does_not_fit":
         return 3
-    with EngineServer(found.path, fit.settings, mode) as engine, engine.client() as client:
+    with EngineServer(found.path, fit.settings, laid_out(fit, mode)) as engine, engine.client() as client:
         client.base_url = httpx.URL("http://engine/v1/")
         return _talk(Conversation(client, found.path.stem, system), prompt)
 

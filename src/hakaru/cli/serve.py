@@ -21,6 +21,7 @@ from hakaru.serving.limits import limits_of
 from hakaru.serving.supervisor import Supervisor
 from hakaru.tuning.check import remember_load
 from hakaru.tuning.ledger import Ledger
+from hakaru.tuning.served import laid_out
 
 
 def run(
@@ -45,7 +46,7 @@ def run(
         fit = fit_before_load(found, settings, memory=memory)
         if fit.verdict == "does_not_fit":
             return 3
-        print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"), mode=mode)))
+        print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"), mode=laid_out(fit, mode))))
         return 0
     return serve(found, settings, port, pages, memory=memory, mode=mode)
 
@@ -87,7 +88,10 @@ def serve(
         if fit.verdict == "does_not_fit":
             return 3
         supervisor = Supervisor(
-            model.path, fit.settings, mode, on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True)
+            model.path,
+            fit.settings,
+            laid_out(fit, mode),
+            on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True),
         )
         serve_forever(supervisor, listener, limits=limits_of(model, fit.settings), on_ready=announce, pages=pages,
                       grows_bytes=fit.growth.total_bytes)  # fmt: skip

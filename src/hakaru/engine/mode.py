@@ -36,10 +36,13 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """Text by the model's own template, if nothing else is said."""
+    """Text by the model's own template, laid out as the engine does it by itself, if nothing else is said."""
 
     gives: Gives = "text"
     template: ChatTemplate | None = None
+    n_gpu_layers: int | None = None
+    tensor_split: tuple[int, ...] = ()  # layers of each accelerator; empty: in proportion to their free memory
+    n_cpu_moe: int = 0  # layers whose experts stay in RAM
 
     def as_key(self) -> dict[str, str]:
         """What the ledger adds to the inputs of answers; nothing for the model's own template, as it always was."""
@@ -48,6 +51,8 @@ class Mode:
     def as_request(self, folder: Path) -> dict[str, Any]:
         """The part of the child's request. A template's text lies in a file in `folder`, since an argument has no room for it."""
         request: dict[str, Any] = {"gives": self.gives}
+        if self.n_gpu_layers is not None:
+            request |= {"n_gpu_layers": self.n_gpu_layers, "tensor_split": self.tensor_split, "n_cpu_moe": self.n_cpu_moe}
         if self.template and self.template.text is not None:
             request["template_file"] = str(folder / "template.jinja")
         elif self.template:

@@ -35,6 +35,12 @@ def main() -> None:
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False  # never a smaller context than the one asked for
     params.endpoint_metrics = True
+    if "n_gpu_layers" in request:
+        params.n_gpu_layers = request["n_gpu_layers"]
+        if split := [float(n) for n in request["tensor_split"]]:
+            params.tensor_split = split + [0.0] * (len(params.tensor_split) - len(split))
+        experts = r"ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"  # as --n-cpu-moe does; llama.cpp, common/common.h
+        params.tensor_buft_overrides = ",".join(rf"blk\.{i}\.{experts}" for i in range(request["n_cpu_moe"]))
     if request["gives"] != "text":
         params.embedding = True
         params.n_batch = params.n_ubatch  # a text is pooled in one piece

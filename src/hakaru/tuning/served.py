@@ -1,5 +1,7 @@
 """The server of a measurement: started only where the verdict of `fit` allows it."""
 
+from dataclasses import replace
+
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
@@ -7,7 +9,7 @@ from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.check import Engine
-from hakaru.tuning.fit import Fitter
+from hakaru.tuning.fit import Fit, Fitter
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import compared
 
@@ -26,4 +28,13 @@ def served(
             path=model.path, needed=needed, n_ctx=settings.n_ctx, n=settings.n_parallel,
             free=free,
         )  # fmt: skip
-    return EngineServer(model.path, fit.settings, mode)
+    return EngineServer(model.path, fit.settings, laid_out(fit, mode or Mode()))
+
+
+def laid_out(fit: Fit, mode: Mode) -> Mode:
+    """`mode` with the layout that `fit` promises, where llama.cpp would not arrive at it by itself."""
+    layout = fit.placement.layout
+    if not layout.counts or (layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == fit.placement.n_items):
+        return mode
+    split = layout.counts if len(layout.counts) > 1 and not layout.default_split else ()
+    return replace(mode, n_gpu_layers=layout.n_gpu_layers, tensor_split=split, n_cpu_moe=layout.n_cpu_moe)
