@@ -10,6 +10,7 @@ from hakaru.cli import run
 from hakaru.cli.recipe import role_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.models.gguf import read_header
+from hakaru.models.model import read_model
 from hakaru.testing import tiny_shape, write_tiny_llama
 
 pytestmark = pytest.mark.engine
@@ -191,3 +192,23 @@ def test_without_importance_no_type_is_chosen_that_needs_it(
     code, data = asked(capsys, source, "--bpw", "3.6", "--importance", "none", "-o", out)
     assert (code, out.exists()) == (0, True)
     assert not {t["type"] for t in data["tensors"] if t["name"].startswith("blk.")} & {"IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_XXS"}
+
+
+@pytest.mark.engine
+def test_a_preset_that_the_file_already_has_is_told_as_the_source_itself(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    """Nothing is quantized twice, so nothing of that is said; the file has the same weights."""
+    small = tmp_path / "small.gguf"
+    assert run(["quantize", str(tiny), "--type", "Q5_K_M", "-o", str(small)]) == 0
+    assert "the source itself" not in capsys.readouterr().out
+    again = tmp_path / "again.gguf"
+    assert run(["quantize", str(small), "--type", "Q5_K_M", "-o", str(again)]) == 0
+    out = capsys.readouterr().out
+    assert "That is the source itself, bit for bit" in out
+    assert "loses twice" not in out
+    first, second = read_model(small), read_model(again)
+    assert [(t.name, t.type) for t in first.tensors] == [(t.name, t.type) for t in second.tensors]
+    assert small.read_bytes()[first.data_offset :] == again.read_bytes()[second.data_offset :]
+    assert run(["quantize", str(small), "--type", "Q4_K_M", "-o", str(tmp_path / "other.gguf")]) == 0
+    assert "the source itself" not in capsys.readouterr().out

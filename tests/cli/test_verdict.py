@@ -76,3 +76,48 @@ def test_the_numbers_of_a_printed_verdict_imply_it(
             told = next(a for a in data["alternatives"] if a["flag"] == way[1])
             assert (way[4] == "not enough alone") == (not told["fits"])
     assert judged
+
+
+@pytest.mark.parametrize("machine", ["2x L4", "64GiB RAM", "RTX 4090 + 64GiB", "12GiB", "M4 16GB", "3x 24GiB"])
+@pytest.mark.parametrize("params", ["7B", "13B", "20B", "40B", "80.01B", "80B", "106.7B", "671B"])
+def test_the_formula_s_numbers_imply_its_verdict(capsys: pytest.CaptureFixture[str], params: str, machine: str) -> None:
+    """What the formula gives beside what the labels say; and a longest context that belongs to the exact verdict."""
+    for bits in ("4", "4.5", "8"):
+        run(["formula", "--params", params, "--bits", bits, "--hardware", machine])
+        out = capsys.readouterr().out
+        needed = re.search(r" = ([\d.]+) GB \(", out)
+        told = re.search(r"\(([\d.]+) GB by their labels\): (.*)\.$", out, re.MULTILINE)
+        assert needed and told
+        assert (float(needed[1]) <= float(told[1])) == (told[2] == "it fits"), out
+        longest = re.search(r"up to ([\d,]+) tokens", out)
+        exactly = re.search(r"Exactly, .* at (\d+) tokens of context: (.*)\.$", out, re.MULTILINE)
+        assert exactly or "no exact answer" in out
+        if exactly and exactly[2] == "it fits":
+            assert longest and int(longest[1].replace(",", "")) >= int(exactly[1])
+        assert "No known model" not in out
+
+
+@pytest.mark.parametrize("context", ["3000", "9000", "20000", "32768"])
+@pytest.mark.parametrize("machine", ["6GiB", "8GiB", "2x 4GiB", "12GiB RAM", "4GiB + 8GiB RAM"])
+def test_the_longest_context_belongs_to_the_verdict(capsys: pytest.CaptureFixture[str], machine: str, context: str) -> None:
+    """What fits is no longer than the longest context that fits, to the 256 tokens of its steps; what does not, no shorter."""
+    for model in ("qwen3-4b", "gemma-3-4b-it"):
+        asked = [
+            "fit",
+            model,
+            "--type",
+            "Q8_0",
+            "--hardware",
+            machine,
+            "--context",
+            context,
+            "--source",
+            "computed",
+            "--max-context",
+        ]
+        run([*asked, "--json"])
+        data = json.loads(capsys.readouterr().out)
+        if data["verdict"] == "fits":
+            assert data["max_context"] > int(context) - 256
+        else:
+            assert data["max_context"] < int(context)

@@ -1,5 +1,6 @@
 """`hakaru formula`: the article's rule of thumb, corrected, with the exact answer beside it."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -8,6 +9,7 @@ from hakaru.cli.verdict import verdict_word
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.language import say
+from hakaru.memory.compute import is_known
 from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.models.catalogue import KnownModel, model_called, nearest_model
@@ -72,9 +74,9 @@ def _compare(data: dict[str, Any], model: KnownModel | None, bits: float, place:
 
 
 def _print(data: dict[str, Any], exact: Any, model: KnownModel | None, place: Hardware | None) -> None:
-    print_text(say("{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes:.1f} GB ({gibibytes:.1f} GiB), by the article's formula.",
+    print_text(say("{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes} GB ({gibibytes:.1f} GiB), by the article's formula.",
               params=format_params(data["params"]), bits=data["bits"], factor=data["factor"],
-              gigabytes=data["gigabytes"], gibibytes=data["gibibytes"]))  # fmt: skip
+              gigabytes=_as_judged(data), gibibytes=data["gibibytes"]))  # fmt: skip
     print_text(say("The weights alone are {weights:.1f} GB. The factor 1.2 is a rule of thumb for the rest: the KV cache, compute buffers and the "
               "driver. It is far too much for a short context on a large model and far too little for a long one on a small model.",
               weights=data["weights_gigabytes"]))  # fmt: skip
@@ -90,11 +92,23 @@ def _print(data: dict[str, Any], exact: Any, model: KnownModel | None, place: Ha
               names=names, capacity=data["formula_capacity_gigabytes"], verdict=verdict_word(data["formula_verdict"])))  # fmt: skip
     if exact:
         _print_exact(exact)
+    elif model and not is_known(model.shape):
+        print_text(say("hakaru has no arithmetic for {model}, so there is no exact answer here; the engine answers: hakaru fit {id}",
+                  model=model.name, id=model.id))  # fmt: skip
     elif model:
         print_text(say("No type has about {bits:g} bits per weight, so there is no exact answer; the nearest known model is {model}.",
                   bits=data["bits"], model=model.name))  # fmt: skip
     else:
-        print_text(say("No known model has this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf"))
+        print_text(
+            say("No known dense model has about this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf")
+        )
+
+
+def _as_judged(data: dict[str, Any]) -> str:
+    """The formula's GB, with as many decimals as it takes until the rounded number has the verdict that stands below it."""
+    gigabytes, capacity = data["gigabytes"], data.get("formula_capacity_gigabytes", math.inf)
+    same = (n for n in range(1, 6) if (round(gigabytes, n) <= capacity) == (gigabytes <= capacity))
+    return f"{gigabytes:.{next(same, 6)}f}"
 
 
 def _print_exact(exact: Any) -> None:

@@ -21,7 +21,7 @@ from hakaru.models.sources.conversion import convert, installed_converter, needs
 from hakaru.models.sources.find import find_model, read_whole
 from hakaru.models.sources.found import Found
 from hakaru.places import check_place
-from hakaru.quantization.build import Recipe, build, plan_presets, plan_with_importance
+from hakaru.quantization.build import Recipe, build, copies_all, plan_presets, plan_with_importance
 from hakaru.quantization.journal import Journal, journal_path, locked_journal, waits
 from hakaru.quantization.loadable import check_source
 from hakaru.quantization.pins import parse_pin
@@ -134,7 +134,8 @@ def _to_preset(
     lab, split_bytes = Lab(), parse_bytes(split) if split else None
     importance = importance or ("auto" if type_.upper() in NEEDS_IMPORTANCE else "none")
     recipe = plan_presets(lab, source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
-    warning = source_kind(source).sentence(recipe.preset)
+    is_copy = copies_all(source, recipe.types)
+    warning = None if is_copy else source_kind(source).sentence(recipe.preset)
     made = None
     with Watching(quiet=json) as watch:
         imatrix = _imatrix(importance, source, effort, watch) if importance != "auto" or not dry_run else None
@@ -144,6 +145,8 @@ def _to_preset(
             print_text(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
                       type=recipe.preset, bytes=format_bytes(recipe.weights_bytes), bpw=recipe.bpw,
                       source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
+            if is_copy:
+                print_text(say("That is the source itself, bit for bit: every tensor has its type already and is copied."))
         if not dry_run:
             made = build(
                 lab, source, recipe, out, imatrix=imatrix, split_bytes=split_bytes, overwrite=overwrite, journal=journal,

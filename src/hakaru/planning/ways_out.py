@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from hakaru.language import say
 from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.planning.placement import FitVerdict
 from hakaru.planning.search import largest
@@ -130,6 +131,14 @@ def alternatives(search: Search, outcome: Try) -> list[Alternative]:
         if combined and combined not in singles and (way := _way(combined, outcome, now, search.hardware or "")):
             found.append(way)
     return sorted(found, key=lambda way: not way.fits)
+
+
+def in_words(ways: Sequence[Alternative]) -> str:
+    """The ways out that fit and need no other file, as the end of a sentence."""
+    flags = [way.flag for way in ways if way.fits and way.change.preset is None]
+    if not flags:
+        return say("choose a smaller model, or a machine with more memory")
+    return say("try {ways}, or choose a smaller model", ways=say(" or ").join(flags))
 
 
 def least_context(settings: ContextSettings) -> int:

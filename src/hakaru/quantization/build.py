@@ -34,6 +34,11 @@ class Recipe:
     bpw: float
 
 
+def copies_all(model: Model, types: Mapping[str, str]) -> bool:
+    """Whether a recipe of these types has every tensor of `model` as it is: its file would be the source itself."""
+    return bool(types) and all(types.get(t.name, t.type.name) == t.type.name for t in model.tensors)
+
+
 def plan_presets(engine: Planner, model: Model, presets: Sequence[str]) -> list[Recipe]:
     """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes, nothing written. Raises
     Misuse.

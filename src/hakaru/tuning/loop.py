@@ -25,7 +25,7 @@ from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models, grown
-from hakaru.quantization.build import Recipe, is_mix, mix_recipe
+from hakaru.quantization.build import Recipe, copies_all, is_mix, mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter
@@ -189,8 +189,7 @@ class _Walk:
 
     def is_source(self, candidate: Candidate) -> bool:
         """Whether a level has the types that the source has, so that all of it would be copied."""
-        types = self.types(candidate.key)
-        return bool(types) and all(types.get(t.name, t.type.name) == t.type.name for t in self.model.tensors)
+        return copies_all(self.model, self.types(candidate.key))
 
     def level(self, recipe: Recipe) -> Candidate:
         """A level before it is tested, with the KV cache that was asked for, or where that does not fit, with a smaller one."""

@@ -8,6 +8,7 @@ from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.ways_out import in_words
 from hakaru.tuning.check import Engine
 from hakaru.tuning.fit import Fit, Fitter
 from hakaru.tuning.ledger import Ledger
@@ -24,9 +25,9 @@ def served(
         needed, free = compared(share.needed_bytes, share.device.usable_bytes)
         raise DoesNotFit(
             "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but {free} may be used; nothing was "
-            "loaded: hakaru fit shows the ways out.",
+            "loaded: {ways}.",
             path=model.path, needed=needed, n_ctx=settings.n_ctx, n=settings.n_parallel,
-            free=free,
+            free=free, ways=in_words(fit.alternatives),
         )  # fmt: skip
     return EngineServer(model.path, fit.settings, laid_out(fit, mode or Mode()))
 

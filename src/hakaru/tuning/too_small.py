@@ -2,9 +2,9 @@
 
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.ways_out import in_words
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import SOURCE, Candidate
 from hakaru.tuning.fit import Fitter
@@ -31,7 +31,4 @@ def _ways(bench: Bench, model: Model, settings: ContextSettings, smallest: Candi
     fit = Fitter(machine=bench.machine, ledger=None, engine=bench.lab).fit(
         model, settings, hardware=room, preset=None if smallest.type == SOURCE else smallest.type
     )
-    flags = [way.flag for way in fit.alternatives if way.fits and way.change.preset is None]
-    if not flags:
-        return say("choose a smaller model, or a machine with more memory")
-    return say("try {ways}, or choose a smaller model", ways=say(" or ").join(flags))
+    return in_words(fit.alternatives)
