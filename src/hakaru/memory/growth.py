@@ -56,7 +56,7 @@ def checkpoint_bytes(shape: Shape, settings: ContextSettings) -> int | None:
 
 
 def _partly_bytes(caches: Sequence[LayerCache], settings: ContextSettings) -> int:
-    windowed = [c for c in caches if c.window is not None and (c.k or c.v)]
+    windowed = [c for c in caches if (c.window is not None or c.copied_whole) and (c.k or c.v)]
     recurrent = [c for c in caches if c.state]
     size = _windows_bytes(windowed, settings) + _states_bytes(recurrent)
     return size + _BEGIN if size else 0
@@ -66,7 +66,7 @@ def _windows_bytes(layers: list[LayerCache], settings: ContextSettings) -> int:
     if not layers:
         return 0
     n_streams = 1 if settings.kv_unified else settings.n_parallel
-    cells = max(min(c.window or 0, settings.n_cells) for c in layers)
+    cells = max(min(c.window or settings.n_cells, settings.n_cells) for c in layers)
     size = 4 + 4 * n_streams + _CACHE + _CELL * cells
     for cache in layers:
         for type_, n, head in ((settings.type_k, cache.k, cache.n_embd_head_k), (settings.type_v, cache.v, cache.n_embd_head_v)):

@@ -19,7 +19,8 @@ from hakaru.models.metadata import Metadata
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCache:
     """One layer: elements of K and of V per cell (0: none), heads and their lengths for the check of block sizes, the
-    window in tokens (None: every token is kept) and the F32 elements of a recurrent state per conversation.
+    window in tokens (None: every token is kept) and the F32 elements of a recurrent state per conversation. `copied_whole`: the
+    engine takes the model for one with windows although no layer has one, and copies every token into context checkpoints.
     """
 
     k: int = 0
@@ -28,6 +29,7 @@ class LayerCache:
     n_embd_head_v: int = 0
     window: int | None = None
     state: int = 0
+    copied_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     recurrent, attends = _kinds(meta, n_layer)
     own_caches = _layers_with_own_cache(meta, n_layer)
     state = _state_elements(meta, n_layer) if any(recurrent) else 0
+    copied = meta.architecture == "exaone4" and bool(meta.integer(meta.own("attention.sliding_window"))) and not any(windows)
     caches = []
     for i in range(n_layer):
         draft = i >= n_layer - n_draft and meta.architecture not in WITHOUT_FEED_FORWARD
@@ -110,6 +113,7 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
                 n_embd_head_v=kv.n_embd_head_v,
                 window=kv.window,
                 state=state if recurrent[i] and not draft else 0,
+                copied_whole=copied,
             )
         )
     return tuple(caches)
