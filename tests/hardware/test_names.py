@@ -122,6 +122,7 @@ SEVERAL = {
     "two 3090s": ([R3090] * 2, None),
     "RTX 3090 2枚": ([R3090] * 2, None),
     "2枚のRTX 3090": ([R3090] * 2, None),
+    "2枚 RTX 3090": ([R3090] * 2, None),
     "RTX3090を二枚": ([R3090] * 2, None),
     "RTX 3090 ×2 ＋ 64GB": ([R3090] * 2, 64 * 10**9),
     "2x Ryzen AI Max+ 395": ([STRIX_HALO] * 2, None),
@@ -174,6 +175,8 @@ def test_counts_and_borders_are_read(text: str, meant: tuple[list[str], int | No
         ("Strix Halo 128GB", "a model may take 64.0 GiB of its 128 GB .half of the RAM by default"),
         ("M2 Max 96GB", "interpolated"),
         ("Orin NX 16GB", "interpolated"),
+        ("2x Ryzen AI Max+ 395 128GB", "as many machines, which llama.cpp joins only over a network"),
+        ("M4 Max 64GB + DGX Spark", "Apple M4 Max 64GB . NVIDIA GB10 .DGX Spark.: chips with a memory of their own"),
         ("A100 80GB MIG 3g.40gb", "a slice of 40 GB, of which about 95% can be used .assumed."),
     ],
 )
@@ -208,6 +211,8 @@ def test_a_name_that_says_all_needs_no_sentence(text: str) -> None:
         ("Ryzen 7 5700", "no accelerator"),  # not the card of that number
         ("NVIDIA A40-12Q", "no accelerator"),  # a quarter of one
         ("RTX 4090 +", "expected such as"),
+        ("-1x L4", "expected such as"),
+        ("RTX 4090 + -64GB", "expected such as"),
     ],
 )
 def test_a_name_that_nobody_knows_is_refused_with_what_to_type(text: str, words: str) -> None:

@@ -274,6 +274,14 @@ def test_a_maker_s_card_is_taken_to_run_what_needs_the_most(name: str, backend: 
     assert backend_of(device) == backend
 
 
+def test_what_kernels_add_is_never_less_than_nothing() -> None:
+    """Metal's larger graph of Qwen3 30B-A3B at 4,096 tokens packs tighter than the plain one: the larger of both is planned."""
+    task = task_of("qwen3-30b-a3b", "Q4_K_M", n_ctx=4096)
+    metal, plain = (place(replace(task, backend=b), parse_hardware("96GiB")).shares[0] for b in ("metal", "vulkan"))
+    assert metal.compute_bytes >= plain.compute_bytes
+    assert metal.conversion_bytes == metal.compute_bytes - plain.compute_bytes
+
+
 def test_the_engine_s_names_tell_the_backend() -> None:
     """As they stand in its logs."""
     names = ("CUDA0", "ROCm1", "Vulkan0", "SYCL0", "MTL0", "RPC[10.0.0.1:50052]")

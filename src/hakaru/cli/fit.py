@@ -214,7 +214,7 @@ def _print_devices(placement: Placement) -> None:
     ]  # fmt: skip
     print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"),
                  say("with use"), say("free"), "█ ▓ ▒ ░ + |"], rows)  # fmt: skip
-    if (converted := max(s.conversion_bytes for s in placement.devices)) > 0:
+    if converted := max(s.conversion_bytes for s in placement.devices):
         print_text(say("Of compute, {bytes} on an accelerator are for attention, which reads one layer's KV cache in F16.",
                   bytes=format_bytes(converted)))  # fmt: skip
 

@@ -18,6 +18,7 @@ from hakaru.language import say
 
 MOST_ALIKE: Final = 64
 """Accelerators of one kind that a description may name."""
+_NEGATIVE: Final = re.compile(r"(?:^|[+,、])\s*-\d")
 _MIG: Final = re.compile(r"\bmig\s*(\d)g\.(\d+)gb\b", re.IGNORECASE)
 MIG_PART: Final = 0.95
 """The part of a MIG slice's name that is memory (4,864 MiB of 1g.5gb, 9,728 of 1g.10gb in public logs); assumed for others."""
@@ -32,7 +33,7 @@ def parse_hardware(text: str) -> Hardware:
     """
     parts = parts_of(text, names_with_plus())
     for part in parts:
-        if not 1 <= part.count <= MOST_ALIKE or not part.text:
+        if not 1 <= part.count <= MOST_ALIKE or not part.text or _NEGATIVE.search(text):
             raise Misuse("--hardware '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
     parts = _sizes_at_home(_whole_names([_counted(part) for part in parts]))
     processors = [part for part in parts if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))]
@@ -46,6 +47,9 @@ def parse_hardware(text: str) -> Hardware:
             device, said = _device(part)
             accelerators += [device] * part.count
             notes += said
+    if len(shared := [device.name for device in accelerators if device.unified]) > 1:
+        notes.append(say("{names}: chips with a memory of their own are as many machines, which llama.cpp joins only over a network; that is not in this plan.",
+                         names=" + ".join(shared)))  # fmt: skip
     sizes = [part for part in parts if part.kind != "name"]
     kinds = [part.kind for part in sizes]
     if kinds.count("size") == 1 and "ram" not in kinds and (accelerators or processors or "vram" in kinds):

@@ -30,7 +30,7 @@ _CARD_WORD: Final = re.compile(
 _MEMORY_WORD: Final = re.compile(r"(?<![a-z])(?:of|unified|memory)(?![a-z])|メモリー?|の", re.IGNORECASE)
 _COUNT_WORDS: Final = {"dual": 2, "twin": 2, "two": 2, "pair of": 2, "triple": 3, "three": 3, "quad": 4, "four": 4, "eight": 8}
 _COUNT_FIRST: Final = re.compile(
-    rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|枚の|台の|基の)\s*)(.+)$", re.IGNORECASE
+    rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|[枚台基]の?)\s*)(.+)$", re.IGNORECASE
 )
 _COUNT_LAST: Final = re.compile(
     r"^(.+?)(?:(?:(?<=[\d\s)])|(?<=gb)|(?<=ti)|(?<=xt))[x*]\s*(\d{1,2})"

@@ -252,7 +252,8 @@ def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: i
     whole = made.of(index, n_used)
     if not made.flash or not makes_copies(backend, *task.settings.cache):
         return whole, 0
-    return whole, whole - _compute(task, layout, n_used).of(index, n_used)
+    plain = _compute(task, layout, n_used).of(index, n_used)
+    return max(whole, plain), max(0, whole - plain)  # ggml's allocator may pack a larger graph tighter: not relied on
 
 
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
