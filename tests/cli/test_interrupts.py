@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,13 @@ def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_tiny_llama(tmp_path / "endless.gguf")
 
 
+def _seen(what: Callable[[], object]) -> bool:
+    """Whether `what` is seen; a child that is just ending is looked at again."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(what())
+    return False
+
+
 class Command:
     """One command in a process of its own. It is ended however the test ends."""
 
@@ -54,7 +62,7 @@ class Command:
 
     def wait_for(self, what: Callable[[], object]) -> None:
         deadline = time.monotonic() + 30
-        while not what():
+        while not _seen(what):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -185,6 +185,18 @@ def test_twenty_hostile_bodies_leave_memory_as_planned(served: Served, at_once: 
 
 
 @pytest.mark.engine
+def test_texts_one_after_the_other_leave_memory_as_planned(served: Served) -> None:
+    """Each is short enough to be tokenized at once and takes another of the server's threads: what they held is given back."""
+    engine = psutil.Process(served.engine_pid())
+    before = engine.memory_info().rss
+    body = json.dumps({"prompt": os.urandom(140_000).hex(), "max_tokens": 1}).encode()
+    for _ in range(12):
+        answer = httpx.post(served.url + "/completions", content=body, headers={"Content-Type": "application/json"}, timeout=120)
+        assert answer.status_code == 400
+    assert engine.memory_info().rss - before < requests_bytes(ContextSettings(n_ctx=2048)) // 2
+
+
+@pytest.mark.engine
 def test_what_could_fit_is_never_refused(served: Served) -> None:
     """Runs of the longest token, a conversation of which the template leaves most out, escapes, and several prompts at once."""
     spaces = " " * 64 * 1500

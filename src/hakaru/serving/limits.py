@@ -1,8 +1,8 @@
 """What a request may weigh. A server that tokenizes whatever it is sent takes gigabytes for one body of 30 MB.
 
-llama.cpp's server takes 40 to 150 bytes for every byte of text that it tokenizes, and keeps most of that (measured, see
-docs/serving.md). So three things are bounded here: how long a body may be at all, how many tokens its prompt has *at least*,
-and how many bytes are read, and tokenized, at the same time. The memory for it stands in the plan (`memory.growth.requests_bytes`).
+llama.cpp's server takes 40 to 150 bytes for every byte of text that it tokenizes (measured, see docs/serving.md). So three
+things are bounded here: how long a body may be at all, how many tokens its prompt has *at least*, and how many bytes are
+read, and tokenized, at the same time. The memory for it stands in the plan (`memory.growth.requests_bytes`).
 
 A prompt has at least as many tokens as its bytes hold the longest token of the vocabulary: a token's text in the header is
 never shorter than the text that it stands for (GPT-2 spells one byte with one or two, SentencePiece a space with three). That
