@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
+from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse, ModelNotFound
 from hakaru.hardware.probe import probe_machine
 from hakaru.tuning.bench import Bench
@@ -52,6 +53,7 @@ def evidence(**changes: Any) -> str:
         (evidence(settings=None), "'settings' is null, expected an object"),
         (evidence(conditions=None), "'conditions' is null, expected an object"),
         (evidence(model={"path": 7}), "'model.path' is 7, expected a text"),
+        (evidence(conditions={"chat_template": {"name": "x", "text": 3}}), "'conditions.chat_template.text' is 3, expected a text"),
         (evidence(machine=[]), r"'machine' is \[\], expected an object"),
     ],
 )
@@ -70,6 +72,18 @@ def test_whole_evidence_is_walked_again(tmp_path: Path) -> None:
     file.write_text(evidence(), encoding="utf-8")
     with pytest.raises(ModelNotFound, match=r"none.gguf: there is no such file"):
         replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
+
+
+def test_a_replay_asks_by_the_chat_template_of_then(tmp_path: Path) -> None:
+    """A built-in one by its name, and a file's text, which need not be there any more."""
+    file = tmp_path / "evidence.json"
+    for template in (ChatTemplate(name="gemma"), ChatTemplate(name="own.jinja", text="{{ messages }}")):
+        bench = Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
+        mode = Mode(template=template)
+        file.write_text(evidence(conditions=mode.as_evidence()), encoding="utf-8")
+        with pytest.raises(ModelNotFound):
+            replay(file, bench)
+        assert bench.mode == mode
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
+from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trial import Trial
@@ -76,12 +77,13 @@ def run(
     for model in models if reference else ():
         check_same_tokenizer(reference or model, model)
     with Watching(quiet=json) as watch:
-        bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
+        machine = beside_servers(probe_machine(), [part for model in models for part in model.parts])
+        bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
         bench.mode = mode
         windows = bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
         found = _measured(bench, models, reference, windows, items, settings, tier, no_speed=no_speed)
     if json:
-        print_json(_as_json(found, reference, tier))
+        print_json(_as_json(found, reference, tier) | {"chat_template": mode.template.name if mode.template else None})
     else:
         _print(found, tier)
     return 0

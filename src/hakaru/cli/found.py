@@ -43,6 +43,7 @@ class Found:
     left_out: Sequence[LeftOut]
     graded: Sequence[Graded]
     theirs: Sequence[Graded]
+    chat_template: str | None = None  # the name of the one that took the place of the model's own
 
     @property
     def quality(self) -> Quality | None:
@@ -92,6 +93,7 @@ def tell_json(found: Found) -> None:
         "tokens_evaluated": tested.quality.n_tokens if tested else 0,
         "windows_available": len(tested.domains) if tested else 0,
         "tasks": tasks_json(found.graded, found.theirs) if found.graded else None,
+        "chat_template": found.chat_template,
     })  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from hakaru.models.sources.find import whole_model
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
+from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.bench import Bench, Row
 from hakaru.tuning.ledger import Ledger
 from hakaru.units import parse_seconds
@@ -116,7 +117,12 @@ def run(
     budget_s = parse_seconds(budget) if budget else inf
     with ExitStack() as stack:
         watch = stack.enter_context(Watching(quiet=json))
-        bench = Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=again)
+        bench = Bench(
+            machine=beside_servers(probe_machine(), (*candidate.parts, *original.parts)),
+            ledger=Ledger(watch=watch),
+            watch=watch,
+            again=again,
+        )
         bench.mode = mode
         is_read = is_compared and (settings.cache != F16_CACHE or not _same_file(bench, candidate, original))
         if plot and not is_read and (no_speed or not full_speed):
@@ -141,6 +147,7 @@ def run(
             points=points, left_out=depths_left_out(points, n_ctx=settings.n_ctx // settings.n_parallel) if points else [],
             graded=bench.answers(candidate, items, settings, name=candidate.type_name) if items else [],
             theirs=bench.answers(original, items, settings.with_cache(F16_CACHE), name=say("reference")) if items and is_compared else [],
+            chat_template=mode.template.name if mode.template else None,
         )  # fmt: skip
         watch.close()
         if report:

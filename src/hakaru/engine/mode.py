@@ -48,6 +48,10 @@ class Mode:
         """What the ledger adds to the inputs of answers; nothing for the model's own template, as it always was."""
         return {"template": self.template.digest} if self.template else {}
 
+    def as_evidence(self) -> dict[str, object]:
+        """What evidence keeps, so that a decision can be walked again: the template, if it is not the model's own."""
+        return {"chat_template": {"name": self.template.name, "text": self.template.text}} if self.template else {}
+
     def as_request(self, folder: Path) -> dict[str, Any]:
         """The part of the child's request. A template's text lies in a file in `folder`, since an argument has no room for it."""
         request: dict[str, Any] = {"gives": self.gives}

@@ -366,7 +366,7 @@ class Bench:
             "hakaru": __version__, "lab": lab_build(), "server": server_build(), "test_version": TEST_VERSION,
             "seeds": {"answers": PROMPT_SEED, "intervals": 0, "speed": 0},
             "texts": {part: {"n": len(documents), "digest": texts_digest(documents)} for part, documents in texts.items()},
-        }  # fmt: skip
+        } | self.mode.as_evidence()  # fmt: skip
 
     def _known_rows(self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache) -> list[Row]:
         known: list[Row] | None = self.ledger.recall("divergence", self._divergence_inputs(sha256, reference, windows, cache))

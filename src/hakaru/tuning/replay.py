@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
@@ -58,6 +59,8 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
         before = _label(data.text("chosen.type"), (data.text("chosen.cache_type_k"), data.text("chosen.cache_type_v")))
     mix = _mix_then(data.mappings("candidates"))
     conditions = {**data.mapping("conditions"), "machine": data.text("machine.fingerprint")}
+    if "chat_template" in conditions:
+        bench.mode = Mode(template=_template(data))
     model = read_model(path)
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
         mix = None  # another model now, which is told below
@@ -77,6 +80,13 @@ def _wishes(data: Fields) -> Constraints:
     with data.blamed():
         asked = named_tasks(names, language) if names else None
         return Constraints(tier=tier_named(quality), min_tokens_per_s=speed, memory_bytes=memory, tasks=asked)
+
+
+def _template(data: Fields) -> ChatTemplate:
+    """The chat template that took the place of the model's own."""
+    has_text = data.mapping("conditions.chat_template").get("text") is not None
+    text = data.text("conditions.chat_template.text") if has_text else None
+    return ChatTemplate(name=data.text("conditions.chat_template.name"), text=text)
 
 
 def _settings(data: Fields) -> ContextSettings:
