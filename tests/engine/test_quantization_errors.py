@@ -71,6 +71,17 @@ def test_importance_weighs_the_error_and_guides_the_quantizer(model: Path) -> No
     assert guided < 0.9 * plain
 
 
+@pytest.mark.parametrize(("n_huge", "size"), [(1, 1e6), (3, 1e5)])
+def test_a_few_huge_columns_do_not_hide_what_happens_to_all_others(model: Path, n_huge: int, size: float) -> None:
+    """A first token that is huge in a few columns has nearly all importance; Q2_K keeps these columns, and ruins the others all the same."""
+    sums = np.ones(1024, np.float32)
+    sums[7 : 7 + n_huge] = size
+    imatrix = Imatrix(entries={DOWN: Activations(sums=sums, counts=np.ones(1, np.float32))})
+    (found, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[DOWN]["Q2_K"]
+    (plain, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q2_K"]
+    assert 0.3 * plain < found < 3 * plain
+
+
 def test_experts_count_by_the_tokens_that_they_saw(tmp_path: Path) -> None:
     """The error of a stack is that of its experts, weighted by use: one that saw nearly everything decides."""
     path = write_tiny(tmp_path / "moe.gguf", tiny_hyperparameters("llama", block_count=1, expert_count=2, expert_used_count=1))

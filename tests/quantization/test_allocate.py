@@ -103,6 +103,16 @@ def test_a_budget_is_filled_to_a_least_where_that_is_possible() -> None:
         allocate(items, 1099, least_bytes=1060)
 
 
+def test_the_range_of_bytes_leaves_out_what_only_wastes_them() -> None:
+    """A type larger than a copy that loses nothing is in nobody's file; of a source without a copy the largest type counts."""
+    copied = Item(name="t", choices=(Choice(type="Q3_K", n_bytes=300, damage=0.1), Choice(type="Q4_1", n_bytes=500, damage=0.0),
+                                     Choice(type="Q8_0", n_bytes=900, damage=0.01)))  # fmt: skip
+    full = Item(name="u", choices=(Choice(type="Q3_K", n_bytes=300, damage=0.1), Choice(type="Q8_0", n_bytes=900, damage=0.01)))
+    assert byte_range([copied]) == (300, 500)
+    assert byte_range([copied, full], fixed_bytes=7) == (607, 1407)
+    assert byte_range([copied], pins={"t": "Q8_0"}) == (900, 900)
+
+
 @settings(max_examples=150, deadline=None)
 @given(items=small_items(), part=st.floats(0, 1), slow=st.integers(0, 60))
 def test_it_is_as_good_as_brute_force(items: list[Item], part: float, slow: int) -> None:

@@ -1,11 +1,16 @@
 """What `hakaru quantize` to a budget tells at the end, or beforehand."""
 
+from typing import Final
+
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.wording import beside_others, verdict_sentence
 from hakaru.language import say
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.made import Made, TensorRow
-from hakaru.units import format_bytes
+from hakaru.units import Figure, format_bytes
+
+TOO_WIDE: Final = 30.0
+"""An interval whose ends are further apart, as a ratio, is told without a number in it."""
 
 
 def print_made(made: Made) -> None:
@@ -84,13 +89,12 @@ def _print_devices(made: Made) -> None:
 
 def _print_predictions(made: Made) -> None:
     plan = made.plan
-    loss = {"kld": made.predicted.value, "low": made.predicted.low, "high": made.predicted.high}
     if plan.target.bpw:
-        print_text(say("{bpw:.3f} bits per weight of at most {budget} ({bytes}, {n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
-                  bpw=made.file_bpw, budget=plan.target.bpw, bytes=format_bytes(made.file_bytes), n=made.file_bytes, **loss))  # fmt: skip
+        print_text(say("{bpw:.3f} bits per weight of at most {budget} ({bytes}, {n:,} bytes); {loss}.", bpw=made.file_bpw, budget=plan.target.bpw,
+                  bytes=format_bytes(made.file_bytes), n=made.file_bytes, loss=_loss(made.predicted)))  # fmt: skip
     else:
-        print_text(say("{bytes} of at most {budget} ({n:,} bytes); predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}].",
-                  bytes=format_bytes(made.file_bytes), budget=format_bytes(plan.budget_bytes), n=made.file_bytes, **loss))  # fmt: skip
+        print_text(say("{bytes} of at most {budget} ({n:,} bytes); {loss}.", bytes=format_bytes(made.file_bytes),
+                  budget=format_bytes(plan.budget_bytes), n=made.file_bytes, loss=_loss(made.predicted)))  # fmt: skip
     if not plan.is_measured:
         print_text(say("Nothing of this model was measured yet, so types and loss are a guess from other models. Without --dry-run it is "
                   "measured first; a dry run after that tells what is known."))  # fmt: skip
@@ -102,6 +106,16 @@ def _print_predictions(made: Made) -> None:
                   n=made.speed.value, low=made.speed.lowest, high=made.speed.highest))  # fmt: skip
     elif not made.measured:
         print_text(say("No speed is predicted: nothing was timed on this machine yet; `hakaru test` does it."))
+
+
+def _loss(predicted: Figure) -> str:
+    """The predicted loss in words: a number with its interval, or only the interval where that is too wide for a number."""
+    if predicted.highest > TOO_WIDE * predicted.lowest:
+        return say("its mean KLD is not known well enough to tell a number: between {low:.5f} and {high:.5f}, to 95 %",
+                   low=predicted.lowest, high=predicted.highest)  # fmt: skip
+    return say(
+        "predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}]", kld=predicted.value, low=predicted.lowest, high=predicted.highest
+    )
 
 
 def _print_race(made: Made) -> None:

@@ -126,8 +126,10 @@ def least_damage(items: Iterable[Item], *, pins: Mapping[str, str] | None = None
 
 
 def byte_range(items: Iterable[Item], *, fixed_bytes: int = 0, pins: Mapping[str, str] | None = None) -> tuple[int, int]:
-    """The fewest and the most bytes that a file can have."""
-    open_choices = [_pinned(item, pins or {}) for item in items]
+    """The fewest and the most bytes that a file can have, without types that would only waste bytes: of a quantized source, those
+    larger than a copy.
+    """
+    open_choices = [undominated(_pinned(item, pins or {})) for item in items]
     smallest = fixed_bytes + sum(min(c.n_bytes for c in choices) for choices in open_choices)
     return smallest, fixed_bytes + sum(max(c.n_bytes for c in choices) for choices in open_choices)
 

@@ -9,7 +9,14 @@ with a slight bend around the middle m of the runs,
 and the doubt in the sensitivities makes log S uncertain, in the same way for recipes that hurt the same tensors. So runs
 and a new recipe are jointly normal: the posterior of the line, the shared doubt and the misfit follow from one linear
 system. The misfit's spread is unknown, too: it is summed over a grid by the likelihood of the runs, which gives intervals
-their tails. Nothing is sampled. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), 2.7 and 5.4.
+their tails. Nothing is sampled.
+
+A model that is quantized already computes with rounded activations. Whatever changes in one tensor, however little, rounds the
+activations of all layers behind it otherwise, and that costs something which no error of a type knows: the floor. It is one more
+term of S, the same for every recipe that changes anything, learned from a run that changes next to nothing (`fit_link`).
+
+A recipe that was a run itself is predicted by that run: what is known of its misfit is shared with it, but for the part that other
+text of the kind brings. So a mix that a solver chose, among thousands, for being thought harmless can be told truly. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), 2.7 and 5.4.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +39,20 @@ models (docs/labbook.md).
 MISFITS: Final = np.hypot(LEAST_MISFIT, np.geomspace(0.01, 0.6, 25))
 USUAL_MISFIT: Final = 0.13
 MISFIT_SPREAD: Final = 0.8
+FLOOR_SPREAD: Final = 0.7
+"""Spread of the logarithm of the floor: a tensor of the last layers has fewer behind it. From 25 single tensors of SmolLM2-135M in Q4_1
+(.0011 to .0042) and 18 of a small Llama in Q4_K_M (docs/labbook.md).
+"""
+BEYOND: Final = 0.35
+"""What the misfit grows by for each nat that log S lies below all runs: the line was not seen there."""
 ROUNDS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Link:
-    """The link of one model: the sensitivities, the runs that it was fitted to, and c, g and the bend at their posterior mean."""
+    """The link of one model: the sensitivities, the runs that it was fitted to, and c, g and the bend at their posterior mean. `floor`: the
+    damage of any change at all, in units of S; 0 where there is no such thing, or nobody looked.
+    """
 
     known: Sensitivities
     errors: Errors
@@ -47,6 +62,7 @@ class Link:
     bend: float
     middle: float
     misfit: float
+    floor: float = 0.0
 
     def predict(self, types: Mapping[str, str], *, standard_error: float = 0.0) -> Figure:
         """The KLD of a recipe in nats per token: median and 95 % interval of its true value, or of a measurement with this
@@ -54,44 +70,63 @@ class Link:
         """
         if not any(self.errors[name][type_] for name, type_ in types.items()):
             return Figure(value=0.0, unit="nats/token", source="computed", low=0.0, high=0.0)
-        weights, means, variances = _predicted(self.known, self.errors, self.runs, types, self.g)
+        weights, means, variances = _predicted(self, types)
         spreads = np.sqrt(variances + standard_error**2)
         low, middle, high = (_quantile(q, weights, means, spreads) for q in (0.025, 0.5, 0.975))
         return Figure(value=middle, unit="nats/token", source="computed", low=low, high=high)
 
     def kld_of(self, damage: float) -> float:
-        """The KLD in nats per token at which the line puts a damage S."""
+        """The KLD in nats per token at which the line puts a damage Σ a e, and the floor."""
         if damage <= 0:
             return 0.0
+        damage += self.floor
         x = np.log(damage) - self.middle
         return float(self.c * damage**self.g * np.exp(self.bend * x * x))
 
     def damage_for(self, kld: float) -> float:
-        """The damage S whose predicted KLD is `kld`: the limit that an allocation to a target needs. Beyond where the bent line turns,
-        the straight one counts.
+        """The damage Σ a e whose predicted KLD is `kld`, the floor included: the limit that an allocation to a target needs; 0 where the
+        floor alone loses more. Beyond where the bent line turns, the straight one counts.
         """
         off = np.log(kld) - np.log(self.c) - self.g * self.middle  # = g x + b x², x = log S − m
         root = self.g**2 + 4 * self.bend * off
         x = 2 * off / (self.g + np.sqrt(root)) if root > 0 else off / self.g
-        return float(np.exp(self.middle + x))
+        return max(float(np.exp(self.middle + x)) - self.floor, 0.0)
+
+    def with_run(self, run: Reading) -> "Link":
+        """The link with one more run, best of the very recipe that is asked about."""
+        return fit_link(self.known, self.errors, [*self.runs, run], floor=self.floor)
 
 
-def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading]) -> Link:
-    """The link from runs of whole recipes, best of one type everywhere and of five to eight types.
+def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading], *, floor: float = 0.0) -> Link:
+    """The link from runs of whole recipes, best of one type everywhere and of five to eight types. `floor` in nats per token, which a unit
+    of S is about.
 
     Without runs c is 1 and g is 1 with wide intervals, and nothing bends.
     """
     g = LINE_MEAN[1]
     misfit, line = USUAL_MISFIT, np.array(LINE_MEAN)
     if not runs:
-        return Link(known=known, errors=errors, runs=(), c=1.0, g=g, bend=0.0, middle=0.0, misfit=misfit)
-    damage = damage_moments(known, error_matrix(known.names, [run.types for run in runs], errors))
+        return Link(known=known, errors=errors, runs=(), c=1.0, g=g, bend=0.0, middle=0.0, misfit=misfit, floor=floor)
+    damage = _damage(known, errors, [run.types for run in runs], floor)
     for _ in range(ROUNDS):
         weights, lines = _lines(damage, runs, g)
         line = weights @ lines
         misfit, g = float(weights @ MISFITS), float(line[1])
     c, bend, middle = float(np.exp(line[0])), float(line[2]), float(damage.mean.mean())
-    return Link(known=known, errors=errors, runs=tuple(runs), c=c, g=g, bend=bend, middle=middle, misfit=misfit)
+    return Link(known=known, errors=errors, runs=tuple(runs), c=c, g=g, bend=bend, middle=middle, misfit=misfit, floor=floor)
+
+
+def _damage(known: Sensitivities, errors: Errors, recipes: Sequence[Mapping[str, str]], floor: float) -> DamageMoments:
+    """log S of recipes. The floor is a term like a tensor's, which every recipe has that changes anything."""
+    disturbed = error_matrix(known.names, recipes, errors)
+    if not floor:
+        return damage_moments(known, disturbed)
+    n = len(known.names)
+    cov = np.zeros((n + 1, n + 1))
+    cov[:n, :n], cov[n, n] = known.log_cov, FLOOR_SPREAD**2
+    log_mean = np.append(known.log_mean, np.log(floor))
+    with_floor = Sensitivities(names=(*known.names, "any change"), log_mean=log_mean, log_cov=cov)
+    return damage_moments(with_floor, np.column_stack([disturbed, (disturbed > 0).any(axis=1)]))
 
 
 def _lines(damage: DamageMoments, runs: Sequence[Reading], g: float) -> tuple[Vector, Matrix]:
@@ -105,20 +140,28 @@ def _lines(damage: DamageMoments, runs: Sequence[Reading], g: float) -> tuple[Ve
     return weights, np.asarray(LINE_MEAN) + inverses @ surprise @ design @ spread
 
 
-def _predicted(
-    known: Sensitivities, errors: Errors, runs: Sequence[Reading], types: Mapping[str, str], g: float
-) -> tuple[Vector, Vector, Vector]:
+def _predicted(link: Link, types: Mapping[str, str]) -> tuple[Vector, Vector, Vector]:
     """For each spread of the misfit: its weight, and mean and variance of the recipe's log KLD."""
+    runs, errors = link.runs, link.errors
     seen, noise = _seen(runs)
-    damage = damage_moments(known, error_matrix(known.names, [types, *(run.types for run in runs)], errors))
+    damage = _damage(link.known, errors, [types, *(run.types for run in runs)], link.floor)
     design = _design(damage.mean, float(damage.mean[1:].mean()) if runs else float(damage.mean[0]))
-    joint = design @ np.diag(np.square(LINE_SPREAD)) @ design.T + g**2 * damage.cov
-    prior, shared = design @ LINE_MEAN, joint[1:, 0]
+    joint = design @ np.diag(np.square(LINE_SPREAD)) @ design.T + link.g**2 * damage.cov
+    prior = design @ LINE_MEAN
+    own = np.array([changes(run.types, errors) == changes(types, errors) for run in runs], dtype=float)
+    lasting = MISFITS**2 - LEAST_MISFIT**2
+    shared = joint[1:, 0] + lasting[:, None] * own
     surprise = seen - prior[1:]
     weights, inverses = _by_misfit(joint[1:, 1:] + np.diag(noise), surprise)
-    means = prior[0] + inverses @ surprise @ shared
-    variances = np.maximum(joint[0, 0] - inverses @ shared @ shared, 0) + MISFITS**2
-    return weights, means, variances
+    gains = np.einsum("kij,kj->ki", inverses, shared)
+    below = float(np.maximum(damage.mean[1:].min() - damage.mean[0], 0)) if runs else 0.0
+    variances = np.maximum(joint[0, 0] + lasting - (gains * shared).sum(axis=1), 0) + LEAST_MISFIT**2 + (BEYOND * below) ** 2
+    return weights, prior[0] + gains @ surprise, variances
+
+
+def changes(types: Mapping[str, str], errors: Errors) -> dict[str, str]:
+    """What a recipe changes: the tensors that it does not copy, with their types."""
+    return {name: type_ for name, type_ in types.items() if errors[name][type_]}
 
 
 def _design(log_damage: Vector, middle: float) -> Matrix:

@@ -87,6 +87,24 @@ def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str,
     return found
 
 
+def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
+    """The recipe that disturbs one tensor of the first layer that has any of `quantized` as little as a type can. What it loses is the floor, since
+    all activations behind it are rounded otherwise. Empty where no layer is quantized.
+    """
+    at, wanted = places(errors), set(quantized)
+    found = [
+        (depth, error, name, type_)
+        for name in errors
+        if name in wanted and (depth := at[name].depth) is not None
+        for type_, error in errors[name].items()
+        if error > 0
+    ]
+    if not found:
+        return {}
+    _, _, name, type_ = min(found)
+    return {name: type_}
+
+
 def _stand_in(by_type: Mapping[str, float], usual: float) -> str:
     gentle = {t: e for t, e in by_type.items() if e <= usual}
     return max(gentle, key=lambda t: gentle[t]) if gentle else min(by_type, key=lambda t: by_type[t])

@@ -28,11 +28,11 @@ from hakaru.quantization.file_bytes import padded_bytes
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.pins import pinned
-from hakaru.quantization.prediction import Link
+from hakaru.quantization.prediction import Link, changes
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.quiet import stdout_muted
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.study import PAINS, TYPES, Study
+from hakaru.tuning.study import PAINS, TYPES, Study, reading_of
 from hakaru.tuning.tier_target import room_in_tier
 from hakaru.tuning.type_speeds import TypeSpeeds, bytes_read, fit_paces, fit_speeds
 from hakaru.units import Figure, format_bytes
@@ -121,7 +121,7 @@ class Budgeter(Study):
             None if link else self.rates(errors, imatrix, target),
             None,
         )
-        link = link or self.link(errors, imatrix)
+        foreign, link = link is not None, link or self.link(errors, imatrix)
         if rates and target.speed:
             seconds = rates.seconds(self.tensors, self.model.shape, tuple({*TYPES, *self.own_types.values()}))
             choices = {name: {q: e for q, e in row.items() if q in seconds[name]} for name, row in choices.items()}
@@ -159,12 +159,24 @@ class Budgeter(Study):
         if exact > most or not self.fits(target, found.types):
             raise DoesNotFit("the planned file has {found} bytes, expected at most {limit}; ask for a little more.",
                              found=exact, limit=most)  # fmt: skip
+        if not foreign:
+            link = self.with_own_run(link, found.types, imatrix)
         budget = exact + self.left_bytes(target.room, found.types) if target.room else target.file_bytes or exact
         return Plan(
             types=found.types, file_bytes=exact, budget_bytes=budget, predicted=link.predict(found.types),
             allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed, pins=limits.pins or {},
             hidden=self.hidden(errors),
         )  # fmt: skip
+
+    def with_own_run(self, link: Link, types: Mapping[str, str], imatrix: Imatrix | None) -> Link:
+        """The link with a run of the very recipe that was chosen, on all validation windows. Whoever chooses the least of thousands of predictions
+        takes those that are too low, and no interval around one of them knows that.
+        """
+        if not link.runs or not changes(types, link.errors):
+            return link
+        sums = self.known_sums([types], self.validation, imatrix, "runs")
+        run = reading_of(types, sums[0]) if sums else None
+        return link.with_run(run) if run and run.kld > 0 else link
 
     def damage_within(
         self, tier: Tier, link: Link, imatrix: Imatrix | None, least: float, allocated: Callable[[float], Allocation]

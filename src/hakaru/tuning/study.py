@@ -36,7 +36,7 @@ from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import vector_digest
 from hakaru.quantization.layout import how_made
 from hakaru.quantization.prediction import Link, fit_link
-from hakaru.quantization.probes import Effort, Probe, doubt, most_uncertain, plan, uniform_recipes
+from hakaru.quantization.probes import Effort, Probe, doubt, least_change, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import needs_importance, write_recipe
@@ -137,7 +137,9 @@ class Study:
         in which it is copied. A tensor whose rows no type divides stays as it is, and is not here.
         """
         sample = {"n_rows": self.pains.n_rows, "n_weights": self.pains.n_weights}
-        inputs = {"model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), **sample}
+        inputs = {
+            "model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), "columns": "bounded", **sample,
+        }  # fmt: skip
         known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
         if known is None and self.glance and sample != GLANCE:
             inputs, sample = {**inputs, **GLANCE}, GLANCE
@@ -186,10 +188,16 @@ class Study:
         }
 
     def link(self, errors: Mapping[str, Mapping[str, float]], imatrix: Imatrix | None) -> Link:
-        """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered."""
+        """Sensitivities from probes, and the link from runs of one type everywhere; both are remembered. Of a quantized source the floor is
+        one run more.
+        """
         runs = [Probe(name=name, types=types) for name, types in self.run_recipes(errors).items()]
         known = self.sensitivities(errors, imatrix)
-        return fit_link(known, errors, self.readings("runs", runs, self.validation, imatrix))
+        readings = self.readings("runs", runs, self.validation, imatrix)
+        least = least_change(errors, self.own_grid)
+        floor = self.readings("runs", [Probe(name="floor", types=least)], self.validation, imatrix) if least else []
+        floor = [reading for reading in floor if reading.kld > 0]
+        return fit_link(known, errors, [*readings, *floor], floor=floor[0].kld if floor else 0.0)
 
     def run_recipes(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
         """The recipes of the runs: one type everywhere, but for tensors that are no larger already, which are copied as a mix would copy them. A
