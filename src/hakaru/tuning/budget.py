@@ -50,6 +50,10 @@ of nearly the same damage is better nobody knows so exactly.
 """
 NOTHING: Final = 1e-12
 """A loss below every tier's, in nats per token: what a recipe of copies is taken to lose where one divides by it."""
+CHOSEN: Final = 0.5
+"""What a mix that the solver chose near a quantized source strays from the link, as a relative standard error: of 19 such mixes of three sources
+three lay outside without it, by up to 1.0 in logarithms (docs/labbook.md).
+"""
 SPEED_ROUNDS: Final = 4
 SOON_TIMED_BYTES: Final = 2**30
 SOON_TIMED_CONTEXT: Final = 512
@@ -163,7 +167,7 @@ class Budgeter(Study):
             link = self.with_own_run(link, found.types, imatrix)
         budget = exact + self.left_bytes(target.room, found.types) if target.room else target.file_bytes or exact
         return Plan(
-            types=found.types, file_bytes=exact, budget_bytes=budget, predicted=link.predict(found.types),
+            types=found.types, file_bytes=exact, budget_bytes=budget, predicted=self.told(link, found.types),
             allocation=found, link=link, imatrix=imatrix, errors=errors, target=target, speed=speed, pins=limits.pins or {},
             hidden=self.hidden(errors),
         )  # fmt: skip
@@ -177,6 +181,12 @@ class Budgeter(Study):
         sums = self.known_sums([types], self.validation, imatrix, "runs")
         run = reading_of(types, sums[0]) if sums else None
         return link.with_run(run) if run and run.kld > 0 else link
+
+    def told(self, link: Link, types: Mapping[str, str]) -> Figure:
+        """What a mix that was chosen is told to lose: wider where it copies quantized tensors and no run of it is known."""
+        is_known = any(changes(run.types, link.errors) == changes(types, link.errors) for run in link.runs)
+        copies = bool(self.copied(types) & self.own_grid.keys())
+        return link.predict(types, standard_error=CHOSEN if copies and link.runs and not is_known else 0.0)
 
     def damage_within(
         self, tier: Tier, link: Link, imatrix: Imatrix | None, least: float, allocated: Callable[[float], Allocation]
@@ -194,7 +204,7 @@ class Budgeter(Study):
         def room(damage: float) -> float:
             types = allocated(damage).types
             if self.glance:
-                return PROVABLE * tier.kld_mean / max(link.predict(types).highest, NOTHING)
+                return PROVABLE * tier.kld_mean / max(self.told(link, types).highest, NOTHING)
             (sums,) = self.probed([types], self.validation, imatrix, "tier")
             return room_in_tier(sums, tier, n_test)
 
