@@ -56,22 +56,24 @@ def _has_room(folder: Path) -> bool:
         return False
 
 
-def run_dir() -> Path:
-    """Sockets and the record of a running server, readable by this user only.
+def run_dir(*, make: bool = True) -> Path:
+    """Sockets and the record of a running server, readable by this user only; who only looks does not `make` the folder.
 
     A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer, unset or not
     writable (containers often have no /run/user), a directory of this user's own under the temporary one is used.
     """
     named = os.environ.get("XDG_RUNTIME_DIR")
     if named and len(named) <= 60 and os.access(named, os.W_OK):
-        return _made(Path(named) / "hakaru")
-    return _own(Path(tempfile.gettempdir()))
+        return _made(Path(named) / "hakaru") if make else Path(named) / "hakaru"
+    return _own(Path(tempfile.gettempdir()), make=make)
 
 
-def _own(place: Path) -> Path:
+def _own(place: Path, *, make: bool = True) -> Path:
     """This user's own folder at `place`, which others may write to. Raises MachineError where it is somebody else's."""
-    directory = _made(place / f"hakaru-{os.getuid()}")
-    if directory.stat().st_uid != os.getuid():
+    directory = place / f"hakaru-{os.getuid()}"
+    if make:
+        _made(directory)
+    if directory.exists() and directory.stat().st_uid != os.getuid():
         raise MachineError("{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.", path=directory)
     return directory
 

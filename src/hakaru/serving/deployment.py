@@ -67,7 +67,7 @@ class Deployment:
 def running() -> list[Deployment]:
     """The servers that run now, the latest first; records of dead ones are removed."""
     found = []
-    for record in run_dir().glob("serve-*.json"):
+    for record in run_dir(make=False).glob("serve-*.json"):
         try:
             deployment = Deployment(**json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
