@@ -100,7 +100,7 @@ class Bench:
     def build_path(self, model: Model, recipe: Recipe) -> Path:
         """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine build."""
         source, engine = self.ledger.model_sha256(model), lab_build().replace(" ", "-")
-        return data_dir() / "models" / f"{source[:12]}-{engine}" / f"{model.path.stem}-{recipe.preset}.gguf"
+        return data_dir("models", f"{source[:12]}-{engine}") / f"{model.path.stem}-{recipe.preset}.gguf"
 
     def known_build(self, model: Model, recipe: Recipe) -> str | None:
         """The SHA-256 of `model` by `recipe` if it was ever built here, though its file may be gone."""
