@@ -6,6 +6,7 @@ from hakaru.cli.output import print_table, print_text
 from hakaru.cli.wording import beside_others, verdict_sentence
 from hakaru.language import say
 from hakaru.quantization.source import source_kind
+from hakaru.tuning.budget import FILLED
 from hakaru.tuning.made import Made, TensorRow
 from hakaru.units import Figure, format_bytes
 
@@ -95,6 +96,8 @@ def _print_predictions(made: Made) -> None:
     else:
         print_text(say("{bytes} of at most {budget} ({n:,} bytes); {loss}.", bytes=format_bytes(made.file_bytes),
                   budget=format_bytes(plan.budget_bytes), n=made.file_bytes, loss=_loss(made.predicted)))  # fmt: skip
+    if plan.target.file_bytes and made.file_bytes < FILLED * plan.budget_bytes:
+        print_text(say("The rest of the budget is left over: whatever would fill it is predicted to lose more."))
     if not plan.is_measured:
         print_text(say("Nothing of this model was measured yet, so types and loss are a guess from other models. Without --dry-run it is "
                   "measured first; a dry run after that tells what is known."))  # fmt: skip
