@@ -18,6 +18,7 @@ from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
+from hakaru.planning.here import grown
 from hakaru.quantization.build import Recipe
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
@@ -103,13 +104,18 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypa
     assert not served.exists()
 
 
+def needs_of(bench: Bench, model: Model, settings: ContextSettings) -> Footprint:
+    """What the loop takes a server of the model to need: its load, and what comes with use."""
+    return grown(bench.check(model, settings).best, model.shape, settings)
+
+
 @pytest.mark.engine
 def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
     """With the cache in Q8_0, measured and timed as it will be served; so is the source, where it fits then."""
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_ctx_train=16384)))
     settings, effort = ContextSettings(n_ctx=16384), Effort(n_documents=12, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
     bench = Bench(machine=probe_machine(), ledger=Ledger())
-    large, small = (bench.check(model, settings.with_cache(cache)).best for cache in (F16_CACHE, SMALL_CACHE))
+    large, small = (needs_of(bench, model, settings.with_cache(cache)) for cache in (F16_CACHE, SMALL_CACHE))
     assert small.kv_cache_bytes < 0.6 * large.kv_cache_bytes
     (recipe,) = bench.plan(model, ["Q8_0"])
     limit = (small.total_bytes + large.total_bytes) // 2 - model.weights_bytes + recipe.weights_bytes
@@ -309,14 +315,14 @@ def test_the_loop_says_when_nothing_fits_or_nothing_is_fast_enough(tiny: Path) -
     assert caught.value.exit_code == 3
     assert "choose a smaller model" in str(caught.value)
     assert "--context" not in str(caught.value)  # 512 tokens are short already
-    needs = bench.check(model, settings).best.total_bytes
+    needs = needs_of(bench, model, settings).total_bytes
     with pytest.raises(DoesNotFit) as longer:
         tune(bench, model, replace(settings, n_ctx=32768), replace(ANYTHING, memory_bytes=needs + 24 * 2**20), effort)
     context = re.search(r"try .*--context (\d+)", str(longer.value))
     assert context and int(context[1]) >= 8192
     small = replace(settings, n_ctx=int(context[1])).with_cache(SMALL_CACHE)
     level = bench.plan(model, ["Q8_0"])[0].weights_bytes - model.weights_bytes
-    assert bench.check(model, small).best.total_bytes + level <= needs + 24 * 2**20
+    assert needs_of(bench, model, small).total_bytes + level <= needs + 24 * 2**20
     decision = tune(bench, model, settings, replace(ANYTHING, min_tokens_per_s=1e9), effort)
     assert decision.chosen is None
     assert all("slower" in c.why or "tier" in c.why for c in decision.candidates)
