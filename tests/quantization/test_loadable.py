@@ -96,7 +96,17 @@ def test_no_target_writes_what_does_not_load(
     [
         ({"general.type": "adapter", "adapter.type": "lora"}, "is a LoRA adapter"),
         ({"general.type": "mmproj"}, "is a projector"),
-        ({"general.architecture": "eagle3", "eagle3.block_count": 1}, "is a draft head"),
+        (
+            {
+                "general.architecture": "eagle3",
+                "eagle3.block_count": 1,
+                "eagle3.embedding_length": 256,
+                "eagle3.attention.head_count": 4,
+                "eagle3.feed_forward_length": 512,
+                "eagle3.context_length": 512,
+            },
+            "is a draft head",
+        ),
     ],
 )
 def test_what_is_only_a_part_of_a_model_is_named(
