@@ -32,9 +32,8 @@ def parse_hardware(text: str) -> Hardware:
     Raises Misuse.
     """
     parts = parts_of(text, names_with_plus())
-    for part in parts:
-        if not 1 <= part.count <= MOST_ALIKE or not part.text or _NEGATIVE.search(text):
-            raise Misuse("--hardware '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
+    if _NEGATIVE.search(text) or any(not 1 <= part.count <= MOST_ALIKE or not part.text for part in parts):
+        raise Misuse("--hardware '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
     parts = _sizes_at_home(_whole_names([_counted(part) for part in parts]))
     processors = [part for part in parts if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))]
     beside = [Part(kind="ram", text=f"{size:g}GB") for part in processors for size in sizes_in(part.text)[0]]
