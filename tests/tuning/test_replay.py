@@ -1,15 +1,19 @@
 """Evidence that is walked again: what is no evidence is one sentence, and everything is taken from it."""
 
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from hakaru.cli import run
 from hakaru.engine.mode import ChatTemplate, Mode
-from hakaru.errors import Misuse, ModelNotFound
+from hakaru.errors import Interrupted, Misuse, ModelNotFound
+from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
+from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.replay import replay
@@ -84,6 +88,38 @@ def test_a_replay_asks_by_the_chat_template_of_then(tmp_path: Path) -> None:
         with pytest.raises(ModelNotFound):
             replay(file, bench)
         assert bench.mode == mode
+
+
+def test_a_replay_leaves_to_other_servers_what_they_hold(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that the loop is given is the one that is left beside them; the model's own parts say whose weights are shared."""
+    file, given = tmp_path / "evidence.json", []
+    file.write_text(evidence(model={"path": str(tiny)}), encoding="utf-8")
+
+    def walked(bench: Bench, *_: object, **__: object) -> NoReturn:
+        given.append(bench.machine.memory.available_bytes)
+        raise Interrupted("enough")
+
+    def beside(machine: Machine, parts: Collection[Path]) -> Machine:
+        assert list(parts) == [tiny]
+        return replace(machine, memory=replace(machine.memory, available_bytes=7))
+
+    monkeypatch.setattr("hakaru.tuning.replay.tune", walked)
+    with pytest.raises(Interrupted):
+        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")), beside=beside)
+    assert given == [7]
+
+
+def test_the_command_leaves_to_other_servers_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `up` and `tune` do, `tune --replay` does."""
+    given = []
+
+    def walked(*_: object, beside: object, **__: object) -> NoReturn:
+        given.append(beside)
+        raise Interrupted("enough")
+
+    monkeypatch.setattr("hakaru.cli.tune.replay", walked)
+    run(["tune", "--replay", str(tmp_path / "e.json")])
+    assert given == [beside_servers]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hakaru.cli.output import Watching, print_json, print_text
 from hakaru.errors import Misuse
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.serving.deployment import beside_servers
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import SOURCE
 from hakaru.tuning.ledger import Ledger
@@ -36,6 +37,7 @@ def run(*, model: str | None, replay_file: Path | None, json: bool, given: Colle
             replay_file,
             Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=True),
             up.effort_beside_servers(),
+            beside=beside_servers,
         )
     if json:
         print_json(found.as_json())

@@ -1,7 +1,7 @@
 """A decision walked again from its evidence: the same model, settings and wishes, now and here."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
+from hakaru.hardware.machine import Machine
 from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.models.quant_types import BY_NAME
@@ -19,6 +20,12 @@ from hakaru.tuning.decision import SCHEMA, Decision
 from hakaru.tuning.fields import Fields
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.study import TYPES
+
+Beside = Callable[[Machine, Collection[Path]], Machine]
+
+
+def _alone(machine: Machine, _: Collection[Path]) -> Machine:
+    return machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +55,9 @@ class Replay:
                 "decision": self.decision.as_json()}  # fmt: skip
 
 
-def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay:
-    """Walk the loop again as the file `evidence` says. Raises Misuse for a file that is no evidence, and what `read_model` and `tune`
-    raise.
+def replay(evidence: Path, bench: Bench, effort: Effort | None = None, *, beside: Beside = _alone) -> Replay:
+    """Walk the loop again as the file `evidence` says. `beside` says what other programs leave of the machine to a model of these
+    parts. Raises Misuse for a file that is no evidence, and what `read_model` and `tune` raise.
     """
     data = Fields(evidence, _read(evidence))
     constraints, asked, path = _wishes(data), _settings(data), Path(data.text("model.path"))
@@ -62,6 +69,7 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None) -> Replay
     if "chat_template" in conditions:
         bench.mode = Mode(template=_template(data))
     model = read_model(path)
+    bench.machine = beside(bench.machine, model.parts)
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
         mix = None  # another model now, which is told below
     if "levels" in conditions:
