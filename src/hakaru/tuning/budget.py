@@ -47,8 +47,8 @@ CLOSE: Final = 0.06
 FILLED: Final = 0.998
 """The least part of a budget of bytes that is filled, where a choice of types of nearly the least damage does."""
 FILL_COSTS: Final = 2.0
-"""How many times the least damage a filled budget may do: which of two mixes so near each other is better nobody knows so exactly. The embedded
-model at .94 of its size would lose .094 filled, and .014 with one tensor changed and 3 % left over (docs/labbook.md).
+"""How many times the least damage a filled budget may do: two mixes nearer to each other cannot be told apart by their predictions.
+The reason and the figures: docs/decisions/0016-filled-budgets.md.
 """
 NOTHING: Final = 1e-12
 """A loss below every tier's, in nats per token: what a recipe of copies is taken to lose where one divides by it."""
