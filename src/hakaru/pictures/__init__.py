@@ -1,0 +1,1 @@
+"""Charts and reports of what was measured, as files that need nothing else."""

@@ -1,1 +1,1 @@
-"""The page in the browser: the second face. It shows what runs and how to use it; it holds no logic of its own."""
+"""The pages in the browser: what runs and how to use it, and a test as it is read."""
