@@ -7,7 +7,6 @@ import pytest
 from hakaru.errors import Misuse
 from hakaru.evaluation.checks import LONGEST, check_of, code_of
 from hakaru.evaluation.numerals import final_number, numbers
-from hakaru.evaluation.patterns import matches_nothing
 from hakaru.evaluation.schemas import first_json
 
 
@@ -164,76 +163,6 @@ def test_a_scalar_can_be_the_json_of_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "schema",
-    [
-        False,
-        {"not": {}},
-        {"not": True},
-        {"enum": []},
-        {"enum": [1, 2], "type": "string"},
-        {"const": 5, "maximum": 4},
-        {"type": "number", "minimum": 5, "maximum": 4},
-        {"minimum": 5, "exclusiveMaximum": 5},
-        {"type": "integer", "exclusiveMinimum": 5, "maximum": 5},
-        {"type": "string", "minLength": 3, "maxLength": 2},
-        {"type": "array", "minItems": 3, "maxItems": 2},
-        {"type": "array", "minItems": 1, "items": False},
-        {"type": "object", "minProperties": 3, "maxProperties": 2},
-        {"type": "object", "required": ["a"], "properties": {"a": {"enum": []}}},
-        {"allOf": [{"type": "object"}, {"not": {}}]},
-        {"anyOf": [{"not": {}}, {"type": "string", "minLength": 3, "maxLength": 2}]},
-        {"$defs": {"n": {"type": "integer"}}, "enum": ["a", "b"], "$ref": "#/$defs/n"},
-    ],
-)
-def test_a_schema_that_nothing_satisfies_is_refused(schema: Any) -> None:
-    """In the plain cases."""
-    with pytest.raises(Misuse, match="nothing satisfies the schema, so that no answer can ever be right"):
-        check_of({"type": "json", "schema": schema})
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {},
-        {"type": ["string", "null"], "minLength": 3, "maxLength": 2},
-        {"type": "object", "minLength": 3, "maxLength": 2},
-        {"type": "object", "properties": {"a": False}},
-        {"type": "array", "items": False},
-        {"anyOf": [{"not": {}}, {"type": "string"}]},
-        {"minimum": 5, "maximum": 5},
-        {"not": {"type": "string"}},
-        {"$defs": {"n": {"type": "integer"}}, "enum": ["a", 1], "$ref": "#/$defs/n"},
-    ],
-)
-def test_a_schema_that_something_satisfies_is_not_refused(schema: dict[str, Any]) -> None:
-    """Bounds of a type that the value need not have, and parts that may be absent."""
-    check_of({"type": "json", "schema": schema})
-
-
-def test_patterns_that_match_nothing_are_told_from_those_that_may() -> None:
-    """By what always fails, and by anchors in the middle; alternatives, options and lines of their own leave a way."""
-    nothing = [
-        "(?!)",
-        "a(?!)",
-        "(?!)|b(?!)",
-        "(a(?!))+",
-        "(?>a(?!))",
-        r"[^\s\S]",
-        "a^b",
-        "$a",
-        "a$bc",
-        r"a\Zb",
-        "(?=a$b)c",
-        r"x\Ay",
-        ".{20001}",
-    ]
-    something = ["", "a|(?!)", "(a(?!))?b", r"[^\s\d]", "(?m)$\na", "(?m:a$)\nb", "a$", "^a$", "(?i)^a$", r"\$5", ".{20000}", "a$\n?", "$\n",
-                 r"a$(\n|b)", "(?<=a)b", "(?<!^)a", r"^\W*(pump )?B\b", "(?!a)b", "(^a|b)+"]  # fmt: skip
-    assert [p for p in nothing if not matches_nothing(p, longest=LONGEST)] == []
-    assert [p for p in something if matches_nothing(p, longest=LONGEST)] == []
-
-
-@pytest.mark.parametrize(
     "tests",
     [
         "f(1)",
@@ -282,22 +211,14 @@ def test_tests_that_assert_something_are_taken(tests: str) -> None:
 @pytest.mark.parametrize(
     ("tests", "words"),
     [
-        ("assert f(1)\nassert False", "line 2 of the tests asserts what is never true"),
-        ("assert f(1)\nassert 0, 'no'", "line 2 of the tests"),
-        ("assert ()\nassert f(1)", "line 1 of the tests"),
-        ("def test_f():\n    assert f(1)\n    assert None", "line 3 of the tests"),
-        (
-            "import unittest\nclass T(unittest.TestCase):\n    def test_f(self):\n        self.assertTrue(f(1))\n        assert ''",
-            "line 5",
-        ),
         ("import pytest\ndef test_f():\n    assert f(1)", "import 'pytest', but the sandbox holds Python's standard library alone"),
         ("from numpy.testing import assert_allclose\nassert_allclose(f(1), 2)", "import 'numpy'"),
         ("return", "no Python"),
         ("assert f(1)\x00", "no Python"),
     ],
 )
-def test_tests_that_no_answer_can_pass_are_refused(tests: str, words: str) -> None:
-    """What is false whatever happens, and packages that are not there."""
+def test_tests_that_cannot_run_are_refused(tests: str, words: str) -> None:
+    """What is no Python, and packages that are not there."""
     with pytest.raises(Misuse, match=words):
         check_of({"type": "python", "tests": tests})
 

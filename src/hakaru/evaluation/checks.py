@@ -1,8 +1,10 @@
 """Checks of an answer: what a task asks for, and whether an answer gives it.
 
 A check is made from the JSON of a task file and never raises on an answer: an answer is right or not. What is wrong with a check
-itself is found when it is read, as far as it can be told: one that every answer would pass, or none. Answers are untrusted: nothing of
-them is executed here (see `sandbox` for Python), and only their first `LONGEST` characters are looked at.
+itself is found when the task file is read. Whether any answer can pass a check of `UNPROVEN` kind
+cannot be seen from the check: the `example` of its task proves it (see `tasks`). Answers are
+untrusted: nothing of them is executed here (see `sandbox` for Python), and only their first
+`LONGEST` characters are looked at.
 """
 
 import re
@@ -12,13 +14,14 @@ from typing import Any, Final
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.numerals import final_number
-from hakaru.evaluation.patterns import matches_nothing
 from hakaru.evaluation.python_tests import check_tests
 from hakaru.evaluation.schemas import satisfies
 
 LONGEST: Final = 20_000
 TOLERANCE: Final = 1e-6
 LETTERS: Final = "ABCDEFGH"
+UNPROVEN: Final = ("regex", "json", "python")
+"""Kinds of checks that do not hold a right answer themselves."""
 _FENCED: Final = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
 _FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)}
 """Full-width ASCII to ASCII."""
@@ -66,8 +69,6 @@ def _regex(data: Mapping[str, Any]) -> Check:
         pattern = re.compile(text, re.IGNORECASE | re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise Misuse("the pattern is no regular expression ({reason})", reason=error) from error
-    if matches_nothing(text, longest=LONGEST):
-        raise Misuse("the pattern can match nothing, so that no answer can ever be right")
 
     def is_right(answer: str) -> bool:
         """As it is written, or with letters, digits and signs of the usual width."""

@@ -1,12 +1,13 @@
 """JSON checks: what of an answer is its JSON, and the schema that it must satisfy.
 
 The JSON is all of the answer where that is a value, else the first object or list in it, else the first fenced block that is a value; a
-number, text, truth or null counts only where the schema may mean one. Nothing is fetched. Schemas that are no schemas, that refer to nowhere, or that plainly nothing satisfies are refused.
+number, text, truth or null counts only where the schema may mean one. Nothing is fetched.
+What is no schema, or refers to nowhere, is refused.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from hakaru.errors import Misuse
@@ -18,15 +19,6 @@ _OF_MANY: Final = frozenset(
 )  # fmt: skip
 """Keywords that an object or a list is meant by."""
 _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_NUMBERS: Final = frozenset({"number", "integer"})
-_BOUNDS: Final = (
-    (_NUMBERS, "minimum", "maximum"),
-    (frozenset({"string"}), "minLength", "maxLength"),
-    (frozenset({"array"}), "minItems", "maxItems"),
-    (frozenset({"array"}), "minContains", "maxContains"),
-    (frozenset({"object"}), "minProperties", "maxProperties"),
-)
-_EXCLUSIVE: Final = (("exclusiveMinimum", "maximum"), ("minimum", "exclusiveMaximum"), ("exclusiveMinimum", "exclusiveMaximum"))
 
 
 def satisfies(schema: Any) -> Callable[[str], bool]:
@@ -35,8 +27,6 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    if schema is False:
-        raise Misuse("nothing satisfies the schema, so that no answer can ever be right")
     if not isinstance(schema, dict):
         raise Misuse("a json check needs a schema, a JSON object")
     try:
@@ -47,9 +37,6 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
         raise Misuse("the schema is nested too deeply") from error
     validator = Draft202012Validator(schema, registry=Registry())  # a registry that fetches nothing
     _check_references(schema, validator)
-    if _is_never_satisfied(schema, validator):
-        raise Misuse("nothing satisfies the schema, so that no answer can ever be right")
-
     scalars = _may_mean_a_scalar(schema)
 
     def is_right(answer: str) -> bool:
@@ -121,50 +108,3 @@ def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
         raise Misuse("the schema refers to itself without end") from error
     except Unresolvable as error:  # from below an $id of its own
         raise Misuse("the schema refers to {found}, which is not in it (nothing is fetched)", found=repr(error.ref)) from error
-
-
-def _is_never_satisfied(schema: Any, validator: Any) -> bool:
-    """Whether plainly nothing satisfies a schema: contradicting bounds, values that are excluded, a part that must hold and never does."""
-    if not isinstance(schema, dict):
-        return schema is False
-    if "const" in schema or "enum" in schema:
-        values = [schema["const"]] if "const" in schema else schema["enum"]
-        return not any(_is_valid(validator.evolve(schema=schema), value) for value in values)
-    either = [schema[key] for key in ("anyOf", "oneOf") if key in schema]
-    return (
-        schema.get("not") in (True, {})
-        or any(_contradictions(schema))
-        or any(_is_never_satisfied(part, validator) for part in _necessary(schema))
-        or any(all(_is_never_satisfied(part, validator) for part in parts) for parts in either)
-    )
-
-
-def _is_valid(validator: Any, value: Any) -> bool:
-    """Also True where it cannot be told."""
-    from referencing.exceptions import Unresolvable
-
-    try:
-        return bool(validator.is_valid(value))
-    except (RecursionError, Unresolvable, ValueError, OverflowError):
-        return True
-
-
-def _contradictions(schema: Mapping[str, Any]) -> Iterator[bool]:
-    """For each pair of bounds, whether nothing lies between. Bounds of a type that the value need not have do not count."""
-    given = schema.get("type")
-    types = {given} if isinstance(given, str) else set(given or ())
-    for of, low, high in _BOUNDS:
-        if types <= of and low in schema and high in schema:
-            yield schema[low] > schema[high]
-    for low, high in _EXCLUSIVE:
-        if types <= _NUMBERS and low in schema and high in schema:
-            yield schema[low] >= schema[high]
-
-
-def _necessary(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """The parts of a schema that must hold: all of `allOf`, and of objects and lists what they cannot be without."""
-    yield from schema.get("allOf", ())
-    if schema.get("type") == "object":
-        yield from (part for name, part in schema.get("properties", {}).items() if name in schema.get("required", ()))
-    if schema.get("type") == "array" and schema.get("minItems", 0) > len(schema.get("prefixItems", ())):
-        yield schema.get("items", True)

@@ -1,8 +1,11 @@
 """Tasks: prompts with checks, answered greedily through the server that will serve, and two models compared on them item by item.
 
-A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`), and optionally `max_tokens` and `example`, an
-answer that must pass the check. Ours are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An answer that is empty, or that does not end within its tokens, is an answer:
-it is checked as it is.
+A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`), `example`,
+and optionally `max_tokens`. The example is an answer that passes the check. It keeps a check that no
+answer can pass from being scored, so a person's file needs one for every pattern, schema and test of
+code; exact answers, numbers and choices hold their right answer themselves. The tasks that come with
+hakaru are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An answer that is empty, or
+that does not end within its tokens, is an answer: it is checked as it is.
 
 Two models that answered the same items are compared in pairs: what counts are the items on which they differ (McNemar's exact test),
 and how small a difference could have been seen at all. Source: McNemar, Psychometrika 12 (1947).
@@ -20,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.checks import Check, check_of, code_of
+from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
 from hakaru.evaluation.deadline import SECONDS, TooSlow, deadline
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.texts import read_text
@@ -111,14 +114,22 @@ class TaskSet:
     digest: str
 
 
-def named_tasks(names: Sequence[str], language: str) -> TaskSet:
-    """The tasks of these names, each once. Raises Misuse."""
-    named = {OURS: lambda: our_items(language), HUMANEVAL: humaneval_items}
+def named_tasks(names: Sequence[str], language: str, *, needs_examples: bool = True) -> TaskSet:
+    """The tasks of these names, each once. Raises Misuse. `needs_examples` is False where tasks
+    were scored before and are only read again.
+    """
+    named = (OURS, HUMANEVAL)
     distinct = tuple(dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names))
-    items = [item for name in distinct for item in (named[name]() if name in named else read_items(Path(name)))]
+    items = [item for name in distinct for item in _items_of(name, language, needs_examples)]
     texts = [name if name in named else read_text(Path(name)) for name in distinct]
     digest = hashlib.sha256(json.dumps([texts, language]).encode()).hexdigest()
     return TaskSet(names=distinct, language=language, items=tuple(items), digest=digest)
+
+
+def _items_of(name: str, language: str, needs_examples: bool) -> list[Item]:
+    if name == OURS:
+        return our_items(language)
+    return humaneval_items() if name == HUMANEVAL else read_items(Path(name), needs_examples=needs_examples)
 
 
 def our_items(language: str) -> list[Item]:
@@ -150,13 +161,16 @@ def humaneval_items() -> list[Item]:
     return found
 
 
-def read_items(path: Path) -> list[Item]:
-    """The items in a task file. Raises Misuse with the line that is none."""
-    return [replace(item, own=True) for item in parse_items(str(path), read_text(path))]
+def read_items(path: Path, *, needs_examples: bool = True) -> list[Item]:
+    """The items in a person's task file. Raises Misuse with the line that is none."""
+    items = parse_items(str(path), read_text(path), needs_examples=needs_examples)
+    return [replace(item, own=True) for item in items]
 
 
-def parse_items(where: str, text: str) -> list[Item]:
-    """The items in the text of a task file. Raises Misuse with the line that is none."""
+def parse_items(where: str, text: str, *, needs_examples: bool = False) -> list[Item]:
+    """The items in the text of a task file. Raises Misuse with the line that is none, or whose
+    check nothing proves to be passable although `needs_examples`.
+    """
     items: dict[str, Item] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
@@ -168,7 +182,7 @@ def parse_items(where: str, text: str) -> list[Item]:
                 item = _item(data, number)
             if item.id in items:
                 raise Misuse("the id '{id}' was there before", id=item.id)
-            _check_example(item.check, data.get("example"))
+            _check_example(item.check, data.get("example"), is_needed=needs_examples)
         except (ValueError, RecursionError) as error:
             raise Misuse("{path}, line {line}: no JSON object ({reason}).", path=where, line=number, reason=error) from error
         except TooSlow as error:
@@ -207,8 +221,15 @@ def _check_characters(data: Any) -> None:
         ) from error
 
 
-def _check_example(check: Check, example: Any) -> None:
-    """Raises Misuse for an example that is not right; Python is taken on trust where it cannot run."""
+def _check_example(check: Check, example: Any, *, is_needed: bool) -> None:
+    """Raises Misuse for an example that is not right, or that is missing although it is needed.
+    Python is taken on trust where it cannot run: it is not scored there either.
+    """
+    if example is None and is_needed and check.kind in UNPROVEN:
+        raise Misuse(
+            "a {kind} check needs an 'example' beside it, an answer that passes it: nothing else proves that any answer can",
+            kind=check.kind,
+        )
     if example is None:
         return
     if not isinstance(example, str):

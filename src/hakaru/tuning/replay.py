@@ -86,7 +86,7 @@ def _wishes(data: Fields) -> Constraints:
     quality, speed = data.text("constraints.quality"), data.number_or_none("constraints.min_speed")
     memory = data.whole_or_none("constraints.memory_bytes")
     with data.blamed():
-        asked = named_tasks(names, language) if names else None
+        asked = named_tasks(names, language, needs_examples=False) if names else None
         return Constraints(tier=tier_named(quality), min_tokens_per_s=speed, memory_bytes=memory, tasks=asked)
 
 
