@@ -1,4 +1,4 @@
-"""Tiny models and fakes that tests import: ours and users'.
+"""Tiny models that tests import: ours and users'.
 
 `write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred kilobytes: random weights, a
 byte-level vocabulary, the chat template ChatML. `write_header_only` and `write_header` make the file that llama.cpp can

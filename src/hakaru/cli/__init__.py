@@ -1,4 +1,4 @@
-"""The command line: a face without logic of its own."""
+"""The command line: reads options, asks the rooms, and tells the result."""
 
 import io
 import os

@@ -64,8 +64,9 @@ def windows_of_answers(domain: str, answers: Sequence[dict[str, Any]]) -> list[W
 
 
 def least_to_read(domains: Sequence[str]) -> int:
-    """How many of the windows with these domains must be read until each kind of the person's own text has been read so often that
-    it can be told from the rest, or wholly.
+    """The number of windows to read before stopping is allowed, so that each kind of the person's own
+    text was seen LEAST_WINDOWS times, or as often as that kind occurs. `domains`: the kind of text of
+    every window, in the order of reading.
     """
     places = [[i for i, domain in enumerate(domains) if domain == own] for own in OWN]
     return max((of_one[min(len(of_one), LEAST_WINDOWS) - 1] + 1 for of_one in places if of_one), default=0)

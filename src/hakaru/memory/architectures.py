@@ -102,8 +102,10 @@ class Architecture:
 def residual(
     mix: Block, feed: Block, *, norms: Literal["before", "both", "after"] = "before", first: bool = False, late: bool = False
 ) -> Block:
-    """A layer of two halves, each added to what came in. `first` (`late`): the residual is the first source of the first
-    (the second) sum.
+    """A layer of two halves, attention and feed-forward, each added to what came in.
+
+    ggml may give the result of an addition the memory of the first operand. `first`: the residual is
+    that operand in the attention sum. `late`: the residual is that operand in the feed-forward sum.
     """
 
     def layer(b: Build, x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""What a model needs, part by part: weights, KV cache, compute buffers, output.
+"""What a model needs, part by part: weights, KV cache, compute buffers, output, and the process.
 
-Pure arithmetic from the shape and the tensor table, for the llama-like architectures (see `shape.LLAMA_LIKE`). Weights
-and KV cache are exact to the byte. The compute buffer is the peak of llama.cpp's graph allocator; our closed form was
-fitted to dry runs, and docs/memory.md has its error for 7 shapes and 5 settings. What is left out: experts, sliding
-windows, states of recurrent layers, GPU compute buffers. For those the dry run answers.
+Pure arithmetic from the shape and the tensor table. Weights, KV cache and the processor's compute
+buffer equal llama.cpp's dry run to the byte for every architecture in `architectures.GRAPHS`; for
+another architecture `compute` gives None, and the dry run answers. The process is assumed. How far
+the figures are off, also on devices: docs/memory.md. What comes with use: `growth`.
 """
 
 from collections.abc import Iterable

@@ -78,7 +78,9 @@ def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
 
 
 def takes(shape: Shape, i: int, layer: Layer) -> bool:
-    """Whether layer `i` is handed something besides the residual."""
+    """True if layer i gets a second tensor from the layer before: the convolution's last inputs
+    (LFM2, Mamba), image rows (Qwen3-VL), or per-layer embeddings (Gemma 3n).
+    """
     if shape.architecture in EARLY:
         return layer.recurrent
     return i < shape.n_deepstack_layers or shape.n_embd_per_layer > 0 or shape.architecture == "gemma3n"

@@ -53,14 +53,14 @@ TEST_VERSION: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """A quality, and what it proves of the tier that was asked for: read until that was known, or to the last of the windows, whose
-    `domains` are these. `rows`: the sums of those that were read.
+    """The result of reading windows against a tier. Reading stopped when the verdict was certain, or
+    at the last window.
     """
 
     quality: Quality
-    judgement: Judgement
-    domains: Sequence[str]
-    rows: Sequence[Row] = ()
+    judgement: Judgement  # what the windows that were read prove of the tier
+    domains: Sequence[str]  # the kind of text of every window, also of the unread ones
+    rows: Sequence[Row] = ()  # the sums of every window that was read
 
     @property
     def best_tier(self) -> str | None:

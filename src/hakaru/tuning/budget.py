@@ -40,10 +40,12 @@ from hakaru.units import Figure, format_bytes
 PROVABLE: Final = 0.75
 """The part of a tier's bound below which a mean has to lie so that the windows at hand can prove it, about."""
 TIER_ROUNDS: Final = 5
-HAIR: Final = 1e-3
-"""What the solver is allowed above the damage of the best types, which it could not meet to the last digit."""
+SOLVER_TOLERANCE: Final = 1e-3
+"""Relative slack on the limit of damage. Without the slack the solver's rounding makes the best
+possible recipe infeasible.
+"""
 CLOSE: Final = 0.06
-"""A recipe that could lose so much more, by this part, and still keep its tier is good enough."""
+"""A recipe for a tier is good enough if losing more by this part would break the tier."""
 FILLED: Final = 0.998
 """The least part of a budget of bytes that is filled, where a choice of types of nearly the least damage does."""
 FILL_COSTS: Final = 2.0
@@ -151,7 +153,7 @@ class Budgeter(Study):
 
         damage = None
         if target.tier:
-            least = least_damage(items, pins=limits.pins) * (1 + HAIR)
+            least = least_damage(items, pins=limits.pins) * (1 + SOLVER_TOLERANCE)
             any_speed = replace(limits, max_seconds=None)
             damage = self.damage_within(target.tier, link, imatrix, least, lambda most_damage: within(most_damage, any_speed))
         allocated = partial(within, damage)

@@ -59,18 +59,16 @@ SURE: Final = 0.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pains:
-    """What an effort spends: documents per domain of text and prompts per language in each part, windows per probe, rows and weights at least drawn of every tensor
-    for its errors, types of the runs that the link is fitted to (one type everywhere, as far as rows allow), and at most so
-    many probes of single tensors.
-    """
+    """How much text and how many weights an effort reads."""
 
-    n_documents: int
-    n_prompts: int
-    n_windows: int
-    n_rows: int
-    n_weights: int
+    n_documents: int  # per domain of text, in each part
+    n_prompts: int  # per language, in each part
+    n_windows: int  # per probe
+    n_rows: int  # drawn of every tensor for its errors, at least
+    n_weights: int  # drawn of every tensor for its errors, at least
+    n_singles: int = 0  # probes of single tensors, at most
     runs: tuple[str, ...] = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
-    n_singles: int = 0
+    """The link is fitted to one run for each of these types: one type everywhere, as far as rows allow."""
 
 
 PAINS: Final[Mapping[Effort, Pains]] = {
@@ -179,7 +177,9 @@ class Study:
         return tuple(type_ for type_ in hidden_grids(errors) if type_ not in said)
 
     def free_types(self, errors: Mapping[str, Mapping[str, float]]) -> dict[str, set[str]]:
-        """The types other than its own that look free for each tensor, because its weights lie on their grid already."""
+        """For each tensor the types, other than its own, with (almost) zero error because the tensor was
+        quantized to them before. Choosing such a type would undo later fine-tuning.
+        """
         hidden = self.hidden(errors)
         return {
             name: {q for q in hidden if q in row and row[q] < row.get("Q8_0", 0.0)}
