@@ -13,8 +13,18 @@ TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 HEAD: Final = """# Commands
 
 Written by `scripts/help_text.py` from the commands themselves; `make check` compares both.
-Every command takes `--lang en|ja`. Exit codes: 0 done, 1 failed, 2 misused, 3 does not fit, 4 model not found or damaged,
-5 network needed but offline, 6 engine failed, 130 interrupted. stdout is the result, stderr the progress.
+Every command takes `--lang en|ja`. stdout is the result, stderr the progress.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | failed |
+| 2 | misused |
+| 3 | does not fit |
+| 4 | model not found or damaged |
+| 5 | network needed but offline |
+| 6 | engine failed |
+| 130 | interrupted |
 """
 
 
