@@ -1,6 +1,7 @@
 """The sandbox: code runs where it can do no harm, its tests run whichever way they are written, and nothing else counts as passing."""
 
 import os
+import shutil
 import socket
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from hakaru.evaluation import sandbox
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
+from hakaru.evaluation.tasks import grade, parse_items
 from hakaru.language import use_language
 
 needs_sandbox = pytest.mark.skipif(why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}")
@@ -172,12 +174,47 @@ def test_cases_run_once_and_after_the_statements() -> None:
     assert not passes("", tests + "class D(unittest.TestCase):\n    def test(self): assert ran == ['a', 'b', 'a']\n")
 
 
+@needs_sandbox
+def test_the_sandbox_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the person's, no rights, nobody's name; what the code writes is not kept."""
+    monkeypatch.setenv("SECRET", "mine")
+    tests = "import os\nassert 'SECRET' not in os.environ and os.getuid() == 65534 and os.getcwd() == '/'"
+    assert passes("import sys\nprint('x' * 2**22, file=sys.stderr)", tests)
+
+
 def test_why_nothing_runs_is_told_in_the_person_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On another system, and where namespaces are refused."""
-    monkeypatch.setattr(sandbox, "_works", lambda: False)
+    """On another system, without one of the programs, and where namespaces are refused."""
+    refusal = "bwrap: setting up uid map: Permission denied"
     monkeypatch.setattr(sys, "platform", "linux")
-    assert why_no_sandbox() == "the system allows no namespaces without network, files and processes"
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sandbox, "_filter", lambda: b"rules")
+    monkeypatch.setattr(sandbox, "_refusal", lambda: refusal)
+    assert why_no_sandbox() == f"the system refuses bubblewrap ({refusal})"
     use_language("ja")
-    assert why_no_sandbox() == "ネットワークもファイルも他のプロセスもない名前空間を、システムが許していません"
+    assert why_no_sandbox() == f"システムが bubblewrap を許していません（{refusal}）"
+    use_language("en")
+    monkeypatch.setattr(sandbox, "_filter", lambda: b"")
+    assert why_no_sandbox() == "libseccomp is missing: sudo apt install libseccomp2"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert why_no_sandbox() == "bubblewrap is missing: sudo apt install bubblewrap"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert why_no_sandbox() == "darwin には名前空間がありません"
+    assert why_no_sandbox() == "darwin has no namespaces"
+
+
+def test_code_never_runs_unconfined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where bwrap refuses, its words are the reason, and an answer of code is not checked."""
+    refusing = tmp_path / "bwrap"
+    refusing.write_text("#!/bin/sh\necho 'warning' >&2\necho 'bwrap: no namespaces here' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sandbox, "_filter", lambda: b"rules")
+    sandbox._refusal.cache_clear()
+    try:
+        assert why_no_sandbox() == "the system refuses bubblewrap (bwrap: no namespaces here)"
+        (task,) = parse_items("x", '{"prompt": "a", "check": {"type": "python", "tests": "assert f(1)"}}')
+        (graded,) = grade([task], [f"open({str(tmp_path / 'written')!r}, 'w')"])
+        assert graded.right is None
+        assert not (tmp_path / "written").exists()
+    finally:
+        sandbox._refusal.cache_clear()

@@ -1,6 +1,7 @@
 """The program in the sandbox: an answer's code, then its tests.
 
-`sandbox.py` writes this file's text into another, with a call of `run` below it; only the standard library is there. The answer runs as a
+`sandbox.py` writes this file's text into another, with calls of `limit` and `run` below it; only the
+standard library is there. The answer runs as a
 module of the name `answer`, so that its main block stays out; the tests go on among the same names as `__main__`. What they define runs behind
 them: classes of unittest, functions `test_…`, and classes `Test…` as pytest knows them, each once. `unittest.main()` runs the classes that
 are there by then and does not end the tests.
@@ -8,6 +9,7 @@ are there by then and does not end the tests.
 
 import linecache
 import os
+import resource
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -15,6 +17,18 @@ from collections.abc import Callable, Iterator
 TYPE_CHECKING = False  # without `typing`, which takes its time
 if TYPE_CHECKING:
     import unittest
+
+
+def limit(*, seconds: int, memory_bytes: int, file_bytes: int) -> None:
+    """Limits of this process, which nobody in here can raise again."""
+    for what, most in (
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+    ):
+        resource.setrlimit(what, (most, most))
 
 
 def run(*, before: str, code: str, tests: str, writer: int, mark: bytes) -> None:

@@ -1,60 +1,138 @@
-"""Python from a model's answer, run with tests (see `program`): without a network, with no files but Python's, with limits of time and memory.
+"""Python from a model's answer, run with tests (see `program`) where it can do no harm.
 
-The inner half (`confined.py`) enters Linux namespaces of its own, in which there are no other processes, no network, and of all files
-only Python and the system's libraries, read-only; it may start no process and no thread. What is left: the code may read its own
-tests and how passing is told, so one that is out to cheat can; and whoever breaks the kernel is out. Where the system allows no such namespaces nothing is run, and the reason is told: a
-sandbox that leaks is none.
+`bwrap` (bubblewrap) gives the program Linux namespaces of its own, in which there are no other
+processes, no network, and of all files only Python and the system's libraries, read-only. A filter
+of system calls (libseccomp) refuses new processes, threads, sockets and namespaces, to root as well,
+and the program begins with limits of time, memory and file size. What is left: the code may read its
+own tests and how passing is told, so code that is out to cheat can; and whoever breaks the kernel is
+out. Where any part of this is missing or refused nothing is run, and the reason is told: a sandbox
+that leaks is none.
 """
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from hakaru.evaluation import confined, program
+from hakaru.evaluation import program
 from hakaru.language import say
 
 SECONDS: Final = 10
 MEMORY_BYTES: Final = 512 * 2**20
 FILE_BYTES: Final = 2**20
+REFUSED: Final = (
+    "clone", "clone3", "fork", "vfork", "unshare", "setns", "mount", "memfd_create", "socket",
+)  # fmt: skip
+"""System calls that the program is not permitted to make."""
 
 
 def why_no_sandbox() -> str | None:
     """Why Python cannot be run safely here, in the language in use; None where it can."""
     if not sys.platform.startswith("linux"):
         return say("{system} has no namespaces", system=sys.platform)
-    return None if _works() else say("the system allows no namespaces without network, files and processes")
+    if shutil.which("bwrap") is None:
+        return say("bubblewrap is missing: sudo apt install bubblewrap")
+    if not _filter():
+        return say("libseccomp is missing: sudo apt install libseccomp2")
+    reason = _refusal()
+    return reason and say("the system refuses bubblewrap ({reason})", reason=reason)
+
+
+def passes(code: str, tests: str, *, before: str = "", seconds: float = SECONDS) -> bool:
+    """Whether `tests` pass after `before` and `code`. Nothing that happens inside is an error here."""
+    assert why_no_sandbox() is None
+    return _run(code, tests, before=before, seconds=seconds)[0]
 
 
 @cache
-def _works() -> bool:
-    return passes("", "assert True", checked=False)
+def _refusal() -> str | None:
+    """What bwrap says where it cannot work here; None where it can. Tried once."""
+    has_passed, complaint = _run("", "assert True", is_heard=True)
+    return None if has_passed else complaint
 
 
-def passes(code: str, tests: str, *, before: str = "", seconds: float = SECONDS, checked: bool = True) -> bool:
-    """Whether `tests` pass after `before` and `code`. Nothing that happens in there is an error here."""
-    assert not checked or why_no_sandbox() is None
-    mark = os.urandom(16).hex()  # the last line says it; code that merely ends early, or prints, does not
+def _run(
+    code: str,
+    tests: str,
+    *,
+    before: str = "",
+    seconds: float = SECONDS,
+    is_heard: bool = False,
+) -> tuple[bool, str]:
+    """Whether the tests pass; and if `is_heard`, the last line of what bwrap complained. Code of an
+    answer is not heard, because it may write without end.
+    """
+    mark = os.urandom(16).hex()  # said by the last line, not by code that ends early or prints
     reader, writer = os.pipe()
     texts = [ascii(text.encode("utf-8", "replace").decode()) for text in (before, code, tests)]
-    call = f"run(before={texts[0]}, code={texts[1]}, tests={texts[2]}, writer={writer}, mark=b'{mark}')"
+    limits = f"limit(seconds={SECONDS}, memory_bytes={MEMORY_BYTES}, file_bytes={FILE_BYTES})"
+    given = f"before={texts[0]}, code={texts[1]}, tests={texts[2]}"
+    call = f"run({given}, writer={writer}, mark=b'{mark}')"
     try:
-        with tempfile.TemporaryDirectory(prefix="hakaru-sandbox-") as folder:
-            file = Path(folder) / "program.py"
-            file.write_text(f"{Path(program.__file__).read_text(encoding='utf-8')}\n\n{call}\n", encoding="utf-8")
-            limits = [str(n) for n in (SECONDS, MEMORY_BYTES, FILE_BYTES)]
-            command = [sys.executable, "-I", "-S", "-B", confined.__file__, *limits, str(file)]
-            subprocess.run(
-                command, cwd=folder, env={}, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds,
-                check=False, pass_fds=(writer,),
-            )  # fmt: skip
+        with tempfile.TemporaryFile() as rules, tempfile.TemporaryDirectory() as folder:
+            rules.write(_filter())
+            rules.seek(0)
+            file = Path(folder, "program.py")
+            source = Path(program.__file__).read_text(encoding="utf-8")
+            file.write_text(f"{source}\n\n{limits}\n{call}\n", encoding="utf-8")
+            done = subprocess.run(
+                _command(file, rules.fileno()),
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE if is_heard else subprocess.DEVNULL,
+                timeout=seconds,
+                check=False,
+                pass_fds=(writer, rules.fileno()),
+            )
+        complaint = (done.stderr or b"").decode(errors="replace").strip().rpartition("\n")[2]
         os.set_blocking(reader, False)
-        return os.read(reader, 1000) == mark.encode()
-    except (subprocess.TimeoutExpired, BlockingIOError):
-        return False
+        return os.read(reader, 1000) == mark.encode(), complaint
+    except subprocess.TimeoutExpired:
+        return False, ""
+    except BlockingIOError:
+        return False, complaint
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def _command(file: Path, rules: int) -> list[str]:
+    """bwrap, and in it Python with the program in `file`. `rules`: the open file of the filter."""
+    mounts = [word for path in _readable() for word in ("--ro-bind-try", path, path)]
+    return [
+        str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent", "--new-session",
+        "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--seccomp", str(rules),
+        *mounts, "--ro-bind", str(file), "/program.py", "--remount-ro", "/", "--chdir", "/",
+        os.path.realpath(sys.executable), "-I", "-S", "-B", "/program.py",
+    ]  # fmt: skip
+
+
+def _readable() -> list[str]:
+    """The folders that Python and its libraries lie in, outer ones first."""
+    python = {sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
+    python |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    libraries = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store"}
+    return sorted({os.path.realpath(path) for path in python} - {"/"} | libraries)
+
+
+@cache
+def _filter() -> bytes:
+    """The filter for this processor, as the kernel takes it; empty where libseccomp is missing."""
+    try:
+        from pyseccomp import ALLOW, ERRNO, SyscallFilter
+    except (ImportError, RuntimeError, OSError):
+        return b""
+    rules = SyscallFilter(ALLOW)
+    for name in REFUSED:
+        rules.add_rule(ERRNO(errno.EPERM), name)
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
