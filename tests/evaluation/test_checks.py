@@ -132,6 +132,15 @@ def test_a_pattern_is_held_against_the_answer_as_it_is_and_in_usual_widths(patte
     assert right({"type": "regex", "pattern": pattern}, answer)
 
 
+def test_patterns_in_a_schema_say_which_properties_may_be_there() -> None:
+    """As jsonschema matches them: anywhere in a name; what no name and no pattern speaks of is additional."""
+    schema = {"properties": {"a": True}, "patternProperties": {"^x": {"type": "integer"}, "y$": {"pattern": "b+"}},
+              "additionalProperties": {"const": None}}  # fmt: skip
+    check = {"type": "json", "schema": schema}
+    assert all(right(check, text) for text in ('{"a": 1, "x": 2, "xy": 3}', '{"by": "abba", "z": null}', '{"y": 5}'))
+    assert not any(right(check, text) for text in ('{"x": "2"}', '{"y": "c"}', '{"z": 1}', '{"xy": "b"}'))
+
+
 def test_a_scalar_can_be_the_json_of_an_answer() -> None:
     """If it is all of the answer or of a fence; an object or list that stands before goes first."""
     yes_or_no = {"type": "json", "schema": {"enum": ["yes", "no"]}}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from hakaru.cli.output import print_table, print_text, with_interval
-from hakaru.evaluation.deadline import SECONDS
 from hakaru.evaluation.sandbox import why_no_sandbox
+from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.tasks import Graded, Pairs, accuracy, pair
 from hakaru.language import say
 
@@ -85,7 +85,7 @@ def timed_out_sentence(*models: Sequence[Graded]) -> str | None:
     """Which answers are wrong only because their checks took too long; None where there is none."""
     found = [g.item.id for graded in models for g in graded if g.timed_out]
     return say("{n} answers count as wrong because their checks took more than {seconds:g} seconds ({ids}); make their patterns or schemas simpler.",
-               n=len(found), seconds=SECONDS, ids=_named(found)) if found else None  # fmt: skip
+               n=len(found), seconds=MATCH_SECONDS, ids=_named(found)) if found else None  # fmt: skip
 
 
 def _named(ids: Sequence[str]) -> str:

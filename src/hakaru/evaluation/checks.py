@@ -1,6 +1,7 @@
 """Checks of an answer: what a task asks for, and whether an answer gives it.
 
-A check is made from the JSON of a task file and never raises on an answer: an answer is right or not. What is wrong with a check
+A check is made from the JSON of a task file. An answer is right or not, or takes a pattern too long
+(TimeoutError). What is wrong with a check
 itself is found when the task file is read. Whether any answer can pass a check of `UNPROVEN` kind
 cannot be seen from the check: the `example` of its task proves it (see `tasks`). Answers are
 untrusted: nothing of them is executed here (see `sandbox` for Python), and only their first
@@ -12,10 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import regex
+
 from hakaru.errors import Misuse
 from hakaru.evaluation.numerals import final_number
 from hakaru.evaluation.python_tests import check_tests
-from hakaru.evaluation.schemas import satisfies
+from hakaru.evaluation.schemas import MATCH_SECONDS, satisfies
 
 LONGEST: Final = 20_000
 TOLERANCE: Final = 1e-6
@@ -66,14 +69,15 @@ def _exact(data: Mapping[str, Any]) -> Check:
 def _regex(data: Mapping[str, Any]) -> Check:
     text = _text(data, "pattern")
     try:
-        pattern = re.compile(text, re.IGNORECASE | re.DOTALL)
-    except (re.error, OverflowError, RecursionError) as error:
+        pattern = regex.compile(text, regex.IGNORECASE | regex.DOTALL)
+    except (regex.error, OverflowError, RecursionError) as error:
         raise Misuse("the pattern is no regular expression ({reason})", reason=error) from error
 
     def is_right(answer: str) -> bool:
         """As it is written, or with letters, digits and signs of the usual width."""
         read = answer[:LONGEST]
-        return any(pattern.search(each) is not None for each in (read, read.translate(_FULL_WIDTH)))
+        texts = dict.fromkeys((read, read.translate(_FULL_WIDTH)))
+        return any(pattern.search(text, timeout=MATCH_SECONDS) is not None for text in texts)
 
     return Check(kind="regex", is_right=is_right)
 

@@ -2,16 +2,22 @@
 
 The JSON is all of the answer where that is a value, else the first object or list in it, else the first fenced block that is a value; a
 number, text, truth or null counts only where the schema may mean one. Nothing is fetched.
-What is no schema, or refers to nowhere, is refused.
+What is no schema, or refers to nowhere, is refused. Patterns in a schema are matched by `regex`,
+which stops after `MATCH_SECONDS` of computing; only beside `unevaluatedProperties` jsonschema matches
+names of properties itself.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+
+import regex
 
 from hakaru.errors import Misuse
 
+MATCH_SECONDS: Final = 2.0
+"""What a pattern may compute on an answer: some take longer than anybody lives."""
 _NOTHING: Final = object()
 _OF_MANY: Final = frozenset(
     {"properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired",
@@ -22,8 +28,11 @@ _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def satisfies(schema: Any) -> Callable[[str], bool]:
-    """Tells whether the JSON of an answer satisfies `schema`. Raises Misuse for a schema that cannot be used."""
+    """Tells whether the JSON of an answer satisfies `schema`, and raises TimeoutError where that takes
+    too long. Raises Misuse for a schema that cannot be used.
+    """
     from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema.validators import extend
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
@@ -35,7 +44,9 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
         raise Misuse("the schema is no JSON schema ({reason})", reason=error.message) from error
     except RecursionError as error:
         raise Misuse("the schema is nested too deeply") from error
-    validator = Draft202012Validator(schema, registry=Registry())  # a registry that fetches nothing
+    keywords = {"pattern": _pattern, "patternProperties": _patterns, "additionalProperties": _others}
+    timed = extend(Draft202012Validator, keywords)
+    validator = timed(schema, registry=Registry())  # a registry that fetches nothing
     _check_references(schema, validator)
     scalars = _may_mean_a_scalar(schema)
 
@@ -43,10 +54,38 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
         found = first_json(answer, scalars=scalars)
         try:
             return found is not _NOTHING and validator.is_valid(found)
-        except (RecursionError, Unresolvable, ValueError, OverflowError):  # nested too deeply, or a number beyond reason
-            return False
+        except (RecursionError, Unresolvable, ValueError, OverflowError, regex.error):
+            return False  # nested too deeply, a number beyond reason, or a pattern that only `re` knows
 
     return is_right
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return regex.search(pattern, text, timeout=MATCH_SECONDS) is not None
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Exception]:
+    """The keyword `pattern`, as jsonschema calls it: yields an error for each violation."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, str) and not _matches(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _patterns(validator: Any, patterns: Mapping[str, Any], value: Any, schema: Any) -> Iterator[Exception]:
+    """The keyword `patternProperties`: what has a name that a pattern matches satisfies its part."""
+    for pattern, part in patterns.items() if isinstance(value, dict) else ():
+        for name in value:
+            if _matches(pattern, name):
+                yield from validator.descend(value[name], part, path=name, schema_path=pattern)
+
+
+def _others(validator: Any, part: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Exception]:
+    """The keyword `additionalProperties`: what neither a name nor a pattern speaks of satisfies `part`."""
+    named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    for name in value if isinstance(value, dict) else ():
+        if name not in named and not any(_matches(pattern, name) for pattern in patterns):
+            yield from validator.descend(value[name], part, path=name)
 
 
 def first_json(answer: str, *, scalars: bool = True) -> Any:

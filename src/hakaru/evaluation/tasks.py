@@ -24,8 +24,8 @@ import numpy as np
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
-from hakaru.evaluation.deadline import SECONDS, TooSlow, deadline
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
+from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.texts import read_text
 from hakaru.units import Figure
 
@@ -176,18 +176,17 @@ def parse_items(where: str, text: str, *, needs_examples: bool = False) -> list[
         if not line.strip():
             continue
         try:
-            with deadline():
-                data = json.loads(line)
-                _check_characters(data)
-                item = _item(data, number)
+            data = json.loads(line)
+            _check_characters(data)
+            item = _item(data, number)
             if item.id in items:
                 raise Misuse("the id '{id}' was there before", id=item.id)
             _check_example(item.check, data.get("example"), is_needed=needs_examples)
         except (ValueError, RecursionError) as error:
             raise Misuse("{path}, line {line}: no JSON object ({reason}).", path=where, line=number, reason=error) from error
-        except TooSlow as error:
+        except TimeoutError as error:
             raise Misuse("{path}, line {line}: the check takes more than {n:g} seconds; make its pattern or schema simpler.",
-                         path=where, line=number, n=SECONDS) from error  # fmt: skip
+                         path=where, line=number, n=MATCH_SECONDS) from error  # fmt: skip
         except Misuse as error:
             raise Misuse("{path}, line {line}: {reason}.", path=where, line=number, reason=error) from error
         items[item.id] = item
@@ -247,16 +246,15 @@ def grade(items: Sequence[Item], answers: Sequence[str], *, cut: Sequence[bool] 
 def _graded(item: Item, answer: str) -> Graded:
     try:
         return Graded(item=item, answer=answer, right=_right(item.check, answer))
-    except TooSlow:
+    except TimeoutError:
         return Graded(item=item, answer=answer, right=False, timed_out=True)
 
 
 def _right(check: Check, answer: str) -> bool | None:
-    """Whether an answer is right; None where that cannot be told here. Raises TooSlow."""
-    if check.is_right is None:  # the sandbox has a deadline of its own
-        return passes(code_of(answer), check.tests, before=check.before) if why_no_sandbox() is None else None
-    with deadline():
+    """Whether an answer is right; None where that cannot be told here. Raises TimeoutError."""
+    if check.is_right is not None:
         return check.is_right(answer)
+    return passes(code_of(answer), check.tests, before=check.before) if why_no_sandbox() is None else None
 
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:
