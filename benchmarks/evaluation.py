@@ -37,12 +37,13 @@ from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.threads import n_threads
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
 
 PARTS = ("coverage", "throughput", "agreement", "tokens")
@@ -152,7 +153,7 @@ def agreement(reference: Path, candidate: Path, windows: Sequence[Window]) -> No
 
 def tokens(model: Model) -> None:
     """The rounds, then the sweep, with the same ledger: what is known is not read twice, and the count is of what each needs."""
-    bench = Bench(machine=probe_machine(), ledger=Ledger())
+    bench = Bench(Session(machine=probe_machine(), ledger=Ledger()))
     constraints = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None)
     settings = ContextSettings(n_ctx=min(4096, model.shape.n_ctx_train or 4096))
     rounds = tune(bench, model, settings, constraints)
@@ -173,7 +174,7 @@ def main() -> None:
     print(f"{probe_machine().cpu.model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
           f"llama-cpp-python {metadata.version('llama-cpp-python')}")  # fmt: skip
     for path in asked.models or [embedded_model()]:
-        model, bench = read_model(path), Bench(machine=probe_machine(), ledger=Ledger())
+        model, bench = read_model(path), Bench(Session(machine=probe_machine(), ledger=Ledger()))
         print(path.name, flush=True)
         if set(wanted) - {"tokens"}:
             (recipe,) = bench.plan(model, ["Q4_K_M"])

@@ -32,6 +32,7 @@ from scipy.stats import spearmanr
 
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.models.embedded import embedded_model
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.model import Model, read_model
@@ -41,9 +42,9 @@ from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.probes import uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Plan, Target
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.race import race
 
 LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
@@ -52,7 +53,7 @@ LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 def one_model(path: Path, effort: str) -> dict[str, object]:
     """Races at every budget, then random mixes."""
     model, began = read_model(path), time.perf_counter()
-    budgeter = Budgeter(Bench(machine=probe_machine(), ledger=Ledger()), model, effort)  # type: ignore[arg-type]  # argparse checked it
+    budgeter = Budgeter(Bench(Session(machine=probe_machine(), ledger=Ledger())), model, effort)  # type: ignore[arg-type]  # argparse checked it
     imatrix = budgeter.importance()
     print(
         f"\n{path.name}: {len(budgeter.calibration)} + {len(budgeter.validation)} + {len(budgeter.test)} windows, effort {effort}"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
+from hakaru.ledger import Ledger
 from hakaru.places import cache_dir, header_dir
-from hakaru.tuning.ledger import Ledger
 
 
 @pytest.fixture

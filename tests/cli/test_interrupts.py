@@ -17,9 +17,9 @@ import httpx
 import psutil
 import pytest
 
+from hakaru.ledger import Ledger
 from hakaru.places import one_at_a_time
 from hakaru.testing import write_tiny_llama
-from hakaru.tuning.ledger import Ledger
 
 pytestmark = pytest.mark.engine
 LIMIT_S = 1.0

@@ -16,14 +16,15 @@ from hakaru.errors import DoesNotFit
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.planning.placement import Layout
 from hakaru.serving.deployment import Deployment, beside_servers
+from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.fit import Fit, Fitter
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.served import laid_out
 
 pytestmark = pytest.mark.engine
@@ -95,7 +96,7 @@ def test_test_measures_nothing_that_does_not_fit(
 def test_more_users_than_the_memory_holds_are_refused_too(tiny: Path, tmp_path: Path) -> None:
     """`--full-speed` asks for eight conversations, which need more than the one that was checked first."""
     machine = replace(probe_machine(), memory=Memory(total_bytes=2**35, available_bytes=140 * 2**20), devices=())
-    bench = Bench(machine=machine, ledger=Ledger(tmp_path / "ledger.sqlite"))
+    bench = Bench(Session(machine=machine, ledger=Ledger(tmp_path / "ledger.sqlite")))
     with pytest.raises(AssertionError, match="a server was started"):
         bench.server(read_model(tiny), ContextSettings(n_ctx=256))
     with pytest.raises(

@@ -11,12 +11,13 @@ from hakaru.evaluation import speed
 from hakaru.evaluation.speed import N_PREDICT, RETRIES, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
+from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 from hakaru.tuning import bench as bench_module
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.ledger import Ledger
 
 
 class Server:
@@ -161,12 +162,12 @@ def test_a_load_beside_other_work_is_marked_and_not_remembered(
     """And with `again` a remembered one is measured anew."""
     model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
     monkeypatch.setattr(bench_module, "served", lambda *_, **__: nullcontext(Server()))
-    bench, settings = Bench(machine=probe_machine(), ledger=ledger), ContextSettings(n_ctx=4096)
+    bench, settings = Bench(Session(machine=probe_machine(), ledger=ledger)), ContextSettings(n_ctx=4096)
     others(monkeypatch, 0.0)
     quiet = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
     for busy, remembered, again in ((0.7, False, False), (0.0, True, False), (0.7, True, True)):
         others(monkeypatch, busy)
-        asker = Bench(machine=bench.machine, ledger=ledger, again=again)
+        asker = Bench(Session(machine=bench.machine, ledger=ledger), again=again)
         points = asker.loads(model, settings, quiet)
         assert [p.is_contended for p in points] == [busy > 0] * len(points)
         assert [Point.from_json(p.as_json()) for p in points] == points
@@ -188,8 +189,8 @@ def test_again_times_every_cache_anew(monkeypatch: pytest.MonkeyPatch, answers: 
     others(monkeypatch, 0.0)
     for name, value in {"served": serve, "remember_load": lambda *_, **__: None}.items():
         monkeypatch.setattr(bench_module, name, value)
-    Bench(machine=probe_machine(), ledger=ledger).trial(model, small)
-    again = Bench(machine=probe_machine(), ledger=ledger, again=True)
+    Bench(Session(machine=probe_machine(), ledger=ledger)).trial(model, small)
+    again = Bench(Session(machine=probe_machine(), ledger=ledger), again=True)
     for settings in (usual, small, usual, small):
         again.trial(model, settings)
     assert timed == [small, usual, small]
@@ -213,7 +214,7 @@ def test_several_users_are_served_together(tmp_path: Path) -> None:
 def test_a_contended_trial_is_not_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The next one measures again; a quiet one is recalled, and tells the machine's pace."""
     model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
-    bench, settings = Bench(machine=probe_machine(), ledger=ledger), ContextSettings(n_ctx=256)
+    bench, settings = Bench(Session(machine=probe_machine(), ledger=ledger)), ContextSettings(n_ctx=256)
     others(monkeypatch, 1.0)
     assert bench.trial(model, settings, repeats=1).speed.is_contended
     assert bench.known_trial(ledger.model_sha256(model), settings, repeats=1) is None

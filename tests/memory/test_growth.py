@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hakaru.engine.server import EngineServer
+from hakaru.ledger import settings_json
 from hakaru.memory.footprint import ContextSettings, compute_footprint, overhead_bytes
 from hakaru.memory.growth import (
     LEAST_CHECKPOINTS,
@@ -25,7 +26,6 @@ from hakaru.models.metadata import Metadata
 from hakaru.models.model import read_model
 from hakaru.models.shape import Shape, shape_of
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny
-from hakaru.tuning.ledger import settings_json
 
 MIB = 2**20
 AT_32K = ContextSettings(n_ctx=32768)

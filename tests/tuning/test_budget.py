@@ -12,6 +12,7 @@ from hakaru.engine.lab import Lab, Probed
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.model import read_model
 from hakaru.models.presets import FTYPES
@@ -21,10 +22,10 @@ from hakaru.quantization.probes import Probe, doubt
 from hakaru.quantization.sensitivity import Reading
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import write_recipe
+from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Target
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import make
 from hakaru.tuning.study import imatrix_digest
 
@@ -49,7 +50,7 @@ def test_a_quantized_source_is_copied_and_not_offered_its_grid(embedded: Path, t
         def windows(self, reference: object, **_: object) -> list[object]:  # type: ignore[override]  # no texts are needed here
             return []
 
-    bench = Untouched(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
+    bench = Untouched(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
     budgeter = Budgeter(bench, read_model(embedded), "quick")
     offered = {t.name: {"Q8_0": 0.0, "Q5_1": 0.0, "Q4_1": 0.0, "Q4_0": 0.01} for t in budgeter.tensors}
     kept = budgeter.choices(offered)
@@ -100,7 +101,7 @@ def tiny_f16(tmp_path: Path) -> Path:
 def test_what_the_race_quantized_is_written_and_not_made_again(tiny_f16: Path, tmp_path: Path, importance: bool) -> None:
     """The winner's file is copied from what the probes kept, and is byte for byte the one that is quantized anew."""
     model = read_model(tiny_f16)
-    bench = Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter())
+    bench = Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter()))
     budgeter = Budgeter(bench, model, "quick")
     imatrix = budgeter.importance() if importance else None
     plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, "5")), imatrix=imatrix)
@@ -128,7 +129,9 @@ def test_what_a_probe_cannot_see_is_measured_in_a_file(tiny_f16: Path, tmp_path:
     sums = []
     for lab in (Lab(), HalfBlind()):
         study = Budgeter(
-            Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab), read_model(tiny_f16), "quick"
+            Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab)),
+            read_model(tiny_f16),
+            "quick",
         )
         sums.append([[row["kld"] for row in rows] for rows in study.probed(recipes, study.test, None, "race")])
     assert sums[1][0] == pytest.approx(sums[0][0], rel=0.02)
@@ -145,8 +148,8 @@ def test_importance_is_collected_once(tiny_f16: Path, tmp_path: Path) -> None:
             raise AssertionError("the data is there already")
 
     ledger, model = Ledger(tmp_path / "ledger.sqlite"), read_model(tiny_f16)
-    first = Budgeter(Texts(machine=probe_machine(), ledger=ledger), model, "quick").importance()
-    again = Budgeter(Texts(machine=probe_machine(), ledger=ledger, lab=Without()), model, "quick").importance()
+    first = Budgeter(Texts(Session(machine=probe_machine(), ledger=ledger)), model, "quick").importance()
+    again = Budgeter(Texts(Session(machine=probe_machine(), ledger=ledger, lab=Without())), model, "quick").importance()
     assert imatrix_digest(first) == imatrix_digest(again)
     assert first.entries
 
@@ -164,7 +167,7 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
                 asked.append([probe.name for probe in probes])
             return super().readings(what, probes, *rest)
 
-    bench = Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
+    bench = Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
     budgeter = Counting(bench, read_model(tiny_f16), "thorough")
     budgeter.pains = replace(budgeter.pains, n_singles=20)
     monkeypatch.setattr("hakaru.tuning.study.SURE", 0.0)
@@ -182,7 +185,9 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
 def test_a_tensor_that_no_type_divides_is_left_alone(tmp_path: Path) -> None:
     """Mamba's steps have rows of 16: they are no question, and the rest is planned as ever."""
     model = read_model(write_tiny(tmp_path / "mamba.gguf", tiny_hyperparameters("mamba")))
-    budgeter = Budgeter(Texts(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")), model, "quick", glance=True)
+    budgeter = Budgeter(
+        Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))), model, "quick", glance=True
+    )
     errors = budgeter.errors(None)
     narrow = [t.name for t in budgeter.tensors if t.shape[0] % 32]
     assert narrow and not set(narrow) & errors.keys()

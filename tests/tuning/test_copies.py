@@ -11,16 +11,17 @@ from hakaru.cli import run
 from hakaru.engine.lab import Lab
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.models.gguf import read_header
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, read_model
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.build import build, plan_presets
 from hakaru.quantization.writer import write_recipe
+from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, Target
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import make
 from hakaru.tuning.race import race, without_copies
 
@@ -44,7 +45,7 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def budgeter(path: Path, folder: Path) -> Budgeter:
-    return Budgeter(Texts(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite")), read_model(path), "quick")
+    return Budgeter(Texts(Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite"))), read_model(path), "quick")
 
 
 def raw(model: Model) -> dict[str, bytes]:

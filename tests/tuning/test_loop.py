@@ -16,15 +16,16 @@ from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.tasks import Graded, Item, grade, named_tasks
 from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
 from hakaru.models.model import Model, read_model
 from hakaru.planning.here import grown
 from hakaru.quantization.build import Recipe
+from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.caches import SMALL_CACHE
 from hakaru.tuning.decide import SOURCE, Constraints
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.replay import replay
 from hakaru.tuning.trial import Trial
@@ -59,7 +60,7 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypa
     settings, effort = ContextSettings(n_ctx=512), Effort(n_documents=4, n_prompts=1, repeats=2, presets=("Q8_0", "Q4_K_M", "Q2_K"))
     lab, machine = CountingLab(), probe_machine()
     constraints = replace(ANYTHING, memory_bytes=machine.memory.available_bytes)
-    decision = tune(Bench(machine=machine, ledger=Ledger(), lab=lab), model, settings, constraints, effort)
+    decision = tune(Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), model, settings, constraints, effort)
     assert [c.type for c in decision.candidates] == ["source", "Q8_0", "Q4_K_M", "Q2_K"]
     assert decision.chosen
     assert decision.chosen.passes
@@ -80,11 +81,11 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypa
     assert [p.stem for p in models.rglob("*.gguf")] == [f"model-{t}" for t in [decision.chosen.type] if t != "source"]
 
     lab.asked.clear()
-    again = tune(Bench(machine=machine, ledger=Ledger(), lab=lab), model, settings, constraints, effort)
+    again = tune(Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), model, settings, constraints, effort)
     assert set(lab.asked) == {"dry_run"}
     assert [replace(c, path=None) for c in again.candidates] == [replace(c, path=None) for c in decision.candidates]
 
-    walked = replay(decision.evidence or tmp_path, Bench(machine=machine, ledger=Ledger(), lab=lab), effort)
+    walked = replay(decision.evidence or tmp_path, Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), effort)
     assert (walked.holds, walked.before, walked.changed) == (True, decision.chosen.type, ())
     other = {
         **evidence,
@@ -92,10 +93,10 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypa
         "conditions": {**evidence["conditions"], "lab": "an older one"},
     }
     (tmp_path / "old.json").write_text(json.dumps(other), encoding="utf-8")
-    walked = replay(tmp_path / "old.json", Bench(machine=machine, ledger=Ledger(), lab=lab), effort)
+    walked = replay(tmp_path / "old.json", Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), effort)
     assert (walked.holds, walked.before, [what for what, _, _ in walked.changed]) == (False, "Q9", ["lab"])
 
-    bench = Bench(machine=machine, ledger=Ledger(), lab=lab)
+    bench = Bench(Session(machine=machine, ledger=Ledger(), lab=lab))
     (recipe,) = bench.plan(model, ["Q2_K"])
     served = bench.built(model, recipe).path
     tune(bench, model, settings, constraints, replace(effort, keep=frozenset({served})))
@@ -114,7 +115,7 @@ def test_levels_that_do_not_fit_take_a_smaller_kv_cache(tmp_path: Path) -> None:
     """With the cache in Q8_0, measured and timed as it will be served; so is the source, where it fits then."""
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_ctx_train=16384)))
     settings, effort = ContextSettings(n_ctx=16384), Effort(n_documents=12, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K"))
-    bench = Bench(machine=probe_machine(), ledger=Ledger())
+    bench = Bench(Session(machine=probe_machine(), ledger=Ledger()))
     large, small = (needs_of(bench, model, settings.with_cache(cache)) for cache in (F16_CACHE, SMALL_CACHE))
     assert small.kv_cache_bytes < 0.6 * large.kv_cache_bytes
     (recipe,) = bench.plan(model, ["Q8_0"])
@@ -152,7 +153,7 @@ def test_the_best_is_tried_with_a_smaller_kv_cache(tmp_path: Path, slow: bool, m
             return replace(EVEN, speed=speed_of(rate, spread=0.01))
 
     decision = tune(
-        Even(machine=probe_machine(), ledger=Ledger()),
+        Even(Session(machine=probe_machine(), ledger=Ledger())),
         model,
         settings,
         replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=None),
@@ -197,7 +198,7 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
         def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
             return EVEN
 
-    decision = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort)
+    decision = tune(Noting(Session(machine=probe_machine(), ledger=Ledger())), model, settings, constraints, effort)
     by_type = {c.type: c for c in decision.candidates}
     assert "predicted to lose" in by_type["Q2_K"].why
     assert by_type["Q2_K"].quality is None
@@ -208,10 +209,10 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
     assert mix.as_json()["tensor_types"] == mix.types
     with monkeypatch.context() as patched:
         patched.setattr("hakaru.tuning.forecast.Forecast.mix", lambda *_: pytest.fail("another mix was sought"))
-        walked = replay(decision.evidence or tmp_path, Noting(machine=probe_machine(), ledger=Ledger()), effort)
+        walked = replay(decision.evidence or tmp_path, Noting(Session(machine=probe_machine(), ledger=Ledger())), effort)
     assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
     every = replace(effort, sweep=True)
-    sweep = tune(Noting(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, every, mix=mix.types)
+    sweep = tune(Noting(Session(machine=probe_machine(), ledger=Ledger())), model, settings, constraints, every, mix=mix.types)
     swept = {c.type: c for c in sweep.candidates}
     assert "Q2_K" in built
     assert swept["Q2_K"].quality
@@ -246,7 +247,7 @@ def test_a_level_that_is_worse_at_the_tasks_is_not_taken(tmp_path: Path, monkeyp
     constraints = Constraints(
         tier=TIERS["extreme"], min_tokens_per_s=None, memory_bytes=2**40, tasks=named_tasks([str(file)], "en")
     )
-    bench = Graders(machine=probe_machine(), ledger=Ledger())
+    bench = Graders(Session(machine=probe_machine(), ledger=Ledger()))
     good = tune(bench, source, ContextSettings(n_ctx=512), constraints, effort, mix={}).chosen
     assert good
     assert good.tasks
@@ -290,7 +291,7 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
         "hakaru.tuning.loop.judge", lambda rows, *rest: Judgement(next(early)) if len(rows) == 4 else judge(rows, *rest)
     )
     constraints = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=probe_machine().memory.available_bytes)
-    decision = tune(Picky(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort, mix={})
+    decision = tune(Picky(Session(machine=probe_machine(), ledger=Ledger())), model, settings, constraints, effort, mix={})
     by_type = {c.type: c for c in decision.candidates}
     assert failed == ["Q6_K"]
     assert by_type["Q6_K"].why == "breaks the tier on untouched texts"
@@ -307,7 +308,7 @@ def test_the_loop_says_when_nothing_fits_or_nothing_is_fast_enough(tiny: Path) -
     """Too little memory is exit code 3 with ways out; an impossible speed gives a decision without a choice."""
     model, settings = read_model(tiny), ContextSettings(n_ctx=512)
     bench, effort = (
-        Bench(machine=probe_machine(), ledger=Ledger()),
+        Bench(Session(machine=probe_machine(), ledger=Ledger())),
         Effort(n_documents=2, n_prompts=1, repeats=2, presets=("Q8_0",)),
     )
     with pytest.raises(DoesNotFit, match="even Q8_0 needs") as caught:
@@ -333,7 +334,7 @@ def test_a_level_that_is_the_source_is_told_as_that(tmp_path: Path) -> None:
     """Q8_0 of a Q8_0 file would be a copy: neither built, nor read, nor taken."""
     whole = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
     bench, effort = (
-        Bench(machine=probe_machine(), ledger=Ledger()),
+        Bench(Session(machine=probe_machine(), ledger=Ledger())),
         Effort(n_documents=2, n_prompts=1, repeats=2, presets=("Q8_0", "Q6_K")),
     )
     (recipe,) = bench.plan(whole, ["Q8_0"])
@@ -354,6 +355,6 @@ def test_a_level_that_is_the_source_is_told_as_that(tmp_path: Path) -> None:
 @pytest.mark.engine
 def test_models_of_another_vocabulary_are_not_compared(tiny: Path, embedded: Path) -> None:
     """KLD is not defined between them."""
-    bench = Bench(machine=probe_machine(), ledger=Ledger())
+    bench = Bench(Session(machine=probe_machine(), ledger=Ledger()))
     with pytest.raises(Misuse, match="another vocabulary"):
         bench.tested(read_model(tiny), read_model(embedded), [], TIERS["balanced"])

@@ -13,9 +13,10 @@ from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Interrupted, Misuse, ModelNotFound
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.replay import replay
 
 WISHES: dict[str, Any] = {"quality": "balanced", "min_speed": None, "memory_bytes": None, "tasks": [], "language": None}
@@ -67,7 +68,7 @@ def test_what_is_no_evidence_is_not_replayed(tmp_path: Path, text: str | None, w
     if text is not None:
         file.write_text(text)
     with pytest.raises(Misuse, match=words):
-        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
+        replay(file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))))
 
 
 def test_whole_evidence_is_walked_again(tmp_path: Path) -> None:
@@ -75,14 +76,14 @@ def test_whole_evidence_is_walked_again(tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     file.write_text(evidence(), encoding="utf-8")
     with pytest.raises(ModelNotFound, match=r"none.gguf: there is no such file"):
-        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
+        replay(file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))))
 
 
 def test_a_replay_asks_by_the_chat_template_of_then(tmp_path: Path) -> None:
     """A built-in one by its name, and a file's text, which need not be there any more."""
     file = tmp_path / "evidence.json"
     for template in (ChatTemplate(name="gemma"), ChatTemplate(name="own.jinja", text="{{ messages }}")):
-        bench = Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
+        bench = Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
         mode = Mode(template=template)
         file.write_text(evidence(conditions=mode.as_evidence()), encoding="utf-8")
         with pytest.raises(ModelNotFound):
@@ -105,7 +106,7 @@ def test_a_replay_leaves_to_other_servers_what_they_hold(tmp_path: Path, tiny: P
 
     monkeypatch.setattr("hakaru.tuning.replay.tune", walked)
     with pytest.raises(Interrupted):
-        replay(file, Bench(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")), beside=beside)
+        replay(file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))), beside=beside)
     assert given == [7]
 
 

@@ -10,13 +10,13 @@ import pytest
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
 from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.placement import MARGIN
 from hakaru.tuning.driver import known_driver_bytes, remember_driver
 from hakaru.tuning.fit import Fitter
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import PARTS, Kind, Margin, errors, kind_of, learned_margin
 
 HERE = Kind(machine="here", backend="cpu", architecture="llama", alone=True)

@@ -14,10 +14,10 @@ from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import TIERS
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import last_choice, save_evidence
-from hakaru.tuning.ledger import Ledger
 from hakaru.units import Figure, Source
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)

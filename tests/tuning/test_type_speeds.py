@@ -8,14 +8,15 @@ import pytest
 
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.quantization.allocate import Limits, allocate
 from hakaru.quantization.hull import Choice, Item
+from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, SpeedGoal
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.type_speeds import Pace, TypeSpeeds, fit_paces, fit_speeds, part_read
 from hakaru.units import Figure
 
@@ -114,7 +115,7 @@ def test_a_recipe_is_timed_through_the_server_once(tiny: Path, tmp_path: Path, m
             return []
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    budgeter = Budgeter(Textless(machine=probe_machine(), ledger=ledger), read_model(tiny), "quick")
+    budgeter = Budgeter(Textless(Session(machine=probe_machine(), ledger=ledger)), read_model(tiny), "quick")
     types = {t.name: "Q8_0" for t in budgeter.tensors}
     speed = budgeter.speed(types, None, SETTINGS)
     assert (speed.unit, speed.source, speed.value > 0) == ("tokens/s", "measured", True)

@@ -1,15 +1,15 @@
-"""The ledger for commands that only ask: they answer on a full disk and in a home that is read-only, too."""
+"""The session of commands that only ask: they answer on a full disk and in a home that is read-only, too."""
 
 import sys
-from collections.abc import Callable
 
+from hakaru.hardware.machine import Machine
 from hakaru.language import say
-from hakaru.tuning.ledger import Ledger
+from hakaru.session import Session, Watch, nobody_watches
 
 
-def ledger_that_is_asked(watch: Callable[[str, int, int], None] = lambda step, done, total: None) -> Ledger:
-    """The ledger, from which everything is recalled; that nothing new can be kept is said on stderr, and is no error."""
-    ledger = Ledger(watch=watch, keeps=False)
-    if ledger.trouble:
-        print(say("hakaru: nothing is remembered: {reason}", reason=ledger.trouble), file=sys.stderr)
-    return ledger
+def session_that_asks(machine: Machine | None = None, watch: Watch = nobody_watches) -> Session:
+    """A session whose ledger recalls everything. Where the ledger can keep nothing new, stderr says so; it is no error."""
+    session = Session.here(machine=machine, watch=watch, keeps=False)
+    if session.ledger.trouble:
+        print(say("hakaru: nothing is remembered: {reason}", reason=session.ledger.trouble), file=sys.stderr)
+    return session

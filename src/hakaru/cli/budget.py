@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from hakaru.cli.asked import ledger_that_is_asked
+from hakaru.cli.asked import session_that_asks
 from hakaru.cli.output import Watching, next_step, print_json, print_text, warn_silent_devices
 from hakaru.cli.recipe import print_made
 from hakaru.cli.settings import any_settings_for
@@ -22,9 +22,9 @@ from hakaru.quantization.journal import Journal
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.source import source_kind
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, SpeedGoal, Target, glancing
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.made import make, planned
 from hakaru.units import format_bytes, parse_bytes
 
@@ -64,7 +64,8 @@ def run(
         for note in target.room.hardware.notes:
             print_text(note)
     with Watching(quiet=json) as watch:
-        bench = Bench(machine=machine, ledger=ledger_that_is_asked(watch) if dry_run else Ledger(watch=watch), watch=watch)
+        session = session_that_asks(machine, watch) if dry_run else Session.here(machine=machine, watch=watch)
+        bench = Bench(session)
         budgeter = glancing(bench, source, effort) if dry_run else Budgeter(bench, source, effort)
         plan = budgeter.plan(target, imatrix=_imatrix(importance, budgeter), pins=wanted)
         made = (

@@ -22,8 +22,8 @@ from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench, Row
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trial import Trial
 from hakaru.units import Figure, format_bytes
 
@@ -78,7 +78,7 @@ def run(
         check_same_tokenizer(reference or model, model)
     with Watching(quiet=json) as watch:
         machine = beside_servers(probe_machine(), [part for model in models for part in model.parts])
-        bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
+        bench = Bench(Session.here(machine=machine, watch=watch), again=again)
         bench.mode = mode
         windows = bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
         found = _measured(bench, models, reference, windows, items, settings, tier, no_speed=no_speed)

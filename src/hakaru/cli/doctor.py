@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hakaru.cli.asked import ledger_that_is_asked
+from hakaru.cli.asked import session_that_asks
 from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
-from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.tuning.trust import PARTS, Error, Kind, Margin, errors, learned_margin
 from hakaru.units import format_bytes
@@ -17,7 +16,8 @@ from hakaru.units import format_bytes
 
 def run(*, json: bool) -> int:
     """Print the state of hakaru here. Returns 6 if an engine is missing."""
-    machine, ledger = probe_machine(), ledger_that_is_asked()
+    session = session_that_asks()
+    machine, ledger = session.machine, session.ledger
     engines = {"lab": _build(lab_build), "server": _build(server_build)}
     here = [e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint]
     margins = _margins(machine, here)

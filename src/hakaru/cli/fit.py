@@ -4,11 +4,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hakaru.cli.asked import ledger_that_is_asked
+from hakaru.cli.asked import session_that_asks
 from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu, warn_silent_devices
 from hakaru.cli.settings import any_settings_for
 from hakaru.cli.verdict import verdict_sentences, ways_sentences
-from hakaru.engine.lab import Lab
 from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
@@ -55,7 +54,8 @@ def run(
     variant = as_preset(whole, type_) if type_ else whole
     beside = _beside(variant, place or Hardware(accelerators=machine.devices), mmproj=mmproj, draft=draft, mtp=mtp,
                      ask_engine=source != "computed")  # fmt: skip
-    fitter = Fitter(machine=machine, ledger=ledger_that_is_asked(), engine=Lab())
+    session = session_that_asks(machine)
+    fitter = Fitter(machine=machine, ledger=session.ledger, engine=session.lab)
     fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, beside=beside)
     terms = fit.explanation() if explain_terms else []
     if plot:

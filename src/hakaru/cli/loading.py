@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from hakaru.cli.fit import print_fit
 from hakaru.cli.verdict import verdict_sentence
-from hakaru.engine.lab import Lab
 from hakaru.engine.mode import Mode, named_template
 from hakaru.errors import Misuse, ModelUnknown
 from hakaru.hardware.machine import Machine
@@ -16,18 +15,20 @@ from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.purpose import Purpose, chat_template_in, purpose_of
 from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
 from hakaru.tuning.fit import Fit, Fitter
-from hakaru.tuning.ledger import Ledger
 from hakaru.units import parse_bytes
 
 
-def fit_before_load(model: Model, settings: ContextSettings, *, memory: str | None = None) -> Fit:
-    """The verdict, printed on stderr where it is not simply `fits`: the whole text of `hakaru fit` for what does not fit, with
-    the ways out, and one line for what is tight. `memory` is what may be used of what is free.
+def fit_before_load(model: Model, settings: ContextSettings, session: Session | None = None, *, memory: str | None = None) -> Fit:
+    """The verdict, printed on stderr where it is not simply `fits`: the whole text of `hakaru fit` for what does not fit,
+    with the ways out, and one line for what is tight. `memory` is the part of the free memory that may be used.
+
+    The machine is looked at again, also where `session` has one: what counts is the memory that is free now.
     """
-    ledger = Ledger(keeps=False)  # one that cannot be written keeps nobody from loading
+    session = session or Session.here(keeps=False)  # a ledger that cannot be written keeps nobody from loading
     machine = beside_servers(within(probe_machine(), memory), model.parts)
-    fit = Fitter(machine=machine, ledger=ledger, engine=Lab()).fit(model, settings)
+    fit = Fitter(machine=machine, ledger=session.ledger, engine=session.lab).fit(model, settings)
     with redirect_stdout(sys.stderr):
         if fit.verdict == "does_not_fit":
             print_fit(fit, [])

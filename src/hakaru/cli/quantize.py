@@ -11,7 +11,6 @@ from hakaru.cli.output import Watching, next_step, print_json, print_text
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.errors import EngineRefused, Misuse, ModelDamaged
 from hakaru.evaluation.tiers import tier_named
-from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model, read_language_model
@@ -169,11 +168,11 @@ def _imatrix(importance: str, source: Model, effort: Effort, watch: Watching) ->
     if importance == "none":
         return None
     if importance == "auto":
+        from hakaru.session import Session
         from hakaru.tuning.bench import Bench
-        from hakaru.tuning.ledger import Ledger
         from hakaru.tuning.study import Study
 
-        return Study(Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch), source, effort).importance()
+        return Study(Bench(Session.here(watch=watch)), source, effort).importance()
     imatrix = read_imatrix(Path(importance))
     imatrix.check("--importance", source.path, source.tensors)
     return imatrix

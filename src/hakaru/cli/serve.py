@@ -11,7 +11,6 @@ from hakaru.cli.loading import fit_before_load, mode_for
 from hakaru.cli.settings import settings_for, tokens_each
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
-from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
@@ -19,8 +18,8 @@ from hakaru.models.sources.find import whole_model
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
 from hakaru.serving.limits import limits_of
 from hakaru.serving.supervisor import Supervisor
+from hakaru.session import Session
 from hakaru.tuning.check import remember_load
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.served import laid_out
 
 
@@ -59,10 +58,11 @@ def serve(
     *,
     memory: str | None = None,
     mode: Mode | None = None,
+    session: Session | None = None,
     quiet: bool = False,
 ) -> int:
     """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns 3 if it does not fit."""
-    mode = mode or Mode()
+    mode, session = mode or Mode(), session or Session.here(keeps=False)
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
@@ -75,7 +75,7 @@ def serve(
             tell(say("{model} ranks documents: POST {url}/rerank  (Ctrl-C stops it)", model=name, url=url))
         else:
             with suppress(MachineError):  # a ledger that cannot be written keeps nobody from serving
-                remember_load(supervisor.server, model, machine=probe_machine(), ledger=Ledger())
+                remember_load(supervisor.server, model, machine=session.machine, ledger=session.ledger)
             tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=name, url=url))
             tell(say("Try it in another terminal: hakaru chat"))
 
@@ -84,7 +84,7 @@ def serve(
             tell(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
             return 0
     with bound_socket(port) as listener:
-        fit = fit_before_load(model, settings, memory=memory)
+        fit = fit_before_load(model, settings, session, memory=memory)
         if fit.verdict == "does_not_fit":
             return 3
         supervisor = Supervisor(

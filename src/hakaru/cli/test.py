@@ -30,8 +30,8 @@ from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
 from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench, Row
-from hakaru.tuning.ledger import Ledger
 from hakaru.units import parse_seconds
 
 OF_ONE: Final = ("--report", "--plot", "--page", "--budget", "--full-speed")
@@ -117,12 +117,8 @@ def run(
     budget_s = parse_seconds(budget) if budget else inf
     with ExitStack() as stack:
         watch = stack.enter_context(Watching(quiet=json))
-        bench = Bench(
-            machine=beside_servers(probe_machine(), (*candidate.parts, *original.parts)),
-            ledger=Ledger(watch=watch),
-            watch=watch,
-            again=again,
-        )
+        machine = beside_servers(probe_machine(), (*candidate.parts, *original.parts))
+        bench = Bench(Session.here(machine=machine, watch=watch), again=again)
         bench.mode = mode
         is_read = is_compared and (settings.cache != F16_CACHE or not _same_file(bench, candidate, original))
         if plot and not is_read and (no_speed or not full_speed):

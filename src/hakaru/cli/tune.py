@@ -8,12 +8,11 @@ from hakaru.cli import up
 from hakaru.cli.decision import print_decision
 from hakaru.cli.output import Watching, print_json, print_text
 from hakaru.errors import Misuse
-from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import SOURCE
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.replay import Replay, replay
 
 BESIDE_REPLAY: Final = ("--replay", "--json")
@@ -35,7 +34,7 @@ def run(*, model: str | None, replay_file: Path | None, json: bool, given: Colle
     with Watching(quiet=json) as watch:
         found = replay(
             replay_file,
-            Bench(machine=probe_machine(), ledger=Ledger(watch=watch), watch=watch, again=True),
+            Bench(Session.here(watch=watch), again=True),
             up.effort_beside_servers(),
             beside=beside_servers,
         )

@@ -22,9 +22,9 @@ from hakaru.pictures.page_file import check_report
 from hakaru.pictures.save import check_picture
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import Pages, beside_servers, running
+from hakaru.session import Session
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.loop import Effort, tune
 from hakaru.units import format_bytes, format_params, parse_bytes
 
@@ -69,7 +69,8 @@ def run(
         if warning := source_kind(found).sentence():
             print_text(warning)
     with Watching(quiet=json) as watch:
-        bench = Bench(machine=machine, ledger=Ledger(watch=watch), watch=watch, again=again)
+        session = Session.here(machine=machine, watch=watch)
+        bench = Bench(session, again=again)
         bench.mode = mode
         decision = tune(bench, found, settings, constraints, effort_beside_servers())
     if plot:
@@ -87,7 +88,9 @@ def run(
     return (
         0
         if no_serve
-        else serve(read_model(decision.chosen.path), decision.served, port, pages, memory=memory, mode=mode, quiet=json)
+        else serve(
+            read_model(decision.chosen.path), decision.served, port, pages, memory=memory, mode=mode, session=session, quiet=json
+        )
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru import __version__
-from hakaru.engine.lab import Lab, lab_build
+from hakaru.engine.lab import lab_build
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.answers import Answer, answer_items
@@ -26,21 +26,20 @@ from hakaru.evaluation.tasks import Graded, Item, grade
 from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand, texts_digest
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, least_to_read, windows_digest
-from hakaru.hardware.machine import Machine
 from hakaru.language import say
+from hakaru.ledger import settings_json
 from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
+from hakaru.session import Session
 from hakaru.tuning.check import Check, check_memory, remember_load
 from hakaru.tuning.groups import W, in_groups
-from hakaru.tuning.ledger import Ledger, settings_json
 from hakaru.tuning.served import served
 from hakaru.tuning.trial import Trial
 from hakaru.tuning.type_speeds import Pace, bytes_read
 from hakaru.units import Figure
 
-Watch = Callable[[str, int, int], None]
 Row = Mapping[str, Any]
 LEAST_FOR_INTERVALS: Final = 30
 """Windows that a bootstrap wants before its intervals are believed."""
@@ -68,20 +67,14 @@ class Tested:
         return best_tier(self.rows, self.domains) if self.rows else next(iter(TIERS))
 
 
-def nobody_watches(step: str, done: int, total: int) -> None:
-    """For callers without a screen."""
-
-
 class Bench:
-    """One machine, one ledger, one engine. With `again` speeds are measured anew, once each; what does not change is recalled."""
+    """One session at work. With `again` speeds are measured anew, once each; what does not change is recalled."""
 
     mode = Mode()  # how the servers that answer tasks are run
 
-    def __init__(
-        self, *, machine: Machine, ledger: Ledger, lab: Lab | None = None, watch: Watch = nobody_watches, again: bool = False
-    ) -> None:
-        self.machine, self.ledger, self.lab, self.watch = machine, ledger, lab or Lab(), watch
-        self.server = partial(served, machine=machine, ledger=ledger, engine=self.lab)
+    def __init__(self, session: Session, *, again: bool = False) -> None:
+        self.machine, self.ledger, self.lab, self.watch = session.machine, session.ledger, session.lab, session.watch
+        self.server = partial(served, machine=session.machine, ledger=session.ledger, engine=session.lab)
         self._timed_now: set[tuple[str, Cache]] | None = set() if again else None
 
     def check(self, model: Model, settings: ContextSettings) -> Check:
@@ -91,11 +84,10 @@ class Bench:
     def plan(self, model: Model, presets: Sequence[str]) -> list[Recipe]:
         """What each preset would make of `model`."""
         inputs = {"model": self.ledger.model_sha256(model), "presets": list(presets), "engine": lab_build()}
-        known = self.ledger.recall("plan", inputs)
-        if known is None:
-            known = [asdict(recipe) for recipe in plan_presets(self.lab, model, presets)]
-            self.ledger.remember("plan", inputs, known)
-        return [Recipe(**entry) for entry in known]
+        recipes = self.ledger.remembered(
+            "plan", inputs, lambda: [asdict(recipe) for recipe in plan_presets(self.lab, model, presets)]
+        )
+        return [Recipe(**recipe) for recipe in recipes]
 
     def build_path(self, model: Model, recipe: Recipe) -> Path:
         """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine build."""
@@ -144,21 +136,16 @@ class Bench:
             "parts": parts,
             "prompts": [prompts_at_hand(parts), list(prompts)],
         }
-        known: list[dict[str, Any]] | None = self.ledger.recall("windows", inputs)
-        if known is None and not ask:
-            return []
-        if known is None:
 
-            def progress(done: int, total: int) -> None:
-                self.watch(say("reference answers"), done, total)
-
-            gathered = gather_windows(
+        def gathered() -> list[dict[str, Any]]:
+            windows = gather_windows(
                 self.lab, reference, parts=parts, own=own, prompts=prompts, n_documents=n_documents, n_prompts=n_prompts,
-                progress=progress,
+                progress=partial(self.watch, say("reference answers")),
             )  # fmt: skip
-            known = [{"domain": w.domain, **w.as_json()} for w in gathered]
-            self.ledger.remember("windows", inputs, known)
-        return [Window(domain=w["domain"], tokens=tuple(w["tokens"]), first=w["first"]) for w in known]
+            return [{"domain": w.domain, **w.as_json()} for w in windows]
+
+        rows = self.ledger.remembered("windows", inputs, gathered) if ask else self.ledger.recall("windows", inputs)
+        return [Window(domain=w["domain"], tokens=tuple(w["tokens"]), first=w["first"]) for w in rows or []]
 
     def tested(
         self,
@@ -263,12 +250,12 @@ class Bench:
         """
         some = windows[:FLOOR_WINDOWS]
         inputs = {"reference": self.ledger.model_sha256(reference), "windows": windows_digest(some), "engine": lab_build()}
-        known = self.ledger.recall("noise floor", inputs)
-        if known is None:
+
+        def measured() -> dict[str, Any]:
             (rows,) = self.lab.compare(reference.path, [reference.path], [w.as_json() for w in some], alone=True)
-            known = quality_of(rows, [w.domain for w in some]).kld_mean.as_json()
-            self.ledger.remember("noise floor", inputs, known)
-        return Figure.from_json(known)
+            return quality_of(rows, [w.domain for w in some]).kld_mean.as_json()
+
+        return Figure.from_json(self.ledger.remembered("noise floor", inputs, measured))
 
     def trial(self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS) -> Trial:
         """How fast `model` is here and what it really takes, through the server."""
@@ -336,12 +323,13 @@ class Bench:
             "model": self.ledger.model_sha256(model), "engine": server_build(), "settings": settings_json(settings),
             "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
         } | self.mode.as_key()  # fmt: skip
-        known: list[Answer] | None = self.ledger.recall("answers with their ends", inputs)
-        if known is None:
+
+        def asked() -> list[Answer]:
             with self.server(model, settings, self.mode) as server:
-                known = answer_items(server, items, progress=partial(self.watch, say("tasks {name}", name=name).strip()))
-            self.ledger.remember("answers with their ends", inputs, known)
-        return grade(items, [text for text, _ in known], cut=[is_cut for _, is_cut in known])
+                return answer_items(server, items, progress=partial(self.watch, say("tasks {name}", name=name).strip()))
+
+        answers = self.ledger.remembered("answers with their ends", inputs, asked)
+        return grade(items, [text for text, _ in answers], cut=[is_cut for _, is_cut in answers])
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS) -> Trial | None:
         """The trial of the file with this hash, if it was measured on this kind of machine."""

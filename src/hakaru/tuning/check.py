@@ -9,11 +9,11 @@ from hakaru.engine.lab import lab_build
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
 from hakaru.models.model import Model
 from hakaru.planning.backends import backend_name, with_conversions
 from hakaru.tuning.driver import remember_driver
-from hakaru.tuning.ledger import Ledger
 
 
 class Engine(Protocol):

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.hardware.machine import Machine
+from hakaru.ledger import settings_json
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.decide import Candidate, Constraints
-from hakaru.tuning.ledger import settings_json
 
 SCHEMA: Final = "hakaru.decision/1"
 

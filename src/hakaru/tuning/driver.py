@@ -6,7 +6,7 @@ driver's. It is remembered by the GPU's name, and takes the place of the assumed
 
 from collections.abc import Iterable, Mapping
 
-from hakaru.tuning.ledger import Ledger
+from hakaru.ledger import Ledger
 
 
 def remember_driver(ledger: Ledger, taken: Mapping[str, list[int]], buffers_bytes: int) -> None:

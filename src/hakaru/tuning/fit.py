@@ -16,6 +16,7 @@ from typing import Literal
 
 from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
+from hakaru.ledger import Ledger
 from hakaru.memory.explain import Term
 from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
 from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
@@ -34,7 +35,6 @@ from hakaru.planning.ways_out import Alternative
 from hakaru.tuning.check import Engine, dry_run_at, remember
 from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.extras import Beside, Extra, bytes_of, nothing
-from hakaru.tuning.ledger import Ledger
 from hakaru.tuning.trust import Margin, errors, kind_of, learned_margin
 from hakaru.tuning.variations import Variations
 

@@ -6,12 +6,12 @@ from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Machine
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.ways_out import in_words
 from hakaru.tuning.check import Engine
 from hakaru.tuning.fit import Fit, Fitter
-from hakaru.tuning.ledger import Ledger
 from hakaru.units import compared
 
 

@@ -26,6 +26,7 @@ from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.busy import Others
 from hakaru.language import say
+from hakaru.ledger import settings_json
 from hakaru.memory.footprint import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.model import Model
@@ -41,7 +42,6 @@ from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensit
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import needs_importance, write_recipe
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.ledger import settings_json
 from hakaru.tuning.priors import Priors
 from hakaru.units import Figure
 
@@ -138,17 +138,17 @@ class Study:
         inputs = {
             "model": self.sha256, "engine": lab_build(), "types": TYPES, "imatrix": imatrix_digest(imatrix), "columns": "bounded", **sample,
         }  # fmt: skip
-        known: dict[str, dict[str, float]] | None = self.bench.ledger.recall("quantization errors", inputs)
-        if known is None and self.glance and sample != GLANCE:
+        if self.glance and self.bench.ledger.recall("quantization errors", inputs) is None:
             inputs, sample = {**inputs, **GLANCE}, GLANCE
-            known = self.bench.ledger.recall("quantization errors", inputs)
-        if known is None:
-            found = self.bench.lab.errors(
-                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix, progress=self._progress(say("errors")),
-                **sample,
+
+        def sampled() -> dict[str, dict[str, float]]:
+            errors = self.bench.lab.errors(
+                self.model.path, TYPES, tensors=[t.name for t in self.tensors], imatrix=imatrix,
+                progress=self._progress(say("errors")), **sample,
             )  # fmt: skip
-            known = {name: {type_: error for type_, (error, _) in row.items()} for name, row in found.items()}
-            self.bench.ledger.remember("quantization errors", inputs, known)
+            return {name: {type_: error for type_, (error, _) in row.items()} for name, row in errors.items()}
+
+        known = self.bench.ledger.remembered("quantization errors", inputs, sampled)
         bare = {t.name for t in self.tensors if vector_digest(imatrix, t) is None}
         allowed = {
             name: {type_: error for type_, error in row.items() if not (name in bare and needs_importance(name, type_))}
@@ -252,11 +252,10 @@ class Study:
             "model": self.sha256, "engine": lab_build(), "imatrix": imatrix_digest(imatrix), "windows": [list(w.tokens) for w in windows],
             "probes": [dict(types) for types in recipes],
         }  # fmt: skip
-        sums: list[list[dict[str, float]]] | None = self.bench.ledger.recall(what, inputs)
-        if sums is None and not self.glance:
-            sums = self.probed(recipes, windows, imatrix, what)
-            self.bench.ledger.remember(what, inputs, sums)
-        return sums
+        if self.glance:
+            sums: list[list[dict[str, float]]] | None = self.bench.ledger.recall(what, inputs)
+            return sums
+        return self.bench.ledger.remembered(what, inputs, lambda: self.probed(recipes, windows, imatrix, what))
 
     def probed(
         self, recipes: Sequence[Mapping[str, str]], windows: Sequence[Window], imatrix: Imatrix | None, what: str

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import platformdirs
 
@@ -25,6 +25,7 @@ from hakaru.memory.footprint import ContextSettings, Footprint
 from hakaru.models.model import Model
 from hakaru.places import data_dir
 
+T = TypeVar("T")
 HASHED_PIECE: Final = 2**28
 READ_PIECE: Final = 2**24
 """Bytes between two looks at Ctrl-C, also on a slow disk."""
@@ -200,6 +201,17 @@ class Ledger:
         with self._translated():
             row = self._db.execute("SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)).fetchone()
         return json.loads(row[0]) if row else None
+
+    def remembered(self, kind: str, inputs: Mapping[str, object], compute: Callable[[], T]) -> T:
+        """The stored result for the same kind and inputs; where there is none, what `compute` returns, which is stored.
+
+        `compute` returns what JSON can hold. Example: `ledger.remembered("plan", {"model": sha256}, plan_of_model)`.
+        """
+        result: T | None = self.recall(kind, inputs)
+        if result is None:
+            result = compute()
+            self.remember(kind, inputs, result)
+        return result
 
     def recall_all(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Inputs and results of everything that was stored under `kind`, the oldest first."""
