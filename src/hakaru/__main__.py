@@ -1,5 +1,6 @@
-"""The console script, and `python -m hakaru`. The two faces meet only here: the command line is told how to make the
-pages. A process begins and ends here, and whenever Ctrl-C comes, it shows no traceback.
+"""The console script, and `python -m hakaru`. The two faces meet only here: the command line is
+told how to make the pages. A process begins and ends here, and whenever Ctrl-C comes, it shows no
+traceback.
 """
 
 import _thread
@@ -32,7 +33,9 @@ def main() -> None:
 
 
 def _not_lost(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Ctrl-C in the middle of a destructor, where Python drops exceptions, comes again a moment later."""
+    """Ctrl-C in the middle of a destructor, where Python drops exceptions, comes again a moment
+    later.
+    """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _thread.interrupt_main()
     else:
@@ -40,7 +43,9 @@ def _not_lost(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process with what is registered for its end, but without waiting for threads, or for one more Ctrl-C."""
+    """End the process with what is registered for its end, but without waiting for threads, or for
+    one more Ctrl-C.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     atexit._run_exitfuncs()

@@ -14,8 +14,9 @@
     │   └── EngineDied                   its process ended; the last log lines are kept
     └── MachineError               1    disk full, read-only, port in use
 
-The number is the exit code. The sentence is a template with its fields: it says where, what was found, what was expected and
-the next step. English stands in the code; `language.translate` finds the Japanese by the template.
+The number is the exit code. The sentence is a template with its fields: it says where, what was
+found, what was expected and the next step. English stands in the code; `language.translate` finds
+the Japanese by the template.
 """
 
 from typing import ClassVar
@@ -34,7 +35,9 @@ class HakaruError(Exception):
         self.fields = fields
 
     def __str__(self) -> str:
-        """The sentence in the language in use. What a stranger's file or server named in it cannot move a terminal's cursor."""
+        """The sentence in the language in use. What a stranger's file or server named in it cannot
+        move a terminal's cursor.
+        """
         return translate(self.template, **{name: _harmless(value) for name, value in self.fields.items()})
 
 
@@ -108,8 +111,12 @@ class MachineError(HakaruError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during long work of which something is kept; the sentence says what, and how it continues."""
+    """Ctrl-C during long work. The sentence says what of the work is kept, and how to continue
+    it.
+    """
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or a closed terminal: the end of the whole command, also where Ctrl-C ends a part of it only."""
+    """SIGTERM or a closed terminal. It ends the whole command. (In `chat` Ctrl-C ends one
+    answer.)
+    """

@@ -1,9 +1,9 @@
 """English and Japanese, one catalogue.
 
-English sentences stand in the code, where they are read together with what they describe; `messages_ja.toml` maps each
-of them to Japanese. A test walks the source and fails when a sentence has no Japanese, or when the catalogue holds one
-that nobody says. The language is a context variable, set once by the command line (`--lang`, then `LC_ALL`,
-`LC_MESSAGES`, `LANG`).
+English sentences stand in the code, where they are read together with what they describe;
+`messages_ja.toml` maps each of them to Japanese. A test walks the source and fails when a sentence
+has no Japanese, or when the catalogue holds one that nobody says. The language is a context
+variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, `LANG`).
 """
 
 import os
@@ -20,7 +20,9 @@ _language: ContextVar[str] = ContextVar("language", default="en")
 
 
 def use_language(language: str | None) -> str:
-    """Choose the language for this context: the one named, or the environment's. Returns the one in use."""
+    """Choose the language for this context: the one named, or the environment's. Returns the one in
+    use.
+    """
     _language.set(language or _from_environment())
     return _language.get()
 
@@ -38,12 +40,16 @@ def translate(template: str, /, **fields: object) -> str:
 
 
 def say(template: str, /, **fields: object) -> str:
-    """`translate`, by the short name that the command line uses. The test for missing Japanese looks for this name."""
+    """`translate`, by the short name that the command line uses. The test for missing Japanese
+    looks for this name.
+    """
     return translate(template, **fields)
 
 
 def without_controls(text: str) -> str:
-    """A stranger's text with a question mark for what would move a terminal's cursor or turn its writing direction."""
+    """A stranger's text with a question mark for what would move a terminal's cursor or turn its
+    writing direction.
+    """
     return _CONTROLS.sub("?", text)
 
 

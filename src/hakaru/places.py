@@ -1,4 +1,6 @@
-"""Where hakaru keeps things (XDG directories), and the one way in which it writes a file: whole or not at all."""
+"""Where hakaru keeps things (XDG directories), and the one way in which it writes a file: whole or
+not at all.
+"""
 
 import errno
 import fcntl
@@ -15,12 +17,16 @@ import platformdirs
 from hakaru.errors import HakaruError, MachineError, Misuse
 
 ROOM_FOR_HEADERS: Final = 2**25
-"""Bytes that must be free where headers are kept: the largest vocabularies take 16 MiB of one."""
+"""Bytes that must be free where headers are kept: a header with the largest vocabularies takes 16
+MiB.
+"""
 PASSING: Final = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def data_dir(*parts: str) -> Path:
-    """The ledger, the evidence files and the models that hakaru built, or a folder there. Made on first use."""
+    """The ledger, the evidence files and the models that hakaru built, or a folder there. Made on
+    first use.
+    """
     return _made(Path(platformdirs.user_data_dir("hakaru")).joinpath(*parts))
 
 
@@ -30,8 +36,9 @@ def cache_dir(*parts: str) -> Path:
 
 
 def header_dir(*parts: str) -> Path:
-    """A folder for headers that stand in for whole models: in the cache if it holds some already or has room for more; else, on a full
-    disk or in a home that is read-only, under another place for passing files, since whoever only asks need not be able to keep anything.
+    """A folder for headers that stand in for whole models. The folder lies in the cache, if the
+    cache holds some already or has room for more. On a full disk, or in a home that is read-only,
+    the folder lies under `passing_dir`: a question about a model needs no place that lasts.
     """
     kept = Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts)
     with suppress(OSError):
@@ -44,7 +51,9 @@ def header_dir(*parts: str) -> Path:
 
 
 def passing_dir() -> Path:
-    """A place for files that do not last: the usual temporary folder, or where that is full, another one."""
+    """A place for files that do not last: the usual temporary folder, or where that is full,
+    another one.
+    """
     usual = Path(tempfile.gettempdir())
     return next((place for place in (usual, *map(Path, PASSING)) if _has_room(place)), usual)
 
@@ -57,10 +66,12 @@ def _has_room(folder: Path) -> bool:
 
 
 def run_dir(*, make: bool = True) -> Path:
-    """Sockets and the record of a running server, readable by this user only; who only looks does not `make` the folder.
+    """Sockets and the record of a running server, readable by this user only. `make` is False for a
+    caller who only looks whether a server runs.
 
-    A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer, unset or not
-    writable (containers often have no /run/user), a directory of this user's own under the temporary one is used.
+    A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer,
+    unset or not writable (containers often have no /run/user), a directory of this user's own under
+    the temporary one is used.
     """
     named = os.environ.get("XDG_RUNTIME_DIR")
     if named and len(named) <= 60 and os.access(named, os.W_OK):
@@ -69,7 +80,9 @@ def run_dir(*, make: bool = True) -> Path:
 
 
 def _own(place: Path, *, make: bool = True) -> Path:
-    """This user's own folder at `place`, which others may write to. Raises MachineError where it is somebody else's."""
+    """This user's own folder at `place`, which others may write to. Raises MachineError where it is
+    somebody else's.
+    """
     directory = place / f"hakaru-{os.getuid()}"
     if make:
         _made(directory)
@@ -88,8 +101,8 @@ def _made(directory: Path) -> Path:
 
 @contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Wait until no other process of this user is in the block of this name. The lock ends with the process, however it
-    ends.
+    """Wait until no other process of this user is in the block of this name. The lock ends with the
+    process, however it ends.
     """
     with (run_dir() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -97,7 +110,9 @@ def one_at_a_time(name: str) -> Iterator[None]:
 
 
 def check_place(option: str, path: Path) -> None:
-    """Raises Misuse where no file can be written at the `path` that `option` names: said before anything is measured for it."""
+    """Raises Misuse where no file can be written at the `path` that `option` names: said before
+    anything is measured for it.
+    """
     if path.is_dir():
         raise Misuse("{option} {path}: is a folder; name a file in it.", option=option, path=path)
     if not path.parent.is_dir():
@@ -112,9 +127,11 @@ def check_place(option: str, path: Path) -> None:
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that takes its name when the block ends well and is removed when it does not.
+    """A temporary path beside `target` that takes its name when the block ends well and is removed
+    when it does not.
 
-    The block may fail in any way, Ctrl-C included: no half file is left. Raises MachineError for a full or read-only disk.
+    The block may fail in any way, Ctrl-C included: no half file is left. Raises MachineError for a
+    full or read-only disk.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

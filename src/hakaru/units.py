@@ -1,8 +1,9 @@
-"""Values that every room uses: figures with their source, and the spelling of bytes and parameter counts.
+"""Values that every room uses: figures with their source, and the spelling of bytes and parameter
+counts.
 
-A figure that a person will act on is a `Figure`: it says where it comes from and how sure it is. Bytes are plain integers.
-GB is 10^9 bytes and GiB is 2^30 bytes; both are spelled out wherever they are printed, because mixing them is the field's
-oldest mistake.
+A figure that a person will act on is a `Figure`: it says where it comes from and how sure it is.
+Bytes are plain integers. GB is 10^9 bytes and GiB is 2^30 bytes; both are spelled out wherever they
+are printed, because mixing them is the field's oldest mistake.
 """
 
 import operator
@@ -28,12 +29,14 @@ _QUANTITY = re.compile(r"^\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-zA-Z]*)\s*$")
 _EXPERTS = re.compile(r"^(\d{1,3})x(?=\d)", re.IGNORECASE)
 _ACTIVE = re.compile(r"[-_ ]a\d+(?:\.\d+)?[mb]$", re.IGNORECASE)
 LEAST_BARE_BYTES = 2**20
-"""A number without a unit is bytes from here on; below, whoever typed it meant something else, such as MiB."""
+"""A number without a unit is taken as bytes if it is at least this; a smaller one may mean MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A number that a person acts on: value, unit, where it comes from, and its 95 % interval (None if unknown)."""
+    """A number that a person acts on: value, unit, where it comes from, and its 95 % interval (None
+    if unknown).
+    """
 
     value: float
     unit: str
@@ -66,9 +69,11 @@ class Figure:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes meant by `2GiB`, `4.2GB`, `512M` or `253100000`. A bare letter is binary, as llama.cpp and ulimit read it.
+    """Bytes meant by `2GiB`, `4.2GB`, `512M` or `253100000`. A bare letter is binary, as llama.cpp
+    and ulimit read it.
 
-    Raises Misuse for anything else, also for a small number without a unit: `16384` may be MiB or bytes.
+    Raises Misuse for anything else, also for a small number without a unit: `16384` may be MiB or
+    bytes.
     """
     n = _parse(text, _BYTE_UNITS)
     if n is None:
@@ -79,10 +84,11 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_params(text: str) -> int:
-    """Parameters meant by `70B`, `135M`, `1.5b`, `0.6` (billions), `30B-A3B` (all of them, not the active ones) or `8x7B` (the
-    product, which is more than such a model has: experts share the rest). B is 10^9 here, as in a model's name.
+    """The number of parameters that `text` means. B is 10^9 here, as in a model's name.
 
-    Raises Misuse otherwise.
+    `70B`, `135M` and `1.5b` are as they stand, and `0.6` is in billions. `30B-A3B` is 30B: all
+    parameters, not the active ones. `8x7B` is 56B, which is more than such a model has, since its
+    experts share the rest. Raises Misuse otherwise.
     """
     bare = _ACTIVE.sub("", _plain(text))
     experts, size = _EXPERTS.match(bare), _EXPERTS.sub("", bare)
@@ -99,7 +105,9 @@ def parse_params(text: str) -> int:
 
 
 def names_experts(text: str) -> bool:
-    """Whether `text` names experts by number and size, such as `8x7B`, which is no count of parameters."""
+    """True for a text such as `8x7B`: number and size of experts, which is no count of
+    parameters.
+    """
     return bool(_EXPERTS.match(_plain(text)))
 
 
@@ -129,13 +137,16 @@ def bytes_in(n: float, unit: str, digits: int = 1) -> str:
 
 
 def format_bytes(n: float) -> str:
-    """`n` bytes in the largest binary unit that leaves at least 1, such as `98.4 MiB` (never GB)."""
+    """`n` bytes in the largest binary unit that leaves at least 1, such as `98.4 MiB` (never
+    GB).
+    """
     return bytes_in(n, byte_unit(n))
 
 
 def compared(needed: int, free: int, test: Callable[[float, float], object] = operator.gt) -> tuple[str, str]:
-    """Both sizes in the larger one's unit, with as many decimals as it takes until `test` says of the rounded numbers what it
-    says of the bytes: a sentence that gives both never contradicts them.
+    """Both sizes in the larger one's unit, with enough decimals that the rounded numbers give the
+    same result of `test` as the bytes. Example: 22.49 GiB of 22.46 GiB, where one decimal would say
+    22.5 of 22.5 and contradict a verdict beside the numbers.
     """
     unit = byte_unit(max(needed, free))
     for digits in range(1, 7):

@@ -1,8 +1,9 @@
-"""Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple through Metal.
+"""Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple through
+Metal.
 
-Every accelerator is listed that can be asked, and every other one is named with the reason why it is not. Which of them an engine
-uses is another question: llama.cpp takes GPUs with memory of their own, and one that shares the RAM only where there is no other
-(`Machine.accelerators`).
+Every accelerator is listed that can be asked, and every other one is named with the reason why it
+is not. Which of them an engine uses is another question: llama.cpp takes GPUs with memory of their
+own, and one that shares the RAM only where there is no other (`Machine.accelerators`).
 """
 
 import os
@@ -32,7 +33,9 @@ DISCRETE_IDS: Final = (range(0x4905, 0x4910), range(0x5690, 0x56C0), range(0xE20
 
 
 def all_devices(memory: Memory, environment: Mapping[str, str] = os.environ) -> tuple[tuple[Device, ...], tuple[SilentDevice, ...]]:
-    """The accelerators of this machine that can be used, in the order of their engines, and those that cannot be asked."""
+    """The accelerators of this machine that can be used, in the order of their engines, and those
+    that cannot be asked.
+    """
     found, silent = scan(memory, environment)
     if not found and not silent:
         silent = _without_driver()
@@ -53,8 +56,8 @@ def nvidia() -> list[Device]:
 
 
 def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
-    """Bytes that the process takes on every NVIDIA GPU that it uses, its driver context included, by the GPU's name; empty
-    where NVML does not tell.
+    """Bytes that the process takes on every NVIDIA GPU that it uses, its driver context included,
+    by the GPU's name; empty where NVML does not tell.
     """
     found: dict[str, list[int]] = {}
     with nvml() as handles:
@@ -66,8 +69,9 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
 
 
 def nvidia_load(pid: int) -> float | None:
-    """Share of the driver's last sample period (at most a second) in which a GPU that the process uses computed, for whomever; the busiest
-    counts. Of all GPUs where NVML does not tell which it uses, as in containers; None where it tells nothing.
+    """Share of the driver's last sample period (at most a second) in which a GPU that the process
+    uses computed, for whomever; the busiest counts. Of all GPUs where NVML does not tell which it
+    uses, as in containers; None where it tells nothing.
     """
     with nvml() as handles:
         used = [handle for handle in handles if any(process.pid == pid for process in _processes(handle))]
@@ -96,9 +100,11 @@ def drm_scan(
 ) -> tuple[list[Device], list[SilentDevice]]:
     """AMD and Intel GPUs, and those that do not tell their memory or are hidden.
 
-    amdgpu tells `mem_info_vram_total` and `_used`, and for what it may take of the RAM `mem_info_gtt_total` and `_used`; i915 tells
-    `lmem_total_bytes`; xe tells `physical_vram_size_bytes` of every tile. A GPU that shares the RAM is given what the kernel lends it.
-    Inside a container sysfs still shows the host's cards: one whose node in /dev may not be opened is not ours.
+    amdgpu tells `mem_info_vram_total` and `_used`, and for what it may take of the RAM
+    `mem_info_gtt_total` and `_used`; i915 tells `lmem_total_bytes`; xe tells
+    `physical_vram_size_bytes` of every tile. A GPU that shares the RAM is given what the kernel
+    lends it. Inside a container sysfs still shows the host's cards: one whose node in /dev may not
+    be opened is not ours.
     """
     memory = memory or system_memory()
     cards: list[Card] = []
@@ -126,7 +132,9 @@ def drm_scan(
 
 
 def _closed_node(card: Path, nodes: Path) -> Path | None:
-    """The node through which programs would compute on the card, if it is not there or not for us; None if it is open."""
+    """The node through which programs would compute on the card, if it is not there or not for us;
+    None if it is open.
+    """
     for node in sorted((card / "device" / "drm").glob("renderD*")):
         if not os.access(nodes / node.name, os.R_OK | os.W_OK):
             return nodes / node.name
@@ -157,7 +165,9 @@ def _amd(card: Path, memory: Memory) -> Device | SilentDevice | None:
 
 
 def _most_pages(root: Path) -> int | None:
-    """Bytes of RAM that the kernel's memory manager for GPUs gives out at most, whatever GTT says."""
+    """Bytes of RAM that the kernel's memory manager for GPUs gives out at most, whatever GTT
+    says.
+    """
     pages = _integer(root.parent.parent / "module" / "ttm" / "parameters" / "pages_limit")
     return pages * PAGE_BYTES if pages else None
 
@@ -178,7 +188,9 @@ def _intel(card: Path, memory: Memory) -> Device | SilentDevice | None:
 
 
 def _device(device: Path, vendor: Vendor, total: int, free: int | None, *, unified: bool = False, sold_so: bool = True) -> Device:
-    """A device of so much memory; `sold_so`: with which it is sold, so that it tells products of one PCI number apart."""
+    """A device of so much memory; `sold_so`: with which it is sold, so that it tells products of
+    one PCI number apart.
+    """
     sold = total if sold_so and not unified else None
     name = _name(device, vendor, sold)
     return Device(
@@ -193,7 +205,9 @@ def _device(device: Path, vendor: Vendor, total: int, free: int | None, *, unifi
 
 
 def _name(device: Path, vendor: Vendor, total: int | None) -> str:
-    """The product's name as the driver tells it, or the catalogue's for its PCI number; else that number."""
+    """The product's name as the driver tells it, or the catalogue's for its PCI number; else that
+    number.
+    """
     number = _text(device / "device")
     known = name_by_pci(f"{vendor}:{number}", total) if number else None
     return _text(device / "product_name") or known or f"{vendor.upper()} GPU {number or device.parent.name}"

@@ -1,7 +1,8 @@
 """The GPU of an Apple-silicon Mac: the part of the memory that Metal recommends for it.
 
-Metal is asked itself, through the C functions that its framework exports, and follows `iogpu.wired_limit_mb` where somebody set that. Where
-Metal does not answer, the limit set by hand counts, and else the figure for the Mac's memory that a named Mac gets, too.
+Metal is asked itself, through the C functions that its framework exports, and follows
+`iogpu.wired_limit_mb` where somebody set that. Where Metal does not answer, the limit set by hand
+counts, and else the figure for the Mac's memory that a named Mac gets, too.
 """
 
 import ctypes
@@ -53,9 +54,11 @@ def sysctl(name: str) -> str | None:
 
 
 def _metal() -> int | None:
-    """`MTLCreateSystemDefaultDevice().recommendedMaxWorkingSetSize`; None where that cannot be asked.
+    """`MTLCreateSystemDefaultDevice().recommendedMaxWorkingSetSize`; None where that cannot be
+    asked.
 
-    Source: Apple, MTLDevice.recommendedMaxWorkingSetSize. A command-line program must have CoreGraphics loaded first.
+    Source: Apple, MTLDevice.recommendedMaxWorkingSetSize. A command-line program must have
+    CoreGraphics loaded first.
     """
     try:
         ctypes.CDLL("/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics")

@@ -1,10 +1,15 @@
 """Who else computes: what others take of processors and GPUs while something of ours is timed.
 
-The system counts busy time of all processors; what our own processes took of it is known, too; the rest is others'. A server
-whose threads wait for each other loses far more than that share (docs/labbook.md, 2026-11-27). Time stolen by a hypervisor counts
-as others'. A GPU is looked at while ours waits: what computes then is others'. (By process, NVML's samples are longer than an
-answer takes, and in a container their process numbers are the host's.) Left out: GPUs of other vendors, and processors outside a
-container's limit, whose load may not hurt.
+Processors: the system counts busy time of all processors, and of each of our own processes; the
+difference is the others'. Time stolen by a hypervisor counts as others'. A server whose threads
+wait for each other loses far more than the others' share (docs/labbook.md, 2026-11-27).
+
+GPUs: a GPU is looked at while our server waits, so whatever computes then is the others'. (NVML's
+figures by process do not help: their periods are longer than an answer takes, and in a container
+their process numbers are the host's.)
+
+Left out: GPUs of other vendors than NVIDIA, and processors outside a container's limit, whose load
+may not hurt.
 """
 
 import time
@@ -17,25 +22,29 @@ import psutil
 from hakaru.hardware.accelerators import nvidia_load
 
 IDLE: Final = ("idle", "iowait", "guest", "guest_nice")
-"""Not busy, or counted in user and nice already (proc(5))."""
+"""Times that are not busy, or that `user` and `nice` hold already (proc(5))."""
 PROCESSORS: Final = 0.2
 """Processors that others may keep busy, on average."""
 GPU: Final = 0.1
 """Share of its time for which others may keep a GPU busy: drawing a desktop takes less."""
 GPU_PERIOD_S: Final = 2.0
-"""NVML averages over periods of up to a second (NVML API reference, nvmlUtilization_t), and tells of the last one that is over."""
+"""NVML tells the average of the last period that is over; a period is at most a second (NVML API
+reference, nvmlUtilization_t).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Others:
-    """What others kept busy: processors on average, and the share of a GPU's time; None where nobody looked or the driver does not tell."""
+    """What others kept busy."""
 
-    processors: float = 0.0
-    gpu: float | None = None
+    processors: float = 0.0  # on average
+    gpu: float | None = None  # share of a GPU's time; None: not looked at, or not told
 
     @property
     def matter(self) -> bool:
-        """Whether figures that were taken beside them say little about the machine."""
+        """True if the others were so busy that figures taken beside them say little about the
+        machine.
+        """
         return self.processors > PROCESSORS or (self.gpu or 0.0) > GPU
 
     def or_worse(self, other: "Others") -> "Others":
@@ -55,11 +64,11 @@ class Others:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """A reading: the time, and processor seconds so far of the whole system and of ours."""
+    """A reading of the clocks."""
 
-    at: float
-    system_s: float
-    own_s: float
+    at: float  # seconds of a monotonic clock
+    system_s: float  # processor seconds so far, of the whole system
+    own_s: float  # processor seconds so far, of our processes
 
     def others_since(self, before: "Clock") -> float:
         """How many processors others kept busy since `before`, on average."""
@@ -68,7 +77,7 @@ class Clock:
 
 
 def read_clock(pids: Iterable[int] = ()) -> Clock:
-    """A reading now; ours are this process and the ones with these numbers."""
+    """A reading now. Our processes are this one and those with the numbers `pids`."""
     times = psutil.cpu_times()._asdict()
     own = 0.0
     for process in (psutil.Process(), *(psutil.Process(pid) for pid in pids if psutil.pid_exists(pid))):
@@ -78,8 +87,11 @@ def read_clock(pids: Iterable[int] = ()) -> Clock:
 
 
 def gpu_of_others(pid: int) -> float | None:
-    """The share for which others keep the GPUs of our process `pid` busy, which must be waiting; None where the driver does not tell.
-    Waits for NVML to forget what ours did before.
+    """The share of time for which others keep the GPUs of our process `pid` busy. None if the
+    driver does not tell.
+
+    The process must be waiting. Two seconds pass first, so that NVML's period holds nothing of what
+    the process computed before.
     """
     if nvidia_load(pid) is None:
         return None

@@ -1,8 +1,10 @@
-"""Machines that are not this one, by the names of their accelerators: `2x A100 80GB`, `RTX 4090 + 64GiB RAM`, `24GiB`.
+"""Machines that are not this one, by the names of their accelerators: `2x A100 80GB`,
+`RTX 4090 + 64GiB RAM`, `24GiB`.
 
-`accelerators.json` holds public specifications with the names of their sources; docs/facts.md tells how they were read.
-`reported_mib` is what the driver gives an idle card, where it was seen: error correction takes a sixteenth of an L4.
-`spelling` cuts a description into parts, `lookup` finds the row of a name, `unified` says what of a shared memory may be used.
+`accelerators.json` holds public specifications with the names of their sources; docs/facts.md tells
+how they were read. `reported_mib` is what the driver gives an idle card, where it was seen: error
+correction takes a sixteenth of an L4. `spelling` cuts a description into parts, `lookup` finds the
+row of a name, `unified` says what of a shared memory may be used.
 """
 
 import re
@@ -21,15 +23,18 @@ MOST_ALIKE: Final = 64
 _NEGATIVE: Final = re.compile(r"(?:^|[+,、])\s*-\d")
 _MIG: Final = re.compile(r"\bmig\s*(\d)g\.(\d+)gb\b", re.IGNORECASE)
 MIG_PART: Final = 0.95
-"""The part of a MIG slice's name that is memory (4,864 MiB of 1g.5gb, 9,728 of 1g.10gb in public logs); assumed for others."""
+"""The part of a MIG slice's name that is memory (4,864 MiB of 1g.5gb, 9,728 of 1g.10gb in public
+logs); assumed for others.
+"""
 
 
 def parse_hardware(text: str) -> Hardware:
-    """The machine that `text` names: accelerators joined by `+`, each with an optional count, and RAM.
+    """The machine that `text` names: accelerators joined by `+`, each with an optional count, and
+    RAM.
 
-    `RTX 4090 + 64GiB` is a card and its machine's RAM, as `RTX 4090 + 64GiB RAM` is; sizes alone, `24GiB + 12GiB`, are
-    accelerators; `64GiB RAM` alone is a machine without one; behind a chip with unified memory a size is that memory's.
-    Raises Misuse.
+    `RTX 4090 + 64GiB` is a card and its machine's RAM, as `RTX 4090 + 64GiB RAM` is; sizes alone,
+    `24GiB + 12GiB`, are accelerators; `64GiB RAM` alone is a machine without one; behind a chip
+    with unified memory a size is that memory's. Raises Misuse.
     """
     parts = parts_of(text, names_with_plus())
     if _NEGATIVE.search(text) or any(not 1 <= part.count <= MOST_ALIKE or not part.text for part in parts):
@@ -59,8 +64,8 @@ def parse_hardware(text: str) -> Hardware:
 
 
 def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
-    """Memory bandwidth in GB/s of the accelerator called `name`, if the catalogue knows exactly one such; where it knows several,
-    the one with about `total_bytes` of memory.
+    """Memory bandwidth in GB/s of the accelerator called `name`, if the catalogue knows exactly one
+    such; where it knows several, the one with about `total_bytes` of memory.
     """
     rows = find_rows(name).rows
     if total_bytes is not None and len(rows) > 1:
@@ -70,13 +75,15 @@ def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
 
 
 def known_rate(name: str) -> float | None:
-    """The FP16 rate of the accelerator called `name` in TFLOP/s, or None: to tell which of several cards is the faster one."""
+    """The FP16 rate of the accelerator called `name` in TFLOP/s, or None: to tell which of several
+    cards is the faster one.
+    """
     return next((row["fp16_tflops"] for row in find_rows(name).rows if row["fp16_tflops"]), None)
 
 
 def name_by_pci(number: str, total_bytes: int | None) -> str | None:
-    """The name of the accelerator with this vendor and PCI number, such as `amd:0x744c`: of several the one with about
-    `total_bytes` of memory, if that is only one.
+    """The name of the accelerator with this vendor and PCI number, such as `amd:0x744c`: of several
+    the one with about `total_bytes` of memory, if that is only one.
     """
     rows = [row for row in table() if number in row.get("pci", ())]
     if total_bytes is not None:
@@ -85,7 +92,9 @@ def name_by_pci(number: str, total_bytes: int | None) -> str | None:
 
 
 def is_unified(name: str) -> bool:
-    """Whether the catalogue knows the accelerator called `name`, and that it shares the processor's memory."""
+    """Whether the catalogue knows the accelerator called `name`, and that it shares the processor's
+    memory.
+    """
     rows = find_rows(name).rows
     return bool(rows) and all(row["kind"] == "unified" for row in rows)
 
@@ -109,7 +118,9 @@ def _counted(part: Part) -> Part:
 
 
 def _whole_names(parts: list[Part]) -> list[Part]:
-    """Names of the catalogue, or of processors, that a plus has cut in two (`Pi 500+ (RX 7900 XT)`) are put together again."""
+    """Names of the catalogue, or of processors, that a plus has cut in two (`Pi 500+ (RX 7900 XT)`)
+    are put together again.
+    """
     whole: list[Part] = []
     for part in parts:
         before = whole[-1] if whole and part.border == "+" else None
@@ -123,7 +134,9 @@ def _whole_names(parts: list[Part]) -> list[Part]:
 
 
 def _sizes_at_home(parts: list[Part]) -> list[Part]:
-    """Sizes beside a chip with unified memory go into its name, and so does a size behind a comma that a card of that name has."""
+    """Sizes beside a chip with unified memory go into its name, and so does a size behind a comma
+    that a card of that name has.
+    """
     joined: list[Part] = []
     for part in parts:
         before = joined[-1] if joined and joined[-1].kind == "name" else None
@@ -184,7 +197,9 @@ def _card(row: Row) -> Device:
 
 
 def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Device, list[str]]:
-    """A chip with its memory: of two sizes in its name, the smaller one is what somebody set for the GPU."""
+    """A chip with its memory: of two sizes in its name, the smaller one is what somebody set for
+    the GPU.
+    """
     sold = max(match.sizes, default=row["memory_gib"])
     if sold is None:
         raise Misuse("--hardware: '{found}' is sold with memories of several sizes; add yours, such as '{example} 64GB'.",
@@ -213,7 +228,9 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
 
 
 def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
-    """The row that a name means, and what is to be said: of several memory sizes the usual one is taken. Raises Misuse."""
+    """The row that a name means, and what is to be said: of several memory sizes the usual one is
+    taken. Raises Misuse.
+    """
     if not _known(match):
         nearest = nearest_names(name)
         if not nearest:

@@ -1,7 +1,9 @@
-"""The limits that a container sets: cgroup v1 and v2, from our own group up to the root that we can see.
+"""The limits that a container sets: cgroup v1 and v2, from our own group up to the root that we can
+see.
 
-A group's files are looked for where the process says that it is a member, and at the root of what is mounted: inside a container the two
-may differ (without a namespace of its own, `/proc/self/cgroup` names a path of the host). The tightest limit on the way holds.
+A group's files are looked for where the process says that it is a member, and at the root of what
+is mounted: inside a container the two may differ (without a namespace of its own,
+`/proc/self/cgroup` names a path of the host). The tightest limit on the way holds.
 """
 
 from dataclasses import dataclass
@@ -41,9 +43,11 @@ def memory_limits(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> list[
 
 
 def processor_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> float | None:
-    """Processors' worth of time that the tightest group on the way to the root may use, such as 1.5; None without a quota.
+    """Processors' worth of time that the tightest group on the way to the root may use, such as
+    1.5; None without a quota.
 
-    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (cpu.cfs_quota_us).
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst
+    (cpu.cfs_quota_us).
     """
     quotas = []
     for group in _groups(cgroup, membership, "cpu"):
@@ -57,7 +61,9 @@ def processor_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> flo
 
 
 def _groups(cgroup: Path, membership: Path, controller: str) -> list[Path]:
-    """The folders that may hold our group's files: from our own group up to the roots of both versions."""
+    """The folders that may hold our group's files: from our own group up to the roots of both
+    versions.
+    """
     mounts = [mount for mount in cgroup.glob(f"*{controller}*") if controller in mount.name.split(",")]
     groups = [cgroup, cgroup / "unified", *mounts]
     for line in (_text(membership) or "").splitlines():

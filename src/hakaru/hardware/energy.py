@@ -1,8 +1,10 @@
-"""Energy that the machine says it has spent: its processors' packages (RAPL) and its NVIDIA GPUs (NVML).
+"""Energy that the machine says it has spent: its processors' packages (RAPL) and its NVIDIA GPUs
+(NVML).
 
-Both count everything that runs there, so a figure belongs to a machine on which nobody else computes. RAPL is Intel's and AMD's counter
-in microjoules (Linux, Documentation/power/powercap); it often needs root to be read, and wraps around. Left out: main memory,
-fans and power supplies, and every machine that does not tell.
+Both count everything that runs there, so a figure belongs to a machine on which nobody else
+computes. RAPL is Intel's and AMD's counter in microjoules (Linux, Documentation/power/powercap); it
+often needs root to be read, and wraps around. Left out: main memory, fans and power supplies, and
+every machine that does not tell.
 """
 
 from contextlib import suppress
@@ -17,10 +19,10 @@ RAPL: Final = Path("/sys/class/powercap")
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """A reading: joules so far by counter, and at which value each one begins again (infinite: never)."""
+    """A reading of all counters of energy."""
 
-    joules: dict[str, float]
-    wraps: dict[str, float]
+    joules: dict[str, float]  # so far, by the name of the counter
+    wraps: dict[str, float]  # the value at which that counter begins again at 0; infinite: never
 
     def since(self, before: "Energy") -> float | None:
         """Joules spent since `before`; None where no counter can be read."""

@@ -1,8 +1,9 @@
 """The catalogue's rows by name: `rtx4090`, `NVIDIA A100-SXM4-80GB` and `3090s` find their row.
 
-A name is a set of words. A row answers if one of its forms (its name, its aliases) has all of them; the form with the
-fewest further words wins. Words that only decorate (`Workstation Edition`, `HBM3`, `PCIe`) may be missing from a form, and words that
-are written together (`1080Ti`, `4070tisuper`) are cut where the catalogue knows the pieces.
+A name is a set of words. A row answers if one of its forms (its name, its aliases) has all of them;
+the form with the fewest further words wins. Words that only decorate (`Workstation Edition`,
+`HBM3`, `PCIe`) may be missing from a form, and words that are written together (`1080Ti`,
+`4070tisuper`) are cut where the catalogue knows the pieces.
 """
 
 import difflib
@@ -47,7 +48,9 @@ _SIZE_TOLERANCE: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """One way in which a row is called: its words, and the sizes that stand in it, in GB as they are sold."""
+    """One way in which a row is called: its words, and the sizes that stand in it, in GB as they
+    are sold.
+    """
 
     words: frozenset[str]
     sizes: tuple[float, ...]
@@ -55,7 +58,9 @@ class Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """What a name may mean: the rows that answer equally well, and the sizes that the name holds."""
+    """What a name may mean: the rows that answer equally well, and the sizes that the name
+    holds.
+    """
 
     rows: tuple[Row, ...]
     sizes: tuple[float, ...] = ()
@@ -69,7 +74,10 @@ def table() -> tuple[Row, ...]:
 
 
 def find_rows(name: str, *, loosely: bool = True) -> Match:
-    """The rows that `name` may mean; `loosely`: also those whose name only stands in it (`EVGA RTX 3090 FTW3`). Several products in one name (`RX 7900 XT/7900 XTX`) give the rows of each."""
+    """The rows that `name` may mean; `loosely`: also those whose name only stands in it
+    (`EVGA RTX 3090 FTW3`). Several products in one name (`RX 7900 XT/7900 XTX`) give the rows of
+    each.
+    """
     folded = _PRODUCTS.sub(" ", fold(name).lower())
     outside = re.sub(r"\([^)]*\)", " ", folded)
     texts = (folded, outside, *re.findall(r"\(([^)]*)\)", folded))  # brackets may hold the card, or only where it is built in
@@ -107,7 +115,9 @@ def names_with_plus() -> tuple[str, ...]:
 
 
 def _find(folded: str, fits: Callable[[frozenset[str], Form], bool]) -> Match:
-    """The rows with a form that fits and a size that the name holds; or, where only the size is another one, those rows."""
+    """The rows with a form that fits and a size that the name holds; or, where only the size is
+    another one, those rows.
+    """
     sizes, rest = sizes_in(re.sub(r"\b(\d+)(?:c gpu| gpu cores?)\b", r"\1-core gpu", folded))
     for text in (rest, re.sub(r"\b\d+[- ]cores?\b(?: (?:gpu|cpu))?", " ", rest)):
         words = _words(text)
@@ -130,7 +140,9 @@ def _fits(words: frozenset[str], form: Form) -> bool:
 
 
 def _stands_in(words: frozenset[str], form: Form) -> bool:
-    """Whether a form of several words is part of `words`, and what it lacks makes no other product of it."""
+    """Whether a form of several words is part of `words`, and what it lacks makes no other product
+    of it.
+    """
     further = words - form.words
     return (
         len(form.words) > 1
@@ -195,7 +207,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _cut(word: str) -> list[str] | None:
-    """`word` cut into pieces that the catalogue knows, the longest first; None where that does not work out."""
+    """`word` cut into pieces that the catalogue knows, the longest first; None where that does not
+    work out.
+    """
     for end in range(len(word) - 1, 0, -1):
         first, rest = word[:end], word[end:]
         if len(first) > 1 and first in _vocabulary():  # never `a1000` as `a` and `1000`

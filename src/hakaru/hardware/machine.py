@@ -8,14 +8,14 @@ SizeClass = Literal["tiny", "small", "medium", "large"]
 Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 
 CLASS_GIGABYTES: Final[tuple[tuple[SizeClass, int], ...]] = (("large", 20), ("medium", 8), ("small", 4))
-"""The article's classes by GB (10^9) of memory: small from 4, medium from 8, large from 20. Between them the lower one
-holds.
-"""
+"""The article's classes by the least memory in GB (10^9): 4 is small, 8 medium, 20 large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """An accelerator: a GPU, or the GPU's part of a unified memory. `free_bytes` is None where the system does not tell."""
+    """An accelerator: a GPU, or the GPU's part of a unified memory. `free_bytes` is None where the
+    system does not tell.
+    """
 
     name: str
     vendor: Vendor
@@ -28,7 +28,9 @@ class Device:
 
     @property
     def label_gigabytes(self) -> float:
-        """What people call its memory: "80 GB" for a card of 80 GiB, and a named size as it was named."""
+        """What people call its memory: "80 GB" for a card of 80 GiB, and a named size as it was
+        named.
+        """
         if self.label_gib is not None:
             return self.label_gib
         return self.total_bytes / (10**9 if self.name.upper().endswith("GB") and self.source == "as named" else 2**30)
@@ -49,11 +51,11 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilentDevice:
-    """An accelerator that is there and is not planned with, and the reason; `on_purpose`: because somebody said so."""
+    """An accelerator that is in the machine and that hakaru does not plan with."""
 
     name: str
-    reason: str
-    on_purpose: bool = False
+    reason: str  # why not, in words
+    on_purpose: bool = False  # a person hid it, such as by CUDA_VISIBLE_DEVICES
 
     def as_json(self) -> dict[str, str]:
         """The device as it stands in `--json`."""
@@ -62,17 +64,15 @@ class SilentDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """The processor: cores that this process may use, the threads that llama.cpp is started with, and the instruction sets
-    that matter for it. `quota`: processors' worth of time that a container has, None without such a limit.
-    """
+    """The processor, and what of it this process may use."""
 
     model: str
     architecture: str
     physical_cores: int
     logical_cores: int
-    usable_cores: int
-    threads: int
-    quota: float | None = None
+    usable_cores: int  # by the affinity mask
+    threads: int  # with which llama.cpp is started
+    quota: float | None = None  # processors' worth of time that a container has, such as 1.5
     instruction_sets: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
@@ -109,7 +109,8 @@ class Machine:
 
     @property
     def accelerators(self) -> tuple[Device, ...]:
-        """The devices that llama.cpp uses: those with memory of their own, or else those that share the RAM.
+        """The devices that llama.cpp uses: those with memory of their own, or else those that share
+        the RAM.
 
         Source: llama.cpp, src/llama.cpp (integrated GPUs are taken where there is no other).
         """
@@ -117,8 +118,8 @@ class Machine:
 
     @property
     def has_gpu(self) -> bool:
-        """Whether there is a GPU that people install an engine for; graphics inside a PC's processor are used only where the engine tells
-        that it does.
+        """Whether there is a GPU that people install an engine for; graphics inside a PC's
+        processor are used only where the engine tells that it does.
         """
         return any(not d.unified or d.vendor in {"nvidia", "apple"} for d in self.devices)
 
@@ -130,7 +131,9 @@ class Machine:
 
     @property
     def fingerprint(self) -> str:
-        """What identifies this kind of machine in the ledger: not its free memory, which changes."""
+        """What identifies this kind of machine in the ledger: not its free memory, which
+        changes.
+        """
         parts = [
             self.system,
             self.cpu.model,
@@ -150,14 +153,12 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """Where a model may be placed: accelerators in llama.cpp's order, and RAM as a device, or None where nothing is known
-    about it. `text` is how somebody named it; empty for this machine.
-    """
+    """Where a model may be placed."""
 
-    accelerators: tuple[Device, ...]
-    ram: Device | None = None
+    accelerators: tuple[Device, ...]  # in llama.cpp's order
+    ram: Device | None = None  # None: nobody said how much the machine has
     notes: tuple[str, ...] = ()  # how a name was understood, in sentences
-    text: str = ""
+    text: str = ""  # how a person named the machine; empty for this machine
 
     @property
     def is_unified(self) -> bool:

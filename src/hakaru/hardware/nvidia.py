@@ -1,8 +1,9 @@
 """NVIDIA's GPUs through NVML, its driver's library for monitoring.
 
-Each card is asked by itself: one that has fallen off the bus, or does not tell its memory, hides no other. Boards whose GPU shares
-the processor's memory (GB10, Jetson) have none of their own to tell; theirs is the system's. A card with MIG is
-its slices. What cannot be asked is told as such, never dropped.
+Each card is asked by itself: one that has fallen off the bus, or does not tell its memory, hides no
+other. Boards whose GPU shares the processor's memory (GB10, Jetson) have none of their own to tell;
+theirs is the system's. A card with MIG is its slices. What cannot be asked is told as such, never
+dropped.
 """
 
 import os
@@ -20,22 +21,24 @@ from hakaru.hardware.visible import Card, cuda_cards
 from hakaru.language import say
 
 NO_DRIVER: Final = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded", "AttributeError")
-"""How NVML says that there is nothing to ask. Whatever else it says at its start hides cards that are there."""
+"""NVML's errors at its start that mean: there is no NVIDIA driver. Any other error hides cards."""
 BOARD: Final = Path("/proc/device-tree/model")
 """Where Linux tells the name of a board, such as `NVIDIA Jetson AGX Orin Developer Kit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What NVML answered to one question: a value, or the reason why there is none, and the name of its error."""
+    """What NVML answered to one question."""
 
     value: Any = None
-    reason: str | None = None
-    error: str = ""
+    reason: str | None = None  # why there is no value
+    error: str = ""  # the name of NVML's error
 
 
 def ask(function: str, *arguments: object) -> Answer:
-    """One question to NVML; functions that an older driver or library does not have are answers without a value, too."""
+    """One question to NVML. A function that an older driver or library does not have gives an
+    answer without a value, too.
+    """
     import pynvml
 
     try:
@@ -46,7 +49,9 @@ def ask(function: str, *arguments: object) -> Answer:
 
 @contextmanager
 def nvml() -> Iterator[list[Any]]:
-    """The handles of the NVIDIA GPUs that can be asked; none without a driver. What NVML does not tell ends the block without an error."""
+    """The handles of the NVIDIA GPUs that can be asked; none without a driver. An error of NVML's
+    ends the block, and is not raised.
+    """
     import pynvml
 
     with _opened() as start:
@@ -57,7 +62,7 @@ def nvml() -> Iterator[list[Any]]:
 
 @contextmanager
 def _opened() -> Iterator[Answer]:
-    """NVML, started for the block; its answer to that."""
+    """NVML's answer to its start; NVML is shut down at the end of the block."""
     start = ask("nvmlInit")
     try:
         yield start
@@ -67,7 +72,9 @@ def _opened() -> Iterator[Answer]:
 
 
 def _handles(start: Answer) -> list[Answer]:
-    """A handle for each card, or why there is none; a start or a count that failed stands for the cards that nobody can count."""
+    """For each card a handle, or the reason why there is none. If NVML could not start, or could
+    not count, one answer stands for all cards.
+    """
     if start.reason is not None:
         return [] if start.error in NO_DRIVER else [start]
     count = ask("nvmlDeviceGetCount")
@@ -77,7 +84,9 @@ def _handles(start: Answer) -> list[Answer]:
 def scan(
     memory: Memory, environment: Mapping[str, str] = os.environ, board: Path = BOARD
 ) -> tuple[list[Device], list[SilentDevice]]:
-    """The GPUs that CUDA shows, in its order, with their free memory now; and those that cannot be asked, or are hidden."""
+    """The GPUs that CUDA shows, in CUDA's order and with their free memory now; then the GPUs that
+    cannot be asked, or that are hidden.
+    """
     cards, silent = _everything(memory, board)
     shown = cuda_cards(cards, environment)
     return [card.device for card in shown], [*silent, *_hidden(cards, shown)]
@@ -85,8 +94,8 @@ def scan(
 
 @cache
 def pinned_order() -> dict[str, str]:
-    """The environment in which CUDA numbers different cards as `scan` does: all of them by UUID. Empty where all cards are
-    alike, or have no UUID: then there is nothing to mistake, or nothing to say.
+    """The environment in which CUDA numbers the cards as `scan` does: all of them by UUID. Empty
+    where all cards are alike, since then no order is wrong, and where a card has no UUID.
     """
     cards, _ = _everything(system_memory(), BOARD)
     shown = cuda_cards(cards, os.environ)
@@ -132,7 +141,9 @@ def name_of(handle: object) -> str:
 
 
 def _cards(handle: object, memory: Memory) -> list[Card]:
-    """A card, or its MIG slices; nothing where NVML does not tell the memory of a card that has its own."""
+    """A card, or its MIG slices; nothing where NVML does not tell the memory of a card that has its
+    own.
+    """
     uuid = _text(ask("nvmlDeviceGetUUID", handle).value)
     mode = ask("nvmlDeviceGetMigMode", handle).value
     if mode and mode[0] == 1:
@@ -197,7 +208,9 @@ def _jetson(board: Path) -> str | None:
 
 
 def _speed(handle: object) -> float | None:
-    """What CUDA ranks cards by is not documented; cores times clock is near enough to tell different cards apart."""
+    """What CUDA ranks cards by is not documented; cores times clock is near enough to tell
+    different cards apart.
+    """
     import pynvml
 
     cores = ask("nvmlDeviceGetNumGpuCores", handle).value
@@ -206,7 +219,9 @@ def _speed(handle: object) -> float | None:
 
 
 def _same_speed_unit(cards: list[Card]) -> list[Card]:
-    """All cards by NVML's figures; or, where one has none, all by the catalogue's, as far as it knows each."""
+    """All cards by NVML's figures; or, where one has none, all by the catalogue's, as far as it
+    knows each.
+    """
     if all(card.speed is not None for card in cards):
         return cards
     return [Card(device=c.device, uuid=c.uuid, parent=c.parent, speed=known_rate(c.device.name)) for c in cards]

@@ -1,4 +1,6 @@
-"""The CPU and the RAM: psutil, /proc/cpuinfo, and the limits that a container sets (see `cgroup`)."""
+"""The CPU and the RAM: psutil, /proc/cpuinfo, and the limits that a container sets (see
+`cgroup`).
+"""
 
 import platform
 from pathlib import Path
@@ -53,8 +55,8 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
 
 
 def memory(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> Memory:
-    """RAM, and what of it a container leaves us: the tightest limit on the way up the cgroup tree, less what is used
-    there.
+    """RAM, and what of it a container leaves us: the tightest limit on the way up the cgroup tree,
+    less what is used there.
     """
     ram = psutil.virtual_memory()
     limits = memory_limits(cgroup, membership)

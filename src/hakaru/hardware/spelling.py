@@ -1,8 +1,9 @@
-"""The spelling of machines: what people type and what drivers print, cut into parts that the catalogue can look up.
+"""The spelling of machines: what people type and what drivers print, cut into parts that the
+catalogue can look up.
 
-`Dual RTX3090 + 64GB DDR4` becomes two parts: twice the name `rtx3090`, and RAM of 64 GB. A plus that belongs to a name
-(`Ryzen AI Max+ 395`) is no border between parts: known names with a plus are looked for first. Left out: what a name
-means (see `lookup` and `catalogue`).
+`Dual RTX3090 + 64GB DDR4` becomes two parts: twice the name `rtx3090`, and RAM of 64 GB. A plus
+that belongs to a name (`Ryzen AI Max+ 395`) is no border between parts: known names with a plus are
+looked for first. Left out: what a name means (see `lookup` and `catalogue`).
 """
 
 import re
@@ -48,7 +49,9 @@ _PLUS, _COMMA = "\0", "\1"  # inside a name or brackets, while borders are looke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a machine's description: `count` times a name (that may hold a size), or a size of some kind of memory."""
+    """One part of a machine's description: `count` times a name (that may hold a size), or a size
+    of some kind of memory.
+    """
 
     kind: PartKind
     text: str
@@ -62,14 +65,18 @@ class Part:
 
 
 def fold(text: str) -> str:
-    """`text` with one form of every sign: full-width letters, multiplication signs; trade marks are gone."""
+    """`text` with one form of every sign: full-width letters, multiplication signs; trade marks are
+    gone.
+    """
     folded = re.sub(r"[×✕✖╳]", "x", unicodedata.normalize("NFKC", _MARKS.sub(" ", text)))
     folded = re.sub(r"[一二三四八](?=[枚台基])", lambda found: _KANJI[found[0]], _MARKS.sub(" ", folded))
     return re.sub(r"\s+", " ", folded).strip()
 
 
 def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
-    """The parts of a machine's description, in order. `names_with_plus`: known names that hold a plus, such as `max+ 395`."""
+    """The parts of a machine's description, in order. `names_with_plus`: known names that hold a
+    plus, such as `max+ 395`.
+    """
     folded = re.sub(r"(?<=\w)\+$", "", _CORES.sub(" ", fold(text)))
     if listed := _LISTED.search(folded):  # a line of lspci: the product stands in the last brackets
         folded = listed[1]
@@ -89,7 +96,9 @@ def names_card_memory(text: str) -> bool:
 
 
 def sizes_in(text: str) -> tuple[list[float], str]:
-    """The sizes in a folded name as they are sold, in GiB (an accelerator's GB is a GiB), and the name without them."""
+    """The sizes in a folded name as they are sold, in GiB (an accelerator's GB is a GiB), and the
+    name without them.
+    """
     factor = {"m": 1 / 1024, "g": 1.0, "t": 1024.0}
     found = re.findall(r"([\d.]+)\s*([gmt])", " ".join(re.findall(SIZE, text)).lower())
     sizes = [float(n) * factor[unit] for n, unit in found]
@@ -97,13 +106,17 @@ def sizes_in(text: str) -> tuple[list[float], str]:
 
 
 def _loosely(name: str) -> str:
-    """A pattern for `name` that allows spaces around its plus, and none or some between its words."""
+    """A pattern for `name` that allows spaces around its plus, and none or some between its
+    words.
+    """
     words = [re.escape(word) for word in re.findall(r"\+|[^\s+]+", name)]
     return r"(?<![a-z0-9])" + r"[\s-]*".join(words) + r"(?![0-9])"
 
 
 def _parts_of_piece(piece: str, border: str) -> list[Part]:
-    """The parts of a piece without borders: RAM that stands behind a name without a sign is a part of its own."""
+    """The parts of a piece without borders: RAM that stands behind a name without a sign is a part
+    of its own.
+    """
     ram = [
         Part(kind="ram", text=found["before"] or found["behind"], count=int(found["count"] or 1), border=border)
         for found in _RAM.finditer(piece)

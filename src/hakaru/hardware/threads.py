@@ -1,8 +1,10 @@
-"""How many threads llama.cpp is started with: the lab and the server, everywhere the same number (docs/decisions/0015).
+"""How many threads llama.cpp is started with: the lab and the server, everywhere the same number
+(docs/decisions/0015).
 
-Each thread wants a core of its own: threads that share one wait for each other, and the slowest holds all of them up. So it is the
-physical performance cores on which this process may run, and never more than its container has time for. The modules of the
-engine's child processes import this one: it needs nothing but the standard library.
+Each thread wants a core of its own: threads that share one wait for each other, and the slowest
+holds all of them up. So it is the physical performance cores on which this process may run, and
+never more than its container has time for. The modules of the engine's child processes import this
+one: it needs nothing but the standard library.
 """
 
 import os
@@ -17,8 +19,9 @@ from hakaru.hardware.cgroup import CGROUP, MEMBERSHIP, processor_quota
 
 DEVICES: Final = Path("/sys/devices")
 FAST: Final = 0.6
-"""A core with less than this part of the fastest one's capacity is an efficiency core: little ARM cores have .2 to .5, AMD's
-dense ones .65, the middle ones of GB10 .7. Assumed from public device trees and logs.
+"""A core with less than this part of the fastest one's capacity is an efficiency core: little ARM
+cores have .2 to .5, AMD's dense ones .65, the middle ones of GB10 .7. Assumed from public device
+trees and logs.
 """
 
 
@@ -35,7 +38,9 @@ class Threads:
 def threads(
     devices: Path = DEVICES, cgroup: Path = CGROUP, membership: Path = MEMBERSHIP, allowed: Iterable[int] | None = None
 ) -> Threads:
-    """The threads for this process; `allowed`: the processors on which it may run, None to ask the system."""
+    """The threads for this process; `allowed`: the processors on which it may run, None to ask the
+    system.
+    """
     cpus = set(_affinity() if allowed is None else allowed)
     quota = processor_quota(cgroup, membership)
     cores = _mac_cores() or _cores(devices, _fast(devices, cpus))
@@ -55,7 +60,9 @@ def _affinity() -> set[int]:
 
 
 def _fast(devices: Path, cpus: set[int]) -> set[int]:
-    """The performance cores among `cpus`; all of them where there is no other kind, or none of that kind."""
+    """The performance cores among `cpus`; all of them where there is no other kind, or none of that
+    kind.
+    """
     intel = _listed(devices / "cpu_core" / "cpus")  # hybrid Intel processors name theirs
     if intel & cpus:
         return intel & cpus
@@ -65,7 +72,9 @@ def _fast(devices: Path, cpus: set[int]) -> set[int]:
 
 
 def _cores(devices: Path, cpus: set[int]) -> int:
-    """How many physical cores `cpus` are: hyper-threads of one core have the same list of siblings."""
+    """How many physical cores `cpus` are: hyper-threads of one core have the same list of
+    siblings.
+    """
     topology = [devices / "system" / "cpu" / f"cpu{cpu}" / "topology" for cpu in cpus]
     siblings = (_text(path / "thread_siblings_list") or str(path) for path in topology)
     return max(1, len(set(siblings)))

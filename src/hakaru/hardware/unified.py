@@ -1,9 +1,10 @@
 """Unified memory: how much of what is soldered a model may take on the GPU.
 
-A GPU that shares the RAM is not given all of it. Apple's Metal recommends a working set; Linux lends AMD's and Intel's
-integrated GPUs half of the RAM (GTT) unless somebody sets more; NVIDIA's boards offer what the kernel calls MemTotal.
-Figures that were seen stand in a table, figures between them are taken from the share of the next smaller size, and the
-sentence says which of both it was.
+A GPU that shares the RAM is not given all of it. Apple's Metal recommends a working set; Linux
+lends AMD's and Intel's integrated GPUs half of the RAM (GTT) unless somebody sets more; NVIDIA's
+boards offer what the kernel calls MemTotal. Figures that were seen stand in a table, figures
+between them are taken from the share of the next smaller size, and the sentence says which of both
+it was.
 """
 
 from bisect import bisect_right
@@ -15,24 +16,32 @@ from hakaru.units import format_bytes
 
 APPLE_MIB: Final = {8: 5460, 16: 12123, 18: 13639, 24: 18186, 32: 25559, 36: 28753, 48: 38338, 64: 53084, 128: 110100,
                     256: 228065, 512: 475136}  # fmt: skip
-"""Metal's recommendedMaxWorkingSetSize by the memory that a Mac is sold with, in GB: current macOS, public logs of llama.cpp, 2026."""
+"""Metal's recommendedMaxWorkingSetSize in MiB, by the memory in GB that a Mac is sold with. Source:
+public logs of llama.cpp on current macOS, 2026.
+"""
 HALF: Final = 0.5
-"""The part of the RAM that Linux lends an integrated GPU by default. Source: Linux, drivers/gpu/drm/ttm (pages_limit); for Intel assumed."""
+"""The part of the RAM that Linux lends an integrated GPU by default. Source: Linux,
+drivers/gpu/drm/ttm (pages_limit); for Intel assumed.
+"""
 BOARD: Final = 0.93
-"""The part of a Jetson's memory that is MemTotal, the smallest that was seen (7,619 of 8,192 MiB); for boards not seen, assumed."""
+"""The part of a Jetson's memory that Linux calls MemTotal: the smallest part that was seen (7,619
+of 8,192 MiB). Assumed for boards that were not seen.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnifiedShare:
-    """All of the memory, what a model may take of it on an idle machine, and the words that say why."""
+    """How much of a unified memory a model may take."""
 
     total_bytes: int
-    usable_bytes: int
-    why: str
+    usable_bytes: int  # what a model may take on an idle machine
+    why: str  # in words
 
 
 def unified_share(row: dict[str, Any], sold_gib: float, by_hand_bytes: int | None = None) -> UnifiedShare:
-    """The share of the GPU of a catalogue row that is sold with `sold_gib`; `by_hand_bytes`: what somebody set instead."""
+    """The GPU's share of the memory, for a catalogue row that is sold with `sold_gib`.
+    `by_hand_bytes` is the share that a person set instead of the system's own.
+    """
     sold = int(sold_gib * 2**30)
     total, usable, why = sold, sold, say("all of it")
     if by_hand_bytes is not None:
@@ -51,7 +60,9 @@ def unified_share(row: dict[str, Any], sold_gib: float, by_hand_bytes: int | Non
 
 
 def apple_share(sold_gib: float) -> tuple[int, bool]:
-    """Bytes that Metal recommends on a Mac that is sold with `sold_gib` GB, and whether that figure was seen."""
+    """Bytes that Metal recommends on a Mac that is sold with `sold_gib` GB, and whether that figure
+    was seen (True) or interpolated (False).
+    """
     if sold_gib in APPLE_MIB:
         return APPLE_MIB[int(sold_gib)] * 2**20, True
     sizes = list(APPLE_MIB)

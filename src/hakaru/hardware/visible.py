@@ -1,8 +1,10 @@
-"""Which GPUs a program sees, and in which order: CUDA's and ROCm's environment variables, as their drivers read them.
+"""Which GPUs a program sees, and in which order: CUDA's and ROCm's environment variables, as their
+drivers read them.
 
-NVML and sysfs list every card in the order of the PCI bus. CUDA numbers the fastest first unless CUDA_DEVICE_ORDER is PCI_BUS_ID, and a
-split over several cards (`-ts`) is in CUDA's order. A list stops at its first invalid entry. Pure but for the environment
-that it is given. Left out: selectors of Vulkan and oneAPI, whose numbers are their loaders' own.
+NVML and sysfs list every card in the order of the PCI bus. CUDA numbers the fastest first unless
+CUDA_DEVICE_ORDER is PCI_BUS_ID, and a split over several cards (`-ts`) is in CUDA's order. A list
+stops at its first invalid entry. Pure but for the environment that it is given. Left out: selectors
+of Vulkan and oneAPI, whose numbers are their loaders' own.
 
 Sources: CUDA C++ Programming Guide, environment variables; ROCm, GPU isolation techniques.
 """
@@ -15,18 +17,18 @@ from hakaru.hardware.machine import Device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A GPU as its driver lists it. `speed` is what CUDA sorts by, in whatever unit all cards have; `parent`: the card of a
-    MIG slice.
-    """
+    """A GPU as its driver lists it."""
 
     device: Device
     uuid: str | None = None
-    speed: float | None = None
-    parent: str | None = None
+    speed: float | None = None  # what CUDA sorts by, in a unit that all cards of the machine share
+    parent: str | None = None  # of a MIG slice: the UUID of its card
 
 
 def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Card]:
-    """The cards that CUDA shows, in its order. Of several MIG slices it shows one: the first, or the first that is named."""
+    """The cards that CUDA shows, in CUDA's order. Of several MIG slices CUDA shows one: the first,
+    or the first that CUDA_VISIBLE_DEVICES names.
+    """
     ordered = list(cards)
     if environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and all(card.speed is not None for card in cards):
         ordered.sort(key=lambda card: -(card.speed or 0))  # stable: equal cards stay in the order of the bus
@@ -41,8 +43,9 @@ def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Ca
 
 
 def rocm_cards(cards: Sequence[Card], environment: Mapping[str, str], *, beside_nvidia: bool) -> list[Card]:
-    """The cards that HIP shows: ROCR_VISIBLE_DEVICES chooses first, HIP_VISIBLE_DEVICES among those. HIP also obeys
-    CUDA_VISIBLE_DEVICES; beside NVIDIA's cards that is taken to mean those.
+    """The cards that HIP shows. ROCR_VISIBLE_DEVICES chooses first, then HIP_VISIBLE_DEVICES among
+    the chosen cards. HIP also obeys CUDA_VISIBLE_DEVICES; in a machine with NVIDIA's cards
+    (`beside_nvidia`) that variable is taken to mean NVIDIA's cards.
     """
     chosen = list(cards)
     if (listed := environment.get("ROCR_VISIBLE_DEVICES")) is not None:
@@ -54,7 +57,9 @@ def rocm_cards(cards: Sequence[Card], environment: Mapping[str, str], *, beside_
 
 
 def _chosen(listed: str, numbered: Sequence[Card], named: Sequence[Card]) -> list[Card]:
-    """The cards of a list of numbers and UUIDs, up to its first entry that is none, or is there twice."""
+    """The cards that the list `listed` of numbers and UUIDs names. The list stops at its first
+    entry that names no card, or a card for the second time.
+    """
     chosen: list[Card] = []
     for entry in listed.split(","):
         card = _card(entry.strip(), numbered, named)
@@ -65,7 +70,9 @@ def _chosen(listed: str, numbered: Sequence[Card], named: Sequence[Card]) -> lis
 
 
 def _card(entry: str, numbered: Sequence[Card], named: Sequence[Card]) -> Card | None:
-    """A number, a UUID of which a beginning is enough, or the older `MIG-GPU-<uuid>/1/0`; None where no card is meant."""
+    """The card that `entry` names: a number, the beginning of a UUID, or the older spelling
+    `MIG-GPU-<uuid>/1/0`. None if no card is meant.
+    """
     if entry.isdigit():
         return numbered[int(entry)] if int(entry) < len(numbered) else None
     if not entry:
