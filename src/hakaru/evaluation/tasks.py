@@ -20,8 +20,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from hakaru.errors import Misuse
 from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
@@ -259,13 +257,14 @@ def _right(check: Check, answer: str) -> bool | None:
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:
     """The share of right answers with its 95 % interval (Wilson) over the items that could be checked; None where none could."""
+    from scipy.stats import binomtest
+
     checked = [g.right for g in graded if g.right is not None]
     if not checked:
         return None
-    n, p, z = len(checked), float(np.mean(checked)), 1.959964
-    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
-    return Figure(value=p, unit="fraction", source="measured", low=max(0.0, float(low)), high=min(1.0, float(high)))
+    result = binomtest(sum(checked), len(checked))
+    low, high = result.proportion_ci(method="wilson")
+    return Figure(value=float(result.statistic), unit="fraction", source="measured", low=float(low), high=float(high))
 
 
 def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
