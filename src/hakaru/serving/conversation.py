@@ -23,8 +23,8 @@ class Conversation:
     n_tokens: int = 0
 
     def ask(self, text: str) -> Generator[str, None, None]:
-        """Stream the answer to `text`. An answer that the caller stops early is kept as far as it came. Raises
-        EngineRefused.
+        """Stream the answer to `text`. An answer that the caller stops early is kept as far as it
+        came. Raises EngineRefused.
         """
         readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a terminal may send any bytes
         self.turns.append({"role": "user", "content": readable})

@@ -1,4 +1,6 @@
-"""A model that is being served: its address, the record by which other commands find it, and the loop that serves it."""
+"""A model that is being served: its address, the record by which other commands find it, and the
+loop that serves it.
+"""
 
 import json
 import os
@@ -31,18 +33,16 @@ DEFAULT_PORT: Final = 8600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One running server, as its record in the run directory says. `grows_bytes` may come beside the `own_bytes` that its engine
-    had in memory when it was ready, the model's file not counted.
-    """
+    """One running server, as its record in the run directory says."""
 
     pid: int
-    started: float
+    started: float  # when the process began, since a later process may have the same number
     port: int
     model: str
     path: str
     settings: dict[str, object]
-    grows_bytes: int = 0
-    own_bytes: int = 0
+    grows_bytes: int = 0  # what the engine may take with use, beside `own_bytes`
+    own_bytes: int = 0  # in the engine's memory when it was ready, without the model's file
 
     @property
     def url(self) -> str:
@@ -51,14 +51,18 @@ class Deployment:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process still runs; a later process with the same number is another one."""
+        """True while the process of the record runs; a later process with its number does not
+        count.
+        """
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < 1
         except psutil.Error:
             return False
 
     def serves(self, path: Path, settings: ContextSettings, mode: Mode) -> bool:
-        """Whether it serves this file with these settings and this template; what the settings leave open does not matter."""
+        """True if the server serves this file with these settings and this template. A setting of
+        None matches every value.
+        """
         asked = {name: value for name, value in asdict(settings).items() if value is not None}
         same_template = self.settings.get("template") == mode.as_key().get("template")
         return self.path == str(path) and same_template and asked.items() <= self.settings.items()
@@ -80,9 +84,12 @@ def running() -> list[Deployment]:
 
 
 def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:
-    """The machine without the weights that other servers of ours have mapped. The system counts such memory as available, since
-    it could be read again from the disk; but then those servers would crawl. A model of these `parts` shares its own weights.
-    What was promised to those servers for later (memory/growth.py) is not free either.
+    """The machine as if the weights that other servers of ours have mapped were taken. The system
+    counts such memory as available, since it could read the weights again from the disk; but then
+    those servers would crawl.
+
+    `parts`: the files of the model that is to be loaded; a server of the same files shares its
+    weights with the new one. What a server may take later (memory/growth.py) is not free either.
     """
     servers = running()
     held = sum(_mapped_bytes(server) for server in servers if Path(server.path) not in parts)
@@ -91,14 +98,18 @@ def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:
 
 
 def _own_bytes(pid: int) -> int:
-    """Bytes that the engine below the process `pid` has in memory and shares with no file; 0 where the system does not tell."""
+    """Bytes that the engine, a child of the process `pid`, has in memory and shares with no file. 0
+    if the system does not tell.
+    """
     with suppress(psutil.Error, AttributeError):
         return sum(info.rss - info.shared for info in (engine.memory_info() for engine in psutil.Process(pid).children()))
     return 0
 
 
 def _mapped_bytes(server: Deployment) -> int:
-    """Bytes of the model's file that the engine of `server` has in memory; 0 where the system does not tell."""
+    """Bytes of the model's file that the engine of `server` has in memory; 0 where the system does
+    not tell.
+    """
     names = {str(Path(server.path).with_name(name)) for name in part_names(Path(server.path).name)}
     total = 0
     with suppress(psutil.Error, OSError, AttributeError):  # not every system tells what is mapped
@@ -108,7 +119,8 @@ def _mapped_bytes(server: Deployment) -> int:
 
 
 def bound_socket(port: int | None) -> socket.socket:
-    """A listening socket on loopback: at `port`, or at the default one, or at any free one if that is taken.
+    """A listening socket on loopback: at `port`; if None, at the default port, or at any free port
+    if the default one is taken.
 
     Raises MachineError if the port that was asked for is in use.
     """
@@ -141,12 +153,12 @@ def serve_forever(
     pages: Pages | None = None,
     grows_bytes: int = 0,
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt. The engine is started
-    here and ended with it; `limits` bound the requests; `pages` makes the browser's routes; `grows_bytes` may come while the
-    server is used.
+    """Serve on `listener` until SIGINT or SIGTERM, which the caller turns into KeyboardInterrupt.
+    The engine is started and ended here.
 
-    Raises Interrupted if that comes before anybody could be served, EngineDied if the engine does not come up, or dies
-    too often.
+    `limits` bound the requests. `pages` makes the browser's routes. `grows_bytes` may be taken with
+    use. Raises Interrupted if a signal comes before anybody could be served. Raises EngineDied if
+    the engine does not come up, or dies too often.
     """
     from hakaru.serving.front import Front
     from hakaru.serving.gateway import make_gateway

@@ -1,7 +1,8 @@
 """The HTTP server in front: uvicorn, which ends when it is told to.
 
-Whoever stops a server waits for its end, and an answer may take minutes. So the engine goes first: every answer on its way
-then ends with an error that says why, and the front after it, in well under a second.
+A person who stops a server waits for its end, and an answer may take minutes. So the engine ends
+first: every answer on its way then ends with an error that says why. The front ends after the
+engine, in well under a second.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from starlette.applications import Starlette
 from hakaru.serving.supervisor import Supervisor
 
 LAST_WORDS_WITHIN_S: Final = 0.3
-"""For clients that do not read: nobody waits for them any longer."""
+"""So long the server waits for a client that does not read."""
 
 
 class Front(uvicorn.Server):
@@ -29,7 +30,9 @@ class Front(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """As uvicorn does; but Ctrl-C stays ignored where it was ignored, as behind a shell's `&`."""
+        """As uvicorn does; but Ctrl-C stays ignored where it was ignored, as behind a shell's
+        `&`.
+        """
         is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         with super().capture_signals():
             if is_ignored:

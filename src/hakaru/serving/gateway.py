@@ -1,9 +1,10 @@
 """The gateway: a small front on loopback, before llama.cpp's server on its Unix socket.
 
-It lets through the endpoints of the OpenAI API and nothing else, checks the Host and Origin headers (so that no web
-page can use it, also not by DNS rebinding), never sends CORS headers, turns every error into `{"error": {message, type,
-param, code}}`, and answers 503 with Retry-After while the engine comes up. A stream that breaks ends with an error
-event, never in silence. Prompts are not logged.
+It lets through the endpoints of the OpenAI API and nothing else, checks the Host and Origin headers
+(so that no web page can use it, also not by DNS rebinding), never sends CORS headers, turns every
+error into `{"error": {message, type, param, code}}`, and answers 503 with Retry-After while the
+engine comes up. A stream that breaks ends with an error event, never in silence. Prompts are not
+logged.
 """
 
 import asyncio
@@ -36,7 +37,9 @@ _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
 
 
 def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRoute] = ()) -> Starlette:
-    """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see beside the API."""
+    """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see
+    beside the API.
+    """
     client = _EngineClient(supervisor, limits)
 
     @asynccontextmanager
@@ -73,7 +76,9 @@ def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRou
 
 
 def refused(request: Request) -> Response | None:
-    """The answer to a request that no route may see: from another host, from another site's page, or too large."""
+    """The answer to a request that no route may see: from another host, from another site's page,
+    or too large.
+    """
     host = request.headers.get("host", "")
     if _host_name(host) not in LOCAL_HOSTS:
         return error_response(
@@ -140,7 +145,9 @@ class _EngineClient:
 
 
 async def _unless_gone(request: Request, sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response | None:
-    """The engine's answer; or None, and the engine stops working, if the client leaves before it comes."""
+    """The engine's answer; or None, and the engine stops working, if the client leaves before it
+    comes.
+    """
     task = asyncio.ensure_future(sending)
     try:
         while not (await asyncio.wait({task}, timeout=LOOK_FOR_CLIENT_S))[0]:

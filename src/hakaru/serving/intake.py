@@ -1,4 +1,6 @@
-"""The way of a body into the engine: read in turn, refused if its prompt cannot fit, and tokenized in turn."""
+"""The way of a body into the engine: read in turn, refused if its prompt cannot fit, and tokenized
+in turn.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,9 +18,11 @@ BODY_WITHIN_S: Final = 30.0
 TURN_WITHIN_S: Final = 30.0
 TOKENIZED_S: Final = 0.1
 TOKENIZED_S_PER_BYTE: Final = 5e-6
-"""2.5e-6 were seen for the slowest text (spaces) on a busy machine; the engine does not say when it is done."""
+"""How long a text is taken to be tokenized, since the engine does not say when it is done. Seen for
+the slowest text (spaces) on a busy machine: 2.5e-6.
+"""
 LOST_AT_CUTS: Final = 16
-"""Tokens that a text may have less than its pieces together, for every cut."""
+"""For every cut, so many tokens less than its pieces together a text may have."""
 PROMPTS: Final = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
 CHAT: Final = "/v1/chat/completions"
 
@@ -39,7 +43,9 @@ class Intake:
         self._reading, self._tokenizing = Turnstile(2 * limits.max_body), Turnstile(limits.at_once)
 
     async def body(self, request: Request) -> bytes:
-        """The body of `request`. Raises Refused for one that is too long, too slow, or would be one too many."""
+        """The body of `request`. Raises Refused for one that is too long, too slow, or would be one
+        too many.
+        """
         limit, declared = self.limits.max_body, request.headers.get("content-length")
         if declared is None and "transfer-encoding" not in request.headers:
             return b""
@@ -66,8 +72,9 @@ class Intake:
 
     @asynccontextmanager
     async def admitted(self, client: httpx.AsyncClient, path: str, body: bytes) -> AsyncIterator[None]:
-        """A block in which `body` may go to the engine behind `client`. It is left open for others as soon as its text should be
-        tokenized, which is long before its answer is done. Raises Refused.
+        """A block in which `body` may go to the engine behind `client`. It is left open for others
+        as soon as its text should be tokenized, which is long before its answer is done. Raises
+        Refused.
         """
         if len(body) <= SMALL:
             yield
@@ -95,7 +102,9 @@ class Intake:
                 ))  # fmt: skip
 
     async def _counted(self, client: httpx.AsyncClient, text: str) -> int:
-        """How many tokens `text` has at least, by the engine, piece by piece until it is known to be too long."""
+        """How many tokens `text` has at least, by the engine, piece by piece until it is known to
+        be too long.
+        """
         least = 0
         for piece in pieces(text):
             answer = await client.post("/tokenize", json={"content": piece})
@@ -137,8 +146,8 @@ async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[]
 
 
 async def _rendered(client: httpx.AsyncClient, body: bytes) -> list[Any]:
-    """The prompt that the chat template makes of a conversation, which may leave parts of it out; nothing where the engine refuses
-    it, and will say why.
+    """The prompt that the chat template makes of a conversation, which may leave parts of it out;
+    nothing where the engine refuses it, and will say why.
     """
     answer = await client.post("/apply-template", content=body, headers={"content-type": "application/json"})
     return [answer.json()["prompt"]] if answer.status_code == 200 else []

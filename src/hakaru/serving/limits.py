@@ -1,13 +1,16 @@
-"""What a request may weigh. A server that tokenizes whatever it is sent takes gigabytes for one body of 30 MB.
+"""What a request may weigh. A server that tokenizes whatever it is sent takes gigabytes for one
+body of 30 MB.
 
-llama.cpp's server takes 40 to 150 bytes for every byte of text that it tokenizes (measured, see docs/serving.md). So three
-things are bounded here: how long a body may be at all, how many tokens its prompt has *at least*, and how many bytes are
-read, and tokenized, at the same time. The memory for it stands in the plan (`memory.growth.requests_bytes`).
+llama.cpp's server takes 40 to 150 bytes for every byte of text that it tokenizes (measured, see
+docs/serving.md). So three things are bounded here: how long a body may be at all, how many tokens
+its prompt has *at least*, and how many bytes are read, and tokenized, at the same time. The memory
+for it stands in the plan (`memory.growth.requests_bytes`).
 
-A prompt has at least as many tokens as its bytes hold the longest token of the vocabulary: a token's text in the header is
-never shorter than the text that it stands for (GPT-2 spells one byte with one or two, SentencePiece a space with three). That
-does not hold where a tokenizer drops text (WordPiece, unigram, and models that strip white space behind special tokens); their
-prompts are only counted. Nothing that could fit is refused.
+A prompt has at least as many tokens as its bytes hold the longest token of the vocabulary: a
+token's text in the header is never shorter than the text that it stands for (GPT-2 spells one byte
+with one or two, SentencePiece a space with three). That does not hold where a tokenizer drops text
+(WordPiece, unigram, and models that strip white space behind special tokens); their prompts are
+only counted. Nothing that could fit is refused.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from hakaru.models.header_cursor import Array
 from hakaru.models.model import Model
 
 SMALL: Final = 4096
-"""Bytes of a body that nobody counts or waits for."""
+"""A body of at most so many bytes is neither counted nor made to wait."""
 AROUND: Final = 2**20
 """Bytes of a body around its prompt: tools, schemas, earlier turns that a template leaves out."""
 ESCAPED: Final = 6
@@ -33,13 +36,19 @@ MAX_BODY: Final = 32 * 2**20
 MAX_VALUES: Final = 2**20
 """Values in one body. A Python object for each takes about a hundred bytes."""
 LONGEST_KNOWN: Final = 256
-"""Bytes of a long token, for vocabularies whose longest says nothing about their texts."""
+"""Bytes of a long token, for a vocabulary whose longest token says nothing about texts."""
 TOKENIZING: Final = 160
-"""Bytes that the engine takes for one byte of text: 37 (words) to 146 (spaces) were seen with SmolLM2's vocabulary."""
+"""Bytes that the engine takes for one byte of text: 37 (words) to 146 (spaces) were seen with
+SmolLM2's vocabulary.
+"""
 KEEPS_ALL: Final = frozenset({"llama", "gpt2", "rwkv", "plamo2"})
-"""Tokenizers (`tokenizer.ggml.model`) that give every byte of a text to some token. llama.cpp, src/llama-vocab.cpp."""
+"""Tokenizers (`tokenizer.ggml.model`) that give every byte of a text to some token. llama.cpp,
+src/llama-vocab.cpp.
+"""
 STRIPS: Final = re.compile(r"phi-?3|jina|modern-?bert", re.IGNORECASE)
-"""Names of models whose special tokens swallow white space around them. llama.cpp, src/llama-vocab.cpp."""
+"""Names of models whose special tokens swallow white space around them. llama.cpp,
+src/llama-vocab.cpp.
+"""
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -49,18 +58,16 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one server: tokens of context of one conversation, bytes of the longest token (None: it proves nothing), bytes of a
-    body, and bytes of text that are tokenized at the same time.
-    """
+    """The limits of one server."""
 
-    n_ctx: int
-    longest: int | None
-    max_body: int
-    at_once: int
+    n_ctx: int  # tokens of context of one conversation
+    longest: int | None  # bytes of the longest token; None if that proves nothing about a prompt
+    max_body: int  # bytes of a request's body
+    at_once: int  # bytes of text that are tokenized at the same time
 
     @property
     def surely_short(self) -> int:
-        """A body of so many bytes needs no look: its text could fit, and is cheap."""
+        """Bytes of a body up to which nothing is counted: its text could fit, and is cheap."""
         return min(self.n_ctx * (self.longest or LONGEST_KNOWN), self.at_once)
 
     def least_tokens(self, prompt: Any) -> int:
@@ -83,7 +90,9 @@ def limits_of(model: Model, settings: ContextSettings) -> Limits:
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Raises Unreadable for what is none, too deep, or would take a hundred times its size."""
+    """The JSON object in `body`. Raises Unreadable for a body that is no JSON object, is nested too
+    deep, or has so many values that it would take a hundred times its size.
+    """
     if _marks(body) > MAX_VALUES and _marks(_STRINGS.sub(b"", body)) > MAX_VALUES:
         raise Unreadable(f"the body holds more than {MAX_VALUES} values")
     try:
@@ -100,7 +109,9 @@ def _marks(body: bytes) -> int:
 
 
 def prompts_in(value: Any) -> list[Any]:
-    """The prompts of a completion: one text, one list of token ids (texts may stand among them), or a list of such."""
+    """The prompts of a completion. `value` is one prompt or a list of prompts; a prompt is a text,
+    or a list of token ids with texts among them.
+    """
     if isinstance(value, list) and value and (all(isinstance(v, str) for v in value) or any(isinstance(v, list) for v in value)):
         return value
     return [value] if isinstance(value, str | list) else []
@@ -113,14 +124,18 @@ def pieces(text: str, size: int = 2**16) -> Iterator[str]:
 
 
 class Turnstile:
-    """So many bytes at the same time; who comes later waits, in order. More than all of them go alone."""
+    """Lets requests in while their bytes together are at most `n_bytes`. Later requests wait, in
+    order. A request of more than `n_bytes` goes in alone.
+    """
 
     def __init__(self, n_bytes: int) -> None:
         self._total = self._free = n_bytes
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def entered(self, n_bytes: int, *, within_s: float) -> Callable[[], None]:
-        """Wait for `n_bytes`, and return what gives them back (once, however often it is called). Raises TimeoutError."""
+        """Wait for `n_bytes`, and return a function that gives them back: once, however often it is
+        called. Raises TimeoutError.
+        """
         n_bytes = min(n_bytes, self._total)
         if not self._waiting and n_bytes <= self._free:
             self._free -= n_bytes

@@ -1,4 +1,6 @@
-"""Errors of the gateway in the form that OpenAI's clients read: `{"error": {message, type, param, code}}`."""
+"""Errors of the gateway in the form that OpenAI's clients read:
+`{"error": {message, type, param, code}}`.
+"""
 
 from starlette.responses import JSONResponse
 

@@ -1,8 +1,8 @@
 """Keeping the engine alive: a server process that dies is started again, and says why it died.
 
-The supervisor owns one `EngineServer` at a time. A thread waits for its end; an end that nobody asked for is followed
-by a new start, after a pause that doubles. Five deaths within a minute mean that starting again does not help: then it
-gives up and keeps the reason.
+The supervisor owns one `EngineServer` at a time. A thread waits for the end of its process. An end
+that nobody asked for is followed by a new start, after a pause that doubles. After five deaths
+within a minute the supervisor gives up and keeps the reason.
 """
 
 import threading
@@ -21,11 +21,13 @@ State = Literal["loading", "ready", "failed", "stopped"]
 DEATHS_ALLOWED: Final = 5
 WITHIN_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.2
-"""Before the second start; it doubles with every death."""
+"""The pause before the second start. The pause doubles with every death."""
 
 
 class Supervisor:
-    """One model, served until `stop`. `on_event` hears about deaths and restarts, in one sentence each."""
+    """One model, served until `stop`. `on_event` hears about deaths and restarts, in one sentence
+    each.
+    """
 
     def __init__(
         self,
@@ -53,7 +55,8 @@ class Supervisor:
         return self._server
 
     def start(self, *, on_failed: Callable[[], None] = lambda: None) -> None:
-        """Start the engine and return when it answers. `on_failed` is called if it later dies too often.
+        """Start the engine and return when it answers. `on_failed` is called if it later dies too
+        often.
 
         Raises EngineDied or EngineRefused if it does not come up the first time.
         """
@@ -111,7 +114,9 @@ class Supervisor:
             return True
 
     def _comes_up(self) -> bool:
-        """Start one more process, which `stop` can see and end while it loads. Whether it is wanted."""
+        """Start one more process, which `stop` can see and end while it loads. Whether it is
+        wanted.
+        """
         server = EngineServer(self.path, self.settings, self.mode)
         with self._lock:
             if self._stopped.is_set():
