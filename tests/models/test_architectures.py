@@ -101,7 +101,7 @@ def one_of_each() -> list[KnownModel]:
 
 def test_every_architecture_is_compared_with_the_engine() -> None:
     """No table without a model that shows it."""
-    assert {m.architecture for m in one_of_each()} == set(ARCHITECTURES)
+    assert {m.architecture for m in one_of_each()} == {a.name for a in ARCHITECTURES.values() if a.tensors}
 
 
 @pytest.mark.engine

@@ -3,7 +3,8 @@
 import pytest
 
 from hakaru.memory.footprint import ContextSettings, kv_cache_bytes
-from hakaru.models.caches import MODELLED, LayerCache, layer_caches
+from hakaru.models.architectures import architecture
+from hakaru.models.caches import LayerCache, layer_caches
 from hakaru.models.catalogue import known_models
 from hakaru.models.metadata import Metadata, MetadataValue
 
@@ -95,5 +96,5 @@ def test_recurrent_layers_are_found_by_every_architecture_s_own_rule() -> None:
 def test_an_encoder_keeps_nothing_and_a_stranger_is_not_guessed() -> None:
     """BERT reads a text at once; an architecture that was never compared has no answer."""
     assert all(c == LayerCache() for c in caches("bert", 2, attention__head_count=4))
-    assert "rwkv7" not in MODELLED
+    assert architecture("rwkv7").caches is None
     assert layer_caches(Metadata("here", {"general.architecture": "rwkv7"}), 2) is None

@@ -23,12 +23,6 @@ MAX_CONTEXT: Final = 2**24
 CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
 PROCESS_BYTES: Final = 34 * 2**20
 PROCESS_BYTES_PER_TOKEN: Final = 384  # the vocabulary's texts and tables, per entry
-GRAPH_NODES_PER_TOKEN: Final = {
-    **dict.fromkeys(("qwen3next", "qwen35", "qwen35moe", "qwen4exp", "kimi-linear", "bailingmoe3", "deepseek4", "clef", "nanbeige",
-                     "minimax-01", "minimax-m3", "hy_v4"), 40),
-    "hrm_text": 80, "kimi-k3": 160, "glm5-next": 160,
-}  # fmt: skip
-"""For how many nodes per token of a micro-batch the engine keeps records. llama.cpp, src/llama-context.cpp (graph_max_nodes)."""
 GRAPH_BYTES_PER_NODE: Final = 3 * 423  # two graphs in use and the reserved one: a tensor's header, two lists, a hash table
 
 
@@ -215,7 +209,7 @@ def graph_records_bytes(shape: Shape, settings: ContextSettings) -> int:
     """Bytes of the records of graphs, for architectures whose graph may have nodes for every token of a micro-batch. A part of
     the process; those of other architectures are small and lie in PROCESS_BYTES.
     """
-    return GRAPH_BYTES_PER_NODE * GRAPH_NODES_PER_TOKEN.get(shape.architecture, 0) * settings.n_tokens
+    return GRAPH_BYTES_PER_NODE * shape.record.graph_nodes_per_token * settings.n_tokens
 
 
 def output_bytes(shape: Shape, settings: ContextSettings) -> int:

@@ -8,7 +8,6 @@ from typing import Final
 
 from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.blocks import Layer
-from hakaru.models.caches import NO_CACHE
 from hakaru.models.shape import Shape
 
 SPARSE_LAYERS: Final = 10  # Gemma 3n: the first layers keep only what lies far above the mean
@@ -23,6 +22,7 @@ has ended.
 def layers_of(shape: Shape) -> list[Layer]:
     """What the graph of each layer depends on, draft layers left out."""
     caches = shape.caches or ()
+    without_cache = shape.record.caches is not None and shape.record.caches.layers == "nothing"
     found = []
     n = shape.n_layer - shape.n_layer_nextn
     for i in range(n):
@@ -38,7 +38,7 @@ def layers_of(shape: Shape) -> list[Layer]:
                 n_ff=n_ff,
                 windowed=cache.window is not None,
                 recurrent=cache.state > 0,
-                attends=cache.n_embd_head_k > 0 or shape.architecture in NO_CACHE,
+                attends=cache.n_embd_head_k > 0 or without_cache,
                 sparse=shape.architecture == "gemma3n" and i < SPARSE_LAYERS,
                 shared_values=shape.architecture == "gemma4" and not shape.n_embd_per_layer and cache.window is None,
                 own_kv=cache.k > 0,

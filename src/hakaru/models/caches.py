@@ -5,14 +5,15 @@ window, some layers read another layer's cache, MLA keeps one compressed row, an
 Each of these has made some calculator wrong by a factor of 2 to 80.
 
 Sources: llama.cpp, src/llama-model.cpp (create_memory), src/llama-hparams.cpp (n_embd_r, n_embd_s, has_kv) and
-src/models/*.cpp (load_arch_hparams). Every architecture named here was compared with llama.cpp's dry run. Left out,
-answered by the dry run: caches with an indexer (DeepSeek 3.2, GLM DSA), RWKV, encoder-decoders.
+src/models/*.cpp (load_arch_hparams). What an architecture keeps is said by its record (`architectures.Caches`), compared
+with llama.cpp's dry run for all of them. This file is the arithmetic.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
+from hakaru.models.architectures import architecture
+from hakaru.models.architectures.record import Caches, Window
 from hakaru.models.metadata import Metadata
 
 
@@ -32,76 +33,23 @@ class LayerCache:
     copied_whole: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
-    """How an architecture places its sliding windows where the file does not say: every `period`-th layer sees all."""
-
-    period: int
-    dense_first: bool = False
-    default: int | None = None
-    forced: int | None = None
-
-
-WINDOWS: Final = {
-    "afmoe": _Window(period=4),
-    "cohere2": _Window(period=4),
-    "cohere2moe": _Window(period=4, dense_first=True),
-    "exaone-moe": _Window(period=4, default=128),
-    "exaone4": _Window(period=4, default=4096),
-    "gemma2": _Window(period=2, default=4096),
-    "gemma3": _Window(period=6),
-    "gemma3n": _Window(period=5),
-    "gemma4": _Window(period=6),
-    "gpt-oss": _Window(period=2),
-    "laguna": _Window(period=4, dense_first=True),
-    "llama4": _Window(period=4, default=8192, forced=8192),
-    "mimo2": _Window(period=6),
-    "olmo2": _Window(period=4),
-}
-EXAONE4_LAYERS_WITH_WINDOWS: Final = 64  # llama.cpp, src/models/exaone4.cpp: only the 32B model has them
-GEMMA3N_OWN_CACHES: Final = 20  # llama.cpp, src/models/gemma3n.cpp: the layers above reuse the last of these
-
-PLAIN: Final = frozenset({
-    "apertus", "command-r", "deci", "deepseek2", "ernie4_5", "ernie4_5-moe", "exaone", "gemma", "glm4", "glm4moe", "granite",
-    "granitemoe", "hunyuan-dense", "hunyuan-moe", "hy_v3", "llama", "minimax-m2", "mistral3", "mistral4", "olmoe", "phi3",
-    "phimoe", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "seed_oss", "smollm3",
-})  # fmt: skip
-"""Attention over everything in every layer that has KV heads."""
-
-NO_CACHE: Final = frozenset({
-    "bert", "gemma-embedding", "modern-bert", "nomic-bert",
-})  # fmt: skip
-"""Encoders and diffusion models: every text is read at once."""
-
-RECURRENT: Final = frozenset({"mamba", "mamba2"})
-WITHOUT_KV_HEADS: Final = frozenset({"granitehybrid", "kimi-linear", "lfm2", "lfm2moe", "plamo2"})
-"""Hybrids whose layers without KV heads are recurrent."""
-BY_INTERVAL: Final = frozenset({"qwen35", "qwen35moe", "qwen3next"})
-"""Hybrids that state which layers are recurrent, or every how many layers one is not."""
-BOTH: Final = frozenset({"falcon-h1"})
-"""Every layer has attention and a state."""
-WITHOUT_FEED_FORWARD: Final = frozenset({"nemotron_h", "nemotron_h_moe"})
-"""A layer is attention, a state or a feed-forward block, never two of them."""
-
-MODELLED: Final = PLAIN | NO_CACHE | RECURRENT | WITHOUT_KV_HEADS | BY_INTERVAL | BOTH | WITHOUT_FEED_FORWARD | set(WINDOWS)
-
-
 def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     """What each of the `n_layer` layers keeps; None for an architecture that is not modelled.
 
     Draft (MTP) layers at the end keep nothing while the model itself runs. Raises ModelDamaged.
     """
-    if meta.architecture not in MODELLED:
+    rule = architecture(meta.architecture).caches
+    if rule is None:
         return None
     n_draft = meta.integer(meta.own("nextn_predict_layers")) or 0
-    windows = _windows(meta, n_layer, n_draft)
-    recurrent, attends = _kinds(meta, n_layer)
-    own_caches = _layers_with_own_cache(meta, n_layer)
-    state = _state_elements(meta, n_layer) if any(recurrent) else 0
-    copied = meta.architecture == "exaone4" and bool(meta.integer(meta.own("attention.sliding_window"))) and not any(windows)
+    windows = _windows(meta, rule.window, n_layer, n_draft)
+    recurrent, attends = _kinds(meta, rule, n_layer)
+    own_caches = _layers_with_own_cache(meta, rule, n_layer)
+    state = _state_elements(meta, rule, n_layer) if any(recurrent) else 0
+    stated = rule.window and rule.window.of_n_layer and meta.integer(meta.own("attention.sliding_window"))
     caches = []
     for i in range(n_layer):
-        draft = i >= n_layer - n_draft and meta.architecture not in WITHOUT_FEED_FORWARD
+        draft = i >= n_layer - n_draft and rule.layers != "one part"
         kv = _attention(meta, n_layer, i, windows[i]) if attends[i] and not draft else LayerCache()
         if i >= own_caches:
             kv = replace(kv, k=0, v=0)
@@ -113,7 +61,7 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
                 n_embd_head_v=kv.n_embd_head_v,
                 window=kv.window,
                 state=state if recurrent[i] and not draft else 0,
-                copied_whole=copied,
+                copied_whole=bool(stated) and not any(windows),
             )
         )
     return tuple(caches)
@@ -149,20 +97,19 @@ def _head_length(meta: Metadata, n_head: int) -> int:
     return n_embd // n_head if n_head else 0
 
 
-def _windows(meta: Metadata, n_layer: int, n_draft: int) -> list[int | None]:
+def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) -> list[int | None]:
     """The window of every layer in tokens, or None where it sees everything, as draft layers do."""
-    rule = WINDOWS.get(meta.architecture)
-    if rule is None and meta.architecture != "lfm2":
-        return [None] * n_layer  # what the file says of windows is not read, be it -1
+    everything: list[int | None] = [None] * n_layer
+    if rule is None:
+        return everything  # what the file says of windows is not read, be it -1
     stated = meta.integer(meta.own("attention.sliding_window"))
-    if meta.architecture == "lfm2" and stated:
-        return [stated if heads else None for heads in meta.per_layer(meta.own("attention.head_count_kv"), n_layer)]
     n_own = n_layer - n_draft
-    if rule is None or (meta.architecture == "exaone4" and n_own != EXAONE4_LAYERS_WITH_WINDOWS):
-        return [None] * n_layer
     window = stated if stated is not None else rule.default
-    if not window:
-        return [None] * n_layer
+    if not window or (rule.of_n_layer and n_own != rule.of_n_layer):
+        return everything
+    if rule.period is None:
+        heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer)
+        return [window if heads else None for heads in heads_kv]
     window = rule.forced or window
     key = meta.own("attention.sliding_window_pattern")
     if meta.length(key) is not None:
@@ -174,42 +121,43 @@ def _windows(meta: Metadata, n_layer: int, n_draft: int) -> list[int | None]:
     return [window if flag else None for flag in sees_window] + [None] * n_draft
 
 
-def _kinds(meta: Metadata, n_layer: int) -> tuple[list[bool], list[bool]]:
+def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list[bool]]:
     """Which layers have a recurrent state, and which have attention."""
-    name = meta.architecture
-    heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or meta.per_layer(
-        meta.own("attention.head_count"), n_layer
-    )
-    if name in NO_CACHE:
-        return [False] * n_layer, [False] * n_layer
-    if name in RECURRENT:
-        return [True] * n_layer, [False] * n_layer
-    if name in BOTH:
-        return [True] * n_layer, [True] * n_layer
-    if name in WITHOUT_FEED_FORWARD:
-        n_ff = meta.per_layer(meta.own("feed_forward_length"), n_layer) or (0,) * n_layer
-        layers = list(zip(heads_kv, n_ff, strict=True))
-        return [not kv and not ff for kv, ff in layers], [bool(kv) and not ff for kv, ff in layers]
-    if name in BY_INTERVAL:
-        stated = meta.per_layer(meta.own("attention.recurrent_layers"), n_layer)
-        interval = meta.integer(meta.own("full_attention_interval")) or 4
-        recurrent = [bool(r) for r in stated] or [(i + 1) % interval != 0 for i in range(n_layer)]
-        return recurrent, [not r for r in recurrent]
-    if name in WITHOUT_KV_HEADS:
-        return [not kv for kv in heads_kv], [bool(kv) for kv in heads_kv]
-    return [False] * n_layer, [True] * n_layer
+    heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
+    heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads
+    all_, none = [True] * n_layer, [False] * n_layer
+    match rule.layers:
+        case "attention":
+            return none, all_
+        case "nothing":
+            return none, none
+        case "state":
+            return all_, none
+        case "attention and state":
+            return all_, all_
+        case "state without KV heads":
+            return [not kv for kv in heads_kv], [bool(kv) for kv in heads_kv]
+        case "one part":
+            n_ff = meta.per_layer(meta.own("feed_forward_length"), n_layer) or (0,) * n_layer
+            layers = list(zip(heads_kv, n_ff, strict=True))
+            return [not kv and not ff for kv, ff in layers], [bool(kv) and not ff for kv, ff in layers]
+        case "state by interval":
+            stated = meta.per_layer(meta.own("attention.recurrent_layers"), n_layer)
+            interval = meta.integer(meta.own("full_attention_interval")) or 4
+            recurrent = [bool(r) for r in stated] or [(i + 1) % interval != 0 for i in range(n_layer)]
+            return recurrent, [not r for r in recurrent]
 
 
-def _layers_with_own_cache(meta: Metadata, n_layer: int) -> int:
+def _layers_with_own_cache(meta: Metadata, rule: Caches, n_layer: int) -> int:
     """How many layers have a cache of their own; the layers above read the last ones'."""
-    if meta.architecture == "gemma3n":
-        return GEMMA3N_OWN_CACHES
-    if meta.architecture == "gemma4":
+    if rule.n_own is not None:
+        return rule.n_own
+    if rule.shares:
         return n_layer - (meta.integer(meta.own("attention.shared_kv_layers")) or 0)
     return n_layer
 
 
-def _state_elements(meta: Metadata, n_layer: int) -> int:
+def _state_elements(meta: Metadata, rule: Caches, n_layer: int) -> int:
     """F32 elements of one recurrent layer's state per conversation: the convolution's last inputs and the state itself."""
     heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
     n_head = heads[0] if heads else 0
@@ -221,5 +169,5 @@ def _state_elements(meta: Metadata, n_layer: int) -> int:
         return 3 * ((d_conv or 4) - 1) * n_head * head + head * head * n_head
     d_inner = meta.integer(meta.own("ssm.inner_size")) or 0
     d_state = meta.integer(meta.own("ssm.state_size")) or 0
-    n_group = 0 if meta.architecture == "mamba" else meta.integer(meta.own("ssm.group_count")) or 0  # Mamba 1 knows no groups
+    n_group = (meta.integer(meta.own("ssm.group_count")) or 0) if rule.grouped else 0
     return max(0, d_conv - 1) * (d_inner + 2 * n_group * d_state) + d_state * d_inner

@@ -12,14 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
-from hakaru.models.architectures import Dims, tensors_of
+from hakaru.models.architectures import Dims, architecture, tensors_of
 from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape, shape_of
-
-_DENSE: Final = frozenset({"llama", "qwen2", "qwen3"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,5 +77,7 @@ def nearest_model(n_params: int) -> KnownModel | None:
 
     Of several with the same shape the most downloaded one.
     """
-    nearest = min((m for m in known_models() if m.architecture in _DENSE), key=lambda m: abs(m.n_params - n_params))
+    nearest = min(
+        (m for m in known_models() if architecture(m.architecture).is_llama_like), key=lambda m: abs(m.n_params - n_params)
+    )
     return nearest if abs(nearest.n_params / n_params - 1) <= 0.1 else None

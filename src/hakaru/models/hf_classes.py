@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hakaru.errors import ModelUnknown
 from hakaru.language import say
+from hakaru.models.architectures import ARCHITECTURES
 from hakaru.models.config_values import TEXT_PARTS
 from hakaru.models.hf_fields import CLASSES
 
@@ -23,7 +24,7 @@ _ENDINGS: Final = {
     "ForTextEncoding": EMBEDS, "BidirectionalModel": EMBEDS, "BidirectionalForMNTP": EMBEDS, "ForEmbedding": EMBEDS,
     "EmbeddingModel": EMBEDS, "TextModel": EMBEDS, "Model": EMBEDS,
 }  # fmt: skip
-_BODIES_CONVERTED: Final = {"LlamaModel", "LlamaBidirectionalModel", "Qwen2Model", "Qwen3Model", "Gemma3TextModel", "Lfm2Model"}
+_BODIES_CONVERTED: Final = {name for record in ARCHITECTURES.values() if record.hugging_face for name in record.hugging_face.bodies}
 """Bodies that llama.cpp's converter takes under these names."""
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.models.architectures import Dims, tensors_of
+from hakaru.models.architectures import architecture as record_of
+from hakaru.models.architectures.record import HuggingFace
 from hakaru.models.config_values import ConfigValues
 from hakaru.models.hf_classes import ModelClass, model_class
-from hakaru.models.hf_fields import ABSENT, hyperparameters
+from hakaru.models.hf_fields import hyperparameters
 from hakaru.models.hyperparameters import expand
 from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.stored_quantization import StoredQuantization
@@ -33,9 +35,6 @@ _HEADS: Final = re.compile(
 )
 """What classifiers have on top of a body."""
 _NOT_WEIGHTS: Final = re.compile(r"(rotary_emb\.inv_freq|_scale_inv|_scales|(weight|input)_scale(_2)?|position_ids)$")
-_DROPPED: Final = {"deepseek2": r"model\.layers\.{n}\.", "ernie4_5-moe": r"model\.mtp_", "ernie4_5": r"model\.mtp_"}
-_ALWAYS_TIED: Final = frozenset({"gemma", "gemma2", "gemma3", "gemma4", "command-r", "cohere2"})
-_TIED_BY_CONFIG: Final = frozenset({"deepseek2", "hunyuan-dense"})
 _OPTIONAL: Final = {
     r"self_attn\.q_proj\.bias": ("attn_q.bias",), r"self_attn\.k_proj\.bias": ("attn_k.bias",),
     r"self_attn\.v_proj\.bias": ("attn_v.bias",), r"self_attn\.o_proj\.bias": ("attn_output.bias",),
@@ -81,16 +80,16 @@ def converted(
     Raises ModelUnknown for a model class that hakaru cannot derive, ModelDamaged for a config without sense.
     """
     kind = model_class(where, config)
-    architecture = kind.architecture
-    values = ConfigValues(where, config, absent=ABSENT.get(architecture))
-    short = hyperparameters(values, architecture, checkpoint)
-    if architecture == "granitehybrid" and "ssm.state_size" not in short:
-        architecture = "granitemoe" if short.get("expert_count") else "granite"
+    rules = record_of(kind.architecture).hugging_face
+    assert rules is not None, "model classes come from records that have them"
+    values = ConfigValues(where, config, absent=rules.absent)
+    short = hyperparameters(values, rules, checkpoint)
+    architecture = (rules.becomes(short) if rules.becomes else None) or kind.architecture
     rows = next((shape[0] for n, (_, shape) in checkpoint.items() if n.endswith("embed_tokens.weight") and len(shape) == 2), None)
     n_vocab = rows or values.need("vocab_size")
-    tied = _is_tied(architecture, values, checkpoint)
+    tied = _is_tied(rules, values, checkpoint)
     meta = Metadata(where, expand(architecture, short))
-    table = tuple(tensors_of(meta, n_vocab=n_vocab, tied=tied, having=_having(architecture, values, short, checkpoint)))
+    table = tuple(tensors_of(meta, n_vocab=n_vocab, tied=tied, having=_having(rules, values, short, checkpoint)))
     text = {n: t for n, t in checkpoint.items() if not _COMPANION.match(n)}
     return Converted(
         architecture=architecture,
@@ -100,39 +99,34 @@ def converted(
         n_vocab=n_vocab,
         tied=tied,
         n_params=sum(math.prod(shape) for n, shape in table if n not in _BY_CONVERTER),
-        n_params_found=_count(architecture, text, short["block_count"], tied, quantization) if checkpoint else None,
+        n_params_found=_count(rules, text, short["block_count"], tied, quantization) if checkpoint else None,
         companion_bytes=sum(_bytes(*t) for n, t in checkpoint.items() if n not in text),
     )
 
 
-def _is_tied(architecture: str, config: ConfigValues, names: Collection[str]) -> bool:
+def _is_tied(rules: HuggingFace, config: ConfigValues, names: Collection[str]) -> bool:
     """A converter writes the output matrix if the checkpoint has one, with exceptions."""
-    if architecture in _ALWAYS_TIED:
+    if rules.tied == "always":
         return True
     stated = config.flag("tie_word_embeddings")
-    if architecture in _TIED_BY_CONFIG or not names:
+    if rules.tied == "by config" or not names:
         return bool(stated)
     return not any("lm_head." in n for n in names)  # packed ones are called lm_head.qweight or lm_head.weight_packed
 
 
-def _having(architecture: str, config: ConfigValues, short: Mapping[str, Any], names: Collection[str]) -> set[str]:
+def _having(rules: HuggingFace, config: ConfigValues, short: dict[str, Any], names: Collection[str]) -> set[str]:
     found = {optional for pattern, has in _OPTIONAL.items() for optional in has if any(re.search(f"{pattern}$", n) for n in names)}
     if not names and config.flag("attention_bias"):
         found |= {"attn_q.bias", "attn_k.bias", "attn_v.bias"}
-    if config.rope_type() == "llama3" or architecture == "gemma4":
+    if config.rope_type() == "llama3":
         found.add("rope_freqs.weight")
     if config.rope_type() in {"longrope", "su"}:
         found |= {"rope_factors_long.weight", "rope_factors_short.weight"}
-    if architecture == "gemma4":
-        if config.flag("attention_k_eq_v"):
-            found.add("shared values")
-        if short["attention.shared_kv_layers"] and any(f"layers.{short['block_count'] - 1}.self_attn.k_proj." in n for n in names):
-            found.add("unused keys")
-    return found
+    return found | (rules.having(config, short, names) if rules.having else set())
 
 
-def _count(architecture: str, text: Checkpoint, n_layer: int, tied: bool, quantization: StoredQuantization | None) -> int | None:
-    dropped = re.compile(_DROPPED[architecture].format(n=n_layer)) if architecture in _DROPPED else None
+def _count(rules: HuggingFace, text: Checkpoint, n_layer: int, tied: bool, quantization: StoredQuantization | None) -> int | None:
+    dropped = re.compile(rules.dropped.format(n=n_layer)) if rules.dropped else None
     total = 0
     for name, (dtype, shape) in text.items():
         if _NOT_WEIGHTS.search(name) or (dropped and dropped.match(name)) or (tied and "lm_head." in name) or _HEADS.match(name):

@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import ModelUnknown
+from hakaru.models.architectures import architecture as record_of
 from hakaru.models.header_cursor import Array, Value
 
 PROJECTOR, ADAPTER, IMATRIX, CONTROL, DRAFT, VOCABULARY, IMAGES = (
     "mmproj", "adapter", "imatrix", "control vector", "draft", "vocabulary", "image model",
 )  # fmt: skip
-DRAFT_ARCHITECTURES: Final = {"eagle3", "dflash", "gemma4-assistant"}
-IMAGE_ARCHITECTURES: Final = {
-    "flux", "sd1", "sd3", "sdxl", "aura", "hidream", "cosmos", "ltxv", "hyvid", "wan", "lumina2", "qwen_image", "pig", "chroma",
-}  # fmt: skip
-
 _TYPES: Final = {"mmproj": PROJECTOR, "clip-vision": PROJECTOR, "adapter": ADAPTER, "imatrix": IMATRIX}
 _KEYS: Final = {"clip.": PROJECTOR, "adapter.": ADAPTER, "imatrix.": IMATRIX, "controlvector.": CONTROL}
 _QUANT: Final = re.compile(r"(?<![a-z0-9])(i?q\d|[bf]p?16|f32|bf16|mxfp4|nvfp4|tq\d|ud-)", re.IGNORECASE)
@@ -39,14 +35,8 @@ def role_of(metadata: Mapping[str, Value], n_tensors: int, names: Collection[str
     stated = stated or next((role for prefix, role in _KEYS.items() if any(key.startswith(prefix) for key in metadata)), None)
     if stated:
         return stated
-    if architecture == "clip":
-        return PROJECTOR
-    if architecture == "controlvector":
-        return CONTROL
-    if architecture in DRAFT_ARCHITECTURES:
-        return DRAFT
-    if architecture in IMAGE_ARCHITECTURES:
-        return IMAGES
+    if role := record_of(architecture).role:
+        return role
     if not n_tensors:
         return VOCABULARY if isinstance(metadata.get("tokenizer.ggml.tokens"), Array) else None
     if not architecture and names and all(name.endswith((".in_sum2", ".counts")) for name in names):

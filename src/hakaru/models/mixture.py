@@ -169,14 +169,14 @@ def _type_of_all(group: Group, model: Roster, preset: str, base: str) -> str | N
 
 def _output_type(row: int, facts: Facts, preset: str, base: str) -> str:
     """The output matrix, and the embedding where it serves as one, get at least five bits."""
-    if preset == "MXFP4_MOE" or base == "Q8_0" or facts.architecture == "falcon" or row % BY_NAME[base].block:
+    if preset == "MXFP4_MOE" or base == "Q8_0" or facts.rules.falcon or row % BY_NAME[base].block:
         return "Q8_0"
     return "Q5_K" if preset in _LOW or preset == "IQ3_XXS" else "Q6_K"
 
 
 def _mxfp4_type(group: Group, facts: Facts) -> str:
     """Experts, which are stacks of matrices, get MXFP4; bailingmoe3 has other stacks too."""
-    is_expert = group.is_stack and (facts.architecture != "bailingmoe3" or group.role in FFN)
+    is_expert = group.is_stack and (facts.rules.stacks_are_experts or group.role in FFN)
     return "MXFP4" if is_expert else "Q8_0"
 
 
@@ -228,7 +228,7 @@ def _table(role: Role, facts: Facts, has_imatrix: bool) -> Table:
             return _ATTN_K_OF_EIGHT_EXPERTS
         case Role.ATTN_Q | Role.ATTN_K:
             return _ATTN_Q
-        case Role.ATTN_OUTPUT if facts.architecture == "falcon":
+        case Role.ATTN_OUTPUT if facts.rules.falcon:
             return _ATTN_OUTPUT_OF_FALCON
         case Role.ATTN_OUTPUT:
             return _ATTN_OUTPUT_OF_EIGHT_EXPERTS if facts.n_expert == 8 else _ATTN_OUTPUT
@@ -254,7 +254,7 @@ def _ffn_down_table(facts: Facts, has_imatrix: bool) -> Table:
         **_FFN_DOWN,
         **(_FFN_DOWN_WITH_IMATRIX if has_imatrix else _FFN_DOWN_WITHOUT_IMATRIX),
         **(_FFN_DOWN_OF_EIGHT_EXPERTS if facts.n_expert == 8 else {}),
-        **(_FFN_DOWN_OF_FALCON if facts.architecture == "falcon" else {}),
+        **(_FFN_DOWN_OF_FALCON if facts.rules.falcon else {}),
     }
 
 

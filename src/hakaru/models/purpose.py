@@ -6,32 +6,25 @@ llama_model_has_encoder, llama_model_is_diffusion.
 
 from typing import Final, Literal
 
+from hakaru.models.architectures import architecture
+from hakaru.models.architectures.record import Purpose as UsualPurpose
 from hakaru.models.metadata import Metadata
 from hakaru.models.model import Model
 
-Purpose = Literal["text", "embedding", "reranker", "encoder-decoder", "diffusion", "speech"]
-ENCODERS: Final = frozenset({
-    "bert", "nomic-bert", "nomic-bert-moe", "modern-bert", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert", "gemma-embedding",
-    "llama-embed", "t5encoder",
-})  # fmt: skip
-DIFFUSION: Final = frozenset({"dream", "llada", "llada-moe", "rnd1", "diffusion-gemma"})
+Purpose = UsualPurpose | Literal["reranker"]
 POOLED, RANKED = (1, 2, 3), 4  # mean, the first token, the last token; a score
 TEMPLATE: Final = "tokenizer.chat_template"
 
 
 def purpose_of(model: Model) -> Purpose:
     """What `model` is for. A model that reads text and pools it gives vectors, whatever its layers could do besides."""
-    meta, architecture = model.meta, model.shape.architecture
+    meta, usual = model.meta, architecture(model.shape.architecture).purpose
     pooling = meta.integer(meta.own("pooling_type"))
-    if architecture == "t5":
-        return "encoder-decoder"
-    if architecture in DIFFUSION:
-        return "diffusion"
-    if architecture.startswith("wavtokenizer"):
-        return "speech"
+    if usual not in {"text", "embedding"}:
+        return usual
     if pooling == RANKED:
         return "reranker"
-    if architecture in ENCODERS or pooling in POOLED or meta.values.get(meta.own("attention.causal")) is False:
+    if usual == "embedding" or pooling in POOLED or meta.values.get(meta.own("attention.causal")) is False:
         return "embedding"
     return "text"
 

@@ -17,6 +17,8 @@ from enum import IntEnum, auto
 from operator import itemgetter
 from typing import Final
 
+from hakaru.models.architectures import architecture
+from hakaru.models.architectures.record import Quantizer
 from hakaru.models.gguf import Tensor
 from hakaru.models.metadata import Metadata
 
@@ -50,7 +52,6 @@ _ROLE_BY_PART: Final = (
     ("ffn_up", Role.FFN_UP), ("ffn_gate", Role.FFN_GATE), ("ffn_down", Role.FFN_DOWN),
 )  # fmt: skip
 """Where several match, the first one counts."""
-_AT_LEAST_Q8: Final = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
 
 _KEPT_NAMES: Final = frozenset({"position_embd.weight", "token_types.weight"})
 _KEPT_PARTS: Final = (
@@ -64,15 +65,6 @@ _KEPT_PARTS: Final = (
     "a.rvq.codebook", "mm.a.code_embd",  # audio
 )  # fmt: skip
 """Tensors with any of these in their name keep the type that they have."""
-_KEPT_PARTS_BY_ARCHITECTURE: Final = {
-    "glm5-next": (
-        "hc_", "indexer.attn_q_b", "indexer.attn_k", "indexer.proj", "indexer_compressor_gate", "indexer_compressor_ape",
-        "ssm_f_a.weight", "ssm_f_b.weight", "ssm_g_a.weight", "ssm_g_b.weight", "ssm_beta.weight", "attn_kv_a_mqa.weight",
-        "attn_k_b.weight", "attn_v_b.weight",
-    ),
-}  # fmt: skip
-
-_LAYERS_OF_70B: Final = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
 _LAYER: Final = re.compile(r"blk\.([0-9]+)")
 
 
@@ -87,6 +79,11 @@ class Facts:
     n_head_kv: int
 
     @property
+    def rules(self) -> Quantizer:
+        """What the quantizer does differently for the architecture."""
+        return architecture(self.architecture).quantizer
+
+    @property
     def n_gqa(self) -> int:
         """How many query heads share one KV head; 0 where the first layer has no attention."""
         return self.n_head // self.n_head_kv if self.n_head_kv else 0
@@ -94,9 +91,10 @@ class Facts:
     @property
     def is_70b(self) -> bool:
         """Whether llama.cpp calls the model's size "70B", which has a rule of its own: decided by the number of layers."""
-        if _LAYERS_OF_70B.get(self.architecture) != self.n_layer:
+        if self.rules.n_layer_of_70b != self.n_layer:
             return False
-        return not self.architecture.startswith("llama") or (self.n_head != self.n_head_kv and self.n_expert != 8)
+        shares_heads = self.n_head != self.n_head_kv and self.n_expert != 8
+        return shares_heads or not self.rules.of_70b_shares_heads
 
 
 def quantizer_facts(meta: Metadata) -> Facts:
@@ -104,11 +102,12 @@ def quantizer_facts(meta: Metadata) -> Facts:
     n_layer = meta.need(meta.own("block_count"), high=2**14)
     heads = meta.per_layer(meta.own("attention.head_count"), n_layer) or (0,)
     heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads
-    if meta.architecture == "nanbeige":
+    rules = architecture(meta.architecture).quantizer
+    if rules.loops:
         n_layer *= meta.integer(meta.own("num_loops")) or 1
     return Facts(
         architecture=meta.architecture,
-        n_layer=n_layer + (meta.architecture == "graniteswitch"),
+        n_layer=n_layer + rules.n_layer_more,
         n_expert=meta.integer(meta.own("expert_count")) or 0,
         n_head=heads[0],
         n_head_kv=heads_kv[0],
@@ -160,7 +159,7 @@ def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
     n_attn_v, is_tied = 0, True
     for layer, name, stem, tensor in sorted((_sorted_name(t) for t in tensors), key=itemgetter(0, 1)):
         if stem not in known:
-            known[stem] = None if _is_kept(stem, facts.architecture) else _role(stem, facts.architecture)
+            known[stem] = None if _is_kept(stem, facts.rules) else _role(stem, facts.rules)
         role = known[stem]
         n_attn_v += role is Role.ATTN_V
         is_tied &= name != "output.weight"
@@ -190,14 +189,14 @@ def _sorted_name(tensor: Tensor) -> tuple[int, str, str, Tensor]:
     return (int(match[1]), tensor.name, tensor.name[match.end() :], tensor) if match else (-1, tensor.name, tensor.name, tensor)
 
 
-def _is_kept(stem: str, architecture: str) -> bool:
+def _is_kept(stem: str, rules: Quantizer) -> bool:
     if not stem.endswith("weight") or stem in _KEPT_NAMES:
         return True
-    return any(part in stem for part in (*_KEPT_PARTS, *_KEPT_PARTS_BY_ARCHITECTURE.get(architecture, ())))
+    return any(part in stem for part in (*_KEPT_PARTS, *rules.kept))
 
 
-def _role(stem: str, architecture: str) -> Role:
-    if any(part in stem for part in _AT_LEAST_Q8.get(architecture, ())):
+def _role(stem: str, rules: Quantizer) -> Role:
+    if any(part in stem for part in rules.at_least_q8):
         return Role.AT_LEAST_Q8
     if stem in _ROLE_BY_NAME:
         return _ROLE_BY_NAME[stem]

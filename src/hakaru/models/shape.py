@@ -4,30 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hakaru.errors import ModelDamaged
-from hakaru.models.caches import (
-    BOTH,
-    BY_INTERVAL,
-    RECURRENT,
-    WITHOUT_FEED_FORWARD,
-    WITHOUT_KV_HEADS,
-    LayerCache,
-    layer_caches,
-)  # fmt: skip
+from hakaru.models.architectures import ARCHITECTURES, Architecture, architecture
+from hakaru.models.architectures.parts.sizes import MAX_LAYERS, MAX_WIDTH
+from hakaru.models.caches import LayerCache, layer_caches
 from hakaru.models.metadata import Metadata
 
-_STATES = RECURRENT | WITHOUT_KV_HEADS | BY_INTERVAL | BOTH | WITHOUT_FEED_FORWARD
-_READ_BY = {
-    "ssm.": _STATES, "shortconv.": frozenset({"lfm2", "lfm2moe"}), "kda.": frozenset({"kimi-linear"}),
-    "attention.q_lora_rank": frozenset({"deepseek2", "mistral4"}), "attention.kv_lora_rank": frozenset({"deepseek2", "mistral4", "kimi-linear"}),
-    "embedding_length_per_layer_input": frozenset({"gemma3n", "gemma4"}), "n_deepstack_layers": frozenset({"qwen3vl", "qwen3vlmoe"}),
-    "moe_latent_size": frozenset({"nemotron_h_moe"}), "interleave_moe_layer_step": frozenset({"llama4", "ernie4_5-moe"}),
-}  # fmt: skip
-"""Keys that only some architectures read, by what they begin with; elsewhere their value means nothing, be it -1.
-Source: llama.cpp, src/models/*.cpp (load_arch_hparams).
-"""
+_READ_BY_SOME = frozenset(key for record in ARCHITECTURES.values() for key in record.reads)
+"""Keys that only some architectures read, by what they begin with; elsewhere their value means nothing, be it -1."""
 _OF_EXPERTS = ("expert_", "leading_dense_block_count")
-MAX_LAYERS = 512  # llama.cpp, src/llama-hparams.h: LLAMA_MAX_LAYERS; it aborts above
-MAX_WIDTH = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +60,11 @@ class Shape:
     moe_latent_size: int = 0
     expert_gating_func: int = 0
     expert_weights_norm: bool = False
+
+    @property
+    def record(self) -> Architecture:
+        """What hakaru knows of the architecture."""
+        return architecture(self.architecture)
 
     def tensors(self, *, tied: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Name and shape (rows first) of every tensor of a llama-like model, in the order of the file.
@@ -178,9 +167,11 @@ def _context(meta: Metadata) -> int | None:
 
 def _is_read(meta: Metadata, key: str) -> bool:
     """Whether llama.cpp reads this key of a model of its architecture."""
-    readers = next((names for start, names in _READ_BY.items() if key.startswith(start)), None)
-    if readers is not None:
-        return meta.architecture in readers
+    record = architecture(meta.architecture)
+    if key.startswith("ssm."):
+        return record.has_states
+    if key.startswith(tuple(_READ_BY_SOME)):
+        return key.startswith(record.reads)
     if key.startswith(_OF_EXPERTS) and key not in {"expert_count", "expert_used_count"}:
         return bool(meta.integer(meta.own("expert_count")))
     return True

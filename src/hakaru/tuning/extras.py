@@ -31,10 +31,6 @@ from hakaru.units import Source
 
 N_DRAFT: Final = 3
 """Tokens that are drafted at once: llama.cpp's default of --spec-draft-n-max."""
-GOES_BACK: Final = frozenset({"qwen35", "qwen35moe", "nemotron_h", "nemotron_h_moe", "lfm2", "lfm2moe", "kimi-k3", "deepseek4"})
-"""Architectures that keep a copy of their states per drafted token. Source: llama.cpp, src/llama-arch.cpp
-(llm_arch_supports_rs_rollback).
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,12 +159,12 @@ def _attention(shape: Shape) -> LayerCache:
 
 def _states(shape: Shape, settings: ContextSettings) -> int:
     """Bytes of one copy of all states; nothing where llama.cpp does not go back to one."""
-    if shape.architecture not in GOES_BACK:
+    if not shape.record.goes_back:
         return 0
     return 4 * sum(c.state for c in shape.caches or ()) * settings.n_parallel
 
 
 def _handed_over(shape: Shape, settings: ContextSettings, n_draft: int) -> int:
     """What stays alive in the model's own graph: a row per token for the draft, and one layer's states while they are copied."""
-    largest = max((c.state for c in shape.caches or ()), default=0) if shape.architecture in GOES_BACK else 0
+    largest = max((c.state for c in shape.caches or ()), default=0) if shape.record.goes_back else 0
     return 4 * shape.n_embd * settings.n_tokens + 4 * largest * settings.n_parallel * (n_draft + 1)

@@ -1,93 +1,40 @@
-"""From hyperparameters to a tensor table: which tensors a converted model file has, and how large they are.
+"""One record per architecture: everything that hakaru knows of it, in its family's file.
 
-An architecture is a few blocks (`registry`); a block yields the tensors of one layer. The tables are compared with
-llama.cpp itself: a header written from them is laid out by its loader, which refuses a missing, an extra or a wrongly
-shaped tensor.
+To add one: write its record into the file of its family, and a model of it into the tests. An example is Arcee, whose
+layers are Llama's with a feed-forward part that has no gate and a squared ReLU:
+
+    Architecture(                                            # llama.py
+        "arcee",                                             # llama.cpp's name
+        tensors=plain(attention(), dense(gate=False)),       # blocks from parts/
+        caches=Caches(),                                     # keys and values in every layer
+        hugging_face=HuggingFace(classes=("ArceeForCausalLM",)),
+    ),
+
+    model("afm-4.5b", "arcee", ...)                          # OTHERS in tests/models/test_architectures.py
+
+A part that is not known stays out, and says why: `why_no_hugging_face="..."`. llama.cpp itself is the judge: the tests
+write a header from the record, and its loader refuses a tensor that is missing, extra or of another shape.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from hakaru.models.architectures.families import ARCHITECTURES, architecture
+from hakaru.models.architectures.parts.sizes import Dims
+from hakaru.models.architectures.record import Architecture
+from hakaru.models.architectures.tables import (
+    buffer_bytes,
+    is_loaded,
+    loaded,
+    stays_f32,
+    tensors_of,
+)
 
-from hakaru.errors import ModelUnknown
-from hakaru.models.architectures.registry import ARCHITECTURES
-from hakaru.models.architectures.sizes import Dims, Sizes
-from hakaru.models.gguf import ALIGNMENT, Tensor, padded
-from hakaru.models.metadata import Metadata
-
-__all__ = ["ARCHITECTURES", "Dims", "buffer_bytes", "is_loaded", "loaded", "stays_f32", "tensors_of"]
-
-_OUTPUT_BEFORE_INPUT = frozenset({"gemma3n", "gemma4"})
-
-_F32_MATRICES = (
-    "ffn_gate_inp.", "ffn_gate_inp_shexp.", "position_embd.", "token_types.", "ssm_conv1d", "shortconv.conv.",
-    "altup_correct_coef.", "altup_predict_coef.", "indexer.proj.",
-)  # fmt: skip
-
-
-def tensors_of(metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()) -> Iterator[tuple[str, Dims]]:
-    """Name and shape of every tensor that a converted file of this model has, layer by layer.
-
-    Shapes are in GGML order: the row length first, as in `gguf.Tensor`. `tied`: the output matrix is the embedding.
-    `having`: optional tensors, by name without the block (see `Sizes`). Raises ModelUnknown for an architecture without
-    an entry, ModelDamaged for metadata that makes no sense. Source: llama.cpp, src/models and conversion.
-    """
-    architecture = ARCHITECTURES.get(metadata.architecture)
-    if architecture is None:
-        raise ModelUnknown(
-            "{path}: the tensors of architecture '{found}' cannot be derived; known are {known}.",
-            path=metadata.where, found=metadata.architecture, known=", ".join(sorted(ARCHITECTURES)),
-        )  # fmt: skip
-    sizes = Sizes(metadata, n_vocab=n_vocab, tied=tied, having=having)
-    for block in architecture.start:
-        yield from block(sizes, 0)
-    for i in range(sizes.n_layer_all):
-        for block in architecture.layer if i < sizes.n_layer else architecture.nextn:
-            for name, shape in block(sizes, i):
-                yield f"blk.{i}.{name}", shape
-    for block in architecture.end:
-        yield from block(sizes, 0)
-
-
-def is_loaded(metadata: Metadata, name: str) -> bool:
-    """Whether llama.cpp loads the tensor by default: the blocks for multi-token prediction stay on disk.
-
-    Source: llama.cpp, TENSOR_SKIP in src/models.
-    """
-    if not name.startswith("blk."):
-        return True
-    _, block, own = name.split(".", 2)
-    nextn = metadata.integer(metadata.own("nextn_predict_layers")) or 0
-    if int(block) < (metadata.integer(metadata.own("block_count")) or 0) - nextn:
-        return True
-    architecture = ARCHITECTURES.get(metadata.architecture)
-    return architecture is not None and own.startswith(architecture.nextn_loaded)
-
-
-def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The tensors that llama.cpp gives a place in its buffers, in the order of the file.
-
-    A tied embedding comes twice for the architectures whose loader asks for it as output before it asks for it as input
-    (Gemma 3n and 4): on one device it then holds two copies, unless the file is mapped.
-    """
-    some_stay = bool(metadata.integer(metadata.own("nextn_predict_layers")))
-    found = [t for t in tensors if not some_stay or is_loaded(metadata, t.name)]
-    tied = all(t.name != "output.weight" for t in found)
-    for tensor in found:
-        yield tensor
-        if tied and tensor.name == "token_embd.weight" and metadata.architecture in _OUTPUT_BEFORE_INPUT:
-            yield tensor
-
-
-def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = ALIGNMENT) -> int:
-    """Bytes of the buffer that holds `tensors`: each begins at a multiple of the alignment (32 in host memory)."""
-    return sum(padded(t.n_bytes, alignment) for t in tensors)
-
-
-def stays_f32(name: str, shape: Dims) -> bool:
-    """Whether converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers, convolutions, positions.
-
-    Source: llama.cpp, conversion/base.py (prepare_tensors).
-    """
-    if len(shape) == 1 or not name.endswith(".weight") or name.endswith("_norm.weight"):
-        return True
-    own = name.split(".", 2)[2] if name.startswith("blk.") else name
-    return own.startswith(_F32_MATRICES)
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Dims",
+    "architecture",
+    "buffer_bytes",
+    "is_loaded",
+    "loaded",
+    "stays_f32",
+    "tensors_of",
+]

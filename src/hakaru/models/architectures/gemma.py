@@ -1,21 +1,31 @@
-"""Gemma's own tensors: norms on both sides, per-layer embeddings, layers that reuse another layer's keys.
+"""Gemma, 1 to 4: norms on both sides, per-layer embeddings, layers that reuse another layer's keys.
 
 Source: llama.cpp, src/models/{gemma2,gemma3,gemma3n,gemma4}.cpp and conversion/gemma.py.
 """
 
-from hakaru.models.architectures.attention import attention
-from hakaru.models.architectures.feed_forward import dense, experts
-from hakaru.models.architectures.sizes import Block, Sizes, Tensors, either, norm
+from collections.abc import Collection
+from typing import Final
 
-_N_ALTUP, _N_EMBD_ALTUP, _LAUREL_RANK = 4, 256, 64  # gemma3n: fixed in llama.cpp, src/llama-hparams.h
+from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.feed_forward import dense, experts
+from hakaru.models.architectures.parts.layers import TOKENS, TensorTable, plain, sandwich
+from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either
+from hakaru.models.architectures.record import (
+    ENCODER,
+    UNCONVERTED,
+    Architecture,
+    Caches,
+    HuggingFace,
+    Hyperparameters,
+    Window,
+)
+from hakaru.models.config_values import ConfigValues
+
+# gemma3n: fixed in llama.cpp, src/llama-hparams.h
+_N_ALTUP, _N_EMBD_ALTUP, _LAUREL_RANK = 4, 256, 64
 
 
-def sandwich(attend: Block, feed: Block) -> tuple[Block, ...]:
-    """A layer with a norm before and after each half."""
-    return (norm("attn_norm"), attend, norm("post_attention_norm"), norm("ffn_norm"), feed, norm("post_ffw_norm"))
-
-
-def per_layer_embeddings(m: Sizes, _: int) -> Tensors:
+def _per_layer_embeddings(m: Sizes, _: int) -> Tensors:
     """The second embedding table, of which each layer reads a slice; absent where its length is 0."""
     if n := m.number("embedding_length_per_layer_input"):
         yield "per_layer_token_embd.weight", (n * m.n_layer, m.n_vocab)
@@ -23,7 +33,7 @@ def per_layer_embeddings(m: Sizes, _: int) -> Tensors:
         yield "per_layer_proj_norm.weight", (n,)
 
 
-def per_layer_input(m: Sizes, _: int) -> Tensors:
+def _per_layer_input(m: Sizes, _: int) -> Tensors:
     """A layer's own part in the per-layer embeddings."""
     if n := m.number("embedding_length_per_layer_input"):
         yield "inp_gate.weight", (m.n_embd, n)
@@ -31,7 +41,7 @@ def per_layer_input(m: Sizes, _: int) -> Tensors:
         yield "post_norm.weight", (m.n_embd,)
 
 
-def altup_model(m: Sizes, _: int) -> Tensors:
+def _altup_model(m: Sizes, _: int) -> Tensors:
     """Gemma 3n's projections between its four parallel streams, and its per-layer embeddings."""
     yield "altup_proj.weight", (m.n_embd, m.n_embd, _N_ALTUP - 1)
     yield "altup_unembd_proj.weight", (m.n_embd, m.n_embd, _N_ALTUP - 1)
@@ -40,7 +50,7 @@ def altup_model(m: Sizes, _: int) -> Tensors:
     yield "per_layer_proj_norm.weight", (_N_EMBD_ALTUP,)
 
 
-def altup_layer(m: Sizes, _: int) -> Tensors:
+def _altup_layer(m: Sizes, _: int) -> Tensors:
     """What a layer of Gemma 3n has besides attention and feed-forward."""
     yield "inp_gate.weight", (m.n_embd, _N_EMBD_ALTUP)
     yield "proj.weight", (_N_EMBD_ALTUP, m.n_embd)
@@ -55,7 +65,7 @@ def altup_layer(m: Sizes, _: int) -> Tensors:
     yield "laurel_post_norm.weight", (m.n_embd,)
 
 
-def gemma4_attention(m: Sizes, layer: int) -> Tensors:
+def _gemma4_attention(m: Sizes, layer: int) -> Tensors:
     """Heads of two lengths, by window. A full layer may use its keys as values (`shared values` in `having`).
 
     Layers that reuse another layer's cache need no key and value, but published checkpoints hold them and converters keep
@@ -85,17 +95,114 @@ def _gemma4_experts(m: Sizes, layer: int) -> Tensors:
     yield "ffn_down_exps.scale", (m.n_expert,)
 
 
-def layer_scale(_: Sizes, __: int) -> Tensors:
+def _layer_scale(_: Sizes, __: int) -> Tensors:
     """One number by which a layer's output is multiplied."""
     yield "layer_output_scale.weight", (1,)
 
 
-GEMMA2 = sandwich(attention(), dense())
-GEMMA3 = sandwich(attention(qk_norm="head"), dense())
-GEMMA3N = (*GEMMA3, altup_layer)
-GEMMA4 = (
-    *sandwich(gemma4_attention, dense()),
-    layer_scale,
+_GEMMA3: Final = sandwich(attention(qk_norm="head"), dense())
+_GEMMA4: Final = (
+    *sandwich(_gemma4_attention, dense()),
+    _layer_scale,
     either(lambda m, _: m.n_expert > 0, (_gemma4_experts,)),
-    per_layer_input,
+    _per_layer_input,
+)
+
+
+def _gemma4(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
+    full, windowed = config.need("global_head_dim"), config.need("head_dim")
+    n_layer, shared = hyperparameters["block_count"], config.number("num_kv_shared_layers") or 0
+    types = config.texts("layer_types", n_layer) or ()
+    hyperparameters |= {
+        "attention.key_length": full,
+        "attention.value_length": full,
+        "rope.dimension_count": full,
+        "attention.key_length_swa": windowed,
+        "attention.value_length_swa": windowed,
+        "attention.shared_kv_layers": shared,
+        "embedding_length_per_layer_input": config.number("hidden_size_per_layer_input") or 0,
+    }
+    if config.flag("use_double_wide_mlp"):
+        width = config.need("intermediate_size")
+        widths = [width * (1 + (i >= n_layer - shared)) for i in range(n_layer)]
+        hyperparameters["feed_forward_length"] = widths
+    if (heads := config.number("num_global_key_value_heads")) is not None:
+        own = hyperparameters["attention.head_count_kv"]
+        heads_kv = [own if t == "sliding_attention" else heads for t in types]
+        hyperparameters["attention.head_count_kv"] = heads_kv
+
+
+def _gemma4_having(
+    config: ConfigValues, hyperparameters: Hyperparameters, names: Collection[str]
+) -> set[str]:  # fmt: skip
+    """Its converter computes rope factors. Shared values and unused keys: see `_gemma4_attention`."""
+    having = {"rope_freqs.weight"}
+    if config.flag("attention_k_eq_v"):
+        having.add("shared values")
+    last = f"layers.{hyperparameters['block_count'] - 1}.self_attn.k_proj."
+    if hyperparameters["attention.shared_kv_layers"] and any(last in n for n in names):
+        having.add("unused keys")
+    return having
+
+
+ARCHITECTURES: Final = (
+    Architecture(
+        "gemma",
+        tensors=plain(attention(), dense()),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("GemmaForCausalLM",), tied="always"),
+    ),
+    Architecture(
+        "gemma2",
+        tensors=TensorTable(layer=sandwich(attention(), dense())),
+        caches=Caches(window=Window(period=2, default=4096)),
+        hugging_face=HuggingFace(classes=("Gemma2ForCausalLM",), absent={"head_dim": 256}, windows=True, tied="always"),
+    ),
+    Architecture(
+        "gemma3",
+        tensors=TensorTable(layer=_GEMMA3),
+        caches=Caches(window=Window(period=6)),
+        hugging_face=HuggingFace(
+            classes=("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"),
+            bodies=("Gemma3TextModel",),
+            absent={  # published files with a vision tower leave these to the class
+                "num_attention_heads": 8,
+                "num_key_value_heads": 4,
+                "head_dim": 256,
+                "max_position_embeddings": 131072,
+            },
+            windows=True,
+            tied="always",
+        ),
+    ),
+    Architecture(
+        "gemma3n",
+        tensors=TensorTable(layer=(*_GEMMA3, _altup_layer), start=(TOKENS, _altup_model)),
+        caches=Caches(window=Window(period=5), n_own=20),
+        why_no_hugging_face=UNCONVERTED,
+        reads=("embedding_length_per_layer_input",),
+        output_first=True,
+    ),
+    Architecture(
+        "gemma4",
+        tensors=TensorTable(layer=_GEMMA4, start=(TOKENS, _per_layer_embeddings)),
+        caches=Caches(window=Window(period=6), shares=True),
+        hugging_face=HuggingFace(
+            classes=("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration"),
+            fields=_gemma4,
+            windows=True,
+            tied="always",
+            having=_gemma4_having,
+        ),
+        reads=("embedding_length_per_layer_input",),
+        output_first=True,
+    ),
+    Architecture(
+        "gemma-embedding",
+        tensors=TensorTable(layer=_GEMMA3),
+        caches=Caches(layers="nothing"),
+        why_no_hugging_face=UNCONVERTED,
+        plain=ENCODER,
+        purpose="embedding",
+    ),
 )

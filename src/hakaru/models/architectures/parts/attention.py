@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final, Literal
 
-from hakaru.models.architectures.sizes import Block, Sizes, Tensors
+from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
 
 QKV_BIAS: Final = ("attn_q.bias", "attn_k.bias", "attn_v.bias")
 

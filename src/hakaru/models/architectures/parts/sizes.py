@@ -6,10 +6,12 @@ without their block, such as `attn_q.bias`.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from hakaru.models.metadata import Metadata
 
+MAX_LAYERS: Final = 512  # llama.cpp, src/llama-hparams.h: LLAMA_MAX_LAYERS; it aborts above
+MAX_WIDTH: Final = 2**24
 Dims: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Iterator[tuple[str, Dims]]
 

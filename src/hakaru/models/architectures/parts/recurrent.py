@@ -2,7 +2,7 @@
 convolutions.
 """
 
-from hakaru.models.architectures.sizes import Block, Sizes, Tensors
+from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
 
 
 def mamba(m: Sizes, _: int) -> Tensors:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from hakaru.models.architectures.sizes import Block, Sizes, Tensors
+from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
 
 
 def dense(*, gate: bool = True, fused: bool = False, bias: bool = False) -> Block:

@@ -1,0 +1,48 @@
+"""Cohere's Command R and its successors: attention and feed-forward side by side, from one norm."""
+
+from typing import Final
+
+from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
+from hakaru.models.architectures.parts.layers import TensorTable, after_lead
+from hakaru.models.architectures.parts.sizes import Sizes, either, norm
+from hakaru.models.architectures.record import (
+    UNCONVERTED,
+    Architecture,
+    Caches,
+    HuggingFace,
+    Window,
+)
+
+
+def _is_plus(m: Sizes, _: int) -> bool:
+    """Command R+ and larger ones norm queries and keys."""
+    return m.n_layer >= 64
+
+
+ARCHITECTURES: Final = (
+    Architecture(
+        "command-r",
+        tensors=TensorTable(
+            layer=(
+                norm("attn_norm"),
+                either(_is_plus, (attention(qk_norm="heads"),), (attention(),)),
+                dense(),
+            )
+        ),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("CohereForCausalLM",), tied="always"),
+    ),
+    Architecture(
+        "cohere2",
+        tensors=TensorTable(layer=(norm("attn_norm"), attention(), dense())),
+        caches=Caches(window=Window(period=4)),
+        hugging_face=HuggingFace(classes=("Cohere2ForCausalLM",), windows=True, tied="always"),
+    ),
+    Architecture(
+        "cohere2moe",
+        tensors=TensorTable(layer=(norm("attn_norm"), attention(), after_lead(experts(), shared_expert()))),
+        caches=Caches(window=Window(period=4, dense_first=True)),
+        why_no_hugging_face=UNCONVERTED,
+    ),
+)

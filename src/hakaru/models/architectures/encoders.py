@@ -1,0 +1,70 @@
+"""Encoders, which read every text at once and keep nothing: BERT and its successors."""
+
+from typing import Final
+
+from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.feed_forward import dense
+from hakaru.models.architectures.parts.layers import TOKENS, TensorTable
+from hakaru.models.architectures.parts.sizes import Block, Sizes, either, norm, table
+from hakaru.models.architectures.record import ENCODER, UNCONVERTED, Architecture, Caches
+
+
+def _post_normed(attend: Block, feed: Block, *start: Block) -> TensorTable:
+    """Layers with a norm after each half; token types beside the tokens."""
+    types = table("token_types.weight", lambda m: (m.n_embd, m.n_token_types))
+    return TensorTable(
+        layer=(
+            attend,
+            norm("attn_output_norm", bias=True),
+            feed,
+            norm("layer_output_norm", bias=True),
+        ),
+        start=(TOKENS, types, *start, norm("token_embd_norm", bias=True)),
+        end=(),
+    )
+
+
+def _is_later(_: Sizes, layer: int) -> bool:
+    """ModernBERT's first layer has no norm before attention."""
+    return layer > 0
+
+
+ARCHITECTURES: Final = (
+    Architecture(
+        "bert",
+        tensors=_post_normed(
+            attention(bias=(*QKV_BIAS, "attn_output.bias")),
+            dense(gate=False, bias=True),
+            table("position_embd.weight", lambda m: (m.n_embd, m.number("context_length"))),
+        ),
+        caches=Caches(layers="nothing"),
+        why_no_hugging_face=UNCONVERTED,
+        plain=ENCODER,
+        purpose="embedding",
+    ),
+    Architecture(
+        "nomic-bert",
+        tensors=_post_normed(attention(), dense()),
+        caches=Caches(layers="nothing"),
+        why_no_hugging_face=UNCONVERTED,
+        plain=ENCODER,
+        purpose="embedding",
+    ),
+    Architecture(
+        "modern-bert",
+        tensors=TensorTable(
+            layer=(
+                either(_is_later, (norm("attn_norm"),)),
+                attention(fused=True),
+                norm("ffn_norm"),
+                dense(fused=True),
+            ),
+            start=(TOKENS, norm("token_embd_norm")),
+            end=(norm("output_norm"),),
+        ),
+        caches=Caches(layers="nothing"),
+        why_no_hugging_face=UNCONVERTED,
+        plain=ENCODER,
+        purpose="embedding",
+    ),
+)

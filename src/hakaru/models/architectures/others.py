@@ -1,0 +1,149 @@
+"""Architectures that stand alone or in pairs: gpt-oss, OLMo, ERNIE, Seed, Apertus, MiniMax, Laguna, Trinity, MiMo."""
+
+from collections.abc import Collection
+from typing import Final
+
+from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.feed_forward import dense, experts
+from hakaru.models.architectures.parts.layers import (
+    PROBS_BIAS,
+    WITH_SHARED,
+    TensorTable,
+    after_lead,
+    attention_gate,
+    plain,
+    post_normed,
+    sandwich,
+)
+from hakaru.models.architectures.parts.sizes import Sizes, either, norm, table
+from hakaru.models.architectures.record import (
+    SIGMOID,
+    UNCONVERTED,
+    Architecture,
+    Caches,
+    HuggingFace,
+    Hyperparameters,
+    Window,
+)
+from hakaru.models.config_values import ConfigValues
+
+
+def _gpt_oss(_: ConfigValues, hyperparameters: Hyperparameters, __: Collection[str]) -> None:
+    width = hyperparameters.pop("feed_forward_length", 0)
+    hyperparameters["expert_feed_forward_length"] = width
+
+
+def _ernie_moe(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
+    hyperparameters["interleave_moe_layer_step"] = config.number("moe_layer_interval") or 1
+
+
+def _has_window(m: Sizes, layer: int) -> bool:
+    """MiMo 2 has sinks only in layers with a window."""
+    return m.of("attention.sliding_window_pattern", layer) > 0
+
+
+_SINKS: Final = table("attn_sinks.weight", lambda m: (max(m.all("attention.head_count")),))
+
+ARCHITECTURES: Final = (
+    Architecture(
+        "gpt-oss",
+        tensors=TensorTable(
+            layer=(
+                norm("attn_norm"),
+                attention(bias=(*QKV_BIAS, "attn_output.bias"), sinks=True),
+                norm("post_attention_norm"),
+                experts(bias=True),
+            )
+        ),
+        caches=Caches(window=Window(period=2)),
+        hugging_face=HuggingFace(classes=("GptOssForCausalLM",), fields=_gpt_oss, windows=True),
+    ),
+    Architecture(
+        "olmo2",
+        tensors=post_normed(attention(qk_norm="whole"), dense()),
+        caches=Caches(window=Window(period=4)),
+        hugging_face=HuggingFace(classes=("Olmo2ForCausalLM", "Olmo3ForCausalLM"), windows=True),
+    ),
+    Architecture(
+        "olmoe",
+        tensors=plain(attention(qk_norm="whole"), experts(width="dense")),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("OlmoeForCausalLM",)),
+    ),
+    Architecture(
+        "ernie4_5",
+        tensors=plain(attention(), dense()),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"), dropped=r"model\.mtp_"),
+    ),
+    Architecture(
+        "ernie4_5-moe",
+        tensors=plain(attention(), WITH_SHARED),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("Ernie4_5_MoeForCausalLM",), fields=_ernie_moe, dropped=r"model\.mtp_"),
+        reads=("interleave_moe_layer_step",),
+    ),
+    Architecture(
+        "seed_oss",
+        tensors=TensorTable(
+            layer=(
+                norm("attn_norm"),
+                attention(bias=QKV_BIAS),
+                norm("post_attention_norm"),
+                dense(),
+            )
+        ),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("SeedOssForCausalLM",)),
+    ),
+    Architecture(
+        "apertus",
+        tensors=plain(attention(qk_norm="head"), dense(gate=False)),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("ApertusForCausalLM",)),
+        plain={
+            "xielu.alpha_n": 0.8,
+            "xielu.alpha_p": 0.8,
+            "xielu.beta": 0.5,
+            "xielu.eps": -1e-6,
+        },
+    ),
+    Architecture(
+        "minimax-m2",
+        tensors=plain(attention(qk_norm="whole"), experts(width="dense", probs_bias=PROBS_BIAS)),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("MiniMaxM2ForCausalLM",)),
+        plain=SIGMOID,
+    ),
+    Architecture(
+        "laguna",
+        tensors=plain(attention(qk_norm="head"), WITH_SHARED, attention_gate(of_heads=True)),
+        caches=Caches(window=Window(period=4, dense_first=True)),
+        why_no_hugging_face=UNCONVERTED,
+    ),
+    Architecture(
+        "afmoe",
+        tensors=TensorTable(
+            layer=(
+                *sandwich(attention(qk_norm="head"), WITH_SHARED),
+                attention_gate(of_heads=False),
+            )
+        ),
+        caches=Caches(window=Window(period=4)),
+        why_no_hugging_face=UNCONVERTED,
+    ),
+    Architecture(
+        "mimo2",
+        tensors=TensorTable(
+            layer=(
+                norm("attn_norm"),
+                attention(),
+                either(_has_window, (_SINKS,)),
+                norm("ffn_norm"),
+                after_lead(experts(probs_bias=PROBS_BIAS)),
+            )
+        ),
+        caches=Caches(window=Window(period=6)),
+        why_no_hugging_face=UNCONVERTED,
+    ),
+)

@@ -1,0 +1,52 @@
+"""Microsoft's Phi 3 and Phi MoE."""
+
+from collections.abc import Collection
+from typing import Final
+
+from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.feed_forward import dense, experts
+from hakaru.models.architectures.parts.layers import TensorTable, output, plain, rope
+from hakaru.models.architectures.parts.sizes import norm, table
+from hakaru.models.architectures.record import (
+    Architecture,
+    Caches,
+    HuggingFace,
+    Hyperparameters,
+)
+from hakaru.models.config_values import ConfigValues
+
+
+def _phi3(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
+    """Only a part of a head is rotated."""
+    head = hyperparameters["embedding_length"] // hyperparameters["attention.head_count"]
+    rotated = int(head * (config.real("partial_rotary_factor") or 1))
+    hyperparameters["rope.dimension_count"] = rotated
+
+
+ARCHITECTURES: Final = (
+    Architecture(
+        "phi3",
+        tensors=plain(attention(fused=True), dense(fused=True)),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("Phi3ForCausalLM",), fields=_phi3),
+    ),
+    Architecture(
+        "phimoe",
+        tensors=TensorTable(
+            layer=(
+                norm("attn_norm", bias=True),
+                attention(bias=(*QKV_BIAS, "attn_output.bias")),
+                norm("ffn_norm", bias=True),
+                experts(width="dense"),
+            ),
+            end=(
+                norm("output_norm", bias=True),
+                output,
+                table("output.bias", lambda m: (m.n_vocab,)),
+                rope,
+            ),
+        ),
+        caches=Caches(),
+        hugging_face=HuggingFace(classes=("PhiMoEForCausalLM",)),
+    ),
+)

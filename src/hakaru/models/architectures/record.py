@@ -1,0 +1,142 @@
+"""What hakaru knows of one architecture, in one value.
+
+A record is data. The arithmetic reads the record: `tables` the tensors, `models/caches.py` the caches, `memory/` the
+graph, `models/hf_config.py` the classes of Hugging Face. A part that hakaru does not know is None, and the record says
+why beside it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from hakaru.models.architectures.parts.layers import TensorTable
+from hakaru.models.config_values import ConfigValues
+from hakaru.models.metadata import MetadataValue
+
+Purpose: TypeAlias = Literal["text", "embedding", "encoder-decoder", "diffusion", "speech"]
+Role: TypeAlias = Literal["mmproj", "control vector", "draft", "image model"]
+Hyperparameters: TypeAlias = dict[str, Any]
+"""GGUF keys without the architecture before them, as `hyperparameters.expand` takes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Which layers see only the last tokens, where the file does not say it layer by layer.
+
+    Example: `Window(period=6)` is Gemma 3: five layers with a window, then one that sees everything.
+    """
+
+    period: int | None  # every period-th layer sees everything; None: layers with KV heads do not
+    dense_first: bool = False  # the first layer of a period sees everything, not the last one
+    default: int | None = None  # tokens, where the file states no window
+    forced: int | None = None  # tokens, whatever the file states
+    of_n_layer: int | None = None  # only models of so many layers have windows; the others copy all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caches:
+    """What layers keep between tokens.
+
+    `layers` says which layers keep what:
+
+    - "attention": keys and values in every layer.
+    - "nothing": an encoder, which reads every text at once.
+    - "state": a recurrent state in every layer.
+    - "state without KV heads": a state in layers without KV heads, keys and values in the others.
+    - "state by interval": the file lists the layers with a state, or says how far those without are apart.
+    - "attention and state": both in every layer.
+    - "one part": a layer is attention, a state or a feed-forward block, never two of them.
+    """
+
+    layers: Literal[
+        "attention",
+        "nothing",
+        "state",
+        "state without KV heads",
+        "state by interval",
+        "attention and state",
+        "one part",
+    ] = "attention"
+    window: Window | None = None  # None: no layer has one, whatever the file states
+    n_own: int | None = None  # layers from this one on read an earlier layer's cache
+    shares: bool = False  # the file states how many of the last layers read an earlier layer's
+    grouped: bool = True  # the state counts groups (ssm.group_count)
+
+    @property
+    def has_states(self) -> bool:
+        """Whether some layers may be recurrent."""
+        return self.layers not in {"attention", "nothing"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HuggingFace:
+    """How a checkpoint of this architecture becomes a GGUF file. Source: llama.cpp, conversion/*.py."""
+
+    classes: tuple[str, ...]  # names in config.json's `architectures`
+    fields: Callable[[ConfigValues, Hyperparameters, Collection[str]], None] | None = None
+    """Changes the common hyperparameters by the config's own fields; the last argument has the names of the tensors."""
+    bodies: tuple[str, ...] = ()  # classes without a head that the converter takes, too
+    absent: Mapping[str, Any] = field(default_factory=dict)  # what a config leaves to its class
+    windows: bool = False  # `sliding_window` and `layer_types` are converted
+    tied: Literal["by tensors", "by config", "always"] = "by tensors"
+    dropped: str | None = None  # pattern of tensors that are not converted; {n}: number of layers
+    having: Callable[[ConfigValues, Hyperparameters, Collection[str]], set[str]] | None = None
+    """Optional tensors beyond the common ones, see `sizes.Sizes`."""
+    becomes: Callable[[Hyperparameters], str | None] | None = None
+    """Another architecture that the converter writes for some configs, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantizer:
+    """What llama.cpp's quantizer does differently for this architecture. Source: src/llama-quant.cpp and src/models."""
+
+    n_layer_of_70b: int | None = None  # so many layers are a "70B", which has a rule of its own
+    of_70b_shares_heads: bool = False  # and only with shared KV heads and not of eight experts
+    at_least_q8: tuple[str, ...] = ()  # parts of names
+    kept: tuple[str, ...] = ()  # parts of names of tensors that are not quantized
+    loops: bool = False  # the number of layers is multiplied by `num_loops`
+    n_layer_more: int = 0  # layers beyond the file's number
+    falcon: bool = False  # Falcon's own mixtures
+    stacks_are_experts: bool = True  # every stack of matrices is one of experts
+
+
+UNWRITTEN: Final = "not written down yet; the engine's dry run answers"
+UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name the GGUF file"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Architecture:
+    """One architecture by llama.cpp's name for it. A part is None where hakaru does not know it; why, stands beside it."""
+
+    name: str
+    _: KW_ONLY
+    tensors: TensorTable | None = None  # names and shapes of all tensors
+    why_no_tensors: str | None = None
+    caches: Caches | None = None  # what layers keep between tokens
+    why_no_caches: str | None = None
+    hugging_face: HuggingFace | None = None  # how checkpoints are converted
+    why_no_hugging_face: str | None = None
+
+    plain: Mapping[str, MetadataValue] = field(default_factory=dict)
+    """Keys that the loader asks for and no memory depends on, for headers that hakaru writes."""
+    reads: tuple[str, ...] = ()  # keys that the loader of only some architectures reads
+    purpose: Purpose = "text"  # what models of it are for, unless their file says otherwise
+    role: Role | None = None  # what its files are beside a model
+    is_llama_like: bool = False  # attention and a dense feed-forward part, and nothing else
+    output_first: bool = False  # the loader asks for the output matrix before the embedding
+    goes_back: bool = False
+    """The engine keeps a copy of the states per drafted token. llama.cpp, llm_arch_supports_rs_rollback."""
+    graph_nodes_per_token: int = 0
+    """Nodes per token of a micro-batch that the engine keeps records for. llama.cpp, graph_max_nodes."""
+    quantizer: Quantizer = Quantizer()
+
+    @property
+    def has_states(self) -> bool:
+        """Whether some layers may be recurrent."""
+        return self.caches is not None and self.caches.has_states
+
+
+ENCODER: Final[Mapping[str, MetadataValue]] = {"attention.causal": False, "pooling_type": 1}
+"""`plain` of encoders, whose vectors are the mean of their tokens'."""
+SIGMOID: Final[Mapping[str, MetadataValue]] = {"expert_gating_func": 2}
+"""`plain` of mixtures whose router has sigmoids."""
