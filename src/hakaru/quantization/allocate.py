@@ -1,12 +1,14 @@
-"""Which type every tensor gets: the least predicted damage in a number of bytes, or the fewest bytes for a damage.
+"""Which type every tensor gets: the least predicted damage in a number of bytes, or the fewest
+bytes for a damage.
 
-The damage of a recipe is S = Σ a e: over tensors the sensitivity times the error of the chosen type. Both questions are a
-multiple-choice knapsack on exact file bytes (`knapsack.py`), with further rows where asked: seconds per token, and the
-capacity of each device for the tensors that lie on it. A pin leaves a tensor one choice. Nothing here is rounded in the
-person's disfavour: a file never has more bytes than its budget.
+The damage of a recipe is S = Σ a e: over tensors the sensitivity times the error of the chosen
+type. Both questions are a multiple-choice knapsack on exact file bytes (`knapsack.py`), with
+further rows where asked: seconds per token, and the capacity of each device for the tensors that
+lie on it. A pin leaves a tensor one choice. Nothing here is rounded in the person's disfavour: a
+file never has more bytes than its budget.
 
-Left out: which device a tensor lies on (that is the placement's matter), and the damage of two tensors together beyond
-the sum (that is the link's matter, see `prediction.py`).
+Left out: which device a tensor lies on (that is the placement's matter), and the damage of two
+tensors together beyond the sum (that is the link's matter, see `prediction.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,34 +27,27 @@ TIME_LIMIT_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What binds beside the bytes of the file.
+    """What an allocation must keep beside the bytes of the file."""
 
-    `pins`: tensor -> type. `max_seconds`: the sum of the choices' seconds per token. `devices_of`: tensor -> devices that hold
-    a copy of it (twice named, twice held), and `device_bytes`: device -> bytes for the tensors that lie there; a device without a
-    capacity is unbounded.
-    """
-
-    pins: Mapping[str, str] | None = None
-    max_seconds: float | None = None
+    pins: Mapping[str, str] | None = None  # tensor -> type
+    max_seconds: float | None = None  # per token, the sum over all tensors
     devices_of: Mapping[str, tuple[str, ...]] | None = None
+    """Tensor -> devices that hold a copy of it. A device named twice holds two copies."""
     device_bytes: Mapping[str, int] | None = None
+    """Device -> bytes for the tensors that lie there. A device that is not named is unbounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """The choice of every tensor, and what follows.
-
-    `n_bytes` is the whole file. `bound` is what no allocation undercuts, in damage or in bytes, whichever was minimized,
-    and `gap` the distance to it as a part of it. `price` is the damage that one more byte would save, where bytes bind.
-    """
+    """The choice of every tensor, and what follows. The solver minimized damage, or else bytes."""
 
     choices: Mapping[str, Choice]
-    n_bytes: int
+    n_bytes: int  # of the whole file
     damage: float
-    seconds: float
-    bound: float
-    gap: float
-    price: float
+    seconds: float  # per token
+    bound: float  # what no allocation undercuts, in the unit that was minimized
+    gap: float  # the distance to the bound, as a part of the bound
+    price: float  # the damage that one more byte would save, if the bytes are limited
 
     @property
     def types(self) -> dict[str, str]:
@@ -69,9 +64,11 @@ def allocate(
     limits: Limits | None = None,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Allocation:
-    """The least damage in a file of at most `budget_bytes`, and at least `least_bytes`, of which `fixed_bytes` are taken already.
+    """The least damage in a file of at most `budget_bytes`, and at least `least_bytes`, of which
+    `fixed_bytes` are taken already.
 
-    Raises DoesNotFit where no choice of types keeps the budget (with the range of possible bytes) or the other limits.
+    Raises DoesNotFit where no choice of types keeps the budget (with the range of possible bytes)
+    or the other limits.
     """
     limits = limits or Limits()
     open_choices = _open(items, limits)
@@ -126,8 +123,8 @@ def least_damage(items: Iterable[Item], *, pins: Mapping[str, str] | None = None
 
 
 def byte_range(items: Iterable[Item], *, fixed_bytes: int = 0, pins: Mapping[str, str] | None = None) -> tuple[int, int]:
-    """The fewest and the most bytes that a file can have, without types that would only waste bytes: of a quantized source, those
-    larger than a copy.
+    """The fewest and the most bytes that a file can have, without types that would only waste
+    bytes: of a quantized source, those larger than a copy.
     """
     open_choices = [undominated(_pinned(item, pins or {})) for item in items]
     smallest = fixed_bytes + sum(min(c.n_bytes for c in choices) for choices in open_choices)

@@ -1,10 +1,11 @@
 """Quantized tensors that are kept, so that a second budget of the same model is cheap.
 
-A blob is the bytes of one tensor at one type. Its name is a hash of what decides them: the source's hash, the tensor, the
-type, the importances and the engine. Probes make them, too (`engine/weights.py`), so that the winner of a race is mostly
-copied. Nothing is kept unless somebody asks for it. The folder holds at most `limit_bytes`
-(by default 16 GiB, and never more than a tenth of the free disk); what was used longest ago goes first. A recipe of more
-than half of that is not kept, because it would push itself out.
+A blob is the bytes of one tensor at one type. Its name is a hash of what decides them: the source's
+hash, the tensor, the type, the importances and the engine. Probes make blobs, too
+(`engine/weights.py`), so that the winner of a race is mostly copied. Quantizing to a budget keeps
+blobs, a preset keeps none. The folder holds at most `limit_bytes` (by default 16 GiB, and never
+more than a tenth of the free disk); what was used longest ago goes first. A recipe of more than
+half of that is not kept, because it would push itself out.
 """
 
 import hashlib
@@ -24,7 +25,9 @@ _COPIED: Final = 2**24
 
 
 def blob_key(source_sha256: str, tensor: str, type_: str, importance_sha256: str | None, engine: str) -> str:
-    """The name of the blob of one tensor at one type; `importance_sha256` is of the tensor's own importances as F32."""
+    """The name of the blob of one tensor at one type; `importance_sha256` is of the tensor's own
+    importances as F32.
+    """
     return hashlib.sha256(json.dumps([source_sha256, tensor, type_, importance_sha256, engine]).encode()).hexdigest()
 
 
@@ -45,7 +48,9 @@ class Blobs:
         return min(LIMIT_BYTES, (shutil.disk_usage(self.folder).free + self._held) // 10)
 
     def takes(self, n_bytes: int) -> bool:
-        """Whether a recipe of so many bytes is kept. The folder is counted anew: probes add to it, too."""
+        """Whether a recipe of so many bytes is kept. The folder is counted anew: probes add to it,
+        too.
+        """
         self._held = sum(stat.st_size for _, stat in self._kept())
         return n_bytes <= self.limit_bytes // 2
 
@@ -64,7 +69,9 @@ class Blobs:
         return True
 
     def keep(self, key: str, part: Path, at: int, n_bytes: int) -> None:
-        """Keep `n_bytes` from byte `at` of `part` as the blob `key`. A disk that refuses is no reason to fail."""
+        """Keep `n_bytes` from byte `at` of `part` as the blob `key`. A disk that refuses is no
+        reason to fail.
+        """
         with suppress(OSError, MachineError):
             self.make_room(n_bytes)
             with written_whole(self.folder / key) as half, part.open("rb") as source, half.open("wb") as target:

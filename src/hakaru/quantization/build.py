@@ -1,4 +1,6 @@
-"""Building a preset or a mix: which type llama.cpp's quantizer gives each tensor, and the file, byte for byte its own (`writer.py`)."""
+"""Building a preset or a mix: which type llama.cpp's quantizer gives each tensor, and the file,
+byte for byte its own (`writer.py`).
+"""
 
 import hashlib
 import json
@@ -35,13 +37,15 @@ class Recipe:
 
 
 def copies_all(model: Model, types: Mapping[str, str]) -> bool:
-    """Whether a recipe of these types has every tensor of `model` as it is: its file would be the source itself."""
+    """Whether a recipe of these types has every tensor of `model` as it is: its file would be the
+    source itself.
+    """
     return bool(types) and all(types.get(t.name, t.type.name) == t.type.name for t in model.tensors)
 
 
 def plan_presets(engine: Planner, model: Model, presets: Sequence[str]) -> list[Recipe]:
-    """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes, nothing written. Raises
-    Misuse.
+    """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes,
+    nothing written. Raises Misuse.
     """
     named = [ftype_of(preset) for preset in presets]
     plans = engine.quantized_types(model.path, [ftype for _, ftype in named])
@@ -49,7 +53,9 @@ def plan_presets(engine: Planner, model: Model, presets: Sequence[str]) -> list[
 
 
 def plan_with_importance(model: Model, preset: str) -> Recipe:
-    """What llama.cpp's quantizer would do with `model` at the preset, given importance data. Raises Misuse."""
+    """What llama.cpp's quantizer would do with `model` at the preset, given importance data. Raises
+    Misuse.
+    """
     name, _ = ftype_of(preset, has_importance=True)
     return _recipe(model, name, preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True))
 
@@ -82,8 +88,8 @@ def build(
     journal: Journal | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Model:
-    """Write `model` by `recipe` to `out` and return the new model, read back and verified. Raises what
-    `write_recipe` raises. Whatever happens, `out` is whole or absent.
+    """Write `model` by `recipe` to `out` and return the new model, read back and verified. Raises
+    what `write_recipe` raises. Whatever happens, `out` is whole or absent.
     """
     number = None if is_mix(recipe.preset) else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
     return write_recipe(

@@ -1,7 +1,7 @@
 """The bytes of a GGUF file to the byte, before it is written.
 
-A file is its header, padded, and then every tensor, each padded to the alignment, the last one too. Source: llama.cpp,
-ggml/src/gguf.cpp and src/llama-quant.cpp (both pad behind every tensor).
+A file is its header, padded, and then every tensor, each padded to the alignment, the last one too.
+Source: llama.cpp, ggml/src/gguf.cpp and src/llama-quant.cpp (both pad behind every tensor).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,9 @@ from hakaru.models.quant_types import BY_NAME
 
 
 def padded_bytes(tensor: Tensor, type_: str, alignment: int = ALIGNMENT) -> int:
-    """Bytes that `tensor` takes in a file as `type_`. Raises ModelUnknown if its blocks do not divide the rows."""
+    """Bytes that `tensor` takes in a file as `type_`. Raises ModelUnknown if its blocks do not
+    divide the rows.
+    """
     return padded(tensor.bytes_as(BY_NAME[type_]), alignment)
 
 
@@ -25,7 +27,8 @@ def fixed_bytes(header_bytes: int, kept: Iterable[Tensor], alignment: int = ALIG
 def budget_bytes(n_params: int, bpw: float | str | Fraction) -> int:
     """The whole bytes in `bpw` bits for each of `n_params` weights, rounded down.
 
-    The decimal digits count as they are written: 4.2 means 42/10. Raises Misuse for anything but a positive number.
+    The decimal digits count as they are written: 4.2 means 42/10. Raises Misuse for anything but a
+    positive number.
     """
     try:
         exact = Fraction(str(bpw))

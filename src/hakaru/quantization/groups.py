@@ -1,8 +1,9 @@
 """Where a tensor stands in a model: its role and its relative depth.
 
-The role is the tensor's own name in GGUF without layer and suffix: attn_q, ffn_down, ffn_down_exps, ssm_in, output,
-token_embd. Tensors of one role at a similar depth share what is known about one of them. An embedding that also serves as
-the output (there is no output.weight) has the role of both, since its damage is that of an output matrix.
+The role is the tensor's own name in GGUF without layer and suffix: attn_q, ffn_down, ffn_down_exps,
+ssm_in, output, token_embd. Tensors of one role at a similar depth share what is known about one of
+them. An embedding that also serves as the output (there is no output.weight) has the role of both,
+since its damage is that of an output matrix.
 """
 
 import re
@@ -29,7 +30,9 @@ class Place:
 
 
 def places(names: Iterable[str]) -> dict[str, Place]:
-    """The place of every tensor, by name. All of a model's quantized matrices at once, since depth is relative."""
+    """The place of every tensor, by name. All of a model's quantized matrices at once, since depth
+    is relative.
+    """
     parts = {name: _parts(name) for name in names}
     n_layer = max((layer for layer, _ in parts.values() if layer is not None), default=0) + 1
     is_tied = not any(role == "output" for _, role in parts.values())

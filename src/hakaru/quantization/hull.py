@@ -1,11 +1,13 @@
 """What a tensor may become, and which of it is worth a thought.
 
-A `Choice` is one type for one tensor: its bytes in the file, the damage it is predicted to do, and the seconds per token
-that reading it takes. Most of a dozen types are useless for a given tensor: another one is no larger, no slower and does
-less damage. `undominated` drops those, and no best allocation is lost. `lower_hull` drops more: types that a mixture of
-two others beats on average. It is for pictures and for very large problems; it may cost a few bytes of a budget.
+A `Choice` is one type for one tensor: its bytes in the file, the damage it is predicted to do, and
+the seconds per token that reading it takes. Most of a dozen types are useless for a given tensor:
+another one is no larger, no slower and does less damage. `undominated` drops those, and no best
+allocation is lost. `lower_hull` drops more: types that a mixture of two others beats on average. It
+is for pictures and for very large problems; it may cost a few bytes of a budget.
 
-Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11 (multiple-choice knapsack).
+Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11 (multiple-choice
+knapsack).
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,12 +20,12 @@ from hakaru.quantization.file_bytes import padded_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One type for one tensor. `n_bytes` includes the padding behind the tensor; `damage` is in units of the link's S."""
+    """One type for one tensor."""
 
     type: str
-    n_bytes: int
-    damage: float
-    seconds: float = 0.0
+    n_bytes: int  # with the padding behind the tensor
+    damage: float  # in units of the link's S
+    seconds: float = 0.0  # per token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +42,11 @@ def items_of(
     sensitivities: Mapping[str, float],
     seconds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[Item]:
-    """One item per tensor that has errors: for each type with a known error its bytes and its damage a × e.
+    """One item per tensor that has errors: for each type with a known error its bytes and its
+    damage a × e.
 
-    `errors` and `seconds` are by tensor, then by type. A type whose blocks do not divide the rows is no choice.
+    `errors` and `seconds` are by tensor, then by type. A type whose blocks do not divide the rows
+    is no choice.
     """
     found = []
     for tensor in tensors:
@@ -63,7 +67,9 @@ def items_of(
 
 
 def undominated(choices: Iterable[Choice]) -> tuple[Choice, ...]:
-    """The choices that no other one beats in bytes, damage and seconds at once, the smallest first. Of equals one stays."""
+    """The choices that no other one beats in bytes, damage and seconds at once, the smallest first.
+    Of equals one stays.
+    """
     kept: list[Choice] = []
     for choice in sorted(choices, key=lambda c: (c.n_bytes, c.damage, c.seconds, c.type)):
         if not any(k.damage <= choice.damage and k.seconds <= choice.seconds for k in kept):
@@ -72,7 +78,9 @@ def undominated(choices: Iterable[Choice]) -> tuple[Choice, ...]:
 
 
 def lower_hull(choices: Iterable[Choice]) -> tuple[Choice, ...]:
-    """The corners of the lower convex hull of damage over bytes, the smallest first, the least damage last."""
+    """The corners of the lower convex hull of damage over bytes, the smallest first, the least
+    damage last.
+    """
     hull: list[Choice] = []
     for choice in sorted(choices, key=lambda c: (c.n_bytes, c.damage)):
         if hull and choice.damage >= hull[-1].damage:

@@ -1,4 +1,6 @@
-"""Importances on their way to the engine: one file of plain F32 numbers, which the child reads where it needs them."""
+"""Importances on their way to the engine: one file of plain F32 numbers, which the child reads
+where it needs them.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,19 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
-    """Where the importances of each tensor begin in the file, and what identifies them. Without any there is no file."""
+    """The importances of all tensors in one file."""
 
-    path: Path | None
-    offsets: dict[str, int]
-    digests: dict[str, str]
+    path: Path | None  # None: there are no importances
+    offsets: dict[str, int]  # tensor -> where its importances begin in the file
+    digests: dict[str, str]  # tensor -> what identifies its importances
 
 
 @contextmanager
 def written_vectors(out: Path, imatrix: Mapping[str, Any] | None, needed: Mapping[str, int]) -> Iterator[Vectors]:
-    """Write the importances of the tensors in `needed` (name to how many numbers) to a hidden file beside `out`, which is
-    removed when the block ends.
+    """Write the importances of the tensors in `needed` (name to how many numbers) to a hidden file
+    beside `out`, which is removed when the block ends.
 
-    Raises Misuse for importances that belong to another model or are no finite numbers from 0, and OSError.
+    Raises Misuse for importances that belong to another model or are no finite numbers from 0, and
+    OSError.
     """
     if not imatrix:
         yield Vectors(path=None, offsets={}, digests={})
@@ -49,7 +52,9 @@ def written_vectors(out: Path, imatrix: Mapping[str, Any] | None, needed: Mappin
 
 
 def vector_digest(imatrix: "Imatrix | None", tensor: Tensor) -> str | None:
-    """What identifies the importances of one tensor, as in `Vectors.digests`; None where there are none."""
+    """What identifies the importances of one tensor, as in `Vectors.digests`; None where there are
+    none.
+    """
     import numpy as np
 
     vector = imatrix.importance(tensor) if imatrix else None

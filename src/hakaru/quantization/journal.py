@@ -1,9 +1,11 @@
 """What is done of a long write, so that it continues after the process or the machine died.
 
-The journal is a hidden file beside the target: a line for what is being written (a digest of everything that decides the
-bytes, and the names of the hidden files), then the name of every tensor whose bytes are on the disk. A line counts when it
-is whole. Whoever holds the journal holds its lock, so two writers of one target do not meet. A command that measures what it wrote holds
-it until that is done: a journal whose hidden files have their names by now tells that only the measurement is missing.
+The journal is a hidden file beside the target: a line for what is being written (a digest of
+everything that decides the bytes, and the names of the hidden files), then the name of every tensor
+whose bytes are on the disk. A line counts when it is whole. Whoever holds the journal holds its
+lock, so two writers of one target do not meet. A command that measures what it wrote holds it until
+that is done: a journal whose hidden files have their names by now tells that only the measurement
+is missing.
 """
 
 import fcntl
@@ -23,11 +25,11 @@ from hakaru.units import format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """What an interrupted write left to continue with: its hidden files, and how many tensors they hold already."""
+    """What an interrupted write left to continue with."""
 
     journal: Path
-    parts: tuple[Path, ...]
-    n_done: int
+    parts: tuple[Path, ...]  # the hidden files
+    n_done: int  # tensors that the hidden files hold already
 
     def sentence(self) -> str:
         """What a person should know after an interruption."""
@@ -44,14 +46,16 @@ def unfinished(out: Path) -> Unfinished | None:
 
 
 def unfinished_at(path: Path) -> Unfinished | None:
-    """The same by the path of its journal."""
+    """What the interrupted write with the journal at `path` left."""
     first, done = _read_at(path)
     parts = _parts(path, first)
     return Unfinished(journal=path, parts=parts, n_done=len(done)) if done and parts and all(p.exists() for p in parts) else None
 
 
 def waits(out: Path, asked: str) -> bool:
-    """Whether the command that asked for this wrote all of `out`, and was interrupted before it was done: the same command goes on there."""
+    """True if the command `asked` wrote all of `out` and was interrupted before it was done, so
+    that the same command goes on there.
+    """
     path = journal_path(out)
     first, _ = _read_at(path)
     parts = _parts(path, first)
@@ -64,8 +68,8 @@ def journal_path(out: Path) -> Path:
 
 
 class Journal:
-    """The journal of one target, held open and locked. `done` names the tensors that need not be written again. `asked` stands for the command
-    that holds it.
+    """The journal of one target, held open and locked. `asked` stands for the command that holds
+    the journal.
     """
 
     def __init__(self, file: Any, path: Path, asked: str = "") -> None:
@@ -114,7 +118,9 @@ class Journal:
 
 @contextmanager
 def locked_journal(out: Path, asked: str = "") -> Iterator[Journal]:
-    """The journal of `out`, locked until the block ends. Raises MachineError where another process holds it or the folder cannot be written."""
+    """The journal of `out`, locked until the block ends. Raises MachineError where another process
+    holds it or the folder cannot be written.
+    """
     path = journal_path(out)
     with ExitStack() as opened:
         file = _locked(opened, path, out)
@@ -127,7 +133,9 @@ def locked_journal(out: Path, asked: str = "") -> Iterator[Journal]:
 
 
 def _locked(opened: ExitStack, path: Path, out: Path) -> Any:
-    """The file at `path`, open and locked: the one that has this name now, since whoever held it before may have deleted it meanwhile."""
+    """The file at `path`, open and locked: the one that has this name now, since whoever held it
+    before may have deleted it meanwhile.
+    """
     while True:
         try:
             file = opened.enter_context(path.open("a+", encoding="utf-8", errors="replace"))

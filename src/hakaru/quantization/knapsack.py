@@ -1,12 +1,16 @@
-"""The multiple-choice knapsack: of every item exactly one choice, the least cost, and no row over its limit.
+"""The multiple-choice knapsack: of every item exactly one choice, the least cost, and no row over
+its limit.
 
-Three steps. The linear relaxation gives a price λ for each row, and with it a bound that no solution undercuts: whatever
-λ >= 0, the cost is at least the sum over items of min (cost + λ × weight) less λ × limit. A greedy walk gives a first
-solution. A choice that is dearer at these prices by more than the distance between the two cannot be in a better solution,
-so it is fixed to zero; the integer program (HiGHS) sees only what is left, a few dozen choices for thousands of items.
-What it returns is checked in whole numbers, since a solver's feasibility has a tolerance and a budget has none.
+Three steps. The linear relaxation gives a price λ for each row, and with it a bound that no
+solution undercuts: whatever λ >= 0, the cost is at least the sum over items of min (cost + λ ×
+weight) less λ × limit. A greedy walk gives a first solution. A choice that is dearer at these
+prices by more than the distance between the two cannot be in a better solution, so it is fixed to
+zero; the integer program (HiGHS) sees only what is left, a few dozen choices for thousands of
+items. What it returns is checked in whole numbers, since a solver's feasibility has a tolerance and
+a budget has none.
 
-Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11; HiGHS through scipy.optimize.
+Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11; HiGHS through
+scipy.optimize.
 """
 
 from collections.abc import Sequence
@@ -25,10 +29,10 @@ MARGIN: Final = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Row:
-    """A resource: what every choice takes of it, and the limit of the sum. Whole numbers are held exactly."""
+    """A resource that is limited, such as bytes. Whole numbers are held exactly."""
 
-    weights: Whole | Vector
-    limit: float
+    weights: Whole | Vector  # what every choice takes of the resource
+    limit: float  # of the sum over the chosen
 
     def holds(self, chosen: npt.NDArray[np.intp]) -> bool:
         """Whether the sum over the chosen stays within the limit."""
@@ -37,10 +41,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Problem:
-    """Choices in the order of their items: the cost of each, the number of its item (0, 0, 1, 1, 1, …), and the rows."""
+    """All choices, in the order of their items."""
 
-    costs: Vector
-    item_of: npt.NDArray[np.intp]
+    costs: Vector  # of every choice
+    item_of: npt.NDArray[np.intp]  # the number of every choice's item: 0, 0, 1, 1, 1, …
     rows: Sequence[Row]
 
     @property
@@ -55,17 +59,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Solution:
-    """The chosen choice of every item, its cost, a bound that no solution undercuts, and each row's price."""
+    """What was chosen, and how good that is."""
 
-    chosen: npt.NDArray[np.intp]
+    chosen: npt.NDArray[np.intp]  # the index of one choice for every item
     cost: float
-    bound: float
-    prices: Vector
+    bound: float  # what no solution undercuts
+    prices: Vector  # of each row: what one unit more of the resource would save
 
 
 def solve(problem: Problem, *, time_limit_s: float) -> Solution | None:
-    """The best solution, or the best one found in the time; None where the rows contradict each other (or, in the time
-    limit, nothing was found that keeps them).
+    """The best solution, or the best one found in the time; None where the rows contradict each
+    other (or, in the time limit, nothing was found that keeps them).
     """
     relaxed = _relaxation(problem, time_limit_s)
     if relaxed is None:
@@ -87,7 +91,9 @@ def solve(problem: Problem, *, time_limit_s: float) -> Solution | None:
 
 
 def _relaxation(problem: Problem, time_limit_s: float) -> tuple[Vector, Vector] | None:
-    """Prices of the rows and shares of the choices in the linear relaxation; None where it has no solution."""
+    """Prices of the rows and shares of the choices in the linear relaxation; None where it has no
+    solution.
+    """
     from scipy.optimize import linprog  # half a second at import
 
     scale = SCALE / max(float(np.abs(problem.costs).max()), 1e-300)
@@ -113,7 +119,9 @@ def _bound(problem: Problem, prices: Vector) -> tuple[float, Vector]:
 
 
 def _walked(problem: Problem, shares: Vector, prices: Vector) -> npt.NDArray[np.intp] | None:
-    """A solution near the relaxation's: its largest shares, repaired where a row breaks, then bettered while that fits."""
+    """A solution near the relaxation's: its largest shares, repaired where a row breaks, then
+    bettered while that fits.
+    """
     largest = np.maximum.reduceat(shares, problem.starts)[problem.item_of]
     chosen = np.flatnonzero(shares >= largest)
     chosen = chosen[np.unique(problem.item_of[chosen], return_index=True)[1]]
@@ -136,7 +144,9 @@ def _walked(problem: Problem, shares: Vector, prices: Vector) -> npt.NDArray[np.
 
 
 def _bettered(problem: Problem, chosen: npt.NDArray[np.intp], prices: Vector) -> npt.NDArray[np.intp]:
-    """The same after every single change that lowers the cost and fits, the most for the row's price first."""
+    """The same after every single change that lowers the cost and fits, the most for the row's
+    price first.
+    """
     weights = [np.asarray(row.weights) for row in problem.rows]
     for _ in range(4 * len(chosen)):
         gain = problem.costs[chosen][problem.item_of] - problem.costs
@@ -193,8 +203,8 @@ def _integer(
 
 
 def _matrix(problem: Problem, core: npt.NDArray[np.intp]) -> tuple[Any, Vector, Vector]:
-    """The rows over the core, in units that keep their numbers small, less what every item takes at least; the limits
-    alike; the units.
+    """The rows over the core, in units that keep their numbers small, less what every item takes at
+    least; the limits alike; the units.
     """
     starts, item = _starts(problem.item_of[core]), np.unique(problem.item_of[core], return_inverse=True)[1]
     units = np.array([_unit(row) for row in problem.rows])

@@ -1,11 +1,13 @@
 """What the files of a recipe look like, to the byte, before anything is written.
 
-The header is the source's own: every key and value is copied as the bytes that stand there (a vocabulary is never
-unpacked), in the source's order, then the version of the quantization format and the file type, then what is added.
-Tensors stand in llama.cpp's order, by layer and name, so that a preset's file is byte for byte the one that llama.cpp's
-quantizer writes. Several parts are cut as llama.cpp's gguf-split does: all keys in the first one, and a part ends before
-the tensor that would make its data larger than asked; a tensor is never cut. A recipe that fills one part only makes a
-plain file. Source: llama.cpp, src/llama-quant.cpp, src/llama-model-loader.h, tools/gguf-split/gguf-split.cpp.
+The header is the source's own: every key and value is copied as the bytes that stand there (a
+vocabulary is never unpacked), in the source's order, then the version of the quantization format
+and the file type, then what is added. Tensors stand in llama.cpp's order, by layer and name, so
+that a preset's file is byte for byte the one that llama.cpp's quantizer writes. Several parts are
+cut as llama.cpp's gguf-split does: all keys in the first one, and a part ends before the tensor
+that would make its data larger than asked; a tensor is never cut. A recipe that fills one part only
+makes a plain file. Source: llama.cpp, src/llama-quant.cpp, src/llama-model-loader.h,
+tools/gguf-split/gguf-split.cpp.
 """
 
 import hashlib
@@ -53,11 +55,11 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Where a tensor of the source lies: in which of its parts, and from which byte of that file."""
+    """Where a tensor of the source lies."""
 
     tensor: Tensor
-    part: int
-    at: int
+    part: int  # the number of the source's file
+    at: int  # the first byte in that file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,8 @@ def planned_bytes(
     added: Mapping[str, MetadataValue] | None = None,
     split_bytes: int | None = None,
 ) -> int:
-    """The exact bytes of the file (or of all parts) that `write_recipe` writes from the same arguments. Nothing is written.
+    """The exact bytes of the file (or of all parts) that `write_recipe` writes from the same
+    arguments. Nothing is written.
 
     Raises what `lay_out` raises.
     """
@@ -99,8 +102,9 @@ def lay_out(
 ) -> Layout:
     """The files of `source` with the types in `types`; a tensor that is not named keeps its own.
 
-    `file_type` is llama.cpp's number of a preset; without it the type of most bytes decides. `added` are keys to add or to
-    replace. Raises Misuse for names or types that do not exist, ModelUnknown for a type whose blocks do not divide a row.
+    `file_type` is llama.cpp's number of a preset; without it the type of most bytes decides.
+    `added` are keys to add or to replace. Raises Misuse for names or types that do not exist,
+    ModelUnknown for a type whose blocks do not divide a row.
     """
     if len(part_names(out.name)) > 1 and out != source.path:
         raise Misuse("{path}: is the name of one part of a split model; choose a name without its numbers.", path=out)
@@ -139,7 +143,8 @@ def how_made(
     importance_sha256: str | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> dict[str, MetadataValue]:
-    """Keys that tell how a file was made: the recipe and its hash, the source, the engine, and the hash of every text by name.
+    """Keys that tell how a file was made: the recipe and its hash, the source, the engine, and the
+    hash of every text by name.
 
     No time and no path stands among them: the same recipe gives the same file.
     """
@@ -175,7 +180,9 @@ def _carried(path: Path, header: Header, without: Iterable[str]) -> list[bytes]:
 
 
 def _file_type(tensors: Iterable[Tensor], chosen: Mapping[str, str]) -> int | None:
-    """The number of the preset that is made of the type with most bytes; None where llama.cpp has none."""
+    """The number of the preset that is made of the type with most bytes; None where llama.cpp has
+    none.
+    """
     totals: dict[str, int] = {}
     for tensor in tensors:
         type_ = chosen[tensor.name]
@@ -209,6 +216,8 @@ def _groups(ordered: Sequence[Tensor], chosen: Mapping[str, str], alignment: int
 
 
 def _split_keys(no: int, count: int, n_tensors: int) -> list[bytes]:
-    """A part's own keys, in the order and with the types of gguf-split, which llama.cpp insists on."""
+    """A part's own keys, in the order and with the types of gguf-split, which llama.cpp insists
+    on.
+    """
     rows = (("split.no", _U16, "<IH", no), ("split.tensors.count", _I32, "<Ii", n_tensors), ("split.count", _U16, "<IH", count))
     return [struct.pack("<Q", len(key)) + key.encode() + struct.pack(form, kind, value) for key, kind, form, value in rows]

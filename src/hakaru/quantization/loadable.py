@@ -1,11 +1,13 @@
-"""Whether llama.cpp can load a model: asked of the source before anything is written, and of the result before it gets its name.
+"""Whether llama.cpp can load a model: asked of the source before anything is written, and of the
+result before it gets its name.
 
-The quantizer reads tensor by tensor and misses nothing: a file without a norm, with a vocabulary of another length, or with tensors
-under other names quantizes well and loads nowhere. A dry run lays the whole model out from its header, in a second and without a
-weight, so every such file is found by llama.cpp's own loader and told in its own words.
+The quantizer reads tensor by tensor and misses nothing: a file without a norm, with a vocabulary of
+another length, or with tensors under other names quantizes well and loads nowhere. A dry run lays
+the whole model out from its header, in a second and without a weight, so every such file is found
+by llama.cpp's own loader and told in its own words.
 
-Left out: whether the weights mean anything; that is what the measured loss tells. What is no language model, or only a part of one, is told
-by `models.kinds` before.
+Left out: whether the weights mean anything; that is what the measured loss tells. What is no
+language model, or only a part of one, is told by `models.kinds` before.
 """
 
 import signal
@@ -34,8 +36,9 @@ def check_source(engine: DryRunner, source: Model) -> None:
 
 
 def check_result(engine: DryRunner, parts: Sequence[Path], names: Sequence[str]) -> None:
-    """Raises EngineRefused where llama.cpp cannot load what was written. `parts` are the files as they lie on the disk, `names` their
-    names to be, by which llama.cpp finds the other parts of a split model.
+    """Raises EngineRefused where llama.cpp cannot load what was written. `parts` are the files as
+    they lie on the disk, `names` their names to be, by which llama.cpp finds the other parts of a
+    split model.
     """
     try:
         if len(parts) == 1:

@@ -1,6 +1,7 @@
 """Pins: tensors whose type the person decides, as `REGEX=TYPE`.
 
-A pattern is searched in the tensor's name and the first pin that matches counts, as with llama.cpp's `--tensor-type`.
+A pattern is searched in the tensor's name and the first pin that matches counts, as with
+llama.cpp's `--tensor-type`.
 """
 
 import re
@@ -15,7 +16,9 @@ LONGEST: Final = 200
 
 
 def parse_pin(text: str) -> tuple[str, str]:
-    """The pattern and the type's name in `REGEX=TYPE`; the last equals sign parts them. Raises Misuse."""
+    """The pattern and the type's name in `REGEX=TYPE`; the last equals sign parts them. Raises
+    Misuse.
+    """
     pattern, _, type_ = text.rpartition("=")
     if not pattern or type_.upper() not in BY_NAME or len(pattern) > LONGEST or _compiled(pattern) is None:
         raise Misuse("--pin is '{found}', expected REGEX=TYPE such as 'ffn_down=Q6_K'.", found=text)

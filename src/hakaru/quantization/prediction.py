@@ -1,22 +1,27 @@
-"""The link between damage and KLD, and the KLD of a recipe that nobody has built yet, with its interval.
+"""The link between damage and KLD, and the KLD of a recipe that nobody has built yet, with its
+interval.
 
-KLD = c S^g, where S = Σ a e is the damage of the recipe: g is near 1 as long as errors add up, and grows where a model
-breaks. A few runs of whole recipes (one type everywhere) give c and g, and how much g grows. In logarithms the link is a line
-with a slight bend around the middle m of the runs,
+KLD = c S^g, where S = Σ a e is the damage of the recipe: g is near 1 as long as errors add up, and
+grows where a model breaks. A few runs of whole recipes (one type everywhere) give c and g, and how
+much g grows. In logarithms the link is a line with a slight bend around the middle m of the runs,
 
     log KLD = log c + g log S + b (log S − m)² + misfit + noise,
 
-and the doubt in the sensitivities makes log S uncertain, in the same way for recipes that hurt the same tensors. So runs
-and a new recipe are jointly normal: the posterior of the line, the shared doubt and the misfit follow from one linear
-system. The misfit's spread is unknown, too: it is summed over a grid by the likelihood of the runs, which gives intervals
-their tails. Nothing is sampled.
+and the doubt in the sensitivities makes log S uncertain, in the same way for recipes that hurt the
+same tensors. So runs and a new recipe are jointly normal: the posterior of the line, the shared
+doubt and the misfit follow from one linear system. The misfit's spread is unknown, too: it is
+summed over a grid by the likelihood of the runs, which gives intervals their tails. Nothing is
+sampled.
 
-A model that is quantized already computes with rounded activations. Whatever changes in one tensor, however little, rounds the
-activations of all layers behind it otherwise, and that costs something which no error of a type knows: the floor. It is one more
-term of S, the same for every recipe that changes anything, learned from a run that changes next to nothing (`fit_link`).
+A model that is quantized already computes with rounded activations. Whatever changes in one tensor,
+however little, rounds the activations of all layers behind it otherwise, and that costs something
+which no error of a type knows: the floor. It is one more term of S, the same for every recipe that
+changes anything, learned from a run that changes next to nothing (`fit_link`).
 
-A recipe that was a run itself is predicted by that run: what is known of its misfit is shared with it, but for the part that other
-text of the kind brings. So a mix that a solver chose, among thousands, for being thought harmless can be told truly. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), 2.7 and 5.4.
+A recipe that was a run itself is predicted by that run: what is known of its misfit is shared with
+it, but for the part that other text of the kind brings. So a mix that a solver chose, among
+thousands, for being thought harmless can be told truly. Source: Rasmussen and Williams, Gaussian
+Processes for Machine Learning (2006), 2.7 and 5.4.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,46 +36,49 @@ from hakaru.units import Figure
 Errors = Mapping[str, Mapping[str, float]]
 LINE_MEAN: Final = (0.0, 1.0, 0.02)
 LINE_SPREAD: Final = (0.7, 0.2, 0.02)
-"""log c, g and the bend before any run: errors add up, more or less, and less so the larger they are."""
+"""log c, g and the bend before any run: errors about add up, and the larger they are the less."""
 LEAST_MISFIT: Final = 0.1
-"""What a mix of types strays from the line at least, however well the runs of single types lie on it: from 90 random mixes of three
-models (docs/labbook.md).
+"""What a mix of types strays from the line at least, however well the runs of single types lie on
+it: from 90 random mixes of three models (docs/labbook.md).
 """
 MISFITS: Final = np.hypot(LEAST_MISFIT, np.geomspace(0.01, 0.6, 25))
 USUAL_MISFIT: Final = 0.13
 MISFIT_SPREAD: Final = 0.8
 FLOOR_SPREAD: Final = 0.7
-"""Spread of the logarithm of the floor: a tensor of the last layers has fewer behind it. From 25 single tensors of SmolLM2-135M in Q4_1
-(.0011 to .0042) and 18 of a small Llama in Q4_K_M (docs/labbook.md).
+"""Spread of the logarithm of the floor: a tensor of the last layers has fewer behind it. From 25
+single tensors of SmolLM2-135M in Q4_1 (.0011 to .0042) and 18 of a small Llama in Q4_K_M
+(docs/labbook.md).
 """
 OTHER_TEXT: Final = 0.13
-"""What one part of the texts strays from another one, where a figure stands on a single run: the test windows of effort quick lay .23 above
-the validation windows, the same for all mixes, on SmolLM2-135M, and level on a small Llama in Q4_K_M and in Q8_0 (docs/labbook.md).
+"""What one part of the texts strays from another one, where a figure stands on a single run: the
+test windows of effort quick lay .23 above the validation windows, the same for all mixes, on
+SmolLM2-135M, and level on a small Llama in Q4_K_M and in Q8_0 (docs/labbook.md).
 """
 BEYOND: Final = 0.35
-"""What the misfit grows by for each nat that log S lies below all runs: the line was not seen there."""
+"""What the misfit grows by for each nat that log S lies below all runs: the line was not seen
+there.
+"""
 ROUNDS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Link:
-    """The link of one model: the sensitivities, the runs that it was fitted to, and c, g and the bend at their posterior mean. `floor`: the
-    damage of any change at all, in units of S; 0 where there is no such thing, or nobody looked.
-    """
+    """The link of one model. The figures of the line are those of the posterior mean."""
 
     known: Sensitivities
     errors: Errors
-    runs: tuple[Reading, ...]
+    runs: tuple[Reading, ...]  # to which the link was fitted
     c: float
     g: float
     bend: float
-    middle: float
-    misfit: float
-    floor: float = 0.0
+    middle: float  # of log S of the runs
+    misfit: float  # what runs stray from the line
+    floor: float = 0.0  # the damage of any change at all, in units of S; 0: none, or not measured
 
     def predict(self, types: Mapping[str, str], *, standard_error: float = 0.0) -> Figure:
-        """The KLD of a recipe in nats per token: median and 95 % interval of its true value, or of a measurement with this
-        relative standard error. Exactly 0 for a recipe that copies every tensor.
+        """The KLD of a recipe in nats per token: median and 95 % interval of its true value, or of
+        a measurement with this relative standard error. Exactly 0 for a recipe that copies every
+        tensor.
         """
         if not any(self.errors[name][type_] for name, type_ in types.items()):
             return Figure(value=0.0, unit="nats/token", source="computed", low=0.0, high=0.0)
@@ -88,8 +96,9 @@ class Link:
         return float(self.c * damage**self.g * np.exp(self.bend * x * x))
 
     def damage_for(self, kld: float) -> float:
-        """The damage Σ a e whose predicted KLD is `kld`, the floor included: the limit that an allocation to a target needs; 0 where the
-        floor alone loses more. Beyond where the bent line turns, the straight one counts.
+        """The damage Σ a e whose predicted KLD is `kld`, the floor included: the limit that an
+        allocation to a target needs; 0 where the floor alone loses more. Beyond where the bent line
+        turns, the straight one counts.
         """
         off = np.log(kld) - np.log(self.c) - self.g * self.middle  # = g x + b x², x = log S − m
         root = self.g**2 + 4 * self.bend * off
@@ -102,8 +111,8 @@ class Link:
 
 
 def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading], *, floor: float = 0.0) -> Link:
-    """The link from runs of whole recipes, best of one type everywhere and of five to eight types. `floor` in nats per token, which a unit
-    of S is about.
+    """The link from runs of whole recipes, best of one type everywhere and of five to eight types.
+    `floor` in nats per token, which a unit of S is about.
 
     Without runs c is 1 and g is 1 with wide intervals, and nothing bends.
     """
@@ -121,7 +130,9 @@ def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading], *, f
 
 
 def _damage(known: Sensitivities, errors: Errors, recipes: Sequence[Mapping[str, str]], floor: float) -> DamageMoments:
-    """log S of recipes. The floor is a term like a tensor's, which every recipe has that changes anything."""
+    """log S of recipes. The floor is a term like a tensor's, which every recipe has that changes
+    anything.
+    """
     disturbed = error_matrix(known.names, recipes, errors)
     if not floor:
         return damage_moments(known, disturbed)
@@ -170,13 +181,15 @@ def changes(types: Mapping[str, str], errors: Errors) -> dict[str, str]:
 
 
 def _design(log_damage: Vector, middle: float) -> Matrix:
-    """The rows of the line: 1, log S, and the square of its distance from the middle of the runs."""
+    """The rows of the line: 1, log S, and the square of its distance from the middle of the
+    runs.
+    """
     return np.column_stack([np.ones(len(log_damage)), log_damage, np.square(log_damage - middle)])
 
 
 def _by_misfit(cov: Matrix, surprise: Vector) -> tuple[Vector, Matrix]:
-    """The posterior weight of each spread of the misfit, whose prior is log-normal, and the inverse of the runs'
-    covariance with it (k, m, m).
+    """The posterior weight of each spread of the misfit, whose prior is log-normal, and the inverse
+    of the runs' covariance with it (k, m, m).
     """
     whole = cov[None] + MISFITS[:, None, None] ** 2 * np.eye(len(surprise))
     inverses = np.linalg.inv(whole)

@@ -1,8 +1,9 @@
 """Presets as a person names them, and the ladder from large to small.
 
-A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name; llama.cpp's quantizer
-is asked (`Lab.quantized_types`) and the bytes follow from the tensor table. The same without the engine:
-`hakaru.models.mixture`. Source: llama.cpp, tools/quantize/quantize.cpp.
+A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name;
+llama.cpp's quantizer is asked (`Lab.quantized_types`) and the bytes follow from the tensor table.
+The same without the engine: `hakaru.models.mixture`. Source: llama.cpp,
+tools/quantize/quantize.cpp.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,5 +33,7 @@ def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
 
 
 def quantized_bytes(tensors: Iterable[Tensor], types: Mapping[str, str]) -> int:
-    """Bytes of the weights when every tensor has the type in `types`; a tensor that is not named keeps its own."""
+    """Bytes of the weights when every tensor has the type in `types`; a tensor that is not named
+    keeps its own.
+    """
     return sum(tensor.bytes_as(BY_NAME[types.get(tensor.name, tensor.type.name)]) for tensor in tensors)

@@ -5,9 +5,10 @@ from other models), and deviations of the role, of the depth within the role, an
 The deviations of one role at two depths x and y correlate by exp(-|x - y| / REACH). A prior is a plain value: `as_json`
 goes into the ledger.
 
-`learned` moves the profile by one more model, by the weights of a normal mean. `prior_for_kin` is for a fine-tune of a
-model that was probed: the tensors' own sensitivities, with the small spreads that fine-tuning leaves, so that three probes
-are enough to set the level. Source: Gelman et al., Bayesian Data Analysis (2013), chapter 5 (hierarchical normal model).
+`learned` moves the profile by one more model, by the weights of a normal mean. `prior_for_kin` is
+for a fine-tune of a model that was probed: the tensors' own sensitivities, with the small spreads
+that fine-tuning leaves, so that three probes are enough to set the level. Source: Gelman et al.,
+Bayesian Data Analysis (2013), chapter 5 (hierarchical normal model).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,18 +29,19 @@ KIN_SPREADS: Final = (0.3, 0.15, 0.1, 0.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """Logarithms throughout. `profile`: role -> one value per depth step; a role that is not in it takes the longest
-    known beginning of its name (ffn_down_exps: ffn_down), at last "". `tensors`: the deviation of a single tensor from the
-    profile and its spread. `n_models`: how many models it was learned from.
+    """What is known of log sensitivities before a probe. All figures are logarithms.
+
+    A role that is not in the profile takes the values of the longest role that its own name begins
+    with: ffn_down_exps takes those of ffn_down. The role "" is always there.
     """
 
-    profile: Mapping[str, tuple[float, ...]]
-    level_spread: float
+    profile: Mapping[str, tuple[float, ...]]  # role -> one value per depth step
+    level_spread: float  # of the whole model
     role_spread: float
-    depth_spread: float
+    depth_spread: float  # of a depth within a role
     tensor_spread: float
-    tensors: Mapping[str, tuple[float, float]]
-    n_models: int
+    tensors: Mapping[str, tuple[float, float]]  # tensor -> deviation from the profile, and spread
+    n_models: int  # from which the prior was learned
 
     def moments(self, names: tuple[str, ...]) -> tuple[Vector, Matrix]:
         """Mean (n) and covariance (n, n) of the log sensitivities of the tensors of one model."""
@@ -78,11 +80,15 @@ GENERIC: Final = Prior(
     profile={"": (-4.0,) * N_DEPTHS, "output": (0.0,) * N_DEPTHS, "token_embd": (-2.0,) * N_DEPTHS},
     level_spread=1.5, role_spread=1.0, depth_spread=0.8, tensor_spread=0.4, tensors={}, n_models=0,
 )  # fmt: skip
-"""The heads matter most and nothing else is known. Rounded from one small Llama of 10M weights, spreads included."""
+"""The heads matter most and nothing else is known. Rounded from one small Llama of 10M weights,
+spreads included.
+"""
 
 
 def known_role(profile: Mapping[str, object], role: str) -> str:
-    """`role`, or the longest beginning of it at an underscore that the profile has; the empty one is always there."""
+    """`role`, or the longest beginning of it at an underscore that the profile has; the empty one
+    is always there.
+    """
     while role and role not in profile:
         role = role.rpartition("_")[0]
     return role
@@ -91,9 +97,9 @@ def known_role(profile: Mapping[str, object], role: str) -> str:
 def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
     """The prior after one more model, whose log sensitivities have this posterior.
 
-    Every cell of the profile (role and depth) moves toward the model's value there, as a running mean does, the less the
-    more uncertain that value is. Each spread becomes the mean square of what it describes, counted with its uncertainty,
-    and with BEFORE observations of the old one.
+    Every cell of the profile (role and depth) moves toward the model's value there, as a running
+    mean does, the less the more uncertain that value is. Each spread becomes the mean square of
+    what it describes, counted with its uncertainty, and with BEFORE observations of the old one.
     """
     at = places(names)
     cells = {name: (at[name].role, at[name].step()) for name in names}
@@ -116,7 +122,9 @@ def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: Matrix) -> 
 
 
 def _moved(prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov: Matrix) -> dict[str, tuple[float, ...]]:
-    """The profile after one more model; a role that it did not have begins at the model's mean of it."""
+    """The profile after one more model; a role that it did not have begins at the model's mean of
+    it.
+    """
     where = list(cells.values())
     profile = {role: list(values) for role, values in prior.profile.items()}
     between = prior.level_spread**2 + prior.role_spread**2 + prior.depth_spread**2
@@ -134,7 +142,9 @@ def _moved(prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov
 
 
 def _spread(old: float, n_models: int, off: Vector, doubt: Vector, n_lost: int) -> float:
-    """The spread after these deviations with their variances, of which `n_lost` are bound by their own means."""
+    """The spread after these deviations with their variances, of which `n_lost` are bound by their
+    own means.
+    """
     before = BEFORE + n_models * len(off)
     return float(np.sqrt((before * old**2 + np.square(off).sum() + doubt.sum()) / (before + max(len(off) - n_lost, 0))))
 
@@ -150,7 +160,9 @@ def _distinct(rows: Matrix) -> Matrix:
 
 
 def prior_for_kin(names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
-    """The prior for another model of the same tensors: each one's own posterior, with the spreads of a fine-tune."""
+    """The prior for another model of the same tensors: each one's own posterior, with the spreads
+    of a fine-tune.
+    """
     level, role, depth, tensor = KIN_SPREADS
     doubt = np.sqrt(np.diag(cov) + tensor**2)
     tensors = {name: (float(m), float(s)) for name, m, s in zip(names, mean, doubt, strict=True)}

@@ -1,7 +1,8 @@
 """Which tensors to disturb, and how, to learn their sensitivities.
 
-A probe is a recipe for a few tensors; the rest stay as they are, and the KLD of the whole model is measured. Tensors are
-disturbed as strongly as Q3_K would: much weaker drowns in noise, much stronger is no longer proportional. Three efforts:
+A probe is a recipe for a few tensors; the rest stay as they are, and the KLD of the whole model is
+measured. Tensors are disturbed as strongly as Q3_K would: much weaker drowns in noise, much
+stronger is no longer proportional. Three efforts:
 
 - quick: the output, the embedding, and all the rest together; a prior divides the rest.
 - standard: every role at up to eight depths, at most MOST_GROUPS of them.
@@ -33,7 +34,9 @@ class Probe:
 
 
 def plan(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
-    """The probes of an effort for the tensors in `errors` (tensor -> type -> error), the most telling ones first."""
+    """The probes of an effort for the tensors in `errors` (tensor -> type -> error), the most
+    telling ones first.
+    """
     at = places(errors)
     groups: dict[str, list[str]] = {}
     n_depths = _n_depths({place.role for place in at.values()}, n_layer=len({p.depth for p in at.values()} - {None}))
@@ -48,8 +51,9 @@ def plan(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
 
 
 def most_uncertain(known: Sensitivities, errors: Errors, *, n: int, done: Iterable[str] = ()) -> tuple[Probe, ...]:
-    """The next `n` probes of single tensors: each time the one whose damage at the probes' strength has the largest
-    variance, given that the ones before are measured. `done` are tensors that were probed alone already.
+    """The next `n` probes of single tensors: each time the one whose damage at the probes' strength
+    has the largest variance, given that the ones before are measured. `done` are tensors that were
+    probed alone already.
     """
     cov = known.log_cov.copy()
     strength = np.array([errors[name][_type(errors[name])] for name in known.names])
@@ -75,8 +79,8 @@ def doubt(known: Sensitivities, errors: Errors) -> float:
 
 
 def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str, str]]:
-    """For each type the recipe that gives it to every tensor; where a tensor cannot have it, the type of the nearest
-    error among those that do no more damage takes its place.
+    """For each type the recipe that gives it to every tensor; where a tensor cannot have it, the
+    type of the nearest error among those that do no more damage takes its place.
     """
     found = {}
     for type_ in types:
@@ -88,8 +92,9 @@ def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str,
 
 
 def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
-    """The recipe that disturbs one tensor of the first layer that has any of `quantized` as little as a type can. What it loses is the floor, since
-    all activations behind it are rounded otherwise. Empty where no layer is quantized.
+    """The recipe that disturbs one tensor as little as a type can: a tensor of the first layer that
+    has any of `quantized`. What this recipe loses is the floor, since all activations behind that
+    tensor are rounded otherwise. Empty if no layer is quantized.
     """
     at, wanted = places(errors), set(quantized)
     found = [

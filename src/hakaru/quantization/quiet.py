@@ -1,8 +1,9 @@
 """Keeps a solver's stray words out of the result on stdout.
 
-HiGHS (in scipy 1.13 to 1.17) has a printf left in its integer solver that no option turns off, and stdout is where
-`--json` prints its one object. While the solver runs, the process's stdout leads nowhere. Only around the solver's call,
-and only by whoever talks to a person: the allocation itself is pure and knows nothing of it.
+HiGHS (in scipy 1.13 to 1.17) has a printf left in its integer solver that no option turns off, and
+stdout is where `--json` prints its one object. While the solver runs, the process's stdout leads
+nowhere. Only around the solver's call, and only by whoever talks to a person: the allocation itself
+is pure and knows nothing of it.
 """
 
 import ctypes

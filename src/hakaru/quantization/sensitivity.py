@@ -1,15 +1,17 @@
 """Sensitivities from probes: how much KLD one unit of a tensor's error costs.
 
-The model of one probe P: KLD = Σ over its tensors t of a_t e_t, times log-normal noise. The log sensitivities are jointly
-normal with the prior's mean and covariance, so that what one tensor shows tells something about its relatives. A sum of
-log-normals is no log-normal, but its first two moments are known (Fenton and Wilkinson): log KLD has about the mean and the
-variance that they imply, and depends on each log a_t by that tensor's share of the damage. With that, the update is the
-conjugate one of a linear normal model; shares are taken at the posterior and the update is repeated until they stand
-still. No sampling, and a singular thing is never inverted: only a matrix of the probes' number is.
+The model of one probe P: KLD = Σ over its tensors t of a_t e_t, times log-normal noise. The log
+sensitivities are jointly normal with the prior's mean and covariance, so that what one tensor shows
+tells something about its relatives. A sum of log-normals is no log-normal, but its first two
+moments are known (Fenton and Wilkinson): log KLD has about the mean and the variance that they
+imply, and depends on each log a_t by that tensor's share of the damage. With that, the update is
+the conjugate one of a linear normal model; shares are taken at the posterior and the update is
+repeated until they stand still. No sampling, and a singular thing is never inverted: only a matrix
+of the probes' number is.
 
-A KLD that is not above its own standard error counts as that standard error with a wide spread: the tensor matters
-little, nobody knows how little. Sources: L. F. Fenton, IRE Trans. Commun. Syst. 8 (1960); García-Fernández et al., IEEE
-Trans. Signal Process. 63 (2015), on posterior linearization.
+A KLD that is not above its own standard error counts as that standard error with a wide spread: the
+tensor matters little, nobody knows how little. Sources: L. F. Fenton, IRE Trans. Commun. Syst. 8
+(1960); García-Fernández et al., IEEE Trans. Signal Process. 63 (2015), on posterior linearization.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,18 +31,18 @@ TINY: Final = 1e-30
 NONLINEARITY: Final = 0.1
 """Spread of log KLD around proportionality between types of one tensor."""
 WIDEST: Final = 6.0
-"""Largest variance of a logarithm that is exponentiated: beyond it, moments of a log-normal say nothing."""
+"""Largest variance of a logarithm that is exponentiated: beyond that variance the moments of a
+log-normal say nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one probe or run measured: the types of the tensors that were disturbed, mean KLD and its standard error in
-    nats per token.
-    """
+    """What one probe or run measured."""
 
-    types: Mapping[str, str]
-    kld: float
-    standard_error: float = 0.0
+    types: Mapping[str, str]  # of the tensors that were disturbed
+    kld: float  # mean, in nats per token
+    standard_error: float = 0.0  # in nats per token
 
     def log(self) -> tuple[float, float]:
         """log KLD and its variance."""
@@ -50,14 +52,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sensitivities:
-    """The log sensitivities of a model's tensors: jointly normal with this mean (n) and covariance (n, n)."""
+    """The log sensitivities of a model's n tensors, which are jointly normal."""
 
     names: tuple[str, ...]
-    log_mean: Vector
-    log_cov: Matrix
+    log_mean: Vector  # (n)
+    log_cov: Matrix  # (n, n)
 
     def expected(self) -> dict[str, float]:
-        """The mean of every tensor's sensitivity, which is what an allocation should weigh: doubt counts against it."""
+        """The mean of every tensor's sensitivity, which is what an allocation should weigh: doubt
+        counts against it.
+        """
         spread = np.minimum(np.diag(self.log_cov), WIDEST)
         return dict(zip(self.names, np.exp(self.log_mean + spread / 2).tolist(), strict=True))
 
@@ -71,11 +75,11 @@ class Sensitivities:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DamageMoments:
-    """log S of several recipes: mean (m), covariance (m, m), and each tensor's share of each recipe's damage (m, n)."""
+    """log S, the damage, of m recipes for n tensors."""
 
-    mean: Vector
-    cov: Matrix
-    shares: Matrix
+    mean: Vector  # (m)
+    cov: Matrix  # (m, m)
+    shares: Matrix  # (m, n): each tensor's share of each recipe's damage
 
 
 def prior_sensitivities(names: Sequence[str], prior: Prior) -> Sensitivities:
@@ -89,7 +93,8 @@ def with_readings(
 ) -> Sensitivities:
     """The sensitivities after these readings, all of them at once. Without readings, `before`.
 
-    `errors` is tensor -> type -> error. `spread` is the standard deviation of log KLD around the model itself.
+    `errors` is tensor -> type -> error. `spread` is the standard deviation of log KLD around the
+    model itself.
     """
     if not readings:
         return before
@@ -114,7 +119,9 @@ def with_readings(
 
 
 def error_matrix(names: Sequence[str], recipes: Sequence[Mapping[str, str]], errors: Mapping[str, Mapping[str, float]]) -> Matrix:
-    """The error of every tensor in every recipe (m, n); a tensor that is not named is undisturbed."""
+    """The error of every tensor in every recipe (m, n); a tensor that is not named is
+    undisturbed.
+    """
     return np.array([[errors[name][recipe[name]] if name in recipe else 0.0 for name in names] for recipe in recipes])
 
 

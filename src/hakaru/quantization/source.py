@@ -1,4 +1,6 @@
-"""What the source of a quantization is: full precision, or already quantized, and what that means."""
+"""What the source of a quantization is: full precision, or already quantized, and what that
+means.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +13,15 @@ from hakaru.models.quant_types import BY_NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKind:
-    """The precision of a source: its types by bytes, and whether its matrices were quantized before."""
+    """The precision of a source."""
 
-    kind: Literal["full", "quantized"]
-    types: dict[str, int]
+    kind: Literal["full", "quantized"]  # quantized: its matrices were quantized before
+    types: dict[str, int]  # type -> bytes
 
     def sentence(self, target: str | None = None) -> str | None:
-        """What a person must know before quantizing it again to `target`; None for a source in full precision."""
+        """What a person must know before quantizing it again to `target`; None for a source in full
+        precision.
+        """
         if self.kind == "full":
             return None
         named = ", ".join(name for name in self.types if name != "F32")
@@ -41,8 +45,10 @@ def source_kind(model: Model) -> SourceKind:
 
 
 def hidden_grids(errors: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
-    """Types on whose grid the weights lie although the file does not say so: coarser than Q8_0, and yet with less error than it in
-    most tensors. No other weights do that. The file is a dequantized one, perhaps fine-tuned since.
+    """The types that the weights were quantized to before, although the file does not say so.
+
+    Such a type is coarser than Q8_0, and yet has less error than Q8_0 in most tensors. No other
+    weights do that: the file was dequantized, and perhaps fine-tuned since.
 
     `errors`: tensor -> type -> relative squared error.
     """

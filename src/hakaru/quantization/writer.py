@@ -1,13 +1,14 @@
 """Writing a model by any recipe: every tensor gets its own type, and the target is whole or absent.
 
-All places are known before (`layout.py`), so the bytes go straight to where they belong: into a hidden file beside the
-target, which takes the target's name when everything was written, read back, compared and laid out by llama.cpp. A journal (`journal.py`) says
-which tensors are on the disk: after kill -9, a power cut, Ctrl-C or a dead engine the same call continues and the file is
-the same as if nothing had happened. What cannot be continued with is removed: bad weights, a full disk, an interruption
-before the first tensor was done.
+All places are known before (`layout.py`), so the bytes go straight to where they belong: into a
+hidden file beside the target, which takes the target's name when everything was written, read back,
+compared and laid out by llama.cpp. A journal (`journal.py`) says which tensors are on the disk:
+after kill -9, a power cut, Ctrl-C or a dead engine the same call continues and the file is the same
+as if nothing had happened. What cannot be continued with is removed: bad weights, a full disk, an
+interruption before the first tensor was done.
 
-The exact size is known before, and the free space is checked. Memory does not grow with the model; of a source's long
-rows and of importances only what one piece needs is held.
+The exact size is known before, and the free space is checked. Memory does not grow with the model;
+of a source's long rows and of importances only what one piece needs is held.
 """
 
 import hashlib
@@ -43,7 +44,9 @@ NOT_WRITTEN: Final = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
 ALWAYS_NEED_IMPORTANCE: Final = {"IQ2_XXS", "IQ2_XS", "IQ1_S"}
 """llama.cpp, ggml/src/ggml.c: ggml_quantize_requires_imatrix; ggml aborts without."""
 NEED_IMPORTANCE: Final = ALWAYS_NEED_IMPORTANCE | {"IQ3_XXS", "IQ2_S", "IQ1_M"}
-"""llama.cpp, src/llama-quant.cpp: tensor_requires_imatrix; embeddings and output are exempt where ggml allows it."""
+"""llama.cpp, src/llama-quant.cpp: tensor_requires_imatrix; embeddings and output are exempt where
+ggml allows it.
+"""
 _EXEMPT: Final = {"token_embd.weight", "per_layer_token_embd.weight", "output.weight"}
 
 
@@ -65,12 +68,12 @@ class TensorWriter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """One tensor of one file: what the engine is asked for, and the name under which its bytes may be kept."""
+    """One tensor of one file."""
 
-    job: TensorJob
+    job: TensorJob  # what the engine is asked for
     tensor: Tensor
     file: PlannedFile
-    blob: str | None
+    blob: str | None  # the name under which the tensor's bytes may be kept
 
 
 def write_recipe(
@@ -89,17 +92,19 @@ def write_recipe(
     journal: Journal | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Model:
-    """Write `source` with the types in `types` to `out`, and return the new model, read back and verified: llama.cpp loads it.
+    """Write `source` with the types in `types` to `out`, and return the new model, read back and
+    verified: llama.cpp loads it.
 
-    A tensor that is not named keeps its own type. `imatrix` holds the mean squared activation per column by tensor name (for
-    a stack of experts one row after another). `file_type` and `added` as `lay_out` takes them. With `split_bytes` the model is
-    written as parts of about so many bytes, and `out` is the name without their numbers. `blobs` with the source's hash keeps
-    and uses quantized tensors. A `journal` of `out` that the caller holds is left for the caller to end: until then the same write does nothing
-    again. `progress` counts tensors.
+    A tensor that is not named keeps its own type. `imatrix` holds the mean squared activation per
+    column by tensor name (for a stack of experts one row after another). `file_type` and `added` as
+    `lay_out` takes them. With `split_bytes` the model is written as parts of about so many bytes,
+    and `out` is the name without their numbers. `blobs` with the source's hash keeps and uses
+    quantized tensors. A `journal` of `out` that the caller holds is left for the caller to end:
+    until then the same write does nothing again. `progress` counts tensors.
 
-    Raises Misuse (the target is the source or exists; a recipe that cannot be), ModelDamaged (weights that are not finite),
-    MachineError (full or read-only disk, another writer), EngineDied, EngineRefused (what was written is not what was planned, or
-    does not load).
+    Raises Misuse (the target is the source or exists; a recipe that cannot be), ModelDamaged
+    (weights that are not finite), MachineError (full or read-only disk, another writer),
+    EngineDied, EngineRefused (what was written is not what was planned, or does not load).
     """
     layout = lay_out(source, types, out, file_type=file_type, added=added, split_bytes=split_bytes)
     try:
@@ -134,7 +139,9 @@ def _write_whole(
     blobs: Blobs | None,
     progress: Progress,
 ) -> None:
-    """Write every tensor, verify the files, and give them their names. Raises what `write_recipe` raises."""
+    """Write every tensor, verify the files, and give them their names. Raises what `write_recipe`
+    raises.
+    """
     files = layout.files
     try:
         _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
@@ -153,7 +160,9 @@ def _write_whole(
 
 
 def _left(journal: Journal) -> Unfinished | None:
-    """What can be continued with; nothing of it is deleted, and all else is, though Ctrl-C comes a second time."""
+    """What can be continued with; nothing of it is deleted, and all else is, though Ctrl-C comes a
+    second time.
+    """
     while True:
         try:
             left = unfinished_at(journal.path)
@@ -165,7 +174,9 @@ def _left(journal: Journal) -> Unfinished | None:
 
 
 def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
-    """Raises Misuse where `out` may not be written: the source itself, no regular file, or an existing one without `overwrite`."""
+    """Raises Misuse where `out` may not be written: the source itself, no regular file, or an
+    existing one without `overwrite`.
+    """
     if not out.exists():
         return
     if any(out.samefile(part) for part in model.parts):
@@ -231,7 +242,9 @@ def _from_blob(blobs: Blobs, task: _Task) -> bool:
 
 
 def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> None:
-    """The hidden files as they were left, or new ones: the header, then a hole. Raises MachineError without enough space."""
+    """The hidden files as they were left, or new ones: the header, then a hole. Raises MachineError
+    without enough space.
+    """
     continues = journal.continues(digest) and all(_is_ours(file, file.part) for file in files)
     if not continues:
         journal.begin(digest, [file.part for file in files])
@@ -262,7 +275,9 @@ def _is_ours(file: PlannedFile, path: Path) -> bool:
 
 
 def _has_names(files: Sequence[PlannedFile]) -> bool:
-    """Whether an interrupted write of these files had given all of them their names. Where it had given some, these are hidden again."""
+    """Whether an interrupted write of these files had given all of them their names. Where it had
+    given some, these are hidden again.
+    """
     named = [file for file in files if not file.part.exists() and _is_ours(file, file.path)]
     if len(named) < len(files):
         for file in named:
@@ -271,7 +286,9 @@ def _has_names(files: Sequence[PlannedFile]) -> bool:
 
 
 def _needing(layout: Layout) -> dict[str, int]:
-    """How many importances each tensor takes that is quantized now: a row's length for each matrix of a stack."""
+    """How many importances each tensor takes that is quantized now: a row's length for each matrix
+    of a stack.
+    """
     return {
         t.name: t.shape[0] * (t.n_elements // _per_vector(t))
         for file in layout.files
@@ -311,7 +328,9 @@ def _tasks(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[
 
 
 def _unit(stored: Stored, tensor: Tensor) -> int:
-    """Weights that stay together: a row where it is quantized, a block of the source where it is copied or widened."""
+    """Weights that stay together: a row where it is quantized, a block of the source where it is
+    copied or widened.
+    """
     changed = tensor.type is not stored.tensor.type
     return tensor.shape[0] if changed and tensor.type.is_quantized else stored.tensor.type.block
 
@@ -340,7 +359,9 @@ def _check_types(source: Model, tasks: Sequence[_Task]) -> None:
 
 
 def _digest(source: Model, layout: Layout, vectors: Vectors) -> str:
-    """Everything that decides the bytes: the source's files, the headers, the importances and the engine."""
+    """Everything that decides the bytes: the source's files, the headers, the importances and the
+    engine.
+    """
     files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
     headers = [(file.path.name, hashlib.sha256(file.header).hexdigest()) for file in layout.files]
     return hashlib.sha256(json.dumps([files, headers, vectors.digests, lab_build()]).encode()).hexdigest()
