@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from decisions import decision_of_every_state
 from hakaru.cli import run
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Interrupted, Misuse, ModelNotFound
@@ -17,8 +19,11 @@ from hakaru.ledger import Ledger
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
 from hakaru.tuning.bench import Bench
+from hakaru.tuning.decision import Decision
+from hakaru.tuning.evidence import decision_schema, read_evidence
 from hakaru.tuning.replay import replay
 
+EVIDENCE_OF_0_1 = Path(__file__).parent / "evidence-of-0.1.json"
 WISHES: dict[str, Any] = {"quality": "balanced", "min_speed": None, "memory_bytes": None, "tasks": [], "language": None}
 SETTINGS: dict[str, Any] = {"n_ctx": 512, "n_ubatch": 512, "type_k": "f16", "type_v": "f16", "n_parallel": 1, "kv_unified": False}
 
@@ -41,14 +46,20 @@ def evidence(**changes: Any) -> str:
         (evidence(chosen="Q8_0"), "'chosen' is \"Q8_0\", expected an object"),
         (evidence(chosen={"type": 3}), "'chosen.type' is 3, expected a text"),
         (evidence(chosen={"type": "Q8_0"}), "lacks 'chosen.cache_type_k'"),
-        (evidence(candidates=[3]), r"'candidates' is \[3\], expected a list of objects"),
+        (evidence(candidates=[3]), r"'candidates\[0\]' is 3, expected an object"),
         (evidence(constraints=3), "'constraints' is 3, expected an object"),
         (evidence(constraints={}), "lacks 'constraints.quality'"),
-        (evidence(constraints={**WISHES, "min_speed": "fast"}), "'constraints.min_speed' is \"fast\", expected a number above 0"),
+        (
+            evidence(constraints={**WISHES, "min_speed": "fast"}),
+            "'constraints.min_speed' is \"fast\", expected a number above 0 and below 1e\\+12, or null",
+        ),
         (evidence(constraints={**WISHES, "min_speed": -1}), "'constraints.min_speed' is -1, expected"),
+        (evidence(constraints={**WISHES, "min_speed": float("nan")}), "'constraints.min_speed' is \"NaN\", expected a number"),
+        (evidence(constraints={**WISHES, "min_speed": float("inf")}), "'constraints.min_speed' is Infinity, expected a number"),
+        (evidence(candidates=[{"verdict": "maybe"}]), r"'candidates\[0\].verdict' is \"maybe\", expected \"pass\", \"fail\""),
         (evidence(constraints={**WISHES, "memory_bytes": 1.5}), "'constraints.memory_bytes' is 1.5, expected a whole number"),
         (evidence(constraints={**WISHES, "quality": "best"}), "cannot be walked again: --quality is 'best'"),
-        (evidence(constraints={**WISHES, "tasks": "ours"}), "'constraints.tasks' is \"ours\", expected a list of texts"),
+        (evidence(constraints={**WISHES, "tasks": "ours"}), "'constraints.tasks' is \"ours\", expected a list;"),
         (evidence(constraints={**WISHES, "tasks": ["ours"], "language": None}), "'constraints.language' is null"),
         (evidence(constraints={**WISHES, "tasks": ["/none.jsonl"], "language": "en"}), "cannot be walked again: /none.jsonl"),
         (evidence(settings={**SETTINGS, "n_ctx": "many"}), "'settings.n_ctx' is \"many\", expected a whole number above 0"),
@@ -69,6 +80,35 @@ def test_what_is_no_evidence_is_not_replayed(tmp_path: Path, text: str | None, w
         file.write_text(text)
     with pytest.raises(Misuse, match=words):
         replay(file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))))
+
+
+@pytest.fixture
+def decision(tmp_path: Path) -> Decision:
+    return decision_of_every_state(tmp_path)
+
+
+def described_strictly(part: Any) -> Any:
+    """A schema by which an object may hold nothing that is not described; the machine's description is
+    that of `hakaru hardware`, and conditions are open.
+    """
+    if isinstance(part, list):
+        return [described_strictly(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    strict = {name: described_strictly(each) for name, each in part.items()}
+    if isinstance(part.get("properties"), dict) and not {"fingerprint", "levels"} & set(part["properties"]):
+        return {"unevaluatedProperties": False} | strict
+    return strict
+
+
+def test_the_schema_describes_evidence_to_the_last_field(decision: Decision) -> None:
+    """A file that hakaru 0.1 wrote, and what is written today."""
+    schema = decision_schema()
+    Draft202012Validator.check_schema(schema)
+    strictly = Draft202012Validator(described_strictly(schema))
+    read_evidence(EVIDENCE_OF_0_1)
+    for written in (json.loads(EVIDENCE_OF_0_1.read_text(encoding="utf-8")), decision.as_json()):
+        assert [error.message for error in strictly.iter_errors(json.loads(json.dumps(written)))] == []
 
 
 def test_whole_evidence_is_walked_again(tmp_path: Path) -> None:

@@ -1,10 +1,17 @@
-"""Evidence: a decision as a file, with everything that is needed to check it, and the way back to the last one."""
+"""Evidence: a decision as a file, with everything that is needed to check it, and the way back to the
+last one. `decision.schema.json` describes such a file; a file that is no evidence is told in one
+sentence, whoever wrote it.
+"""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from hakaru.errors import Misuse
+from hakaru.language import say
 from hakaru.places import data_dir, written_whole
 
 
@@ -29,3 +36,70 @@ def last_choice() -> Path | None:
         if chosen and Path(chosen["path"]).is_file():
             return Path(chosen["path"])
     return None
+
+
+def decision_schema() -> dict[str, Any]:
+    """The JSON schema of `hakaru.decision/1`."""
+    text = (files("hakaru.tuning") / "decision.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def read_evidence(path: Path) -> dict[str, Any]:
+    """The evidence in a file. Raises Misuse with the place that breaks the schema, such as
+    `settings.n_ctx`, what stands there, and what was expected.
+    """
+    from jsonschema import Draft202012Validator
+
+    schema = decision_schema()
+    try:
+        evidence = json.loads(path.read_text(encoding="utf-8"), parse_constant=_constant)
+    except OSError as error:
+        raise Misuse("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise Misuse("{path}: no evidence of a decision ({reason}).", path=path, reason=error) from error
+    if not isinstance(evidence, dict) or evidence.get("schema") != schema["title"]:
+        raise Misuse("{path}: no evidence of a decision; expected the schema {schema}.", path=path, schema=schema["title"])
+    for violation in Draft202012Validator(schema).iter_errors(evidence):
+        raise _complaint(path, violation)
+    return evidence
+
+
+def _constant(name: str) -> float | str:
+    """NaN, which is no JSON, stays a text: it fits no field that wants a number."""
+    return name if name == "NaN" else float(name)
+
+
+def _complaint(path: Path, error: Any) -> Misuse:
+    """A violation of the schema, as jsonschema tells it, in one sentence."""
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        what = f"{place}.{missing}".removeprefix(".")
+        return Misuse("{path}: this evidence lacks '{what}'; name a file that `hakaru up` or `hakaru tune` wrote.",
+                      path=path, what=what)  # fmt: skip
+    return Misuse(
+        "{path}: '{what}' is {found}, expected {expected}; name a file that `hakaru up` or `hakaru tune` wrote.",
+        path=path,
+        what=place.removeprefix("."),
+        found=json.dumps(error.instance)[:40],
+        expected=_expected(error.schema),
+    )
+
+
+def _expected(part: Mapping[str, Any]) -> str:
+    """What a part of the schema asks for, in words."""
+    if "enum" in part:
+        return ", ".join(json.dumps(value) for value in part["enum"])
+    words = {
+        "object": say("an object"), "array": say("a list"), "string": say("a text"),
+        "boolean": say("true or false"), "integer": say("a whole number"), "number": say("a number"),
+    }  # fmt: skip
+    kinds = [part["type"]] if isinstance(part["type"], str) else part["type"]
+    expected = words[kinds[0]]
+    if "exclusiveMaximum" in part:
+        low, high = part["exclusiveMinimum"], part["exclusiveMaximum"]
+        expected = say("{what} above {low:g} and below {high:g}", what=expected, low=low, high=high)
+    elif "exclusiveMinimum" in part:
+        expected = say("{what} above {low:g}", what=expected, low=part["exclusiveMinimum"])
+    return say("{what}, or null", what=expected) if "null" in kinds else expected

@@ -1,6 +1,5 @@
 """A decision walked again from its evidence: the same model, settings and wishes, now and here."""
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from hakaru.models.model import Model, read_model
 from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.decide import Constraints
-from hakaru.tuning.decision import SCHEMA, Decision
-from hakaru.tuning.fields import Fields
+from hakaru.tuning.decision import Decision
+from hakaru.tuning.evidence import read_evidence
 from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.study import TYPES
 
@@ -59,49 +58,40 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None, *, beside
     """Walk the loop again as the file `evidence` says. `beside` says what other programs leave of the machine to a model of these
     parts. Raises Misuse for a file that is no evidence, and what `read_model` and `tune` raise.
     """
-    data = Fields(evidence, _read(evidence))
-    constraints, asked, path = _wishes(data), _settings(data), Path(data.text("model.path"))
-    before = None
-    if data.mapping("chosen", or_none=True):
-        before = _label(data.text("chosen.type"), (data.text("chosen.cache_type_k"), data.text("chosen.cache_type_v")))
-    mix = _mix_then(data.mappings("candidates"))
-    conditions = {**data.mapping("conditions"), "machine": data.text("machine.fingerprint")}
-    if "chat_template" in conditions:
-        bench.mode = Mode(template=_template(data))
-    model = read_model(path)
+    data = read_evidence(evidence)
+    try:
+        constraints, settings = _constraints(data["constraints"]), _settings(data["settings"])
+    except Misuse as error:
+        raise Misuse("{path}: this evidence cannot be walked again: {reason}", path=evidence, reason=error) from error
+    before, taken = None, data["chosen"]
+    if taken:
+        before = _label(taken["type"], (taken["cache_type_k"], taken["cache_type_v"]))
+    mix = _mix_then(data["candidates"])
+    conditions = {**data["conditions"], "machine": data["machine"]["fingerprint"]}
+    if template := conditions.get("chat_template"):
+        bench.mode = Mode(template=ChatTemplate(name=template["name"], text=template.get("text")))
+    model = read_model(Path(data["model"]["path"]))
     bench.machine = beside(bench.machine, model.parts)
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
         mix = None  # another model now, which is told below
     if "levels" in conditions:
-        effort = replace(effort or Effort(), presets=tuple(data.texts("conditions.levels")))
-    decision = tune(bench, model, asked, constraints, effort, mix=mix)
+        effort = replace(effort or Effort(), presets=tuple(conditions["levels"]))
+    decision = tune(bench, model, settings, constraints, effort, mix=mix)
     conditions, now = _flat(conditions), _flat({**decision.conditions, "machine": bench.machine.fingerprint})
     changed = tuple((name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name])
     return Replay(before=before, decision=decision, changed=changed)
 
 
-def _wishes(data: Fields) -> Constraints:
-    names = data.texts("constraints.tasks") if "tasks" in data.mapping("constraints") else []
-    language = data.text("constraints.language") if names else ""
-    quality, speed = data.text("constraints.quality"), data.number_or_none("constraints.min_speed")
-    memory = data.whole_or_none("constraints.memory_bytes")
-    with data.blamed():
-        asked = named_tasks(names, language, needs_examples=False) if names else None
-        return Constraints(tier=tier_named(quality), min_tokens_per_s=speed, memory_bytes=memory, tasks=asked)
+def _constraints(data: Mapping[str, Any]) -> Constraints:
+    names = data.get("tasks", [])
+    tasks = named_tasks(names, data["language"], needs_examples=False) if names else None
+    tier, speed = tier_named(data["quality"]), data["min_speed"]
+    return Constraints(tier=tier, min_tokens_per_s=speed, memory_bytes=data["memory_bytes"], tasks=tasks)
 
 
-def _template(data: Fields) -> ChatTemplate:
-    """The chat template that took the place of the model's own."""
-    has_text = data.mapping("conditions.chat_template").get("text") is not None
-    text = data.text("conditions.chat_template.text") if has_text else None
-    return ChatTemplate(name=data.text("conditions.chat_template.name"), text=text)
-
-
-def _settings(data: Fields) -> ContextSettings:
-    sizes = {name: data.whole(f"settings.{name}") for name in ("n_ctx", "n_ubatch", "n_parallel")}
-    type_k, type_v, kv_unified = data.text("settings.type_k"), data.text("settings.type_v"), data.flag("settings.kv_unified")
-    with data.blamed():
-        return ContextSettings(**sizes, type_k=type_k, type_v=type_v, kv_unified=kv_unified)
+def _settings(data: Mapping[str, Any]) -> ContextSettings:
+    names = ("n_ctx", "n_ubatch", "n_parallel", "type_k", "type_v", "kv_unified")
+    return ContextSettings(**{name: data[name] for name in names})
 
 
 def _flat(conditions: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -120,22 +110,9 @@ def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | No
     """The types of the mix that took part; empty if none did, None if the evidence does not say."""
     if not any("tensor_types" in candidate for candidate in candidates):
         return None
-    found: Any = next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
-    return found if isinstance(found, dict) else None
+    return next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
 
 
 def _can_have(model: Model, name: str, type_: str) -> bool:
     tensor = next((t for t in model.tensors if t.name == name), None)
     return tensor is not None and (type_ == tensor.type.name or (type_ in TYPES and tensor.shape[0] % BY_NAME[type_].block == 0))
-
-
-def _read(evidence: Path) -> Mapping[str, Any]:
-    try:
-        data = json.loads(evidence.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Misuse("{path}: cannot be read ({reason}).", path=evidence, reason=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise Misuse("{path}: no evidence of a decision ({reason}).", path=evidence, reason=error) from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise Misuse("{path}: no evidence of a decision; expected the schema {schema}.", path=evidence, schema=SCHEMA)
-    return data
