@@ -1,4 +1,6 @@
-"""Answers to tasks, greedily through the server, token by token: a model that is slow or never stops is waited for as long as tokens come."""
+"""Answers to tasks, greedily through the server, token by token: a model that is slow or never
+stops is waited for as long as tokens come.
+"""
 
 import subprocess
 from collections.abc import Sequence
@@ -25,7 +27,9 @@ class Answer(NamedTuple):
 
 
 def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress) -> list[Answer]:
-    """The greedy answers of the model that `server` serves, one after the other: side by side they could differ by rounding."""
+    """The greedy answers of the model that `server` serves, one after the other: side by side they
+    could differ by rounding.
+    """
     answers = []
     with server.client(timeout=TOKEN_WITHIN_S) as client:
         for done, item in enumerate(items, start=1):

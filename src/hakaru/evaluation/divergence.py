@@ -1,4 +1,6 @@
-"""Measuring what was lost: windows from the texts, the engine's sums per window, figures with intervals."""
+"""Measuring what was lost: windows from the texts, the engine's sums per window, figures with
+intervals.
+"""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -48,10 +50,12 @@ def gather_windows(
 ) -> list[Window]:
     """The windows on which a candidate of `reference` is measured.
 
-    One window of each document at hand and one of the reference's own answer (sampled at temperature 1 with a fixed seed) to each of our
-    prompts, of these `parts` and at most `n_documents` and `n_prompts` of each domain; and the person's own texts and answers to the
-    person's `prompts`. They are mixed evenly: any beginning holds the domains in the shares that they have of the whole, so that it is a
-    sample of the same text. Raises Misuse if an own text is shorter than a window.
+    One window of each document at hand and one of the reference's own answer (sampled at
+    temperature 1 with a fixed seed) to each of our prompts, of these `parts` and at most
+    `n_documents` and `n_prompts` of each domain; and the person's own texts and answers to the
+    person's `prompts`. They are mixed evenly: any beginning holds the domains in the shares that
+    they have of the whole, so that it is a sample of the same text. Raises Misuse if an own text is
+    shorter than a window.
     """
     at_hand = texts_at_hand(parts)
     chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
@@ -86,7 +90,9 @@ def measure_quality(
 
 
 def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Quality:
-    """Figures from the sums per window (see `Lab.compare`) of the first windows, whose domains are the first of `domains`."""
+    """Figures from the sums per window (see `Lab.compare`) of the first windows, whose domains are
+    the first of `domains`.
+    """
     domains = domains[: len(sums)]
 
     def mean(key: str, rows: Sequence[Mapping[str, Any]], unit: str) -> Figure:
@@ -151,7 +157,9 @@ def _answers(engine: Comparer, reference: Model, asked: Sequence[tuple[str, str]
 
 
 def _spread(documents: Sequence[Document], n: int | None) -> list[Document]:
-    """`n` documents at even distances; all of them, in the order of their names' hashes, for None."""
+    """`n` documents at even distances; all of them, in the order of their names' hashes, for
+    None.
+    """
     if n is None:
         return sorted(documents, key=lambda d: hashlib.sha256(d.name.encode()).digest())
     step = max(1.0, len(documents) / n) if n else 1.0

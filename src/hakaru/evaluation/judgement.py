@@ -1,9 +1,11 @@
 """What windows of text prove of a tier, whoever looks however often.
 
-Passing takes that every bound is known to hold for all text together, failing that one is known to break, for all text together or,
-for KLD, for one kind of text. Each answer is wrong in at most 5 % of all cases: several bounds are several chances to fail wrongly,
-so each of them gets its part of the 5 %. A kind of text that loses more than the bound by what was read so far holds passing back
-while there is more to read; of a few windows nothing can be proven, so in the end it is named (`suspects`).
+Passing takes that every bound is known to hold for all text together, failing that one is known to
+break, for all text together or, for KLD, for one kind of text. Each answer is wrong in at most 5 %
+of all cases: several bounds are several chances to fail wrongly, so each of them gets its part of
+the 5 %. A kind of text that loses more than the bound by what was read so far holds passing back
+while there is more to read; of a few windows nothing can be proven, so in the end it is named
+(`suspects`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +21,15 @@ from hakaru.evaluation.tiers import TIERS, Tier, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict. `broken` names the figure that is known to break its bound, such as `top1_agreement`, or `kld_mean, code` for one
-    kind of text; `suspects` the kinds of text whose own mean KLD was measured above the bound, proven or not.
-    """
+    """What the windows that were read prove of a tier."""
 
     verdict: Verdict
     broken: str | None = None
+    """The figure that is known to break its bound: `top1_agreement`, or `kld_mean, code` for one
+    kind of text.
+    """
     suspects: tuple[str, ...] = ()
+    """The kinds of text whose own mean KLD was measured above the bound, proven or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ class Claim:
 
 
 def judge(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier) -> Judgement:
-    """What the windows read so far prove of the tier; `sums` as from `Lab.compare`, `domains` one for each window, or more."""
+    """What the windows read so far prove of the tier; `sums` as from `Lab.compare`, `domains` one
+    for each window, or more.
+    """
     if not sums:
         return Judgement("inconclusive")
     whole = claims(sums, tier)

@@ -1,16 +1,21 @@
-"""When a test knows enough: bounds that hold at every look, so that looking after each window costs nothing.
+"""When a test knows enough: bounds that hold at every look, so that looking after each window costs
+nothing.
 
-An ordinary interval holds at one look; who looks after every window and stops at the first good one is wrong far more often than
-5 %. A confidence sequence holds at all looks at once. This one is the asymptotic sequence of Waudby-Smith, Arbour, Sinha, Kennedy
-and Ramdas (Time-uniform central limit theory and asymptotic confidence sequences, Annals of Statistics 52, 2024): after n windows
-the mean plus or minus some standard deviations of a window (`half_widths`).
+An ordinary interval holds at one look; who looks after every window and stops at the first good one
+is wrong far more often than 5 %. A confidence sequence holds at all looks at once. This one is the
+asymptotic sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Time-uniform central limit
+theory and asymptotic confidence sequences, Annals of Statistics 52, 2024): after n windows the mean
+plus or minus some standard deviations of a window (`half_widths`).
 
-Losses of windows are skewed: most are small and few are large, and before the first large one has come, mean and spread both look too
-small. So the test that a loss lies *below* a bound takes a spread of at least `LEAST_SPREAD` times the bound, which is the
-spread that such losses have when their mean is at the bound. Simulated with 10,000 streams at the bound itself (gamma with shape
-0.5 to 4, log-normal with σ 0.5 to 1, domains that differ by four times), 0 to 5 % pass falsely, without the floor 4 to 23 %.
+Losses of windows are skewed: most are small and few are large, and before the first large one has
+come, mean and spread both look too small. So the test that a loss lies *below* a bound takes a
+spread of at least `LEAST_SPREAD` times the bound, which is the spread that such losses have when
+their mean is at the bound. Simulated with 10,000 streams at the bound itself (gamma with shape 0.5
+to 4, log-normal with σ 0.5 to 1, domains that differ by four times), 0 to 5 % pass falsely, without
+the floor 4 to 23 %.
 
-Left out: streams whose windows depend on each other. Windows come from different documents in an order that a hash decides.
+Left out: streams whose windows depend on each other. Windows come from different documents in an
+order that a hash decides.
 """
 
 import math
@@ -26,16 +31,19 @@ BEST_AT: Final = 36
 LEAST_WINDOWS: Final = 12
 LEAST_SPREAD: Final = 1.0
 RATE_SPREAD: Final = 0.5
-"""The same for the share of tokens on which something is wrong, which no single window can dominate."""
+"""The same for the share of tokens on which something is wrong, which no single window can
+dominate.
+"""
 
 
 def looks(
     numerators: Losses, denominators: Losses, *, error_rate: float = ERROR_RATE, least_spread: float = 0.0
 ) -> tuple[Losses, Losses]:
-    """Low and high of Σ numerators / Σ denominators after each window, valid at all looks at once; shape as given, windows along
-    the last axis; infinite before LEAST_WINDOWS.
+    """Low and high of Σ numerators / Σ denominators after each window, valid at all looks at once;
+    shape as given, windows along the last axis; infinite before LEAST_WINDOWS.
 
-    `least_spread`: what the standard deviation of one window's ratio is taken to be at least, for the upper end.
+    `least_spread`: what the standard deviation of one window's ratio is taken to be at least, for
+    the upper end.
     """
     n = np.arange(1, numerators.shape[-1] + 1)
     top, bottom = numerators.cumsum(axis=-1), denominators.cumsum(axis=-1)

@@ -1,10 +1,11 @@
 """How fast the model is here, measured through the server process that will serve it.
 
-Each sample sends a prompt that the server has not seen (so that no cache helps) and streams the answer: time to the
-first token by our clock, prefill and decode rates from the server's own timings. The first request warms up and is
-thrown away. While a sample runs, the processor time of others is watched, and before and after them all the GPUs that the server
-uses (`hardware.busy`): a sample beside other work is taken again, and where the machine stays busy the speed is marked, and nobody
-remembers it.
+Each sample sends a prompt that the server has not seen (so that no cache helps) and streams the
+answer: time to the first token by our clock, prefill and decode rates from the server's own
+timings. The first request warms up and is thrown away. While a sample runs, the processor time of
+others is watched, and before and after them all the GPUs that the server uses (`hardware.busy`): a
+sample beside other work is taken again, and where the machine stays busy the speed is marked, and
+nobody remembers it.
 """
 
 import time
@@ -29,9 +30,13 @@ from hakaru.units import Figure
 N_PROMPT: Final = 128
 N_PREDICT: Final = 48
 REPEATS: Final = 6
-"""With six repeats the range of all of them holds the true median in 97 of 100 cases (1 - 2 × 0.5^6)."""
+"""With six repeats the range of all of them holds the true median in 97 of 100 cases (1 - 2 ×
+0.5^6).
+"""
 RETRIES: Final = 6
-"""Samples beside other work that are thrown away, and looks at a busy GPU, before the speed is taken as it is, and marked."""
+"""Samples beside other work that are thrown away, and looks at a busy GPU, before the speed is
+taken as it is, and marked.
+"""
 DEPTHS: Final = (2048, 8192)
 USERS: Final = (1, 2, 4, 8)
 LONGEST_PREFILL_S: Final = 30.0
@@ -40,15 +45,13 @@ LONGEST_PREFILL_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Decoding under a load: behind `depth` tokens of context, or for `users` at the same time (then of all together). `others` as in
-    `Speed`.
-    """
+    """Decoding under a load: behind a long context, or for several users."""
 
-    depth: int
-    users: int
-    decode_tokens_per_s: Figure
+    depth: int  # tokens of context before the answer
+    users: int  # at the same time
+    decode_tokens_per_s: Figure  # of all users together
     first_token_ms: Figure
-    others: Others = field(default_factory=Others)
+    others: Others = field(default_factory=Others)  # what others kept busy meanwhile
 
     @property
     def is_contended(self) -> bool:
@@ -71,10 +74,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Rates at an empty context for one user, each the median of repeats with its interval. `energy_j`: joules that the machine spent
-    on one prompt and its answer, idling included; None where it does not tell. `others`: what others
-    kept busy meanwhile, in the worst sample that counts.
-    """
+    """Rates at an empty context for one user, each the median of repeats with their range."""
 
     decode_tokens_per_s: Figure
     prefill_tokens_per_s: Figure
@@ -83,7 +83,10 @@ class Speed:
     n_predict: int
     repeats: int
     energy_j: Figure | None = None
-    others: Others = field(default_factory=Others)
+    """Joules of the machine for one prompt and its answer, idling included. None: it does not
+    tell.
+    """
+    others: Others = field(default_factory=Others)  # in the worst sample that counts
 
     @property
     def is_contended(self) -> bool:
@@ -114,7 +117,9 @@ class Speed:
 
 
 def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = no_progress) -> Speed:
-    """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does not answer."""
+    """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does
+    not answer.
+    """
     dice = np.random.default_rng(0)
     n_prompt = max(1, min(N_PROMPT, _room(server)))
     with server.client() as client:
@@ -137,7 +142,9 @@ def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS,
 def measure_depths(
     server: EngineServer, speed: Speed, *, n_vocab: int, depths: Sequence[int] = DEPTHS, progress: Progress = no_progress
 ) -> list[Point]:
-    """Decoding behind each of `depths` that the context holds and whose prompt is read in LONGEST_PREFILL_S."""
+    """Decoding behind each of `depths` that the context holds and whose prompt is read in
+    LONGEST_PREFILL_S.
+    """
     dice = np.random.default_rng(1)
     depths = [d for d in depths if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S]
     with server.client() as client:
@@ -147,10 +154,13 @@ def measure_depths(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """One of DEPTHS that was not timed: the `context` is too small, or its `prefill` would take longer than LONGEST_PREFILL_S."""
+    """One of DEPTHS that was not timed."""
 
     depth: int
     reason: Literal["context", "prefill"]
+    """context: the context is too small. prefill: its prompt would take longer than
+    LONGEST_PREFILL_S.
+    """
 
     @property
     def n_ctx(self) -> int:
@@ -169,7 +179,9 @@ def depths_left_out(points: Sequence[Point], *, n_ctx: int) -> list[LeftOut]:
 
 
 def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = no_progress) -> list[Point]:
-    """Decoding for each of USERS at the same time, as many as the server has slots for; the rate of all together."""
+    """Decoding for each of USERS at the same time, as many as the server has slots for; the rate of
+    all together.
+    """
     dice = np.random.default_rng(2)
     counts = [n for n in USERS if n <= server.settings.n_parallel]
     n_prompt = max(1, min(N_PROMPT, _room(server)))
@@ -222,8 +234,8 @@ def _fresh(server: EngineServer, client: httpx.Client, dice: np.random.Generator
 def _samples(
     server: EngineServer, sample: Callable[[], dict[str, float]], n: int, progress: Callable[[int], None]
 ) -> tuple[list[dict[str, float]], Others]:
-    """`n` samples beside which nobody else computed, and what others took in the worst of them. Samples beside other work are
-    taken again, RETRIES of them in all; then they count.
+    """`n` samples beside which nobody else computed, and what others took in the worst of them.
+    Samples beside other work are taken again, RETRIES of them in all; then they count.
     """
     kept, retries, worst = list[dict[str, float]](), RETRIES, _gpu_of_others(server)
     while worst.matter and retries:

@@ -1,16 +1,18 @@
 """Intervals for what was measured. Pure: sums in, figures out.
 
-The unit is the window of a document, not the token: neighbouring tokens share their context and are not independent
-draws. The intervals are expanded percentile intervals of a cluster bootstrap over windows with a fixed seed, so that the same
-sums give the same interval. Percentiles alone are too narrow by the factor that separates a normal interval with n from a t
-interval with n - 1, so they are taken that much further out. Source: Davison and Hinkley, Bootstrap Methods and their
-Application (1997), chapters 2 and 5; Hesterberg, What Teachers Should Know about the Bootstrap, The American Statistician 69
-(2015).
+The unit is the window of a document, not the token: neighbouring tokens share their context and are
+not independent draws. The intervals are expanded percentile intervals of a cluster bootstrap over
+windows with a fixed seed, so that the same sums give the same interval. Percentiles alone are too
+narrow by the factor that separates a normal interval with n from a t interval with n - 1, so they
+are taken that much further out. Source: Davison and Hinkley, Bootstrap Methods and their
+Application (1997), chapters 2 and 5; Hesterberg, What Teachers Should Know about the Bootstrap, The
+American Statistician 69 (2015).
 
-Of few windows a bootstrap knows too little however far out it is read: two windows have only three resamples. So below FEW windows
-the interval also holds Student's t interval of the ratio, on a logarithmic scale where it is positive, since losses are skewed.
-Simulated coverage (gamma with shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96 % from two windows on; the bootstrap
-alone holds 44 to 49 % of two, 85 to 91 % of five and 92 to 94 % of twelve.
+Of few windows a bootstrap knows too little however far out it is read: two windows have only three
+resamples. So below FEW windows the interval also holds Student's t interval of the ratio, on a
+logarithmic scale where it is positive, since losses are skewed. Simulated coverage (gamma with
+shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96 % from two windows on; the
+bootstrap alone holds 44 to 49 % of two, 85 to 91 % of five and 92 to 94 % of twelve.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,8 +43,8 @@ def ratio_of_sums(
     is_signed: bool = False,
     seed: int = 0,
 ) -> Figure:
-    """`transform(Σ numerators / Σ denominators)` over windows, with its 95 % interval by cluster bootstrap. `is_signed`: the numerators are no
-    losses, but differences that may have either sign.
+    """`transform(Σ numerators / Σ denominators)` over windows, with its 95 % interval by cluster
+    bootstrap. `is_signed`: the numerators are no losses, but differences that may have either sign.
 
     One window gives no interval (low and high are None).
     """
@@ -59,7 +61,9 @@ def ratio_of_sums(
 
 
 def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]:
-    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if that is a loss and positive."""
+    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if that is a loss and
+    positive.
+    """
     from scipy.special import stdtrit
 
     n, ratio = len(top), top.sum() / bottom.sum()
@@ -72,14 +76,16 @@ def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:
-    """Our loss over theirs on the same windows with its 95 % interval, and whether that lies below one."""
+    """Our loss over theirs on the same windows with its 95 % interval, and whether that lies below
+    one.
+    """
     ratio = ratio_of_sums(ours, theirs, unit="ratio", seed=seed)
     return ratio, ratio.highest < 1
 
 
 def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed: int = 0) -> Figure:
-    """The q-quantile over the tokens of all windows, with its 95 % interval by cluster bootstrap over windows, from LEAST_FOR_TAIL
-    windows on.
+    """The q-quantile over the tokens of all windows, with its 95 % interval by cluster bootstrap
+    over windows, from LEAST_FOR_TAIL windows on.
     """
     values = np.concatenate([np.asarray(w, dtype=np.float64) for w in windows])
     owner = np.repeat(np.arange(len(windows)), [len(w) for w in windows])
@@ -101,7 +107,9 @@ def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed
 
 
 def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str, n: int) -> Figure:
-    """A measured figure with the 95 % interval of its resamples of n windows, which always holds the value itself."""
+    """A measured figure with the 95 % interval of its resamples of n windows, which always holds
+    the value itself.
+    """
     from scipy.special import ndtr, stdtrit
 
     tail = float(ndtr(-stdtrit(n - 1, 0.975) * np.sqrt(n / (n - 1))))
@@ -112,8 +120,8 @@ def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str, n
 def median_of(samples: Sequence[float], *, unit: str) -> Figure:
     """The median of repeated measurements and their range.
 
-    For n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n: 97 % for six, 94 %
-    for five.
+    For n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n:
+    97 % for six, 94 % for five.
     """
     values = np.asarray(samples, dtype=np.float64)
     return Figure(value=float(np.median(values)), unit=unit, source="measured", low=float(values.min()), high=float(values.max()))

@@ -1,9 +1,11 @@
 """Texts for measuring divergence: nothing is downloaded and nothing leaves the machine.
 
-Two kinds. **Text at hand**: English prose (CPython's language reference and NumPy's documentation of its functions) and the
-standard library's source, which are on every machine, and files that the person names. **The reference's own answers** to our
-prompts, in English and Japanese, because what matters is the distribution where the model will really be. Documents are split by
-a hash of their name into calibration, validation and test, prompts by their place; figures that a person sees come from the test part.
+Two kinds. **Text at hand**: English prose (CPython's language reference and NumPy's documentation
+of its functions) and the standard library's source, which are on every machine, and files that the
+person names. **The reference's own answers** to our prompts, in English and Japanese, because what
+matters is the distribution where the model will really be. Documents are split by a hash of their
+name into calibration, validation and test, prompts by their place; figures that a person sees come
+from the test part.
 """
 
 import hashlib
@@ -81,7 +83,9 @@ PROMPTS: Final = {
         "夏の夕方の川辺の様子を、五つほどの文で描写してください。",
     ),
 }
-"""Prompts for the reference's own answers, by domain; written for hakaru. Their place decides their part: new ones come last."""
+"""Prompts for the reference's own answers, by domain; written for hakaru. Their place decides their
+part: new ones come last.
+"""
 LEAST_PROSE: Final = 3000
 """Characters of NumPy's documentation of a function at least."""
 LEAST_TEXT: Final = 1500
@@ -117,12 +121,16 @@ def kind_of_text(domain: str) -> str:
 
 
 def texts_at_hand(parts: Collection[Part] | None = None) -> list[Document]:
-    """English prose and Python source that every machine with hakaru has, in a fixed order: those of `parts`, or all."""
+    """English prose and Python source that every machine with hakaru has, in a fixed order: those
+    of `parts`, or all.
+    """
     return [d for d in _all_at_hand() if parts is None or d.part in parts]
 
 
 def prompts_at_hand(parts: Collection[Part] | None = None) -> dict[str, list[str]]:
-    """Our prompts by domain: those of `parts`, or all. Of five in a row one is for calibration and one for validation."""
+    """Our prompts by domain: those of `parts`, or all. Of five in a row one is for calibration and
+    one for validation.
+    """
     turn: tuple[Part, ...] = ("calibration", "validation", "test", "test", "test")
     return {
         domain: [prompt for i, prompt in enumerate(prompts) if parts is None or turn[i % len(turn)] in parts]
@@ -136,8 +144,9 @@ def named_texts(paths: Sequence[Path]) -> list[Document]:
 
 
 def named_prompts(path: Path | None) -> list[str]:
-    """The person's prompts, one per line; other characters that some take for ends of lines (form feed, U+2028) belong to the prompt.
-    Raises Misuse for a file that is missing, empty or no UTF-8 text.
+    """The person's prompts, one per line; other characters that some take for ends of lines (form
+    feed, U+2028) belong to the prompt. Raises Misuse for a file that is missing, empty or no UTF-8
+    text.
     """
     return [line.strip() for line in read_text(path).split("\n") if line.strip()] if path else []
 
@@ -158,7 +167,9 @@ def texts_digest(documents: Iterable[Document]) -> str:
 
 
 def _numpy_reference() -> Iterator[Document]:
-    """Functions as NumPy documents them: SciPy, once it is imported, adds to what stands at their outer shell."""
+    """Functions as NumPy documents them: SciPy, once it is imported, adds to what stands at their
+    outer shell.
+    """
     for name in sorted(np.__all__):
         function = getattr(np, name)
         text = inspect.getdoc(getattr(function, "_implementation", function)) or ""
@@ -176,7 +187,9 @@ def _standard_library() -> Iterator[Document]:
 
 
 def read_text(path: Path) -> str:
-    """The text in a file, without a byte order mark, its lines ended by `\\n`. Raises Misuse for one that is missing, empty or not UTF-8."""
+    """The text in a file, without a byte order mark, its lines ended by `\\n`. Raises Misuse for
+    one that is missing, empty or not UTF-8.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

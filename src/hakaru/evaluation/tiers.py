@@ -1,4 +1,6 @@
-"""Tiers of quality: how much of the reference a person is willing to lose. What windows prove of them: `judgement`."""
+"""Tiers of quality: how much of the reference a person is willing to lose. What windows prove of
+them: `judgement`.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -11,15 +13,17 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """Bounds of one tier: mean KLD in nats per token, top-1 agreement, perplexity ratio (None: not asked)."""
+    """The bounds of one tier."""
 
     name: str
-    kld_mean: float
-    top1_agreement: float
-    perplexity_ratio: float | None
+    kld_mean: float  # at most, in nats per token
+    top1_agreement: float  # at least
+    perplexity_ratio: float | None  # at most; None: not asked
 
     def bound(self, figure: str) -> float:
-        """The bound of `kld_mean` (of one kind of text, too), `top1_agreement` or `perplexity_ratio`."""
+        """The bound of `kld_mean` (of one kind of text, too), `top1_agreement` or
+        `perplexity_ratio`.
+        """
         return float(getattr(self, figure.partition(",")[0]))
 
 
@@ -45,15 +49,15 @@ def tier_named(name: str) -> Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """What was lost against the reference, each with its 95 % interval, and the same mean KLD per domain of text."""
+    """What was lost against the reference, each figure with its 95 % interval."""
 
-    kld_mean: Figure
+    kld_mean: Figure  # nats per token
     top1_agreement: Figure
     perplexity_ratio: Figure
-    domains: dict[str, Figure]
-    n_windows: int
-    n_tokens: int
-    kld_p99: Figure | None = None
+    domains: dict[str, Figure]  # the mean KLD of each kind of text
+    n_windows: int  # that were read
+    n_tokens: int  # that were compared
+    kld_p99: Figure | None = None  # of the worst token in a hundred; None: too few windows
 
     def as_json(self) -> dict[str, object]:
         """The `quality` object of `hakaru test --json`."""

@@ -1,8 +1,8 @@
 """Windows: the pieces of text on which two models are compared, and the units of the statistics.
 
-A window is a run of tokens from one document; the first `first` of them are context and are not scored. Documents at
-hand give one window each from their middle part; an answer of the reference gives one window whose context is the
-prompt.
+A window is a run of tokens from one document; the first `first` of them are context and are not
+scored. Documents at hand give one window each from their middle part; an answer of the reference
+gives one window whose context is the prompt.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ OWN: Final = ("own", "answers-own")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Tokens of one window, where scoring begins, and the domain of its document."""
+    """One piece of a document."""
 
-    domain: str
+    domain: str  # the kind of text
     tokens: tuple[int, ...]
-    first: int
+    first: int  # how many tokens are context; scoring begins behind them
 
     @property
     def n_scored(self) -> int:
@@ -41,11 +41,11 @@ class Window:
 def windows_of_documents(
     documents: Sequence[Document], tokens: Sequence[Sequence[int]], opening: Sequence[int] = (), *, per_document: int = 1
 ) -> list[Window]:
-    """Up to `per_document` windows of each document, evenly spread and never overlapping; documents shorter than a
-    window give none.
+    """Up to `per_document` windows of each document, evenly spread and never overlapping; documents
+    shorter than a window give none.
 
-    Every window begins with the model's `opening` (its beginning-of-text token, if it has one): without it, some models
-    give distributions that nobody will ever see.
+    Every window begins with the model's `opening` (its beginning-of-text token, if it has one):
+    without it, some models give distributions that nobody will ever see.
     """
     found = []
     for document, ids in zip(documents, tokens, strict=True):
@@ -64,9 +64,9 @@ def windows_of_answers(domain: str, answers: Sequence[dict[str, Any]]) -> list[W
 
 
 def least_to_read(domains: Sequence[str]) -> int:
-    """The number of windows to read before stopping is allowed, so that each kind of the person's own
-    text was seen LEAST_WINDOWS times, or as often as that kind occurs. `domains`: the kind of text of
-    every window, in the order of reading.
+    """The number of windows to read before stopping is allowed, so that each kind of the person's
+    own text was seen LEAST_WINDOWS times, or as often as that kind occurs. `domains`: the kind of
+    text of every window, in the order of reading.
     """
     places = [[i for i, domain in enumerate(domains) if domain == own] for own in OWN]
     return max((of_one[min(len(of_one), LEAST_WINDOWS) - 1] + 1 for of_one in places if of_one), default=0)

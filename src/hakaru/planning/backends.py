@@ -1,8 +1,9 @@
 """Which part of ggml runs a device: from the engine's own name for it, or from its maker. Pure.
 
-A maker is not a backend: AMD's and Intel's cards also run Vulkan, which needs less memory behind attention. Where the engine
-has not told, the backend that needs the most of those that people build for such a card is assumed. A dry run is raised to what these kernels need: its build of the engine may be
-older than the server's.
+A maker is not a backend: AMD's and Intel's cards also run Vulkan, which needs less memory behind
+attention. Where the engine has not told, the backend that needs the most of those that people build
+for such a card is assumed. A dry run is raised to what these kernels need: its build of the engine
+may be older than the server's.
 """
 
 import re
@@ -22,7 +23,9 @@ OF_VENDOR: Final[Mapping[Vendor, Backend]] = {
 OF_NAME: Final[Mapping[str, Backend]] = {
     "CUDA": "cuda", "ROCm": "cuda", "MUSA": "cuda", "SYCL": "sycl", "Vulkan": "vulkan", "Metal": "metal", "MTL": "metal",
 }  # fmt: skip
-"""By what the engine's names begin with, such as CUDA0. Source: llama.cpp, GGML_CUDA_NAME and its like in ggml/include."""
+"""By what the engine's names begin with, such as CUDA0. Source: llama.cpp, GGML_CUDA_NAME and its
+like in ggml/include.
+"""
 
 
 def backend_of(device: Device) -> Backend:
@@ -36,14 +39,18 @@ def backend_named(name: str) -> Backend | None:
 
 
 def backend_name(needs: Footprint) -> str:
-    """What runs a load, as it stands in the ledger: `cpu` where nothing lies on accelerators, else CUDA of CUDA0."""
+    """What runs a load, as it stands in the ledger: `cpu` where nothing lies on accelerators, else
+    CUDA of CUDA0.
+    """
     if not needs.accelerators:
         return "cpu"
     return re.sub(r"\d.*", "", needs.accelerators[0].name)
 
 
 def with_conversions(dry_run: Footprint, shape: Shape, settings: ContextSettings) -> Footprint:
-    """`dry_run` with at least our compute buffers on each accelerator that converts the KV cache for attention."""
+    """`dry_run` with at least our compute buffers on each accelerator that converts the KV cache
+    for attention.
+    """
     n = len(dry_run.accelerators)
     raised = []
     for i, buffers in enumerate(dry_run.accelerators):

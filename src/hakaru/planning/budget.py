@@ -1,8 +1,9 @@
 """What the weights of a model may take on each device of a machine, so that the whole fits. Pure.
 
-The layout is the one with which the largest file fits whose weights are shrunk alike. Under a layout, cache and buffers do not
-depend on the types of the weights, so what they leave is exact, and tensors of one device may take what those of another one
-cannot. Left out: layouts that keep some layers or experts in RAM beside accelerators.
+The layout is the one with which the largest file fits whose weights are shrunk alike. Under a
+layout, cache and buffers do not depend on the types of the weights, so what they leave is exact,
+and tensors of one device may take what those of another one cannot. Left out: layouts that keep
+some layers or experts in RAM beside accelerators.
 
 Source: see `load` and `placement` for where llama.cpp puts a tensor.
 """
@@ -27,13 +28,14 @@ RAM: Final = "RAM"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Bytes for weights by device, and where each tensor lies: a device stands there as often as it holds a copy."""
+    """How much room a machine has for the weights of a model."""
 
     hardware: Hardware
     settings: ContextSettings
     layout: Layout
-    device_bytes: Mapping[str, int]
+    device_bytes: Mapping[str, int]  # device -> bytes for weights
     devices_of: Mapping[str, tuple[str, ...]]
+    """Tensor -> devices that hold the tensor. A device named twice holds two copies."""
 
     @property
     def total_bytes(self) -> int:
@@ -55,8 +57,8 @@ class Room:
 
 
 def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings) -> Room:
-    """The room that `hardware` has for the weights of `model`, whatever their types. Raises DoesNotFit where even a weightless
-    model would not fit, or nothing is known of its memory.
+    """The room that `hardware` has for the weights of `model`, whatever their types. Raises
+    DoesNotFit where even a weightless model would not fit, or nothing is known of its memory.
     """
     if not is_known(model.shape):
         raise DoesNotFit("{path}: hakaru has no arithmetic for the architecture '{found}'; name --size instead of --fit.",
@@ -83,7 +85,9 @@ def _task(model: Model, settings: ContextSettings) -> Task:
 
 
 def _layout(task: Task, hardware: Hardware) -> Layout | None:
-    """The layout of the largest file, to a MiB, that fits with all weights shrunk alike; None where nothing fits."""
+    """The layout of the largest file, to a MiB, that fits with all weights shrunk alike; None where
+    nothing fits.
+    """
     load = task.load
 
     def at(mebibytes: int) -> Placement:

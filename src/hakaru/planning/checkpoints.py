@@ -1,7 +1,9 @@
-"""How many context checkpoints the server may keep per conversation, so that the plan holds when it has grown. Pure.
+"""How many context checkpoints the server may keep per conversation, so that the plan holds when it
+has grown. Pure.
 
-As many as the room in host memory allows after everything else, up to the engine's own number; never fewer than make a chat turn
-cheap. Where nothing is known about the RAM, the least: they are told and not judged. See memory/growth.py.
+As many as the room in host memory allows after everything else, up to the engine's own number;
+never fewer than make a chat turn cheap. Where nothing is known about the RAM, the least: they are
+told and not judged. See memory/growth.py.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +16,9 @@ from hakaru.units import format_bytes
 
 
 def with_checkpoints(placement: Placement, task: Task) -> tuple[Placement, ContextSettings]:
-    """The placement, made with the least number where none is asked for, and its settings, with the number that was chosen."""
+    """The placement, made with the least number where none is asked for, and its settings, with the
+    number that was chosen.
+    """
     shape, settings, margin = task.shape, task.settings, task.margin
     if settings.n_checkpoints is not None:
         return placement, settings
@@ -34,15 +38,13 @@ def _host(placement: Placement) -> Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What comes while the server is used: how many checkpoints per conversation of how many bytes (None: not known), and bytes
-    for requests. `judged`: whether the memory is known in which they lie.
-    """
+    """What the server takes while it is used."""
 
-    n_checkpoints: int
-    checkpoint_bytes: int | None
-    n_parallel: int
+    n_checkpoints: int  # per conversation
+    checkpoint_bytes: int | None  # of one checkpoint; None: not known
+    n_parallel: int  # conversations
     requests_bytes: int
-    judged: bool
+    judged: bool  # the size of the memory in which they lie is known
 
     @property
     def checkpoints_bytes(self) -> int:

@@ -1,7 +1,8 @@
-"""The exact answer beside the article's formula: a known model of that size, its real type, real devices.
+"""The exact answer beside the article's formula: a known model of that size, its real type, real
+devices.
 
-"Does 70B at 16 bits go on two A100 80GB?" becomes: Llama 3.1 70B in F16, layer by layer over two devices of 80 GiB, up
-to how many tokens of context. Pure.
+"Does 70B at 16 bits go on two A100 80GB?" becomes: Llama 3.1 70B in F16, layer by layer over two
+devices of 80 GiB, up to how many tokens of context. Pure.
 """
 
 from collections.abc import Sequence
@@ -32,14 +33,14 @@ ABOUT: Final = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactAnswer:
-    """A known model of a real type over real devices, and the longest context that fits (0: not even 256 tokens)."""
+    """A known model of a real type over real devices."""
 
     model: KnownModel
     type: str
     bpw: float
     settings: ContextSettings
     placement: Placement
-    max_context: int
+    max_context: int  # the longest that fits; 0: not even 256 tokens
 
     @property
     def weights_bytes(self) -> int:
@@ -62,7 +63,9 @@ class ExactAnswer:
 
 
 def exact_answer(model: KnownModel, bits: float, hardware: Hardware, settings: ContextSettings) -> ExactAnswer | None:
-    """Place `model` at about `bits` per weight on `hardware`; None for bits that no type has, or a model without arithmetic of ours."""
+    """Place `model` at about `bits` per weight on `hardware`; None for bits that no type has, or a
+    model without arithmetic of ours.
+    """
     if not is_known(model.shape):
         return None
     full = header_tensors(model.tensors(), "F16")

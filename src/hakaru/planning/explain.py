@@ -1,4 +1,6 @@
-"""The ledger of a placement: the terms of the model on one memory, and what placing it adds. Pure."""
+"""The ledger of a placement: the terms of the model on one memory, and what placing it adds.
+Pure.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -14,7 +16,9 @@ PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_byte
 
 
 def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placement) -> list[Term]:
-    """All terms, part by part; they sum to `placement.total_bytes`, to the byte. The shape must be modelled."""
+    """All terms, part by part; they sum to `placement.total_bytes`, to the byte. The shape must be
+    modelled.
+    """
     terms = explain(task.shape, tensors, task.settings)
     shares = (*placement.shares, placement.ram)
     found: list[Term] = []

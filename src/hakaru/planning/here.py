@@ -1,4 +1,6 @@
-"""This machine as a place for models: what the engine's build uses of it, with what is free now. Pure."""
+"""This machine as a place for models: what the engine's build uses of it, with what is free now.
+Pure.
+"""
 
 from dataclasses import replace
 
@@ -15,14 +17,18 @@ def hardware_here(machine: Machine, *, uses_gpu: bool) -> Hardware:
 
 
 def free_for_models(machine: Machine, footprint: Footprint) -> int:
-    """Bytes that a model may take here: the GPUs' free memory if the engine puts it there, otherwise the available RAM."""
+    """Bytes that a model may take here: the GPUs' free memory if the engine puts it there,
+    otherwise the available RAM.
+    """
     if footprint.accelerator_bytes and machine.devices:
         return sum(max(0, d.usable_bytes - GPU_CONTEXT_BYTES) for d in machine.accelerators)
     return machine.memory.available_bytes
 
 
 def grown(needs: Footprint, shape: Shape, settings: ContextSettings) -> Footprint:
-    """The footprint of a server that has been used, for a model that lies in host memory; on accelerators nothing grows."""
+    """The footprint of a server that has been used, for a model that lies in host memory; on
+    accelerators nothing grows.
+    """
     if needs.accelerators:
         return needs
     return replace(needs, overhead_bytes=needs.overhead_bytes + checkpoints_bytes(shape, settings) + requests_bytes(settings))

@@ -1,8 +1,10 @@
-"""A model cut into the pieces that llama.cpp places: the input, whole layers, their experts, and the output. Pure.
+"""A model cut into the pieces that llama.cpp places: the input, whole layers, their experts, and
+the output. Pure.
 
-The input (embedding tables) always stays in host memory; a layer goes whole, with its KV cache, unless its experts are
-kept in host memory; the output (norm and head) is one item behind the last layer. A head that is tied to the embeddings
-is stored once in the file and needed twice where the output lies on an accelerator.
+The input (embedding tables) always stays in host memory; a layer goes whole, with its KV cache,
+unless its experts are kept in host memory; the output (norm and head) is one item behind the last
+layer. A head that is tied to the embeddings is stored once in the file and needed twice where the
+output lies on an accelerator.
 
 Source: llama.cpp, src/llama-arch.cpp (LLM_TENSOR_INFOS) and src/llama-model.cpp (load_tensors).
 """
@@ -27,19 +29,16 @@ SHARED_TENSORS: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weigh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Bytes of weights by piece. `layers` are without the `experts`; `tied_bytes` is the head's copy of the embeddings,
-    `always_copied` whether llama.cpp makes it even where both lie in one memory. `shared_bytes` is needed by every device
-    that has layers; `largest_bytes` is the largest tensor of a layer.
-    """
+    """Bytes of a model's weights, by piece."""
 
     input_bytes: int
-    layers: tuple[int, ...]
-    experts: tuple[int, ...]
+    layers: tuple[int, ...]  # of each layer, without its experts
+    experts: tuple[int, ...]  # of each layer
     output_bytes: int
-    tied_bytes: int
-    always_copied: bool = False
-    shared_bytes: int = 0
-    largest_bytes: int = 0
+    tied_bytes: int  # the head's copy of the embeddings
+    always_copied: bool = False  # llama.cpp makes that copy even if both lie in one memory
+    shared_bytes: int = 0  # on every device that has layers
+    largest_bytes: int = 0  # of the largest tensor of a layer
     kv_widths: tuple[int, ...] = ()
     has_states: bool = False
 
@@ -60,7 +59,9 @@ class Load:
 
 
 def layer_of(name: str) -> int | None:
-    """The layer with which a tensor goes; None for the input, the output, and what every device needs."""
+    """The layer with which a tensor goes; None for the input, the output, and what every device
+    needs.
+    """
     if name in FIRST_LAYER_TENSORS:
         return 0
     found = _LAYER.match(name)
@@ -68,7 +69,9 @@ def layer_of(name: str) -> int | None:
 
 
 def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:
-    """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to 32 bytes."""
+    """The pieces of a model, from the tensors that llama.cpp loads (`Model.loaded`), each padded to
+    32 bytes.
+    """
     layers, experts = [0] * n_layer, [0] * n_layer
     inputs: dict[str, int] = {}
     widths, states = [0] * n_layer, set[int]()

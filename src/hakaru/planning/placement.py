@@ -1,7 +1,9 @@
-"""Where a model goes on a machine: which layers on which device, and the exact flags for llama.cpp. Pure.
+"""Where a model goes on a machine: which layers on which device, and the exact flags for llama.cpp.
+Pure.
 
-A layout is llama.cpp's own terms; the shares are what every device holds under it. A verdict takes the margin into
-account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what there is.
+A layout is llama.cpp's own terms; the shares are what every device holds under it. A verdict takes
+the margin into account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what
+there is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +25,9 @@ FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
 """Part of the free memory that stays free under `fits` until measurements say better: assumed."""
 GPU_CONTEXT_BYTES: Final = 450 * 2**20
-"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was loaded yet."""
+"""Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was
+loaded yet.
+"""
 
 
 def judge(needed_bytes: float, free_bytes: float, margin: float = MARGIN) -> FitVerdict:
@@ -35,23 +39,19 @@ def judge(needed_bytes: float, free_bytes: float, margin: float = MARGIN) -> Fit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one device holds of a model, in bytes, and how many whole layers.
-
-    `conversion_bytes` is the part of `compute_bytes` in which a layer's KV cache is converted for attention. `checkpoints_bytes`
-    and `requests_bytes` come while the server is used (memory/growth.py).
-    """
+    """What one device holds of a model."""
 
     device: Device
-    layers: int
+    layers: int  # whole ones
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
     output_bytes: int = 0
     overhead_bytes: int = 0
     extras_bytes: int = 0
-    conversion_bytes: int = 0
-    checkpoints_bytes: int = 0
-    requests_bytes: int = 0
+    conversion_bytes: int = 0  # the part of compute_bytes for a KV cache in F16 (attention)
+    checkpoints_bytes: int = 0  # with use (memory/growth.py)
+    requests_bytes: int = 0  # with use
 
     @property
     def needed_bytes(self) -> int:
@@ -66,7 +66,9 @@ class Share:
 
     @property
     def bar(self) -> tuple[int, int, int, int, int]:
-        """What a picture shows of it: weights, KV cache, compute with output, the rest, and what comes with use."""
+        """What a picture shows of it: weights, KV cache, compute with output, the rest, and what
+        comes with use.
+        """
         return (
             self.weights_bytes,
             self.kv_cache_bytes,
@@ -94,13 +96,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """llama.cpp's own terms: how many items (layers, and the output as the last) each accelerator takes from the end, and
-    the experts of how many layers stay in RAM. `default_split` says that llama.cpp arrives at the counts by itself.
-    """
+    """A placement in llama.cpp's own terms. An item is a layer; the output is the last item."""
 
-    counts: tuple[int, ...]
-    n_cpu_moe: int = 0
-    default_split: bool = True
+    counts: tuple[int, ...]  # items on each accelerator, counted from the end
+    n_cpu_moe: int = 0  # layers whose experts stay in RAM
+    default_split: bool = True  # llama.cpp arrives at the counts by itself
 
     @property
     def n_gpu_layers(self) -> int:
@@ -119,15 +119,13 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """A model of `n_items` (layers and output) on a machine. `ram` is the host's share; where its device is unknown, it is
-    told but not judged.
-    """
+    """A model on a machine."""
 
     layout: Layout
-    shares: tuple[Share, ...]
+    shares: tuple[Share, ...]  # of the accelerators
     ram: Share
-    ram_known: bool
-    n_items: int
+    ram_known: bool  # if not, the share of the RAM is told and not judged
+    n_items: int  # layers and output
     verdict: FitVerdict
 
     @property
@@ -137,7 +135,9 @@ class Placement:
 
     @property
     def fullest(self) -> Share:
-        """The device that decides: of those that were judged the one with the largest part of its memory taken."""
+        """The device that decides: of those that were judged the one with the largest part of its
+        memory taken.
+        """
         return max(self.devices, key=lambda share: share.needed_bytes / max(1, share.device.usable_bytes))
 
     @property
@@ -148,26 +148,24 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be placed: a model's pieces, its shape, how it is run, how much must stay free, and what else goes to the
-    first accelerator (or to RAM): a projector, a draft model, with what they keep in RAM;
-    `extras_at` gives these and `copied_bytes` at any settings, since a draft grows with the context. `driver_bytes`: what was measured by device name. `backend` runs
-    the accelerators, where the engine told; else each maker's usual one does. `engine` is the engine's dry run at these settings,
-    for an architecture that we do not model (see `unmodelled`).
-    `layer_caches` follow from the shape and the settings: bytes per layer, counted once for all placements that are tried.
-    """
+    """What is to be placed, and how it is run. Extras are a projector or a draft model."""
 
-    load: Load
+    load: Load  # the model's pieces
     shape: Shape
     settings: ContextSettings
-    margin: float = MARGIN
-    extras_bytes: int = 0
-    extras_host_bytes: int = 0
+    margin: float = MARGIN  # the part of free memory that stays free under `fits`
+    extras_bytes: int = 0  # on the first accelerator, or in RAM without one
+    extras_host_bytes: int = 0  # what extras keep in RAM
     extras_at: Callable[[ContextSettings], tuple[int, int, int]] | None = None
-    driver_bytes: Mapping[str, int] = field(default_factory=dict)
-    backend: Backend | None = None
+    """The two figures of extras and `copied_bytes` at other settings: a draft grows with the
+    context.
+    """
+    driver_bytes: Mapping[str, int] = field(default_factory=dict)  # measured, by device name
+    backend: Backend | None = None  # of the accelerators; None: the usual one of each maker
     engine: Footprint | None = None
+    """The engine's dry run at these settings, for an architecture without arithmetic of ours."""
     copied_bytes: int = 0  # of a draft, in every context checkpoint
-    layer_caches: tuple[int, ...] = field(init=False, repr=False)
+    layer_caches: tuple[int, ...] = field(init=False, repr=False)  # bytes per layer, counted once
     checkpoints_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -185,7 +183,8 @@ class Task:
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
-    """`n_items` over devices in proportion to `weights`: item i goes to the first device whose cumulative part exceeds i/n.
+    """`n_items` over devices in proportion to `weights`: item i goes to the first device whose
+    cumulative part exceeds i/n.
 
     Source: llama.cpp, src/llama-model.cpp (load_tensors, get_layer_buft_list).
     """
@@ -246,7 +245,9 @@ UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_byte
 
 
 def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: int) -> tuple[int, int]:
-    """The compute buffer of one of the devices that are used, and the part of it that its kernels for attention add."""
+    """The compute buffer of one of the devices that are used, and the part of it that its kernels
+    for attention add.
+    """
     backend = task.backend or backend_of(device)
     made = _compute(task, layout, n_used, backend)
     whole = made.of(index, n_used)
@@ -259,8 +260,9 @@ def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: i
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
     """Compute buffers under `layout`.
 
-    Where the experts of some layers only are in RAM, a device needs what the others' experts need, too. Where weights stay in
-    RAM, a GPU fetches them while a prompt is read (op_offload), one at a time: room for the largest on the first.
+    Where the experts of some layers only are in RAM, a device needs what the others' experts need,
+    too. Where weights stay in RAM, a GPU fetches them while a prompt is read (op_offload), one at a
+    time: room for the largest on the first.
     """
     if task.engine:
         return _assumed_compute(task, task.engine, layout, n_used, backend)
@@ -337,7 +339,9 @@ def _empty(ram: Share) -> Share:
 
 
 def item_bytes(load: Load, item: int, n_cpu_moe: int) -> int:
-    """Weights of one item: a layer, without its experts where they stay in RAM; or, behind the last layer, the output."""
+    """Weights of one item: a layer, without its experts where they stay in RAM; or, behind the last
+    layer, the output.
+    """
     if item == load.n_layer:
         return load.output_bytes + load.tied_bytes
     return load.layers[item] + (load.experts[item] if item >= n_cpu_moe else 0)
@@ -354,7 +358,9 @@ def caches_bytes(task: Task, items: range) -> int:
 
 
 def _share_of_caches(task: Task, items: range) -> int:
-    """The caches of a device's layers; where layers are unequal and we do not know which, with room for one large layer more."""
+    """The caches of a device's layers; where layers are unequal and we do not know which, with room
+    for one large layer more.
+    """
     own = caches_bytes(task, items)
     is_part = 0 < len(task.layer_caches[items.start : items.stop]) < task.load.n_layer
     if not task.engine or not is_part:

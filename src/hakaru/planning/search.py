@@ -1,8 +1,9 @@
 """The search for a placement: the fastest that fits. Pure.
 
-The order of preference is the order of speed: all layers on the accelerators, split as llama.cpp splits them; the same
-with a split of our own that fits unequal devices; for a mixture of experts, the experts of the first layers in RAM; then
-the first layers in RAM. RAM takes part only where it is known.
+The order of preference is the order of speed: all layers on the accelerators, split as llama.cpp
+splits them; the same with a split of our own that fits unequal devices; for a mixture of experts,
+the experts of the first layers in RAM; then the first layers in RAM. RAM takes part only where it
+is known.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,9 @@ def place(task: Task, hardware: Hardware) -> Placement:
 
 
 def max_context(task: Task, hardware: Hardware) -> int:
-    """The largest context, a multiple of 256, at which the model fits; 0 if not even 256 tokens do. Units: tokens."""
+    """The largest context, a multiple of 256, at which the model fits; 0 if not even 256 tokens do.
+    Units: tokens.
+    """
     trained = (task.shape.n_ctx_train or 2**20) * task.settings.n_parallel
 
     def fits(steps: int) -> bool:
@@ -40,7 +43,9 @@ def max_context(task: Task, hardware: Hardware) -> int:
 
 
 def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from `low` to `high` that fits, where all smaller ones fit too; `low` if none does."""
+    """The largest number from `low` to `high` that fits, where all smaller ones fit too; `low` if
+    none does.
+    """
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)

@@ -1,13 +1,16 @@
-"""A model whose graph hakaru does not know, placed all the same: by its tensor table and the engine's dry run. Pure.
+"""A model whose graph hakaru does not know, placed all the same: by its tensor table and the
+engine's dry run. Pure.
 
-The table names the layer of every tensor, so the weights of each device are exact. The dry run knows the caches and the compute
-buffer of the whole model on the processor. What it does not tell is assumed, on the safe side:
+The table names the layer of every tensor, so the weights of each device are exact. The dry run
+knows the caches and the compute buffer of the whole model on the processor. What it does not tell
+is assumed, on the safe side:
 
 - every layer with attention keeps a part of the cache in proportion to its keys and values; where that is less than all tokens
   would take, some layers see only a window, nobody knows which, and every device may have one more of the others than its part;
 - every device needs the compute buffer that the processor needs, and what `compute_of` adds.
 
-How safe: docs/memory.md, where the assumption is held against the arithmetic of the architectures that hakaru does know.
+How safe: docs/memory.md, where the assumption is held against the arithmetic of the architectures
+that hakaru does know.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +28,19 @@ from hakaru.models.shape import Shape
 from hakaru.planning.load import Load
 
 DEVICE_MARGIN: Final = 1.05
-"""A device's buffer over the processor's: at most 1.03 for 51 architectures, one device, all layers."""
+"""A device's buffer over the processor's: at most 1.03 for 51 architectures, one device, all
+layers.
+"""
 CROSSING_ROWS: Final = 12
-"""Rows of n_embd per token that a cut between devices adds to a buffer: at most 11 where no layer has a recurrent state."""
+"""Rows of n_embd per token that a cut between devices adds to a buffer: at most 11 where no layer
+has a recurrent state.
+"""
 CROSSING_ROWS_RECURRENT: Final = 32
 """The same where layers have a recurrent state: at most 31."""
 MASK_BYTES: Final = 2
-"""Bytes per cell and token of the attention mask, with flash attention. Source: llama.cpp, src/llama-graph.cpp."""
+"""Bytes per cell and token of the attention mask, with flash attention. Source: llama.cpp,
+src/llama-graph.cpp.
+"""
 NEARLY: Final = 0.98
 """A cache of so much of what all tokens take is taken to hold all tokens."""
 MOST_TRIES: Final = 6
@@ -39,14 +48,18 @@ MOST_TRIES: Final = 6
 
 
 def spread(total_bytes: int, widths: Sequence[int]) -> tuple[int, ...]:
-    """`total_bytes` over layers in proportion to `widths`, or evenly where all are 0. The parts add up to it."""
+    """`total_bytes` over layers in proportion to `widths`, or evenly where all are 0. The parts add
+    up to it.
+    """
     parts = widths if any(widths) else [1] * len(widths)
     edges = [total_bytes * edge // sum(parts) for edge in accumulate(parts)]
     return tuple(edge - before for before, edge in pairwise([0, *edges]))
 
 
 def uneven_bytes(total_bytes: int, widths: Sequence[int], settings: ContextSettings) -> int:
-    """By how much the cache of one layer may exceed its part of `total_bytes`; 0 where that is what all tokens in all layers take."""
+    """By how much the cache of one layer may exceed its part of `total_bytes`; 0 where that is what
+    all tokens in all layers take.
+    """
     types = [BY_NAME[name.upper()] for name in settings.cache]
     bytes_per_element = sum(type_.block_bytes / type_.block for type_ in types) / 2
     cells = settings.n_cells * (1 if settings.kv_unified else settings.n_parallel)
@@ -66,11 +79,13 @@ def compute_of(
     all_layers: bool,
     backend: Backend,
 ) -> DeviceCompute:
-    """The compute buffers where `n_devices` run the last layers, or all of them: assumed from the processor's buffer.
+    """The compute buffers where `n_devices` run the last layers, or all of them: assumed from the
+    processor's buffer.
 
-    Several devices that run all layers keep four copies of their inputs, of which the attention mask is the largest. What the
-    kernels for attention of `backend` copy is that of the widest layer; where it has no kernel, the scores of every head are written
-    down, and llama.cpp does so on the processor, too.
+    Several devices that run all layers keep four copies of their inputs, of which the attention
+    mask is the largest. What the kernels for attention of `backend` copy is that of the widest
+    layer; where it has no kernel, the scores of every head are written down, and llama.cpp does so
+    on the processor, too.
     """
     if not n_devices:
         return DeviceCompute(host_bytes=engine.compute_bytes, first_bytes=0, middle_bytes=0, last_bytes=0)
@@ -88,7 +103,8 @@ def compute_of(
 
 
 def _runs_flash_attention(engine: Footprint, shape: Shape, settings: ContextSettings, backend: Backend) -> bool:
-    """Whether `backend` has a kernel for attention over heads of the lengths that the header states.
+    """Whether `backend` has a kernel for attention over heads of the lengths that the header
+    states.
 
     Raises Misuse for values in a type that needs one where it has none: llama.cpp refuses them.
     """
@@ -116,11 +132,13 @@ def _copies(load: Load, shape: Shape, settings: ContextSettings, backend: Backen
 
 
 def longest_context(ask: Callable[[int], Footprint], fits: Callable[[int, Footprint], bool], *, most: int) -> int:
-    """The longest context, a multiple of 256 up to `most`, that `fits`; 0 if not even 256 tokens do.
+    """The longest context, a multiple of 256 up to `most`, that `fits`; 0 if not even 256 tokens
+    do.
 
-    `ask` is a dry run at a context. A cache grows in a straight line, or in one with a bend (a window that is full), so few dry
-    runs are enough: one at each end, then one where the line between those known says that the room ends, again and again.
-    What is returned was itself dry-run, so it never promises more than the engine says.
+    `ask` is a dry run at a context. A cache grows in a straight line, or in one with a bend (a
+    window that is full), so few dry runs are enough: one at each end, then one where the line
+    between those known says that the room ends, again and again. What is returned was itself
+    dry-run, so it never promises more than the engine says.
     """
     high = max(1, most // 256)
     known: dict[int, Footprint] = {}

@@ -1,7 +1,8 @@
 """What would change the answer, in the order in which a person would take it. Pure.
 
-A smaller type of the weights first, then a smaller KV cache, RAM beside the cards, a smaller micro-batch, and a shorter context at
-last, never below what is of use. Where no single change is enough, the gentlest combination is looked for in the same order.
+A smaller type of the weights first, then a smaller KV cache, RAM beside the cards, a smaller
+micro-batch, and a shorter context at last, never below what is of use. Where no single change is
+enough, the gentlest combination is looked for in the same order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,9 @@ LEAST_CONTEXT: Final = 2048
 """No way out is shorter, per conversation, nor shorter than LEAST_PART of what was asked for."""
 LEAST_PART: Final = 0.25
 GENTLE: Final = frozenset({"F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"})
-"""Types that a person takes before anything else; those below four bits only after everything else."""
+"""Types that a person takes before anything else; those below four bits only after everything
+else.
+"""
 WORTH: Final = 0.01
 """A change that is not enough is told if it frees so much of the whole."""
 RAM_SIZES: Final = tuple(n * 2**30 for n in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048))
@@ -28,11 +31,11 @@ RAM_SIZES: Final = tuple(n * 2**30 for n in (16, 32, 64, 96, 128, 192, 256, 384,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is done differently; None is left as it is. `ram_bytes`: so much RAM beside the cards."""
+    """What is done differently. None is left as it is."""
 
     preset: str | None = None
     cache: Cache | None = None
-    ram_bytes: int | None = None
+    ram_bytes: int | None = None  # beside the cards
     n_ubatch: int | None = None
     n_ctx: int | None = None
 
@@ -51,7 +54,9 @@ class Change:
         return replace(self, **{part: None})
 
     def flags(self, hardware: str) -> str:
-        """What to type for it. `hardware` is how the machine was named, with room for the size of its RAM."""
+        """What to type for it. `hardware` is how the machine was named, with room for the size of
+        its RAM.
+        """
         found = []
         if self.preset:
             found.append(f"--type {self.preset}")
@@ -68,23 +73,24 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a variation needs in all, whether it fits, and how much of it lies in RAM and how many layers on cards."""
+    """What comes out of a change."""
 
-    total_bytes: int
+    total_bytes: int  # needed in all
     verdict: FitVerdict
-    ram_bytes: int = 0
-    gpu_layers: int = 0
+    ram_bytes: int = 0  # the part that lies in RAM
+    gpu_layers: int = 0  # layers on cards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """One change that helps: what to type, how many bytes less all devices then need, and what comes out. RAM beside cards frees
-    none, and what is freed of RAM may be taken by context checkpoints: then it is nothing, or below.
-    """
+    """One change that helps."""
 
     change: Change
-    flag: str
+    flag: str  # what to type
     frees_bytes: int
+    """How much less all devices need. RAM beside cards frees nothing. Below zero: context
+    checkpoints take more RAM than the change frees.
+    """
     outcome: Outcome
 
     @property
@@ -105,19 +111,21 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Where ways out are looked for: the settings that were asked for, and the types that are smaller than the model's own, from
-    the most bits to the least. `hardware` is how the machine is named with RAM beside it ("RTX 3060 + {}"); None where it has RAM
-    already, or no cards. `context_step`: contexts that lie closer together than that are not told apart.
-    """
+    """Where ways out are looked for."""
 
-    settings: ContextSettings
-    presets: Sequence[str]
+    settings: ContextSettings  # that were asked for
+    presets: Sequence[str]  # smaller than the model's own type, from the most bits to the least
     hardware: str | None = None
-    context_step: int = 256
+    """The machine's name with RAM beside it, such as "RTX 3060 + {}". None: it has RAM already, or
+    no cards.
+    """
+    context_step: int = 256  # contexts that lie closer together are not told apart
 
 
 Try = Callable[[Change], Outcome | None]
-"""The outcome of a change; None where it cannot be made: a cache type that does not divide the model's heads, say."""
+"""The outcome of a change; None where it cannot be made: a cache type that does not divide the
+model's heads, say.
+"""
 
 
 def alternatives(search: Search, outcome: Try) -> list[Alternative]:
@@ -174,9 +182,11 @@ def _singles(search: Search, outcome: Try) -> Iterator[Change]:
 
 
 def _combined(search: Search, outcome: Try) -> Change | None:
-    """The gentlest combination that fits, with nothing in it that is not needed; None where all changes together are not enough.
+    """The gentlest combination that fits, with nothing in it that is not needed; None where all
+    changes together are not enough.
 
-    Types of four bits and more are tried with one more kind of change at a time, in a person's order; then the smaller types are.
+    Types of four bits and more are tried with one more kind of change at a time, in a person's
+    order; then the smaller types are.
     """
     gentle = [preset for preset in search.presets if preset in GENTLE]
     for types in ([None, *gentle], [preset for preset in search.presets if preset not in GENTLE]):
@@ -187,7 +197,9 @@ def _combined(search: Search, outcome: Try) -> Change | None:
 
 
 def _growing(search: Search, outcome: Try, types: Sequence[str | None]) -> Iterator[Change | None]:
-    """Combinations of one of `types` with more and more other changes. Where the types end, the least of them is kept."""
+    """Combinations of one of `types` with more and more other changes. Where the types end, the
+    least of them is kept.
+    """
     if not types:
         return
     cache = SMALL_CACHE if search.settings.cache == F16_CACHE and outcome(Change(cache=SMALL_CACHE)) else None
