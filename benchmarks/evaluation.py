@@ -38,7 +38,7 @@ from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.threads import n_threads
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
 from hakaru.session import Session

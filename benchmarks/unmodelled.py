@@ -12,7 +12,8 @@ from dataclasses import replace
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import is_known
-from hakaru.memory.footprint import ContextSettings, compute_footprint
+from hakaru.memory.footprint import compute_footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.model import as_preset, read_model
 from hakaru.models.sources.find import find_model

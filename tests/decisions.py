@@ -9,7 +9,7 @@ from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tasks import Graded, our_items, pair
 from hakaru.evaluation.tiers import TIERS, Quality
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.testing import write_tiny_llama
 from hakaru.tuning.decide import Candidate, Constraints

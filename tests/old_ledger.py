@@ -18,7 +18,7 @@ import pytest
 from hakaru.evaluation.tasks import Item, named_tasks
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.quantization.sensitivity import Sensitivities
 from hakaru.tuning.bench import Bench

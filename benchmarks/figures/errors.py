@@ -11,7 +11,8 @@ from typing import Any, Final
 from figures.dry_runs import dry_runs
 from hakaru.errors import HakaruError
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.memory.footprint import Footprint, compute_footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.embedded import embedded_model
 from hakaru.models.header_file import without_vocabulary, write_header_only

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.memory.compute import compute_bytes, device_compute
-from hakaru.memory.footprint import ContextSettings, kv_cache_bytes
+from hakaru.memory.footprint import kv_cache_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.planning.placement import GPU_CONTEXT_BYTES, judge
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 from figures.dry_runs import dry_runs
 from figures.errors import header_of
 from figures.peer_programs import FILE, GIB, PEERS, Answer, NoAnswer, Peer, Question, version
-from hakaru.memory.footprint import ContextSettings, compute_footprint
+from hakaru.memory.footprint import compute_footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset, read_model

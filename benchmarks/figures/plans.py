@@ -14,8 +14,8 @@ from typing import Any, Final
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import device_compute
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.program import program
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.header_file import header_tensors

@@ -21,7 +21,8 @@ import platformdirs
 
 from hakaru.errors import MachineError
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.places import data_dir
 
@@ -183,7 +184,7 @@ class Ledger:
         """Store one footprint, whatever its source; `model` is its layout digest, `backend` runs it (`cpu` without accelerators)."""
         row = {
             "at": _now(), "machine": machine, "model": model, "architecture": architecture, "engine": engine,
-            "settings": _canonical(settings_json(settings)), "source": footprint.source,
+            "settings": _canonical(settings.as_json()), "source": footprint.source,
             "peak_rss_bytes": peak_rss_bytes, "backend": backend,
         } | {part: n_bytes for part, n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
         names, places = ", ".join(row), ", ".join("?" * len(row))
@@ -238,14 +239,6 @@ class Ledger:
             raise MachineError(
                 "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.", path=self.path, reason=error
             ) from error
-
-
-def settings_json(settings: ContextSettings) -> dict[str, object]:
-    """Settings as they stand in the ledger and in evidence."""
-    return {
-        "n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "type_k": settings.type_k, "type_v": settings.type_v,
-        "n_parallel": settings.n_parallel, "n_outputs_max": settings.n_outputs, "kv_unified": settings.kv_unified,
-    }  # fmt: skip
 
 
 def _key(kind: str, inputs: Mapping[str, object]) -> str:

@@ -17,7 +17,7 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.planning.placement import Layout
 from hakaru.serving.deployment import Deployment, beside_servers

@@ -14,7 +14,7 @@ from hakaru.cli import run
 from hakaru.engine.mode import BUILT_IN, MAX_TEMPLATE, Mode, named_template
 from hakaru.engine.server import EngineServer
 from hakaru.errors import Misuse, ModelDamaged
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.purpose import chat_template_in, purpose_of
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny, write_tiny_llama

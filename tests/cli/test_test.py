@@ -15,7 +15,8 @@ from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tasks import Graded, Item
 from hakaru.language import use_language
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning import bench

@@ -12,7 +12,8 @@ import pytest
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineDied, ModelDamaged, ModelUnknown
-from hakaru.memory.footprint import ContextSettings, compute_footprint
+from hakaru.memory.footprint import compute_footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.shape import Shape
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama

@@ -15,7 +15,7 @@ from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, EngineRefused
 from hakaru.evaluation.answers import Answer, answer_items
 from hakaru.evaluation.tasks import Item, grade, parse_items
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.testing import write_tiny_llama
 
 ITEMS = parse_items("x", "\n".join(

@@ -12,7 +12,8 @@ from hakaru.evaluation.speed import N_PREDICT, RETRIES, Point, Speed, measure_de
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama

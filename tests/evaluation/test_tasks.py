@@ -20,7 +20,7 @@ from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.tasks import Graded, Item, accuracy, grade, named_tasks, our_items, pair, parse_items, read_items
 from hakaru.language import use_language
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.testing import tiny_shape, write_tiny_llama
 
 needs_sandbox = pytest.mark.skipif(why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}")

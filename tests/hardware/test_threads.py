@@ -10,7 +10,7 @@ from hakaru.engine import server
 from hakaru.hardware.cgroup import memory_limits, processor_quota
 from hakaru.hardware.processor import memory
 from hakaru.hardware.threads import n_threads, threads
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 
 
 def write(root: Path, files: dict[str, object]) -> Path:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hakaru.memory.allocator import ENDLESS, Memory, bytes_of, steps_of
 from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.compute import compute_bytes, device_compute, explain_compute
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.graph import Graph, Tensor, size_of
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.quant_types import BY_NAME

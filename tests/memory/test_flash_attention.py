@@ -7,7 +7,7 @@ import pytest
 from hakaru.errors import Misuse
 from hakaru.memory.compute import device_compute, runs_flash_attention
 from hakaru.memory.flash_attention import Attention, Backend, has_kernel, scratch
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 
 MIB = 2**20

@@ -8,19 +8,17 @@ from typing import Any
 import pytest
 
 from hakaru.engine.server import EngineServer
-from hakaru.ledger import settings_json
-from hakaru.memory.footprint import ContextSettings, compute_footprint, overhead_bytes
+from hakaru.memory.footprint import compute_footprint, overhead_bytes
 from hakaru.memory.growth import (
-    LEAST_CHECKPOINTS,
     MOST_CHECKPOINTS,
     REQUEST_BYTES,
     checkpoint_bytes,
     checkpoints_bytes,
     draft_copy_bytes,
     most_checkpoints,
-    n_checkpoints,
     requests_bytes,
 )
+from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.metadata import Metadata
 from hakaru.models.model import read_model
@@ -115,7 +113,7 @@ def test_as_many_as_there_is_room_for() -> None:
     assert most_checkpoints(shape, two, 2 * 5 * each) == 5
     assert most_checkpoints(shape, two, 2 * 5 * each - 1) == 4
     assert most_checkpoints(shape, two, 2**50) == MOST_CHECKPOINTS == 32
-    assert n_checkpoints(two) == LEAST_CHECKPOINTS
+    assert two.checkpoints_kept == LEAST_CHECKPOINTS
 
 
 def test_of_a_draft_a_checkpoint_holds_what_it_could_not_restore() -> None:
@@ -141,7 +139,7 @@ def test_the_engine_keeps_records_of_graphs_per_token_for_some() -> None:
 
 def test_what_was_measured_before_is_still_found() -> None:
     """The number of checkpoints is no part of a key in the ledger."""
-    assert settings_json(replace(AT_32K, n_checkpoints=7)) == settings_json(AT_32K) == {
+    assert replace(AT_32K, n_checkpoints=7).as_json() == AT_32K.as_json() == {
         "n_ctx": 32768, "n_ubatch": 512, "type_k": "f16", "type_v": "f16", "n_parallel": 1, "n_outputs_max": 1, "kv_unified": False,
     }  # fmt: skip
 

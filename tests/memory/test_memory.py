@@ -4,14 +4,9 @@ import pytest
 
 from hakaru.errors import Misuse
 from hakaru.memory.compute import compute_bytes
-from hakaru.memory.footprint import (
-    ContextSettings,
-    compute_footprint,
-    kv_cache_bytes,
-    layer_cache_bytes,
-    output_bytes,
-)
+from hakaru.memory.footprint import compute_footprint, kv_cache_bytes, layer_cache_bytes, output_bytes
 from hakaru.memory.formula import formula_gigabytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.caches import LayerCache
 from hakaru.models.catalogue import known_models
 from hakaru.models.shape import Shape

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, stays_f32, tensors_of
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.gguf import read_header

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hakaru.memory.footprint import ContextSettings, kv_cache_bytes
+from hakaru.memory.footprint import kv_cache_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import architecture
 from hakaru.models.caches import LayerCache, layer_caches
 from hakaru.models.catalogue import known_models

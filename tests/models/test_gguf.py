@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelNotFound, ModelUnknown
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.foreign_types import BITNET, IK_LLAMA, OLLAMA_MXFP4, REMOVED, REPACKED
 from hakaru.models.gguf import read_header
 from hakaru.models.model import read_model

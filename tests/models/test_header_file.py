@@ -7,7 +7,7 @@ import pytest
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.gguf import read_header
 from hakaru.models.header_cursor import Array

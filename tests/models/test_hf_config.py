@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.hf_classes import model_class

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device, Hardware, named_ram
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models
 from hakaru.models.header_file import header_tensors

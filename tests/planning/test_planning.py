@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint, kv_cache_bytes
+from hakaru.memory.footprint import DeviceBuffers, Footprint, kv_cache_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models, nearest_model
 from hakaru.models.gguf import Tensor

@@ -8,7 +8,7 @@ import pytest
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.model import Model, as_preset, read_model, with_types
 from hakaru.planning.budget import room_for_weights

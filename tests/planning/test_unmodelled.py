@@ -16,7 +16,8 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.compute import is_known
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
+from hakaru.memory.footprint import Footprint, compute_footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models
 from hakaru.models.gguf import Tensor

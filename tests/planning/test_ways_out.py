@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.model import Model, as_preset, read_model
 from hakaru.models.sources.find import find_model

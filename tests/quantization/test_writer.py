@@ -21,7 +21,7 @@ import pytest
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineDied, Interrupted, MachineError, Misuse, ModelDamaged, ModelUnknown
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.gguf import read_header
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.mixture import preset_types

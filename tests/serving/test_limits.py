@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_serving import Served, free_port
 
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.growth import requests_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.serving.limits import MAX_BODY, MAX_VALUES, TOKENIZING, Limits, Turnstile, Unreadable, limits_of, parsed, prompts_in
 from hakaru.testing import write_tiny_llama

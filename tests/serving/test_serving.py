@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from hakaru.errors import EngineDied, EngineRefused, MachineError
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import Deployment, bound_socket, running

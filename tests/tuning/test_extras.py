@@ -7,7 +7,7 @@ import pytest
 
 from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import parse_hardware
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.header_file import write_header_only
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model

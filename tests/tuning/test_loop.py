@@ -17,7 +17,8 @@ from hakaru.evaluation.tasks import Graded, Item, grade, named_tasks
 from hakaru.evaluation.tiers import TIERS, Verdict
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.planning.here import grown
 from hakaru.quantization.build import Recipe

@@ -11,7 +11,8 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings, DeviceBuffers, Footprint
+from hakaru.memory.footprint import DeviceBuffers, Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.placement import MARGIN

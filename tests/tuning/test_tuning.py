@@ -15,7 +15,8 @@ from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import TIERS
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
 from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.units import Figure, Source

@@ -9,7 +9,7 @@ import pytest
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.quantization.allocate import Limits, allocate
 from hakaru.quantization.hull import Choice, Item

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.serving.deployment import bound_socket
 from hakaru.serving.gateway import make_gateway
 from hakaru.serving.limits import Limits

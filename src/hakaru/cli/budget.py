@@ -12,7 +12,7 @@ from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model
 from hakaru.planning.budget import room_for_weights

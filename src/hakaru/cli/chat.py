@@ -10,7 +10,7 @@ from hakaru.cli.settings import default_context
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.conversation import Conversation

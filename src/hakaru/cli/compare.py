@@ -19,7 +19,7 @@ from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.evaluation.windows import Window, least_to_read
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session

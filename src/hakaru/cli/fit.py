@@ -14,8 +14,8 @@ from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.explain import Term
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import formula_gigabytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.backends import backend_of
@@ -121,14 +121,8 @@ def flags(fit: Fit) -> list[str]:
     settings = fit.settings
     if fit.verdict == "does_not_fit":
         return []
-    found = ["-c", str(settings.n_ctx), "-ub", str(settings.n_ubatch), "-np", str(settings.n_parallel),
-             "-ctk", settings.type_k, "-ctv", settings.type_v]  # fmt: skip
-    if settings.kv_unified:
-        found.append("--kv-unified")
-    if settings.n_checkpoints is not None:
-        found += ["--ctx-checkpoints", str(settings.n_checkpoints)]
-    found += ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of old prompts in RAM
-    return found + fit.placement.layout.flags()
+    no_prompts = ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of old prompts in RAM
+    return settings.as_flags() + no_prompts + fit.placement.layout.flags()
 
 
 def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:

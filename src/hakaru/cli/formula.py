@@ -10,8 +10,8 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.language import say
 from hakaru.memory.compute import is_known
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, model_called, nearest_model
 from hakaru.units import format_bytes, format_params, names_experts, parse_params
 

@@ -11,7 +11,7 @@ from hakaru.errors import Misuse, ModelUnknown
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.purpose import Purpose, chat_template_in, purpose_of
 from hakaru.serving.deployment import beside_servers

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.cli.loading import fit_before_load, mode_for
-from hakaru.cli.settings import settings_for, tokens_each
+from hakaru.cli.settings import settings_for
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
@@ -38,7 +38,7 @@ def run(
     mode = mode_for(found, chat_template)
     settings = settings_for(found, **options)
     if mode.gives != "text":
-        settings = replace(settings, n_ubatch=max(settings.n_ubatch, tokens_each(settings)))  # a text is pooled in one piece
+        settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))  # a text is pooled in one piece
     if dry_run:
         from hakaru.engine.server import server_command
 

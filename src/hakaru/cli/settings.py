@@ -3,7 +3,7 @@
 from typing import Any
 
 from hakaru.errors import Misuse
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 
 DEFAULT_CONTEXT = 4096
@@ -30,7 +30,7 @@ def any_settings_for(
         n_parallel=parallel,
         kv_unified=kv_unified,
     )
-    each, trained = tokens_each(settings), model.shape.n_ctx_train
+    each, trained = settings.tokens_each, model.shape.n_ctx_train
     if context is not None and trained and each > trained:
         raise Misuse(
             "--context {found} gives {each} tokens per conversation, but {path} was trained for {trained}, and llama.cpp's server "
@@ -40,18 +40,13 @@ def any_settings_for(
     return settings
 
 
-def tokens_each(settings: ContextSettings) -> int:
-    """Tokens of context that one conversation may have."""
-    return settings.n_ctx if settings.kv_unified else settings.n_ctx // settings.n_parallel
-
-
 def settings_for(model: Model, *, context: int | None, **options: Any) -> ContextSettings:
     """The settings that the options ask for, to be served.
 
     Raises Misuse for a context that is too small to serve anything, and as `any_settings_for` does.
     """
     settings = any_settings_for(model, context=context, **options)
-    each = tokens_each(settings)
+    each = settings.tokens_each
     if context is not None and each < LEAST_CONTEXT:
         raise Misuse(
             "--context {found} gives {each} tokens per conversation, expected at least {least} to serve anything.",

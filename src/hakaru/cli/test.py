@@ -23,7 +23,7 @@ from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Tier, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE
+from hakaru.memory.settings import F16_CACHE
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.pictures.page_file import check_report

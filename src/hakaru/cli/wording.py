@@ -11,7 +11,7 @@ from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
 from hakaru.hardware.busy import GPU, Others
 from hakaru.language import say
-from hakaru.memory.footprint import CELL_PADDING, MAX_CONTEXT, ContextSettings
+from hakaru.memory.settings import CELL_PADDING, MAX_CONTEXT, ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.bench import Tested
 from hakaru.tuning.decide import figure_name

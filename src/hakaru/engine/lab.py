@@ -13,7 +13,8 @@ from hakaru.engine.call import LAB_PACKAGE, Progress, call, lab_build, no_progre
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
 from hakaru.errors import Misuse, ModelDamaged
-from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings, DeviceBuffers, Footprint
+from hakaru.memory.footprint import DeviceBuffers, Footprint
+from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.quant_types import BY_ID, BY_NAME
 
@@ -43,15 +44,7 @@ class Lab:
             "dry_run",
             {
                 "path": str(path),
-                "context": {
-                    "n_ctx": settings.n_ctx,
-                    "n_ubatch": settings.n_ubatch,
-                    "n_outputs_max": settings.n_outputs,
-                    "n_seq_max": settings.n_parallel,
-                    "type_k": BY_NAME[settings.type_k.upper()].id,
-                    "type_v": BY_NAME[settings.type_v.upper()].id,
-                    "kv_unified": settings.kv_unified,
-                },
+                "context": settings.as_lab(),
             },
         )
         return Footprint(

@@ -24,9 +24,8 @@ from hakaru.engine.mode import Mode
 from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, Misuse, ModelDamaged
 from hakaru.hardware.threads import n_threads
-from hakaru.memory.footprint import ContextSettings, Footprint
-from hakaru.memory.growth import n_checkpoints
-from hakaru.models.quant_types import BY_NAME
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
 
 SERVER_PACKAGE: Final = "xllamacpp"
@@ -64,13 +63,8 @@ def server_command(path: Path, settings: ContextSettings, *, socket: Path, mode:
         "path": str(path),
         "socket": str(socket),
         "alias": path.stem,
-        "n_ctx": settings.n_ctx,
-        "n_ubatch": settings.n_ubatch,
-        "n_parallel": settings.n_parallel,
         "n_threads": n_threads(),
-        "type_k": BY_NAME[settings.type_k.upper()].id,
-        "type_v": BY_NAME[settings.type_v.upper()].id,
-        "n_checkpoints": n_checkpoints(settings),
+        **settings.as_server(),
     }
     return child_command("hakaru.engine.server_child", json.dumps(request | (mode or Mode()).as_request(socket.parent)))
 
@@ -145,7 +139,7 @@ class EngineServer:
             self.process.wait()
             raise self._broken_template() or self.death()
         self._wait_for_log()
-        real, wanted = self.context_per_slot(), max(1, self.settings.n_ctx // self.settings.n_parallel)
+        real, wanted = self.context_per_slot(), self.settings.tokens_each
         if real is not None and real < wanted:  # never a smaller context in silence
             raise EngineRefused(
                 "the engine gave {found} tokens of context per conversation, expected {expected}; lower --context.",

@@ -28,6 +28,7 @@ def main() -> None:
     params.n_ubatch = request["n_ubatch"]
     params.n_batch = max(2048, request["n_ubatch"])
     params.n_parallel = request["n_parallel"]
+    params.kv_unified = request["kv_unified"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])

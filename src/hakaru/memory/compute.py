@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hakaru.errors import Misuse
 from hakaru.language import say
@@ -22,11 +22,9 @@ from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.flash_attention import Backend, has_kernel
 from hakaru.memory.gemma import N_EMBD_ALTUP
 from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
-
-if TYPE_CHECKING:
-    from hakaru.memory.footprint import ContextSettings
 
 PIPELINE_COPIES: Final = 4
 CROSSING_ROWS: Final = {"bert": (1, 0), "gemma3n": (9, 8), "granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
@@ -52,14 +50,14 @@ class DeviceCompute:
         return self.last_bytes if index == n_devices - 1 > 0 else self.middle_bytes if index else self.first_bytes
 
 
-def compute_bytes(shape: Shape, settings: "ContextSettings") -> int | None:
+def compute_bytes(shape: Shape, settings: ContextSettings) -> int | None:
     """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know."""
     if not is_known(shape):
         return None
     return play(_part(shape, settings, Place()), _values(shape, settings))
 
 
-def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str, int]]:
+def explain_compute(shape: Shape, settings: ContextSettings) -> list[tuple[str, int]]:
     """What is in the processor's compute buffer when it is fullest: names and bytes, which add up to `compute_bytes`.
 
     Tensors below a hundredth of it are one term, and so is the room between tensors that none of them fits. The graph must
@@ -78,7 +76,7 @@ def explain_compute(shape: Shape, settings: "ContextSettings") -> list[tuple[str
 @lru_cache(maxsize=4096)  # every split that a search tries, and every type of a model, asks for the same few
 def device_compute(
     shape: Shape,
-    settings: "ContextSettings",
+    settings: ContextSettings,
     *,
     n_devices: int,
     all_layers: bool = True,
@@ -119,7 +117,7 @@ def device_compute(
 
 def _host(
     shape: Shape,
-    settings: "ContextSettings",
+    settings: ContextSettings,
     values: Mapping[str, int],
     copies: int,
     *,
@@ -145,7 +143,7 @@ def _host(
     return host
 
 
-def runs_flash_attention(shape: Shape, settings: "ContextSettings", backend: Backend) -> bool:
+def runs_flash_attention(shape: Shape, settings: ContextSettings, backend: Backend) -> bool:
     """Whether every layer's attention has a kernel there. Raises Misuse for values in a type that needs it where it has not:
     llama.cpp refuses them.
     """
@@ -188,7 +186,7 @@ def is_rotated(type_: str, head: int) -> bool:
     return BY_NAME[type_.upper()].block > 1 and head % 64 == 0
 
 
-def _part(shape: Shape, settings: "ContextSettings", place: Place) -> Program:
+def _part(shape: Shape, settings: ContextSettings, place: Place) -> Program:
     return program(
         shape,
         one=settings.n_parallel == 1,
@@ -205,7 +203,7 @@ def _row(shape: Shape, values: Mapping[str, int]) -> int:
     return bytes_of(((4 * shape.n_embd, "T"),), values)
 
 
-def _values(shape: Shape, settings: "ContextSettings") -> dict[str, int]:
+def _values(shape: Shape, settings: ContextSettings) -> dict[str, int]:
     """What the letters in sizes stand for, see `graph`."""
     n_seqs = settings.n_parallel
     n_tokens = -(-settings.n_tokens // n_seqs) * n_seqs

@@ -10,12 +10,12 @@ from hakaru.memory.compute import explain_compute
 from hakaru.memory.footprint import (
     PROCESS_BYTES,
     PROCESS_BYTES_PER_TOKEN,
-    ContextSettings,
     cells_of,
     graph_records_bytes,
     layer_cache_bytes,
     output_bytes,
 )
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import Tensor

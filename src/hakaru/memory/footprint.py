@@ -7,94 +7,22 @@ the figures are off, also on devices: docs/memory.md. What comes with use: `grow
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from hakaru.errors import Misuse
 from hakaru.memory.compute import compute_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME, CACHE_TYPES
+from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 from hakaru.units import Source
 
-MAX_CONTEXT: Final = 2**24
-CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
 PROCESS_BYTES: Final = 34 * 2**20
 PROCESS_BYTES_PER_TOKEN: Final = 384  # the vocabulary's texts and tables, per entry
 GRAPH_BYTES_PER_NODE: Final = 3 * 423  # two graphs in use and the reserved one: a tensor's header, two lists, a hash table
-
-
-Cache = tuple[str, str]
-"""The types of a KV cache: of its keys and of its values."""
-F16_CACHE: Final[Cache] = ("f16", "f16")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextSettings:
-    """How the engine is asked to run. `n_ctx` is shared by the `n_parallel` conversations, as in llama-server.
-
-    `n_outputs_max` is for how many tokens of a micro-batch logits are kept: one per conversation when serving (None),
-    all of them when evaluating. With `kv_unified` the conversations share one pool of cells, instead of a part each.
-    `n_checkpoints`: context checkpoints that the server keeps per conversation, None where nobody has chosen (memory/growth.py).
-    """
-
-    n_ctx: int
-    n_ubatch: int = 512
-    type_k: str = "f16"
-    type_v: str = "f16"
-    n_parallel: int = 1
-    n_outputs_max: int | None = None
-    kv_unified: bool = False
-    n_checkpoints: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, high in (
-            ("context", self.n_ctx, MAX_CONTEXT),
-            ("ubatch", self.n_ubatch, 2**16),
-            ("parallel", self.n_parallel, 256),
-        ):
-            if not 1 <= value <= high:
-                raise Misuse("--{name} is {found}, expected a whole number from 1 to {high}.", name=name, found=value, high=high)
-        for name, type_ in (("cache-type-k", self.type_k), ("cache-type-v", self.type_v)):
-            if type_ not in CACHE_TYPES:
-                raise Misuse(
-                    "--{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES)
-                )
-
-    @property
-    def cache(self) -> Cache:
-        """The types of the KV cache."""
-        return self.type_k, self.type_v
-
-    def with_cache(self, cache: Cache) -> "ContextSettings":
-        """The same with another KV cache."""
-        return replace(self, type_k=cache[0], type_v=cache[1])
-
-    @property
-    def n_cells(self) -> int:
-        """KV cells of one conversation, padded as llama.cpp pads them."""
-        return _padded(self.n_ctx if self.kv_unified else max(1, self.n_ctx // self.n_parallel))
-
-    def window_cells(self, window: int) -> int:
-        """KV cells of a layer with a sliding window: the window and one micro-batch, padded."""
-        shared = window * (self.n_parallel if self.kv_unified else 1)
-        return _padded(min(self.n_cells, shared + self.n_tokens))
-
-    @property
-    def n_outputs(self) -> int:
-        """Rows of logits that the output buffer and the graph hold."""
-        return min(self.n_outputs_max or self.n_parallel, max(self.n_tokens, self.n_parallel))
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of the largest micro-batch: never more than the context, before it is padded."""
-        return min(self.n_ubatch, self.n_ctx)
-
-    def with_context(self, n_ctx: int) -> "ContextSettings":
-        """The same settings at another context."""
-        return replace(self, n_ctx=n_ctx)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,10 +117,6 @@ def row_bytes(name: str, n: int, head: int) -> int:
             type=name, block=type_.block, n=head,
         )  # fmt: skip
     return type_.row_bytes(n)
-
-
-def _padded(n_cells: int) -> int:
-    return -(-n_cells // CELL_PADDING) * CELL_PADDING
 
 
 def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:

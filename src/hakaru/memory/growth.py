@@ -22,14 +22,13 @@ src/llama-memory-recurrent.cpp (state_write), src/llama-kv-cache-iswa.cpp; read 
 from collections.abc import Sequence
 from typing import Final
 
-from hakaru.memory.footprint import ContextSettings, layer_cache_bytes, row_bytes
+from hakaru.memory.footprint import layer_cache_bytes, row_bytes
+from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
 from hakaru.models.caches import LayerCache
 from hakaru.models.shape import Shape
 
 MOST_CHECKPOINTS: Final = 32
 """Per conversation; more than these the engine does not keep unless it is asked to. llama.cpp, common/common.h."""
-LEAST_CHECKPOINTS: Final = 1
-"""Per conversation: the one near the end of the last prompt, from which the next turn goes on. See docs/labbook.md."""
 REQUEST_BYTES: Final = 64 * 2**20
 """What the bodies of requests may take in the engine, all that are read at the same time together: their text, the parsed
 JSON, the tokens. Assumed; the gateway lets no more bodies in at once than the engine reads with it."""
@@ -79,17 +78,12 @@ def _states_bytes(layers: list[LayerCache]) -> int:
     return _STATES + sum(2 * _ROWS + 4 * cache.state for cache in layers) if layers else 0
 
 
-def n_checkpoints(settings: ContextSettings) -> int:
-    """How many checkpoints the server is asked to keep per conversation: the least where nobody has chosen."""
-    return LEAST_CHECKPOINTS if settings.n_checkpoints is None else settings.n_checkpoints
-
-
 def checkpoints_bytes(shape: Shape, settings: ContextSettings, copied_bytes: int = 0) -> int:
     """Bytes of all checkpoints of all conversations, when each has as many as it may; 0 where the size is not known.
     `copied_bytes`: what each of them holds of a draft.
     """
     each = checkpoint_bytes(shape, settings)
-    return (each + copied_bytes) * n_checkpoints(settings) * settings.n_parallel if each else 0
+    return (each + copied_bytes) * settings.checkpoints_kept * settings.n_parallel if each else 0
 
 
 def draft_copy_bytes(caches: Sequence[LayerCache], settings: ContextSettings) -> int:

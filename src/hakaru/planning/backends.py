@@ -14,7 +14,8 @@ from typing import Final
 from hakaru.hardware.machine import Device, Vendor
 from hakaru.memory.compute import device_compute
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 
 OF_VENDOR: Final[Mapping[Vendor, Backend]] = {

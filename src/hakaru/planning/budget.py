@@ -15,7 +15,7 @@ from typing import Final
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import is_known
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.model import Model
 from hakaru.planning.load import EMBEDDINGS, INPUT_TENSORS, SHARED_TENSORS, Load, layer_of, load_of

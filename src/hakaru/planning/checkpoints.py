@@ -9,8 +9,8 @@ told and not judged. See memory/growth.py.
 from dataclasses import dataclass, replace
 
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
-from hakaru.memory.growth import LEAST_CHECKPOINTS, MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
+from hakaru.memory.growth import MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
+from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
 from hakaru.planning.placement import Placement, Share, Task, judged
 from hakaru.units import format_bytes
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import is_known
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.gguf import Tensor
 from hakaru.models.header_file import header_tensors

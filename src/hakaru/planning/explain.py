@@ -7,7 +7,7 @@ from typing import Final
 
 from hakaru.language import say
 from hakaru.memory.explain import Term, explain
-from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
+from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.models.gguf import Tensor
 from hakaru.planning.placement import Placement, Task
 
@@ -37,7 +37,7 @@ def _growth(task: Task) -> list[Term]:
     settings, each = task.settings, (checkpoint_bytes(task.shape, task.settings) or 0) + task.copied_bytes
     return [
         Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
-             formula=f"{n_checkpoints(settings)} × {settings.n_parallel} × {each:,} B", where="--ctx-checkpoints, --parallel",
+             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {each:,} B", where="--ctx-checkpoints, --parallel",
              bytes=task.checkpoints_bytes),
         Term(part="requests_bytes", what=say("requests while they are read"), formula="docs/memory.md", where=say("assumed, docs/memory.md"),
              bytes=requests_bytes(settings)),

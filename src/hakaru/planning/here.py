@@ -5,8 +5,9 @@ Pure.
 from dataclasses import replace
 
 from hakaru.hardware.machine import Hardware, Machine, ram_device
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 from hakaru.planning.placement import GPU_CONTEXT_BYTES
 

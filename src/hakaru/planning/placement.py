@@ -14,8 +14,9 @@ from typing import Final, Literal
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
 from hakaru.memory.flash_attention import Backend, makes_copies
-from hakaru.memory.footprint import ContextSettings, Footprint, layer_cache_bytes, output_bytes, overhead_bytes
+from hakaru.memory.footprint import Footprint, layer_cache_bytes, output_bytes, overhead_bytes
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 from hakaru.planning.backends import backend_of
 from hakaru.planning.load import Load

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
+from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.planning.placement import FitVerdict
 from hakaru.planning.search import largest
 

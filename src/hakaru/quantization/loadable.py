@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
 from hakaru.errors import EngineDied, EngineRefused, ModelDamaged, ModelError
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 
 SETTINGS: Final = ContextSettings(n_ctx=256)

@@ -24,7 +24,8 @@ from typing import Any, Final, Protocol, TypeAlias
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import lab_build
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.gguf import Tensor, read_header
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model

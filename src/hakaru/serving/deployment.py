@@ -17,7 +17,7 @@ from hakaru.engine.mode import Mode
 from hakaru.errors import Interrupted, MachineError
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.split import part_names
 from hakaru.places import run_dir, written_whole
 from hakaru.serving.limits import Limits

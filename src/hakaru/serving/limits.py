@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hakaru.memory.footprint import ContextSettings
 from hakaru.memory.growth import requests_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.header_cursor import Array
 from hakaru.models.model import Model
 

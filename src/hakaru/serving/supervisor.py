@@ -15,7 +15,7 @@ from typing import Final, Literal
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, HakaruError
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 
 State = Literal["loading", "ready", "failed", "stopped"]
 DEATHS_ALLOWED: Final = 5

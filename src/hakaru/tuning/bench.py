@@ -27,8 +27,7 @@ from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.evaluation.windows import Window, least_to_read, windows_digest
 from hakaru.language import say
-from hakaru.ledger import settings_json
-from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
+from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build, plan_presets
@@ -320,7 +319,7 @@ class Bench:
     def answers(self, model: Model, items: Sequence[Item], settings: ContextSettings, *, name: str = "") -> list[Graded]:
         """The greedy answers of `model` to the items, through the server, graded; asked for once."""
         inputs = {
-            "model": self.ledger.model_sha256(model), "engine": server_build(), "settings": settings_json(settings),
+            "model": self.ledger.model_sha256(model), "engine": server_build(), "settings": settings.as_json(),
             "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
         } | self.mode.as_key()  # fmt: skip
 
@@ -378,7 +377,7 @@ class Bench:
             "model": sha256,
             "machine": self.machine.fingerprint,
             "engine": server_build(),
-            "settings": settings_json(settings),
+            "settings": settings.as_json(),
             "version": TEST_VERSION,
             "repeats": repeats,
         }

@@ -16,7 +16,7 @@ from typing import Final
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.tiers import Tier
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types

@@ -9,7 +9,7 @@ from typing import Final
 
 from hakaru.evaluation.speed import DEPTHS, N_PROMPT, Point, Speed
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE, Cache
+from hakaru.memory.settings import F16_CACHE, Cache
 from hakaru.tuning.decide import Candidate, as_fast
 
 SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")

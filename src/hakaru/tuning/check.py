@@ -10,7 +10,8 @@ from hakaru.engine.server import EngineServer, server_build
 from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint, overhead_bytes
+from hakaru.memory.footprint import Footprint, compute_footprint, overhead_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.backends import backend_name, with_conversions
 from hakaru.tuning.driver import remember_driver

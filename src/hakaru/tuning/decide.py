@@ -15,7 +15,7 @@ from hakaru.evaluation.tasks import Pairs, TaskSet
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE, Cache
+from hakaru.memory.settings import F16_CACHE, Cache
 from hakaru.units import Figure, compared
 
 SOURCE: Final = "source"

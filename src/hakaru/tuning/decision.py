@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.hardware.machine import Machine
-from hakaru.ledger import settings_json
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.decide import Candidate, Constraints
 
@@ -48,7 +47,7 @@ class Decision:
             "machine": self.machine.as_json(),
             "model": {"name": self.model.name, "path": str(self.model.path), "architecture": self.model.shape.architecture,
                       "n_params": self.model.n_params, "type": self.model.type_name, "bpw": self.model.bpw},
-            "settings": settings_json(self.settings),
+            "settings": self.settings.as_json(),
             "constraints": self.constraints.as_json(),
             "candidates": [c.as_json() for c in self.candidates],
             "chosen": self.chosen.as_json() if self.chosen else None,

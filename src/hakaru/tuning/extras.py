@@ -17,9 +17,10 @@ from hakaru.engine.projector import projector_dry_run
 from hakaru.errors import Misuse, ModelUnknown
 from hakaru.memory.compute import device_compute
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.footprint import F16_CACHE, ContextSettings, kv_cache_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.footprint import kv_cache_bytes, layer_cache_bytes, output_bytes
 from hakaru.memory.growth import draft_copy_bytes
 from hakaru.memory.projector import projector_compute
+from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
 from hakaru.models.gguf import read_header

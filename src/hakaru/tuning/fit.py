@@ -18,8 +18,9 @@ from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.ledger import Ledger
 from hakaru.memory.explain import Term
-from hakaru.memory.footprint import ContextSettings, Footprint, compute_footprint
-from hakaru.memory.growth import checkpoint_bytes, n_checkpoints, requests_bytes
+from hakaru.memory.footprint import Footprint, compute_footprint
+from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.header_cursor import Array
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
@@ -76,7 +77,7 @@ class Fit:
         each = checkpoint_bytes(self.model.shape, self.settings)
         each = each + sum(e.copied_bytes for e in self.extras) if each else each
         return Growth(
-            n_checkpoints=n_checkpoints(self.settings),
+            n_checkpoints=self.settings.checkpoints_kept,
             checkpoint_bytes=each,
             n_parallel=self.settings.n_parallel,
             requests_bytes=requests_bytes(self.settings),

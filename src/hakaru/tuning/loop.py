@@ -21,7 +21,8 @@ from hakaru.evaluation.tasks import TaskSet, pair
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window, windows_digest
 from hakaru.language import say
-from hakaru.memory.footprint import F16_CACHE, ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models, grown

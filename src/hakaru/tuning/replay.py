@@ -10,7 +10,7 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.machine import Machine
-from hakaru.memory.footprint import F16_CACHE, Cache, ContextSettings
+from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.bench import Bench

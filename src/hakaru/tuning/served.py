@@ -7,7 +7,7 @@ from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.ways_out import in_words
 from hakaru.tuning.check import Engine

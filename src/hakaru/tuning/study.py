@@ -26,8 +26,7 @@ from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.busy import Others
 from hakaru.language import say
-from hakaru.ledger import settings_json
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.model import Model
 from hakaru.models.quant_types import BY_NAME
@@ -306,7 +305,7 @@ class Study:
         bench = self.bench
         inputs = {
             "model": self.sha256, "types": dict(types), "imatrix": imatrix_digest(imatrix), "machine": bench.machine.fingerprint,
-            "engine": server_build(), "settings": settings_json(settings),
+            "engine": server_build(), "settings": settings.as_json(),
         }  # fmt: skip
         known = bench.ledger.recall("speed of a recipe", inputs)
         if known is None:

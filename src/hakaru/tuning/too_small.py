@@ -2,7 +2,7 @@
 
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.memory.footprint import ContextSettings
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.ways_out import in_words
 from hakaru.tuning.bench import Bench

@@ -10,7 +10,8 @@ from typing import Final
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.memory.footprint import ContextSettings, Footprint
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset
 from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.load import load_of

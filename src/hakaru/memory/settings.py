@@ -1,0 +1,130 @@
+"""How the engine is asked to run, and its four spellings: evidence, the lab, the server, llama-server's flags.
+
+One value, one place: what a setting is called elsewhere stands here and nowhere else, so that no reader of the
+settings can forget one of them. Pure.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hakaru.errors import Misuse
+from hakaru.models.quant_types import BY_NAME, CACHE_TYPES
+
+MAX_CONTEXT: Final = 2**24
+MAX_UBATCH: Final = 2**16
+MAX_PARALLEL: Final = 256
+CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
+LEAST_CHECKPOINTS: Final = 1
+"""Per conversation: the one near the end of the last prompt, from which the next turn goes on. See docs/labbook.md."""
+
+Cache = tuple[str, str]
+"""The types of a KV cache: of its keys and of its values."""
+F16_CACHE: Final[Cache] = ("f16", "f16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextSettings:
+    """How the engine is asked to run, in llama.cpp's own words. Raises Misuse for values that no engine takes."""
+
+    n_ctx: int  # tokens of context, shared by all conversations, as in llama-server
+    n_ubatch: int = 512  # tokens of a micro-batch
+    type_k: str = "f16"  # type of the KV cache's keys
+    type_v: str = "f16"  # type of the KV cache's values
+    n_parallel: int = 1  # conversations at the same time
+    n_outputs_max: int | None = None  # tokens of a micro-batch with logits; None: one per conversation, as in serving
+    kv_unified: bool = False  # True: the conversations share one pool of cells; False: each has its part
+    n_checkpoints: int | None = None  # context checkpoints per conversation (memory/growth.py); None: nobody has chosen
+
+    def __post_init__(self) -> None:
+        for name, value, high in (
+            ("context", self.n_ctx, MAX_CONTEXT),
+            ("ubatch", self.n_ubatch, MAX_UBATCH),
+            ("parallel", self.n_parallel, MAX_PARALLEL),
+        ):
+            if not 1 <= value <= high:
+                raise Misuse("--{name} is {found}, expected a whole number from 1 to {high}.", name=name, found=value, high=high)
+        for name, type_ in (("cache-type-k", self.type_k), ("cache-type-v", self.type_v)):
+            if type_ not in CACHE_TYPES:
+                raise Misuse(
+                    "--{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES)
+                )
+
+    @property
+    def cache(self) -> Cache:
+        """The types of the KV cache."""
+        return self.type_k, self.type_v
+
+    def with_cache(self, cache: Cache) -> "ContextSettings":
+        """The same settings with another KV cache."""
+        return replace(self, type_k=cache[0], type_v=cache[1])
+
+    def with_context(self, n_ctx: int) -> "ContextSettings":
+        """The same settings at another context."""
+        return replace(self, n_ctx=n_ctx)
+
+    @property
+    def tokens_each(self) -> int:
+        """Tokens of context that one conversation may have: all of a pool that is shared, else an equal part."""
+        return self.n_ctx if self.kv_unified else self.n_ctx // self.n_parallel
+
+    @property
+    def n_cells(self) -> int:
+        """KV cells of one conversation, padded as llama.cpp pads them."""
+        return _padded(max(1, self.tokens_each))
+
+    def window_cells(self, window: int) -> int:
+        """KV cells of a layer with a sliding window: the window and one micro-batch, padded."""
+        shared = window * (self.n_parallel if self.kv_unified else 1)
+        return _padded(min(self.n_cells, shared + self.n_tokens))
+
+    @property
+    def n_outputs(self) -> int:
+        """Rows of logits that the output buffer and the graph hold."""
+        return min(self.n_outputs_max or self.n_parallel, max(self.n_tokens, self.n_parallel))
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the largest micro-batch: never more than the context, before it is padded."""
+        return min(self.n_ubatch, self.n_ctx)
+
+    @property
+    def checkpoints_kept(self) -> int:
+        """Context checkpoints that the server keeps per conversation: what was chosen, or as few as are of use."""
+        return LEAST_CHECKPOINTS if self.n_checkpoints is None else self.n_checkpoints
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as they stand in the ledger and in evidence; keys of the ledger hang on every byte of it.
+
+        `n_checkpoints` is left out: no figure that is kept depends on it.
+        """
+        return {
+            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "type_k": self.type_k, "type_v": self.type_v,
+            "n_parallel": self.n_parallel, "n_outputs_max": self.n_outputs, "kv_unified": self.kv_unified,
+        }  # fmt: skip
+
+    def as_lab(self) -> dict[str, int | bool]:
+        """The settings as the lab's child takes them for a context: llama.cpp's `llama_context_params`."""
+        return {
+            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_outputs_max": self.n_outputs, "n_seq_max": self.n_parallel,
+            **self._cache_ids(), "kv_unified": self.kv_unified,
+        }  # fmt: skip
+
+    def as_server(self) -> dict[str, int | bool]:
+        """The settings as the server's child takes them: llama.cpp's `common_params`."""
+        return {
+            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_parallel": self.n_parallel, **self._cache_ids(),
+            "kv_unified": self.kv_unified, "n_checkpoints": self.checkpoints_kept,
+        }  # fmt: skip
+
+    def as_flags(self) -> list[str]:
+        """The settings as arguments of llama-server."""
+        flags = ["-c", str(self.n_ctx), "-ub", str(self.n_ubatch), "-np", str(self.n_parallel), "-ctk", self.type_k]
+        flags += ["-ctv", self.type_v, *(["--kv-unified"] if self.kv_unified else [])]
+        return flags + (["--ctx-checkpoints", str(self.n_checkpoints)] if self.n_checkpoints is not None else [])
+
+    def _cache_ids(self) -> dict[str, int]:
+        return {"type_k": BY_NAME[self.type_k.upper()].id, "type_v": BY_NAME[self.type_v.upper()].id}
+
+
+def _padded(n_cells: int) -> int:
+    return -(-n_cells // CELL_PADDING) * CELL_PADDING
