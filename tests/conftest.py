@@ -2,6 +2,7 @@
 tiny one.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +67,12 @@ def embedded() -> Path:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole model of two layers with random weights, in F16."""
     return write_tiny_llama(tmp_path_factory.mktemp("tiny") / "tiny-f16.gguf")
+
+
+@pytest.fixture(scope="session")
+def native_engine() -> Path:
+    """The folder of a native build of the engine, which has llama.cpp's own quantizer."""
+    folder = os.environ.get("HAKARU_NATIVE_ENGINE")
+    if not folder:
+        pytest.skip("no native engine was built, and the wheel has no quantizer: set HAKARU_NATIVE_ENGINE to its folder")
+    return Path(folder)

@@ -349,3 +349,42 @@ def chat(**options: Any) -> int:
     from hakaru.cli import chat as command
 
     return command.run(**options)
+
+
+@app.group()
+def engine() -> None:
+    """The builds of llama.cpp that measure and serve: list them, make a faster one, choose."""
+
+
+@engine.command("list")
+@json_option
+def engine_list(**options: Any) -> int:
+    """Show every build, what each can do and which is used."""
+    from hakaru.cli import engine as command
+
+    return command.list_engines(**options)
+
+
+@engine.command("build")
+@click.option(
+    "--backend",
+    type=click.Choice(["cpu", "cuda", "vulkan", "hip", "metal"]),
+    help="What it computes on.  [default: this machine's GPU, else cpu]",
+)
+@click.option("--no-use", is_flag=True, help="Make it, and go on with what is used now.")
+@json_option
+def engine_build(**options: Any) -> int:
+    """Compile the pinned llama.cpp for this very processor, and use it from then on."""
+    from hakaru.cli import engine as command
+
+    return command.build(**options)
+
+
+@engine.command("use")
+@click.argument("name", metavar="wheel|native|PATH")
+@json_option
+def engine_use(**options: Any) -> int:
+    """Measure and serve with another build; the llama-server at PATH only serves."""
+    from hakaru.cli import engine as command
+
+    return command.use_engine(**options)

@@ -17,6 +17,13 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, **CHILD_ENVIRONMENT, **pinned_order()}
 
 
+def engine_environment() -> dict[str, str]:
+    """The environment of a program of llama.cpp's own: a child's, without the settings that such programs read from
+    names such as LLAMA_ARG_CTX_SIZE, since what is measured is what the command line says.
+    """
+    return {name: value for name, value in child_environment().items() if not name.startswith("LLAMA_")}
+
+
 def child_command(module: str, *arguments: str) -> list[str]:
     """The command of a child that runs `module` and imports nothing from the folder in which it is started (`-P`)."""
     return [sys.executable, "-P", "-m", module, *arguments]

@@ -12,27 +12,28 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import httpx
 
-from hakaru.engine.build import build_of
+from hakaru.engine.builds import selection
 from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, checkpoint_of, last_words
 from hakaru.engine.mode import Mode
-from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, Misuse, ModelDamaged
+from hakaru.engine.process import KEPT_LINES, child_command, child_environment, engine_environment, how_it_ended
+from hakaru.engine.server_flags import server_flags
+from hakaru.errors import EngineDied, EngineRefused, HakaruError, Misuse, ModelDamaged
 from hakaru.hardware.threads import n_threads
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
 
-SERVER_PACKAGE: Final = "xllamacpp"
 READY_WITHIN_S: Final = 60.0
 LOG_WITHIN_S: Final = 5.0
 STOP_WITHIN_S: Final = 0.5
 """An engine that works on something does not look up; it holds nothing that would be lost, and people wait for its end."""
+POLL_S: Final = 0.02  # between two questions whether a program answers that cannot say it by itself
+ANSWERS_WITHIN_S: Final = 5.0
 LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
@@ -48,32 +49,35 @@ _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
 def server_build() -> str:
-    """The server's package and build. Raises EngineMissing."""
-    try:
-        return build_of(SERVER_PACKAGE)
-    except metadata.PackageNotFoundError as error:
-        raise EngineMissing(
-            "llama.cpp's server is not installed: run make, or: pip install {package}.", package=SERVER_PACKAGE
-        ) from error
+    """The identity of the build that serves. Raises EngineMissing."""
+    return selection().server.identity
 
 
-def server_command(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode | None = None) -> list[str]:
-    """The exact command that starts the server process."""
-    request = {
+def server_request(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode) -> dict[str, Any]:
+    """What is asked of the server process, whichever build it is."""
+    return {
         "path": str(path),
         "socket": str(socket),
         "alias": path.stem,
         "n_threads": n_threads(),
         **settings.as_server(),
+        **mode.as_request(socket.parent),
     }
-    return child_command("hakaru.engine.server_child", json.dumps(request | (mode or Mode()).as_request(socket.parent)))
+
+
+def server_command(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode | None = None) -> list[str]:
+    """The exact command that starts the server process of the build that serves."""
+    request = server_request(path, settings, socket=socket, mode=mode or Mode())
+    if binary := selection().server.server:
+        return child_command("hakaru.engine.server_binary", str(binary), *server_flags(request, settings))
+    return child_command("hakaru.engine.server_child", json.dumps(request))
 
 
 class EngineServer:
     """One running server process. `with EngineServer(...) as server:` waits until it answers and ends it afterwards."""
 
     def __init__(self, path: Path, settings: ContextSettings, mode: Mode | None = None) -> None:
-        server_build()
+        self._binary = selection().server.server  # None: the wheel's server, a child of ours that says when it is ready
         self.path, self.settings, self.mode = path, settings, mode or Mode()
         self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
         self.socket = Path(self._folder.name) / "http.sock"
@@ -90,7 +94,7 @@ class EngineServer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=child_environment() | MALLOC_ENVIRONMENT,
+            env=(engine_environment() if self._binary else child_environment()) | MALLOC_ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for the parent, which then ends this process in order
         )
         assert self.process.stdout and self.process.stderr
@@ -124,7 +128,7 @@ class EngineServer:
         timer.daemon = True
         timer.start()
         try:
-            ready = self.process.stdout.readline().strip() == "ready"
+            ready = self._answers() if self._binary else self.process.stdout.readline().strip() == "ready"
         finally:  # Ctrl-C, too: a timer that goes on keeps the whole process
             timer.cancel()
         self._is_ready = ready
@@ -146,6 +150,16 @@ class EngineServer:
                 found=real,
                 expected=wanted,
             )
+
+    def _answers(self) -> bool:
+        """Whether the program answers, waited for until it does; False if its process ends before."""
+        with self.client(timeout=ANSWERS_WITHIN_S) as client:
+            while self.process.poll() is None:
+                with suppress(httpx.TransportError):
+                    if client.get("/health").status_code == 200:
+                        return True
+                time.sleep(POLL_S)
+        return False
 
     def _broken_template(self) -> HakaruError | None:
         """The error for a chat template that cannot be used, which is why the engine did not come up; None for other reasons."""
@@ -230,6 +244,8 @@ class EngineServer:
         """End the process: in order if it answers, otherwise by force. A model that still loads never answers."""
         try:
             if self._is_ready:
+                if self._binary:
+                    self.process.terminate()
                 if self.process.stdin:
                     with suppress(BrokenPipeError):  # it is already gone
                         self.process.stdin.close()
