@@ -1,10 +1,11 @@
 """Write docs/commands.md from the commands' own help texts; with --check only say whether it is up to date."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from click import Context
+from click import Context, Group
 from click.testing import CliRunner
 
 from hakaru.cli.app import app
@@ -31,14 +32,23 @@ Every command takes `--lang en|ja`. stdout is the result, stderr the progress.
 def main() -> None:
     """Write or compare."""
     sections = [HEAD]
-    for name in app.list_commands(Context(app)):
-        text = CliRunner().invoke(app, [name, "--help"], prog_name="hakaru", terminal_width=100).output
-        sections.append(f"\n## hakaru {name}\n\n```text\n{text.strip()}\n```\n")
+    for words in _commands(app):
+        text = CliRunner().invoke(app, [*words, "--help"], prog_name="hakaru", terminal_width=100).output
+        sections.append(f"\n## hakaru {' '.join(words)}\n\n```text\n{text.strip()}\n```\n")
     written = "".join(sections)
     if "--check" not in sys.argv:
         TARGET.write_text(written, encoding="utf-8")
     elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != written:
         raise SystemExit("docs/commands.md is out of date: run python scripts/help_text.py")
+
+
+def _commands(group: Group) -> Iterator[list[str]]:
+    """The words of every command, those of a group behind the group's: `fit`, `engine`, `engine build`."""
+    for name in group.list_commands(Context(group)):
+        yield [name]
+        command = group.commands[name]
+        if isinstance(command, Group):
+            yield from ([name, *words] for words in _commands(command))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hakaru.engine import compiling, native, sdist
+from hakaru.engine import native, sdist
 from hakaru.engine.builds import ABOUT, engines_folder, wheel
 from hakaru.engine.compiling import check_compilers, compile_tree, options
 from hakaru.engine.native import build_native, native_key
@@ -179,10 +179,10 @@ def test_ctrl_c_ends_every_compiler(tmp_path: Path) -> None:
 def test_without_a_compiler_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is fetched; and so for what a GPU's backend needs."""
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(MachineError, match=r"no C\+\+ compiler was found .*sudo apt install g\+\+"):
         check_compilers("cpu")
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: name if name == "g++" else None)
+    monkeypatch.setattr("shutil.which", lambda name: name if name == "g++" else None)
     check_compilers("cpu")
     with pytest.raises(MachineError, match=r"the backend cuda needs nvcc, .*--backend cpu"):
         check_compilers("cuda")

@@ -101,7 +101,7 @@ def _devices(build: Build) -> list[EngineDevice] | None:
 
 def _version(build: Build) -> str | None:
     try:
-        return build.version or (build.server and version_of_binary(build.server))
+        return version_of_binary(build.server) if build.version is None and build.server else build.version
     except EngineError:
         return None
 
