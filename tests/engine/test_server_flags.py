@@ -28,7 +28,7 @@ OTHERS = {
     "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99, "gives": "embedding", "n_gpu_layers": 3,
     "tensor_split": (2, 1), "n_cpu_moe": 2,
 }  # fmt: skip
-OTHER_SETTINGS = {
+OTHER_SETTINGS: dict[str, Any] = {
     "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16", "kv_unified": True, "n_checkpoints": 7,
 }  # fmt: skip
 PLACED = Mode(n_gpu_layers=7, tensor_split=(3, 4), n_cpu_moe=1)
