@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.recipe import role_of
+from hakaru.cli.tell.quantize import role_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.models.gguf import read_header
 from hakaru.models.model import read_model

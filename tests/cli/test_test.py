@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hakaru.cli import compare, run
-from hakaru.cli import test as command
-from hakaru.cli.found import NOT_COMPARED, loss_sentences
+from hakaru.cli import run
+from hakaru.cli.commands import test as command
+from hakaru.cli.tell.test import NOT_COMPARED, loss_sentences
 from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
@@ -67,7 +67,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A bench that measures nothing; the list grows with the models that it was asked to time."""
     QuickBench.asked = []
     monkeypatch.setattr(command, "Bench", QuickBench)
-    monkeypatch.setattr(compare, "Bench", QuickBench)
     return QuickBench.asked
 
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hakaru.cli import run
-from hakaru.cli.verdict import verdict_word
+from hakaru.cli.tell.verdict import verdict_word
 from hakaru.planning.placement import judge
 from hakaru.units import BYTE_SCALES, compared
 

@@ -1,6 +1,6 @@
 """Sentences that several commands say."""
 
-from hakaru.cli.wording import beside_others, contention, suspicion, verdict_sentence
+from hakaru.cli.words import beside_others, contention, suspicion, verdict_sentence
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hakaru.cli.tasks import as_json, print_tasks
+from hakaru.cli.tell.tasks import as_json, print_tasks
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, EngineRefused
 from hakaru.evaluation.answers import Answer, answer_items

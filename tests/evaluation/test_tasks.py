@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.tasks import as_json as tasks_json
-from hakaru.cli.tasks import never_right, print_tasks
+from hakaru.cli.tell.tasks import as_json as tasks_json
+from hakaru.cli.tell.tasks import never_right, print_tasks
 from hakaru.engine.lab import Lab
 from hakaru.engine.server import EngineServer
 from hakaru.errors import Misuse

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from hakaru.cli.hardware import describe
+from hakaru.cli.tell.hardware import describe
 from hakaru.hardware import apple, nvidia
 from hakaru.hardware.accelerators import _without_driver, all_devices, drm_scan, nvidia_load, nvidia_process_bytes
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory

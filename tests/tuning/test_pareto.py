@@ -7,7 +7,7 @@ import altair
 import pytest
 
 from decisions import decision_of_every_state
-from hakaru.cli.decision import save_decision_report
+from hakaru.cli.tell.tune import save_decision_report
 from hakaru.errors import Misuse
 from hakaru.models.model import Model
 from hakaru.pictures.pareto import pareto_chart, save_pareto_picture

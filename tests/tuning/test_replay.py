@@ -158,7 +158,7 @@ def test_the_command_leaves_to_other_servers_what_they_hold(tmp_path: Path, monk
         given.append(beside)
         raise Interrupted("enough")
 
-    monkeypatch.setattr("hakaru.cli.tune.replay", walked)
+    monkeypatch.setattr("hakaru.cli.commands.tune.replay", walked)
     run(["tune", "--replay", str(tmp_path / "e.json")])
     assert given == [beside_servers]
 

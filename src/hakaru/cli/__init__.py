@@ -10,7 +10,7 @@ from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated
 from hakaru.language import LANGUAGES, say, use_language
 
 if TYPE_CHECKING:
-    from hakaru.cli.test import Live
+    from hakaru.cli.commands.test import Live
     from hakaru.serving.deployment import Pages
 
 INTERRUPTED: Final = 130

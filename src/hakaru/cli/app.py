@@ -1,29 +1,44 @@
 """The commands and their options. What a command does lives in its own module, which is imported only when it runs."""
 
-import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
 import hakaru
+from hakaru.cli.options import (
+    ChatOptions,
+    DoctorOptions,
+    EngineBuildOptions,
+    EngineListOptions,
+    EngineUseOptions,
+    FitOptions,
+    FormulaOptions,
+    HardwareOptions,
+    QuantizeOptions,
+    ServeOptions,
+    ShowOptions,
+    TestOptions,
+    TuneOptions,
+    UpOptions,
+)
+from hakaru.cli.parameters import (
+    PATH,
+    again_option,
+    context_options,
+    dry_run_option,
+    json_option,
+    memory_option,
+    model_argument,
+    optional_model,
+    port_option,
+    quality_option,
+    taking,
+    tasks_options,
+    template_option,
+    wishes,
+)
 from hakaru.errors import Misuse
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _AbsolutePath(click.Path):
-    """A path as typed, made absolute: what is remembered must mean the same file from everywhere. Links are not
-    followed.
-    """
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
-
-
-PATH = _AbsolutePath()
 
 
 class Browser(NamedTuple):
@@ -64,97 +79,20 @@ def given() -> tuple[str, ...]:
     return tuple(p.opts[0] for p in written)
 
 
-def model_argument(function: F) -> F:
-    """The model, required: a file, a folder, or where it can be found."""
-    return click.argument("model", metavar="MODEL")(function)
-
-
-def optional_model(function: F) -> F:
-    """The model, or what the command takes without one."""
-    return click.argument("model", required=False, metavar="[MODEL]")(function)
-
-
-def json_option(function: F) -> F:
-    """`--json`."""
-    return click.option("--json", is_flag=True, help="Print one JSON object.")(function)
-
-
-def dry_run_option(function: F) -> F:
-    """`--dry-run`."""
-    return click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")(function)
-
-
-def context_options(function: F) -> F:
-    """How the engine is asked to run; spelled as in llama.cpp."""
-    for option in reversed(
-        (
-            click.option("--context", type=int, help="Tokens of context, shared by all conversations.  [default: 4096 or less]"),
-            click.option("--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."),
-            click.option("--cache-type-k", default="f16", show_default=True, help="Type of the K cache."),
-            click.option("--cache-type-v", default="f16", show_default=True, help="Type of the V cache."),
-            click.option("--parallel", type=int, default=1, show_default=True, help="Conversations at the same time."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def memory_option(function: F) -> F:
-    """`--memory`."""
-    return click.option("--memory", metavar="SIZE", help="Memory that may be used, such as 2GiB.  [default: what is free]")(
-        function
-    )
-
-
-def template_option(function: F) -> F:
-    """`--chat-template`."""
-    text = "Write conversations in this format: a Jinja file, or a name that the engine knows.  [default: the model's own]"
-    return click.option("--chat-template", metavar="NAME|FILE", help=text)(function)
-
-
-def again_option(function: F) -> F:
-    """`--again`."""
-    return click.option("--again", is_flag=True, help="Measure the speed anew instead of recalling it.")(function)
-
-
-def quality_option(function: F) -> F:
-    """`--quality`."""
-    text = "transparent, near-lossless, balanced, compact or extreme."
-    return click.option("--quality", default="balanced", show_default=True, metavar="TIER", help=text)(function)
-
-
-def wishes(function: F) -> F:
-    """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is run."""
-    min_speed = click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
-    tasks = tasks_options("Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL file.")
-    return quality_option(min_speed(tasks(template_option(memory_option(context_options(function))))))
-
-
-def tasks_options(text: str) -> Callable[[F], F]:
-    """`--tasks` and `--language`."""
-
-    def decorate(function: F) -> F:
-        language = click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
-        names = click.option("--tasks", "--task", "tasks", metavar="ours|humaneval|FILE", multiple=True, help=text)
-        return names(language(function))
-
-    return decorate
-
-
-def port_option(function: F) -> F:
-    """`--port`."""
-    return click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: 8600, or a free one]")(
-        function
-    )
+def browser() -> Browser:
+    """How the pages are made, as `invoke` was told."""
+    told: Browser = click.get_current_context().obj
+    return told
 
 
 @app.command()
 @json_option
-def hardware(**options: Any) -> int:
+@taking(HardwareOptions)
+def hardware(options: HardwareOptions) -> int:
     """Show this machine: devices, memory, processor, size class."""
-    from hakaru.cli import hardware as command
+    from hakaru.cli.commands import hardware as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.command()
@@ -163,20 +101,22 @@ def hardware(**options: Any) -> int:
 @click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
 @click.option("--context", type=int, default=4096, show_default=True, help="Tokens of context for the exact answer.")
 @json_option
-def formula(**options: Any) -> int:
+@taking(FormulaOptions)
+def formula(options: FormulaOptions) -> int:
     """The article's rule of thumb for memory, corrected."""
-    from hakaru.cli import formula as command
+    from hakaru.cli.commands import formula as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.command()
 @json_option
-def doctor(**options: Any) -> int:
+@taking(DoctorOptions)
+def doctor(options: DoctorOptions) -> int:
     """How wrong were we here? Engines, ledger, errors by architecture, the margin."""
-    from hakaru.cli import doctor as command
+    from hakaru.cli.commands import doctor as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.command()
@@ -198,21 +138,23 @@ def doctor(**options: Any) -> int:
 @click.option("--explain", "explain_terms", is_flag=True, help="Every term with its formula, summing to the total.")
 @click.option("--plot", type=PATH, help="Write the memory of every device as a picture (.svg or .png).")
 @json_option
-def fit(**options: Any) -> int:
+@taking(FitOptions)
+def fit(options: FitOptions) -> int:
     """Does it fit, and where? Memory by part and device, computed and dry-run."""
-    from hakaru.cli import fit as command
+    from hakaru.cli.commands import fit as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.command()
 @model_argument
 @json_option
-def show(**options: Any) -> int:
+@taking(ShowOptions)
+def show(options: ShowOptions) -> int:
     """What is known about a model, before it is downloaded."""
-    from hakaru.cli import show as command
+    from hakaru.cli.commands import show as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.command()
@@ -256,11 +198,12 @@ def show(**options: Any) -> int:
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @dry_run_option
 @json_option
-def quantize(**options: Any) -> int:
+@taking(QuantizeOptions)
+def quantize(options: QuantizeOptions) -> int:
     """Write a quantized copy: a preset, or the best mix for a budget, raced against the presets."""
-    from hakaru.cli import quantize as command
+    from hakaru.cli.commands import quantize as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.command()
@@ -284,12 +227,12 @@ def quantize(**options: Any) -> int:
 @click.option("--page", is_flag=True, help="Also show a page on which the interval closes; without --json it stays until Ctrl-C.")
 @again_option
 @json_option
-@click.pass_obj
-def test(browser: Browser, /, **options: Any) -> int:
+@taking(TestOptions)
+def test(options: TestOptions) -> int:
     """Measure what was lost and how fast it is here; several models side by side."""
-    from hakaru.cli import test as command
+    from hakaru.cli.commands import test as command
 
-    return command.run(live=browser.live, given=given(), **options)
+    return command.run(options, given(), live=browser().live)
 
 
 @app.command()
@@ -299,12 +242,12 @@ def test(browser: Browser, /, **options: Any) -> int:
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
 @again_option
 @json_option
-@click.pass_obj
-def up(browser: Browser, /, **options: Any) -> int:
+@taking(UpOptions)
+def up(options: UpOptions) -> int:
     """Everything: look, check, quantize, test, decide, serve."""
-    from hakaru.cli import up as command
+    from hakaru.cli.commands import up as command
 
-    return command.run(pages=browser.pages, **options)
+    return command.run(options, pages=browser().pages)
 
 
 @app.command()
@@ -315,11 +258,12 @@ def up(browser: Browser, /, **options: Any) -> int:
 @click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with the table and the picture of the levels.")
 @click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against memory and speed.")
 @json_option
-def tune(**options: Any) -> int:
+@taking(TuneOptions)
+def tune(options: TuneOptions) -> int:
     """Find the level that meets the wishes, without serving it."""
-    from hakaru.cli import tune as command
+    from hakaru.cli.commands import tune as command
 
-    return command.run(given=given(), **options)
+    return command.run(options, given())
 
 
 @app.command()
@@ -329,12 +273,12 @@ def tune(**options: Any) -> int:
 @template_option
 @port_option
 @dry_run_option
-@click.pass_obj
-def serve(browser: Browser, /, **options: Any) -> int:
+@taking(ServeOptions)
+def serve(options: ServeOptions) -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client."""
-    from hakaru.cli import serve as command
+    from hakaru.cli.commands import serve as command
 
-    return command.run(pages=browser.pages, **options)
+    return command.run(options, pages=browser().pages)
 
 
 @app.command()
@@ -344,11 +288,12 @@ def serve(browser: Browser, /, **options: Any) -> int:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
 @memory_option
 @template_option
-def chat(**options: Any) -> int:
+@taking(ChatOptions)
+def chat(options: ChatOptions) -> int:
     """Talk to the running server, or to a model file."""
-    from hakaru.cli import chat as command
+    from hakaru.cli.commands import chat as command
 
-    return command.run(**options)
+    return command.run(options)
 
 
 @app.group()
@@ -358,11 +303,12 @@ def engine() -> None:
 
 @engine.command("list")
 @json_option
-def engine_list(**options: Any) -> int:
+@taking(EngineListOptions)
+def engine_list(options: EngineListOptions) -> int:
     """Show every build, what each can do and which is used."""
-    from hakaru.cli import engine as command
+    from hakaru.cli.commands import engine as command
 
-    return command.list_engines(**options)
+    return command.list_engines(options)
 
 
 @engine.command("build")
@@ -373,18 +319,20 @@ def engine_list(**options: Any) -> int:
 )
 @click.option("--no-use", is_flag=True, help="Make it, and go on with what is used now.")
 @json_option
-def engine_build(**options: Any) -> int:
+@taking(EngineBuildOptions)
+def engine_build(options: EngineBuildOptions) -> int:
     """Compile the pinned llama.cpp for this very processor, and use it from then on."""
-    from hakaru.cli import engine as command
+    from hakaru.cli.commands import engine as command
 
-    return command.build(**options)
+    return command.build(options)
 
 
 @engine.command("use")
 @click.argument("name", metavar="wheel|native|PATH")
 @json_option
-def engine_use(**options: Any) -> int:
+@taking(EngineUseOptions)
+def engine_use(options: EngineUseOptions) -> int:
     """Measure and serve with another build; the llama-server at PATH only serves."""
-    from hakaru.cli import engine as command
+    from hakaru.cli.commands import engine as command
 
-    return command.use_engine(**options)
+    return command.use_engine(options)

@@ -4,8 +4,8 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 
-from hakaru.cli.fit import print_fit
-from hakaru.cli.verdict import verdict_sentence
+from hakaru.cli.tell.fit import print_fit
+from hakaru.cli.tell.verdict import verdict_sentence
 from hakaru.engine.mode import Mode, named_template
 from hakaru.errors import Misuse, ModelUnknown
 from hakaru.hardware.machine import Machine

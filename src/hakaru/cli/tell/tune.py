@@ -1,16 +1,20 @@
 """What the loop decided, told as text and as a report."""
 
 from pathlib import Path
+from typing import Final
 
 from hakaru.cli.output import print_table, print_text, warn_idle_gpu, with_interval
-from hakaru.cli.tasks import pairs_sentence
-from hakaru.cli.wording import contention, speed_in, suspicion
+from hakaru.cli.tell.tasks import pairs_sentence
+from hakaru.cli.words import contention, speed_in, suspicion
 from hakaru.evaluation.tiers import Quality
 from hakaru.language import say
 from hakaru.tuning.bench import LEAST_FOR_INTERVALS
 from hakaru.tuning.decide import SOURCE, Candidate
 from hakaru.tuning.decision import Decision
+from hakaru.tuning.replay import Replay
 from hakaru.units import Figure, format_bytes
+
+LONGEST_CONDITION: Final = 60
 
 
 def print_decision(decision: Decision) -> None:
@@ -125,3 +129,35 @@ def _spanned(figure: Figure, style: str) -> str:
     if figure.low is None or figure.high is None or figure.low == figure.high:
         return f"{figure.value:{style}}"
     return with_interval(figure, style)
+
+
+def print_replay(found: Replay) -> None:
+    """A decision that was walked again, what changed since, and whether it holds."""
+    print_decision(found.decision)
+    for what, then, now in found.changed:
+        print_text(say("Changed since then: {what} was {then}, is {now}.", what=what, then=_short(then), now=_short(now)))
+    if found.holds:
+        print_text(say("The decision holds: {type}.", type=_spoken(found.now)))
+    else:
+        print_text(
+            say(
+                "The decision does not hold: it was {before}, it is {now}.",
+                before=_spoken(found.before),
+                now=_spoken(found.now),
+            )
+        )
+
+
+def _spoken(label: str | None) -> str:
+    """The name of a candidate in evidence, in the language in use."""
+    if label is None:
+        return say("nothing")
+    type_, _, cache = label.partition(", KV cache ")
+    name = say("source") if type_ == SOURCE else type_
+    return say("{type}, KV cache {cache}", type=name, cache=cache) if cache else name
+
+
+def _short(value: object) -> str:
+    """A condition as it is printed: of a digest the beginning."""
+    text = say("not recorded") if value is None else str(value)
+    return text if len(text) <= LONGEST_CONDITION else f"{text[:LONGEST_CONDITION]}…"

@@ -1,10 +1,14 @@
 """What `hakaru quantize` to a budget tells at the end, or beforehand."""
 
+from pathlib import Path
 from typing import Final
 
 from hakaru.cli.output import print_table, print_text
-from hakaru.cli.wording import beside_others, verdict_sentence
+from hakaru.cli.words import beside_others, verdict_sentence
+from hakaru.engine.lab import lab_build
 from hakaru.language import say
+from hakaru.models.model import Model
+from hakaru.quantization.build import Recipe
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.budget import FILLED
 from hakaru.tuning.made import Made, TensorRow
@@ -147,3 +151,21 @@ def _print_race(made: Made) -> None:
     if made.measured:
         print_text(say("{path}: written, read back and verified: llama.cpp loads it; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
                   path=made.path, kld=made.measured.value, low=made.measured.low, high=made.measured.high))  # fmt: skip
+
+
+def preset_json(model: Model, recipe: Recipe, made: Model | None, out: Path, warning: str | None) -> dict[str, object]:
+    """The object of `hakaru quantize --type … --json`."""
+    return {
+        "schema": "hakaru.recipe/1",
+        "path": str(made.path if made else out),
+        "written": made is not None,
+        "loads": True if made else None,
+        "type": recipe.preset,
+        "bytes": recipe.weights_bytes,
+        "bpw": recipe.bpw,
+        "file_bytes": made.file_bytes if made else None,
+        "source": {"path": str(model.path), "bytes": model.weights_bytes, "bpw": model.bpw, "kind": source_kind(model).kind},
+        "warning": warning,
+        "engine": lab_build(),
+        "tensors": [{"name": t.name, "type": recipe.types.get(t.name, t.type.name)} for t in model.tensors],
+    }

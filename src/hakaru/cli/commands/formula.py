@@ -4,8 +4,9 @@ import math
 from collections import Counter
 from typing import Any
 
+from hakaru.cli.options import FormulaOptions
 from hakaru.cli.output import print_json, print_text
-from hakaru.cli.verdict import verdict_word
+from hakaru.cli.tell.verdict import verdict_word
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.language import say
@@ -16,13 +17,14 @@ from hakaru.models.catalogue import KnownModel, model_called, nearest_model
 from hakaru.units import format_bytes, format_params, names_experts, parse_params
 
 
-def run(*, params: str, bits: float, hardware: str | None, context: int, json: bool) -> int:
+def run(options: FormulaOptions) -> int:
     """Print what the formula gives, and with `hardware` both verdicts. Returns 3 if the exact one is "does not fit"."""
+    params, bits = options.params, options.bits
     n_params = parse_params(params)
     called = _called(params)
     if called and names_experts(params):
         n_params = called.n_params
-    gigabytes, settings = formula_gigabytes(n_params, bits), ContextSettings(n_ctx=context)
+    gigabytes, settings = formula_gigabytes(n_params, bits), ContextSettings(n_ctx=options.context)
     data: dict[str, Any] = {
         "schema": "hakaru.formula/1",
         "params": n_params,
@@ -33,10 +35,10 @@ def run(*, params: str, bits: float, hardware: str | None, context: int, json: b
         "factor": OVERHEAD,
         "source": "assumed",
     }
-    place = parse_hardware(hardware) if hardware else None
+    place = parse_hardware(options.hardware) if options.hardware else None
     model = called or (nearest_model(n_params) if place else None)
     exact = _compare(data, model, bits, place, settings) if place else None
-    if json:
+    if options.json:
         print_json(data)
     else:
         if names_experts(params):

@@ -1,21 +1,8 @@
-"""`hakaru hardware`."""
+"""What `hakaru hardware` tells of a machine."""
 
-from hakaru.cli.output import next_step, print_json
 from hakaru.hardware.machine import Cpu, Machine
-from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.units import format_bytes
-
-
-def run(*, json: bool) -> int:
-    """Print this machine."""
-    machine = probe_machine()
-    if json:
-        print_json({"schema": "hakaru.hardware/1", **machine.as_json()})
-        return 0
-    print("\n".join(describe(machine)))
-    next_step("hakaru up")
-    return 0
 
 
 def describe(machine: Machine) -> list[str]:

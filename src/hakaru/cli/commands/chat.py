@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 import httpx
 
 from hakaru.cli.loading import fit_before_load, mode_for, needs_text
-from hakaru.cli.settings import default_context
+from hakaru.cli.options import ChatOptions, default_context
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
 from hakaru.language import say
@@ -19,27 +19,26 @@ from hakaru.tuning.evidence import last_choice
 from hakaru.tuning.served import laid_out
 
 
-def run(
-    *, model: str | None, system: str | None, prompt: str | None, port: int | None, memory: str | None, chat_template: str | None
-) -> int:
+def run(options: ChatOptions) -> int:
     """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and
     talk to it. Returns 3 if the model does not fit.
     """
+    model, port = options.model, options.port
     served = [d for d in running() if port in (None, d.port)]
     if model is None and served:
         with httpx.Client(base_url=f"{served[0].url}/", timeout=None) as client:
-            return _talk(Conversation(client, served[0].model, system), prompt)
+            return _talk(Conversation(client, served[0].model, options.system), options.prompt)
     if port is not None and model is None:
         raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
     found = whole_model(model or last_choice() or embedded_model())
     needs_text(found, "chat")
-    mode = mode_for(found, chat_template)
-    fit = fit_before_load(found, ContextSettings(n_ctx=default_context(found)), memory=memory)
+    mode = mode_for(found, options.chat_template)
+    fit = fit_before_load(found, ContextSettings(n_ctx=default_context(found)), memory=options.memory)
     if fit.verdict == "does_not_fit":
         return 3
     with EngineServer(found.path, fit.settings, laid_out(fit, mode)) as engine, engine.client() as client:
         client.base_url = httpx.URL("http://engine/v1/")
-        return _talk(Conversation(client, found.path.stem, system), prompt)
+        return _talk(Conversation(client, found.path.stem, options.system), options.prompt)
 
 
 def _talk(conversation: Conversation, prompt: str | None) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hakaru.cli.asked import session_that_asks
+from hakaru.cli.options import DoctorOptions
 from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
@@ -14,14 +15,14 @@ from hakaru.tuning.trust import PARTS, Error, Kind, Margin, errors, learned_marg
 from hakaru.units import format_bytes
 
 
-def run(*, json: bool) -> int:
+def run(options: DoctorOptions) -> int:
     """Print the state of hakaru here. Returns 6 if an engine is missing."""
     session = session_that_asks()
     machine, ledger = session.machine, session.ledger
     engines = {"lab": _build(lab_build), "server": _build(server_build)}
     here = [e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint]
     margins = _margins(machine, here)
-    if json:
+    if options.json:
         print_json(_as_json(engines, str(ledger.path), machine.fingerprint, here, margins))
     else:
         _print(engines, str(ledger.path), here, margins)

@@ -5,6 +5,7 @@ import platform
 import sys
 from typing import Any, Final
 
+from hakaru.cli.options import EngineBuildOptions, EngineListOptions, EngineUseOptions
 from hakaru.cli.output import Watching, next_step, print_json, print_table, print_text
 from hakaru.engine.binary import check_options, version_of_binary
 from hakaru.engine.builds import OVERRIDE, Build, Selection, named, natives, selection, use, wheel
@@ -19,7 +20,7 @@ from hakaru.language import say
 BACKEND_OF_VENDOR: Final = {"nvidia": "cuda", "amd": "hip", "intel": "vulkan"}
 
 
-def list_engines(*, json: bool) -> int:
+def list_engines(options: EngineListOptions) -> int:
     """Print every build and which is used. Returns 6 where what is used is not there."""
     chosen, trouble = None, None
     try:
@@ -29,7 +30,7 @@ def list_engines(*, json: bool) -> int:
     builds = [*_wheels(), *natives()]
     if chosen and chosen.server.name not in {build.name for build in builds}:
         builds.append(chosen.server)
-    if json:
+    if options.json:
         print_json({
             "schema": "hakaru.engines/1", "lab": chosen and chosen.lab.name, "server": chosen and chosen.server.name,
             "chosen_by": _chosen_by(), "builds": [_as_json(build, chosen) for build in builds],
@@ -41,13 +42,13 @@ def list_engines(*, json: bool) -> int:
     return trouble.exit_code if trouble else 0
 
 
-def build(*, backend: str | None, no_use: bool, json: bool) -> int:
+def build(options: EngineBuildOptions) -> int:
     """Make a native build and, unless `no_use`, use it from now on."""
-    with Watching(quiet=json) as watch:
-        made = build_native(backend or backend_for(probe_machine()), watch)
-    chosen = None if no_use else use(str(made.library))
-    if json:
-        print_json({"schema": "hakaru.engine/1", "used": not no_use, **_as_json(made, chosen)})
+    with Watching(quiet=options.json) as watch:
+        made = build_native(options.backend or backend_for(probe_machine()), watch)
+    chosen = None if options.no_use else use(str(made.library))
+    if options.json:
+        print_json({"schema": "hakaru.engine/1", "used": not options.no_use, **_as_json(made, chosen)})
         return 0
     print_text(say("{name} is ready: {path}", name=made.name, path=made.library))
     if chosen:
@@ -57,14 +58,14 @@ def build(*, backend: str | None, no_use: bool, json: bool) -> int:
     return 0
 
 
-def use_engine(*, name: str, json: bool) -> int:
+def use_engine(options: EngineUseOptions) -> int:
     """Use the build `name` from now on."""
-    build = named(name)
+    build = named(options.name)
     if build.library is None and build.server:
         version_of_binary(build.server)
         check_options(build.server, every_flag())
-    chosen = use(name)
-    if json:
+    chosen = use(options.name)
+    if options.json:
         print_json({"schema": "hakaru.engine/1", "used": True, **_as_json(build, chosen)})
     else:
         _print_use(chosen)

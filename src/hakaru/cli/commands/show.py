@@ -1,5 +1,6 @@
 """`hakaru show`: what is known about a model, before anything is downloaded."""
 
+from hakaru.cli.options import ShowOptions
 from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.language import say
 from hakaru.models.description import Description, describe
@@ -7,14 +8,14 @@ from hakaru.models.sources.find import find_model
 from hakaru.units import format_bytes, format_params
 
 
-def run(*, model: str, json: bool) -> int:
+def run(options: ShowOptions) -> int:
     """Print what is known about a model."""
-    known = describe(find_model(model))
-    if json:
+    known = describe(find_model(options.model))
+    if options.json:
         print_json(known.as_json())
     else:
         _print(known)
-        next_step(f"hakaru fit {model}")
+        next_step(f"hakaru fit {options.model}")
     return 0
 
 

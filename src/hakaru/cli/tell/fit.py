@@ -1,99 +1,16 @@
-"""`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would change it."""
+"""What `hakaru fit` tells: parts, devices, the verdict and what would change it, as text and as JSON."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-from hakaru.cli.asked import session_that_asks
-from hakaru.cli.output import next_step, print_json, print_table, print_text, warn_idle_gpu, warn_silent_devices
-from hakaru.cli.settings import any_settings_for
-from hakaru.cli.verdict import verdict_sentences, ways_sentences
-from hakaru.errors import Misuse
-from hakaru.hardware.catalogue import parse_hardware
-from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.hardware.probe import probe_machine
+from hakaru.cli.output import print_table, print_text
+from hakaru.cli.tell.verdict import verdict_sentences, ways_sentences
 from hakaru.language import say
 from hakaru.memory.explain import Term
 from hakaru.memory.formula import formula_gigabytes
-from hakaru.memory.settings import ContextSettings
-from hakaru.models.model import Model, as_preset, read_language_model, read_model
-from hakaru.models.sources.find import find_model
-from hakaru.planning.backends import backend_of
-from hakaru.planning.here import leaves_gpu_idle
 from hakaru.planning.placement import Placement
-from hakaru.serving.deployment import beside_servers
-from hakaru.tuning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
-from hakaru.tuning.fit import FigureSource, Fit, Fitter
-from hakaru.units import format_bytes, format_params, parse_bytes
-
-
-def run(
-    *,
-    model: str,
-    type_: str | None,
-    hardware: str | None,
-    memory: str | None,
-    mmproj: Path | None,
-    draft: str | None,
-    mtp: bool,
-    source: FigureSource,
-    max_context: bool,
-    explain_terms: bool,
-    plot: Path | None,
-    json: bool,
-    **options: Any,
-) -> int:
-    """Print the footprint of a model and where it goes. Returns 3 if it does not fit."""
-    place = _place(hardware, memory)
-    found = find_model(model)
-    whole = read_language_model(found.path)
-    settings = any_settings_for(whole, **options)
-    machine = beside_servers(probe_machine(), whole.parts)
-    if place is None:
-        warn_silent_devices(machine)
-    variant = as_preset(whole, type_) if type_ else whole
-    beside = _beside(variant, place or Hardware(accelerators=machine.devices), mmproj=mmproj, draft=draft, mtp=mtp,
-                     ask_engine=source != "computed")  # fmt: skip
-    session = session_that_asks(machine)
-    fitter = Fitter(machine=machine, ledger=session.ledger, engine=session.lab)
-    fit = fitter.fit(whole, settings, hardware=place, source=source, find_max=max_context, preset=type_, beside=beside)
-    terms = fit.explanation() if explain_terms else []
-    if plot:
-        from hakaru.pictures.memory import save_memory_picture
-
-        save_memory_picture(fit, plot)
-    if json:
-        stored = {"checkpoint": asdict(found.stored)} if found.stored else {}
-        print_json(as_json(fit, found.origin, terms) | stored)
-    else:
-        if place is None and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
-            warn_idle_gpu()
-        if found.note:
-            print_text(found.note)
-        for note in fit.hardware.notes:
-            print_text(note)
-        print_fit(fit, terms)
-        if found.fetch and fit.verdict != "does_not_fit":
-            next_step(found.fetch)
-        elif fit.verdict != "does_not_fit" and not found.stored:
-            next_step(f"hakaru test {model}")
-    return 3 if fit.verdict == "does_not_fit" else 0
-
-
-def _beside(model: Model, place: Hardware, *, mmproj: Path | None, draft: str | None, mtp: bool, ask_engine: bool) -> Beside:
-    """What was named to be loaded beside the model, at any settings."""
-    if draft and mtp:
-        raise Misuse("--draft and --mtp both say what drafts; give one of them.")
-    backend = backend_of(place.accelerators[0]) if place.accelerators else "cpu"
-    projector = (projector_extra(mmproj, ask_engine=ask_engine),) if mmproj else ()
-    drafts = read_model(find_model(draft).path) if draft else None
-
-    def beside(settings: ContextSettings) -> tuple[Extra, ...]:
-        if drafts:
-            return (*projector, draft_extra(model, drafts, settings, backend=backend))
-        return (*projector, mtp_extra(model, settings, backend=backend)) if mtp else projector
-
-    return beside
+from hakaru.tuning.extras import Extra
+from hakaru.tuning.fit import Fit
+from hakaru.units import format_bytes, format_params
 
 
 def _print_extra(extra: Extra) -> None:
@@ -105,15 +22,6 @@ def _print_extra(extra: Extra) -> None:
     if extra.growth_bytes:
         print_text(say("{bytes} of it are taken when the largest picture comes (assumed); --image-max-tokens of llama-server bounds it.",
                        bytes=format_bytes(extra.growth_bytes)))  # fmt: skip
-
-
-def _place(hardware: str | None, memory: str | None) -> Hardware | None:
-    """The machine that was named, or None for this one."""
-    if hardware and memory:
-        raise Misuse("--hardware and --memory both say where the model should go; give one of them.")
-    if memory:
-        return Hardware(accelerators=(), ram=named_ram(parse_bytes(memory)))
-    return replace(parse_hardware(hardware), text=hardware) if hardware else None
 
 
 def flags(fit: Fit) -> list[str]:

@@ -5,10 +5,9 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hakaru.cli.loading import fit_before_load, mode_for
-from hakaru.cli.settings import settings_for
+from hakaru.cli.options import ServeOptions, settings_for
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
 from hakaru.language import say
@@ -23,31 +22,22 @@ from hakaru.tuning.check import remember_load
 from hakaru.tuning.served import laid_out
 
 
-def run(
-    *,
-    model: str,
-    port: int | None,
-    memory: str | None,
-    chat_template: str | None,
-    dry_run: bool,
-    pages: Pages | None,
-    **options: Any,
-) -> int:
+def run(options: ServeOptions, *, pages: Pages | None) -> int:
     """Serve a model file until Ctrl-C."""
-    found = whole_model(model)
-    mode = mode_for(found, chat_template)
-    settings = settings_for(found, **options)
+    found = whole_model(options.model)
+    mode = mode_for(found, options.chat_template)
+    settings = settings_for(found, options)
     if mode.gives != "text":
         settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))  # a text is pooled in one piece
-    if dry_run:
+    if options.dry_run:
         from hakaru.engine.server import server_command
 
-        fit = fit_before_load(found, settings, memory=memory)
+        fit = fit_before_load(found, settings, memory=options.memory)
         if fit.verdict == "does_not_fit":
             return 3
         print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"), mode=laid_out(fit, mode))))
         return 0
-    return serve(found, settings, port, pages, memory=memory, mode=mode)
+    return serve(found, settings, options.port, pages, memory=options.memory, mode=mode)
 
 
 def serve(

@@ -6,9 +6,9 @@ from math import sqrt
 from typing import Any, Final
 
 from hakaru.cli.output import next_step, print_json, print_table, print_text
-from hakaru.cli.tasks import as_json as tasks_json
-from hakaru.cli.tasks import print_tasks
-from hakaru.cli.wording import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
+from hakaru.cli.tell.tasks import as_json as tasks_json
+from hakaru.cli.tell.tasks import print_tasks
+from hakaru.cli.words import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
 from hakaru.evaluation.speed import LeftOut, Point
 from hakaru.evaluation.tasks import Graded
 from hakaru.evaluation.texts import kind_of_text
@@ -29,7 +29,7 @@ NOT_COMPARED: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Findings:
     """What was measured of one model; None or empty where it was not asked for. `original` is what it was compared with."""
 
     model: Model
@@ -58,7 +58,7 @@ def title(candidate: Model, original: Model | None) -> str:
     return say("{model} against {reference}", model=candidate.path.name, reference=original.path.name)
 
 
-def report_of(found: Found) -> Report:
+def report_of(found: Findings) -> Report:
     """The same as a report."""
     return Report(
         title=title(found.model, found.original), sentences=[_verdict(found), *_further(found)], head=_head(found), table=_rows(found),
@@ -67,7 +67,7 @@ def report_of(found: Found) -> Report:
     )  # fmt: skip
 
 
-def tell_json(found: Found) -> None:
+def tell_json(found: Findings) -> None:
     """The object of `hakaru test --json`."""
     trial, tested, memory, speed = found.trial, found.tested, dict[str, Any](), None
     if trial:
@@ -97,7 +97,7 @@ def tell_json(found: Found) -> None:
     })  # fmt: skip
 
 
-def tell(found: Found) -> None:
+def tell(found: Findings) -> None:
     """The same as text."""
     if found.original and (warning := source_kind(found.original).sentence()):
         print_text(warning)
@@ -117,19 +117,19 @@ def tell(found: Found) -> None:
     next_step(f"hakaru serve {found.model.path}")
 
 
-def _verdict(found: Found) -> str:
+def _verdict(found: Findings) -> str:
     """What was proven of the tier, or that nothing was judged."""
     if found.tested:
         return verdict_sentence(found.tested, found.tier)
     return say("No --reference was named, so nothing was compared: what the model lost is not known, and no tier was judged.")
 
 
-def _head(found: Found) -> list[str]:
+def _head(found: Findings) -> list[str]:
     head = [say("figure"), say("value"), say("95 % interval")]
     return [*head, say("tier {tier}", tier=found.tier.name) if found.tested else ""]
 
 
-def _rows(found: Found) -> list[list[str]]:
+def _rows(found: Findings) -> list[list[str]]:
     """The table: figure, value, interval, bound."""
     rows, trial = _loss_rows(found.quality, found.tier) if found.quality else [], found.trial
     if trial:
@@ -177,7 +177,7 @@ def loss_sentences(tested: Tested) -> list[str]:
     return [read, *(missed if unread else []), _in_plain_words(lost)]
 
 
-def _further(found: Found) -> list[str]:
+def _further(found: Findings) -> list[str]:
     """What was read and what it means, the noise floor, what was timed beside other work, and what was not timed."""
     told = loss_sentences(found.tested) if found.tested else []
     if found.floor:

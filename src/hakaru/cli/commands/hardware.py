@@ -1,0 +1,17 @@
+"""`hakaru hardware`."""
+
+from hakaru.cli.options import HardwareOptions
+from hakaru.cli.output import next_step, print_json
+from hakaru.cli.tell.hardware import describe
+from hakaru.hardware.probe import probe_machine
+
+
+def run(options: HardwareOptions) -> int:
+    """Print this machine."""
+    machine = probe_machine()
+    if options.json:
+        print_json({"schema": "hakaru.hardware/1", **machine.as_json()})
+        return 0
+    print("\n".join(describe(machine)))
+    next_step("hakaru up")
+    return 0

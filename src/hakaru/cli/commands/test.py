@@ -1,0 +1,209 @@
+"""`hakaru test`: what was lost and how fast it is here, of one model or of several side by side."""
+
+import sys
+import threading
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from math import inf
+from typing import Final, Protocol
+
+from hakaru.cli.loading import fit_before_load, mode_for, needs_text
+from hakaru.cli.options import TestOptions, settings_for
+from hakaru.cli.output import Watching, print_json
+from hakaru.cli.tell.comparison import comparison_json, print_comparison
+from hakaru.cli.tell.test import Findings, loss_sentences, report_of, tell, tell_json, title
+from hakaru.cli.words import verdict_sentence
+from hakaru.engine.mode import Mode
+from hakaru.errors import Misuse
+from hakaru.evaluation.divergence import check_same_tokenizer
+from hakaru.evaluation.speed import depths_left_out
+from hakaru.evaluation.tasks import named_tasks
+from hakaru.evaluation.texts import named_prompts, named_texts
+from hakaru.evaluation.tiers import Tier, tier_named
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.memory.settings import F16_CACHE, ContextSettings
+from hakaru.models.model import Model
+from hakaru.models.sources.find import whole_model
+from hakaru.pictures.page_file import check_report
+from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
+from hakaru.pictures.save import check_picture
+from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
+from hakaru.tuning.bench import Bench, Row
+from hakaru.tuning.comparison import measured_side_by_side
+from hakaru.units import parse_seconds
+
+OF_ONE: Final = ("--report", "--plot", "--page", "--budget", "--full-speed")
+OF_LOSS: Final = ("--text", "--prompts", "--quality", "--budget", "--page")
+"""Options that say how the loss is measured or judged."""
+
+
+class LiveView(Protocol):
+    """A page that shows what is known so far."""
+
+    @property
+    def url(self) -> str: ...
+
+    def show(self, rows: Sequence[Row], domains: Sequence[str]) -> None: ...
+
+    def finish(self, sentences: Sequence[str]) -> None: ...
+
+
+Live = Callable[[str, Tier], AbstractContextManager[LiveView]]
+
+
+def run(options: TestOptions, given: Collection[str] = (), *, live: Live | None = None) -> int:
+    """Measure a model file, or several side by side. Returns 1 if one alone fails the tier, and 3 if one does not fit.
+
+    `given` are the options that the person wrote.
+    """
+    tier = tier_named(options.quality)
+    return _several(options, given, tier) if len(options.models) > 1 else _one(options, given, tier, live)
+
+
+def _several(options: TestOptions, given: Collection[str], tier: Tier) -> int:
+    """Measure the models and compare each two. Raises Misuse where nothing can be compared, or for another vocabulary."""
+    for option in OF_ONE:
+        if option in given:
+            raise Misuse("{option} is of one model; name one.", option=option)
+    if options.reference is None:
+        _refuse_loss(given)
+    models = [whole_model(model) for model in options.models]
+    reference = whole_model(options.reference) if options.reference else None
+    for model in [*models, *([reference] if reference else [])]:
+        _check_text(model, options)
+    settings = [settings_for(model, options) for model in models]
+    if _is_served(options) and "does_not_fit" in [
+        fit_before_load(model, asked).verdict for model, asked in zip(models, settings, strict=True)
+    ]:
+        return 3
+    own, prompts = named_texts(options.texts), named_prompts(options.prompts)
+    items = named_tasks(options.tasks, options.language).items
+    if reference is None and not items and options.no_speed:
+        raise Misuse("several models are compared with a --reference of the same vocabulary, on --tasks, or by their speed; name one of the first "
+                     "two, or leave --no-speed out.")  # fmt: skip
+    for model in models if reference else ():
+        check_same_tokenizer(reference or model, model)
+    mode = _mode(models[0], options)
+    with Watching(quiet=options.json) as watch:
+        bench = _bench(options, models, mode, watch)
+        windows = bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
+        measured = measured_side_by_side(bench, models, reference, windows, items, settings, tier, no_speed=options.no_speed)
+    if options.json:
+        template = {"chat_template": mode.template.name if mode.template else None}
+        print_json(comparison_json(measured, reference, tier) | template)
+    else:
+        print_comparison(measured, tier)
+    return 0
+
+
+def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | None) -> int:
+    """Measure one model. Returns 1 if it fails the tier, and 3 if it does not fit."""
+    if options.report:
+        check_report(options.report)
+    if options.plot:
+        check_picture(options.plot)
+    candidate = whole_model(options.models[0])
+    settings = settings_for(candidate, options)
+    _check_text(candidate, options)
+    is_compared = options.reference is not None or settings.cache != F16_CACHE
+    if not is_compared:
+        _refuse_loss(given)
+    if _is_served(options) and fit_before_load(candidate, settings).verdict == "does_not_fit":
+        return 3
+    mode = _mode(candidate, options)
+    original = whole_model(options.reference) if options.reference else candidate
+    _check_text(original, options)
+    with ExitStack() as stack:
+        watch = stack.enter_context(Watching(quiet=options.json))
+        bench = _bench(options, [candidate, original], mode, watch)
+        shown = live if options.page else None
+        findings = _findings(options, bench, candidate, original if is_compared else None, settings, tier, shown, stack)
+        watch.close()
+        if options.report:
+            save_report(report_of(findings), options.report)
+        if options.plot:
+            save_report_picture(report_of(findings), options.plot)
+        if options.json:
+            tell_json(findings)
+        else:
+            tell(findings)
+            if shown and is_compared:
+                print(say("The page stays until Ctrl-C."), flush=True)
+                with suppress(KeyboardInterrupt):
+                    threading.Event().wait()
+    return 1 if findings.tested and findings.tested.judgement.verdict == "fail" else 0
+
+
+def _findings(
+    options: TestOptions, bench: Bench, candidate: Model, original: Model | None, settings: ContextSettings, tier: Tier,
+    live: Live | None, stack: ExitStack,
+) -> Findings:  # fmt: skip
+    """What is measured of one model; a page that `live` makes stays open as long as `stack`."""
+    own, asked, items = (
+        named_texts(options.texts),
+        named_prompts(options.prompts),
+        named_tasks(options.tasks, options.language).items,
+    )
+    budget_s = parse_seconds(options.budget) if options.budget else inf
+    is_read = original is not None and (settings.cache != F16_CACHE or not _same_file(bench, candidate, original))
+    if options.plot and not is_read and (options.no_speed or not options.full_speed):
+        raise nothing_to_draw(options.plot)
+    tested = floor = page = None
+    if original:
+        check_same_tokenizer(original, candidate)
+        page = stack.enter_context(live(title(candidate, original), tier)) if live else None
+        if page:
+            print(say("The interval closes at {url}", url=page.url), file=sys.stderr, flush=True)
+        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if is_read else []
+        tested = bench.tested(
+            candidate, original, windows, tier, cache=settings.cache, budget_s=budget_s, name=candidate.type_name,
+            seen=lambda rows: page.show(rows, [w.domain for w in windows]) if page else None,
+        )  # fmt: skip
+        floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
+    if page and tested:
+        page.show(tested.rows, tested.domains)
+        page.finish([verdict_sentence(tested, tier), *loss_sentences(tested)])
+    trial = None if options.no_speed else bench.trial(candidate, settings, name=candidate.type_name)
+    points = bench.loads(candidate, settings, trial.speed) if trial and options.full_speed else []
+    reference_settings = settings.with_cache(F16_CACHE)
+    return Findings(
+        model=candidate, settings=settings, original=original, tier=tier, tested=tested, trial=trial, floor=floor, points=points,
+        left_out=depths_left_out(points, n_ctx=settings.n_ctx // settings.n_parallel) if points else [],
+        graded=bench.answers(candidate, items, settings, name=candidate.type_name) if items else [],
+        theirs=bench.answers(original, items, reference_settings, name=say("reference")) if items and original else [],
+        chat_template=bench.mode.template.name if bench.mode.template else None,
+    )  # fmt: skip
+
+
+def _bench(options: TestOptions, models: Sequence[Model], mode: Mode, watch: Watching) -> Bench:
+    machine = beside_servers(probe_machine(), [part for model in models for part in model.parts])
+    bench = Bench(Session.here(machine=machine, watch=watch), again=options.again)
+    bench.mode = mode
+    return bench
+
+
+def _mode(model: Model, options: TestOptions) -> Mode:
+    return mode_for(model, options.chat_template) if options.chat_template else Mode()
+
+
+def _check_text(model: Model, options: TestOptions) -> None:
+    needs_text(model, "test", tasks=bool(options.tasks), chat_template=options.chat_template)
+
+
+def _is_served(options: TestOptions) -> bool:
+    """Whether a server is started: for the speed, or to answer tasks."""
+    return not options.no_speed or bool(options.tasks)
+
+
+def _same_file(bench: Bench, model: Model, other: Model) -> bool:
+    return bench.ledger.model_sha256(model) == bench.ledger.model_sha256(other)
+
+
+def _refuse_loss(given: Collection[str]) -> None:
+    """Raises Misuse for an option that asks for a loss where there is nothing to compare with."""
+    for option in OF_LOSS:
+        if option in given:
+            raise Misuse("{option} is about what is lost against a reference, and none was named: there is nothing to judge; name it with "
+                         "--reference, or leave {option} out.", option=option)  # fmt: skip

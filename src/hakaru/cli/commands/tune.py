@@ -1,0 +1,63 @@
+"""`hakaru tune`: the loop that decides, without serving; and an old decision walked again."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from hakaru.cli.deciding import decide, effort_beside_servers
+from hakaru.cli.options import TuneOptions
+from hakaru.cli.output import Watching, print_json
+from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
+from hakaru.errors import Misuse
+from hakaru.pictures.page_file import check_report
+from hakaru.pictures.save import check_picture
+from hakaru.serving.deployment import beside_servers
+from hakaru.session import Session
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.replay import replay
+
+BESIDE_REPLAY: Final = ("--replay", "--json")
+
+
+def run(options: TuneOptions, given: Collection[str] = ()) -> int:
+    """Decide. `given` are the options that the person wrote.
+
+    Returns 1 if nothing meets every constraint, or if an old decision does not hold.
+    """
+    if options.replay_file is not None:
+        return _again(options.replay_file, options, given)
+    if options.plot:
+        check_picture(options.plot)
+    if options.report:
+        check_report(options.report)
+    decision = decide(options, "tune", serves=False).decision
+    if options.plot:
+        from hakaru.pictures.pareto import save_pareto_picture
+
+        save_pareto_picture(decision, options.plot)
+    if options.report:
+        save_decision_report(decision, options.report)
+    if options.json:
+        print_json(decision.as_json())
+    else:
+        print_decision(decision)
+    return 1 if decision.chosen is None or decision.chosen.path is None else 0
+
+
+def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:
+    for option in given:
+        if option.startswith("--") and option not in BESIDE_REPLAY:
+            raise Misuse(
+                "{option} goes with a model, not with --replay, which takes everything from the evidence; leave it out.",
+                option=option,
+            )
+    if options.model:
+        raise Misuse("--replay takes its model from the evidence; leave {model} out.", model=options.model)
+    with Watching(quiet=options.json) as watch:
+        bench = Bench(Session.here(watch=watch), again=True)
+        replayed = replay(evidence, bench, effort_beside_servers(), beside=beside_servers)
+    if options.json:
+        print_json(replayed.as_json())
+    else:
+        print_replay(replayed)
+    return 0 if replayed.holds else 1

@@ -1,0 +1,76 @@
+"""What `hakaru up` and `hakaru tune` share: from the wishes of a person to a decision of the loop."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakaru.cli.loading import mode_for, needs_text
+from hakaru.cli.options import WishOptions, settings_for
+from hakaru.cli.output import Watching, print_text, warn_silent_devices
+from hakaru.cli.tell.hardware import describe
+from hakaru.engine.mode import Mode
+from hakaru.errors import Misuse
+from hakaru.evaluation.tasks import named_tasks
+from hakaru.evaluation.tiers import tier_named
+from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
+from hakaru.models.embedded import embedded_model
+from hakaru.models.model import Model
+from hakaru.models.sources.find import whole_model
+from hakaru.quantization.source import source_kind
+from hakaru.serving.deployment import beside_servers, running
+from hakaru.session import Session
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.decide import Constraints
+from hakaru.tuning.decision import Decision
+from hakaru.tuning.loop import Effort, tune
+from hakaru.units import format_bytes, format_params, parse_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """A decision, and what serving it needs."""
+
+    decision: Decision
+    session: Session
+    mode: Mode  # how the server of the chosen level is run
+
+
+def decide(options: WishOptions, command: str, *, serves: bool) -> Decided:
+    """The decision for the wishes of `command`, which is told while it comes about. Raises Misuse for wishes that are none.
+
+    `serves`: the level will be served, so the model must be one that llama.cpp's server runs.
+    """
+    speed, memory = options.min_speed, options.memory
+    if speed is not None and not speed > 0:
+        raise Misuse("--min-speed is {found}, expected a number of tokens per second above 0.", found=speed)
+    tier, limit = tier_named(options.quality), parse_bytes(memory) if memory else None
+    model = whole_model(options.model or embedded_model())
+    settings = settings_for(model, options)
+    needs_text(model, command, tasks=bool(options.tasks), chat_template=options.chat_template)
+    mode = mode_for(model, options.chat_template) if serves or options.chat_template else Mode()
+    machine = beside_servers(probe_machine(), model.parts)
+    warn_silent_devices(machine)
+    tasks = named_tasks(options.tasks, options.language) if options.tasks else None
+    constraints = Constraints(tier=tier, min_tokens_per_s=speed, memory_bytes=limit, tasks=tasks)
+    if not options.json:
+        print("\n".join(describe(machine)))
+        print_text(_model_line(model))
+        if warning := source_kind(model).sentence():
+            print_text(warning)
+    with Watching(quiet=options.json) as watch:
+        session = Session.here(machine=machine, watch=watch)
+        bench = Bench(session, again=options.again)
+        bench.mode = mode
+        decision = tune(bench, model, settings, constraints, effort_beside_servers())
+    return Decided(decision=decision, session=session, mode=mode)
+
+
+def effort_beside_servers() -> Effort:
+    """The usual effort, which leaves the files of running servers alone."""
+    return Effort(keep=frozenset(Path(d.path) for d in running()))
+
+
+def _model_line(model: Model) -> str:
+    return say("Model      {name} ({architecture}, {type}, {params} parameters, {bytes})",
+               name=model.name, architecture=model.shape.architecture, type=model.type_name,
+               params=format_params(model.n_params), bytes=format_bytes(model.weights_bytes))  # fmt: skip

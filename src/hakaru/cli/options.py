@@ -1,0 +1,252 @@
+"""What each command was asked for, as one value; and from options to `ContextSettings`, the same way for every command.
+
+The fields are the options of `app.py` by click's names for them: `--cache-type-k` is `cache_type_k`. A command reads
+its options from such a value, so that mypy sees a misspelt one. A test holds the names against click's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from hakaru.errors import Misuse
+from hakaru.memory.settings import ContextSettings
+
+if TYPE_CHECKING:  # `--help` and `formula` start without what a model needs
+    from hakaru.models.model import Model
+    from hakaru.quantization.probes import Effort
+
+DEFAULT_CONTEXT: Final = 4096
+LEAST_CONTEXT: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextOptions:
+    """How the engine is asked to run; the defaults here are those of the command line."""
+
+    context: int | None = None  # None: `default_context`
+    ubatch: int = 512
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    parallel: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareOptions:
+    """`hakaru hardware`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """`hakaru doctor`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """`hakaru show`."""
+
+    model: str
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormulaOptions:
+    """`hakaru formula`."""
+
+    params: str
+    bits: float
+    hardware: str | None
+    context: int
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(ContextOptions):
+    """`hakaru fit`."""
+
+    model: str
+    type_: str | None  # a preset that nobody needs to have built
+    hardware: str | None
+    memory: str | None
+    mmproj: Path | None
+    draft: str | None
+    mtp: bool
+    kv_unified: bool
+    source: Literal["computed", "dry-run", "both"]
+    max_context: bool
+    explain_terms: bool
+    plot: Path | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions:
+    """`hakaru quantize`; exactly one of `type_`, `bpw`, `size`, `fit` and `quality` is given."""
+
+    model: str
+    type_: str | None
+    bpw: str | None
+    size: str | None
+    fit: bool
+    quality: str | None
+    hardware: str | None
+    context: int | None
+    min_speed: float | None
+    effort: "Effort"
+    importance: str | None  # None: auto, but none for a preset that needs none
+    pins: tuple[str, ...]
+    split: str | None
+    converter: Path | None
+    output: Path | None
+    overwrite: bool
+    dry_run: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestOptions(ContextOptions):
+    """`hakaru test`."""
+
+    models: tuple[str, ...]
+    reference: str | None
+    texts: tuple[Path, ...]
+    prompts: Path | None
+    budget: str | None
+    tasks: tuple[str, ...]
+    language: str
+    chat_template: str | None
+    quality: str
+    no_speed: bool
+    full_speed: bool
+    report: Path | None
+    plot: Path | None
+    page: bool
+    again: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class WishOptions(ContextOptions):
+    """What `hakaru up` and `hakaru tune` ask of the level that is chosen."""
+
+    model: str | None
+    quality: str
+    min_speed: float | None
+    memory: str | None
+    tasks: tuple[str, ...]
+    language: str
+    chat_template: str | None
+    again: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpOptions(WishOptions):
+    """`hakaru up`."""
+
+    port: int | None
+    no_serve: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(WishOptions):
+    """`hakaru tune`."""
+
+    replay_file: Path | None
+    report: Path | None
+    plot: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(ContextOptions):
+    """`hakaru serve`."""
+
+    model: str
+    memory: str | None
+    chat_template: str | None
+    port: int | None
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions:
+    """`hakaru chat`."""
+
+    model: str | None
+    system: str | None
+    prompt: str | None
+    port: int | None
+    memory: str | None
+    chat_template: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineListOptions:
+    """`hakaru engine list`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineBuildOptions:
+    """`hakaru engine build`."""
+
+    backend: str | None  # None: that of this machine's GPU
+    no_use: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineUseOptions:
+    """`hakaru engine use`."""
+
+    name: str
+    json: bool
+
+
+def default_context(model: "Model") -> int:
+    """4096 tokens, or what the model was trained for if that is less."""
+    return min(model.shape.n_ctx_train or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def any_settings_for(model: "Model", options: ContextOptions, *, kv_unified: bool = False) -> ContextSettings:
+    """The settings that the options ask for.
+
+    Raises Misuse for a context beyond what the model was trained for (docs/decisions/0014-context-beyond-training.md).
+    """
+    settings = ContextSettings(
+        n_ctx=default_context(model) if options.context is None else options.context,
+        n_ubatch=options.ubatch,
+        type_k=options.cache_type_k,
+        type_v=options.cache_type_v,
+        n_parallel=options.parallel,
+        kv_unified=kv_unified,
+    )
+    each, trained = settings.tokens_each, model.shape.n_ctx_train
+    if options.context is not None and trained and each > trained:
+        raise Misuse(
+            "--context {found} gives {each} tokens per conversation, but {path} was trained for {trained}, and llama.cpp's server "
+            "gives no more than that: ask for --context {most} or less.",
+            found=options.context, each=each, path=model.path, trained=trained,
+            most=trained if kv_unified else trained * options.parallel,
+        )  # fmt: skip
+    return settings
+
+
+def settings_for(model: "Model", options: ContextOptions) -> ContextSettings:
+    """The settings that the options ask for, to be served.
+
+    Raises Misuse for a context that is too small to serve anything, and as `any_settings_for` does.
+    """
+    settings = any_settings_for(model, options)
+    if options.context is not None and settings.tokens_each < LEAST_CONTEXT:
+        raise Misuse(
+            "--context {found} gives {each} tokens per conversation, expected at least {least} to serve anything.",
+            found=options.context,
+            each=settings.tokens_each,
+            least=LEAST_CONTEXT,
+        )
+    return settings

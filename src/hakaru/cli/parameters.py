@@ -1,0 +1,125 @@
+"""Options and arguments that several commands share, as click declares them, and how a command takes them."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hakaru.cli.options import ContextOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+Options = TypeVar("Options")
+
+
+class _AbsolutePath(click.Path):
+    """A path as typed, made absolute: what is remembered must mean the same file from everywhere. Links are not
+    followed.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
+
+
+PATH = _AbsolutePath()
+
+
+def taking(options: Callable[..., Options]) -> Callable[[Callable[[Options], int]], Callable[..., int]]:
+    """Hand a command what click read of its options, as one value of the type `options`."""
+
+    def decorate(command: Callable[[Options], int]) -> Callable[..., int]:
+        @wraps(command)
+        def called(**values: object) -> int:
+            return command(options(**values))
+
+        return called
+
+    return decorate
+
+
+def model_argument(function: F) -> F:
+    """The model, required: a file, a folder, or where it can be found."""
+    return click.argument("model", metavar="MODEL")(function)
+
+
+def optional_model(function: F) -> F:
+    """The model, or what the command takes without one."""
+    return click.argument("model", required=False, metavar="[MODEL]")(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`."""
+    return click.option("--json", is_flag=True, help="Print one JSON object.")(function)
+
+
+def dry_run_option(function: F) -> F:
+    """`--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")(function)
+
+
+def context_options(function: F) -> F:
+    """How the engine is asked to run; spelled as in llama.cpp."""
+    for option in reversed(
+        (
+            click.option("--context", type=int, help="Tokens of context, shared by all conversations.  [default: 4096 or less]"),
+            click.option("--ubatch", type=int, default=ContextOptions.ubatch, show_default=True, help="Tokens per micro-batch."),
+            click.option("--cache-type-k", default=ContextOptions.cache_type_k, show_default=True, help="Type of the K cache."),
+            click.option("--cache-type-v", default=ContextOptions.cache_type_v, show_default=True, help="Type of the V cache."),
+            click.option(
+                "--parallel", type=int, default=ContextOptions.parallel, show_default=True, help="Conversations at the same time."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def memory_option(function: F) -> F:
+    """`--memory`."""
+    return click.option("--memory", metavar="SIZE", help="Memory that may be used, such as 2GiB.  [default: what is free]")(
+        function
+    )
+
+
+def template_option(function: F) -> F:
+    """`--chat-template`."""
+    text = "Write conversations in this format: a Jinja file, or a name that the engine knows.  [default: the model's own]"
+    return click.option("--chat-template", metavar="NAME|FILE", help=text)(function)
+
+
+def again_option(function: F) -> F:
+    """`--again`."""
+    return click.option("--again", is_flag=True, help="Measure the speed anew instead of recalling it.")(function)
+
+
+def quality_option(function: F) -> F:
+    """`--quality`."""
+    text = "transparent, near-lossless, balanced, compact or extreme."
+    return click.option("--quality", default="balanced", show_default=True, metavar="TIER", help=text)(function)
+
+
+def wishes(function: F) -> F:
+    """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is run."""
+    min_speed = click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
+    tasks = tasks_options("Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL file.")
+    return quality_option(min_speed(tasks(template_option(memory_option(context_options(function))))))
+
+
+def tasks_options(text: str) -> Callable[[F], F]:
+    """`--tasks` and `--language`."""
+
+    def decorate(function: F) -> F:
+        language = click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
+        names = click.option("--tasks", "--task", "tasks", metavar="ours|humaneval|FILE", multiple=True, help=text)
+        return names(language(function))
+
+    return decorate
+
+
+def port_option(function: F) -> F:
+    """`--port`."""
+    return click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: 8600, or a free one]")(
+        function
+    )

@@ -1,0 +1,1 @@
+"""What commands tell: the text and the JSON of results, one file per verb."""

@@ -1,0 +1,93 @@
+"""Several models side by side: on the same windows, the same tasks, the same machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.judgement import Judgement, judge
+from hakaru.evaluation.statistics import paired_ratio
+from hakaru.evaluation.tasks import Graded, Item, accuracy
+from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.evaluation.windows import Window, least_to_read
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import Model
+from hakaru.tuning.bench import Bench, Row
+from hakaru.tuning.trial import Trial
+from hakaru.units import Figure
+
+MOST_WINDOWS: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One of the models, and what was measured of it; None or empty where it was not asked for."""
+
+    model: Model
+    rows: Sequence[Row]
+    quality: Quality | None
+    judgement: Judgement | None
+    trial: Trial | None
+    graded: Sequence[Graded]
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `models`."""
+        right = accuracy(self.graded)
+        return {
+            "path": str(self.model.path), "bytes": self.model.weights_bytes, "bpw": self.model.bpw,
+            "quality": self.quality.as_json() if self.quality else None,
+            "verdict": self.judgement.verdict if self.judgement else None, "speed": self.trial.speed.as_json() if self.trial else None,
+            "memory": self.trial.memory.parts() | {"total_bytes": self.trial.memory.total_bytes} if self.trial else {},
+            "task_accuracy": right.as_json() if right else None,
+            "tasks_empty": sum(g.is_empty for g in self.graded), "tasks_cut": sum(g.is_cut for g in self.graded),
+        }  # fmt: skip
+
+
+def measured_side_by_side(
+    bench: Bench, models: Sequence[Model], reference: Model | None, windows: Sequence[Window], items: Sequence[Item],
+    settings: Sequence[ContextSettings], tier: Tier, *, no_speed: bool,
+) -> list[Measured]:  # fmt: skip
+    """What each model loses against the reference, how fast it is, and how it does at the tasks."""
+    rows: dict[str, list[Row]] = {}
+    domains = [w.domain for w in windows]
+    n_read = min(max(MOST_WINDOWS, least_to_read(domains)), len(windows))
+    if reference:
+        for group in bench.side_by_side(models, reference):
+            files = {bench.ledger.model_sha256(model): model.path for model in group}
+            rows |= bench.divergences(files, reference, windows, n=n_read, cache=settings[0].cache)
+    found = []
+    for model, asked in zip(models, settings, strict=True):
+        own_rows = rows.get(bench.ledger.model_sha256(model), [])
+        found.append(
+            Measured(
+                model=model, rows=own_rows, quality=quality_of(own_rows, domains) if own_rows else None,
+                judgement=judge(own_rows, domains[: len(own_rows)], tier) if own_rows else None,
+                trial=None if no_speed else bench.trial(model, asked, name=model.path.name),
+                graded=bench.answers(model, items, asked, name=model.path.name) if items else (),
+            )
+        )  # fmt: skip
+    return found
+
+
+def kld_ratio(a: Measured, b: Measured) -> tuple[Figure | None, str]:
+    """The KLD of `a` over that of `b` on the same windows, None where one of them loses nothing; and which of them loses less."""
+    ours, theirs = ([r["kld"] for r in each.rows] for each in (a, b))
+    if sum(ours) <= 0 or sum(theirs) <= 0:
+        return None, "first" if sum(ours) < sum(theirs) else "second" if sum(theirs) < sum(ours) else "cannot tell"
+    ratio, below = paired_ratio(ours, theirs)
+    return ratio, "first" if below else "second" if ratio.lowest > 1 else "cannot tell"
+
+
+def rate_ratio(a: Figure, b: Figure) -> tuple[Figure, str]:
+    """The rate `a` over the rate `b`, whose interval goes from the ends of theirs that lie nearest to those that lie farthest; and which is the
+    higher one.
+    """
+    low, high = a.lowest / b.highest, a.highest / b.lowest
+    ratio = Figure(value=a.value / b.value, unit="ratio", source="measured", low=low, high=high)
+    return ratio, "first" if low > 1 else "second" if high < 1 else "cannot tell"
+
+
+def rates_of(a: Trial, b: Trial) -> dict[str, tuple[Figure, Figure]]:
+    """The rates of two models that are compared."""
+    names = {"decode": "decode_tokens_per_s", "prefill": "prefill_tokens_per_s"}
+    return {rate: (getattr(a.speed, name), getattr(b.speed, name)) for rate, name in names.items()}
