@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-from typing import get_type_hints
 
 import click
 import pytest
@@ -24,7 +23,7 @@ def test_a_commands_options_are_its_clicks(name: str) -> None:
     command = COMMANDS[name]
     assert command.callback
     kind = getattr(options, "".join(map(str.capitalize, name.split("_"))) + "Options")
-    assert get_type_hints(inspect.unwrap(command.callback))["options"] is kind
+    assert inspect.unwrap(command.callback).__annotations__["options"] == kind.__name__
     read = {p.name: p for p in command.params if p.name != "help"}
     fields = {field.name: field for field in dataclasses.fields(kind)}
     assert read.keys() == fields.keys()

@@ -1,27 +1,11 @@
 """The commands and their options. What a command does lives in its own module, which is imported only when it runs."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
 import hakaru
-from hakaru.cli.options import (
-    ChatOptions,
-    DoctorOptions,
-    EngineBuildOptions,
-    EngineListOptions,
-    EngineUseOptions,
-    FitOptions,
-    FormulaOptions,
-    HardwareOptions,
-    QuantizeOptions,
-    ServeOptions,
-    ShowOptions,
-    TestOptions,
-    TuneOptions,
-    UpOptions,
-)
 from hakaru.cli.parameters import (
     PATH,
     again_option,
@@ -39,6 +23,24 @@ from hakaru.cli.parameters import (
     wishes,
 )
 from hakaru.errors import Misuse
+
+if TYPE_CHECKING:
+    from hakaru.cli.options import (
+        ChatOptions,
+        DoctorOptions,
+        EngineBuildOptions,
+        EngineListOptions,
+        EngineUseOptions,
+        FitOptions,
+        FormulaOptions,
+        HardwareOptions,
+        QuantizeOptions,
+        ServeOptions,
+        ShowOptions,
+        TestOptions,
+        TuneOptions,
+        UpOptions,
+    )
 
 
 class Browser(NamedTuple):
@@ -87,8 +89,8 @@ def browser() -> Browser:
 
 @app.command()
 @json_option
-@taking(HardwareOptions)
-def hardware(options: HardwareOptions) -> int:
+@taking
+def hardware(options: "HardwareOptions") -> int:
     """Show this machine: devices, memory, processor, size class."""
     from hakaru.cli.commands import hardware as command
 
@@ -101,8 +103,8 @@ def hardware(options: HardwareOptions) -> int:
 @click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
 @click.option("--context", type=int, default=4096, show_default=True, help="Tokens of context for the exact answer.")
 @json_option
-@taking(FormulaOptions)
-def formula(options: FormulaOptions) -> int:
+@taking
+def formula(options: "FormulaOptions") -> int:
     """The article's rule of thumb for memory, corrected."""
     from hakaru.cli.commands import formula as command
 
@@ -111,8 +113,8 @@ def formula(options: FormulaOptions) -> int:
 
 @app.command()
 @json_option
-@taking(DoctorOptions)
-def doctor(options: DoctorOptions) -> int:
+@taking
+def doctor(options: "DoctorOptions") -> int:
     """How wrong were we here? Engines, ledger, errors by architecture, the margin."""
     from hakaru.cli.commands import doctor as command
 
@@ -138,8 +140,8 @@ def doctor(options: DoctorOptions) -> int:
 @click.option("--explain", "explain_terms", is_flag=True, help="Every term with its formula, summing to the total.")
 @click.option("--plot", type=PATH, help="Write the memory of every device as a picture (.svg or .png).")
 @json_option
-@taking(FitOptions)
-def fit(options: FitOptions) -> int:
+@taking
+def fit(options: "FitOptions") -> int:
     """Does it fit, and where? Memory by part and device, computed and dry-run."""
     from hakaru.cli.commands import fit as command
 
@@ -149,8 +151,8 @@ def fit(options: FitOptions) -> int:
 @app.command()
 @model_argument
 @json_option
-@taking(ShowOptions)
-def show(options: ShowOptions) -> int:
+@taking
+def show(options: "ShowOptions") -> int:
     """What is known about a model, before it is downloaded."""
     from hakaru.cli.commands import show as command
 
@@ -198,8 +200,8 @@ def show(options: ShowOptions) -> int:
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @dry_run_option
 @json_option
-@taking(QuantizeOptions)
-def quantize(options: QuantizeOptions) -> int:
+@taking
+def quantize(options: "QuantizeOptions") -> int:
     """Write a quantized copy: a preset, or the best mix for a budget, raced against the presets."""
     from hakaru.cli.commands import quantize as command
 
@@ -227,8 +229,8 @@ def quantize(options: QuantizeOptions) -> int:
 @click.option("--page", is_flag=True, help="Also show a page on which the interval closes; without --json it stays until Ctrl-C.")
 @again_option
 @json_option
-@taking(TestOptions)
-def test(options: TestOptions) -> int:
+@taking
+def test(options: "TestOptions") -> int:
     """Measure what was lost and how fast it is here; several models side by side."""
     from hakaru.cli.commands import test as command
 
@@ -242,8 +244,8 @@ def test(options: TestOptions) -> int:
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
 @again_option
 @json_option
-@taking(UpOptions)
-def up(options: UpOptions) -> int:
+@taking
+def up(options: "UpOptions") -> int:
     """Everything: look, check, quantize, test, decide, serve."""
     from hakaru.cli.commands import up as command
 
@@ -258,8 +260,8 @@ def up(options: UpOptions) -> int:
 @click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with the table and the picture of the levels.")
 @click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against memory and speed.")
 @json_option
-@taking(TuneOptions)
-def tune(options: TuneOptions) -> int:
+@taking
+def tune(options: "TuneOptions") -> int:
     """Find the level that meets the wishes, without serving it."""
     from hakaru.cli.commands import tune as command
 
@@ -273,8 +275,8 @@ def tune(options: TuneOptions) -> int:
 @template_option
 @port_option
 @dry_run_option
-@taking(ServeOptions)
-def serve(options: ServeOptions) -> int:
+@taking
+def serve(options: "ServeOptions") -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client."""
     from hakaru.cli.commands import serve as command
 
@@ -288,8 +290,8 @@ def serve(options: ServeOptions) -> int:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
 @memory_option
 @template_option
-@taking(ChatOptions)
-def chat(options: ChatOptions) -> int:
+@taking
+def chat(options: "ChatOptions") -> int:
     """Talk to the running server, or to a model file."""
     from hakaru.cli.commands import chat as command
 
@@ -303,8 +305,8 @@ def engine() -> None:
 
 @engine.command("list")
 @json_option
-@taking(EngineListOptions)
-def engine_list(options: EngineListOptions) -> int:
+@taking
+def engine_list(options: "EngineListOptions") -> int:
     """Show every build, what each can do and which is used."""
     from hakaru.cli.commands import engine as command
 
@@ -319,8 +321,8 @@ def engine_list(options: EngineListOptions) -> int:
 )
 @click.option("--no-use", is_flag=True, help="Make it, and go on with what is used now.")
 @json_option
-@taking(EngineBuildOptions)
-def engine_build(options: EngineBuildOptions) -> int:
+@taking
+def engine_build(options: "EngineBuildOptions") -> int:
     """Compile the pinned llama.cpp for this very processor, and use it from then on."""
     from hakaru.cli.commands import engine as command
 
@@ -330,8 +332,8 @@ def engine_build(options: EngineBuildOptions) -> int:
 @engine.command("use")
 @click.argument("name", metavar="wheel|native|PATH")
 @json_option
-@taking(EngineUseOptions)
-def engine_use(options: EngineUseOptions) -> int:
+@taking
+def engine_use(options: "EngineUseOptions") -> int:
     """Measure and serve with another build; the llama-server at PATH only serves."""
     from hakaru.cli.commands import engine as command
 

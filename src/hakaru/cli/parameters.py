@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-
-from hakaru.cli.options import ContextOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 Options = TypeVar("Options")
@@ -26,17 +25,18 @@ class _AbsolutePath(click.Path):
 PATH = _AbsolutePath()
 
 
-def taking(options: Callable[..., Options]) -> Callable[[Callable[[Options], int]], Callable[..., int]]:
-    """Hand a command what click read of its options, as one value of the type `options`."""
+def taking(command: Callable[[Options], int]) -> Callable[..., int]:
+    """Hand a command what click read of its options, as one value of the type that stands at its parameter `options`.
 
-    def decorate(command: Callable[[Options], int]) -> Callable[..., int]:
-        @wraps(command)
-        def called(**values: object) -> int:
-            return command(options(**values))
+    The types are imported when a command runs: `hakaru --help` starts without them.
+    """
 
-        return called
+    @wraps(command)
+    def called(**values: object) -> int:
+        kind = getattr(import_module("hakaru.cli.options"), command.__annotations__["options"])
+        return command(kind(**values))
 
-    return decorate
+    return called
 
 
 def model_argument(function: F) -> F:
@@ -64,12 +64,10 @@ def context_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--context", type=int, help="Tokens of context, shared by all conversations.  [default: 4096 or less]"),
-            click.option("--ubatch", type=int, default=ContextOptions.ubatch, show_default=True, help="Tokens per micro-batch."),
-            click.option("--cache-type-k", default=ContextOptions.cache_type_k, show_default=True, help="Type of the K cache."),
-            click.option("--cache-type-v", default=ContextOptions.cache_type_v, show_default=True, help="Type of the V cache."),
-            click.option(
-                "--parallel", type=int, default=ContextOptions.parallel, show_default=True, help="Conversations at the same time."
-            ),
+            click.option("--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."),
+            click.option("--cache-type-k", default="f16", show_default=True, help="Type of the K cache."),
+            click.option("--cache-type-v", default="f16", show_default=True, help="Type of the V cache."),
+            click.option("--parallel", type=int, default=1, show_default=True, help="Conversations at the same time."),
         )
     ):
         function = option(function)
