@@ -30,6 +30,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hakaru.choosing.candidate import Constraints
+from hakaru.choosing.loop import tune
+from hakaru.choosing.worker import Effort
 from hakaru.engine.call import PATIENT
 from hakaru.engine.lab import Lab
 from hakaru.evaluation.divergence import quality_of
@@ -43,8 +46,6 @@ from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
 from hakaru.session import Session
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Constraints
-from hakaru.tuning.loop import Effort, tune
 
 PARTS = ("coverage", "throughput", "agreement", "tokens")
 N_SAMPLE, REPEATS = 40, 3

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from hakaru.choosing.candidate import Candidate, Constraints
+from hakaru.choosing.decision import Decision
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
@@ -12,8 +14,6 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.testing import write_tiny_llama
-from hakaru.tuning.decide import Candidate, Constraints
-from hakaru.tuning.decision import Decision
 from hakaru.units import Figure
 
 

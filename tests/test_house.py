@@ -18,17 +18,19 @@ FLOORS = (
     {"session"},
     {"evaluation", "quantization", "planning"},
     {"tuning", "serving"},
+    {"choosing"},
     {"pictures"},
     {"cli", "web"},
 )
 PURE = (
-    "memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py", "tuning/decide.py",
+    "memory", "planning", "evaluation/statistics.py", "evaluation/tiers.py",
+    "choosing/candidate.py", "choosing/field.py", "choosing/rounds.py", "choosing/rule.py", "choosing/smaller_cache.py", "choosing/steps.py", "choosing/transitions.py",
     "quantization/hull.py", "quantization/file_bytes.py", "quantization/pins.py", "quantization/groups.py", "quantization/knapsack.py",
     "quantization/allocate.py", "quantization/prior.py", "quantization/probes.py", "quantization/sensitivity.py",
     "quantization/prediction.py",
 )  # fmt: skip
 IMPURE_MODULES = {"os", "sys", "time", "pathlib", "subprocess", "socket", "threading", "tempfile", "sqlite3", "httpx", "psutil"}
-PURE_BY_VALUE = {"tuning/decide.py": {"pathlib"}}  # a Path is named there, never opened
+PURE_BY_VALUE = {"choosing/candidate.py": {"pathlib"}}  # a Path is named there, never opened
 
 
 def room_of(path: Path) -> str:

@@ -7,11 +7,11 @@ import altair
 import pytest
 
 from decisions import decision_of_every_state
+from hakaru.choosing.decision import Decision
 from hakaru.cli.tell.tune import save_decision_report
 from hakaru.errors import Misuse
 from hakaru.models.model import Model
 from hakaru.pictures.pareto import pareto_chart, save_pareto_picture
-from hakaru.tuning.decision import Decision
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hakaru.choosing.candidate import Candidate, Constraints
+from hakaru.choosing.evidence import last_choice, save_evidence
+from hakaru.choosing.rule import beaten_by, choose, objection, why_chosen
 from hakaru.errors import MachineError
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
@@ -17,8 +20,6 @@ from hakaru.evaluation.tiers import TIERS
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
-from hakaru.tuning.decide import Candidate, Constraints, beaten_by, choose, objection, why_chosen
-from hakaru.tuning.evidence import last_choice, save_evidence
 from hakaru.units import Figure, Source
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hakaru.choosing.candidate import Constraints
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.loop import tune
+from hakaru.choosing.worker import Effort
 from hakaru.cli.loading import mode_for, needs_text
 from hakaru.cli.options import WishOptions, settings_for
 from hakaru.cli.output import Watching, print_text, warn_silent_devices
@@ -20,9 +24,6 @@ from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import beside_servers, running
 from hakaru.session import Session
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Constraints
-from hakaru.tuning.decision import Decision
-from hakaru.tuning.loop import Effort, tune
 from hakaru.units import format_bytes, format_params, parse_bytes
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import reduce
 from typing import Final
 
+from hakaru.choosing.rule import figure_name
 from hakaru.cli.output import with_interval
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
@@ -14,7 +15,6 @@ from hakaru.language import say
 from hakaru.memory.settings import CELL_PADDING, MAX_CONTEXT, ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.bench import Tested
-from hakaru.tuning.decide import figure_name
 from hakaru.units import Figure
 
 CONTENDED: Final = "‡"

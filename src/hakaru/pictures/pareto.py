@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hakaru.choosing.candidate import Candidate
+from hakaru.choosing.decision import Decision
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
 from hakaru.pictures.bound import bound_line
 from hakaru.pictures.save import format_of, save_chart
-from hakaru.tuning.decide import Candidate
-from hakaru.tuning.decision import Decision
 from hakaru.units import Figure, format_bytes
 
 State = Literal[

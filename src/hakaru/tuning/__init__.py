@@ -1,1 +1,1 @@
-"""Measuring with a memory, quantizing to a budget, and the loop that decides."""
+"""Measuring with a memory, and quantizing to a budget."""

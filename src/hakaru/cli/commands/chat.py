@@ -5,6 +5,7 @@ from contextlib import closing, suppress
 
 import httpx
 
+from hakaru.choosing.evidence import last_choice
 from hakaru.cli.loading import fit_before_load, mode_for, needs_text
 from hakaru.cli.options import ChatOptions, default_context
 from hakaru.engine.server import EngineServer
@@ -15,7 +16,6 @@ from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import running
-from hakaru.tuning.evidence import last_choice
 from hakaru.tuning.served import laid_out
 
 

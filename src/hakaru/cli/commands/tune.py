@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from hakaru.choosing.replay import replay
 from hakaru.cli.deciding import decide, effort_beside_servers
 from hakaru.cli.options import TuneOptions
 from hakaru.cli.output import Watching, print_json
@@ -14,7 +15,6 @@ from hakaru.pictures.save import check_picture
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.replay import replay
 
 BESIDE_REPLAY: Final = ("--replay", "--json")
 

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Final
 
+from hakaru.choosing.candidate import SOURCE, Candidate
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.replay import Replay
 from hakaru.cli.output import print_table, print_text, warn_idle_gpu, with_interval
 from hakaru.cli.tell.tasks import pairs_sentence
 from hakaru.cli.words import contention, speed_in, suspicion
 from hakaru.evaluation.tiers import Quality
 from hakaru.language import say
 from hakaru.tuning.bench import LEAST_FOR_INTERVALS
-from hakaru.tuning.decide import SOURCE, Candidate
-from hakaru.tuning.decision import Decision
-from hakaru.tuning.replay import Replay
 from hakaru.units import Figure, format_bytes
 
 LONGEST_CONDITION: Final = 60

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from hakaru.choosing.candidate import Candidate
+from hakaru.choosing.rounds import next_round
 from hakaru.evaluation.divergence import identical
-from hakaru.tuning.decide import Candidate
-from hakaru.tuning.rounds import next_round
 from speeds import speed_of
 
 

@@ -4,114 +4,13 @@ Constraints first: it fits, the quality's bounds hold with their intervals, it i
 fastest, then the smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import replace
 
-from hakaru.evaluation.judgement import Judgement
-from hakaru.evaluation.speed import Speed
-from hakaru.evaluation.tasks import Pairs, TaskSet
+from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
 from hakaru.evaluation.texts import kind_of_text
-from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
-from hakaru.memory.settings import F16_CACHE, Cache
 from hakaru.units import Figure, compared
-
-SOURCE: Final = "source"
-"""The type of the candidate that is the source itself."""
-Key = tuple[str, Cache]
-"""What tells candidates apart: the type of the weights, and the KV cache."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constraints:
-    """What a person asks of the result. Memory of None means: what is free. `tasks`: at which it must not be worse than the source."""
-
-    tier: Tier
-    min_tokens_per_s: float | None
-    memory_bytes: int | None = None
-    tasks: TaskSet | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """The constraints as they stand in the evidence."""
-        return {
-            "quality": self.tier.name, "min_speed": self.min_tokens_per_s, "memory_bytes": self.memory_bytes,
-            "tasks": list(self.tasks.names) if self.tasks else [], "language": self.tasks.language if self.tasks else None,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One way to run the model. What was not measured is None, and `why` says why. `predicted` is the mean KLD before it was read, as
-    other levels foretold it; `types` are those of a mix by tensor, `sha256` is the file's; `judgement` is what the windows of `quality` prove of the tier; `beaten_by` names who wins against it whatever else is read; `untouched` is the quality on texts that played no part in the choice, of those that were nearly taken.
-    """
-
-    type: str
-    weights_bytes: int
-    bpw: float
-    total_bytes: int
-    fits: bool
-    cache: Cache = F16_CACHE
-    predicted: Figure | None = None
-    quality: Quality | None = None
-    judgement: Judgement | None = None
-    speed: Speed | None = None
-    untouched: Quality | None = None
-    tasks: Pairs | None = None
-    beaten_by: str | None = None
-    passes: bool = False
-    why: str = ""
-    path: Path | None = None
-    sha256: str | None = None
-    types: Mapping[str, str] | None = None
-
-    @property
-    def key(self) -> Key:
-        """What tells it from other candidates."""
-        return self.type, self.cache
-
-    @property
-    def name(self) -> str:
-        """Its name for people."""
-        name = say("source") if self.type == SOURCE else self.type
-        return name if self.cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=self.cache[0])
-
-    @property
-    def n_read(self) -> int:
-        """Windows that it was read on."""
-        return self.quality.n_windows if self.quality else 0
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """What is known of the tier."""
-        return self.judgement.verdict if self.judgement else None
-
-    def is_hopeless(self, tier: Tier) -> bool:
-        """Whether it was not read, because it is predicted to break `tier`."""
-        return self.quality is None and self.predicted is not None and self.predicted.lowest > tier.kld_mean
-
-    def as_json(self) -> dict[str, object]:
-        """The candidate as it stands in `hakaru.decision/1`."""
-        return {
-            "type": self.type, "path": str(self.path) if self.path else None, "sha256": self.sha256,
-            "tensor_types": dict(self.types) if self.types else None, "bytes": self.weights_bytes, "bpw": self.bpw,
-            "total_bytes": self.total_bytes, "cache_type_k": self.cache[0], "cache_type_v": self.cache[1],
-            "predicted_kld": _json(self.predicted),
-            "kld_mean": _json(self.quality.kld_mean if self.quality else None),
-            "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
-            "n_windows": self.quality.n_windows if self.quality else None, "verdict": self.verdict,
-            "broken": self.judgement.broken if self.judgement else None,
-            "suspects": list(self.judgement.suspects) if self.judgement else [],
-            "perplexity_ratio": _json(self.quality.perplexity_ratio if self.quality else None),
-            "untouched": self.untouched.as_json() if self.untouched else None,
-            "tasks": self.tasks.as_json() if self.tasks else None,
-            "decode_tokens_per_s": _json(self.speed.decode_tokens_per_s if self.speed else None),
-            "prefill_tokens_per_s": _json(self.speed.prefill_tokens_per_s if self.speed else None),
-            "first_token_ms": _json(self.speed.first_token_ms if self.speed else None),
-            "contended": self.speed.is_contended if self.speed else None,
-            "fits": self.fits, "passes": self.passes, "why": self.why,
-        }  # fmt: skip
 
 
 def objection(candidate: Candidate, constraints: Constraints) -> str | None:
@@ -131,6 +30,15 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
     if wanted is not None and candidate.speed and candidate.speed.decode_tokens_per_s.lowest < wanted:
         return say("slower than the {wanted} tokens/s asked for", wanted=f"{wanted:g}")
     return None
+
+
+def assessed(candidate: Candidate, constraints: Constraints) -> Candidate:
+    """The candidate with what is to be said of it: whether it passes, and why. What was said of a finalist stays."""
+    if candidate.untouched or (candidate.why and candidate.quality is None):
+        return candidate
+    reason = objection(candidate, constraints)
+    passes = reason is None and candidate.speed is not None
+    return replace(candidate, passes=passes, why=reason or say("meets every constraint"))
 
 
 def figure_name(name: str) -> str:
@@ -203,7 +111,3 @@ def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
 def _decode(candidate: Candidate) -> Figure:
     assert candidate.speed
     return candidate.speed.decode_tokens_per_s
-
-
-def _json(figure: Figure | None) -> dict[str, object] | None:
-    return figure.as_json() if figure else None

@@ -1,34 +1,32 @@
-"""What the loop decided: the candidates, the choice, and everything that evidence needs."""
+"""A decision: the candidates, the choice, and everything that evidence needs."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.tuning.decide import Candidate, Constraints
 
 SCHEMA: Final = "hakaru.decision/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was tried, what was taken and why, and where the evidence lies. `tokens_full_sweep`: what every level on every window
-    would have taken.
-    """
+    """What was tried, what was taken and why, and where the evidence lies."""
 
     machine: Machine
-    model: Model
-    settings: ContextSettings
+    model: Model  # the source
+    settings: ContextSettings  # with the KV cache that was asked for
     constraints: Constraints
-    candidates: tuple[Candidate, ...]
-    chosen: Candidate | None
-    why: str
+    candidates: tuple[Candidate, ...]  # the largest first
+    chosen: Candidate | None  # None where none meets every constraint
+    why: str  # what made the chosen one win
     uses_gpu: bool
-    tokens_full_sweep: int
-    conditions: dict[str, object]
-    evidence: Path | None = None
+    tokens_full_sweep: int  # that reading every level on every window would have taken
+    conditions: dict[str, object]  # what the decision depends on besides the above
+    evidence: Path | None = None  # the file in which it is saved
 
     @property
     def served(self) -> ContextSettings:

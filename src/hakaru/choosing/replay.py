@@ -5,6 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hakaru.choosing.candidate import Constraints
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.evidence import read_evidence
+from hakaru.choosing.loop import tune
+from hakaru.choosing.worker import Effort
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
@@ -14,10 +19,6 @@ from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.models.quant_types import BY_NAME
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Constraints
-from hakaru.tuning.decision import Decision
-from hakaru.tuning.evidence import read_evidence
-from hakaru.tuning.loop import Effort, tune
 from hakaru.tuning.study import TYPES
 
 Beside = Callable[[Machine, Collection[Path]], Machine]

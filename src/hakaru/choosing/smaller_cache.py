@@ -7,10 +7,11 @@ timed first: on processors such a cache is slow to fill and to read, and then no
 from collections.abc import Collection
 from typing import Final
 
+from hakaru.choosing.candidate import Candidate
+from hakaru.choosing.rule import as_fast
 from hakaru.evaluation.speed import DEPTHS, N_PROMPT, Point, Speed
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache
-from hakaru.tuning.decide import Candidate, as_fast
 
 SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
 """The KV cache that is tried besides F16's."""

@@ -10,6 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from decisions import decision_of_every_state
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.evidence import decision_schema, read_evidence
+from hakaru.choosing.replay import replay
 from hakaru.cli import run
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Interrupted, Misuse, ModelNotFound
@@ -19,9 +22,6 @@ from hakaru.ledger import Ledger
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decision import Decision
-from hakaru.tuning.evidence import decision_schema, read_evidence
-from hakaru.tuning.replay import replay
 
 EVIDENCE_OF_0_1 = Path(__file__).parent / "evidence-of-0.1.json"
 WISHES: dict[str, Any] = {"quality": "balanced", "min_speed": None, "memory_bytes": None, "tasks": [], "language": None}
@@ -144,7 +144,7 @@ def test_a_replay_leaves_to_other_servers_what_they_hold(tmp_path: Path, tiny: P
         assert list(parts) == [tiny]
         return replace(machine, memory=replace(machine.memory, available_bytes=7))
 
-    monkeypatch.setattr("hakaru.tuning.replay.tune", walked)
+    monkeypatch.setattr("hakaru.choosing.replay.tune", walked)
     with pytest.raises(Interrupted):
         replay(file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))), beside=beside)
     assert given == [7]

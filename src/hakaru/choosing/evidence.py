@@ -40,7 +40,7 @@ def last_choice() -> Path | None:
 
 def decision_schema() -> dict[str, Any]:
     """The JSON schema of `hakaru.decision/1`."""
-    text = (files("hakaru.tuning") / "decision.schema.json").read_text(encoding="utf-8")
+    text = (files("hakaru.choosing") / "decision.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 

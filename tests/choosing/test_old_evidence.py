@@ -7,6 +7,10 @@ from typing import Any, Final
 
 import pytest
 
+from hakaru.choosing.candidate import Candidate, Constraints
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.replay import Replay, replay
+from hakaru.choosing.worker import Effort
 from hakaru.evaluation.tiers import TIERS
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
@@ -14,10 +18,6 @@ from hakaru.models.model import Model
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import Candidate, Constraints
-from hakaru.tuning.decision import Decision
-from hakaru.tuning.loop import Effort
-from hakaru.tuning.replay import Replay, replay
 from old_ledger import MACHINE
 
 EVIDENCE: Final = Path(__file__).parent.parent / "old_decision.json"
@@ -56,7 +56,7 @@ def walked(folder: Path, content: dict[str, Any], loop: Loop, monkeypatch: pytes
     write_tiny_llama(folder / "model.gguf", tiny_shape(n_vocab=1024))
     file = folder / "evidence.json"
     file.write_text(json.dumps(content).replace("FOLDER", str(folder)), encoding="utf-8")
-    monkeypatch.setattr("hakaru.tuning.replay.tune", loop)
+    monkeypatch.setattr("hakaru.choosing.replay.tune", loop)
     return replay(file, Bench(Session(machine=MACHINE, ledger=Ledger(folder / "ledger.sqlite"))))
 
 

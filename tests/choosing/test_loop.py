@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from hakaru.choosing.candidate import SOURCE, Constraints
+from hakaru.choosing.loop import tune
+from hakaru.choosing.replay import replay
+from hakaru.choosing.smaller_cache import SMALL_CACHE
+from hakaru.choosing.worker import Effort
 from hakaru.engine.lab import Lab
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.evaluation.judgement import Judgement, judge
@@ -25,10 +30,6 @@ from hakaru.quantization.build import Recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.caches import SMALL_CACHE
-from hakaru.tuning.decide import SOURCE, Constraints
-from hakaru.tuning.loop import Effort, tune
-from hakaru.tuning.replay import replay
 from hakaru.tuning.trial import Trial
 from speeds import speed_of
 
@@ -187,8 +188,7 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
     )
     tier = replace(TIERS["near-lossless"], top1_agreement=0.5, perplexity_ratio=None)
     constraints = replace(ANYTHING, tier=tier, memory_bytes=probe_machine().memory.available_bytes)
-    for room in ("loop", "rounds"):
-        monkeypatch.setattr(f"hakaru.tuning.{room}.ROUNDS", (12, 16))
+    effort = replace(effort, rounds=(12, 16))
     built: list[str] = []
 
     class Noting(Bench):
@@ -209,7 +209,7 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
     assert mix.weights_bytes < by_type["Q8_0"].weights_bytes
     assert mix.as_json()["tensor_types"] == mix.types
     with monkeypatch.context() as patched:
-        patched.setattr("hakaru.tuning.forecast.Forecast.mix", lambda *_: pytest.fail("another mix was sought"))
+        patched.setattr("hakaru.choosing.forecast.Forecast.mix", lambda *_: pytest.fail("another mix was sought"))
         walked = replay(decision.evidence or tmp_path, Noting(Session(machine=probe_machine(), ledger=Ledger())), effort)
     assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
     every = replace(effort, sweep=True)
@@ -284,12 +284,11 @@ def test_who_was_beaten_by_one_that_fails_at_last_may_still_win(tmp_path: Path, 
                 return replace(found, judgement=Judgement("fail", broken="kld_mean"))
             return found
 
-    for room in ("loop", "rounds"):
-        monkeypatch.setattr(f"hakaru.tuning.{room}.ROUNDS", (4, 12))
-    monkeypatch.setattr("hakaru.tuning.loop.Forecast.kld", lambda *_: None)  # nobody is left out
+    effort = replace(effort, rounds=(4, 12))
+    monkeypatch.setattr("hakaru.choosing.worker.Forecast.kld", lambda *_: None)  # nobody is left out
     early: Iterator[Verdict] = chain(("pass",), repeat("inconclusive"))  # after four windows Q6_K is settled, and Q8_0 is beaten
     monkeypatch.setattr(
-        "hakaru.tuning.loop.judge", lambda rows, *rest: Judgement(next(early)) if len(rows) == 4 else judge(rows, *rest)
+        "hakaru.choosing.worker.judge", lambda rows, *rest: Judgement(next(early)) if len(rows) == 4 else judge(rows, *rest)
     )
     constraints = replace(ANYTHING, tier=TIERS["extreme"], memory_bytes=probe_machine().memory.available_bytes)
     decision = tune(Picky(Session(machine=probe_machine(), ledger=Ledger())), model, settings, constraints, effort, mix={})

@@ -1,12 +1,12 @@
 """What is said where not even the smallest level goes into the memory that may be used: what it needs, and what would help."""
 
+from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.ways_out import in_words
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.decide import SOURCE, Candidate
 from hakaru.tuning.fit import Fitter
 from hakaru.units import compared
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from hakaru.choosing.candidate import Candidate
+from hakaru.choosing.smaller_cache import SMALL_CACHE, depth_for, is_slow, next_smaller, slowness, with_small_cache
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.memory.settings import F16_CACHE
-from hakaru.tuning.caches import SMALL_CACHE, depth_for, is_slow, next_smaller, slowness, with_small_cache
-from hakaru.tuning.decide import Candidate
 from hakaru.units import Figure
 
 

@@ -1,0 +1,141 @@
+"""The loop without the world: who takes part, what is known of each, and what must be known next. Pure.
+
+`field.next()` is the step that a field waits for, `field.after(answer)` the field that knows its answer, up to `Done`. How one field
+follows from another stands in `transitions`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hakaru.choosing import steps
+from hakaru.choosing.candidate import SOURCE, Candidate, Constraints, Key
+from hakaru.choosing.rounds import ROUNDS
+from hakaru.choosing.rule import assessed
+from hakaru.choosing.smaller_cache import with_small_cache
+from hakaru.language import say
+from hakaru.memory.settings import Cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What does not change while the loop is walked."""
+
+    constraints: Constraints  # `memory_bytes` is the limit, never None
+    cache: Cache  # the KV cache that was asked for
+    besides_bytes: int  # what a server takes besides the weights, with that cache
+    saved_bytes: int | None  # what SMALL_CACHE takes less; None where it is not tried
+    n_ctx: int  # tokens of context of one conversation
+    n_windows: int  # windows of text to choose by
+    sweep: bool = False  # every level is read on every window, which is what the rounds are held against
+    rounds: Sequence[int] = ROUNDS
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be used."""
+        return self.constraints.memory_bytes or 0
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether there is enough text to read some of it first."""
+        return self.n_windows > self.rounds[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A turn of a round: who is read in it, and who waits."""
+
+    waiting: tuple[Key, ...]  # of the race, but not of this turn
+    groups: steps.Groups = ()  # what is left to be read
+    n_windows: int  # up to which window
+    unsettled: tuple[Key, ...] = ()  # of those that were read: neither pass nor fail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """Where the loop stands. Every change is a new field."""
+
+    terms: Terms
+    candidates: Mapping[Key, Candidate]
+    step: steps.Step  # what is waited for
+    then: Callable[["Field", Any], "Field"]  # the transition that takes its answer
+    racing: tuple[Key, ...] = ()  # those of which it is open whether they keep the tier
+    turn: Turn | None = None
+    mix_sought: bool = False
+    small: Candidate | None = None  # tried with the smaller KV cache
+
+    def next(self) -> steps.Step:
+        """What must be known next."""
+        return self.step
+
+    def after(self, answer: Any) -> "Field":
+        """The field that knows the answer to its step."""
+        return self.then(self, answer)
+
+    @property
+    def source(self) -> Candidate:
+        """The source with the KV cache that was asked for."""
+        return self.candidates[SOURCE, self.terms.cache]
+
+    def assessed(self) -> list[Candidate]:
+        """Every candidate with what is to be said of it: whether it passes and why."""
+        return [assessed(c, self.terms.constraints) for c in self.candidates.values()]
+
+    def lost_types(self) -> frozenset[str]:
+        """The types whose files nobody needs any more: all their candidates break the tier or cannot win.
+
+        The files of finalists stay: whoever a finalist had beaten is read again when it fails.
+        """
+        alive = {c.type for c in self.candidates.values() if c.untouched or (c.verdict != "fail" and not c.beaten_by)}
+        if self.small:
+            alive.add(self.small.type)
+        return frozenset(c.type for c in self.candidates.values()) - alive
+
+    def asks(self, step: steps.Step, then: Callable[["Field", Any], "Field"]) -> "Field":
+        """This field, waiting for a step."""
+        return replace(self, step=step, then=then)
+
+    def times(self, keys: Iterable[Key], then: Callable[["Field", steps.Speeds], "Field"]) -> "Field":
+        """This field, waiting for the speeds of those that have none; at once in `then` where all have theirs."""
+        untimed = tuple(key for key in dict.fromkeys(keys) if self.candidates[key].speed is None)
+        return self.asks(steps.Time(untimed), then) if untimed else then(self, {})
+
+    def having(self, *changed: Candidate) -> "Field":
+        """This field with these candidates in the place of those of their keys."""
+        return replace(self, candidates={**self.candidates, **{c.key: c for c in changed}})
+
+    def having_speeds(self, speeds: steps.Speeds) -> "Field":
+        """This field with what was timed."""
+        return self.having(*(replace(self.candidates[key], speed=speed) for key, speed in speeds.items()))
+
+    def having_read(self, keys: Sequence[Key], answer: steps.Readings | str) -> "Field":
+        """This field with what was read, or why it could not be."""
+        if isinstance(answer, str):  # the disk is too small for these; the others may still do
+            return self.having(*(replace(self.candidates[key], why=answer) for key in keys))
+        return self.having(*(
+            replace(self.candidates[key], quality=read.quality, judgement=read.judgement) for key, read in answer.items()
+        ))  # fmt: skip
+
+
+def candidate_of(level: steps.Level, terms: Terms) -> Candidate:
+    """A level before it is read, with the KV cache that was asked for, or where that does not fit, with a smaller one."""
+    total = terms.besides_bytes + level.weights_bytes
+    usual = Candidate(
+        type=level.type, weights_bytes=level.weights_bytes, bpw=level.bpw, total_bytes=total, fits=total <= terms.limit, cache=terms.cache,
+        predicted=level.predicted,
+    )  # fmt: skip
+    if usual.fits or terms.saved_bytes is None:
+        return usual
+    return replace(with_small_cache(usual, terms.saved_bytes, terms.limit), predicted=level.predicted)
+
+
+def entrants(terms: Terms, source: steps.Level, levels: Sequence[steps.Level]) -> list[Candidate]:
+    """Who takes part, before anything is read. The source comes with the KV cache asked for and, where only that fits, with a smaller one."""
+    usual = candidate_of(source, replace(terms, saved_bytes=None))
+    candidates = [usual, *(candidate_of(level, terms) for level in levels)]
+    copies = {level.type for level in levels if level.is_copy}
+    candidates = [replace(c, why=say("the source itself, bit for bit")) if c.type in copies else c for c in candidates]
+    if not usual.fits and terms.saved_bytes is not None:
+        small = with_small_cache(usual, terms.saved_bytes, terms.limit)
+        candidates += [small] if small.fits else []
+    return candidates

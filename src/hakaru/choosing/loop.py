@@ -1,0 +1,155 @@
+"""The loop: the article's steps as one walk, with figures instead of rules of thumb.
+
+Check what each level needs. One level is read on a few windows, and predicts the others; those that will lose too much are not even
+built. The rest is read in rounds, as long as it takes to know who keeps the quality asked for, and timed through the server. The rule
+in `rule` chooses. The source itself takes part. Levels larger than the source take part too: they cannot be better, but they may be
+faster (on a processor without good kernels for the source's type, Q8_0 is). The KV cache is F16's where that fits; the best is tried
+once more with a smaller one, which is taken where it is as fast and keeps the quality.
+
+What is asked next stands in `field`, without any I/O; here it is asked, done (`worker`), and answered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.evidence import save_evidence
+from hakaru.choosing.field import Field, Terms, entrants
+from hakaru.choosing.rule import why_chosen
+from hakaru.choosing.smaller_cache import SMALL_CACHE, is_slow
+from hakaru.choosing.steps import Done, Level
+from hakaru.choosing.too_small import too_small
+from hakaru.choosing.transitions import opened
+from hakaru.choosing.worker import Effort, Worker
+from hakaru.errors import EngineRefused, Misuse
+from hakaru.evaluation.windows import windows_digest
+from hakaru.language import say
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import F16_CACHE, ContextSettings
+from hakaru.models.model import Model
+from hakaru.places import one_at_a_time
+from hakaru.planning.here import free_for_models, grown
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.trust import errors, kind_of, learned_margin
+
+
+def tune(
+    bench: Bench,
+    model: Model,
+    settings: ContextSettings,
+    constraints: Constraints,
+    effort: Effort | None = None,
+    *,
+    mix: Mapping[str, str] | None = None,
+) -> Decision:
+    """Walk the loop for `model`. `mix`: the mix that takes part, types by tensor name; none where it is empty, and None has one sought.
+    Raises DoesNotFit if not even the smallest level goes into the memory allowed.
+    """
+    with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
+        effort = effort or Effort()
+        recipes = {recipe.preset: recipe for recipe in bench.plan(model, effort.presets)}
+        needs = needs_of(bench, model, settings)
+        terms = _terms(bench, model, settings, constraints, effort, needs)
+        worker = Worker(
+            bench=bench, model=model, settings=settings, constraints=terms.constraints, effort=effort, mix=mix, recipes=recipes
+        )
+        candidates = entrants(terms, _source(model), [worker.level(recipe) for recipe in recipes.values()])
+        if not any(c.fits for c in candidates):
+            raise too_small(bench, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit)
+        worker.windows = worker.windows_of(("calibration", "validation"))
+        field = walked(opened(replace(terms, n_windows=len(worker.windows)), candidates), worker)
+        return _decision(field, worker, uses_gpu=bool(needs.accelerator_bytes))
+
+
+def walked(field: Field, worker: Worker) -> Field:
+    """The field at its end: what it asks is done and answered, and the files of those that lost are removed."""
+    removed: frozenset[str] = frozenset()
+    while not isinstance(step := field.next(), Done):
+        field = field.after(worker.answer(step))
+        for type_ in field.lost_types() - removed:
+            worker.remove(type_)
+        removed = field.lost_types()
+    return field
+
+
+def needs_of(bench: Bench, model: Model, settings: ContextSettings) -> Footprint:
+    """What a server of the model takes that has been used: the engine's dry run, and what comes with use."""
+    return grown(bench.check(model, settings).best, model.shape, settings)
+
+
+def _source(model: Model) -> Level:
+    return Level(type=SOURCE, weights_bytes=model.weights_bytes, bpw=model.bpw)
+
+
+def _terms(
+    bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort, needs: Footprint
+) -> Terms:
+    """The memory that may be used, and what is taken of it whatever the level: but for the weights, what the source's dry run says."""
+    kind = kind_of(bench.machine, model.shape.architecture, needs)
+    margin = learned_margin(errors(bench.ledger.memory_rows()), kind)
+    spare = int(free_for_models(bench.machine, needs) * (1 - margin.fraction))
+    limit = min(constraints.memory_bytes or spare, spare)
+    return Terms(
+        constraints=replace(constraints, memory_bytes=limit),
+        cache=settings.cache,
+        besides_bytes=needs.total_bytes - model.weights_bytes,
+        saved_bytes=_saved(bench, model, settings, needs),
+        n_ctx=settings.n_ctx // settings.n_parallel,
+        n_windows=0,
+        sweep=effort.sweep,
+        rounds=effort.rounds,
+    )
+
+
+def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footprint) -> int | None:
+    """Bytes that SMALL_CACHE saves; None where another cache was asked for, or where not every key can be quantized."""
+    if settings.cache != F16_CACHE:
+        return None
+    try:
+        return needs.total_bytes - needs_of(bench, model, settings.with_cache(SMALL_CACHE)).total_bytes
+    except (EngineRefused, Misuse):  # the engine, or our arithmetic for the kernels of a card
+        return None
+
+
+def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
+    """The decision with its evidence, which is saved; the files of all but the chosen level are removed."""
+    step, bench, model, windows = field.next(), worker.bench, worker.model, worker.windows
+    assert isinstance(step, Done)
+    best, judged = step.choice, sorted(field.assessed(), key=lambda c: (-c.weights_bytes, -c.total_bytes))
+    judged = [worker.identified(c) for c in judged]
+    why = why_chosen(best, judged) if best else say("no level meets every constraint")
+    chosen = replace(worker.identified(best), why=why, path=worker.built(best.type).path) if best else None
+    for type_ in worker.recipes:
+        if best is None or type_ != best.type:
+            worker.remove(type_)
+    read_whole = [c for c in judged if c.fits and c.key != field.source.key and not is_slow(c) and not _is_copy(c, worker)]
+    decision = Decision(
+        machine=bench.machine,
+        model=model,
+        settings=worker.settings,
+        constraints=worker.constraints,
+        candidates=tuple(chosen if chosen and c.key == chosen.key else c for c in judged),
+        chosen=chosen,
+        why=why,
+        uses_gpu=uses_gpu,
+        tokens_full_sweep=sum(w.n_scored for w in windows) * len(read_whole),
+        conditions=_conditions(worker),
+    )
+    return replace(decision, evidence=save_evidence(model.path.stem, decision.as_json()))
+
+
+def _is_copy(candidate: Candidate, worker: Worker) -> bool:
+    return candidate.type in worker.recipes and worker.level(worker.recipes[candidate.type]).is_copy
+
+
+def _conditions(worker: Worker) -> dict[str, object]:
+    """What the decision depends on besides its model, settings and constraints."""
+    return {
+        **worker.bench.conditions(),
+        "model_sha256": worker.bench.ledger.model_sha256(worker.model),
+        "windows": {"n": len(worker.windows), "digest": windows_digest(worker.windows)},
+        "tasks": worker.constraints.tasks.digest if worker.constraints.tasks else None,
+        "levels": list(worker.effort.presets),
+        "repeats": worker.effort.repeats,
+    }

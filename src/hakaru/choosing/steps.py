@@ -1,0 +1,118 @@
+"""What the loop asks of the world, one step at a time, and what it is answered. Pure values.
+
+A `Field` says with one of these steps what it must know next; `loop.py` has it done and answers. The comment behind each step names
+the answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hakaru.choosing.candidate import Candidate, Key
+from hakaru.evaluation.judgement import Judgement
+from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.tasks import Pairs
+from hakaru.evaluation.tiers import Quality
+from hakaru.units import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Read the source itself, with the KV cache asked for, until it is known whether the tier holds."""
+
+    key: Key  # -> Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """Say what these candidates will lose, as far as the levels that were read so far tell."""
+
+    keys: tuple[Key, ...]  # -> Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Put these candidates in groups that are read beside one run of the source: of one KV cache, and within memory and disk."""
+
+    keys: tuple[Key, ...]  # -> Groups
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read these candidates, all of one KV cache, on the first `n_windows` windows."""
+
+    keys: tuple[Key, ...]  # -> Readings; a text where it could not be done: the reason
+    n_windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Say which mix of types takes part."""
+
+    # -> Level; None where none does
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Time these candidates through the server."""
+
+    keys: tuple[Key, ...]  # -> Speeds
+
+
+@dataclass(frozen=True, slots=True)
+class TimeDeep:
+    """Time both candidates behind `depth` tokens of context."""
+
+    keys: tuple[Key, Key]  # -> Points: of the first and of the second
+    speeds: tuple[Speed, Speed]  # at an empty context
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """Read this candidate on texts that played no part in choosing it, until it is known whether the tier holds."""
+
+    key: Key  # -> Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Have the source and this candidate answer the tasks."""
+
+    key: Key  # -> Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to ask."""
+
+    choice: Candidate | None  # None where no candidate meets every constraint
+
+
+Step = Settle | Predict | Group | Read | Mix | Time | TimeDeep | Prove | Examine | Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was read of one candidate."""
+
+    quality: Quality
+    judgement: Judgement  # what the windows of `quality` prove of the tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What a recipe would make of the source."""
+
+    type: str  # the name of the preset or of the mix
+    weights_bytes: int
+    bpw: float
+    is_copy: bool = False  # every tensor stays as it is: the file would be the source itself
+    predicted: Figure | None = None  # mean KLD in nats per token
+
+
+Predictions = Mapping[Key, Figure | None]  # mean KLD in nats per token; None where nothing can be said
+Groups = tuple[tuple[Key, ...], ...]
+Readings = Mapping[Key, Reading]
+Speeds = Mapping[Key, Speed]
+Points = tuple[Point | None, Point | None]  # None where so many tokens take too long to read
+Answer = Reading | Predictions | Groups | Readings | str | Level | None | Speeds | Points | Pairs

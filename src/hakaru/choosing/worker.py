@@ -1,0 +1,191 @@
+"""The hands of the loop: every step of a field done with the bench, the forecast and the disk."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from hakaru.choosing import steps
+from hakaru.choosing.candidate import Candidate, Constraints, Key, name_of
+from hakaru.choosing.forecast import Forecast
+from hakaru.choosing.rounds import ROUNDS
+from hakaru.errors import MachineError
+from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.judgement import judge
+from hakaru.evaluation.speed import REPEATS, Speed
+from hakaru.evaluation.tasks import Pairs, pair
+from hakaru.evaluation.texts import Part
+from hakaru.evaluation.windows import Window
+from hakaru.language import say
+from hakaru.memory.settings import F16_CACHE, ContextSettings
+from hakaru.models.model import Model
+from hakaru.quantization.build import Recipe, copies_all, is_mix, mix_recipe
+from hakaru.quantization.presets import LADDER
+from hakaru.tuning.bench import Bench
+from hakaru.tuning.budget import Budgeter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is measured; tests take less than the defaults."""
+
+    n_documents: int | None = None  # of each domain of text; None for all
+    n_prompts: int | None = None  # of each language; None for all
+    repeats: int = REPEATS  # samples of every speed
+    presets: Sequence[str] = LADDER
+    keep: frozenset[Path] = frozenset()  # files in use, which are not removed
+    sweep: bool = False  # every level is read on every window, which is what the rounds are held against
+    rounds: Sequence[int] = ROUNDS  # windows after which levels are dropped or settled
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """What one walk of the loop works with."""
+
+    bench: Bench
+    model: Model  # the source
+    settings: ContextSettings  # with the KV cache that was asked for
+    constraints: Constraints
+    effort: Effort
+    mix: Mapping[str, str] | None  # the mix that takes part, types by tensor name; empty: none; None: one is sought
+    recipes: dict[str, Recipe] = field(default_factory=dict)  # of the levels, by name
+    windows: Sequence[Window] = ()  # those to choose by
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether levels are read in rounds, and predicted."""
+        return len(self.windows) > self.effort.rounds[0]
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """What levels will lose; what is asked of it takes seconds."""
+        return Forecast(Budgeter(self.bench, self.model, "quick", glance=True))
+
+    def answer(self, step: steps.Step) -> steps.Answer:
+        """Do what a step asks, and return its answer."""
+        match step:
+            case steps.Settle(key):
+                return self._read_alone(key, self.windows)
+            case steps.Predict(keys):
+                return {key: self.forecast.kld(self._types(key[0])) for key in keys}
+            case steps.Group(keys):
+                return self._groups(keys)
+            case steps.Read(keys, n_windows):
+                return self._read(keys, n_windows)
+            case steps.Mix():
+                return self._mix()
+            case steps.Time(keys):
+                return {key: self._speed(key) for key in keys}
+            case steps.TimeDeep():
+                return self._deep(step)
+            case steps.Prove(key):
+                name = say("{type} on untouched texts", type=key[0])
+                return self._read_alone(key, self.windows_of(("test",)), name=name)
+            case steps.Examine(key):
+                return self._examined(key)
+            case steps.Done():
+                return None
+
+    def level(self, recipe: Recipe) -> steps.Level:
+        """What a recipe would make of the source."""
+        is_copy = copies_all(self.model, recipe.types)
+        return steps.Level(type=recipe.preset, weights_bytes=recipe.weights_bytes, bpw=recipe.bpw, is_copy=is_copy)
+
+    def windows_of(self, parts: Sequence[Part]) -> list[Window]:
+        """Windows of these parts of the texts."""
+        n_documents, n_prompts = self.effort.n_documents, self.effort.n_prompts
+        return self.bench.windows(self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts)
+
+    def built(self, type_: str) -> Model:
+        """The source where it lies, or a level, built again if its file is gone."""
+        recipe = self.recipes.get(type_)
+        return self.bench.built(self.model, recipe) if recipe else self.model
+
+    def sha256(self, type_: str) -> str | None:
+        """The SHA-256 of the file of that type; None before it was ever built."""
+        recipe = self.recipes.get(type_)
+        return self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
+
+    def identified(self, candidate: Candidate) -> Candidate:
+        """The candidate with what its file is known by, and a mix with its types."""
+        types = self._types(candidate.type) if is_mix(candidate.type) else None
+        return replace(candidate, sha256=self.sha256(candidate.type), types=types)
+
+    def remove(self, type_: str) -> None:
+        """Remove a level's file, unless somebody uses it: its figures are in the ledger, and the disk is the person's."""
+        if recipe := self.recipes.get(type_):
+            path = self.bench.build_path(self.model, recipe)
+            if path not in self.effort.keep:
+                path.unlink(missing_ok=True)
+
+    def _types(self, type_: str) -> Mapping[str, str]:
+        """The types of a level's tensors; empty for the source."""
+        return self.recipes[type_].types if type_ in self.recipes else {}
+
+    def _read_alone(self, key: Key, windows: Sequence[Window], *, name: str = "") -> steps.Reading:
+        tier = self.constraints.tier
+        tested = self.bench.tested(self.built(key[0]), self.model, windows, tier, cache=key[1], name=name)
+        return steps.Reading(quality=tested.quality, judgement=tested.judgement)
+
+    def _groups(self, keys: Sequence[Key]) -> steps.Groups:
+        alike = [[key for key in keys if key[1] == cache] for cache in dict.fromkeys(cache for _, cache in keys)]
+        return tuple(group for some in alike for group in self._grouped(some))
+
+    def _grouped(self, keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
+        files = [
+            _File(key, self.recipes[key[0]].weights_bytes if key[0] in self.recipes else self.model.weights_bytes) for key in keys
+        ]
+        return (tuple(file.key for file in group) for group in self.bench.groups(self.model, files))
+
+    def _read(self, keys: Sequence[Key], n: int) -> steps.Readings | str:
+        """What these lose on the first `n` windows; what is read with F16's cache tells what other levels will lose."""
+        cache, domains = keys[0][1], [w.domain for w in self.windows]
+        try:
+            several = self.bench.race(self.model, [self.recipes.get(type_) for type_, _ in keys], self.windows, n, cache=cache)
+        except MachineError as error:
+            return str(error)
+        readings = {}
+        for key, rows in zip(keys, several, strict=True):
+            if self.has_rounds and cache == F16_CACHE:
+                self.forecast.learn(key[0], self._types(key[0]), rows)
+            readings[key] = steps.Reading(quality=quality_of(rows, domains), judgement=judge(rows, domains, self.constraints.tier))
+        return readings
+
+    def _mix(self) -> steps.Level | None:
+        """The mix that was asked for, or what is predicted to keep the tier in the fewest bytes."""
+        if self.mix is None:
+            recipe = self.forecast.mix(self.constraints.tier)
+        else:
+            recipe = mix_recipe(self.model, self.mix) if self.mix else None
+        if recipe is None or recipe.preset in self.recipes:
+            return None
+        self.recipes[recipe.preset] = recipe
+        return replace(self.level(recipe), predicted=self.forecast.kld(recipe.types))
+
+    def _speed(self, key: Key) -> Speed:
+        settings, repeats, sha256 = self.settings.with_cache(key[1]), self.effort.repeats, self.sha256(key[0])
+        trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
+        if trial is None:
+            trial = self.bench.trial(self.built(key[0]), settings, name=name_of(key), repeats=repeats)
+        return trial.speed
+
+    def _deep(self, step: steps.TimeDeep) -> steps.Points:
+        small, usual = (
+            self.bench.deep(self.built(type_), self.settings.with_cache(cache), speed, step.depth)
+            for (type_, cache), speed in zip(step.keys, step.speeds, strict=True)
+        )
+        return small, usual
+
+    def _examined(self, key: Key) -> Pairs:
+        tasks, usual = self.constraints.tasks, self.settings
+        assert tasks
+        theirs = self.bench.answers(self.model, tasks.items, usual, name=say("source"))
+        return pair(theirs, self.bench.answers(self.built(key[0]), tasks.items, usual.with_cache(key[1]), name=key[0]))
+
+
+class _File(NamedTuple):
+    """What goes into a group."""
+
+    key: Key
+    weights_bytes: int

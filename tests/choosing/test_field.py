@@ -1,0 +1,88 @@
+"""The loop without an engine: in thousands of worlds, in milliseconds."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import World, record, walk
+
+from hakaru.choosing import steps
+from hakaru.choosing.candidate import SOURCE, Key
+from hakaru.choosing.rule import choose, objection
+from hakaru.choosing.smaller_cache import is_slow
+from hakaru.memory.settings import F16_CACHE
+
+RACES = json.loads((Path(__file__).parent / "races.json").read_text(encoding="utf-8"))
+"""Walks by the number of their world, as the loop with its engine calls in between walked them before there was a field."""
+worlds = st.integers(0, 10**9).map(World).filter(lambda world: any(c.fits for c in world.entrants()))
+
+
+@pytest.mark.parametrize("number", RACES)
+def test_recorded_races_are_run_as_they_were(number: str) -> None:
+    """The same is read, timed, proven and examined in the same order, and the same is said of everyone."""
+    assert record(walk(World(int(number)))) == RACES[number]
+
+
+@given(worlds)
+def test_the_choice_meets_every_constraint_and_nobody_is_better(world: World) -> None:
+    """It was read, timed and, unless it is the source itself, proven on untouched texts; by the rule it goes before all that pass."""
+    walked = walk(world)
+    if (taken := walked.choice) is None:
+        assert not any(c.passes for c in walked.end.assessed())
+        return
+    assert taken.fits and taken.verdict == "pass" and taken.speed and taken.quality
+    assert objection(taken, world.terms.constraints) is None
+    assert taken.untouched or taken.key == (SOURCE, F16_CACHE)
+    assert taken.tasks or not world.terms.constraints.tasks or not walked.end.source.fits or taken.key == (SOURCE, F16_CACHE)
+    best = choose(walked.end.assessed())
+    assert best and best.key == taken.key
+
+
+@given(worlds)
+def test_nothing_is_asked_twice(world: World) -> None:
+    """Nobody is timed, proven or examined again; what was read on some windows is only read on more, or looked up on all."""
+    walked = walk(world)
+    n_read: dict[Key, int] = {}
+    once: Counter[object] = Counter()
+    for field in walked.fields:
+        match step := field.next():
+            case steps.Time(keys):
+                once.update(("time", key) for key in keys)
+            case steps.Prove() | steps.Examine() | steps.TimeDeep() | steps.Mix() | steps.Settle():
+                once[step] += 1
+            case steps.Read(keys, n):
+                for key in keys:
+                    assert n > n_read.get(key, 0) or n == world.terms.n_windows or field.candidates[key].why
+                    n_read[key] = n
+    assert not once or max(once.values()) == 1
+
+
+@given(worlds)
+def test_who_is_out_is_not_asked_for(world: World) -> None:
+    """Neither who does not fit, nor a copy of the source, nor who was predicted to break the tier, nor whose smaller cache is slow; and
+    no file is needed of a type that lost."""
+    copies = {level.type for level in world.levels if level.is_copy}
+    for field in walk(world).fields:
+        step = field.next()
+        keys = step.keys if isinstance(step, steps.Read | steps.Time | steps.Group) else ()
+        for key in keys:
+            asked = field.candidates.get(key) or field.small
+            assert asked and asked.fits and asked.type not in copies
+            assert not asked.is_hopeless(world.terms.constraints.tier) or world.terms.sweep or asked.type == "mix-1"
+            assert not is_slow(asked)
+            assert not asked.beaten_by
+            assert key[0] not in field.lost_types() or world.terms.sweep
+
+
+@given(worlds, st.data())
+def test_a_field_never_changes(world: World, data: st.DataObject) -> None:
+    """From any field on the way the same answers lead to the same end."""
+    walked = walk(world)
+    begin = data.draw(st.integers(0, len(walked.answers)))
+    field = walked.fields[begin]
+    for answer in walked.answers[begin:]:
+        field = field.after(answer)
+    assert field == walked.end

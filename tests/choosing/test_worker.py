@@ -1,0 +1,264 @@
+"""What a step asks is asked of the bench in the right words, and files of those that lost go at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import World
+
+from hakaru.choosing import steps
+from hakaru.choosing.candidate import Constraints
+from hakaru.choosing.loop import walked
+from hakaru.choosing.smaller_cache import SMALL_CACHE
+from hakaru.choosing.transitions import opened
+from hakaru.choosing.worker import Effort, Worker
+from hakaru.errors import MachineError
+from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.judgement import Judgement
+from hakaru.evaluation.tasks import TaskSet, grade, our_items
+from hakaru.evaluation.tiers import TIERS
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
+from hakaru.models.model import Model, read_model
+from hakaru.quantization.build import Recipe
+from hakaru.testing import write_tiny_llama
+from hakaru.tuning.trial import Trial
+from speeds import speed_of
+
+ROW = {"n": 10, "kld": 0.01, "agreed": 10, "nll_candidate": 1.0, "nll_reference": 1.0}
+CONSTRAINTS = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
+Q8_0, Q8_0_SMALL, SOURCE_KEY = ("Q8_0", F16_CACHE), ("Q8_0", SMALL_CACHE), ("source", F16_CACHE)
+
+
+@dataclass
+class FakeLedger:
+    """Files known by their names."""
+
+    def model_sha256(self, model: Model) -> str:
+        return model.path.stem
+
+
+@dataclass
+class FakeBench:
+    """A bench that notes what it is asked, builds empty files, and remembers one trial of every file that was ever built."""
+
+    folder: Path
+    model: Model
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    ever_built: set[str] = field(default_factory=set)
+    full: frozenset[str] = frozenset()  # types for which the disk is too small
+    knows_trials: bool = False
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+
+    def build_path(self, model: Model, recipe: Recipe) -> Path:
+        return self.folder / f"{recipe.preset}.gguf"
+
+    def known_build(self, model: Model, recipe: Recipe) -> str | None:
+        return recipe.preset if recipe.preset in self.ever_built else None
+
+    def built(self, model: Model, recipe: Recipe) -> Model:
+        path = self.build_path(model, recipe)
+        if not path.exists():
+            if recipe.preset in self.full:
+                raise MachineError("{path}: the disk is full.", path=path)
+            self.asked.append(("build", recipe.preset))
+            path.touch()
+        self.ever_built.add(recipe.preset)
+        return replace(model, path=path)
+
+    def windows(self, model: Model, *, parts: Sequence[str], n_documents: int | None, n_prompts: int | None) -> list[Any]:
+        return [(parts, n_documents, n_prompts)] * 5
+
+    def tested(
+        self, candidate: Model, reference: Model, windows: Sequence[Any], tier: Any, *, cache: Cache, name: str
+    ) -> steps.Reading:
+        self.asked.append(("test", candidate.path.stem, reference.path.stem, windows[0], tier.name, cache, name))
+        return steps.Reading(quality=identical(), judgement=Judgement("pass"))
+
+    def groups(self, model: Model, several: Sequence[Any]) -> list[list[Any]]:
+        self.asked.append(("groups", [each.weights_bytes for each in several]))
+        return [[each] for each in several]
+
+    def race(self, model: Model, recipes: Sequence[Recipe | None], windows: Any, n: int, *, cache: Cache) -> list[list[Any]]:
+        for recipe in recipes:
+            if recipe:
+                self.built(model, recipe)
+        self.asked.append(("race", [recipe.preset if recipe else None for recipe in recipes], n, cache))
+        return [[ROW] * n for _ in recipes]
+
+    def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int) -> Trial | None:
+        return self.trial_of(90.0) if self.knows_trials else None
+
+    def trial(self, model: Model, settings: ContextSettings, *, name: str, repeats: int) -> Trial:
+        self.asked.append(("time", model.path.stem, settings.cache, name, repeats))
+        return self.trial_of(50.0)
+
+    def trial_of(self, rate: float) -> Trial:
+        memory = Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
+        return Trial(speed=speed_of(rate), memory=memory, peak_rss_bytes=1)
+
+    def deep(self, model: Model, settings: ContextSettings, speed: Any, depth: int) -> None:
+        self.asked.append(("deep", model.path.stem, settings.cache, speed.decode_tokens_per_s.value, depth))
+
+    def answers(self, model: Model, items: Sequence[Any], settings: ContextSettings, *, name: str) -> Any:
+        self.asked.append(("answers", model.path.stem, settings.cache, name))
+        return grade(items, ["?"] * len(items))
+
+
+class FakeForecast:
+    """What was learned, in place of predictions."""
+
+    def __init__(self, mix: Recipe | None = None) -> None:
+        self.learned: list[tuple[str, int]] = []
+        self._mix = mix
+
+    def learn(self, name: str, types: Any, rows: Sequence[Any]) -> None:
+        self.learned.append((name, len(rows)))
+
+    def kld(self, types: Any) -> None:
+        return None
+
+    def mix(self, tier: Any) -> Recipe | None:
+        return self._mix
+
+
+def recipe(preset: str, model: Model, n_bytes: int = 100) -> Recipe:
+    return Recipe(preset=preset, types={t.name: preset for t in model.tensors}, weights_bytes=n_bytes, bpw=4.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return read_model(write_tiny_llama(tmp_path_factory.mktemp("model") / "model.gguf"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, model: Model) -> FakeBench:
+    return FakeBench(folder=tmp_path, model=model)
+
+
+def worker_of(bench: FakeBench, kind: type[Worker] = Worker, **changes: Any) -> Any:
+    """A worker with the levels Q8_0 and Q2_K and a text of 20 windows, of which 12 are a round."""
+    levels = {name: recipe(name, bench.model) for name in ("Q8_0", "Q2_K")}
+    whole: dict[str, Any] = {
+        "bench": bench, "model": bench.model, "settings": ContextSettings(n_ctx=512), "constraints": CONSTRAINTS, "recipes": levels,
+        "effort": Effort(n_documents=4, n_prompts=1, repeats=2), "mix": None, "windows": [Windowed()] * 20,
+    }  # fmt: skip
+    worker = kind(**whole | changes)
+    worker.__dict__["forecast"] = FakeForecast()
+    return worker
+
+
+@dataclass
+class Windowed:
+    """A window, of which only the domain is looked at."""
+
+    domain: str = "code"
+
+
+def test_a_group_is_read_with_its_cache_and_teaches_with_that_of_the_reference(bench: FakeBench) -> None:
+    """What another cache loses is no run of the weights' types; the source has no recipe."""
+    worker = worker_of(bench)
+    answer = worker.answer(steps.Read((Q8_0,), 12))
+    assert isinstance(answer, dict)
+    assert (answer[Q8_0].quality.n_windows, answer[Q8_0].quality.n_tokens) == (12, 120)
+    worker.answer(steps.Read((Q8_0_SMALL, ("source", SMALL_CACHE)), 20))
+    assert bench.asked == [("build", "Q8_0"), ("race", ["Q8_0"], 12, F16_CACHE), ("race", ["Q8_0", None], 20, SMALL_CACHE)]
+    assert worker.forecast.learned == [("Q8_0", 12)]
+
+
+def test_a_full_disk_is_an_answer(bench: FakeBench) -> None:
+    """In the words of the error, so that others are read all the same."""
+    bench.full = frozenset({"Q8_0"})
+    answer = worker_of(bench).answer(steps.Read((Q8_0,), 12))
+    assert isinstance(answer, str) and "Q8_0.gguf: the disk is full" in answer
+
+
+def test_groups_hold_one_cache(bench: FakeBench) -> None:
+    """The bench is asked once per cache, with what each file weighs."""
+    groups = worker_of(bench).answer(steps.Group((Q8_0, Q8_0_SMALL, ("Q2_K", F16_CACHE), SOURCE_KEY)))
+    assert groups == ((Q8_0,), (("Q2_K", F16_CACHE),), (SOURCE_KEY,), (Q8_0_SMALL,))
+    assert bench.asked == [("groups", [100, 100, bench.model.weights_bytes]), ("groups", [100])]
+
+
+def test_who_was_timed_is_not_built_for_it_again(bench: FakeBench) -> None:
+    """A remembered trial needs no file; otherwise a level is built and timed as it will be served."""
+    worker = worker_of(bench)
+    timed = worker.answer(steps.Time((Q8_0_SMALL,)))
+    assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 50.0
+    assert bench.asked == [("build", "Q8_0"), ("time", "Q8_0", SMALL_CACHE, "Q8_0, KV cache q8_0", 2)]
+    bench.asked, bench.knows_trials = [], True
+    worker.remove("Q8_0")
+    timed = worker.answer(steps.Time((Q8_0_SMALL,)))
+    assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 90.0
+    assert bench.asked == []
+
+
+def test_finalists_are_tested_as_they_will_be_served(bench: FakeBench) -> None:
+    """On the test part of the texts and with their cache; at the tasks beside the source with the usual one."""
+    tasks = TaskSet(names=("ours",), language="en", items=tuple(our_items("en")[:2]), digest="d")
+    worker = worker_of(bench, constraints=replace(CONSTRAINTS, tasks=tasks))
+    worker.answer(steps.Prove(Q8_0_SMALL))
+    worker.answer(steps.Examine(Q8_0_SMALL))
+    worker.answer(steps.TimeDeep((Q8_0_SMALL, Q8_0), (speed_of(1), speed_of(2)), 256))
+    assert bench.asked == [
+        ("build", "Q8_0"),
+        ("test", "Q8_0", "model", (("test",), 4, 1), "balanced", SMALL_CACHE, "Q8_0 on untouched texts"),
+        ("answers", "model", F16_CACHE, "source"),
+        ("answers", "Q8_0", SMALL_CACHE, "Q8_0"),
+        ("deep", "Q8_0", SMALL_CACHE, 1, 256),
+        ("deep", "Q8_0", F16_CACHE, 2, 256),
+    ]
+
+
+def test_the_mix_is_the_one_asked_for_or_the_one_that_is_forecast(bench: FakeBench) -> None:
+    """None where the mix asked for is empty; its file can then be built like any level's."""
+    assert worker_of(bench, mix={}).answer(steps.Mix()) is None
+    given = worker_of(bench, mix={t.name: "Q8_0" for t in bench.model.tensors}).answer(steps.Mix())
+    assert isinstance(given, steps.Level) and given.type.startswith("mix-") and not given.is_copy
+    copy = worker_of(bench, mix={t.name: t.type.name for t in bench.model.tensors}).answer(steps.Mix())
+    assert isinstance(copy, steps.Level) and copy.is_copy
+    worker = worker_of(bench)
+    worker.__dict__["forecast"] = FakeForecast(recipe("mix-1", bench.model, 77))
+    sought = worker.answer(steps.Mix())
+    assert isinstance(sought, steps.Level) and (sought.type, sought.weights_bytes) == ("mix-1", 77)
+    assert worker.built("mix-1").path.name == "mix-1.gguf"
+
+
+def test_files_in_use_are_not_removed(bench: FakeBench) -> None:
+    """Nor the source, which has no recipe."""
+    worker = worker_of(bench, effort=Effort(keep=frozenset({bench.folder / "Q8_0.gguf"})))
+    for type_ in ("Q8_0", "Q2_K"):
+        assert worker.built(type_).path.exists()
+    for type_ in ("Q8_0", "Q2_K", "source"):
+        worker.remove(type_)
+    assert [(bench.folder / f"{type_}.gguf").exists() for type_ in ("Q8_0", "Q2_K")] == [True, False]
+    assert bench.model.path.exists()
+
+
+class BuildingWorker(Worker):
+    """A worker that builds what it reads or times, is answered by a world, and looks whether files of losers lie about."""
+
+    def walk_in(self, world: World) -> None:
+        self.world, self.field = world, opened(world.terms, world.entrants())
+        assert walked(self.field, self) == self.field
+
+    def answer(self, step: steps.Step) -> Any:
+        lying = {path.stem for path in self.bench.build_path(self.model, self.recipes["Q2_K"]).parent.glob("*.gguf")}
+        assert not lying & self.field.lost_types()
+        keys = step.keys if isinstance(step, steps.Read | steps.Time) else ()
+        for type_, _ in keys:
+            self.built(type_)
+        answer = self.world.answer(step)
+        self.field = self.field.after(answer)
+        return answer
+
+
+@pytest.mark.parametrize("number", range(0, 200, 5))
+def test_the_files_of_losers_go_at_once(number: int, bench: FakeBench) -> None:
+    """Before the next step is done."""
+    world = World(number)
+    types = {level.type for level in world.levels} | {"Q2_K", "mix-1"}
+    worker = worker_of(bench, kind=BuildingWorker, recipes={type_: recipe(type_, bench.model) for type_ in types})
+    worker.walk_in(world)
