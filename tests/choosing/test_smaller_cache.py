@@ -64,6 +64,16 @@ def test_a_cache_that_was_slow_is_not_tried_again() -> None:
     assert with_small_cache(LARGER, SAVED, 899).fits is False
 
 
+def test_who_was_beaten_says_nothing_of_its_cache() -> None:
+    """A level that fits only with the smaller cache and was timed and beaten before it was read: others are tried with it all the same."""
+    beaten = replace(
+        with_small_cache(LARGER, SAVED, LIMIT), speed=speed(50), beaten_by="Q6_K", why="cannot win: Q6_K keeps the tier"
+    )
+    assert not is_slow(beaten)
+    small = next_smaller([BEST, beaten], BEST, SAVED, LIMIT)
+    assert small and small.key == ("Q6_K", SMALL_CACHE)
+
+
 @pytest.mark.parametrize(
     ("prefill", "n_ctx", "depth"), [(315, 4096, 512), (5000, 4096, 2048), (5000, 65536, 8192), (60, 4096, 0), (5000, 256, 0)]
 )

@@ -44,8 +44,12 @@ def next_smaller(found: Collection[Candidate], best: Candidate, saved_bytes: int
 
 
 def is_slow(candidate: Candidate) -> bool:
-    """Whether it was timed and, being slower with its cache, not read."""
-    return candidate.cache == SMALL_CACHE and bool(candidate.why) and candidate.speed is not None and candidate.quality is None
+    """Whether its cache was found to be slow: it was timed, and for that not read.
+
+    A candidate that was beaten before it was read says nothing of its cache.
+    """
+    was_only_timed = candidate.speed is not None and candidate.quality is None
+    return candidate.cache == SMALL_CACHE and was_only_timed and bool(candidate.why) and not candidate.beaten_by
 
 
 def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
