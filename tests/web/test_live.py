@@ -22,7 +22,7 @@ def rows(n: int) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def page() -> Any:
-    with LivePage("<b> against a", TIERS["balanced"]) as live, httpx.Client(base_url=live.url) as client:
+    with LivePage("<b> against a", TIERS["balanced"]) as live, httpx.Client(base_url=live.url, timeout=60) as client:
         yield live, client
 
 
@@ -42,7 +42,7 @@ def test_it_fills_while_windows_are_read(page: tuple[LivePage, httpx.Client]) ->
     live.show(rows(40), ["code"] * 40)
     late = client.get("/").text
     assert "passed" in late
-    assert "http-equiv='refresh'" in late
+    assert 'http-equiv="refresh"' in late
     assert "/chart.svg?n=40" in late
     chart = client.get("/chart.svg")
     assert chart.headers["content-type"].startswith("image/svg+xml")

@@ -1,21 +1,22 @@
-"""A page as one HTML file that needs nothing else: a title, sentences, a table, and a chart that the reader's browser draws."""
+"""The pages that a browser shows: one base, one style sheet, and a template for each kind of page.
+
+A report is one HTML file that needs nothing else: a title, sentences, a table, and a chart that the
+reader's browser draws. What a server shows is filled into the same templates (see `web`). Every value
+is escaped where it is filled in.
+"""
 
 from collections.abc import Sequence
-from html import escape
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from hakaru.errors import Misuse
 from hakaru.language import current_language
 from hakaru.places import check_place, written_whole
 
-PAGE: Final = """<!doctype html>
-<html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>
-<style>body{{font-family:system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}}
-table{{border-collapse:collapse;margin:1rem 0}}td,th{{padding:.2rem .8rem;white-space:nowrap;text-align:right;border-bottom:1px solid #ccc}}
-td:first-child,th:first-child{{text-align:left}}</style></head>
-<body><h1>{title}</h1>{sentences}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{chart}</body></html>
-"""
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def check_report(path: Path) -> None:
@@ -29,22 +30,44 @@ def save_page(
     path: Path, *, title: str, sentences: Sequence[str], head: Sequence[str], table: Sequence[Sequence[str]], chart: Any | None
 ) -> None:
     """Write the page to `path`, whole or not at all. `chart` is an Altair chart. Raises Misuse, MachineError."""
+    from markupsafe import Markup
+
     check_report(path)
-    page = PAGE.format(
-        lang=current_language(), title=escape(title), sentences="".join(f"<p>{escape(s)}</p>" for s in sentences),
-        head="".join(f"<th>{escape(cell)}</th>" for cell in head),
-        rows="".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table),
-        chart=_embedded(chart) if chart is not None else "",
-    )  # fmt: skip
+    drawn = {} if chart is None else {"chart": _specification(chart), "library": _library()}
+    page = render("report.html", title=title, sentences=sentences, head=head, table=table, style=Markup(style_sheet()), **drawn)
     with written_whole(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def _embedded(chart: Any) -> str:
-    """The chart and the library that draws it as a part of a page: Altair's own inline page is a whole document."""
-    import vl_convert
+def render(template: str, **values: Any) -> str:
+    """A template of `pages/`, filled in, in the language in use. Only values that are `Markup` are taken
+    for HTML.
+    """
+    return _templates().get_template(template).render(lang=current_language(), **values)
 
-    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    spec = chart.to_json(indent=None).replace("<", "\\u003c")
-    drawn = f'vegaEmbed("#vis", {spec}, {{"mode": "vega-lite"}})'
-    return f'<div id="vis"></div><script type="module">{library}</script><script type="module">{drawn}</script>'
+
+def style_sheet() -> str:
+    """The style sheet of every page."""
+    return (files("hakaru.pictures") / "pages" / "page.css").read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader
+
+    return Environment(loader=PackageLoader("hakaru.pictures", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+def _specification(chart: Any) -> Any:
+    """The chart as JSON that may stand in a script: it never ends one."""
+    from markupsafe import Markup
+
+    return Markup(chart.to_json(indent=None).replace("<", "\\u003c"))
+
+
+def _library() -> Any:
+    """What draws the chart. Altair's own inline page is a whole document, not a part of one."""
+    import vl_convert
+    from markupsafe import Markup
+
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))

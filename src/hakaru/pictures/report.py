@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.sequences import LEAST_SPREAD, looks
+from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.judgement import judge
+from hakaru.evaluation.sequences import LEAST_SPREAD, LEAST_WINDOWS, looks
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
@@ -42,6 +44,33 @@ class Report:
     def has_pictures(self) -> bool:
         """Whether anything was read or timed that can be drawn."""
         return bool(self.rows or self.points)
+
+    @property
+    def is_drawable(self) -> bool:
+        """Whether so many windows were read that their interval can be drawn."""
+        return len(self.rows) >= LEAST_WINDOWS
+
+
+def report_so_far(
+    title: str, rows: Sequence[Row], domains: Sequence[str], tier: Tier, *, end: Sequence[str] | None = None
+) -> Report:
+    """The report of a test that still runs, or ends with the sentences `end`. `rows` are the windows that
+    were read, `domains` the kinds of text of all windows.
+    """
+    quality = quality_of(rows, domains) if rows else None
+    words = {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("not known yet")}
+    verdict = words[judge(rows, domains, tier).verdict]
+    told = end or [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=verdict)]
+    read = say("{n} of {total} windows read", n=len(rows), total=len(domains))
+    table = _losses(quality) if quality else []
+    return Report(title=title, sentences=[*told, read], head=(), table=table, quality=quality, rows=rows, tier=tier)
+
+
+def _losses(quality: Quality) -> list[list[str]]:
+    """The mean divergence, of all text and of each kind, with its interval."""
+    kinds = {say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)): f for name, f in quality.domains.items()}
+    figures = {say("mean KLD"): quality.kld_mean, **kinds}
+    return [[name, f"{f.value:.5f} [{f.lowest:.5f}…{f.highest:.5f}]"] for name, f in figures.items()]
 
 
 def save_report(report: Report, path: Path) -> None:

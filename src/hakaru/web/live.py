@@ -1,13 +1,12 @@
 """The page of a test that is running: what is known so far, drawn anew at every look; on loopback, without scripts.
 
-It looks again every other second until the test is done. Figures are computed when somebody looks, not while nobody does.
+The page looks again every other second until the test is done. Figures are computed when somebody
+looks, not while nobody does.
 """
 
 import socket
 import threading
 from collections.abc import Sequence
-from html import escape
-from string import Template
 from types import TracebackType
 from typing import Final
 
@@ -17,17 +16,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from hakaru.evaluation.divergence import quality_of
-from hakaru.evaluation.judgement import judge
-from hakaru.evaluation.sequences import LEAST_WINDOWS
-from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import current_language, say, use_language
-from hakaru.pictures.report import Report, chart_svg
+from hakaru.pictures import page_file
+from hakaru.pictures.report import Report, chart_svg, report_so_far
 from hakaru.serving.deployment import HOST
 from hakaru.serving.gateway import refused
 from hakaru.tuning.bench import Row
-from hakaru.web.shared import headers, static, style
+from hakaru.web.shared import headers, style
 
 HEADERS: Final = headers(images="'self' data:")
 
@@ -69,35 +65,15 @@ class LivePage:
     def render(self) -> str:
         """The page as HTML, in the language of the command."""
         use_language(self._language)
-        rows, domains = self._seen
-        verdict = judge(rows, domains, self._tier).verdict
-        words = {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("not known yet")}
-        told = self._end or [say("Tier {tier}: {verdict}.", tier=self._tier.name, verdict=words[verdict])]
-        picture = f"<img class='chart' src='/chart.svg?n={len(rows)}' alt='{escape(say('what was known, window after window'))}'>"
-        return Template(static("live.html")).substitute(
-            lang=self._language, title=escape(self._title),
-            again="" if self._end else "<meta http-equiv='refresh' content='2'>",
-            sentences="".join(f"<p>{escape(sentence)}</p>" for sentence in told),
-            read=escape(say("{n} of {total} windows read", n=len(rows), total=len(domains))),
-            rows="".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(cell)}</td></tr>" for name, cell in self._figures()),
-            picture=picture if len(rows) >= LEAST_WINDOWS else "",
+        report = self._report()
+        picture = f"/chart.svg?n={len(report.rows)}" if report.is_drawable else None
+        return page_file.render(
+            "report.html", title=report.title, sentences=report.sentences, table=report.table,
+            again=self._end is None, picture=picture, picture_text=say("what was known, window after window"),
         )  # fmt: skip
 
     def _report(self) -> Report:
-        rows, domains = self._seen
-        return Report(
-            title=self._title, sentences=(), head=(), table=(), quality=quality_of(rows, domains), rows=rows, tier=self._tier
-        )
-
-    def _figures(self) -> list[tuple[str, str]]:
-        if not self._seen[0]:
-            return []
-        lost = quality_of(*self._seen)
-        figures = {
-            say("mean KLD"): lost.kld_mean,
-            **{say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)): figure for name, figure in lost.domains.items()},
-        }
-        return [(name, f"{f.value:.5f} [{f.lowest:.5f}…{f.highest:.5f}]") for name, f in figures.items()]
+        return report_so_far(self._title, *self._seen, self._tier, end=self._end)
 
     def _page(self, request: Request) -> Response:
         return refused(request) or HTMLResponse(self.render(), headers=HEADERS)
@@ -106,6 +82,7 @@ class LivePage:
         use_language(self._language)
         if refusal := refused(request):
             return refusal
-        if len(self._seen[0]) < LEAST_WINDOWS:
+        report = self._report()
+        if not report.is_drawable:
             return Response(status_code=404)
-        return Response(chart_svg(self._report()), media_type="image/svg+xml", headers=HEADERS)
+        return Response(chart_svg(report), media_type="image/svg+xml", headers=HEADERS)

@@ -1,11 +1,9 @@
 """The page at the server's root: the model that runs, its memory, and how to call it, in the reader's language.
 
-It is rendered here, without scripts and without anything from elsewhere, under a content security policy that allows
-only its own style sheet. The language is the one of `?lang=`, or the browser's first choice.
+The page has no scripts and nothing from elsewhere; its content security policy allows only its own
+style sheet. The language is the one of `?lang=`, or the browser's first choice.
 """
 
-from html import escape
-from string import Template
 from typing import Final
 
 from starlette.requests import Request
@@ -14,13 +12,13 @@ from starlette.routing import BaseRoute, Route
 
 from hakaru.errors import EngineDied
 from hakaru.language import LANGUAGES, current_language, say, use_language
+from hakaru.pictures import page_file
 from hakaru.serving.gateway import refused
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
-from hakaru.web.shared import headers, static, style
+from hakaru.web.shared import headers, style
 
 HEADERS: Final = headers()
-BAR_WIDTH: Final = 600
 
 
 def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
@@ -38,31 +36,27 @@ def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
 def render(supervisor: Supervisor, *, base_url: str) -> str:
     """The page as HTML, in the language in use."""
     try:
-        parts = supervisor.server.footprint().parts()
+        taken = supervisor.server.footprint().parts()
     except EngineDied:
-        parts = {}
-    shown = {label: parts[key] for key, label in _labels().items() if parts.get(key)}
-    return Template(static("page.html")).substitute(
-        lang=current_language(),
-        title=escape(say("{model} on this machine", model=supervisor.path.stem)),
-        state_label=escape(say("State")),
-        state=escape(_state(supervisor)),
-        context_label=escape(say("Context")),
-        context=escape(say("{n} tokens", n=f"{supervisor.settings.n_ctx:,}")),
-        memory_title=escape(say("Memory that the engine took")),
-        bar=_bar(shown),
-        rows="".join(f"<tr><th scope='row'>{escape(k)}</th><td>{format_bytes(v)}</td></tr>" for k, v in shown.items()),
-        total_label=escape(say("total")),
-        total=format_bytes(sum(shown.values())),
-        use_title=escape(say("Use it")),
-        use_text=escape(
-            say("Any OpenAI client works with this address; no key is needed. The server listens on this machine only.")
-        ),
-        base_url=escape(base_url),
-        curl=escape(_curl(base_url)),
-        python=escape(_python(base_url)),
-        other_language="en" if current_language() == "ja" else "ja",
-        other_language_name="English" if current_language() == "ja" else "日本語",
+        taken = {}
+    sizes = {label: taken[key] for key, label in _labels().items() if taken.get(key)}
+    other, other_name = ("en", "English") if current_language() == "ja" else ("ja", "日本語")
+    return page_file.render(
+        "serving.html",
+        title=say("{model} on this machine", model=supervisor.path.stem),
+        other=other,
+        other_name=other_name,
+        facts=[
+            (say("State"), _state(supervisor)),
+            (say("Context"), say("{n} tokens", n=f"{supervisor.settings.n_ctx:,}")),
+        ],
+        memory_title=say("Memory that the engine took"),
+        parts=_parts(sizes),
+        total_label=say("total"),
+        total=format_bytes(sum(sizes.values())),
+        use_title=say("Use it"),
+        use_text=say("Any OpenAI client works with this address; no key is needed. The server listens on this machine only."),
+        examples=[base_url, _curl(base_url), _python(base_url)],
     )
 
 
@@ -85,15 +79,14 @@ def _state(supervisor: Supervisor) -> str:
             return say("stopped")
 
 
-def _bar(parts: dict[str, int]) -> str:
-    """A stacked bar as SVG; the table beside it says the same in words."""
-    total, x, boxes = sum(parts.values()) or 1, 0.0, []
-    for i, (label, n_bytes) in enumerate(parts.items()):
-        width = BAR_WIDTH * n_bytes / total
-        title = f"<title>{escape(label)}: {format_bytes(n_bytes)}</title>"
-        boxes.append(f"<rect class='part{i}' x='{x:.1f}' y='0' width='{width:.1f}' height='28'>{title}</rect>")
-        x += width
-    return "".join(boxes)
+def _parts(sizes: dict[str, int]) -> list[dict[str, str]]:
+    """The parts of the bar, in hundredths of its width; the table below the bar says the same."""
+    total, begin, parts = sum(sizes.values()), 0.0, []
+    for label, n_bytes in sizes.items():
+        share = 100 * n_bytes / total
+        parts.append({"label": label, "size": format_bytes(n_bytes), "begin": f"{begin:.2f}", "share": f"{share:.2f}"})
+        begin += share
+    return parts
 
 
 def _curl(base_url: str) -> str:

@@ -1,10 +1,9 @@
-"""What every page has in common: its policy, its files, its style."""
-
-from importlib.resources import files
+"""What every page has in common: its policy and its style."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hakaru.pictures.page_file import style_sheet
 from hakaru.serving.gateway import refused
 
 
@@ -17,11 +16,6 @@ def headers(*, images: str = "data:") -> dict[str, str]:
     }  # fmt: skip
 
 
-def static(name: str) -> str:
-    """The text of a file that comes with the pages."""
-    return (files("hakaru.web") / "static" / name).read_text(encoding="utf-8")
-
-
 def style(request: Request) -> Response:
     """The style sheet."""
-    return refused(request) or Response(static("page.css"), media_type="text/css", headers=headers())
+    return refused(request) or Response(style_sheet(), media_type="text/css", headers=headers())
