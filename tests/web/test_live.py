@@ -58,7 +58,7 @@ def test_it_fills_while_windows_are_read(page: tuple[LivePage, httpx.Client]) ->
 def test_strangers_do_not_see_it(page: tuple[LivePage, httpx.Client]) -> None:
     """Neither another host's name nor another site's page."""
     _, client = page
-    for path in ("/", "/chart.svg", "/page.css"):
+    for path in ("/", "/chart.svg", "/page.css", "/not/there"):
         assert client.get(path, headers={"Host": "evil.example"}).status_code == 403
         assert client.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 

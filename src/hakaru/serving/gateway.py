@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import httpx
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hakaru.engine.mode import Gives
 from hakaru.engine.server import NO_KEEPALIVE
@@ -47,38 +49,49 @@ def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRou
         yield
         await client.close()
 
-    async def forward(request: Request) -> Response:
-        return refused(request) or await client.forward(request)
-
     async def health(request: Request) -> Response:
-        if refusal := refused(request):
-            return refusal
         ready = supervisor.state == "ready"
         return JSONResponse({"status": supervisor.state, "restarts": supervisor.restarts}, status_code=200 if ready else 503)
 
     async def no_answer(request: Request) -> Response:
         can = " or ".join(ours)
-        return refused(request) or error_response(
+        return error_response(
             400, f"this model cannot answer {request.url.path}: it gives {supervisor.mode.gives}; ask {can}", code="unsupported"
         )
 
     ours = ANSWERED[supervisor.mode.gives]
-    routes = [Route(path, forward, methods=[method]) for path, method in FORWARDED.items()]
+    routes = [Route(path, client.forward, methods=[method]) for path, method in FORWARDED.items()]
     asked = (path for paths in ANSWERED.values() for path in paths)
-    routes += [Route(path, forward if path in ours else no_answer, methods=["POST"]) for path in asked]
+    routes += [Route(path, client.forward if path in ours else no_answer, methods=["POST"]) for path in asked]
     handlers: Any = {
         404: lambda request, error: error_response(404, f"there is no {request.url.path}", code="not_found"),
         405: lambda request, error: error_response(
             405, f"{request.method} is not for {request.url.path}", code="method_not_allowed"
         ),
     }
-    return Starlette(routes=[*routes, Route("/health", health), *pages], lifespan=lifespan, exception_handlers=handlers)
+    return Starlette(
+        routes=[*routes, Route("/health", health), *pages], lifespan=lifespan, exception_handlers=handlers, middleware=LOCAL_ONLY
+    )
 
 
-def refused(request: Request) -> Response | None:
-    """The answer to a request that no route may see: from another host, from another site's page,
-    or too large.
+class OnlyThisMachine:
+    """ASGI middleware: no route sees a request from another host or from another site's page, or one
+    that is too large. Starlette's TrustedHostMiddleware answers in plain text; this answers as the API.
     """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = _refusal(Request(scope)) if scope["type"] == "http" else None
+        await (answer or self.app)(scope, receive, send)
+
+
+LOCAL_ONLY: Final = (Middleware(OnlyThisMachine),)
+
+
+def _refusal(request: Request) -> Response | None:
+    """The answer to a request that no route may see; None for the others."""
     host = request.headers.get("host", "")
     if _host_name(host) not in LOCAL_HOSTS:
         return error_response(

@@ -21,7 +21,7 @@ from hakaru.language import current_language, say, use_language
 from hakaru.pictures import page_file
 from hakaru.pictures.report import Report, chart_svg, report_so_far
 from hakaru.serving.deployment import HOST
-from hakaru.serving.gateway import refused
+from hakaru.serving.gateway import LOCAL_ONLY
 from hakaru.tuning.bench import Row
 from hakaru.web.shared import headers, style
 
@@ -36,7 +36,9 @@ class LivePage:
         self._seen: tuple[Sequence[Row], Sequence[str]] = ((), ())
         self._end: Sequence[str] | None = None
         routes = [Route("/", self._page), Route("/chart.svg", self._chart), Route("/page.css", style)]
-        config = uvicorn.Config(Starlette(routes=routes), log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            Starlette(routes=routes, middleware=LOCAL_ONLY), log_level="critical", access_log=False, timeout_graceful_shutdown=1
+        )
         self._server, self._listener = uvicorn.Server(config), socket.create_server((HOST, 0))  # never the port of the API
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
 
@@ -76,12 +78,10 @@ class LivePage:
         return report_so_far(self._title, *self._seen, self._tier, end=self._end)
 
     def _page(self, request: Request) -> Response:
-        return refused(request) or HTMLResponse(self.render(), headers=HEADERS)
+        return HTMLResponse(self.render(), headers=HEADERS)
 
     def _chart(self, request: Request) -> Response:
         use_language(self._language)
-        if refusal := refused(request):
-            return refusal
         report = self._report()
         if not report.is_drawable:
             return Response(status_code=404)

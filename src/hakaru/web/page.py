@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute, Route
 from hakaru.errors import EngineDied
 from hakaru.language import LANGUAGES, current_language, say, use_language
 from hakaru.pictures import page_file
-from hakaru.serving.gateway import refused
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
 from hakaru.web.shared import headers, style
@@ -25,8 +24,6 @@ def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
     """Routes of the page, for the gateway in front of `supervisor`'s engine."""
 
     async def page(request: Request) -> Response:
-        if refusal := refused(request):
-            return refusal
         use_language(_language(request))
         return HTMLResponse(render(supervisor, base_url=f"{request.url.scheme}://{request.url.netloc}/v1"), headers=HEADERS)
 
