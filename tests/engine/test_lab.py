@@ -3,13 +3,12 @@
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from copies import quantized_copy
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineDied, ModelDamaged, ModelUnknown
 from hakaru.memory.footprint import compute_footprint
@@ -84,24 +83,18 @@ def test_a_model_without_a_needed_tensor_is_refused(tmp_path: Path) -> None:
         Lab().dry_run(path, ContextSettings(n_ctx=256))
 
 
-def test_a_child_that_is_killed_becomes_an_error_with_its_last_words(embedded: Path, tmp_path: Path) -> None:
-    """kill -9 in the middle of quantizing: EngineDied, the log, and the parent goes on."""
+def test_a_child_that_is_killed_becomes_an_error_with_its_last_words(embedded: Path) -> None:
+    """kill -9 in the middle of an answer: EngineDied, the log, and the parent goes on."""
 
-    def kill_when_it_works() -> None:
-        for _ in range(500):
-            for child in psutil.Process().children(recursive=True):
-                if "hakaru.engine.child" in " ".join(child.cmdline()) and (tmp_path / "out.gguf").exists():
-                    child.send_signal(signal.SIGKILL)
-                    return
-            time.sleep(0.02)
+    def kill(done: int, total: int) -> None:
+        for child in psutil.Process().children(recursive=True):
+            if "hakaru.engine.child" in " ".join(child.cmdline()):
+                child.send_signal(signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_when_it_works)
-    killer.start()
-    with pytest.raises(EngineDied, match=r"signal 9.*during 'quantize'") as caught:
-        Lab().quantize(embedded, tmp_path / "out.gguf", 12)
-    killer.join()
+    with pytest.raises(EngineDied, match=r"signal 9.*during 'answer'") as caught:
+        Lab().answer(embedded, ["Where is the sun?"], n_predict=400, seed=1, progress=kill)
     assert caught.value.exit_code == 6
-    assert any("blk" in line for line in caught.value.log)
+    assert any("llama_" in line for line in caught.value.log)
     assert Lab().tokenize(embedded, ["still alive"])[0][0]
 
 
@@ -156,7 +149,7 @@ def test_many_and_long_prompts_are_answered_in_groups(tiny: Path) -> None:
 def test_a_model_compared_with_itself_and_with_a_worse_copy(tiny: Path, tmp_path: Path) -> None:
     """Itself: no divergence. A copy of two bits: some, and the same in one child or in two."""
     worse = tmp_path / "q2.gguf"
-    Lab().quantize(tiny, worse, 10)
+    quantized_copy(tiny, worse, "Q2_K")
     windows = [{"tokens": list(range(2, 66)), "first": 8}, {"tokens": list(range(100, 164)), "first": 8}]
     itself, copy = Lab().compare(tiny, [tiny, worse], windows)
     assert [w["n"] for w in itself] == [55, 55]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from copies import quantized_copy
 from hakaru.cli import run
 from hakaru.cli.tell.tasks import as_json as tasks_json
 from hakaru.cli.tell.tasks import never_right, print_tasks
-from hakaru.engine.lab import Lab
 from hakaru.engine.server import EngineServer
 from hakaru.errors import Misuse
 from hakaru.evaluation.answers import answer_items
@@ -245,8 +245,8 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
         tmp_path / "q2.gguf",
         tmp_path / "q8.gguf",
     )
-    Lab().quantize(tiny, worse, 10)
-    Lab().quantize(tiny, copy, 7)
+    quantized_copy(tiny, worse, "Q2_K")
+    quantized_copy(tiny, copy, "Q8_0")
     command = ["test", str(worse), str(copy), "--reference", str(tiny), "--no-speed"]
     assert run([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -287,13 +287,13 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
 def test_own_prompts_are_a_domain_and_a_budget_ends_the_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The reference answers them; with hardly any time one batch is read, and nothing is claimed."""
     tiny, worse = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)), tmp_path / "q8.gguf"
-    Lab().quantize(tiny, worse, 7)
+    quantized_copy(tiny, worse, "Q8_0")
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("ab\n\nabc\n" * 12, encoding="utf-8")
     command = ["test", str(worse), "--reference", str(tiny), "--no-speed", "--prompts", str(prompts), "--json"]
     assert run(command) == 0
     assert "answers-own" in json.loads(capsys.readouterr().out)["quality"]["domains"]
-    Lab().quantize(tiny, other := tmp_path / "q6.gguf", 18)
+    quantized_copy(tiny, other := tmp_path / "q6.gguf", "Q6_K")
     assert run([*command[:1], str(other), *command[2:], "--budget", "0.001s"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["verdict"] == "inconclusive"

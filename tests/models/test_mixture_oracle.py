@@ -4,10 +4,7 @@ The quantizer's dry run reads the keys and the tensor table and no weights, so a
 names, and which of them a layer has, are llama.cpp's; the sizes are small except where the rules depend on them.
 """
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +13,8 @@ import gguf
 import numpy as np
 import pytest
 
-from hakaru.engine.lab import Lab
-from hakaru.errors import EngineRefused, ModelUnknown
+import quantizer
+from hakaru.errors import ModelUnknown
 from hakaru.models.gguf import read_header
 from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_bytes, preset_types
@@ -383,61 +380,36 @@ def read_roster(path: Path) -> Roster:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "a layer too many"])
-def test_every_tensor_gets_the_type_that_the_quantizer_gives(tmp_path: Path, case: str) -> None:
+def test_every_tensor_gets_the_type_that_the_quantizer_gives(native_engine: Path, tmp_path: Path, case: str) -> None:
     """All presets, with those that need importance data: no tensor differs."""
     path = write_table(tmp_path / "table.gguf", case)
     model = read_roster(path)
-    for preset, theirs in zip(PRESETS, Lab().quantized_types(path, list(PRESETS.values())), strict=True):
+    for preset, theirs in zip(PRESETS, quantizer.quantized_types(native_engine, path, list(PRESETS.values())), strict=True):
         assert preset_types(model, preset) == theirs, preset
 
 
-def test_the_embedded_model_gets_the_types_and_bytes_that_the_quantizer_gives(embedded: Path) -> None:
+def test_the_embedded_model_gets_the_types_and_bytes_that_the_quantizer_gives(native_engine: Path, embedded: Path) -> None:
     """A real file, already quantized, with rows of 576 that no block of 256 divides."""
     model, tensors = read_roster(embedded), read_header(embedded).tensors
-    for preset, theirs in zip(PRESETS, Lab().quantized_types(embedded, list(PRESETS.values())), strict=True):
+    for preset, theirs in zip(PRESETS, quantizer.quantized_types(native_engine, embedded, list(PRESETS.values())), strict=True):
         assert preset_types(model, preset) == theirs, preset
         assert preset_bytes(model, preset) == sum(t.bytes_as(BY_NAME[theirs[t.name]]) for t in tensors)
 
 
-WITH_IMATRIX: Final = """
-import ctypes, json, sys
-from hakaru.engine import files, llama
-
-data = (llama.c.llama_model_imatrix_data * 2)((b"x", (ctypes.c_float * 1)(1.0), 1), (None, None, 0))
-plain = llama.c.llama_model_quantize_default_params
-
-def with_imatrix():
-    params = plain()
-    params.imatrix = data
-    return params
-
-llama.c.llama_model_quantize_default_params = with_imatrix
-llama.start()
-steps = files.plan(json.loads(sys.argv[1]))
-while True:
-    try:
-        next(steps)
-    except StopIteration as end:
-        print(json.dumps(end.value["plans"]))
-        break
-"""
-
-
 @pytest.mark.parametrize("case", ["llama", "qwen2 72B", "mixtral", "qwen3moe", "falcon", "gpt-oss", "deepseek2, kv_b"])
-def test_with_importance_data_the_quantizer_s_choice_is_ours_too(tmp_path: Path, case: str) -> None:
+def test_with_importance_data_the_quantizer_s_choice_is_ours_too(native_engine: Path, tmp_path: Path, case: str) -> None:
     """What is in the data does not matter to the choice, only that there are any."""
     path = write_table(tmp_path / "table.gguf", case)
     model = read_roster(path)
-    request = json.dumps({"path": str(path), "ftypes": list(PRESETS.values())})
-    done = subprocess.run([sys.executable, "-c", WITH_IMATRIX, request], capture_output=True, text=True, check=True)
-    for preset, theirs in zip(PRESETS, json.loads(done.stdout), strict=True):
+    theirs_of_all = quantizer.quantized_types(native_engine, path, list(PRESETS.values()), has_imatrix=True)
+    for preset, theirs in zip(PRESETS, theirs_of_all, strict=True):
         assert preset_types(model, preset, has_imatrix=True) == theirs, preset
 
 
-def test_the_quantizer_refuses_what_we_refuse(tmp_path: Path) -> None:
+def test_the_quantizer_refuses_what_we_refuse(native_engine: Path, tmp_path: Path) -> None:
     """An expert of a layer that the model does not have."""
     path = write_table(tmp_path / "table.gguf", "a layer too many")
-    with pytest.raises(EngineRefused, match=r"Bad layer 9 for tensor blk\.9\.ffn_down_exps\.weight"):
-        Lab().quantized_types(path, [FTYPES["Q4_K_M"]])
+    with pytest.raises(quantizer.QuantizerRefused, match=r"Bad layer 9 for tensor blk\.9\.ffn_down_exps\.weight"):
+        quantizer.quantized_types(native_engine, path, [FTYPES["Q4_K_M"]])
     with pytest.raises(ModelUnknown, match=r"blk\.9\.ffn_down_exps\.weight"):
         preset_types(read_roster(path), "Q4_K_M")

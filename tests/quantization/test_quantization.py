@@ -26,9 +26,6 @@ class Interrupting(Lab):
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
-    def quantized_types(self, path: Path, ftypes: Sequence[int]) -> list[dict[str, str]]:
-        return [{} for _ in ftypes]
-
     def write_tensors(self, jobs: Sequence[TensorJob], *, targets: Sequence[Path], **_: Any) -> None:
         targets[0].write_bytes(targets[0].read_bytes().replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_xx.weight"))
         if self.error:
@@ -47,7 +44,7 @@ def made(tmp_path: Path) -> Path:
 def test_what_is_written_is_what_was_planned(tiny: Path, tmp_path: Path, preset: str) -> None:
     """Types and bytes of every tensor, predicted before anything is written, then read back."""
     model = read_model(tiny)
-    (recipe,) = plan_presets(Lab(), model, [preset])
+    (recipe,) = plan_presets(model, [preset])
     seen: list[tuple[int, int]] = []
     made = build(Lab(), model, recipe, tmp_path / "out.gguf", progress=lambda done, total: seen.append((done, total)))
     assert made.weights_bytes == recipe.weights_bytes < model.weights_bytes
@@ -72,7 +69,7 @@ def test_an_interruption_leaves_no_half_file(
     """Ctrl-C, a full disk, an engine that refuses: the target is absent, and so is the temporary file."""
     model = read_model(tiny)
     engine = Interrupting(error)
-    (recipe,) = plan_presets(engine, model, ["Q8_0"])
+    (recipe,) = plan_presets(model, ["Q8_0"])
     with pytest.raises(raised):
         build(engine, model, recipe, made / "out.gguf")
     assert list(made.iterdir()) == []
@@ -81,7 +78,7 @@ def test_an_interruption_leaves_no_half_file(
 def test_a_file_that_is_not_what_was_planned_is_not_kept(tiny: Path, tmp_path: Path) -> None:
     """The verification compares every tensor."""
     model = read_model(tiny)
-    (recipe,) = plan_presets(Lab(), model, ["Q8_0"])
+    (recipe,) = plan_presets(model, ["Q8_0"])
     with pytest.raises(EngineRefused, match=r"blk.0.ffn_up.weight is None, expected .*Q8_0"):
         build(Interrupting(None), model, recipe, tmp_path / "out.gguf")
     assert not (tmp_path / "out.gguf").exists()
@@ -90,7 +87,7 @@ def test_a_file_that_is_not_what_was_planned_is_not_kept(tiny: Path, tmp_path: P
 def test_an_existing_file_and_the_source_are_never_overwritten(tiny: Path, tmp_path: Path) -> None:
     """Unless that is asked for; the source not even then by accident."""
     model = read_model(tiny)
-    (recipe,) = plan_presets(Lab(), model, ["Q8_0"])
+    (recipe,) = plan_presets(model, ["Q8_0"])
     with pytest.raises(Misuse, match="is the source itself"):
         build(Lab(), model, recipe, tiny)
     with pytest.raises(Misuse, match="is the source itself"):

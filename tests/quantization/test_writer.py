@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
+import quantizer
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineDied, Interrupted, MachineError, Misuse, ModelDamaged, ModelUnknown
@@ -76,20 +77,20 @@ def made(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "preset", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q5_1", "IQ4_XS", "IQ3_S", "Q3_K_M", "Q2_K", "BF16", "F32"]
 )
-def test_a_preset_s_file_is_llama_cpp_s_own(tiny: Path, tmp_path: Path, preset: str) -> None:
+def test_a_preset_s_file_is_llama_cpp_s_own(native_engine: Path, tiny: Path, tmp_path: Path, preset: str) -> None:
     """Header and weights, byte for byte, from the types that our own mixture gives."""
     model = read_model(tiny)
     made = write_recipe(Lab(), model, types_of(model, preset), tmp_path / "ours.gguf", file_type=FTYPES[preset])
-    Lab().quantize(tiny, tmp_path / "theirs.gguf", FTYPES[preset])
+    quantizer.quantize(native_engine, tiny, tmp_path / "theirs.gguf", FTYPES[preset])
     assert made.path.read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
 
 
 @pytest.mark.parametrize("preset", ["Q8_0", "Q4_K_M"])
-def test_a_quantized_source_gives_llama_cpp_s_own_file(embedded: Path, tmp_path: Path, preset: str) -> None:
+def test_a_quantized_source_gives_llama_cpp_s_own_file(native_engine: Path, embedded: Path, tmp_path: Path, preset: str) -> None:
     """SmolLM2 in Q4_1: rows of 576 that fall back, a vocabulary of 49,152, blocks that are dequantized first."""
     model = read_model(embedded)
     made = write_recipe(Lab(), model, types_of(model, preset), tmp_path / "ours.gguf", file_type=FTYPES[preset])
-    Lab().quantize(embedded, tmp_path / "theirs.gguf", FTYPES[preset])
+    quantizer.quantize(native_engine, embedded, tmp_path / "theirs.gguf", FTYPES[preset])
     assert sha256(made.path) == sha256(tmp_path / "theirs.gguf")
 
 
@@ -120,17 +121,16 @@ def quantized(source: Path, name: str, type_: str, importance: Any) -> bytes:
     """The tensor in one call of ggml for each matrix, in a process of its own."""
     code = """
 import ctypes, sys, gguf, numpy as np
-from hakaru.engine.llama import ggml_base
+from hakaru.engine.llama import c
 from hakaru.models.quant_types import BY_NAME
 source, name, type_ = sys.argv[1:4]
 weights = next(t for t in gguf.GGUFReader(source).tensors if t.name == name).data.astype(np.float32)
 vectors = np.frombuffer(sys.stdin.buffer.read(), dtype=np.float32).reshape(-1, weights.shape[-1])
-wanted, ggml = BY_NAME[type_], ggml_base()
-ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]
+wanted = BY_NAME[type_]
 for matrix, vector in zip(weights.reshape(len(vectors), -1, weights.shape[-1]), vectors):
     matrix = np.ascontiguousarray(matrix)
     made = np.empty(matrix.size // wanted.block * wanted.block_bytes, dtype=np.uint8)
-    ggml.ggml_quantize_chunk(wanted.id, matrix.ctypes.data, made.ctypes.data, 0, *matrix.shape, vector.ctypes.data)
+    c.ggml_quantize_chunk(wanted.id, matrix.ctypes.data, made.ctypes.data, 0, *matrix.shape, vector.ctypes.data)
     sys.stdout.buffer.write(made.tobytes())
 """
     done = subprocess.run(

@@ -40,7 +40,7 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """A model of ten layers at a preset, Q4_K_M if no other one is named; one of them with tied embeddings."""
     preset, folder = getattr(request, "param", "Q4_K_M"), tmp_path_factory.mktemp("quantized")
     model = read_model(write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_layer=10), tied=preset == "Q6_K"))
-    (recipe,) = plan_presets(Lab(), model, [preset])
+    (recipe,) = plan_presets(model, [preset])
     return build(Lab(), model, recipe, folder / f"{preset}.gguf").path
 
 
@@ -149,7 +149,7 @@ def test_a_dequantized_source_keeps_the_choice_of_a_copy(tmp_path: Path) -> None
 def test_the_parts_of_a_split_source_are_copied_from(tmp_path: Path) -> None:
     """Wherever the tensor lies."""
     whole = read_model(write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_layer=6)))
-    (recipe,) = plan_presets(Lab(), whole, ["Q8_0"])
+    (recipe,) = plan_presets(whole, ["Q8_0"])
     split = build(Lab(), whole, recipe, tmp_path / "split.gguf", split_bytes=500_000)
     assert len(split.parts) > 2
     maker = budgeter(split.path, tmp_path)

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from copies import quantized_copy
 from hakaru.cli import run
-from hakaru.engine.lab import Lab
 from hakaru.evaluation.tiers import TIERS
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.web.live import LivePage
@@ -81,7 +81,7 @@ def test_a_browser_shows_it(page: tuple[LivePage, httpx.Client], tmp_path: Path)
 def test_the_command_shows_it_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its address is told on stderr; with --json nobody waits; what it shows in the end is the verdict."""
     tiny, worse = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)), tmp_path / "q8.gguf"
-    Lab().quantize(tiny, worse, 7)
+    quantized_copy(tiny, worse, "Q8_0")
     seen: list[str] = []
 
     class Peeking(LivePage):

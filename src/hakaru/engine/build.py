@@ -14,7 +14,7 @@ LIBRARIES: Final = (".so", ".dylib", ".dll", ".pyd")
 
 @cache
 def build_of(package: str) -> str:
-    """Package, version and the first digits of a hash over its libraries, such as `llama-cpp-python 0.3.36+1f0c9a3e`; without the hash
+    """Package, version and the first digits of a hash over its libraries, such as `xllamacpp 2026.10.11549+1f0c9a3e`; without the hash
     where the installer left no list. Raises PackageNotFoundError.
     """
     found = metadata.distribution(package)

@@ -14,12 +14,13 @@ from importlib import metadata
 from typing import Any, Final
 
 from hakaru.engine.build import build_of
+from hakaru.engine.capi import PINNED
 from hakaru.engine.log import last_words
 from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
 
 Progress = Callable[[int, int], None]
-LAB_PACKAGE: Final = "llama-cpp-python"
+LAB_PACKAGE: Final = "xllamacpp"
 PATIENT: Final = {"GOMP_SPINCOUNT": "10000"}
 """Behind a graph llama.cpp's threads soon sleep: as long as they spin they take the processors from our own work on the logits."""
 
@@ -33,7 +34,7 @@ def no_part(part: Any) -> None:
 
 
 def lab_build() -> str:
-    """The lab's package and build, such as `llama-cpp-python 0.3.36+1f0c9a3e`. Raises EngineMissing."""
+    """The lab's package and build, such as `xllamacpp 2026.10.11549+1f0c9a3e`. Raises EngineMissing."""
     try:
         return build_of(LAB_PACKAGE)
     except metadata.PackageNotFoundError as error:
@@ -46,14 +47,13 @@ def call(
     *,
     progress: Progress = no_progress,
     on_part: Callable[[Any], None] = no_part,
-    on_line: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """The result of one operation of `child.OPERATIONS`; `on_part` is given what a step carries. What these raise ends the child.
-    Raises EngineDied, EngineRefused, ModelDamaged and ModelUnknown.
+    Raises EngineMissing, EngineDied, EngineRefused, ModelDamaged and ModelUnknown.
     """
     lab_build()
     path = request.get("path", request.get("reference"))
-    with _Child(on_line) as child:
+    with _Child() as child:
         for reply in child.replies({"operation": operation, **request}):
             if "progress" in reply:
                 done, total, *parts = reply["progress"]
@@ -65,6 +65,8 @@ def call(
                 return result
             elif "damaged" in reply:
                 raise _damaged(reply["damaged"], reply["tensor"])
+            elif "unknown_build" in reply:
+                raise _unknown_build(*reply["unknown_build"])
             else:
                 raise _refused(reply["refused"], path, child.finish())
         log = child.finish()
@@ -81,8 +83,7 @@ def call(
 class _Child:
     """One child process. Leaving the block ends it, however the block is left."""
 
-    def __init__(self, on_line: Callable[[str], None] | None) -> None:
-        self._on_line = on_line
+    def __init__(self) -> None:
         self._log: deque[str] = deque(maxlen=KEPT_LINES)
 
     def __enter__(self) -> "_Child":
@@ -127,8 +128,15 @@ class _Child:
         assert self.process.stderr
         for line in self.process.stderr:
             self._log.append(line.rstrip("\n"))
-            if self._on_line:
-                self._on_line(line)
+
+
+def _unknown_build(expected: str, found: str) -> EngineMissing:
+    """The error for a library of llama.cpp whose structs are not those that hakaru was written for."""
+    return EngineMissing(
+        "this llama.cpp is not the build that hakaru measures with (expected {expected}, found {found}): "
+        "run make, or: pip install {package}=={version}.",
+        expected=expected, found=found, package=LAB_PACKAGE, version=PINNED,
+    )  # fmt: skip
 
 
 def _damaged(path: str, tensor: str | None) -> ModelDamaged:

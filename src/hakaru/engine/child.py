@@ -1,7 +1,8 @@
 """The lab's child process: one request in, progress and one result out.
 
 `python -m hakaru.engine.child` reads one JSON line from stdin, `{"operation": …, …}`, and writes JSON lines to what was
-stdout: `{"progress": [done, total]}`, then `{"result": …}` or `{"refused": …}`. Whatever llama.cpp prints goes to
+stdout: `{"progress": [done, total]}`, then `{"result": …}`, `{"refused": …}`,
+`{"damaged": …}` or `{"unknown_build": [expected, found]}`. Whatever llama.cpp prints goes to
 stderr. When stdin closes, the parent is gone, and the child leaves.
 """
 
@@ -15,7 +16,7 @@ from typing import IO, Any, Final
 from hakaru.engine.orphan import die_with_parent
 
 OPERATIONS: Final = {
-    **dict.fromkeys(("dry_run", "plan", "quantize", "tokenize"), "hakaru.engine.files"),
+    **dict.fromkeys(("dry_run", "tokenize"), "hakaru.engine.files"),
     **dict.fromkeys(("answer", "compare"), "hakaru.engine.logits"),
     "importance": "hakaru.engine.importance",
     "quantization_errors": "hakaru.engine.quantization_errors",
@@ -33,8 +34,13 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
-    from hakaru.engine import llama
+    from hakaru.engine.capi import UnknownBuildError
 
+    try:
+        from hakaru.engine import llama
+    except UnknownBuildError as unknown:
+        _write(replies, {"unknown_build": unknown.args})
+        return
     llama.start()
     operation = request.pop("operation")
     steps = getattr(importlib.import_module(OPERATIONS[operation]), operation)(request)

@@ -6,16 +6,14 @@ ever held in F32. The matrices of a stack (experts) have an importance of their 
 Only the child process uses this module. Source: llama.cpp, ggml/include/ggml.h, ggml-backend.h.
 """
 
-import ctypes
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.engine import llama
+from hakaru.engine.llama import c
 from hakaru.models.gguf import Tensor
 from hakaru.models.quant_types import BY_NAME, QuantType
 from hakaru.models.tensor_data import Bytes
@@ -24,54 +22,9 @@ Numbers = npt.NDArray[np.float32]
 CHUNK: Final = 2**17  # weights that one call quantizes
 
 
-class GgmlTensor(ctypes.Structure):
-    """struct ggml_tensor."""
-
-    _fields_ = (
-        ("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4), ("nb", ctypes.c_size_t * 4),
-        ("op", ctypes.c_int), ("op_params", ctypes.c_int32 * 16), ("flags", ctypes.c_int32), ("src", ctypes.c_void_p * 10),
-        ("view_src", ctypes.c_void_p), ("view_offs", ctypes.c_size_t), ("data", ctypes.c_void_p), ("name", ctypes.c_char * 64),
-    )  # fmt: skip
-
-
-_ToFloat: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-
-
-class _TypeTraits(ctypes.Structure):
-    _fields_ = (
-        ("type_name", ctypes.c_char_p), ("block", ctypes.c_int64), ("interleave", ctypes.c_int64), ("block_bytes", ctypes.c_size_t),
-        ("is_quantized", ctypes.c_bool), ("to_float", ctypes.c_void_p), ("from_float_ref", ctypes.c_void_p),
-    )  # fmt: skip
-
-
-@cache
-def base() -> ctypes.CDLL:
-    """libggml-base with the signatures of what is used here and in `weights`."""
-    lib, p, size, n = llama.ggml_base(), ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64
-    for name, result, arguments in (
-        ("ggml_get_type_traits", p, [ctypes.c_int]),
-        ("ggml_quantize_chunk", size, [ctypes.c_int, p, p, n, n, n, p]),
-        ("ggml_quantize_requires_imatrix", ctypes.c_bool, [ctypes.c_int]),
-        ("ggml_op_name", ctypes.c_char_p, [ctypes.c_int]),
-        ("ggml_backend_buffer_get_type", p, [p]),
-        ("ggml_backend_buft_get_alloc_size", size, [p, p]),
-        ("ggml_backend_buft_alloc_buffer", p, [p, size]),
-        ("ggml_backend_buffer_set_usage", None, [p, ctypes.c_int]),
-        ("ggml_backend_buffer_get_base", p, [p]),
-        ("ggml_backend_buffer_init_tensor", ctypes.c_int, [p, p]),
-        ("ggml_backend_buffer_free", None, [p]),
-        ("ggml_backend_buffer_is_host", ctypes.c_bool, [p]),
-        ("ggml_backend_tensor_set", None, [p, p, size, size]),
-        ("ggml_backend_tensor_get", None, [p, p, size, size]),
-    ):  # fmt: skip
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    return lib
-
-
 def needs_importance(type_: QuantType) -> bool:
     """Whether ggml refuses to quantize to the type without importance."""
-    return bool(base().ggml_quantize_requires_imatrix(type_.id))
+    return bool(c.ggml_quantize_requires_imatrix(type_.id))
 
 
 def numbers(rows: Bytes, type_: QuantType) -> Numbers:
@@ -81,7 +34,7 @@ def numbers(rows: Bytes, type_: QuantType) -> Numbers:
         return rows.view(np.float32)
     n_columns = rows.shape[1] // type_.block_bytes * type_.block
     out = np.empty((len(rows), n_columns), np.float32)
-    _to_float(type_.id)(rows.ctypes.data, out.ctypes.data, out.size)
+    c.ggml_get_type_traits(type_.id).contents.to_float(rows.ctypes.data, out.ctypes.data, out.size)
     return out
 
 
@@ -91,7 +44,7 @@ def quantized(values: Numbers, type_: QuantType, importance: Numbers | None = No
     out = np.empty((len(values), type_.row_bytes(values.shape[1])), np.uint8)
     weights = np.ascontiguousarray(importance, np.float32) if importance is not None else None
     address = weights.ctypes.data if weights is not None else None
-    base().ggml_quantize_chunk(type_.id, values.ctypes.data, out.ctypes.data, 0, *values.shape, address)
+    c.ggml_quantize_chunk(type_.id, values.ctypes.data, out.ctypes.data, 0, *values.shape, address)
     return out
 
 
@@ -116,8 +69,3 @@ def chunks(tensor: Tensor) -> Iterator[tuple[int, slice]]:
     for begin in range(0, n_rows, per_matrix):
         for first in range(begin, begin + per_matrix, step):
             yield begin // per_matrix, slice(first, min(first + step, begin + per_matrix))
-
-
-@cache
-def _to_float(type_id: int) -> Any:
-    return _ToFloat(_TypeTraits.from_address(base().ggml_get_type_traits(type_id)).to_float)

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine import llama, weights
+from hakaru.engine.capi import EvalCallback, GgmlTensor
 from hakaru.engine.files import Steps
-from hakaru.engine.ggml import GgmlTensor, base
+from hakaru.engine.llama import c
 from hakaru.engine.logits import Batch, Plan
 from hakaru.models.imatrix import Activations, Imatrix, write_imatrix
 from hakaru.models.tensor_data import TensorData
@@ -61,11 +62,11 @@ class Collector:
         self.counts: dict[str, npt.NDArray[np.int64]] = {}
         self.failure: Exception | None = None
         self._names = names
-        self.on_node = weights.OnNode(self._look)
+        self.on_node = EvalCallback(self._look)
 
     def _look(self, address: int, ask: bool, user_data: object) -> bool:
         node = GgmlTensor.from_address(address)
-        op = base().ggml_op_name(node.op)
+        op = c.ggml_op_name(node.op)
         if op not in {b"MUL_MAT", b"MUL_MAT_ID"}:
             return False
         weight = weights.weight_of(node.src[0])
@@ -105,9 +106,9 @@ def array_of(tensor: GgmlTensor) -> npt.NDArray[Any]:
     dtype = _DTYPES[tensor.type]
     shape, strides = tuple(tensor.ne)[::-1], tuple(tensor.nb)[::-1]
     span = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + dtype.itemsize
-    if tensor.buffer and not base().ggml_backend_buffer_is_host(tensor.buffer):
+    if tensor.buffer and not c.ggml_backend_buffer_is_host(tensor.buffer):
         held = (ctypes.c_char * span)()
-        base().ggml_backend_tensor_get(ctypes.addressof(tensor), held, 0, span)
+        c.ggml_backend_tensor_get(ctypes.addressof(tensor), held, 0, span)
     else:
         held = (ctypes.c_char * span).from_address(tensor.data)
     return np.ndarray(shape, dtype, held, 0, strides)

@@ -34,7 +34,7 @@ class _EnoughError(Exception):
 
 
 class Lab:
-    """llama.cpp for loading, dry runs, quantizing and comparing. Values in, values out; one child per call."""
+    """llama.cpp for loading, dry runs, writing tensors and comparing. Values in, values out; one child per call."""
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
         """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output to 0.01 MiB (from its
@@ -55,22 +55,6 @@ class Lab:
             source="dry_run",
             accelerators=_accelerators(result["devices"]),
         )
-
-    def quantized_types(self, path: Path, ftypes: Sequence[int]) -> list[dict[str, str]]:
-        """For each ftype the type that llama.cpp's quantizer would give each tensor; nothing is written."""
-        plans: list[dict[str, str]] = self._call("plan", {"path": str(path), "ftypes": list(ftypes)})["plans"]
-        return plans
-
-    def quantize(self, path: Path, out: Path, ftype: int, *, progress: Progress = no_progress) -> None:
-        """Write `path` quantized to `out`."""
-
-        def on_line(line: str) -> None:
-            if line.startswith("[") and "]" in line:
-                done, _, total = line[1 : line.index("]")].partition("/")
-                if done.strip().isdigit() and total.strip().isdigit():
-                    progress(int(done), int(total))
-
-        self._call("quantize", {"path": str(path), "out": str(out), "ftype": ftype}, on_line=on_line)
 
     def write_tensors(
         self,

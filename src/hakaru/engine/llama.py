@@ -4,39 +4,23 @@ Thin on purpose: a loaded model, a context, tokens in, logits out, and the exact
 """
 
 import ctypes
-import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
+from hakaru.engine import capi
 from hakaru.hardware.threads import n_threads
 
-
-def _binding() -> Any:
-    """The binding's ctypes half, without the package's own start, which would import ten times as much (0.3 s for every
-    child).
-    """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.submodule_search_locations is None:
-        raise ImportError("llama_cpp")
-    package = ModuleType("llama_cpp")
-    package.__path__ = list(spec.submodule_search_locations)
-    sys.modules["llama_cpp"] = package
-    return importlib.import_module("llama_cpp.llama_cpp")
-
-
-c = _binding()
+c: Final = capi.opened()
 LOAD_PLAIN: Final = 0  # llama.h: LLAMA_LOAD_MODE_NONE, no memory map
 log_lines: list[str] = []
 _partial_line = ""
 
 
-@c.llama_log_callback  # type: ignore[untyped-decorator]  # the binding is loaded at run time
+@capi.LogCallback
 def _on_log(level: int, text: bytes, user_data: object) -> None:
     """Keep what llama.cpp says and pass it on to stderr, where the parent reads it."""
     global _partial_line
@@ -108,7 +92,7 @@ def context(
     params.swa_full, params.kv_unified = False, kv_unified
     params.n_threads = params.n_threads_batch = n_threads()
     if on_node is not None:
-        params.cb_eval = ctypes.cast(on_node, type(params.cb_eval))
+        params.cb_eval = ctypes.cast(on_node, ctypes.c_void_p)
     made = c.llama_init_from_model(loaded, params)
     if not made:
         raise Refused("context")
@@ -122,7 +106,7 @@ def tokenize(loaded: Any, text: str, *, special: bool = False) -> list[int]:
     """Token ids of `text`, without a beginning-of-text token; with `special` also control tokens written in it."""
     raw = text.encode()
     room = len(raw) + 8
-    buffer = (c.llama_token * room)()
+    buffer = (capi.Token * room)()
     n = c.llama_tokenize(c.llama_model_get_vocab(loaded), raw, len(raw), buffer, room, False, special)
     if n < 0:
         raise Refused("tokenize")
@@ -148,61 +132,27 @@ def forget(ctx: Any) -> None:
 
 
 # --- exact buffers -----------------------------------------------------------------------------------------------------------
-# `llama_get_memory_breakdown` (llama.cpp, src/llama-ext.h) returns a C++ std::map by value. Its bytes are read here by the layout
-# of libstdc++'s red-black tree, which is part of that library's stable ABI. Where the symbol is absent (another C++ library), the
-# caller falls back to the log's MiB.
-
-
-class _Node(ctypes.Structure):
-    _fields_ = (
-        ("color", ctypes.c_int), ("parent", ctypes.c_void_p), ("left", ctypes.c_void_p), ("right", ctypes.c_void_p),
-        ("buffer_type", ctypes.c_void_p), ("model", ctypes.c_size_t), ("context", ctypes.c_size_t), ("compute", ctypes.c_size_t),
-    )  # fmt: skip
-
-
-class _Map(ctypes.Structure):
-    _fields_ = (
-        ("compare", ctypes.c_void_p), ("color", ctypes.c_int), ("root", ctypes.c_void_p), ("leftmost", ctypes.c_void_p),
-        ("rightmost", ctypes.c_void_p), ("count", ctypes.c_size_t),
-    )  # fmt: skip
+# `llama_get_memory_breakdown` (llama.cpp, src/llama-ext.h) returns a C++ std::map by value: its bytes are read here. Where the
+# symbol is absent (another C++ library), the caller falls back to the log's MiB.
 
 
 def buffers(ctx: Any) -> dict[str, dict[str, int]] | None:
     """Bytes per buffer type: `{"CPU": {"model": …, "context": …, "compute": …}}`; None where this build cannot tell."""
     if sys.platform != "linux":
         return None
-    try:
-        breakdown = c._lib["_Z26llama_get_memory_breakdownPK13llama_context"]
-    except AttributeError:
+    breakdown = getattr(c, capi.BREAKDOWN, None)
+    if breakdown is None:
         return None
-    breakdown.restype, breakdown.argtypes = _Map, [ctypes.c_void_p]
-    base = ggml_base()
-    base.ggml_backend_buft_name.restype, base.ggml_backend_buft_name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
     result = breakdown(ctx)
     found: dict[str, dict[str, int]] = {}
 
     def walk(address: int | None) -> None:
         if address:
-            node = _Node.from_address(address)
+            node = capi.BreakdownNode.from_address(address)
             walk(node.left)
-            name = base.ggml_backend_buft_name(node.buffer_type).decode()
+            name = c.ggml_backend_buft_name(node.buffer_type).decode()
             found[name] = {"model": node.model, "context": node.context, "compute": node.compute}
             walk(node.right)
 
     walk(result.root)
     return found if len(found) == result.count else None
-
-
-def ggml_base() -> ctypes.CDLL:
-    """The library that holds ggml's own functions, as the binding installed it."""
-    return ctypes.CDLL(str(_libraries("libggml-base.*")[0]))
-
-
-def ggml_cpu() -> ctypes.CDLL | None:
-    """The library that holds ggml's functions for this processor; None where a build has several or none of that name."""
-    found = _libraries("libggml-cpu.*")
-    return ctypes.CDLL(str(found[0])) if found else None
-
-
-def _libraries(pattern: str) -> list[Path]:
-    return sorted((Path(c.__file__).parent / "lib").glob(pattern))

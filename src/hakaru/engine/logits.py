@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine import llama
+from hakaru.engine.capi import ChatMessage
 from hakaru.engine.distributions import NotFiniteError, sample, sums_of, token_divergences
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
@@ -189,7 +190,7 @@ def _chat(model: Any, prompt: str) -> str:
     template = c.llama_model_chat_template(model, None)
     if not template:
         return prompt
-    message = (c.llama_chat_message * 1)(c.llama_chat_message(role=b"user", content=prompt.encode()))
+    message = (ChatMessage * 1)(ChatMessage(role=b"user", content=prompt.encode()))
     room = 4 * len(prompt.encode()) + 4096
     buffer = ctypes.create_string_buffer(room)
     n = c.llama_chat_apply_template(template, message, 1, True, buffer, room)

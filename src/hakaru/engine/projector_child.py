@@ -11,13 +11,11 @@ version; another one is not asked.
 import ctypes
 import json
 import sys
-from importlib import metadata
-from pathlib import Path
 from typing import Final
 
+from hakaru.engine.capi import PINNED, version_of, wheel_library
 from hakaru.engine.orphan import die_with_parent
 
-PINNED: Final = "2026.10.11549"
 SYMBOL: Final = "_Z21mtmd_get_memory_usagePKc19mtmd_context_params"
 HEAD_LEFTMOST, HEAD_COUNT, AFTER_MAP = 3, 5, 6
 """Words of 8 bytes in the result: the tree's leftmost node, how many nodes it has, and what stands behind the map."""
@@ -45,12 +43,8 @@ class MemoryUsage(ctypes.Structure):
 
 def ask(path: str) -> dict[str, int] | None:
     """What the engine says; None where it is another build or refuses the file."""
-    import xllamacpp
-
-    if metadata.version("xllamacpp") != PINNED or ctypes.sizeof(ctypes.c_void_p) != 8:
-        return None
-    library = next(Path(xllamacpp.__file__).parent.glob("xllamacpp*.so"), None)
-    if library is None:
+    library = wheel_library()
+    if version_of(library) != PINNED or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     engine = ctypes.CDLL(str(library))
     engine.mtmd_context_params_default.restype = ContextParams

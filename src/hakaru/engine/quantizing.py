@@ -19,9 +19,9 @@ from contextlib import ExitStack
 from functools import cache
 from typing import Any, Final
 
-from hakaru.engine import llama
 from hakaru.engine.files import Steps
 from hakaru.engine.jobs import TensorJob, pieces
+from hakaru.engine.llama import c
 from hakaru.hardware.threads import n_threads
 from hakaru.models.quant_types import BY_ID, QuantType
 
@@ -31,14 +31,6 @@ _F32: Final = 0
 
 class Unfit(Exception):
     """The weights of the tensor `args[0]` are no finite numbers, or too large for the wanted type (`args[1]`)."""
-
-
-class _TypeTraits(ctypes.Structure):
-    _fields_ = (
-        ("type_name", ctypes.c_char_p), ("blck_size", ctypes.c_int64), ("blck_size_interleave", ctypes.c_int64),
-        ("type_size", ctypes.c_size_t), ("is_quantized", ctypes.c_bool),
-        ("to_float", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)), ("from_float_ref", ctypes.c_void_p),
-    )  # fmt: skip
 
 
 def write_tensors(request: dict[str, Any]) -> Steps:
@@ -164,7 +156,7 @@ class _Hand:
         raw = self._raw.of(_n_bytes(stored, n))
         _read(self._sources[job.source], raw.view, job.at + _n_bytes(stored, first))
         made = raw if stored is wanted else self._quantized(job, first, n, self._widened(job, raw, n))
-        if not _ggml().ggml_validate_row_data(wanted.id, made.address, len(made.view)):
+        if not c.ggml_validate_row_data(wanted.id, made.address, len(made.view)):
             raise Unfit(job.name, "not_finite" if stored is wanted else "too_large")
         _write(self._targets[job.target], made.view, job.to + _n_bytes(wanted, first))
 
@@ -184,7 +176,7 @@ class _Hand:
             vector = self._vector.of(4 * job.unit)
             _read(self._importance, vector.view, job.importance_at + first // job.per_vector * len(vector.view))
             importances = vector.address
-        _ggml().ggml_quantize_chunk(job.wanted_id, wide.address, made.address, 0, n // job.unit, job.unit, importances)
+        c.ggml_quantize_chunk(job.wanted_id, wide.address, made.address, 0, n // job.unit, job.unit, importances)
         return made
 
 
@@ -193,46 +185,20 @@ def _n_bytes(type_: QuantType, n: int) -> int:
 
 
 @cache
-def _ggml() -> Any:
-    ggml, n = llama.ggml_base(), ctypes.c_int64
-    ggml.ggml_get_type_traits.restype = ctypes.POINTER(_TypeTraits)
-    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, n, n, n, ctypes.c_void_p]
-    ggml.ggml_validate_row_data.restype = ctypes.c_bool
-    ggml.ggml_validate_row_data.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
-    return ggml
-
-
-@cache
 def _to_float(type_id: int) -> Any:
     """The function that widens a type: for F16 and BF16 the processor's own where there is one, which is ten times as fast."""
-    quick = getattr(
-        llama.ggml_cpu(), {"F16": "ggml_cpu_fp16_to_fp32", "BF16": "ggml_cpu_bf16_to_fp32"}.get(BY_ID[type_id].name, ""), None
-    )
-    if quick is None:
-        return _ggml().ggml_get_type_traits(type_id).contents.to_float
-    quick.restype, quick.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-    return quick
-
-
-@cache
-def _dot() -> Any:
-    """ggml's product of two F32 vectors, where the processor's library has it."""
-    dot = getattr(llama.ggml_cpu(), "ggml_vec_dot_f32", None)
-    if dot is not None:
-        size, vector = ctypes.c_size_t, ctypes.c_void_p
-        dot.restype, dot.argtypes = None, [ctypes.c_int, vector, size, vector, size, vector, size, ctypes.c_int]
-    return dot
+    quick = {"F16": "ggml_cpu_fp16_to_fp32", "BF16": "ggml_cpu_bf16_to_fp32"}.get(BY_ID[type_id].name, "")
+    return getattr(c, quick, None) or c.ggml_get_type_traits(type_id).contents.to_float
 
 
 def _is_finite(address: int, n: int) -> bool:
     """Whether all numbers are finite. A sum of squares says yes in a tenth of the time; else every number is looked at."""
-    if n < 2**31 and (dot := _dot()):
+    if n < 2**31 and (dot := getattr(c, "ggml_vec_dot_f32", None)):
         total = ctypes.c_float()
         dot(n, ctypes.addressof(total), 0, address, 0, address, 0, 1)
         if math.isfinite(total.value):
             return True
-    return bool(_ggml().ggml_validate_row_data(_F32, address, 4 * n))
+    return bool(c.ggml_validate_row_data(_F32, address, 4 * n))
 
 
 def _read(descriptor: int, into: memoryview, at: int) -> None:

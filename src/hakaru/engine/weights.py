@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from hakaru.engine import ggml, llama
-from hakaru.engine.ggml import GgmlTensor, base
+from hakaru.engine.capi import EvalCallback, GgmlTensor, Token
 from hakaru.engine.llama import c
 from hakaru.errors import MachineError
 from hakaru.models.quant_types import BY_NAME, QuantType
@@ -34,8 +34,6 @@ from hakaru.places import written_whole
 USAGE_WEIGHTS: Final = 1  # ggml-backend.h: GGML_BACKEND_BUFFER_USAGE_WEIGHTS
 KEPT_BYTES: Final = 2**30
 """Quantized copies that are kept for another probe."""
-
-OnNode = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
 
 
 @contextmanager
@@ -159,8 +157,8 @@ class Weights:
                     self._found.setdefault(name, {})[ctypes.addressof(tensor)] = tensor
             return False
 
-        with llama.context(loaded, n_ctx=32, n_ubatch=32, on_node=OnNode(look)) as ctx:
-            token = (c.llama_token * 1)(0)
+        with llama.context(loaded, n_ctx=32, n_ubatch=32, on_node=EvalCallback(look)) as ctx:
+            token = (Token * 1)(0)
             if c.llama_decode(ctx, c.llama_batch_get_one(token, 1)) != 0:
                 raise llama.Refused("decode")
 
@@ -197,7 +195,7 @@ class Weights:
             key, places = self._copies.popitem(last=False)
             total -= sizes[key]
             for place in places:
-                base().ggml_backend_buffer_free(place.buffer)
+                c.ggml_backend_buffer_free(place.buffer)
 
 
 def _place(tensor: GgmlTensor) -> _Place:
@@ -206,18 +204,18 @@ def _place(tensor: GgmlTensor) -> _Place:
 
 def _placed(tensor: GgmlTensor, type_: QuantType, raw: Bytes) -> _Place:
     """The bytes in a buffer of their own on the tensor's device; the tensor itself is as before."""
-    lib, before, address = base(), _place(tensor), ctypes.addressof(tensor)
+    before, address = _place(tensor), ctypes.addressof(tensor)
     row = type_.row_bytes(tensor.ne[0])
     tensor.type, tensor.nb[:] = type_.id, (type_.block_bytes, row, row * tensor.ne[1], row * tensor.ne[1] * tensor.ne[2])
     try:
-        device = lib.ggml_backend_buffer_get_type(before.buffer)
-        buffer = lib.ggml_backend_buft_alloc_buffer(device, lib.ggml_backend_buft_get_alloc_size(device, address))
+        device = c.ggml_backend_buffer_get_type(before.buffer)
+        buffer = c.ggml_backend_buft_alloc_buffer(device, c.ggml_backend_buft_get_alloc_size(device, address))
         if not buffer:
             raise llama.Refused("find memory for a copy of a tensor of")
-        lib.ggml_backend_buffer_set_usage(buffer, USAGE_WEIGHTS)
-        tensor.buffer, tensor.data = buffer, lib.ggml_backend_buffer_get_base(buffer)
-        lib.ggml_backend_buffer_init_tensor(buffer, address)
-        lib.ggml_backend_tensor_set(address, raw.ctypes.data, 0, raw.nbytes)
+        c.ggml_backend_buffer_set_usage(buffer, USAGE_WEIGHTS)
+        tensor.buffer, tensor.data = buffer, c.ggml_backend_buffer_get_base(buffer)
+        c.ggml_backend_buffer_init_tensor(buffer, address)
+        c.ggml_backend_tensor_set(address, raw.ctypes.data, 0, raw.nbytes)
         return _place(tensor)
     finally:
         before.give(tensor)

@@ -19,6 +19,7 @@ from hakaru.memory.blocks import (
     fused_attention,
     fused_dense,
     mla,
+    scaled,
     ungated,
 )
 from hakaru.memory.gemma import gemma3n, gemma4, joined, per_layer_start
@@ -30,8 +31,7 @@ Block: TypeAlias = Callable[[Build, Tensor], Tensor]
 
 def deep_start(b: Build) -> Tensor:
     """Embeddings with room for what images add to the first layers (Qwen3-VL)."""
-    width = b.model.n_embd * (1 + b.model.n_deepstack_layers)
-    b.beside = b.graph.new("embeddings with room for images", (width, "T"), embedded(b))
+    b.beside = embedded(b)
     return b.graph.view(b.beside, (b.model.n_embd, "T"))
 
 
@@ -55,26 +55,10 @@ def head(b: Build, x: Tensor) -> Tensor:
     return b.graph.expand(logits)
 
 
-def head_of_chosen(b: Build, x: Tensor) -> Tensor:
-    """The rows that are wanted, then the last norm and the logits."""
-    return head(b, b.outputs(x))
-
-
-def head_beside_draft(b: Build, x: Tensor) -> Tensor:
-    """The last norm of every row, kept for a draft of further tokens; the logits of those that are wanted."""
-    cur = b.norm(x)
-    cur.kept = True
-    cur = b.outputs(cur)
-    cur.kept = True
-    logits = b.mm(cur, b.model.n_vocab, "logits")
-    logits.kept = True
-    return b.graph.expand(logits)
-
-
 def head_beside_rows(b: Build, x: Tensor) -> Tensor:
     """The last layer's rows stay, kept for a draft of further tokens."""
     x.kept = True
-    return head_of_chosen(b, x)
+    return head(b, x)
 
 
 def last_norm(b: Build, x: Tensor) -> Tensor:
@@ -221,10 +205,15 @@ def normed_start(b: Build) -> Tensor:
     return b.graph.expand(b.norm(embedded(b)))
 
 
+def scaled_start(b: Build) -> Tensor:
+    """Embeddings, scaled where they are tokens'."""
+    return b.graph.expand(scaled(b, embedded(b)))
+
+
 def two_masks_start(b: Build) -> Tensor:
-    """Embeddings; without a cache both masks have one entry per pair of tokens."""
+    """Embeddings, scaled; without a cache both masks have one entry per pair of tokens."""
     b.input("mask of the window", ((2, "TT"),))
-    return embedded(b)
+    return scaled_start(b)
 
 
 def modern_bert(b: Build, x: Tensor) -> Tensor:
@@ -261,11 +250,13 @@ def qwen_linear(feed: Block, *, joint: bool) -> Architecture:
     mix = either(partial(delta_net, joint=joint), gated_attention, is_recurrent)
 
     def layer(b: Build, x: Tensor) -> Tensor:
-        x_normed = b.graph.expand(b.norm(x))
-        cur = b.add(mix(b, x_normed), x)
+        cur = mix(b, b.graph.expand(b.norm(x)))
+        if b.layer.last:
+            cur, x = b.outputs(cur), b.outputs(x)
+        cur = b.add(cur, x)
         return b.add(feed(b, b.norm(cur)), cur)
 
-    return Architecture(layer=layer, end=head_beside_draft, trimmed=False)
+    return Architecture(layer=layer)
 
 
 def nemotron_block(b: Build, x: Tensor) -> Tensor:
@@ -278,13 +269,16 @@ def nemotron_block(b: Build, x: Tensor) -> Tensor:
 
 def nemotron_layer(b: Build, x: Tensor) -> Tensor:
     """One block, and the dense feed-forward layers after it: nothing asks for those before the next layer begins."""
-    x = one_half(nemotron_block)(b, x)
-    for n_ff in b.layer.then:
-        x = b.add(ungated(b, b.norm(x), n_ff), x)
+    blocks = [nemotron_block, *(partial(ungated, n_ff=n_ff) for n_ff in b.layer.then)]
+    for i, block in enumerate(blocks):
+        cur = block(b, b.norm(x))
+        if b.layer.last and i == len(blocks) - 1:
+            cur, x = b.outputs(cur), b.outputs(x)
+        x = b.add(cur, x)
     return x
 
 
-NEMOTRON_H: Final = Architecture(layer=nemotron_layer, end=head_beside_draft, trimmed=False)
+NEMOTRON_H: Final = Architecture(layer=nemotron_layer)
 
 GRAPHS: Final[dict[str, Architecture]] = {
     **dict.fromkeys(("qwen2", "qwen2vl", "qwen3", "seed_oss", "smollm3", "ernie4_5", "exaone", "hunyuan-dense"), PLAIN),
@@ -299,13 +293,13 @@ GRAPHS: Final[dict[str, Architecture]] = {
     "gemma": PLAIN,
     "gemma-embedding": Architecture(layer=residual(attention, dense, norms="both"), start=two_masks_start, end=last_norm),
     "gemma2": Architecture(layer=residual(attention, dense, norms="both")),
-    "gemma3": Architecture(layer=residual(attention, dense, norms="both")),
+    "gemma3": Architecture(layer=residual(attention, dense, norms="both"), start=scaled_start),
     "gemma3n": Architecture(layer=gemma3n, start=per_layer_start, end=lambda b, x: head(b, joined(b, x)), trimmed=False),
-    "gemma4": Architecture(layer=gemma4, start=per_layer_start, end=head_beside_draft, trimmed=False),
+    "gemma4": Architecture(layer=gemma4, start=per_layer_start),
     "phi3": Architecture(layer=residual(fused_attention, fused_dense, late=True)),
     "phimoe": Architecture(layer=residual(attention, experts, late=True)),
     "gpt-oss": Architecture(
-        layer=residual(attention, partial(experts, gating="chosen", normed=False)), end=head_beside_rows, trimmed=False
+        layer=residual(attention, partial(experts, gating="chosen", normed=False)), end=head_beside_rows
     ),
     "deepseek2": MLA,
     "mistral4": MLA,
@@ -338,7 +332,7 @@ GRAPHS: Final[dict[str, Architecture]] = {
     ),
     "minimax-m2": Architecture(layer=residual(partial(attention, whole=True), deepseek_moe)),
     "hunyuan-moe": Architecture(layer=residual(attention, shared(experts))),
-    "hy_v3": Architecture(layer=residual(attention, WITH_SHARED), end=head_beside_draft, trimmed=False),
+    "hy_v3": Architecture(layer=residual(attention, WITH_SHARED)),
     "kimi-linear": Architecture(layer=residual(either(kimi_delta, partial(mla, rope=False), is_recurrent), WITH_SHARED)),
     "apertus": Architecture(layer=residual(attention, ungated)),
     "mamba": Architecture(layer=one_half(mamba)),

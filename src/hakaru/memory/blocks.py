@@ -119,11 +119,30 @@ class Build:
 
 
 def embedded(b: Build) -> Tensor:
-    """The rows of the tokens' embeddings. A second input takes embeddings themselves and stays, used or not."""
+    """The rows of the tokens' embeddings, with room for what images add to the first layers (Qwen3-VL).
+
+    Two other ways in stay, used or not: embeddings from outside, and a micro-batch that mixes them with tokens. The copy
+    that the mixed way writes into is never given back. Source: llama.cpp, src/llama-graph.cpp (build_inp_embd).
+    """
+    g, m = b.graph, b.model
+    width = m.n_embd * (1 + m.n_deepstack_layers)
     if not b.on_device:
         b.input("tokens", ((4, "T"),))
-        b.input("embeddings from outside", ((4 * b.model.n_embd * (1 + b.model.n_deepstack_layers), "T"),))
-    return b.graph.expand(b.rows_of("embeddings", b.model.n_embd))
+        b.input("tokens among images", ((4, "T"),))
+        b.input("embeddings from outside", ((4 * width, "T"),))
+    slots, images = b.input("places among images", ((8, "T"),)), b.input("embeddings of images", ((4 * width, "T"),))
+    rows = g.expand(b.rows_of("embeddings", m.n_embd))
+    mixed = g.expand(b.rows_of("embeddings among images", m.n_embd, "tokens among images"))
+    if m.n_deepstack_layers:
+        rows, mixed = (g.expand(g.new("embeddings with room for images", (width, "T"), x)) for x in (rows, mixed))
+    copy = g.new("embeddings of images", (width, "T"), images)
+    g.expand(Tensor(copy.name, copy.shape, (), (mixed, slots, copy), root=copy))
+    return rows
+
+
+def scaled(b: Build, x: Tensor) -> Tensor:
+    """Embeddings by a factor that is 1 for an image's, as Gemma 3 and 4 have it."""
+    return b.graph.like(x, b.input("factors of embeddings", ((4, "T"),)))
 
 
 def rotated(b: Build, x: Tensor, n: int, of: str) -> Tensor:

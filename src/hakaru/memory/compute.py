@@ -130,9 +130,8 @@ def _host(
     """
     if not all_layers:
         return play(_part(shape, settings, Place(logits=False, flash=flash)), values)
-    host = copies * sum(bytes_of(size, values) for _, size in _part(shape, settings, Place(flash=flash)).inputs) + _row(
-        shape, values
-    )
+    inputs = _part(shape, settings, Place(flash=flash)).inputs
+    host = copies * sum(bytes_of(size, values) for _, size in inputs) + 2 * _row(shape, values)
     if shape.architecture == "gemma3n" or shape.n_embd_per_layer:
         host += bytes_of(((4 * (shape.n_embd_per_layer or N_EMBD_ALTUP) * shape.n_layer, "T"),), values)
     if experts_on_host and shape.n_expert:

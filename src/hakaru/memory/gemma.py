@@ -5,7 +5,7 @@ Source: llama.cpp, src/models/{gemma3n,gemma4}.cpp.
 
 from typing import Final
 
-from hakaru.memory.blocks import Build, attend, dense, embedded, experts
+from hakaru.memory.blocks import Build, attend, dense, embedded, experts, scaled
 from hakaru.memory.graph import Tensor
 
 N_ALTUP: Final = 4
@@ -18,12 +18,16 @@ def _n_per_layer(b: Build) -> int:
 
 
 def per_layer_start(b: Build) -> Tensor:
-    """Embeddings, and a second embedding of which each layer gets a slice."""
-    g, m = b.graph, b.model
+    """Embeddings, and a second embedding of which each layer gets a slice: looked up first by Gemma 4, scaled at once by 3n."""
+    g, m, n = b.graph, b.model, _n_per_layer(b)
+    if not n:
+        return embedded(b)
+    if m.architecture == "gemma4":
+        b.beside = g.expand(b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer"))
+        return embedded(b)
     x = embedded(b)
-    if n := _n_per_layer(b):
-        rows = b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer")
-        b.beside = g.expand(g.like(g.reshape(rows, (n, m.n_layer, "T"))))
+    rows = b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer")
+    b.beside = g.expand(g.like(g.reshape(rows, (n, m.n_layer, "T"))))
     return x
 
 
@@ -60,12 +64,13 @@ def _attention(b: Build, x: Tensor) -> Tensor:
 
 def gemma4(b: Build, x: Tensor) -> Tensor:
     """A layer of Gemma 4."""
-    g, m = b.graph, b.model
+    m = b.model
     if b.layer.first:
-        x = g.like(x)
-    start = x
-    cur = b.norm(_attention(b, b.norm(x)))
-    x = b.add(cur, x)
+        x = scaled(b, x)
+    start, cur = x, _attention(b, b.norm(x))
+    if b.layer.last:
+        cur, x = b.outputs(cur), b.outputs(x)
+    x = b.add(b.norm(cur), x)
     if b.layer.experts:
         both = b.norm(dense(b, b.norm(x)))
         routed_input = b.norm(x)
@@ -75,7 +80,8 @@ def gemma4(b: Build, x: Tensor) -> Tensor:
         cur = dense(b, b.norm(x))
     cur = b.add(b.norm(cur), x)
     if m.n_embd_per_layer:
-        cur = b.add(cur, _per_layer(b, cur, _slice(b, start)))
+        part = _slice(b, start)
+        cur = b.add(cur, _per_layer(b, cur, b.outputs(part) if b.layer.last else part))
     return cur
 
 
@@ -133,7 +139,7 @@ def gemma3n(b: Build, x: Tensor) -> Tensor:
     g, m = b.graph, b.model
     embeddings = x
     if b.layer.first:
-        embeddings = g.like(x)
+        embeddings = scaled(b, x)
         x = _streams(b, embeddings)
     predictions = _predicted(b, x)
     active = _slice_of(b, predictions)

@@ -58,7 +58,7 @@ def _joined(layers: list[Layer]) -> list[Layer]:
     found: list[Layer] = []
     for layer in layers:
         if found and not (layer.attends or layer.recurrent or layer.experts):
-            found[-1] = replace(found[-1], then=(*found[-1].then, layer.n_ff))
+            found[-1] = replace(found[-1], then=(*found[-1].then, layer.n_ff), last=layer.last)
         else:
             found.append(layer)
     return found

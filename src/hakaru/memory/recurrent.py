@@ -15,10 +15,12 @@ def tokens(b: Build) -> tuple[Dim, ...]:
 
 
 def state(b: Build, n: int, name: str) -> Tensor:
-    """The rows of the state, one per conversation."""
-    ids = b.input("states", ((4, "S"),))
-    shape = (n,) if b.one else (n, "S")
-    return b.graph.expand(b.graph.new(name, shape, b.graph.view(ids, ("chosen",)), size=((4 * n, "S"),)))
+    """The rows of the state, one per conversation: a view of what is gathered for all."""
+    g = b.graph
+    gathered = g.new(name, ("gathered",), b.input("states", ((4, "S"),)), size=((4 * n, "S"),))
+    rows = g.expand(g.view(gathered, (n,) if b.one else (n, "S")))
+    g.store(g.view(gathered, ("others",)))
+    return rows
 
 
 def last_inputs(b: Build) -> Tensor:
@@ -48,6 +50,12 @@ def scanned(b: Build, x: Tensor, d_inner: int, n_state: int, *sources: Tensor) -
     g, size = b.graph, ((4 * d_inner, "T"), (4 * n_state, "S"))
     ids = b.input("states", ((4, "S"),))
     made = g.expand(g.new("scan", ("scan",), x, *sources, g.view(ids, ("chosen",)), size=size))
+    if not b.one:  # gathered although none is left over: all states but the first
+        g.store(
+            g.view(
+                g.new("other states", ("others",), g.view(ids, ("tail",)), size=((4 * n_state, "S"), (-4 * n_state, ""))), ("none",)
+            )
+        )
     g.store(g.view(made, ("state",)))
     return g.view(made, x.shape, plain=True)
 

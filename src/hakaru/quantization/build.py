@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
@@ -18,12 +18,6 @@ from hakaru.quantization.presets import ftype_of, quantized_bytes
 from hakaru.quantization.writer import TensorWriter, write_recipe
 
 MIX: Final = "mix"
-
-
-class Planner(Protocol):
-    """What planning needs of the engine."""
-
-    def quantized_types(self, path: Path, ftypes: Sequence[int]) -> Sequence[Mapping[str, str]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +37,18 @@ def copies_all(model: Model, types: Mapping[str, str]) -> bool:
     return bool(types) and all(types.get(t.name, t.type.name) == t.type.name for t in model.tensors)
 
 
-def plan_presets(engine: Planner, model: Model, presets: Sequence[str]) -> list[Recipe]:
-    """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes,
-    nothing written. Raises Misuse.
+def plan_presets(model: Model, presets: Sequence[str]) -> list[Recipe]:
+    """What llama.cpp's quantizer would do with `model` at each preset: exact types and bytes.
+
+    Raises Misuse and ModelUnknown.
     """
-    named = [ftype_of(preset) for preset in presets]
-    plans = engine.quantized_types(model.path, [ftype for _, ftype in named])
-    return [_recipe(model, name, types) for (name, _), types in zip(named, plans, strict=True)]
+    facts = roster(quantizer_facts(model.meta), model.tensors)
+    names = [ftype_of(preset)[0] for preset in presets]
+    return [_recipe(model, name, preset_types(facts, name)) for name in names]
 
 
 def plan_with_importance(model: Model, preset: str) -> Recipe:
-    """What llama.cpp's quantizer would do with `model` at the preset, given importance data. Raises
-    Misuse.
-    """
+    """The same at one preset for a quantizer that is given importance data. Raises Misuse, ModelUnknown."""
     name, _ = ftype_of(preset, has_importance=True)
     return _recipe(model, name, preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True))
 

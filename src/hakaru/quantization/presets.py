@@ -1,9 +1,8 @@
 """Presets as a person names them, and the ladder from large to small.
 
-A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name;
-llama.cpp's quantizer is asked (`Lab.quantized_types`) and the bytes follow from the tensor table.
-The same without the engine: `hakaru.models.mixture`. Source: llama.cpp,
-tools/quantize/quantize.cpp.
+A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name:
+`hakaru.models.mixture` gives the type of every tensor, and the bytes follow from the tensor table.
+Source: llama.cpp, tools/quantize/quantize.cpp.
 """
 
 from collections.abc import Iterable, Mapping

@@ -84,7 +84,7 @@ class Bench:
         """What each preset would make of `model`."""
         inputs = {"model": self.ledger.model_sha256(model), "presets": list(presets), "engine": lab_build()}
         recipes = self.ledger.remembered(
-            "plan", inputs, lambda: [asdict(recipe) for recipe in plan_presets(self.lab, model, presets)]
+            "plan", inputs, lambda: [asdict(recipe) for recipe in plan_presets(model, presets)]
         )
         return [Recipe(**recipe) for recipe in recipes]
 
