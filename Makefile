@@ -29,7 +29,7 @@ bench: $(DEV)
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 
-$(READY): pyproject.toml constraints.txt scripts/setup.py scripts/engine.cmake
+$(READY): pyproject.toml constraints.txt scripts/setup.py
 	@$(PYTHON) scripts/setup.py $(VENV)
 	@touch $@
 

@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.loop import tune
 from hakaru.choosing.worker import Effort
 from hakaru.engine.call import PATIENT
-from hakaru.engine.lab import Lab
+from hakaru.engine.lab import Lab, lab_build
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.windows import Window
@@ -173,7 +172,7 @@ def main() -> None:
     asked = parser.parse_args()
     wanted = asked.only.split(",")
     print(f"{probe_machine().cpu.model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"llama-cpp-python {metadata.version('llama-cpp-python')}")  # fmt: skip
+          f"{lab_build()}")  # fmt: skip
     for path in asked.models or [embedded_model()]:
         model, bench = read_model(path), Bench(Session(machine=probe_machine(), ledger=Ledger()))
         print(path.name, flush=True)

@@ -23,13 +23,13 @@ import platform
 import tempfile
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from hakaru.engine.lab import lab_build
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"llama-cpp-python {metadata.version('llama-cpp-python')}")  # fmt: skip
+          f"{lab_build()}")  # fmt: skip
     found = {str(path): one_model(path, asked.effort) for path in asked.models or [embedded_model()]}
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")

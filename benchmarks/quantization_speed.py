@@ -1,6 +1,6 @@
-"""How fast a recipe is written and how much memory that takes, beside `llama_model_quantize` on the same cores.
+"""How fast a recipe is written and how much memory that takes, beside llama.cpp's `llama-quantize`.
 
-`python benchmarks/quantization_speed.py [--weights 1.1e9] [PRESET …]` prints the machine, the versions and one table.
+`python benchmarks/quantization_speed.py LLAMA_QUANTIZE [--weights 1.1e9] [PRESET …]` prints the machine, the versions and one table.
 Both sides run in turn, each time in a process of its own with its child, on the embedded model and on a large one of
 random F16 weights that is written to the temporary folder. Files are compared byte for byte. CPU seconds count both processes of a side and
 mean something on a busy machine, too. Memory is the child's largest resident set; what llama.cpp maps of the source
@@ -23,6 +23,7 @@ import numpy as np
 
 from hakaru.engine.lab import Lab, lab_build
 from hakaru.hardware.probe import probe_machine
+from hakaru.hardware.threads import n_threads
 from hakaru.models.embedded import embedded_model
 from hakaru.models.gguf import read_header
 from hakaru.models.mixture import preset_types
@@ -40,6 +41,7 @@ SMALL = ("Q8_0", "Q4_K_M", "Q3_K_M")
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("quantizer", metavar="LLAMA_QUANTIZE", help="the program of a native build of the engine")
     parser.add_argument("--weights", type=float, default=1.1e9, help="weights of the large model")
     parser.add_argument("presets", nargs="*", metavar="PRESET")
     given = parser.parse_args()
@@ -52,20 +54,20 @@ def main() -> None:
     print(f"{'source':<10}{'type':<9}{'bytes':>14}{'   llama.cpp  hakaru ratio' * 2}{' llama.cpp  hakaru':>18}   bytes")
     with tempfile.TemporaryDirectory() as folder:
         for preset in given.presets or SMALL:
-            compare("embedded", embedded_model(), preset, Path(folder))
+            compare(given.quantizer, "embedded", embedded_model(), preset, Path(folder))
         large = random_model(Path(folder) / "random-f16.gguf", int(given.weights))
         for preset in given.presets or LARGE:
-            compare(f"{large.stat().st_size / 1e9:.1f} GB", large, preset, Path(folder))
+            compare(given.quantizer, f"{large.stat().st_size / 1e9:.1f} GB", large, preset, Path(folder))
 
 
-def compare(name: str, source: Path, preset: str, folder: Path) -> None:
+def compare(quantizer: str, name: str, source: Path, preset: str, folder: Path) -> None:
     """One row: seconds and MiB of both sides, in turn."""
     runs: dict[str, list[tuple[float, float, float]]] = {"theirs": [], "ours": []}
     for _ in range(REPEATS):
         for side in runs:
             out = folder / f"{side}.gguf"
             out.unlink(missing_ok=True)
-            command = [sys.executable, __file__, "--one", side, str(source), preset, str(out)]
+            command = [sys.executable, __file__, "--one", side, quantizer, str(source), preset, str(out)]
             runs[side].append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
     theirs, ours = ([statistics.median(column) for column in zip(*runs[side], strict=True)] for side in runs)
     same = filecmp.cmp(folder / "theirs.gguf", folder / "ours.gguf", shallow=False)
@@ -74,7 +76,7 @@ def compare(name: str, source: Path, preset: str, folder: Path) -> None:
     print(f"{name:<10}{preset:<9}{size:>14,}{columns}{theirs[2]:>10.0f}{ours[2]:>8.0f}   {'yes' if same else 'NO'}", flush=True)
 
 
-def one(side: str, source: Path, preset: str, out: Path) -> None:
+def one(side: str, quantizer: str, source: Path, preset: str, out: Path) -> None:
     """One run of one side: prints its seconds and the largest resident set in MiB. Types are planned before, for both."""
     model, number = read_model(source), ftype_of(preset)[1]
     types = preset_types(roster(quantizer_facts(model.meta), model.tensors), preset)
@@ -82,7 +84,8 @@ def one(side: str, source: Path, preset: str, out: Path) -> None:
     if side == "ours":
         write_recipe(Lab(), model, types, out, file_type=number)
     else:
-        Lab().quantize(source, out, number)
+        command = [quantizer, "--allow-requantize", str(source), str(out), preset, str(n_threads())]
+        subprocess.run(command, check=True, capture_output=True)
     took, own = time.perf_counter() - began, time.process_time() - before
     child = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(json.dumps([took, own + child.ru_utime + child.ru_stime, child.ru_maxrss / 1024]))
@@ -108,6 +111,6 @@ def random_model(path: Path, n_weights: int) -> Path:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        one(sys.argv[2], Path(sys.argv[3]), sys.argv[4], Path(sys.argv[5]))
+        one(sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5], Path(sys.argv[6]))
     else:
         main()

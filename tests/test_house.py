@@ -93,7 +93,7 @@ def test_pure_rooms_touch_no_world(path: Path) -> None:
 def test_only_the_engine_knows_llama_cpp() -> None:
     """llama.cpp's bindings are imported in the engine room and nowhere else."""
     for path in FILES:
-        named = {m.split(".")[0] for m in imports(path)} & {"llama_cpp", "xllamacpp"}
+        named = {m.split(".")[0] for m in imports(path)} & {"xllamacpp"}
         assert not named or room_of(path) == "engine", path
 
 
@@ -102,7 +102,7 @@ def test_quick_commands_import_no_heavy_library(arguments: list[str]) -> None:
     """`--help` and `formula` start fast because they load nothing heavy."""
     code = (
         "import sys; from hakaru.cli import run; code = run(sys.argv[1:]);"
-        "heavy = {'numpy', 'scipy', 'httpx', 'huggingface_hub', 'rich', 'gguf', 'llama_cpp', 'xllamacpp', 'starlette'} & set(sys.modules);"
+        "heavy = {'numpy', 'scipy', 'httpx', 'huggingface_hub', 'rich', 'gguf', 'xllamacpp', 'starlette'} & set(sys.modules);"
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ log_lines: list[str] = []
 _partial_line = ""
 
 
-@capi.LogCallback
+@capi.LogCallback  # type: ignore[untyped-decorator]  # ctypes has no types for it
 def _on_log(level: int, text: bytes, user_data: object) -> None:
     """Keep what llama.cpp says and pass it on to stderr, where the parent reads it."""
     global _partial_line

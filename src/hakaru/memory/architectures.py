@@ -269,7 +269,7 @@ def nemotron_block(b: Build, x: Tensor) -> Tensor:
 
 def nemotron_layer(b: Build, x: Tensor) -> Tensor:
     """One block, and the dense feed-forward layers after it: nothing asks for those before the next layer begins."""
-    blocks = [nemotron_block, *(partial(ungated, n_ff=n_ff) for n_ff in b.layer.then)]
+    blocks: list[Block] = [nemotron_block, *(partial(ungated, n_ff=n_ff) for n_ff in b.layer.then)]
     for i, block in enumerate(blocks):
         cur = block(b, b.norm(x))
         if b.layer.last and i == len(blocks) - 1:

@@ -125,13 +125,6 @@ def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         where=assumed,
         bytes=PROCESS_BYTES_PER_TOKEN * shape.n_vocab,
     )
-    yield Term(
-        part="overhead_bytes",
-        what=say("one more row of n_embd in the server's build"),
-        formula=f"4 × {shape.n_embd:,} × {settings.n_tokens}",
-        where=assumed,
-        bytes=4 * shape.n_embd * settings.n_tokens,
-    )
     if records := graph_records_bytes(shape, settings):
         yield Term(
             part="overhead_bytes", what=say("records of graphs, for every token of a micro-batch"),

@@ -122,11 +122,9 @@ def row_bytes(name: str, n: int, head: int) -> int:
 def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:
     """Bytes that the server's process takes beside the engine's buffers: assumed, from what was measured on Linux.
 
-    Seen: 27 to 51 MiB over the buffers for vocabularies of 512 to 128,256 tokens. The server's build also reserves one
-    more row of n_embd per token of a micro-batch than the dry run's.
+    Seen: 27 to 51 MiB over the buffers for vocabularies of 512 to 128,256 tokens.
     """
-    own = PROCESS_BYTES + PROCESS_BYTES_PER_TOKEN * shape.n_vocab + 4 * shape.n_embd * settings.n_tokens
-    return own + graph_records_bytes(shape, settings)
+    return PROCESS_BYTES + PROCESS_BYTES_PER_TOKEN * shape.n_vocab + graph_records_bytes(shape, settings)
 
 
 def graph_records_bytes(shape: Shape, settings: ContextSettings) -> int:
