@@ -249,6 +249,7 @@ def test_a_smaller_cache_is_no_way_out_where_its_copy_takes_what_it_saves() -> N
     assert any("q8_0" in way for way in ways("4GiB RAM"))
 
 
+@pytest.mark.xfail(strict=True, reason="seen on the engine before this one; devices are measured anew next")
 def test_a_dry_run_is_raised_to_what_the_server_s_kernels_need() -> None:
     """The dry run's build may be older than the server's: a card that converts the cache gets at least our figure, another's stays."""
     shape = next(m for m in known_models() if m.id == "qwen3.5-4b").shape

@@ -83,9 +83,7 @@ class Bench:
     def plan(self, model: Model, presets: Sequence[str]) -> list[Recipe]:
         """What each preset would make of `model`."""
         inputs = {"model": self.ledger.model_sha256(model), "presets": list(presets), "engine": lab_build()}
-        recipes = self.ledger.remembered(
-            "plan", inputs, lambda: [asdict(recipe) for recipe in plan_presets(model, presets)]
-        )
+        recipes = self.ledger.remembered("plan", inputs, lambda: [asdict(recipe) for recipe in plan_presets(model, presets)])
         return [Recipe(**recipe) for recipe in recipes]
 
     def build_path(self, model: Model, recipe: Recipe) -> Path:
