@@ -2,7 +2,8 @@
 
 `load_logs.json` has the figures as the logs print them, with the settings and where they stand. A log of an engine that lays
 graphs out as the pinned one does can be met to its last digit; one that is `older` kept masks in F32 beside their F16 copies, and
-its compute buffers are only told. `all_outputs`: logits for every token of a micro-batch, as engines
+its compute buffers are only told. None of these engines took micro-batches that mix tokens and images yet, so their figures are compared
+with a graph without (`mixed`). `all_outputs`: logits for every token of a micro-batch, as engines
 reserved them until 2026 and programs that embed llama.cpp still do. No row needs a GPU or a download.
 """
 
@@ -71,10 +72,12 @@ def _ours(model: KnownModel, row: dict[str, Any]) -> dict[str, float | None]:
     kv = kv_cache_bytes(model.shape, settings) - states
     host: float | None = None
     if row["backend"] == "cpu":
-        compute = compute_bytes(model.shape, settings) or 0
+        compute = compute_bytes(model.shape, settings, mixed=False) or 0
     else:
         n = len(row.get("compute_mib", [0]))
-        found = device_compute(model.shape, settings, n_devices=n, backend=row["backend"], flash=row.get("flash_attention"))
+        found = device_compute(
+            model.shape, settings, n_devices=n, backend=row["backend"], flash=row.get("flash_attention"), mixed=False
+        )  # fmt: skip
         assert found
         compute, host = max(found.of(i, n) for i in range(n)), found.host_bytes / MIB
     return {"kv": kv / MIB, "states": row["copies_of_states"] * states / MIB, "compute": compute / MIB, "host": host}

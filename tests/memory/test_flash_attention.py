@@ -25,12 +25,11 @@ def added(id_: str, settings: ContextSettings, backend: Backend = "cuda", n_devi
     return ours.first_bytes - plain.first_bytes
 
 
-@pytest.mark.xfail(strict=True, reason="seen on the engine before this one; devices are measured anew next")
 @pytest.mark.parametrize(("type_", "gibibytes"), [("f16", 0.31), ("q8_0", 1.30)])
 def test_qwen_at_its_whole_context_as_it_was_measured_on_a_card(type_: str, gibibytes: float) -> None:
     """Qwen3.5-4B at 262,144 tokens (llama.cpp, PR #23907): 0.31 GiB of compute with F16, 1.30 GiB with Q8_0."""
     settings = ContextSettings(n_ctx=262_144, type_k=type_, type_v=type_)
-    found = device_compute(model("qwen3.5-4b").shape, settings, n_devices=1, backend="cuda")
+    found = device_compute(model("qwen3.5-4b").shape, settings, n_devices=1, backend="cuda", mixed=False)
     assert found
     assert found.first_bytes / 2**30 == pytest.approx(gibibytes, abs=0.005)
 
@@ -114,21 +113,21 @@ def test_metal_reserves_the_copies_whatever_the_type() -> None:
     assert 512 * MIB * 0.85 < added("llama-3.1-8b-instruct", q8_0, "metal") < 560 * MIB
 
 
-@pytest.mark.xfail(strict=True, reason="seen on the engine before this one; devices are measured anew next")
 @pytest.mark.parametrize(("n_ctx", "mebibytes"), [(8192, 560.00), (512, 258.50)])
 def test_without_flash_attention_the_scores_of_all_heads_are_written_down(n_ctx: int, mebibytes: float) -> None:
     """Llama 3 8B on an RTX 4090 and an RTX 3070, logs of engines that had none by default: 32 heads x 512 x 8,192 x 4 bytes are 512 MiB."""
     settings = ContextSettings(n_ctx=n_ctx, n_outputs_max=512)
-    found = device_compute(model("llama-3.1-8b-instruct").shape, settings, n_devices=1, backend="cuda", flash=False)
+    found = device_compute(model("llama-3.1-8b-instruct").shape, settings, n_devices=1, backend="cuda", flash=False, mixed=False)
     assert found
     assert found.first_bytes / MIB == pytest.approx(mebibytes, abs=0.02)
 
 
-@pytest.mark.xfail(strict=True, reason="seen on the engine before this one; devices are measured anew next")
 def test_experts_in_ram_without_flash_attention() -> None:
     """Qwen3-30B-A3B at 16,384 tokens with its experts in RAM, log of the first card: 1,080.00 MiB."""
     settings = ContextSettings(n_ctx=16_384, n_outputs_max=512)
-    found = device_compute(model("qwen3-30b-a3b").shape, settings, n_devices=2, experts_on_host=True, backend="cuda", flash=False)
+    found = device_compute(
+        model("qwen3-30b-a3b").shape, settings, n_devices=2, experts_on_host=True, backend="cuda", flash=False, mixed=False
+    )
     assert found
     assert found.first_bytes / MIB == pytest.approx(1080.00, abs=0.02)
 

@@ -17,7 +17,6 @@ def test_cache_and_states_are_those_of_the_log(log: Log) -> None:
     assert all(log.is_met(part) for part in ("kv", "states") if log.said[part] is not None)
 
 
-@pytest.mark.xfail(strict=True, reason="seen on the engine before this one; devices are measured anew next")
 def test_compute_is_met_or_explained() -> None:
     """Of engines that lay graphs out as the pinned one does: to the log's digits, but for two that docs/memory-benchmark.md names."""
     off = [log for log in LOGS if not log.row.get("older") and log.said["compute"] is not None and not log.is_met("compute")]

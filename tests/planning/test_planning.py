@@ -249,7 +249,6 @@ def test_a_smaller_cache_is_no_way_out_where_its_copy_takes_what_it_saves() -> N
     assert any("q8_0" in way for way in ways("4GiB RAM"))
 
 
-@pytest.mark.xfail(strict=True, reason="seen on the engine before this one; devices are measured anew next")
 def test_a_dry_run_is_raised_to_what_the_server_s_kernels_need() -> None:
     """The dry run's build may be older than the server's: a card that converts the cache gets at least our figure, another's stays."""
     shape = next(m for m in known_models() if m.id == "qwen3.5-4b").shape
@@ -259,7 +258,7 @@ def test_a_dry_run_is_raised_to_what_the_server_s_kernels_need() -> None:
         weights_bytes=1, kv_cache_bytes=1, compute_bytes=586 * 2**20, output_bytes=1, source="dry_run", accelerators=(card,)
     )  # fmt: skip
     raised = with_conversions(dry_run, shape, settings)
-    assert raised.accelerators[0].compute_bytes / 2**20 == pytest.approx(1330, abs=1)
+    assert raised.accelerators[0].compute_bytes / 2**20 == pytest.approx(1340, abs=1)
     assert raised.compute_bytes - dry_run.compute_bytes == raised.accelerators[0].compute_bytes - card.compute_bytes
     assert with_conversions(dry_run, shape, replace(settings, type_k="f16", type_v="f16")) == dry_run
     vulkan = replace(dry_run, accelerators=(replace(card, name="Vulkan0"),))

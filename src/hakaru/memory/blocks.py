@@ -59,6 +59,7 @@ class Build:
     normed: bool = False
     experts_on_host: bool = False
     windows: bool = False
+    mixed: bool = True
     backend: Backend = "cpu"
     k_is_f16: bool = True
     v_is_f16: bool = True
@@ -121,23 +122,31 @@ class Build:
 def embedded(b: Build) -> Tensor:
     """The rows of the tokens' embeddings, with room for what images add to the first layers (Qwen3-VL).
 
-    Two other ways in stay, used or not: embeddings from outside, and a micro-batch that mixes them with tokens. The copy
-    that the mixed way writes into is never given back. Source: llama.cpp, src/llama-graph.cpp (build_inp_embd).
+    Two other ways in stay, used or not: embeddings from outside, and (`mixed`) a micro-batch that has both. The copy that
+    the mixed way writes into is never given back. Source: llama.cpp, src/llama-graph.cpp (build_inp_embd).
     """
     g, m = b.graph, b.model
     width = m.n_embd * (1 + m.n_deepstack_layers)
     if not b.on_device:
         b.input("tokens", ((4, "T"),))
-        b.input("tokens among images", ((4, "T"),))
+        if b.mixed:
+            b.input("tokens among images", ((4, "T"),))
         b.input("embeddings from outside", ((4 * width, "T"),))
-    slots, images = b.input("places among images", ((8, "T"),)), b.input("embeddings of images", ((4 * width, "T"),))
+    if not b.mixed:
+        return with_room(b, g.expand(b.rows_of("embeddings", m.n_embd)))
+    places, images = b.input("places among images", ((8, "T"),)), b.input("embeddings of images", ((4 * width, "T"),))
     rows = g.expand(b.rows_of("embeddings", m.n_embd))
-    mixed = g.expand(b.rows_of("embeddings among images", m.n_embd, "tokens among images"))
-    if m.n_deepstack_layers:
-        rows, mixed = (g.expand(g.new("embeddings with room for images", (width, "T"), x)) for x in (rows, mixed))
+    among_images = g.expand(b.rows_of("embeddings among images", m.n_embd, "tokens among images"))
+    rows, among_images = with_room(b, rows), with_room(b, among_images)
     copy = g.new("embeddings of images", (width, "T"), images)
-    g.expand(Tensor(copy.name, copy.shape, (), (mixed, slots, copy), root=copy))
+    g.expand(Tensor(copy.name, copy.shape, (), (among_images, places, copy), root=copy))
     return rows
+
+
+def with_room(b: Build, rows: Tensor) -> Tensor:
+    """The rows with room for what images add to the first layers (Qwen3-VL), or as they are."""
+    n = b.model.n_deepstack_layers
+    return b.graph.expand(b.graph.new("embeddings with room for images", (b.model.n_embd * (1 + n), "T"), rows)) if n else rows
 
 
 def scaled(b: Build, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 
 PIPELINE_COPIES: Final = 4
-CROSSING_ROWS: Final = {"bert": (1, 0), "gemma3n": (9, 8), "granitehybrid": (2, 5), "lfm2": (1, 1), "nemotron_h": (3, 6)}
+CROSSING_ROWS: Final = {"gemma3n": (7, 8), "nemotron_h": (3, 6)}
 """Rows of n_embd per copy that cross between devices beside the residual, on the devices before a cut and on those after it:
 layers that ask for their states before the layer before them has ended, and Gemma 3n's streams. Measured, rounded up.
 """
@@ -50,11 +50,14 @@ class DeviceCompute:
         return self.last_bytes if index == n_devices - 1 > 0 else self.middle_bytes if index else self.first_bytes
 
 
-def compute_bytes(shape: Shape, settings: ContextSettings) -> int | None:
-    """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know."""
+def compute_bytes(shape: Shape, settings: ContextSettings, *, mixed: bool = True) -> int | None:
+    """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not know.
+
+    `mixed`: micro-batches may have tokens and embeddings of images. Contexts for multi-token prediction take none.
+    """
     if not is_known(shape):
         return None
-    return play(_part(shape, settings, Place()), _values(shape, settings))
+    return play(_part(shape, settings, Place(mixed=mixed)), _values(shape, settings))
 
 
 def explain_compute(shape: Shape, settings: ContextSettings) -> list[tuple[str, int]]:
@@ -83,14 +86,16 @@ def device_compute(
     experts_on_host: bool = False,
     backend: Backend = "vulkan",
     flash: bool | None = None,
+    mixed: bool = True,
 ) -> DeviceCompute | None:
     """Compute buffers where `n_devices` run the last layers, or all of them; None for a graph that we do not know.
 
-    `experts_on_host`: the experts of all layers stay in host memory and run there. `backend` runs the devices, with flash attention where it has kernels for it (`flash` says otherwise). The buffers hold for a device that has
-    layers of every kind that the model has.
+    `experts_on_host`: the experts of all layers stay in host memory and run there. `backend` runs the devices, with
+    flash attention where it has kernels for it (`flash` says otherwise). `mixed` as in `compute_bytes`. The buffers hold
+    for a device that has layers of every kind that the model has.
     """
     if not n_devices:
-        whole = compute_bytes(shape, settings)
+        whole = compute_bytes(shape, settings, mixed=mixed)
         return None if whole is None else DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
     if not is_known(shape):
         return None
@@ -100,14 +105,18 @@ def device_compute(
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
 
     def part(start: Start, *, logits: bool) -> int:
-        place = Place(start=start, logits=logits, copies=copies, experts_on_host=experts_on_host, backend=backend, flash=flash)
+        place = Place(
+            start=start, logits=logits, copies=copies, experts_on_host=experts_on_host, backend=backend, flash=flash, mixed=mixed
+        )  # fmt: skip
         return play(_part(shape, settings, place), values)
 
     rows = CROSSING_ROWS.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
     later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
-        host_bytes=_host(shape, settings, values, copies, all_layers=all_layers, experts_on_host=experts_on_host, flash=flash),
+        host_bytes=_host(
+            shape, settings, values, copies, all_layers=all_layers, experts_on_host=experts_on_host, flash=flash, mixed=mixed
+        ),
         first_bytes=before + part("embeddings" if all_layers else "host", logits=not split),
         middle_bytes=after + part(later, logits=False) if split else 0,
         last_bytes=after + part(later, logits=True) if split else 0,
@@ -124,14 +133,15 @@ def _host(
     all_layers: bool,
     experts_on_host: bool,
     flash: bool,
+    mixed: bool,
 ) -> int:
     """Host memory: everything, where layers run there; else the inputs and what is looked up for the devices, and the largest
     step of the experts if these run there.
     """
     if not all_layers:
-        return play(_part(shape, settings, Place(logits=False, flash=flash)), values)
-    inputs = _part(shape, settings, Place(flash=flash)).inputs
-    host = copies * sum(bytes_of(size, values) for _, size in inputs) + 2 * _row(shape, values)
+        return play(_part(shape, settings, Place(logits=False, flash=flash, mixed=mixed)), values)
+    inputs = _part(shape, settings, Place(flash=flash, mixed=mixed)).inputs
+    host = copies * sum(bytes_of(size, values) for _, size in inputs) + (1 + mixed) * _row(shape, values)
     if shape.architecture == "gemma3n" or shape.n_embd_per_layer:
         host += bytes_of(((4 * (shape.n_embd_per_layer or N_EMBD_ALTUP) * shape.n_layer, "T"),), values)
     if experts_on_host and shape.n_expert:

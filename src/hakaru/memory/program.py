@@ -50,12 +50,13 @@ class Place:
     """Which part of the graph a processor runs, and how many copies of its inputs it keeps.
 
     `start` says how tokens come to it: it looks them up itself (`tokens`), gets their embeddings, or the residual from a
-    layer on another device or in host memory. `logits`: the graph ends there. `backend` runs the attention, with
-    flash attention or without.
+    layer on another device or in host memory. `logits`: the graph ends there. `mixed`: micro-batches may have tokens and
+    embeddings of images. `backend` runs the attention, with flash attention or without.
     """
 
     start: Start = "tokens"
     logits: bool = True
+    mixed: bool = True
     copies: int = 1
     experts_on_host: bool = False
     backend: Backend = "cpu"
@@ -83,7 +84,7 @@ def program(
     base = Build(
         model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v, on_device=place.start != "tokens", copies=place.copies,
         experts_on_host=place.experts_on_host, backend=place.backend, flash=place.flash, k_is_f16=k_is_f16, v_is_f16=v_is_f16,
-        cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
+        mixed=place.mixed, cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
     start = base.again(Layer(hands=takes(shape, 0, layers[0])))
     stretches = [_stretch(start, (), _arrival(start, place))]

@@ -131,16 +131,18 @@ def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cu
     layers = [_attention(model.shape)] * model.shape.n_layer_nextn
     caches = sum(layer_cache_bytes(layer, own) for layer in layers)
     found = _context(
-        model, own, backend, name="MTP", weights_bytes=weights,
+        model, own, backend, mixed=False, name="MTP", weights_bytes=weights,
         kv_cache_bytes=caches + n_draft * _states(model.shape, settings),
         copied_bytes=draft_copy_bytes(layers, own),
     )  # fmt: skip
     return replace(found, compute_bytes=found.compute_bytes + _handed_over(model.shape, settings, n_draft))
 
 
-def _context(model: Model, settings: ContextSettings, backend: Backend, *, host_bytes: int = 0, **parts: int | str) -> Extra:
+def _context(
+    model: Model, settings: ContextSettings, backend: Backend, *, host_bytes: int = 0, mixed: bool = True, **parts: int | str
+) -> Extra:
     """An extra with the buffers of a second context, of the same graph or of one that is smaller."""
-    compute = device_compute(model.shape, settings, n_devices=1, backend=backend)
+    compute = device_compute(model.shape, settings, n_devices=1, backend=backend, mixed=mixed)
     if compute is None:
         raise ModelUnknown(
             "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft; choose another one.",
