@@ -129,7 +129,7 @@ def _to_preset(source: Model, out: Path, journal: Journal | None, type_: str, op
     """Write the preset, or with `dry_run` say what it would be."""
     lab, split_bytes = Lab(), parse_bytes(options.split) if options.split else None
     importance = options.importance or ("auto" if type_.upper() in NEEDS_IMPORTANCE else "none")
-    recipe = plan_presets(lab, source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
+    recipe = plan_presets(source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
     is_copy = copies_all(source, recipe.types)
     warning = None if is_copy else source_kind(source).sentence(recipe.preset)
     made = None
