@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,35 @@ def test_a_field_never_changes(world: World, data: st.DataObject) -> None:
     for answer in walked.answers[begin:]:
         field = field.after(answer)
     assert field == walked.end
+
+
+class CopyingWorld(World):
+    """A world in which the mix would have every tensor of the source as it is."""
+
+    def mix(self) -> steps.Level | None:
+        level = super().mix()
+        return replace(level, is_copy=True) if level else None
+
+
+@settings(deadline=None)
+@given(worlds)
+def test_a_mix_that_is_the_source_is_told_as_that(world: World) -> None:
+    """Neither read nor timed, nor said to meet every constraint; like a level that is a copy."""
+    end = walk(CopyingWorld(world.number)).end
+    copies = {level.type for level in world.levels if level.is_copy} | {"mix-1"}
+    for c in end.assessed():
+        if c.type in copies:
+            assert not c.passes and c.quality is None and c.speed is None
+            assert c.why == "the source itself, bit for bit"
+
+
+@settings(deadline=None)
+@given(worlds)
+def test_who_cannot_be_built_takes_nobody_along_later(world: World) -> None:
+    """A level for which the disk is too small is asked for once; the others are read without it."""
+    walked = walk(world)
+    refused: set[Key] = set()
+    for field, answer in zip(walked.fields, walked.answers, strict=False):
+        if isinstance(step := field.next(), steps.Read):
+            assert not refused & set(step.keys)
+            refused |= set(step.keys) if isinstance(answer, str) else set()

@@ -117,24 +117,33 @@ class Field:
         ))  # fmt: skip
 
 
-def candidate_of(level: steps.Level, terms: Terms) -> Candidate:
-    """A level before it is read, with the KV cache that was asked for, or where that does not fit, with a smaller one."""
+def entrant(level: steps.Level, terms: Terms) -> Candidate:
+    """A level before it is read: with the KV cache asked for, or with a smaller one if only that fits.
+
+    A level that is a copy of the source takes no part.
+    """
     total = terms.besides_bytes + level.weights_bytes
     usual = Candidate(
-        type=level.type, weights_bytes=level.weights_bytes, bpw=level.bpw, total_bytes=total, fits=total <= terms.limit, cache=terms.cache,
-        predicted=level.predicted,
-    )  # fmt: skip
-    if usual.fits or terms.saved_bytes is None:
-        return usual
-    return replace(with_small_cache(usual, terms.saved_bytes, terms.limit), predicted=level.predicted)
+        type=level.type,
+        weights_bytes=level.weights_bytes,
+        bpw=level.bpw,
+        total_bytes=total,
+        fits=total <= terms.limit,
+        cache=terms.cache,
+    )
+    if not usual.fits and terms.saved_bytes is not None:
+        usual = with_small_cache(usual, terms.saved_bytes, terms.limit)
+    why = say("the source itself, bit for bit") if level.is_copy else ""
+    return replace(usual, predicted=level.predicted, why=why)
 
 
 def entrants(terms: Terms, source: steps.Level, levels: Sequence[steps.Level]) -> list[Candidate]:
-    """Who takes part, before anything is read. The source comes with the KV cache asked for and, where only that fits, with a smaller one."""
-    usual = candidate_of(source, replace(terms, saved_bytes=None))
-    candidates = [usual, *(candidate_of(level, terms) for level in levels)]
-    copies = {level.type for level in levels if level.is_copy}
-    candidates = [replace(c, why=say("the source itself, bit for bit")) if c.type in copies else c for c in candidates]
+    """Who takes part, before anything is read.
+
+    The source comes with the KV cache asked for; where it fits with a smaller one only, so, too.
+    """
+    usual = entrant(source, replace(terms, saved_bytes=None))
+    candidates = [usual, *(entrant(level, terms) for level in levels)]
     if not usual.fits and terms.saved_bytes is not None:
         small = with_small_cache(usual, terms.saved_bytes, terms.limit)
         candidates += [small] if small.fits else []

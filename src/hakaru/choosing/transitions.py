@@ -14,7 +14,7 @@ from math import log
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import SOURCE, Candidate, Key
-from hakaru.choosing.field import Field, Terms, Turn, candidate_of
+from hakaru.choosing.field import Field, Terms, Turn, entrant
 from hakaru.choosing.rounds import next_round
 from hakaru.choosing.rule import beaten_by, choose, objection
 from hakaru.choosing.smaller_cache import depth_for, next_smaller, slowness
@@ -73,7 +73,7 @@ def _foretold(field: Field, klds: steps.Predictions) -> Field:
             why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows",
                       kld=c.predicted.value, low=c.predicted.lowest, high=c.predicted.highest, tier=tier.name)  # fmt: skip
             field = field.having(replace(c, why=why))
-        elif sweep or c.verdict in (None, "inconclusive"):
+        elif not c.why and (sweep or c.verdict in (None, "inconclusive")):
             racing.append(c.key)
     field = replace(field, racing=tuple(racing))
     return _next_turn(field) if racing else _mix_sought(field, _first_joined)
@@ -89,8 +89,9 @@ def _mix_sought(field: Field, then: Callable[[Field, steps.Level | None], Field]
 def _with_mix(field: Field, level: steps.Level | None) -> Field:
     if level is None:
         return field
-    mix = candidate_of(level, field.terms)
-    return replace(field.having(mix), racing=(*field.racing, mix.key) if mix.fits and not level.is_copy else field.racing)
+    mix = entrant(level, field.terms)
+    joins = mix.fits and not level.is_copy
+    return replace(field.having(mix), racing=(*field.racing, mix.key) if joins else field.racing)
 
 
 def _first_joined(field: Field, level: steps.Level | None) -> Field:
