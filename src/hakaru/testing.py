@@ -5,7 +5,7 @@ byte-level vocabulary, the chat template ChatML. `write_header_only` and `write_
 dry-run: a true header without a vocabulary, followed by a hole, so that a 70B model takes a few kilobytes of disk.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,36 @@ def tiny_shape(**changes: Any) -> Shape:
     return Shape(**fields)
 
 
+def llama_tensors(shape: Shape, *, tied: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape (rows first) of every tensor of a llama-like model, in the order of the file.
+
+    Source: llama.cpp, src/models/{llama,qwen2,qwen3}.cpp.
+    """
+    n_ff, q = shape.n_ff or 0, shape.n_head * shape.n_embd_head_k
+    yield "token_embd.weight", (shape.n_vocab, shape.n_embd)
+    for i, heads in enumerate(shape.n_head_kv):
+        k, v = heads * shape.n_embd_head_k, heads * shape.n_embd_head_v
+        yield f"blk.{i}.attn_norm.weight", (shape.n_embd,)
+        yield f"blk.{i}.attn_q.weight", (q, shape.n_embd)
+        yield f"blk.{i}.attn_k.weight", (k, shape.n_embd)
+        yield f"blk.{i}.attn_v.weight", (v, shape.n_embd)
+        yield f"blk.{i}.attn_output.weight", (shape.n_embd, shape.n_head * shape.n_embd_head_v)
+        if shape.architecture == "qwen2":
+            yield f"blk.{i}.attn_q.bias", (q,)
+            yield f"blk.{i}.attn_k.bias", (k,)
+            yield f"blk.{i}.attn_v.bias", (v,)
+        if shape.architecture == "qwen3":
+            yield f"blk.{i}.attn_q_norm.weight", (shape.n_embd_head_k,)
+            yield f"blk.{i}.attn_k_norm.weight", (shape.n_embd_head_k,)
+        yield f"blk.{i}.ffn_norm.weight", (shape.n_embd,)
+        yield f"blk.{i}.ffn_gate.weight", (n_ff, shape.n_embd)
+        yield f"blk.{i}.ffn_up.weight", (n_ff, shape.n_embd)
+        yield f"blk.{i}.ffn_down.weight", (shape.n_embd, n_ff)
+    yield "output_norm.weight", (shape.n_embd,)
+    if not tied:
+        yield "output.weight", (shape.n_vocab, shape.n_embd)
+
+
 def write_tiny_llama(
     path: Path, shape: Shape | None = None, *, tied: bool = False, add_bos: bool = False, seed: int = 1, part_tensors: int = 0
 ) -> Path:
@@ -51,7 +81,7 @@ def write_tiny_llama(
     random = np.random.default_rng(seed)
     writer = _writer(path, shape, part_tensors)
     writer.add_add_bos_token(add_bos)
-    for name, dims in shape.tensors(tied=tied):
+    for name, dims in llama_tensors(shape, tied=tied):
         if len(dims) == 1:
             writer.add_tensor(name, np.ones(dims, dtype=np.float32))
         else:
@@ -78,7 +108,7 @@ def write_header_only(path: Path, shape: Shape, *, tied: bool = False, vocabular
         f"{a}.attention.value_length": shape.n_embd_head_v, f"{a}.rope.dimension_count": shape.n_embd_head_k,
         f"{a}.attention.layer_norm_rms_epsilon": 1e-5, f"{a}.rope.freq_base": 10000.0,
     }  # fmt: skip
-    tensors = ((name, dims[::-1]) for name, dims in shape.tensors(tied=tied))
+    tensors = ((name, dims[::-1]) for name, dims in llama_tensors(shape, tied=tied))
     metadata = header_file.without_vocabulary(metadata, shape.n_vocab)
     if vocabulary:
         tokens, types = _vocabulary(shape.n_vocab)

@@ -23,7 +23,7 @@ from hakaru.evaluation.texts import (
     texts_at_hand,
     texts_digest,
 )
-from hakaru.evaluation.tiers import Quality, tier_named
+from hakaru.evaluation.tiers import tier_named
 from hakaru.evaluation.windows import N_TOKENS, Window, least_to_read, windows_digest, windows_of_answers, windows_of_documents
 
 
@@ -172,7 +172,6 @@ def test_quality_from_sums() -> None:
     assert found.top1_agreement.value == pytest.approx(0.9)
     assert found.perplexity_ratio.value == pytest.approx(np.exp(2.0 / 40))
     assert found.domains["code"].value == pytest.approx(0.02)
-    assert Quality.from_json(found.as_json()) == found
 
 
 def test_documents_and_prompts_keep_their_part() -> None:

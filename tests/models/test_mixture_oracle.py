@@ -17,9 +17,8 @@ import quantizer
 from hakaru.errors import ModelUnknown
 from hakaru.models.gguf import read_header
 from hakaru.models.metadata import Metadata
-from hakaru.models.mixture import preset_bytes, preset_types
+from hakaru.models.mixture import preset_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import Roster, quantizer_facts, roster
 
 pytestmark = pytest.mark.engine
@@ -388,12 +387,11 @@ def test_every_tensor_gets_the_type_that_the_quantizer_gives(native_engine: Path
         assert preset_types(model, preset) == theirs, preset
 
 
-def test_the_embedded_model_gets_the_types_and_bytes_that_the_quantizer_gives(native_engine: Path, embedded: Path) -> None:
+def test_the_embedded_model_gets_the_types_that_the_quantizer_gives(native_engine: Path, embedded: Path) -> None:
     """A real file, already quantized, with rows of 576 that no block of 256 divides."""
-    model, tensors = read_roster(embedded), read_header(embedded).tensors
+    model = read_roster(embedded)
     for preset, theirs in zip(PRESETS, quantizer.quantized_types(native_engine, embedded, list(PRESETS.values())), strict=True):
         assert preset_types(model, preset) == theirs, preset
-        assert preset_bytes(model, preset) == sum(t.bytes_as(BY_NAME[theirs[t.name]]) for t in tensors)
 
 
 @pytest.mark.parametrize("case", ["llama", "qwen2 72B", "mixtral", "qwen3moe", "falcon", "gpt-oss", "deepseek2, kv_b"])

@@ -15,7 +15,7 @@ from hakaru.models.header_file import write_header_only
 from hakaru.models.model import read_model
 from hakaru.quantization.loadable import check_result, check_source
 from hakaru.quantization.writer import write_recipe
-from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny_llama
+from hakaru.testing import llama_tensors, tiny_hyperparameters, tiny_shape, write_tiny_llama
 
 pytestmark = pytest.mark.engine
 Rows = list[tuple[str, tuple[int, ...]]]
@@ -39,7 +39,7 @@ def more(*extra: tuple[str, tuple[int, ...]]) -> Callable[[Rows], Rows]:
 
 def header(path: Path, change: Callable[[Rows], Rows] = lambda rows: rows, **keys: Any) -> Path:
     """A header of a tiny llama, its tensor table changed."""
-    rows = [(name, dims[::-1]) for name, dims in tiny_shape().tensors()]
+    rows = [(name, dims[::-1]) for name, dims in llama_tensors(tiny_shape())]
     metadata = {**tiny_hyperparameters("llama"), "llama.vocab_size": 512, "tokenizer.ggml.model": "no_vocab", **keys}
     write_header_only(path, metadata, change(rows))
     return path

@@ -16,7 +16,7 @@ from hakaru.planning.load import load_of
 from hakaru.planning.placement import Layout, Task, placement
 from hakaru.planning.search import max_context
 from hakaru.planning.search import place as find_place
-from hakaru.testing import tiny_shape
+from hakaru.testing import llama_tensors, tiny_shape
 from hakaru.tuning.extras import bytes_of, draft_extra, mtp_extra
 
 MIB = 2**20
@@ -113,7 +113,7 @@ def with_tokens(path: Path, tokens: list[str], *, bos: int = 1, kind: str = "lla
         "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, "tokenizer.ggml.model": kind, "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.bos_token_id": bos,
     }  # fmt: skip
-    return read_model(write_header_only(path, keys, [(name, dims[::-1]) for name, dims in shape.tensors()]))
+    return read_model(write_header_only(path, keys, [(name, dims[::-1]) for name, dims in llama_tensors(shape)]))
 
 
 TOKENS = [f"t{i}" for i in range(512)]

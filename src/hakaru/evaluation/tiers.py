@@ -3,7 +3,7 @@ them: `judgement`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from hakaru.errors import Misuse
 from hakaru.units import Figure
@@ -37,7 +37,6 @@ TIERS: Final = {
         Tier(name="extreme", kld_mean=0.30, top1_agreement=0.75, perplexity_ratio=None),
     )
 }
-DEFAULT_TIER: Final = "balanced"
 
 
 def tier_named(name: str) -> Tier:
@@ -70,11 +69,3 @@ class Quality:
             "n_windows": self.n_windows,
             "n_tokens": self.n_tokens,
         }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Quality":
-        """The inverse of `as_json`."""
-        figures = {key: Figure.from_json(data[key]) for key in ("kld_mean", "top1_agreement", "perplexity_ratio")}
-        domains = {name: Figure.from_json(figure) for name, figure in data["domains"].items()}
-        tail = Figure.from_json(data["kld_p99"]) if data["kld_p99"] else None
-        return cls(**figures, kld_p99=tail, domains=domains, n_windows=data["n_windows"], n_tokens=data["n_tokens"])

@@ -1,4 +1,4 @@
-"""Which type llama.cpp's quantizer gives every tensor for a preset, and the bytes that follow, without asking it.
+"""Which type llama.cpp's quantizer gives every tensor for a preset, without asking it.
 
 A preset's base type goes to every matrix except where a table below says otherwise. A table belongs to a role (attn_v,
 ffn_down, …) and names for each preset the exceptions as steps, "where in the model -> type"; the first step that applies
@@ -11,10 +11,8 @@ data (`has_imatrix`) a few tensors differ. Source: llama.cpp, src/llama-quant.cp
 tensor_type_fallback).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from math import prod
 from typing import Final
 
 from hakaru.errors import ModelUnknown
@@ -37,15 +35,6 @@ def preset_types(model: Roster, preset: str, *, has_imatrix: bool = False) -> di
     for group, chosen in _choices(model, preset, has_imatrix):
         types.update(zip(group.names, chosen, strict=True))
     return types
-
-
-def preset_bytes(model: Roster, preset: str, *, has_imatrix: bool = False) -> int:
-    """Bytes of the weights after quantizing to `preset`, without padding. Raises what `preset_types` raises."""
-    total = model.kept_bytes
-    for group, chosen in _choices(model, preset, has_imatrix):
-        n_rows = prod(group.shape[1:])
-        total += n_rows * sum(BY_NAME[type_].row_bytes(group.row) * n for type_, n in Counter(chosen).items())
-    return total
 
 
 def everywhere(i: int, n: int) -> bool:

@@ -145,7 +145,6 @@ class Roster:
     facts: Facts
     groups: tuple[Group, ...]
     kept: tuple[Tensor, ...]
-    kept_bytes: int
     n_attn_v: int
     is_tied: bool
 
@@ -172,7 +171,6 @@ def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
         facts=facts,
         groups=tuple(_group(role, shape, entries) for (role, shape), entries in members.items()),
         kept=tuple(kept),
-        kept_bytes=sum(tensor.n_bytes for tensor in kept),
         n_attn_v=n_attn_v,
         is_tied=is_tied,
     )

@@ -1,6 +1,5 @@
 """The numbers that decide a model's memory, with llama.cpp's names."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hakaru.errors import ModelDamaged
@@ -65,35 +64,6 @@ class Shape:
     def record(self) -> Architecture:
         """What hakaru knows of the architecture."""
         return architecture(self.architecture)
-
-    def tensors(self, *, tied: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Name and shape (rows first) of every tensor of a llama-like model, in the order of the file.
-
-        Source: llama.cpp, src/models/{llama,qwen2,qwen3}.cpp.
-        """
-        n_ff, q = self.n_ff or 0, self.n_head * self.n_embd_head_k
-        yield "token_embd.weight", (self.n_vocab, self.n_embd)
-        for i, heads in enumerate(self.n_head_kv):
-            k, v = heads * self.n_embd_head_k, heads * self.n_embd_head_v
-            yield f"blk.{i}.attn_norm.weight", (self.n_embd,)
-            yield f"blk.{i}.attn_q.weight", (q, self.n_embd)
-            yield f"blk.{i}.attn_k.weight", (k, self.n_embd)
-            yield f"blk.{i}.attn_v.weight", (v, self.n_embd)
-            yield f"blk.{i}.attn_output.weight", (self.n_embd, self.n_head * self.n_embd_head_v)
-            if self.architecture == "qwen2":
-                yield f"blk.{i}.attn_q.bias", (q,)
-                yield f"blk.{i}.attn_k.bias", (k,)
-                yield f"blk.{i}.attn_v.bias", (v,)
-            if self.architecture == "qwen3":
-                yield f"blk.{i}.attn_q_norm.weight", (self.n_embd_head_k,)
-                yield f"blk.{i}.attn_k_norm.weight", (self.n_embd_head_k,)
-            yield f"blk.{i}.ffn_norm.weight", (self.n_embd,)
-            yield f"blk.{i}.ffn_gate.weight", (n_ff, self.n_embd)
-            yield f"blk.{i}.ffn_up.weight", (n_ff, self.n_embd)
-            yield f"blk.{i}.ffn_down.weight", (self.n_embd, n_ff)
-        yield "output_norm.weight", (self.n_embd,)
-        if not tied:
-            yield "output.weight", (self.n_vocab, self.n_embd)
 
 
 def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:

@@ -4,7 +4,6 @@ A file is its header, padded, and then every tensor, each padded to the alignmen
 Source: llama.cpp, ggml/src/gguf.cpp and src/llama-quant.cpp (both pad behind every tensor).
 """
 
-from collections.abc import Iterable
 from fractions import Fraction
 
 from hakaru.errors import Misuse
@@ -17,11 +16,6 @@ def padded_bytes(tensor: Tensor, type_: str, alignment: int = ALIGNMENT) -> int:
     divide the rows.
     """
     return padded(tensor.bytes_as(BY_NAME[type_]), alignment)
-
-
-def fixed_bytes(header_bytes: int, kept: Iterable[Tensor], alignment: int = ALIGNMENT) -> int:
-    """Bytes that no allocation changes: the header, and the tensors that keep their own type."""
-    return padded(header_bytes, alignment) + sum(padded(tensor.n_bytes, alignment) for tensor in kept)
 
 
 def budget_bytes(n_params: int, bpw: float | str | Fraction) -> int:

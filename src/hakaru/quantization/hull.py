@@ -3,8 +3,7 @@
 A `Choice` is one type for one tensor: its bytes in the file, the damage it is predicted to do, and
 the seconds per token that reading it takes. Most of a dozen types are useless for a given tensor:
 another one is no larger, no slower and does less damage. `undominated` drops those, and no best
-allocation is lost. `lower_hull` drops more: types that a mixture of two others beats on average. It
-is for pictures and for very large problems; it may cost a few bytes of a budget.
+allocation is lost.
 
 Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11 (multiple-choice
 knapsack).
@@ -75,21 +74,3 @@ def undominated(choices: Iterable[Choice]) -> tuple[Choice, ...]:
         if not any(k.damage <= choice.damage and k.seconds <= choice.seconds for k in kept):
             kept.append(choice)
     return tuple(kept)
-
-
-def lower_hull(choices: Iterable[Choice]) -> tuple[Choice, ...]:
-    """The corners of the lower convex hull of damage over bytes, the smallest first, the least
-    damage last.
-    """
-    hull: list[Choice] = []
-    for choice in sorted(choices, key=lambda c: (c.n_bytes, c.damage)):
-        if hull and choice.damage >= hull[-1].damage:
-            continue
-        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-2], choice):
-            hull.pop()
-        hull.append(choice)
-    return tuple(hull)
-
-
-def _slope(one: Choice, other: Choice) -> float:
-    return (other.damage - one.damage) / (other.n_bytes - one.n_bytes)

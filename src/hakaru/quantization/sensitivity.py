@@ -65,13 +65,6 @@ class Sensitivities:
         spread = np.minimum(np.diag(self.log_cov), WIDEST)
         return dict(zip(self.names, np.exp(self.log_mean + spread / 2).tolist(), strict=True))
 
-    def interval(self, name: str) -> tuple[float, float, float]:
-        """Low, median and high of the 95 % interval of one tensor's sensitivity."""
-        i = self.names.index(name)
-        spread = 1.96 * float(np.sqrt(max(self.log_cov[i, i], 0)))
-        low, middle, high = np.exp(self.log_mean[i] + np.array([-spread, 0, spread]))
-        return float(low), float(middle), float(high)
-
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DamageMoments:

@@ -15,7 +15,7 @@ from hakaru.models.sources import find
 from hakaru.models.sources.choice import choices, choose, projector
 from hakaru.models.sources.find import find_model, whole_model
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
-from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
+from hakaru.testing import llama_tensors, tiny_shape, write_header_only, write_tiny_llama
 from loopback import COMMIT, Loopback
 
 HUB = "https://huggingface.co"
@@ -201,7 +201,7 @@ def checkpoint_of(shape: Shape) -> tuple[bytes, dict[str, tuple[str, list[int], 
              "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
              "attn_v": "self_attn.v_proj"}  # fmt: skip
     tensors = {}
-    for name, dims in shape.tensors():
+    for name, dims in llama_tensors(shape):
         *layer, own, _ = name.split(".")
         prefix = f"model.layers.{layer[1]}." if layer else ""
         tensors[f"{prefix}{names[own]}.weight"] = ("BF16", list(dims), 2 * math.prod(dims))
@@ -230,7 +230,7 @@ def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:
     found = find_model("hf:org/repo")
     model = read_model(found.path)
     assert (found.complete, found.note, model.type_name) == (False, None, "BF16")
-    assert model.n_params == sum(math.prod(dims) for _, dims in shape.tensors())
+    assert model.n_params == sum(math.prod(dims) for _, dims in llama_tensors(shape))
     assert model.shape.n_head_kv == shape.n_head_kv
 
 
