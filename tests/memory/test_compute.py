@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hakaru.memory.architectures import GRAPHS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.memory.allocator import ENDLESS, Memory, bytes_of, steps_of
-from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.compute import compute_bytes, device_compute, explain_compute
 from hakaru.memory.graph import Graph, Tensor, size_of
 from hakaru.memory.settings import ContextSettings

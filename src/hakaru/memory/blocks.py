@@ -7,15 +7,13 @@ Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from hakaru.memory.flash_attention import Attention, Backend, scratch
 from hakaru.memory.graph import Graph, Size, Tensor, size_of
+from hakaru.models.architectures.parts.blueprint import Blueprint, Gating
 from hakaru.models.shape import Shape
 
 ROTATION_K_MIN, ROTATION_V = 64, 64
-LAYER_NORM = frozenset({"bert", "cohere2", "command-r", "modern-bert", "nomic-bert"})
-FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +44,7 @@ class Build:
     """What is being built: the model, the layer, the graph so far and the inputs that it asked for."""
 
     model: Shape
+    blueprint: Blueprint
     layer: Layer = field(default_factory=Layer)
     graph: Graph = field(default_factory=Graph)
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -93,7 +92,7 @@ class Build:
         if self.normed:
             self.normed = False
             return self.graph.like(self.row("normed rows from the device before"))
-        if self.model.architecture in LAYER_NORM:
+        if self.blueprint.layer_norm:
             return self.graph.new("norm", x.shape, x)
         return self.graph.like(x, name="norm")
 
@@ -116,7 +115,7 @@ class Build:
 
     def positions(self) -> Tensor:
         """The position of every token, four numbers each where images are."""
-        return self.input("positions", ((16 if self.model.architecture in FOUR_POSITIONS else 4, "T"),))
+        return self.input("positions", ((4 * self.blueprint.n_positions, "T"),))
 
 
 def embedded(b: Build) -> Tensor:
@@ -249,8 +248,16 @@ def _scratch(b: Build, latent: bool) -> Size:
     return scratch(b.backend, of_layer, k_is_f16=b.k_is_f16, v_is_f16=b.v_is_f16) if b.cached else ()
 
 
-def heads(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values. `fused`: three views of one product. `whole`: normalized over all heads at once."""
+def heads(
+    b: Build,
+    x: Tensor,
+    *,
+    fused: bool = False,
+    rope: bool = True,
+    whole: bool = False,
+    scaled: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values; the flags are those of `blueprint.Attention`."""
     g, y = b.graph, b.layer
     shapes = [(y.n_embd_head_k, y.n_head, "T"), (y.n_embd_head_k, y.n_head_kv, "T"), (y.n_embd_head_v, y.n_head_kv, "T")]
     rows = [length * n for length, n, _ in shapes]
@@ -264,14 +271,22 @@ def heads(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole:
         q, k, v = (g.reshape(t, shape) for t, shape in zip(made, shapes, strict=True))
     if rope and y.rope:
         q, k = (g.like(t, b.positions(), name=name) for t, name in ((q, "queries"), (k, "keys")))
-    elif b.model.architecture == "llama4":
+    elif scaled:
         q = g.like(q, b.input("attention scale", ((4, "T"),)))
     return q, k, v
 
 
-def attention(b: Build, x: Tensor, *, fused: bool = False, rope: bool = True, whole: bool = False) -> Tensor:
+def attention(
+    b: Build,
+    x: Tensor,
+    *,
+    fused: bool = False,
+    rope: bool = True,
+    whole: bool = False,
+    scaled: bool = False,
+) -> Tensor:
     """Attention with shared keys (GQA)."""
-    q, k, v = heads(b, x, fused=fused, rope=rope, whole=whole)
+    q, k, v = heads(b, x, fused=fused, rope=rope, whole=whole, scaled=scaled)
     return attend(b, q, k, v, out=b.model.n_embd)
 
 
@@ -303,7 +318,7 @@ def experts(
     b: Build,
     x: Tensor,
     *,
-    gating: Literal["softmax", "sigmoid", "chosen"] = "softmax",
+    gating: Gating = "softmax",
     normed: bool = True,
     biased: bool = False,
     gate: bool = True,

@@ -18,19 +18,14 @@ from typing import Final
 from hakaru.errors import Misuse
 from hakaru.language import say
 from hakaru.memory.allocator import bytes_of
-from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.flash_attention import Backend, has_kernel
-from hakaru.memory.gemma import N_EMBD_ALTUP
+from hakaru.memory.layers import blueprint_of
 from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 
 PIPELINE_COPIES: Final = 4
-CROSSING_ROWS: Final = {"gemma3n": (7, 8), "nemotron_h": (3, 6)}
-"""Rows of n_embd per copy that cross between devices beside the residual, on the devices before a cut and on those after it:
-layers that ask for their states before the layer before them has ended, and Gemma 3n's streams. Measured, rounded up.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +105,7 @@ def device_compute(
         )  # fmt: skip
         return play(_part(shape, settings, place), values)
 
-    rows = CROSSING_ROWS.get(shape.architecture, (0, 0)) if copies > 1 else (0, 0)
+    rows = blueprint_of(shape).crossing_rows if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
     later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
@@ -142,8 +137,8 @@ def _host(
         return play(_part(shape, settings, Place(logits=False, flash=flash, mixed=mixed)), values)
     inputs = _part(shape, settings, Place(flash=flash, mixed=mixed)).inputs
     host = copies * sum(bytes_of(size, values) for _, size in inputs) + (1 + mixed) * _row(shape, values)
-    if shape.architecture == "gemma3n" or shape.n_embd_per_layer:
-        host += bytes_of(((4 * (shape.n_embd_per_layer or N_EMBD_ALTUP) * shape.n_layer, "T"),), values)
+    if width := shape.n_embd_per_layer or blueprint_of(shape).n_embd_per_layer:
+        host += bytes_of(((4 * width * shape.n_layer, "T"),), values)
     if experts_on_host and shape.n_expert:
         width = shape.moe_latent_size or shape.n_embd
         n_ff = shape.n_ff_exp or shape.n_ff or 0
@@ -179,15 +174,17 @@ def _heads(shape: Shape, layer: int) -> tuple[int, int, int]:
 
 def is_known(shape: Shape) -> bool:
     """Whether the graph of this model is known. DeepSeek's first files, without the lengths of MLA, are not."""
-    mla = shape.architecture not in {"deepseek2", "mistral4", "kimi-linear"} or shape.n_embd_head_k_mla > 0
-    return shape.architecture in GRAPHS and shape.caches is not None and mla
+    blueprint = shape.record.graph
+    if blueprint is None or shape.caches is None:
+        return False
+    return shape.n_embd_head_k_mla > 0 or not blueprint.needs_mla_lengths
 
 
 def knows_partial_offload(shape: Shape) -> bool:
     """Whether the buffers are known with some layers in RAM. LFM2's attention is then split over devices, llama.cpp turns
     flash attention off, and its buffers grow by gigabytes.
     """
-    return shape.architecture not in {"lfm2", "lfm2moe"}
+    return shape.record.graph is None or not shape.record.graph.splits_attention
 
 
 def is_rotated(type_: str, head: int) -> bool:

@@ -3,32 +3,34 @@
 Source: llama.cpp, src/models/{gemma3n,gemma4}.cpp.
 """
 
-from typing import Final
-
 from hakaru.memory.blocks import Build, attend, dense, embedded, experts, scaled
 from hakaru.memory.graph import Tensor
-
-N_ALTUP: Final = 4
-N_EMBD_ALTUP: Final = 256
-LAUREL_RANK: Final = 64
+from hakaru.models.architectures.gemma import LAUREL_RANK, N_ALTUP
 
 
 def _n_per_layer(b: Build) -> int:
-    return N_EMBD_ALTUP if b.model.architecture == "gemma3n" else b.model.n_embd_per_layer
+    return b.blueprint.n_embd_per_layer or b.model.n_embd_per_layer
 
 
-def per_layer_start(b: Build) -> Tensor:
-    """Embeddings, and a second embedding of which each layer gets a slice: looked up first by Gemma 4, scaled at once by 3n."""
-    g, m, n = b.graph, b.model, _n_per_layer(b)
-    if not n:
-        return embedded(b)
-    if m.architecture == "gemma4":
-        b.beside = g.expand(b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer"))
-        return embedded(b)
+def parts_after_tokens(b: Build) -> Tensor:
+    """Embeddings, then a second embedding of which each layer gets a slice, scaled at once (Gemma 3n)."""
+    g = b.graph
     x = embedded(b)
-    rows = b.rows_of("per-layer embeddings", n * m.n_layer, "tokens of every layer")
-    b.beside = g.expand(g.like(g.reshape(rows, (n, m.n_layer, "T"))))
+    n = _n_per_layer(b)
+    b.beside = g.expand(g.like(g.reshape(_rows_of_layers(b), (n, b.model.n_layer, "T"))))
     return x
+
+
+def parts_before_tokens(b: Build) -> Tensor:
+    """The second embedding, if there is one, looked up before the first (Gemma 4)."""
+    if _n_per_layer(b):
+        b.beside = b.graph.expand(_rows_of_layers(b))
+    return embedded(b)
+
+
+def _rows_of_layers(b: Build) -> Tensor:
+    width = _n_per_layer(b) * b.model.n_layer
+    return b.rows_of("per-layer embeddings", width, "tokens of every layer")
 
 
 def _slice(b: Build, x: Tensor) -> Tensor:

@@ -4,26 +4,24 @@ Source: llama.cpp, src/models/*.cpp.
 """
 
 from dataclasses import replace
-from typing import Final
 
-from hakaru.memory.architectures import GRAPHS
 from hakaru.memory.blocks import Layer
+from hakaru.models.architectures.parts.blueprint import Blueprint
 from hakaru.models.shape import Shape
 
-SPARSE_LAYERS: Final = 10  # Gemma 3n: the first layers keep only what lies far above the mean
-FIRST_DIFFERS: Final = frozenset({"gemma3n", "gemma4", "modern-bert", "qwen3vl", "qwen3vlmoe"})
-WITHOUT_ROPE_EVERY: Final = {"smollm3": 4, "llama4": 4}
-EARLY: Final = frozenset({"granitehybrid", "lfm2", "lfm2moe", "mamba", "mamba2", "nemotron_h", "nemotron_h_moe", "plamo2"})
-"""Architectures whose layers ask for the convolution's last inputs before anything else, and so before the layer before them
-has ended.
-"""
+
+def blueprint_of(shape: Shape) -> Blueprint:
+    """The blueprint of a model whose graph is known (see `compute.is_known`)."""
+    blueprint = shape.record.graph
+    assert blueprint is not None
+    return blueprint
 
 
 def layers_of(shape: Shape) -> list[Layer]:
     """What the graph of each layer depends on, draft layers left out."""
     caches = shape.caches or ()
     without_cache = shape.record.caches is not None and shape.record.caches.layers == "nothing"
-    found = []
+    blueprint, found = blueprint_of(shape), []
     n = shape.n_layer - shape.n_layer_nextn
     for i in range(n):
         cache = caches[i]
@@ -39,13 +37,13 @@ def layers_of(shape: Shape) -> list[Layer]:
                 windowed=cache.window is not None,
                 recurrent=cache.state > 0,
                 attends=cache.n_embd_head_k > 0 or without_cache,
-                sparse=shape.architecture == "gemma3n" and i < SPARSE_LAYERS,
-                shared_values=shape.architecture == "gemma4" and not shape.n_embd_per_layer and cache.window is None,
+                sparse=i < blueprint.n_sparse,
+                shared_values=blueprint.shares_values and not shape.n_embd_per_layer and cache.window is None,
                 own_kv=cache.k > 0,
                 experts=_has_experts(shape, i, n_ff),
-                rope=_has_rope(shape, i, cache.window is not None),
-                first=i == 0 and shape.architecture in FIRST_DIFFERS,
-                last=i == n - 1 and GRAPHS[shape.architecture].trimmed,
+                rope=_has_rope(blueprint, i, windowed=cache.window is not None),
+                first=i == 0 and blueprint.first_differs,
+                last=i == n - 1 and blueprint.trimmed,
             )
         )
     found = _joined(found)
@@ -64,23 +62,25 @@ def _joined(layers: list[Layer]) -> list[Layer]:
     return found
 
 
-def _has_rope(shape: Shape, layer: int, windowed: bool) -> bool:
-    if shape.architecture == "cohere2":
+def _has_rope(blueprint: Blueprint, layer: int, *, windowed: bool) -> bool:
+    if blueprint.rope_in_windows:
         return windowed
-    every = WITHOUT_ROPE_EVERY.get(shape.architecture)
-    return not every or (layer + 1) % every != 0
+    return not blueprint.rope_period or (layer + 1) % blueprint.rope_period != 0
 
 
 def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
-    if shape.architecture == "nemotron_h_moe":
+    if blueprint_of(shape).experts_by_width:
         return n_ff > 0
-    return shape.n_expert > 0 and layer >= shape.n_layer_dense_lead and (layer + 1) % shape.n_moe_layer_step == 0
+    if not shape.n_expert or layer < shape.n_layer_dense_lead:
+        return False
+    return (layer + 1) % shape.n_moe_layer_step == 0
 
 
 def takes(shape: Shape, i: int, layer: Layer) -> bool:
     """True if layer i gets a second tensor from the layer before: the convolution's last inputs
     (LFM2, Mamba), image rows (Qwen3-VL), or per-layer embeddings (Gemma 3n).
     """
-    if shape.architecture in EARLY:
+    blueprint = blueprint_of(shape)
+    if blueprint.early_states:
         return layer.recurrent
-    return i < shape.n_deepstack_layers or shape.n_embd_per_layer > 0 or shape.architecture == "gemma3n"
+    return i < shape.n_deepstack_layers or bool(blueprint.n_embd_per_layer or shape.n_embd_per_layer)

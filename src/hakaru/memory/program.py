@@ -7,20 +7,17 @@ that begins as one before it did.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from hakaru.memory.allocator import TAKE_BACK, Memory, Steps, bytes_of, steps_of
-from hakaru.memory.architectures import GRAPHS
+from hakaru.memory.assembly import layer_of
 from hakaru.memory.blocks import Build, Layer, summed
+from hakaru.memory.ends import ENDS, STARTS
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.gemma import N_ALTUP
 from hakaru.memory.graph import Size, Tensor, size_of
-from hakaru.memory.layers import EARLY, layers_of, takes
+from hakaru.memory.layers import blueprint_of, layers_of, takes
 from hakaru.memory.recurrent import n_last_inputs, state
 from hakaru.models.shape import Shape
-
-UNNORMED: Final = frozenset({"bert", "exaone4", "gemma3n", "nomic-bert", "olmo2"})
-"""Layers that do not begin with a norm of the residual."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +74,12 @@ def program(
     """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see `blocks.rotated`; `k_is_f16`,
     `v_is_f16`: see `flash_attention`.
     """
-    architecture = GRAPHS[shape.architecture]
-    layers = layers_of(shape)
+    blueprint = blueprint_of(shape)
+    build_layer, layers = layer_of(blueprint.layer), layers_of(shape)
     if place.start in {"device", "host"}:
         layers = layers[shape.n_layer_dense_lead :]
     base = Build(
-        model=shape, one=one, rotate_k=rotate_k, rotate_v=rotate_v, on_device=place.start != "tokens", copies=place.copies,
+        model=shape, blueprint=blueprint, one=one, rotate_k=rotate_k, rotate_v=rotate_v, on_device=place.start != "tokens", copies=place.copies,
         experts_on_host=place.experts_on_host, backend=place.backend, flash=place.flash, k_is_f16=k_is_f16, v_is_f16=v_is_f16,
         mixed=place.mixed, cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
@@ -92,17 +89,17 @@ def program(
     for i, (before, layer) in enumerate(zip([start.layer, *layers], layers, strict=False)):
         received = stretches[-1].exits
         b = base.again(layer)
-        b.normed = i == 0 and place.start == "device" and shape.architecture not in UNNORMED
+        b.normed = i == 0 and place.start == "device" and blueprint.begins_normed
         key = layer, before.hands, received[0].kept, b.normed
         if key not in kinds:
             entries = tuple(Tensor(t.name, t.shape, size_of(t.shape), kept=t.kept) for t in received)
             b.beside = entries[1] if before.hands else None
-            kinds[key] = _stretch(b, entries, architecture.layer(b, entries[0]))
+            kinds[key] = _stretch(b, entries, build_layer(b, entries[0]))
         stretches.append(kinds[key])
     if place.logits:
         b, last = base.again(Layer()), stretches[-1].exits[0]
         entry = Tensor("residual", last.shape, last.size)
-        stretches.append(_stretch(b, (entry,), architecture.end(b, entry)))
+        stretches.append(_stretch(b, (entry,), ENDS[blueprint.end](b, entry)))
     inputs = list(base.inputs.values())
     return Program(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
 
@@ -110,11 +107,12 @@ def program(
 def _arrival(b: Build, place: Place) -> Tensor:
     """The residual as it comes to the first layer of a part."""
     if place.start in {"tokens", "embeddings"}:
-        return GRAPHS[b.model.architecture].start(b)
+        return STARTS[b.blueprint.start](b)
     m, g = b.model, b.graph
     residual = b.row("residual from elsewhere")
-    if m.architecture == "gemma3n":
-        residual = g.view(b.input("streams from elsewhere", ((4 * N_ALTUP * m.n_embd, "T"),)), (m.n_embd, "T", N_ALTUP))
+    if (n := b.blueprint.n_streams) > 1:
+        streams = b.input("streams from elsewhere", ((4 * n * m.n_embd, "T"),))
+        residual = g.view(streams, (m.n_embd, "T", n))
     if place.start == "device":
         return residual
     if not m.n_expert:
@@ -130,7 +128,7 @@ def _arrival(b: Build, place: Place) -> Tensor:
 def _stretch(b: Build, entries: tuple[Tensor, ...], residual: Tensor) -> Stretch:
     beside: tuple[Tensor, ...] = ()
     if b.layer.hands:
-        early = b.model.architecture in EARLY
+        early = b.blueprint.early_states
         beside = (state(b, n_last_inputs(b.model), "last inputs") if early or b.beside is None else b.beside,)
     b.graph.expand(residual)
     return Stretch(b.graph.nodes, entries, (residual, *beside))

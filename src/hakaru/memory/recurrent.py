@@ -82,7 +82,7 @@ def mamba(b: Build, x: Tensor) -> Tensor:
     return g.reshape(b.mm(y, m.n_embd, "state output"), (m.n_embd, "T"))
 
 
-def mamba2(b: Build, x: Tensor) -> Tensor:
+def mamba2(b: Build, x: Tensor, *, normed: bool = True) -> Tensor:
     """Mamba 2."""
     g, m, t = b.graph, b.model, tokens(b)
     inner, n_head = m.ssm_d_inner, m.ssm_dt_rank
@@ -97,7 +97,7 @@ def mamba2(b: Build, x: Tensor) -> Tensor:
     y = scanned(b, x_, inner, m.ssm_d_state * inner, dt, b_, c)
     y = b.add(y, g.like(x_, name="skipped"))
     y = g.new("gated", head, g.new("z", head, z), y)
-    if m.architecture != "falcon-h1":
+    if normed:
         y = b.norm(g.reshape(y, (inner // m.ssm_n_group, m.ssm_n_group, *t)))
     return b.mm(g.reshape(y, (inner, "T")), m.n_embd, "state output")
 

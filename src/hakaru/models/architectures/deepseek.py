@@ -4,6 +4,18 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import indexer, mla
+from hakaru.models.architectures.parts.blueprint import (
+    Blueprint,
+    Dense,
+    Experts,
+    Gating,
+    IfExperts,
+    IfRecurrent,
+    KimiDelta,
+    Mla,
+    Residual,
+    Shared,
+)
 from hakaru.models.architectures.parts.feed_forward import experts, shared_expert
 from hakaru.models.architectures.parts.layers import (
     PROBS_BIAS,
@@ -60,11 +72,18 @@ def _mla(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[s
         hyperparameters["attention.q_lora_rank"] = q_rank
 
 
+def _graph_of_moe(*, unstated: Gating = "sigmoid") -> IfExperts:
+    """Of vocabularies, 154,880 tokens are GLM 4.7 Flash's, whose files mean sigmoids."""
+    gating = Experts(gating="stated", unstated=unstated, sigmoid_n_vocab=154880)
+    return IfExperts(Shared(gating), Dense())
+
+
 ARCHITECTURES: Final = (
     Architecture(
         "deepseek2",
         tensors=TensorTable(layer=_LAYER),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Mla(), _graph_of_moe(unstated="softmax")), needs_mla_lengths=True),
         hugging_face=HuggingFace(
             classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"),
             fields=_mla,
@@ -77,6 +96,7 @@ ARCHITECTURES: Final = (
         "mistral4",
         tensors=TensorTable(layer=_LAYER),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Mla(), _graph_of_moe(unstated="softmax")), needs_mla_lengths=True),
         why_no_hugging_face=UNCONVERTED,
         reads=_RANKS,
     ),
@@ -84,6 +104,7 @@ ARCHITECTURES: Final = (
         "deepseek32",
         tensors=_SPARSE,
         why_no_caches=_INDEXED,
+        why_no_graph=_INDEXED,
         why_no_hugging_face=UNCONVERTED,
         plain=SIGMOID,
     ),
@@ -91,12 +112,17 @@ ARCHITECTURES: Final = (
         "glm-dsa",
         tensors=_SPARSE,
         why_no_caches=_INDEXED,
+        why_no_graph=_INDEXED,
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
         "kimi-linear",
         tensors=plain(either(without_kv, (kimi_delta,), (mla,)), WITH_SHARED),
         caches=Caches(layers="state without KV heads"),
+        graph=Blueprint(
+            layer=Residual(IfRecurrent(KimiDelta(), Mla(rope=False)), _graph_of_moe()),
+            needs_mla_lengths=True,
+        ),
         why_no_hugging_face=UNCONVERTED,
         plain=SIGMOID,
         reads=("attention.kv_lora_rank", "kda."),

@@ -3,6 +3,12 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.blueprint import (
+    Blueprint,
+    Dense,
+    LaterNormed,
+    PostNormed,
+)
 from hakaru.models.architectures.parts.feed_forward import dense
 from hakaru.models.architectures.parts.layers import TOKENS, TensorTable
 from hakaru.models.architectures.parts.sizes import Block, Sizes, either, norm, table
@@ -38,6 +44,13 @@ ARCHITECTURES: Final = (
             table("position_embd.weight", lambda m: (m.n_embd, m.number("context_length"))),
         ),
         caches=Caches(layers="nothing"),
+        graph=Blueprint(
+            layer=PostNormed(feed=Dense(gate=False), rope=False),
+            start="tokens, types and positions, normed",
+            end="nothing",
+            layer_norm=True,
+            begins_normed=False,
+        ),
         why_no_hugging_face=UNCONVERTED,
         plain=ENCODER,
         purpose="embedding",
@@ -46,6 +59,13 @@ ARCHITECTURES: Final = (
         "nomic-bert",
         tensors=_post_normed(attention(), dense()),
         caches=Caches(layers="nothing"),
+        graph=Blueprint(
+            layer=PostNormed(feed=Dense()),
+            start="tokens and types, normed",
+            end="nothing",
+            layer_norm=True,
+            begins_normed=False,
+        ),
         why_no_hugging_face=UNCONVERTED,
         plain=ENCODER,
         purpose="embedding",
@@ -63,6 +83,13 @@ ARCHITECTURES: Final = (
             end=(norm("output_norm"),),
         ),
         caches=Caches(layers="nothing"),
+        graph=Blueprint(
+            layer=LaterNormed(),
+            start="tokens, normed",
+            end="norm",
+            layer_norm=True,
+            first_differs=True,
+        ),
         why_no_hugging_face=UNCONVERTED,
         plain=ENCODER,
         purpose="embedding",

@@ -51,5 +51,6 @@ def architecture(name: str) -> Architecture:
         name,
         why_no_tensors=UNWRITTEN,
         why_no_caches=UNWRITTEN,
+        why_no_graph=UNWRITTEN,
         why_no_hugging_face=UNCONVERTED,
     )

@@ -7,6 +7,14 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    PerLayer,
+    Residual,
+    Streams,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.layers import TOKENS, TensorTable, plain, sandwich
 from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either
@@ -22,7 +30,7 @@ from hakaru.models.architectures.record import (
 from hakaru.models.config_values import ConfigValues
 
 # gemma3n: fixed in llama.cpp, src/llama-hparams.h
-_N_ALTUP, _N_EMBD_ALTUP, _LAUREL_RANK = 4, 256, 64
+N_ALTUP, N_EMBD_ALTUP, LAUREL_RANK = 4, 256, 64
 
 
 def _per_layer_embeddings(m: Sizes, _: int) -> Tensors:
@@ -43,25 +51,25 @@ def _per_layer_input(m: Sizes, _: int) -> Tensors:
 
 def _altup_model(m: Sizes, _: int) -> Tensors:
     """Gemma 3n's projections between its four parallel streams, and its per-layer embeddings."""
-    yield "altup_proj.weight", (m.n_embd, m.n_embd, _N_ALTUP - 1)
-    yield "altup_unembd_proj.weight", (m.n_embd, m.n_embd, _N_ALTUP - 1)
-    yield "per_layer_token_embd.weight", (_N_EMBD_ALTUP * m.n_layer, m.n_vocab)
-    yield "per_layer_model_proj.weight", (m.n_embd, _N_EMBD_ALTUP * m.n_layer)
-    yield "per_layer_proj_norm.weight", (_N_EMBD_ALTUP,)
+    yield "altup_proj.weight", (m.n_embd, m.n_embd, N_ALTUP - 1)
+    yield "altup_unembd_proj.weight", (m.n_embd, m.n_embd, N_ALTUP - 1)
+    yield "per_layer_token_embd.weight", (N_EMBD_ALTUP * m.n_layer, m.n_vocab)
+    yield "per_layer_model_proj.weight", (m.n_embd, N_EMBD_ALTUP * m.n_layer)
+    yield "per_layer_proj_norm.weight", (N_EMBD_ALTUP,)
 
 
 def _altup_layer(m: Sizes, _: int) -> Tensors:
     """What a layer of Gemma 3n has besides attention and feed-forward."""
-    yield "inp_gate.weight", (m.n_embd, _N_EMBD_ALTUP)
-    yield "proj.weight", (_N_EMBD_ALTUP, m.n_embd)
+    yield "inp_gate.weight", (m.n_embd, N_EMBD_ALTUP)
+    yield "proj.weight", (N_EMBD_ALTUP, m.n_embd)
     yield "post_norm.weight", (m.n_embd,)
-    yield "altup_correct_coef.weight", (_N_ALTUP, _N_ALTUP)
+    yield "altup_correct_coef.weight", (N_ALTUP, N_ALTUP)
     yield "altup_correct_scale.weight", (m.n_embd,)
-    yield "altup_predict_coef.weight", (_N_ALTUP, _N_ALTUP**2)
-    yield "altup_router.weight", (m.n_embd, _N_ALTUP)
+    yield "altup_predict_coef.weight", (N_ALTUP, N_ALTUP**2)
+    yield "altup_router.weight", (m.n_embd, N_ALTUP)
     yield "altup_router_norm.weight", (m.n_embd,)
-    yield "laurel_l.weight", (m.n_embd, _LAUREL_RANK)
-    yield "laurel_r.weight", (_LAUREL_RANK, m.n_embd)
+    yield "laurel_l.weight", (m.n_embd, LAUREL_RANK)
+    yield "laurel_r.weight", (LAUREL_RANK, m.n_embd)
     yield "laurel_post_norm.weight", (m.n_embd,)
 
 
@@ -100,6 +108,7 @@ def _layer_scale(_: Sizes, __: int) -> Tensors:
     yield "layer_output_scale.weight", (1,)
 
 
+_SANDWICH: Final = Residual(Attention(), Dense(), norms="both")
 _GEMMA3: Final = sandwich(attention(qk_norm="head"), dense())
 _GEMMA4: Final = (
     *sandwich(_gemma4_attention, dense()),
@@ -150,18 +159,21 @@ ARCHITECTURES: Final = (
         "gemma",
         tensors=plain(attention(), dense()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense())),
         hugging_face=HuggingFace(classes=("GemmaForCausalLM",), tied="always"),
     ),
     Architecture(
         "gemma2",
         tensors=TensorTable(layer=sandwich(attention(), dense())),
         caches=Caches(window=Window(period=2, default=4096)),
+        graph=Blueprint(layer=_SANDWICH),
         hugging_face=HuggingFace(classes=("Gemma2ForCausalLM",), absent={"head_dim": 256}, windows=True, tied="always"),
     ),
     Architecture(
         "gemma3",
         tensors=TensorTable(layer=_GEMMA3),
         caches=Caches(window=Window(period=6)),
+        graph=Blueprint(layer=_SANDWICH, start="tokens, scaled"),
         hugging_face=HuggingFace(
             classes=("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"),
             bodies=("Gemma3TextModel",),
@@ -179,6 +191,18 @@ ARCHITECTURES: Final = (
         "gemma3n",
         tensors=TensorTable(layer=(*_GEMMA3, _altup_layer), start=(TOKENS, _altup_model)),
         caches=Caches(window=Window(period=5), n_own=20),
+        graph=Blueprint(
+            layer=Streams(),
+            start="tokens, then parts of layers",
+            end="streams, logits",
+            trimmed=False,
+            begins_normed=False,
+            first_differs=True,
+            n_sparse=10,
+            n_streams=N_ALTUP,
+            n_embd_per_layer=N_EMBD_ALTUP,
+            crossing_rows=(7, 8),
+        ),
         why_no_hugging_face=UNCONVERTED,
         reads=("embedding_length_per_layer_input",),
         output_first=True,
@@ -187,6 +211,12 @@ ARCHITECTURES: Final = (
         "gemma4",
         tensors=TensorTable(layer=_GEMMA4, start=(TOKENS, _per_layer_embeddings)),
         caches=Caches(window=Window(period=6), shares=True),
+        graph=Blueprint(
+            layer=PerLayer(),
+            start="parts of layers, then tokens",
+            first_differs=True,
+            shares_values=True,
+        ),
         hugging_face=HuggingFace(
             classes=("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration"),
             fields=_gemma4,
@@ -201,6 +231,7 @@ ARCHITECTURES: Final = (
         "gemma-embedding",
         tensors=TensorTable(layer=_GEMMA3),
         caches=Caches(layers="nothing"),
+        graph=Blueprint(layer=_SANDWICH, start="tokens, scaled, two masks", end="norm"),
         why_no_hugging_face=UNCONVERTED,
         plain=ENCODER,
         purpose="embedding",

@@ -4,6 +4,15 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    IfExperts,
+    Residual,
+    Shared,
+)
 from hakaru.models.architectures.parts.feed_forward import dense
 from hakaru.models.architectures.parts.layers import (
     WITH_SHARED,
@@ -43,12 +52,14 @@ ARCHITECTURES: Final = (
         "glm4",
         tensors=TensorTable(layer=sandwich(attention(), dense(fused=True))),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense(fused=True), norms="both")),
         hugging_face=HuggingFace(classes=("Glm4ForCausalLM",)),
     ),
     Architecture(
         "glm4moe",
         tensors=TensorTable(layer=_MOE, nextn=(*_MOE, nextn)),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))),
         hugging_face=HuggingFace(classes=("Glm4MoeForCausalLM",), fields=_glm_moe),
     ),
 )

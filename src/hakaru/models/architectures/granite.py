@@ -4,6 +4,17 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    IfExperts,
+    IfRecurrent,
+    Mamba2,
+    Residual,
+    Shared,
+)
 from hakaru.models.architectures.parts.layers import DENSE_OR_EXPERTS, plain
 from hakaru.models.architectures.parts.recurrent import mamba2
 from hakaru.models.architectures.parts.sizes import either, without_kv
@@ -14,6 +25,8 @@ from hakaru.models.architectures.record import (
     Hyperparameters,
 )
 from hakaru.models.config_values import ConfigValues
+
+_FEED: Final = IfExperts(Shared(Experts()), Dense())
 
 
 def _hybrid(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
@@ -47,18 +60,24 @@ ARCHITECTURES: Final = (
         "granite",
         tensors=plain(attention(), DENSE_OR_EXPERTS),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), _FEED)),
         hugging_face=HuggingFace(classes=("GraniteForCausalLM",)),
     ),
     Architecture(
         "granitemoe",
         tensors=plain(attention(), DENSE_OR_EXPERTS),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), _FEED)),
         hugging_face=HuggingFace(classes=("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM")),
     ),
     Architecture(
         "granitehybrid",
         tensors=plain(either(without_kv, (mamba2(),), (attention(),)), DENSE_OR_EXPERTS),
         caches=Caches(layers="state without KV heads"),
+        graph=Blueprint(
+            layer=Residual(IfRecurrent(Mamba2(), Attention()), _FEED),
+            early_states=True,
+        ),
         hugging_face=HuggingFace(
             classes=("GraniteMoeHybridForCausalLM",),
             fields=_hybrid,

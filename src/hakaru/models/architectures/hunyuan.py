@@ -3,6 +3,15 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    IfExperts,
+    Residual,
+    Shared,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.layers import TensorTable, after_lead, nextn, plain
 from hakaru.models.architectures.parts.sizes import norm
@@ -16,12 +25,14 @@ ARCHITECTURES: Final = (
         "hunyuan-dense",
         tensors=plain(attention(qk_norm="head"), dense()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense())),
         hugging_face=HuggingFace(classes=("HunYuanDenseV1ForCausalLM",), tied="by config"),
     ),
     Architecture(
         "hunyuan-moe",
         tensors=plain(attention(qk_norm="head"), experts(width="dense"), shared_expert()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Shared(Experts()))),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
@@ -39,6 +50,7 @@ ARCHITECTURES: Final = (
             ),
         ),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))),
         why_no_hugging_face=UNCONVERTED,
     ),
 )

@@ -4,6 +4,16 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    IfExperts,
+    IfRecurrent,
+    Residual,
+    ShortConv,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.layers import PROBS_BIAS, TensorTable, after_lead, output
 from hakaru.models.architectures.parts.recurrent import short_conv
@@ -27,6 +37,10 @@ def _table(feed: Block) -> TensorTable:
     )
 
 
+def _layer(feed: Dense | IfExperts) -> Residual:
+    return Residual(IfRecurrent(ShortConv(), Attention()), feed, first=True, late=True)
+
+
 def _short_conv(
     config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]
 ) -> None:  # fmt: skip
@@ -47,6 +61,11 @@ ARCHITECTURES: Final = (
         "lfm2",
         tensors=_table(dense()),
         caches=Caches(layers="state without KV heads", window=Window(period=None)),
+        graph=Blueprint(
+            layer=_layer(Dense()),
+            early_states=True,
+            splits_attention=True,
+        ),
         hugging_face=HuggingFace(classes=("Lfm2ForCausalLM",), bodies=("Lfm2Model",), fields=_short_conv),
         reads=("shortconv.",),
         goes_back=True,
@@ -55,6 +74,11 @@ ARCHITECTURES: Final = (
         "lfm2moe",
         tensors=_table(after_lead(experts(probs_bias=PROBS_BIAS))),
         caches=Caches(layers="state without KV heads"),
+        graph=Blueprint(
+            layer=_layer(IfExperts(Experts(gating="stated"), Dense())),
+            early_states=True,
+            splits_attention=True,
+        ),
         hugging_face=HuggingFace(classes=("Lfm2MoeForCausalLM",), fields=_short_conv),
         plain=SIGMOID,
         reads=("shortconv.",),

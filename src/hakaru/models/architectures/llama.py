@@ -4,6 +4,15 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    IfExperts,
+    Residual,
+    Shared,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.layers import DENSE_OR_EXPERTS, TensorTable, plain
 from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either, norm, without_kv
@@ -51,6 +60,7 @@ ARCHITECTURES: Final = (
         "llama",
         tensors=plain(attention(), DENSE_OR_EXPERTS),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), IfExperts(Experts(), Dense()))),
         hugging_face=HuggingFace(
             classes=(
                 "LlamaForCausalLM",
@@ -67,6 +77,7 @@ ARCHITECTURES: Final = (
         "mistral3",
         tensors=plain(attention(), DENSE_OR_EXPERTS),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), IfExperts(Experts(), Dense()))),
         hugging_face=HuggingFace(classes=("Mistral3ForConditionalGeneration", "Ministral3ForCausalLM")),
     ),
     Architecture(
@@ -76,6 +87,16 @@ ARCHITECTURES: Final = (
             either(_has_moe, (experts(), shared_expert()), (dense(),)),
         ),
         caches=Caches(window=Window(period=4, default=8192, forced=8192)),
+        graph=Blueprint(
+            layer=Residual(
+                Attention(scaled=True),
+                IfExperts(
+                    Shared(Experts(gating="sigmoid", normed=False, weighted_first=True)),
+                    Dense(),
+                ),
+            ),
+            rope_period=4,
+        ),
         hugging_face=HuggingFace(
             classes=("Llama4ForConditionalGeneration", "Llama4ForCausalLM"),
             fields=_llama4,
@@ -87,6 +108,7 @@ ARCHITECTURES: Final = (
         "deci",
         tensors=_DECI,
         caches=Caches(),
+        why_no_graph="layers without attention or without a feed-forward part: not written down yet",
         why_no_hugging_face=UNCONVERTED,
         quantizer=Quantizer(n_layer_of_70b=80),
     ),
@@ -94,6 +116,7 @@ ARCHITECTURES: Final = (
         "smollm3",
         tensors=plain(attention(), dense()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense()), rope_period=4),
         hugging_face=HuggingFace(classes=("SmolLM3ForCausalLM",)),
     ),
 )

@@ -3,6 +3,18 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    BesideState,
+    Blueprint,
+    Dense,
+    IfRecurrent,
+    Mamba,
+    Mamba2,
+    PlamoMamba,
+    Residual,
+    Single,
+)
 from hakaru.models.architectures.parts.feed_forward import dense
 from hakaru.models.architectures.parts.layers import TensorTable
 from hakaru.models.architectures.parts.recurrent import mamba, mamba2, plamo_mamba
@@ -20,12 +32,14 @@ ARCHITECTURES: Final = (
         "mamba",
         tensors=TensorTable(layer=(norm("attn_norm"), mamba)),
         caches=Caches(layers="state", grouped=False),
+        graph=Blueprint(layer=Single(Mamba()), early_states=True),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
         "mamba2",
         tensors=TensorTable(layer=(norm("attn_norm"), mamba2())),
         caches=Caches(layers="state"),
+        graph=Blueprint(layer=Single(Mamba2()), early_states=True),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
@@ -40,6 +54,7 @@ ARCHITECTURES: Final = (
             )
         ),
         caches=Caches(layers="attention and state"),
+        graph=Blueprint(layer=BesideState()),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
@@ -55,6 +70,10 @@ ARCHITECTURES: Final = (
             )
         ),
         caches=Caches(layers="state without KV heads"),
+        graph=Blueprint(
+            layer=Residual(IfRecurrent(PlamoMamba(), Attention(fused=True)), Dense(fused=True), norms="both"),
+            early_states=True,
+        ),
         why_no_hugging_face=UNCONVERTED,
     ),
 )

@@ -3,6 +3,10 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
+from hakaru.models.architectures.parts.blueprint import (
+    Blueprint,
+    OnePart,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.layers import PROBS_BIAS, TensorTable, has_experts, nextn
 from hakaru.models.architectures.parts.recurrent import mamba2
@@ -33,6 +37,7 @@ ARCHITECTURES: Final = (
         "nemotron_h",
         tensors=_TENSORS,
         caches=Caches(layers="one part"),
+        graph=Blueprint(layer=OnePart(), early_states=True, crossing_rows=(3, 6)),
         why_no_hugging_face=UNCONVERTED,
         goes_back=True,
     ),
@@ -40,6 +45,7 @@ ARCHITECTURES: Final = (
         "nemotron_h_moe",
         tensors=_TENSORS,
         caches=Caches(layers="one part"),
+        graph=Blueprint(layer=OnePart(), early_states=True, experts_by_width=True),
         why_no_hugging_face=UNCONVERTED,
         reads=("moe_latent_size",),
         goes_back=True,

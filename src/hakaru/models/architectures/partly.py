@@ -16,6 +16,7 @@ from hakaru.models.architectures.record import (
 class _Reasons(TypedDict):
     why_no_tensors: str
     why_no_caches: str
+    why_no_graph: str
     why_no_hugging_face: str
 
 
@@ -24,6 +25,7 @@ def _because(reason: str, of_hugging_face: str | None = None) -> _Reasons:
     return _Reasons(
         why_no_tensors=reason,
         why_no_caches=reason,
+        why_no_graph=reason,
         why_no_hugging_face=of_hugging_face or reason,
     )
 

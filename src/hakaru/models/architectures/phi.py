@@ -4,6 +4,13 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    Residual,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.layers import TensorTable, output, plain, rope
 from hakaru.models.architectures.parts.sizes import norm, table
@@ -28,6 +35,7 @@ ARCHITECTURES: Final = (
         "phi3",
         tensors=plain(attention(fused=True), dense(fused=True)),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(fused=True), Dense(fused=True), late=True)),
         hugging_face=HuggingFace(classes=("Phi3ForCausalLM",), fields=_phi3),
     ),
     Architecture(
@@ -47,6 +55,7 @@ ARCHITECTURES: Final = (
             ),
         ),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Experts(), late=True)),
         hugging_face=HuggingFace(classes=("PhiMoEForCausalLM",)),
     ),
 )

@@ -4,6 +4,18 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    DeltaNet,
+    Dense,
+    Experts,
+    GatedAttention,
+    IfRecurrent,
+    Residual,
+    Shared,
+    WithImages,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.layers import TensorTable, append_nextn, nextn, plain
 from hakaru.models.architectures.parts.recurrent import delta_net, is_linear
@@ -36,6 +48,14 @@ def _hybrid(feed: tuple[Block, ...], *, joint: bool) -> TensorTable:
     )
 
 
+_SHARED: Final = Shared(Experts(), gate=True)
+
+
+def _hybrid_layer(feed: Dense | Shared, *, joint: bool) -> Residual:
+    """The same in the words of a graph."""
+    return Residual(IfRecurrent(DeltaNet(joint=joint), GatedAttention()), feed, at_once=True)
+
+
 def _delta_net(
     config: ConfigValues, hyperparameters: Hyperparameters, names: Collection[str]
 ) -> None:  # fmt: skip
@@ -62,6 +82,7 @@ ARCHITECTURES: Final = (
         "qwen2",
         tensors=plain(attention(bias=QKV_BIAS), dense()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense())),
         hugging_face=HuggingFace(classes=("Qwen2ForCausalLM",), bodies=("Qwen2Model",)),
         is_llama_like=True,
         quantizer=Quantizer(n_layer_of_70b=80),
@@ -70,6 +91,7 @@ ARCHITECTURES: Final = (
         "qwen2vl",
         tensors=plain(attention(bias=QKV_BIAS), dense()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense()), n_positions=4),
         hugging_face=HuggingFace(classes=("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")),
         plain={"rope.dimension_sections": [16, 24, 24, 0]},
     ),
@@ -77,12 +99,14 @@ ARCHITECTURES: Final = (
         "qwen2moe",
         tensors=plain(attention(bias=QKV_BIAS), *_MOE),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Shared(Experts(normed=False), gate=True))),
         hugging_face=HuggingFace(classes=("Qwen2MoeForCausalLM",)),
     ),
     Architecture(
         "qwen3",
         tensors=plain(attention(qk_norm="head"), dense()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense())),
         hugging_face=HuggingFace(classes=("Qwen3ForCausalLM", "Qwen3Model"), bodies=("Qwen3Model",)),
         is_llama_like=True,
     ),
@@ -90,12 +114,19 @@ ARCHITECTURES: Final = (
         "qwen3moe",
         tensors=plain(attention(qk_norm="head"), experts()),
         caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Experts())),
         hugging_face=HuggingFace(classes=("Qwen3MoeForCausalLM",)),
     ),
     Architecture(
         "qwen3vl",
         tensors=plain(attention(qk_norm="head"), dense()),
         caches=Caches(),
+        graph=Blueprint(
+            layer=WithImages(Residual(Attention(), Dense())),
+            start="tokens with room for images",
+            first_differs=True,
+            n_positions=4,
+        ),
         hugging_face=HuggingFace(classes=("Qwen3VLForConditionalGeneration",)),
         plain=_EYES,
         reads=("n_deepstack_layers",),
@@ -104,6 +135,12 @@ ARCHITECTURES: Final = (
         "qwen3vlmoe",
         tensors=plain(attention(qk_norm="head"), experts()),
         caches=Caches(),
+        graph=Blueprint(
+            layer=WithImages(Residual(Attention(), Experts())),
+            start="tokens with room for images",
+            first_differs=True,
+            n_positions=4,
+        ),
         hugging_face=HuggingFace(classes=("Qwen3VLMoeForConditionalGeneration",)),
         plain=_EYES,
         reads=("n_deepstack_layers",),
@@ -112,6 +149,7 @@ ARCHITECTURES: Final = (
         "qwen3next",
         tensors=_hybrid(_MOE, joint=True),
         caches=Caches(layers="state by interval"),
+        graph=Blueprint(layer=_hybrid_layer(_SHARED, joint=True)),
         hugging_face=HuggingFace(classes=("Qwen3NextForCausalLM",), fields=_delta_net),
         graph_nodes_per_token=40,
     ),
@@ -119,6 +157,7 @@ ARCHITECTURES: Final = (
         "qwen35",
         tensors=_hybrid((dense(),), joint=False),
         caches=Caches(layers="state by interval"),
+        graph=Blueprint(layer=_hybrid_layer(Dense(), joint=False), n_positions=4),
         hugging_face=HuggingFace(classes=("Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"), fields=_delta_net),
         plain=_SECTIONS,
         goes_back=True,
@@ -128,6 +167,7 @@ ARCHITECTURES: Final = (
         "qwen35moe",
         tensors=_hybrid(_MOE, joint=False),
         caches=Caches(layers="state by interval"),
+        graph=Blueprint(layer=_hybrid_layer(_SHARED, joint=False), n_positions=4),
         hugging_face=HuggingFace(
             classes=("Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM"),
             fields=_delta_net,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from hakaru.models.architectures.parts.blueprint import Blueprint
 from hakaru.models.architectures.parts.layers import TensorTable
 from hakaru.models.config_values import ConfigValues
 from hakaru.models.metadata import MetadataValue
@@ -114,6 +115,8 @@ class Architecture:
     why_no_tensors: str | None = None
     caches: Caches | None = None  # what layers keep between tokens
     why_no_caches: str | None = None
+    graph: Blueprint | None = None  # what a graph is made of, for the compute buffers
+    why_no_graph: str | None = None
     hugging_face: HuggingFace | None = None  # how checkpoints are converted
     why_no_hugging_face: str | None = None
 

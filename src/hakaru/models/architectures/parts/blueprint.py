@@ -1,0 +1,243 @@
+"""The words in which a record says what a graph is made of. What each word costs is known to `memory/assembly.py`.
+
+Example: `Blueprint(layer=Residual(Attention(), Dense()))` is Llama's graph, a norm, attention, a sum, a norm, a gated
+feed-forward part, a sum. Source: llama.cpp, src/models/<architecture>.cpp.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Gating: TypeAlias = Literal["softmax", "sigmoid", "chosen"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Attention with shared keys."""
+
+    fused: bool = False  # queries, keys and values come of one matrix
+    rope: bool = True  # queries and keys are rotated by their positions
+    whole: bool = False  # queries and keys are normed over all heads at once
+    scaled: bool = False  # queries of layers without rope are scaled by their positions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mla:
+    """Multi-head latent attention."""
+
+    rope: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GatedAttention:
+    """Attention whose output is multiplied by a gate that comes with the queries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mamba:
+    """Mamba 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mamba2:
+    """Mamba 2."""
+
+    normed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PlamoMamba:
+    """PLaMo 2's Mamba, with norms on its parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaNet:
+    """Qwen's gated delta net."""
+
+    joint: bool  # beta and alpha in one matrix
+
+
+@dataclass(frozen=True, slots=True)
+class KimiDelta:
+    """Kimi Linear's delta attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShortConv:
+    """LFM2's gated short convolution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dense:
+    """A feed-forward part that every token passes."""
+
+    gate: bool = True
+    fused: bool = False  # gate and up in one matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """A mixture of experts.
+
+    `gating`: a softmax over all, sigmoids, a softmax over the chosen ones, or what the file states. Sigmoids that the
+    file states have a bias for the choice, and their sum is normed.
+    """
+
+    gating: Gating | Literal["stated"] = "softmax"
+    normed: bool = True  # the weights of the chosen ones are divided by their sum
+    biased: bool = False  # a bias for the choice alone
+    weighted_first: bool = False  # the weights multiply what goes in, not what comes out
+    unstated: Gating = "sigmoid"  # the gating of files that state none
+    sigmoid_n_vocab: int | None = None  # but of models with so many tokens it is sigmoids
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Experts, and one more that every token passes."""
+
+    experts: Experts
+    gate: bool = False  # the output of the shared one is multiplied by a gate
+
+
+@dataclass(frozen=True, slots=True)
+class IfRecurrent:
+    """One block in layers with a state, another one in the rest."""
+
+    yes: "Block"
+    no: "Block"
+
+
+@dataclass(frozen=True, slots=True)
+class IfExperts:
+    """One block in layers with experts, another one in the rest."""
+
+    yes: "Block"
+    no: "Block"
+
+
+Block: TypeAlias = (
+    Attention
+    | Mla
+    | GatedAttention
+    | Mamba
+    | Mamba2
+    | PlamoMamba
+    | DeltaNet
+    | KimiDelta
+    | ShortConv
+    | Dense
+    | Experts
+    | Shared
+    | IfRecurrent
+    | IfExperts
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """A layer of two halves, each added to what came in."""
+
+    mix: Block
+    feed: Block
+    norms: Literal["before", "both", "after"] = "before"
+    first: bool = False  # the residual is the first source of the first sum
+    late: bool = False  # the residual is the first source of the second sum
+    at_once: bool = False  # the first norm is computed before anything that `mix` asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A layer of one block, added to what came in."""
+
+    mix: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Attention and feed-forward side by side, from one norm."""
+
+    mix: Block
+    feed: Block
+
+
+@dataclass(frozen=True, slots=True)
+class WithImages:
+    """A layer to which the embeddings are added again, for what images add to the first layers."""
+
+    layer: Residual
+
+
+@dataclass(frozen=True, slots=True)
+class BesideState:
+    """Attention and a state side by side, from two norms of the same (Falcon H1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnePart:
+    """A layer of one block, whichever it is, and the dense feed-forward layers after it (Nemotron H)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostNormed:
+    """An encoder's layer, normed after each half (BERT)."""
+
+    feed: Block
+    rope: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LaterNormed:
+    """An encoder's layer whose first one is not normed before (ModernBERT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Parallel streams, of which one passes through attention and feed-forward (Gemma 3n)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerLayer:
+    """A layer that adds its own part of per-layer embeddings (Gemma 4)."""
+
+
+Layer: TypeAlias = Residual | Single | Parallel | WithImages | BesideState | OnePart | PostNormed | LaterNormed | Streams | PerLayer
+Start: TypeAlias = Literal[
+    "tokens",
+    "tokens, scaled",
+    "tokens, scaled, two masks",
+    "tokens, then parts of layers",
+    "parts of layers, then tokens",
+    "tokens with room for images",
+    "tokens, normed",
+    "tokens and types, normed",
+    "tokens, types and positions, normed",
+]
+End: TypeAlias = Literal["logits", "logits beside rows", "streams, logits", "norm", "nothing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Blueprint:
+    """One architecture's graph: how tokens come in, what a layer does, how logits come out."""
+
+    layer: Layer
+    start: Start = "tokens"
+    end: End = "logits"
+    trimmed: bool = True  # the last layer goes on with the rows whose logits are wanted
+    layer_norm: bool = False  # norms subtract the mean, which takes a place of its own
+    begins_normed: bool = True  # a layer begins with a norm of the residual
+    first_differs: bool = False  # the first layer's graph is another one
+    n_positions: int = 1  # numbers per token's position: 4 where images are
+    rope_period: int | None = None  # every so manieth layer has no rope
+    rope_in_windows: bool = False  # only layers with a window have rope
+    early_states: bool = False
+    """Layers ask for the convolution's last inputs before anything else, so before the layer before them has ended."""
+    experts_by_width: bool = False  # a layer with a feed-forward width has experts
+    n_sparse: int = 0  # the first layers keep only what lies far above the mean
+    shares_values: bool = False  # layers that see everything use their keys as values
+    n_streams: int = 1  # parallel residuals
+    n_embd_per_layer: int | None = None  # width of per-layer embeddings, where no key states it
+    needs_mla_lengths: bool = False  # files without the lengths of MLA have another graph
+    splits_attention: bool = False
+    """With some layers in RAM, attention is split over devices and flash attention turned off."""
+    crossing_rows: tuple[int, int] = (0, 0)
+    """Rows of n_embd per copy that cross between devices beside the residual: on the devices before a cut, and after.
+    States that layers ask for early, and parallel streams. Measured, rounded up."""
