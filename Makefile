@@ -20,6 +20,7 @@ check: $(DEV)
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python scripts/help_text.py --check
 	@$(VENV)/bin/python scripts/rooms.py --check
+	@$(VENV)/bin/python scripts/architectures.py --check
 	@$(VENV)/bin/python scripts/check_wheel.py
 	@$(VENV)/bin/python -m pytest $(ARGS)
 

@@ -12,14 +12,13 @@ SOURCE = Path(__file__).parents[2] / "src" / "hakaru"
 OTHER_MEANINGS = {
     "engine/mode.py": "names of chat templates",
     "memory/projector.py": "names of projectors",
-    "memory/": "graphs, not yet",
     "models/shape.py": "tensors of a test, not yet",
     "models/stored_quantization.py": "names of quantization methods",
     "models/vocabulary.py": "names of tokenizers",
     "serving/limits.py": "names of tokenizers",
     "testing.py": "tiny models for tests",
 }
-PARTS = ("tensors", "caches", "hugging_face")
+PARTS = ("tensors", "caches", "graph", "hugging_face")
 
 
 def files() -> list[Path]:

@@ -1,7 +1,8 @@
-"""From a record's blueprint to a layer's graph: every word becomes the function that knows what it takes.
+"""From a record's blueprint to a layer's graph: every word becomes the function that knows what it
+takes.
 
-Every architecture with a blueprint was compared with llama.cpp's dry run, see docs/memory.md; for others nothing is
-computed. Source: llama.cpp, src/models/<architecture>.cpp.
+Every architecture with a blueprint was compared with llama.cpp's dry run, see docs/memory.md; for
+others nothing is computed. Source: llama.cpp, src/models/<architecture>.cpp.
 """
 
 from collections.abc import Callable
@@ -209,7 +210,9 @@ def _latent_experts(b: Build, x: Tensor) -> Tensor:
 
 
 def _one_part_with_dense(b: Build, x: Tensor) -> Tensor:
-    """One block, and the dense layers after it: nothing asks for those before the next layer begins."""
+    """One block, and the dense layers after it: nothing asks for those before the next layer
+    begins.
+    """
     blocks: list[Function] = [_one_part, *(partial(ungated, n_ff=n) for n in b.layer.then)]
     for i, block in enumerate(blocks):
         cur = block(b, b.norm(x))

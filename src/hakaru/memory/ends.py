@@ -1,4 +1,5 @@
-"""How a graph begins and how it ends: what tokens become, and what becomes of the last layer's rows.
+"""How a graph begins and how it ends: what tokens become, and what becomes of the last layer's
+rows.
 
 Source: llama.cpp, src/llama-graph.cpp (build_inp_embd) and src/models.
 """

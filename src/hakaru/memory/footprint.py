@@ -1,7 +1,7 @@
 """What a model needs, part by part: weights, KV cache, compute buffers, output, and the process.
 
 Pure arithmetic from the shape and the tensor table. Weights, KV cache and the processor's compute
-buffer equal llama.cpp's dry run to the byte for every architecture in `architectures.GRAPHS`; for
+buffer equal llama.cpp's dry run to the byte for every architecture whose record has a graph; for
 another architecture `compute` gives None, and the dry run answers. The process is assumed. How far
 the figures are off, also on devices: docs/memory.md. What comes with use: `growth`.
 """

@@ -1,4 +1,5 @@
-"""The graphs of Gemma 3n and Gemma 4: per-layer embeddings, layers that read another layer's cache, parallel streams.
+"""The graphs of Gemma 3n and Gemma 4: per-layer embeddings, layers that read another layer's cache,
+parallel streams.
 
 Source: llama.cpp, src/models/{gemma3n,gemma4}.cpp.
 """
@@ -13,7 +14,9 @@ def _n_per_layer(b: Build) -> int:
 
 
 def parts_after_tokens(b: Build) -> Tensor:
-    """Embeddings, then a second embedding of which each layer gets a slice, scaled at once (Gemma 3n)."""
+    """Embeddings, then a second embedding of which each layer gets a slice, scaled at once (Gemma
+    3n).
+    """
     g = b.graph
     x = embedded(b)
     n = _n_per_layer(b)
@@ -51,7 +54,9 @@ def _per_layer(b: Build, x: Tensor, part: Tensor) -> Tensor:
 
 
 def _attention(b: Build, x: Tensor) -> Tensor:
-    """Attention with normed values; without keys and values of its own it reads another layer's cache."""
+    """Attention with normed values; without keys and values of its own it reads another layer's
+    cache.
+    """
     g, y = b.graph, b.layer
     q = g.like(g.reshape(b.mm(x, y.n_embd_head_k * y.n_head, "queries"), (y.n_embd_head_k, y.n_head, "T")))
     q = g.like(q, b.positions())

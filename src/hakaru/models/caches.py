@@ -1,12 +1,14 @@
 """What every layer keeps between tokens: keys and values, or a state that does not grow.
 
-The KV cache is a property of layers, not of the model: heads differ by layer, most layers of some models see only a
-window, some layers read another layer's cache, MLA keeps one compressed row, and recurrent layers keep a state instead.
-Each of these has made some calculator wrong by a factor of 2 to 80.
+The KV cache is a property of layers, not of the model: heads differ by layer, most layers of some
+models see only a window, some layers read another layer's cache, MLA keeps one compressed row, and
+recurrent layers keep a state instead. Each of these has made some calculator wrong by a factor of 2
+to 80.
 
-Sources: llama.cpp, src/llama-model.cpp (create_memory), src/llama-hparams.cpp (n_embd_r, n_embd_s, has_kv) and
-src/models/*.cpp (load_arch_hparams). What an architecture keeps is said by its record (`architectures.Caches`), compared
-with llama.cpp's dry run for all of them. This file is the arithmetic.
+Sources: llama.cpp, src/llama-model.cpp (create_memory), src/llama-hparams.cpp (n_embd_r, n_embd_s,
+has_kv) and src/models/*.cpp (load_arch_hparams). What an architecture keeps is said by its record
+(`architectures.Caches`), compared with llama.cpp's dry run for all of them. This file is the
+arithmetic.
 """
 
 from collections.abc import Sequence
@@ -19,9 +21,10 @@ from hakaru.models.metadata import Metadata
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCache:
-    """One layer: elements of K and of V per cell (0: none), heads and their lengths for the check of block sizes, the
-    window in tokens (None: every token is kept) and the F32 elements of a recurrent state per conversation. `copied_whole`: the
-    engine takes the model for one with windows although no layer has one, and copies every token into context checkpoints.
+    """One layer: elements of K and of V per cell (0: none), heads and their lengths for the check
+    of block sizes, the window in tokens (None: every token is kept) and the F32 elements of a
+    recurrent state per conversation. `copied_whole`: the engine takes the model for one with
+    windows although no layer has one, and copies every token into context checkpoints.
     """
 
     k: int = 0
@@ -158,7 +161,9 @@ def _layers_with_own_cache(meta: Metadata, rule: Caches, n_layer: int) -> int:
 
 
 def _state_elements(meta: Metadata, rule: Caches, n_layer: int) -> int:
-    """F32 elements of one recurrent layer's state per conversation: the convolution's last inputs and the state itself."""
+    """F32 elements of one recurrent layer's state per conversation: the convolution's last inputs
+    and the state itself.
+    """
     heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
     n_head = heads[0] if heads else 0
     n_embd = meta.integer(meta.own("embedding_length")) or 0

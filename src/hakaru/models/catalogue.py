@@ -1,8 +1,10 @@
-"""Known models by hyperparameters, so that questions about a model that nobody has downloaded yet get exact answers.
+"""Known models by hyperparameters, so that questions about a model that nobody has downloaded yet
+get exact answers.
 
-`catalogue.json` holds one model per line: public hyperparameters under GGUF's names, without the architecture before them;
-`{"cycle": [...]}` is a pattern that repeats over the layers. A model stands in it only if the number of its parameters
-follows from these numbers, to one in a hundred thousand; docs/facts.md tells where they were read.
+`catalogue.json` holds one model per line: public hyperparameters under GGUF's names, without the
+architecture before them; `{"cycle": [...]}` is a pattern that repeats over the layers. A model
+stands in it only if the number of its parameters follows from these numbers, to one in a hundred
+thousand; docs/facts.md tells where they were read.
 
 Rope factor tables (a few hundred bytes) follow the family's published rope scaling.
 """
@@ -24,9 +26,9 @@ from hakaru.models.shape import Shape, shape_of
 class KnownModel:
     """A catalogue entry: its hyperparameters, its exact number of parameters and where to find it.
 
-    `n_params` is the published number without blocks for multi-token prediction, whose weights are `n_params_mtp`;
-    `n_unconverted` of them are in no converted file (a pooler; below 0: padding that converters add). `having` names its
-    optional tensors as `tensors_of` does.
+    `n_params` is the published number without blocks for multi-token prediction, whose weights are
+    `n_params_mtp`; `n_unconverted` of them are in no converted file (a pooler; below 0: padding
+    that converters add). `having` names its optional tensors as `tensors_of` does.
     """
 
     id: str
@@ -66,14 +68,16 @@ def known_models() -> tuple[KnownModel, ...]:
 
 
 def model_called(part: str) -> KnownModel | None:
-    """The most downloaded known model whose name has `part` between its dashes, such as `8x7b` or `30b-a3b`."""
+    """The most downloaded known model whose name has `part` between its dashes, such as `8x7b` or
+    `30b-a3b`.
+    """
     wanted = f"-{part.lower()}-"
     return next((model for model in known_models() if wanted in f"-{model.id}-"), None)
 
 
 def nearest_model(n_params: int) -> KnownModel | None:
-    """The known dense model whose size is nearest to `n_params`, if one lies within 10 %: the worked example for a
-    bare number.
+    """The known dense model whose size is nearest to `n_params`, if one lies within 10 %: the
+    worked example for a bare number.
 
     Of several with the same shape the most downloaded one.
     """

@@ -1,8 +1,10 @@
-"""Which architecture a checkpoint's model class means, and what kind of model it is: one that writes, scores or embeds.
+"""Which architecture a checkpoint's model class means, and what kind of model it is: one that
+writes, scores or embeds.
 
-The class stands in `architectures`, of the language model's part where that has its own, as llama.cpp's converter takes it. A
-class that scores or embeds (`Qwen3ForSequenceClassification`, `Qwen2Model`) has the body of the one that writes.
-Source: llama.cpp, conversion/base.py (get_model_architecture) and conversion/__init__.py.
+The class stands in `architectures`, of the language model's part where that has its own, as
+llama.cpp's converter takes it. A class that scores or embeds (`Qwen3ForSequenceClassification`,
+`Qwen2Model`) has the body of the one that writes. Source: llama.cpp, conversion/base.py
+(get_model_architecture) and conversion/__init__.py.
 """
 
 import re
@@ -30,7 +32,9 @@ _BODIES_CONVERTED: Final = {name for record in ARCHITECTURES.values() if record.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelClass:
-    """A class, the architecture that its body converts to, and what it does. `is_converted`: llama.cpp's converter takes it."""
+    """A class, the architecture that its body converts to, and what it does. `is_converted`:
+    llama.cpp's converter takes it.
+    """
 
     name: str
     architecture: str
@@ -40,7 +44,9 @@ class ModelClass:
 
 
 def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
-    """The class that `config` names, or, without one, the usual one of its `model_type`. Raises ModelUnknown, with what it is."""
+    """The class that `config` names, or, without one, the usual one of its `model_type`. Raises
+    ModelUnknown, with what it is.
+    """
     names = _class_names(config)
     for name in names:
         if name in CLASSES:

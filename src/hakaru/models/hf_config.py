@@ -1,10 +1,13 @@
-"""A local Hugging Face checkpoint seen as the GGUF file that llama.cpp's converter would make of it.
+"""A local Hugging Face checkpoint seen as the GGUF file that llama.cpp's converter would make of
+it.
 
-Metadata comes from config.json by the converter's own rules (`hf_fields`), the tensor table from `architectures`, and the
-checkpoint's tensor headers check both: as many weights in the table as in the files, or the difference is told. Vision and
-audio towers become a file of their own (mmproj) and are counted apart.
+Metadata comes from config.json by the converter's own rules (`hf_fields`), the tensor table from
+`architectures`, and the checkpoint's tensor headers check both: as many weights in the table as in
+the files, or the difference is told. Vision and audio towers become a file of their own (mmproj)
+and are counted apart.
 
-Quantized checkpoints (`stored_quantization`) are counted as their packing tells; the table is that of the model itself.
+Quantized checkpoints (`stored_quantization`) are counted as their packing tells; the table is that
+of the model itself.
 """
 
 import math
@@ -51,9 +54,10 @@ _BY_CONVERTER: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weight
 class Converted:
     """The GGUF file that a checkpoint would become.
 
-    `n_params` counts its table without what converters compute, `n_params_found` the checkpoint's own tensors: they are
-    equal where both were understood. That of a quantized checkpoint whose packing does not tell is None, and of a checkpoint
-    whose tensors were not read. `companion_bytes` are the towers' bytes as stored.
+    `n_params` counts its table without what converters compute, `n_params_found` the checkpoint's
+    own tensors: they are equal where both were understood. That of a quantized checkpoint whose
+    packing does not tell is None, and of a checkpoint whose tensors were not read.
+    `companion_bytes` are the towers' bytes as stored.
     """
 
     architecture: str
@@ -68,16 +72,20 @@ class Converted:
 
     @property
     def difference(self) -> int:
-        """Weights in the checkpoint that the table lacks; below 0: too many in the table; 0 where they could not be counted."""
+        """Weights in the checkpoint that the table lacks; below 0: too many in the table; 0 where
+        they could not be counted.
+        """
         return 0 if self.n_params_found is None else self.n_params_found - self.n_params
 
 
 def converted(
     where: Path | str, config: Mapping[str, Any], checkpoint: Checkpoint, quantization: StoredQuantization | None = None
 ) -> Converted:
-    """What `config` (the parsed config.json at `where`) and the tensors of `checkpoint`, quantized so, become.
+    """What `config` (the parsed config.json at `where`) and the tensors of `checkpoint`, quantized
+    so, become.
 
-    Raises ModelUnknown for a model class that hakaru cannot derive, ModelDamaged for a config without sense.
+    Raises ModelUnknown for a model class that hakaru cannot derive, ModelDamaged for a config
+    without sense.
     """
     kind = model_class(where, config)
     rules = record_of(kind.architecture).hugging_face

@@ -1,7 +1,9 @@
-"""Which fields of a Hugging Face config.json become which GGUF keys, for each model class that hakaru can derive.
+"""Which fields of a Hugging Face config.json become which GGUF keys, for each model class that
+hakaru can derive.
 
-Facts only: a table of common names. What an architecture has of its own stands in its record (`HuggingFace`). `hf_config`
-reads the file and checks the result. Source: llama.cpp, conversion/*.py.
+Facts only: a table of common names. What an architecture has of its own stands in its record
+(`HuggingFace`). `hf_config` reads the file and checks the result. Source: llama.cpp,
+conversion/*.py.
 """
 
 from collections.abc import Collection
@@ -40,8 +42,8 @@ _EXPERTS: Final = {
 
 
 def hyperparameters(config: ConfigValues, rules: HuggingFace, names: Collection[str]) -> dict[str, Any]:
-    """The short metadata (see `hyperparameters.expand`). `names` are the checkpoint's tensors, which alone tell whether it
-    has blocks for multi-token prediction. Raises ModelDamaged.
+    """The short metadata (see `hyperparameters.expand`). `names` are the checkpoint's tensors,
+    which alone tell whether it has blocks for multi-token prediction. Raises ModelDamaged.
     """
     found: dict[str, Any] = {
         key: value

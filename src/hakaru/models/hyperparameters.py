@@ -1,7 +1,7 @@
 """From a model's hyperparameters, written briefly, to the metadata of its GGUF file.
 
-What llama.cpp's loader asks for and no memory depends on (norm epsilons, scales, activation constants) is filled with
-plain values: a header made of it is for sizes, not for talking.
+What llama.cpp's loader asks for and no memory depends on (norm epsilons, scales, activation
+constants) is filled with plain values: a header made of it is for sizes, not for talking.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,9 @@ _BARE: Final = ("tokenizer.", "xielu.")
 
 
 def expand(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, MetadataValue]:
-    """GGUF metadata from the short form: full names, patterns unrolled, plain values where nothing depends."""
+    """GGUF metadata from the short form: full names, patterns unrolled, plain values where nothing
+    depends.
+    """
     n_layer = hyperparameters["block_count"]
     values = {**_PLAIN, **record_of(architecture).plain, **hyperparameters}
     found: dict[str, MetadataValue] = {"general.architecture": architecture}

@@ -1,10 +1,11 @@
 """What a GGUF file is, by its header: a language model, or one of the files that lie beside models.
 
-The header decides, since names are anybody's: a projector may be called `model-q8.gguf`, and "imatrix" in a name mostly says
-that the model was quantized with importance data. `likely_role` judges by the name where no header can be read.
+The header decides, since names are anybody's: a projector may be called `model-q8.gguf`, and
+"imatrix" in a name mostly says that the model was quantized with importance data. `likely_role`
+judges by the name where no header can be read.
 
-Sources: llama.cpp, gguf-py (GGUFType), tools/mtmd/clip.cpp, tools/imatrix, tools/cvector-generator, convert_hf_to_gguf.py
-(--mtp), src/llama-arch.cpp; city96/ComfyUI-GGUF for image models.
+Sources: llama.cpp, gguf-py (GGUFType), tools/mtmd/clip.cpp, tools/imatrix, tools/cvector-generator,
+convert_hf_to_gguf.py (--mtp), src/llama-arch.cpp; city96/ComfyUI-GGUF for image models.
 """
 
 import re
@@ -27,8 +28,8 @@ _QUANT: Final = re.compile(r"(?<![a-z0-9])(i?q\d|[bf]p?16|f32|bf16|mxfp4|nvfp4|t
 def role_of(metadata: Mapping[str, Value], n_tensors: int, names: Collection[str] | None = None) -> str | None:
     """What the file with these keys is beside a model, or None for a language model.
 
-    `names` are its tensors', where they are known: a head for multi-token prediction has a whole model's keys, but of the
-    layers only the last.
+    `names` are its tensors', where they are known: a head for multi-token prediction has a whole
+    model's keys, but of the layers only the last.
     """
     architecture = str(metadata.get("general.architecture", "")).lower()
     stated = _TYPES.get(str(metadata.get("general.type", "")).lower())
@@ -48,7 +49,9 @@ def role_of(metadata: Mapping[str, Value], n_tensors: int, names: Collection[str
 
 
 def likely_role(name: str) -> str | None:
-    """What a file called `name` probably is beside a model, or None. "imatrix" says nothing where a type stands, too."""
+    """What a file called `name` probably is beside a model, or None. "imatrix" says nothing where a
+    type stands, too.
+    """
     stem = name.rpartition("/")[2].lower().removesuffix(".gguf")
     if "mmproj" in stem:
         return PROJECTOR
@@ -60,7 +63,9 @@ def likely_role(name: str) -> str | None:
 
 
 def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnknown:
-    """The error for a file in `role` where a language model is wanted: what it is, and where it belongs."""
+    """The error for a file in `role` where a language model is wanted: what it is, and where it
+    belongs.
+    """
     architecture = str(metadata.get("general.architecture", ""))[:40]
     base = next(
         (str(metadata[k])[:80] for k in ("general.base_model.0.name", "general.base_model.0.repo_url") if k in metadata), "?"

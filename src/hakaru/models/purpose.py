@@ -1,7 +1,8 @@
-"""What a model is for, as its header tells: text, vectors, scores, or what llama.cpp's server cannot run.
+"""What a model is for, as its header tells: text, vectors, scores, or what llama.cpp's server
+cannot run.
 
-Source: llama.cpp, `attention.causal` and `pooling_type` in src/llama-model.cpp, enum llama_pooling_type in include/llama.h, and
-llama_model_has_encoder, llama_model_is_diffusion.
+Source: llama.cpp, `attention.causal` and `pooling_type` in src/llama-model.cpp, enum
+llama_pooling_type in include/llama.h, and llama_model_has_encoder, llama_model_is_diffusion.
 """
 
 from typing import Final, Literal
@@ -17,7 +18,9 @@ TEMPLATE: Final = "tokenizer.chat_template"
 
 
 def purpose_of(model: Model) -> Purpose:
-    """What `model` is for. A model that reads text and pools it gives vectors, whatever its layers could do besides."""
+    """What `model` is for. A model that reads text and pools it gives vectors, whatever its layers
+    could do besides.
+    """
     meta, usual = model.meta, architecture(model.shape.architecture).purpose
     pooling = meta.integer(meta.own("pooling_type"))
     if usual not in {"text", "embedding"}:
@@ -30,5 +33,7 @@ def purpose_of(model: Model) -> Purpose:
 
 
 def chat_template_in(meta: Metadata) -> str | None:
-    """The chat template that the header brings; None for a base model, which was never taught to chat."""
+    """The chat template that the header brings; None for a base model, which was never taught to
+    chat.
+    """
     return meta.text(TEMPLATE) or meta.text(f"{TEMPLATE}.tool_use") or None

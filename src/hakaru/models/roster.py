@@ -1,12 +1,15 @@
-"""A model as llama.cpp's quantizer sees it: which tensors it quantizes, in which order, and what each one is for.
+"""A model as llama.cpp's quantizer sees it: which tensors it quantizes, in which order, and what
+each one is for.
 
-Nothing here depends on the preset, so a roster is made once per model and serves every preset. The quantizer does not go
-in the order of the file: it sorts by layer, then by name, and the running numbers that its rules ask for (the third
-attn_v, the seventh ffn_down) count in that order. A split model's parts together are one model.
+Nothing here depends on the preset, so a roster is made once per model and serves every preset. The
+quantizer does not go in the order of the file: it sorts by layer, then by name, and the running
+numbers that its rules ask for (the third attn_v, the seventh ffn_down) count in that order. A split
+model's parts together are one model.
 
-Left out: pruned layers, manual overrides per tensor, and the projectors of vision models as files of their own. The
-number of layers is the header's; nanbeige, which repeats its layers, and graniteswitch, which adds one, have their own.
-Source: llama.cpp, src/llama-quant.cpp (tensor_allows_quantization, tensor_get_category, init_quantize_state_counters),
+Left out: pruned layers, manual overrides per tensor, and the projectors of vision models as files
+of their own. The number of layers is the header's; nanbeige, which repeats its layers, and
+graniteswitch, which adds one, have their own. Source: llama.cpp, src/llama-quant.cpp
+(tensor_allows_quantization, tensor_get_category, init_quantize_state_counters),
 src/llama-model-loader.h (weight_name_comparer), src/models/*.cpp (what counts as a 70B).
 """
 
@@ -70,7 +73,9 @@ _LAYER: Final = re.compile(r"blk\.([0-9]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the quantizer reads of a model beside its tensors. The numbers of heads are the first layer's."""
+    """What the quantizer reads of a model beside its tensors. The numbers of heads are the first
+    layer's.
+    """
 
     architecture: str
     n_layer: int
@@ -90,7 +95,9 @@ class Facts:
 
     @property
     def is_70b(self) -> bool:
-        """Whether llama.cpp calls the model's size "70B", which has a rule of its own: decided by the number of layers."""
+        """Whether llama.cpp calls the model's size "70B", which has a rule of its own: decided by
+        the number of layers.
+        """
         if self.rules.n_layer_of_70b != self.n_layer:
             return False
         shares_heads = self.n_head != self.n_head_kv and self.n_expert != 8
@@ -116,7 +123,8 @@ def quantizer_facts(meta: Metadata) -> Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The tensors of one role and shape, one entry each: its name, its running number in the role, the layer in its name.
+    """The tensors of one role and shape, one entry each: its name, its running number in the role,
+    the layer in its name.
 
     A layer of -1 is none.
     """
@@ -140,7 +148,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
-    """The tensors of one model, sorted by what the quantizer does with them. `groups` are quantized, `kept` is not."""
+    """The tensors of one model, sorted by what the quantizer does with them. `groups` are
+    quantized, `kept` is not.
+    """
 
     facts: Facts
     groups: tuple[Group, ...]
@@ -150,7 +160,9 @@ class Roster:
 
 
 def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
-    """The roster of a model; `tensors` in any order, since the quantizer sorts them. Linear but for that sorting."""
+    """The roster of a model; `tensors` in any order, since the quantizer sorts them. Linear but for
+    that sorting.
+    """
     known: dict[str, Role | None] = {}  # by what follows the layer's number: a dozen different names per model
     n_seen = dict.fromkeys(Role, 0)
     members: dict[tuple[Role, tuple[int, ...]], list[tuple[str, int, int]]] = {}

@@ -9,16 +9,20 @@ from hakaru.models.caches import LayerCache, layer_caches
 from hakaru.models.metadata import Metadata
 
 _READ_BY_SOME = frozenset(key for record in ARCHITECTURES.values() for key in record.reads)
-"""Keys that only some architectures read, by what they begin with; elsewhere their value means nothing, be it -1."""
+"""Keys that only some architectures read, by what they begin with; elsewhere their value means
+nothing, be it -1.
+"""
 _OF_EXPERTS = ("expert_", "leading_dense_block_count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Hyperparameters of a language model. Where layers differ, `n_head` and `n_ff` are the largest.
+    """Hyperparameters of a language model. Where layers differ, `n_head` and `n_ff` are the
+    largest.
 
-    `n_layer` counts draft layers too. `caches` has one entry per layer, or is None for an architecture that we do not
-    model. What the file does not state is None, or 0 for a block that the model does not have.
+    `n_layer` counts draft layers too. `caches` has one entry per layer, or is None for an
+    architecture that we do not model. What the file does not state is None, or 0 for a block that
+    the model does not have.
     """
 
     architecture: str
@@ -67,7 +71,9 @@ class Shape:
 
 
 def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
-    """The shape that the keys of a header state. Raises ModelDamaged for numbers that make no sense."""
+    """The shape that the keys of a header state. Raises ModelDamaged for numbers that make no
+    sense.
+    """
     n_layer = meta.need(meta.own("block_count"), high=MAX_LAYERS)
     n_embd = meta.need(meta.own("embedding_length"), high=MAX_WIDTH)
     heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
@@ -130,7 +136,9 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
 
 
 def _context(meta: Metadata) -> int | None:
-    """The trained context; None where the file gives the largest 32-bit number, as some writers do for "no limit"."""
+    """The trained context; None where the file gives the largest 32-bit number, as some writers do
+    for "no limit".
+    """
     key = meta.own("context_length")
     return None if meta.values.get(key) in {2**31 - 1, 2**32 - 1} else meta.integer(key)
 

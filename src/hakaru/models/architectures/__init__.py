@@ -1,7 +1,8 @@
 """One record per architecture: everything that hakaru knows of it, in its family's file.
 
-To add one: write its record into the file of its family, and a model of it into the tests. An example is Arcee, whose
-layers are Llama's with a feed-forward part that has no gate and a squared ReLU:
+To add one: write its record into the file of its family, and a model of it into the tests. An
+example is Arcee, whose layers are Llama's with a feed-forward part that has no gate and a squared
+ReLU:
 
     Architecture(                                            # llama.py
         "arcee",                                             # llama.cpp's name
@@ -12,8 +13,9 @@ layers are Llama's with a feed-forward part that has no gate and a squared ReLU:
 
     model("afm-4.5b", "arcee", ...)                          # OTHERS in tests/models/test_architectures.py
 
-A part that is not known stays out, and says why: `why_no_hugging_face="..."`. llama.cpp itself is the judge: the tests
-write a header from the record, and its loader refuses a tensor that is missing, extra or of another shape.
+A part that is not known stays out, and says why: `why_no_hugging_face="..."`. llama.cpp itself is
+the judge: the tests write a header from the record, and its loader refuses a tensor that is
+missing, extra or of another shape.
 """
 
 from hakaru.models.architectures.families import ARCHITECTURES, architecture

@@ -46,7 +46,9 @@ ARCHITECTURES: Final = {a.name: a for family in _FAMILIES for a in family.ARCHIT
 
 
 def architecture(name: str) -> Architecture:
-    """The record of that name. One that hakaru has never heard of has no parts, and every flag is off."""
+    """The record of that name. One that hakaru has never heard of has no parts, and every flag is
+    off.
+    """
     return ARCHITECTURES.get(name) or Architecture(
         name,
         why_no_tensors=UNWRITTEN,

@@ -74,10 +74,11 @@ def _altup_layer(m: Sizes, _: int) -> Tensors:
 
 
 def _gemma4_attention(m: Sizes, layer: int) -> Tensors:
-    """Heads of two lengths, by window. A full layer may use its keys as values (`shared values` in `having`).
+    """Heads of two lengths, by window. A full layer may use its keys as values (`shared values` in
+    `having`).
 
-    Layers that reuse another layer's cache need no key and value, but published checkpoints hold them and converters keep
-    them (`unused keys` in `having`); llama.cpp then loads them.
+    Layers that reuse another layer's cache need no key and value, but published checkpoints hold
+    them and converters keep them (`unused keys` in `having`); llama.cpp then loads them.
     """
     windowed = bool(m.of("attention.sliding_window_pattern", layer))
     size = m.number("attention.key_length_swa") if windowed else m.n_embd_head_k

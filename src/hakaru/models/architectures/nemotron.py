@@ -1,4 +1,6 @@
-"""NVIDIA's Nemotron H: layers of one part each, Mamba 2, attention, a dense feed-forward one or experts."""
+"""NVIDIA's Nemotron H: layers of one part each, Mamba 2, attention, a dense feed-forward one or
+experts.
+"""
 
 from typing import Final
 

@@ -1,4 +1,6 @@
-"""Architectures that stand alone or in pairs: gpt-oss, OLMo, ERNIE, Seed, Apertus, MiniMax, Laguna, Trinity, MiMo."""
+"""Architectures that stand alone or in pairs: gpt-oss, OLMo, ERNIE, Seed, Apertus, MiniMax, Laguna,
+Trinity, MiMo.
+"""
 
 from collections.abc import Collection
 from typing import Final

@@ -1,4 +1,5 @@
-"""Architectures of which hakaru knows a fact or two: a purpose, a rule of the quantizer, what a graph's records take.
+"""Architectures of which hakaru knows a fact or two: a purpose, a rule of the quantizer, what a
+graph's records take.
 
 Their tensors, caches and graphs are not written down; the engine's dry run answers for them.
 """

@@ -1,4 +1,6 @@
-"""Qwen 2, 3 and 3.5: dense ones, mixtures of experts, those with eyes, and hybrids of delta nets and attention."""
+"""Qwen 2, 3 and 3.5: dense ones, mixtures of experts, those with eyes, and hybrids of delta nets
+and attention.
+"""
 
 from collections.abc import Collection
 from typing import Final

@@ -1,8 +1,8 @@
 """What hakaru knows of one architecture, in one value.
 
-A record is data. The arithmetic reads the record: `tables` the tensors, `models/caches.py` the caches, `memory/` the
-graph, `models/hf_config.py` the classes of Hugging Face. A part that hakaru does not know is None, and the record says
-why beside it.
+A record is data. The arithmetic reads the record: `tables` the tensors, `models/caches.py` the
+caches, `memory/` the graph, `models/hf_config.py` the classes of Hugging Face. A part that hakaru
+does not know is None, and the record says why beside it.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -24,7 +24,8 @@ Hyperparameters: TypeAlias = dict[str, Any]
 class Window:
     """Which layers see only the last tokens, where the file does not say it layer by layer.
 
-    Example: `Window(period=6)` is Gemma 3: five layers with a window, then one that sees everything.
+    Example: `Window(period=6)` is Gemma 3: five layers with a window, then one that sees
+    everything.
     """
 
     period: int | None  # every period-th layer sees everything; None: layers with KV heads do not
@@ -71,11 +72,15 @@ class Caches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HuggingFace:
-    """How a checkpoint of this architecture becomes a GGUF file. Source: llama.cpp, conversion/*.py."""
+    """How a checkpoint of this architecture becomes a GGUF file. Source: llama.cpp,
+    conversion/*.py.
+    """
 
     classes: tuple[str, ...]  # names in config.json's `architectures`
     fields: Callable[[ConfigValues, Hyperparameters, Collection[str]], None] | None = None
-    """Changes the common hyperparameters by the config's own fields; the last argument has the names of the tensors."""
+    """Changes the common hyperparameters by the config's own fields; the last argument has the
+    names of the tensors.
+    """
     bodies: tuple[str, ...] = ()  # classes without a head that the converter takes, too
     absent: Mapping[str, Any] = field(default_factory=dict)  # what a config leaves to its class
     windows: bool = False  # `sliding_window` and `layer_types` are converted
@@ -89,7 +94,9 @@ class HuggingFace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantizer:
-    """What llama.cpp's quantizer does differently for this architecture. Source: src/llama-quant.cpp and src/models."""
+    """What llama.cpp's quantizer does differently for this architecture. Source:
+    src/llama-quant.cpp and src/models.
+    """
 
     n_layer_of_70b: int | None = None  # so many layers are a "70B", which has a rule of its own
     of_70b_shares_heads: bool = False  # and only with shared KV heads and not of eight experts
@@ -107,7 +114,9 @@ UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Architecture:
-    """One architecture by llama.cpp's name for it. A part is None where hakaru does not know it; why, stands beside it."""
+    """One architecture by llama.cpp's name for it. A part is None where hakaru does not know it;
+    why, stands beside it.
+    """
 
     name: str
     _: KW_ONLY
@@ -128,9 +137,13 @@ class Architecture:
     is_llama_like: bool = False  # attention and a dense feed-forward part, and nothing else
     output_first: bool = False  # the loader asks for the output matrix before the embedding
     goes_back: bool = False
-    """The engine keeps a copy of the states per drafted token. llama.cpp, llm_arch_supports_rs_rollback."""
+    """The engine keeps a copy of the states per drafted token. llama.cpp,
+    llm_arch_supports_rs_rollback.
+    """
     graph_nodes_per_token: int = 0
-    """Nodes per token of a micro-batch that the engine keeps records for. llama.cpp, graph_max_nodes."""
+    """Nodes per token of a micro-batch that the engine keeps records for. llama.cpp,
+    graph_max_nodes.
+    """
     quantizer: Quantizer = Quantizer()
 
     @property

@@ -1,8 +1,9 @@
-"""From hyperparameters to a tensor table: which tensors a converted model file has, and how large they are.
+"""From hyperparameters to a tensor table: which tensors a converted model file has, and how large
+they are.
 
-A record's `tensors` are a few blocks; a block yields the tensors of one layer. The tables are compared with llama.cpp
-itself: a header written from them is laid out by its loader, which refuses a missing, an extra or a wrongly shaped
-tensor.
+A record's `tensors` are a few blocks; a block yields the tensors of one layer. The tables are
+compared with llama.cpp itself: a header written from them is laid out by its loader, which refuses
+a missing, an extra or a wrongly shaped tensor.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -22,9 +23,10 @@ _F32_MATRICES = (
 def tensors_of(metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()) -> Iterator[tuple[str, Dims]]:
     """Name and shape of every tensor that a converted file of this model has, layer by layer.
 
-    Shapes are in GGML order: the row length first, as in `gguf.Tensor`. `tied`: the output matrix is the embedding.
-    `having`: optional tensors, by name without the block (see `Sizes`). Raises ModelUnknown for an architecture without
-    an entry, ModelDamaged for metadata that makes no sense. Source: llama.cpp, src/models and conversion.
+    Shapes are in GGML order: the row length first, as in `gguf.Tensor`. `tied`: the output matrix
+    is the embedding. `having`: optional tensors, by name without the block (see `Sizes`). Raises
+    ModelUnknown for an architecture without an entry, ModelDamaged for metadata that makes no
+    sense. Source: llama.cpp, src/models and conversion.
     """
     table = architecture(metadata.architecture).tensors
     if table is None:
@@ -46,7 +48,8 @@ def tensors_of(metadata: Metadata, *, n_vocab: int, tied: bool, having: Collecti
 
 
 def is_loaded(metadata: Metadata, name: str) -> bool:
-    """Whether llama.cpp loads the tensor by default: the blocks for multi-token prediction stay on disk.
+    """Whether llama.cpp loads the tensor by default: the blocks for multi-token prediction stay on
+    disk.
 
     Source: llama.cpp, TENSOR_SKIP in src/models.
     """
@@ -63,8 +66,9 @@ def is_loaded(metadata: Metadata, name: str) -> bool:
 def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """The tensors that llama.cpp gives a place in its buffers, in the order of the file.
 
-    A tied embedding comes twice for the architectures whose loader asks for it as output before it asks for it as input
-    (Gemma 3n and 4): on one device it then holds two copies, unless the file is mapped.
+    A tied embedding comes twice for the architectures whose loader asks for it as output before it
+    asks for it as input (Gemma 3n and 4): on one device it then holds two copies, unless the file
+    is mapped.
     """
     some_stay = bool(metadata.integer(metadata.own("nextn_predict_layers")))
     kept = [t for t in tensors if not some_stay or is_loaded(metadata, t.name)]
@@ -77,12 +81,15 @@ def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = ALIGNMENT) -> int:
-    """Bytes of the buffer that holds `tensors`: each begins at a multiple of the alignment (32 in host memory)."""
+    """Bytes of the buffer that holds `tensors`: each begins at a multiple of the alignment (32 in
+    host memory).
+    """
     return sum(padded(t.n_bytes, alignment) for t in tensors)
 
 
 def stays_f32(name: str, shape: Dims) -> bool:
-    """Whether converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers, convolutions, positions.
+    """Whether converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers,
+    convolutions, positions.
 
     Source: llama.cpp, conversion/base.py (prepare_tensors).
     """

@@ -18,9 +18,10 @@ def attention(
 ) -> Block:
     """Query, key, value and output matrices.
 
-    `qk_norm`: one norm for a head, one for each head, or one over all heads. `gated` doubles the query rows (Qwen3-Next's
-    output gate), `fused` keeps the three matrices in one. Biases: those named here and those that the model has.
-    Source: llama.cpp, src/llama-model.cpp (create_tensor_qkv) and src/models.
+    `qk_norm`: one norm for a head, one for each head, or one over all heads. `gated` doubles the
+    query rows (Qwen3-Next's output gate), `fused` keeps the three matrices in one. Biases: those
+    named here and those that the model has. Source: llama.cpp, src/llama-model.cpp
+    (create_tensor_qkv) and src/models.
     """
 
     def tensors(m: Sizes, layer: int) -> Tensors:
@@ -46,7 +47,8 @@ def attention(
 
 
 def mla(m: Sizes, layer: int) -> Tensors:
-    """Multi-head latent attention: keys and values in a small latent space, whose up-projections are split in two.
+    """Multi-head latent attention: keys and values in a small latent space, whose up-projections
+    are split in two.
 
     Source: llama.cpp, src/models/deepseek2.cpp and conversion/deepseek.py.
     """
@@ -66,7 +68,8 @@ def mla(m: Sizes, layer: int) -> Tensors:
 
 
 def indexer(m: Sizes, layer: int) -> Tensors:
-    """DeepSeek's sparse attention: a small key per token and its query. Layers may share another layer's.
+    """DeepSeek's sparse attention: a small key per token and its query. Layers may share another
+    layer's.
 
     Source: llama.cpp, src/models/{deepseek32,glm-dsa}.cpp.
     """

@@ -1,7 +1,8 @@
-"""The words in which a record says what a graph is made of. What each word costs is known to `memory/assembly.py`.
+"""The words in which a record says what a graph is made of. What each word costs is known to
+`memory/assembly.py`.
 
-Example: `Blueprint(layer=Residual(Attention(), Dense()))` is Llama's graph, a norm, attention, a sum, a norm, a gated
-feed-forward part, a sum. Source: llama.cpp, src/models/<architecture>.cpp.
+Example: `Blueprint(layer=Residual(Attention(), Dense()))` is Llama's graph, a norm, attention, a
+sum, a norm, a gated feed-forward part, a sum. Source: llama.cpp, src/models/<architecture>.cpp.
 """
 
 from dataclasses import dataclass
@@ -78,8 +79,8 @@ class Dense:
 class Experts:
     """A mixture of experts.
 
-    `gating`: a softmax over all, sigmoids, a softmax over the chosen ones, or what the file states. Sigmoids that the
-    file states have a bias for the choice, and their sum is normed.
+    `gating`: a softmax over all, sigmoids, a softmax over the chosen ones, or what the file states.
+    Sigmoids that the file states have a bias for the choice, and their sum is normed.
     """
 
     gating: Gating | Literal["stated"] = "softmax"
@@ -173,7 +174,9 @@ class BesideState:
 
 @dataclass(frozen=True, slots=True)
 class OnePart:
-    """A layer of one block, whichever it is, and the dense feed-forward layers after it (Nemotron H)."""
+    """A layer of one block, whichever it is, and the dense feed-forward layers after it (Nemotron
+    H).
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +232,9 @@ class Blueprint:
     rope_period: int | None = None  # every so manieth layer has no rope
     rope_in_windows: bool = False  # only layers with a window have rope
     early_states: bool = False
-    """Layers ask for the convolution's last inputs before anything else, so before the layer before them has ended."""
+    """Layers ask for the convolution's last inputs before anything else, so before the layer before
+    them has ended.
+    """
     experts_by_width: bool = False  # a layer with a feed-forward width has experts
     n_sparse: int = 0  # the first layers keep only what lies far above the mean
     shares_values: bool = False  # layers that see everything use their keys as values
@@ -239,5 +244,6 @@ class Blueprint:
     splits_attention: bool = False
     """With some layers in RAM, attention is split over devices and flash attention turned off."""
     crossing_rows: tuple[int, int] = (0, 0)
-    """Rows of n_embd per copy that cross between devices beside the residual: on the devices before a cut, and after.
-    States that layers ask for early, and parallel streams. Measured, rounded up."""
+    """Rows of n_embd per copy that cross between devices beside the residual: on the devices before
+    a cut, and after. States that layers ask for early, and parallel streams. Measured, rounded up.
+    """

@@ -31,7 +31,8 @@ def experts(
     bias: bool = False,
     probs_bias: str | None = None,
 ) -> Block:
-    """The router and its experts. `width` says which of the two lengths in the metadata is the experts'.
+    """The router and its experts. `width` says which of the two lengths in the metadata is the
+    experts'.
 
     With a latent size the experts work in a narrower space than the layer (Nemotron 3 Super).
     """
@@ -63,8 +64,8 @@ def experts(
 
 
 def shared_expert(*, gate: bool = True, router: bool = False) -> Block:
-    """The expert that every token passes. Its width is stated, or is that many times an expert's; without either there
-    is none.
+    """The expert that every token passes. Its width is stated, or is that many times an expert's;
+    without either there is none.
     """
 
     def tensors(m: Sizes, layer: int) -> Tensors:

@@ -1,4 +1,5 @@
-"""What several architectures have in common above single blocks: whole layers, and what stands before and after them.
+"""What several architectures have in common above single blocks: whole layers, and what stands
+before and after them.
 
 Source: llama.cpp, src/models.
 """
@@ -28,7 +29,9 @@ def output(m: Sizes, _: int) -> Tensors:
 
 
 def rope(m: Sizes, _: int) -> Tensors:
-    """Factors that stretch the positions (Llama 3.1's table, Phi's LongRoPE): converters write them once."""
+    """Factors that stretch the positions (Llama 3.1's table, Phi's LongRoPE): converters write them
+    once.
+    """
     for name in ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"):
         if name in m.having:
             yield name, (m.n_rot // 2,)
@@ -62,7 +65,9 @@ class TensorTable:
     layer: tuple[Block, ...]
     nextn: tuple[Block, ...] = ()  # of a block for multi-token prediction
     nextn_loaded: tuple[str, ...] = ()
-    """Beginnings of names. llama.cpp leaves blocks for multi-token prediction on disk, but for these tensors."""
+    """Beginnings of names. llama.cpp leaves blocks for multi-token prediction on disk, but for
+    these tensors.
+    """
     start: tuple[Block, ...] = (TOKENS,)
     end: tuple[Block, ...] = (norm("output_norm"), output, rope)
 

@@ -1,5 +1,5 @@
-"""The tensors of layers with a state instead of a cache: Mamba, gated delta nets, Kimi's delta attention, short
-convolutions.
+"""The tensors of layers with a state instead of a cache: Mamba, gated delta nets, Kimi's delta
+attention, short convolutions.
 """
 
 from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
@@ -42,7 +42,9 @@ def mamba2(*, normed: bool = True) -> Block:
 
 
 def plamo_mamba(m: Sizes, _: int) -> Tensors:
-    """PLaMo 2's Mamba: per head, with norms on the step and the two projections. Source: llama.cpp, src/models/plamo2.cpp."""
+    """PLaMo 2's Mamba: per head, with norms on the step and the two projections. Source: llama.cpp,
+    src/models/plamo2.cpp.
+    """
     inner, state, heads = m.number("ssm.inner_size"), m.number("ssm.state_size"), m.number("ssm.time_step_rank")
     step = max(64, m.n_embd // 16)
     yield "ssm_in.weight", (m.n_embd, 2 * inner)
@@ -59,7 +61,9 @@ def plamo_mamba(m: Sizes, _: int) -> Tensors:
 
 
 def is_linear(m: Sizes, layer: int) -> bool:
-    """Whether a layer of Qwen3-Next or Qwen3.5 is a delta net: said per layer, or all but every n-th (4 by default)."""
+    """Whether a layer of Qwen3-Next or Qwen3.5 is a delta net: said per layer, or all but every
+    n-th (4 by default).
+    """
     if layer >= m.n_layer:
         return False
     if stated := m.all("attention.recurrent_layers"):
@@ -68,7 +72,9 @@ def is_linear(m: Sizes, layer: int) -> bool:
 
 
 def delta_net(*, joint: bool) -> Block:
-    """Qwen's gated delta net; Qwen3-Next keeps beta and alpha in one matrix. Source: llama.cpp, src/models/qwen3{5,next}.cpp."""
+    """Qwen's gated delta net; Qwen3-Next keeps beta and alpha in one matrix. Source: llama.cpp,
+    src/models/qwen3{5,next}.cpp.
+    """
 
     def tensors(m: Sizes, _: int) -> Tensors:
         state, heads = m.number("ssm.state_size"), m.number("ssm.time_step_rank")
@@ -87,8 +93,8 @@ def delta_net(*, joint: bool) -> Block:
 
 
 def kimi_delta(m: Sizes, layer: int) -> Tensors:
-    """Kimi Linear's delta attention: a convolution for each of query, key and value. Source: llama.cpp,
-    src/models/kimi-linear.cpp.
+    """Kimi Linear's delta attention: a convolution for each of query, key and value. Source:
+    llama.cpp, src/models/kimi-linear.cpp.
     """
     size, heads = m.number("kda.head_dim"), m.n_head(layer)
     inner = size * heads

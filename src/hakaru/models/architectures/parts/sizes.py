@@ -1,8 +1,8 @@
 """The sizes of one model as its tensor table needs them, read from GGUF metadata.
 
-llama.cpp's names without the prefix: `of("attention.head_count_kv", i)` is the value of layer i, whether the file gives
-one number or one per layer. What no key decides (a bias, a table of rope factors) stands in `having`: names of tensors
-without their block, such as `attn_q.bias`.
+llama.cpp's names without the prefix: `of("attention.head_count_kv", i)` is the value of layer i,
+whether the file gives one number or one per layer. What no key decides (a bias, a table of rope
+factors) stands in `having`: names of tensors without their block, such as `attn_q.bias`.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -48,7 +48,9 @@ class Sizes:
         return self._layers[key]
 
     def main(self, key: str) -> tuple[int, ...]:
-        """The values of `key` for the layers before those for multi-token prediction, empty if it has none."""
+        """The values of `key` for the layers before those for multi-token prediction, empty if it
+        has none.
+        """
         return self._metadata.per_layer(self._metadata.own(key), self.n_layer)
 
     def of(self, key: str, layer: int) -> int:
