@@ -15,24 +15,15 @@ from hakaru.memory.allocator import ENDLESS, Memory, bytes_of, steps_of
 from hakaru.memory.compute import compute_bytes, device_compute, explain_compute
 from hakaru.memory.graph import Graph, Tensor, size_of
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.architectures import architecture
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.quant_types import BY_NAME
 from hakaru.testing import tiny_shape
+from public_models import one_per_graph
 
 
 def model(id_: str) -> KnownModel:
     return next(m for m in known_models() if m.id == id_)
-
-
-def one_per_architecture() -> list[KnownModel]:
-    """The most downloaded model of every architecture that is computed."""
-    found: dict[str, KnownModel] = {}
-    for known in known_models():
-        if architecture(known.architecture).graph:
-            found.setdefault(known.architecture, known)
-    return list(found.values())
 
 
 def test_the_smallest_hole_that_fits_is_taken() -> None:
@@ -122,7 +113,7 @@ def test_devices_as_the_scheduler_lays_them_out(n_devices: int, all_layers: bool
     assert figures == pytest.approx(expected, abs=2**14)
 
 
-@pytest.mark.parametrize("known", one_per_architecture(), ids=lambda m: m.architecture)
+@pytest.mark.parametrize("known", one_per_graph(), ids=lambda m: m.architecture)
 def test_the_explanation_adds_up(known: KnownModel) -> None:
     """What is alive at the peak, and the gaps between, are the whole buffer."""
     settings = ContextSettings(n_ctx=32768, n_parallel=2)
@@ -131,7 +122,7 @@ def test_the_explanation_adds_up(known: KnownModel) -> None:
     assert all(name and n_bytes > 0 for name, n_bytes in terms)
 
 
-@given(st.sampled_from(one_per_architecture()), st.integers(256, 2**17), st.integers(16, 4096), st.sampled_from(["f16", "q8_0"]))
+@given(st.sampled_from(one_per_graph()), st.integers(256, 2**17), st.integers(16, 4096), st.sampled_from(["f16", "q8_0"]))
 def test_more_context_or_a_larger_micro_batch_never_needs_less(known: KnownModel, n_ctx: int, n_ubatch: int, type_: str) -> None:
     """Doubling either never shrinks the buffer, but for a hundredth: other sizes leave other holes."""
     settings = ContextSettings(n_ctx=n_ctx, n_ubatch=n_ubatch, type_k=type_, type_v=type_)
@@ -172,7 +163,7 @@ SETTINGS = [
 @pytest.mark.skipif(sys.platform != "linux", reason="exact buffers are read on Linux")
 def test_every_architecture_equals_the_dry_run(tmp_path: Path) -> None:
     """To the byte, for one model of every architecture at five settings, all in one child."""
-    requests, models = [], one_per_architecture()
+    requests, models = [], one_per_graph()
     for known in models:
         path = write_header_only(
             tmp_path / f"{known.id}.gguf", without_vocabulary(known.metadata(), known.n_vocab), known.tensors()

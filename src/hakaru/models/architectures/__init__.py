@@ -1,21 +1,24 @@
 """One record per architecture: everything that hakaru knows of it, in its family's file.
 
-To add one: write its record into the file of its family, and a model of it into the tests. An
-example is Arcee, whose layers are Llama's with a feed-forward part that has no gate and a squared
-ReLU:
+To add one, write its record into the file of its family, and a model of it into the tests. Arcee is
+an example: Llama's layers, but a feed-forward part without a gate. Its record in `llama.py` is
 
-    Architecture(                                            # llama.py
-        "arcee",                                             # llama.cpp's name
-        tensors=plain(attention(), dense(gate=False)),       # blocks from parts/
-        caches=Caches(),                                     # keys and values in every layer
+    Architecture(
+        "arcee",                                        # llama.cpp's name
+        tensors=plain(attention(), dense(gate=False)),  # names and shapes, from parts/
+        caches=Caches(),                                # keys and values in every layer
+        graph=Blueprint(layer=Residual(Attention(), Dense(gate=False))),
         hugging_face=HuggingFace(classes=("ArceeForCausalLM",)),
-    ),
+    )
 
-    model("afm-4.5b", "arcee", ...)                          # OTHERS in tests/models/test_architectures.py
+and in `tests/public_models.py` OTHERS has a line for it:
 
-A part that is not known stays out, and says why: `why_no_hugging_face="..."`. llama.cpp itself is
-the judge: the tests write a header from the record, and its loader refuses a tensor that is
-missing, extra or of another shape.
+    model("a small arcee", "arcee", 0, 128004, block_count=4, embedding_length=2560, ...)
+
+A part that is not known stays out, and the record says why: `why_no_graph="..."`. llama.cpp is the
+judge. The tests write a header from the record: the loader refuses a tensor that is missing, extra
+or of another shape, and the dry run tells whether cache and compute buffers are right to the byte.
+Then `python scripts/architectures.py` writes the page of all architectures anew.
 """
 
 from hakaru.models.architectures.families import ARCHITECTURES, architecture

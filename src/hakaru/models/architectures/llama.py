@@ -1,4 +1,4 @@
-"""Llama, and what has its layers: Mistral 3, Llama 4, DeciLM, SmolLM 3."""
+"""Llama, and what has its layers: Mistral 3, Llama 4, DeciLM, Arcee, SmolLM 3."""
 
 from collections.abc import Collection
 from typing import Final
@@ -111,6 +111,13 @@ ARCHITECTURES: Final = (
         why_no_graph="layers without attention or without a feed-forward part: not written down yet",
         why_no_hugging_face=UNCONVERTED,
         quantizer=Quantizer(n_layer_of_70b=80),
+    ),
+    Architecture(
+        "arcee",
+        tensors=plain(attention(), dense(gate=False)),
+        caches=Caches(),
+        graph=Blueprint(layer=Residual(Attention(), Dense(gate=False))),
+        hugging_face=HuggingFace(classes=("ArceeForCausalLM",)),
     ),
     Architecture(
         "smollm3",
