@@ -13,12 +13,12 @@ from hakaru.memory.blocks import (
     Build,
     attention,
     dense,
-    experts,
     fused_attention,
     fused_dense,
     mla,
     ungated,
 )
+from hakaru.memory.experts import experts
 from hakaru.memory.gemma import gemma3n, gemma4
 from hakaru.memory.graph import Tensor
 from hakaru.memory.recurrent import (

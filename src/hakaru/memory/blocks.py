@@ -1,16 +1,16 @@
-"""The blocks of which llama.cpp builds its graphs: norms, attention, feed-forward layers, experts.
+"""The blocks of which llama.cpp builds its graphs: norms, attention, feed-forward layers.
 
 Only what changes memory is there: a bias, a scale or a rotation of positions takes the place of its source and is left
 out unless its source is a view that cannot be overwritten.
 
-Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build_ffn, build_moe_ffn) and src/models.
+Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build_ffn) and src/models.
 """
 
 from dataclasses import dataclass, field, replace
 
 from hakaru.memory.flash_attention import Attention, Backend, scratch
 from hakaru.memory.graph import Graph, Size, Tensor, size_of
-from hakaru.models.architectures.parts.blueprint import Blueprint, Gating
+from hakaru.models.architectures.parts.blueprint import Blueprint
 from hakaru.models.shape import Shape
 
 ROTATION_K_MIN, ROTATION_V = 64, 64
@@ -312,79 +312,6 @@ def ungated(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:
     """Up and down, without a gate."""
     up = b.mm(x, n_ff or b.layer.n_ff, "up")
     return b.mm(b.graph.like(up, name="activated"), b.model.n_embd, "feed-forward")
-
-
-def experts(
-    b: Build,
-    x: Tensor,
-    *,
-    gating: Gating = "softmax",
-    normed: bool = True,
-    biased: bool = False,
-    gate: bool = True,
-    fused: bool = False,
-    weighted_first: bool = False,
-    scaled: bool = False,
-    router: Tensor | None = None,
-) -> Tensor:
-    """A mixture of experts: every token passes through the few that its router chose.
-
-    `gating`: softmax over all, sigmoid, or softmax over the chosen. `biased`: a bias for the choice alone.
-    """
-    g, m, rows = b.graph, b.model, x.shape[-1]
-    used, n_ff, n_embd = m.n_expert_used, m.n_ff_exp or b.layer.n_ff, x.shape[0]
-    logits = router or b.mm(x, m.n_expert, "router")
-    probs = logits if gating == "chosen" else g.like(logits, name="router")
-    choice = g.new("choice", probs.shape, probs) if biased else logits if weighted_first else probs
-    ids = g.view(g.new("experts in order", choice.shape, choice), (used, rows))
-    weights = g.new("weights", (1, used, rows), g.reshape(probs, (1, m.n_expert, rows)), ids)
-    if gating == "chosen":
-        weights = g.reshape(g.like(g.reshape(weights, (used, rows))), (1, used, rows))
-    if normed:
-        flat = g.reshape(weights, (used, rows))
-        total = g.new("weights", (1, rows), flat)
-        weights = g.reshape(g.like(flat, g.like(total)), (1, used, rows))
-    g.expand(weights)
-    cur = g.reshape(x, (n_embd, 1, rows))
-    if weighted_first:
-        cur = b.mul(g.new("repeated", (n_embd, used, rows), cur), weights)
-    if b.experts_on_host:
-        made = g.new("experts from host memory", (n_embd, used, rows), cur, ids)
-    else:
-        made = ran(b, cur, ids, n_ff, gate=gate, fused=fused)
-    if scaled:
-        every = g.new("scales of experts", (1, m.n_expert, rows), ids)
-        made = b.mul(made, g.new("scales of experts", (1, used, rows), every, ids))
-    return summed(b, g.expand(made if weighted_first else b.mul(made, weights)))
-
-
-def ran(b: Build, x: Tensor, ids: Tensor, n_ff: int, *, gate: bool = True, fused: bool = False) -> Tensor:
-    """The chosen experts' feed-forward layers."""
-    g, used, rows = b.graph, ids.shape[0], x.shape[-1]
-    shape = n_ff, used, rows
-    if fused:
-        both = g.new("gate and up of experts", (2 * n_ff, used, rows), x, ids)
-        hidden = g.new("gated experts", shape, g.view(both, ("half",)), g.view(both, ("half",)))
-    elif gate:
-        up = g.new("up of experts", shape, x, ids)
-        hidden = g.new("gated experts", shape, g.new("gate of experts", shape, x, ids), up)
-    else:
-        hidden = g.like(g.new("up of experts", shape, x, ids))
-    return g.new("experts", (x.shape[0], used, rows), hidden, ids)
-
-
-def summed(b: Build, made: Tensor) -> Tensor:
-    """The outputs of a token's experts, added up."""
-    g = b.graph
-    width, used, rows = made.shape
-    assert isinstance(used, int)
-    parts = [g.expand(g.view(made, (width, rows))) for _ in range(used)]
-    if used == 1:
-        return g.new("sum of experts", (width, rows), parts[0])
-    total = parts[0]
-    for part in parts[1:]:
-        total = g.expand(g.like(total, part, name="sum of experts"))
-    return total
 
 
 def mla(b: Build, x: Tensor, *, rope: bool = True) -> Tensor:

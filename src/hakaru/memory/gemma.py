@@ -4,7 +4,8 @@ parallel streams.
 Source: llama.cpp, src/models/{gemma3n,gemma4}.cpp.
 """
 
-from hakaru.memory.blocks import Build, attend, dense, embedded, experts, scaled
+from hakaru.memory.blocks import Build, attend, dense, embedded, scaled
+from hakaru.memory.experts import experts
 from hakaru.memory.graph import Tensor
 from hakaru.models.architectures.gemma import LAUREL_RANK, N_ALTUP
 

@@ -11,8 +11,9 @@ from typing import Literal, TypeAlias
 
 from hakaru.memory.allocator import TAKE_BACK, Memory, Steps, bytes_of, steps_of
 from hakaru.memory.assembly import layer_of
-from hakaru.memory.blocks import Build, Layer, summed
+from hakaru.memory.blocks import Build, Layer
 from hakaru.memory.ends import ENDS, STARTS
+from hakaru.memory.experts import summed
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.graph import Size, Tensor, size_of
 from hakaru.memory.layers import blueprint_of, layers_of, takes
