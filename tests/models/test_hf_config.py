@@ -209,6 +209,16 @@ def test_a_missing_or_a_strange_tensor_shows_as_a_difference() -> None:
     assert converted("config.json", SMALL, {**WHOLE, "model.extra.weight": ("BF16", (7, 3))}).difference == 21
 
 
+def test_a_llama_without_a_gate_is_arcee_s() -> None:
+    """Its class has an architecture of its own, whose feed-forward part is two matrices."""
+    found = converted("config.json", config("ArceeForCausalLM", 1, 64, 96, 4, 2, 300), {})
+    feed_forward = [name for name, _ in found.tensors if "ffn_" in name and "norm" not in name]
+    assert (found.architecture, feed_forward) == (
+        "arcee",
+        ["blk.0.ffn_up.weight", "blk.0.ffn_down.weight"],
+    )
+
+
 def test_blocks_for_multi_token_prediction_are_appended_if_the_checkpoint_has_them() -> None:
     """Qwen3.5: one block more in the file than layers in the config."""
     plain = converted("config.json", PUBLIC["qwen3.5-9b"], {})
