@@ -12,7 +12,6 @@ SOURCE = Path(__file__).parents[2] / "src" / "hakaru"
 OTHER_MEANINGS = {
     "engine/mode.py": "names of chat templates",
     "memory/projector.py": "names of projectors",
-    "models/shape.py": "tensors of a test, not yet",
     "models/stored_quantization.py": "names of quantization methods",
     "models/vocabulary.py": "names of tokenizers",
     "serving/limits.py": "names of tokenizers",
