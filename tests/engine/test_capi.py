@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from hakaru.engine import capi
-from hakaru.engine.lab import Lab
+from hakaru.engine.call import lab_library
+from hakaru.engine.lab import Lab, lab_build
 from hakaru.errors import EngineMissing
 from hakaru.language import use_language
+from hakaru.memory.settings import ContextSettings
 
 
 def context_params() -> capi.ContextParams:
@@ -28,7 +30,7 @@ class Shifted(ctypes.Structure):
 def test_another_version_is_refused(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one sentence that names both versions and the way out, in both languages; llama.cpp is not even loaded."""
     (tmp_path / capi.STAMP).write_text(json.dumps({"version": "2026.9.1"}))
-    monkeypatch.setenv(capi.LIBRARY, str(tmp_path))
+    monkeypatch.setattr("hakaru.engine.call.lab_library", lambda: str(tmp_path))
     with pytest.raises(
         EngineMissing, match=rf"expected xllamacpp {capi.PINNED}, found 2026\.9\.1.*pip install xllamacpp=="
     ) as caught:
@@ -43,7 +45,7 @@ def test_a_folder_that_says_no_version_is_refused(embedded: Path, tmp_path: Path
     for stamp in ("no json", "[]", "{}"):
         (tmp_path / capi.STAMP).write_text(stamp)
         assert capi.version_of(tmp_path) is None
-    monkeypatch.setenv(capi.LIBRARY, str(tmp_path))
+    monkeypatch.setattr("hakaru.engine.call.lab_library", lambda: str(tmp_path))
     with pytest.raises(EngineMissing, match=f"found {tmp_path}"):
         Lab().tokenize(embedded, ["a"])
 
@@ -78,3 +80,13 @@ def test_a_wheel_for_a_gpu_is_the_same_version(tmp_path: Path) -> None:
     assert capi.version_of(library) == "2026.10.11549"
     (tmp_path / "xllamacpp-2026.9.1.dist-info").mkdir()
     assert capi.version_of(library) is None
+
+
+def test_a_native_build_that_is_chosen_measures(native_engine: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures are kept apart from the wheel's, and its buffers are the same to the byte."""
+    of_wheel = lab_build(), Lab().dry_run(embedded, ContextSettings(n_ctx=2048))
+    monkeypatch.setenv("HAKARU_ENGINE", str(native_engine))
+    assert lab_library() == str(native_engine)
+    of_native = lab_build(), Lab().dry_run(embedded, ContextSettings(n_ctx=2048))
+    assert of_wheel[0] != of_native[0]
+    assert of_wheel[1] == of_native[1]

@@ -11,7 +11,9 @@ from hakaru.cli.loading import mode_for, needs_text
 from hakaru.cli.options import WishOptions, settings_for
 from hakaru.cli.output import Watching, print_text, warn_silent_devices
 from hakaru.cli.tell.hardware import describe
+from hakaru.engine.builds import selection
 from hakaru.engine.mode import Mode
+from hakaru.engine.unused import narrow_vectors
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
@@ -55,6 +57,8 @@ def decide(options: WishOptions, command: str, *, serves: bool) -> Decided:
     constraints = Constraints(tier=tier, min_tokens_per_s=speed, memory_bytes=limit, tasks=tasks)
     if not options.json:
         print("\n".join(describe(machine)))
+        if narrow := narrow_vectors(machine, selection().lab):
+            print_text(narrow)
         print_text(_model_line(model))
         if warning := source_kind(model).sentence():
             print_text(warning)

@@ -4,6 +4,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 
+from hakaru.cli.output import warn_idle_gpu
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.tell.verdict import verdict_sentence
 from hakaru.engine.mode import Mode, named_template
@@ -14,15 +15,24 @@ from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.purpose import Purpose, chat_template_in, purpose_of
+from hakaru.planning.here import leaves_gpu_idle
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
 from hakaru.tuning.fit import Fit, Fitter
 from hakaru.units import parse_bytes
 
 
-def fit_before_load(model: Model, settings: ContextSettings, session: Session | None = None, *, memory: str | None = None) -> Fit:
+def fit_before_load(
+    model: Model,
+    settings: ContextSettings,
+    session: Session | None = None,
+    *,
+    memory: str | None = None,
+    tells_idle_gpu: bool = False,
+) -> Fit:
     """The verdict, printed on stderr where it is not simply `fits`: the whole text of `hakaru fit` for what does not fit,
     with the ways out, and one line for what is tight. `memory` is the part of the free memory that may be used.
+    With `tells_idle_gpu` a GPU that the engine cannot use is told, too.
 
     The machine is looked at again, also where `session` has one: what counts is the memory that is free now.
     """
@@ -30,6 +40,8 @@ def fit_before_load(model: Model, settings: ContextSettings, session: Session | 
     machine = beside_servers(within(probe_machine(), memory), model.parts)
     fit = Fitter(machine=machine, ledger=session.ledger, engine=session.lab).fit(model, settings)
     with redirect_stdout(sys.stderr):
+        if tells_idle_gpu and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
+            warn_idle_gpu(machine)
         if fit.verdict == "does_not_fit":
             print_fit(fit, [])
         elif fit.verdict == "tight":

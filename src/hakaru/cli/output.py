@@ -61,11 +61,11 @@ def with_interval(figure: Figure, style: str) -> str:
     return f"{figure.value:{style}} [{figure.lowest:{style}}…{figure.highest:{style}}]"
 
 
-def warn_idle_gpu() -> None:
+def warn_idle_gpu(machine: "Machine") -> None:
     """Never a silent fall-back to the processor."""
-    print_text(
-        say("This build of the engine does not use the GPU; everything runs on the processor. The README says how to change that.")
-    )
+    from hakaru.engine.unused import idle_gpu
+
+    print_text(idle_gpu(machine))
 
 
 def warn_silent_devices(machine: "Machine") -> None:

@@ -10,17 +10,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from importlib import metadata
 from typing import Any, Final
 
-from hakaru.engine.build import build_of
-from hakaru.engine.capi import PINNED
+from hakaru.engine.builds import PACKAGE, selection
+from hakaru.engine.capi import LIBRARY, PINNED
 from hakaru.engine.log import last_words
 from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
 
 Progress = Callable[[int, int], None]
-LAB_PACKAGE: Final = "xllamacpp"
 PATIENT: Final = {"GOMP_SPINCOUNT": "10000"}
 """Behind a graph llama.cpp's threads soon sleep: as long as they spin they take the processors from our own work on the logits."""
 
@@ -34,11 +32,14 @@ def no_part(part: Any) -> None:
 
 
 def lab_build() -> str:
-    """The lab's package and build, such as `xllamacpp 2026.10.11549+1f0c9a3e`. Raises EngineMissing."""
-    try:
-        return build_of(LAB_PACKAGE)
-    except metadata.PackageNotFoundError as error:
-        raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=LAB_PACKAGE) from error
+    """The build that measures, such as `xllamacpp 2026.10.11549+1f0c9a3e`. Raises EngineMissing."""
+    return selection().lab.identity
+
+
+def lab_library() -> str:
+    """The folder of the native build that measures, or nothing for the wheel, which a child finds by itself."""
+    library = selection().lab.library
+    return str(library) if library and library.is_dir() else ""
 
 
 def call(
@@ -51,7 +52,6 @@ def call(
     """The result of one operation of `child.OPERATIONS`; `on_part` is given what a step carries. What these raise ends the child.
     Raises EngineMissing, EngineDied, EngineRefused, ModelDamaged and ModelUnknown.
     """
-    lab_build()
     path = request.get("path", request.get("reference"))
     with _Child() as child:
         for reply in child.replies({"operation": operation, **request}):
@@ -95,7 +95,7 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=PATIENT | child_environment(),
+            env=PATIENT | child_environment() | {LIBRARY: lab_library()},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -135,7 +135,7 @@ def _unknown_build(expected: str, found: str) -> EngineMissing:
     return EngineMissing(
         "this llama.cpp is not the build that hakaru measures with (expected {expected}, found {found}): "
         "run make, or: pip install {package}=={version}.",
-        expected=expected, found=found, package=LAB_PACKAGE, version=PINNED,
+        expected=expected, found=found, package=PACKAGE, version=PINNED,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hakaru.engine.call import LAB_PACKAGE, Progress, call, lab_build, no_progress
+from hakaru.engine.call import Progress, call, lab_build, no_progress
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
 from hakaru.errors import Misuse, ModelDamaged
@@ -18,7 +18,7 @@ from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.quant_types import BY_ID, BY_NAME
 
-__all__ = ["LAB_PACKAGE", "Lab", "Probed", "Progress", "lab_build", "no_progress"]
+__all__ = ["Lab", "Probed", "Progress", "lab_build", "no_progress"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

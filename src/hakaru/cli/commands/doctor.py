@@ -6,8 +6,11 @@ from typing import Any
 from hakaru.cli.asked import session_that_asks
 from hakaru.cli.options import DoctorOptions
 from hakaru.cli.output import next_step, print_json, print_table, print_text
+from hakaru.engine.builds import selection
+from hakaru.engine.devices import devices_of
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
+from hakaru.engine.unused import idle_gpu, narrow_vectors
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
@@ -22,11 +25,16 @@ def run(options: DoctorOptions) -> int:
     engines = {"lab": _build(lab_build), "server": _build(server_build)}
     here = [e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint]
     margins = _margins(machine, here)
+    is_whole = all(engines.values())
+    usable = _usable_gpus(machine) if is_whole else None
     if options.json:
-        print_json(_as_json(engines, str(ledger.path), machine.fingerprint, here, margins))
+        about = _as_json(engines, str(ledger.path), machine.fingerprint, here, margins)
+        print_json(about | {"engine_devices": usable})
     else:
         _print(engines, str(ledger.path), here, margins)
-    return 0 if all(engines.values()) else 6
+        for sentence in _unused(machine, usable) if is_whole else []:
+            print_text(sentence)
+    return 0 if is_whole else 6
 
 
 def _build(ask: Callable[[], str]) -> str | None:
@@ -34,6 +42,21 @@ def _build(ask: Callable[[], str]) -> str | None:
         return ask()
     except EngineMissing:
         return None
+
+
+def _usable_gpus(machine: Machine) -> list[str] | None:
+    """The names of the accelerators that the engine's build can use; None where the machine has none to use."""
+    return [device.description for device in devices_of(selection().lab)] if machine.has_gpu else None
+
+
+def _unused(machine: Machine, usable: list[str] | None) -> list[str]:
+    """What the machine has and the engine does not use, and whether it uses the GPU."""
+    if usable:
+        return [say("The engine can use: {names}.", names=", ".join(usable))]
+    if usable is not None:
+        return [idle_gpu(machine)]
+    narrow = narrow_vectors(machine, selection().lab)
+    return [narrow] if narrow else []
 
 
 def _margins(machine: Machine, here: Sequence[Error]) -> list[Margin]:

@@ -47,7 +47,7 @@ def run(options: FitOptions) -> int:
         print_json(as_json(fit, found.origin, terms) | stored)
     else:
         if place is None and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
-            warn_idle_gpu()
+            warn_idle_gpu(machine)
         if found.note:
             print_text(found.note)
         for note in fit.hardware.notes:

@@ -50,8 +50,12 @@ def serve(
     mode: Mode | None = None,
     session: Session | None = None,
     quiet: bool = False,
+    decided: bool = False,
 ) -> int:
-    """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns 3 if it does not fit."""
+    """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns 3 if it does not fit.
+
+    `decided`: a decision was told before, and with it what the engine leaves unused.
+    """
     mode, session = mode or Mode(), session or Session.here(keeps=False)
 
     def tell(text: str) -> None:
@@ -74,7 +78,7 @@ def serve(
             tell(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
             return 0
     with bound_socket(port) as listener:
-        fit = fit_before_load(model, settings, session, memory=memory)
+        fit = fit_before_load(model, settings, session, memory=memory, tells_idle_gpu=not decided)
         if fit.verdict == "does_not_fit":
             return 3
         supervisor = Supervisor(

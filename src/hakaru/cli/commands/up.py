@@ -23,5 +23,5 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         return 0
     return serve(
         read_model(decision.chosen.path), decision.served, options.port, pages,
-        memory=options.memory, mode=decided.mode, session=decided.session, quiet=options.json,
+        memory=options.memory, mode=decided.mode, session=decided.session, quiet=options.json, decided=True,
     )  # fmt: skip

@@ -20,7 +20,7 @@ LONGEST_CONDITION: Final = 60
 def print_decision(decision: Decision) -> None:
     """The candidates, the reasons, and what was chosen."""
     if decision.machine.devices and not decision.uses_gpu:
-        warn_idle_gpu()
+        warn_idle_gpu(decision.machine)
     print_table(_head(), _table(decision), left=2)
     for sentence in _sentences(decision):
         print_text(sentence)
