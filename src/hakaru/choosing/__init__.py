@@ -1,1 +1,1 @@
-"""Which level of a model to take on this machine: the loop that decides, its rule, and the evidence."""
+"""Which level of a model to take here: the loop that decides, its rule, and the evidence."""

@@ -1,7 +1,8 @@
-"""The loop without the world: who takes part, what is known of each, and what must be known next. Pure.
+"""The loop without the world: who takes part, what is known of each, what must be known next. Pure.
 
-`field.next()` is the step that a field waits for, `field.after(answer)` the field that knows its answer, up to `Done`. How one field
-follows from another stands in `transitions`.
+`field.next()` is the step that a field waits for. `field.after(answer)` is the field that knows the
+answer to this step. The last step is `Done`. How one field follows from another stands in
+`transitions`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,8 +28,8 @@ class Terms:
     saved_bytes: int | None  # what SMALL_CACHE takes less; None where it is not tried
     n_ctx: int  # tokens of context of one conversation
     n_windows: int  # windows of text to choose by
-    sweep: bool = False  # every level is read on every window, which is what the rounds are held against
-    rounds: Sequence[int] = ROUNDS
+    sweep: bool = False  # every level is read on every window; the rounds are held against that
+    rounds: Sequence[int] = ROUNDS  # windows after which candidates are dropped or settled
 
     @property
     def limit(self) -> int:
@@ -78,47 +79,55 @@ class Field:
         return self.candidates[SOURCE, self.terms.cache]
 
     def assessed(self) -> list[Candidate]:
-        """Every candidate with what is to be said of it: whether it passes and why."""
+        """Every candidate with its verdict: whether the candidate passes, and why."""
         return [assessed(c, self.terms.constraints) for c in self.candidates.values()]
 
     def lost_types(self) -> frozenset[str]:
-        """The types whose files nobody needs any more: all their candidates break the tier or cannot win.
+        """The types whose candidates all break the tier or cannot win: nobody needs their files.
 
-        The files of finalists stay: whoever a finalist had beaten is read again when it fails.
+        A finalist's file stays. If the finalist fails, candidates that it had beaten come back.
         """
-        alive = {c.type for c in self.candidates.values() if c.untouched or (c.verdict != "fail" and not c.beaten_by)}
-        if self.small:
-            alive.add(self.small.type)
-        return frozenset(c.type for c in self.candidates.values()) - alive
+        candidates = [*self.candidates.values(), *([self.small] if self.small else [])]
+        needed = {c.type for c in candidates if c.untouched or not _has_lost(c)}
+        return frozenset(c.type for c in candidates) - needed
 
     def asks(self, step: steps.Step, then: Callable[["Field", Any], "Field"]) -> "Field":
         """This field, waiting for a step."""
         return replace(self, step=step, then=then)
 
-    def times(self, keys: Iterable[Key], then: Callable[["Field", steps.Speeds], "Field"]) -> "Field":
-        """This field, waiting for the speeds of those that have none; at once in `then` where all have theirs."""
+    def times(
+        self,
+        keys: Iterable[Key],
+        then: Callable[["Field", steps.Speeds], "Field"],
+    ) -> "Field":
+        """This field, waiting for the speeds that are missing. If none is, `then` comes at once."""
         untimed = tuple(key for key in dict.fromkeys(keys) if self.candidates[key].speed is None)
         return self.asks(steps.Time(untimed), then) if untimed else then(self, {})
 
     def having(self, *changed: Candidate) -> "Field":
-        """This field with these candidates in the place of those of their keys."""
+        """This field with these candidates. They replace those of the same keys."""
         return replace(self, candidates={**self.candidates, **{c.key: c for c in changed}})
 
     def having_speeds(self, speeds: steps.Speeds) -> "Field":
         """This field with what was timed."""
-        return self.having(*(replace(self.candidates[key], speed=speed) for key, speed in speeds.items()))
+        timed = [replace(self.candidates[key], speed=speed) for key, speed in speeds.items()]
+        return self.having(*timed)
 
     def having_read(self, keys: Sequence[Key], answer: steps.Readings | str) -> "Field":
         """This field with what was read, or why it could not be."""
+        before = [self.candidates[key] for key in keys]
         if isinstance(answer, str):  # the disk is too small for these; the others may still do
-            return self.having(*(replace(self.candidates[key], why=answer) for key in keys))
-        return self.having(*(
-            replace(self.candidates[key], quality=read.quality, judgement=read.judgement) for key, read in answer.items()
-        ))  # fmt: skip
+            return self.having(*(replace(c, why=answer) for c in before))
+        read = [(c, answer[c.key]) for c in before]
+        return self.having(*(replace(c, quality=r.quality, judgement=r.judgement) for c, r in read))
+
+
+def _has_lost(candidate: Candidate) -> bool:
+    return candidate.verdict == "fail" or candidate.beaten_by is not None
 
 
 def entrant(level: steps.Level, terms: Terms) -> Candidate:
-    """A level before it is read: with the KV cache asked for, or with a smaller one if only that fits.
+    """A level before it is read: with the KV cache asked for, or with a smaller one that fits.
 
     A level that is a copy of the source takes no part.
     """

@@ -1,7 +1,8 @@
-"""What a level will lose, before it is read: from the errors of its types, and from what the other levels lost so far.
+"""What a level will lose, before it is read.
 
-The same link as for budgets (`quantization/prediction.py`), at a glance: sensitivities are the prior's, or remembered ones, and every
-level that was read is a run. So one level tells much of all the others, and those that are known to lose too much are not read at all.
+The link between errors of types and loss is that of budgets (`quantization/prediction.py`), at a
+glance: sensitivities are the prior's, or remembered ones, and every level that was read is a run. So
+one level tells much of all others. Levels that are predicted to lose too much are not read at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +22,11 @@ from hakaru.tuning.tier_target import room_in_tier
 from hakaru.units import Figure
 
 PROVEN_ON: Final = 48
-"""Windows on which the mix should pass: closer to a bound it would be smaller, and take all the text there is to prove."""
+"""Windows on which the mix should pass. Closer to a bound it would be smaller, and take all the text."""
 
 
 class Forecast:
-    """Predictions for the levels of one model. `budgeter` is one at a glance; only errors of types are measured, in seconds."""
+    """Predictions for the levels of one model. Only errors of types are measured, in seconds."""
 
     def __init__(self, budgeter: Budgeter) -> None:
         self._budgeter = budgeter
@@ -44,8 +45,10 @@ class Forecast:
         return self._link
 
     def knows(self, types: Mapping[str, str]) -> bool:
-        """Whether anything can be said of these types: all were measured, and none only looks free because the weights lay on its grid
-        once.
+        """Whether anything can be said of these types.
+
+        All of them were measured, and none only looks free. A type looks free where the weights lie
+        on its grid already.
         """
         return all(types.get(name) in row and types[name] not in self._hidden for name, row in self._errors.items())
 
@@ -56,20 +59,22 @@ class Forecast:
             self._link = None
 
     def kld(self, types: Mapping[str, str]) -> Figure | None:
-        """Median and 95 % interval of the mean KLD in nats per token; None where nothing can be said."""
+        """The mean KLD in nats per token: median, 95 % interval. None where nothing can be said."""
         if not self.knows(types):
             return None
         return (self.link or fit_link(self._known, self._errors, [])).predict(self._of(types))
 
     def mix(self, tier: Tier) -> Recipe | None:
-        """The mix of types that is predicted to keep `tier`, provably on PROVEN_ON windows, in the fewest bytes; None before a level was read,
-        or where there is none.
+        """The mix of types that is predicted to keep `tier` in the fewest bytes.
+
+        The mix should pass on PROVEN_ON windows. None where there is no such mix, and before a level
+        was read.
         """
         if self.link is None:
             return None
         most, doubt = min(PROVABLE * tier.kld_mean, self._provable(tier)), 1.0
         try:
-            for _ in range(2):  # a plan promises the upper end of its interval; here the middle will do, since it will be measured
+            for _ in range(2):  # a plan promises its interval's upper end; here the middle will do
                 aim = replace(tier, kld_mean=most * doubt / PROVABLE)
                 plan = self._budgeter.plan(Target(tier=aim), imatrix=None, link=self.link)
                 doubt = plan.predicted.highest / plan.predicted.value
@@ -78,7 +83,10 @@ class Forecast:
         return mix_recipe(self._budgeter.model, plan.types)
 
     def _provable(self, tier: Tier) -> float:
-        """The mean KLD with which all bounds of `tier` would be proven, by the level that was read whose own loss lies nearest to that."""
+        """The mean KLD with which all bounds of `tier` would be proven.
+
+        Taken from the level whose own loss lies nearest to that.
+        """
         found = []
         for rows in self._rows.values():
             room = room_in_tier(rows, tier, PROVEN_ON)

@@ -1,12 +1,16 @@
 """The loop: the article's steps as one walk, with figures instead of rules of thumb.
 
-Check what each level needs. One level is read on a few windows, and predicts the others; those that will lose too much are not even
-built. The rest is read in rounds, as long as it takes to know who keeps the quality asked for, and timed through the server. The rule
-in `rule` chooses. The source itself takes part. Levels larger than the source take part too: they cannot be better, but they may be
-faster (on a processor without good kernels for the source's type, Q8_0 is). The KV cache is F16's where that fits; the best is tried
-once more with a smaller one, which is taken where it is as fast and keeps the quality.
+Check what each level needs. Read one level on a few windows: it predicts the others, and those that
+will lose too much are not even built. Read the rest in rounds, as long as it takes to know who keeps
+the quality asked for, and time it through the server. The rule in `rule` chooses.
 
-What is asked next stands in `field`, without any I/O; here it is asked, done (`worker`), and answered.
+The source itself takes part. So do levels larger than the source: they cannot be better, but may be
+faster. Example: on a processor without good kernels for the source's type, Q8_0 is. The KV cache is
+F16's where that fits. The best level is tried once more with a smaller cache, which is taken where it
+is as fast and keeps the quality.
+
+What is asked next stands in `field`, without any I/O. Here it is asked, done by a `Worker`, and
+answered.
 """
 
 from collections.abc import Mapping
@@ -43,8 +47,10 @@ def tune(
     *,
     mix: Mapping[str, str] | None = None,
 ) -> Decision:
-    """Walk the loop for `model`. `mix`: the mix that takes part, types by tensor name; none where it is empty, and None has one sought.
-    Raises DoesNotFit if not even the smallest level goes into the memory allowed.
+    """Walk the loop for `model`.
+
+    `mix` is the mix that takes part, types by tensor name: None has one sought, an empty one keeps
+    mixes out. Raises DoesNotFit if not even the smallest level goes into the memory allowed.
     """
     with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
         effort = effort or Effort()
@@ -63,7 +69,7 @@ def tune(
 
 
 def walked(field: Field, worker: Worker) -> Field:
-    """The field at its end: what it asks is done and answered, and the files of those that lost are removed."""
+    """The field at its end. On the way the files of types that lost are removed."""
     removed: frozenset[str] = frozenset()
     while not isinstance(step := field.next(), Done):
         field = field.after(worker.answer(step))
@@ -74,7 +80,7 @@ def walked(field: Field, worker: Worker) -> Field:
 
 
 def needs_of(bench: Bench, model: Model, settings: ContextSettings) -> Footprint:
-    """What a server of the model takes that has been used: the engine's dry run, and what comes with use."""
+    """What a server takes: the engine's dry run, and what comes with use."""
     return grown(bench.check(model, settings).best, model.shape, settings)
 
 
@@ -85,7 +91,10 @@ def _source(model: Model) -> Level:
 def _terms(
     bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort, needs: Footprint
 ) -> Terms:
-    """The memory that may be used, and what is taken of it whatever the level: but for the weights, what the source's dry run says."""
+    """What does not change on the walk: the memory that may be used, and what every level takes of it.
+
+    Besides its weights a level takes what the source's dry run says.
+    """
     kind = kind_of(bench.machine, model.shape.architecture, needs)
     margin = learned_margin(errors(bench.ledger.memory_rows()), kind)
     spare = int(free_for_models(bench.machine, needs) * (1 - margin.fraction))
@@ -103,7 +112,7 @@ def _terms(
 
 
 def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footprint) -> int | None:
-    """Bytes that SMALL_CACHE saves; None where another cache was asked for, or where not every key can be quantized."""
+    """Bytes that SMALL_CACHE saves. None where another cache was asked for, or none can be smaller."""
     if settings.cache != F16_CACHE:
         return None
     try:
@@ -113,17 +122,21 @@ def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footpri
 
 
 def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
-    """The decision with its evidence, which is saved; the files of all but the chosen level are removed."""
+    """The decision, with its evidence saved. Only the chosen level keeps its file."""
     step, bench, model, windows = field.next(), worker.bench, worker.model, worker.windows
     assert isinstance(step, Done)
-    best, judged = step.choice, sorted(field.assessed(), key=lambda c: (-c.weights_bytes, -c.total_bytes))
-    judged = [worker.identified(c) for c in judged]
+    best = step.choice
+    largest_first = sorted(field.assessed(), key=lambda c: (-c.weights_bytes, -c.total_bytes))
+    judged = [worker.identified(c) for c in largest_first]
     why = why_chosen(best, judged) if best else say("no level meets every constraint")
-    chosen = replace(worker.identified(best), why=why, path=worker.built(best.type).path) if best else None
+    chosen = None
+    if best:
+        chosen = replace(worker.identified(best), why=why, path=worker.built(best.type).path)
     for type_ in worker.recipes:
         if best is None or type_ != best.type:
             worker.remove(type_)
-    read_whole = [c for c in judged if c.fits and c.key != field.source.key and not is_slow(c) and not _is_copy(c, worker)]
+    others = [c for c in judged if c.fits and c.key != field.source.key]
+    swept = [c for c in others if not is_slow(c) and not _is_copy(c, worker)]
     decision = Decision(
         machine=bench.machine,
         model=model,
@@ -133,7 +146,7 @@ def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
         chosen=chosen,
         why=why,
         uses_gpu=uses_gpu,
-        tokens_full_sweep=sum(w.n_scored for w in windows) * len(read_whole),
+        tokens_full_sweep=sum(w.n_scored for w in windows) * len(swept),
         conditions=_conditions(worker),
     )
     return replace(decision, evidence=save_evidence(model.path.stem, decision.as_json()))

@@ -1,7 +1,8 @@
-"""Who is read next, and how far: paired rounds in which most candidates are dropped before much of them was read. Pure.
+"""Which candidates are read next, and how far. Pure.
 
-All of a round are read on the same windows, beside one run of the source. The half comes first that the rule would rather take: if one of
-these passes, the others often need not be read at all.
+The race has rounds, so that most candidates are dropped before much of them was read. All candidates
+of a turn are read on the same windows, beside one run of the source. The half that the rule would
+rather take comes first: if one of these passes, the others often need not be read at all.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,11 @@ ROUNDS: Final = (12, 24, 48, 96)
 
 
 def next_round(open_: Sequence[Candidate], n_windows: int, rounds: Sequence[int] = ROUNDS) -> tuple[list[Candidate], int]:
-    """Which of the open candidates are read next, and up to how many of `n_windows`: half of them, those first that the rule would take if all
-    passed, or the smallest where some were not timed yet; as far as the next round of the one that was read least, and without who was read that far.
+    """The candidates to read next, and up to which window.
+
+    Takes the better half of `open_`: by the rule's order if all are timed, else the smallest. They
+    are read to the next entry of `rounds` above the one that was read least; the last round ends at
+    `n_windows`. Example: four untimed levels of which none was read -> the two smallest, to 12.
     """
     order = ranked(open_) if all(c.speed for c in open_) else sorted(open_, key=lambda c: c.total_bytes)
     turn = order[: max(1, len(order) // 2)]

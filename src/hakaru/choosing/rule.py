@@ -1,7 +1,8 @@
 """The rule that decides. Pure.
 
-Constraints first: it fits, the quality's bounds hold with their intervals, it is fast enough. Among those that pass the
-fastest, then the smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
+Constraints first: a candidate fits, the quality's bounds hold with their intervals, and it is fast
+enough. Of the candidates that pass, the fastest is taken; of equally fast ones the smallest. Two
+speeds whose intervals overlap count as equal, so that noise does not decide.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from hakaru.units import Figure, compared
 
 
 def objection(candidate: Candidate, constraints: Constraints) -> str | None:
-    """The first constraint that `candidate` breaks, in words; None if it passes all that was measured."""
+    """The first constraint that `candidate` breaks, in words; None if none is known to break."""
     if not candidate.fits:
         needed, free = compared(candidate.total_bytes, constraints.memory_bytes or 0)
         return say("needs {needed}, but {free} may be used", needed=needed, free=free)
@@ -33,7 +34,7 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
 
 
 def assessed(candidate: Candidate, constraints: Constraints) -> Candidate:
-    """The candidate with what is to be said of it: whether it passes, and why. What was said of a finalist stays."""
+    """The candidate with its verdict: whether it passes, and why. A finalist keeps its own."""
     if candidate.untouched or (candidate.why and candidate.quality is None):
         return candidate
     reason = objection(candidate, constraints)
@@ -42,7 +43,7 @@ def assessed(candidate: Candidate, constraints: Constraints) -> Candidate:
 
 
 def figure_name(name: str) -> str:
-    """The name of a figure that has a bound, in words, with the kind of text where it is of one kind."""
+    """A figure with a bound in words. Example: `kld_mean, code` -> mean KLD, code."""
     figure, _, domain = name.partition(", ")
     spoken = {"kld_mean": say("mean KLD"), "top1_agreement": say("top-1 agreement"), "perplexity_ratio": say("perplexity ratio")}[
         figure
@@ -51,8 +52,9 @@ def figure_name(name: str) -> str:
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The best of those that pass and were measured: the fastest; of those as fast as it, the smallest; then the least
-    loss.
+    """The best of the candidates that pass and were measured; None if there is none.
+
+    That is the fastest; of those as fast as the fastest, the smallest; then the one of least loss.
     """
     return next(iter(ranked([c for c in candidates if c.passes and c.quality])), None)
 
@@ -76,11 +78,11 @@ def as_fast(candidate: Candidate, other: Candidate) -> bool:
 
 
 def beaten_by(candidate: Candidate, others: Sequence[Candidate]) -> Candidate | None:
-    """Who of `others`, all timed, wins against `candidate` whatever its quality turns out to be, by the rule of `choose`; None while
-    that is open.
+    """A rival that wins against `candidate` by the rule of `choose`, whatever is read later.
 
-    One that passes, and of which this holds whoever of those that may still pass turns out the fastest: `candidate` is slower than the fastest
-    beyond the intervals, or both are as fast as it and the other is smaller.
+    The rival passed. Whichever candidate that may still pass turns out to be the fastest:
+    `candidate` is slower than the fastest beyond the intervals, or both `candidate` and the rival are
+    as fast as the fastest and the rival is smaller. None while no such rival is known.
     """
     if candidate.speed is None:
         return None

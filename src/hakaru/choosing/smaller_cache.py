@@ -1,7 +1,8 @@
 """Which candidates are tried with a smaller KV cache, and whether that makes them slower. Pure.
 
-By the rule, the smaller of two that are as fast wins, so a smaller cache is tried wherever it saves something worth having. It is
-timed first: on processors such a cache is slow to fill and to read, and then nothing need be read (docs/labbook.md, 2026-11-27).
+By the rule, the smaller of two equally fast candidates wins. So a smaller cache is tried wherever it
+saves enough. It is timed first: on processors such a cache is slow to fill and to read, and then no
+text need be read (docs/labbook.md, 2026-11-27).
 """
 
 from collections.abc import Collection
@@ -22,7 +23,7 @@ SOON_S: Final = 2.0
 
 
 def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -> Candidate:
-    """The same weights with SMALL_CACHE, which takes `saved_bytes` less; of it nothing is known yet."""
+    """The same weights with SMALL_CACHE, which takes `saved_bytes` less, before it is read."""
     total = candidate.total_bytes - saved_bytes
     return Candidate(
         type=candidate.type, weights_bytes=candidate.weights_bytes, bpw=candidate.bpw, total_bytes=total, fits=total <= limit_bytes,
@@ -31,8 +32,10 @@ def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -
 
 
 def next_smaller(found: Collection[Candidate], best: Candidate, saved_bytes: int, limit_bytes: int) -> Candidate | None:
-    """What to try next instead of `best`: the smallest of those that are as fast, keep the tier or may keep it, and with SMALL_CACHE would
-    take less by WORTH. None where there is none, or where that cache was slower already.
+    """What to try next instead of `best`: the smallest with SMALL_CACHE that may be worth it.
+
+    Its weights are as fast as `best`, keep the tier or may keep it, and with SMALL_CACHE all
+    together is smaller than `best` by WORTH. None if there is none, or if SMALL_CACHE was slow here.
     """
     tried = {c.type: c for c in found if c.cache == SMALL_CACHE}
     if best.cache != F16_CACHE or any(is_slow(c) for c in tried.values()):
@@ -53,8 +56,10 @@ def is_slow(candidate: Candidate) -> bool:
 
 
 def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
-    """Tokens behind which both are compared: a power of two, as many as the slower one reads in SOON_S, at most the largest of DEPTHS and half
-    of the context; 0 where that is too few to tell anything new.
+    """Tokens of context behind which both caches are compared; 0 where they would tell nothing new.
+
+    A power of two: as many tokens as the slower one reads in SOON_S, at most the largest of DEPTHS
+    and half of the context.
     """
     rate = min(speed.prefill_tokens_per_s.value for speed in (small, usual))
     most = min(max(DEPTHS), n_ctx // 2, int(SOON_S * rate))
@@ -62,8 +67,10 @@ def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
 
 
 def slowness(small: Speed, usual: Speed, deep: tuple[Point, Point] | None = None) -> str | None:
-    """In words, with both figures, at what the smaller cache is slower beyond the intervals: at reading or answering, at an empty
-    context or behind a long one (`deep`: small and usual). None where it is not.
+    """At what the smaller cache is slower beyond the intervals, in words; None where it is not.
+
+    Both are compared at reading a prompt and at answering, at an empty context and, where `deep`
+    (small and usual) is given, behind a long one.
     """
     if small.prefill_tokens_per_s.highest < usual.prefill_tokens_per_s.lowest:
         return say("reads a prompt more slowly than with a KV cache of F16: {ours:.1f} against {theirs:.1f} tokens/s",

@@ -1,7 +1,7 @@
-"""What the loop asks of the world, one step at a time, and what it is answered. Pure values.
+"""What the loop asks of the world, one step at a time, and what the answers are. Pure values.
 
-A `Field` says with one of these steps what it must know next; `loop.py` has it done and answers. The comment behind each step names
-the answer.
+A `Field` says with one of these steps what it must know next; `loop` has the step done and answers.
+The comment behind the key of a step, `# -> Reading`, names the type of its answer.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from hakaru.units import Figure
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Read the source itself, with the KV cache asked for, until it is known whether the tier holds."""
+    """Read the source with the KV cache asked for, until the verdict of the tier is certain."""
 
     key: Key  # -> Reading
 
@@ -31,7 +31,10 @@ class Predict:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Put these candidates in groups that are read beside one run of the source: of one KV cache, and within memory and disk."""
+    """Put these candidates in groups that are read together, beside one run of the source.
+
+    A group has one KV cache, and its files go into memory and onto the disk.
+    """
 
     keys: tuple[Key, ...]  # -> Groups
 
@@ -40,7 +43,7 @@ class Group:
 class Read:
     """Read these candidates, all of one KV cache, on the first `n_windows` windows."""
 
-    keys: tuple[Key, ...]  # -> Readings; a text where it could not be done: the reason
+    keys: tuple[Key, ...]  # -> Readings, or the reason as text where the disk is too small
     n_windows: int
 
 
@@ -69,7 +72,7 @@ class TimeDeep:
 
 @dataclass(frozen=True, slots=True)
 class Prove:
-    """Read this candidate on texts that played no part in choosing it, until it is known whether the tier holds."""
+    """Read this candidate on texts that no step has read, until the verdict is certain."""
 
     key: Key  # -> Reading
 
@@ -110,7 +113,7 @@ class Level:
     predicted: Figure | None = None  # mean KLD in nats per token
 
 
-Predictions = Mapping[Key, Figure | None]  # mean KLD in nats per token; None where nothing can be said
+Predictions = Mapping[Key, Figure | None]  # mean KLD, nats per token; None: nothing can be said
 Groups = tuple[tuple[Key, ...], ...]
 Readings = Mapping[Key, Reading]
 Speeds = Mapping[Key, Speed]

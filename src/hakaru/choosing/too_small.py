@@ -1,4 +1,4 @@
-"""What is said where not even the smallest level goes into the memory that may be used: what it needs, and what would help."""
+"""The refusal where not even the smallest level fits: what it needs, and what would help."""
 
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.errors import DoesNotFit
@@ -12,7 +12,7 @@ from hakaru.units import compared
 
 
 def too_small(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> DoesNotFit:
-    """The refusal, with the ways out of `hakaru fit` for the smallest level in `limit_bytes`: those that fit, but no other type."""
+    """The refusal, with the ways out that `fit` finds for the smallest level in `limit_bytes`."""
     needed, free = compared(smallest.total_bytes, limit_bytes)
     return DoesNotFit(
         "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, but {free} may be used; {ways}.",

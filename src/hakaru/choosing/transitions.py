@@ -1,9 +1,9 @@
 """How one field follows from another. Pure.
 
-`opened` makes the first field. The transitions stand in the order in which they are walked; each takes the field and the answer that it
-waited for, and returns the next field:
+`opened` makes the first field. The transitions stand in the order in which they are walked. Each
+takes a field and the answer that this field waited for, and returns the next field:
 
-    settled -> foretold -> turns of rounds, with the mix joining after the first -> timed -> the best
+    settled -> foretold -> turns of rounds; the mix joins after the first -> timed -> the best
             -> the best with a smaller KV cache, and all again
             -> proven on untouched texts, examined at the tasks; if it fails, all again without it
 """
@@ -19,13 +19,16 @@ from hakaru.choosing.rounds import next_round
 from hakaru.choosing.rule import beaten_by, choose, objection
 from hakaru.choosing.smaller_cache import depth_for, next_smaller, slowness
 from hakaru.evaluation.tasks import Pairs
+from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE
+from hakaru.units import Figure
 
 
 def opened(terms: Terms, candidates: Sequence[Candidate]) -> Field:
     """The field of these candidates, the first of which is the source."""
-    return Field(terms=terms, candidates={c.key: c for c in candidates}, step=steps.Settle(candidates[0].key), then=_settled)
+    by_key, step = {c.key: c for c in candidates}, steps.Settle(candidates[0].key)
+    return Field(terms=terms, candidates=by_key, step=step, then=_settled)
 
 
 def _settled(field: Field, reading: steps.Reading) -> Field:
@@ -33,23 +36,28 @@ def _settled(field: Field, reading: steps.Reading) -> Field:
 
 
 def _race_opened(field: Field) -> Field:
-    """Those of which it is open whether they keep the tier; who of them is worth reading is predicted first."""
-    open_ = [
-        c.key for c in field.candidates.values() if c.fits and c.verdict in (None, "inconclusive") and not c.beaten_by and not c.why
-    ]
-    field = replace(field, racing=tuple(key for key in open_ if key != field.source.key))
+    """The race of all candidates that may still pass; what they will lose is predicted first."""
+    open_ = [c.key for c in field.candidates.values() if _is_open(c)]
+    racing = tuple(key for key in open_ if key != field.source.key)
+    field = replace(field, racing=racing)
     if not field.terms.has_rounds:
         return _next_turn(field)
-    return field.asks(steps.Predict((*dict.fromkeys([*field.racing, *_untimed(field)]),)), _nearest_foretold)
+    keys = tuple(dict.fromkeys([*racing, *_untimed(field)]))
+    return field.asks(steps.Predict(keys), _nearest_foretold)
+
+
+def _is_open(candidate: Candidate) -> bool:
+    may_pass = candidate.verdict in (None, "inconclusive")
+    return candidate.fits and may_pass and not candidate.beaten_by and not candidate.why
 
 
 def _untimed(field: Field) -> tuple[Key, ...]:
-    """Those of whom a prediction is told; not those that are tried again with another cache."""
+    """The candidates whose prediction is told; a level tried with another cache is not."""
     return tuple(c.key for c in field.candidates.values() if c.speed is None)
 
 
 def _nearest_foretold(field: Field, klds: steps.Predictions) -> Field:
-    """The level that is predicted nearest to the tier's bound is read first: it tells most of all the others."""
+    """The level predicted nearest to the tier's bound tells most of the others: it is read first."""
     bound = field.terms.constraints.tier.kld_mean
     told = [(abs(log(kld.value / bound)), key) for key in field.racing if (kld := klds[key])]
     if not told or field.candidates[min(told)[1]].quality:
@@ -64,23 +72,31 @@ def _nearest_read(field: Field, answer: steps.Readings | str) -> Field:
 
 
 def _foretold(field: Field, klds: steps.Predictions) -> Field:
-    """The levels that are predicted to break the tier are not even built."""
-    tier, sweep = field.terms.constraints.tier, field.terms.sweep
-    field = field.having(*(replace(field.candidates[key], predicted=klds[key]) for key in _untimed(field)))
-    racing = []
+    """Levels that are predicted to break the tier leave the race before they are built."""
+    untimed = [field.candidates[key] for key in _untimed(field)]
+    field = field.having(*(replace(c, predicted=klds[c.key]) for c in untimed))
+    tier, sweep, racing = field.terms.constraints.tier, field.terms.sweep, list[Key]()
     for c in (field.candidates[key] for key in field.racing):
         if c.predicted and c.is_hopeless(tier) and not sweep:
-            why = say("predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows",
-                      kld=c.predicted.value, low=c.predicted.lowest, high=c.predicted.highest, tier=tier.name)  # fmt: skip
-            field = field.having(replace(c, why=why))
+            field = field.having(replace(c, why=_why_hopeless(c.predicted, tier)))
         elif not c.why and (sweep or c.verdict in (None, "inconclusive")):
             racing.append(c.key)
     field = replace(field, racing=tuple(racing))
     return _next_turn(field) if racing else _mix_sought(field, _first_joined)
 
 
+def _why_hopeless(kld: Figure, tier: Tier) -> str:
+    return say(
+        "predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows",
+        kld=kld.value,
+        low=kld.lowest,
+        high=kld.highest,
+        tier=tier.name,
+    )
+
+
 def _mix_sought(field: Field, then: Callable[[Field, steps.Level | None], Field]) -> Field:
-    """The mix joins once, when levels were read that tell where it should lie."""
+    """The mix joins once: when levels were read that tell where the mix should lie."""
     if field.mix_sought or not field.terms.has_rounds:
         return then(field, None)
     return replace(field, mix_sought=True).asks(steps.Mix(), then)
@@ -99,39 +115,47 @@ def _first_joined(field: Field, level: steps.Level | None) -> Field:
 
 
 def _joined(field: Field, level: steps.Level | None) -> Field:
-    """Who is still in the race is timed, beside those that pass: the rule then tells who cannot win any more."""
+    """Those in the race are timed, and those that pass: the rule then tells who cannot win."""
     field = _with_mix(field, level)
     if not field.racing or field.terms.sweep:
         return _next_turn(field)
     passing = [c.key for c in field.candidates.values() if c.verdict == "pass" and c.fits]
-    return field.times([*field.racing, *passing], _beaten_left)
+    return field.times([*field.racing, *passing], _losers_leave)
 
 
-def _beaten_left(field: Field, speeds: steps.Speeds) -> Field:
-    """Who cannot win any more, whatever else is read, is read no further."""
-    field = field.having_speeds(speeds)
-    others = [
-        c for c in field.candidates.values() if not c.why and (c.verdict != "pass" or objection(c, field.terms.constraints) is None)
-    ]
-    racing = []
+def _losers_leave(field: Field, speeds: steps.Speeds) -> Field:
+    """Candidates that cannot win, whatever else is read, leave the race."""
+    field, racing = field.having_speeds(speeds), list[Key]()
+    candidates = field.candidates.values()
+    rivals = [c for c in candidates if not c.why and not _breaks_a_constraint(c, field)]
     for c in (field.candidates[key] for key in field.racing):
-        if winner := beaten_by(c, others):
+        if winner := beaten_by(c, rivals):
             field = field.having(replace(c, beaten_by=winner.type))
         else:
             racing.append(c.key)
     return _next_turn(replace(field, racing=tuple(racing)))
 
 
+def _breaks_a_constraint(candidate: Candidate, field: Field) -> bool:
+    """Whether a candidate keeps the tier and is out all the same. Example: it is too slow."""
+    is_out = objection(candidate, field.terms.constraints) is not None
+    return candidate.verdict == "pass" and is_out
+
+
 def _next_turn(field: Field) -> Field:
-    """The turn of those that the rule would rather take; without a race, everyone worth it is timed."""
+    """The next turn of the race. Without a race all that may be chosen are timed."""
     if not field.racing:
-        worth = [c.key for c in field.candidates.values() if c.quality and objection(c, field.terms.constraints) is None]
-        return field.times(worth, _decided)
+        eligible = [c.key for c in field.candidates.values() if _is_eligible(c, field)]
+        return field.times(eligible, _decided)
     open_, n = [field.candidates[key] for key in field.racing], field.terms.n_windows
     turn, n = (open_, n) if field.terms.sweep else next_round(open_, n, field.terms.rounds)
     keys = tuple(c.key for c in turn)
     waiting = tuple(key for key in field.racing if key not in keys)
     return replace(field, turn=Turn(waiting=waiting, n_windows=n)).asks(steps.Group(keys), _grouped)
+
+
+def _is_eligible(candidate: Candidate, field: Field) -> bool:
+    return candidate.quality is not None and objection(candidate, field.terms.constraints) is None
 
 
 def _grouped(field: Field, groups: steps.Groups) -> Field:
@@ -140,28 +164,33 @@ def _grouped(field: Field, groups: steps.Groups) -> Field:
 
 
 def _next_group(field: Field) -> Field:
+    """The next group of the turn is read. At the turn's end the unsettled stay in the race."""
     assert field.turn
-    if field.turn.groups:
-        return field.asks(steps.Read(field.turn.groups[0], field.turn.n_windows), _group_read)
-    left = [key for key in field.turn.unsettled if field.candidates[key].n_read < field.terms.n_windows]
-    return _mix_sought(replace(field, racing=(*field.turn.waiting, *left), turn=None), _joined)
+    turn, n_windows = field.turn, field.terms.n_windows
+    if turn.groups:
+        return field.asks(steps.Read(turn.groups[0], turn.n_windows), _group_read)
+    left = [key for key in turn.unsettled if field.candidates[key].n_read < n_windows]
+    return _mix_sought(replace(field, racing=(*turn.waiting, *left), turn=None), _joined)
 
 
 def _group_read(field: Field, answer: steps.Readings | str) -> Field:
     assert field.turn
-    group, *others = field.turn.groups
-    open_ = () if isinstance(answer, str) else tuple(key for key in group if answer[key].judgement.verdict == "inconclusive")
-    turn = replace(field.turn, groups=tuple(others), unsettled=(*field.turn.unsettled, *open_))
-    return _next_group(replace(field.having_read(group, answer), turn=turn))
+    turn, group = field.turn, field.turn.groups[0]
+    field = field.having_read(group, answer)
+    open_ = [key for key in group if field.candidates[key].verdict == "inconclusive"]
+    unsettled = turn.unsettled if isinstance(answer, str) else (*turn.unsettled, *open_)
+    turn = replace(turn, groups=turn.groups[1:], unsettled=unsettled)
+    return _next_group(replace(field, turn=turn))
 
 
 def _decided(field: Field, speeds: steps.Speeds) -> Field:
-    """The best of those that pass: first tried with a smaller KV cache, then proven."""
-    field, terms = field.having_speeds(speeds), field.terms
-    best = choose(judged := field.assessed())
+    """The best of those that pass is tried with a smaller KV cache, then proven."""
+    field = field.having_speeds(speeds)
+    candidates, saved, limit = field.assessed(), field.terms.saved_bytes, field.terms.limit
+    best = choose(candidates)
     if best is None:
         return field.asks(steps.Done(None), _stays)
-    small = next_smaller(judged, best, terms.saved_bytes, terms.limit) if terms.saved_bytes is not None else None
+    small = next_smaller(candidates, best, saved, limit) if saved is not None else None
     if small:
         return replace(field, small=small).asks(steps.Time((small.key,)), _small_timed)
     if best.key == (SOURCE, F16_CACHE):  # it loses nothing
@@ -170,7 +199,7 @@ def _decided(field: Field, speeds: steps.Speeds) -> Field:
 
 
 def _small_timed(field: Field, speeds: steps.Speeds) -> Field:
-    """With the smaller cache it is compared with itself at an empty context, and if it is as fast there, behind a longer one."""
+    """The smaller cache is compared with F16 at an empty context, then behind a longer one."""
     assert field.small
     small = replace(field.small, speed=speeds[field.small.key])
     usual = field.candidates[small.type, F16_CACHE]
@@ -179,55 +208,60 @@ def _small_timed(field: Field, speeds: steps.Speeds) -> Field:
     depth = depth_for(small.speed, usual.speed, field.terms.n_ctx)
     if why or not depth:
         return _small_joined(field, why)
-    return field.asks(steps.TimeDeep((small.key, usual.key), (small.speed, usual.speed), depth), _small_timed_deep)
+    step = steps.TimeDeep((small.key, usual.key), (small.speed, usual.speed), depth)
+    return field.asks(step, _small_timed_deep)
 
 
 def _small_timed_deep(field: Field, points: steps.Points) -> Field:
-    assert field.small
-    small, usual = field.small, field.candidates[field.small.type, F16_CACHE]
-    assert small.speed and usual.speed
+    assert isinstance(field.step, steps.TimeDeep)
     ours, theirs = points
-    return _small_joined(field, slowness(small.speed, usual.speed, (ours, theirs)) if ours and theirs else None)
+    why = slowness(*field.step.speeds, (ours, theirs)) if ours and theirs else None
+    return _small_joined(field, why)
 
 
 def _small_joined(field: Field, why_slow: str | None) -> Field:
+    """The level with the smaller cache is one more candidate: open, or out because it is slow."""
     assert field.small
-    return _race_opened(replace(field.having(replace(field.small, why=why_slow or "")), small=None))
+    joined = replace(field.small, why=why_slow or "")
+    return _race_opened(replace(field.having(joined), small=None))
 
 
-def _best(field: Field) -> Candidate:
+def _finalist(field: Field) -> Candidate:
     best = choose(field.assessed())
     assert best
     return best
 
 
 def _proven(field: Field, reading: steps.Reading) -> Field:
-    """Where it keeps the tier on untouched texts, too, it is taken, or examined first."""
-    best = replace(_best(field), untouched=reading.quality)
+    """A finalist that keeps the tier on untouched texts is taken; with tasks, examined first."""
+    best = replace(_finalist(field), untouched=reading.quality)
     if reading.judgement.verdict == "fail":
-        return _disqualified(
-            field, replace(best, judgement=reading.judgement, passes=False, why=say("breaks the tier on untouched texts"))
-        )
-    if field.terms.constraints.tasks and field.source.fits:  # else the source cannot be served to answer them
+        why = say("breaks the tier on untouched texts")
+        failed = replace(best, judgement=reading.judgement, passes=False, why=why)
+        return _disqualified(field, failed)
+    if field.terms.constraints.tasks and field.source.fits:  # else the source cannot answer them
         return field.having(best).asks(steps.Examine(best.key), _examined)
     return _taken(field, best)
 
 
 def _examined(field: Field, pairs: Pairs) -> Field:
-    """It does not pass if it is proven worse at the tasks than the source."""
-    best = replace(_best(field), tasks=pairs)
+    """A finalist that is proven worse at the tasks than the source is out."""
+    best, lost, won, p = replace(_finalist(field), tasks=pairs), pairs.lost, pairs.won, pairs.p
     if pairs.verdict != "worse":
         return _taken(field, best)
     why = say(
-        "worse than the source at the tasks: {lost} lost and {won} won (p = {p:.2g})", lost=pairs.lost, won=pairs.won, p=pairs.p
+        "worse than the source at the tasks: {lost} lost and {won} won (p = {p:.2g})",
+        lost=lost,
+        won=won,
+        p=p,
     )
     return _disqualified(field, replace(best, passes=False, why=why))
 
 
 def _disqualified(field: Field, failed: Candidate) -> Field:
-    """Whom it had beaten may still win."""
-    freed = [replace(c, beaten_by=None) for c in field.candidates.values() if c.beaten_by == failed.type]
-    return _race_opened(field.having(*freed, failed))
+    """The finalist is out. The candidates that it had beaten may still win."""
+    freed = [c for c in field.candidates.values() if c.beaten_by == failed.type]
+    return _race_opened(field.having(*(replace(c, beaten_by=None) for c in freed), failed))
 
 
 def _taken(field: Field, best: Candidate) -> Field:

@@ -35,7 +35,7 @@ class Effort:
     repeats: int = REPEATS  # samples of every speed
     presets: Sequence[str] = LADDER
     keep: frozenset[Path] = frozenset()  # files in use, which are not removed
-    sweep: bool = False  # every level is read on every window, which is what the rounds are held against
+    sweep: bool = False  # every level is read on every window; the rounds are held against that
     rounds: Sequence[int] = ROUNDS  # windows after which levels are dropped or settled
 
 
@@ -48,7 +48,7 @@ class Worker:
     settings: ContextSettings  # with the KV cache that was asked for
     constraints: Constraints
     effort: Effort
-    mix: Mapping[str, str] | None  # the mix that takes part, types by tensor name; empty: none; None: one is sought
+    mix: Mapping[str, str] | None  # types by tensor name; empty: no mix; None: one is sought
     recipes: dict[str, Recipe] = field(default_factory=dict)  # of the levels, by name
     windows: Sequence[Window] = ()  # those to choose by
 
@@ -113,7 +113,7 @@ class Worker:
         return replace(candidate, sha256=self.sha256(candidate.type), types=types)
 
     def remove(self, type_: str) -> None:
-        """Remove a level's file, unless somebody uses it: its figures are in the ledger, and the disk is the person's."""
+        """Remove a level's file, unless somebody uses it. The level's figures stay in the ledger."""
         if recipe := self.recipes.get(type_):
             path = self.bench.build_path(self.model, recipe)
             if path not in self.effort.keep:
@@ -129,27 +129,35 @@ class Worker:
         return steps.Reading(quality=tested.quality, judgement=tested.judgement)
 
     def _groups(self, keys: Sequence[Key]) -> steps.Groups:
-        alike = [[key for key in keys if key[1] == cache] for cache in dict.fromkeys(cache for _, cache in keys)]
+        caches = dict.fromkeys(cache for _, cache in keys)
+        alike = [[key for key in keys if key[1] == cache] for cache in caches]
         return tuple(group for some in alike for group in self._grouped(some))
 
     def _grouped(self, keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
-        files = [
-            _File(key, self.recipes[key[0]].weights_bytes if key[0] in self.recipes else self.model.weights_bytes) for key in keys
-        ]
+        files = [_File(key, self._weights_bytes(key[0])) for key in keys]
         return (tuple(file.key for file in group) for group in self.bench.groups(self.model, files))
 
+    def _weights_bytes(self, type_: str) -> int:
+        recipe = self.recipes.get(type_)
+        return recipe.weights_bytes if recipe else self.model.weights_bytes
+
     def _read(self, keys: Sequence[Key], n: int) -> steps.Readings | str:
-        """What these lose on the first `n` windows; what is read with F16's cache tells what other levels will lose."""
+        """What these lose on the first `n` windows.
+
+        With F16's cache a loss comes from the weights alone, so it tells what other levels will lose.
+        """
         cache, domains = keys[0][1], [w.domain for w in self.windows]
         try:
-            several = self.bench.race(self.model, [self.recipes.get(type_) for type_, _ in keys], self.windows, n, cache=cache)
+            recipes = [self.recipes.get(type_) for type_, _ in keys]
+            several = self.bench.race(self.model, recipes, self.windows, n, cache=cache)
         except MachineError as error:
             return str(error)
         readings = {}
         for key, rows in zip(keys, several, strict=True):
             if self.has_rounds and cache == F16_CACHE:
                 self.forecast.learn(key[0], self._types(key[0]), rows)
-            readings[key] = steps.Reading(quality=quality_of(rows, domains), judgement=judge(rows, domains, self.constraints.tier))
+            judgement = judge(rows, domains, self.constraints.tier)
+            readings[key] = steps.Reading(quality=quality_of(rows, domains), judgement=judgement)
         return readings
 
     def _mix(self) -> steps.Level | None:
@@ -181,7 +189,8 @@ class Worker:
         tasks, usual = self.constraints.tasks, self.settings
         assert tasks
         theirs = self.bench.answers(self.model, tasks.items, usual, name=say("source"))
-        return pair(theirs, self.bench.answers(self.built(key[0]), tasks.items, usual.with_cache(key[1]), name=key[0]))
+        served = usual.with_cache(key[1])
+        return pair(theirs, self.bench.answers(self.built(key[0]), tasks.items, served, name=key[0]))
 
 
 class _File(NamedTuple):
