@@ -1,7 +1,6 @@
 """The ledger remembers, and the rule decides."""
 
 import json
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,7 +105,6 @@ def test_a_damaged_or_unwritable_ledger_is_one_sentence(tmp_path: Path) -> None:
         Ledger(path)
     with pytest.raises(MachineError, match="cannot be used"):
         Ledger(tmp_path / "no such folder" / "ledger.sqlite")
-    assert sqlite3.sqlite_version
 
 
 def test_the_last_choice_is_found_if_its_file_is_there(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Evidence: a decision as a file, with everything that is needed to check it, and the way back to the
-last one. `decision.schema.json` describes such a file; a file that is no evidence is told in one
-sentence, whoever wrote it.
+"""Evidence: a decision as a file, with everything that is needed to check it, and the way back to
+the last one. `decision.schema.json` describes such a file; a file that is no evidence is told in
+one sentence, whoever wrote it.
 """
 
 import json

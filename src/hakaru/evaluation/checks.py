@@ -32,8 +32,9 @@ _FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What an answer is held against. `letters` are the choices where the answer must be one of them, and `before` and `tests` the Python
-    that runs around the answer's code; `is_right` is None then.
+    """What an answer is held against. `letters` are the choices where the answer must be one of
+    them, and `before` and `tests` the Python that runs around the answer's code; `is_right` is None
+    then.
     """
 
     kind: str
@@ -120,7 +121,9 @@ def _python(data: Mapping[str, Any]) -> Check:
 
 
 def code_of(answer: str) -> str:
-    """The Python in an answer: the first fenced block that is called so, else the first without a name, else the first; or all of it."""
+    """The Python in an answer: the first fenced block that is called so, else the first without a
+    name, else the first; or all of it.
+    """
     blocks = _FENCED.findall(answer[:LONGEST])
     called = [code for label, code in blocks if label.strip().casefold().startswith("py")]
     unnamed = [code for label, code in blocks if not label.strip()]

@@ -1,8 +1,9 @@
 """The tests of a Python check, read before anything runs: they must be Python, import only what is
 there, and assert something. That an answer can pass them is proven by the task's `example`.
 
-What runs (see `program`) are the statements at top level, classes of unittest, and functions `test_…` and classes `Test…` as pytest knows
-them. Something is asserted if one of these holds an assertion that can fail, or a function that is used does.
+What runs (see `program`) are the statements at top level, classes of unittest, and functions
+`test_…` and classes `Test…` as pytest knows them. Something is asserted if one of these holds an
+assertion that can fail, or a function that is used does.
 """
 
 import ast
@@ -17,7 +18,9 @@ _AT_HAND: Final = sys.stdlib_module_names | {"answer", "__main__"}
 
 
 def check_tests(before: str, tests: str) -> None:
-    """Raises Misuse for tests, or for what stands before the answer, that make a check without sense."""
+    """Raises Misuse for tests, or for what stands before the answer, that make a check without
+    sense.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an odd escape or comparison; it is not ours to improve
@@ -43,7 +46,9 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _asserts(statement: ast.stmt) -> bool:
-    """Whether there is an assertion in it that can fail: `assert`, `raise`, `fail(…)`, or a call of something named `assert…`."""
+    """Whether there is an assertion in it that can fail: `assert`, `raise`, `fail(…)`, or a call of
+    something named `assert…`.
+    """
     for node in ast.walk(statement):
         if isinstance(node, ast.Assert) and not _is_always_true(node.test):
             return True
@@ -55,7 +60,9 @@ def _asserts(statement: ast.stmt) -> bool:
 
 
 def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
-    """Whether what a statement at top level holds comes to run; a function does if it is a test or is used elsewhere."""
+    """Whether what a statement at top level holds comes to run; a function does if it is a test or
+    is used elsewhere.
+    """
     if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return True
     elsewhere = (node for other in body if other is not statement for node in ast.walk(other))
@@ -67,7 +74,9 @@ def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
 
 
 def _is_case(statement: ast.ClassDef, body: list[ast.stmt]) -> bool:
-    """Whether a class is a case of unittest, itself or by a class of these tests, or one of pytest's."""
+    """Whether a class is a case of unittest, itself or by a class of these tests, or one of
+    pytest's.
+    """
     bases = [name for base in statement.bases if (name := _name(base))]
     own = [other for other in body if isinstance(other, ast.ClassDef) and other is not statement and other.name in bases]
     if any(name.endswith("TestCase") for name in bases) or any(_is_case(base, body) for base in own):

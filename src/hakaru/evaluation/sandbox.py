@@ -2,11 +2,11 @@
 
 `bwrap` (bubblewrap) gives the program Linux namespaces of its own, in which there are no other
 processes, no network, and of all files only Python and the system's libraries, read-only. A filter
-of system calls (libseccomp) refuses new processes, threads, sockets and namespaces, to root as well,
-and the program begins with limits of time, memory and file size. What is left: the code may read its
-own tests and how passing is told, so code that is out to cheat can; and whoever breaks the kernel is
-out. Where any part of this is missing or refused nothing is run, and the reason is told: a sandbox
-that leaks is none.
+of system calls (libseccomp) refuses new processes, threads, sockets and namespaces, to root as
+well, and the program begins with limits of time, memory and file size. What is left: the code may
+read its own tests and how passing is told, so code that is out to cheat can; and whoever breaks the
+kernel is out. Where any part of this is missing or refused nothing is run, and the reason is told:
+a sandbox that leaks is none.
 """
 
 import errno

@@ -1,10 +1,10 @@
 """JSON checks: what of an answer is its JSON, and the schema that it must satisfy.
 
-The JSON is all of the answer where that is a value, else the first object or list in it, else the first fenced block that is a value; a
-number, text, truth or null counts only where the schema may mean one. Nothing is fetched.
-What is no schema, or refers to nowhere, is refused. Patterns in a schema are matched by `regex`,
-which stops after `MATCH_SECONDS` of computing; only beside `unevaluatedProperties` jsonschema matches
-names of properties itself.
+The JSON is all of the answer where that is a value, else the first object or list in it, else the
+first fenced block that is a value; a number, text, truth or null counts only where the schema may
+mean one. Nothing is fetched. What is no schema, or refers to nowhere, is refused. Patterns in a
+schema are matched by `regex`, which stops after `MATCH_SECONDS` of computing; only beside
+`unevaluatedProperties` jsonschema matches names of properties itself.
 """
 
 import json
@@ -28,8 +28,8 @@ _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def satisfies(schema: Any) -> Callable[[str], bool]:
-    """Tells whether the JSON of an answer satisfies `schema`, and raises TimeoutError where that takes
-    too long. Raises Misuse for a schema that cannot be used.
+    """Tells whether the JSON of an answer satisfies `schema`, and raises TimeoutError where that
+    takes too long. Raises Misuse for a schema that cannot be used.
     """
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import extend
@@ -81,7 +81,9 @@ def _patterns(validator: Any, patterns: Mapping[str, Any], value: Any, schema: A
 
 
 def _others(validator: Any, part: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Exception]:
-    """The keyword `additionalProperties`: what neither a name nor a pattern speaks of satisfies `part`."""
+    """The keyword `additionalProperties`: what neither a name nor a pattern speaks of satisfies
+    `part`.
+    """
     named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     for name in value if isinstance(value, dict) else ():
         if name not in named and not any(_matches(pattern, name) for pattern in patterns):
@@ -104,7 +106,9 @@ def first_json(answer: str, *, scalars: bool = True) -> Any:
 
 
 def _may_mean_a_scalar(schema: Mapping[str, Any]) -> bool:
-    """By its type, or else by the lack of what only objects and lists have: anything else satisfies `required`."""
+    """By its type, or else by the lack of what only objects and lists have: anything else satisfies
+    `required`.
+    """
     if "type" not in schema:
         return not _OF_MANY & set(schema)
     types = {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
@@ -119,7 +123,9 @@ def _value(text: str) -> Any:
 
 
 def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
-    """Raises Misuse for a reference out of the schema or to nowhere, and for one that leads back to itself."""
+    """Raises Misuse for a reference out of the schema or to nowhere, and for one that leads back to
+    itself.
+    """
     from referencing import Registry
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012

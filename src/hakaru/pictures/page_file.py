@@ -1,8 +1,8 @@
 """The pages that a browser shows: one base, one style sheet, and a template for each kind of page.
 
 A report is one HTML file that needs nothing else: a title, sentences, a table, and a chart that the
-reader's browser draws. What a server shows is filled into the same templates (see `web`). Every value
-is escaped where it is filled in.
+reader's browser draws. What a server shows is filled into the same templates (see `web`). Every
+value is escaped where it is filled in.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,9 @@ def check_report(path: Path) -> None:
 def save_page(
     path: Path, *, title: str, sentences: Sequence[str], head: Sequence[str], table: Sequence[Sequence[str]], chart: Any | None
 ) -> None:
-    """Write the page to `path`, whole or not at all. `chart` is an Altair chart. Raises Misuse, MachineError."""
+    """Write the page to `path`, whole or not at all. `chart` is an Altair chart. Raises Misuse,
+    MachineError.
+    """
     from markupsafe import Markup
 
     check_report(path)
@@ -40,8 +42,8 @@ def save_page(
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of `pages/`, filled in, in the language in use. Only values that are `Markup` are taken
-    for HTML.
+    """A template of `pages/`, filled in, in the language in use. Only values that are `Markup` are
+    taken for HTML.
     """
     return _templates().get_template(template).render(lang=current_language(), **values)
 

@@ -1,4 +1,5 @@
-"""The page of a test that is running: what is known so far, drawn anew at every look; on loopback, without scripts.
+"""The page of a test that is running: what is known so far, drawn anew at every look; on loopback,
+without scripts.
 
 The page looks again every other second until the test is done. Figures are computed when somebody
 looks, not while nobody does.
@@ -29,7 +30,9 @@ HEADERS: Final = headers(images="'self' data:")
 
 
 class LivePage:
-    """The page, served while the `with` block runs. `show` tells it what was read; `finish` ends its looking again."""
+    """The page, served while the `with` block runs. `show` tells it what was read; `finish` ends
+    its looking again.
+    """
 
     def __init__(self, title: str, tier: Tier) -> None:
         self._title, self._tier, self._language = title, tier, current_language()
