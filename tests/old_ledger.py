@@ -103,7 +103,6 @@ def sensitivities() -> Sensitivities:
 Question = Callable[[Bench, Model, Study], object]
 
 QUESTIONS: Final[Mapping[str, Question]] = {
-    "plan": lambda bench, model, study: bench.plan(model, ["Q4_K_M"]),
     "build": lambda bench, model, study: bench.known_build(model, recipe(bench, model)),
     "windows": lambda bench, model, study: bench.windows(model, parts=("test",), n_documents=0, n_prompts=1, ask=False),
     "divergence": lambda bench, model, study: bench.divergences({SOURCE_SHA256: model.path}, model, WINDOWS, n=1),

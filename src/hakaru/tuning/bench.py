@@ -9,7 +9,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -82,9 +82,7 @@ class Bench:
 
     def plan(self, model: Model, presets: Sequence[str]) -> list[Recipe]:
         """What each preset would make of `model`."""
-        inputs = {"model": self.ledger.model_sha256(model), "presets": list(presets), "engine": lab_build()}
-        recipes = self.ledger.remembered("plan", inputs, lambda: [asdict(recipe) for recipe in plan_presets(model, presets)])
-        return [Recipe(**recipe) for recipe in recipes]
+        return plan_presets(model, presets)
 
     def build_path(self, model: Model, recipe: Recipe) -> Path:
         """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine build."""
