@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from hakaru.errors import ModelNotFound
-from hakaru.language import use_language
+from hakaru.language import spell_fields, use_language
 from hakaru.models.embedded import embedded_model
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
@@ -36,6 +36,7 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     use_language("en")
+    spell_fields({})  # as for whoever imports hakaru, until a command runs
 
 
 @pytest.fixture

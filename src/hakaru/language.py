@@ -9,6 +9,7 @@ variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, 
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,9 @@ from typing import Final
 
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LANGUAGES: Final = ("en", "ja")
+_FIELD: Final = re.compile(r"`(\w+)`")
+_NOTHING: Final[Mapping[str, str]] = {}
+_names: ContextVar[Mapping[str, str]] = ContextVar("names", default=_NOTHING)
 _language: ContextVar[str] = ContextVar("language", default="en")
 
 
@@ -36,7 +40,23 @@ def translate(template: str, /, **fields: object) -> str:
     """The sentence for `template` in the language in use, with its fields filled in."""
     if _language.get() == "ja":
         template = japanese().get(template, template)
-    return template.format(**fields) if fields else template
+    told = {name: spelled(value) if isinstance(value, str) and value.startswith("`") else value for name, value in fields.items()}
+    return spelled(template).format(**told) if fields else spelled(template)
+
+
+def spell_fields(names: Mapping[str, str]) -> None:
+    """Choose how sentences name fields in this context: by `names`, such as `{"n_ctx": "--context"}`.
+
+    A sentence writes a field in backticks: "`n_ctx` is 0, expected a whole number from 1". Whoever imports hakaru reads
+    it so; the command line puts the option in its place, since nobody typed the field there.
+    """
+    _names.set(names)
+
+
+def spelled(text: str) -> str:
+    """`text` with the fields that it names in backticks spelled as `spell_fields` was told."""
+    names = _names.get()
+    return _FIELD.sub(lambda field: names.get(field[1], field[0]), text) if names else text
 
 
 def say(template: str, /, **fields: object) -> str:

@@ -315,7 +315,7 @@ def test_the_loop_says_when_nothing_fits_or_nothing_is_fast_enough(tiny: Path) -
         tune(bench, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
     assert caught.value.exit_code == 3
     assert "choose a smaller model" in str(caught.value)
-    assert "--context" not in str(caught.value)  # 512 tokens are short already
+    assert "`n_ctx`" not in str(caught.value)  # 512 tokens are short already
     needs = needs_of(bench, model, settings).total_bytes
     with pytest.raises(DoesNotFit) as longer:
         tune(bench, model, replace(settings, n_ctx=32768), replace(ANYTHING, memory_bytes=needs + 24 * 2**20), effort)

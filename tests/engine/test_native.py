@@ -184,7 +184,7 @@ def test_without_a_compiler_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
         check_compilers("cpu")
     monkeypatch.setattr("shutil.which", lambda name: name if name == "g++" else None)
     check_compilers("cpu")
-    with pytest.raises(MachineError, match=r"the backend cuda needs nvcc, .*--backend cpu"):
+    with pytest.raises(MachineError, match=r"the backend cuda needs nvcc, .*`backend` cpu"):
         check_compilers("cuda")
 
 

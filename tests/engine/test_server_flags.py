@@ -170,7 +170,7 @@ def test_a_native_server_leaves_when_it_is_told(native_server: Path, tiny: Path)
 @pytest.mark.engine
 def test_a_template_that_cannot_be_used_is_told(native_server: Path, tiny: Path) -> None:
     """In the words that the wheel's server gives, too."""
-    with pytest.raises(Misuse, match="--chat-template broken: cannot be used"):
+    with pytest.raises(Misuse, match="`chat_template` broken: cannot be used"):
         EngineServer(tiny, SETTINGS, Mode(template=ChatTemplate(name="broken", text="{% if %}"))).__enter__()
 
 

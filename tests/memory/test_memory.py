@@ -101,12 +101,12 @@ def test_an_architecture_that_we_do_not_model_is_not_guessed() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"n_ctx": -1}, "--context is -1"),
-        ({"n_ctx": 0}, "--context is 0"),
-        ({"n_ctx": 10**12}, "--context is 1000000000000"),
-        ({"n_ctx": 256, "n_ubatch": 0}, "--ubatch is 0"),
-        ({"n_ctx": 256, "n_parallel": 1000}, "--parallel is 1000"),
-        ({"n_ctx": 256, "type_k": "q3_k"}, "--cache-type-k is 'q3_k'"),
+        ({"n_ctx": -1}, "`n_ctx` is -1"),
+        ({"n_ctx": 0}, "`n_ctx` is 0"),
+        ({"n_ctx": 10**12}, "`n_ctx` is 1000000000000"),
+        ({"n_ctx": 256, "n_ubatch": 0}, "`n_ubatch` is 0"),
+        ({"n_ctx": 256, "n_parallel": 1000}, "`n_parallel` is 1000"),
+        ({"n_ctx": 256, "type_k": "q3_k"}, "`type_k` is 'q3_k'"),
     ],
 )
 def test_settings_without_meaning_are_refused(changes: dict[str, object], words: str) -> None:

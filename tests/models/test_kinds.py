@@ -42,13 +42,13 @@ def write_odd(path: Path, architecture: str, keys: Mapping[str, Any], tensors: t
 MTP = {"qwen35.block_count": 33, "qwen35.nextn_predict_layers": 1, "qwen35.embedding_length": 32, "qwen35.attention.head_count": 1}
 LORA = {"general.type": "adapter", "adapter.type": "lora", "general.base_model.0.name": "Llama 3.2 1B"}
 ODD: dict[str, tuple[str, dict[str, Any], tuple[str, ...], str]] = {
-    "model-q8.gguf": ("clip", {"clip.has_vision_encoder": True}, ("v.blk.0.attn_q.weight",), "is a projector .*--mmproj"),
+    "model-q8.gguf": ("clip", {"clip.has_vision_encoder": True}, ("v.blk.0.attn_q.weight",), "is a projector .*`mmproj`"),
     "eyes.gguf": ("clip", {"general.type": "mmproj"}, ("v.blk.0.attn_q.weight",), "is a projector"),
     "tuned.gguf": ("llama", LORA, ("blk.0.attn_q.weight.lora_a",), r"LoRA adapter for Llama 3\.2 1B \(llama\)"),
     "data.gguf": ("", {"general.type": "imatrix", "imatrix.chunk_count": 1}, ("blk.0.attn_q.weight.in_sum2",), "importance data"),
     "happy.gguf": ("controlvector", {"controlvector.model_hint": "llama"}, ("direction.1",), "control vector"),
     "vocab-x.gguf": ("llama", {"tokenizer.ggml.tokens": ["a", "b"]}, (), "a vocabulary without weights"),
-    "fast.gguf": ("eagle3", {"eagle3.block_count": 1, "eagle3.embedding_length": 32}, ("blk.0.attn_q.weight",), "draft head .*--draft"),
+    "fast.gguf": ("eagle3", {"eagle3.block_count": 1, "eagle3.embedding_length": 32}, ("blk.0.attn_q.weight",), "draft head .*`draft`"),
     "head.gguf": ("qwen35", MTP, ("token_embd.weight", "blk.32.attn_q.weight"), r"draft head \(qwen35\)"),
     "flux1-dev.gguf": ("flux", {}, ("double_blocks.0.img_attn.qkv.weight",), "makes pictures or films"),
 }  # fmt: skip

@@ -53,18 +53,18 @@ def applied(way: Alternative, model: Model, asked: ContextSettings, hardware: Ha
     preset, at, room = None, asked, hardware
     while words:
         match words.pop(0):
-            case "--type":
+            case "`preset`":
                 preset = words.pop(0)
-            case "--cache-type-k":
+            case "`type_k`":
                 at = replace(at, type_k=words.pop(0))
-            case "--cache-type-v":
+            case "`type_v`":
                 at = replace(at, type_v=words.pop(0))
-            case "--ubatch":
+            case "`n_ubatch`":
                 at = replace(at, n_ubatch=int(words.pop(0)))
-            case "--context":
+            case "`n_ctx`":
                 at = at.with_context(int(words.pop(0)))
-            case "--hardware":
-                end = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
+            case "`hardware`":
+                end = next((i for i, word in enumerate(words) if word.startswith("`")), len(words))
                 room = parse_hardware(" ".join(words[:end]))
                 words = words[end:]
             case unknown:
@@ -109,7 +109,7 @@ def test_the_order_is_a_person_s() -> None:
     asked = ContextSettings(n_ctx=55_000)
     _, ways = ways_of(model, asked, room)
     fitting = [way for way in ways if way.fits]
-    assert [way.flag.split()[0] for way in fitting] == ["--type", "--cache-type-k", "--context"]
+    assert [way.flag.split()[0] for way in fitting] == ["`preset`", "`type_k`", "`n_ctx`"]
     assert fitting[0].change == Change(preset="Q8_0")
     longer = asked.with_context((fitting[-1].change.n_ctx or 0) + 256)
     assert place(task_of(model, longer), room).verdict != "fits"
@@ -121,7 +121,7 @@ def test_two_changes_together_where_none_is_enough() -> None:
     asked = ContextSettings(n_ctx=32768)
     _, ways = ways_of(model, asked, room)
     first = ways[0]
-    assert first.flag == "--type Q4_K_M --cache-type-k q8_0 --cache-type-v q8_0"
+    assert first.flag == "`preset` Q4_K_M `type_k` q8_0 `type_v` q8_0"
     assert first.verdict == "fits"
     assert {way.change for way in ways if not way.fits} >= {Change(cache=("q8_0", "q8_0"))}
 
@@ -131,7 +131,7 @@ def test_a_card_alone_is_told_what_ram_beside_it_would_give() -> None:
     model, card = as_preset(model_of("qwen3-32b"), "Q4_K_M"), named("RTX 4080")
     _, ways = ways_of(model, ContextSettings(n_ctx=8192), card)
     ram = next(way for way in ways if way.change.ram_bytes)
-    assert (ram.flag, ram.verdict) == ('--hardware "RTX 4080 + 16GiB"', "fits")
+    assert (ram.flag, ram.verdict) == ('`hardware` "RTX 4080 + 16GiB"', "fits")
     assert 0 < ram.outcome.gpu_layers < 64
     assert 0 < ram.outcome.ram_bytes < 16 * 2**30
     beside = replace(card, ram=named_ram(16 * 2**30))
@@ -155,7 +155,7 @@ def test_types_below_four_bits_come_after_everything_gentler() -> None:
 
     search = Search(settings=ContextSettings(n_ctx=2048), presets=["Q8_0", "Q4_K_M", "Q2_K"])
     ways = alternatives(search, outcome)
-    assert [way.flag for way in ways if way.fits] == ["--type Q2_K", "--type Q4_K_M --cache-type-k q8_0 --cache-type-v q8_0"]
+    assert [way.flag for way in ways if way.fits] == ["`preset` Q2_K", "`preset` Q4_K_M `type_k` q8_0 `type_v` q8_0"]
     assert "Q2_K" not in GENTLE
 
 

@@ -6,8 +6,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
+from hakaru.cli.fields import OPTION_OF
 from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated
-from hakaru.language import LANGUAGES, say, use_language
+from hakaru.language import LANGUAGES, say, spell_fields, use_language
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
@@ -24,6 +25,7 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
     from hakaru.cli.app import Browser, invoke
 
     _usable_streams()
+    spell_fields(OPTION_OF)
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish is kept

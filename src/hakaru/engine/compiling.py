@@ -66,11 +66,11 @@ def check_compilers(backend: str) -> None:
             names=", ".join(("$CXX", *COMPILERS)),
         )
     if backend == "metal" and sys.platform != "darwin":
-        raise MachineError("the backend metal needs a Mac; name another: --backend cpu")
+        raise MachineError("the backend metal needs a Mac; name another: `backend` cpu")
     programs, origin = NEEDED.get(backend, ((), ""))
     if programs and not any(map(shutil.which, programs)):
         raise MachineError(
-            "the backend {backend} needs {programs}, which is not on the PATH; install {origin}, or: --backend cpu",
+            "the backend {backend} needs {programs}, which is not on the PATH; install {origin}, or: `backend` cpu",
             backend=backend, programs=" / ".join(programs), origin=origin,
         )  # fmt: skip
 

@@ -73,7 +73,7 @@ def named_template(name: str) -> ChatTemplate:
         with path.open("rb") as file:
             raw = file.read(MAX_TEMPLATE + 1)
     except OSError as error:
-        raise Misuse("--chat-template '{name}' is neither a file nor a format of the engine's ({reason}); expected a Jinja file, or one of {known}.",
+        raise Misuse("`chat_template` '{name}' is neither a file nor a format of the engine's ({reason}); expected a Jinja file, or one of {known}.",
                      name=name, reason=error.strerror, known=", ".join(BUILT_IN)) from error  # fmt: skip
     if len(raw) > MAX_TEMPLATE:
         raise Misuse(

@@ -146,7 +146,7 @@ class EngineServer:
         real, wanted = self.context_per_slot(), self.settings.tokens_each
         if real is not None and real < wanted:  # never a smaller context in silence
             raise EngineRefused(
-                "the engine gave {found} tokens of context per conversation, expected {expected}; lower --context.",
+                "the engine gave {found} tokens of context per conversation, expected {expected}; lower `n_ctx`.",
                 found=real,
                 expected=wanted,
             )
@@ -169,10 +169,10 @@ class EngineServer:
             return None
         if self.mode.template:
             return Misuse(
-                "--chat-template {name}: cannot be used ({reason}); name another one.", name=self.mode.template.name, reason=found
+                "`chat_template` {name}: cannot be used ({reason}); name another one.", name=self.mode.template.name, reason=found
             )
         return ModelDamaged(
-            "{path}: its chat template cannot be used ({reason}); go on with another one: --chat-template NAME or FILE.",
+            "{path}: its chat template cannot be used ({reason}); go on with another one: `chat_template` NAME or FILE.",
             path=self.path, reason=found,
         )  # fmt: skip
 

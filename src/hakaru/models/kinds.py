@@ -73,7 +73,7 @@ def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnkno
     if role == PROJECTOR:
         return ModelUnknown(
             "{path}: is a projector (the eyes or ears of a model), no language model; name the model's own file, and this one with "
-            "--mmproj.",
+            "`mmproj`.",
             path=path,
         )  # fmt: skip
     if role == ADAPTER:
@@ -84,7 +84,7 @@ def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnkno
         )  # fmt: skip
     if role == IMATRIX:
         return ModelUnknown(
-            "{path}: is importance data (an imatrix), no model; give it to hakaru quantize with --importance.", path=path
+            "{path}: is importance data (an imatrix), no model; give it to hakaru quantize with `importance`.", path=path
         )
     if role == CONTROL:
         return ModelUnknown(
@@ -98,6 +98,6 @@ def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnkno
             path=path, found=architecture,
         )  # fmt: skip
     return ModelUnknown(
-        "{path}: is a draft head ({architecture}), which runs only beside its model; name the model's file, and this one with --draft.",
+        "{path}: is a draft head ({architecture}), which runs only beside its model; name the model's file, and this one with `draft`.",
         path=path, architecture=architecture,
     )  # fmt: skip

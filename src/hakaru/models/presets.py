@@ -33,5 +33,5 @@ def preset_named(name: str) -> str:
     """The preset's canonical name, whether or not it needs importance data. Raises Misuse."""
     canonical = name.upper()
     if canonical not in BASE_TYPES:
-        raise Misuse("--type is '{found}', expected one of {known}.", found=name, known=", ".join(BASE_TYPES))
+        raise Misuse("`preset` is '{found}', expected one of {known}.", found=name, known=", ".join(BASE_TYPES))
     return canonical

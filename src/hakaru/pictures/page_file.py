@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def check_report(path: Path) -> None:
     """Raises Misuse for a path that is no HTML file's, or at which nothing can be written."""
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise Misuse("--report {path}: the report is an HTML file; expected a name that ends in .html.", path=path)
-    check_place("--report", path)
+        raise Misuse("`report` {path}: the report is an HTML file; expected a name that ends in .html.", path=path)
+    check_place("`report`", path)
 
 
 def save_page(

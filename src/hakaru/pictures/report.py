@@ -97,7 +97,7 @@ def save_report_picture(report: Report, path: Path) -> None:
 
 def nothing_to_draw(path: Path) -> Misuse:
     """The error for a picture of a test that reads nothing and times no loads."""
-    return Misuse("--plot {path}: there is nothing to draw; name a --reference, or ask for --full-speed.", path=path)
+    return Misuse("`plot` {path}: there is nothing to draw; name a `reference`, or ask for `full_speed`.", path=path)
 
 
 def chart_svg(report: Report) -> str:

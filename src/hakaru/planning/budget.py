@@ -61,7 +61,7 @@ def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings
     DoesNotFit where even a weightless model would not fit, or nothing is known of its memory.
     """
     if not is_known(model.shape):
-        raise DoesNotFit("{path}: hakaru has no arithmetic for the architecture '{found}'; name --size instead of --fit.",
+        raise DoesNotFit("{path}: hakaru has no arithmetic for the architecture '{found}'; name `size` instead of `fit`.",
                          path=model.path, found=model.shape.architecture)  # fmt: skip
     task = _task(model, settings)
     layout = _layout(task, hardware)

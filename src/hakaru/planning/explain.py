@@ -37,7 +37,7 @@ def _growth(task: Task) -> list[Term]:
     settings, each = task.settings, (checkpoint_bytes(task.shape, task.settings) or 0) + task.copied_bytes
     return [
         Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
-             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {each:,} B", where="--ctx-checkpoints, --parallel",
+             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {each:,} B", where="`n_checkpoints`, `n_parallel`",
              bytes=task.checkpoints_bytes),
         Term(part="requests_bytes", what=say("requests while they are read"), formula="docs/memory.md", where=say("assumed, docs/memory.md"),
              bytes=requests_bytes(settings)),
@@ -48,7 +48,7 @@ def _conversion(task: Task, n_bytes: int) -> Term:
     settings = task.settings
     types = settings.type_k if settings.type_k == settings.type_v else f"{settings.type_k}, {settings.type_v}"
     what = say("KV cache ({types}) of one layer in F16, per accelerator", types=types)
-    return Term(part="compute_bytes", what=what, formula="docs/memory.md", where="--cache-type-k, --cache-type-v", bytes=n_bytes)
+    return Term(part="compute_bytes", what=what, formula="docs/memory.md", where="`type_k`, `type_v`", bytes=n_bytes)
 
 
 def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
@@ -61,7 +61,7 @@ def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
         case "overhead_bytes":
             what, formula = say("drivers of the devices"), "docs/memory.md"
         case "extras_bytes":
-            what, formula = say("projector and drafts"), "--mmproj, --draft, --mtp"
+            what, formula = say("projector and drafts"), "`mmproj`, `draft`, `mtp`"
         case _:
             what, formula = say("buffers on devices and the host instead of one"), "docs/memory.md"
-    return Term(part=part, what=what, formula=formula, where="--hardware", bytes=rest)
+    return Term(part=part, what=what, formula=formula, where="`hardware`", bytes=rest)

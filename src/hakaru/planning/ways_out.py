@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from hakaru.language import say
+from hakaru.language import say, spelled
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.planning.placement import FitVerdict
 from hakaru.planning.search import largest
@@ -54,20 +54,20 @@ class Change:
         return replace(self, **{part: None})
 
     def flags(self, hardware: str) -> str:
-        """What to type for it. `hardware` is how the machine was named, with room for the size of
+        """What to ask for, fields in backticks (see `language.spell_fields`). `hardware` is how the machine was named, with room for the size of
         its RAM.
         """
         found = []
         if self.preset:
-            found.append(f"--type {self.preset}")
+            found.append(f"`preset` {self.preset}")
         if self.cache:
-            found.append(f"--cache-type-k {self.cache[0]} --cache-type-v {self.cache[1]}")
+            found.append(f"`type_k` {self.cache[0]} `type_v` {self.cache[1]}")
         if self.ram_bytes:
-            found.append(f'--hardware "{hardware.format(f"{self.ram_bytes // 2**30}GiB")}"')
+            found.append(f'`hardware` "{hardware.format(f"{self.ram_bytes // 2**30}GiB")}"')
         if self.n_ubatch:
-            found.append(f"--ubatch {self.n_ubatch}")
+            found.append(f"`n_ubatch` {self.n_ubatch}")
         if self.n_ctx:
-            found.append(f"--context {self.n_ctx}")
+            found.append(f"`n_ctx` {self.n_ctx}")
         return " ".join(found)
 
 
@@ -86,7 +86,7 @@ class Alternative:
     """One change that helps."""
 
     change: Change
-    flag: str  # what to type
+    flag: str  # what to ask for, such as "`n_ctx` 2048"; on the command line that is an option
     frees_bytes: int
     """How much less all devices need. RAM beside cards frees nothing. Below zero: context
     checkpoints take more RAM than the change frees.
@@ -105,7 +105,7 @@ class Alternative:
 
     def as_json(self) -> dict[str, object]:
         """The way out as it stands in `--json`."""
-        return {"flag": self.flag, "frees_bytes": self.frees_bytes, "fits": self.fits, "verdict": self.verdict,
+        return {"flag": spelled(self.flag), "frees_bytes": self.frees_bytes, "fits": self.fits, "verdict": self.verdict,
                 "ram_bytes": self.outcome.ram_bytes if self.change.ram_bytes else None}  # fmt: skip
 
 

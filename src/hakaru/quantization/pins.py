@@ -21,7 +21,7 @@ def parse_pin(text: str) -> tuple[str, str]:
     """
     pattern, _, type_ = text.rpartition("=")
     if not pattern or type_.upper() not in BY_NAME or len(pattern) > LONGEST or _compiled(pattern) is None:
-        raise Misuse("--pin is '{found}', expected REGEX=TYPE such as 'ffn_down=Q6_K'.", found=text)
+        raise Misuse("`pin` is '{found}', expected REGEX=TYPE such as 'ffn_down=Q6_K'.", found=text)
     return pattern, type_.upper()
 
 
@@ -41,14 +41,14 @@ def pinned(items: Iterable[Item], pins: Sequence[tuple[str, str]]) -> dict[str, 
                 if type_ not in {c.type for c in item.choices}:
                     known = ", ".join(c.type for c in item.choices)
                     raise Misuse(
-                        "--pin {pattern}={type}: {name} cannot be {type}; its types are {known}.",
+                        "`pin` {pattern}={type}: {name} cannot be {type}; its types are {known}.",
                         pattern=pattern, type=type_, name=item.name, known=known,
                     )  # fmt: skip
                 chosen[item.name] = type_
     if unused:
         pattern, type_ = next(iter(unused.items()))
         raise Misuse(
-            "--pin {pattern}={type}: matches no tensor that is quantized; `hakaru show` lists the names.",
+            "`pin` {pattern}={type}: matches no tensor that is quantized; `hakaru show` lists the names.",
             pattern=pattern, type=type_,
         )  # fmt: skip
     return chosen

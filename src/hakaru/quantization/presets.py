@@ -25,10 +25,10 @@ def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
         return canonical, known[canonical]
     if canonical in NEEDS_IMPORTANCE:
         raise Misuse(
-            "--type {found} needs importance data: --importance auto or an imatrix file; or choose one of {known}.",
+            "`preset` {found} needs importance data: `importance` auto or an imatrix file; or choose one of {known}.",
             found=canonical, known=", ".join(FTYPES),
         )  # fmt: skip
-    raise Misuse("--type is '{found}', expected one of {known}.", found=name, known=", ".join(FTYPES))
+    raise Misuse("`preset` is '{found}', expected one of {known}.", found=name, known=", ".join(FTYPES))
 
 
 def quantized_bytes(tensors: Iterable[Tensor], types: Mapping[str, str]) -> int:

@@ -190,7 +190,7 @@ def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
 def check_free(out: Path, *, overwrite: bool) -> None:
     """Raises Misuse where `out` exists and may not be replaced."""
     if out.exists() and not overwrite:
-        raise Misuse("{path}: exists already; name another file with -o, or add --overwrite.", path=out)
+        raise Misuse("{path}: exists already; name another file with `output`, or add `overwrite`.", path=out)
 
 
 def _write(

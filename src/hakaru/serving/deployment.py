@@ -134,7 +134,7 @@ def bound_socket(port: int | None) -> socket.socket:
             listener.close()
             if port or wanted == 0:
                 raise MachineError(
-                    "port {port} of {host} cannot be used ({reason}); choose another one with --port.",
+                    "port {port} of {host} cannot be used ({reason}); choose another one with `port`.",
                     port=wanted,
                     host=HOST,
                     reason=error.strerror,

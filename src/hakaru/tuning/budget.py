@@ -122,7 +122,7 @@ class Budgeter(Study):
         nothing or an imatrix of another model.
         """
         if imatrix:
-            imatrix.check("--importance", self.model.path, self.tensors)
+            imatrix.check("`importance`", self.model.path, self.tensors)
         errors = self.errors(imatrix)
         choices, rates, seconds = (
             self.choices(errors, copies=target.copies),

@@ -103,7 +103,7 @@ def draft_extra(target: Model, draft: Model, settings: ContextSettings, *, backe
     """
     if reason := why_not_drafted_by(target, draft):
         raise Misuse(
-            "--draft {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses such a pair, name a smaller model of the "
+            "`draft` {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses such a pair, name a smaller model of the "
             "same family.",
             draft=draft.name, model=target.name, reason=reason,
         )  # fmt: skip
@@ -125,7 +125,7 @@ def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cu
     weights = buffer_bytes(t for t in model.tensors if t.name not in loaded)
     if not model.shape.n_layer_nextn or not weights:
         raise Misuse(
-            "--mtp: {path} has no layers for multi-token prediction; leave the option away, or name a draft model.", path=model.path
+            "`mtp`: {path} has no layers for multi-token prediction; leave the option away, or name a draft model.", path=model.path
         )
     own = settings.with_cache(F16_CACHE)
     layers = [_attention(model.shape)] * model.shape.n_layer_nextn

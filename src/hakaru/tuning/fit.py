@@ -121,7 +121,7 @@ class Fitter:
         computed = compute_footprint(variant.shape, loaded, settings)
         if computed is None and source == "computed":
             raise ModelUnknown(
-                "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: --source dry-run.",
+                "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: `source` dry-run.",
                 path=model.path, found=model.shape.architecture,
             )  # fmt: skip
         dry_run = self.dry_run(variant, settings, on_disk=preset is None) if source != "computed" else None

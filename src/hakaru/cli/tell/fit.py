@@ -4,7 +4,7 @@ from typing import Any
 
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.tell.verdict import verdict_sentences, ways_sentences
-from hakaru.language import say
+from hakaru.language import say, spelled
 from hakaru.memory.explain import Term
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.planning.placement import Placement
@@ -58,7 +58,10 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "alternatives": [way.as_json() for way in fit.alternatives],
     }  # fmt: skip
     if terms:
-        data["terms"] = [{"part": t.part, "what": t.what, "formula": t.formula, "where": t.where, "bytes": t.bytes} for t in terms]
+        data["terms"] = [
+            {"part": t.part, "what": t.what, "formula": spelled(t.formula), "where": spelled(t.where), "bytes": t.bytes}
+            for t in terms
+        ]
     return data
 
 
@@ -102,7 +105,7 @@ def _unmodelled_sentence(fit: Fit) -> str:
 
 
 def _print_terms(terms: list[Term]) -> None:
-    rows = [[t.what, t.formula, t.where, f"{t.bytes:,} B"] for t in terms]
+    rows = [[t.what, spelled(t.formula), spelled(t.where), f"{t.bytes:,} B"] for t in terms]
     rows.append([say("total"), "", "", f"{sum(t.bytes for t in terms):,} B"])
     print_table([say("what"), say("formula"), say("read from"), say("bytes")], rows, left=3)
 

@@ -53,16 +53,16 @@ def convert(reference: str, converter: Path, *, dry_run: bool = False, on_line: 
     folder = Path(reference).expanduser().resolve()
     if not (folder / "config.json").is_file():
         raise Misuse(
-            "--converter: {path} is no Hugging Face folder with a config.json; leave --converter out for a GGUF file.", path=folder
+            "`converter`: {path} is no Hugging Face folder with a config.json; leave `converter` out for a GGUF file.", path=folder
         )
     if not converter.is_file():
-        raise Misuse("--converter: {path} is no file; name llama.cpp's convert_hf_to_gguf.py.", path=converter)
+        raise Misuse("`converter`: {path} is no file; name llama.cpp's convert_hf_to_gguf.py.", path=converter)
     key = _identity(folder)
     out = data_dir("converted", key) / f"{folder.name}.gguf"
     with one_at_a_time(f"convert-{key}"):
         if not out.is_file():
             if dry_run:
-                raise Misuse("--dry-run changes nothing, and {folder} is not converted yet; leave --dry-run out once, or name the GGUF "
+                raise Misuse("`dry_run` changes nothing, and {folder} is not converted yet; leave `dry_run` out once, or name the GGUF "
                              "file.", folder=folder)  # fmt: skip
             with written_whole(out) as part:
                 _run(converter, folder, part, on_line)
@@ -89,7 +89,7 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        raise Misuse("--converter: {path} cannot be run ({reason}).", path=converter, reason=error.strerror) from error
+        raise Misuse("`converter`: {path} cannot be run ({reason}).", path=converter, reason=error.strerror) from error
     with process:
         assert process.stdout
         try:
