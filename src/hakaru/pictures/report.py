@@ -1,5 +1,6 @@
-"""The report of a test as one HTML file that needs nothing else: the verdict, the figures as a table, the interval closing as windows were
-read, the loss by kind of text, and the speed behind long contexts and for several users. Or its pictures alone.
+"""The report of a test as one HTML file that needs nothing else: the verdict, the figures as a
+table, the interval closing as windows were read, the loss by kind of text, and the speed behind
+long contexts and for several users. Or its pictures alone.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ BLUE, GREY = "#0b4f6c", "#555555"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a report tells: a title, sentences, and a table with its head; and what its pictures show."""
+    """What a report tells: a title, sentences, and a table with its head; and what its pictures
+    show.
+    """
 
     title: str
     sentences: Sequence[str]
@@ -54,8 +57,8 @@ class Report:
 def report_so_far(
     title: str, rows: Sequence[Row], domains: Sequence[str], tier: Tier, *, end: Sequence[str] | None = None
 ) -> Report:
-    """The report of a test that still runs, or ends with the sentences `end`. `rows` are the windows that
-    were read, `domains` the kinds of text of all windows.
+    """The report of a test that still runs, or ends with the sentences `end`. `rows` are the
+    windows that were read, `domains` the kinds of text of all windows.
     """
     quality = quality_of(rows, domains) if rows else None
     words = {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("not known yet")}
@@ -84,8 +87,8 @@ def save_report(report: Report, path: Path) -> None:
 
 
 def save_report_picture(report: Report, path: Path) -> None:
-    """Write the report's pictures to `path`. Raises Misuse for an ending that is no picture's or where there is nothing to draw,
-    MachineError.
+    """Write the report's pictures to `path`. Raises Misuse for an ending that is no picture's or
+    where there is nothing to draw, MachineError.
     """
     format_of(path)
     if not report.has_pictures:

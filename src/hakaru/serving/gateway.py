@@ -75,8 +75,9 @@ def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRou
 
 
 class OnlyThisMachine:
-    """ASGI middleware: no route sees a request from another host or from another site's page, or one
-    that is too large. Starlette's TrustedHostMiddleware answers in plain text; this answers as the API.
+    """ASGI middleware: no route sees a request from another host or from another site's page, or
+    one that is too large. Starlette's TrustedHostMiddleware answers in plain text; this answers as
+    the API.
     """
 
     def __init__(self, app: ASGIApp) -> None:

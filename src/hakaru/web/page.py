@@ -1,4 +1,5 @@
-"""The page at the server's root: the model that runs, its memory, and how to call it, in the reader's language.
+"""The page at the server's root: the model that runs, its memory, and how to call it, in the
+reader's language.
 
 The page has no scripts and nothing from elsewhere; its content security policy allows only its own
 style sheet. The language is the one of `?lang=`, or the browser's first choice.
