@@ -9,6 +9,7 @@ from platformdirs import user_data_dir
 
 from hakaru.engine import builds
 from hakaru.engine.builds import natives, processor_flags, selection, use, wheel
+from hakaru.engine.capi import STAMP
 from hakaru.errors import EngineMissing, Misuse
 
 
@@ -23,7 +24,7 @@ def native(name: str = "native-cpu-0123456789ab", *, folder: Path | None = None,
         "schema": builds.ABOUT_SCHEMA, "version": wheel().version, "backend": "cpu", "processor": processor_flags(),
         "digest": "0badcafe", "built_at": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    (folder / builds.ABOUT).write_text(json.dumps(about | facts))
+    (folder / STAMP).write_text(json.dumps(about | facts))
     return folder
 
 
@@ -64,7 +65,7 @@ def test_a_build_for_something_else_is_refused_with_the_way_out(fact: dict[str, 
     """After an update of hakaru, or in a home that several machines share."""
     native()
     use("native")
-    about = Path(user_data_dir("hakaru")) / "engines" / "native-cpu-0123456789ab" / builds.ABOUT
+    about = Path(user_data_dir("hakaru")) / "engines" / "native-cpu-0123456789ab" / STAMP
     about.write_text(json.dumps(json.loads(about.read_text()) | fact))
     with pytest.raises(EngineMissing, match=f"made for {told}.*hakaru engine build, or: hakaru engine use wheel"):
         selection()
@@ -73,7 +74,7 @@ def test_a_build_for_something_else_is_refused_with_the_way_out(fact: dict[str, 
 
 def test_a_half_made_build_is_none(tmp_path: Path) -> None:
     """The tree of a build that was interrupted lies beside the finished ones."""
-    (native("native-cpu-a") / builds.ABOUT).unlink()
+    (native("native-cpu-a") / STAMP).unlink()
     (native("native-cpu-b") / "llama-server").unlink()
     assert natives() == []
     with pytest.raises(EngineMissing, match="hakaru engine build"):

@@ -19,13 +19,13 @@ from typing import Any, Final
 import platformdirs
 
 from hakaru.engine.binary import identity_of_binary
-from hakaru.engine.build import LIBRARIES, build_of
+from hakaru.engine.build import build_of
+from hakaru.engine.capi import PINNED, STAMP, wheel_library
 from hakaru.errors import EngineMissing, Misuse
 from hakaru.places import data_dir, written_whole
 
 PACKAGE: Final = "xllamacpp"
 OVERRIDE: Final = "HAKARU_ENGINE"  # wheel, native, native-BACKEND, or the path of a llama-server
-ABOUT: Final = "engine.json"
 ABOUT_SCHEMA: Final = "hakaru.build/1"
 NEWEST: Final = "native"
 
@@ -70,13 +70,12 @@ def wheel() -> Build:
         distribution = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError as error:
         raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=PACKAGE) from error
-    libraries = [file for file in distribution.files or () if any(end in file.name for end in LIBRARIES)]
     return Build(
         name="wheel",
         identity=build_of(PACKAGE),
         version=distribution.version,
         backend=None,
-        library=Path(str(libraries[0].locate())) if libraries else None,
+        library=wheel_library(),
     )
 
 
@@ -99,7 +98,7 @@ def native_in(folder: Path) -> Build:
 def about_of(folder: Path) -> dict[str, Any] | None:
     """What a native build says of itself; None where there is no finished one."""
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     is_whole = isinstance(about, dict) and about.get("schema") == ABOUT_SCHEMA
@@ -122,9 +121,8 @@ def _native(folder: Path, about: dict[str, Any]) -> Build:
 
 
 def _mismatch(about: dict[str, Any]) -> tuple[str, str] | None:
-    installed = metadata.version(PACKAGE)
-    if about["version"] != installed:
-        return f"{PACKAGE} {about['version']}", f"{PACKAGE} {installed}"
+    if about["version"] != PINNED:
+        return f"{PACKAGE} {about['version']}", f"{PACKAGE} {PINNED}"
     if about["processor"] != processor_flags():
         return "another processor", "this processor"
     return None

@@ -98,7 +98,7 @@ def n_jobs() -> int:
 def _run(command: list[str], log: Path, progress: Progress) -> None:
     environment = {**os.environ, "LC_ALL": "C", "NINJA_STATUS": "[%f/%t] "}
     last: list[str] = []
-    with log.open("a", encoding="utf-8") as kept, subprocess.Popen(
+    with log.open("a", encoding="utf-8", buffering=1) as kept, subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         env=environment, start_new_session=True,
     ) as process:  # fmt: skip

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.engine.builds import (
-    ABOUT,
     ABOUT_SCHEMA,
     PACKAGE,
     Build,
@@ -23,8 +22,8 @@ from hakaru.engine.builds import (
     engines_folder,
     native_in,
     processor_flags,
-    wheel,
 )
+from hakaru.engine.capi import PINNED, STAMP
 from hakaru.engine.compiling import TARGETS, check_compilers, compile_tree, options
 from hakaru.engine.sdist import fetch_source, fetch_tools
 from hakaru.errors import Interrupted, MachineError
@@ -48,14 +47,13 @@ def build_native(backend: str, watch: Watch) -> Build:
 
     Raises MachineError without a compiler or disk, Offline without a network, EngineRefused if it does not compile.
     """
-    version = str(wheel().version)
-    folder = engines_folder() / f"native-{backend}-{native_key(version, backend)}"
+    folder = engines_folder() / f"native-{backend}-{native_key(PINNED, backend)}"
     if about_of(folder):
         return native_in(folder)
     check_compilers(backend)
     with one_at_a_time("engine-build"):
         if about_of(folder) is None:
-            _make(folder, version, backend, watch)
+            _make(folder, PINNED, backend, watch)
     return native_in(folder)
 
 
@@ -107,5 +105,5 @@ def _keep(programs: Path, source: Path, folder: Path, facts: dict[str, object]) 
         "schema": ABOUT_SCHEMA, "package": PACKAGE, **facts, "processor": processor_flags(), "platform": platform.platform(),
         "digest": digest.hexdigest()[:8], "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
-    (part / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    (part / STAMP).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     part.rename(folder)
