@@ -115,10 +115,10 @@ def _command(file: Path, rules: int) -> list[str]:
 
 
 def _readable() -> list[str]:
-    """The folders that Python and its libraries lie in, outer ones first."""
+    """Where Python and its libraries lie, outer folders first, and how the loader finds them."""
     python = {sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
     python |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    libraries = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store"}
+    libraries = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store", "/etc/ld.so.cache"}
     return sorted({os.path.realpath(path) for path in python} - {"/"} | libraries)
 
 
