@@ -1,25 +1,17 @@
-"""The ledger remembers, and the rule decides."""
+"""The rule decides: constraints first, then the fastest, then the smallest."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.choosing.candidate import Candidate, Constraints
-from hakaru.choosing.evidence import last_choice, save_evidence
 from hakaru.choosing.rule import beaten_by, choose, objection, why_chosen
-from hakaru.errors import MachineError
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
 from hakaru.evaluation.tiers import TIERS
-from hakaru.ledger import Ledger
-from hakaru.memory.footprint import Footprint
-from hakaru.memory.settings import ContextSettings
-from hakaru.units import Figure, Source
+from hakaru.units import Figure
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
 
@@ -59,63 +51,6 @@ def test_the_first_broken_constraint_is_named() -> None:
     assert "needs 10.0 MiB, but 1.0 MiB" in (objection(replace(found, fits=False), small) or "")
     in_code = replace(found, judgement=Judgement("fail", broken="kld_mean, answers-ja"))
     assert "mean KLD, answers in Japanese breaks the bound of 0.03" in (objection(in_code, ANYTHING) or "")
-
-
-def test_the_ledger_remembers_by_kind_and_inputs(tmp_path: Path) -> None:
-    """The order of the inputs does not matter, their values do; a later process finds them."""
-    path = tmp_path / "ledger.sqlite"
-    ledger = Ledger(path)
-    ledger.remember("quality", {"a": 1, "b": [2]}, {"kld": 0.5})
-    ledger.close()
-    again = Ledger(path)
-    assert again.recall("quality", {"b": [2], "a": 1}) == {"kld": 0.5}
-    assert again.recall("quality", {"a": 2, "b": [2]}) is None
-    assert again.recall("speed", {"a": 1, "b": [2]}) is None
-
-
-def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:
-    """The remembered hash belongs to size and time."""
-    ledger, file = Ledger(tmp_path / "l.sqlite"), tmp_path / "f"
-    file.write_bytes(b"one")
-    first = ledger.sha256(file)
-    assert ledger.sha256(file) == first
-    file.write_bytes(b"other")
-    assert ledger.sha256(file) != first
-
-
-def test_memory_figures_stand_side_by_side(tmp_path: Path) -> None:
-    """Computed and measured, with machine, model, engine and settings."""
-    ledger = Ledger(tmp_path / "l.sqlite")
-    sources: tuple[Source, ...] = ("computed", "measured")
-    for source in sources:
-        footprint = Footprint(weights_bytes=1, kv_cache_bytes=2, compute_bytes=3, output_bytes=4, source=source)
-        ledger.remember_memory(
-            footprint, machine="m", model="s", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1)
-        )
-    rows = ledger.memory_rows()
-    assert [r["source"] for r in rows] == ["computed", "measured"]
-    assert json.loads(rows[0]["settings"])["n_ctx"] == 1
-
-
-def test_a_damaged_or_unwritable_ledger_is_one_sentence(tmp_path: Path) -> None:
-    """It says which file, and what to do."""
-    path = tmp_path / "ledger.sqlite"
-    path.write_text("this is no database, but long enough to look like a file of one" * 20)
-    with pytest.raises(MachineError, match="the ledger is damaged"):
-        Ledger(path)
-    with pytest.raises(MachineError, match="cannot be used"):
-        Ledger(tmp_path / "no such folder" / "ledger.sqlite")
-
-
-def test_the_last_choice_is_found_if_its_file_is_there(tmp_path: Path) -> None:
-    """Evidence of a decision without a choice, or of a file that is gone, is passed over."""
-    model = tmp_path / "m.gguf"
-    model.touch()
-    save_evidence("a", {"chosen": {"path": str(model)}})
-    save_evidence("b", {"chosen": {"path": str(tmp_path / "gone.gguf")}})
-    written = save_evidence("c", {"chosen": None})
-    assert json.loads(written.read_text())["evidence"] == str(written)
-    assert last_choice() == model
 
 
 def test_who_cannot_win_is_read_no_further() -> None:
