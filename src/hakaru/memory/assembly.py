@@ -39,6 +39,8 @@ SOFTMAX: Final = 1  # llama.cpp, expert_gating_func
 def layer_of(layer: words.Layer) -> Function:
     """The function that builds one layer."""
     match layer:
+        case str():
+            return _OWN_LAYERS[layer]
         case words.Residual():
             return _residual(layer)
         case words.Single():
@@ -47,41 +49,23 @@ def layer_of(layer: words.Layer) -> Function:
             return _parallel(block_of(layer.mix), block_of(layer.feed))
         case words.WithImages():
             return _with_images(_residual(layer.layer))
-        case words.BesideState():
-            return _beside_state
-        case words.OnePart():
-            return _one_part_with_dense
         case words.PostNormed():
             return partial(_post_normed, feed=block_of(layer.feed), rope=layer.rope)
-        case words.LaterNormed():
-            return _later_normed
-        case words.Streams():
-            return gemma3n
-        case words.PerLayer():
-            return gemma4
 
 
 def block_of(block: words.Block) -> Function:
     """The function that builds one block of a layer."""
     match block:
+        case str():
+            return _MIXES[block]
         case words.Attention(fused=fused, rope=rope, whole=whole, scaled=scaled):
             return partial(attention, fused=fused, rope=rope, whole=whole, scaled=scaled)
         case words.Mla(rope=rope):
             return partial(mla, rope=rope)
-        case words.GatedAttention():
-            return gated_attention
-        case words.Mamba():
-            return mamba
         case words.Mamba2(normed=normed):
             return partial(mamba2, normed=normed)
-        case words.PlamoMamba():
-            return plamo_mamba
         case words.DeltaNet(joint=joint):
             return partial(delta_net, joint=joint)
-        case words.KimiDelta():
-            return kimi_delta
-        case words.ShortConv():
-            return short_conv
         case words.Dense(gate=gate, fused=fused):
             return fused_dense if fused else dense if gate else ungated
         case words.Experts():
@@ -238,3 +222,19 @@ def _later_normed(b: Build, x: Tensor) -> Tensor:
         cur, x = b.outputs(cur), b.outputs(x)
     x = b.add(cur, x)
     return b.add(fused_dense(b, b.norm(x)), x)
+
+
+_MIXES: Final[dict[words.Mix, Function]] = {
+    "gated attention": gated_attention,
+    "Mamba 1": mamba,
+    "PLaMo's Mamba": plamo_mamba,
+    "Kimi's delta attention": kimi_delta,
+    "short convolution": short_conv,
+}
+_OWN_LAYERS: Final[dict[words.Own, Function]] = {
+    "attention beside state": _beside_state,
+    "one part": _one_part_with_dense,
+    "later normed": _later_normed,
+    "streams": gemma3n,
+    "part of layers": gemma4,
+}

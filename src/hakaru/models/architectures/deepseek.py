@@ -11,7 +11,6 @@ from hakaru.models.architectures.parts.blueprint import (
     Gating,
     IfExperts,
     IfRecurrent,
-    KimiDelta,
     Mla,
     Residual,
     Shared,
@@ -120,7 +119,7 @@ ARCHITECTURES: Final = (
         tensors=plain(either(without_kv, (kimi_delta,), (mla,)), WITH_SHARED),
         caches=Caches(layers="state without KV heads"),
         graph=Blueprint(
-            layer=Residual(IfRecurrent(KimiDelta(), Mla(rope=False)), _graph_of_moe()),
+            layer=Residual(IfRecurrent("Kimi's delta attention", Mla(rope=False)), _graph_of_moe()),
             needs_mla_lengths=True,
         ),
         why_no_hugging_face=UNCONVERTED,

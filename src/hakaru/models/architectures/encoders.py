@@ -6,7 +6,6 @@ from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
 from hakaru.models.architectures.parts.blueprint import (
     Blueprint,
     Dense,
-    LaterNormed,
     PostNormed,
 )
 from hakaru.models.architectures.parts.feed_forward import dense
@@ -84,7 +83,7 @@ ARCHITECTURES: Final = (
         ),
         caches=Caches(layers="nothing"),
         graph=Blueprint(
-            layer=LaterNormed(),
+            layer="later normed",
             start="tokens, normed",
             end="norm",
             layer_norm=True,

@@ -11,9 +11,7 @@ from hakaru.models.architectures.parts.blueprint import (
     Attention,
     Blueprint,
     Dense,
-    PerLayer,
     Residual,
-    Streams,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.layers import TOKENS, TensorTable, plain, sandwich
@@ -193,7 +191,7 @@ ARCHITECTURES: Final = (
         tensors=TensorTable(layer=(*_GEMMA3, _altup_layer), start=(TOKENS, _altup_model)),
         caches=Caches(window=Window(period=5), n_own=20),
         graph=Blueprint(
-            layer=Streams(),
+            layer="streams",
             start="tokens, then parts of layers",
             end="streams, logits",
             trimmed=False,
@@ -213,7 +211,7 @@ ARCHITECTURES: Final = (
         tensors=TensorTable(layer=_GEMMA4, start=(TOKENS, _per_layer_embeddings)),
         caches=Caches(window=Window(period=6), shares=True),
         graph=Blueprint(
-            layer=PerLayer(),
+            layer="part of layers",
             start="parts of layers, then tokens",
             first_differs=True,
             shares_values=True,

@@ -12,7 +12,6 @@ from hakaru.models.architectures.parts.blueprint import (
     IfExperts,
     IfRecurrent,
     Residual,
-    ShortConv,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.layers import PROBS_BIAS, TensorTable, after_lead, output
@@ -38,7 +37,7 @@ def _table(feed: Block) -> TensorTable:
 
 
 def _layer(feed: Dense | IfExperts) -> Residual:
-    return Residual(IfRecurrent(ShortConv(), Attention()), feed, first=True, late=True)
+    return Residual(IfRecurrent("short convolution", Attention()), feed, first=True, late=True)
 
 
 def _short_conv(

@@ -5,13 +5,10 @@ from typing import Final
 from hakaru.models.architectures.parts.attention import attention
 from hakaru.models.architectures.parts.blueprint import (
     Attention,
-    BesideState,
     Blueprint,
     Dense,
     IfRecurrent,
-    Mamba,
     Mamba2,
-    PlamoMamba,
     Residual,
     Single,
 )
@@ -32,7 +29,7 @@ ARCHITECTURES: Final = (
         "mamba",
         tensors=TensorTable(layer=(norm("attn_norm"), mamba)),
         caches=Caches(layers="state", grouped=False),
-        graph=Blueprint(layer=Single(Mamba()), early_states=True),
+        graph=Blueprint(layer=Single("Mamba 1"), early_states=True),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
@@ -54,7 +51,7 @@ ARCHITECTURES: Final = (
             )
         ),
         caches=Caches(layers="attention and state"),
-        graph=Blueprint(layer=BesideState()),
+        graph=Blueprint(layer="attention beside state"),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
@@ -71,7 +68,7 @@ ARCHITECTURES: Final = (
         ),
         caches=Caches(layers="state without KV heads"),
         graph=Blueprint(
-            layer=Residual(IfRecurrent(PlamoMamba(), Attention(fused=True)), Dense(fused=True), norms="both"),
+            layer=Residual(IfRecurrent("PLaMo's Mamba", Attention(fused=True)), Dense(fused=True), norms="both"),
             early_states=True,
         ),
         why_no_hugging_face=UNCONVERTED,

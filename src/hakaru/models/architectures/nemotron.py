@@ -7,7 +7,6 @@ from typing import Final
 from hakaru.models.architectures.parts.attention import attention
 from hakaru.models.architectures.parts.blueprint import (
     Blueprint,
-    OnePart,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.layers import PROBS_BIAS, TensorTable, has_experts, nextn
@@ -39,7 +38,7 @@ ARCHITECTURES: Final = (
         "nemotron_h",
         tensors=_TENSORS,
         caches=Caches(layers="one part"),
-        graph=Blueprint(layer=OnePart(), early_states=True, crossing_rows=(3, 6)),
+        graph=Blueprint(layer="one part", early_states=True, crossing_rows=(3, 6)),
         why_no_hugging_face=UNCONVERTED,
         goes_back=True,
     ),
@@ -47,7 +46,7 @@ ARCHITECTURES: Final = (
         "nemotron_h_moe",
         tensors=_TENSORS,
         caches=Caches(layers="one part"),
-        graph=Blueprint(layer=OnePart(), early_states=True, experts_by_width=True),
+        graph=Blueprint(layer="one part", early_states=True, experts_by_width=True),
         why_no_hugging_face=UNCONVERTED,
         reads=("moe_latent_size",),
         goes_back=True,

@@ -12,7 +12,6 @@ from hakaru.models.architectures.parts.blueprint import (
     DeltaNet,
     Dense,
     Experts,
-    GatedAttention,
     IfRecurrent,
     Residual,
     Shared,
@@ -55,7 +54,7 @@ _SHARED: Final = Shared(Experts(), gate=True)
 
 def _hybrid_layer(feed: Dense | Shared, *, joint: bool) -> Residual:
     """The same in the words of a graph."""
-    return Residual(IfRecurrent(DeltaNet(joint=joint), GatedAttention()), feed, at_once=True)
+    return Residual(IfRecurrent(DeltaNet(joint=joint), "gated attention"), feed, at_once=True)
 
 
 def _delta_net(

@@ -7,7 +7,8 @@ does not know is None, and the record says why beside it.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from hakaru.models.architectures.parts.blueprint import Blueprint
 from hakaru.models.architectures.parts.layers import TensorTable
@@ -20,8 +21,7 @@ Hyperparameters: TypeAlias = dict[str, Any]
 """GGUF keys without the architecture before them, as `hyperparameters.expand` takes them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(NamedTuple):
     """Which layers see only the last tokens, where the file does not say it layer by layer.
 
     Example: `Window(period=6)` is Gemma 3: five layers with a window, then one that sees
@@ -35,8 +35,7 @@ class Window:
     of_n_layer: int | None = None  # only models of so many layers have windows; the others copy all
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caches:
+class Caches(NamedTuple):
     """What layers keep between tokens.
 
     `layers` says which layers keep what:
@@ -70,8 +69,7 @@ class Caches:
         return self.layers not in {"attention", "nothing"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HuggingFace:
+class HuggingFace(NamedTuple):
     """How a checkpoint of this architecture becomes a GGUF file. Source: llama.cpp,
     conversion/*.py.
     """
@@ -82,7 +80,7 @@ class HuggingFace:
     names of the tensors.
     """
     bodies: tuple[str, ...] = ()  # classes without a head that the converter takes, too
-    absent: Mapping[str, Any] = field(default_factory=dict)  # what a config leaves to its class
+    absent: Mapping[str, Any] = MappingProxyType({})  # what a config leaves to its class
     windows: bool = False  # `sliding_window` and `layer_types` are converted
     tied: Literal["by tensors", "by config", "always"] = "by tensors"
     dropped: str | None = None  # pattern of tensors that are not converted; {n}: number of layers
@@ -92,8 +90,7 @@ class HuggingFace:
     """Another architecture that the converter writes for some configs, or None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantizer:
+class Quantizer(NamedTuple):
     """What llama.cpp's quantizer does differently for this architecture. Source:
     src/llama-quant.cpp and src/models.
     """
@@ -108,6 +105,7 @@ class Quantizer:
     stacks_are_experts: bool = True  # every stack of matrices is one of experts
 
 
+_AS_USUAL: Final = Quantizer()
 UNWRITTEN: Final = "not written down yet; the engine's dry run answers"
 UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name the GGUF file"
 
@@ -144,7 +142,7 @@ class Architecture:
     """Nodes per token of a micro-batch that the engine keeps records for. llama.cpp,
     graph_max_nodes.
     """
-    quantizer: Quantizer = Quantizer()
+    quantizer: Quantizer = _AS_USUAL
 
     @property
     def has_states(self) -> bool:

@@ -5,14 +5,12 @@ Example: `Blueprint(layer=Residual(Attention(), Dense()))` is Llama's graph, a n
 sum, a norm, a gated feed-forward part, a sum. Source: llama.cpp, src/models/<architecture>.cpp.
 """
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Gating: TypeAlias = Literal["softmax", "sigmoid", "chosen"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
+class Attention(NamedTuple):
     """Attention with shared keys."""
 
     fused: bool = False  # queries, keys and values come of one matrix
@@ -21,62 +19,32 @@ class Attention:
     scaled: bool = False  # queries of layers without rope are scaled by their positions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mla:
+class Mla(NamedTuple):
     """Multi-head latent attention."""
 
     rope: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class GatedAttention:
-    """Attention whose output is multiplied by a gate that comes with the queries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mamba:
-    """Mamba 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mamba2:
+class Mamba2(NamedTuple):
     """Mamba 2."""
 
     normed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PlamoMamba:
-    """PLaMo 2's Mamba, with norms on its parts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeltaNet:
+class DeltaNet(NamedTuple):
     """Qwen's gated delta net."""
 
     joint: bool  # beta and alpha in one matrix
 
 
-@dataclass(frozen=True, slots=True)
-class KimiDelta:
-    """Kimi Linear's delta attention."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShortConv:
-    """LFM2's gated short convolution."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dense:
+class Dense(NamedTuple):
     """A feed-forward part that every token passes."""
 
     gate: bool = True
     fused: bool = False  # gate and up in one matrix
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experts:
+class Experts(NamedTuple):
     """A mixture of experts.
 
     `gating`: a softmax over all, sigmoids, a softmax over the chosen ones, or what the file states.
@@ -91,50 +59,38 @@ class Experts:
     sigmoid_n_vocab: int | None = None  # but of models with so many tokens it is sigmoids
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(NamedTuple):
     """Experts, and one more that every token passes."""
 
     experts: Experts
     gate: bool = False  # the output of the shared one is multiplied by a gate
 
 
-@dataclass(frozen=True, slots=True)
-class IfRecurrent:
+class IfRecurrent(NamedTuple):
     """One block in layers with a state, another one in the rest."""
 
     yes: "Block"
     no: "Block"
 
 
-@dataclass(frozen=True, slots=True)
-class IfExperts:
+class IfExperts(NamedTuple):
     """One block in layers with experts, another one in the rest."""
 
     yes: "Block"
     no: "Block"
 
 
-Block: TypeAlias = (
-    Attention
-    | Mla
-    | GatedAttention
-    | Mamba
-    | Mamba2
-    | PlamoMamba
-    | DeltaNet
-    | KimiDelta
-    | ShortConv
-    | Dense
-    | Experts
-    | Shared
-    | IfRecurrent
-    | IfExperts
-)
+Mix: TypeAlias = Literal[
+    "gated attention",  # the output is multiplied by a gate that comes with the queries (Qwen)
+    "Mamba 1",
+    "PLaMo's Mamba",  # with norms on its parts
+    "Kimi's delta attention",
+    "short convolution",  # gated (LFM2)
+]
+Block: TypeAlias = Mix | Attention | Mla | Mamba2 | DeltaNet | Dense | Experts | Shared | IfRecurrent | IfExperts
 
 
-@dataclass(frozen=True, slots=True)
-class Residual:
+class Residual(NamedTuple):
     """A layer of two halves, each added to what came in."""
 
     mix: Block
@@ -145,64 +101,40 @@ class Residual:
     at_once: bool = False  # the first norm is computed before anything that `mix` asks for
 
 
-@dataclass(frozen=True, slots=True)
-class Single:
+class Single(NamedTuple):
     """A layer of one block, added to what came in."""
 
     mix: Block
 
 
-@dataclass(frozen=True, slots=True)
-class Parallel:
+class Parallel(NamedTuple):
     """Attention and feed-forward side by side, from one norm."""
 
     mix: Block
     feed: Block
 
 
-@dataclass(frozen=True, slots=True)
-class WithImages:
+class WithImages(NamedTuple):
     """A layer to which the embeddings are added again, for what images add to the first layers."""
 
     layer: Residual
 
 
-@dataclass(frozen=True, slots=True)
-class BesideState:
-    """Attention and a state side by side, from two norms of the same (Falcon H1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnePart:
-    """A layer of one block, whichever it is, and the dense feed-forward layers after it (Nemotron
-    H).
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostNormed:
+class PostNormed(NamedTuple):
     """An encoder's layer, normed after each half (BERT)."""
 
     feed: Block
     rope: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class LaterNormed:
-    """An encoder's layer whose first one is not normed before (ModernBERT)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Streams:
-    """Parallel streams, of which one passes through attention and feed-forward (Gemma 3n)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PerLayer:
-    """A layer that adds its own part of per-layer embeddings (Gemma 4)."""
-
-
-Layer: TypeAlias = Residual | Single | Parallel | WithImages | BesideState | OnePart | PostNormed | LaterNormed | Streams | PerLayer
+Own: TypeAlias = Literal[
+    "attention beside state",  # from two norms of the same (Falcon H1)
+    "one part",  # one block, whichever it is, and the dense layers after it (Nemotron H)
+    "later normed",  # an encoder whose first layer is not normed before (ModernBERT)
+    "streams",  # one of parallel streams passes through the layer (Gemma 3n)
+    "part of layers",  # the layer adds its own part of per-layer embeddings (Gemma 4)
+]
+Layer: TypeAlias = Own | Residual | Single | Parallel | WithImages | PostNormed
 Start: TypeAlias = Literal[
     "tokens",
     "tokens, scaled",
@@ -217,8 +149,7 @@ Start: TypeAlias = Literal[
 End: TypeAlias = Literal["logits", "logits beside rows", "streams, logits", "norm", "nothing"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Blueprint:
+class Blueprint(NamedTuple):
     """One architecture's graph: how tokens come in, what a layer does, how logits come out."""
 
     layer: Layer
