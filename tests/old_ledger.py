@@ -20,9 +20,9 @@ from hakaru.evaluation.windows import Window
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.learned import known_driver_bytes
 from hakaru.quantization.sensitivity import Sensitivities
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.driver import known_driver_bytes
 from hakaru.tuning.study import Study
 from speeds import speed_of
 

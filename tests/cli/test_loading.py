@@ -19,12 +19,12 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
+from hakaru.planning.fit import Fit, fit
 from hakaru.planning.placement import Layout
 from hakaru.serving.deployment import Deployment, beside_servers
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.fit import Fit, Fitter
 from hakaru.tuning.served import laid_out
 
 pytestmark = pytest.mark.engine
@@ -134,13 +134,16 @@ def test_what_is_loaded_is_what_was_placed(tmp_path: Path) -> None:
     wide = {"block_count": 40, "embedding_length": 2048, "feed_forward_length": 8192}
     experts = {"expert_feed_forward_length": 2048, "expert_count": 32}
     models = {"llama": tiny_hyperparameters("llama", **wide), "qwen3moe": tiny_hyperparameters("qwen3moe", **wide, **experts)}
-    fitter = Fitter(machine=probe_machine(), ledger=None, engine=Lab())
+    machine = probe_machine()
 
-    def fit(architecture: str, hardware: str) -> Fit:
+    def placed(architecture: str, hardware: str) -> Fit:
         model = read_model(write_header(tmp_path / f"{architecture}.gguf", models[architecture], n_vocab=512))
-        return fitter.fit(model, ContextSettings(n_ctx=4096), hardware=parse_hardware(hardware), source="computed")
+        return fit(
+            model, ContextSettings(n_ctx=4096), machine=machine, ledger=None, engine=Lab(), hardware=parse_hardware(hardware),
+            source="computed",
+        )  # fmt: skip
 
-    whole, some, moe = fit("llama", "RTX 4090"), fit("llama", "2GiB + 64GiB RAM"), fit("qwen3moe", "RTX 4090 + 64GiB RAM")
+    whole, some, moe = placed("llama", "RTX 4090"), placed("llama", "2GiB + 64GiB RAM"), placed("qwen3moe", "RTX 4090 + 64GiB RAM")
     assert laid_out(whole, Mode()) == Mode()
     layers, kept = some.placement.layout.n_gpu_layers, moe.placement.layout.n_cpu_moe
     assert 0 < layers < 41 and 0 < kept < 40

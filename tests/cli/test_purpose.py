@@ -77,7 +77,7 @@ def test_what_gives_no_text_is_not_asked_for_any(capsys: pytest.CaptureFixture[s
     path = write_tiny(tmp_path / "bert.gguf", hyperparameters("bert"))
     code, told = said(capsys, command, path)
     assert code == 2
-    assert f"is an embedding model: it gives no text, so hakaru {command.replace('tune', 'up')} has nothing to ask" in told
+    assert f"is an embedding model: it gives no text, so hakaru {command} has nothing to ask" in told
     assert "hakaru serve" in told
 
 

@@ -28,8 +28,8 @@ from hakaru.planning.load import load_of
 from hakaru.planning.placement import Task, placement
 from hakaru.planning.search import max_context, place
 from hakaru.planning.unmodelled import longest_context, spread, uneven_bytes
+from hakaru.planning.variations import Variations
 from hakaru.testing import tiny_shape, write_header_only
-from hakaru.tuning.variations import Variations
 
 KNOWN: Final = {known.id: known for known in known_models() if is_known(known.shape)}
 STREAMS: Final = {"gemma3n"}  # several residual streams cross between devices: the one graph that the assumption does not cover

@@ -18,8 +18,8 @@ from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Placement, Task
 from hakaru.planning.search import place
+from hakaru.planning.variations import Variations
 from hakaru.planning.ways_out import GENTLE, Alternative, Change, Outcome, Search, alternatives, least_context
-from hakaru.tuning.variations import Variations
 
 MODELS: Final = ("qwen3-0.6b", "qwen3-4b", "gemma-3-4b-it", "llama-3.1-8b-instruct", "qwen3-30b-a3b", "qwen3.5-9b")
 

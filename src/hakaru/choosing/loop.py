@@ -34,8 +34,8 @@ from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models, grown
+from hakaru.planning.learned import errors, kind_of, learned_margin
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.trust import errors, kind_of, learned_margin
 
 
 def tune(

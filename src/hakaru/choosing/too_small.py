@@ -5,9 +5,9 @@ from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.fit import fit
 from hakaru.planning.ways_out import in_words
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.fit import Fitter
 from hakaru.units import compared
 
 
@@ -28,7 +28,6 @@ def too_small(bench: Bench, model: Model, settings: ContextSettings, smallest: C
 
 def _ways(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> str:
     room = Hardware(accelerators=(), ram=named_ram(limit_bytes))
-    fit = Fitter(machine=bench.machine, ledger=None, engine=bench.lab).fit(
-        model, settings, hardware=room, preset=None if smallest.type == SOURCE else smallest.type
-    )
-    return in_words(fit.alternatives)
+    preset = None if smallest.type == SOURCE else smallest.type
+    answer = fit(model, settings, machine=bench.machine, ledger=None, engine=bench.lab, hardware=room, preset=preset)
+    return in_words(answer.alternatives)

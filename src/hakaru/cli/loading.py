@@ -15,10 +15,10 @@ from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.purpose import Purpose, chat_template_in, purpose_of
+from hakaru.planning.fit import Fit, fit
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
-from hakaru.tuning.fit import Fit, Fitter
 from hakaru.units import parse_bytes
 
 
@@ -38,15 +38,15 @@ def fit_before_load(
     """
     session = session or Session.here(keeps=False)  # a ledger that cannot be written keeps nobody from loading
     machine = beside_servers(within(probe_machine(), memory), model.parts)
-    fit = Fitter(machine=machine, ledger=session.ledger, engine=session.lab).fit(model, settings)
+    answer = fit(model, settings, machine=machine, ledger=session.ledger, engine=session.lab)
     with redirect_stdout(sys.stderr):
-        if tells_idle_gpu and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
+        if tells_idle_gpu and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
             warn_idle_gpu(machine)
-        if fit.verdict == "does_not_fit":
-            print_fit(fit, [])
-        elif fit.verdict == "tight":
-            print(verdict_sentence(fit.placement, fit.margin.fraction))
-    return fit
+        if answer.verdict == "does_not_fit":
+            print_fit(answer, [])
+        elif answer.verdict == "tight":
+            print(verdict_sentence(answer.placement, answer.margin.fraction))
+    return answer
 
 
 def within(machine: Machine, memory: str | None) -> Machine:

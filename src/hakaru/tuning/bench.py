@@ -30,9 +30,9 @@ from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
+from hakaru.planning.dry_run import Check, check_memory, remember_load
 from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.session import Session
-from hakaru.tuning.check import Check, check_memory, remember_load
 from hakaru.tuning.groups import W, in_groups
 from hakaru.tuning.served import served
 from hakaru.tuning.trial import Trial

@@ -9,9 +9,9 @@ from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.dry_run import Engine
+from hakaru.planning.fit import Fit, fit
 from hakaru.planning.ways_out import in_words
-from hakaru.tuning.check import Engine
-from hakaru.tuning.fit import Fit, Fitter
 from hakaru.units import compared
 
 
@@ -19,17 +19,17 @@ def served(
     model: Model, settings: ContextSettings, mode: Mode | None = None, *, machine: Machine, ledger: Ledger, engine: Engine
 ) -> EngineServer:
     """A server process that loads `model`; what was predicted for it is remembered. Raises DoesNotFit before anything is loaded."""
-    fit = Fitter(machine=machine, ledger=ledger, engine=engine).fit(model, settings)
-    if fit.verdict == "does_not_fit":
-        share = fit.placement.fullest
+    answer = fit(model, settings, machine=machine, ledger=ledger, engine=engine)
+    if answer.verdict == "does_not_fit":
+        share = answer.placement.fullest
         needed, free = compared(share.needed_bytes, share.device.usable_bytes)
         raise DoesNotFit(
             "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but {free} may be used; nothing was "
             "loaded: {ways}.",
             path=model.path, needed=needed, n_ctx=settings.n_ctx, n=settings.n_parallel,
-            free=free, ways=in_words(fit.alternatives),
+            free=free, ways=in_words(answer.alternatives),
         )  # fmt: skip
-    return EngineServer(model.path, fit.settings, laid_out(fit, mode or Mode()))
+    return EngineServer(model.path, answer.settings, laid_out(answer, mode or Mode()))
 
 
 def laid_out(fit: Fit, mode: Mode) -> Mode:

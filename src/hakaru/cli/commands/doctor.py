@@ -14,7 +14,7 @@ from hakaru.engine.unused import idle_gpu, narrow_vectors
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
-from hakaru.tuning.trust import PARTS, Error, Kind, Margin, errors, learned_margin
+from hakaru.planning.learned import PARTS, Error, Kind, Margin, errors, learned_margin
 from hakaru.units import format_bytes
 
 

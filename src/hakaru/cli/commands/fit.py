@@ -14,10 +14,10 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.backends import backend_of
+from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
+from hakaru.planning.fit import fit
 from hakaru.planning.here import leaves_gpu_idle
 from hakaru.serving.deployment import beside_servers
-from hakaru.tuning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
-from hakaru.tuning.fit import Fitter
 from hakaru.units import parse_bytes
 
 
@@ -33,31 +33,39 @@ def run(options: FitOptions) -> int:
     variant = as_preset(whole, options.type_) if options.type_ else whole
     beside = _beside(variant, place or Hardware(accelerators=machine.devices), options)
     session = session_that_asks(machine)
-    fitter = Fitter(machine=machine, ledger=session.ledger, engine=session.lab)
-    fit = fitter.fit(
-        whole, settings, hardware=place, source=options.source, find_max=options.max_context, preset=options.type_, beside=beside
+    answer = fit(
+        whole,
+        settings,
+        machine=machine,
+        ledger=session.ledger,
+        engine=session.lab,
+        hardware=place,
+        source=options.source,
+        find_max=options.max_context,
+        preset=options.type_,
+        beside=beside,
     )
-    terms = fit.explanation() if options.explain_terms else []
+    terms = answer.explanation() if options.explain_terms else []
     if options.plot:
         from hakaru.pictures.memory import save_memory_picture
 
-        save_memory_picture(fit, options.plot)
+        save_memory_picture(answer, options.plot)
     if options.json:
         stored = {"checkpoint": asdict(found.stored)} if found.stored else {}
-        print_json(as_json(fit, found.origin, terms) | stored)
+        print_json(as_json(answer, found.origin, terms) | stored)
     else:
-        if place is None and fit.dry_run and leaves_gpu_idle(machine, fit.dry_run):
+        if place is None and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
             warn_idle_gpu(machine)
         if found.note:
             print_text(found.note)
-        for note in fit.hardware.notes:
+        for note in answer.hardware.notes:
             print_text(note)
-        print_fit(fit, terms)
-        if found.fetch and fit.verdict != "does_not_fit":
+        print_fit(answer, terms)
+        if found.fetch and answer.verdict != "does_not_fit":
             next_step(found.fetch)
-        elif fit.verdict != "does_not_fit" and not found.stored:
+        elif answer.verdict != "does_not_fit" and not found.stored:
             next_step(f"hakaru test {options.model}")
-    return 3 if fit.verdict == "does_not_fit" else 0
+    return 3 if answer.verdict == "does_not_fit" else 0
 
 
 def _beside(model: Model, place: Hardware, options: FitOptions) -> Beside:

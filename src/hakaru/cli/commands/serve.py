@@ -14,11 +14,11 @@ from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
+from hakaru.planning.dry_run import remember_load
 from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
 from hakaru.serving.limits import limits_of
 from hakaru.serving.supervisor import Supervisor
 from hakaru.session import Session
-from hakaru.tuning.check import remember_load
 from hakaru.tuning.served import laid_out
 
 

@@ -7,9 +7,9 @@ from hakaru.cli.tell.verdict import verdict_sentences, ways_sentences
 from hakaru.language import say, spelled
 from hakaru.memory.explain import Term
 from hakaru.memory.formula import formula_gigabytes
+from hakaru.planning.extras import Extra
+from hakaru.planning.fit import Fit
 from hakaru.planning.placement import Placement
-from hakaru.tuning.extras import Extra
-from hakaru.tuning.fit import Fit
 from hakaru.units import format_bytes, format_params
 
 

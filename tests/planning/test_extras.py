@@ -12,12 +12,12 @@ from hakaru.models.header_file import write_header_only
 from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model
+from hakaru.planning.extras import bytes_of, draft_extra, mtp_extra
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Layout, Task, placement
 from hakaru.planning.search import max_context
 from hakaru.planning.search import place as find_place
 from hakaru.testing import llama_tensors, tiny_shape
-from hakaru.tuning.extras import bytes_of, draft_extra, mtp_extra
 
 MIB = 2**20
 

@@ -27,17 +27,16 @@ from hakaru.models.model import Model, as_preset
 from hakaru.places import passing_dir
 from hakaru.planning.backends import backend_named
 from hakaru.planning.checkpoints import Growth, with_checkpoints
+from hakaru.planning.dry_run import Engine, dry_run_at, remember
 from hakaru.planning.explain import explain_placement
+from hakaru.planning.extras import Beside, Extra, bytes_of, nothing
 from hakaru.planning.here import hardware_here
+from hakaru.planning.learned import Margin, errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import FitVerdict, Placement, Task, judged
 from hakaru.planning.search import place
+from hakaru.planning.variations import Variations
 from hakaru.planning.ways_out import Alternative
-from hakaru.tuning.check import Engine, dry_run_at, remember
-from hakaru.tuning.driver import known_driver_bytes
-from hakaru.tuning.extras import Beside, Extra, bytes_of, nothing
-from hakaru.tuning.trust import Margin, errors, kind_of, learned_margin
-from hakaru.tuning.variations import Variations
 
 FigureSource = Literal["computed", "dry-run", "both"]
 
@@ -96,82 +95,65 @@ class Fit:
         return explain_placement(task, tensors, self.placement)
 
 
-class Fitter:
-    """Answers for one machine, with its ledger (None: nothing is remembered) and its engine."""
+def fit(
+    model: Model,
+    settings: ContextSettings,
+    *,
+    machine: Machine,
+    ledger: Ledger | None,
+    engine: Engine,
+    hardware: Hardware | None = None,
+    source: FigureSource = "both",
+    find_max: bool = False,
+    preset: str | None = None,
+    beside: Beside = nothing,
+) -> Fit:
+    """Whether `model` fits `hardware`; None is this `machine`, with the memory that is free now.
 
-    def __init__(self, *, machine: Machine, ledger: Ledger | None, engine: Engine) -> None:
-        self.machine, self.ledger, self.engine = machine, ledger, engine
+    `ledger` teaches the margin and remembers the figures; without one the margin is assumed. `source` says whose figures
+    are asked for, `preset` that the model is judged as it would be at this preset, `beside` what is loaded with it.
+    Raises ModelUnknown where neither our arithmetic nor the engine knows the architecture.
+    """
+    variant = as_preset(model, preset) if preset else model
+    computed = compute_footprint(variant.shape, variant.loaded, settings)
+    if computed is None and source == "computed":
+        raise ModelUnknown(
+            "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: `source` dry-run.",
+            path=model.path, found=model.shape.architecture,
+        )  # fmt: skip
+    ask = partial(_dry_run, variant, engine=engine, on_disk=preset is None)
+    dry_run = ask(settings) if source != "computed" else None
+    if ledger:
+        remember((computed, dry_run), variant, settings, machine=machine, ledger=ledger)
+    uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else machine.has_gpu
+    place_at = hardware or hardware_here(machine, uses_gpu=uses_gpu)
+    kind = kind_of(machine, variant.shape.architecture, dry_run, named=hardware is not None)
+    margin = learned_margin(errors(ledger.memory_rows()) if ledger else [], kind)
+    task = Task(
+        load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings, margin=margin.fraction,
+        extras_at=lambda at: bytes_of(beside(at)),
+        backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
+        driver_bytes=known_driver_bytes(ledger, (d.name for d in place_at.accelerators)) if ledger else {},
+        engine=None if computed else dry_run,
+    )  # fmt: skip
+    placed = place(task, place_at)
+    placement = _by_engine(placed, dry_run, margin) if not (hardware and hardware.accelerators) else placed
+    variations = Variations(model=variant, task=task, hardware=place_at, ask=None if computed else ask)
+    placement, planned = with_checkpoints(placement, task)
+    answer = Fit(
+        model=variant, settings=planned, hardware=place_at, computed=computed if source != "dry-run" else None, dry_run=dry_run,
+        placement=placement, verdict=placement.verdict, margin=margin, alternatives=(),
+        max_context=variations.longest_context() if find_max else None, extras=beside(settings), is_modelled=computed is not None,
+    )  # fmt: skip
+    return answer if answer.verdict == "fits" else replace(answer, alternatives=tuple(variations.ways_out()))
 
-    def fit(
-        self,
-        model: Model,
-        settings: ContextSettings,
-        *,
-        hardware: Hardware | None = None,
-        source: FigureSource = "both",
-        find_max: bool = False,
-        preset: str | None = None,
-        beside: Beside = nothing,
-    ) -> Fit:
-        """Whether `model` fits; `hardware` None is this machine with what is free now. Raises ModelUnknown where neither our
-        arithmetic nor the engine knows the architecture.
-        """
-        variant = as_preset(model, preset) if preset else model
-        loaded = variant.loaded
-        computed = compute_footprint(variant.shape, loaded, settings)
-        if computed is None and source == "computed":
-            raise ModelUnknown(
-                "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: `source` dry-run.",
-                path=model.path, found=model.shape.architecture,
-            )  # fmt: skip
-        dry_run = self.dry_run(variant, settings, on_disk=preset is None) if source != "computed" else None
-        if self.ledger:
-            remember((computed, dry_run), variant, settings, machine=self.machine, ledger=self.ledger)
-        uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else self.machine.has_gpu
-        place_at = hardware or hardware_here(self.machine, uses_gpu=uses_gpu)
-        kind = kind_of(self.machine, variant.shape.architecture, dry_run, named=hardware is not None)
-        margin = learned_margin(errors(self.ledger.memory_rows()) if self.ledger else [], kind)
-        task = Task(
-            load=load_of(loaded, variant.shape.n_layer),
-            shape=variant.shape,
-            settings=settings,
-            margin=margin.fraction,
-            extras_at=lambda at: bytes_of(beside(at)),
-            backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
-            driver_bytes=known_driver_bytes(self.ledger, (d.name for d in place_at.accelerators)) if self.ledger else {},
-            engine=None if computed else dry_run,
-        )
-        placed = place(task, place_at)
-        placement = _by_engine(placed, dry_run, margin) if not (hardware and hardware.accelerators) else placed
-        variations = Variations(
-            model=variant,
-            task=task,
-            hardware=place_at,
-            ask=None if computed else partial(self.dry_run, variant, on_disk=preset is None),
-        )
-        placement, planned = with_checkpoints(placement, task)
-        answer = Fit(
-            model=variant,
-            settings=planned,
-            hardware=place_at,
-            computed=computed if source != "dry-run" else None,
-            dry_run=dry_run,
-            placement=placement,
-            verdict=placement.verdict,
-            margin=margin,
-            alternatives=(),
-            max_context=variations.longest_context() if find_max else None,
-            extras=beside(settings),
-            is_modelled=computed is not None,
-        )
-        return answer if answer.verdict == "fits" else replace(answer, alternatives=tuple(variations.ways_out()))
 
-    def dry_run(self, model: Model, settings: ContextSettings, *, on_disk: bool = True) -> Footprint:
-        """The engine's own figures, with our assumption for the process around it; a model that is not on disk is laid out
-        from a header written for the purpose.
-        """
-        with nullcontext(model.path) if on_disk else _laid_out(model) as path:
-            return dry_run_at(path, model, settings, engine=self.engine)
+def _dry_run(model: Model, settings: ContextSettings, *, engine: Engine, on_disk: bool) -> Footprint:
+    """The engine's own figures, with our assumption for the process around it; a model that is not on disk is laid out
+    from a header written for the purpose.
+    """
+    with nullcontext(model.path) if on_disk else _laid_out(model) as path:
+        return dry_run_at(path, model, settings, engine=engine)
 
 
 @contextmanager

@@ -15,10 +15,9 @@ from hakaru.memory.footprint import DeviceBuffers, Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
+from hakaru.planning.fit import fit
+from hakaru.planning.learned import PARTS, Kind, Margin, errors, kind_of, known_driver_bytes, learned_margin, remember_driver
 from hakaru.planning.placement import MARGIN
-from hakaru.tuning.driver import known_driver_bytes, remember_driver
-from hakaru.tuning.fit import Fitter
-from hakaru.tuning.trust import PARTS, Kind, Margin, errors, kind_of, learned_margin
 
 HERE = Kind(machine="here", backend="cpu", architecture="llama", alone=True)
 
@@ -190,12 +189,13 @@ def test_fit_says_whose_loads_its_margin_rests_on(tmp_path: Path) -> None:
                 footprint, machine=machine.fingerprint, model=str(i), architecture="qwen3", engine="e",
                 settings=ContextSettings(n_ctx=256), peak_rss_bytes=peak, backend="cpu",
             )  # fmt: skip
-    fitter = Fitter(machine=machine, ledger=ledger, engine=NoEngine())
 
     def margin(name: str, hardware: str | None) -> Margin:
         model = read_model(find_model(name).path)
         place = parse_hardware(hardware) if hardware else None
-        return fitter.fit(model, ContextSettings(n_ctx=4096), hardware=place, source="computed").margin
+        return fit(
+            model, ContextSettings(n_ctx=4096), machine=machine, ledger=ledger, engine=NoEngine(), hardware=place, source="computed"
+        ).margin
 
     here = margin("qwen3-0.6b", None)
     assert (here.fraction, here.n_loads, here.source) == (0, 5, "measured")

@@ -1,10 +1,14 @@
-"""How wrong we were, and what must therefore stay free: the ledger's predictions beside what really happened.
+"""What real loads taught: how wrong predictions were, so what must stay free, and what a GPU's driver takes.
 
 Every real load leaves a prediction (the engine's dry run with our assumption for the process) and the process's measured
 peak. The margin under `fits` is the part by which the next load exceeds its prediction with a chance of at most one in a
 hundred: Student's t bound for one further value of the same spread. A load teaches about its kind only: the machine, the backend
 and the architecture (docs/decisions/0013). With fewer than five loads of a kind the margin is assumed, as it is for every machine
 that is only named and for every accelerator: a process's resident memory does not tell what lies on one.
+
+What the driver takes for a process beside the engine's buffers (its context, its kernels, its workspaces) is learned in
+the same way: after a load NVML tells what the process takes on each GPU, and the engine's log what its buffers take. The
+rest is remembered by the GPU's name, and takes the place of the assumed figure in every later plan for such a GPU.
 """
 
 import math
@@ -15,6 +19,7 @@ from typing import Any, Final
 
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
+from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.planning.backends import backend_name
 from hakaru.planning.placement import MARGIN
@@ -143,3 +148,20 @@ def learned_margin(found: Sequence[Error], kind: Kind) -> Margin:
     bound = mean(excesses) + float(stdtrit(n - 1, CHANCE)) * stdev(excesses) * math.sqrt(1 + 1 / n)
     bound = max(bound, 0.0)  # a prediction that is always too high is no reason to promise what it does not say
     return Margin(fraction=bound / (1 + bound), n_loads=n, source="measured", kind=kind)
+
+
+def remember_driver(ledger: Ledger, taken: Mapping[str, list[int]], buffers_bytes: int) -> None:
+    """Store the driver's bytes per GPU. `taken`: by GPU name what the process takes on each of that name; `buffers_bytes`: the
+    engine's buffers over all of them. GPUs of one process share the rest evenly: the log's names do not tell which is which.
+    """
+    n_devices = sum(len(each) for each in taken.values())
+    rest = sum(sum(each) for each in taken.values()) - buffers_bytes
+    for name in taken:
+        if rest > 0:
+            ledger.remember("driver", {"device": name}, {"bytes": rest // n_devices})
+
+
+def known_driver_bytes(ledger: Ledger, names: Iterable[str]) -> dict[str, int]:
+    """The driver's bytes for those of the named GPUs on which a model was loaded before."""
+    found = {name: ledger.recall("driver", {"device": name}) for name in set(names)}
+    return {name: int(row["bytes"]) for name, row in found.items() if row}

@@ -14,7 +14,7 @@ from hakaru.memory.footprint import Footprint, compute_footprint, overhead_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.backends import backend_name, with_conversions
-from hakaru.tuning.driver import remember_driver
+from hakaru.planning.learned import remember_driver
 
 
 class Engine(Protocol):
