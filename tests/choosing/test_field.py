@@ -17,21 +17,24 @@ from hakaru.choosing.smaller_cache import is_slow
 from hakaru.memory.settings import F16_CACHE
 
 RACES = json.loads((Path(__file__).parent / "races.json").read_text(encoding="utf-8"))
-"""Walks by the number of their world, as the loop with its engine calls in between walked them before there was a field."""
-worlds = st.integers(0, 10**9).map(World).filter(lambda world: any(c.fits for c in world.entrants()))
-steady_worlds = st.integers(0, 10**9).filter(lambda n: any(c.fits for c in World(n, steady=True).entrants()))
+"""Walks by the number of their world, as the loop was walked before there was a field."""
+numbers = st.integers(0, 10**9)
+worlds = numbers.map(World).filter(World.has_room)
+steady_worlds = numbers.filter(lambda number: World(number, steady=True).has_room())
 
 
 @pytest.mark.parametrize("number", RACES)
 def test_recorded_races_are_run_as_they_were(number: str) -> None:
-    """The same is read, timed, proven and examined in the same order, and the same is said of everyone."""
+    """The same is read, timed, proven and examined in the same order, with the same reasons."""
     assert record(walk(World(int(number)))) == RACES[number]
 
 
 @settings(deadline=None)
 @given(worlds)
 def test_the_choice_meets_every_constraint_and_nobody_is_better(world: World) -> None:
-    """It was read, timed and, unless it is the source itself, proven on untouched texts; by the rule it goes before all that pass."""
+    """The choice was read, timed and proven on untouched texts, unless it is the source itself. By the
+    rule the choice goes before all that pass.
+    """
     walked = walk(world)
     if (taken := walked.choice) is None:
         assert not any(c.passes for c in walked.end.assessed())
@@ -47,7 +50,9 @@ def test_the_choice_meets_every_constraint_and_nobody_is_better(world: World) ->
 @settings(deadline=None)
 @given(worlds)
 def test_nothing_is_asked_twice(world: World) -> None:
-    """Nobody is timed, proven or examined again; what was read on some windows is only read on more, or looked up on all."""
+    """No candidate is timed, proven or examined again. What was read on some windows is read on more
+    only, or looked up on all.
+    """
     walked = walk(world)
     n_read: dict[Key, int] = {}
     once: Counter[object] = Counter()
@@ -67,8 +72,9 @@ def test_nothing_is_asked_twice(world: World) -> None:
 @settings(deadline=None)
 @given(worlds)
 def test_who_is_out_is_not_asked_for(world: World) -> None:
-    """Neither who does not fit, nor a copy of the source, nor who was predicted to break the tier, nor whose smaller cache is slow; and
-    no file is needed of a type that lost."""
+    """Neither a level that does not fit, nor a copy of the source, nor one that is predicted to break
+    the tier, nor one whose smaller cache is slow. And no file is needed of a type that lost.
+    """
     copies = {level.type for level in world.levels if level.is_copy}
     for field in walk(world).fields:
         step = field.next()
@@ -85,8 +91,8 @@ def test_who_is_out_is_not_asked_for(world: World) -> None:
 @settings(deadline=None)
 @given(steady_worlds)
 def test_rounds_decide_as_reading_everything_does_and_read_no_more(number: int) -> None:
-    """Where verdicts stay and predictions hold; smaller caches, which come later, aside. Of two that are equal in all that counts,
-    either may be taken.
+    """In steady worlds. Smaller caches, which come later, are not counted. Of two candidates that are
+    equal in all that counts, either may be taken.
     """
     rounds, sweep = (World(number, steady=True, sweep=sweep) for sweep in (False, True))
     quick, whole = walk(rounds), walk(sweep)

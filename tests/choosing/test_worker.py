@@ -1,4 +1,4 @@
-"""What a step asks is asked of the bench in the right words, and files of those that lost go at once."""
+"""Every step is asked of the bench in the right words, and files of losers go at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -42,7 +42,7 @@ class FakeLedger:
 
 @dataclass
 class FakeBench:
-    """A bench that notes what it is asked, builds empty files, and remembers one trial of every file that was ever built."""
+    """A bench that notes what it is asked, and builds empty files."""
 
     folder: Path
     model: Model
@@ -157,7 +157,7 @@ class Windowed:
     domain: str = "code"
 
 
-def test_a_group_is_read_with_its_cache_and_teaches_with_that_of_the_reference(bench: FakeBench) -> None:
+def test_a_group_is_read_with_its_cache_and_teaches_only_with_f16(bench: FakeBench) -> None:
     """What another cache loses is no run of the weights' types; the source has no recipe."""
     worker = worker_of(bench)
     answer = worker.answer(steps.Read((Q8_0,), 12))
@@ -183,7 +183,7 @@ def test_groups_hold_one_cache(bench: FakeBench) -> None:
 
 
 def test_who_was_timed_is_not_built_for_it_again(bench: FakeBench) -> None:
-    """A remembered trial needs no file; otherwise a level is built and timed as it will be served."""
+    """A remembered trial needs no file. Otherwise a level is built and timed as it will be served."""
     worker = worker_of(bench)
     timed = worker.answer(steps.Time((Q8_0_SMALL,)))
     assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 50.0
@@ -196,7 +196,7 @@ def test_who_was_timed_is_not_built_for_it_again(bench: FakeBench) -> None:
 
 
 def test_finalists_are_tested_as_they_will_be_served(bench: FakeBench) -> None:
-    """On the test part of the texts and with their cache; at the tasks beside the source with the usual one."""
+    """On the test part of the texts and with their cache. The source answers tasks with its own."""
     tasks = TaskSet(names=("ours",), language="en", items=tuple(our_items("en")[:2]), digest="d")
     worker = worker_of(bench, constraints=replace(CONSTRAINTS, tasks=tasks))
     worker.answer(steps.Prove(Q8_0_SMALL))
@@ -238,7 +238,7 @@ def test_files_in_use_are_not_removed(bench: FakeBench) -> None:
 
 
 class BuildingWorker(Worker):
-    """A worker that builds what it reads or times, is answered by a world, and looks whether files of losers lie about."""
+    """A worker that builds what it reads, is answered by a world, and finds no files of losers."""
 
     def walk_in(self, world: World) -> None:
         self.world, self.field = world, opened(world.terms, world.entrants())

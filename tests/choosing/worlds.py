@@ -1,8 +1,9 @@
 """Worlds for the loop without an engine: drawn from a number, they answer every step of a field.
 
-What a world answers depends on its number and on the question alone, so that the same race can be run again; the dice are hashes, which
-are the same in every version of Python. Levels may be equally large and equally fast, lose too much, not fit, be copies of the source,
-be wrongly predicted, or not be built for want of disk.
+What a world answers depends on its number and on the question alone, so that the same race can be
+run again. The dice are hashes, which are the same in every version of Python. Levels may be equally
+large and equally fast, lose too much, not fit, be copies of the source, be wrongly predicted, or not
+be built for want of disk.
 """
 
 import hashlib
@@ -33,8 +34,10 @@ def figure(value: float, spread: float) -> Figure:
 
 
 class World:
-    """One model on one machine. A `steady` one has no surprises: verdicts that stay, enough disk, predictions that hold, finalists that do
-    not fail, speeds without doubt, and no mix.
+    """One model on one machine.
+
+    A `steady` world has no surprises: verdicts stay, the disk is large enough, predictions hold,
+    finalists do not fail, speeds are exact, and no mix takes part.
     """
 
     def __init__(self, number: int, *, steady: bool = False, sweep: bool = False) -> None:
@@ -87,6 +90,10 @@ class World:
         """Who takes part."""
         return entrants(self.terms, self.source(), self.levels)
 
+    def has_room(self) -> bool:
+        """Whether anything fits, without which the loop does not begin."""
+        return any(c.fits for c in self.entrants())
+
     def source(self) -> steps.Level:
         """The source as it is."""
         return steps.Level(type=SOURCE, weights_bytes=self.source_bytes, bpw=16.0)
@@ -115,7 +122,7 @@ class World:
         return replace(identical(), kld_mean=figure(kld, 0.2), n_windows=n, n_tokens=10 * n)
 
     def alone(self, key: Key, n: int, *, where: str) -> steps.Reading:
-        """A candidate read until its verdict is known: `untouched`, or `own`, where the source is read with its own cache."""
+        """A candidate read until its verdict is known: `untouched`, or the source with its `own` cache."""
         if key == (SOURCE, F16_CACHE):
             return steps.Reading(quality=identical(), judgement=Judgement("pass"))
         fails = not self.steady and self.chance(self.draw([0.0, 0.3, 0.8], "luck", where), where, key)
@@ -124,7 +131,7 @@ class World:
         return steps.Reading(quality=self.quality(0.01, n), judgement=judgement)
 
     def predicted(self, type_: str) -> Figure | None:
-        """What a level is predicted to lose, by what was learned so far; None where nothing is said of it."""
+        """What a level is predicted to lose, by what was learned; None where nothing is said of it."""
         if type_ == SOURCE or self.chance(0.2, "no forecast"):
             return None
         if self.steady:
@@ -255,7 +262,7 @@ def walk(world: World) -> Walk:
 
 
 def record(walked: Walk) -> list[str]:
-    """A walk in words: what was read, timed, proven and examined, in order; then the choice, and what is said of all others."""
+    """A walk in words: what was read, timed, proven and examined, in order; the choice; all reasons."""
     lines: list[str] = []
     for text in filter(None, map(told, walked.asked)):
         if lines and text.startswith("time ") and lines[-1].startswith("time "):  # one after the other is at the same time

@@ -52,11 +52,6 @@ class Worker:
     recipes: dict[str, Recipe] = field(default_factory=dict)  # of the levels, by name
     windows: Sequence[Window] = ()  # those to choose by
 
-    @property
-    def has_rounds(self) -> bool:
-        """Whether levels are read in rounds, and predicted."""
-        return len(self.windows) > self.effort.rounds[0]
-
     @cached_property
     def forecast(self) -> Forecast:
         """What levels will lose; what is asked of it takes seconds."""
@@ -147,6 +142,7 @@ class Worker:
         With F16's cache a loss comes from the weights alone, so it tells what other levels will lose.
         """
         cache, domains = keys[0][1], [w.domain for w in self.windows]
+        teaches = cache == F16_CACHE and len(self.windows) > self.effort.rounds[0]
         try:
             recipes = [self.recipes.get(type_) for type_, _ in keys]
             several = self.bench.race(self.model, recipes, self.windows, n, cache=cache)
@@ -154,7 +150,7 @@ class Worker:
             return str(error)
         readings = {}
         for key, rows in zip(keys, several, strict=True):
-            if self.has_rounds and cache == F16_CACHE:
+            if teaches:
                 self.forecast.learn(key[0], self._types(key[0]), rows)
             judgement = judge(rows, domains, self.constraints.tier)
             readings[key] = steps.Reading(quality=quality_of(rows, domains), judgement=judgement)
