@@ -20,6 +20,7 @@ from hakaru.errors import DoesNotFit, Misuse
 from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.tasks import Graded, Item, grade, named_tasks
 from hakaru.evaluation.tiers import TIERS, Verdict
+from hakaru.evaluation.trial import Trial
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
@@ -30,7 +31,6 @@ from hakaru.quantization.build import Recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.trial import Trial
 from speeds import speed_of
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)

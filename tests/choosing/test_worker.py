@@ -19,12 +19,12 @@ from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.tasks import TaskSet, grade, our_items
 from hakaru.evaluation.tiers import TIERS
+from hakaru.evaluation.trial import Trial
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.quantization.build import Recipe
 from hakaru.testing import write_tiny_llama
-from hakaru.tuning.trial import Trial
 from speeds import speed_of
 
 ROW = {"n": 10, "kld": 0.01, "agreed": 10, "nll_candidate": 1.0, "nll_reference": 1.0}

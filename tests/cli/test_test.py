@@ -14,6 +14,7 @@ from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tasks import Graded, Item
+from hakaru.evaluation.trial import Trial
 from hakaru.language import use_language
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
@@ -21,7 +22,6 @@ from hakaru.models.model import Model
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.tuning import bench
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.trial import Trial
 from hakaru.units import Figure
 
 

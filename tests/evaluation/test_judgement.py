@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hakaru.evaluation.judgement import best_tier, judge
 from hakaru.evaluation.tiers import TIERS, Tier
-from hakaru.tuning.tier_target import SCALES, room_in_tier
+from hakaru.quantization.tier_target import SCALES, room_in_tier
 
 BALANCED = TIERS["balanced"]
 KINDS = ("prose-en", "code", "answers-en", "answers-ja")

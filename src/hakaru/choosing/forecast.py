@@ -15,10 +15,10 @@ from hakaru.evaluation.tiers import Tier
 from hakaru.quantization.build import Recipe, mix_recipe
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.sensitivity import Reading
+from hakaru.quantization.tier_target import room_in_tier
 from hakaru.tuning.bench import Row
 from hakaru.tuning.budget import PROVABLE, Budgeter, Target
 from hakaru.tuning.study import reading_of
-from hakaru.tuning.tier_target import room_in_tier
 from hakaru.units import Figure
 
 PROVEN_ON: Final = 48

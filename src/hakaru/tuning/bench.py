@@ -21,10 +21,12 @@ from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.answers import Answer, answer_items
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
 from hakaru.evaluation.judgement import Judgement, best_tier, judge
+from hakaru.evaluation.pace import Pace, bytes_read
 from hakaru.evaluation.speed import DEPTHS, REPEATS, USERS, Point, Speed, measure_depths, measure_speed, measure_users
 from hakaru.evaluation.tasks import Graded, Item, grade
 from hakaru.evaluation.texts import PARTS, PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand, texts_digest
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
+from hakaru.evaluation.trial import Trial
 from hakaru.evaluation.windows import Window, least_to_read, windows_digest
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
@@ -35,8 +37,6 @@ from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.session import Session
 from hakaru.tuning.groups import W, in_groups
 from hakaru.tuning.served import served
-from hakaru.tuning.trial import Trial
-from hakaru.tuning.type_speeds import Pace, bytes_read
 from hakaru.units import Figure
 
 Row = Mapping[str, Any]

@@ -9,11 +9,11 @@ from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.tasks import Graded, Item, accuracy
 from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.evaluation.trial import Trial
 from hakaru.evaluation.windows import Window, least_to_read
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.tuning.bench import Bench, Row
-from hakaru.tuning.trial import Trial
 from hakaru.units import Figure
 
 MOST_WINDOWS: Final = 60

@@ -16,9 +16,9 @@ from hakaru.evaluation.tiers import Tier
 from hakaru.quantization.allocate import allocate
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.quiet import stdout_muted
+from hakaru.quantization.tier_target import room_in_tier
 from hakaru.tuning.bench import Row
 from hakaru.tuning.budget import Budgeter, Plan
-from hakaru.tuning.tier_target import room_in_tier
 from hakaru.units import Figure
 
 RIVALS: Final = 2

@@ -36,12 +36,12 @@ from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import vector_digest
 from hakaru.quantization.layout import how_made
 from hakaru.quantization.prediction import Link, fit_link
+from hakaru.quantization.priors import Priors
 from hakaru.quantization.probes import Effort, Probe, doubt, least_change, most_uncertain, plan, uniform_recipes
 from hakaru.quantization.sensitivity import Reading, Sensitivities, prior_sensitivities, with_readings
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import needs_importance, write_recipe
 from hakaru.tuning.bench import Bench
-from hakaru.tuning.priors import Priors
 from hakaru.units import Figure
 
 TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL", "Q4_0", "IQ4_XS", "IQ3_S", "Q3_K", "IQ3_XXS",

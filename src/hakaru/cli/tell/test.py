@@ -13,13 +13,13 @@ from hakaru.evaluation.speed import LeftOut, Point
 from hakaru.evaluation.tasks import Graded
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.evaluation.trial import Trial
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.pictures.report import Report
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Tested
-from hakaru.tuning.trial import Trial
 from hakaru.units import Figure, format_bytes
 
 NOT_COMPARED: Final[dict[str, Any]] = {

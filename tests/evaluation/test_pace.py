@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.pace import Pace, TypeSpeeds, fit_paces, fit_speeds, part_read
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
@@ -17,7 +18,6 @@ from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
 from hakaru.tuning.bench import Bench
 from hakaru.tuning.budget import Budgeter, SpeedGoal
-from hakaru.tuning.type_speeds import Pace, TypeSpeeds, fit_paces, fit_speeds, part_read
 from hakaru.units import Figure
 
 SETTINGS = ContextSettings(n_ctx=512, n_ubatch=512, type_k="f16", type_v="f16", n_parallel=1)
