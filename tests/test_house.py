@@ -116,6 +116,14 @@ def test_quick_commands_import_no_heavy_library(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(p) == "cli"], ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_command_takes_a_bag_of_options(path: Path) -> None:
+    """Options are one value with named fields (`cli/options.py`), so that mypy sees a misspelt one."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
+    bags = [f.name for f in functions if (bag := f.args.kwarg) and bag.annotation and ast.unparse(bag.annotation) == "Any"]
+    assert bags == []
+
+
 def test_files_are_one_sitting() -> None:
     """No source file grows beyond 400 lines."""
     for path in FILES:

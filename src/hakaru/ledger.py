@@ -93,7 +93,7 @@ class Ledger:
         try:
             if path is None:
                 data_dir()
-            with self._translated():
+            with _translated(self.path):
                 self._open(str(self.path))
         except MachineError as trouble:
             if keeps:
@@ -121,7 +121,7 @@ class Ledger:
     def _write(self, command: str, row: tuple[Any, ...]) -> None:
         """Store a row; where nothing must be kept, in memory if the disk refuses."""
         try:
-            with self._translated():
+            with _translated(self.path):
                 self._db.execute(command, row)
         except MachineError as trouble:
             if self._keeps:
@@ -143,13 +143,13 @@ class Ledger:
     def sha256(self, path: Path) -> str:
         """The SHA-256 of the file at `path`, from memory if the file has not changed."""
         stat, name = path.stat(), str(path.resolve())
-        with self._translated():
+        with _translated(self.path):
             row = self._db.execute(
                 "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?", (name, stat.st_size, stat.st_mtime_ns)
             ).fetchone()
         if row:
             return str(row[0])
-        digest = self._hashed(path, stat.st_size)
+        digest = _sha256_of(path, stat.st_size, self.watch)
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
         return digest
 
@@ -157,17 +157,6 @@ class Ledger:
         """What identifies a model: its file's hash, or for a split one the hash of its parts' hashes."""
         hashes = [self.sha256(part) for part in model.parts]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-    def _hashed(self, path: Path, size: int) -> str:
-        """The hash, with progress: a large model takes a minute."""
-        digest, done = hashlib.sha256(), 0
-        with path.open("rb") as file:
-            while piece := file.read(READ_PIECE):
-                digest.update(piece)
-                done += len(piece)
-                if size > HASHED_PIECE:
-                    self.watch(say("hash"), done // HASHED_PIECE, size // HASHED_PIECE)
-        return digest.hexdigest()
 
     def remember_memory(
         self,
@@ -192,14 +181,14 @@ class Ledger:
 
     def memory_rows(self) -> list[dict[str, Any]]:
         """All stored footprints, the oldest first."""
-        with self._translated():
+        with _translated(self.path):
             cursor = self._db.execute("SELECT * FROM footprints ORDER BY at")
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def recall(self, kind: str, inputs: Mapping[str, object]) -> Any | None:
         """The stored result for the same kind and inputs, or None."""
-        with self._translated():
+        with _translated(self.path):
             row = self._db.execute("SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)).fetchone()
         return json.loads(row[0]) if row else None
 
@@ -216,7 +205,7 @@ class Ledger:
 
     def recall_all(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Inputs and results of everything that was stored under `kind`, the oldest first."""
-        with self._translated():
+        with _translated(self.path):
             rows = self._db.execute("SELECT inputs, result FROM measurements WHERE kind = ? ORDER BY at", (kind,)).fetchall()
         return [(json.loads(inputs), json.loads(result)) for inputs, result in rows]
 
@@ -227,18 +216,32 @@ class Ledger:
             (_key(kind, inputs), _now(), kind, _canonical(inputs), json.dumps(result)),
         )
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise MachineError(
-                "{path}: the ledger cannot be used ({reason}); check the disk and its permissions.", path=self.path, reason=error
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise MachineError(
-                "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.", path=self.path, reason=error
-            ) from error
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """What SQLite says of the file `path` becomes a MachineError with the next step."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise MachineError(
+            "{path}: the ledger cannot be used ({reason}); check the disk and its permissions.", path=path, reason=error
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise MachineError(
+            "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.", path=path, reason=error
+        ) from error
+
+
+def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) -> str:
+    """The hash, with progress: a large model takes a minute."""
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while piece := file.read(READ_PIECE):
+            digest.update(piece)
+            done += len(piece)
+            if size > HASHED_PIECE:
+                watch(say("hash"), done // HASHED_PIECE, size // HASHED_PIECE)
+    return digest.hexdigest()
 
 
 def _key(kind: str, inputs: Mapping[str, object]) -> str:
