@@ -1,7 +1,7 @@
 """`hakaru doctor`: what is installed, and how far the memory that was predicted lay from what really happened."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from hakaru.cli.asked import session_that_asks
 from hakaru.cli.options import DoctorOptions
@@ -16,6 +16,8 @@ from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.planning.learned import PARTS, Error, Kind, Margin, errors, learned_margin
 from hakaru.units import format_bytes
+
+ROUNDED_BYTES: Final = 2**20 // 200  # half of 0.01 MiB
 
 
 def run(options: DoctorOptions) -> int:
@@ -78,13 +80,20 @@ def _worst(values: Sequence[int]) -> int | None:
     return max(values, key=abs, default=None)
 
 
+def _beyond_the_log(difference: int) -> int:
+    """A difference from what a load's log said, 0 where the log's last digit hides it: llama.cpp prints 0.01 MiB."""
+    return 0 if abs(difference) <= ROUNDED_BYTES else difference
+
+
 def _summary(found: Sequence[Error]) -> dict[str, Any]:
     excesses = [e.excess for e in found if e.excess is not None]
     return {
         "checks": len(found),
         "loads": len(excesses),
         "computed_less_dry_run_bytes": {p: _worst([e.computed_errors[p] for e in found if e.computed_errors]) for p in PARTS},
-        "dry_run_less_measured_bytes": {p: _worst([e.dry_run_errors[p] for e in found if e.dry_run_errors]) for p in PARTS},
+        "dry_run_less_measured_bytes": {
+            p: _worst([_beyond_the_log(e.dry_run_errors[p]) for e in found if e.dry_run_errors]) for p in PARTS
+        },
         "peak_over_prediction": {"least": min(excesses, default=None), "most": max(excesses, default=None)},
     }
 
