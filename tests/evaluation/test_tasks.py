@@ -51,9 +51,6 @@ EXACT = {"type": "exact", "answer": "a"}
         ('{"prompt": "a", "check": {"type": "regex", "pattern": "a{99999999999}"}}', "no regular expression"),
         ('{"prompt": "a", "check": {"type": "choice", "answer": "E"}}', "one of the first n letters"),
         ('{"prompt": "a", "check": {"type": "python", "tests": "x ="}}', "no Python"),
-        ('{"prompt": "a", "check": {"type": "regex", "pattern": "(?!)"}}', "line 2: a regex check needs an 'example' beside it"),
-        ('{"prompt": "a", "check": {"type": "json", "schema": {"not": {}}}}', "line 2: a json check needs an 'example'"),
-        ('{"prompt": "a", "check": {"type": "python", "tests": "assert f(1)"}}', "line 2: a python check needs an 'example'"),
         ('{"prompt": "a", "example": "b", "check": {"type": "regex", "pattern": "(?!)"}}', "line 2: the example does not pass"),
         ('{"prompt": "a", "example": "{}", "check": {"type": "json", "schema": {"not": {}}}}', "line 2: the example does not pass"),
         ('{"prompt": "a", "check": {"type": "json", "schema": false}}', "line 2: a json check needs a schema, a JSON object"),
@@ -95,15 +92,6 @@ def test_an_example_must_pass_its_own_check() -> None:
     assert parse_items("x", json.dumps(good))[0].check.kind == "python"
     with pytest.raises(Misuse, match="x, line 1: the example does not pass its own check"):
         parse_items("x", json.dumps(good | {"example": "def f(n): return n"}))
-
-
-def test_what_was_scored_before_is_read_again_without_examples(tmp_path: Path) -> None:
-    """Evidence of a decision may name a file from before examples were needed."""
-    file = tmp_path / "tasks.jsonl"
-    file.write_text(json.dumps({"prompt": "a", "check": {"type": "regex", "pattern": "."}}))
-    with pytest.raises(Misuse, match="needs an 'example'"):
-        named_tasks([str(file)], "en")
-    assert [item.own for item in named_tasks([str(file)], "en", needs_examples=False).items] == [True]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +151,25 @@ def test_own_tasks_that_no_model_got_right_are_told(tmp_path: Path, capsys: pyte
     use_language("ja")
     print_tasks(mine, theirs)
     assert "自分の課題のうち 6 件は" in capsys.readouterr().out
+
+
+def test_an_example_is_asked_for_where_nothing_shows_that_a_check_can_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only of tasks that no model got right, and only where the check does not hold a right answer."""
+    never = {"type": "regex", "pattern": "(?!)"}
+    lines = [
+        {"id": "never", "prompt": "a", "check": never},
+        {"id": "shown", "prompt": "a", "example": "b", "check": {"type": "regex", "pattern": "b"}},
+        {"id": "exact", "prompt": "a", "check": {"type": "exact", "answer": "b"}},
+        {"id": "right", "prompt": "a", "check": {"type": "regex", "pattern": "c"}},
+    ]
+    file = tmp_path / "own.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    print_tasks(grade(read_items(file), ["c"] * 4), [])
+    told = capsys.readouterr().out
+    assert "3 of your own tasks were answered right by no model (never, shown, exact)" in told
+    assert "Nothing shows that any answer can pass the checks of never: write an 'example'" in told
 
 
 def test_a_file_without_tasks_is_refused(tmp_path: Path) -> None:

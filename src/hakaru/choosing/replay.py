@@ -85,7 +85,7 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None, *, beside
 
 def _constraints(data: Mapping[str, Any]) -> Constraints:
     names = data.get("tasks", [])
-    tasks = named_tasks(names, data["language"], needs_examples=False) if names else None
+    tasks = named_tasks(names, data["language"]) if names else None
     tier, speed = tier_named(data["quality"]), data["min_speed"]
     return Constraints(tier=tier, min_tokens_per_s=speed, memory_bytes=data["memory_bytes"], tasks=tasks)
 

@@ -46,6 +46,7 @@ class Item:
     check: Check
     max_tokens: int = MAX_TOKENS  # after which an answer is cut off
     own: bool = False  # from a person's file
+    is_proven: bool = True  # False: no answer is known that passes its check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,22 +109,20 @@ class TaskSet:
     digest: str  # of the files' texts and the language
 
 
-def named_tasks(names: Sequence[str], language: str, *, needs_examples: bool = True) -> TaskSet:
-    """The tasks of these names, each once. Raises Misuse. `needs_examples` is False where tasks
-    were scored before and are only read again.
-    """
+def named_tasks(names: Sequence[str], language: str) -> TaskSet:
+    """The tasks of these names, each once. Raises Misuse."""
     named = (OURS, HUMANEVAL)
     distinct = tuple(dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names))
-    items = [item for name in distinct for item in _items_of(name, language, needs_examples)]
+    items = [item for name in distinct for item in _items_of(name, language)]
     texts = [name if name in named else read_text(Path(name)) for name in distinct]
     digest = hashlib.sha256(json.dumps([texts, language]).encode()).hexdigest()
     return TaskSet(names=distinct, language=language, items=tuple(items), digest=digest)
 
 
-def _items_of(name: str, language: str, needs_examples: bool) -> list[Item]:
+def _items_of(name: str, language: str) -> list[Item]:
     if name == OURS:
         return our_items(language)
-    return humaneval_items() if name == HUMANEVAL else read_items(Path(name), needs_examples=needs_examples)
+    return humaneval_items() if name == HUMANEVAL else read_items(Path(name))
 
 
 def our_items(language: str) -> list[Item]:
@@ -155,16 +154,14 @@ def humaneval_items() -> list[Item]:
     return found
 
 
-def read_items(path: Path, *, needs_examples: bool = True) -> list[Item]:
+def read_items(path: Path) -> list[Item]:
     """The items in a person's task file. Raises Misuse with the line that is none."""
-    items = parse_items(str(path), read_text(path), needs_examples=needs_examples)
+    items = parse_items(str(path), read_text(path))
     return [replace(item, own=True) for item in items]
 
 
-def parse_items(where: str, text: str, *, needs_examples: bool = False) -> list[Item]:
-    """The items in the text of a task file. Raises Misuse with the line that is none, or whose
-    check nothing proves to be passable although `needs_examples`.
-    """
+def parse_items(where: str, text: str) -> list[Item]:
+    """The items in the text of a task file. Raises Misuse with the line that is none."""
     items: dict[str, Item] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
@@ -175,7 +172,7 @@ def parse_items(where: str, text: str, *, needs_examples: bool = False) -> list[
             item = _item(data, number)
             if item.id in items:
                 raise Misuse("the id '{id}' was there before", id=item.id)
-            _check_example(item.check, data.get("example"), is_needed=needs_examples)
+            _check_example(item.check, data.get("example"))
         except (ValueError, RecursionError) as error:
             raise Misuse("{path}, line {line}: no JSON object ({reason}).", path=where, line=number, reason=error) from error
         except TimeoutError as error:
@@ -183,7 +180,8 @@ def parse_items(where: str, text: str, *, needs_examples: bool = False) -> list[
                          path=where, line=number, n=MATCH_SECONDS) from error  # fmt: skip
         except Misuse as error:
             raise Misuse("{path}, line {line}: {reason}.", path=where, line=number, reason=error) from error
-        items[item.id] = item
+        is_proven = data.get("example") is not None or item.check.kind not in UNPROVEN
+        items[item.id] = replace(item, is_proven=is_proven)
     if not items:
         raise Misuse("{path}: holds no task; expected one JSON object per line.", path=where)
     return list(items.values())
@@ -214,15 +212,10 @@ def _check_characters(data: Any) -> None:
         ) from error
 
 
-def _check_example(check: Check, example: Any, *, is_needed: bool) -> None:
-    """Raises Misuse for an example that is not right, or that is missing although it is needed.
-    Python is taken on trust where it cannot run: it is not scored there either.
+def _check_example(check: Check, example: Any) -> None:
+    """Raises Misuse for an example that is not right. Python is taken on trust where it cannot run:
+    it is not scored there either.
     """
-    if example is None and is_needed and check.kind in UNPROVEN:
-        raise Misuse(
-            "a {kind} check needs an 'example' beside it, an answer that passes it: nothing else proves that any answer can",
-            kind=check.kind,
-        )
     if example is None:
         return
     if not isinstance(example, str):

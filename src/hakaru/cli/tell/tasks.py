@@ -6,7 +6,7 @@ from typing import Any, Final
 from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
-from hakaru.evaluation.tasks import Graded, Pairs, accuracy, pair
+from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, pair
 from hakaru.language import say
 
 NAMED: Final = 5
@@ -65,13 +65,18 @@ def unended(graded: Sequence[Graded], name: str) -> list[str]:
 
 def doubts(*models: Sequence[Graded]) -> list[str]:
     """What to say of checks that may be wrong; empty where there is nothing."""
-    return [told for told in (timed_out_sentence(*models), never_right_sentence(*models)) if told]
+    told = (timed_out_sentence(*models), never_right_sentence(*models), unproven_sentence(*models))
+    return [sentence for sentence in told if sentence]
 
 
 def never_right(*models: Sequence[Graded]) -> list[str]:
     """The tasks of a person's own that were checked and that no model got right. Each model answered the same, or nothing."""
+    return [item.id for item in _never_right(*models)]
+
+
+def _never_right(*models: Sequence[Graded]) -> list[Item]:
     answers = zip(*(graded for graded in models if graded), strict=True)
-    return [some[0].item.id for some in answers if some[0].item.own and {g.right for g in some} == {False}]
+    return [some[0].item for some in answers if some[0].item.own and {g.right for g in some} == {False}]
 
 
 def never_right_sentence(*models: Sequence[Graded]) -> str | None:
@@ -79,6 +84,14 @@ def never_right_sentence(*models: Sequence[Graded]) -> str | None:
     found = never_right(*models)
     return say("{n} of your own tasks were answered right by no model ({ids}); it may be their checks that are wrong.",
                n=len(found), ids=_named(found)) if found else None  # fmt: skip
+
+
+def unproven_sentence(*models: Sequence[Graded]) -> str | None:
+    """How a person finds out whether such a check can pass at all; None where all of them can."""
+    ids = [item.id for item in _never_right(*models) if not item.is_proven]
+    return say("Nothing shows that any answer can pass the checks of {ids}: write an 'example' beside each, "
+               "an answer that should pass; hakaru tries it when it reads the file.",
+               ids=_named(ids)) if ids else None  # fmt: skip
 
 
 def timed_out_sentence(*models: Sequence[Graded]) -> str | None:
