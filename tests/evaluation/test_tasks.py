@@ -18,7 +18,7 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.answers import answer_items
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
-from hakaru.evaluation.tasks import Graded, Item, accuracy, grade, named_tasks, our_items, pair, parse_items, read_items
+from hakaru.evaluation.tasks import Graded, Item, accuracy, grade, our_items, pair, parse_items, read_items
 from hakaru.language import use_language
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import tiny_shape, write_tiny_llama
