@@ -31,10 +31,10 @@ from scipy.stats import spearmanr
 
 from hakaru.engine.lab import lab_build
 from hakaru.evaluation.statistics import paired_ratio
+from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.models.embedded import embedded_model
-from hakaru.models.imatrix import Imatrix
 from hakaru.models.model import Model, read_model
 from hakaru.quantization.allocate import allocate
 from hakaru.quantization.file_bytes import budget_bytes

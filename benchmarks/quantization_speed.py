@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from hakaru.engine.lab import Lab, lab_build
+from hakaru.formats.gguf import read_header
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.threads import n_threads
 from hakaru.models.embedded import embedded_model
-from hakaru.models.gguf import read_header
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import read_model
 from hakaru.models.roster import quantizer_facts, roster

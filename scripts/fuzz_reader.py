@@ -15,10 +15,10 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["hakaru.models", "json"]):
+with atheris.instrument_imports(include=["hakaru.formats", "hakaru.models", "json"]):
     from hakaru.errors import HakaruError
-    from hakaru.models.gguf import parse_header
-    from hakaru.models.safetensors import parse_stored
+    from hakaru.formats.gguf import parse_header
+    from hakaru.formats.safetensors import parse_stored
 
 HOLE = 2**16  # zeros behind every header, so that the check of the layout is reached
 

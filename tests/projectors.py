@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hakaru.models.header_file import write_header_only
+from hakaru.formats.header_file import write_header_only
 
 MIB = 2**20
 

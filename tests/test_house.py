@@ -11,6 +11,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 FLOORS = (
     {"errors", "language", "units", "places", "threads"},
+    {"formats"},
     {"models", "hardware"},
     {"memory"},
     {"ledger"},

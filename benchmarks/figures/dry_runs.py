@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.quant_types import BY_NAME
 
 TIMEOUT_S: Final = 300
 

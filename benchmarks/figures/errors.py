@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from figures.dry_runs import dry_runs
 from hakaru.errors import HakaruError
+from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.footprint import Footprint, compute_footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.embedded import embedded_model
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, read_model
 from hakaru.planning.load import Load, load_of
 from hakaru.planning.placement import Task

@@ -16,10 +16,10 @@ from typing import Any, Final
 from figures.dry_runs import dry_runs
 from figures.errors import header_of
 from figures.peer_programs import FILE, GIB, PEERS, Answer, NoAnswer, Peer, Question, version
+from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.memory.footprint import compute_footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset, read_model
 from loopback import Loopback, serving
 

@@ -11,6 +11,8 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
+from hakaru.formats.header_file import header_tensors
+from hakaru.formats.metadata import Metadata
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import device_compute
@@ -18,8 +20,6 @@ from hakaru.memory.program import program
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.header_file import header_tensors
-from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of

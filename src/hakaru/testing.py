@@ -12,12 +12,12 @@ from typing import Any
 import gguf
 import numpy as np
 
-from hakaru.models import header_file
+from hakaru.formats import header_file
+from hakaru.formats.gguf import ALIGNMENT, Tensor
+from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import tensors_of
 from hakaru.models.caches import full_attention
-from hakaru.models.gguf import ALIGNMENT, Tensor
 from hakaru.models.hyperparameters import expand
-from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape
 
 CHATML = (

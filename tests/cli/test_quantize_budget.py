@@ -9,7 +9,7 @@ import pytest
 from hakaru.cli import run
 from hakaru.cli.tell.quantize import role_of
 from hakaru.evaluation.judgement import Judgement
-from hakaru.models.gguf import read_header
+from hakaru.formats.gguf import read_header
 from hakaru.models.model import read_model
 from hakaru.testing import tiny_shape, write_tiny_llama
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from hakaru.engine import llama, weights
 from hakaru.engine.logits import Batch, Plan
-from hakaru.models.tensor_data import TensorData
+from hakaru.formats.tensor_data import TensorData
 
 WINDOWS = [{"tokens": list(range(7 * i + 2, 7 * i + 26)), "first": 4} for i in range(2)]
 KEPT = ("norm", "conv", "ffn_gate_inp.")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hakaru.engine.lab import Lab
-from hakaru.models.imatrix import write_imatrix
+from hakaru.formats.imatrix import write_imatrix
 from hakaru.models.model import read_model
 from hakaru.testing import tiny_hyperparameters, write_tiny
 

@@ -13,7 +13,7 @@ import pytest
 from copies import quantized_copy
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineRefused, ModelDamaged
-from hakaru.models.imatrix import Activations, Imatrix
+from hakaru.formats.imatrix import Activations, Imatrix
 from hakaru.models.model import read_model
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama
 

@@ -8,7 +8,7 @@ import pytest
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged
-from hakaru.models.imatrix import Activations, Imatrix
+from hakaru.formats.imatrix import Activations, Imatrix
 from hakaru.testing import tiny_hyperparameters, write_tiny
 
 pytestmark = pytest.mark.engine

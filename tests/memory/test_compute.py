@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hakaru.formats.header_file import without_vocabulary, write_header_only
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.memory.allocator import ENDLESS, Memory, bytes_of, steps_of
 from hakaru.memory.compute import compute_bytes, device_compute, explain_compute
 from hakaru.memory.graph import Graph, Tensor, size_of
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.header_file import without_vocabulary, write_header_only
-from hakaru.models.quant_types import BY_NAME
 from hakaru.testing import tiny_shape
 from public_models import one_per_graph
 

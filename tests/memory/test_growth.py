@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hakaru.engine.server import EngineServer
+from hakaru.formats.metadata import Metadata
 from hakaru.memory.footprint import compute_footprint, overhead_bytes
 from hakaru.memory.growth import (
     MOST_CHECKPOINTS,
@@ -20,7 +21,6 @@ from hakaru.memory.growth import (
 )
 from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
 from hakaru.models.catalogue import known_models
-from hakaru.models.metadata import Metadata
 from hakaru.models.model import read_model
 from hakaru.models.shape import Shape, shape_of
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny

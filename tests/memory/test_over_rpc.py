@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hakaru.engine.capi import LIBRARY
+from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.memory.compute import device_compute, is_known
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.header_file import without_vocabulary, write_header_only
 
 pytestmark = pytest.mark.engine
 

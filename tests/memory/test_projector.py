@@ -8,9 +8,9 @@ import pytest
 
 from hakaru.engine.projector import projector_dry_run
 from hakaru.errors import ModelDamaged
+from hakaru.formats.gguf import read_header
 from hakaru.memory.projector import projector_compute
 from hakaru.models.architectures import buffer_bytes
-from hakaru.models.gguf import read_header
 from projectors import MIB, gemma3, qwen3vl, vision, whisper
 
 QWEN36: dict[str, object] = {"width": 5120}

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
+from hakaru.formats.gguf import read_header
+from hakaru.formats.header_file import stays_f32, without_vocabulary, write_header_only
+from hakaru.formats.metadata import Metadata
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, stays_f32, tensors_of
+from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, tensors_of
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.gguf import read_header
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.hyperparameters import expand
-from hakaru.models.metadata import Metadata
 from public_models import OTHERS, one_of_each
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
+from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.memory.footprint import kv_cache_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import architecture
 from hakaru.models.caches import LayerCache, layer_caches
 from hakaru.models.catalogue import known_models
-from hakaru.models.metadata import Metadata, MetadataValue
 
 
 def caches(architecture: str, n_layer: int, **keys: MetadataValue) -> tuple[LayerCache, ...]:

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
+from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import ARCHITECTURES, is_loaded
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.hyperparameters import expand
-from hakaru.models.metadata import Metadata
 
 BY_CONVERTERS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
+from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.hf_classes import model_class
 from hakaru.models.hf_config import Checkpoint, converted
 

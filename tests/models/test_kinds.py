@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hakaru.errors import ModelNotFound, ModelUnknown
-from hakaru.models.gguf import first_keys, read_header
-from hakaru.models.header_cursor import Value
+from hakaru.formats.gguf import first_keys, read_header
+from hakaru.formats.header_cursor import Value
 from hakaru.models.kinds import likely_role, role_of
 from hakaru.models.model import read_language_model, read_model
 from hakaru.models.sources.find import find_model

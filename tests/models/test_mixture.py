@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.errors import ModelUnknown
-from hakaru.models.gguf import Tensor
-from hakaru.models.metadata import Metadata, Written
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.metadata import Metadata, Written
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.models.mixture import more_bits, preset_types
 from hakaru.models.presets import BASE_TYPES, FTYPES, NEEDS_IMPORTANCE
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import Facts, Role, Roster, quantizer_facts, roster
 from hakaru.models.shape import Shape
 from hakaru.testing import llama_tensors, tiny_shape

@@ -15,8 +15,8 @@ import pytest
 
 import quantizer
 from hakaru.errors import ModelUnknown
-from hakaru.models.gguf import read_header
-from hakaru.models.metadata import Metadata
+from hakaru.formats.gguf import read_header
+from hakaru.formats.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.roster import Roster, quantizer_facts, roster

@@ -12,10 +12,10 @@ import pytest
 from hakaru.cli import run
 from hakaru.cli.output import print_table, print_text
 from hakaru.errors import HakaruError, ModelDamaged, ModelError, ModelNotFound
-from hakaru.models.gguf import read_header
-from hakaru.models.imatrix import read_imatrix
+from hakaru.formats.gguf import read_header
+from hakaru.formats.imatrix import read_imatrix
+from hakaru.formats.safetensors import read_stored
 from hakaru.models.model import read_model
-from hakaru.models.safetensors import read_stored
 from hakaru.models.sources.find import find_model
 
 ESCAPE = "\x1b[31mred\x1b[2J\r\n\u202e"

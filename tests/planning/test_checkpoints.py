@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hakaru.formats.header_file import header_tensors
+from hakaru.formats.metadata import Metadata
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models
-from hakaru.models.header_file import header_tensors
-from hakaru.models.metadata import Metadata
 from hakaru.planning.checkpoints import Growth, with_checkpoints
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.load import load_of

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hakaru.errors import Misuse
+from hakaru.formats.header_file import write_header_only
+from hakaru.formats.metadata import MetadataValue
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.header_file import write_header_only
-from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.extras import bytes_of, draft_extra, mtp_extra

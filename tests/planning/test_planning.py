@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.header_file import header_tensors
+from hakaru.formats.metadata import Metadata
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
 from hakaru.hardware.probe import probe_machine
@@ -14,9 +17,6 @@ from hakaru.memory.footprint import DeviceBuffers, Footprint, kv_cache_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models, nearest_model
-from hakaru.models.gguf import Tensor
-from hakaru.models.header_file import header_tensors
-from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.backends import backend_named, backend_of, with_conversions

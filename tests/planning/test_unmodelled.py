@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from hakaru.cli import run
 from hakaru.errors import Misuse
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.header_file import header_tensors
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.compute import is_known
@@ -20,8 +22,6 @@ from hakaru.memory.footprint import Footprint, compute_footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models
-from hakaru.models.gguf import Tensor
-from hakaru.models.header_file import header_tensors
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.load import load_of

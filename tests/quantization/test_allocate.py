@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hakaru.errors import DoesNotFit, Misuse
-from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.quantization import knapsack
 from hakaru.quantization.allocate import Limits, allocate, byte_range, smallest_within
 from hakaru.quantization.file_bytes import budget_bytes, padded_bytes

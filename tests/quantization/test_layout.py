@@ -6,7 +6,7 @@ import gguf
 import pytest
 
 from hakaru.errors import Misuse
-from hakaru.models.gguf import read_header
+from hakaru.formats.gguf import read_header
 from hakaru.models.model import read_model
 from hakaru.quantization.layout import how_made, lay_out, planned_bytes
 from hakaru.testing import tiny_shape, write_header_only

@@ -9,9 +9,9 @@ import pytest
 from hakaru.cli import run
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineDied, EngineRefused, ModelDamaged
+from hakaru.formats.header_file import write_header_only
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.header_file import write_header_only
 from hakaru.models.model import read_model
 from hakaru.quantization.loadable import check_result, check_source
 from hakaru.quantization.writer import write_recipe

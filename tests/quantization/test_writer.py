@@ -22,9 +22,9 @@ import quantizer
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineDied, Interrupted, MachineError, Misuse, ModelDamaged, ModelUnknown
+from hakaru.formats.gguf import read_header
+from hakaru.formats.metadata import MetadataValue
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.gguf import read_header
-from hakaru.models.metadata import MetadataValue
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, read_model
 from hakaru.models.presets import FTYPES
@@ -122,7 +122,7 @@ def quantized(source: Path, name: str, type_: str, importance: Any) -> bytes:
     code = """
 import ctypes, sys, gguf, numpy as np
 from hakaru.engine.llama import c
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.quant_types import BY_NAME
 source, name, type_ = sys.argv[1:4]
 weights = next(t for t in gguf.GGUFReader(source).tensors if t.name == name).data.astype(np.float32)
 vectors = np.frombuffer(sys.stdin.buffer.read(), dtype=np.float32).reshape(-1, weights.shape[-1])

@@ -11,9 +11,9 @@ from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab, Probed
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.windows import Window
+from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.models.imatrix import Imatrix
 from hakaru.models.model import read_model
 from hakaru.models.presets import FTYPES
 from hakaru.places import data_dir

@@ -10,9 +10,9 @@ import pytest
 from hakaru.cli import run
 from hakaru.engine.lab import Lab
 from hakaru.evaluation.windows import Window
+from hakaru.formats.gguf import read_header
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.models.gguf import read_header
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, read_model
 from hakaru.models.roster import quantizer_facts, roster

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.engine.llama import c
-from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME, QuantType
-from hakaru.models.tensor_data import Bytes
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME, QuantType
+from hakaru.formats.tensor_data import Bytes
 
 Numbers = npt.NDArray[np.float32]
 CHUNK: Final = 2**17  # weights that one call quantizes

@@ -19,8 +19,8 @@ from hakaru.engine.capi import EvalCallback, GgmlTensor
 from hakaru.engine.files import Steps
 from hakaru.engine.llama import c
 from hakaru.engine.logits import Batch, Plan
-from hakaru.models.imatrix import Activations, Imatrix, write_imatrix
-from hakaru.models.tensor_data import TensorData
+from hakaru.formats.imatrix import Activations, Imatrix, write_imatrix
+from hakaru.formats.tensor_data import TensorData
 
 F32, I32 = 0, 26
 _DTYPES: Final = {F32: np.dtype(np.float32), I32: np.dtype(np.int32)}

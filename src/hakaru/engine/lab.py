@@ -13,10 +13,10 @@ from hakaru.engine.call import Progress, call, lab_build, no_progress
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
 from hakaru.errors import Misuse, ModelDamaged
+from hakaru.formats.imatrix import Imatrix, read_imatrix, write_imatrix
+from hakaru.formats.quant_types import BY_ID, BY_NAME
 from hakaru.memory.footprint import DeviceBuffers, Footprint
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
-from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
-from hakaru.models.quant_types import BY_ID, BY_NAME
 
 __all__ = ["Lab", "Probed", "Progress", "lab_build", "no_progress"]
 

@@ -18,9 +18,9 @@ from hakaru.engine.distributions import NotFiniteError, divergence
 from hakaru.engine.files import Steps
 from hakaru.engine.logits import Batch, Plan, targets
 from hakaru.engine.weights import KeptFiles, Weights
+from hakaru.formats.imatrix import read_imatrix
+from hakaru.formats.tensor_data import TensorData
 from hakaru.hardware.threads import n_threads
-from hakaru.models.imatrix import read_imatrix
-from hakaru.models.tensor_data import TensorData
 
 Windows = list[dict[str, Any]]
 

@@ -20,11 +20,11 @@ import numpy.typing as npt
 from hakaru.engine import ggml, llama
 from hakaru.engine.files import Steps
 from hakaru.engine.ggml import Numbers
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.imatrix import Imatrix, read_imatrix
+from hakaru.formats.quant_types import BY_NAME, QuantType
+from hakaru.formats.tensor_data import Bytes, TensorData
 from hakaru.hardware.threads import n_threads
-from hakaru.models.gguf import Tensor
-from hakaru.models.imatrix import Imatrix, read_imatrix
-from hakaru.models.quant_types import BY_NAME, QuantType
-from hakaru.models.tensor_data import Bytes, TensorData
 
 MORE: Final = 16
 """How many times as many weights are drawn where the first draw left a standard error above `PRECISION` of the error: a few

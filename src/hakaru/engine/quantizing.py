@@ -22,8 +22,8 @@ from typing import Any, Final
 from hakaru.engine.files import Steps
 from hakaru.engine.jobs import TensorJob, pieces
 from hakaru.engine.llama import c
+from hakaru.formats.quant_types import BY_ID, QuantType
 from hakaru.hardware.threads import n_threads
-from hakaru.models.quant_types import BY_ID, QuantType
 
 SYNC_S: Final = 0.5
 _F32: Final = 0

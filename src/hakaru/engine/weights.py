@@ -27,8 +27,8 @@ from hakaru.engine import ggml, llama
 from hakaru.engine.capi import EvalCallback, GgmlTensor, Token
 from hakaru.engine.llama import c
 from hakaru.errors import MachineError
-from hakaru.models.quant_types import BY_NAME, QuantType
-from hakaru.models.tensor_data import Bytes, TensorData
+from hakaru.formats.quant_types import BY_NAME, QuantType
+from hakaru.formats.tensor_data import Bytes, TensorData
 from hakaru.places import written_whole
 
 USAGE_WEIGHTS: Final = 1  # ggml-backend.h: GGML_BACKEND_BUFFER_USAGE_WEIGHTS

@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 from hakaru.units import Figure
 

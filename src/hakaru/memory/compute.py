@@ -16,13 +16,13 @@ from functools import lru_cache
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.language import say
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.flash_attention import Backend, has_kernel
 from hakaru.memory.layers import blueprint_of
 from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 
 PIPELINE_COPIES: Final = 4

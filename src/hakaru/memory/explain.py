@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from hakaru.formats.gguf import Tensor
 from hakaru.language import say
 from hakaru.memory.compute import explain_compute
 from hakaru.memory.footprint import (
@@ -18,7 +19,6 @@ from hakaru.memory.footprint import (
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
-from hakaru.models.gguf import Tensor
 from hakaru.models.shape import Shape
 
 

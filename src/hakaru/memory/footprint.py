@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.memory.compute import compute_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
-from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 from hakaru.units import Source
 

@@ -12,9 +12,9 @@ Source: llama.cpp, tools/mtmd/clip.cpp (load_hparams, warmup), tools/mtmd/models
 from dataclasses import dataclass
 from typing import Final
 
-from hakaru.models.gguf import Header
-from hakaru.models.header_cursor import Array
-from hakaru.models.metadata import Metadata
+from hakaru.formats.gguf import Header
+from hakaru.formats.header_cursor import Array
+from hakaru.formats.metadata import Metadata
 
 WARMUP_TOKENS: Final = {
     "qwen2vl_merger": 46**2, "qwen2.5vl_merger": 46**2, "qwen3vl_merger": 46**2, "ling3vl": 46**2, "glm4v": 46**2, "glm5v": 46**2,

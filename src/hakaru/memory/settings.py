@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.errors import Misuse
-from hakaru.models.quant_types import BY_NAME, CACHE_TYPES
+from hakaru.formats.quant_types import BY_NAME, CACHE_TYPES
 
 MAX_CONTEXT: Final = 2**24
 MAX_UBATCH: Final = 2**16

@@ -14,9 +14,9 @@ arithmetic.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import architecture
 from hakaru.models.architectures.record import Caches, Window
-from hakaru.models.metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import Dims, architecture, tensors_of
 from hakaru.models.hyperparameters import expand
-from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.shape import Shape, shape_of
 
 

@@ -5,7 +5,7 @@ file does not state is None.
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from hakaru.models.metadata import Metadata
+from hakaru.formats.metadata import Metadata
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.found import Found
 

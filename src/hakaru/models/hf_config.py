@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import Dims, tensors_of
 from hakaru.models.architectures import architecture as record_of
 from hakaru.models.architectures.record import HuggingFace
@@ -24,7 +25,6 @@ from hakaru.models.config_values import ConfigValues
 from hakaru.models.hf_classes import ModelClass, model_class
 from hakaru.models.hf_fields import hyperparameters
 from hakaru.models.hyperparameters import expand
-from hakaru.models.metadata import Metadata, MetadataValue
 from hakaru.models.stored_quantization import StoredQuantization
 
 Checkpoint = Mapping[str, tuple[str, tuple[int, ...]]]

@@ -7,8 +7,8 @@ constants) is filled with plain values: a header made of it is for sizes, not fo
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hakaru.formats.metadata import MetadataValue
 from hakaru.models.architectures import architecture as record_of
-from hakaru.models.metadata import MetadataValue
 
 _PLAIN: Final[dict[str, MetadataValue]] = {
     "attention.layer_norm_rms_epsilon": 1e-6, "attention.layer_norm_epsilon": 1e-5, "logit_scale": 1.0, "rope.freq_base": 10000.0,

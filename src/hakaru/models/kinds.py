@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import ModelUnknown
+from hakaru.formats.header_cursor import Array, Value
 from hakaru.models.architectures import architecture as record_of
-from hakaru.models.header_cursor import Array, Value
 
 PROJECTOR, ADAPTER, IMATRIX, CONTROL, DRAFT, VOCABULARY, IMAGES = (
     "mmproj", "adapter", "imatrix", "control vector", "draft", "vocabulary", "image model",

@@ -16,8 +16,8 @@ from functools import cache
 from typing import Final
 
 from hakaru.errors import ModelUnknown
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.models.presets import BASE_TYPES
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import FFN, Facts, Group, Role, Roster
 
 Where = Callable[[int, int], bool]

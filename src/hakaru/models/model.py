@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hakaru.errors import ModelUnknown
+from hakaru.formats.gguf import Header, Tensor, has_weights
+from hakaru.formats.header_cursor import Array, Value
+from hakaru.formats.header_file import header_tensors
+from hakaru.formats.metadata import Metadata
+from hakaru.formats.split import read_parts
 from hakaru.models.architectures import loaded
-from hakaru.models.gguf import Header, Tensor, has_weights
-from hakaru.models.header_cursor import Array, Value
-from hakaru.models.header_file import header_tensors
 from hakaru.models.kinds import DRAFT, no_model, role_of
-from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.models.shape import Shape, shape_of
-from hakaru.models.split import read_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

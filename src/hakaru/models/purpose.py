@@ -7,9 +7,9 @@ llama_pooling_type in include/llama.h, and llama_model_has_encoder, llama_model_
 
 from typing import Final, Literal
 
+from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import architecture
 from hakaru.models.architectures.record import Purpose as UsualPurpose
-from hakaru.models.metadata import Metadata
 from hakaru.models.model import Model
 
 Purpose = UsualPurpose | Literal["reranker"]

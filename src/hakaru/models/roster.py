@@ -20,10 +20,10 @@ from enum import IntEnum, auto
 from operator import itemgetter
 from typing import Final
 
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import architecture
 from hakaru.models.architectures.record import Quantizer
-from hakaru.models.gguf import Tensor
-from hakaru.models.metadata import Metadata
 
 
 class Role(IntEnum):

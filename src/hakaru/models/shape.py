@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from hakaru.errors import ModelDamaged
+from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import ARCHITECTURES, Architecture, architecture
 from hakaru.models.architectures.parts.sizes import MAX_LAYERS, MAX_WIDTH
 from hakaru.models.caches import LayerCache, layer_caches
-from hakaru.models.metadata import Metadata
 
 _READ_BY_SOME = frozenset(key for record in ARCHITECTURES.values() for key in record.reads)
 """Keys that only some architectures read, by what they begin with; elsewhere their value means

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Final
 
 from hakaru.errors import ModelError
+from hakaru.formats.gguf import read_header
 from hakaru.language import say
-from hakaru.models.gguf import read_header
 from hakaru.models.model import Model
 
 MOST_MORE_TOKENS: Final = 128

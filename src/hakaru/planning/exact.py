@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.header_file import header_tensors
+from hakaru.formats.metadata import Metadata
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import is_known
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel
-from hakaru.models.gguf import Tensor
-from hakaru.models.header_file import header_tensors
-from hakaru.models.metadata import Metadata
 from hakaru.models.mixture import preset_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.roster import quantizer_facts, roster

@@ -5,10 +5,10 @@ Pure.
 from collections.abc import Iterable
 from typing import Final
 
+from hakaru.formats.gguf import Tensor
 from hakaru.language import say
 from hakaru.memory.explain import Term, explain
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
-from hakaru.models.gguf import Tensor
 from hakaru.planning.placement import Placement, Task
 
 PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes",

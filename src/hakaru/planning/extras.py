@@ -15,6 +15,7 @@ from typing import Final
 
 from hakaru.engine.projector import projector_dry_run
 from hakaru.errors import Misuse, ModelUnknown
+from hakaru.formats.gguf import read_header
 from hakaru.memory.compute import device_compute
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import kv_cache_bytes, layer_cache_bytes, output_bytes
@@ -23,7 +24,6 @@ from hakaru.memory.projector import projector_compute
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
-from hakaru.models.gguf import read_header
 from hakaru.models.model import Model
 from hakaru.models.shape import Shape
 from hakaru.models.vocabulary import why_not_drafted_by

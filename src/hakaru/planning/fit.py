@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 from hakaru.errors import ModelUnknown
+from hakaru.formats.header_cursor import Array
+from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.ledger import Ledger
 from hakaru.memory.explain import Term
 from hakaru.memory.footprint import Footprint, compute_footprint
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.header_cursor import Array
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, as_preset
 from hakaru.places import passing_dir
 from hakaru.planning.backends import backend_named

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from hakaru.formats.gguf import Tensor
 from hakaru.models.architectures import buffer_bytes
-from hakaru.models.gguf import Tensor
 
 _LAYER: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
 _KEYS: Final = re.compile(r"\.attn_(k|v|qkv|kv_a_mqa)\.weight$")

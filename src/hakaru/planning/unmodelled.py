@@ -19,12 +19,12 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.compute import PIPELINE_COPIES, DeviceCompute
 from hakaru.memory.flash_attention import Attention, Backend, has_kernel, scratch
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.shape import Shape
 from hakaru.planning.load import Load
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hakaru.models.imatrix import Imatrix
+from hakaru.formats.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
 from hakaru.models.roster import quantizer_facts, roster

@@ -7,8 +7,8 @@ Source: llama.cpp, ggml/src/gguf.cpp and src/llama-quant.cpp (both pad behind ev
 from fractions import Fraction
 
 from hakaru.errors import Misuse
-from hakaru.models.gguf import ALIGNMENT, Tensor, padded
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.gguf import ALIGNMENT, Tensor, padded
+from hakaru.formats.quant_types import BY_NAME
 
 
 def padded_bytes(tensor: Tensor, type_: str, alignment: int = ALIGNMENT) -> int:

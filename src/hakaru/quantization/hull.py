@@ -12,8 +12,8 @@ knapsack).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hakaru.models.gguf import Tensor
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.quantization.file_bytes import padded_bytes
 
 

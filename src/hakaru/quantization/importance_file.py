@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hakaru.errors import Misuse
-from hakaru.models.gguf import Tensor
+from hakaru.formats.gguf import Tensor
 
 if TYPE_CHECKING:
-    from hakaru.models.imatrix import Imatrix  # it imports numpy, and a preset needs none
+    from hakaru.formats.imatrix import Imatrix  # it imports numpy, and a preset needs none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,13 +21,13 @@ from typing import Final
 
 from hakaru.engine.lab import lab_build
 from hakaru.errors import Misuse
-from hakaru.models.gguf import Header, Tensor, padded, read_header
-from hakaru.models.header_file import header_tensors, packed_header, packed_key
-from hakaru.models.metadata import MetadataValue
+from hakaru.formats.gguf import Header, Tensor, padded, read_header
+from hakaru.formats.header_file import header_tensors, packed_header, packed_key
+from hakaru.formats.metadata import MetadataValue
+from hakaru.formats.quant_types import BY_NAME
+from hakaru.formats.split import MAX_PARTS, numbered_names, part_names
 from hakaru.models.model import Model
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.models.quant_types import BY_NAME
-from hakaru.models.split import MAX_PARTS, numbered_names, part_names
 
 QUANTIZATION_VERSION: Final = 2
 """llama.cpp, ggml/include/ggml.h: GGML_QNT_VERSION."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hakaru.errors import Misuse
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.quantization.hull import Item
 
 LONGEST: Final = 200

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from hakaru.errors import Misuse
-from hakaru.models.gguf import Tensor
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.models.quant_types import BY_NAME
 
 LADDER: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "Q2_K")
 """What the loop tries, from the most to the least bits."""

@@ -5,8 +5,8 @@ A model of the same tensors as one that was probed before begins with what that 
 
 from collections.abc import Sequence
 
+from hakaru.formats.gguf import Tensor
 from hakaru.ledger import Ledger
-from hakaru.models.gguf import Tensor
 from hakaru.models.model import Model
 from hakaru.quantization.prior import GENERIC, Prior, learned, prior_for_kin
 from hakaru.quantization.sensitivity import Sensitivities

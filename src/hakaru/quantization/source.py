@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.language import say
 from hakaru.models.model import Model
-from hakaru.models.quant_types import BY_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,12 +24,12 @@ from typing import Any, Final, Protocol, TypeAlias
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import lab_build
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
+from hakaru.formats.gguf import Tensor, read_header
+from hakaru.formats.metadata import MetadataValue
+from hakaru.formats.quant_types import BY_ID
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.gguf import Tensor, read_header
-from hakaru.models.metadata import MetadataValue
 from hakaru.models.model import Model, read_model
-from hakaru.models.quant_types import BY_ID
 from hakaru.places import disk_error
 from hakaru.quantization.blobs import Blobs, blob_key
 from hakaru.quantization.importance_file import Vectors, written_vectors

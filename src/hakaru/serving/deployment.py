@@ -15,10 +15,10 @@ import psutil
 
 from hakaru.engine.mode import Mode
 from hakaru.errors import Interrupted, MachineError
+from hakaru.formats.split import part_names
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.split import part_names
 from hakaru.places import run_dir, written_whole
 from hakaru.serving.limits import Limits
 from hakaru.serving.supervisor import Supervisor

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hakaru.formats.header_cursor import Array
 from hakaru.memory.growth import requests_bytes
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.header_cursor import Array
 from hakaru.models.model import Model
 
 SMALL: Final = 4096

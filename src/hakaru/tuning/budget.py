@@ -17,9 +17,9 @@ from typing import Final
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.pace import TypeSpeeds, bytes_read, fit_paces, fit_speeds
 from hakaru.evaluation.tiers import Tier
+from hakaru.formats.imatrix import Imatrix
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
-from hakaru.models.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import BASE_TYPES, NEEDS_IMPORTANCE

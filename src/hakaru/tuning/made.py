@@ -9,12 +9,12 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from hakaru.errors import Interrupted
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.busy import Others
 from hakaru.language import say
-from hakaru.models.gguf import Tensor
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.models.quant_types import BY_NAME
 from hakaru.quantization.journal import Journal
 from hakaru.quantization.source import source_kind
 from hakaru.tuning.bench import Tested

@@ -24,12 +24,12 @@ from hakaru.evaluation.divergence import measure_quality
 from hakaru.evaluation.texts import PARTS, Part
 from hakaru.evaluation.tiers import Quality
 from hakaru.evaluation.windows import Window
+from hakaru.formats.imatrix import Imatrix, read_imatrix, write_imatrix
+from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.busy import Others
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.models.model import Model
-from hakaru.models.quant_types import BY_NAME
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.places import cache_dir, data_dir
 from hakaru.quantization.blobs import Blobs, blob_key

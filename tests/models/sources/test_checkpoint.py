@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
-from hakaru.models.imatrix import Activations, Imatrix, write_imatrix
+from hakaru.formats.imatrix import Activations, Imatrix, write_imatrix
+from hakaru.formats.safetensors import BITS
 from hakaru.models.model import read_model
-from hakaru.models.safetensors import BITS
 from hakaru.models.sources.checkpoint import convertible
 from hakaru.models.sources.conversion import needs_conversion
 from hakaru.models.sources.find import find_model, whole_model

@@ -14,12 +14,12 @@ from hakaru.cli.output import Watching, next_step, print_json, print_text, warn_
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineRefused, Misuse, ModelDamaged
 from hakaru.evaluation.tiers import tier_named
+from hakaru.formats.imatrix import Imatrix, read_imatrix
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.imatrix import Imatrix, read_imatrix
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
 from hakaru.models.sources.checkpoint import convertible

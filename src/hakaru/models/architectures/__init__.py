@@ -21,14 +21,13 @@ or of another shape, and the dry run tells whether cache and compute buffers are
 Then `python scripts/architectures.py` writes the page of all architectures anew.
 """
 
+from hakaru.formats.gguf import Dims
 from hakaru.models.architectures.families import ARCHITECTURES, architecture
-from hakaru.models.architectures.parts.sizes import Dims
 from hakaru.models.architectures.record import Architecture
 from hakaru.models.architectures.tables import (
     buffer_bytes,
     is_loaded,
     loaded,
-    stays_f32,
     tensors_of,
 )
 
@@ -40,6 +39,5 @@ __all__ = [
     "buffer_bytes",
     "is_loaded",
     "loaded",
-    "stays_f32",
     "tensors_of",
 ]

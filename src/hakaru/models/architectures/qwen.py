@@ -5,6 +5,7 @@ and attention.
 from collections.abc import Collection
 from typing import Final
 
+from hakaru.formats.metadata import MetadataValue
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
 from hakaru.models.architectures.parts.blueprint import (
     Attention,
@@ -29,7 +30,6 @@ from hakaru.models.architectures.record import (
     Quantizer,
 )
 from hakaru.models.config_values import ConfigValues
-from hakaru.models.metadata import MetadataValue
 
 _MOE: Final = (experts(), shared_expert(router=True))
 _EYES: Final[dict[str, MetadataValue]] = {

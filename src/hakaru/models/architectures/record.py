@@ -10,10 +10,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from hakaru.formats.metadata import MetadataValue
 from hakaru.models.architectures.parts.blueprint import Blueprint
 from hakaru.models.architectures.parts.layers import TensorTable
 from hakaru.models.config_values import ConfigValues
-from hakaru.models.metadata import MetadataValue
 
 Purpose: TypeAlias = Literal["text", "embedding", "encoder-decoder", "diffusion", "speech"]
 Role: TypeAlias = Literal["mmproj", "control vector", "draft", "image model"]

@@ -9,15 +9,10 @@ a missing, an extra or a wrongly shaped tensor.
 from collections.abc import Collection, Iterable, Iterator
 
 from hakaru.errors import ModelUnknown
+from hakaru.formats.gguf import ALIGNMENT, Dims, Tensor, padded
+from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures.families import ARCHITECTURES, architecture
-from hakaru.models.architectures.parts.sizes import Dims, Sizes
-from hakaru.models.gguf import ALIGNMENT, Tensor, padded
-from hakaru.models.metadata import Metadata
-
-_F32_MATRICES = (
-    "ffn_gate_inp.", "ffn_gate_inp_shexp.", "position_embd.", "token_types.", "ssm_conv1d", "shortconv.conv.",
-    "altup_correct_coef.", "altup_predict_coef.", "indexer.proj.",
-)  # fmt: skip
+from hakaru.models.architectures.parts.sizes import Sizes
 
 
 def tensors_of(metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()) -> Iterator[tuple[str, Dims]]:
@@ -85,15 +80,3 @@ def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = ALIGNMENT) -> in
     host memory).
     """
     return sum(padded(t.n_bytes, alignment) for t in tensors)
-
-
-def stays_f32(name: str, shape: Dims) -> bool:
-    """Whether converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers,
-    convolutions, positions.
-
-    Source: llama.cpp, conversion/base.py (prepare_tensors).
-    """
-    if len(shape) == 1 or not name.endswith(".weight") or name.endswith("_norm.weight"):
-        return True
-    own = name.split(".", 2)[2] if name.startswith("blk.") else name
-    return own.startswith(_F32_MATRICES)

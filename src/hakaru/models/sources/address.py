@@ -4,12 +4,12 @@ import shlex
 from urllib.parse import quote, unquote, urlsplit
 
 from hakaru.errors import ModelNotFound
-from hakaru.models.pieces import joining, piece_of
+from hakaru.formats.pieces import joining, piece_of
+from hakaru.formats.split import part_names
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import Address
 from hakaru.models.sources.shelf import Wanted, answered, stand_ins
 from hakaru.models.sources.web import web_client
-from hakaru.models.split import part_names
 
 
 def find_at_address(address: Address) -> Found:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.formats.gguf import Dims, has_weights
+from hakaru.formats.header_file import stays_f32, without_vocabulary, write_header_only
+from hakaru.formats.safetensors import StoredTensor, read_stored
 from hakaru.language import say
-from hakaru.models.architectures import Dims, stays_f32
-from hakaru.models.gguf import has_weights
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.hf_classes import WRITES, kind_in_words
 from hakaru.models.hf_config import Converted, converted
-from hakaru.models.safetensors import StoredTensor, read_stored
 from hakaru.models.sources.found import Companion, Found, Stored
 from hakaru.models.sources.shards import WeightFiles, refuse_other_folders, weight_files
 from hakaru.models.stored_quantization import DEQUANTIZES, KEEPS, REFUSES, StoredQuantization, stored_quantization

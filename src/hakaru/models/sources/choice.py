@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakaru.errors import HakaruError, ModelNotFound
+from hakaru.formats.gguf import first_keys, read_header
+from hakaru.formats.pieces import cut_up, joining
+from hakaru.formats.split import part_names, whole_name
 from hakaru.language import say
-from hakaru.models.gguf import first_keys, read_header
 from hakaru.models.kinds import DRAFT, PROJECTOR, likely_role, role_of
-from hakaru.models.pieces import cut_up, joining
 from hakaru.models.sources.found import Companion
-from hakaru.models.split import part_names, whole_name
 from hakaru.units import format_bytes
 
 

@@ -12,18 +12,18 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.formats.gguf import has_weights, read_header
+from hakaru.formats.header_file import without_vocabulary, write_header_only
+from hakaru.formats.pieces import cut_up, joining, piece_of, pieces_beside
+from hakaru.formats.split import part_names
 from hakaru.language import say
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.models.gguf import has_weights, read_header
-from hakaru.models.header_file import without_vocabulary, write_header_only
 from hakaru.models.model import Model, read_language_model
-from hakaru.models.pieces import cut_up, joining, piece_of, pieces_beside
 from hakaru.models.sources.checkpoint import LARGEST_CONFIG, as_gguf
 from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
 from hakaru.models.sources.found import Found, Stored
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
 from hakaru.models.sources.shards import refuse_other_folders
-from hakaru.models.split import part_names
 from hakaru.models.stored_quantization import REFUSES
 from hakaru.places import header_dir
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakaru.models.split import whole_name
+from hakaru.formats.split import whole_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from urllib.parse import quote
 import httpx
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, Offline
-from hakaru.models.bounded_json import bounded_json
-from hakaru.models.gguf import first_keys
+from hakaru.formats.bounded_json import bounded_json
+from hakaru.formats.gguf import first_keys
 from hakaru.models.kinds import role_of
 from hakaru.models.sources.checkpoint import CONFIG, QUANT_CONFIGS
 from hakaru.models.sources.choice import Choice, Roles, choices, choose, companions_of, matching, named_file, roles_of_files

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound
+from hakaru.formats.bounded_json import bounded_json
 from hakaru.language import say
-from hakaru.models.bounded_json import bounded_json
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.ollama_stores import closed_stores, stores
 from hakaru.models.sources.reference import OllamaName

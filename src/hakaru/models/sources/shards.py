@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
-from hakaru.models.bounded_json import bounded_json
+from hakaru.formats.bounded_json import bounded_json
 from hakaru.units import format_bytes
 
 MAX_SHARDS: Final = 4096

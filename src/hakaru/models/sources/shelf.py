@@ -20,8 +20,8 @@ from typing import Final
 import httpx
 
 from hakaru.errors import Offline
-from hakaru.models.gguf import parse_header
-from hakaru.models.safetensors import parse_stored
+from hakaru.formats.gguf import parse_header
+from hakaru.formats.safetensors import parse_stored
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.models.sources.web import shown

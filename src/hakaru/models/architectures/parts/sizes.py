@@ -8,11 +8,11 @@ factors) stands in `having`: names of tensors without their block, such as `attn
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
 
-from hakaru.models.metadata import Metadata
+from hakaru.formats.gguf import Dims
+from hakaru.formats.metadata import Metadata
 
 MAX_LAYERS: Final = 512  # llama.cpp, src/llama-hparams.h: LLAMA_MAX_LAYERS; it aborts above
 MAX_WIDTH: Final = 2**24
-Dims: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Iterator[tuple[str, Dims]]
 
 

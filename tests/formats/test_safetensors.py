@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hakaru.errors import ModelDamaged, ModelNotFound
-from hakaru.models.bounded_json import MAX_MARKS
-from hakaru.models.safetensors import read_stored
+from hakaru.formats.bounded_json import MAX_MARKS
+from hakaru.formats.safetensors import read_stored
 
 
 def write(path: Path, header: bytes | dict[str, object], data: int = 0) -> Path:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound
-from hakaru.models.gguf import Tensor
-from hakaru.models.imatrix import Activations, Imatrix, read_imatrix, write_imatrix
-from hakaru.models.quant_types import BY_NAME
+from hakaru.formats.gguf import Tensor
+from hakaru.formats.imatrix import Activations, Imatrix, read_imatrix, write_imatrix
+from hakaru.formats.quant_types import BY_NAME
 
 
 def tensor(name: str, *shape: int) -> Tensor:

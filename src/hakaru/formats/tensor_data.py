@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.models.gguf import Tensor, read_header
-from hakaru.models.split import read_parts
+from hakaru.formats.gguf import Tensor, read_header
+from hakaru.formats.split import read_parts
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from hakaru.models.architectures import Dims, stays_f32
-from hakaru.models.gguf import ALIGNMENT, Tensor, padded
-from hakaru.models.metadata import MetadataValue
-from hakaru.models.quant_types import BY_NAME, QuantType
+from hakaru.formats.gguf import ALIGNMENT, Dims, Tensor, padded
+from hakaru.formats.metadata import MetadataValue
+from hakaru.formats.quant_types import BY_NAME, QuantType
 from hakaru.places import written_whole
 
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
 _CODES: Final = {_U32: "I", _I32: "i", _F32: "f", _BOOL: "?", _U64: "Q"}
+_F32_MATRICES = (
+    "ffn_gate_inp.", "ffn_gate_inp_shexp.", "position_embd.", "token_types.", "ssm_conv1d", "shortconv.conv.",
+    "altup_correct_coef.", "altup_predict_coef.", "indexer.proj.",
+)  # fmt: skip
 
 
 def header_tensors(
@@ -115,3 +118,15 @@ def _packed(kind: int, values: Sequence[int | float | bool | str]) -> bytes:
     if kind == _STRING:
         return b"".join(_string(str(v)) for v in values)
     return struct.pack(f"<{len(values)}{_CODES[kind]}", *values)
+
+
+def stays_f32(name: str, shape: Dims) -> bool:
+    """Whether converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers,
+    convolutions, positions.
+
+    Source: llama.cpp, conversion/base.py (prepare_tensors).
+    """
+    if len(shape) == 1 or not name.endswith(".weight") or name.endswith("_norm.weight"):
+        return True
+    own = name.split(".", 2)[2] if name.startswith("blk.") else name
+    return own.startswith(_F32_MATRICES)

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hakaru.errors import HakaruError
-from hakaru.models.gguf import read_header
-from hakaru.models.header_cursor import MAX_HEADER
+from hakaru.formats.gguf import read_header
+from hakaru.formats.header_cursor import MAX_HEADER
+from hakaru.formats.safetensors import read_stored
 from hakaru.models.model import read_model
-from hakaru.models.safetensors import read_stored
 from hakaru.testing import tiny_shape, write_header_only
 
 NUMBERS = (0, 1, 2, 7, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**60, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
@@ -138,7 +138,7 @@ CHILD = """
 import resource, sys, time
 from pathlib import Path
 from hakaru.errors import HakaruError
-from hakaru.models.gguf import read_header
+from hakaru.formats.gguf import read_header
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 for path in map(Path, sys.argv[1:]):
     began = time.process_time()

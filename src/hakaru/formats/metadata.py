@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hakaru.errors import ModelDamaged
+from hakaru.formats.header_cursor import Array, Value
 from hakaru.language import say
-from hakaru.models.header_cursor import Array, Value
 
 MetadataValue: TypeAlias = int | float | bool | str | Sequence[int | float | bool | str]
 Written: TypeAlias = Value | MetadataValue

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelDamaged, ModelError, ModelNotFound, ModelUnknown
+from hakaru.formats.foreign_types import BITNET, IK_LLAMA, OLLAMA_MXFP4, REMOVED, REPACKED
+from hakaru.formats.gguf import read_header
+from hakaru.formats.quant_types import BY_ID
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.foreign_types import BITNET, IK_LLAMA, OLLAMA_MXFP4, REMOVED, REPACKED
-from hakaru.models.gguf import read_header
 from hakaru.models.model import read_model
-from hakaru.models.quant_types import BY_ID
 from hakaru.models.sources.find import find_model
 from hakaru.quantization.layout import lay_out
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama

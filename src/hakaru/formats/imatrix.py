@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.errors import Misuse, ModelDamaged, ModelNotFound
+from hakaru.formats.gguf import MAX_TENSORS, Tensor, read_header
+from hakaru.formats.header_cursor import MAX_STRING, Array
+from hakaru.formats.header_file import header_bytes, header_tensors
+from hakaru.formats.metadata import Metadata, MetadataValue
+from hakaru.formats.tensor_data import TensorData
 from hakaru.language import translate
-from hakaru.models.gguf import MAX_TENSORS, Tensor, read_header
-from hakaru.models.header_cursor import MAX_STRING, Array
-from hakaru.models.header_file import header_bytes, header_tensors
-from hakaru.models.metadata import Metadata, MetadataValue
-from hakaru.models.tensor_data import TensorData
 from hakaru.places import written_whole
 
 Numbers = npt.NDArray[np.float32]

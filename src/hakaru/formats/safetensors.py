@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound
+from hakaru.formats.bounded_json import bounded_json
+from hakaru.formats.openings import LONGEST, told_by_opening
 from hakaru.language import translate
-from hakaru.models.bounded_json import bounded_json
-from hakaru.models.openings import LONGEST, told_by_opening
 
 MAX_HEADER: Final = 2**25
 MAX_NAME: Final = 2**10

@@ -20,17 +20,18 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
-from hakaru.models.foreign_types import foreign_type, is_bitnet_s
-from hakaru.models.header_cursor import U32, Cursor, Value
-from hakaru.models.openings import LONGEST, told_by_opening
-from hakaru.models.quant_types import BY_ID, QuantType
+from hakaru.formats.foreign_types import foreign_type, is_bitnet_s
+from hakaru.formats.header_cursor import U32, Cursor, Value
+from hakaru.formats.openings import LONGEST, told_by_opening
+from hakaru.formats.quant_types import BY_ID, QuantType
 
 VERSIONS: Final = (2, 3)
 BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}
 """The formats before GGUF by their first bytes. Source: llama.cpp of June 2023, llama.h (LLAMA_FILE_MAGIC_*)."""
+Dims: TypeAlias = tuple[int, ...]
 ALIGNMENT: Final = 32
 """Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the engine's host memory."""
 MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero

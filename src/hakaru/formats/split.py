@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
-from hakaru.models.gguf import Header, read_header
+from hakaru.formats.gguf import Header, read_header
 
 MAX_PARTS: Final = 4096  # a name such as x-00001-of-99999.gguf is a stranger's claim
 _PART: Final = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)

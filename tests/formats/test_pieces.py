@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.formats.pieces import cut_up, piece_of
 from hakaru.models.model import read_model
-from hakaru.models.pieces import cut_up, piece_of
 from hakaru.models.sources.find import find_model
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback

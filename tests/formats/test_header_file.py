@@ -7,12 +7,12 @@ import pytest
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError
+from hakaru.formats.gguf import read_header
+from hakaru.formats.header_cursor import Array
+from hakaru.formats.header_file import header_tensors, without_vocabulary, write_header_only
+from hakaru.formats.metadata import MetadataValue
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
-from hakaru.models.gguf import read_header
-from hakaru.models.header_cursor import Array
-from hakaru.models.header_file import header_tensors, without_vocabulary, write_header_only
-from hakaru.models.metadata import MetadataValue
 from hakaru.testing import write_header
 
 LLAMA_70B = next(m for m in known_models() if m.id == "llama-3.1-70b-instruct")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.formats.split import part_names, whole_name
 from hakaru.models.model import read_model
-from hakaru.models.split import part_names, whole_name
 from hakaru.testing import tiny_shape, write_tiny_llama
 
 
