@@ -14,8 +14,9 @@ from hakaru.errors import ModelDamaged, ModelError, ModelUnknown
 from hakaru.formats.gguf import read_header
 from hakaru.formats.header_file import stays_f32, without_vocabulary, write_header_only
 from hakaru.formats.metadata import Metadata
+from hakaru.memory.footprint import kv_cache_bytes
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.architectures import ARCHITECTURES, buffer_bytes, is_loaded, loaded, tensors_of
+from hakaru.models.architectures import ARCHITECTURES, architecture, buffer_bytes, is_loaded, loaded, tensors_of
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.hyperparameters import expand
 from public_models import OTHERS, one_of_each
@@ -29,11 +30,13 @@ def test_every_architecture_is_compared_with_the_engine() -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("known", one_of_each(), ids=lambda m: f"{m.architecture}:{m.id}")
 def test_llama_cpp_lays_out_exactly_our_tensors(known: KnownModel, tmp_path: Path) -> None:
-    """Its loader refuses a missing, an extra or a wrongly shaped tensor; the bytes of its weight buffers are ours."""
+    """Its loader refuses a missing, an extra or a wrongly shaped tensor. Weights and caches have our bytes."""
     metadata = known.metadata()
     path = write_header_only(tmp_path / "model.gguf", without_vocabulary(metadata, known.n_vocab), known.tensors())
     run = Lab().dry_run(path, ContextSettings(n_ctx=512))
     assert run.weights_bytes == buffer_bytes(loaded(Metadata(path, metadata), read_header(path).tensors))
+    if architecture(known.architecture).caches:
+        assert run.kv_cache_bytes == kv_cache_bytes(known.shape, ContextSettings(n_ctx=512))
 
 
 @pytest.mark.parametrize("known", [m for m in OTHERS if m.n_params], ids=lambda m: m.id)

@@ -15,6 +15,7 @@ from hakaru.memory.blocks import (
     dense,
     fused_attention,
     fused_dense,
+    head_gated_attention,
     mla,
     ungated,
 )
@@ -58,8 +59,9 @@ def block_of(block: words.Block) -> Function:
     match block:
         case str():
             return _MIXES[block]
-        case words.Attention(fused=fused, rope=rope, whole=whole, scaled=scaled):
-            return partial(attention, fused=fused, rope=rope, whole=whole, scaled=scaled)
+        case words.Attention(fused=fused, rope=rope, whole=whole, scaled=scaled, head_gate=gate):
+            function = head_gated_attention if gate else attention
+            return partial(function, fused=fused, rope=rope, whole=whole, scaled=scaled)
         case words.Mla(rope=rope):
             return partial(mla, rope=rope)
         case words.Mamba2(normed=normed):

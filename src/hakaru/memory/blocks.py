@@ -290,6 +290,17 @@ def attention(
     return attend(b, q, k, v, out=b.model.n_embd)
 
 
+def head_gated_attention(b: Build, x: Tensor, **flags: bool) -> Tensor:
+    """Attention whose output is multiplied by a gate, one number per head (Laguna)."""
+    g, y = b.graph, b.layer
+    shape = y.n_embd_head_v, y.n_head, "T"
+    q, k, v = heads(b, x, **flags)
+    cur = attend(b, q, k, v, out=None)
+    gate = g.like(b.mm(x, y.n_head, "gate"))
+    cur = b.mul(g.reshape(cur, shape), g.reshape(gate, (1, y.n_head, "T")))
+    return b.mm(g.reshape(cur, (y.n_embd_head_v * y.n_head, "T")), b.model.n_embd, "attention output")
+
+
 def fused_attention(b: Build, x: Tensor) -> Tensor:
     """Attention whose queries, keys and values are one matrix."""
     return attention(b, x, fused=True)

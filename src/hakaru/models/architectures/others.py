@@ -141,7 +141,12 @@ ARCHITECTURES: Final = (
         "laguna",
         tensors=plain(attention(qk_norm="head"), WITH_SHARED, attention_gate(of_heads=True)),
         caches=Caches(window=Window(period=4, dense_first=True)),
-        why_no_graph="the gate of each head on its attention: not written down yet",
+        graph=Blueprint(
+            layer=Residual(
+                Attention(head_gate=True),
+                IfExperts(Shared(Experts(gating="stated")), Dense()),
+            )
+        ),
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(
@@ -168,7 +173,10 @@ ARCHITECTURES: Final = (
             )
         ),
         caches=Caches(window=Window(period=6)),
-        why_no_graph="rows kept for a draft, scaled values: not written down yet",
+        graph=Blueprint(
+            layer=Residual(Attention(), IfExperts(Experts(gating="sigmoid", biased=True), Dense())),
+            end="logits beside rows",
+        ),
         why_no_hugging_face=UNCONVERTED,
     ),
 )

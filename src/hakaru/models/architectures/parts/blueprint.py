@@ -17,6 +17,7 @@ class Attention(NamedTuple):
     rope: bool = True  # queries and keys are rotated by their positions
     whole: bool = False  # queries and keys are normed over all heads at once
     scaled: bool = False  # queries of layers without rope are scaled by their positions
+    head_gate: bool = False  # the output is multiplied by a gate, one number per head
 
 
 class Mla(NamedTuple):
