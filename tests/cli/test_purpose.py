@@ -135,12 +135,12 @@ def test_a_broken_template_is_told_with_the_way_out(
 ) -> None:
     """Whether it stands in the model or in a file of the person's: that is whose it is."""
     (tmp_path / "broken.jinja").write_text(template)
-    with pytest.raises(Misuse, match=r"--chat-template broken.jinja: cannot be used \(.+\)"):
+    with pytest.raises(Misuse, match=r"`chat_template` broken.jinja: cannot be used \(.+\)"):
         EngineServer(tiny, ContextSettings(n_ctx=256), Mode(template=named_template(str(tmp_path / "broken.jinja")))).__enter__()
     monkeypatch.setattr("hakaru.testing.CHATML", template)
     model = write_tiny_llama(tmp_path / "broken.gguf")
     with pytest.raises(
-        ModelDamaged, match=r"broken.gguf: its chat template cannot be used \(.+\); go on with another one: --chat-template"
+        ModelDamaged, match=r"broken.gguf: its chat template cannot be used \(.+\); go on with another one: `chat_template`"
     ):
         EngineServer(model, ContextSettings(n_ctx=256)).__enter__()
     with EngineServer(model, ContextSettings(n_ctx=256), Mode(template=named_template("chatml"))):
