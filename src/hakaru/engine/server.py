@@ -6,6 +6,7 @@ Speed is measured through this same process that will serve (see evaluation/spee
 import json
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import threading
@@ -156,10 +157,15 @@ class EngineServer:
         with self.client(timeout=ANSWERS_WITHIN_S) as client:
             while self.process.poll() is None:
                 with suppress(httpx.TransportError):
-                    if client.get("/health").status_code == 200:
+                    if self._listens() and client.get("/health").status_code == 200:
                         return True
                 time.sleep(POLL_S)
         return False
+
+    def _listens(self) -> bool:
+        """Whether somebody takes calls at the socket. httpx would leave its own end of a refused call open."""
+        with socket.socket(socket.AF_UNIX) as knock:
+            return knock.connect_ex(str(self.socket)) == 0
 
     def _broken_template(self) -> HakaruError | None:
         """The error for a chat template that cannot be used, which is why the engine did not come up; None for other reasons."""
