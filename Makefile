@@ -4,6 +4,9 @@ PYTHON  ?= python3
 HAKARU  := $(VENV)/bin/hakaru
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
+PYTEST  := $(VENV)/bin/python -m pytest
+# All tests: those without a model on all cores, then those that load one, which need the cores themselves. Or what ARGS name.
+TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -m "not engine" -n logical && $(PYTEST) -m engine)
 
 .PHONY: up test check bench clean
 .DEFAULT_GOAL := up
@@ -12,7 +15,7 @@ up: $(READY)
 	@$(HAKARU) up $(ARGS)
 
 test: $(DEV)
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(TESTS)
 
 check: $(DEV)
 	@$(VENV)/bin/ruff check .
@@ -22,7 +25,7 @@ check: $(DEV)
 	@$(VENV)/bin/python scripts/rooms.py --check
 	@$(VENV)/bin/python scripts/architectures.py --check
 	@$(VENV)/bin/python scripts/check_wheel.py
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(TESTS)
 
 bench: $(DEV)
 	@for b in benchmarks/*.py; do $(VENV)/bin/python $$b || exit 1; done

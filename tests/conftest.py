@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from hypothesis import settings
 
 from hakaru.errors import ModelNotFound
 from hakaru.language import spell_fields, use_language
@@ -18,6 +19,9 @@ from loopback import Loopback, serving
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's `&`, and in some CI
     signal.signal(signal.SIGINT, lambda number, frame: None)  # what is ignored is inherited; what is caught begins anew
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
