@@ -22,6 +22,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_llama(tmp_path_factory.mktemp("source") / "tiny.gguf", tiny_shape(n_layer=4))
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data directory for all commands here, so that each measures only what no other has measured."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def shared_home(own_places: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places of `own_places`, but for the data directory."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+
+
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
     code = run(["quantize", *(str(a) for a in arguments), "--effort", "quick", "--json"])
     said = capsys.readouterr()
