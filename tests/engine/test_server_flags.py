@@ -26,7 +26,7 @@ from hakaru.memory.settings import ContextSettings
 SETTINGS = ContextSettings(n_ctx=512, n_ubatch=128, n_parallel=2, type_k="q8_0", type_v="q8_0")
 OTHERS = {
     "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99, "gives": "embedding", "n_gpu_layers": 3,
-    "tensor_split": (2, 1), "n_cpu_moe": 2,
+    "tensor_split": (2, 1), "n_cpu_moe": 2, "n_batch": 4096,
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, Any] = {
     "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16", "kv_unified": True, "n_checkpoints": 7,

@@ -36,8 +36,9 @@ def fit_before_load(
 
     The machine is looked at again, also where `session` has one: what counts is the memory that is free now.
     """
-    session = session or Session.here(keeps=False)  # a ledger that cannot be written keeps nobody from loading
-    machine = beside_servers(within(probe_machine(), memory), model.parts)
+    here = probe_machine()
+    session = session or Session.here(machine=here, keeps=False)  # a ledger that cannot be written keeps nobody from loading
+    machine = beside_servers(within(here, memory), model.parts)
     answer = fit(model, settings, machine=machine, ledger=session.ledger, engine=session.lab)
     with redirect_stdout(sys.stderr):
         if tells_idle_gpu and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):

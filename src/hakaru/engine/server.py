@@ -56,11 +56,13 @@ def server_build() -> str:
 
 def server_request(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode) -> dict[str, Any]:
     """What is asked of the server process, whichever build it is."""
+    is_text = mode.gives == "text"
     return {
         "path": str(path),
         "socket": str(socket),
         "alias": path.stem,
         "n_threads": n_threads(),
+        "n_batch": max(2048, settings.n_ubatch) if is_text else settings.n_ubatch,  # a text to embed is pooled in one piece
         **settings.as_server(),
         **mode.as_request(socket.parent),
     }

@@ -26,7 +26,7 @@ def main() -> None:
     params.hostnames = [request["socket"]]
     params.n_ctx = request["n_ctx"]
     params.n_ubatch = request["n_ubatch"]
-    params.n_batch = max(2048, request["n_ubatch"])
+    params.n_batch = request["n_batch"]
     params.n_parallel = request["n_parallel"]
     params.kv_unified = request["kv_unified"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
@@ -44,7 +44,6 @@ def main() -> None:
         params.tensor_buft_overrides = ",".join(rf"blk\.{i}\.{experts}" for i in range(request["n_cpu_moe"]))
     if request["gives"] != "text":
         params.embedding = True
-        params.n_batch = params.n_ubatch  # a text is pooled in one piece
     if request["gives"] == "reranker":
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
     if "template_file" in request:

@@ -19,7 +19,7 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
         "--model": request["path"],
         "--alias": request["alias"],
         "--host": request["socket"],
-        "--batch-size": max(2048, settings.n_ubatch) if is_text else settings.n_ubatch,  # a text is pooled in one piece
+        "--batch-size": request["n_batch"],
         "--threads": request["n_threads"],
         "--threads-batch": request["n_threads"],
         "--cache-ram": 0,  # llama-server would reserve up to 8 GiB of host memory for old prompts
@@ -55,7 +55,7 @@ def _template(request: dict[str, Any]) -> dict[str, object]:
 def every_flag() -> set[str]:
     """All options that `server_flags` may ever write, to hold a person's program against."""
     full = {
-        "path": "", "alias": "", "socket": "", "n_threads": 1, "gives": "reranker", "n_gpu_layers": 0,
+        "path": "", "alias": "", "socket": "", "n_threads": 1, "n_batch": 1, "gives": "reranker", "n_gpu_layers": 0,
         "tensor_split": (1,), "n_cpu_moe": 1,
     }  # fmt: skip
     settings = ContextSettings(n_ctx=1, kv_unified=True)
