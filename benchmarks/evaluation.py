@@ -2,15 +2,20 @@
 
     python benchmarks/evaluation.py [MODEL.gguf ...] [--only coverage,throughput,agreement,tokens]
 
-Without a model it takes the one that comes with hakaru; its candidate is made of it at Q4_K_M, in a temporary home.
+Without a model it takes the one that comes with hakaru; its candidate is made of it at Q4_K_M, in a
+temporary home.
 
-- coverage: how many of 200 (and of 2,000) resamples of a known population have the truth in their 95 % interval. The population is the
-  test windows as they were measured; a sample is 40 of them, drawn with replacement.
-- throughput: tokens per second of the comparison against those of bare decoding of the same batches by the same two models, in turn.
-- agreement: our mean KLD beside the method of llama.cpp's perplexity tool on the same logits: log-probabilities of the reference kept in 16
-  bits above the largest less 16 nats, and sums of single precision (tools/perplexity/perplexity.cpp: log_softmax). The tool itself
-  is not in the wheel, so its arithmetic is written out here.
-- tokens: what the rounds of `hakaru tune` read of what a full sweep reads, and whether both take the same level.
+- coverage: how many of 200 (and of 2,000) resamples of a known population have the truth in their
+  95 % interval. The population is the test windows as they were measured; a sample is 40 of them,
+  drawn with replacement.
+- throughput: tokens per second of the comparison against those of bare decoding of the same batches
+  by the same two models, in turn.
+- agreement: our mean KLD beside the method of llama.cpp's perplexity tool on the same logits:
+  log-probabilities of the reference kept in 16 bits above the largest less 16 nats, and sums of
+  single precision (tools/perplexity/perplexity.cpp: log_softmax). The tool itself is not in the
+  wheel, so its arithmetic is written out here.
+- tokens: what the rounds of `hakaru tune` read of what a full sweep reads, and whether both take
+  the same level.
 """
 
 import argparse
@@ -56,21 +61,38 @@ def coverage(rows: Sequence[dict[str, Any]], domains: Sequence[str]) -> None:
     dice, held = np.random.default_rng(0), list[bool]()
     for _ in range(2000):
         drawn = dice.integers(0, len(rows), N_SAMPLE)
-        figure = quality_of([{**rows[i], "klds": [0.0]} for i in drawn], [domains[i] for i in drawn]).kld_mean
+        figure = quality_of(
+            [{**rows[i], "klds": [0.0]} for i in drawn], [domains[i] for i in drawn]
+        ).kld_mean
         held.append(figure.lowest <= truth <= figure.highest)
     print(
-        f"  coverage: {np.mean(held[:200]):.1%} of 200 resamples of {N_SAMPLE} of {len(rows)} windows, {np.mean(held):.1%} of 2,000",
+        f"  coverage: {np.mean(held[:200]):.1%} of 200 resamples of {N_SAMPLE} of {len(rows)} "
+        f"windows, {np.mean(held):.1%} of 2,000",
         flush=True,
     )
 
 
-def timed(reference: Path, candidate: Path, windows: Sequence[Window], what: str) -> dict[str, float]:
+def timed(
+    reference: Path, candidate: Path, windows: Sequence[Window], what: str
+) -> dict[str, float]:
     """What a child of its own measures."""
     request = json.dumps(
-        {"reference": str(reference), "candidate": str(candidate), "windows": [w.as_json() for w in windows], "what": what}
+        {
+            "reference": str(reference),
+            "candidate": str(candidate),
+            "windows": [w.as_json() for w in windows],
+            "what": what,
+        }
     )
-    done = subprocess.run([sys.executable, __file__, "--child"], input=request, text=True, stdout=subprocess.PIPE, check=True,
-                          stderr=subprocess.DEVNULL, env=PATIENT | os.environ)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, __file__, "--child"],
+        input=request,
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+        stderr=subprocess.DEVNULL,
+        env=PATIENT | os.environ,
+    )
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -106,8 +128,14 @@ def child() -> None:
                     list(pool.map(token_divergences, reference, candidate, map(targets, some)))
                 elif request["what"] == "agreement":
                     for x, y, window in zip(reference, candidate, some, strict=True):
-                        ours.append(sums_of(token_divergences(x, y, targets(window)))["kld"] / len(x))
-                        theirs.append(float(np.mean([perplexity_kld(p, q) for p, q in zip(x, y, strict=True)])))
+                        ours.append(
+                            sums_of(token_divergences(x, y, targets(window)))["kld"] / len(x)
+                        )
+                        theirs.append(
+                            float(
+                                np.mean([perplexity_kld(p, q) for p, q in zip(x, y, strict=True)])
+                            )
+                        )
             seconds = time.perf_counter() - began
     n = sum(len(w["tokens"]) for w in windows)
     json.dump({"tokens_per_s": n / seconds, "ours": ours, "theirs": theirs}, out)
@@ -115,18 +143,28 @@ def child() -> None:
 
 
 def perplexity_kld(base: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) -> float:
-    """KLD of one token as llama.cpp's perplexity tool computes it from its file of 16-bit log-probabilities."""
+    """KLD of one token as llama.cpp's perplexity tool computes it from its file of 16-bit
+    log-probabilities.
+    """
     top = base.max()
     bottom = max(base.min(), top - np.float32(16))
     log_sum = np.log(np.exp(base - top, dtype=np.float32).sum(dtype=np.float64))
     scale = np.float32((top - bottom) / 65535)
-    kept = np.where(base > bottom, np.rint((base - bottom) / scale) if scale else 0, 0).astype(np.uint16)
+    kept = np.where(base > bottom, np.rint((base - bottom) / scale) if scale else 0, 0).astype(
+        np.uint16
+    )
     log_p = (scale * kept + np.float32(bottom - top - log_sum)).astype(np.float32)
     log_q = (
-        logits - logits.max() - np.float32(np.log(np.exp(logits - logits.max(), dtype=np.float32).sum(dtype=np.float64)))
+        logits
+        - logits.max()
+        - np.float32(np.log(np.exp(logits - logits.max(), dtype=np.float32).sum(dtype=np.float64)))
     ).astype(np.float32)
     counts = log_p > -16
-    return float((np.exp(log_p[counts], dtype=np.float32) * (log_p[counts] - log_q[counts])).sum(dtype=np.float64))
+    return float(
+        (np.exp(log_p[counts], dtype=np.float32) * (log_p[counts] - log_q[counts])).sum(
+            dtype=np.float64
+        )
+    )
 
 
 def throughput(reference: Path, candidate: Path, windows: Sequence[Window]) -> None:
@@ -137,7 +175,8 @@ def throughput(reference: Path, candidate: Path, windows: Sequence[Window]) -> N
             found.append(timed(reference, candidate, windows[:64], what)["tokens_per_s"])
     bare, compare = (statistics.median(found) for found in rates.values())
     print(
-        f"  throughput: {compare:.0f} of {bare:.0f} tokens/s of bare decoding ({compare / bare:.1%}), median of {REPEATS}",
+        f"  throughput: {compare:.0f} of {bare:.0f} tokens/s of bare decoding "
+        f"({compare / bare:.1%}), median of {REPEATS}",
         flush=True,
     )
 
@@ -147,12 +186,18 @@ def agreement(reference: Path, candidate: Path, windows: Sequence[Window]) -> No
     found = timed(reference, candidate, windows[:40], "agreement")
     ours, theirs = np.array(found["ours"]), np.array(found["theirs"])
     error = ours.std(ddof=1) / np.sqrt(len(ours))
-    print(f"  agreement: ours {ours.mean():.6f}, perplexity tool's method {theirs.mean():.6f}, difference {theirs.mean() - ours.mean():+.2e}, "
-          f"standard error of the mean {error:.2e}", flush=True)  # fmt: skip
+    print(
+        f"  agreement: ours {ours.mean():.6f}, perplexity tool's method {theirs.mean():.6f}, "
+        f"difference {theirs.mean() - ours.mean():+.2e}, "
+        f"standard error of the mean {error:.2e}",
+        flush=True,
+    )
 
 
 def tokens(model: Model) -> None:
-    """The rounds, then the sweep, with the same ledger: what is known is not read twice, and the count is of what each needs."""
+    """The rounds, then the sweep, with the same ledger: what is known is not read twice, and the
+    count is of what each needs.
+    """
     bench = Bench(Session(machine=probe_machine(), ledger=Ledger()))
     constraints = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None)
     settings = ContextSettings(n_ctx=min(4096, model.shape.n_ctx_train or 4096))
@@ -160,19 +205,27 @@ def tokens(model: Model) -> None:
     mix = next((c.types for c in rounds.candidates if c.types), {})  # the same candidates for both
     sweep = tune(bench, model, settings, constraints, Effort(sweep=True), mix=mix)
     taken = [d.chosen.name if d.chosen else None for d in (rounds, sweep)]
-    print(f"  tokens: {rounds.tokens_evaluated:,} of {sweep.tokens_evaluated:,} ({rounds.tokens_evaluated / sweep.tokens_evaluated:.1%}); "
-          f"rounds take {taken[0]}, the sweep {taken[1]}", flush=True)  # fmt: skip
+    print(
+        f"  tokens: {rounds.tokens_evaluated:,} of {sweep.tokens_evaluated:,} "
+        f"({rounds.tokens_evaluated / sweep.tokens_evaluated:.1%}); "
+        f"rounds take {taken[0]}, the sweep {taken[1]}",
+        flush=True,
+    )
 
 
 def main() -> None:
     """Print machine, versions and a line for each part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--only", default=",".join(PARTS))
     asked = parser.parse_args()
     wanted = asked.only.split(",")
-    print(f"{probe_machine().cpu.model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"{lab_build()}")  # fmt: skip
+    print(
+        f"{probe_machine().cpu.model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{lab_build()}"
+    )
     for path in asked.models or [embedded_model()]:
         model, bench = read_model(path), Bench(Session(machine=probe_machine(), ledger=Ledger()))
         print(path.name, flush=True)

@@ -1,7 +1,9 @@
-"""First figures: how long commands take to start, what `fit` takes, and how fast distributions are compared.
+"""First figures: how long commands take to start, what `fit` takes, and how fast distributions are
+compared.
 
-`python benchmarks/first.py` prints the machine, the versions and one table. The comparison is set against the engine's
-bare prefill of the same windows in the same run, so that the ratio means something on any machine.
+`python benchmarks/first.py` prints the machine, the versions and one table. The comparison is set
+against the engine's bare prefill of the same windows in the same run, so that the ratio means
+something on any machine.
 """
 
 import os
@@ -29,19 +31,34 @@ HAKARU = [sys.executable, "-m", "hakaru"]
 def main() -> None:
     """Measure and print."""
     machine, model = probe_machine(), embedded_model()
-    print(f"{machine.cpu.model}, {machine.cpu.usable_cores} cores, {machine.system}, Python {platform.python_version()}")
+    print(
+        f"{machine.cpu.model}, {machine.cpu.usable_cores} cores, {machine.system}, Python "
+        f"{platform.python_version()}"
+    )
     print(f"{lab_build()}, {server_build()}, {model.name}\n")
     print(f"{'what':<44}{'median':>10}{'worst':>10}")
-    for arguments in (["--help"], ["formula", "--params", "70B", "--bits", "4"], ["hardware"], ["fit", str(model)]):
+    for arguments in (
+        ["--help"],
+        ["formula", "--params", "70B", "--bits", "4"],
+        ["hardware"],
+        ["fit", str(model)],
+    ):
         report(f"hakaru {' '.join(arguments[:1])}", seconds(partial(command, arguments)), "s")
     comparison(model)
 
 
 def comparison(model: Path) -> None:
-    """Tokens per second of a comparison with one candidate, beside twice the bare prefill of the same windows."""
+    """Tokens per second of a comparison with one candidate, beside twice the bare prefill of the
+    same windows.
+    """
     lab = Lab()
     documents = texts_at_hand()[:8]
-    windows = [w.as_json() for w in windows_of_documents(documents, lab.tokenize(model, [d.text for d in documents])[0])]
+    windows = [
+        w.as_json()
+        for w in windows_of_documents(
+            documents, lab.tokenize(model, [d.text for d in documents])[0]
+        )
+    ]
     n_tokens = sum(len(w["tokens"]) for w in windows)
     last_only = [{"tokens": w["tokens"], "first": len(w["tokens"]) - 2} for w in windows]
     load = statistics.median(seconds(lambda: lab.compare(model, [model], last_only[:1])))
@@ -50,7 +67,10 @@ def comparison(model: Path) -> None:
     done = 2 * n_tokens * (len(windows) - 1) / len(windows)
     report("prefill of reference and candidate, no logits", [done / s for s in bare], "tokens/s")
     report("the same with the comparison of distributions", [done / s for s in full], "tokens/s")
-    print(f"\nthe comparison costs {statistics.median(full) / statistics.median(bare) - 1:.0%} on top (loading taken off)")
+    print(
+        f"\nthe comparison costs {statistics.median(full) / statistics.median(bare) - 1:.0%} on "
+        "top (loading taken off)"
+    )
 
 
 def command(arguments: list[str]) -> None:

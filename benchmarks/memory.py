@@ -1,8 +1,9 @@
-"""How wrong our memory figures are: against the engine's dry run, beside the published peers, and how fast they come.
+"""How wrong our memory figures are: against the engine's dry run, beside the published peers, and
+how fast they come.
 
-`python benchmarks/memory.py` prints the machine, the versions and four tables: our arithmetic against llama.cpp's dry run
-for one model of every known architecture and the embedded model, and against public load logs; the peers on models that they know;
-plans per second.
+`python benchmarks/memory.py` prints the machine, the versions and four tables: our arithmetic
+against llama.cpp's dry run for one model of every known architecture and the embedded model, and
+against public load logs; the peers on models that they know; plans per second.
 docs/memory-benchmark.md has a run's results and tells what they mean.
 """
 
@@ -77,18 +78,38 @@ def _put(page: Path, part: str, text: str) -> None:
     before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {part} -->\n")
     _, end, after = rest.partition(f"<!-- end of {part} -->")
     if not begin or not end:
-        raise SystemExit(f"{page}: has no place for {part}: expected the comments '<!-- {part} -->' and '<!-- end of {part} -->'.")
+        raise SystemExit(
+            f"{page}: has no place for {part}: expected the comments '<!-- {part} -->' and '<!-- "
+            f"end of {part} -->'."
+        )
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
     page.write_text(f"{before}{begin}```text\n{lines}\n```\n{end}{after}", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this part (may be repeated)")
-    parser.add_argument("--only", metavar="ARCH", help="only this architecture, or 'embedded', in the engine's table")
-    parser.add_argument("--peer-venv", action="append", type=Path, default=[], metavar="DIR", help="where a peer is installed")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="only this part (may be repeated)"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="ARCH",
+        help="only this architecture, or 'embedded', in the engine's table",
+    )
+    parser.add_argument(
+        "--peer-venv",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="where a peer is installed",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every row there, too")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables into this page, too")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the tables into this page, too"
+    )
     return parser.parse_args()
 
 

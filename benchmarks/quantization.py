@@ -1,19 +1,23 @@
-"""Our mixes against the best presets of at most the same bytes, on texts that no step has seen; and how true predictions are.
+"""Our mixes against the best presets of at most the same bytes, on texts that no step has seen; and
+how true predictions are.
 
     python benchmarks/quantization.py [MODEL.gguf ...] [--effort standard] [--json FILE]
 
-Without a model it takes the one that comes with hakaru. Six budgets from 3.0 to 6.5 bits per weight, or from the smallest
-preset where that is larger. The rivals have the same importance data and bytes:
+Without a model it takes the one that comes with hakaru. Six budgets from 3.0 to 6.5 bits per
+weight, or from the smallest preset where that is larger. The rivals have the same importance data
+and bytes:
 
 - preset: the one that loses least on these texts, of the two that are predicted to;
-- two types: the largest single type that fits, and as many tensors as fit, from the first layer on, in the next larger one;
+- two types: the largest single type that fits, and as many tensors as fit, from the first layer on,
+  in the next larger one;
 - errors only: our solver on plain relative errors, without probes; it may copy where ours may.
 
-Everything is computed in a loaded model (probes), so nothing is written. `filled` is the planned file over the budget. Then
-random mixes are predicted and measured on the same texts.
+Everything is computed in a loaded model (probes), so nothing is written. `filled` is the planned
+file over the budget. Then random mixes are predicted and measured on the same texts.
 
-A tensor that keeps its type is copied and loses nothing, which flatters whoever copies. So of a source whose mix copies tensors a second
-row follows, without copies on either side: the best mix of these bytes that copies nothing, and the best preset that copies no layer.
+A tensor that keeps its type is copied and loses nothing, which flatters whoever copies. So of a
+source whose mix copies tensors a second row follows, without copies on either side: the best mix of
+these bytes that copies nothing, and the best preset that copies no layer.
 """
 
 import argparse
@@ -56,10 +60,12 @@ def one_model(path: Path, effort: str) -> dict[str, object]:
     budgeter = Budgeter(Bench(Session(machine=probe_machine(), ledger=Ledger())), model, effort)  # type: ignore[arg-type]  # argparse checked it
     imatrix = budgeter.importance()
     print(
-        f"\n{path.name}: {len(budgeter.calibration)} + {len(budgeter.validation)} + {len(budgeter.test)} windows, effort {effort}"
+        f"\n{path.name}: {len(budgeter.calibration)} + {len(budgeter.validation)} + "
+        f"{len(budgeter.test)} windows, effort {effort}"
     )
     print(
-        "bpw   copied  filled    preset    preset KLD  ours     ratio              two types  errors only  predicted (interval)       seconds"
+        "bpw   copied  filled    preset    preset KLD  ours     ratio              two types  "
+        "errors only  predicted (interval)       seconds"
     )
     rows: list[dict[str, object]] = []
     for bpw in budgets(budgeter, imatrix):
@@ -72,33 +78,52 @@ def one_model(path: Path, effort: str) -> dict[str, object]:
                 continue  # the row without copies is the same
             rows.append(one_row(budgeter, imatrix, plan, bpw, began))
     values = [r["ratio"]["value"] for r in rows if r["copied"] == 0]  # type: ignore[index]  # an object of JSON
-    print(f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets, without copies")
+    print(
+        f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets, "
+        "without copies"
+    )
     return {"budgets": rows, "mixes": random_mixes(budgeter, imatrix)}
 
 
-def one_row(budgeter: Budgeter, imatrix: Imatrix, plan: Plan, bpw: float, began: float) -> dict[str, object]:
+def one_row(
+    budgeter: Budgeter, imatrix: Imatrix, plan: Plan, bpw: float, began: float
+) -> dict[str, object]:
     """The race of one plan, and the other rivals; printed, too."""
     raced, seconds = race(budgeter, plan), time.perf_counter() - began
-    rivals = {"two types": two_types(budgeter.model, plan, imatrix, budgeter), "errors only": errors_only(budgeter, plan, imatrix)}
+    rivals = {
+        "two types": two_types(budgeter.model, plan, imatrix, budgeter),
+        "errors only": errors_only(budgeter, plan, imatrix),
+    }
     sums = budgeter.probed([plan.types, *rivals.values()], budgeter.test, imatrix, "rivals")
     ours, *others = [[window["kld"] for window in each] for each in sums]
-    ratios = {name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)}
+    ratios = {
+        name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)
+    }
     assert raced.rival is not None
     assert raced.ratio is not None
     row: dict[str, object] = {
-        "bpw": bpw, "copied": len(budgeter.copied(plan.types)), "filled": plan.file_bytes / plan.budget_bytes, "ours": raced.ours.value,
-        "preset": raced.rival.preset, "preset_kld": raced.rival.kld.value, "ratio": raced.ratio.as_json(), "predicted": plan.predicted.as_json(),
+        "bpw": bpw, "copied": len(budgeter.copied(plan.types)),
+        "filled": plan.file_bytes / plan.budget_bytes, "ours": raced.ours.value,
+        "preset": raced.rival.preset, "preset_kld": raced.rival.kld.value,
+        "ratio": raced.ratio.as_json(), "predicted": plan.predicted.as_json(),
         "rivals": {name: ratio.as_json() for name, ratio in ratios.items()}, "seconds": seconds,
     }  # fmt: skip
     ratio = f"{raced.ratio.value:.2f} [{raced.ratio.low:.2f}…{raced.ratio.high:.2f}]"
-    print(f"{bpw:.2f}  {row['copied']:<6}  {row['filled']:.5f}   {raced.rival.preset:<8}  {raced.rival.kld.value:.5f}     {raced.ours.value:.5f}  {ratio}   "
-          f"{ratios['two types'].value:.2f}       {ratios['errors only'].value:.2f}         "
-          f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   {seconds:.0f}", flush=True)  # fmt: skip
+    print(
+        f"{bpw:.2f}  {row['copied']:<6}  {row['filled']:.5f}   {raced.rival.preset:<8}  "
+        f"{raced.rival.kld.value:.5f}     {raced.ours.value:.5f}  {ratio}   "
+        f"{ratios['two types'].value:.2f}       {ratios['errors only'].value:.2f}         "
+        f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   "
+        f"{seconds:.0f}",
+        flush=True,
+    )
     return row
 
 
 def budgets(budgeter: Budgeter, imatrix: Imatrix) -> list[float]:
-    """Bits per weight, evenly spread from the smallest preset that can be measured, or 3.0, to 6.5."""
+    """Bits per weight, evenly spread from the smallest preset that can be measured, or 3.0,
+    to 6.5.
+    """
     presets = budgeter.presets(budgeter.errors(imatrix), imatrix, at_most=2**62, copies=False)
     smallest = min(8 * n_bytes / budgeter.model.n_params for _, _, n_bytes in presets)
     lowest = max(LOWEST, np.ceil(100 * smallest + 1) / 100)
@@ -106,7 +131,9 @@ def budgets(budgeter: Budgeter, imatrix: Imatrix) -> list[float]:
 
 
 def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) -> dict[str, str]:
-    """The largest one type that fits the plan's bytes; then the next larger one for as many tensors, in order, as fit."""
+    """The largest one type that fits the plan's bytes; then the next larger one for as many
+    tensors, in order, as fit.
+    """
 
     def n_bytes(types: Mapping[str, str]) -> int:
         return planned_bytes(model, types, added=budgeter.how_made(types, imatrix))
@@ -117,24 +144,39 @@ def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) ->
     small = [recipe for recipe in ladder if n_bytes(recipe) <= plan.budget_bytes][-1]
     large = next(recipe for recipe in ladder if n_bytes(recipe) > plan.budget_bytes)
     names, mixed = list(small), 0
-    while n_bytes({**small, **{name: large[name] for name in names[: mixed + 1]}}) <= plan.budget_bytes:
+    while (
+        n_bytes({**small, **{name: large[name] for name in names[: mixed + 1]}})
+        <= plan.budget_bytes
+    ):
         mixed += 1
     return {**small, **{name: large[name] for name in names[:mixed]}}
 
 
 def errors_only(budgeter: Budgeter, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
-    """What the solver takes where every tensor's sensitivity is the same: the least sum of relative errors."""
-    items = items_of(budgeter.tensors, budgeter.choices(plan.errors, copies=plan.target.copies), dict.fromkeys(plan.errors, 1.0))
+    """What the solver takes where every tensor's sensitivity is the same: the least sum of relative
+    errors.
+    """
+    items = items_of(
+        budgeter.tensors,
+        budgeter.choices(plan.errors, copies=plan.target.copies),
+        dict.fromkeys(plan.errors, 1.0),
+    )
     with stdout_muted():
-        return allocate(items, plan.budget_bytes, fixed_bytes=budgeter.fixed_bytes(plan.errors, imatrix)).types
+        return allocate(
+            items, plan.budget_bytes, fixed_bytes=budgeter.fixed_bytes(plan.errors, imatrix)
+        ).types
 
 
 def random_mixes(budgeter: Budgeter, imatrix: Imatrix) -> dict[str, float]:
-    """How well the KLD of random mixes is predicted. Each mix draws every tensor's type from the neighbours of one type, so
-    that mixes lie at all sizes.
+    """How well the KLD of random mixes is predicted. Each mix draws every tensor's type from the
+    neighbours of one type, so that mixes lie at all sizes.
     """
     random, errors = np.random.default_rng(0), budgeter.errors(imatrix)
-    choices, link, mixes = budgeter.choices(errors, copies=False), budgeter.link(errors, imatrix), list[dict[str, str]]()
+    choices, link, mixes = (
+        budgeter.choices(errors, copies=False),
+        budgeter.link(errors, imatrix),
+        list[dict[str, str]](),
+    )
     for wanted in np.geomspace(1e-4, 0.1, N_MIXES):
         mix = {}
         for name, row in choices.items():
@@ -147,24 +189,38 @@ def random_mixes(budgeter: Budgeter, imatrix: Imatrix) -> dict[str, float]:
     inside = [p.lowest <= m <= p.highest for p, m in zip(predicted, measured, strict=True)]
     found = {
         "rank_correlation": float(spearmanr([p.value for p in predicted], measured).statistic),
-        "median_log_ratio": float(np.median(np.abs(np.log([p.value for p in predicted] / measured)))),
-        "inside": sum(inside) / len(inside), "lowest": float(measured.min()), "highest": float(measured.max()),
+        "median_log_ratio": float(
+            np.median(np.abs(np.log([p.value for p in predicted] / measured)))
+        ),
+        "inside": sum(inside) / len(inside), "lowest": float(measured.min()),
+        "highest": float(measured.max()),
     }  # fmt: skip
-    print(f"{len(mixes)} random mixes of KLD {found['lowest']:.5f} to {found['highest']:.5f}: rank correlation {found['rank_correlation']:.3f}, "
-          f"median |log ratio| {found['median_log_ratio']:.3f}, {sum(inside)} within their interval", flush=True)  # fmt: skip
+    print(
+        f"{len(mixes)} random mixes of KLD {found['lowest']:.5f} to {found['highest']:.5f}: rank "
+        f"correlation {found['rank_correlation']:.3f}, "
+        f"median |log ratio| {found['median_log_ratio']:.3f}, {sum(inside)} within their interval",
+        flush=True,
+    )
     return found
 
 
 def main() -> None:
     """Print machine, versions and the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--effort", choices=["quick", "standard", "thorough"], default="standard")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"{lab_build()}")  # fmt: skip
-    found = {str(path): one_model(path, asked.effort) for path in asked.models or [embedded_model()]}
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, "
+        f"{lab_build()}"
+    )
+    found = {
+        str(path): one_model(path, asked.effort) for path in asked.models or [embedded_model()]
+    }
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

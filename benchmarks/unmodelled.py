@@ -1,8 +1,10 @@
-"""How safe it is to place a model whose graph hakaru does not know: the catalogue plays the unknown, its arithmetic the judge.
+"""How safe it is to place a model whose graph hakaru does not know: the catalogue plays the
+unknown, its arithmetic the judge.
 
-Up to two models of every architecture with arithmetic in Q4_K_M, at three contexts, on one card, two, two unlike ones, and a card
-with RAM, of 0.4 to 1.3 of what the model needs. Prints how often the assumption calls a layout fitting that the arithmetic calls
-otherwise (a false `fits`), by architecture, and how the verdicts differ. Run: python benchmarks/unmodelled.py
+Up to two models of every architecture with arithmetic in Q4_K_M, at three contexts, on one card,
+two, two unlike ones, and a card with RAM, of 0.4 to 1.3 of what the model needs. Prints how often
+the assumption calls a layout fitting that the arithmetic calls otherwise (a false `fits`), by
+architecture, and how the verdicts differ. Run: python benchmarks/unmodelled.py
 """
 
 from collections import Counter
@@ -36,7 +38,12 @@ def tasks() -> Iterator[Task]:
         for n_ctx in (4096, 32768, 131_072):
             settings = ContextSettings(n_ctx=n_ctx)
             engine = compute_footprint(model.shape, model.loaded, settings)
-            yield Task(load=load_of(model.loaded, model.shape.n_layer), shape=model.shape, settings=settings, engine=engine)
+            yield Task(
+                load=load_of(model.loaded, model.shape.n_layer),
+                shape=model.shape,
+                settings=settings,
+                engine=engine,
+            )
 
 
 def machines(n_gib: float) -> dict[str, Hardware]:
@@ -63,7 +70,10 @@ def main() -> None:
                 assumed = place(task, hardware)
                 n += 1
                 verdicts[place(known, hardware).verdict, assumed.verdict] += 1
-                if assumed.verdict == "fits" and placement(known, hardware, assumed.layout).verdict != "fits":
+                if (
+                    assumed.verdict == "fits"
+                    and placement(known, hardware, assumed.layout).verdict != "fits"
+                ):
                     false[task.shape.architecture] += 1
     print(f"{n:,} placements; called fitting, and by arithmetic are not: {dict(false)}")
     for (ours, theirs), count in sorted(verdicts.items()):

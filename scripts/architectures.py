@@ -35,7 +35,9 @@ def main() -> None:
     if "--check" not in sys.argv:
         TARGET.write_text(page, encoding="utf-8")
     elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != page:
-        raise SystemExit("docs/architectures.md is out of date: run python scripts/architectures.py")
+        raise SystemExit(
+            "docs/architectures.md is out of date: run python scripts/architectures.py"
+        )
 
 
 def exact() -> Iterator[str]:
@@ -43,7 +45,10 @@ def exact() -> Iterator[str]:
     records = [record for record in ARCHITECTURES.values() if record.tensors]
     n = {part: sum(has(record, part) for record in records) for part in PARTS}
     yield "## What is computed"
-    yield f"The tensors of {n['tensors']} architectures, of {n['caches']} what layers keep, of {n['graph']} compute buffers;"
+    yield (
+        f"The tensors of {n['tensors']} architectures, of {n['caches']} what layers keep, of "
+        f"{n['graph']} compute buffers;"
+    )
     yield f"checkpoints of {n['hugging_face']}.\n"
     yield "| architecture | keeps | compute | checkpoint |"
     yield "|---|---|---|---|"
@@ -106,7 +111,9 @@ def keeps(caches: Caches | None) -> str:
 
 def bullet(text: str) -> str:
     """An entry of a list, wrapped."""
-    return textwrap.fill(text, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    return textwrap.fill(
+        text, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+    )
 
 
 def names(of: Iterable[str]) -> str:

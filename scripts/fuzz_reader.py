@@ -1,10 +1,12 @@
-"""Fuzz the readers of GGUF and safetensors headers with atheris, which looks for new ways through the code.
+"""Fuzz the readers of GGUF and safetensors headers with atheris, which looks for new ways through
+the code.
 
     pip install atheris
     python scripts/fuzz_reader.py gguf -max_total_time=120
     python scripts/fuzz_reader.py safetensors -max_total_time=120
 
-Anything but a HakaruError or a header is a finding: the input is written to crash-*. atheris is no dependency of ours.
+Anything but a HakaruError or a header is a finding: the input is written to crash-*. atheris is no
+dependency of ours.
 """
 
 import struct
@@ -52,10 +54,15 @@ def seeds(kind: str) -> list[bytes]:
         raw = b'{"__metadata__":{"a":"b"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
         return [len(raw).to_bytes(8, "little") + raw, (2).to_bytes(8, "little") + b"{}"]
     opening = b"GGUF" + struct.pack("<IQQ", 3, 1, 3)
-    keys = name + struct.pack("<IQ", 8, 1) + b"b" + b"".join(
-        struct.pack("<Q", 1) + key + struct.pack("<IIQ", 9, kind_, 2) + rest
-        for key, kind_, rest in ((b"c", 8, name * 2), (b"d", 4, bytes(8)))
-    )  # fmt: skip
+    keys = (
+        name
+        + struct.pack("<IQ", 8, 1)
+        + b"b"
+        + b"".join(
+            struct.pack("<Q", 1) + key + struct.pack("<IIQ", 9, kind_, 2) + rest
+            for key, kind_, rest in ((b"c", 8, name * 2), (b"d", 4, bytes(8)))
+        )
+    )
     return [opening + keys + name + struct.pack("<IQQIQ", 2, 32, 2, 8, 0)]
 
 
@@ -67,7 +74,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for i, seed in enumerate(seeds(kind)):
             (Path(folder) / str(i)).write_bytes(seed)
-        atheris.Setup([*sys.argv, "-max_len=4096", folder], reads(parse_header if kind == "gguf" else parse_stored))
+        atheris.Setup(
+            [*sys.argv, "-max_len=4096", folder],
+            reads(parse_header if kind == "gguf" else parse_stored),
+        )
         atheris.Fuzz()
 
 

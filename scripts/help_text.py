@@ -1,4 +1,6 @@
-"""Write docs/commands.md from the commands' own help texts; with --check only say whether it is up to date."""
+"""Write docs/commands.md from the commands' own help texts; with --check only say whether it is up
+to date.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -33,7 +35,11 @@ def main() -> None:
     """Write or compare."""
     sections = [HEAD]
     for words in _commands(app):
-        text = CliRunner().invoke(app, [*words, "--help"], prog_name="hakaru", terminal_width=100).output
+        text = (
+            CliRunner()
+            .invoke(app, [*words, "--help"], prog_name="hakaru", terminal_width=100)
+            .output
+        )
         sections.append(f"\n## hakaru {' '.join(words)}\n\n```text\n{text.strip()}\n```\n")
     written = "".join(sections)
     if "--check" not in sys.argv:
@@ -43,7 +49,9 @@ def main() -> None:
 
 
 def _commands(group: Group) -> Iterator[list[str]]:
-    """The words of every command, those of a group behind the group's: `fit`, `engine`, `engine build`."""
+    """The words of every command, those of a group behind the group's: `fit`, `engine`, `engine
+    build`.
+    """
     for name in group.list_commands(Context(group)):
         yield [name]
         command = group.commands[name]

@@ -63,13 +63,17 @@ def imported(room: str) -> frozenset[str]:
     """The other rooms that the files of `room` import, also inside functions."""
     entrance = _entrance(room)
     files = entrance.parent.rglob("*.py") if entrance.name == "__init__.py" else [entrance]
-    named = {name for file in files for name in _modules(ast.parse(file.read_text(encoding="utf-8")))}
+    named = {
+        name for file in files for name in _modules(ast.parse(file.read_text(encoding="utf-8")))
+    }
     return frozenset(named & rooms() - {room})
 
 
 def floor(room: str) -> int:
     """How many rooms lie below `room`, one above the other."""
-    return 1 + max((floor(below) for below in imported(room) if room not in imported(below)), default=-1)
+    return 1 + max(
+        (floor(below) for below in imported(room) if room not in imported(below)), default=-1
+    )
 
 
 def _entrance(room: str) -> Path:

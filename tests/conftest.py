@@ -1,5 +1,5 @@
-"""Fixtures: every test has data, cache and run directories of its own; engine tests share one embedded model and one
-tiny one.
+"""Fixtures: every test has data, cache and run directories of its own; engine tests share one
+embedded model and one tiny one.
 """
 
 import os
@@ -18,7 +18,9 @@ from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's `&`, and in some CI
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # what is ignored is inherited; what is caught begins anew
+    signal.signal(
+        signal.SIGINT, lambda number, frame: None
+    )  # what is ignored is inherited; what is caught begins anew
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks
 settings.load_profile("untimed")
@@ -79,5 +81,8 @@ def native_engine() -> Path:
     """The folder of a native build of the engine, which has llama.cpp's own quantizer."""
     folder = os.environ.get("HAKARU_NATIVE_ENGINE")
     if not folder:
-        pytest.skip("no native engine was built, and the wheel has no quantizer: set HAKARU_NATIVE_ENGINE to its folder")
+        pytest.skip(
+            "no native engine was built, and the wheel has no quantizer: set "
+            "HAKARU_NATIVE_ENGINE to its folder"
+        )
     return Path(folder)

@@ -1,4 +1,6 @@
-"""A real HTTP server on the loopback interface that serves files and honours Range, and every way in which servers err."""
+"""A real HTTP server on the loopback interface that serves files and honours Range, and every way
+in which servers err.
+"""
 
 import json
 import re
@@ -18,11 +20,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Loopback:
-    """What is served, how it errs, and what was asked. A path of `files` may be answered otherwise by the tables."""
+    """What is served, how it errs, and what was asked. A path of `files` may be answered otherwise
+    by the tables.
+    """
 
     url: str = ""
     files: dict[str, Path | bytes] = field(default_factory=dict)
-    statuses: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)  # the last one stays
+    statuses: dict[str, list[tuple[int, dict[str, str]]]] = field(
+        default_factory=dict
+    )  # the last one stays
     redirects: dict[str, str] = field(default_factory=dict)
     etags: dict[str, list[str]] = field(default_factory=dict)  # the last one stays
     ignores_ranges: bool = False
@@ -37,7 +43,11 @@ class Loopback:
         """Serve `files` as a repository of the Hugging Face Hub, at COMMIT."""
         rows = [{"rfilename": name, "size": _size(content)} for name, content in files.items()]
         answer = json.dumps({"id": repo, "sha": COMMIT, "siblings": rows}).encode()
-        for place in (f"/api/models/{repo}", f"/api/models/{repo}/revision/main", f"/api/models/{repo}/revision/{COMMIT}"):
+        for place in (
+            f"/api/models/{repo}",
+            f"/api/models/{repo}/revision/main",
+            f"/api/models/{repo}/revision/{COMMIT}",
+        ):
             self.files[place] = answer
         for name, content in files.items():
             self.files[f"/{repo}/resolve/{COMMIT}/{name}"] = content
@@ -50,7 +60,9 @@ def serving() -> Iterator[Loopback]:
     handler = type("Handler", (_Handler,), {"state": state})
     server = _Server(("127.0.0.1", 0), handler)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     try:
         yield state
@@ -105,13 +117,19 @@ class _Handler(BaseHTTPRequestHandler):
         span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if span and int(span[1]) >= size:
             return self._plain(416, {"Content-Range": f"bytes */{size}"})
-        start, end = (int(span[1]), min(int(span[2]) + 1, size)) if span and not self.state.ignores_ranges else (0, size)
+        start, end = (
+            (int(span[1]), min(int(span[2]) + 1, size))
+            if span and not self.state.ignores_ranges
+            else (0, size)
+        )
         partial = bool(span) and not self.state.ignores_ranges
         self.send_response(206 if partial else 200)
         if partial:
             self.send_header(
                 "Content-Range",
-                self.state.range_answer if self.state.range_answer is not None else f"bytes {start}-{end - 1}/{size}",
+                self.state.range_answer
+                if self.state.range_answer is not None
+                else f"bytes {start}-{end - 1}/{size}",
             )
         if self.state.hides_length:
             self.send_header("Connection", "close")

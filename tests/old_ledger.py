@@ -1,8 +1,9 @@
 """A ledger as version 0.1 of hakaru wrote it, and the questions whose answers it holds.
 
-The rows stand in `old_ledger.json`: they were measured once, on the model that `write_tiny_llama` makes, with
-the engine's build called BUILD on the machine MACHINE. Nobody writes these rows again. Code that moves or is
-rewritten is held to the keys under which they were stored: a changed key would have every person measure anew.
+The rows stand in `old_ledger.json`: they were measured once, on the model that `write_tiny_llama`
+makes, with the engine's build called BUILD on the machine MACHINE. Nobody writes these rows again.
+Code that moves or is rewritten is held to the keys under which they were stored: a changed key
+would have every person measure anew.
 """
 
 import json
@@ -33,8 +34,8 @@ GIB: Final = 2**30
 MACHINE: Final = Machine(
     system="Linux of the old ledger",
     cpu=Cpu(
-        model="A processor", architecture="x86_64", physical_cores=2, logical_cores=2, usable_cores=2, threads=2,
-        instruction_sets=(),
+        model="A processor", architecture="x86_64", physical_cores=2, logical_cores=2,
+        usable_cores=2, threads=2, instruction_sets=(),
     ),
     memory=Memory(total_bytes=8 * GIB, available_bytes=4 * GIB),
     devices=(),
@@ -51,7 +52,9 @@ class NoEngine:
     """In the place of the engine: whoever calls it has not found what the ledger holds."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AssertionError(f"the engine was asked for {name}, although the ledger knows the answer")
+        raise AssertionError(
+            f"the engine was asked for {name}, although the ledger knows the answer"
+        )
 
 
 def pin_builds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +66,9 @@ def pin_builds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def give_hash(ledger: Path, model: Path) -> None:
-    """Say in the ledger that the file `model` has the hash SOURCE_SHA256, whatever its bytes are today."""
+    """Say in the ledger that the file `model` has the hash SOURCE_SHA256, whatever its bytes are
+    today.
+    """
     stat = model.stat()
     with sqlite3.connect(ledger) as db:
         row = (str(model.resolve()), stat.st_size, stat.st_mtime_ns, SOURCE_SHA256)
@@ -81,7 +86,9 @@ def write_old_ledger(path: Path, *, left_out: str | None = None) -> None:
                 if left_out and row.get("kind") == left_out:
                     continue
                 places = ", ".join("?" * len(row))
-                db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", tuple(row.values()))
+                db.execute(
+                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", tuple(row.values())
+                )
     db.close()
 
 
@@ -104,23 +111,25 @@ Question = Callable[[Bench, Model, Study], object]
 
 QUESTIONS: Final[Mapping[str, Question]] = {
     "build": lambda bench, model, study: bench.known_build(model, recipe(bench, model)),
-    "windows": lambda bench, model, study: bench.windows(model, parts=("test",), n_documents=0, n_prompts=1, ask=False),
-    "divergence": lambda bench, model, study: bench.divergences({SOURCE_SHA256: model.path}, model, WINDOWS, n=1),
+    "windows": lambda bench, model,
+    study: bench.windows(model, parts=("test",), n_documents=0, n_prompts=1, ask=False),
+    "divergence": lambda bench, model,
+    study: bench.divergences({SOURCE_SHA256: model.path}, model, WINDOWS, n=1),
     "noise floor": lambda bench, model, study: bench.noise_floor(model, WINDOWS),
     "trial": lambda bench, model, study: bench.trial(model, SETTINGS, repeats=2),
-    "pace": lambda bench, model, study: bench.paces(),
-    "deep": lambda bench, model, study: bench.deep(model, SETTINGS, SPEED, 256),
-    "loads": lambda bench, model, study: bench.loads(model, SETTINGS, SPEED),
-    "answers with their ends": lambda bench, model, study: bench.answers(model, items(), SETTINGS),
-    "quantization errors": lambda bench, model, study: study.errors(None),
-    "probes": lambda bench, model, study: study.known_sums(RECIPES, WINDOWS, None, "probes"),
-    "runs": lambda bench, model, study: study.known_sums(RECIPES, WINDOWS, None, "runs"),
-    "single tensors": lambda bench, model, study: study.known_sums(RECIPES[:1], WINDOWS, None, "single tensors"),
-    "race": lambda bench, model, study: study.known_sums(RECIPES, WINDOWS, None, "race"),
+    "pace": lambda bench, model, study: bench.paces(), "deep": lambda bench, model,
+    study: bench.deep(model, SETTINGS, SPEED, 256), "loads": lambda bench, model,
+    study: bench.loads(model, SETTINGS, SPEED), "answers with their ends": lambda bench, model,
+    study: bench.answers(model, items(), SETTINGS), "quantization errors": lambda bench, model,
+    study: study.errors(None), "probes": lambda bench, model,
+    study: study.known_sums(RECIPES, WINDOWS, None, "probes"), "runs": lambda bench, model,
+    study: study.known_sums(RECIPES, WINDOWS, None, "runs"), "single tensors": lambda bench, model,
+    study: study.known_sums(RECIPES[:1], WINDOWS, None, "single tensors"), "race": lambda bench,
+    model, study: study.known_sums(RECIPES, WINDOWS, None, "race"),
     "speed of a recipe": lambda bench, model, study: study.speed(RECIPES[0], None, SETTINGS),
     "prior before probes": lambda bench, model, study: study.priors.before_probes(NAMES),
     "sensitivities of kin": lambda bench, model, study: study.priors.of(NAMES),
-    "sensitivities": lambda bench, model, study: study.priors.of(NAMES[:1]),
-    "driver": lambda bench, model, study: known_driver_bytes(bench.ledger, [GPU.name]),
+    "sensitivities": lambda bench, model, study: study.priors.of(NAMES[:1]), "driver": lambda bench,
+    model, study: known_driver_bytes(bench.ledger, [GPU.name]),
 }  # fmt: skip
 """By the kind of a row, the question that finds it."""

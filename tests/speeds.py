@@ -8,7 +8,13 @@ def speed_of(decode: float, *, prefill: float = 1.0, spread: float = 0.02) -> Sp
     """Rates with so much to either side."""
 
     def figure(value: float) -> Figure:
-        return Figure(value=value, unit="x", source="measured", low=(1 - spread) * value, high=(1 + spread) * value)
+        return Figure(
+            value=value,
+            unit="x",
+            source="measured",
+            low=(1 - spread) * value,
+            high=(1 + spread) * value,
+        )
 
     return Speed(
         decode_tokens_per_s=figure(decode),

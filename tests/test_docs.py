@@ -1,4 +1,6 @@
-"""Documents are whole: no leftovers of a merge, and every link inside the repository leads somewhere."""
+"""Documents are whole: no leftovers of a merge, and every link inside the repository leads
+somewhere.
+"""
 
 import re
 import unicodedata
@@ -23,7 +25,11 @@ def test_a_page_is_whole(page: Path) -> None:
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/decisions/0*.md")), ids=lambda p: p.stem)
 def test_a_decision_says_whether_it_holds(page: Path) -> None:
     """Its third line is its status, and the folder's list has the page."""
-    assert page.read_text(encoding="utf-8").splitlines()[2].startswith(("Status: in force", "Status: superseded"))
+    assert (
+        page.read_text(encoding="utf-8")
+        .splitlines()[2]
+        .startswith(("Status: in force", "Status: superseded"))
+    )
     assert f"]({page.name})" in (page.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -42,17 +48,23 @@ def test_lines_end_at_100_columns(page: Path) -> None:
     wide = [
         number
         for number, line in prose(page)
-        if sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line) > 100
+        if sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
+        > 100
     ]
     assert wide == []
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if "decisions" not in p.parts and p.stem not in {"labbook", "CHANGELOG"}], ids=lambda p: p.name
+    "page",
+    [p for p in PAGES if "decisions" not in p.parts and p.stem not in {"labbook", "CHANGELOG"}],
+    ids=lambda p: p.name,
 )
 def test_paths_that_a_page_names_exist(page: Path) -> None:
     """`src/hakaru/…`, `benchmarks/…`, `scripts/…`: pages that tell the past are left out."""
-    for path in re.findall(r"`((?:src/hakaru|benchmarks|scripts|docs|tests)/[\w./-]+)`", page.read_text(encoding="utf-8")):
+    for path in re.findall(
+        r"`((?:src/hakaru|benchmarks|scripts|docs|tests)/[\w./-]+)`",
+        page.read_text(encoding="utf-8"),
+    ):
         assert (ROOT / path).exists(), path
 
 
@@ -65,6 +77,8 @@ def test_a_japanese_page_has_the_figures_of_the_english_one(page: Path) -> None:
 
 def figures(page: Path) -> set[str]:
     """The numbers of a page, without its transcripts, that have a decimal point or a comma."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     numbers = re.findall(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+)", text)
     return {number.replace(",", "").lstrip("0") for number in numbers}

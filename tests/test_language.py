@@ -16,14 +16,24 @@ from hakaru.language import japanese, say, spell_fields, use_language
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 SPEAKERS = {"say", "translate", "damaged", "_speak"}
 COMMANDS = [
-    c for command in app.commands.values() for c in (command.commands.values() if isinstance(command, click.Group) else [command])
+    c
+    for command in app.commands.values()
+    for c in (command.commands.values() if isinstance(command, click.Group) else [command])
 ]
-OPTIONS = {option for command in COMMANDS for param in command.params for option in param.opts if option.startswith("--")}
+OPTIONS = {
+    option
+    for command in COMMANDS
+    for param in command.params
+    for option in param.opts
+    if option.startswith("--")
+}
 OTHER_PROGRAMS = ("llama-server", "pip install", "ollama pull", "curl ", "{path} --version")
 
 
 def sentences(without: tuple[str, ...] = ()) -> dict[str, str]:
-    """Every template in the source, but in the rooms `without`: the first argument of a speaker or of an error's constructor."""
+    """Every template in the source, but in the rooms `without`: the first argument of a speaker or
+    of an error's constructor.
+    """
     found = {}
     for path in SOURCE.rglob("*.py"):
         if path.relative_to(SOURCE).parts[0] in without:
@@ -36,10 +46,18 @@ def sentences(without: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def _speaks(function: ast.expr) -> bool:
-    name = function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    name = (
+        function.id
+        if isinstance(function, ast.Name)
+        else function.attr
+        if isinstance(function, ast.Attribute)
+        else ""
+    )
     import hakaru.errors
 
-    return name in SPEAKERS or (isinstance(getattr(hakaru.errors, name, None), type) and name != "HakaruError")
+    return name in SPEAKERS or (
+        isinstance(getattr(hakaru.errors, name, None), type) and name != "HakaruError"
+    )
 
 
 def _strings(node: ast.expr) -> list[str]:
@@ -63,14 +81,31 @@ def test_every_sentence_has_its_japanese() -> None:
 
 
 def test_sentences_below_the_command_line_name_no_option_of_ours() -> None:
-    """Whoever imports hakaru typed none: a field is named, and the command line puts its option there."""
-    below = {text: place for text, place in sentences(("cli",)).items() if OPTIONS & set(re.findall(r"(?<![-\w])--[\w-]+", text))}
-    assert {text: place for text, place in below.items() if not any(other in text for other in OTHER_PROGRAMS)} == {}
+    """Whoever imports hakaru typed none: a field is named, and the command line puts its option
+    there.
+    """
+    below = {
+        text: place
+        for text, place in sentences(("cli",)).items()
+        if OPTIONS & set(re.findall(r"(?<![-\w])--[\w-]+", text))
+    }
+    assert {
+        text: place
+        for text, place in below.items()
+        if not any(other in text for other in OTHER_PROGRAMS)
+    } == {}
 
 
 def test_a_field_is_told_as_its_option() -> None:
-    """In both languages, in a sentence and in the value of one of its fields; a file may be called as it likes."""
-    error = Misuse("{name} is {found}, expected a whole number from 1 to {high}.", name="`n_ctx`", found="a`n_ctx`", high=9)
+    """In both languages, in a sentence and in the value of one of its fields; a file may be called
+    as it likes.
+    """
+    error = Misuse(
+        "{name} is {found}, expected a whole number from 1 to {high}.",
+        name="`n_ctx`",
+        found="a`n_ctx`",
+        high=9,
+    )
     assert str(error) == "`n_ctx` is a`n_ctx`, expected a whole number from 1 to 9."
     spell_fields(OPTION_OF)
     assert str(error) == "--context is a`n_ctx`, expected a whole number from 1 to 9."

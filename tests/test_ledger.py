@@ -39,9 +39,16 @@ def test_memory_figures_stand_side_by_side(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.sqlite")
     sources: tuple[Source, ...] = ("computed", "measured")
     for source in sources:
-        footprint = Footprint(weights_bytes=1, kv_cache_bytes=2, compute_bytes=3, output_bytes=4, source=source)
+        footprint = Footprint(
+            weights_bytes=1, kv_cache_bytes=2, compute_bytes=3, output_bytes=4, source=source
+        )
         ledger.remember_memory(
-            footprint, machine="m", model="s", architecture="llama", engine="e", settings=ContextSettings(n_ctx=1)
+            footprint,
+            machine="m",
+            model="s",
+            architecture="llama",
+            engine="e",
+            settings=ContextSettings(n_ctx=1),
         )
     rows = ledger.memory_rows()
     assert [r["source"] for r in rows] == ["computed", "measured"]

@@ -19,7 +19,9 @@ from old_ledger import MACHINE, QUESTIONS, ROWS, NoEngine, give_hash, pin_builds
 
 
 def answer(kind: str, ledger: Ledger, model: Model) -> object:
-    """What a person is answered without an engine, or the sentence of the engine that is missing."""
+    """What a person is answered without an engine, or the sentence of the engine that is
+    missing.
+    """
     give_hash(ledger.path, model.path)
     bench = Bench(Session(machine=MACHINE, ledger=ledger, lab=cast("Lab", NoEngine())))
     with closing(ledger):
@@ -43,7 +45,9 @@ def test_a_row_of_then_is_found(kind: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_every_kind_of_then_is_asked_for() -> None:
-    """The questions are of as many kinds as the rows; the types of a preset (`plan`) are computed today, and not kept."""
+    """The questions are of as many kinds as the rows; the types of a preset (`plan`) are computed
+    today, and not kept.
+    """
     assert {row["kind"] for row in stored()} == set(QUESTIONS) | {"plan"}
 
 
@@ -65,5 +69,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def stored() -> list[dict[str, Any]]:
     """The measurements of then."""
-    found: list[dict[str, Any]] = json.loads(ROWS.read_text(encoding="utf-8"))["tables"]["measurements"]
+    found: list[dict[str, Any]] = json.loads(ROWS.read_text(encoding="utf-8"))["tables"][
+        "measurements"
+    ]
     return found

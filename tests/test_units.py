@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.errors import Misuse
-from hakaru.units import Figure, format_bytes, format_params, parse_bytes, parse_params, parse_seconds
+from hakaru.units import (
+    Figure,
+    format_bytes,
+    format_params,
+    parse_bytes,
+    parse_params,
+    parse_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +32,9 @@ def test_sizes_are_read_with_their_unit(text: str, n: int) -> None:
     assert parse_bytes(text) == n
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "0", "2 gigs", "1e3", "nan", "２GiB.", "9" * 400])
+@pytest.mark.parametrize(
+    "text", ["", "GiB", "-1GiB", "0", "2 gigs", "1e3", "nan", "２GiB.", "9" * 400]
+)
 def test_a_size_that_is_none_is_refused_in_one_sentence(text: str) -> None:
     """The sentence shows what was found and what is expected."""
     with pytest.raises(Misuse, match="expected such as 2GiB") as caught:
@@ -57,7 +66,9 @@ def test_a_size_without_a_unit_is_asked_for_one(text: str) -> None:
     ],
 )
 def test_parameter_counts_are_read_as_models_are_named(text: str, n: int) -> None:
-    """A bare number is billions or a copied count; of a mixture all parameters count, not the active ones."""
+    """A bare number is billions or a copied count; of a mixture all parameters count, not the
+    active ones.
+    """
     assert parse_params(text) == n
 
 
@@ -68,7 +79,10 @@ def test_a_count_that_is_none_is_refused(text: str) -> None:
         parse_params(text)
 
 
-@pytest.mark.parametrize(("text", "n"), [("70B", 70 * 10**9), ("135M", 135 * 10**6), ("1.5b", 1_500_000_000), ("1T", 10**12)])
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [("70B", 70 * 10**9), ("135M", 135 * 10**6), ("1.5b", 1_500_000_000), ("1T", 10**12)],
+)
 def test_parameter_counts_are_decimal(text: str, n: int) -> None:
     """B is 10^9 in a model's name, never 2^30."""
     assert parse_params(text) == n

@@ -1,8 +1,9 @@
-"""Many dry runs of one file: one child process lays the model out once and makes a context for each setting.
+"""Many dry runs of one file: one child process lays the model out once and makes a context for each
+setting.
 
-`Lab.dry_run` starts a child per call; a benchmark of a thousand settings cannot wait for that. The child is this file run
-as a program: one JSON request in, one JSON line per setting out. Where llama.cpp aborts, that one setting has no answer
-and a new child goes on behind it.
+`Lab.dry_run` starts a child per call; a benchmark of a thousand settings cannot wait for that. The
+child is this file run as a program: one JSON request in, one JSON line per setting out. Where
+llama.cpp aborts, that one setting has no answer and a new child goes on behind it.
 """
 
 import json
@@ -21,7 +22,9 @@ TIMEOUT_S: Final = 300
 
 
 def dry_runs(path: Path, settings: Sequence[ContextSettings]) -> list[Footprint | None]:
-    """What llama.cpp would allocate for each of `settings`; None where it refuses them or aborts."""
+    """What llama.cpp would allocate for each of `settings`; None where it refuses them or
+    aborts.
+    """
     found: list[Footprint | None] = []
     while len(found) < len(settings):
         answers = list(_answers(path, settings[len(found) :]))
@@ -33,16 +36,22 @@ def dry_runs(path: Path, settings: Sequence[ContextSettings]) -> list[Footprint 
 
 def _footprint(answer: dict[str, int]) -> Footprint:
     return Footprint(
-        weights_bytes=answer["weights_bytes"], kv_cache_bytes=answer["kv_cache_bytes"], compute_bytes=answer["compute_bytes"],
-        output_bytes=answer["output_bytes"], source="dry_run",
+        weights_bytes=answer["weights_bytes"], kv_cache_bytes=answer["kv_cache_bytes"],
+        compute_bytes=answer["compute_bytes"], output_bytes=answer["output_bytes"],
+        source="dry_run",
     )  # fmt: skip
 
 
 def _answers(path: Path, settings: Sequence[ContextSettings]) -> Iterator[dict[str, int] | None]:
     request = {"path": str(path), "contexts": [_context(s) for s in settings]}
     child = subprocess.run(
-        [sys.executable, __file__], input=json.dumps(request), capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S
-    )  # fmt: skip
+        [sys.executable, __file__],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT_S,
+    )
     for line in child.stdout.splitlines():
         yield json.loads(line)
 
@@ -51,12 +60,15 @@ def _context(settings: ContextSettings) -> dict[str, Any]:
     return {
         "n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "n_outputs_max": settings.n_outputs,
         "n_seq_max": settings.n_parallel, "kv_unified": settings.kv_unified,
-        "type_k": BY_NAME[settings.type_k.upper()].id, "type_v": BY_NAME[settings.type_v.upper()].id,
+        "type_k": BY_NAME[settings.type_k.upper()].id,
+        "type_v": BY_NAME[settings.type_v.upper()].id,
     }  # fmt: skip
 
 
 def serve() -> None:
-    """The child: a line for each context of the request on what was stdout, llama.cpp's own words on stderr."""
+    """The child: a line for each context of the request on what was stdout, llama.cpp's own words
+    on stderr.
+    """
     from hakaru.engine import llama
     from hakaru.engine.log import buffer_bytes
 
@@ -78,9 +90,14 @@ def serve() -> None:
 
 def _sums(buffers: dict[str, dict[str, int]] | None, output_bytes: int) -> dict[str, int]:
     if buffers is None:
-        raise SystemExit("this build of llama.cpp does not tell its buffers to the byte: run the benchmark on Linux.")
+        raise SystemExit(
+            "this build of llama.cpp does not tell its buffers to the byte: run the benchmark on "
+            "Linux."
+        )
     parts = {"weights_bytes": "model", "kv_cache_bytes": "context", "compute_bytes": "compute"}
-    return {part: sum(b[kind] for b in buffers.values()) for part, kind in parts.items()} | {"output_bytes": output_bytes}
+    return {part: sum(b[kind] for b in buffers.values()) for part, kind in parts.items()} | {
+        "output_bytes": output_bytes
+    }
 
 
 if __name__ == "__main__":

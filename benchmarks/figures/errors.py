@@ -1,4 +1,6 @@
-"""Our arithmetic against the engine's dry run: every architecture, every setting, part by part, and the verdicts."""
+"""Our arithmetic against the engine's dry run: every architecture, every setting, part by part, and
+the verdicts.
+"""
 
 import tempfile
 import time
@@ -33,8 +35,9 @@ SIZES: Final = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0, 1.001, 1.005, 1.01, 1.
 class Row:
     """One setting of one model: both answers, and the verdicts around the engine's need.
 
-    A footprint of None is a refusal; `why` tells ours. `wrong_fits` counts memories that are smaller than the engine's
-    need and for which we said `fits`; `missed_fits` those 10 % above it and more for which we did not.
+    A footprint of None is a refusal; `why` tells ours. `wrong_fits` counts memories that are
+    smaller than the engine's need and for which we said `fits`; `missed_fits` those 10 % above it
+    and more for which we did not.
     """
 
     architecture: str
@@ -56,7 +59,11 @@ class Row:
     def compute_is_outside(self) -> bool:
         """Whether the compute buffer misses the goal: 3 % or 16 MiB."""
         error = self.error_bytes("compute_bytes")
-        return error is not None and self.engine is not None and abs(error) > max(16 * MIB, 0.03 * self.engine.compute_bytes)
+        return (
+            error is not None
+            and self.engine is not None
+            and abs(error) > max(16 * MIB, 0.03 * self.engine.compute_bytes)
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The row for `--json`."""
@@ -64,7 +71,9 @@ class Row:
 
 
 def compare(only: str | None) -> Iterator[list[Row]]:
-    """The rows of one model after another: the most downloaded of every architecture, then the embedded model's file."""
+    """The rows of one model after another: the most downloaded of every architecture, then the
+    embedded model's file.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         for known in one_per_architecture():
             if only in {None, known.architecture}:
@@ -100,21 +109,30 @@ def rows_of(path: Path, name: str) -> list[Row]:
     return [_row(model, load, name, s, e) for s, e in zip(settings, engine, strict=True)]
 
 
-def _row(model: Model, load: Load, name: str, settings: ContextSettings, engine: Footprint | None) -> Row:
+def _row(
+    model: Model, load: Load, name: str, settings: ContextSettings, engine: Footprint | None
+) -> Row:
     ours, why = None, ""
     try:
         ours = compute_footprint(model.shape, model.loaded, settings)
         why = "" if ours else "not modelled"
     except HakaruError as refusal:
         why = str(refusal)
-    counts = _verdicts(Task(load=load, shape=model.shape, settings=settings), ours, engine) if ours and engine else {}
+    counts = (
+        _verdicts(Task(load=load, shape=model.shape, settings=settings), ours, engine)
+        if ours and engine
+        else {}
+    )
     return Row(
-        architecture=model.shape.architecture, model=name, settings=settings, ours=ours, engine=engine, why=why, **counts
+        architecture=model.shape.architecture, model=name, settings=settings, ours=ours,
+        engine=engine, why=why, **counts
     )  # fmt: skip
 
 
 def _verdicts(task: Task, ours: Footprint, engine: Footprint) -> dict[str, int]:
-    """What `place` says to memories around the engine's need, the server's own process included in it."""
+    """What `place` says to memories around the engine's need, the server's own process included in
+    it.
+    """
     need = engine.total_bytes + ours.overhead_bytes
     wrong = missed = 0
     for size in SIZES:
@@ -128,9 +146,16 @@ def _verdicts(task: Task, ours: Footprint, engine: Footprint) -> dict[str, int]:
 def report(models: Iterable[list[Row]]) -> list[Row]:
     """Print a line per model and the summary; return all rows."""
     began = time.perf_counter()
-    print("Our arithmetic less the engine's dry run, the worst of each model's cases. `=`: equal to the byte in all of them.")
-    print("Outside: compute buffers off by more than 3 % and 16 MiB. MiB and %: the largest errors of compute and output.\n")
-    columns = f"{'weights':>9}{'KV':>7}{'outside':>9}{'MiB':>10}{'%':>9}{'output MiB':>12}{'wrong fits':>12}"
+    print(
+        "Our arithmetic less the engine's dry run, the worst of each model's cases. `=`: equal "
+        "to the byte in all of them."
+    )
+    print(
+        "Outside: compute buffers off by more than 3 % and 16 MiB. MiB and %: the largest errors "
+        "of compute and output.\n"
+    )
+    columns = f"{'weights':>9}{'KV':>7}{'outside':>9}{'MiB':>10}{'%':>9}"
+    columns += f"{'output MiB':>12}{'wrong fits':>12}"
     print(f"{'architecture':<16}{'model':<38}{columns}")
     rows: list[Row] = []
     for of_model in models:
@@ -145,13 +170,19 @@ def _line(rows: Sequence[Row]) -> str:
     both = [r for r in rows if r.ours and r.engine]
     head = f"{rows[0].architecture:<16}{rows[0].model[:36]:<38}"
     refused = [r for r in rows if not r.engine]
-    said = f"   the engine refuses {len(refused)}, we {sum(not r.ours for r in refused)} of them" if refused else ""
+    said = (
+        f"   the engine refuses {len(refused)}, we {sum(not r.ours for r in refused)} of them"
+        if refused
+        else ""
+    )
     if not both:
         return f"{head}{rows[0].why or 'no answer of the engine'}{said}"
     outside = sum(r.compute_is_outside() for r in both)
     parts = f"{_exact(both, 'weights_bytes'):>9}{_exact(both, 'kv_cache_bytes'):>7}"
-    compute = f"{f'{outside}/{len(both)}':>9}{_worst_mib(both, 'compute_bytes'):>10}{_worst_percent(both):>9}"
-    return f"{head}{parts}{compute}{_worst_mib(both, 'output_bytes'):>12}{sum(r.wrong_fits for r in both):>12}{said}"
+    compute = f"{f'{outside}/{len(both)}':>9}{_worst_mib(both, 'compute_bytes'):>10}"
+    compute += f"{_worst_percent(both):>9}"
+    wrong_fits = sum(r.wrong_fits for r in both)
+    return f"{head}{parts}{compute}{_worst_mib(both, 'output_bytes'):>12}{wrong_fits:>12}{said}"
 
 
 def _exact(rows: Sequence[Row], part: str) -> str:
@@ -176,19 +207,36 @@ def _percent(row: Row) -> float:
 
 def _summary(rows: Sequence[Row]) -> None:
     both = [r for r in rows if r.ours and r.engine]
-    print(f"\n{len({r.architecture for r in rows})} architectures, {len(rows)} cases, {len(both)} with both answers")
+    print(
+        f"\n{len({r.architecture for r in rows})} architectures, {len(rows)} cases, {len(both)} "
+        "with both answers"
+    )
     for part in ("weights_bytes", "kv_cache_bytes"):
         exact = sum(r.error_bytes(part) == 0 for r in both)
         print(f"{part:<16}{exact}/{len(both)} equal to the byte")
     inside = [r for r in both if not r.compute_is_outside()]
     equal = sum(r.error_bytes("compute_bytes") == 0 for r in both)
-    print(f"{'compute_bytes':<16}{len(inside)}/{len(both)} within 3 % or 16 MiB; {equal} equal to the byte")
+    print(
+        f"{'compute_bytes':<16}{len(inside)}/{len(both)} within 3 % or 16 MiB; {equal} equal to "
+        "the byte"
+    )
     output = max((abs(r.error_bytes("output_bytes") or 0) for r in both), default=0)
-    print(f"{'output_bytes':<16}largest error {output / MIB:.3f} MiB (the engine's log rounds to 0.01)")
+    print(
+        f"{'output_bytes':<16}largest error {output / MIB:.3f} MiB (the engine's log rounds to "
+        "0.01)"
+    )
     verdicts = sum(r.n_verdicts for r in both)
-    print(f"{'verdicts':<16}{sum(r.wrong_fits for r in both)} of {verdicts} say `fits` where the engine needs more", end="; ")
+    print(
+        f"{'verdicts':<16}{sum(r.wrong_fits for r in both)} of {verdicts} say `fits` where the "
+        "engine needs more",
+        end="; ",
+    )
     print(f"{sum(r.missed_fits for r in both)} deny it where 10 % and more would stay free")
     ours_only = sum(bool(r.ours) and not r.engine for r in rows)
     engine_only = sum(bool(r.engine) and not r.ours for r in rows)
-    print(f"{'refusals':<16}{sum(not r.ours and not r.engine for r in rows)} by both, {ours_only} by the engine alone", end=", ")
+    print(
+        f"{'refusals':<16}{sum(not r.ours and not r.engine for r in rows)} by both, {ours_only} "
+        "by the engine alone",
+        end=", ",
+    )
     print(f"{engine_only} by us alone (these are left to the dry run)")

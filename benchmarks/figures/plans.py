@@ -1,7 +1,9 @@
-"""How many plans come per second without the engine: model x type x context x hardware, from hyperparameters to a verdict.
+"""How many plans come per second without the engine: model x type x context x hardware, from
+hyperparameters to a verdict.
 
-Everything counts from the catalogue's numbers on: the tensor table and the roster of each model, the types and bytes of
-each preset, and a placement for each context and machine. A round begins without what an earlier one has remembered.
+Everything counts from the catalogue's numbers on: the tensor table and the roster of each model,
+the types and bytes of each preset, and a placement for each context and machine. A round begins
+without what an earlier one has remembered.
 """
 
 import cProfile
@@ -27,17 +29,31 @@ from hakaru.planning.placement import Placement, Task
 from hakaru.planning.search import place
 
 MODELS: Final = (
-    "llama-3.2-1b-instruct", "qwen3-8b", "llama-3.1-8b-instruct", "mistral-nemo-instruct-2407", "phi-4", "qwen3-32b",
-    "gemma-3-27b-it", "llama-3.3-70b-instruct", "gpt-oss-20b", "qwen3-30b-a3b",
+    "llama-3.2-1b-instruct", "qwen3-8b", "llama-3.1-8b-instruct", "mistral-nemo-instruct-2407",
+    "phi-4", "qwen3-32b", "gemma-3-27b-it", "llama-3.3-70b-instruct", "gpt-oss-20b",
+    "qwen3-30b-a3b",
 )  # fmt: skip
-PRESETS: Final = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K")
+PRESETS: Final = (
+    "F16",
+    "Q8_0",
+    "Q6_K",
+    "Q5_K_M",
+    "Q4_K_M",
+    "Q4_K_S",
+    "IQ4_XS",
+    "Q3_K_M",
+    "Q3_K_S",
+    "Q2_K",
+)
 CONTEXTS: Final = (4096, 8192, 16384, 32768, 131072)
 MACHINES: Final = ("RTX 4090 + 64GiB RAM", "2x A100 80GB")
 ROUNDS: Final = 5
 
 
 def report() -> dict[str, Any]:
-    """Time rounds, print the median and the worst and where the time goes; return them for `--json`."""
+    """Time rounds, print the median and the worst and where the time goes; return them for
+    `--json`.
+    """
     machines = [parse_hardware(name) for name in MACHINES]
     models = [known for known in known_models() if known.id in MODELS]
     _round(models[:1], machines)  # modules and tables are read
@@ -48,10 +64,15 @@ def report() -> dict[str, Any]:
         times.append((time.perf_counter() - began[0], time.process_time() - began[1]))
     wall, cpu = ([1000 * t / len(verdicts) for t in of] for of in zip(*times, strict=True))
     print(
-        f"{len(verdicts)} plans: {len(models)} models x {len(PRESETS)} types x {len(CONTEXTS)} contexts x {len(machines)} machines;"
+        f"{len(verdicts)} plans: {len(models)} models x {len(PRESETS)} types x {len(CONTEXTS)} "
+        f"contexts x {len(machines)} machines;"
     )
     print(", ".join(f"{verdicts.count(v)} {v}" for v in ("fits", "tight", "does_not_fit")))
-    print(f"1,000 plans: median {statistics.median(wall):.2f} s, worst {max(wall):.2f} s of {ROUNDS} rounds", end="; ")
+    print(
+        f"1,000 plans: median {statistics.median(wall):.2f} s, worst {max(wall):.2f} s of "
+        f"{ROUNDS} rounds",
+        end="; ",
+    )
     print(f"processor time {statistics.median(cpu):.2f} s")
     _profile(models, machines)
     return {"n_plans": len(verdicts), "seconds": [t for t, _ in times]}
@@ -70,7 +91,11 @@ def _plans(known: KnownModel, machines: list[Hardware]) -> list[Placement]:
     shape, plans = known.shape, []
     for preset in PRESETS:
         tensors = header_tensors(shapes, preset_types(members, preset))
-        task = Task(load=load_of(loaded(meta, tensors), shape.n_layer), shape=shape, settings=ContextSettings(n_ctx=CONTEXTS[0]))
+        task = Task(
+            load=load_of(loaded(meta, tensors), shape.n_layer),
+            shape=shape,
+            settings=ContextSettings(n_ctx=CONTEXTS[0]),
+        )
         for n_ctx in CONTEXTS:
             at_context = replace(task, settings=task.settings.with_context(n_ctx))
             plans += [place(at_context, machine) for machine in machines]
@@ -85,4 +110,7 @@ def _profile(models: list[KnownModel], machines: list[Hardware]) -> None:
     total = sum(row[2] for row in rows.values())
     print("where the time goes, by the function's own time:")
     for (file, _, function), row in sorted(rows.items(), key=lambda item: -item[1][2])[:8]:
-        print(f"  {row[2] / total:>5.0%}  {row[0]:>9,} calls  {file.rpartition('/hakaru/')[2]}:{function}")
+        print(
+            f"  {row[2] / total:>5.0%}  {row[0]:>9,} calls  "
+            f"{file.rpartition('/hakaru/')[2]}:{function}"
+        )

@@ -7,7 +7,7 @@
     │   ├── ModelNotFound
     │   ├── ModelDamaged
     │   └── ModelUnknown                 an architecture that nobody here can read
-    ├── Offline                    5    the network is needed, and is switched off or does not answer
+    ├── Offline                    5    the network is needed, and is off or does not answer
     ├── EngineError                6    llama.cpp
     │   ├── EngineMissing                not installed or not the pinned build
     │   ├── EngineRefused                it said no
@@ -38,7 +38,9 @@ class HakaruError(Exception):
         """The sentence in the language in use. What a stranger's file or server named in it cannot
         move a terminal's cursor.
         """
-        return translate(self.template, **{name: _harmless(value) for name, value in self.fields.items()})
+        return translate(
+            self.template, **{name: _harmless(value) for name, value in self.fields.items()}
+        )
 
 
 def _harmless(value: object) -> object:

@@ -40,15 +40,20 @@ def translate(template: str, /, **fields: object) -> str:
     """The sentence for `template` in the language in use, with its fields filled in."""
     if _language.get() == "ja":
         template = japanese().get(template, template)
-    told = {name: spelled(value) if isinstance(value, str) and value.startswith("`") else value for name, value in fields.items()}
+    told = {
+        name: spelled(value) if isinstance(value, str) and value.startswith("`") else value
+        for name, value in fields.items()
+    }
     return spelled(template).format(**told) if fields else spelled(template)
 
 
 def spell_fields(names: Mapping[str, str]) -> None:
-    """Choose how sentences name fields in this context: by `names`, such as `{"n_ctx": "--context"}`.
+    """Choose how sentences name fields in this context: by `names`, such as `{"n_ctx":
+    "--context"}`.
 
-    A sentence writes a field in backticks: "`n_ctx` is 0, expected a whole number from 1". Whoever imports hakaru reads
-    it so; the command line puts the option in its place, since nobody typed the field there.
+    A sentence writes a field in backticks: "`n_ctx` is 0, expected a whole number from 1". Whoever
+    imports hakaru reads it so; the command line puts the option in its place, since nobody typed
+    the field there.
     """
     _names.set(names)
 

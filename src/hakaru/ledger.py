@@ -1,10 +1,11 @@
-"""The ledger: every figure that was computed, dry-run or measured, with the machine, the model's hash, the engine and
-the settings.
+"""The ledger: every figure that was computed, dry-run or measured, with the machine, the model's
+hash, the engine and the settings.
 
-One SQLite file in the data directory. It answers two questions: "was this measured before?" (then a second `hakaru up`
-takes seconds) and "how wrong were we?" (computed, dry run and measured memory of the same run stand side by side).
-Model files are identified by SHA-256; the hash of an unchanged file (path, size, time) is remembered, not computed
-again. Footprints belong to a layout (architecture and tensor table), which a file shares with its stand-in.
+One SQLite file in the data directory. It answers two questions: "was this measured before?" (then a
+second `hakaru up` takes seconds) and "how wrong were we?" (computed, dry run and measured memory of
+the same run stand side by side). Model files are identified by SHA-256; the hash of an unchanged
+file (path, size, time) is remembered, not computed again. Footprints belong to a layout
+(architecture and tensor table), which a file shares with its stand-in.
 """
 
 import hashlib
@@ -37,17 +38,25 @@ CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS footprints (
-    at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, architecture TEXT NOT NULL, engine TEXT NOT NULL,
-    settings TEXT NOT NULL, source TEXT NOT NULL, weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER,
+    at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, architecture TEXT NOT NULL,
+    engine TEXT NOT NULL, settings TEXT NOT NULL, source TEXT NOT NULL,
+    weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER,
     output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER, backend TEXT
 );
 CREATE TABLE IF NOT EXISTS measurements (
-    key TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, inputs TEXT NOT NULL, result TEXT NOT NULL
+    key TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, inputs TEXT NOT NULL,
+    result TEXT NOT NULL
 );
 """
 
 
-FOOTPRINT_PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes")
+FOOTPRINT_PARTS: Final = (
+    "weights_bytes",
+    "kv_cache_bytes",
+    "compute_bytes",
+    "output_bytes",
+    "overhead_bytes",
+)
 """The parts of a footprint that have a column."""
 
 
@@ -75,8 +84,9 @@ def _when_free(statement: Callable[..., sqlite3.Cursor], *arguments: Any) -> sql
 class Ledger:
     """The ledger in the file `path`, by default in the data directory.
 
-    `keeps`: what is measured must be kept, and a disk that refuses is an error. Where not, for whoever only asks, a ledger that cannot be
-    written is read into memory, what is new is remembered there, and `trouble` says why.
+    `keeps`: what is measured must be kept, and a disk that refuses is an error. Where not, for
+    whoever only asks, a ledger that cannot be written is read into memory, what is new is
+    remembered there, and `trouble` says why.
     """
 
     trouble: MachineError | None = None
@@ -107,11 +117,21 @@ class Ledger:
         self._add_backends()
 
     def _read_into_memory(self, trouble: MachineError) -> None:
-        """From now on what is remembered is what stands in the file, as far as it can be read, and what comes."""
+        """From now on what is remembered is what stands in the file, as far as it can be read, and
+        what comes.
+        """
         self.trouble = trouble
         memory = sqlite3.connect(":memory:", isolation_level=None, factory=_Patient)
-        for how in ("mode=ro", "mode=ro&immutable=1"):  # the second one where SQLite may not make its own files beside
-            with suppress(sqlite3.Error), closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as kept:
+        for how in (
+            "mode=ro",
+            "mode=ro&immutable=1",
+        ):  # the second one where SQLite may not make its own files beside
+            with (
+                suppress(sqlite3.Error),
+                closing(
+                    sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)
+                ) as kept,
+            ):
                 kept.backup(memory)
                 break
         self._db = memory
@@ -131,7 +151,9 @@ class Ledger:
 
     def _add_backends(self) -> None:
         """Give a ledger of before the column for the backend, empty in its rows."""
-        if any(name == "backend" for _, name, *_ in self._db.execute("PRAGMA table_info(footprints)")):
+        if any(
+            name == "backend" for _, name, *_ in self._db.execute("PRAGMA table_info(footprints)")
+        ):
             return
         with suppress(sqlite3.OperationalError):  # another process was faster
             self._db.execute("ALTER TABLE footprints ADD COLUMN backend TEXT")
@@ -145,18 +167,26 @@ class Ledger:
         stat, name = path.stat(), str(path.resolve())
         with _translated(self.path):
             row = self._db.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?", (name, stat.st_size, stat.st_mtime_ns)
+                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+                (name, stat.st_size, stat.st_mtime_ns),
             ).fetchone()
         if row:
             return str(row[0])
         digest = _sha256_of(path, stat.st_size, self.watch)
-        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (name, stat.st_size, stat.st_mtime_ns, digest))
+        self._write(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+            (name, stat.st_size, stat.st_mtime_ns, digest),
+        )
         return digest
 
     def model_sha256(self, model: Model) -> str:
-        """What identifies a model: its file's hash, or for a split one the hash of its parts' hashes."""
+        """What identifies a model: its file's hash, or for a split one the hash of its parts'
+        hashes.
+        """
         hashes = [self.sha256(part) for part in model.parts]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+        return (
+            hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+        )
 
     def remember_memory(
         self,
@@ -170,12 +200,15 @@ class Ledger:
         peak_rss_bytes: int | None = None,
         backend: str | None = None,
     ) -> None:
-        """Store one footprint, whatever its source; `model` is its layout digest, `backend` runs it (`cpu` without accelerators)."""
+        """Store one footprint, whatever its source; `model` is its layout digest, `backend` runs it
+        (`cpu` without accelerators).
+        """
         row = {
-            "at": _now(), "machine": machine, "model": model, "architecture": architecture, "engine": engine,
-            "settings": _canonical(settings.as_json()), "source": footprint.source,
-            "peak_rss_bytes": peak_rss_bytes, "backend": backend,
-        } | {part: n_bytes for part, n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
+            "at": _now(), "machine": machine, "model": model, "architecture": architecture,
+            "engine": engine, "settings": _canonical(settings.as_json()),
+            "source": footprint.source, "peak_rss_bytes": peak_rss_bytes, "backend": backend,
+        } | {part: n_bytes for part,
+        n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
         names, places = ", ".join(row), ", ".join("?" * len(row))
         self._write(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
 
@@ -189,13 +222,17 @@ class Ledger:
     def recall(self, kind: str, inputs: Mapping[str, object]) -> Any | None:
         """The stored result for the same kind and inputs, or None."""
         with _translated(self.path):
-            row = self._db.execute("SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)).fetchone()
+            row = self._db.execute(
+                "SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)
+            ).fetchone()
         return json.loads(row[0]) if row else None
 
     def remembered(self, kind: str, inputs: Mapping[str, object], compute: Callable[[], T]) -> T:
-        """The stored result for the same kind and inputs; where there is none, what `compute` returns, which is stored.
+        """The stored result for the same kind and inputs; where there is none, what `compute`
+        returns, which is stored.
 
-        `compute` returns what JSON can hold. Example: `ledger.remembered("plan", {"model": sha256}, plan_of_model)`.
+        `compute` returns what JSON can hold. Example: `ledger.remembered("plan", {"model": sha256},
+        plan_of_model)`.
         """
         result: T | None = self.recall(kind, inputs)
         if result is None:
@@ -206,7 +243,9 @@ class Ledger:
     def recall_all(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Inputs and results of everything that was stored under `kind`, the oldest first."""
         with _translated(self.path):
-            rows = self._db.execute("SELECT inputs, result FROM measurements WHERE kind = ? ORDER BY at", (kind,)).fetchall()
+            rows = self._db.execute(
+                "SELECT inputs, result FROM measurements WHERE kind = ? ORDER BY at", (kind,)
+            ).fetchall()
         return [(json.loads(inputs), json.loads(result)) for inputs, result in rows]
 
     def remember(self, kind: str, inputs: Mapping[str, object], result: object) -> None:
@@ -224,11 +263,15 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise MachineError(
-            "{path}: the ledger cannot be used ({reason}); check the disk and its permissions.", path=path, reason=error
+            "{path}: the ledger cannot be used ({reason}); check the disk and its permissions.",
+            path=path,
+            reason=error,
         ) from error
     except sqlite3.DatabaseError as error:
         raise MachineError(
-            "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.", path=path, reason=error
+            "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.",
+            path=path,
+            reason=error,
         ) from error
 
 

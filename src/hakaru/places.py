@@ -87,7 +87,10 @@ def _own(place: Path, *, make: bool = True) -> Path:
     if make:
         _made(directory)
     if directory.exists() and directory.stat().st_uid != os.getuid():
-        raise MachineError("{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.", path=directory)
+        raise MachineError(
+            "{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.",
+            path=directory,
+        )
     return directory
 
 
@@ -116,13 +119,21 @@ def check_place(option: str, path: Path) -> None:
     if path.is_dir():
         raise Misuse("{option} {path}: is a folder; name a file in it.", option=option, path=path)
     if not path.parent.is_dir():
-        raise Misuse("{option} {path}: there is no folder {folder}; make it, or choose another place.",
-                     option=option, path=path, folder=path.parent)  # fmt: skip
+        raise Misuse(
+            "{option} {path}: there is no folder {folder}; make it, or choose another place.",
+            option=option,
+            path=path,
+            folder=path.parent,
+        )
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise Misuse("{option} {path}: cannot be written ({reason}); choose another place.",
-                     option=option, path=path, reason=error.strerror) from error  # fmt: skip
+        raise Misuse(
+            "{option} {path}: cannot be written ({reason}); choose another place.",
+            option=option,
+            path=path,
+            reason=error.strerror,
+        ) from error
 
 
 @contextmanager
@@ -151,5 +162,13 @@ def written_whole(target: Path) -> Iterator[Path]:
 def disk_error(error: OSError, target: Path) -> MachineError:
     """The sentence for an OSError while writing `target`."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return MachineError("{path}: the disk is full; nothing was changed: free some space or choose another place.", path=target)
-    return MachineError("{path}: cannot be written ({reason}); choose another place.", path=target, reason=error.strerror)
+        return MachineError(
+            "{path}: the disk is full; nothing was changed: free some space or choose another "
+            "place.",
+            path=target,
+        )
+    return MachineError(
+        "{path}: cannot be written ({reason}); choose another place.",
+        path=target,
+        reason=error.strerror,
+    )

@@ -1,8 +1,9 @@
 """Tiny models that tests import: ours and users'.
 
-`write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred kilobytes: random weights, a
-byte-level vocabulary, the chat template ChatML. `write_header_only` and `write_header` make the file that llama.cpp can
-dry-run: a true header without a vocabulary, followed by a hole, so that a 70B model takes a few kilobytes of disk.
+`write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred
+kilobytes: random weights, a byte-level vocabulary, the chat template ChatML. `write_header_only`
+and `write_header` make the file that llama.cpp can dry-run: a true header without a vocabulary,
+followed by a hole, so that a 70B model takes a few kilobytes of disk.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,22 +22,29 @@ from hakaru.models.hyperparameters import expand
 from hakaru.models.shape import Shape
 
 CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
+    "message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
 
 def tiny_shape(**changes: Any) -> Shape:
-    """A shape of two layers whose rows divide by 256, so that every type applies; `changes` replace its fields."""
+    """A shape of two layers whose rows divide by 256, so that every type applies; `changes` replace
+    its fields.
+    """
     fields: dict[str, Any] = {
-        "architecture": "llama", "n_layer": 2, "n_embd": 256, "n_ff": 512, "n_head": 4, "n_vocab": 512, "n_ctx_train": 2048,
+        "architecture": "llama", "n_layer": 2, "n_embd": 256, "n_ff": 512, "n_head": 4,
+        "n_vocab": 512, "n_ctx_train": 2048,
     }  # fmt: skip
     fields |= changes
     head_dim = fields["n_embd"] // fields["n_head"]
     fields.setdefault("n_head_kv", (2,) * fields["n_layer"])
     fields.setdefault("n_embd_head_k", head_dim)
     fields.setdefault("n_embd_head_v", fields["n_embd_head_k"])
-    fields.setdefault("caches", full_attention(fields["n_head_kv"], fields["n_embd_head_k"], fields["n_embd_head_v"]))
+    fields.setdefault(
+        "caches",
+        full_attention(fields["n_head_kv"], fields["n_embd_head_k"], fields["n_embd_head_v"]),
+    )
     return Shape(**fields)
 
 
@@ -71,11 +79,19 @@ def llama_tensors(shape: Shape, *, tied: bool = False) -> Iterator[tuple[str, tu
 
 
 def write_tiny_llama(
-    path: Path, shape: Shape | None = None, *, tied: bool = False, add_bos: bool = False, seed: int = 1, part_tensors: int = 0
+    path: Path,
+    shape: Shape | None = None,
+    *,
+    tied: bool = False,
+    add_bos: bool = False,
+    seed: int = 1,
+    part_tensors: int = 0,
 ) -> Path:
-    """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same weights.
+    """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same
+    weights.
 
-    With `part_tensors` it is split into files of at most so many tensors each; the first one's path is returned.
+    With `part_tensors` it is split into files of at most so many tensors each; the first one's path
+    is returned.
     """
     shape = shape or tiny_shape()
     random = np.random.default_rng(seed)
@@ -91,11 +107,18 @@ def write_tiny_llama(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path) if part_tensors else path
+    return (
+        next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path)
+        if part_tensors
+        else path
+    )
 
 
-def write_header_only(path: Path, shape: Shape, *, tied: bool = False, vocabulary: bool = False) -> Path:
-    """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns `path`.
+def write_header_only(
+    path: Path, shape: Shape, *, tied: bool = False, vocabulary: bool = False
+) -> Path:
+    """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns
+    `path`.
 
     A `vocabulary` makes it as long as a real one's.
     """
@@ -104,15 +127,20 @@ def write_header_only(path: Path, shape: Shape, *, tied: bool = False, vocabular
         "general.architecture": a, "general.name": path.stem, f"{a}.block_count": shape.n_layer,
         f"{a}.context_length": shape.n_ctx_train or 2048, f"{a}.embedding_length": shape.n_embd,
         f"{a}.feed_forward_length": shape.n_ff or 0, f"{a}.attention.head_count": shape.n_head,
-        f"{a}.attention.head_count_kv": list(shape.n_head_kv), f"{a}.attention.key_length": shape.n_embd_head_k,
-        f"{a}.attention.value_length": shape.n_embd_head_v, f"{a}.rope.dimension_count": shape.n_embd_head_k,
+        f"{a}.attention.head_count_kv": list(shape.n_head_kv),
+        f"{a}.attention.key_length": shape.n_embd_head_k,
+        f"{a}.attention.value_length": shape.n_embd_head_v,
+        f"{a}.rope.dimension_count": shape.n_embd_head_k,
         f"{a}.attention.layer_norm_rms_epsilon": 1e-5, f"{a}.rope.freq_base": 10000.0,
     }  # fmt: skip
     tensors = ((name, dims[::-1]) for name, dims in llama_tensors(shape, tied=tied))
     metadata = header_file.without_vocabulary(metadata, shape.n_vocab)
     if vocabulary:
         tokens, types = _vocabulary(shape.n_vocab)
-        metadata |= {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": [int(t) for t in types]}
+        metadata |= {
+            "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.token_type": [int(t) for t in types],
+        }
     return header_file.write_header_only(path, metadata, tensors)
 
 
@@ -130,17 +158,26 @@ def write_header(
     `having` names optional tensors as `architectures.tensors_of` does.
     """
     tensors = tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having)
-    return header_file.write_header_only(path, header_file.without_vocabulary(metadata, n_vocab), tensors, type_)
+    return header_file.write_header_only(
+        path, header_file.without_vocabulary(metadata, n_vocab), tensors, type_
+    )
 
 
 def tiny_hyperparameters(architecture: str, **changes: Any) -> dict[str, MetadataValue]:
-    """The metadata of a tiny model of an architecture in `ARCHITECTURES`: two layers, rows that divide by 256.
+    """The metadata of a tiny model of an architecture in `ARCHITECTURES`: two layers, rows that
+    divide by 256.
 
-    `changes` replace values by their names without the architecture; `__` stands for the dot, and None removes the key. Some
-    architectures need keys of their own beyond what stands here; Gemma, Command R and Cohere 2 are always tied.
+    `changes` replace values by their names without the architecture; `__` stands for the dot, and
+    None removes the key. Some architectures need keys of their own beyond what stands here; Gemma,
+    Command R and Cohere 2 are always tied.
     """
     own = {key.replace("__", "."): value for key, value in changes.items()}
-    values = {**_TINY, **(_EXPERTS if architecture in _WITH_EXPERTS else {}), **_OWN.get(architecture, {}), **own}
+    values = {
+        **_TINY,
+        **(_EXPERTS if architecture in _WITH_EXPERTS else {}),
+        **_OWN.get(architecture, {}),
+        **own,
+    }
     return expand(architecture, {key: value for key, value in values.items() if value is not None})
 
 
@@ -155,68 +192,93 @@ def write_tiny(
     seed: int = 1,
     vocabulary: bool = False,
 ) -> Path:
-    """Write a whole model of any known architecture with random weights to `path`, and return it. Without a `vocabulary` of bytes
-    llama.cpp's server cannot load it.
+    """Write a whole model of any known architecture with random weights to `path`, and return it.
+    Without a `vocabulary` of bytes llama.cpp's server cannot load it.
 
-    `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32. It reads tokens by their numbers.
+    `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32. It reads tokens by
+    their numbers.
     """
     shapes = dict(tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having))
     rows = header_file.header_tensors(shapes.items(), type_)
     random = np.random.default_rng(seed)
     with path.open("wb") as file:
-        file.write(header := header_file.header_bytes(_with_vocabulary(metadata, n_vocab, whole=vocabulary), rows))
+        file.write(
+            header := header_file.header_bytes(
+                _with_vocabulary(metadata, n_vocab, whole=vocabulary), rows
+            )
+        )
         for row in rows:
             file.write(bytes(len(header) + row.offset - file.tell()))
-            file.write(gguf.quantize(_random_weights(row, random), gguf.GGMLQuantizationType(row.type.id)).tobytes())
+            file.write(
+                gguf.quantize(
+                    _random_weights(row, random), gguf.GGMLQuantizationType(row.type.id)
+                ).tobytes()
+            )
         file.write(bytes(-file.tell() % ALIGNMENT))
     return path
 
 
-def _with_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int, *, whole: bool) -> dict[str, MetadataValue]:
-    """The metadata with a vocabulary: that of a header alone, or a `whole` one of bytes with ChatML for its template."""
+def _with_vocabulary(
+    metadata: Mapping[str, MetadataValue], n_vocab: int, *, whole: bool
+) -> dict[str, MetadataValue]:
+    """The metadata with a vocabulary: that of a header alone, or a `whole` one of bytes with ChatML
+    for its template.
+    """
     if not whole:
         return header_file.without_vocabulary(metadata, n_vocab)
     tokens, _ = _vocabulary(n_vocab)
-    names: dict[str, MetadataValue] = {"model": "gpt2", "pre": "smollm", "tokens": tokens, "merges": ["a b"],
+    names: dict[str, MetadataValue] = {"model": "gpt2", "pre": "smollm", "tokens": tokens,
+        "merges": ["a b"],
              "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
-    return {**metadata, **{f"tokenizer.ggml.{name}": value for name, value in names.items()}, "tokenizer.chat_template": CHATML}
+    return {
+        **metadata,
+        **{f"tokenizer.ggml.{name}": value for name, value in names.items()},
+        "tokenizer.chat_template": CHATML,
+    }
 
 
 _TINY: dict[str, Any] = {
-    "block_count": 2, "context_length": 2048, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 4,
-    "attention.head_count_kv": 2, "attention.key_length": 64, "attention.value_length": 64, "rope.dimension_count": 64,
+    "block_count": 2, "context_length": 2048, "embedding_length": 256, "feed_forward_length": 512,
+    "attention.head_count": 4, "attention.head_count_kv": 2, "attention.key_length": 64,
+    "attention.value_length": 64, "rope.dimension_count": 64,
 }  # fmt: skip
 _EXPERTS: dict[str, Any] = {
-    "expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256, "expert_shared_feed_forward_length": 256,
-    "expert_shared_count": 1, "expert_weights_scale": 1.0, "leading_dense_block_count": 1,
+    "expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256,
+    "expert_shared_feed_forward_length": 256, "expert_shared_count": 1, "expert_weights_scale": 1.0,
+    "leading_dense_block_count": 1,
 }  # fmt: skip
 _WITH_EXPERTS = (
-    "qwen2moe", "qwen3moe", "phimoe", "gpt-oss", "granitemoe", "olmoe", "minimax-m2", "hunyuan-moe", "lfm2moe", "glm4moe",
-    "ernie4_5-moe", "afmoe", "laguna", "cohere2moe", "mimo2", "exaone-moe", "hy_v3", "qwen35moe", "qwen3next", "deepseek2",
+    "qwen2moe", "qwen3moe", "phimoe", "gpt-oss", "granitemoe", "olmoe", "minimax-m2", "hunyuan-moe",
+    "lfm2moe", "glm4moe", "ernie4_5-moe", "afmoe", "laguna", "cohere2moe", "mimo2", "exaone-moe",
+    "hy_v3", "qwen35moe", "qwen3next", "deepseek2",
 )  # fmt: skip
 _WINDOW: dict[str, Any] = {"attention.sliding_window": 64}
 _MAMBA: dict[str, Any] = {
-    "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 64, "ssm.time_step_rank": 8, "ssm.group_count": 1,
+    "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 64, "ssm.time_step_rank": 8,
+    "ssm.group_count": 1,
 }  # fmt: skip
 _DELTA: dict[str, Any] = {
-    "ssm.conv_kernel": 4, "ssm.inner_size": 256, "ssm.state_size": 64, "ssm.time_step_rank": 4, "ssm.group_count": 2,
-    "full_attention_interval": 2,
+    "ssm.conv_kernel": 4, "ssm.inner_size": 256, "ssm.state_size": 64, "ssm.time_step_rank": 4,
+    "ssm.group_count": 2, "full_attention_interval": 2,
 }  # fmt: skip
 _SECOND_ATTENDS: dict[str, Any] = {"attention.head_count_kv": [0, 2]}
-_NO_ATTENTION: dict[str, Any] = {key: None for key in _TINY if key.startswith(("attention", "rope"))}
+_NO_ATTENTION: dict[str, Any] = {
+    key: None for key in _TINY if key.startswith(("attention", "rope"))
+}
 _OWN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         (
-            "gemma2", "gemma3", "gemma3n", "exaone4", "gpt-oss", "olmo2", "phi3", "exaone-moe", "laguna", "afmoe", "cohere2",
-            "cohere2moe",
+            "gemma2", "gemma3", "gemma3n", "exaone4", "gpt-oss", "olmo2", "phi3", "exaone-moe",
+            "laguna", "afmoe", "cohere2", "cohere2moe",
         ),
         _WINDOW,
     ),
     "mimo2": {**_WINDOW, "attention.sliding_window_pattern": [0, 1]},
     "olmoe": {"attention.head_count_kv": 4},
     "deepseek2": {
-        "attention.q_lora_rank": 64, "attention.kv_lora_rank": 64, "attention.key_length": 96, "attention.key_length_mla": 96,
-        "attention.value_length_mla": 64, "attention.head_count_kv": 1, "rope.dimension_count": 32,
+        "attention.q_lora_rank": 64, "attention.kv_lora_rank": 64, "attention.key_length": 96,
+        "attention.key_length_mla": 96, "attention.value_length_mla": 64,
+        "attention.head_count_kv": 1, "rope.dimension_count": 32,
     },
     "qwen3next": _DELTA,
     "qwen35": _DELTA,
@@ -230,13 +292,19 @@ _OWN: dict[str, dict[str, Any]] = {
 
 
 def _random_weights(row: Tensor, random: np.random.Generator) -> Any:
-    """Numbers with which a model computes sensibly: norms of one, states that fade, matrices that keep lengths."""
+    """Numbers with which a model computes sensibly: norms of one, states that fade, matrices that
+    keep lengths.
+    """
     shape = row.shape[::-1]
     if row.name.endswith("ssm_a"):
         return -np.exp(random.standard_normal(shape)).astype(np.float32)
     if len(shape) == 1:
-        return (random.standard_normal(shape) * 0.1 + (not row.name.endswith("bias"))).astype(np.float32)
-    return (random.standard_normal(shape) * (1.0 if "token_embd" in row.name else row.shape[0] ** -0.5)).astype(np.float32)
+        return (random.standard_normal(shape) * 0.1 + (not row.name.endswith("bias"))).astype(
+            np.float32
+        )
+    return (
+        random.standard_normal(shape) * (1.0 if "token_embd" in row.name else row.shape[0] ** -0.5)
+    ).astype(np.float32)
 
 
 def _writer(path: Path, shape: Shape, part_tensors: int = 0) -> Any:
@@ -266,7 +334,9 @@ def _writer(path: Path, shape: Shape, part_tensors: int = 0) -> Any:
 
 
 def _vocabulary(n_vocab: int) -> tuple[list[str], list[int]]:
-    """Control tokens, the 256 byte tokens in GPT-2's spelling, one merge, then unused ones up to `n_vocab`."""
+    """Control tokens, the 256 byte tokens in GPT-2's spelling, one merge, then unused ones up to
+    `n_vocab`.
+    """
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     spelled = {b: chr(b) for b in plain}
     others = (b for b in range(256) if b not in spelled)
@@ -274,4 +344,7 @@ def _vocabulary(n_vocab: int) -> tuple[list[str], list[int]]:
     tokens = ["<|im_start|>", "<|im_end|>", *(spelled[b] for b in range(256)), "ab"]
     types = [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * 257
     unused = n_vocab - len(tokens)
-    return (tokens + [f"[unused{i}]" for i in range(unused)], types + [gguf.TokenType.UNUSED] * unused)
+    return (
+        tokens + [f"[unused{i}]" for i in range(unused)],
+        types + [gguf.TokenType.UNUSED] * unused,
+    )

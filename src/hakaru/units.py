@@ -60,7 +60,13 @@ class Figure:
 
     def as_json(self) -> dict[str, object]:
         """The figure as it stands in every `--json` object."""
-        return {"value": self.value, "low": self.low, "high": self.high, "unit": self.unit, "source": self.source}
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "unit": self.unit,
+            "source": self.source,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, object]) -> "Figure":
@@ -79,7 +85,9 @@ def parse_bytes(text: str) -> int:
     if n is None:
         raise Misuse("'{found}' is no size; expected such as 2GiB, 4.2GB or 512MiB.", found=text)
     if n < LEAST_BARE_BYTES and re.fullmatch(r"[\d.]+", _plain(text)):
-        raise Misuse("'{found}' has no unit; expected such as 2GiB, 4.2GB or {found}MiB.", found=_plain(text))
+        raise Misuse(
+            "'{found}' has no unit; expected such as 2GiB, 4.2GB or {found}MiB.", found=_plain(text)
+        )
     return n
 
 
@@ -92,7 +100,9 @@ def parse_params(text: str) -> int:
     """
     bare = _ACTIVE.sub("", _plain(text))
     experts, size = _EXPERTS.match(bare), _EXPERTS.sub("", bare)
-    if re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?", size):  # no unit: billions, or a count that somebody copied
+    if re.fullmatch(
+        r"\d{1,15}(?:\.\d{1,15})?", size
+    ):  # no unit: billions, or a count that somebody copied
         number = float(size)
         if 10**4 <= number < 10**6:
             raise Misuse("'{found}' has no unit; expected such as 70B, 1.5B or 135M.", found=text)
@@ -100,7 +110,9 @@ def parse_params(text: str) -> int:
     else:
         n = _parse(size, _PARAM_UNITS) or 0
     if not n:
-        raise Misuse("'{found}' is no number of parameters; expected such as 70B, 1.5B or 135M.", found=text)
+        raise Misuse(
+            "'{found}' is no number of parameters; expected such as 70B, 1.5B or 135M.", found=text
+        )
     return n * (int(experts[1]) if experts else 1)
 
 
@@ -143,14 +155,18 @@ def format_bytes(n: float) -> str:
     return bytes_in(n, byte_unit(n))
 
 
-def compared(needed: int, free: int, test: Callable[[float, float], object] = operator.gt) -> tuple[str, str]:
+def compared(
+    needed: int, free: int, test: Callable[[float, float], object] = operator.gt
+) -> tuple[str, str]:
     """Both sizes in the larger one's unit, with enough decimals that the rounded numbers give the
     same result of `test` as the bytes. Example: 22.49 GiB of 22.46 GiB, where one decimal would say
     22.5 of 22.5 and contradict a verdict beside the numbers.
     """
     unit = byte_unit(max(needed, free))
     for digits in range(1, 7):
-        if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == test(needed, free):
+        if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == test(
+            needed, free
+        ):
             return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)
     return bytes_in(needed, "B"), bytes_in(free, "B")
 

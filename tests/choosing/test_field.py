@@ -32,8 +32,8 @@ def test_recorded_races_are_run_as_they_were(number: str) -> None:
 @settings(deadline=None)
 @given(worlds)
 def test_the_choice_meets_every_constraint_and_nobody_is_better(world: World) -> None:
-    """The choice was read, timed and proven on untouched texts, unless it is the source itself. By the
-    rule the choice goes before all that pass.
+    """The choice was read, timed and proven on untouched texts, unless it is the source itself. By
+    the rule the choice goes before all that pass.
     """
     walked = walk(world)
     if (taken := walked.choice) is None:
@@ -42,7 +42,12 @@ def test_the_choice_meets_every_constraint_and_nobody_is_better(world: World) ->
     assert taken.fits and taken.verdict == "pass" and taken.speed and taken.quality
     assert objection(taken, world.terms.constraints) is None
     assert taken.untouched or taken.key == (SOURCE, F16_CACHE)
-    assert taken.tasks or not world.terms.constraints.tasks or not walked.end.source.fits or taken.key == (SOURCE, F16_CACHE)
+    assert (
+        taken.tasks
+        or not world.terms.constraints.tasks
+        or not walked.end.source.fits
+        or taken.key == (SOURCE, F16_CACHE)
+    )
     best = choose(walked.end.assessed())
     assert best and best.key == taken.key
 
@@ -50,8 +55,8 @@ def test_the_choice_meets_every_constraint_and_nobody_is_better(world: World) ->
 @settings(deadline=None)
 @given(worlds)
 def test_nothing_is_asked_twice(world: World) -> None:
-    """No candidate is timed, proven or examined again. What was read on some windows is read on more
-    only, or looked up on all.
+    """No candidate is timed, proven or examined again. What was read on some windows is read on
+    more only, or looked up on all.
     """
     walked = walk(world)
     n_read: dict[Key, int] = {}
@@ -64,7 +69,11 @@ def test_nothing_is_asked_twice(world: World) -> None:
                 once[step] += 1
             case steps.Read(keys, n):
                 for key in keys:
-                    assert n > n_read.get(key, 0) or n == world.terms.n_windows or field.candidates[key].why
+                    assert (
+                        n > n_read.get(key, 0)
+                        or n == world.terms.n_windows
+                        or field.candidates[key].why
+                    )
                     n_read[key] = n
     assert not once or max(once.values()) == 1
 
@@ -72,8 +81,8 @@ def test_nothing_is_asked_twice(world: World) -> None:
 @settings(deadline=None)
 @given(worlds)
 def test_who_is_out_is_not_asked_for(world: World) -> None:
-    """Neither a level that does not fit, nor a copy of the source, nor one that is predicted to break
-    the tier, nor one whose smaller cache is slow. And no file is needed of a type that lost.
+    """Neither a level that does not fit, nor a copy of the source, nor one that is predicted to
+    break the tier, nor one whose smaller cache is slow. And no file is needed of a type that lost.
     """
     copies = {level.type for level in world.levels if level.is_copy}
     for field in walk(world).fields:
@@ -82,7 +91,11 @@ def test_who_is_out_is_not_asked_for(world: World) -> None:
         for key in keys:
             asked = field.candidates.get(key) or field.small
             assert asked and asked.fits and asked.type not in copies
-            assert not asked.is_hopeless(world.terms.constraints.tier) or world.terms.sweep or asked.type == "mix-1"
+            assert (
+                not asked.is_hopeless(world.terms.constraints.tier)
+                or world.terms.sweep
+                or asked.type == "mix-1"
+            )
             assert not is_slow(asked)
             assert not asked.beaten_by
             assert key[0] not in field.lost_types() or world.terms.sweep
@@ -91,17 +104,22 @@ def test_who_is_out_is_not_asked_for(world: World) -> None:
 @settings(deadline=None)
 @given(steady_worlds)
 def test_rounds_decide_as_reading_everything_does_and_read_no_more(number: int) -> None:
-    """In steady worlds. Smaller caches, which come later, are not counted. Of two candidates that are
-    equal in all that counts, either may be taken.
+    """In steady worlds. Smaller caches, which come later, are not counted. Of two candidates that
+    are equal in all that counts, either may be taken.
     """
     rounds, sweep = (World(number, steady=True, sweep=sweep) for sweep in (False, True))
     quick, whole = walk(rounds), walk(sweep)
     keys = [c.key for c in rounds.entrants()]
-    assert sum(rounds.n_read.get(key, 0) for key in keys) <= sum(sweep.n_read.get(key, 0) for key in keys)
+    assert sum(rounds.n_read.get(key, 0) for key in keys) <= sum(
+        sweep.n_read.get(key, 0) for key in keys
+    )
     quick_taken, whole_taken = quick.choice, whole.choice
     assert (quick_taken is None) == (whole_taken is None)
     if quick_taken:
-        assert (quick_taken.speed, quick_taken.total_bytes) == (whole_taken.speed, whole_taken.total_bytes)
+        assert (quick_taken.speed, quick_taken.total_bytes) == (
+            whole_taken.speed,
+            whole_taken.total_bytes,
+        )
 
 
 @settings(deadline=None)

@@ -31,9 +31,12 @@ from speeds import speed_of
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
 EVEN = Trial(
-    speed=speed_of(50.0, spread=0.01), memory=Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0),
+    speed=speed_of(50.0, spread=0.01),
+    memory=Footprint(
+        source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0
+    ),
     peak_rss_bytes=1,
-)  # fmt: skip
+)
 """What a bench says of every file, where speeds must not decide."""
 
 
@@ -51,11 +54,19 @@ class CountingLab(Lab):
 
 
 @pytest.mark.engine
-def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To a decision with evidence; then again with no question but the check; then from the evidence."""
+def test_the_loop_decides_and_the_second_time_remembers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a decision with evidence; then again with no question but the check; then from the
+    evidence.
+    """
     monkeypatch.setattr("hakaru.hardware.busy.Others.matter", False)  # else it is not remembered
     model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
-    lab, machine, effort = CountingLab(), probe_machine(), Effort(n_documents=4, n_prompts=1, repeats=2, presets=("Q8_0", "Q2_K"))
+    lab, machine, effort = (
+        CountingLab(),
+        probe_machine(),
+        Effort(n_documents=4, n_prompts=1, repeats=2, presets=("Q8_0", "Q2_K")),
+    )
     constraints = replace(ANYTHING, memory_bytes=machine.memory.available_bytes)
 
     def decided() -> Decision:
@@ -65,25 +76,45 @@ def test_the_loop_decides_and_the_second_time_remembers(tmp_path: Path, monkeypa
 
     decision = decided()
     assert {"write_tensors", "answer", "compare"} <= set(lab.asked)
-    assert decision.chosen and decision.chosen.passes and decision.chosen.path and decision.chosen.path.is_file()
+    assert (
+        decision.chosen
+        and decision.chosen.passes
+        and decision.chosen.path
+        and decision.chosen.path.is_file()
+    )
     assert 0 < decision.tokens_evaluated <= decision.tokens_full_sweep
     assert decision.evidence
     evidence = json.loads(decision.evidence.read_text(encoding="utf-8"))
-    assert (evidence["schema"], evidence["chosen"]["type"]) == ("hakaru.decision/1", decision.chosen.type)
+    assert (evidence["schema"], evidence["chosen"]["type"]) == (
+        "hakaru.decision/1",
+        decision.chosen.type,
+    )
     kept = [f"model-{type_}" for type_ in [decision.chosen.type] if type_ != SOURCE]
-    assert [p.stem for p in (tmp_path / "XDG_DATA_HOME" / "hakaru" / "models").rglob("*.gguf")] == kept
+    assert [
+        p.stem for p in (tmp_path / "XDG_DATA_HOME" / "hakaru" / "models").rglob("*.gguf")
+    ] == kept
 
     again = decided()
     assert set(lab.asked) == {"dry_run"}
-    assert [replace(c, path=None) for c in again.candidates] == [replace(c, path=None) for c in decision.candidates]
-    walked = replay(decision.evidence, Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), effort)
+    assert [replace(c, path=None) for c in again.candidates] == [
+        replace(c, path=None) for c in decision.candidates
+    ]
+    walked = replay(
+        decision.evidence, Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), effort
+    )
     assert (walked.holds, walked.before, walked.changed) == (True, decision.chosen.type, ())
 
 
 @pytest.mark.engine
-def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What will lose too much is not built. The mix is a level like any, and a replay takes it, too."""
-    model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_layer=4)))
+def test_one_level_predicts_the_others_and_a_mix_joins_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What will lose too much is not built. The mix is a level like any, and a replay takes it,
+    too.
+    """
+    model = read_model(
+        write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024, n_layer=4))
+    )
     settings, presets = ContextSettings(n_ctx=512), ("Q8_0", "Q6_K", "Q4_K_M", "Q2_K")
     effort = Effort(n_documents=8, n_prompts=1, repeats=2, presets=presets, rounds=(12, 16))
     tier = replace(TIERS["near-lossless"], top1_agreement=0.5, perplexity_ratio=None)
@@ -98,7 +129,13 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
         def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
             return EVEN
 
-    decision = tune(Noting(Session(machine=probe_machine(), ledger=Ledger())), model, settings, constraints, effort)
+    decision = tune(
+        Noting(Session(machine=probe_machine(), ledger=Ledger())),
+        model,
+        settings,
+        constraints,
+        effort,
+    )
     by_type = {c.type: c for c in decision.candidates}
     assert "predicted to lose" in by_type["Q2_K"].why
     assert by_type["Q2_K"].quality is None
@@ -108,8 +145,15 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(tmp_path: Path, monk
     assert mix.weights_bytes < by_type["Q8_0"].weights_bytes
     assert mix.as_json()["tensor_types"] == mix.types
     with monkeypatch.context() as patched:
-        patched.setattr("hakaru.choosing.forecast.Forecast.mix", lambda *_: pytest.fail("another mix was sought"))
-        walked = replay(decision.evidence or tmp_path, Noting(Session(machine=probe_machine(), ledger=Ledger())), effort)
+        patched.setattr(
+            "hakaru.choosing.forecast.Forecast.mix",
+            lambda *_: pytest.fail("another mix was sought"),
+        )
+        walked = replay(
+            decision.evidence or tmp_path,
+            Noting(Session(machine=probe_machine(), ledger=Ledger())),
+            effort,
+        )
     assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
 
 
@@ -128,7 +172,13 @@ def test_the_loop_says_when_nothing_fits(tiny: Path) -> None:
     assert "`n_ctx`" not in str(caught.value)  # 512 tokens are short already
     needs = needs_of(bench, model, settings).total_bytes
     with pytest.raises(DoesNotFit) as longer:
-        tune(bench, model, replace(settings, n_ctx=32768), replace(ANYTHING, memory_bytes=needs + 24 * 2**20), effort)
+        tune(
+            bench,
+            model,
+            replace(settings, n_ctx=32768),
+            replace(ANYTHING, memory_bytes=needs + 24 * 2**20),
+            effort,
+        )
     context = re.search(r"try .*`n_ctx` (\d+)", str(longer.value))
     assert context and int(context[1]) >= 8192
     small = replace(settings, n_ctx=int(context[1])).with_cache(SMALL_CACHE)

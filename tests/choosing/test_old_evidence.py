@@ -1,4 +1,6 @@
-"""Evidence as version 0.1 wrote it is walked again: everything that it asks for is read, and what it took is held against today."""
+"""Evidence as version 0.1 wrote it is walked again: everything that it asks for is read, and what
+it took is held against today.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -32,16 +34,32 @@ class Loop:
     asked: dict[str, Any] = field(default_factory=dict)
 
     def __call__(
-        self, bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort, *, mix: Any
+        self,
+        bench: Bench,
+        model: Model,
+        settings: ContextSettings,
+        constraints: Constraints,
+        effort: Effort,
+        *,
+        mix: Any,
     ) -> Decision:
         self.asked = {
-            "settings": settings, "constraints": constraints, "levels": list(effort.presets), "mix": mix,
-            "template": bench.mode.template and bench.mode.template.text,
+            "settings": settings, "constraints": constraints, "levels": list(effort.presets),
+            "mix": mix, "template": bench.mode.template and bench.mode.template.text,
         }  # fmt: skip
-        chosen = Candidate(type=self.takes, weights_bytes=1, bpw=1.0, total_bytes=1, fits=True, cache=settings.cache, passes=True)
+        chosen = Candidate(
+            type=self.takes,
+            weights_bytes=1,
+            bpw=1.0,
+            total_bytes=1,
+            fits=True,
+            cache=settings.cache,
+            passes=True,
+        )
         return Decision(
-            machine=bench.machine, model=model, settings=settings, constraints=constraints, candidates=(chosen,), chosen=chosen,
-            why="", uses_gpu=False, tokens_full_sweep=0, conditions=of_then()["conditions"],
+            machine=bench.machine, model=model, settings=settings, constraints=constraints,
+            candidates=(chosen,), chosen=chosen, why="", uses_gpu=False, tokens_full_sweep=0,
+            conditions=of_then()["conditions"],
         )  # fmt: skip
 
 
@@ -51,7 +69,9 @@ def of_then() -> dict[str, Any]:
     return content
 
 
-def walked(folder: Path, content: dict[str, Any], loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Replay:
+def walked(
+    folder: Path, content: dict[str, Any], loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> Replay:
     """The evidence walked again by `loop`, in a folder that has its model."""
     write_tiny_llama(folder / "model.gguf", tiny_shape(n_vocab=1024))
     file = folder / "evidence.json"
@@ -61,23 +81,34 @@ def walked(folder: Path, content: dict[str, Any], loop: Loop, monkeypatch: pytes
 
 
 def test_evidence_of_then_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the settings, the wishes and the levels of then, it holds where the same is taken on the same machine."""
+    """With the settings, the wishes and the levels of then, it holds where the same is taken on the
+    same machine.
+    """
     loop = Loop(takes="source")
     told = walked(tmp_path, of_then(), loop, monkeypatch)
     assert loop.asked == {
         "settings": ContextSettings(n_ctx=512, n_parallel=2),
-        "constraints": Constraints(tier=TIERS["balanced"], min_tokens_per_s=1.5, memory_bytes=2**30),
+        "constraints": Constraints(tier=TIERS["balanced"], min_tokens_per_s=1.5,
+            memory_bytes=2**30),
         "levels": ["Q8_0", "Q4_K_M", "Q2_K"], "mix": {}, "template": None,
     }  # fmt: skip
     assert (told.before, told.now, told.holds, told.changed) == ("source", "source", True, ())
     assert not walked(tmp_path, of_then(), Loop(takes="Q8_0"), monkeypatch).holds
 
 
-def test_what_evidence_of_then_may_hold_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mix with its types, a smaller KV cache, tasks, and the chat template that took the place of the model's own."""
+def test_what_evidence_of_then_may_hold_replays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mix with its types, a smaller KV cache, tasks, and the chat template that took the place of
+    the model's own.
+    """
     content = of_then()
     content["candidates"].append({**content["candidates"][0], "type": "mix", "tensor_types": MIX})
-    content["chosen"] = {**content["candidates"][-1], "cache_type_k": "q8_0", "cache_type_v": "q8_0"}
+    content["chosen"] = {
+        **content["candidates"][-1],
+        "cache_type_k": "q8_0",
+        "cache_type_v": "q8_0",
+    }
     content["constraints"] |= {"tasks": ["ours"], "language": "ja"}
     content["conditions"]["chat_template"] = {"name": "own.jinja", "text": "{{ messages }}"}
     loop = Loop(takes="mix")
@@ -87,10 +118,15 @@ def test_what_evidence_of_then_may_hold_replays(tmp_path: Path, monkeypatch: pyt
     assert told.before == "mix, KV cache q8_0"
 
 
-def test_another_machine_and_another_build_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_and_another_build_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every condition that is another one today, with both values."""
     content = of_then()
     content["machine"]["fingerprint"], content["conditions"]["lab"] = "another", "an older one"
     told = walked(tmp_path, content, Loop(takes="source"), monkeypatch)
-    assert [(name, then) for name, then, _ in told.changed] == [("lab", "an older one"), ("machine", "another")]
+    assert [(name, then) for name, then, _ in told.changed] == [
+        ("lab", "an older one"),
+        ("machine", "another"),
+    ]
     assert told.holds

@@ -34,7 +34,11 @@ def level(type_: str, size: int, n_windows: int = 0, rate: float | None = None) 
         ([level("S", 1, 60)], ["S"], 60),
     ],
 )
-def test_the_half_that_the_rule_would_rather_take_is_read_first(open_: list[Candidate], who: list[str], n: int) -> None:
-    """The smallest as long as nobody knows how fast they are; of sixty windows, with which the last round ends."""
+def test_the_half_that_the_rule_would_rather_take_is_read_first(
+    open_: list[Candidate], who: list[str], n: int
+) -> None:
+    """The smallest as long as nobody knows how fast they are; of sixty windows, with which the last
+    round ends.
+    """
     turn, upto = next_round(open_, 60)
     assert ([c.type for c in turn], upto) == (who, n)

@@ -68,24 +68,39 @@ class FakeBench:
         self.ever_built.add(recipe.preset)
         return replace(model, path=path)
 
-    def windows(self, model: Model, *, parts: Sequence[str], n_documents: int | None, n_prompts: int | None) -> list[Any]:
+    def windows(
+        self, model: Model, *, parts: Sequence[str], n_documents: int | None, n_prompts: int | None
+    ) -> list[Any]:
         return [(parts, n_documents, n_prompts)] * 5
 
     def tested(
-        self, candidate: Model, reference: Model, windows: Sequence[Any], tier: Any, *, cache: Cache, name: str
+        self,
+        candidate: Model,
+        reference: Model,
+        windows: Sequence[Any],
+        tier: Any,
+        *,
+        cache: Cache,
+        name: str,
     ) -> steps.Reading:
-        self.asked.append(("test", candidate.path.stem, reference.path.stem, windows[0], tier.name, cache, name))
+        self.asked.append(
+            ("test", candidate.path.stem, reference.path.stem, windows[0], tier.name, cache, name)
+        )
         return steps.Reading(quality=identical(), judgement=Judgement("pass"))
 
     def groups(self, model: Model, several: Sequence[Any]) -> list[list[Any]]:
         self.asked.append(("groups", [each.weights_bytes for each in several]))
         return [[each] for each in several]
 
-    def race(self, model: Model, recipes: Sequence[Recipe | None], windows: Any, n: int, *, cache: Cache) -> list[list[Any]]:
+    def race(
+        self, model: Model, recipes: Sequence[Recipe | None], windows: Any, n: int, *, cache: Cache
+    ) -> list[list[Any]]:
         for recipe in recipes:
             if recipe:
                 self.built(model, recipe)
-        self.asked.append(("race", [recipe.preset if recipe else None for recipe in recipes], n, cache))
+        self.asked.append(
+            ("race", [recipe.preset if recipe else None for recipe in recipes], n, cache)
+        )
         return [[ROW] * n for _ in recipes]
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int) -> Trial | None:
@@ -96,13 +111,19 @@ class FakeBench:
         return self.trial_of(50.0)
 
     def trial_of(self, rate: float) -> Trial:
-        memory = Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
+        memory = Footprint(
+            source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0
+        )
         return Trial(speed=speed_of(rate), memory=memory, peak_rss_bytes=1)
 
     def deep(self, model: Model, settings: ContextSettings, speed: Any, depth: int) -> None:
-        self.asked.append(("deep", model.path.stem, settings.cache, speed.decode_tokens_per_s.value, depth))
+        self.asked.append(
+            ("deep", model.path.stem, settings.cache, speed.decode_tokens_per_s.value, depth)
+        )
 
-    def answers(self, model: Model, items: Sequence[Any], settings: ContextSettings, *, name: str) -> Any:
+    def answers(
+        self, model: Model, items: Sequence[Any], settings: ContextSettings, *, name: str
+    ) -> Any:
         self.asked.append(("answers", model.path.stem, settings.cache, name))
         return grade(items, ["?"] * len(items))
 
@@ -125,7 +146,9 @@ class FakeForecast:
 
 
 def recipe(preset: str, model: Model, n_bytes: int = 100) -> Recipe:
-    return Recipe(preset=preset, types={t.name: preset for t in model.tensors}, weights_bytes=n_bytes, bpw=4.0)
+    return Recipe(
+        preset=preset, types={t.name: preset for t in model.tensors}, weights_bytes=n_bytes, bpw=4.0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +165,10 @@ def worker_of(bench: FakeBench, kind: type[Worker] = Worker, **changes: Any) -> 
     """A worker with the levels Q8_0 and Q2_K and a text of 20 windows, of which 12 are a round."""
     levels = {name: recipe(name, bench.model) for name in ("Q8_0", "Q2_K")}
     whole: dict[str, Any] = {
-        "bench": bench, "model": bench.model, "settings": ContextSettings(n_ctx=512), "constraints": CONSTRAINTS, "recipes": levels,
-        "effort": Effort(n_documents=4, n_prompts=1, repeats=2), "mix": None, "windows": [Windowed()] * 20,
+        "bench": bench, "model": bench.model, "settings": ContextSettings(n_ctx=512),
+        "constraints": CONSTRAINTS, "recipes": levels,
+        "effort": Effort(n_documents=4, n_prompts=1, repeats=2), "mix": None,
+        "windows": [Windowed()] * 20,
     }  # fmt: skip
     worker = kind(**whole | changes)
     worker.__dict__["forecast"] = FakeForecast()
@@ -164,7 +189,11 @@ def test_a_group_is_read_with_its_cache_and_teaches_only_with_f16(bench: FakeBen
     assert isinstance(answer, dict)
     assert (answer[Q8_0].quality.n_windows, answer[Q8_0].quality.n_tokens) == (12, 120)
     worker.answer(steps.Read((Q8_0_SMALL, ("source", SMALL_CACHE)), 20))
-    assert bench.asked == [("build", "Q8_0"), ("race", ["Q8_0"], 12, F16_CACHE), ("race", ["Q8_0", None], 20, SMALL_CACHE)]
+    assert bench.asked == [
+        ("build", "Q8_0"),
+        ("race", ["Q8_0"], 12, F16_CACHE),
+        ("race", ["Q8_0", None], 20, SMALL_CACHE),
+    ]
     assert worker.forecast.learned == [("Q8_0", 12)]
 
 
@@ -177,17 +206,24 @@ def test_a_full_disk_is_an_answer(bench: FakeBench) -> None:
 
 def test_groups_hold_one_cache(bench: FakeBench) -> None:
     """The bench is asked once per cache, with what each file weighs."""
-    groups = worker_of(bench).answer(steps.Group((Q8_0, Q8_0_SMALL, ("Q2_K", F16_CACHE), SOURCE_KEY)))
+    groups = worker_of(bench).answer(
+        steps.Group((Q8_0, Q8_0_SMALL, ("Q2_K", F16_CACHE), SOURCE_KEY))
+    )
     assert groups == ((Q8_0,), (("Q2_K", F16_CACHE),), (SOURCE_KEY,), (Q8_0_SMALL,))
     assert bench.asked == [("groups", [100, 100, bench.model.weights_bytes]), ("groups", [100])]
 
 
 def test_who_was_timed_is_not_built_for_it_again(bench: FakeBench) -> None:
-    """A remembered trial needs no file. Otherwise a level is built and timed as it will be served."""
+    """A remembered trial needs no file. Otherwise a level is built and timed as it will be
+    served.
+    """
     worker = worker_of(bench)
     timed = worker.answer(steps.Time((Q8_0_SMALL,)))
     assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 50.0
-    assert bench.asked == [("build", "Q8_0"), ("time", "Q8_0", SMALL_CACHE, "Q8_0, KV cache q8_0", 2)]
+    assert bench.asked == [
+        ("build", "Q8_0"),
+        ("time", "Q8_0", SMALL_CACHE, "Q8_0, KV cache q8_0", 2),
+    ]
     bench.asked, bench.knows_trials = [], True
     worker.remove("Q8_0")
     timed = worker.answer(steps.Time((Q8_0_SMALL,)))
@@ -204,7 +240,15 @@ def test_finalists_are_tested_as_they_will_be_served(bench: FakeBench) -> None:
     worker.answer(steps.TimeDeep((Q8_0_SMALL, Q8_0), (speed_of(1), speed_of(2)), 256))
     assert bench.asked == [
         ("build", "Q8_0"),
-        ("test", "Q8_0", "model", (("test",), 4, 1), "balanced", SMALL_CACHE, "Q8_0 on untouched texts"),
+        (
+            "test",
+            "Q8_0",
+            "model",
+            (("test",), 4, 1),
+            "balanced",
+            SMALL_CACHE,
+            "Q8_0 on untouched texts",
+        ),
         ("answers", "model", F16_CACHE, "source"),
         ("answers", "Q8_0", SMALL_CACHE, "Q8_0"),
         ("deep", "Q8_0", SMALL_CACHE, 1, 256),
@@ -217,7 +261,9 @@ def test_the_mix_is_the_one_asked_for_or_the_one_that_is_forecast(bench: FakeBen
     assert worker_of(bench, mix={}).answer(steps.Mix()) is None
     given = worker_of(bench, mix={t.name: "Q8_0" for t in bench.model.tensors}).answer(steps.Mix())
     assert isinstance(given, steps.Level) and given.type.startswith("mix-") and not given.is_copy
-    copy = worker_of(bench, mix={t.name: t.type.name for t in bench.model.tensors}).answer(steps.Mix())
+    copy = worker_of(bench, mix={t.name: t.type.name for t in bench.model.tensors}).answer(
+        steps.Mix()
+    )
     assert isinstance(copy, steps.Level) and copy.is_copy
     worker = worker_of(bench)
     worker.__dict__["forecast"] = FakeForecast(recipe("mix-1", bench.model, 77))
@@ -233,7 +279,10 @@ def test_files_in_use_are_not_removed(bench: FakeBench) -> None:
         assert worker.built(type_).path.exists()
     for type_ in ("Q8_0", "Q2_K", "source"):
         worker.remove(type_)
-    assert [(bench.folder / f"{type_}.gguf").exists() for type_ in ("Q8_0", "Q2_K")] == [True, False]
+    assert [(bench.folder / f"{type_}.gguf").exists() for type_ in ("Q8_0", "Q2_K")] == [
+        True,
+        False,
+    ]
     assert bench.model.path.exists()
 
 
@@ -245,7 +294,12 @@ class BuildingWorker(Worker):
         assert walked(self.field, self) == self.field
 
     def answer(self, step: steps.Step) -> Any:
-        lying = {path.stem for path in self.bench.build_path(self.model, self.recipes["Q2_K"]).parent.glob("*.gguf")}
+        lying = {
+            path.stem
+            for path in self.bench.build_path(self.model, self.recipes["Q2_K"]).parent.glob(
+                "*.gguf"
+            )
+        }
         assert not lying & self.field.lost_types()
         keys = step.keys if isinstance(step, steps.Read | steps.Time) else ()
         for type_, _ in keys:
@@ -260,5 +314,7 @@ def test_the_files_of_losers_go_at_once(number: int, bench: FakeBench) -> None:
     """Before the next step is done."""
     world = World(number)
     types = {level.type for level in world.levels} | {"Q2_K", "mix-1"}
-    worker = worker_of(bench, kind=BuildingWorker, recipes={type_: recipe(type_, bench.model) for type_ in types})
+    worker = worker_of(
+        bench, kind=BuildingWorker, recipes={type_: recipe(type_, bench.model) for type_ in types}
+    )
     worker.walk_in(world)

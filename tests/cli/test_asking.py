@@ -1,4 +1,6 @@
-"""Commands that only ask answer on a full disk and in a home that is read-only; whoever writes says first where it cannot."""
+"""Commands that only ask answer on a full disk and in a home that is read-only; whoever writes says
+first where it cannot.
+"""
 
 import json
 import shutil
@@ -48,25 +50,34 @@ def test_who_only_asks_is_answered_without_a_home(
 
 
 def test_a_ledger_on_a_full_disk_is_read_and_goes_on_in_memory(tmp_path: Path) -> None:
-    """For whoever asks: what it holds is recalled, what is new is recalled as long as the command runs."""
+    """For whoever asks: what it holds is recalled, what is new is recalled as long as the command
+    runs.
+    """
     path = tmp_path / "ledger.sqlite"
     Ledger(path).remember("kind", {"n": 1}, "old")
     ledger = Ledger(path, keeps=False)
     assert ledger.trouble is None
     ledger._db.execute("PRAGMA max_page_count = 1")  # SQLite's own "database or disk is full"
     ledger.remember("kind", {"n": 2}, "new" * 10_000)
-    assert (ledger.recall("kind", {"n": 1}), ledger.recall("kind", {"n": 2})) == ("old", "new" * 10_000)
+    assert (ledger.recall("kind", {"n": 1}), ledger.recall("kind", {"n": 2})) == (
+        "old",
+        "new" * 10_000,
+    )
     assert "full" in str(ledger.trouble)
     assert Ledger(path).recall("kind", {"n": 2}) is None
 
 
-def test_headers_go_elsewhere_where_the_cache_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_go_elsewhere_where_the_cache_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """But what the cache holds already is used."""
     usual = cache_dir("catalogue", "x")
     assert header_dir("catalogue", "x") == usual
 
     def usage(place: Path) -> Any:
-        return shutil._ntuple_diskusage(10**9, 0, 0 if Path(place).is_relative_to(cache_dir()) else 10**9)
+        return shutil._ntuple_diskusage(
+            10**9, 0, 0 if Path(place).is_relative_to(cache_dir()) else 10**9
+        )
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
     other = header_dir("catalogue", "x")
@@ -77,17 +88,25 @@ def test_headers_go_elsewhere_where_the_cache_is_full(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("option", ["-o", "--plot", "--report"])
-def test_no_folder_is_made_in_silence(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+def test_no_folder_is_made_in_silence(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
     """The same sentence for whatever is written, before anything is measured."""
-    path = tmp_path / "missing" / {"-o": "out.gguf", "--plot": "x.svg", "--report": "x.html"}[option]
-    command = {"-o": ["quantize", str(tiny), "--bpw", "5"]}.get(option, ["test", str(tiny), "--reference", str(tiny)])
+    path = (
+        tmp_path / "missing" / {"-o": "out.gguf", "--plot": "x.svg", "--report": "x.html"}[option]
+    )
+    command = {"-o": ["quantize", str(tiny), "--bpw", "5"]}.get(
+        option, ["test", str(tiny), "--reference", str(tiny)]
+    )
     assert run([*command, option, str(path)]) == 2
     assert f"there is no folder {path.parent}; make it" in capsys.readouterr().err
     assert not path.parent.exists()
 
 
 @pytest.mark.engine
-def test_a_budget_in_bits_is_answered_in_bits(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_budget_in_bits_is_answered_in_bits(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of the whole file, at most what was asked for; a size is answered as a size."""
     command = ["quantize", str(tiny), "--dry-run", "--importance", "none"]
     assert run([*command, "--bpw", "4.5", "--json"]) == 0

@@ -15,7 +15,13 @@ import pytest
 from hakaru.cli import run
 from hakaru.models.model import read_model
 from hakaru.quantization.journal import unfinished
-from hakaru.testing import tiny_hyperparameters, tiny_shape, write_header, write_header_only, write_tiny_llama
+from hakaru.testing import (
+    tiny_hyperparameters,
+    tiny_shape,
+    write_header,
+    write_header_only,
+    write_tiny_llama,
+)
 
 HAKARU = [sys.executable, "-m", "hakaru"]
 
@@ -33,9 +39,12 @@ def test_the_article_s_formula_in_full(capsys: pytest.CaptureFixture[str]) -> No
     assert (code, err) == (0, "")
     assert out == (
         "70B parameters × 4/8 bytes × 1.2 = 42.0 GB (39.1 GiB), by the article's formula.\n"
-        "The weights alone are 35.0 GB. The factor 1.2 is a rule of thumb for the rest: the KV cache, compute buffers and the driver. It is "
-        "far too much for a short context on a large model and far too little for a long one on a small model.\n"
-        "A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a whole model.\n"
+        "The weights alone are 35.0 GB. The factor 1.2 is a rule of thumb for the rest: the KV "
+        "cache, compute buffers and the driver. It is "
+        "far too much for a short context on a large model and far too little for a long one on "
+        "a small model.\n"
+        "A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a "
+        "whole model.\n"
     )
 
 
@@ -49,10 +58,18 @@ def test_the_article_s_formula_in_full(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_the_formula_s_verdict_stands_beside_the_exact_one(
-    capsys: pytest.CaptureFixture[str], params: str, bits: int, hardware: str, formula: str, exact: str, code: int
+    capsys: pytest.CaptureFixture[str],
+    params: str,
+    bits: int,
+    hardware: str,
+    formula: str,
+    exact: str,
+    code: int,
 ) -> None:
     """The article's own question has two answers, and the exact one decides the exit code."""
-    found, out, _ = answer(capsys, "formula", "--params", params, "--bits", str(bits), "--hardware", hardware, "--json")
+    found, out, _ = answer(
+        capsys, "formula", "--params", params, "--bits", str(bits), "--hardware", hardware, "--json"
+    )
     data = json.loads(out)
     assert data["schema"] == "hakaru.formula/1"
     assert (found, data["formula_verdict"], data["exact"]["verdict"]) == (code, formula, exact)
@@ -72,27 +89,45 @@ def test_fit_as_json(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     code, out, err = answer(capsys, "fit", tiny, "--context", "1024", "--json")
     data = json.loads(out)
     assert (code, err, data["schema"], data["verdict"]) == (0, "", "hakaru.fit/1", "fits")
-    assert data["parts"]["weights_bytes"] == data["dry_run"]["weights_bytes"] == read_model(tiny).weights_bytes
+    assert (
+        data["parts"]["weights_bytes"]
+        == data["dry_run"]["weights_bytes"]
+        == read_model(tiny).weights_bytes
+    )
     assert data["parts"]["kv_cache_bytes"] == data["dry_run"]["kv_cache_bytes"]
     assert data["flags"][:2] == ["-c", "1024"]
 
 
 @pytest.mark.engine
-def test_fit_that_does_not_fit_shows_ways_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A 70B model in F16 on less than it needs: exit code 3, the way with its bytes, none that frees next to nothing, and no flags to
-    run it with.
+def test_fit_that_does_not_fit_shows_ways_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A 70B model in F16 on less than it needs: exit code 3, the way with its bytes, none that
+    frees next to nothing, and no flags to run it with.
     """
-    shape = tiny_shape(n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=32000, n_ctx_train=8192)
+    shape = tiny_shape(
+        n_layer=80,
+        n_embd=8192,
+        n_ff=28672,
+        n_head=64,
+        n_head_kv=(8,) * 80,
+        n_vocab=32000,
+        n_ctx_train=8192,
+    )
     path = write_header_only(tmp_path / "70b.gguf", shape)
     code, out, _ = answer(capsys, "fit", path, "--context", "8192", "--memory", "64GiB")
     assert code == 3
     assert "it does not fit" in out
-    assert [line.split(" frees ")[0] for line in out.splitlines() if " frees " in line] == ["  --type Q6_K"]
+    assert [line.split(" frees ")[0] for line in out.splitlines() if " frees " in line] == [
+        "  --type Q6_K"
+    ]
     assert "llama-server" not in out
 
 
 @pytest.mark.engine
-def test_an_architecture_that_only_the_engine_knows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_architecture_that_only_the_engine_knows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """No arithmetic of ours: the dry run answers and is marked as such."""
     path = write_header_only(tmp_path / "other.gguf", tiny_shape(architecture="llama-embed"))
     code, out, _ = answer(capsys, "fit", path, "--context", "512", "--json")
@@ -113,14 +148,20 @@ def test_an_architecture_that_only_the_engine_knows(capsys: pytest.CaptureFixtur
         (["chat", "missing.gguf"], 4, "missing.gguf: there is no such file"),
         (["test", "missing.gguf"], 4, "missing.gguf: there is no such file"),
         (["quantize", "missing.gguf", "--type", "Q8_0"], 4, "missing.gguf: there is no such file"),
-        (["formula", "--params", "seventy", "--bits", "4"], 2, "'seventy' is no number of parameters"),
+        (
+            ["formula", "--params", "seventy", "--bits", "4"],
+            2,
+            "'seventy' is no number of parameters",
+        ),
         (["formula", "--params", "70B", "--bits", "-1"], 2, "-1.0 bits per weight makes no sense"),
         (["up", "--quality", "best"], 2, "--quality is 'best'"),
         (["up", "--min-speed", "0"], 2, "--min-speed is 0.0"),
         (["hardware", "--lang", "fr"], 2, "--lang is 'fr', expected one of en, ja"),
     ],
 )
-def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str) -> None:
+def test_bad_input_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
     """The right exit code, one line on stderr, nothing on stdout, no traceback."""
     found, out, err = answer(capsys, *arguments)
     assert found == code
@@ -130,24 +171,38 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments
 
 
 @pytest.mark.parametrize("value", ["-5", "0", "99999999999"])
-def test_an_absurd_context_is_refused(capsys: pytest.CaptureFixture[str], tiny: Path, value: str) -> None:
+def test_an_absurd_context_is_refused(
+    capsys: pytest.CaptureFixture[str], tiny: Path, value: str
+) -> None:
     """Before the engine is asked."""
     code, _, err = answer(capsys, "fit", tiny, "--context", value)
-    assert (code, err) == (2, f"hakaru: --context is {value}, expected a whole number from 1 to 16777216.\n")
+    assert (code, err) == (
+        2,
+        f"hakaru: --context is {value}, expected a whole number from 1 to 16777216.\n",
+    )
 
 
 def test_the_reader_may_leave() -> None:
     """`--json | head -1` ends quietly."""
-    done = subprocess.run(f"{sys.executable} -m hakaru formula --params 70B --bits 4 --json | head -1", shell=True, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        f"{sys.executable} -m hakaru formula --params 70B --bits 4 --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("{\n", "", 0)
 
 
 @pytest.mark.engine
-def test_quantize_as_json_and_as_dry_run(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+def test_quantize_as_json_and_as_dry_run(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
     """A dry run writes nothing; the real one says what was written."""
     out_path = tmp_path / "q.gguf"
-    code, out, _ = answer(capsys, "quantize", tiny, "--type", "q4_k_m", "-o", out_path, "--dry-run", "--json")
+    code, out, _ = answer(
+        capsys, "quantize", tiny, "--type", "q4_k_m", "-o", out_path, "--dry-run", "--json"
+    )
     planned = json.loads(out)
     assert (code, planned["written"], out_path.exists()) == (0, False, False)
     code, out, err = answer(capsys, "quantize", tiny, "--type", "Q4_K_M", "-o", out_path, "--json")
@@ -160,45 +215,81 @@ def test_quantize_as_json_and_as_dry_run(capsys: pytest.CaptureFixture[str], tin
 
 @pytest.mark.engine
 def test_code_beside_the_model_is_not_run(tiny: Path, tmp_path: Path) -> None:
-    """A folder with a model may hold a json.py: the children do not import from where one stands."""
+    """A folder with a model may hold a json.py: the children do not import from where one
+    stands.
+    """
     (tmp_path / "json.py").write_text("open('ran', 'w'); raise SystemExit(9)")
     hakaru = [sys.executable, "-P", "-m", "hakaru"]
-    done = subprocess.run([*hakaru, "fit", str(tiny)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*hakaru, "fit", str(tiny)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize(
-    "command", [("fit",), ("serve",), ("up", "--no-serve"), ("tune",), ("test",)], ids=lambda command: command[0]
+    "command",
+    [("fit",), ("serve",), ("up", "--no-serve"), ("tune",), ("test",)],
+    ids=lambda command: command[0],
 )
 def test_more_context_than_the_model_was_trained_for(
     capsys: pytest.CaptureFixture[str], tiny: Path, command: tuple[str, ...]
 ) -> None:
-    """One answer from every command, before anything is loaded; twice the context is right for two conversations."""
+    """One answer from every command, before anything is loaded; twice the context is right for two
+    conversations.
+    """
     code, out, err = answer(capsys, command[0], tiny, *command[1:], "--context", "4096")
     assert (code, out) == (2, "")
     assert "gives 4096 tokens per conversation" in err
-    assert "was trained for 2048, and llama.cpp's server gives no more than that: ask for --context 2048 or less" in err
-    code, _, err = answer(capsys, command[0], tiny, *command[1:], "--context", "4098", "--parallel", "2")
+    assert (
+        "was trained for 2048, and llama.cpp's server gives no more than that: ask for --context "
+        "2048 or less" in err
+    )
+    code, _, err = answer(
+        capsys, command[0], tiny, *command[1:], "--context", "4098", "--parallel", "2"
+    )
     assert (code, "ask for --context 4096 or less" in err) == (2, True)
 
 
-def test_rope_scaling_gives_no_more_context_than_the_header_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The server caps at `context_length`, whatever could be scaled; a header without that key refuses nothing."""
+def test_rope_scaling_gives_no_more_context_than_the_header_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The server caps at `context_length`, whatever could be scaled; a header without that key
+    refuses nothing.
+    """
     scaled = tiny_hyperparameters(
-        "llama", rope__scaling__type="yarn", rope__scaling__factor=4.0, rope__scaling__original_context_length=2048
+        "llama",
+        rope__scaling__type="yarn",
+        rope__scaling__factor=4.0,
+        rope__scaling__original_context_length=2048,
     )
     answers = []
-    for name, metadata in (("scaled", scaled), ("silent", {k: v for k, v in scaled.items() if k != "llama.context_length"})):
+    for name, metadata in (
+        ("scaled", scaled),
+        ("silent", {k: v for k, v in scaled.items() if k != "llama.context_length"}),
+    ):
         path = write_header(tmp_path / f"{name}.gguf", metadata, n_vocab=512)
         answers.append(answer(capsys, "fit", path, "--context", "8192", "--source", "computed")[0])
     assert answers == [2, 0]
 
 
-def test_with_a_shared_cache_one_conversation_may_have_it_all(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+def test_with_a_shared_cache_one_conversation_may_have_it_all(
+    capsys: pytest.CaptureFixture[str], tiny: Path
+) -> None:
     """So its context is the whole one, not its share."""
-    code, _, err = answer(capsys, "fit", tiny, "--context", "4096", "--parallel", "2", "--kv-unified", "--source", "computed")
+    code, _, err = answer(
+        capsys,
+        "fit",
+        tiny,
+        "--context",
+        "4096",
+        "--parallel",
+        "2",
+        "--kv-unified",
+        "--source",
+        "computed",
+    )
     assert (code, "gives 4096 tokens per conversation" in err) == (2, True)
 
 
@@ -215,7 +306,9 @@ def test_fit_answers_where_nothing_can_be_remembered(
 
 
 @pytest.mark.engine
-def test_a_model_with_a_short_memory_goes_all_the_way(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_model_with_a_short_memory_goes_all_the_way(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """Trained for 64 tokens: the speed test asks for no more."""
     model = write_tiny_llama(tmp_path / "short.gguf", tiny_shape(n_ctx_train=64))
     code, out, err = answer(capsys, "test", model, "--json")
@@ -228,17 +321,30 @@ def test_a_model_with_a_short_memory_goes_all_the_way(capsys: pytest.CaptureFixt
 def test_streams_that_are_closed_full_or_plain(tmp_path: Path) -> None:
     """Never a traceback because of where the output goes."""
     hardware = f"{sys.executable} -m hakaru hardware --lang ja"
-    for line, code in ((f"{hardware} >&-", 0), (f"PYTHONIOENCODING=ascii {hardware}", 0), (f"{hardware} > /dev/full", 1)):
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path)
+    for line, code in (
+        (f"{hardware} >&-", 0),
+        (f"PYTHONIOENCODING=ascii {hardware}", 0),
+        (f"{hardware} > /dev/full", 1),
+    ):
+        done = subprocess.run(
+            line, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path
+        )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
 
 
 @pytest.mark.engine
 def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) -> None:
-    """SIGINT to the whole group, as a terminal sends it: exit code 130, one sentence, no file, no child."""
-    process = subprocess.Popen([*HAKARU, "quantize", str(embedded), "--type", "Q3_K_M", "-o", str(tmp_path / "q.gguf")], text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    """SIGINT to the whole group, as a terminal sends it: exit code 130, one sentence, no file, no
+    child.
+    """
+    process = subprocess.Popen(
+        [*HAKARU, "quantize", str(embedded), "--type", "Q3_K_M", "-o", str(tmp_path / "q.gguf")],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob(".q.gguf*")):
         assert time.monotonic() < deadline
@@ -254,9 +360,16 @@ def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) 
 
 @pytest.mark.engine
 def test_ctrl_c_in_long_quantizing_says_what_is_kept(embedded: Path, tmp_path: Path) -> None:
-    """When tensors are done: still no file of the target's name, and one sentence with their number and their place."""
-    process = subprocess.Popen([*HAKARU, "quantize", str(embedded), "--type", "IQ4_NL", "-o", str(tmp_path / "q.gguf")], text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    """When tensors are done: still no file of the target's name, and one sentence with their number
+    and their place.
+    """
+    process = subprocess.Popen(
+        [*HAKARU, "quantize", str(embedded), "--type", "IQ4_NL", "-o", str(tmp_path / "q.gguf")],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while unfinished(tmp_path / "q.gguf") is None:
         assert time.monotonic() < deadline
@@ -264,7 +377,11 @@ def test_ctrl_c_in_long_quantizing_says_what_is_kept(embedded: Path, tmp_path: P
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert re.search(r"hakaru: \d+ tensors are done and kept \(.* in .*/\.q\.gguf\.part\): the same command continues there", err)
+    assert re.search(
+        r"hakaru: \d+ tensors are done and kept \(.* in .*/\.q\.gguf\.part\): "
+        r"the same command continues there",
+        err,
+    )
     assert "Traceback" not in err
     assert not (tmp_path / "q.gguf").exists()
 
@@ -275,7 +392,17 @@ def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: 
     answer(capsys, "quantize", tiny, "--type", "Q8_0", "-o", tmp_path / "q8.gguf", "--json")
     text = tmp_path / "own.txt"
     text.write_text("Measure twice, cut once. " * 60)
-    arguments = ("test", tmp_path / "q8.gguf", "--reference", tiny, "--text", text, "--context", "512", "--json")
+    arguments = (
+        "test",
+        tmp_path / "q8.gguf",
+        "--reference",
+        tiny,
+        "--text",
+        text,
+        "--context",
+        "512",
+        "--json",
+    )
     code, out, err = answer(capsys, *arguments)
     data = json.loads(out)
     assert (code, err) == (1 if data["verdict"] == "fail" else 0, "")
@@ -283,18 +410,24 @@ def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: 
     for figure in ("kld_mean", "top1_agreement", "perplexity_ratio"):
         found = data["quality"][figure]
         assert found["low"] <= found["value"] <= found["high"]
-    assert {"own", "code", "prose-en", "answers-en", "answers-ja"} == set(data["quality"]["domains"])
+    assert {"own", "code", "prose-en", "answers-en", "answers-ja"} == set(
+        data["quality"]["domains"]
+    )
     assert data["speed"]["decode_tokens_per_s"]["value"] > 0
     assert data["speed"]["first_token_ms"]["value"] > 0
     assert data["memory"]["peak_rss_bytes"] > data["memory"]["weights_bytes"]
     short = tmp_path / "short.txt"
     short.write_text("too short")
-    code, _, err = answer(capsys, "test", tmp_path / "q8.gguf", "--reference", tiny, "--text", short)
+    code, _, err = answer(
+        capsys, "test", tmp_path / "q8.gguf", "--reference", tiny, "--text", short
+    )
     assert (code, "expected at least one window" in err) == (2, True)
 
 
 @pytest.mark.engine
-def test_up_decides_and_the_second_time_takes_seconds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_up_decides_and_the_second_time_takes_seconds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The whole way for a model of our own, then again from memory, then in Japanese."""
     model = write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024))
     code, out, err = answer(capsys, "up", model, "--no-serve", "--context", "512", "--json")
@@ -314,7 +447,9 @@ def test_up_decides_and_the_second_time_takes_seconds(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.engine
-def test_serve_dry_run_prints_the_exact_command(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+def test_serve_dry_run_prints_the_exact_command(
+    capsys: pytest.CaptureFixture[str], tiny: Path
+) -> None:
     """And starts nothing."""
     code, out, _ = answer(capsys, "serve", tiny, "--context", "512", "--dry-run")
     assert code == 0

@@ -31,8 +31,8 @@ def native() -> Path:
     folder.mkdir(parents=True)
     (folder / "llama-server").touch()
     about = {
-        "schema": ABOUT_SCHEMA, "version": VERSION, "backend": "cpu", "processor": processor_flags(), "digest": "0badcafe",
-        "built_at": "2026-01-01T00:00:00Z",
+        "schema": ABOUT_SCHEMA, "version": VERSION, "backend": "cpu",
+        "processor": processor_flags(), "digest": "0badcafe", "built_at": "2026-01-01T00:00:00Z",
     }  # fmt: skip
     (folder / STAMP).write_text(json.dumps(about))
     return folder
@@ -41,7 +41,10 @@ def native() -> Path:
 def own_server(folder: Path, options: set[str]) -> Path:
     """A program that answers as a `llama-server` with these options does."""
     path = folder / "llama-server"
-    says = {"--version": "version: 0.6.0-dev (build 11549)\nbuilt with GNU", "--help": "\n".join(sorted(options))}
+    says = {
+        "--version": "version: 0.6.0-dev (build 11549)\nbuilt with GNU",
+        "--help": "\n".join(sorted(options)),
+    }
     path.write_text(f"#!{sys.executable}\nimport sys\nprint({says!r}.get(sys.argv[1], ''))\n")
     path.chmod(0o755)
     return path
@@ -75,7 +78,8 @@ def test_the_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "list", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert {**shown, "builds": len(shown["builds"])} == {
-        "schema": "hakaru.engines/1", "lab": "wheel", "server": "wheel", "chosen_by": None, "builds": 2,
+        "schema": "hakaru.engines/1", "lab": "wheel", "server": "wheel", "chosen_by": None,
+        "builds": 2,
     }  # fmt: skip
     assert shown["builds"][1] == {
         "name": "native-cpu",
@@ -103,7 +107,9 @@ def test_what_was_used_and_is_gone_is_told(capsys: pytest.CaptureFixture[str]) -
     assert "there is no engine 'native-cpu' here; make one: hakaru engine build" in shown.err
 
 
-def test_a_server_of_one_s_own_must_know_every_option(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_server_of_one_s_own_must_know_every_option(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """It is refused with the names of those that it lacks, and the choice stays."""
     old = own_server(tmp_path, every_flag() - {"--ctx-checkpoints"})
     assert version_of_binary(old) == "0.6.0-dev (build 11549)"
@@ -118,7 +124,14 @@ def test_a_server_of_one_s_own_must_know_every_option(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("vendors", "backend"), [([], "cpu"), (["nvidia"], "cuda"), (["amd"], "hip"), (["intel"], "vulkan"), (["other"], "cpu")]
+    ("vendors", "backend"),
+    [
+        ([], "cpu"),
+        (["nvidia"], "cuda"),
+        (["amd"], "hip"),
+        (["intel"], "vulkan"),
+        (["other"], "cpu"),
+    ],
 )
 def test_the_backend_is_that_of_the_gpu_that_is_there(vendors: list[Vendor], backend: str) -> None:
     """A native build for the processor would leave the GPU idle."""
@@ -126,6 +139,21 @@ def test_the_backend_is_that_of_the_gpu_that_is_there(vendors: list[Vendor], bac
 
 
 def machine(*, vendors: Sequence[Vendor] = ()) -> Machine:
-    cpu = Cpu(model="x", architecture="x86_64", physical_cores=1, logical_cores=1, usable_cores=1, threads=1, instruction_sets=())
-    devices = tuple(Device(name="GPU", vendor=vendor, total_bytes=2**34, free_bytes=None) for vendor in vendors)
-    return Machine(system="Linux", cpu=cpu, memory=Memory(total_bytes=2**34, available_bytes=2**34), devices=devices)
+    cpu = Cpu(
+        model="x",
+        architecture="x86_64",
+        physical_cores=1,
+        logical_cores=1,
+        usable_cores=1,
+        threads=1,
+        instruction_sets=(),
+    )
+    devices = tuple(
+        Device(name="GPU", vendor=vendor, total_bytes=2**34, free_bytes=None) for vendor in vendors
+    )
+    return Machine(
+        system="Linux",
+        cpu=cpu,
+        memory=Memory(total_bytes=2**34, available_bytes=2**34),
+        devices=devices,
+    )

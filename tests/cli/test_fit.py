@@ -10,35 +10,61 @@ from hakaru.cli import run
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `hakaru fit`, by our arithmetic unless the arguments say otherwise."""
+    """Exit code, stdout and stderr of `hakaru fit`, by our arithmetic unless the arguments say
+    otherwise.
+    """
     source = () if "--source" in arguments else ("--source", "computed")
     code = run(["fit", *(str(a) for a in arguments), *source])
     said = capsys.readouterr()
     return code, said.out, said.err
 
 
-def json_answer(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+def json_answer(
+    capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, dict[str, Any]]:
     code, out, err = answer(capsys, *arguments, "--json")
     assert err == ""
     return code, json.loads(out)
 
 
-def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(capsys: pytest.CaptureFixture[str]) -> None:
-    """The figures of a real load of Llama 3 8B Q4_K_M on an RTX 4090, and every field that the contract names."""
+def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The figures of a real load of Llama 3 8B Q4_K_M on an RTX 4090, and every field that the
+    contract names.
+    """
     code, data = json_answer(
-        capsys, "llama-3.1-8b-instruct", "--type", "Q4_K_M", "--hardware", "RTX 4090", "--context", "8192", "--max-context"
+        capsys,
+        "llama-3.1-8b-instruct",
+        "--type",
+        "Q4_K_M",
+        "--hardware",
+        "RTX 4090",
+        "--context",
+        "8192",
+        "--max-context",
     )
-    assert (code, data["schema"], data["verdict"], data["dry_run"]) == (0, "hakaru.fit/1", "fits", None)
+    assert (code, data["schema"], data["verdict"], data["dry_run"]) == (
+        0,
+        "hakaru.fit/1",
+        "fits",
+        None,
+    )
     assert set(data["parts"]) == {
-        "weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "checkpoints_bytes", "requests_bytes",
+        "weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes",
+        "checkpoints_bytes", "requests_bytes",
     }  # fmt: skip
     (card,) = data["devices"]
-    fields = {"name", "capacity_bytes", "free_bytes", "weights_bytes", "kv_cache_bytes", "compute_bytes", "overhead_bytes",
+    fields = {"name", "capacity_bytes", "free_bytes", "weights_bytes", "kv_cache_bytes",
+        "compute_bytes", "overhead_bytes",
               "headroom_bytes", "layers"}  # fmt: skip
     assert fields <= set(card)
     assert card["weights_bytes"] / 2**20 == pytest.approx(4403.49, abs=0.01)
-    assert card["headroom_bytes"] == card["free_bytes"] - sum(card[k] for k in card if k.endswith("_bytes") and k not in
-                                                              {"capacity_bytes", "free_bytes", "headroom_bytes"})  # fmt: skip
+    assert card["headroom_bytes"] == card["free_bytes"] - sum(
+        card[k]
+        for k in card
+        if k.endswith("_bytes") and k not in {"capacity_bytes", "free_bytes", "headroom_bytes"}
+    )
     assert data["flags"][-2:] == ["-ngl", "33"]
     assert data["max_context"] > 100_000
 
@@ -47,11 +73,20 @@ def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(capsys: p
     ("hardware", "words"),
     [
         ("RTX 3060", "RTX 3060: taken as the one with 12 GB; write 'RTX 3060 8GB' for the other."),
-        ("Ryzen AI Max+ 395", "a model may take 64.0 GiB of its 128 GB (half of the RAM by default; more if set by hand)."),
+        (
+            "Ryzen AI Max+ 395",
+            (
+                "a model may take 64.0 GiB of its 128 GB (half of the RAM by default; more if "
+                "set by "
+                "hand)."
+            ),
+        ),
         ("M2 Max 96GB", "(what Metal recommends, interpolated between sizes that were seen)."),
     ],
 )
-def test_how_a_machine_s_name_was_understood_is_said(capsys: pytest.CaptureFixture[str], hardware: str, words: str) -> None:
+def test_how_a_machine_s_name_was_understood_is_said(
+    capsys: pytest.CaptureFixture[str], hardware: str, words: str
+) -> None:
     """In print and in JSON; a name that says all is not commented."""
     asked = ("qwen3-0.6b", "--type", "Q8_0", "--hardware")
     assert words in answer(capsys, *asked, hardware)[1]
@@ -61,17 +96,30 @@ def test_how_a_machine_s_name_was_understood_is_said(capsys: pytest.CaptureFixtu
 
 def test_an_explanation_sums_to_the_total(capsys: pytest.CaptureFixture[str]) -> None:
     """In JSON and in print, to the byte."""
-    asked = ("gemma-3-12b-it", "--type", "IQ4_XS", "--hardware", "24GiB + 8GiB", "--context", "16384", "--explain")
+    asked = (
+        "gemma-3-12b-it",
+        "--type",
+        "IQ4_XS",
+        "--hardware",
+        "24GiB + 8GiB",
+        "--context",
+        "16384",
+        "--explain",
+    )
     _, data = json_answer(capsys, *asked)
     assert sum(t["bytes"] for t in data["terms"]) == data["total_bytes"]
     _, out, _ = answer(capsys, *asked)
     assert f"{data['total_bytes']:,} B" in out
     assert "window of 1024" in out
-    assert "…" not in out.split("computed")[0].replace("dry run", "")  # no line of the ledger is cut
+    assert "…" not in out.split("computed")[0].replace(
+        "dry run", ""
+    )  # no line of the ledger is cut
 
 
 @pytest.mark.engine
-def test_an_explanation_of_the_engine_s_own_figures_sums_too(capsys: pytest.CaptureFixture[str], embedded: Path) -> None:
+def test_an_explanation_of_the_engine_s_own_figures_sums_too(
+    capsys: pytest.CaptureFixture[str], embedded: Path
+) -> None:
     """Where the dry run decides, its difference is a term; what comes with use stands beside it."""
     _, data = json_answer(capsys, embedded, "--context", "4096", "--explain", "--source", "both")
     assert sum(t["bytes"] for t in data["terms"]) == data["total_bytes"]
@@ -79,16 +127,31 @@ def test_an_explanation_of_the_engine_s_own_figures_sums_too(capsys: pytest.Capt
 
 
 @pytest.mark.engine
-def test_a_dry_run_of_what_nobody_built_leaves_nothing_behind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A 70B model at a preset is laid out from a header that is gone afterwards; ours and the engine's weights are equal."""
-    _, data = json_answer(capsys, "llama-3.1-70b-instruct", "--type", "Q4_K_M", "--memory", "64GiB", "--source", "both")
+def test_a_dry_run_of_what_nobody_built_leaves_nothing_behind(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A 70B model at a preset is laid out from a header that is gone afterwards; ours and the
+    engine's weights are equal.
+    """
+    _, data = json_answer(
+        capsys,
+        "llama-3.1-70b-instruct",
+        "--type",
+        "Q4_K_M",
+        "--memory",
+        "64GiB",
+        "--source",
+        "both",
+    )
     for part in ("weights_bytes", "kv_cache_bytes"):
         assert data["parts"][part] == data["dry_run"][part]
     assert not list(tmp_path.glob("hakaru-*"))
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
-def test_the_picture_is_written_whole(capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str) -> None:
+def test_the_picture_is_written_whole(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str
+) -> None:
     """With every device's name and its memory."""
     path = tmp_path / f"memory.{ending}"
     assert answer(capsys, "qwen3-8b", "--hardware", "2x L4", "--plot", path)[0] == 0
@@ -104,7 +167,9 @@ def test_the_picture_is_written_whole(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_companions_take_their_part(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     """A draft model without its process, a projector's weights."""
     _, alone = json_answer(capsys, "qwen3-8b", "--memory", "64GiB")
-    _, both = json_answer(capsys, "qwen3-8b", "--memory", "64GiB", "--draft", "qwen3-0.6b", "--mmproj", tiny)
+    _, both = json_answer(
+        capsys, "qwen3-8b", "--memory", "64GiB", "--draft", "qwen3-0.6b", "--mmproj", tiny
+    )
     draft, projector = sorted((e["bytes"] for e in both["extras"]), reverse=True)
     assert both["total_bytes"] == alone["total_bytes"] + draft + projector
     assert projector == pytest.approx(2_891_264, abs=10_000)
@@ -116,7 +181,9 @@ def test_what_would_change_the_answer(capsys: pytest.CaptureFixture[str]) -> Non
     assert (code, data["verdict"]) == (3, "does_not_fit")
     first = data["alternatives"][0]
     assert (first["flag"], first["fits"]) == ("--type Q4_K_M", True)
-    code, data = json_answer(capsys, "llama-3.1-70b-instruct", "--hardware", "2x L4", "--type", "Q4_K_M")
+    code, data = json_answer(
+        capsys, "llama-3.1-70b-instruct", "--hardware", "2x L4", "--type", "Q4_K_M"
+    )
     assert (code, data["verdict"]) == (0, "fits")
 
 
@@ -124,16 +191,26 @@ def test_what_would_change_the_answer(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "code", "words"),
     [
         (["llama-3.1-8b-instruct", "--type", "Q9"], 2, "--type is 'Q9', expected one of"),
-        (["llama-3.1-8b-instruct", "--hardware", "2x L4", "--memory", "8GiB"], 2, "give one of them"),
+        (
+            ["llama-3.1-8b-instruct", "--hardware", "2x L4", "--memory", "8GiB"],
+            2,
+            "give one of them",
+        ),
         (["llama-3.1-8b-instruct", "--hardware", "L9"], 2, "no accelerator 'L9'"),
         (["llama-3.1-8b-instruct", "--plot", "a.gif"], 2, "expected .svg or .png"),
         (["llama-3.1-8b-instruct", "--source", "guess"], 2, "'guess' is not one of"),
         (["llama-3.1-8b-instrukt"], 4, "did you mean"),
         (["deepseek-v3.2"], 4, "no arithmetic for the architecture 'deepseek32'"),
-        (["sarashina2.2-0.5b-instruct-v0.1", "--cache-type-k", "q8_0"], 2, "heads have 80 elements"),
+        (
+            ["sarashina2.2-0.5b-instruct-v0.1", "--cache-type-k", "q8_0"],
+            2,
+            "heads have 80 elements",
+        ),
     ],
 )
-def test_what_has_no_answer_says_why(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str) -> None:
+def test_what_has_no_answer_says_why(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
     """One sentence, the right exit code, nothing on stdout."""
     found, out, err = answer(capsys, *arguments)
     assert (found, out) == (code, "")
@@ -145,26 +222,42 @@ def test_doctor_without_a_ledger_has_nothing_to_tell(capsys: pytest.CaptureFixtu
     """And the margin is assumed."""
     assert run(["doctor", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["schema"], data["architectures"], data["margin"]["source"]) == ("hakaru.doctor/1", {}, "assumed")
+    assert (data["schema"], data["architectures"], data["margin"]["source"]) == (
+        "hakaru.doctor/1",
+        {},
+        "assumed",
+    )
 
 
 @pytest.mark.engine
-def test_doctor_tells_how_wrong_the_arithmetic_was(capsys: pytest.CaptureFixture[str], embedded: Path) -> None:
+def test_doctor_tells_how_wrong_the_arithmetic_was(
+    capsys: pytest.CaptureFixture[str], embedded: Path
+) -> None:
     """After one check: weights and KV cache to the byte."""
     answer(capsys, embedded, "--source", "both")
     assert run(["doctor", "--json"]) == 0
     llama = json.loads(capsys.readouterr().out)["architectures"]["llama"]
     assert (llama["checks"], llama["loads"]) == (1, 0)
-    assert llama["computed_less_dry_run_bytes"]["weights_bytes"] == llama["computed_less_dry_run_bytes"]["kv_cache_bytes"] == 0
+    assert (
+        llama["computed_less_dry_run_bytes"]["weights_bytes"]
+        == llama["computed_less_dry_run_bytes"]["kv_cache_bytes"]
+        == 0
+    )
 
 
 @pytest.mark.engine
-def test_a_real_load_is_held_against_its_prediction(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
-    """`hakaru test` loads the model; the prediction made before it and the process's peak then stand side by side."""
+def test_a_real_load_is_held_against_its_prediction(
+    capsys: pytest.CaptureFixture[str], tiny: Path
+) -> None:
+    """`hakaru test` loads the model; the prediction made before it and the process's peak then
+    stand side by side.
+    """
     assert run(["test", str(tiny), "--json"]) == 0
     capsys.readouterr()
     assert run(["doctor", "--json"]) == 0
     llama = json.loads(capsys.readouterr().out)["architectures"]["llama"]
     assert llama["loads"] == 1
-    assert set(llama["dry_run_less_measured_bytes"].values()) == {0}, "the lab and the server are one build"
+    assert set(llama["dry_run_less_measured_bytes"].values()) == {0}, (
+        "the lab and the server are one build"
+    )
     assert -0.5 < llama["peak_over_prediction"]["most"] < 0.5

@@ -27,15 +27,22 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
         ("70", 70_000_000_000, "llama-3.3-70b-instruct"),
     ],
 )
-def test_parameters_as_models_are_named(capsys: pytest.CaptureFixture[str], params: str, n: int, model: str) -> None:
+def test_parameters_as_models_are_named(
+    capsys: pytest.CaptureFixture[str], params: str, n: int, model: str
+) -> None:
     """All parameters count; of a mixture of a known name its real number."""
     _, out, _ = answer(capsys, "--params", params, "--bits", "4", "--hardware", "8x H200", "--json")
     data = json.loads(out)
     assert (data["params"], data["exact"]["model"]) == (n, model)
 
 
-@pytest.mark.parametrize(("bits", "low", "high"), [("4.5", 4.3, 4.7), ("4.25", 4.1, 4.4), ("8.5", 8.3, 8.7), ("2.6", 2.4, 3.1)])
-def test_bits_between_types_take_the_nearest(capsys: pytest.CaptureFixture[str], bits: str, low: float, high: float) -> None:
+@pytest.mark.parametrize(
+    ("bits", "low", "high"),
+    [("4.5", 4.3, 4.7), ("4.25", 4.1, 4.4), ("8.5", 8.3, 8.7), ("2.6", 2.4, 3.1)],
+)
+def test_bits_between_types_take_the_nearest(
+    capsys: pytest.CaptureFixture[str], bits: str, low: float, high: float
+) -> None:
     """By the bits that the type really has over the model."""
     _, out, _ = answer(capsys, "--params", "8B", "--bits", bits, "--hardware", "H200", "--json")
     assert low <= json.loads(out)["exact"]["bpw"] <= high
@@ -57,14 +64,21 @@ def test_a_product_of_experts_is_an_upper_bound(capsys: pytest.CaptureFixture[st
     assert out.startswith("8x7B is no count of parameters: Mixtral-8x7B-Instruct-v0.1 has 46.7B")
 
 
-@pytest.mark.parametrize("hardware", ["L4 + 64GB", "2x L4", "DGX Spark", "M4 Max 64GB", "64GB RAM", "RTX 3060 + 12GB"])
-def test_the_parts_of_a_line_sum_to_what_may_be_used(capsys: pytest.CaptureFixture[str], hardware: str) -> None:
+@pytest.mark.parametrize(
+    "hardware", ["L4 + 64GB", "2x L4", "DGX Spark", "M4 Max 64GB", "64GB RAM", "RTX 3060 + 12GB"]
+)
+def test_the_parts_of_a_line_sum_to_what_may_be_used(
+    capsys: pytest.CaptureFixture[str], hardware: str
+) -> None:
     """To the digits that are shown; an L4 has 22.5 GiB here as in `hakaru fit`."""
     _, out, _ = answer(capsys, "--params", "8B", "--bits", "4", "--hardware", hardware)
     lines = [line for line in out.splitlines() if line.startswith("  ")]
     assert lines
     for line in lines:
-        sizes = [parse_bytes(size) if size[0] != "0" else 0 for size in re.findall(r"[\d.]+ (?:B|KiB|MiB|GiB)", line)]
+        sizes = [
+            parse_bytes(size) if size[0] != "0" else 0
+            for size in re.findall(r"[\d.]+ (?:B|KiB|MiB|GiB)", line)
+        ]
         *parts, total = sizes
         assert sum(parts) == pytest.approx(total, abs=2 * 0.1 * 2**30), line
         assert "L4" not in line or line.endswith("of 22.5 GiB")

@@ -27,9 +27,17 @@ def test_a_commands_options_are_its_clicks(name: str) -> None:
     read = {p.name: p for p in command.params if p.name != "help"}
     fields = {field.name: field for field in dataclasses.fields(kind)}
     assert read.keys() == fields.keys()
-    if name in {"fit", "test", "up", "tune", "serve"}:  # the others spell an option of these names their own way
+    if name in {
+        "fit",
+        "test",
+        "up",
+        "tune",
+        "serve",
+    }:  # the others spell an option of these names their own way
         for shared in dataclasses.fields(options.ContextOptions):
             param = read[shared.name]
             assert isinstance(param, click.Option)
             default = param.get_default(click.Context(command))
-            assert default == shared.default or (shared.default is None and str(default) == "Sentinel.UNSET")
+            assert default == shared.default or (
+                shared.default is None and str(default) == "Sentinel.UNSET"
+            )

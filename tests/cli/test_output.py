@@ -9,7 +9,9 @@ from hakaru.cli.output import print_table
 
 
 def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hakaru test … | head -1` ends as `--json | head -1` does: rich would end it with exit code 1."""
+    """`hakaru test … | head -1` ends as `--json | head -1` does: rich would end it with exit code
+    1.
+    """
 
     class Gone(io.StringIO):
         def write(self, text: str) -> int:

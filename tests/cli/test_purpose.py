@@ -1,4 +1,6 @@
-"""What a model is for is said before anything is loaded: models without a chat template, with a broken one, and those that do not write."""
+"""What a model is for is said before anything is loaded: models without a chat template, with a
+broken one, and those that do not write.
+"""
 
 import json
 from collections.abc import Mapping
@@ -53,60 +55,93 @@ def without_template(path: Path) -> Path:
         ("llama", {"llama.attention.causal": False}, "embedding"),
     ],
 )
-def test_the_header_says_what_a_model_is_for(tmp_path: Path, architecture: str, own: Mapping[str, Any], purpose: str) -> None:
-    """Pooling, causality and the architecture; a model that pools gives vectors though it could write."""
+def test_the_header_says_what_a_model_is_for(
+    tmp_path: Path, architecture: str, own: Mapping[str, Any], purpose: str
+) -> None:
+    """Pooling, causality and the architecture; a model that pools gives vectors though it could
+    write.
+    """
     path = write_header(tmp_path / "m.gguf", {**hyperparameters(architecture), **own}, n_vocab=512)
     assert purpose_of(read_model(path)) == purpose
 
 
 @pytest.mark.parametrize(
     ("architecture", "purpose"),
-    [("t5", "encoder-decoder"), ("t5encoder", "embedding"), ("llada", "diffusion"), ("dream", "diffusion")],
+    [
+        ("t5", "encoder-decoder"),
+        ("t5encoder", "embedding"),
+        ("llada", "diffusion"),
+        ("dream", "diffusion"),
+    ],
 )
-def test_architectures_that_write_in_other_ways(tmp_path: Path, architecture: str, purpose: str) -> None:
+def test_architectures_that_write_in_other_ways(
+    tmp_path: Path, architecture: str, purpose: str
+) -> None:
     """Told by their names, whatever else stands there."""
-    model = read_model(write_header(tmp_path / "m.gguf", tiny_hyperparameters("llama"), n_vocab=512))
+    model = read_model(
+        write_header(tmp_path / "m.gguf", tiny_hyperparameters("llama"), n_vocab=512)
+    )
     object.__setattr__(model.shape, "architecture", architecture)
     assert purpose_of(model) == purpose
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("command", ["chat", "test", "up", "tune"])
-def test_what_gives_no_text_is_not_asked_for_any(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
+def test_what_gives_no_text_is_not_asked_for_any(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
     """One sentence with what can be done, exit code 2, no load."""
     path = write_tiny(tmp_path / "bert.gguf", hyperparameters("bert"))
     code, told = said(capsys, command, path)
     assert code == 2
-    assert f"is an embedding model: it gives no text, so hakaru {command} has nothing to ask" in told
+    assert (
+        f"is an embedding model: it gives no text, so hakaru {command} has nothing to ask" in told
+    )
     assert "hakaru serve" in told
 
 
 @pytest.mark.engine
 def test_an_embedding_model_is_served_as_one(tmp_path: Path) -> None:
-    """Vectors of the model's width at /v1/embeddings; a chat is refused with the reason, not with a 500."""
+    """Vectors of the model's width at /v1/embeddings; a chat is refused with the reason, not with a
+    500.
+    """
     path = write_tiny(tmp_path / "bert.gguf", hyperparameters("bert", context_length=512))
     with Command("serve", path, "--port", str(port := _free_port())) as started:
         assert started.process.stdout
         greeting = started.process.stdout.readline()
         assert "gives vectors: POST" in greeting, started.process.communicate()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=60) as client:
-            answer = client.post("/embeddings", json={"input": [[1, 2, 3], list(range(5, 405))], "model": "m"})
+            answer = client.post(
+                "/embeddings", json={"input": [[1, 2, 3], list(range(5, 405))], "model": "m"}
+            )
             assert answer.status_code == 200, answer.text
             assert [len(entry["embedding"]) for entry in answer.json()["data"]] == [256, 256]
-            chat = client.post("/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+            chat = client.post(
+                "/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]}
+            )
             assert (chat.status_code, chat.json()["error"]["code"]) == (400, "unsupported")
             assert "ask /v1/embeddings" in chat.json()["error"]["message"]
 
 
 @pytest.mark.engine
-def test_a_base_model_is_told_when_it_is_loaded(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: Path) -> None:
-    """That it has no template, what happens, and what to do; tasks are refused. A template that is named ends it."""
+def test_a_base_model_is_told_when_it_is_loaded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: Path
+) -> None:
+    """That it has no template, what happens, and what to do; tasks are refused. A template that is
+    named ends it.
+    """
     base = without_template(tmp_path / "base.gguf")
     assert chat_template_in(read_model(base).meta) is None
-    warning = "base.gguf has no chat template: a base model, which continues texts. Conversations are written as ChatML"
+    warning = (
+        "base.gguf has no chat template: a base model, which continues texts. Conversations are "
+        "written as ChatML"
+    )
     assert warning in said(capsys, "chat", base, "-p", "hi", "--port", "1")[1]
     assert "no chat template" not in said(capsys, "chat", tiny, "-p", "hi", "--port", "1")[1]
-    assert "no chat template" not in said(capsys, "chat", base, "-p", "hi", "--port", "1", "--chat-template", "gemma")[1]
+    assert (
+        "no chat template"
+        not in said(capsys, "chat", base, "-p", "hi", "--port", "1", "--chat-template", "gemma")[1]
+    )
     for command in (("test", "--no-speed"), ("up", "--no-serve")):
         code, told = said(capsys, command[0], base, *command[1:], "--tasks", "ours")
         assert (code, "would measure the wrong format and not the model" in told) == (2, True)
@@ -115,7 +150,9 @@ def test_a_base_model_is_told_when_it_is_loaded(capsys: pytest.CaptureFixture[st
 @pytest.mark.engine
 def test_a_named_template_writes_the_conversation(tiny: Path, tmp_path: Path) -> None:
     """A built-in one by the engine, a file by Jinja; without one the model's own."""
-    (tmp_path / "mine.jinja").write_text("{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}")
+    (tmp_path / "mine.jinja").write_text(
+        "{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}"
+    )
     body = {"messages": [{"role": "user", "content": "hi"}]}
     expected = {
         None: "<|im_start|>user\nhi<|im_end|>",
@@ -124,23 +161,37 @@ def test_a_named_template_writes_the_conversation(tiny: Path, tmp_path: Path) ->
     }
     for name, written in expected.items():
         mode = Mode(template=named_template(name) if name else None)
-        with EngineServer(tiny, ContextSettings(n_ctx=256), mode) as server, server.client() as client:
-            assert client.post("/apply-template", json=body).json()["prompt"].startswith(written), name
+        with (
+            EngineServer(tiny, ContextSettings(n_ctx=256), mode) as server,
+            server.client() as client,
+        ):
+            assert client.post("/apply-template", json=body).json()["prompt"].startswith(written), (
+                name
+            )
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("template", ["{% for m in messages %}", "{{ raise_exception('no') }}", "{{ messages | nosuchfilter }}"])
+@pytest.mark.parametrize(
+    "template",
+    ["{% for m in messages %}", "{{ raise_exception('no') }}", "{{ messages | nosuchfilter }}"],
+)
 def test_a_broken_template_is_told_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path, template: str
 ) -> None:
     """Whether it stands in the model or in a file of the person's: that is whose it is."""
     (tmp_path / "broken.jinja").write_text(template)
     with pytest.raises(Misuse, match=r"`chat_template` broken.jinja: cannot be used \(.+\)"):
-        EngineServer(tiny, ContextSettings(n_ctx=256), Mode(template=named_template(str(tmp_path / "broken.jinja")))).__enter__()
+        EngineServer(
+            tiny,
+            ContextSettings(n_ctx=256),
+            Mode(template=named_template(str(tmp_path / "broken.jinja"))),
+        ).__enter__()
     monkeypatch.setattr("hakaru.testing.CHATML", template)
     model = write_tiny_llama(tmp_path / "broken.gguf")
     with pytest.raises(
-        ModelDamaged, match=r"broken.gguf: its chat template cannot be used \(.+\); go on with another one: `chat_template`"
+        ModelDamaged,
+        match=r"broken.gguf: its chat template cannot be used \(.+\); "
+        r"go on with another one: `chat_template`",
     ):
         EngineServer(model, ContextSettings(n_ctx=256)).__enter__()
     with EngineServer(model, ContextSettings(n_ctx=256), Mode(template=named_template("chatml"))):

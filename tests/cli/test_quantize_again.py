@@ -1,4 +1,6 @@
-"""An interrupted `hakaru quantize`: wherever it was, the same command ends with the same file, and only one command writes a file."""
+"""An interrupted `hakaru quantize`: wherever it was, the same command ends with the same file, and
+only one command writes a file.
+"""
 
 import hashlib
 import os
@@ -18,18 +20,38 @@ pytestmark = pytest.mark.engine
 
 
 def command(source: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "hakaru", "quantize", str(source), "--bpw", "5", "--effort", "quick", "-o", str(out)]
+    return [
+        sys.executable,
+        "-m",
+        "hakaru",
+        "quantize",
+        str(source),
+        "--bpw",
+        "5",
+        "--effort",
+        "quick",
+        "-o",
+        str(out),
+    ]
 
 
 def stopped_at(step: str, number: signal.Signals, source: Path, out: Path) -> tuple[int, str]:
-    """The command's exit code and stderr, its whole tree having got the signal (Ctrl-C: itself) when it announced `step`."""
+    """The command's exit code and stderr, its whole tree having got the signal (Ctrl-C: itself)
+    when it announced `step`.
+    """
     said = []
-    with subprocess.Popen(command(source, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command(source, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr
         for line in process.stderr:
             said.append(line)
             if line.strip() == f"{step} …":
-                tree = psutil.Process(process.pid).children(recursive=True) if number == signal.SIGKILL else []
+                tree = (
+                    psutil.Process(process.pid).children(recursive=True)
+                    if number == signal.SIGKILL
+                    else []
+                )
                 for member in [psutil.Process(process.pid), *tree]:
                     member.send_signal(number)
                 break
@@ -42,24 +64,39 @@ def digest(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The hash of the file that nobody interrupted, made in a home of its own."""
     home = tmp_path_factory.mktemp("home")
     places = {name: str(home / name) for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME")}
-    subprocess.run(command(tiny, home / "whole.gguf"), capture_output=True, check=True, timeout=300, env=os.environ | places)
+    subprocess.run(
+        command(tiny, home / "whole.gguf"),
+        capture_output=True,
+        check=True,
+        timeout=300,
+        env=os.environ | places,
+    )
     return hashlib.sha256((home / "whole.gguf").read_bytes()).digest()
 
 
-@pytest.mark.parametrize(("step", "number"), [("race", signal.SIGKILL), ("test", signal.SIGKILL), ("test", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [("race", signal.SIGKILL), ("test", signal.SIGKILL), ("test", signal.SIGINT)],
+)
 def test_the_same_command_ends_with_the_same_file(
     tiny: Path, tmp_path: Path, digest: bytes, step: str, number: signal.Signals
 ) -> None:
-    """What was measured is not measured again; what was written and not measured is measured, and not written again."""
+    """What was measured is not measured again; what was written and not measured is measured, and
+    not written again.
+    """
     out = tmp_path / "out.gguf"
     code, said = stopped_at(step, number, tiny, out)
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     if step == "test":
         assert out.is_file()
         assert number == signal.SIGKILL or "the same command goes on there" in said
-    done = subprocess.run(command(tiny, out), capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        command(tiny, out), capture_output=True, text=True, check=True, timeout=300
+    )
     again = re.findall(r"^  (\w[\w ]*) …$", done.stderr, re.MULTILINE)
-    assert not {"importance", "probes", "errors"} & set(again), "known before the first of these steps"
+    assert not {"importance", "probes", "errors"} & set(again), (
+        "known before the first of these steps"
+    )
     if step == "test":
         assert "write" not in again and "race" not in again
     assert "written, read back and verified" in done.stdout
@@ -68,16 +105,24 @@ def test_the_same_command_ends_with_the_same_file(
 
 
 def test_a_second_command_is_refused_at_once(tiny: Path, tmp_path: Path) -> None:
-    """While the first one measures, long before it writes; and after its end an existing file is what refuses."""
+    """While the first one measures, long before it writes; and after its end an existing file is
+    what refuses.
+    """
     out = tmp_path / "out.gguf"
-    first = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        command(tiny, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not journal_path(out).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    second = subprocess.run(command(tiny, out), capture_output=True, text=True, check=False, timeout=60)
+    second = subprocess.run(
+        command(tiny, out), capture_output=True, text=True, check=False, timeout=60
+    )
     assert (second.returncode, second.stdout) == (1, "")
     assert "another process is writing this file" in second.stderr
     assert "…" not in second.stderr, "nothing was measured for it"
     assert first.wait(300) == 0
-    third = subprocess.run(command(tiny, out), capture_output=True, text=True, check=False, timeout=60)
+    third = subprocess.run(
+        command(tiny, out), capture_output=True, text=True, check=False, timeout=60
+    )
     assert (third.returncode, "exists already" in third.stderr) == (2, True)

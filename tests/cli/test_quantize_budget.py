@@ -1,4 +1,6 @@
-"""`hakaru quantize` to a budget: never over, honest about what it lost, and one sentence for what cannot be."""
+"""`hakaru quantize` to a budget: never over, honest about what it lost, and one sentence for what
+cannot be.
+"""
 
 import json
 from pathlib import Path
@@ -24,7 +26,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data directory for all commands here, so that each measures only what no other has measured."""
+    """One data directory for all commands here, so that each measures only what no other has
+    measured.
+    """
     return tmp_path_factory.mktemp("home")
 
 
@@ -41,8 +45,12 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[i
     return code, json.loads(said.out)
 
 
-def test_a_budget_is_kept_to_the_byte_and_nearly_filled(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
-    """The file is what was planned, at most the budget; its types are the recipe's; the race and the measurement are told."""
+def test_a_budget_is_kept_to_the_byte_and_nearly_filled(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
+    """The file is what was planned, at most the budget; its types are the recipe's; the race and
+    the measurement are told.
+    """
     out = tmp_path / "small.gguf"
     code, data = asked(capsys, source, "--bpw", "5", "-o", out)
     assert (code, data["schema"], data["written"]) == (0, "hakaru.recipe/1", True)
@@ -54,39 +62,74 @@ def test_a_budget_is_kept_to_the_byte_and_nearly_filled(capsys: pytest.CaptureFi
     won = data["type"] == "mix"
     assert won == (data["ratio_to_preset"]["high"] < 1)
     assert won or data["type"] == data["best_preset"]["type"]
-    assert data["measured_kld"]["low"] <= data["measured_kld"]["value"] <= data["measured_kld"]["high"]
+    assert (
+        data["measured_kld"]["low"] <= data["measured_kld"]["value"] <= data["measured_kld"]["high"]
+    )
     metadata = read_header(out).metadata
     assert metadata["hakaru.recipe.schema"] == "hakaru.recipe/1"
     assert len(str(metadata["hakaru.recipe.text.calibration"])) == 64
 
 
-def test_a_dry_run_plans_and_writes_nothing(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+def test_a_dry_run_plans_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
     """With pins kept, and within 0.2 % of the budget."""
     out = tmp_path / "small.gguf"
     size = f"{int(source.stat().st_size * 0.4)}"
-    code, data = asked(capsys, source, "--size", size, "--pin", r"blk\.0\.=Q8_0", "--dry-run", "-o", out)
+    code, data = asked(
+        capsys, source, "--size", size, "--pin", r"blk\.0\.=Q8_0", "--dry-run", "-o", out
+    )
     assert (code, data["written"], data["measured_kld"], out.exists()) == (0, False, None, False)
     assert 0.99 * int(size) <= data["bytes"] <= int(size)
-    first = {t["type"] for t in data["tensors"] if t["name"].startswith("blk.0.") and t["name"] in _matrices(source)}
+    first = {
+        t["type"]
+        for t in data["tensors"]
+        if t["name"].startswith("blk.0.") and t["name"] in _matrices(source)
+    }
     assert first == {"Q8_0"}
 
 
-def test_a_speed_is_measured_and_kept(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
-    """The mix's decoding through the server is at least what was asked for; what nothing reaches is exit code 3, and nothing written."""
+def test_a_speed_is_measured_and_kept(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
+    """The mix's decoding through the server is at least what was asked for; what nothing reaches is
+    exit code 3, and nothing written.
+    """
     out = tmp_path / "small.gguf"
     code, data = asked(capsys, source, "--bpw", "5", "--min-speed", "1", "-o", out)
     assert (code, data["written"]) == (0, True)
     assert data["decode_tokens_per_s"]["source"] == "measured"
     assert data["decode_tokens_per_s"]["value"] >= 1
     never = tmp_path / "never.gguf"
-    assert run(["quantize", str(source), "--bpw", "5", "--min-speed", "1e9", "--effort", "quick", "-o", str(never)]) == 3
+    assert (
+        run(
+            [
+                "quantize",
+                str(source),
+                "--bpw",
+                "5",
+                "--min-speed",
+                "1e9",
+                "--effort",
+                "quick",
+                "-o",
+                str(never),
+            ]
+        )
+        == 3
+    )
     assert not never.exists()
 
 
 def test_a_dry_run_of_a_stranger_measures_no_loss(
-    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It stands on the prior and says so; every tensor has its reason; the speed is the pace of the machine."""
+    """It stands on the prior and says so; every tensor has its reason; the speed is the pace of the
+    machine.
+    """
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
     def no(*_: object, **__: object) -> None:
@@ -94,14 +137,45 @@ def test_a_dry_run_of_a_stranger_measures_no_loss(
 
     for name in ("probe", "importance", "compare", "answer"):
         monkeypatch.setattr(f"hakaru.engine.lab.Lab.{name}", no)
-    code, data = asked(capsys, source, "--bpw", "5.5", "--pin", r"blk\.1\.attn_q=Q8_0", "--dry-run", "-o", tmp_path / "small.gguf")
+    code, data = asked(
+        capsys,
+        source,
+        "--bpw",
+        "5.5",
+        "--pin",
+        r"blk\.1\.attn_q=Q8_0",
+        "--dry-run",
+        "-o",
+        tmp_path / "small.gguf",
+    )
     assert (code, data["basis"]) == (0, "prior")
-    assert data["predicted_kld"]["low"] < data["predicted_kld"]["value"] < data["predicted_kld"]["high"]
+    assert (
+        data["predicted_kld"]["low"]
+        < data["predicted_kld"]["value"]
+        < data["predicted_kld"]["high"]
+    )
     assert data["decode_tokens_per_s"]["source"] == "computed"
     why = {t["name"]: t["why"] for t in data["tensors"]}
-    assert (why["blk.1.attn_q.weight"], why["output_norm.weight"], why["output.weight"]) == ("pinned", "kept", "sensitive")
+    assert (why["blk.1.attn_q.weight"], why["output_norm.weight"], why["output.weight"]) == (
+        "pinned",
+        "kept",
+        "sensitive",
+    )
     assert sum(t["bytes"] for t in data["tensors"]) <= data["bytes"]
-    assert run(["quantize", str(source), "--bpw", "5.5", "--dry-run", "-o", str(tmp_path / "small.gguf")]) == 0
+    assert (
+        run(
+            [
+                "quantize",
+                str(source),
+                "--bpw",
+                "5.5",
+                "--dry-run",
+                "-o",
+                str(tmp_path / "small.gguf"),
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert all(name in said for name in why)
     assert "Nothing of this model was measured yet" in said
@@ -109,15 +183,31 @@ def test_a_dry_run_of_a_stranger_measures_no_loss(
 
 def test_every_device_is_filled(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Two cards of unlike room: each holds what it can, by the planner's arithmetic."""
-    cards, deep = "474MiB + 472MiB", write_tiny_llama(tmp_path / "deep.gguf", tiny_shape(n_layer=16))
-    code, data = asked(capsys, deep, "--fit", "--hardware", cards, "--context", "256", "--dry-run", "-o", tmp_path / "small.gguf")
+    cards, deep = (
+        "474MiB + 472MiB",
+        write_tiny_llama(tmp_path / "deep.gguf", tiny_shape(n_layer=16)),
+    )
+    code, data = asked(
+        capsys,
+        deep,
+        "--fit",
+        "--hardware",
+        cards,
+        "--context",
+        "256",
+        "--dry-run",
+        "-o",
+        tmp_path / "small.gguf",
+    )
     assert code == 0
     filled = [device["weights_bytes"] / device["room_bytes"] for device in data["devices"]]
     assert len(filled) == 2
     assert all(0.98 < part <= 1 for part in filled), data["devices"]
 
 
-def test_a_preset_takes_importance_data(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
+def test_a_preset_takes_importance_data(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
     """Collected where the preset needs it or somebody asks; another file than without."""
     files: list[Path] = []
     for type_, options in (("IQ2_XS", []), ("Q4_K_M", ["--importance", "auto"]), ("Q4_K_M", [])):
@@ -160,7 +250,12 @@ def _matrices(path: Path) -> set[str]:
     ],
 )
 def test_what_cannot_be_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+    capsys: pytest.CaptureFixture[str],
+    source: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    words: str,
 ) -> None:
     """The right exit code, nothing on stdout, nothing written."""
     out = tmp_path / "small.gguf"
@@ -171,8 +266,12 @@ def test_what_cannot_be_is_one_sentence(
     assert (said.out, out.exists()) == ("", False)
 
 
-def test_a_tier_is_aimed_at_and_judged(capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path) -> None:
-    """The file is smaller than the source and keeps the tier, as `hakaru test` says, too; a lower tier takes no more bytes."""
+def test_a_tier_is_aimed_at_and_judged(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
+    """The file is smaller than the source and keeps the tier, as `hakaru test` says, too; a lower
+    tier takes no more bytes.
+    """
     sizes = []
     for tier in ("compact", "extreme"):
         out = tmp_path / f"{tier}.gguf"
@@ -180,20 +279,47 @@ def test_a_tier_is_aimed_at_and_judged(capsys: pytest.CaptureFixture[str], sourc
         assert (code, data["tier"]) == (1 if data["verdict"] == "fail" else 0, tier)
         assert data["verdict"] == "pass"
         sizes.append(data["bytes"])
-        assert run(["test", str(out), "--reference", str(source), "--quality", tier, "--no-speed", "--json"]) == 0
+        assert (
+            run(
+                [
+                    "test",
+                    str(out),
+                    "--reference",
+                    str(source),
+                    "--quality",
+                    tier,
+                    "--no-speed",
+                    "--json",
+                ]
+            )
+            == 0
+        )
         tested = json.loads(capsys.readouterr().out)
-        assert (tested["verdict"], tested["quality"]["kld_mean"]) == (data["verdict"], data["measured_kld"])
+        assert (tested["verdict"], tested["quality"]["kld_mean"]) == (
+            data["verdict"],
+            data["measured_kld"],
+        )
     assert sizes[1] <= sizes[0] < source.stat().st_size
 
 
 def test_a_file_that_breaks_its_tier_is_exit_code_1(
-    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is written, since it was made, but nobody calls it good."""
-    monkeypatch.setattr("hakaru.tuning.bench.judge", lambda *_: Judgement("fail", broken="top1_agreement"))
+    monkeypatch.setattr(
+        "hakaru.tuning.bench.judge", lambda *_: Judgement("fail", broken="top1_agreement")
+    )
     out = tmp_path / "bad.gguf"
     code, data = asked(capsys, source, "--quality", "extreme", "-o", out)
-    assert (code, data["verdict"], data["broken"], out.exists()) == (1, "fail", "top1_agreement", True)
+    assert (code, data["verdict"], data["broken"], out.exists()) == (
+        1,
+        "fail",
+        "top1_agreement",
+        True,
+    )
 
 
 def test_without_importance_no_type_is_chosen_that_needs_it(
@@ -203,7 +329,12 @@ def test_without_importance_no_type_is_chosen_that_needs_it(
     out = tmp_path / "small.gguf"
     code, data = asked(capsys, source, "--bpw", "3.6", "--importance", "none", "-o", out)
     assert (code, out.exists()) == (0, True)
-    assert not {t["type"] for t in data["tensors"] if t["name"].startswith("blk.")} & {"IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_XXS"}
+    assert not {t["type"] for t in data["tensors"] if t["name"].startswith("blk.")} & {
+        "IQ2_S",
+        "IQ2_XS",
+        "IQ2_XXS",
+        "IQ3_XXS",
+    }
 
 
 @pytest.mark.engine
@@ -222,5 +353,7 @@ def test_a_preset_that_the_file_already_has_is_told_as_the_source_itself(
     first, second = read_model(small), read_model(again)
     assert [(t.name, t.type) for t in first.tensors] == [(t.name, t.type) for t in second.tensors]
     assert small.read_bytes()[first.data_offset :] == again.read_bytes()[second.data_offset :]
-    assert run(["quantize", str(small), "--type", "Q4_K_M", "-o", str(tmp_path / "other.gguf")]) == 0
+    assert (
+        run(["quantize", str(small), "--type", "Q4_K_M", "-o", str(tmp_path / "other.gguf")]) == 0
+    )
     assert "the source itself" not in capsys.readouterr().out

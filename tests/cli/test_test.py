@@ -1,4 +1,6 @@
-"""`hakaru test` without an engine: what is refused before anything is measured, and what is told of speeds alone."""
+"""`hakaru test` without an engine: what is refused before anything is measured, and what is told of
+speeds alone.
+"""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +28,13 @@ from hakaru.units import Figure
 
 
 def figure(value: float, *, spread: float = 0.05, unit: str = "tokens/s") -> Figure:
-    return Figure(value=value, unit=unit, source="measured", low=value * (1 - spread), high=value * (1 + spread))
+    return Figure(
+        value=value,
+        unit=unit,
+        source="measured",
+        low=value * (1 - spread),
+        high=value * (1 + spread),
+    )
 
 
 class QuickBench(Bench):
@@ -42,23 +50,39 @@ class QuickBench(Bench):
     def noise_floor(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the reference was read")
 
-    def trial(self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = 6) -> Trial:
+    def trial(
+        self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = 6
+    ) -> Trial:
         self.asked.append(model.path.stem)
         speed = Speed(
-            decode_tokens_per_s=figure(self.rates[model.path.stem]), prefill_tokens_per_s=figure(self.prefill),
-            first_token_ms=figure(9, unit="ms"), n_prompt=128, n_predict=48, repeats=6,
+            decode_tokens_per_s=figure(self.rates[model.path.stem]),
+            prefill_tokens_per_s=figure(self.prefill), first_token_ms=figure(9, unit="ms"),
+            n_prompt=128, n_predict=48, repeats=6,
         )  # fmt: skip
-        memory = Footprint(weights_bytes=2**20, kv_cache_bytes=2**20, compute_bytes=0, output_bytes=0, source="measured")
+        memory = Footprint(
+            weights_bytes=2**20,
+            kv_cache_bytes=2**20,
+            compute_bytes=0,
+            output_bytes=0,
+            source="measured",
+        )
         return Trial(speed=speed, memory=memory, peak_rss_bytes=2**22)
 
     def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
         depths = [2048] if speed.prefill_tokens_per_s.value > 100 else []
         return [
-            Point(depth=d, users=u, decode_tokens_per_s=figure(90), first_token_ms=figure(9, unit="ms"))
+            Point(
+                depth=d,
+                users=u,
+                decode_tokens_per_s=figure(90),
+                first_token_ms=figure(9, unit="ms"),
+            )
             for d, u in [*((d, 1) for d in depths), (0, 1), (0, 2)]
         ]
 
-    def answers(self, model: Model, items: Sequence[Item], settings: ContextSettings, *, name: str = "") -> list[Graded]:
+    def answers(
+        self, model: Model, items: Sequence[Item], settings: ContextSettings, *, name: str = ""
+    ) -> list[Graded]:
         return [Graded(item=item, answer="", right=True) for item in items]
 
 
@@ -74,7 +98,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def models(tmp_path: Path) -> dict[str, str]:
     """Three files whose speeds the bench knows."""
     shape = tiny_shape(n_ctx_train=16384)
-    return {name: str(write_tiny_llama(tmp_path / f"{name}.gguf", shape, seed=i)) for i, name in enumerate(QuickBench.rates)}
+    return {
+        name: str(write_tiny_llama(tmp_path / f"{name}.gguf", shape, seed=i))
+        for i, name in enumerate(QuickBench.rates)
+    }
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -85,10 +112,21 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_nothing_is_judged_without_a_reference(
     quick: list[str], models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No verdict, no tier and no figure of quality: what was not compared is not known. The speed is."""
+    """No verdict, no tier and no figure of quality: what was not compared is not known. The speed
+    is.
+    """
     data = told(capsys, "test", models["slow"])
-    assert (data["verdict"], data["tier"], data["best_tier"], data["tokens_evaluated"]) == ("inconclusive", None, None, 0)
-    assert (data["reference"], data["reference_is_quantized"], data["noise_floor"]) == (None, None, None)
+    assert (data["verdict"], data["tier"], data["best_tier"], data["tokens_evaluated"]) == (
+        "inconclusive",
+        None,
+        None,
+        0,
+    )
+    assert (data["reference"], data["reference_is_quantized"], data["noise_floor"]) == (
+        None,
+        None,
+        None,
+    )
     assert data["quality"] == NOT_COMPARED
     assert data["speed"]["decode_tokens_per_s"]["value"] == 100
     assert run(["test", models["slow"]]) == 0
@@ -109,10 +147,18 @@ def test_what_needs_a_reference_is_refused_without_one(
     names: tuple[str, ...],
     option: str,
 ) -> None:
-    """A line of CI that forgets its reference is never green: exit code 2, and nothing was measured."""
+    """A line of CI that forgets its reference is never green: exit code 2, and nothing was
+    measured.
+    """
     text = tmp_path / "own.txt"
     text.write_text("Measure twice, cut once. " * 60)
-    value = {"--text": [str(text)], "--prompts": [str(text)], "--quality": ["balanced"], "--budget": ["5s"], "--page": []}[option]
+    value = {
+        "--text": [str(text)],
+        "--prompts": [str(text)],
+        "--quality": ["balanced"],
+        "--budget": ["5s"],
+        "--page": [],
+    }[option]
     assert run(["test", *[models[name] for name in names], option, *value]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"hakaru: {option} is ")
@@ -124,20 +170,44 @@ def test_a_model_is_its_own_reference_without_reading(
     quick: list[str], models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is lost by definition, so that nothing is asked of it."""
-    data = told(capsys, "test", models["slow"], "--reference", models["slow"], "--quality", "transparent")
-    assert (data["verdict"], data["tier"], data["quality"]["kld_mean"]["value"]) == ("pass", "transparent", 0.0)
+    data = told(
+        capsys, "test", models["slow"], "--reference", models["slow"], "--quality", "transparent"
+    )
+    assert (data["verdict"], data["tier"], data["quality"]["kld_mean"]["value"]) == (
+        "pass",
+        "transparent",
+        0.0,
+    )
     assert data["quality"]["kld_mean"]["source"] == "computed"
     assert run(["test", models["slow"], "--reference", models["slow"]]) == 0
-    assert "The reference is this same file: nothing is lost, by definition." in capsys.readouterr().out
+    assert (
+        "The reference is this same file: nothing is lost, by definition."
+        in capsys.readouterr().out
+    )
 
 
 def test_kinds_of_text_that_were_not_read_are_told() -> None:
     """A person's one prompt may stand behind the window at which the verdict was known."""
-    row = {"n": 100.0, "kld": 0.4, "klds": [0.004] * 100, "agreed": 98.0, "nll_reference": 200.0, "nll_candidate": 200.1}
+    row = {
+        "n": 100.0,
+        "kld": 0.4,
+        "klds": [0.004] * 100,
+        "agreed": 98.0,
+        "nll_reference": 200.0,
+        "nll_candidate": 200.1,
+    }
     domains = ["code", "code", "answers-own", "own"]
-    for n, words in ((2, "nothing was read before that: answers to your prompts, your texts."), (4, "4 of 4 windows")):
+    for n, words in (
+        (2, "nothing was read before that: answers to your prompts, your texts."),
+        (4, "4 of 4 windows"),
+    ):
         some = [row] * n
-        tested = bench.Tested(quality=quality_of(some, domains[:n]), judgement=Judgement("pass"), domains=domains, rows=some)
+        tested = bench.Tested(
+            quality=quality_of(some, domains[:n]),
+            judgement=Judgement("pass"),
+            domains=domains,
+            rows=some,
+        )
         told = " ".join(loss_sentences(tested))
         assert words in told
         assert ("nothing was read" in told) == (n == 2)
@@ -155,22 +225,39 @@ def test_another_vocabulary_is_refused_before_anything_is_asked(
 def test_models_are_compared_by_their_speed_alone(
     quick: list[str], models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each two: who is faster and by how much, or that nobody can tell; and that nobody looked at quality."""
+    """Each two: who is faster and by how much, or that nobody can tell; and that nobody looked at
+    quality.
+    """
     data = told(capsys, "test", *models.values())
     first, second, third = (pair["speed"] for pair in data["pairs"])
-    assert (first["decode"]["faster"], second["decode"]["faster"], third["decode"]["faster"]) == ("cannot tell", "second", "second")
+    assert (first["decode"]["faster"], second["decode"]["faster"], third["decode"]["faster"]) == (
+        "cannot tell",
+        "second",
+        "second",
+    )
     ratio = second["decode"]["ratio"]
-    assert (ratio["value"], ratio["low"], ratio["high"]) == pytest.approx((0.5, 95 / 210, 105 / 190))
+    assert (ratio["value"], ratio["low"], ratio["high"]) == pytest.approx(
+        (0.5, 95 / 210, 105 / 190)
+    )
     assert {pair["speed"]["prefill"]["faster"] for pair in data["pairs"]} == {"cannot tell"}
     assert {pair["speed"]["contended"] for pair in data["pairs"]} == {False}
     assert [m["memory"]["total_bytes"] for m in data["models"]] == [2**21] * 3
-    assert (data["tier"], data["pairs"][0]["less_loss"], data["models"][0]["verdict"]) == (None, None, None)
+    assert (data["tier"], data["pairs"][0]["less_loss"], data["models"][0]["verdict"]) == (
+        None,
+        None,
+        None,
+    )
     assert run(["test", *models.values()]) == 0
     out = capsys.readouterr().out
-    assert "Decode: slow.gguf and same.gguf: cannot tell their speeds apart (0.97 [0.88…1.07])." in out
+    assert (
+        "Decode: slow.gguf and same.gguf: cannot tell their speeds apart (0.97 [0.88…1.07])." in out
+    )
     assert "Decode: fast.gguf is 2.00 [1.81…2.21] times as fast as slow.gguf." in out
     assert "Prefill: same.gguf and fast.gguf: cannot tell their speeds apart" in out
-    assert "Quality was not compared: name a --reference of the same vocabulary, or ask for --tasks." in out
+    assert (
+        "Quality was not compared: name a --reference of the same vocabulary, or ask for --tasks."
+        in out
+    )
     assert "2.0 MiB" in out
     assert "mean KLD" not in out
     assert run(["test", *models.values(), "--no-speed"]) == 2
@@ -178,9 +265,15 @@ def test_models_are_compared_by_their_speed_alone(
 
 
 def test_tasks_of_two_models_say_what_could_have_been_seen(
-    quick: list[str], models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    quick: list[str],
+    models: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Twenty items without a flip: six to one side would have been seen. Their speeds stand beside them."""
+    """Twenty items without a flip: six to one side would have been seen. Their speeds stand beside
+    them.
+    """
     file, check = tmp_path / "own.jsonl", {"type": "exact", "answer": "a"}
     lines = [json.dumps({"id": str(i), "prompt": "ab", "check": check}) for i in range(20)]
     file.write_text("\n".join(lines), encoding="utf-8")
@@ -191,18 +284,40 @@ def test_tasks_of_two_models_say_what_could_have_been_seen(
     assert "Quality was not compared" not in out
     assert "answered right by no model" not in out
     monkeypatch.setattr(
-        QuickBench, "answers", lambda self, model, items, *_, **__: [Graded(item=i, answer="", right=False) for i in items]
+        QuickBench,
+        "answers",
+        lambda self, model, items, *_, **__: [
+            Graded(item=i, answer="", right=False) for i in items
+        ],
     )
     assert run(["test", models["slow"], models["fast"], "--tasks", str(file)]) == 0
-    assert "20 of your own tasks were answered right by no model (0, 1, 2, 3, 4, …)" in capsys.readouterr().out
+    assert (
+        "20 of your own tasks were answered right by no model (0, 1, 2, 3, 4, …)"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "prefill", "words", "reason"),
     [
-        ((), 900.0, "8,192 tokens was left out: the context holds 4,096 tokens (--context 8448).", "context"),
-        (("--parallel", "2"), 900.0, "the context holds 2,048 tokens (--context 16896).", "context"),
-        (("--context", "8448"), 10.0, "8,192 tokens was left out: its prompt would take more than 30 s to read here.", "prefill"),
+        (
+            (),
+            900.0,
+            "8,192 tokens was left out: the context holds 4,096 tokens (--context 8448).",
+            "context",
+        ),
+        (
+            ("--parallel", "2"),
+            900.0,
+            "the context holds 2,048 tokens (--context 16896).",
+            "context",
+        ),
+        (
+            ("--context", "8448"),
+            10.0,
+            "8,192 tokens was left out: its prompt would take more than 30 s to read here.",
+            "prefill",
+        ),
     ],
 )
 def test_depths_that_are_left_out_are_told(
@@ -219,7 +334,9 @@ def test_depths_that_are_left_out_are_told(
     monkeypatch.setattr(QuickBench, "prefill", prefill)
     assert run(["test", models["slow"], "--full-speed", *options]) == 0
     assert words in capsys.readouterr().out
-    left = told(capsys, "test", models["slow"], "--full-speed", *options)["speed"]["depths_left_out"]
+    left = told(capsys, "test", models["slow"], "--full-speed", *options)["speed"][
+        "depths_left_out"
+    ]
     assert left[-1] == {"depth": 8192, "reason": reason, "context_needed": 8241}
     assert told(capsys, "test", models["slow"])["speed"]["depths_left_out"] == []
 
@@ -253,7 +370,9 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(
     name: str,
     words: str,
 ) -> None:
-    """A missing folder, a place that takes no files, a folder, and a picture of nothing: exit code 2, and nothing was timed."""
+    """A missing folder, a place that takes no files, a folder, and a picture of nothing: exit code
+    2, and nothing was timed.
+    """
     (tmp_path / "folder.svg").mkdir()
     assert run(["test", models["slow"], option, str(tmp_path / name)]) == 2
     assert words in capsys.readouterr().err
@@ -274,10 +393,27 @@ def test_a_picture_that_cannot_be_written_stops_the_loop_before_it_begins(
 def test_loads_can_be_drawn_and_reported_without_a_reference(
     quick: list[str], models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Speeds behind contexts and for users are pictures, too; the report says what was not compared, in its language."""
+    """Speeds behind contexts and for users are pictures, too; the report says what was not
+    compared, in its language.
+    """
     use_language("en")
     report, plot = tmp_path / "report.html", tmp_path / "report.svg"
-    assert run(["test", models["slow"], "--full-speed", "--report", str(report), "--plot", str(plot), "--lang", "ja"]) == 0
+    assert (
+        run(
+            [
+                "test",
+                models["slow"],
+                "--full-speed",
+                "--report",
+                str(report),
+                "--plot",
+                str(plot),
+                "--lang",
+                "ja",
+            ]
+        )
+        == 0
+    )
     assert plot.read_text(encoding="utf-8").startswith("<svg")
     page = report.read_text(encoding="utf-8")
     assert '<html lang="ja">' in page

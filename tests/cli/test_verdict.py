@@ -1,4 +1,6 @@
-"""Whatever numbers stand beside a verdict imply it: sums and limits are of the same devices, and rounding never contradicts."""
+"""Whatever numbers stand beside a verdict imply it: sums and limits are of the same devices, and
+rounding never contradicts.
+"""
 
 import json
 import re
@@ -16,7 +18,9 @@ from hakaru.planning.placement import judge
 from hakaru.units import BYTE_SCALES, compared
 
 SIZE: Final = r"([\d.]+) (B|KiB|MiB|GiB|TiB)"
-SENTENCE: Final = re.compile(rf"(?:Needs|with) {SIZE} of the {SIZE} that may be used: (.*)\.$", re.MULTILINE)
+SENTENCE: Final = re.compile(
+    rf"(?:Needs|with) {SIZE} of the {SIZE} that may be used: (.*)\.$", re.MULTILINE
+)
 
 
 def implied(sentence: re.Match[str], margin: float) -> str:
@@ -33,7 +37,9 @@ def implied(sentence: re.Match[str], margin: float) -> str:
 def test_rounding_never_contradicts_a_verdict(needed: int, free: int, margin: float) -> None:
     """As many decimals as it takes; one byte too many is said in bytes."""
     sentence = SENTENCE.search(
-        "Needs {} of the {} that may be used: x.".format(*compared(needed, free, partial(judge, margin=margin)))
+        "Needs {} of the {} that may be used: x.".format(
+            *compared(needed, free, partial(judge, margin=margin))
+        )
     )
     assert sentence
     assert implied(sentence, margin) == verdict_word(judge(needed, free, margin))
@@ -41,18 +47,38 @@ def test_rounding_never_contradicts_a_verdict(needed: int, free: int, margin: fl
 
 @pytest.mark.parametrize("near", [1.0, 0.97])
 @given(st.integers(2**20, 2**42), st.integers(-2000, 2000))
-def test_rounding_never_contradicts_a_verdict_near_a_bound(near: float, free: int, off: int) -> None:
+def test_rounding_never_contradicts_a_verdict_near_a_bound(
+    near: float, free: int, off: int
+) -> None:
     """Within two kilobytes of where the verdict changes."""
     needed = max(1, int(free * near) + off)
     sentence = SENTENCE.search(
-        "Needs {} of the {} that may be used: x.".format(*compared(needed, free, partial(judge, margin=0.03)))
+        "Needs {} of the {} that may be used: x.".format(
+            *compared(needed, free, partial(judge, margin=0.03))
+        )
     )
     assert sentence
     assert implied(sentence, 0.03) == verdict_word(judge(needed, free, 0.03))
 
 
-MODELS: Final = ("gemma-3-270m-it", "gemma-3n-e4b-it", "qwen3-8b", "qwen3-30b-a3b", "llama-3.1-70b-instruct", "qwen3.5-9b")
-MACHINES: Final = ("6GiB", "RTX 4080", "2x L4", "RTX 4090 + 8GiB", "8GiB + 24GiB", "M4 16GB", "12GiB RAM", "3x 4GiB + 64GiB RAM")
+MODELS: Final = (
+    "gemma-3-270m-it",
+    "gemma-3n-e4b-it",
+    "qwen3-8b",
+    "qwen3-30b-a3b",
+    "llama-3.1-70b-instruct",
+    "qwen3.5-9b",
+)
+MACHINES: Final = (
+    "6GiB",
+    "RTX 4080",
+    "2x L4",
+    "RTX 4090 + 8GiB",
+    "8GiB + 24GiB",
+    "M4 16GB",
+    "12GiB RAM",
+    "3x 4GiB + 64GiB RAM",
+)
 
 
 @pytest.mark.parametrize(("model", "machine"), list(product(MODELS, MACHINES)))
@@ -60,15 +86,32 @@ MACHINES: Final = ("6GiB", "RTX 4080", "2x L4", "RTX 4090 + 8GiB", "8GiB + 24GiB
 def test_the_numbers_of_a_printed_verdict_imply_it(
     capsys: pytest.CaptureFixture[str], model: str, machine: str, context: str
 ) -> None:
-    """Also where large embeddings stay in RAM of which nothing is known. What does not fit has no flags to run it with."""
-    asked = ["fit", model, "--type", "Q5_K_M", "--hardware", machine, "--context", context, "--source", "computed"]
+    """Also where large embeddings stay in RAM of which nothing is known. What does not fit has no
+    flags to run it with.
+    """
+    asked = [
+        "fit",
+        model,
+        "--type",
+        "Q5_K_M",
+        "--hardware",
+        machine,
+        "--context",
+        context,
+        "--source",
+        "computed",
+    ]
     code = run([*asked, "--json"])
     data = json.loads(capsys.readouterr().out)
     assert run(asked) == code == (3 if data["verdict"] == "does_not_fit" else 0)
     out = capsys.readouterr().out
     sentences = list(SENTENCE.finditer(out))
     assert len(sentences) == 1, out
-    assert sentences[0][5] == implied(sentences[0], data["margin"]["fraction"]) == verdict_word(data["verdict"])
+    assert (
+        sentences[0][5]
+        == implied(sentences[0], data["margin"]["fraction"])
+        == verdict_word(data["verdict"])
+    )
     judged = {device["name"]: device for device in data["devices"]}
     assert ("llama-server flags" in out) == bool(data["flags"]) == (code == 0)
     for line in out.splitlines():
@@ -78,10 +121,16 @@ def test_the_numbers_of_a_printed_verdict_imply_it(
     assert judged
 
 
-@pytest.mark.parametrize("machine", ["2x L4", "64GiB RAM", "RTX 4090 + 64GiB", "12GiB", "M4 16GB", "3x 24GiB"])
+@pytest.mark.parametrize(
+    "machine", ["2x L4", "64GiB RAM", "RTX 4090 + 64GiB", "12GiB", "M4 16GB", "3x 24GiB"]
+)
 @pytest.mark.parametrize("params", ["7B", "13B", "20B", "40B", "80.01B", "80B", "106.7B", "671B"])
-def test_the_formula_s_numbers_imply_its_verdict(capsys: pytest.CaptureFixture[str], params: str, machine: str) -> None:
-    """What the formula gives beside what the labels say; and a longest context that belongs to the exact verdict."""
+def test_the_formula_s_numbers_imply_its_verdict(
+    capsys: pytest.CaptureFixture[str], params: str, machine: str
+) -> None:
+    """What the formula gives beside what the labels say; and a longest context that belongs to the
+    exact verdict.
+    """
     for bits in ("4", "4.5", "8"):
         run(["formula", "--params", params, "--bits", bits, "--hardware", machine])
         out = capsys.readouterr().out
@@ -99,8 +148,12 @@ def test_the_formula_s_numbers_imply_its_verdict(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("context", ["3000", "9000", "20000", "32768"])
 @pytest.mark.parametrize("machine", ["6GiB", "8GiB", "2x 4GiB", "12GiB RAM", "4GiB + 8GiB RAM"])
-def test_the_longest_context_belongs_to_the_verdict(capsys: pytest.CaptureFixture[str], machine: str, context: str) -> None:
-    """What fits is no longer than the longest context that fits, to the 256 tokens of its steps; what does not, no shorter."""
+def test_the_longest_context_belongs_to_the_verdict(
+    capsys: pytest.CaptureFixture[str], machine: str, context: str
+) -> None:
+    """What fits is no longer than the longest context that fits, to the 256 tokens of its steps;
+    what does not, no shorter.
+    """
     for model in ("qwen3-4b", "gemma-3-4b-it"):
         asked = [
             "fit",

@@ -15,9 +15,14 @@ def test_a_kind_of_text_that_seems_bad_stands_beside_the_verdict() -> None:
     passed = Judgement("pass", suspects=("answers-ja", "code"))
     tested = bench.Tested(quality=identical(), judgement=passed, domains=["code"])
     assert verdict_sentence(tested, TIERS["compact"]) == (
-        "Tier compact: passed. On its own this kind of text lost more than the tier allows, which is not proven: answers in Japanese, code."
+        "Tier compact: passed. On its own this kind of text lost more than the tier allows, "
+        "which is not proven: answers in Japanese, code."
     )
-    assert suspicion(Judgement("pass")) == suspicion(Judgement("fail", broken="kld_mean", suspects=("code",))) == []
+    assert (
+        suspicion(Judgement("pass"))
+        == suspicion(Judgement("fail", broken="kld_mean", suspects=("code",)))
+        == []
+    )
 
 
 def test_what_others_kept_busy_is_told_at_its_worst() -> None:

@@ -1,4 +1,5 @@
-"""Run in a process of its own, since llama.cpp is: exchange the matrices of a model, restore them, compare logits bit by bit.
+"""Run in a process of its own, since llama.cpp is: exchange the matrices of a model, restore them,
+compare logits bit by bit.
 
 `python exchange.py MODEL TYPE` prints one JSON object.
 """
@@ -21,7 +22,11 @@ KEPT = ("norm", "conv", "ffn_gate_inp.")
 def main(path: Path, type_: str) -> None:
     llama.start()
     data = TensorData(path)
-    matrices = [t.name for t in data.tensors.values() if len(t.shape) > 1 and t.name.endswith("weight") and t.shape[0] % 32 == 0]
+    matrices = [
+        t.name
+        for t in data.tensors.values()
+        if len(t.shape) > 1 and t.name.endswith("weight") and t.shape[0] % 32 == 0
+    ]
     matrices = [name for name in matrices if not any(part in name for part in KEPT)]
     with weights.model(path) as model, ThreadPoolExecutor(2) as pool:
         found = weights.Weights(model, data, pool, lambda name: None)
@@ -30,7 +35,11 @@ def main(path: Path, type_: str) -> None:
             batch = Batch(plan.n_tokens)
 
             def logits() -> bytes:
-                return b"".join(np.array(rows).tobytes() for some in plan.batches for rows in batch.decode_windows(ctx, some))
+                return b"".join(
+                    np.array(rows).tobytes()
+                    for some in plan.batches
+                    for rows in batch.decode_windows(ctx, some)
+                )
 
             before, without_part = logits(), []
             for name in matrices:
@@ -39,7 +48,12 @@ def main(path: Path, type_: str) -> None:
             one_by_one = logits()
             with found.exchanged(dict.fromkeys(matrices, type_)):
                 moved = logits() != before
-            result = {"missing": found.missing, "without_part": without_part, "moved": moved, "n": len(matrices)}
+            result = {
+                "missing": found.missing,
+                "without_part": without_part,
+                "moved": moved,
+                "n": len(matrices),
+            }
             print(json.dumps(result | {"restored": one_by_one == before == logits()}))
 
 

@@ -16,7 +16,13 @@ def installed(folder: Path, *libraries: tuple[str, str], listed: bool = True) ->
     if listed:
         lines = [f"{name},sha256={digest},10" for name, digest in libraries]
         (info / "RECORD").write_text(
-            "\n".join([*lines, "some_engine/__init__.py,sha256=abc,1", "some_engine-1.2.dist-info/RECORD,,"])
+            "\n".join(
+                [
+                    *lines,
+                    "some_engine/__init__.py,sha256=abc,1",
+                    "some_engine-1.2.dist-info/RECORD,,",
+                ]
+            )
         )
 
 
@@ -40,7 +46,9 @@ def named(tmp_path: Path, *libraries: tuple[str, str], listed: bool = True) -> s
 
 
 def test_two_builds_of_one_version_are_two_builds(tmp_path: Path) -> None:
-    """Another library gives another build, in whatever order they are listed; other files do not count."""
+    """Another library gives another build, in whatever order they are listed; other files do not
+    count.
+    """
     cpu, gpu = ("lib/libggml-cpu.so.0", "aaa"), ("lib/libggml-cuda.so", "bbb")
     only_cpu = named(tmp_path, cpu)
     assert only_cpu.startswith("some-engine 1.2+")

@@ -13,16 +13,20 @@ from hakaru.engine.capi import STAMP
 from hakaru.errors import EngineMissing, Misuse
 
 
-def native(name: str = "native-cpu-0123456789ab", *, folder: Path | None = None, **facts: Any) -> Path:
-    """The folder of a native build as `hakaru engine build` leaves it, without its programs' contents."""
+def native(
+    name: str = "native-cpu-0123456789ab", *, folder: Path | None = None, **facts: Any
+) -> Path:
+    """The folder of a native build as `hakaru engine build` leaves it, without its programs'
+    contents.
+    """
     folder = folder or Path(user_data_dir("hakaru")) / "engines" / name
     folder.mkdir(parents=True)
     for program in ("llama-server", "llama-quantize", "ggml-rpc-server"):
         (folder / program).write_text("#!/bin/sh\n")
         (folder / program).chmod(0o755)
     about = {
-        "schema": builds.ABOUT_SCHEMA, "version": wheel().version, "backend": "cpu", "processor": processor_flags(),
-        "digest": "0badcafe", "built_at": "2026-01-01T00:00:00Z",
+        "schema": builds.ABOUT_SCHEMA, "version": wheel().version, "backend": "cpu",
+        "processor": processor_flags(), "digest": "0badcafe", "built_at": "2026-01-01T00:00:00Z",
     }  # fmt: skip
     (folder / STAMP).write_text(json.dumps(about | facts))
     return folder
@@ -38,7 +42,9 @@ def test_without_a_choice_the_wheel_measures_and_serves() -> None:
 
 
 def test_a_native_build_measures_and_serves_once_it_is_chosen() -> None:
-    """Its name in the ledger holds version, backend and its libraries, so that its figures are never taken for the wheel's."""
+    """Its name in the ledger holds version, backend and its libraries, so that its figures are
+    never taken for the wheel's.
+    """
     folder = native()
     use("native")
     chosen = selection()
@@ -60,14 +66,21 @@ def test_the_newest_native_build_that_fits_is_taken() -> None:
     assert use("native-cpu").lab.name == "native-cpu"
 
 
-@pytest.mark.parametrize(("fact", "told"), [({"version": "1.0"}, "xllamacpp 1.0"), ({"processor": "old"}, "another processor")])
-def test_a_build_for_something_else_is_refused_with_the_way_out(fact: dict[str, str], told: str) -> None:
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [({"version": "1.0"}, "xllamacpp 1.0"), ({"processor": "old"}, "another processor")],
+)
+def test_a_build_for_something_else_is_refused_with_the_way_out(
+    fact: dict[str, str], told: str
+) -> None:
     """After an update of hakaru, or in a home that several machines share."""
     native()
     use("native")
     about = Path(user_data_dir("hakaru")) / "engines" / "native-cpu-0123456789ab" / STAMP
     about.write_text(json.dumps(json.loads(about.read_text()) | fact))
-    with pytest.raises(EngineMissing, match=f"made for {told}.*hakaru engine build, or: hakaru engine use wheel"):
+    with pytest.raises(
+        EngineMissing, match=f"made for {told}.*hakaru engine build, or: hakaru engine use wheel"
+    ):
         selection()
     assert use("wheel").lab == wheel()
 
@@ -107,7 +120,9 @@ def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
             use(name)
 
 
-def test_the_environment_goes_before_the_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_goes_before_the_choice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """For one process and its children, such as a test's."""
     folder = native(folder=tmp_path / "elsewhere")
     use(str(folder))

@@ -1,4 +1,6 @@
-"""Importance is the mean square of what flows into each column, counted by hand where that is possible."""
+"""Importance is the mean square of what flows into each column, counted by hand where that is
+possible.
+"""
 
 from pathlib import Path
 
@@ -22,7 +24,9 @@ def weights_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_first_layer_s_importance_by_hand(tiny: Path) -> None:
-    """Into the first layer's matrices flow the normed embeddings of the tokens, which numpy computes as well."""
+    """Into the first layer's matrices flow the normed embeddings of the tokens, which numpy
+    computes as well.
+    """
     imatrix = Lab().importance(tiny, WINDOWS, datasets=["a text"])
     weights, tokens = weights_of(tiny), [*FIRST, *SECOND]
     x = weights["token_embd.weight"][tokens]
@@ -35,8 +39,8 @@ def test_the_first_layer_s_importance_by_hand(tiny: Path) -> None:
 
 
 def test_every_matrix_that_multiplies_has_importance(tiny: Path, tmp_path: Path) -> None:
-    """All but the embedding, which is looked up; where it is the output matrix as well, it has one too. The last matrices
-    see the tokens that are scored.
+    """All but the embedding, which is looked up; where it is the output matrix as well, it has one
+    too. The last matrices see the tokens that are scored.
     """
     matrices = {t.name for t in read_model(tiny).tensors if len(t.shape) > 1}
     imatrix = Lab().importance(tiny, WINDOWS)
@@ -48,17 +52,29 @@ def test_every_matrix_that_multiplies_has_importance(tiny: Path, tmp_path: Path)
 
 def test_experts_are_counted_apart(tmp_path: Path) -> None:
     """Every token goes to two of four experts; each expert's sums are those of its own tokens."""
-    path = write_tiny(tmp_path / "moe.gguf", tiny_hyperparameters("llama", block_count=1, expert_count=4, expert_used_count=2))
+    path = write_tiny(
+        tmp_path / "moe.gguf",
+        tiny_hyperparameters("llama", block_count=1, expert_count=4, expert_used_count=2),
+    )
     windows = [{"tokens": list(range(2, 62)), "first": 0}]
     imatrix = Lab().importance(path, windows)
-    up, down = imatrix.entries["blk.0.ffn_up_exps.weight"], imatrix.entries["blk.0.ffn_down_exps.weight"]
+    up, down = (
+        imatrix.entries["blk.0.ffn_up_exps.weight"],
+        imatrix.entries["blk.0.ffn_down_exps.weight"],
+    )
     router = imatrix.entries["blk.0.ffn_gate_inp.weight"]
     assert up.counts.sum() == down.counts.sum() == 2 * router.counts[0]
-    assert up.counts.tolist() == imatrix.entries["blk.0.ffn_gate_exps.weight"].counts.tolist() == down.counts.tolist()
+    assert (
+        up.counts.tolist()
+        == imatrix.entries["blk.0.ffn_gate_exps.weight"].counts.tolist()
+        == down.counts.tolist()
+    )
     assert (up.sums.shape, down.sums.shape) == ((4 * 256,), (4 * 512,))
     np.testing.assert_allclose(up.sums.reshape(4, -1).sum(axis=0), 2 * router.sums, rtol=1e-4)
     model = read_model(path)
-    means = imatrix.importance(next(t for t in model.tensors if t.name == "blk.0.ffn_up_exps.weight"))
+    means = imatrix.importance(
+        next(t for t in model.tensors if t.name == "blk.0.ffn_up_exps.weight")
+    )
     assert means is not None
     np.testing.assert_allclose(means[0], up.sums[:256] / max(1, up.counts[0]), rtol=1e-6)
 
@@ -72,6 +88,8 @@ def test_others_can_read_the_file(tiny: Path, tmp_path: Path) -> None:
     assert reader.fields["imatrix.chunk_count"].contents() == 2
     assert reader.fields["imatrix.chunk_count"].types == [gguf.GGUFValueType.UINT32]
     found = {t.name: t for t in reader.tensors}
-    assert set(found) == {name + part for name in imatrix.entries for part in (".in_sum2", ".counts")}
+    assert set(found) == {
+        name + part for name in imatrix.entries for part in (".in_sum2", ".counts")
+    }
     assert found["blk.1.ffn_down.weight.in_sum2"].data.shape == (1, 512)
     assert found["blk.0.ffn_down.weight.counts"].data.tolist() == [[37.0]]

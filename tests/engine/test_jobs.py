@@ -7,12 +7,14 @@ from hakaru.engine.jobs import PIECE, TensorJob, pieces
 
 
 @given(st.integers(1, 700), st.integers(1, 50), st.integers(1, 6), st.booleans())
-def test_pieces_cover_a_tensor_once(blocks: int, rows: int, stack: int, has_importance: bool) -> None:
+def test_pieces_cover_a_tensor_once(
+    blocks: int, rows: int, stack: int, has_importance: bool
+) -> None:
     """In order, without a gap; at most `PIECE` weights unless a row is longer."""
     unit = blocks * 1024
     job = TensorJob(
-        name="x", type_id=0, wanted_id=12, n_elements=unit * rows * stack, unit=unit, source=0, at=0, target=0, to=0,
-        importance_at=0 if has_importance else None, per_vector=unit * rows,
+        name="x", type_id=0, wanted_id=12, n_elements=unit * rows * stack, unit=unit, source=0,
+        at=0, target=0, to=0, importance_at=0 if has_importance else None, per_vector=unit * rows,
     )  # fmt: skip
     expected = 0
     for first, n in pieces(job):

@@ -1,4 +1,6 @@
-"""Making a native build: its source through pip, unpacked safely; compiled, interrupted, continued."""
+"""Making a native build: its source through pip, unpacked safely; compiled, interrupted,
+continued.
+"""
 
 import io
 import json
@@ -27,7 +29,9 @@ ROOT = "xllamacpp-1.0/thirdparty/llama.cpp"
 def archive(path: Path, *members: tarfile.TarInfo, **texts: str) -> Path:
     """A source distribution with these texts under llama.cpp's folder, and any other members."""
     with tarfile.open(path, "w:gz") as tar:
-        for name, text in {f"{ROOT}/{name.replace('__', '/')}": text for name, text in texts.items()}.items():
+        for name, text in {
+            f"{ROOT}/{name.replace('__', '/')}": text for name, text in texts.items()
+        }.items():
             info = tarfile.TarInfo(name)
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text.encode()))
@@ -42,20 +46,33 @@ def link(name: str, target: str) -> tarfile.TarInfo:
     return info
 
 
-# --- its source --------------------------------------------------------------------------------------------------
+# --- its source -----------------------------------------------------------------------------------
 
 
 def test_only_what_is_compiled_is_unpacked(tmp_path: Path) -> None:
     """No vocabularies, no pages, nothing of the package itself."""
-    made = archive(tmp_path / "x.tar.gz", **{"CMakeLists.txt": "a", "src__x.cpp": "b", "models__big.gguf": "c", "docs__y.md": "d"})
+    made = archive(
+        tmp_path / "x.tar.gz",
+        **{"CMakeLists.txt": "a", "src__x.cpp": "b", "models__big.gguf": "c", "docs__y.md": "d"},
+    )
     unpack(made, tmp_path / "source")
-    assert sorted(p.name for p in (tmp_path / "source").rglob("*") if p.is_file()) == ["CMakeLists.txt", "x.cpp"]
+    assert sorted(p.name for p in (tmp_path / "source").rglob("*") if p.is_file()) == [
+        "CMakeLists.txt",
+        "x.cpp",
+    ]
 
 
-@pytest.mark.parametrize("member", [
-    link(f"{ROOT}/src/out", "/etc/passwd"), link(f"{ROOT}/src/up", "../../../../up"), tarfile.TarInfo(f"{ROOT}/src/../../../../up"),
-])  # fmt: skip
-def test_a_member_that_leaves_the_folder_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
+@pytest.mark.parametrize(
+    "member",
+    [
+        link(f"{ROOT}/src/out", "/etc/passwd"),
+        link(f"{ROOT}/src/up", "../../../../up"),
+        tarfile.TarInfo(f"{ROOT}/src/../../../../up"),
+    ],
+)
+def test_a_member_that_leaves_the_folder_is_refused(
+    tmp_path: Path, member: tarfile.TarInfo
+) -> None:
     """Neither by its name nor by a link."""
     made = archive(tmp_path / "x.tar.gz", member, **{"CMakeLists.txt": "a"})
     with pytest.raises(EngineMissing, match="cannot be unpacked"):
@@ -66,7 +83,9 @@ def test_a_member_that_leaves_the_folder_is_refused(tmp_path: Path, member: tarf
 
 def test_half_an_archive_leaves_nothing(tmp_path: Path) -> None:
     """And says what to do."""
-    made = archive(tmp_path / "x.tar.gz", **{"CMakeLists.txt": "a", "src__x.cpp": os.urandom(4000).hex()})
+    made = archive(
+        tmp_path / "x.tar.gz", **{"CMakeLists.txt": "a", "src__x.cpp": os.urandom(4000).hex()}
+    )
     made.write_bytes(made.read_bytes()[:2000])
     with pytest.raises(EngineMissing, match="hakaru engine build again"):
         unpack(made, tmp_path / "source")
@@ -91,7 +110,8 @@ def test_pip_fetches_the_source_and_nothing_of_it_is_run(shelf: Path, tmp_path: 
     with tarfile.open(shelf / "someengine-1.0.tar.gz", "w:gz") as tar:
         for name, text in {
             "PKG-INFO": "Metadata-Version: 2.1\nName: someengine\nVersion: 1.0\n",
-            "pyproject.toml": '[build-system]\nrequires = ["cython"]\nbuild-backend = "setuptools.build_meta"\n',
+            "pyproject.toml": '[build-system]\nrequires = ["cython"]\nbuild-backend = '
+            '"setuptools.build_meta"\n',
             "setup.py": "raise SystemExit('it was run')\n",
             "thirdparty/llama.cpp/CMakeLists.txt": "project(x)\n",
         }.items():
@@ -105,12 +125,14 @@ def test_pip_fetches_the_source_and_nothing_of_it_is_run(shelf: Path, tmp_path: 
 
 def test_without_the_package_there_is_a_sentence(shelf: Path, tmp_path: Path) -> None:
     """With exit code 5, as for everything that the network has to give."""
-    with pytest.raises(Offline, match=r"someengine 1\.0: pip could not fetch it .*check the network") as told:
+    with pytest.raises(
+        Offline, match=r"someengine 1\.0: pip could not fetch it .*check the network"
+    ) as told:
         fetch_source("someengine", "1.0", tmp_path / "tree")
     assert told.value.exit_code == 5
 
 
-# --- compiling ---------------------------------------------------------------------------------------------------
+# --- compiling ------------------------------------------------------------------------------------
 
 
 def tool(path: Path, script: str) -> Path:
@@ -120,7 +142,9 @@ def tool(path: Path, script: str) -> Path:
     return path
 
 
-CONFIGURES = "pathlib.Path(sys.argv[sys.argv.index('-B') + 1], 'bin').mkdir(parents=True, exist_ok=True)"
+CONFIGURES = (
+    "pathlib.Path(sys.argv[sys.argv.index('-B') + 1], 'bin').mkdir(parents=True, exist_ok=True)"
+)
 COMPILES = """
 folder = pathlib.Path(sys.argv[2], 'bin')
 for i in range(1, 4):
@@ -140,16 +164,31 @@ def tools(folder: Path, *, cmake: str = CONFIGURES, ninja: str = COMPILES) -> tu
 def test_progress_is_ninja_s_own_count(tmp_path: Path) -> None:
     """And the folder of the programs comes back."""
     steps: list[tuple[int, int]] = []
-    made = compile_tree(tmp_path, tmp_path / "tree", tools(tmp_path / "t"), [], lambda done, total: steps.append((done, total)))
+    made = compile_tree(
+        tmp_path,
+        tmp_path / "tree",
+        tools(tmp_path / "t"),
+        [],
+        lambda done, total: steps.append((done, total)),
+    )
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert (made / "llama-server").read_text() == "llama-server"
 
 
 def test_what_does_not_compile_is_told_with_its_reason(tmp_path: Path) -> None:
     """The whole output is kept."""
-    broken = "print('[1/3] a'); print('FAILED: x.o'); print('x.cpp:3: error: no member y'); print('ninja: stopped'); sys.exit(1)"
+    broken = (
+        "print('[1/3] a'); print('FAILED: x.o'); print('x.cpp:3: error: no member y'); "
+        "print('ninja: stopped'); sys.exit(1)"
+    )
     with pytest.raises(EngineRefused, match=r"x\.cpp:3: error: no member y.*build\.log"):
-        compile_tree(tmp_path, tmp_path / "tree", tools(tmp_path / "t", ninja=broken), [], lambda done, total: None)
+        compile_tree(
+            tmp_path,
+            tmp_path / "tree",
+            tools(tmp_path / "t", ninja=broken),
+            [],
+            lambda done, total: None,
+        )
     assert "FAILED: x.o" in (tmp_path / "tree" / "build.log").read_text()
 
 
@@ -157,12 +196,21 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     """Not as a compiler's fault."""
     full = "print('x.s: fatal error: error writing to x.o: No space left on device'); sys.exit(1)"
     with pytest.raises(MachineError, match="the disk is full"):
-        compile_tree(tmp_path, tmp_path / "tree", tools(tmp_path / "t", ninja=full), [], lambda done, total: None)
+        compile_tree(
+            tmp_path,
+            tmp_path / "tree",
+            tools(tmp_path / "t", ninja=full),
+            [],
+            lambda done, total: None,
+        )
 
 
 def test_ctrl_c_ends_every_compiler(tmp_path: Path) -> None:
     """Also those that ninja started."""
-    compiler = f"import subprocess; c = subprocess.Popen(['sleep', '60']); open({str(tmp_path / 'pid')!r}, 'w').write(str(c.pid))"
+    compiler = (
+        "import subprocess; c = subprocess.Popen(['sleep', '60']); "
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(c.pid))"
+    )
     slow = f"{compiler}; print('[1/3] a', flush=True); time.sleep(60)"
 
     def press(done: int, total: int) -> None:
@@ -172,7 +220,10 @@ def test_ctrl_c_ends_every_compiler(tmp_path: Path) -> None:
         compile_tree(tmp_path, tmp_path / "tree", tools(tmp_path / "t", ninja=slow), [], press)
     pid = int((tmp_path / "pid").read_text())
     until = time.monotonic() + 5
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+    while (
+        Path(f"/proc/{pid}").exists()
+        and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    ):
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -189,12 +240,14 @@ def test_without_a_compiler_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
         check_compilers("cuda")
 
 
-# --- the whole ---------------------------------------------------------------------------------------------------
+# --- the whole ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Nothing is fetched: the source is empty and the tools are scripts. The list tells how often they were asked for."""
+    """Nothing is fetched: the source is empty and the tools are scripts. The list tells how often
+    they were asked for.
+    """
     asked: list[str] = []
 
     def source(package: str, version: str, into: Path) -> Path:
@@ -210,13 +263,23 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def test_a_build_is_made_once(fetched: list[str]) -> None:
-    """Programs and libraries side by side; the tree is gone, and the second call finds the first one's."""
+    """Programs and libraries side by side; the tree is gone, and the second call finds the first
+    one's.
+    """
     seen: list[tuple[str, int, int]] = []
     made = build_native("cpu", lambda *step: seen.append(step))
     assert made.library is not None
     assert made.library.name == f"native-cpu-{native_key(PINNED, 'cpu')}"
     assert sorted(file.name for file in made.library.iterdir()) == sorted(
-        [STAMP, "LICENSE", "llama-server", "llama-quantize", "ggml-rpc-server", "libllama.so", "libllama.so.0"]
+        [
+            STAMP,
+            "LICENSE",
+            "llama-server",
+            "llama-quantize",
+            "ggml-rpc-server",
+            "libllama.so",
+            "libllama.so.0",
+        ]
     )
     assert (made.library / "libllama.so").is_symlink()
     assert seen[-1] == ("compiling llama.cpp", 3, 3)
@@ -250,7 +313,9 @@ def test_another_processor_or_option_is_another_build(monkeypatch: pytest.Monkey
     assert "-DGGML_NATIVE=ON" in options("1.0", "cpu")
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_anything_is_fetched(
+    fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With what must be free."""
     monkeypatch.setattr(native, "TREE_BYTES", 2**60)
     with pytest.raises(MachineError, match="bytes must be free"):
@@ -270,12 +335,15 @@ def source(package, version, into):
     (into / 'source').mkdir(exist_ok=True)
     return into / 'source'
 native.fetch_source = source
-native.fetch_tools = lambda into: tools(Path({str(tmp_path / "t")!r}), ninja="print('[1/9] a', flush=True); time.sleep(60)")
+waits = "print('[1/9] a', flush=True); time.sleep(60)"
+native.fetch_tools = lambda into: tools(Path({str(tmp_path / "t")!r}), ninja=waits)
 native.check_compilers = lambda backend: None
 from hakaru.cli import run
 raise SystemExit(run(['engine', 'build', '--backend', 'cpu']))
 """
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr
         while "compiling" not in process.stderr.readline():
             assert process.poll() is None

@@ -1,4 +1,6 @@
-"""A probe is what the file with these types would be, and leaves the model as it was, to the bit."""
+"""A probe is what the file with these types would be, and leaves the model as it was, to the
+bit.
+"""
 
 import json
 import subprocess
@@ -19,7 +21,9 @@ from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_t
 
 pytestmark = pytest.mark.engine
 
-WINDOWS: list[dict[str, Any]] = [{"tokens": list(range(9 * i + 2, 9 * i + 34 + i)), "first": 4} for i in range(6)]
+WINDOWS: list[dict[str, Any]] = [
+    {"tokens": list(range(9 * i + 2, 9 * i + 34 + i)), "first": 4} for i in range(6)
+]
 
 MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "llama": ("llama", {}, False),
@@ -52,10 +56,16 @@ def exchange(path: Path, type_: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", MODELS.values(), ids=MODELS)
-def test_every_matrix_is_found_and_restored_to_the_bit(case: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
-    """No tensor is missing, each one moves the logits, and after each of them they are bit-identical again."""
+def test_every_matrix_is_found_and_restored_to_the_bit(
+    case: tuple[str, dict[str, Any], bool], tmp_path: Path
+) -> None:
+    """No tensor is missing, each one moves the logits, and after each of them they are
+    bit-identical again.
+    """
     architecture, changes, tied = case
-    path = write_tiny(tmp_path / "model.gguf", tiny_hyperparameters(architecture, **changes), tied=tied)
+    path = write_tiny(
+        tmp_path / "model.gguf", tiny_hyperparameters(architecture, **changes), tied=tied
+    )
     found = exchange(path, "Q4_0")
     assert found["missing"] == []
     assert found["n"] > 2 * 2
@@ -65,7 +75,9 @@ def test_every_matrix_is_found_and_restored_to_the_bit(case: tuple[str, dict[str
 
 
 def test_a_quantized_source_is_restored_to_the_bit(embedded: Path, tmp_path: Path) -> None:
-    """The embedded model is in Q4_1 and Q8_0: its weights are exchanged and restored like any other."""
+    """The embedded model is in Q4_1 and Q8_0: its weights are exchanged and restored like any
+    other.
+    """
     windows = [{"tokens": list(range(100, 140)), "first": 4}]
     names = [f"blk.{i}.{part}.weight" for i in range(30) for part in ("ffn_down", "attn_q")]
     probes = [dict.fromkeys(names, "Q5_0"), {}, {"blk.0.ffn_down.weight": "Q4_1"}, {}]
@@ -73,23 +85,32 @@ def test_a_quantized_source_is_restored_to_the_bit(embedded: Path, tmp_path: Pat
     assert found.missing == frozenset()
     moved, restored, own_type, again = (w for (w,) in found.probes)
     assert moved["kld"] / moved["n"] > 1e-4
-    for untouched in (restored, own_type, again):  # a tensor in its own type is copied, in a probe as in a file
+    for untouched in (
+        restored,
+        own_type,
+        again,
+    ):  # a tensor in its own type is copied, in a probe as in a file
         assert untouched["kld"] == 0.0
         assert untouched["agreed"] == untouched["n"]
         assert untouched["nll_candidate"] == untouched["nll_reference"]
 
 
 @pytest.mark.parametrize(("preset", "exact"), [("Q8_0", True), ("Q2_K", False), ("Q4_K_M", False)])
-def test_a_probe_is_what_the_built_file_is(tiny: Path, tmp_path: Path, preset: str, exact: bool) -> None:
-    """The file that the writer makes is the oracle: the same sums on the same windows, in one child without a file.
+def test_a_probe_is_what_the_built_file_is(
+    tiny: Path, tmp_path: Path, preset: str, exact: bool
+) -> None:
+    """The file that the writer makes is the oracle: the same sums on the same windows, in one child
+    without a file.
 
-    Types that the comparison packs for faster kernels round otherwise, in the third digit. Which ones depends on the processor;
-    Q8_0 is none of them on any that has AVX2.
+    Types that the comparison packs for faster kernels round otherwise, in the third digit. Which
+    ones depends on the processor; Q8_0 is none of them on any that has AVX2.
     """
     built = tmp_path / "built.gguf"
     quantized_copy(tiny, built, preset)
     before = {t.name: t.type.name for t in read_model(tiny).tensors}
-    types = {t.name: t.type.name for t in read_model(built).tensors if t.type.name != before[t.name]}
+    types = {
+        t.name: t.type.name for t in read_model(built).tensors if t.type.name != before[t.name]
+    }
     windows = [{"tokens": w["tokens"][:34], "first": 4} for w in WINDOWS[2:]]
     (probed,) = Lab().probe(tiny, [types], windows).probes
     (compared,) = Lab().compare(tiny, [built], windows)
@@ -100,7 +121,9 @@ def test_a_probe_is_what_the_built_file_is(tiny: Path, tmp_path: Path, preset: s
 
 
 def test_windows_side_by_side_are_the_same_windows(tiny: Path) -> None:
-    """Of any lengths and in any company: the sums belong to their window, to what rounding changes."""
+    """Of any lengths and in any company: the sums belong to their window, to what rounding
+    changes.
+    """
     probes = [{"blk.0.ffn_down.weight": "Q2_K"}]
     (together,) = Lab().probe(tiny, probes, WINDOWS).probes
     (backwards,) = Lab().probe(tiny, probes, WINDOWS[::-1]).probes
@@ -115,20 +138,33 @@ def test_reference_logits_may_not_fit_at_once(tiny: Path) -> None:
     probes = [{"blk.0.ffn_down.weight": "Q4_0"}, {"output.weight": "Q3_K"}]
     whole = Lab().probe(tiny, probes, WINDOWS)
     seen: list[tuple[int, int]] = []
-    small = Lab().probe(tiny, probes, WINDOWS, reference_bytes=1, progress=lambda done, total: seen.append((done, total)))
+    small = Lab().probe(
+        tiny,
+        probes,
+        WINDOWS,
+        reference_bytes=1,
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert small == whole
     assert seen[-1] == (12, 12)
     assert seen == sorted(seen)
 
 
 def test_importance_changes_what_a_probe_quantizes(tiny: Path) -> None:
-    """With the importance of the model's own inputs the damage is smaller; types that need it are refused without."""
+    """With the importance of the model's own inputs the damage is smaller; types that need it are
+    refused without.
+    """
     types = [dict.fromkeys(("blk.0.ffn_down.weight", "blk.1.ffn_down.weight"), "Q2_K")]
     imatrix = Lab().importance(tiny, WINDOWS)
-    without, with_it = (sum(w["kld"] for w in Lab().probe(tiny, types, WINDOWS, imatrix=i).probes[0]) for i in (None, imatrix))
+    without, with_it = (
+        sum(w["kld"] for w in Lab().probe(tiny, types, WINDOWS, imatrix=i).probes[0])
+        for i in (None, imatrix)
+    )
     assert with_it < without
     needy = [{"blk.0.ffn_down.weight": "IQ2_XXS"}]
-    with pytest.raises(EngineRefused, match=r"quantize blk\.0\.ffn_down\.weight to IQ2_XXS without importance data"):
+    with pytest.raises(
+        EngineRefused, match=r"quantize blk\.0\.ffn_down\.weight to IQ2_XXS without importance data"
+    ):
         Lab().probe(tiny, needy, WINDOWS[:1])
 
 
@@ -157,22 +193,41 @@ def test_an_interruption_leaves_no_child(tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    imatrix = Imatrix(entries={"output.weight": Activations(sums=np.ones(256, np.float32), counts=np.ones(1, np.float32))})
+    imatrix = Imatrix(
+        entries={
+            "output.weight": Activations(
+                sums=np.ones(256, np.float32), counts=np.ones(1, np.float32)
+            )
+        }
+    )
     with pytest.raises(KeyboardInterrupt):
-        Lab().probe(path, [{"output.weight": "Q4_0"}] * 100, WINDOWS, imatrix=imatrix, progress=interrupt)
-    children = [c for c in psutil.Process().children(recursive=True) if c.status() != psutil.STATUS_ZOMBIE]
+        Lab().probe(
+            path, [{"output.weight": "Q4_0"}] * 100, WINDOWS, imatrix=imatrix, progress=interrupt
+        )
+    children = [
+        c for c in psutil.Process().children(recursive=True) if c.status() != psutil.STATUS_ZOMBIE
+    ]
     assert not [c for c in children if "hakaru.engine.child" in " ".join(c.cmdline())]
     assert [p.name for p in tmp_path.iterdir()] == ["model.gguf"]
 
 
 def test_copies_are_kept_as_files_and_used_again(tmp_path: Path) -> None:
-    """The second call reads them: a copy that is exchanged for another one's bytes moves the model; one that was cut is made anew."""
+    """The second call reads them: a copy that is exchanged for another one's bytes moves the model;
+    one that was cut is made anew.
+    """
     path = write_tiny_llama(tmp_path / "model.gguf", tiny_shape())
     down, up = "blk.0.ffn_down.weight", "blk.0.ffn_up.weight"
-    probes, kept = [{down: "Q4_0"}, {up: "Q4_0"}], (tmp_path, {down: {"Q4_0": "down"}, up: {"Q4_0": "up"}})
+    probes, kept = (
+        [{down: "Q4_0"}, {up: "Q4_0"}],
+        (tmp_path, {down: {"Q4_0": "down"}, up: {"Q4_0": "up"}}),
+    )
     first = Lab().probe(path, probes, WINDOWS, kept=kept).probes
     made = {name: (tmp_path / name).read_bytes() for name in ("down", "up")}
-    assert first == Lab().probe(path, probes, WINDOWS).probes == Lab().probe(path, probes, WINDOWS, kept=kept).probes
+    assert (
+        first
+        == Lab().probe(path, probes, WINDOWS).probes
+        == Lab().probe(path, probes, WINDOWS, kept=kept).probes
+    )
     (tmp_path / "down").write_bytes(bytes(len(made["down"])))
     (tmp_path / "up").write_bytes(made["up"][:-1])
     zeroed, mended = Lab().probe(path, probes, WINDOWS, kept=kept).probes

@@ -1,4 +1,6 @@
-"""Errors are ggml's own: compared with gguf-py's quantizers where it has them, and honest about what sampling costs."""
+"""Errors are ggml's own: compared with gguf-py's quantizers where it has them, and honest about
+what sampling costs.
+"""
 
 from pathlib import Path
 
@@ -20,17 +22,28 @@ DOWN = "blk.0.ffn_down.weight"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of one layer with 1024 rows in its feed-forward part."""
     path = tmp_path_factory.mktemp("errors") / "model.gguf"
-    return write_tiny(path, tiny_hyperparameters("llama", block_count=1, feed_forward_length=1024), n_vocab=4096, type_="F32")
+    return write_tiny(
+        path,
+        tiny_hyperparameters("llama", block_count=1, feed_forward_length=1024),
+        n_vocab=4096,
+        type_="F32",
+    )
 
 
 def values(path: Path, name: str) -> np.ndarray:
-    return next(np.array(t.data, np.float64) for t in gguf.GGUFReader(path).tensors if t.name == name)
+    return next(
+        np.array(t.data, np.float64) for t in gguf.GGUFReader(path).tensors if t.name == name
+    )
 
 
 @pytest.mark.parametrize("type_", ["Q8_0", "Q4_0", "Q5_1", "F16", "BF16"])
 def test_the_error_over_all_rows_is_that_of_gguf_py(model: Path, type_: str) -> None:
-    """The other implementation of the same formats gives the same loss; a whole tensor has no standard error."""
-    (error, standard_error) = Lab().errors(model, [type_], tensors=[DOWN], n_rows=10_000)[DOWN][type_]
+    """The other implementation of the same formats gives the same loss; a whole tensor has no
+    standard error.
+    """
+    (error, standard_error) = Lab().errors(model, [type_], tensors=[DOWN], n_rows=10_000)[DOWN][
+        type_
+    ]
     x = values(model, DOWN)
     kind = gguf.GGMLQuantizationType[type_]
     back = gguf.dequantize(gguf.quantize(x.astype(np.float32), kind), kind)
@@ -39,10 +52,15 @@ def test_the_error_over_all_rows_is_that_of_gguf_py(model: Path, type_: str) -> 
 
 
 def test_sampled_errors_lie_about_the_true_one(model: Path) -> None:
-    """Over 12 seeds the deviation in standard errors has a spread of about one; the same seed repeats."""
+    """Over 12 seeds the deviation in standard errors has a spread of about one; the same seed
+    repeats.
+    """
     name = "token_embd.weight"
     (truth, _) = Lab().errors(model, ["Q4_0"], tensors=[name], n_rows=10_000)[name]["Q4_0"]
-    found = [Lab().errors(model, ["Q4_0"], tensors=[name], n_rows=8, seed=seed)[name]["Q4_0"] for seed in range(12)]
+    found = [
+        Lab().errors(model, ["Q4_0"], tensors=[name], n_rows=8, seed=seed)[name]["Q4_0"]
+        for seed in range(12)
+    ]
     deviations = [(error - truth) / standard_error for error, standard_error in found]
     assert 0.4 < np.sqrt(np.mean(np.square(deviations))) < 2.0
     assert Lab().errors(model, ["Q4_0"], tensors=[name], n_rows=8, seed=3)[name]["Q4_0"] == found[3]
@@ -51,40 +69,64 @@ def test_sampled_errors_lie_about_the_true_one(model: Path) -> None:
 
 def test_types_that_cannot_be_are_left_out(tmp_path: Path) -> None:
     """Rows of 96 take blocks of 32 only; types that need importance appear when there is some."""
-    narrow = write_tiny(tmp_path / "narrow.gguf", tiny_hyperparameters("llama", embedding_length=96, feed_forward_length=256))
+    narrow = write_tiny(
+        tmp_path / "narrow.gguf",
+        tiny_hyperparameters("llama", embedding_length=96, feed_forward_length=256),
+    )
     types = ["Q8_0", "Q4_0", "Q4_K", "IQ2_XXS"]
     found = Lab().errors(narrow, types, tensors=["blk.0.ffn_up.weight", DOWN])
     assert set(found["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
     assert set(found[DOWN]) == {"Q8_0", "Q4_0", "Q4_K"}
     entry = Activations(sums=np.ones(256, np.float32), counts=np.ones(1, np.float32))
-    assert set(Lab().errors(narrow, types, tensors=[DOWN], imatrix=Imatrix(entries={DOWN: entry}))[DOWN]) == {*types}
+    assert set(
+        Lab().errors(narrow, types, tensors=[DOWN], imatrix=Imatrix(entries={DOWN: entry}))[DOWN]
+    ) == {*types}
 
 
 def test_importance_weighs_the_error_and_guides_the_quantizer(model: Path) -> None:
-    """Where half of the columns do not matter, a quantizer that knows it loses less by that measure, and more by the plain
-    one.
+    """Where half of the columns do not matter, a quantizer that knows it loses less by that
+    measure, and more by the plain one.
     """
-    sums = np.r_[np.full(512, 100.0), np.full(512, 0.01)].astype(np.float32).reshape(16, 64).T.ravel().copy()
+    sums = (
+        np.r_[np.full(512, 100.0), np.full(512, 0.01)]
+        .astype(np.float32)
+        .reshape(16, 64)
+        .T.ravel()
+        .copy()
+    )
     imatrix = Imatrix(entries={DOWN: Activations(sums=sums, counts=np.ones(1, np.float32))})
-    (guided, _) = Lab().errors(model, ["Q3_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[DOWN]["Q3_K"]
+    (guided, _) = Lab().errors(model, ["Q3_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[
+        DOWN
+    ]["Q3_K"]
     (plain, _) = Lab().errors(model, ["Q3_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q3_K"]
     assert guided < 0.9 * plain
 
 
 @pytest.mark.parametrize(("n_huge", "size"), [(1, 1e6), (3, 1e5)])
-def test_a_few_huge_columns_do_not_hide_what_happens_to_all_others(model: Path, n_huge: int, size: float) -> None:
-    """A first token that is huge in a few columns has nearly all importance; Q2_K keeps these columns, and ruins the others all the same."""
+def test_a_few_huge_columns_do_not_hide_what_happens_to_all_others(
+    model: Path, n_huge: int, size: float
+) -> None:
+    """A first token that is huge in a few columns has nearly all importance; Q2_K keeps these
+    columns, and ruins the others all the same.
+    """
     sums = np.ones(1024, np.float32)
     sums[7 : 7 + n_huge] = size
     imatrix = Imatrix(entries={DOWN: Activations(sums=sums, counts=np.ones(1, np.float32))})
-    (found, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[DOWN]["Q2_K"]
+    (found, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[
+        DOWN
+    ]["Q2_K"]
     (plain, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q2_K"]
     assert 0.3 * plain < found < 3 * plain
 
 
 def test_experts_count_by_the_tokens_that_they_saw(tmp_path: Path) -> None:
-    """The error of a stack is that of its experts, weighted by use: one that saw nearly everything decides."""
-    path = write_tiny(tmp_path / "moe.gguf", tiny_hyperparameters("llama", block_count=1, expert_count=2, expert_used_count=1))
+    """The error of a stack is that of its experts, weighted by use: one that saw nearly everything
+    decides.
+    """
+    path = write_tiny(
+        tmp_path / "moe.gguf",
+        tiny_hyperparameters("llama", block_count=1, expert_count=2, expert_used_count=1),
+    )
     name = "blk.0.ffn_up_exps.weight"
     raw = path.read_bytes()
     stack = values(path, name).astype(np.float16)
@@ -95,8 +137,12 @@ def test_experts_count_by_the_tokens_that_they_saw(tmp_path: Path) -> None:
 
     def error(*counts: float) -> float:
         sums = np.repeat(np.array(counts, np.float32), 256)
-        imatrix = Imatrix(entries={name: Activations(sums=sums, counts=np.array(counts, np.float32))})
-        return Lab().errors(path, ["Q4_0"], tensors=[name], imatrix=imatrix, n_rows=10_000)[name]["Q4_0"][0]
+        imatrix = Imatrix(
+            entries={name: Activations(sums=sums, counts=np.array(counts, np.float32))}
+        )
+        return Lab().errors(path, ["Q4_0"], tensors=[name], imatrix=imatrix, n_rows=10_000)[name][
+            "Q4_0"
+        ][0]
 
     first, second = error(1e6, 1), error(1, 1e6)
     assert first != pytest.approx(second, rel=0.05)
@@ -111,5 +157,8 @@ def test_weights_that_are_not_numbers_are_named(tmp_path: Path, bits: bytes) -> 
     raw, weights = path.read_bytes(), values(path, DOWN).astype(np.float16).tobytes()
     at = raw.index(weights) + 5000
     path.write_bytes(raw[:at] + bits + raw[at + 2 :])
-    with pytest.raises(ModelDamaged, match=r"model\.gguf: tensor blk\.0\.ffn_down\.weight holds weights that are not numbers"):
+    with pytest.raises(
+        ModelDamaged,
+        match=r"model\.gguf: tensor blk\.0\.ffn_down\.weight holds weights that are not numbers",
+    ):
         Lab().errors(path, ["Q8_0"], tensors=["output.weight", DOWN], n_rows=1)

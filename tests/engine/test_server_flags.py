@@ -1,4 +1,6 @@
-"""One request starts every server: the wheel's in a child of ours, and a `llama-server` by its options."""
+"""One request starts every server: the wheel's in a child of ours, and a `llama-server` by its
+options.
+"""
 
 import ast
 import json
@@ -25,11 +27,13 @@ from hakaru.memory.settings import ContextSettings
 
 SETTINGS = ContextSettings(n_ctx=512, n_ubatch=128, n_parallel=2, type_k="q8_0", type_v="q8_0")
 OTHERS = {
-    "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99, "gives": "embedding", "n_gpu_layers": 3,
-    "tensor_split": (2, 1), "n_cpu_moe": 2, "n_batch": 4096,
+    "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99,
+    "gives": "embedding", "n_gpu_layers": 3, "tensor_split": (2, 1), "n_cpu_moe": 2,
+    "n_batch": 4096,
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, Any] = {
-    "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16", "kv_unified": True, "n_checkpoints": 7,
+    "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16",
+    "kv_unified": True, "n_checkpoints": 7,
 }  # fmt: skip
 PLACED = Mode(n_gpu_layers=7, tensor_split=(3, 4), n_cpu_moe=1)
 
@@ -41,14 +45,17 @@ def request(mode: Mode = Mode()) -> dict[str, Any]:  # noqa: B008 -- a frozen va
 def test_the_options_say_what_the_request_says() -> None:
     """Written out once, by hand."""
     assert server_flags(request() | {"n_threads": 4}, SETTINGS) == [
-        "--model", "/models/m.gguf", "--alias", "m", "--host", "/run/x.sock", "--batch-size", "2048", "--threads", "4",
-        "--threads-batch", "4", "--cache-ram", "0", "--fit", "off", "--log-verbosity", "4", "-c", "512", "-ub", "128", "-np", "2",
-        "-ctk", "q8_0", "-ctv", "q8_0", "--ctx-checkpoints", "1", "--metrics", "--no-ui",
+        "--model", "/models/m.gguf", "--alias", "m", "--host", "/run/x.sock", "--batch-size",
+        "2048", "--threads", "4", "--threads-batch", "4", "--cache-ram", "0", "--fit", "off",
+        "--log-verbosity", "4", "-c", "512", "-ub", "128", "-np", "2", "-ctk", "q8_0", "-ctv",
+        "q8_0", "--ctx-checkpoints", "1", "--metrics", "--no-ui",
     ]  # fmt: skip
 
 
 def test_placement_purpose_and_template_are_options_too() -> None:
-    """A text's template goes by its file; a name goes without Jinja, which would take it for a template."""
+    """A text's template goes by its file; a name goes without Jinja, which would take it for a
+    template.
+    """
     placed = server_flags(request(Mode(n_gpu_layers=7, tensor_split=(3, 4), n_cpu_moe=2)), SETTINGS)
     assert " --n-gpu-layers 7 --tensor-split 3,4 --n-cpu-moe 2 " in f" {' '.join(placed)} "
     reranker = " ".join(server_flags(request(Mode(gives="reranker")), SETTINGS))
@@ -58,25 +65,37 @@ def test_placement_purpose_and_template_are_options_too() -> None:
     named = " ".join(server_flags(request(Mode(template=ChatTemplate(name="chatml"))), SETTINGS))
     assert "--chat-template chatml" in named
     assert "--no-jinja" in named
-    text = " ".join(server_flags(request(Mode(template=ChatTemplate(name="x", text="{{ a }}"))), SETTINGS))
+    text = " ".join(
+        server_flags(request(Mode(template=ChatTemplate(name="x", text="{{ a }}"))), SETTINGS)
+    )
     assert "--chat-template-file /run/template.jinja" in text
     assert "--no-jinja" not in text
 
 
 @pytest.mark.parametrize("key", sorted(request(PLACED)))
 def test_nothing_of_a_request_is_lost(key: str) -> None:
-    """A field that is added to the request must be known to both kinds of servers: to the options, and to our child."""
+    """A field that is added to the request must be known to both kinds of servers: to the options,
+    and to our child.
+    """
     before = server_flags(request(PLACED), SETTINGS)
     if key in OTHER_SETTINGS:
-        assert server_flags(request(PLACED), replace(SETTINGS, **{key: OTHER_SETTINGS[key]})) != before
+        assert (
+            server_flags(request(PLACED), replace(SETTINGS, **{key: OTHER_SETTINGS[key]})) != before
+        )
     else:
         assert server_flags(request(PLACED) | {key: OTHERS[key]}, SETTINGS) != before
     source = Path(server_child.__file__).read_text()
-    assert key in {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    assert key in {
+        node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)
+    }
 
 
-def test_a_program_s_own_settings_do_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`llama-server` reads LLAMA_ARG_CTX_SIZE and the like; what is measured is what the command line says."""
+def test_a_program_s_own_settings_do_not_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`llama-server` reads LLAMA_ARG_CTX_SIZE and the like; what is measured is what the command
+    line says.
+    """
     monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "64")
     assert not [name for name in engine_environment() if name.startswith("LLAMA_")]
 
@@ -89,23 +108,32 @@ def program(folder: Path, script: str) -> Path:
     return path
 
 
-def test_a_program_that_ends_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Path) -> None:
+def test_a_program_that_ends_is_told_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Path
+) -> None:
     """As for the wheel's server."""
-    monkeypatch.setenv(OVERRIDE, str(program(tmp_path, "print('error: no such thing'); sys.exit(3)")))
+    monkeypatch.setenv(
+        OVERRIDE, str(program(tmp_path, "print('error: no such thing'); sys.exit(3)"))
+    )
     with pytest.raises(EngineDied, match=r"exit 3.*no such thing"):
         EngineServer(tiny, SETTINGS).__enter__()
 
 
 def test_a_program_s_end_is_its_parent_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Killed, the parent leaves no server behind."""
-    own = program(tmp_path, f"import time; open({str(tmp_path / 'started')!r}, 'w').close(); time.sleep(60)")
+    own = program(
+        tmp_path, f"import time; open({str(tmp_path / 'started')!r}, 'w').close(); time.sleep(60)"
+    )
     monkeypatch.setenv(OVERRIDE, str(own))
     command = server_command(Path("/m.gguf"), SETTINGS, socket=Path("/x.sock"))
     code = (
-        "import subprocess, sys, json; child = subprocess.Popen(json.loads(sys.argv[1]), stdin=subprocess.PIPE);"
+        "import subprocess, sys, json; child = subprocess.Popen(json.loads(sys.argv[1]), "
+        "stdin=subprocess.PIPE);"
         "print(child.pid, flush=True); child.wait()"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, json.dumps(command)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(command)], stdout=subprocess.PIPE, text=True
+    )
     assert parent.stdout
     with parent, parent.stdout:
         pid = int(parent.stdout.readline())
@@ -123,7 +151,9 @@ def wait_for(condition: Any, seconds: float = 10) -> None:
 
 def is_running(pid: int) -> bool:
     try:
-        return "\tZ" not in next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "State" in line)
+        return "\tZ" not in next(
+            line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "State" in line
+        )
     except FileNotFoundError:
         return False
 
@@ -138,21 +168,52 @@ def native_server(native_engine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answers(client: httpx.Client) -> dict[str, Any]:
     """What a server says of its settings, and what it writes at temperature 0."""
     props = client.get("/props").json()
-    said = client.post("/completion", json={"prompt": "The sea is", "n_predict": 8, "temperature": 0, "seed": 1}).json()
-    kept = ("default_generation_settings", "total_slots", "chat_template", "modalities", "model_path", "model_alias")
-    return {**{name: props.get(name) for name in kept}, "tokens": said["tokens_predicted"], "n_prompt": said["tokens_evaluated"]}
+    said = client.post(
+        "/completion", json={"prompt": "The sea is", "n_predict": 8, "temperature": 0, "seed": 1}
+    ).json()
+    kept = (
+        "default_generation_settings",
+        "total_slots",
+        "chat_template",
+        "modalities",
+        "model_path",
+        "model_alias",
+    )
+    return {
+        **{name: props.get(name) for name in kept},
+        "tokens": said["tokens_predicted"],
+        "n_prompt": said["tokens_evaluated"],
+    }
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("mode", [Mode(), Mode(template=ChatTemplate(name="chatml")), Mode(template=ChatTemplate(name="t", text="{{ messages[0].content }}"))])  # fmt: skip
-def test_both_servers_are_set_up_alike(native_server: Path, monkeypatch: pytest.MonkeyPatch, embedded: Path, mode: Mode) -> None:
-    """All that a server tells of its settings is the same, and so are the buffers; only the build differs."""
+@pytest.mark.parametrize(
+    "mode",
+    [
+        Mode(),
+        Mode(template=ChatTemplate(name="chatml")),
+        Mode(template=ChatTemplate(name="t", text="{{ messages[0].content }}")),
+    ],
+)
+def test_both_servers_are_set_up_alike(
+    native_server: Path, monkeypatch: pytest.MonkeyPatch, embedded: Path, mode: Mode
+) -> None:
+    """All that a server tells of its settings is the same, and so are the buffers; only the build
+    differs.
+    """
     seen = []
     for engine in (str(native_server.parent), "wheel"):
         monkeypatch.setenv(OVERRIDE, engine)
         with EngineServer(embedded, SETTINGS, mode) as server, server.client() as client:
             footprint = server.footprint()
-            seen.append((answers(client), server.context_per_slot(), footprint.kv_cache_bytes, footprint.compute_bytes))
+            seen.append(
+                (
+                    answers(client),
+                    server.context_per_slot(),
+                    footprint.kv_cache_bytes,
+                    footprint.compute_bytes,
+                )
+            )
     assert seen[0] == seen[1]
 
 
@@ -171,7 +232,9 @@ def test_a_native_server_leaves_when_it_is_told(native_server: Path, tiny: Path)
 def test_a_template_that_cannot_be_used_is_told(native_server: Path, tiny: Path) -> None:
     """In the words that the wheel's server gives, too."""
     with pytest.raises(Misuse, match="`chat_template` broken: cannot be used"):
-        EngineServer(tiny, SETTINGS, Mode(template=ChatTemplate(name="broken", text="{% if %}"))).__enter__()
+        EngineServer(
+            tiny, SETTINGS, Mode(template=ChatTemplate(name="broken", text="{% if %}"))
+        ).__enter__()
 
 
 @pytest.mark.engine

@@ -11,7 +11,9 @@ def test_a_long_prompt_stands_alone() -> None:
     assert groups_of([150] * 28 + [8272] + [150] * 5) == [range(28), range(28, 29), range(29, 34)]
     assert groups_of([150] * 48) == [range(48)], "our own prompts are answered together"
     assert groups_of([]) == []
-    assert [len(g) for g in groups_of([20] * 300)] == [64] * 4 + [44], "llama.cpp takes no more than 256 sequences"
+    assert [len(g) for g in groups_of([20] * 300)] == [64] * 4 + [44], (
+        "llama.cpp takes no more than 256 sequences"
+    )
 
 
 @given(st.lists(st.integers(1, 2 * N_CELLS), max_size=200))

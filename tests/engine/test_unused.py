@@ -1,4 +1,6 @@
-"""A GPU that the engine cannot use and vectors that the wheel was not compiled for are never silent."""
+"""A GPU that the engine cannot use and vectors that the wheel was not compiled for are never
+silent.
+"""
 
 import json
 from dataclasses import replace
@@ -18,7 +20,9 @@ NATIVE = replace(WHEEL, name="native-cpu", backend="cpu")
 
 
 def with_card(vendor: Vendor, *, unified: bool = False) -> Machine:
-    card = Device(name="A card", vendor=vendor, total_bytes=2**34, free_bytes=2**34, unified=unified)
+    card = Device(
+        name="A card", vendor=vendor, total_bytes=2**34, free_bytes=2**34, unified=unified
+    )
     return replace(MACHINE, devices=(card,))
 
 
@@ -26,11 +30,17 @@ def with_vectors(*sets: str) -> Machine:
     return replace(MACHINE, devices=(), cpu=replace(MACHINE.cpu, instruction_sets=sets))
 
 
-@pytest.mark.parametrize(("vendor", "index"), [("nvidia", "whl/cu128 "), ("amd", "whl/rocm-7.2.4 "), ("intel", "whl/vulkan ")])
+@pytest.mark.parametrize(
+    ("vendor", "index"),
+    [("nvidia", "whl/cu128 "), ("amd", "whl/rocm-7.2.4 "), ("intel", "whl/vulkan ")],
+)
 def test_the_maker_of_a_card_decides_which_wheel_is_named(vendor: Vendor, index: str) -> None:
     """With the whole command, in both languages."""
     said = idle_gpu(with_card(vendor))
-    assert said.startswith("A card is here, but the engine computes on the processor alone. To use it: pip install xllamacpp==")
+    assert said.startswith(
+        "A card is here, but the engine computes on the processor alone. To use it: pip install "
+        "xllamacpp=="
+    )
     assert index in said
     use_language("ja")
     assert index.strip() in idle_gpu(with_card(vendor))
@@ -42,7 +52,9 @@ def test_apple_s_wheel_is_the_usual_one() -> None:
     assert "index" not in idle_gpu(with_card("apple", unified=True))
 
 
-def test_wide_vectors_are_told_where_the_wheel_computes_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_vectors_are_told_where_the_wheel_computes_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Not of a native build, not beside a GPU, not without AVX-512, not on Apple's system."""
     monkeypatch.setattr("platform.system", lambda: "Linux")
     wide = with_vectors("avx2", "avx512f")
@@ -64,7 +76,9 @@ def test_doctor_says_whether_the_engine_can_use_the_gpu(
     """By what the build itself lists."""
     card = EngineDevice(name="CUDA0", description="NVIDIA L4", total_bytes=2**34, free_bytes=2**34)
     monkeypatch.setattr("hakaru.session.probe_machine", lambda: with_card("nvidia"))
-    monkeypatch.setattr("hakaru.cli.commands.doctor.devices_of", lambda build: [card] if can else [])
+    monkeypatch.setattr(
+        "hakaru.cli.commands.doctor.devices_of", lambda build: [card] if can else []
+    )
     assert run(["doctor"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert ("The engine can use: NVIDIA L4." in out) == can

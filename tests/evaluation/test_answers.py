@@ -1,4 +1,6 @@
-"""Answers to tasks: token by token, with their ends; a server that says nothing or goes is told truly."""
+"""Answers to tasks: token by token, with their ends; a server that says nothing or goes is told
+truly.
+"""
 
 import json
 import subprocess
@@ -18,9 +20,20 @@ from hakaru.evaluation.tasks import Item, grade, parse_items
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import write_tiny_llama
 
-ITEMS = parse_items("x", "\n".join(
-    json.dumps({"id": str(i), "prompt": "ab", "max_tokens": 4, "check": {"type": "exact", "answer": "a"}}) for i in range(3)
-))  # fmt: skip
+ITEMS = parse_items(
+    "x",
+    "\n".join(
+        json.dumps(
+            {
+                "id": str(i),
+                "prompt": "ab",
+                "max_tokens": 4,
+                "check": {"type": "exact", "answer": "a"},
+            }
+        )
+        for i in range(3)
+    ),
+)
 
 
 class Server:
@@ -28,9 +41,13 @@ class Server:
 
     path = Path("model.gguf")
 
-    def __init__(self, handler: Callable[[httpx.Request], httpx.Response], seconds: float = 30) -> None:
+    def __init__(
+        self, handler: Callable[[httpx.Request], httpx.Response], seconds: float = 30
+    ) -> None:
         self.handler, self.timeout = handler, 0.0
-        self.process = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({seconds})"])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"import time; time.sleep({seconds})"]
+        )
 
     def client(self, *, timeout: float = 0) -> httpx.Client:
         self.timeout = timeout
@@ -41,7 +58,10 @@ class Server:
 
 
 def answered(
-    handler: Callable[[httpx.Request], httpx.Response], *, items: list[Item] = ITEMS[:1], seconds: float = 30
+    handler: Callable[[httpx.Request], httpx.Response],
+    *,
+    items: list[Item] = ITEMS[:1],
+    seconds: float = 30,
 ) -> list[Answer]:
     server = Server(handler, seconds)
     try:
@@ -53,11 +73,16 @@ def answered(
 
 def stream(*deltas: str, end: str | None = "stop") -> httpx.Response:
     lines = [
-        json.dumps({"choices": [{"delta": {"content": delta}, "finish_reason": None}]}, ensure_ascii=False) for delta in deltas
+        json.dumps(
+            {"choices": [{"delta": {"content": delta}, "finish_reason": None}]}, ensure_ascii=False
+        )
+        for delta in deltas
     ]
     lines += [json.dumps({"choices": [{"delta": {}, "finish_reason": end}]})] if end else []
     body = "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
-    pieces = [body[i : i + 7] for i in range(0, len(body), 7)]  # as they come: anywhere in a line or a character
+    pieces = [
+        body[i : i + 7] for i in range(0, len(body), 7)
+    ]  # as they come: anywhere in a line or a character
 
     def sent() -> Iterator[bytes]:
         yield from pieces
@@ -66,7 +91,9 @@ def stream(*deltas: str, end: str | None = "stop") -> httpx.Response:
 
 
 def test_an_answer_is_put_together_from_its_tokens() -> None:
-    """Whatever is in them: U+2028 and U+0085 end no line. Whoever reaches the limit is cut, whoever says nothing is empty."""
+    """Whatever is in them: U+2028 and U+0085 end no line. Whoever reaches the limit is cut, whoever
+    says nothing is empty.
+    """
     asked: list[Any] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -76,17 +103,23 @@ def test_an_answer_is_put_together_from_its_tokens() -> None:
 
     found = answered(handler, items=ITEMS)
     assert found == [Answer("日本\u2028\x85語", False), Answer("aa", True), Answer("", False)]
-    assert all(request["stream"] and request["max_tokens"] == 4 and request["temperature"] == 0 for request in asked)
+    assert all(
+        request["stream"] and request["max_tokens"] == 4 and request["temperature"] == 0
+        for request in asked
+    )
 
 
 def test_a_server_that_says_nothing_for_long_is_not_said_to_have_ended() -> None:
-    """It lives: the task, how long it was waited for and what to do, and no exit code that there is not."""
+    """It lives: the task, how long it was waited for and what to do, and no exit code that there is
+    not.
+    """
 
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("", request=request)
 
     with pytest.raises(
-        EngineRefused, match=r"no token of its answer to the task '0' within 600 s and was ended; shorten"
+        EngineRefused,
+        match=r"no token of its answer to the task '0' within 600 s and was ended; shorten",
     ) as caught:
         answered(handler)
     assert "exit" not in str(caught.value)
@@ -100,9 +133,13 @@ def test_a_server_that_breaks_off_is_told_by_its_process() -> None:
 
     with pytest.raises(EngineDied, match=r"ended \(0\)"):
         answered(handler, seconds=0)
-    with pytest.raises(EngineRefused, match=r"broke off its answer to the task '0' \(peer closed\)"):
+    with pytest.raises(
+        EngineRefused, match=r"broke off its answer to the task '0' \(peer closed\)"
+    ):
         answered(handler)
-    with pytest.raises(EngineRefused, match="broke off its answer to the task '0' without a reason"):
+    with pytest.raises(
+        EngineRefused, match="broke off its answer to the task '0' without a reason"
+    ):
         answered(lambda request: stream("a", end=None))
     with pytest.raises(EngineRefused, match="answered 503 to the task '0': busy"):
         answered(lambda request: httpx.Response(503, text="busy"))
@@ -110,13 +147,23 @@ def test_a_server_that_breaks_off_is_told_by_its_process() -> None:
 
 def test_models_that_never_stop_or_say_nothing_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """How many answers, of the model and of its reference, in text and in JSON."""
-    mine, theirs = grade(ITEMS, ["", "aa", " "], cut=[False, True, False]), grade(ITEMS, ["a", "a", "a"])
+    mine, theirs = (
+        grade(ITEMS, ["", "aa", " "], cut=[False, True, False]),
+        grade(ITEMS, ["a", "a", "a"]),
+    )
     told = as_json(mine, theirs)
-    assert (told["empty"], told["cut"], [i["cut"] for i in told["items"]]) == (2, 1, [False, True, False])
+    assert (told["empty"], told["cut"], [i["cut"] for i in told["items"]]) == (
+        2,
+        1,
+        [False, True, False],
+    )
     print_tasks(mine, theirs)
     out = capsys.readouterr().out
     assert "the model: 2 of 3 answers are empty." in out
-    assert "the model: 1 of 3 answers reached their limit of tokens without an end, and were checked as they are." in out
+    assert (
+        "the model: 1 of 3 answers reached their limit of tokens without an end, and were "
+        "checked as they are." in out
+    )
     assert "reference: 0" not in out
 
 

@@ -1,4 +1,6 @@
-"""Checks: fair to how models answer, strict with what is no answer, and refused where every answer or none would pass."""
+"""Checks: fair to how models answer, strict with what is no answer, and refused where every answer
+or none would pass.
+"""
 
 from typing import Any
 
@@ -17,14 +19,19 @@ def right(check: dict[str, Any], answer: str) -> bool:
 
 
 def test_checks_are_fair_to_how_models_answer() -> None:
-    """Quotes, case, full-width digits, thousands, a sentence around the number, a fence around the JSON."""
+    """Quotes, case, full-width digits, thousands, a sentence around the number, a fence around the
+    JSON.
+    """
     assert right({"type": "exact", "answer": "Lisbon"}, ' "lisbon." ')
     assert not right({"type": "exact", "answer": "Lisbon"}, "Lisbon or Porto")
     assert right({"type": "numeric", "answer": 1080}, "９本で１，０８０円です。")
     assert right({"type": "numeric", "answer": -3.5, "tolerance": 0.1}, "so x = −3.45")
     assert not right({"type": "numeric", "answer": 5}, "5 or 6")
     assert numbers("from 3 to 1,250.75") == [3.0, 1250.75]
-    schema = {"type": "json", "schema": {"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}}}
+    schema = {
+        "type": "json",
+        "schema": {"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}},
+    }
     assert right(schema, 'Here you are:\n```json\n{"a": 1}\n```')
     assert not right(schema, '{"a": 2}')
     assert not right(schema, "{'a': 1}")
@@ -32,14 +39,31 @@ def test_checks_are_fair_to_how_models_answer() -> None:
     assert right({"type": "choice", "answer": "B", "n": 2}, " b")
     tree = {
         "type": "json",
-        "schema": {"$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"},
+        "schema": {
+            "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}},
+            "$ref": "#/$defs/node",
+        },
     }
     assert right(tree, '{"next": {"next": {}}}')
     assert not right(tree, '{"next": {"next": 1}}')
-    whole = {"type": "json", "schema": {"properties": {"a": {"multipleOf": 0.1}, "b": {"const": {"$ref": "no reference"}}}}}
-    assert not any(right(whole, answer) for answer in ('{"a": 1e400}', '{"a": NaN}', '{"a": 1' + "0" * 400 + "}"))
-    named = {"type": "json", "schema": {"$id": "https://example.org/root.json", "$defs": {"i": {"$id": "item.json", "type": "integer"}},
-                                        "properties": {"a": {"$ref": "item.json"}}}}  # fmt: skip
+    whole = {
+        "type": "json",
+        "schema": {
+            "properties": {"a": {"multipleOf": 0.1}, "b": {"const": {"$ref": "no reference"}}}
+        },
+    }
+    assert not any(
+        right(whole, answer)
+        for answer in ('{"a": 1e400}', '{"a": NaN}', '{"a": 1' + "0" * 400 + "}")
+    )
+    named = {
+        "type": "json",
+        "schema": {
+            "$id": "https://example.org/root.json",
+            "$defs": {"i": {"$id": "item.json", "type": "integer"}},
+            "properties": {"a": {"$ref": "item.json"}},
+        },
+    }
     assert right(named, '{"a": 1}')
     assert not right(named, '{"a": "1"}')
     assert not right(tree, '{"next": ' * 5000 + "{}" + "}" * 5000)
@@ -111,7 +135,9 @@ def test_code_is_found_where_models_put_it(answer: str) -> None:
     ],
 )
 def test_the_number_that_an_answer_comes_to(answer: str, number: float) -> None:
-    """Powers, Japanese units, thousands; what is told as the answer goes before what stands last."""
+    """Powers, Japanese units, thousands; what is told as the answer goes before what stands
+    last.
+    """
     assert final_number(answer) == pytest.approx(number, rel=1e-12)
     assert right({"type": "numeric", "answer": number}, answer)
 
@@ -125,20 +151,38 @@ def test_an_answer_without_a_number_comes_to_none() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "answer"),
-    [("東京，大阪", "東京，大阪です"), ("東京,大阪", "東京，大阪"), ("^12$", "１２"), ("！", "はい！"), ("ポンプB", "ポンプＢ")],
+    [
+        ("東京，大阪", "東京，大阪です"),
+        ("東京,大阪", "東京，大阪"),
+        ("^12$", "１２"),
+        ("！", "はい！"),
+        ("ポンプB", "ポンプＢ"),
+    ],
 )
-def test_a_pattern_is_held_against_the_answer_as_it_is_and_in_usual_widths(pattern: str, answer: str) -> None:
+def test_a_pattern_is_held_against_the_answer_as_it_is_and_in_usual_widths(
+    pattern: str, answer: str
+) -> None:
     """Either may match."""
     assert right({"type": "regex", "pattern": pattern}, answer)
 
 
 def test_patterns_in_a_schema_say_which_properties_may_be_there() -> None:
-    """As jsonschema matches them: anywhere in a name; what no name and no pattern speaks of is additional."""
-    schema = {"properties": {"a": True}, "patternProperties": {"^x": {"type": "integer"}, "y$": {"pattern": "b+"}},
-              "additionalProperties": {"const": None}}  # fmt: skip
+    """As jsonschema matches them: anywhere in a name; what no name and no pattern speaks of is
+    additional.
+    """
+    schema = {
+        "properties": {"a": True},
+        "patternProperties": {"^x": {"type": "integer"}, "y$": {"pattern": "b+"}},
+        "additionalProperties": {"const": None},
+    }
     check = {"type": "json", "schema": schema}
-    assert all(right(check, text) for text in ('{"a": 1, "x": 2, "xy": 3}', '{"by": "abba", "z": null}', '{"y": 5}'))
-    assert not any(right(check, text) for text in ('{"x": "2"}', '{"y": "c"}', '{"z": 1}', '{"xy": "b"}'))
+    assert all(
+        right(check, text)
+        for text in ('{"a": 1, "x": 2, "xy": 3}', '{"by": "abba", "z": null}', '{"y": 5}')
+    )
+    assert not any(
+        right(check, text) for text in ('{"x": "2"}', '{"y": "c"}', '{"z": 1}', '{"xy": "b"}')
+    )
 
 
 def test_a_scalar_can_be_the_json_of_an_answer() -> None:
@@ -150,14 +194,9 @@ def test_a_scalar_can_be_the_json_of_an_answer() -> None:
     assert not right(yes_or_no, 'It is "yes"')
     assert right({"type": "json", "schema": {"type": "string"}}, '"see [1] and {2}"')
     number = {"type": "json", "schema": {"type": "number", "minimum": 3}}
-    assert [right(number, answer) for answer in ("3.5", "```\n4\n```", "2", "three", "[4]", "")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
+    assert [
+        right(number, answer) for answer in ("3.5", "```\n4\n```", "2", "three", "[4]", "")
+    ] == [True, True, False, False, False, False]
     assert right({"type": "json", "schema": {"type": "boolean"}}, "true")
     assert right({"type": "json", "schema": {"type": "null"}}, "null")
     untyped = {"type": "json", "schema": {"required": ["a"]}}
@@ -182,10 +221,17 @@ def test_a_scalar_can_be_the_json_of_an_answer() -> None:
         "def check(g):\n    assert g(1) == 2",
         "def test_f(tmp_path):\n    assert f(1) == 2",
         "async def test_f():\n    assert f(1) == 2",
-        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        f(1)\nunittest.main()",
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        "
+            "f(1)\nunittest.main()"
+        ),
         "class Helper:\n    def test(self):\n        assert f(1)",
         "class Helper(object):\n    def test(self):\n        assert f(1)",
-        "class TestF:\n    def __init__(self):\n        self.n = 1\n    def test_one(self):\n        assert f(1)",
+        (
+            "class TestF:\n    def __init__(self):\n        self.n = 1\n    def "
+            "test_one(self):\n    "
+            "    assert f(1)"
+        ),
     ],
 )
 def test_tests_that_assert_nothing_are_refused(tests: str) -> None:
@@ -201,15 +247,29 @@ def test_tests_that_assert_nothing_are_refused(tests: str) -> None:
         "if f(1) != 2:\n    raise ValueError",
         "def check(g):\n    assert g(1) == 2\ncheck(f)",
         "def test_f():\n    assert f(1) == 2",
-        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(1), 2)",
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        "
+            "self.assertEqual(f(1), 2)"
+        ),
         "class TestF:\n    def test_one(self):\n        assert f(1) == 2",
         "try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass",
         "for n in range(3):\n    assert f(n) == n + 1",
         "def test_f():\n    assert f(1) == 2\n    return\n    assert False",
         "def no():\n    assert 0\nassert f(no)",
-        "def test_f():\n    try:\n        f(-1)\n    except ValueError:\n        return\n    assert False, 'no error'",
-        "class Base:\n    def test_one(self):\n        assert f(1) == 2\nclass TestF(Base):\n    pass",
-        "from unittest import TestCase\nclass Base(TestCase):\n    pass\nclass F(Base):\n    def test(self):\n        self.fail()",
+        (
+            "def test_f():\n    try:\n        f(-1)\n    except ValueError:\n        return\n    "
+            "assert False, 'no error'"
+        ),
+        (
+            "class Base:\n    def test_one(self):\n        assert f(1) == 2\nclass "
+            "TestF(Base):\n    "
+            "pass"
+        ),
+        (
+            "from unittest import TestCase\nclass Base(TestCase):\n    pass\nclass F(Base):\n   "
+            " def "
+            "test(self):\n        self.fail()"
+        ),
     ],
 )
 def test_tests_that_assert_something_are_taken(tests: str) -> None:
@@ -220,7 +280,10 @@ def test_tests_that_assert_something_are_taken(tests: str) -> None:
 @pytest.mark.parametrize(
     ("tests", "words"),
     [
-        ("import pytest\ndef test_f():\n    assert f(1)", "import 'pytest', but the sandbox holds Python's standard library alone"),
+        (
+            "import pytest\ndef test_f():\n    assert f(1)",
+            "import 'pytest', but the sandbox holds Python's standard library alone",
+        ),
         ("from numpy.testing import assert_allclose\nassert_allclose(f(1), 2)", "import 'numpy'"),
         ("return", "no Python"),
         ("assert f(1)\x00", "no Python"),
@@ -235,7 +298,9 @@ def test_tests_that_cannot_run_are_refused(tests: str, words: str) -> None:
 def test_an_exact_answer_must_be_one_that_is_read() -> None:
     """Not longer than what is read of an answer, and something besides quotes and dots."""
     check_of({"type": "exact", "answer": "a" * LONGEST + "\n"})
-    with pytest.raises(Misuse, match=r"has 20,001 characters, but only the first 20,000 of an answer are read"):
+    with pytest.raises(
+        Misuse, match=r"has 20,001 characters, but only the first 20,000 of an answer are read"
+    ):
         check_of({"type": "exact", "answer": "a" * (LONGEST + 1)})
     with pytest.raises(Misuse, match="empty but for quotes and dots"):
         check_of({"type": "exact", "answer": "「...」"})

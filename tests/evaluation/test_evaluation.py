@@ -1,4 +1,6 @@
-"""Statistics, tiers, texts and the divergence itself, against hand-worked and independent answers."""
+"""Statistics, tiers, texts and the divergence itself, against hand-worked and independent
+answers.
+"""
 
 import json
 import subprocess
@@ -24,7 +26,14 @@ from hakaru.evaluation.texts import (
     texts_digest,
 )
 from hakaru.evaluation.tiers import tier_named
-from hakaru.evaluation.windows import N_TOKENS, Window, least_to_read, windows_digest, windows_of_answers, windows_of_documents
+from hakaru.evaluation.windows import (
+    N_TOKENS,
+    Window,
+    least_to_read,
+    windows_digest,
+    windows_of_answers,
+    windows_of_documents,
+)
 
 
 def test_divergence_agrees_with_the_definition() -> None:
@@ -52,7 +61,9 @@ def test_a_model_does_not_diverge_from_itself() -> None:
 
 
 def test_intervals_cover_the_truth() -> None:
-    """Of 1,000 samples of 40 windows from a known population, 93 to 97 % of the intervals hold the true ratio."""
+    """Of 1,000 samples of 40 windows from a known population, 93 to 97 % of the intervals hold the
+    true ratio.
+    """
     dice = np.random.default_rng(7)
     held = 0
     for i in range(1000):
@@ -72,14 +83,22 @@ def test_intervals_of_few_windows_hold_the_truth(n: int, shape: float) -> None:
     dice, held = np.random.default_rng(n), 0
     for i in range(400):
         tokens = dice.integers(60, 120, n)
-        figure = ratio_of_sums(list(tokens * dice.gamma(shape, 0.03 / shape, n)), list(tokens), unit="nats/token", seed=i)
+        figure = ratio_of_sums(
+            list(tokens * dice.gamma(shape, 0.03 / shape, n)),
+            list(tokens),
+            unit="nats/token",
+            seed=i,
+        )
         held += figure.lowest <= 0.03 <= figure.highest
     assert 0.91 <= held / 400 <= 0.985
 
 
 def test_agreement_never_leaves_its_range() -> None:
     """However few the windows are."""
-    sums = [{"n": 90, "kld": 0.1, "agreed": agreed, "nll_reference": 1.0, "nll_candidate": 1.0} for agreed in (60, 90)]
+    sums = [
+        {"n": 90, "kld": 0.1, "agreed": agreed, "nll_reference": 1.0, "nll_candidate": 1.0}
+        for agreed in (60, 90)
+    ]
     agreement = quality_of(sums, ["code"] * 2).top1_agreement
     assert agreement.value == 150 / 180
     assert 0 <= agreement.lowest < 60 / 90 and 90 / 90 <= agreement.highest <= 1
@@ -98,21 +117,35 @@ def test_two_odd_windows_break_no_figure() -> None:
 
 
 def test_any_beginning_is_a_sample_of_the_same_text() -> None:
-    """Kinds of text have their shares of the whole everywhere, not only until the shortest is used up."""
-    windows = [Window(domain=kind, tokens=(i, i), first=0) for kind, n in (("a", 100), ("b", 60), ("c", 20)) for i in range(n)]
+    """Kinds of text have their shares of the whole everywhere, not only until the shortest is used
+    up.
+    """
+    windows = [
+        Window(domain=kind, tokens=(i, i), first=0)
+        for kind, n in (("a", 100), ("b", 60), ("c", 20))
+        for i in range(n)
+    ]
     mixed = evenly_mixed(windows)
     assert sorted(map(repr, mixed)) == sorted(map(repr, windows))
     for n in range(9, 181):
         shares = Counter(w.domain for w in mixed[:n])
-        assert all(abs(shares[kind] - n * whole / 180) <= 1 for kind, whole in (("a", 100), ("b", 60), ("c", 20)))
+        assert all(
+            abs(shares[kind] - n * whole / 180) <= 1
+            for kind, whole in (("a", 100), ("b", 60), ("c", 20))
+        )
     assert [w.tokens[0] for w in mixed if w.domain == "c"] == list(range(20))
 
 
 def test_texts_are_the_same_whatever_was_imported() -> None:
     """Otherwise the windows of a second run would be others, and everything would be read again."""
-    told = "from hakaru.evaluation.texts import texts_at_hand, texts_digest; print(texts_digest(texts_at_hand()))"
+    told = (
+        "from hakaru.evaluation.texts import texts_at_hand, texts_digest; "
+        "print(texts_digest(texts_at_hand()))"
+    )
     digests = {
-        subprocess.run([sys.executable, "-c", before + told], capture_output=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", before + told], capture_output=True, check=True
+        ).stdout
         for before in ("", "import scipy.special, scipy.stats, altair; ")
     }
     assert len(digests) == 1
@@ -126,11 +159,15 @@ def test_the_persons_own_text_is_read_before_the_answer() -> None:
 
 
 def test_few_samples_give_honest_intervals() -> None:
-    """One window gives none, two far more than the range of what can be drawn; two repeats give their range; a median lies in its interval."""
+    """One window gives none, two far more than the range of what can be drawn; two repeats give
+    their range; a median lies in its interval.
+    """
     assert ratio_of_sums([1.0], [2.0], unit="x").low is None
     pair = ratio_of_sums([1.0, 3.0], [1.0, 1.0], unit="x")
-    out = 12.7062 / 2  # of a t distribution with one degree of freedom, in units of the mean; the standard error is 1
-    assert (pair.low, pair.value, pair.high) == pytest.approx((2 * np.exp(-out), 2.0, 2 * np.exp(out)), rel=1e-4)
+    out = 12.7062 / 2  # of a t distribution with one degree of freedom, in units of the mean
+    assert (pair.low, pair.value, pair.high) == pytest.approx(
+        (2 * np.exp(-out), 2.0, 2 * np.exp(out)), rel=1e-4
+    )
     signed = ratio_of_sums([-1.0, 3.0], [1.0, 1.0], unit="x")
     assert (signed.low, signed.high) == pytest.approx((1 - 2 * 12.7062, 1 + 2 * 12.7062), rel=1e-4)
     assert quantile_of([[1.0, 2.0]] * (LEAST_FOR_TAIL - 1), 0.99, unit="x").low is None
@@ -152,16 +189,20 @@ def test_windows_of_one_document_do_not_overlap() -> None:
 
 
 def test_tiers_have_names() -> None:
-    """A wrong one shows all of them; every figure's bound is found by its name, that of one kind of text, too."""
-    with pytest.raises(Misuse, match=r"'best', expected one of transparent, near-lossless, balanced"):
+    """A wrong one shows all of them; every figure's bound is found by its name, that of one kind of
+    text, too.
+    """
+    with pytest.raises(
+        Misuse, match=r"'best', expected one of transparent, near-lossless, balanced"
+    ):
         tier_named("best")
     assert tier_named("balanced").bound("kld_mean, code") == 0.03
     assert tier_named("balanced").bound("top1_agreement") == 0.92
 
 
 def test_quality_from_sums() -> None:
-    """Two windows of hand-made sums: token-weighted means, the ratio of perplexities as the exponential of the mean
-    excess.
+    """Two windows of hand-made sums: token-weighted means, the ratio of perplexities as the
+    exponential of the mean excess.
     """
     sums = [
         {"n": 10, "kld": 0.2, "agreed": 9, "nll_reference": 20.0, "nll_candidate": 20.5},
@@ -175,7 +216,9 @@ def test_quality_from_sums() -> None:
 
 
 def test_documents_and_prompts_keep_their_part() -> None:
-    """The split is by name and by place: disjoint, together everything, and every part has enough of every kind."""
+    """The split is by name and by place: disjoint, together everything, and every part has enough
+    of every kind.
+    """
     parts = [texts_at_hand([part]) for part in PARTS]
     assert sorted(d.name for part in parts for d in part) == sorted(d.name for d in texts_at_hand())
     assert len({d.text for d in texts_at_hand()}) == len(texts_at_hand())
@@ -186,7 +229,11 @@ def test_documents_and_prompts_keep_their_part() -> None:
         asked = [prompts_at_hand([part])[domain] for part in PARTS]
         assert sorted(p for part in asked for p in part) == sorted(ours)
         assert [len(part) for part in asked] == [5, 5, 14]
-    assert texts_digest(parts[0]) == texts_digest(texts_at_hand(["calibration"])) != texts_digest(parts[1])
+    assert (
+        texts_digest(parts[0])
+        == texts_digest(texts_at_hand(["calibration"]))
+        != texts_digest(parts[1])
+    )
 
 
 def test_windows_are_cut_from_the_middle_and_never_too_short() -> None:
@@ -217,9 +264,13 @@ def test_own_texts_are_read_strictly(tmp_path: Path) -> None:
 
 
 def test_a_prompt_is_a_line_and_nothing_else_ends_it(tmp_path: Path) -> None:
-    """Windows' ends of lines and byte order mark are no part of a prompt; a form feed, U+0085 or U+2028 within it are."""
+    """Windows' ends of lines and byte order mark are no part of a prompt; a form feed, U+0085 or
+    U+2028 within it are.
+    """
     file = tmp_path / "prompts.txt"
-    file.write_bytes("\ufeffone\u2028still one\r\n\r\ntwo\x0cstill two\x85\n  three\x1cstill three".encode())
+    file.write_bytes(
+        "\ufeffone\u2028still one\r\n\r\ntwo\x0cstill two\x85\n  three\x1cstill three".encode()
+    )
     assert named_prompts(file) == ["one\u2028still one", "two\x0cstill two", "three\x1cstill three"]
     (document,) = named_texts([file])
     assert document.text.startswith("one")

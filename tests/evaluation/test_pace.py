@@ -1,4 +1,6 @@
-"""Seconds per byte are found again from speeds that they made, and a proposal that is too slow gives way to a faster one."""
+"""Seconds per byte are found again from speeds that they made, and a proposal that is too slow
+gives way to a faster one.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
-from hakaru.quantization.allocate import Limits, allocate
+from hakaru.quantization.allocate import Allocation, Limits, allocate
 from hakaru.quantization.hull import Choice, Item
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
@@ -24,29 +26,43 @@ SETTINGS = ContextSettings(n_ctx=512, n_ubatch=512, type_k="f16", type_v="f16", 
 
 
 def test_rates_are_found_again(tmp_path: Path) -> None:
-    """Three types, from five recipes whose speeds follow from them. What every token costs beside is in any whole recipe's speed."""
+    """Three types, from five recipes whose speeds follow from them. What every token costs beside
+    is in any whole recipe's speed.
+    """
     model = read_model(write_tiny(tmp_path / "m.gguf", tiny_hyperparameters("llama"), tied=False))
     tensors = [t for t in model.tensors if len(t.shape) > 1]
     rates = {"Q8_0": 2e-9, "Q4_K": 5e-9, "Q4_0": 1e-9}
     random = np.random.default_rng(0)
-    recipes: list[Mapping[str, str]] = [dict.fromkeys((t.name for t in tensors), type_) for type_ in rates]
+    recipes: list[Mapping[str, str]] = [
+        dict.fromkeys((t.name for t in tensors), type_) for type_ in rates
+    ]
     recipes += [{t.name: str(random.choice(list(rates))) for t in tensors} for _ in range(2)]
     seconds = TypeSpeeds(rates=rates).seconds(tensors, model.shape)
 
     def taken(by_type: Mapping[str, Mapping[str, float]], recipe: Mapping[str, str]) -> float:
         return sum(by_type[name][type_] for name, type_ in recipe.items())
 
-    found = fit_speeds(tensors, model.shape, recipes, [1 / taken(seconds, recipe) for recipe in recipes])
+    found = fit_speeds(
+        tensors, model.shape, recipes, [1 / taken(seconds, recipe) for recipe in recipes]
+    )
     assert found.rates == pytest.approx(rates, rel=1e-6)
-    slower = fit_speeds(tensors, model.shape, recipes, [1 / (3e-4 + taken(seconds, recipe)) for recipe in recipes])
+    slower = fit_speeds(
+        tensors, model.shape, recipes, [1 / (3e-4 + taken(seconds, recipe)) for recipe in recipes]
+    )
     predicted = slower.seconds(tensors, model.shape)
-    assert [taken(predicted, r) for r in recipes] == pytest.approx([3e-4 + taken(seconds, r) for r in recipes], rel=1e-6)
+    assert [taken(predicted, r) for r in recipes] == pytest.approx(
+        [3e-4 + taken(seconds, r) for r in recipes], rel=1e-6
+    )
 
 
 def test_a_token_reads_the_experts_in_use_and_one_row_of_the_embedding(tmp_path: Path) -> None:
     """Two of four experts; a tied embedding is the output matrix and is read whole."""
     model = read_model(
-        write_tiny(tmp_path / "m.gguf", tiny_hyperparameters("llama", expert_count=4, expert_used_count=2), tied=False)
+        write_tiny(
+            tmp_path / "m.gguf",
+            tiny_hyperparameters("llama", expert_count=4, expert_used_count=2),
+            tied=False,
+        )
     )
     by_name = {t.name: t for t in model.tensors}
     embedding = by_name["token_embd.weight"]
@@ -64,7 +80,11 @@ class Timed(Budgeter):
 
     def speed(self, types: Mapping[str, str], imatrix: object, settings: object) -> Figure:
         self.asked += 1
-        return Figure(value=1 / (1.2 * sum(SECONDS[type_] for type_ in types.values())), unit="tokens/s", source="measured")
+        return Figure(
+            value=1 / (1.2 * sum(SECONDS[type_] for type_ in types.values())),
+            unit="tokens/s",
+            source="measured",
+        )
 
 
 SECONDS = {"Q8_0": 0.02, "Q5_0": 0.014, "Q4_0": 0.01}
@@ -81,16 +101,22 @@ ITEMS = [
 
 
 def test_a_mix_that_is_measured_too_slow_gives_way_to_a_faster_one() -> None:
-    """The rates promise 6 tokens/s, the measurement says 5: the next proposal may take a fifth less."""
+    """The rates promise 6 tokens/s, the measurement says 5: the next proposal may take a fifth
+    less.
+    """
     limits = Limits(max_seconds=1 / 6)
 
-    def allocated(bound: Limits) -> object:
+    def allocated(bound: Limits) -> Allocation:
         return allocate(ITEMS, 10_000, limits=bound)
 
     budgeter = Timed()
     found, speed = budgeter.fast_enough(
-        allocate(ITEMS, 10_000, limits=limits), allocated, limits, SpeedGoal(tokens_per_s=6, settings=SETTINGS), None  # type: ignore[arg-type]
-    )  # fmt: skip
+        allocate(ITEMS, 10_000, limits=limits),
+        allocated,
+        limits,
+        SpeedGoal(tokens_per_s=6, settings=SETTINGS),
+        None,
+    )
     assert speed.value >= 6
     assert budgeter.asked > 1
     assert sum(SECONDS[type_] for type_ in found.types.values()) <= 1 / 6 / 1.2
@@ -101,12 +127,18 @@ def test_a_speed_that_no_mix_reaches_is_said_with_the_fastest_one() -> None:
     limits = Limits(max_seconds=1 / 9.9)
     goal = SpeedGoal(tokens_per_s=9.9, settings=SETTINGS)
     first = allocate(ITEMS, 10_000, limits=limits)
-    with pytest.raises(DoesNotFit, match=r"decodes 8\.3 tokens per second here, expected at least 9\.9"):
-        Timed().fast_enough(first, lambda bound: allocate(ITEMS, 10_000, limits=bound), limits, goal, None)
+    with pytest.raises(
+        DoesNotFit, match=r"decodes 8\.3 tokens per second here, expected at least 9\.9"
+    ):
+        Timed().fast_enough(
+            first, lambda bound: allocate(ITEMS, 10_000, limits=bound), limits, goal, None
+        )
 
 
 @pytest.mark.engine
-def test_a_recipe_is_timed_through_the_server_once(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_is_timed_through_the_server_once(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The figure is measured and remembered, and nothing is left of the file."""
     monkeypatch.setattr("hakaru.hardware.busy.Others.matter", False)  # else it is not remembered
 
@@ -115,7 +147,9 @@ def test_a_recipe_is_timed_through_the_server_once(tiny: Path, tmp_path: Path, m
             return []
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    budgeter = Budgeter(Textless(Session(machine=probe_machine(), ledger=ledger)), read_model(tiny), "quick")
+    budgeter = Budgeter(
+        Textless(Session(machine=probe_machine(), ledger=ledger)), read_model(tiny), "quick"
+    )
     types = {t.name: "Q8_0" for t in budgeter.tensors}
     speed = budgeter.speed(types, None, SETTINGS)
     assert (speed.unit, speed.source, speed.value > 0) == ("tokens/s", "measured", True)
@@ -124,15 +158,17 @@ def test_a_recipe_is_timed_through_the_server_once(tiny: Path, tmp_path: Path, m
 
 
 def test_the_pace_of_other_files_predicts_a_new_one() -> None:
-    """Files of several types with 10 % of noise: a mix of them lies within its interval, a type that none held has the usual
-    rate, and more files make the interval narrower.
+    """Files of several types with 10 % of noise: a mix of them lies within its interval, a type
+    that none held has the usual rate, and more files make the interval narrower.
     """
     random = np.random.default_rng(1)
     truth = {"Q8_0": 1e-10, "Q4_K": 2e-10, "Q6_K": 1.5e-10}
     paces = []
     for _ in range(8):
         read = {type_: float(random.uniform(0, 1e8)) for type_ in truth}
-        seconds = sum(n * truth[type_] for type_, n in read.items()) * float(np.exp(random.normal(0, 0.1)))
+        seconds = sum(n * truth[type_] for type_, n in read.items()) * float(
+            np.exp(random.normal(0, 0.1))
+        )
         paces.append(Pace(read=read, seconds=seconds))
     new = {"Q8_0": 2e7, "Q4_K": 7e7, "Q6_K": 1e7}
     real = 1 / sum(n * truth[type_] for type_, n in new.items())
@@ -143,4 +179,6 @@ def test_the_pace_of_other_files_predicts_a_new_one() -> None:
         assert figure.source == "computed"
     assert many.highest / many.lowest < few.highest / few.lowest
     assert abs(many.value / real - 1) < 0.15
-    assert fit_paces(paces).predict({"Q2_K": 1e8}).value == pytest.approx(1 / (1e8 * (fit_paces(paces).usual or 0)))
+    assert fit_paces(paces).predict({"Q2_K": 1e8}).value == pytest.approx(
+        1 / (1e8 * (fit_paces(paces).usual or 0))
+    )

@@ -1,4 +1,6 @@
-"""The report of a test: one file that needs nothing else, and that believes nothing that a model's name says."""
+"""The report of a test: one file that needs nothing else, and that believes nothing that a model's
+name says.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +35,10 @@ def report() -> Report:
         for _ in range(40)
     ]
     quality = quality_of(rows, ["code", "prose-en"] * 20)
-    return Report(title="<script>alert(1)</script>", sentences=["Tier balanced: passed.", "a < b"], head=["figure", "value"],
-                  table=[["mean KLD", "0.01"]], quality=quality, rows=rows, tier=TIERS["balanced"])  # fmt: skip
+    return Report(title="<script>alert(1)</script>", sentences=["Tier balanced: passed.", "a < b"],
+        head=["figure", "value"],
+                  table=[["mean KLD", "0.01"]], quality=quality, rows=rows,
+                  tier=TIERS["balanced"])  # fmt: skip
 
 
 def test_the_report_is_whole_and_escapes_what_it_is_given(report: Report, tmp_path: Path) -> None:
@@ -66,17 +70,29 @@ def test_a_report_is_in_the_language_of_the_command(report: Report, tmp_path: Pa
 
 
 def rate(value: float) -> Figure:
-    return Figure(value=value, unit="tokens/s", source="measured", low=0.9 * value, high=1.1 * value)
+    return Figure(
+        value=value, unit="tokens/s", source="measured", low=0.9 * value, high=1.1 * value
+    )
 
 
 @pytest.mark.parametrize(("ending", "begin"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
-def test_the_pictures_can_be_had_alone(report: Report, tmp_path: Path, ending: str, begin: bytes) -> None:
+def test_the_pictures_can_be_had_alone(
+    report: Report, tmp_path: Path, ending: str, begin: bytes
+) -> None:
     """With the speeds where they were asked for; what cannot be drawn is said."""
     speed = Speed(
-        decode_tokens_per_s=rate(100), prefill_tokens_per_s=rate(900), first_token_ms=rate(9), n_prompt=128, n_predict=48, repeats=6
+        decode_tokens_per_s=rate(100),
+        prefill_tokens_per_s=rate(900),
+        first_token_ms=rate(9),
+        n_prompt=128,
+        n_predict=48,
+        repeats=6,
     )
     loads = [(2048, 1, 80.0), (8192, 1, 50.0), (0, 1, 99.0), (0, 2, 150.0), (0, 4, 180.0)]
-    points = [Point(depth=d, users=u, decode_tokens_per_s=rate(r), first_token_ms=rate(9)) for d, u, r in loads]
+    points = [
+        Point(depth=d, users=u, decode_tokens_per_s=rate(r), first_token_ms=rate(9))
+        for d, u, r in loads
+    ]
     path, whole = tmp_path / f"report{ending}", replace(report, speed=speed, points=points)
     save_report_picture(whole, path)
     assert path.read_bytes().startswith(begin)
@@ -92,7 +108,18 @@ def test_the_pictures_can_be_had_alone(report: Report, tmp_path: Path, ending: s
 def test_a_report_without_windows_has_no_pictures(report: Report, tmp_path: Path) -> None:
     """A model against itself: the table alone."""
     path = tmp_path / "report.html"
-    save_report(Report(title="a", sentences=[], head=[], table=[], quality=identical(), rows=[], tier=report.tier), path)
+    save_report(
+        Report(
+            title="a",
+            sentences=[],
+            head=[],
+            table=[],
+            quality=identical(),
+            rows=[],
+            tier=report.tier,
+        ),
+        path,
+    )
     assert "vega" not in path.read_text(encoding="utf-8")
     with pytest.raises(Misuse, match=r"ends in \.html"):
         check_report(tmp_path / "report.pdf")

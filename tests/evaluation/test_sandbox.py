@@ -1,4 +1,6 @@
-"""The sandbox: code runs where it can do no harm, its tests run whichever way they are written, and nothing else counts as passing."""
+"""The sandbox: code runs where it can do no harm, its tests run whichever way they are written, and
+nothing else counts as passing.
+"""
 
 import os
 import shutil
@@ -15,7 +17,9 @@ from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.tasks import grade, parse_items
 from hakaru.language import use_language
 
-needs_sandbox = pytest.mark.skipif(why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}")
+needs_sandbox = pytest.mark.skipif(
+    why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}"
+)
 RIGHT, WRONG = "def twice(x):\n    return 2 * x", "def twice(x):\n    return 3 * x"
 CASES = """
 import unittest
@@ -52,14 +56,18 @@ def test_nothing_that_code_does_counts_as_passing(code: str) -> None:
 @needs_sandbox
 def test_the_sandbox_has_no_network() -> None:
     """Not even the loopback: there are no sockets."""
-    tests = "import errno, socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError as error:\n    assert error.errno == errno.EPERM"
+    tests = (
+        "import errno, socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), "
+        "timeout=1)\nexcept OSError as error:\n    assert error.errno == errno.EPERM"
+    )
     assert passes("", tests)
 
 
 @needs_sandbox
 def test_the_sandbox_changes_nothing_and_reaches_nobody(tmp_path: Path) -> None:
-    """No file can be written, old or new, not even after asking for it, and none of the person's read; no pipe, socket, terminal, process
-    or thread; this process cannot be signalled; nothing runs on afterwards.
+    """No file can be written, old or new, not even after asking for it, and none of the person's
+    read; no pipe, socket, terminal, process or thread; this process cannot be signalled; nothing
+    runs on afterwards.
     """
     mine, pipe, listening = tmp_path / "mine.txt", tmp_path / "pipe", socket.socket(socket.AF_UNIX)
     mine.write_text("mine")
@@ -115,15 +123,29 @@ for attempt in (
         CASES + "\nif __name__ == '__main__':\n    unittest.main()",
         CASES + "\nunittest.main(verbosity=2, exit=False)\n",
         CASES + "\nassert unittest.main(exit=False).result.wasSuccessful()",
-        CASES + "\nunittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(Doubling))",
-        "from unittest import TestCase, main\nclass T(TestCase):\n    def test(self):\n        self.assertEqual(twice(2), 4)\nmain()",
+        CASES
+        + "\nloaded = unittest.defaultTestLoader.loadTestsFromTestCase(Doubling)"
+        + "\nunittest.TextTestRunner().run(loaded)",
+        (
+            "from unittest import TestCase, main\nclass T(TestCase):\n    def test(self):\n        "
+            "self.assertEqual(twice(2), 4)\nmain()"
+        ),
         FUNCTION,
         FUNCTION + "\nimport sys\nsys.exit(0)",
         FUNCTION + "\nraise SystemExit",
         "def test_two(factor=2):\n    assert twice(factor) == 4",
-        "class TestTwice:\n    def setup_method(self):\n        self.n = 2\n    def test_two(self):\n        assert twice(self.n) == 4",
-        "class TestTwice:\n    def setup_method(self, method):\n        self.n = 2\n    def test_two(self):\n        assert twice(self.n) == 4",
-        "class Base:\n    def test_two(self):\n        assert twice(2) == 4\nclass TestTwice(Base):\n    pass",
+        (
+            "class TestTwice:\n    def setup_method(self):\n        self.n = 2\n    def "
+            "test_two(self):\n        assert twice(self.n) == 4"
+        ),
+        (
+            "class TestTwice:\n    def setup_method(self, method):\n        self.n = 2\n    def "
+            "test_two(self):\n        assert twice(self.n) == 4"
+        ),
+        (
+            "class Base:\n    def test_two(self):\n        assert twice(2) == 4\nclass "
+            "TestTwice(Base):\n    pass"
+        ),
         "class TestTwice:\n    @staticmethod\n    def test_two():\n        assert twice(2) == 4",
         "def test_it(n, m):\n    assert twice(n) == m\ntest_it(2, 4)",
         "if __name__ == '__main__':\n    assert twice(2) == 4",
@@ -132,7 +154,9 @@ for attempt in (
     ],
 )
 def test_tests_run_whichever_way_they_are_written(tests: str) -> None:
-    """Statements, classes of unittest, functions and classes as pytest knows them: a right answer passes, a wrong one does not."""
+    """Statements, classes of unittest, functions and classes as pytest knows them: a right answer
+    passes, a wrong one does not.
+    """
     assert passes(RIGHT, tests)
     assert not passes(WRONG, tests)
     assert not passes("", tests)
@@ -149,36 +173,52 @@ def test_tests_run_whichever_way_they_are_written(tests: str) -> None:
         RIGHT + "\nif __name__ == '__main__':\n    print(twice(int(input())))",
         "from __future__ import annotations\n" + RIGHT,
         RIGHT + "\ndef test_two():\n    assert twice(2) == 5",
-        RIGHT + "\nimport unittest\nclass Mine(unittest.TestCase):\n    def test(self):\n        self.fail()\nunittest.main()",
-        "from dataclasses import dataclass\n@dataclass\nclass Twice:\n    n: int\n    def value(self): return 2 * self.n\ndef twice(x): return Twice(x).value()",
+        RIGHT + "\nimport unittest\nclass Mine(unittest.TestCase):\n    def test(self):\n        "
+        "self.fail()\nunittest.main()",
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass Twice:\n    n: int\n    def "
+            "value(self): return 2 * self.n\ndef twice(x): return Twice(x).value()"
+        ),
         "FACTOR = math.floor(2.5)\ndef twice(x): return FACTOR * x",
         "def twice(x): return 2 * x  # '''",
         'NOTE = "日本語 \ud800"\n' + RIGHT,
     ],
 )
 def test_whole_programs_are_answers(code: str) -> None:
-    """A main block stays out, and so do tests of the answer's own; what stands before it is there."""
+    """A main block stays out, and so do tests of the answer's own; what stands before it is
+    there.
+    """
     assert passes(code, "assert twice(2) == 4\nassert twice(0) == 0", before="import math")
     assert passes(code, CASES + "\nunittest.main()", before="import math")
 
 
 @needs_sandbox
 def test_cases_run_once_and_after_the_statements() -> None:
-    """`unittest.main()` runs what is there by then; what is defined below it runs, too, and nothing runs twice."""
+    """`unittest.main()` runs what is there by then; what is defined below it runs, too, and nothing
+    runs twice.
+    """
     tests = (
-        "import unittest\nran = []\nclass A(unittest.TestCase):\n    def test(self): ran.append('a')\nunittest.main()\nassert ran == ['a']\n"
-        "class B(unittest.TestCase):\n    def test(self):\n        assert ran == ['a']\n        ran.append('b')\n"
+        "import unittest\nran = []\nclass A(unittest.TestCase):\n    def test(self): "
+        "ran.append('a')\nunittest.main()\nassert ran == ['a']\n"
+        "class B(unittest.TestCase):\n    def test(self):\n        assert ran == ['a']\n        "
+        "ran.append('b')\n"
         "class C(unittest.TestCase):\n    def test(self): assert ran == ['a', 'b']\n"
     )
     assert passes("", tests)
-    assert not passes("", tests + "class D(unittest.TestCase):\n    def test(self): assert ran == ['a', 'b', 'a']\n")
+    assert not passes(
+        "",
+        tests + "class D(unittest.TestCase):\n    def test(self): assert ran == ['a', 'b', 'a']\n",
+    )
 
 
 @needs_sandbox
 def test_the_sandbox_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the person's, no rights, nobody's name; what the code writes is not kept."""
     monkeypatch.setenv("SECRET", "mine")
-    tests = "import os\nassert 'SECRET' not in os.environ and os.getuid() == 65534 and os.getcwd() == '/'"
+    tests = (
+        "import os\nassert 'SECRET' not in os.environ and os.getuid() == 65534 and os.getcwd() "
+        "== '/'"
+    )
     assert passes("import sys\nprint('x' * 2**22, file=sys.stderr)", tests)
 
 
@@ -204,7 +244,9 @@ def test_why_nothing_runs_is_told_in_the_person_s_language(monkeypatch: pytest.M
 def test_code_never_runs_unconfined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where bwrap refuses, its words are the reason, and an answer of code is not checked."""
     refusing = tmp_path / "bwrap"
-    refusing.write_text("#!/bin/sh\necho 'warning' >&2\necho 'bwrap: no namespaces here' >&2\nexit 1\n")
+    refusing.write_text(
+        "#!/bin/sh\necho 'warning' >&2\necho 'bwrap: no namespaces here' >&2\nexit 1\n"
+    )
     refusing.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "linux")
@@ -212,7 +254,9 @@ def test_code_never_runs_unconfined(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sandbox._refusal.cache_clear()
     try:
         assert why_no_sandbox() == "the system refuses bubblewrap (bwrap: no namespaces here)"
-        (task,) = parse_items("x", '{"prompt": "a", "check": {"type": "python", "tests": "assert f(1)"}}')
+        (task,) = parse_items(
+            "x", '{"prompt": "a", "check": {"type": "python", "tests": "assert f(1)"}}'
+        )
         (graded,) = grade([task], [f"open({str(tmp_path / 'written')!r}, 'w')"])
         assert graded.right is None
         assert not (tmp_path / "written").exists()

@@ -29,10 +29,23 @@ def domains(dice: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.
 
 
 def uneven(dice: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Kinds of text of which there is more and less, the rarer ones losing more, mixed as the windows of a test are."""
-    kinds = {"code": (67, 0.6), "prose-en": (53, 1.0), "answers-en": (14, 1.6), "answers-ja": (16, 2.2)}
+    """Kinds of text of which there is more and less, the rarer ones losing more, mixed as the
+    windows of a test are.
+    """
+    kinds = {
+        "code": (67, 0.6),
+        "prose-en": (53, 1.0),
+        "answers-en": (14, 1.6),
+        "answers-ja": (16, 2.2),
+    }
     whole = sum(n * level for n, level in kinds.values()) / sum(n for n, _ in kinds.values())
-    mixed = evenly_mixed([Window(domain=kind, tokens=(0,), first=0) for kind, (n, _) in kinds.items() for _ in range(n)])
+    mixed = evenly_mixed(
+        [
+            Window(domain=kind, tokens=(0,), first=0)
+            for kind, (n, _) in kinds.items()
+            for _ in range(n)
+        ]
+    )
     level = np.array([kinds[w.domain][1] / whole for w in mixed])[: size[1]]
     return level * dice.gamma(3, 1 / 3, size)
 
@@ -47,8 +60,12 @@ LOSSES = {
 }
 
 
-def first_answers(draw: Draw, mean: float, *, n_streams: int = N_STREAMS) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]:
-    """The first answer of every stream (0: none before the cap), and the number of windows that it took."""
+def first_answers(
+    draw: Draw, mean: float, *, n_streams: int = N_STREAMS
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]:
+    """The first answer of every stream (0: none before the cap), and the number of windows that it
+    took.
+    """
     dice = np.random.default_rng(11)
     n_tokens = dice.integers(60, 113, size=(n_streams, CAP)).astype(np.float64)
     verdicts = verdicts_below(mean * draw(dice, (n_streams, CAP)) * n_tokens, n_tokens, BOUND)
@@ -65,7 +82,9 @@ def test_at_the_bound_itself_few_pass_and_few_fail(draw: Draw) -> None:
 
 
 @pytest.mark.parametrize("draw", LOSSES.values(), ids=LOSSES)
-@pytest.mark.parametrize(("mean", "right"), [(BOUND / 4, 1), (3 * BOUND, -1)], ids=["a quarter", "three times"])
+@pytest.mark.parametrize(
+    ("mean", "right"), [(BOUND / 4, 1), (3 * BOUND, -1)], ids=["a quarter", "three times"]
+)
 def test_clear_cases_take_under_a_third_of_the_windows(draw: Draw, mean: float, right: int) -> None:
     """And nearly all are answered right."""
     answers, taken = first_answers(draw, mean, n_streams=2000)
@@ -75,7 +94,9 @@ def test_clear_cases_take_under_a_third_of_the_windows(draw: Draw, mean: float, 
 
 
 def test_a_wald_interval_at_every_look_would_be_wrong_often() -> None:
-    """What the sequence is for: the 95 % interval of one look, taken at each, passes streams at the bound several times as often."""
+    """What the sequence is for: the 95 % interval of one look, taken at each, passes streams at the
+    bound several times as often.
+    """
     dice = np.random.default_rng(12)
     losses = dice.gamma(1, BOUND, (2000, CAP))
     n = np.arange(1, CAP + 1)

@@ -1,4 +1,6 @@
-"""Speed beside other work is taken again, and marked where the machine stays busy; several users and long contexts."""
+"""Speed beside other work is taken again, and marked where the machine stays busy; several users
+and long contexts.
+"""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,7 +10,14 @@ import pytest
 
 from hakaru.engine.server import EngineServer
 from hakaru.evaluation import speed
-from hakaru.evaluation.speed import RETRIES, Point, Speed, measure_depths, measure_speed, measure_users
+from hakaru.evaluation.speed import (
+    RETRIES,
+    Point,
+    Speed,
+    measure_depths,
+    measure_speed,
+    measure_users,
+)
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
@@ -47,7 +56,9 @@ class Served(Server):
 
     @staticmethod
     def footprint() -> Footprint:
-        return Footprint(source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0)
+        return Footprint(
+            source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0
+        )
 
     @staticmethod
     def peak_rss_bytes() -> int:
@@ -69,7 +80,13 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def one(server: object, client: object, prompt: list[int]) -> dict[str, float]:
         asked.append(len(prompt))
-        return {"decode": 10.0 + len(asked), "prefill": 100.0, "first": 5.0, "first_at": 0.0, "last_at": 4.7}
+        return {
+            "decode": 10.0 + len(asked),
+            "prefill": 100.0,
+            "first": 5.0,
+            "first_at": 0.0,
+            "last_at": 4.7,
+        }
 
     monkeypatch.setattr(speed, "_one", one)
     return asked
@@ -80,7 +97,10 @@ def others(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     readings: list[Clock] = []
     for i in range(200):
         value = values[min(i, len(values) - 1)]
-        readings += [Clock(at=0.0, system_s=0.0, own_s=0.0), Clock(at=1.0, system_s=value + 2, own_s=2.0)]
+        readings += [
+            Clock(at=0.0, system_s=0.0, own_s=0.0),
+            Clock(at=1.0, system_s=value + 2, own_s=2.0),
+        ]
     clocks = iter(readings)
     monkeypatch.setattr(speed, "read_clock", lambda pids: next(clocks))
 
@@ -93,8 +113,12 @@ def test_others_are_what_the_system_took_and_we_did_not() -> None:
     assert read_clock([0, 2**22 + 1]).own_s > 0
 
 
-def test_a_sample_beside_other_work_is_taken_again(monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> None:
-    """Two busy samples, then quiet: four samples count, six were taken beside the warm-up, and nothing is marked."""
+def test_a_sample_beside_other_work_is_taken_again(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int]
+) -> None:
+    """Two busy samples, then quiet: four samples count, six were taken beside the warm-up, and
+    nothing is marked.
+    """
     others(monkeypatch, 1.0, 0.9, 0.0)
     found = measure_speed(Server(), n_vocab=100, repeats=4)  # type: ignore[arg-type]  # a stand-in
     assert len(answers) == 1 + 2 + 4
@@ -102,7 +126,9 @@ def test_a_sample_beside_other_work_is_taken_again(monkeypatch: pytest.MonkeyPat
     assert found.decode_tokens_per_s.lowest == 10 + 4
 
 
-def test_a_machine_that_stays_busy_is_marked(monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path) -> None:
+def test_a_machine_that_stays_busy_is_marked(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path
+) -> None:
     """The speed is told, says how busy others were, and nobody remembers it."""
     others(monkeypatch, 0.7)
     found = measure_speed(Server(), n_vocab=100, repeats=3)  # type: ignore[arg-type]  # a stand-in
@@ -130,7 +156,9 @@ def test_a_gpu_that_others_use_is_marked(
     busiest: float | None,
     contended: bool,
 ) -> None:
-    """It is looked at before and after the samples, while ours waits; where it is busy before, again. On a processor nobody looks."""
+    """It is looked at before and after the samples, while ours waits; where it is busy before,
+    again. On a processor nobody looks.
+    """
     others(monkeypatch, 0.0)
     looked: list[int] = []
 
@@ -146,14 +174,23 @@ def test_a_gpu_that_others_use_is_marked(
     assert len(looked) == looks
 
 
-def test_depths_that_take_too_long_or_do_not_fit_are_left_out(monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> None:
-    """2,048 tokens fit into 4,096, 8,192 do not; and at 10 tokens per second nobody waits for either."""
+def test_depths_that_take_too_long_or_do_not_fit_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int]
+) -> None:
+    """2,048 tokens fit into 4,096, 8,192 do not; and at 10 tokens per second nobody waits for
+    either.
+    """
     others(monkeypatch, 0.0)
     base = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
     points = measure_depths(Server(), base, n_vocab=100)  # type: ignore[arg-type]  # a stand-in
     assert [(p.depth, p.users) for p in points] == [(2048, 1)]
     assert answers[-1] == 2048
-    slow = Speed.from_json({**base.as_json(), "prefill_tokens_per_s": {**base.prefill_tokens_per_s.as_json(), "value": 10.0}})
+    slow = Speed.from_json(
+        {
+            **base.as_json(),
+            "prefill_tokens_per_s": {**base.prefill_tokens_per_s.as_json(), "value": 10.0},
+        }
+    )
     assert measure_depths(Server(), slow, n_vocab=100) == []  # type: ignore[arg-type]  # a stand-in
 
 
@@ -161,9 +198,15 @@ def test_a_load_beside_other_work_is_marked_and_not_remembered(
     monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path
 ) -> None:
     """And with `again` a remembered one is measured anew."""
-    model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
+    model, ledger = (
+        read_model(write_tiny_llama(tmp_path / "tiny.gguf")),
+        Ledger(tmp_path / "ledger.sqlite"),
+    )
     monkeypatch.setattr(bench_module, "served", lambda *_, **__: nullcontext(Server()))
-    bench, settings = Bench(Session(machine=probe_machine(), ledger=ledger)), ContextSettings(n_ctx=4096)
+    bench, settings = (
+        Bench(Session(machine=probe_machine(), ledger=ledger)),
+        ContextSettings(n_ctx=4096),
+    )
     others(monkeypatch, 0.0)
     quiet = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
     for busy, remembered, again in ((0.7, False, False), (0.0, True, False), (0.7, True, True)):
@@ -173,14 +216,24 @@ def test_a_load_beside_other_work_is_marked_and_not_remembered(
         assert [p.is_contended for p in points] == [busy > 0] * len(points)
         assert [Point.from_json(p.as_json()) for p in points] == points
         answers.clear()
-        assert [p.is_contended for p in bench.loads(model, settings, quiet)] == [busy > 0 and not remembered] * len(points)
+        assert [p.is_contended for p in bench.loads(model, settings, quiet)] == [
+            busy > 0 and not remembered
+        ] * len(points)
         assert bool(answers) != remembered
 
 
-def test_again_times_every_cache_anew(monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path) -> None:
+def test_again_times_every_cache_anew(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int], tmp_path: Path
+) -> None:
     """Once each: that the file was timed with one cache says nothing of it with another."""
-    model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
-    usual, small = ContextSettings(n_ctx=256), ContextSettings(n_ctx=256, type_k="q8_0", type_v="q8_0")
+    model, ledger = (
+        read_model(write_tiny_llama(tmp_path / "tiny.gguf")),
+        Ledger(tmp_path / "ledger.sqlite"),
+    )
+    usual, small = (
+        ContextSettings(n_ctx=256),
+        ContextSettings(n_ctx=256, type_k="q8_0", type_v="q8_0"),
+    )
     timed: list[ContextSettings] = []
 
     def serve(model: Model, settings: ContextSettings, **_: object) -> Any:
@@ -199,7 +252,9 @@ def test_again_times_every_cache_anew(monkeypatch: pytest.MonkeyPatch, answers: 
 
 @pytest.mark.engine
 def test_several_users_are_served_together(tmp_path: Path) -> None:
-    """Through the real server: each count of users has its rate, and what a point says survives the ledger."""
+    """Through the real server: each count of users has its rate, and what a point says survives the
+    ledger.
+    """
     tiny = write_tiny_llama(tmp_path / "tiny.gguf")
     model = read_model(tiny)
     settings = ContextSettings(n_ctx=4 * 256, n_parallel=4)
@@ -211,10 +266,18 @@ def test_several_users_are_served_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_a_contended_trial_is_not_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_contended_trial_is_not_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The next one measures again; a quiet one is recalled, and tells the machine's pace."""
-    model, ledger = read_model(write_tiny_llama(tmp_path / "tiny.gguf")), Ledger(tmp_path / "ledger.sqlite")
-    bench, settings = Bench(Session(machine=probe_machine(), ledger=ledger)), ContextSettings(n_ctx=256)
+    model, ledger = (
+        read_model(write_tiny_llama(tmp_path / "tiny.gguf")),
+        Ledger(tmp_path / "ledger.sqlite"),
+    )
+    bench, settings = (
+        Bench(Session(machine=probe_machine(), ledger=ledger)),
+        ContextSettings(n_ctx=256),
+    )
     others(monkeypatch, 1.0)
     assert bench.trial(model, settings, repeats=1).speed.is_contended
     assert bench.known_trial(ledger.model_sha256(model), settings, repeats=1) is None

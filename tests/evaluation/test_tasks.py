@@ -1,4 +1,6 @@
-"""Tasks: files say where they are broken, answers are graded in time, and two models are compared on them in pairs."""
+"""Tasks: files say where they are broken, answers are graded in time, and two models are compared
+on them in pairs.
+"""
 
 import json
 import time
@@ -18,12 +20,23 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.answers import answer_items
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
-from hakaru.evaluation.tasks import Graded, Item, accuracy, grade, our_items, pair, parse_items, read_items
+from hakaru.evaluation.tasks import (
+    Graded,
+    Item,
+    accuracy,
+    grade,
+    our_items,
+    pair,
+    parse_items,
+    read_items,
+)
 from hakaru.language import use_language
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import tiny_shape, write_tiny_llama
 
-needs_sandbox = pytest.mark.skipif(why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}")
+needs_sandbox = pytest.mark.skipif(
+    why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}"
+)
 CATASTROPHE = {"type": "regex", "pattern": r"^(a|aa)+$"}
 ENDLESS = "a" * 60 + "!"
 EXACT = {"type": "exact", "answer": "a"}
@@ -34,49 +47,133 @@ EXACT = {"type": "exact", "answer": "a"}
     [
         ("{", r"tasks.jsonl, line 2: no JSON object"),
         ('["a"]', "line 2: expected an object"),
-        ('{"prompt": " ", "check": {"type": "exact", "answer": "a"}}', "'prompt' is missing or empty"),
+        (
+            '{"prompt": " ", "check": {"type": "exact", "answer": "a"}}',
+            "'prompt' is missing or empty",
+        ),
         ('{"prompt": "a"}', "'check' is missing"),
-        ('{"prompt": "a", "check": {"type": "taste"}}', "type is 'taste', expected one of exact, regex"),
-        ('{"prompt": "a", "check": {"type": "exact", "answer": " "}}', "no answer can ever be right"),
+        (
+            '{"prompt": "a", "check": {"type": "taste"}}',
+            "type is 'taste', expected one of exact, regex",
+        ),
+        (
+            '{"prompt": "a", "check": {"type": "exact", "answer": " "}}',
+            "no answer can ever be right",
+        ),
         ('{"prompt": "a", "check": {"type": "regex", "pattern": "("}}', "no regular expression"),
         ('{"prompt": "a", "check": {"type": "numeric", "answer": "5"}}', "finite number"),
         ('{"prompt": "a", "check": {"type": "numeric", "answer": 1e999}}', "finite number"),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"type": 7}}}', "no JSON schema"),
-        ('{"prompt": "a", "check": {"type": "json", "schema": {"properties": {"a": {"pattern": "("}}}}}', "is not a 'regex'"),
-        ('{"prompt": "a", "check": {"type": "json", "schema": {"patternProperties": {"[": {}}}}}', "is not a 'regex'"),
-        ('{"prompt": "a", "check": {"type": "json", "schema": {"$ref": "http://127.0.0.1:9/x"}}}', "which is not in it"),
-        ('{"prompt": "a", "check": {"type": "json", "schema": {"items": {"$ref": "#/$defs/none"}}}}', "which is not in it"),
+        (
+            (
+                '{"prompt": "a", "check": {"type": "json", "schema": {"properties": {"a": '
+                '{"pattern": "("}}}}}'
+            ),
+            "is not a 'regex'",
+        ),
+        (
+            (
+                '{"prompt": "a", "check": {"type": "json", "schema": {"patternProperties": {"[": '
+                "{}}}}}"
+            ),
+            "is not a 'regex'",
+        ),
+        (
+            (
+                '{"prompt": "a", "check": {"type": "json", "schema": {"$ref": '
+                '"http://127.0.0.1:9/x"}}}'
+            ),
+            "which is not in it",
+        ),
+        (
+            (
+                '{"prompt": "a", "check": {"type": "json", "schema": {"items": {"$ref": '
+                '"#/$defs/none"}}}}'
+            ),
+            "which is not in it",
+        ),
         ('{"prompt": "a", "check": {"type": "json", "schema": {"$ref": "#"}}}', "without end"),
-        ('{"prompt": "a", "check": {"type": ["exact"], "answer": "a"}}', r"type is \['exact'\], expected"),
-        ('{"prompt": "a", "check": {"type": "regex", "pattern": "a{99999999999}"}}', "no regular expression"),
-        ('{"prompt": "a", "check": {"type": "choice", "answer": "E"}}', "one of the first n letters"),
+        (
+            '{"prompt": "a", "check": {"type": ["exact"], "answer": "a"}}',
+            r"type is \['exact'\], expected",
+        ),
+        (
+            '{"prompt": "a", "check": {"type": "regex", "pattern": "a{99999999999}"}}',
+            "no regular expression",
+        ),
+        (
+            '{"prompt": "a", "check": {"type": "choice", "answer": "E"}}',
+            "one of the first n letters",
+        ),
         ('{"prompt": "a", "check": {"type": "python", "tests": "x ="}}', "no Python"),
-        ('{"prompt": "a", "example": "b", "check": {"type": "regex", "pattern": "(?!)"}}', "line 2: the example does not pass"),
-        ('{"prompt": "a", "example": "{}", "check": {"type": "json", "schema": {"not": {}}}}', "line 2: the example does not pass"),
-        ('{"prompt": "a", "check": {"type": "json", "schema": false}}', "line 2: a json check needs a schema, a JSON object"),
-        ('{"prompt": "a", "check": {"type": "python", "tests": "f(1)  # assert"}}', "line 2: the tests assert nothing"),
-        (r'{"prompt": "\ud800 hi", "check": {"type": "exact", "answer": "a"}}', r"line 2: \\ud800 is half a character"),
-        (r'{"prompt": "a", "domain": "\udfff", "check": {"type": "exact", "answer": "a"}}', r"line 2: \\udfff is half"),
-        (r'{"prompt": "a", "check": {"type": "exact", "answer": "a\ud83d"}}', r"line 2: \\ud83d is half a character"),
-        ('{"prompt": "a", "example": "b", "check": {"type": "exact", "answer": "a"}}', "line 2: the example does not pass its own"),
-        ('{"prompt": "a", "example": 5, "check": {"type": "numeric", "answer": 5}}', "line 2: 'example' must be a text"),
+        (
+            '{"prompt": "a", "example": "b", "check": {"type": "regex", "pattern": "(?!)"}}',
+            "line 2: the example does not pass",
+        ),
+        (
+            '{"prompt": "a", "example": "{}", "check": {"type": "json", "schema": {"not": {}}}}',
+            "line 2: the example does not pass",
+        ),
+        (
+            '{"prompt": "a", "check": {"type": "json", "schema": false}}',
+            "line 2: a json check needs a schema, a JSON object",
+        ),
+        (
+            '{"prompt": "a", "check": {"type": "python", "tests": "f(1)  # assert"}}',
+            "line 2: the tests assert nothing",
+        ),
+        (
+            r'{"prompt": "\ud800 hi", "check": {"type": "exact", "answer": "a"}}',
+            r"line 2: \\ud800 is half a character",
+        ),
+        (
+            r'{"prompt": "a", "domain": "\udfff", "check": {"type": "exact", "answer": "a"}}',
+            r"line 2: \\udfff is half",
+        ),
+        (
+            r'{"prompt": "a", "check": {"type": "exact", "answer": "a\ud83d"}}',
+            r"line 2: \\ud83d is half a character",
+        ),
+        (
+            '{"prompt": "a", "example": "b", "check": {"type": "exact", "answer": "a"}}',
+            "line 2: the example does not pass its own",
+        ),
+        (
+            '{"prompt": "a", "example": 5, "check": {"type": "numeric", "answer": 5}}',
+            "line 2: 'example' must be a text",
+        ),
         ('{"prompt": "a", "check": {"type": "python", "tests": "pass"}}', "assert nothing"),
-        ('{"prompt": "a", "max_tokens": 0, "check": {"type": "exact", "answer": "a"}}', "'max_tokens' is 0"),
-        ('{"id": "one", "prompt": "a", "check": {"type": "exact", "answer": "a"}}', "'one' was there before"),
+        (
+            '{"prompt": "a", "max_tokens": 0, "check": {"type": "exact", "answer": "a"}}',
+            "'max_tokens' is 0",
+        ),
+        (
+            '{"id": "one", "prompt": "a", "check": {"type": "exact", "answer": "a"}}',
+            "'one' was there before",
+        ),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
     """With its number, and what was expected."""
     file = tmp_path / "tasks.jsonl"
-    file.write_text('{"id": "one", "prompt": "a", "check": {"type": "exact", "answer": "a"}}\n' + line + "\n", encoding="utf-8")
+    file.write_text(
+        '{"id": "one", "prompt": "a", "check": {"type": "exact", "answer": "a"}}\n' + line + "\n",
+        encoding="utf-8",
+    )
     with pytest.raises(Misuse, match=words):
         read_items(file)
 
 
 def test_a_line_is_what_ends_with_a_newline(tmp_path: Path) -> None:
-    """Other ends of lines are characters of a text; a byte order mark and Windows' ends are read over, and lines are counted as editors do."""
+    """Other ends of lines are characters of a text; a byte order mark and Windows' ends are read
+    over, and lines are counted as editors do.
+    """
     file = tmp_path / "tasks.jsonl"
-    lines = ['{"prompt": "a\u2028b\u0085c\x7f", "check": {"type": "exact", "answer": "a"}}', "", r'{"prompt": "\ud83d\ude00"}']
+    lines = [
+        '{"prompt": "a\u2028b\u0085c\x7f", "check": {"type": "exact", "answer": "a"}}',
+        "",
+        r'{"prompt": "\ud83d\ude00"}',
+    ]
     file.write_bytes("\ufeff".encode() + "\r\n".join(lines[:1] * 1).encode() + b"\r\n")
     (item,) = read_items(file)
     assert (item.prompt, item.id) == ("a\u2028b\u0085c\x7f", "line 1")
@@ -98,19 +195,34 @@ def test_an_example_must_pass_its_own_check() -> None:
     ("check", "answer"),
     [
         (CATASTROPHE, ENDLESS),
-        ({"type": "json", "schema": {"type": "string", "pattern": CATASTROPHE["pattern"]}}, json.dumps(ENDLESS)),
-        ({"type": "json", "schema": {"patternProperties": {CATASTROPHE["pattern"]: True}}}, json.dumps({ENDLESS: 1})),
         (
-            {"type": "json", "schema": {"additionalProperties": False, "patternProperties": {CATASTROPHE["pattern"]: True}}},
+            {"type": "json", "schema": {"type": "string", "pattern": CATASTROPHE["pattern"]}},
+            json.dumps(ENDLESS),
+        ),
+        (
+            {"type": "json", "schema": {"patternProperties": {CATASTROPHE["pattern"]: True}}},
+            json.dumps({ENDLESS: 1}),
+        ),
+        (
+            {
+                "type": "json",
+                "schema": {
+                    "additionalProperties": False,
+                    "patternProperties": {CATASTROPHE["pattern"]: True},
+                },
+            },
             json.dumps({ENDLESS: 1}),
         ),
     ],
 )
 def test_a_pattern_that_takes_for_ever_is_a_wrong_answer(
-    check: dict[str, Any], answer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    check: dict[str, Any],
+    answer: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """After two seconds, in a pattern and in a schema's, in any thread; it is said, and what comes after
-    is graded.
+    """After two seconds, in a pattern and in a schema's, in any thread; it is said, and what comes
+    after is graded.
     """
     (item,) = some_items(check)
     graded: list[Graded] = []
@@ -122,16 +234,26 @@ def test_a_pattern_that_takes_for_ever_is_a_wrong_answer(
     assert [(g.right, g.timed_out) for g in graded] == [(False, True), (True, False)]
     assert graded[0].as_json()["timed_out"] is True
     print_tasks(graded, [])
-    assert "1 answers count as wrong because their checks took more than 2 seconds (line 1)" in capsys.readouterr().out
+    assert (
+        "1 answers count as wrong because their checks took more than 2 seconds (line 1)"
+        in capsys.readouterr().out
+    )
     with pytest.raises(Misuse, match="x, line 1: the check takes more than 2 seconds"):
         parse_items("x", json.dumps({"prompt": "a", "check": check, "example": answer}))
 
 
-def test_own_tasks_that_no_model_got_right_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """How many and which, of the person's file alone, not where a model got it right or nothing was checked."""
+def test_own_tasks_that_no_model_got_right_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many and which, of the person's file alone, not where a model got it right or nothing was
+    checked.
+    """
     file = tmp_path / "own.jsonl"
     file.write_text(
-        "".join(f'{{"id": "t{i}", "prompt": "a", "check": {{"type": "exact", "answer": "a"}}}}\n' for i in range(9)),
+        "".join(
+            f'{{"id": "t{i}", "prompt": "a", "check": {{"type": "exact", "answer": "a"}}}}\n'
+            for i in range(9)
+        ),
         encoding="utf-8",
     )
     own = read_items(file)
@@ -143,8 +265,8 @@ def test_own_tasks_that_no_model_got_right_are_told(tmp_path: Path, capsys: pyte
     assert tasks_json(mine, theirs)["never_right"] == never_right(mine, theirs)
     print_tasks(mine, theirs)
     assert (
-        "6 of your own tasks were answered right by no model (t2, t3, t4, t5, t6, …); it may be their checks that are wrong."
-        in capsys.readouterr().out
+        "6 of your own tasks were answered right by no model (t2, t3, t4, t5, t6, …); it may be "
+        "their checks that are wrong." in capsys.readouterr().out
     )
     assert never_right(mine) == ["t2", "t3", "t4", "t5", "t6", "t7", "t8"]
     assert never_right(grade([ours], ["b"])) == []
@@ -156,7 +278,9 @@ def test_own_tasks_that_no_model_got_right_are_told(tmp_path: Path, capsys: pyte
 def test_an_example_is_asked_for_where_nothing_shows_that_a_check_can_pass(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only of tasks that no model got right, and only where the check does not hold a right answer."""
+    """Only of tasks that no model got right, and only where the check does not hold a right
+    answer.
+    """
     never = {"type": "regex", "pattern": "(?!)"}
     lines = [
         {"id": "never", "prompt": "a", "check": never},
@@ -192,8 +316,8 @@ def graded(*rights: bool | None) -> list[Graded]:
 
 
 def test_pairs_count_flips_and_say_what_could_have_been_seen() -> None:
-    """Ten lost and one won of 100 is worse (p .0117 by hand: 2 × (1 + 11) / 2^11); five against four is no difference; what cannot be
-    checked counts on neither side.
+    """Ten lost and one won of 100 is worse (p .0117 by hand: 2 × (1 + 11) / 2^11); five against
+    four is no difference; what cannot be checked counts on neither side.
     """
     both = [True] * 60 + [False] * 29
     worse = pair(graded(*both, *[True] * 10, False), graded(*both, *[False] * 10, True))
@@ -222,30 +346,44 @@ def test_a_model_answers_through_the_server(tmp_path: Path) -> None:
     with EngineServer(tiny, ContextSettings(n_ctx=1024)) as server:
         first = answer_items(server, items)
         assert first == answer_items(server, items)
-    assert all(a.text in item.check.letters and a.text and not a.is_cut for item, a in zip(items[2:], first[2:], strict=True))
+    assert all(
+        a.text in item.check.letters and a.text and not a.is_cut
+        for item, a in zip(items[2:], first[2:], strict=True)
+    )
     assert len(grade(items, [a.text for a in first])) == 5
 
 
 @pytest.mark.engine
-def test_the_command_tells_tasks_and_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_tasks_and_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A model against itself: no flips, and the same answers."""
     tiny = write_tiny_llama(tmp_path / "tiny.gguf")
     file = tmp_path / "own.jsonl"
     file.write_text(
-        '{"prompt": "ab", "max_tokens": 4, "example": "a", "check": {"type": "regex", "pattern": "."}}\n', encoding="utf-8"
+        '{"prompt": "ab", "max_tokens": 4, "example": "a", "check": {"type": "regex", "pattern": '
+        '"."}}\n',
+        encoding="utf-8",
     )
     command = ["test", str(tiny), "--reference", str(tiny), "--no-speed", "--tasks", str(file)]
     assert run([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["tasks"]
-    assert (told["n"], told["paired"]["lost"], told["paired"]["won"], told["paired"]["verdict"]) == (1, 0, 0, "cannot tell")
+    assert (
+        told["n"],
+        told["paired"]["lost"],
+        told["paired"]["won"],
+        told["paired"]["verdict"],
+    ) == (1, 0, 0, "cannot tell")
     assert run(command) == 0
     assert "cannot tell them apart" in capsys.readouterr().out
 
 
 @pytest.mark.engine
-def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model, its copy and two bits of it: the copy cannot be told apart, the two bits lose more; without a reference or tasks there is
-    nothing to compare.
+def test_several_models_are_compared_in_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model, its copy and two bits of it: the copy cannot be told apart, the two bits lose more;
+    without a reference or tasks there is nothing to compare.
     """
     tiny, worse, copy = (
         write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)),
@@ -258,7 +396,11 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
     assert run([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     (found,) = told["pairs"]
-    assert (found["less_loss"], found["kld_ratio"]["low"] > 1, found["tasks"]) == ("second", True, None)
+    assert (found["less_loss"], found["kld_ratio"]["low"] > 1, found["tasks"]) == (
+        "second",
+        True,
+        None,
+    )
     assert [Path(m["path"]).name for m in told["models"]] == ["q2.gguf", "q8.gguf"]
     assert run(["test", str(copy), str(copy), "--reference", str(tiny), "--no-speed"]) == 0
     assert "cannot tell their losses apart" in capsys.readouterr().out
@@ -291,13 +433,29 @@ def test_several_models_are_compared_in_pairs(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.engine
-def test_own_prompts_are_a_domain_and_a_budget_ends_the_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The reference answers them; with hardly any time one batch is read, and nothing is claimed."""
-    tiny, worse = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)), tmp_path / "q8.gguf"
+def test_own_prompts_are_a_domain_and_a_budget_ends_the_reading(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reference answers them; with hardly any time one batch is read, and nothing is
+    claimed.
+    """
+    tiny, worse = (
+        write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)),
+        tmp_path / "q8.gguf",
+    )
     quantized_copy(tiny, worse, "Q8_0")
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("ab\n\nabc\n" * 12, encoding="utf-8")
-    command = ["test", str(worse), "--reference", str(tiny), "--no-speed", "--prompts", str(prompts), "--json"]
+    command = [
+        "test",
+        str(worse),
+        "--reference",
+        str(tiny),
+        "--no-speed",
+        "--prompts",
+        str(prompts),
+        "--json",
+    ]
     assert run(command) == 0
     assert "answers-own" in json.loads(capsys.readouterr().out)["quality"]["domains"]
     quantized_copy(tiny, other := tmp_path / "q6.gguf", "Q6_K")

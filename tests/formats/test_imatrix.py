@@ -1,4 +1,6 @@
-"""Importance data from strangers: read as llama.cpp writes it, checked against the model, refused in one sentence."""
+"""Importance data from strangers: read as llama.cpp writes it, checked against the model, refused
+in one sentence.
+"""
 
 import struct
 from pathlib import Path
@@ -25,7 +27,10 @@ def activations(sums: list[float], counts: list[float]) -> Activations:
 
 DENSE, STACK = tensor("blk.0.attn_q.weight", 4, 8), tensor("blk.0.ffn_up_exps.weight", 2, 8, 3)
 IMATRIX = Imatrix(
-    entries={DENSE.name: activations([2, 4, 6, 0], [2]), STACK.name: activations([10, 20, 0, 0, 3, 6], [10, 0, 1])},
+    entries={
+        DENSE.name: activations([2, 4, 6, 0], [2]),
+        STACK.name: activations([10, 20, 0, 0, 3, 6], [10, 0, 1]),
+    },
     datasets=("a.txt", "b.txt"),
     chunk_count=7,
     chunk_size=512,
@@ -66,7 +71,8 @@ def same(a: Imatrix, b: Imatrix) -> bool:
         b.chunk_size,
         set(b.entries),
     ) and all(
-        a.entries[n].sums.tolist() == b.entries[n].sums.tolist() and a.entries[n].counts.tolist() == b.entries[n].counts.tolist()
+        a.entries[n].sums.tolist() == b.entries[n].sums.tolist()
+        and a.entries[n].counts.tolist() == b.entries[n].counts.tolist()
         for n in a.entries
     )
 
@@ -129,8 +135,14 @@ def test_data_of_this_model_passes_even_with_an_entry_more(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ([tensor(DENSE.name, 8, 8), STACK], "blk.0.attn_q.weight has 1 × 4 matrices and columns, expected 1 × 8 as in m.gguf"),
-        ([DENSE, tensor(STACK.name, 2, 8, 4)], "blk.0.ffn_up_exps.weight has 3 × 2 matrices and columns, expected 4 × 2"),
+        (
+            [tensor(DENSE.name, 8, 8), STACK],
+            "blk.0.attn_q.weight has 1 × 4 matrices and columns, expected 1 × 8 as in m.gguf",
+        ),
+        (
+            [DENSE, tensor(STACK.name, 2, 8, 4)],
+            "blk.0.ffn_up_exps.weight has 3 × 2 matrices and columns, expected 4 × 2",
+        ),
         (
             [tensor(DENSE.name, 4, 8), tensor(STACK.name, 6, 8)],
             "blk.0.ffn_up_exps.weight has 3 × 2 matrices and columns, expected 1 × 6",
@@ -163,7 +175,11 @@ def test_a_model_is_no_importance_data(tiny: Path, tmp_path: Path) -> None:
     """Neither is a text, an empty file, a folder or nothing at all."""
     with pytest.raises(ModelDamaged, match="no tensor of it ends in"):
         read_imatrix(tiny)
-    for name, raw in (("text", b"once upon a time there was a file"), ("empty", b""), ("none", bytes(4))):
+    for name, raw in (
+        ("text", b"once upon a time there was a file"),
+        ("empty", b""),
+        ("none", bytes(4)),
+    ):
         (tmp_path / name).write_bytes(raw)
         with pytest.raises(ModelDamaged, match="no usable importance data"):
             read_imatrix(tmp_path / name)
@@ -174,7 +190,9 @@ def test_a_model_is_no_importance_data(tiny: Path, tmp_path: Path) -> None:
 
 @given(data=st.data(), old=st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_damage_is_an_error_and_never_a_crash(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, old: bool) -> None:
+def test_damage_is_an_error_and_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, old: bool
+) -> None:
     """Bytes changed or cut anywhere: the file is read, or refused in a sentence."""
     path = tmp_path_factory.mktemp("fuzz") / "i"
     raw = bytearray(legacy() if old else write_imatrix(path, IMATRIX).read_bytes())

@@ -1,4 +1,6 @@
-"""Files that were cut up are told so, with the command that joins them, and not as an incomplete download."""
+"""Files that were cut up are told so, with the command that joins them, and not as an incomplete
+download.
+"""
 
 from pathlib import Path
 
@@ -45,15 +47,22 @@ def test_any_piece_says_how_all_are_joined(tmp_path: Path, scheme: str) -> None:
         assert "incomplete" not in str(caught.value)
     command = str(caught.value).rpartition("in order: ")[2]
     assert command.startswith("cat ") and command.split()[1:-2] == list(names)
-    (tmp_path / "joined.gguf").write_bytes(b"".join((tmp_path / name).read_bytes() for name in command.split()[1:-2]))
+    (tmp_path / "joined.gguf").write_bytes(
+        b"".join((tmp_path / name).read_bytes() for name in command.split()[1:-2])
+    )
     assert (tmp_path / "joined.gguf").read_bytes() == raw
     read_model(tmp_path / "joined.gguf")
 
 
 @pytest.mark.parametrize(
     ("scheme", "without", "missing"),
-    [("part1of2", 1, "x.Q6_K.gguf.part2of2"), ("split-a", 1, "x.gguf-split-b"), ("numbers", 0, "x.gguf.001"), ("partaa", 0, "x.gguf.partaa")],
-)  # fmt: skip
+    [
+        ("part1of2", 1, "x.Q6_K.gguf.part2of2"),
+        ("split-a", 1, "x.gguf-split-b"),
+        ("numbers", 0, "x.gguf.001"),
+        ("partaa", 0, "x.gguf.partaa"),
+    ],
+)
 def test_a_missing_piece_is_named(tmp_path: Path, scheme: str, without: int, missing: str) -> None:
     """As far as the other names tell."""
     names = SCHEMES[scheme]
@@ -67,7 +76,9 @@ def test_all_missing_pieces_stand_in_the_command(tmp_path: Path) -> None:
     """Of three pieces one is here."""
     (tmp_path / "x.gguf.part2of3").write_bytes(b"x")
     with pytest.raises(
-        ModelNotFound, match=r"x\.gguf\.part1of3, x\.gguf\.part3of3 is not there.*part1of3 x\.gguf\.part2of3 x\.gguf\.part3of3 >"
+        ModelNotFound,
+        match=r"x\.gguf\.part1of3, x\.gguf\.part3of3 is not there"
+        r".*part1of3 x\.gguf\.part2of3 x\.gguf\.part3of3 >",
     ):
         find_model(str(tmp_path / "x.gguf.part2of3"))
 
@@ -84,15 +95,33 @@ def test_a_folder_of_pieces_and_the_whole_name_say_the_same(tmp_path: Path) -> N
 
 def test_pieces_at_the_hub(hub: Loopback) -> None:
     """By their type, or where there is nothing else."""
-    hub.add_repository("org/repo", {"x.Q6_K.gguf.part1of2": b"GGUF", "x.Q6_K.gguf.part2of2": b"x", "x.Q8_0.gguf-split-a": b"GGUF"})
+    hub.add_repository(
+        "org/repo",
+        {
+            "x.Q6_K.gguf.part1of2": b"GGUF",
+            "x.Q6_K.gguf.part2of2": b"x",
+            "x.Q8_0.gguf-split-a": b"GGUF",
+        },
+    )
     with pytest.raises(
-        ModelUnknown, match=r"cut into 2 pieces.*cat x\.Q6_K\.gguf\.part1of2 x\.Q6_K\.gguf\.part2of2 > x\.Q6_K\.gguf"
+        ModelUnknown,
+        match=r"cut into 2 pieces"
+        r".*cat x\.Q6_K\.gguf\.part1of2 x\.Q6_K\.gguf\.part2of2 > x\.Q6_K\.gguf",
     ):
         find_model("hf:org/repo:Q6_K")
 
 
 @pytest.mark.parametrize(
-    "name", ["x.gguf.bak", "x.gguf.md", "x.gguf.txt", "x.gguf_file", "x-00001-of-00002.gguf", "part.gguf", "x.gguf.sha"]
+    "name",
+    [
+        "x.gguf.bak",
+        "x.gguf.md",
+        "x.gguf.txt",
+        "x.gguf_file",
+        "x-00001-of-00002.gguf",
+        "part.gguf",
+        "x.gguf.sha",
+    ],
 )
 def test_other_names_are_no_pieces(name: str) -> None:
     """Nor are the parts of a split model."""
@@ -110,7 +139,9 @@ def test_a_piece_at_an_address(web: Loopback) -> None:
 
 
 def test_a_whole_file_with_a_piece_s_name_is_a_model(tmp_path: Path) -> None:
-    """Where the name ends in .gguf, the header decides; a truncated file of another name stays an incomplete download."""
+    """Where the name ends in .gguf, the header decides; a truncated file of another name stays an
+    incomplete download.
+    """
     path = write_tiny_llama(tmp_path / "x-part-1.gguf")
     assert find_model(str(path)).path == path
     cut_off = tmp_path / "y.gguf"

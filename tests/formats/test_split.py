@@ -19,10 +19,17 @@ def first(tmp_path: Path) -> Path:
 
 def test_names_are_those_of_llama_cpp() -> None:
     """Five digits, counted from one; what does not fit is no part."""
-    assert part_names("a-00002-of-00003.gguf") == tuple(f"a-0000{i}-of-00003.gguf" for i in (1, 2, 3))
+    assert part_names("a-00002-of-00003.gguf") == tuple(
+        f"a-0000{i}-of-00003.gguf" for i in (1, 2, 3)
+    )
     assert part_names("a-2-of-3.gguf") == ("a-2-of-3.gguf",)
     assert whole_name("a-00002-of-00003.gguf") == "a.gguf"
-    for name in ("a-00000-of-00003.gguf", "a-00004-of-00003.gguf", "a-00001-of-99999.gguf", "a-00000-of-00000.gguf"):
+    for name in (
+        "a-00000-of-00003.gguf",
+        "a-00004-of-00003.gguf",
+        "a-00001-of-99999.gguf",
+        "a-00000-of-00000.gguf",
+    ):
         with pytest.raises(ModelUnknown, match="is no possible part"):
             part_names(name)
 
@@ -30,7 +37,10 @@ def test_names_are_those_of_llama_cpp() -> None:
 def test_a_missing_part_is_named(first: Path) -> None:
     """The sentence says how many are missing and which is the first of them."""
     first.with_name("m-00003-of-00003.gguf").unlink()
-    with pytest.raises(ModelNotFound, match=r"1 of its 3 parts are missing, the first of them m-00003-of-00003\.gguf"):
+    with pytest.raises(
+        ModelNotFound,
+        match=r"1 of its 3 parts are missing, the first of them m-00003-of-00003\.gguf",
+    ):
         read_model(first)
 
 
@@ -46,7 +56,9 @@ def test_a_part_of_another_model_is_found(first: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = write_tiny_llama(tmp_path / "other" / "m.gguf", tiny_shape(n_layer=3), part_tensors=11)
     shutil.copy(other.with_name("m-00003-of-00003.gguf"), first.with_name("m-00003-of-00003.gguf"))
-    with pytest.raises(ModelDamaged, match=r"split\.tensors\.count is 21, expected 24|stands twice"):
+    with pytest.raises(
+        ModelDamaged, match=r"split\.tensors\.count is 21, expected 24|stands twice"
+    ):
         read_model(first)
 
 

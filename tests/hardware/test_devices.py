@@ -1,4 +1,6 @@
-"""The accelerators of machines that we do not have: drivers and kernels that answer as public reports say they do."""
+"""The accelerators of machines that we do not have: drivers and kernels that answer as public
+reports say they do.
+"""
 
 import platform
 import sys
@@ -11,7 +13,13 @@ import pytest
 
 from hakaru.cli.tell.hardware import describe
 from hakaru.hardware import apple, nvidia
-from hakaru.hardware.accelerators import _without_driver, all_devices, drm_scan, nvidia_load, nvidia_process_bytes
+from hakaru.hardware.accelerators import (
+    _without_driver,
+    all_devices,
+    drm_scan,
+    nvidia_load,
+    nvidia_process_bytes,
+)
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.planning.here import hardware_here
 
@@ -22,7 +30,9 @@ NO_BOARD = Path("/nonexistent")
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU as NVML tells of it; `mib` None where it does not tell the memory, `speed` None where it does not tell the cores."""
+    """A GPU as NVML tells of it; `mib` None where it does not tell the memory, `speed` None where
+    it does not tell the cores.
+    """
 
     name: str
     mib: int | None = None
@@ -35,7 +45,9 @@ class Gpu:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts an NVML with these GPUs in the place of the real one. What a GPU does not tell raises, as NVML's functions do."""
+    """Puts an NVML with these GPUs in the place of the real one. What a GPU does not tell raises,
+    as NVML's functions do.
+    """
 
     def install(*gpus: Gpu) -> None:
         module = ModuleType("pynvml")
@@ -54,7 +66,14 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return gpus[i]
 
         def memory(gpu: Gpu) -> SimpleNamespace:
-            total = int(str(told(gpu.mib, "Insufficient Permissions" if gpu.slices else "Not Supported"))) * MIB
+            total = (
+                int(
+                    str(
+                        told(gpu.mib, "Insufficient Permissions" if gpu.slices else "Not Supported")
+                    )
+                )
+                * MIB
+            )
             return SimpleNamespace(total=total, free=total - 100 * MIB)
 
         for name, value in {
@@ -68,9 +87,13 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "nvmlDeviceGetMemoryInfo": memory,
             "nvmlDeviceGetNumGpuCores": lambda gpu: told(gpu.speed),
             "nvmlDeviceGetMaxClockInfo": lambda gpu, kind: 1,
-            "nvmlDeviceGetMigMode": lambda gpu: told((1, 1) if gpu.slices and gpu.mig_mode_told else None),
+            "nvmlDeviceGetMigMode": lambda gpu: told(
+                (1, 1) if gpu.slices and gpu.mig_mode_told else None
+            ),
             "nvmlDeviceGetMaxMigDeviceCount": lambda gpu: 7 if gpu.slices else 0,
-            "nvmlDeviceGetMigDeviceHandleByIndex": lambda gpu, i: told(gpu.slices[i] if i < len(gpu.slices) else None, "Not Found"),
+            "nvmlDeviceGetMigDeviceHandleByIndex": lambda gpu, i: told(
+                gpu.slices[i] if i < len(gpu.slices) else None, "Not Found"
+            ),
         }.items():
             setattr(module, name, value)
         monkeypatch.setitem(sys.modules, "pynvml", module)
@@ -78,7 +101,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def found(environment: Mapping[str, str] | None = None, board: Path = NO_BOARD) -> tuple[list[str], list[str]]:
+def found(
+    environment: Mapping[str, str] | None = None, board: Path = NO_BOARD
+) -> tuple[list[str], list[str]]:
     """Names of the devices that CUDA shows, and what is said of the others."""
     devices, silent = nvidia.scan(RAM, environment or {}, board)
     return [d.name for d in devices], [f"{d.name}: {d.reason}" for d in silent]
@@ -91,15 +116,23 @@ P40 = Gpu(name="Tesla P40", mib=22919, uuid="GPU-0040cccc", speed=3840)
 
 
 @pytest.mark.parametrize("name", ["NVIDIA GB10", "Orin (nvgpu)", "NVIDIA Thor", "Xavier (nvgpu)"])
-def test_a_board_without_memory_of_its_own_has_the_system_s(driver: Callable[..., None], name: str) -> None:
+def test_a_board_without_memory_of_its_own_has_the_system_s(
+    driver: Callable[..., None], name: str
+) -> None:
     """NVML has nothing to tell: `/proc/meminfo` has."""
     driver(Gpu(name=name))
     (device,), silent = nvidia.scan(RAM, {}, NO_BOARD)
-    assert (device.total_bytes, device.free_bytes, device.unified) == (RAM.total_bytes, RAM.available_bytes, True)
+    assert (device.total_bytes, device.free_bytes, device.unified) == (
+        RAM.total_bytes,
+        RAM.available_bytes,
+        True,
+    )
     assert silent == []
 
 
-def test_a_board_whose_driver_tells_page_cache_as_used_has_the_system_s_too(driver: Callable[..., None]) -> None:
+def test_a_board_whose_driver_tells_page_cache_as_used_has_the_system_s_too(
+    driver: Callable[..., None],
+) -> None:
     """Newer drivers answer for GB10; what is free is still what the system can give."""
     driver(Gpu(name="NVIDIA GB10", mib=124_618))
     (device,), _ = nvidia.scan(RAM, {}, NO_BOARD)
@@ -109,11 +142,15 @@ def test_a_board_whose_driver_tells_page_cache_as_used_has_the_system_s_too(driv
 def test_a_container_s_limit_holds_for_unified_memory(driver: Callable[..., None]) -> None:
     """Which is RAM."""
     driver(GB10)
-    (device,), _ = nvidia.scan(Memory(total_bytes=128 * GIB, available_bytes=10 * GIB, limit_bytes=16 * GIB), {}, NO_BOARD)
+    (device,), _ = nvidia.scan(
+        Memory(total_bytes=128 * GIB, available_bytes=10 * GIB, limit_bytes=16 * GIB), {}, NO_BOARD
+    )
     assert (device.total_bytes, device.free_bytes) == (16 * GIB, 10 * GIB)
 
 
-def test_a_jetson_without_nvml_is_known_by_its_board(driver: Callable[..., None], tmp_path: Path) -> None:
+def test_a_jetson_without_nvml_is_known_by_its_board(
+    driver: Callable[..., None], tmp_path: Path
+) -> None:
     """As under JetPack 5."""
     driver()
     board = tmp_path / "model"
@@ -126,7 +163,10 @@ def test_a_jetson_without_nvml_is_known_by_its_board(driver: Callable[..., None]
 def test_one_card_that_cannot_be_asked_hides_no_other(driver: Callable[..., None]) -> None:
     """It is told with the reason."""
     driver(R3090, Gpu(name="", lost=True), R3090, Gpu(name="NVIDIA RTX A2000", mib=None))
-    assert found() == ([R3090.name] * 2, ["NVIDIA GPU 1: GPU is lost", "NVIDIA RTX A2000: Not Supported"])
+    assert found() == (
+        [R3090.name] * 2,
+        ["NVIDIA GPU 1: GPU is lost", "NVIDIA RTX A2000: Not Supported"],
+    )
 
 
 @pytest.mark.parametrize("function", ["nvmlInit", "nvmlDeviceGetCount"])
@@ -134,7 +174,10 @@ def test_a_driver_that_fails_as_a_whole_is_told(driver: Callable[..., None], fun
     """As after an update without a restart; no driver at all is no news."""
     for name, silent in (
         ("NVMLError_LibRmVersionMismatch", ["NVIDIA GPU 0: Driver/library version mismatch"]),
-        ("NVMLError_LibraryNotFound", [] if function == "nvmlInit" else ["NVIDIA GPU 0: Driver/library version mismatch"]),
+        (
+            "NVMLError_LibraryNotFound",
+            [] if function == "nvmlInit" else ["NVIDIA GPU 0: Driver/library version mismatch"],
+        ),
     ):
         driver(R3090)
         pynvml = sys.modules["pynvml"]
@@ -149,7 +192,11 @@ def test_a_driver_that_fails_as_a_whole_is_told(driver: Callable[..., None], fun
 
 def test_a_card_without_nvidia_s_driver_is_told(tmp_path: Path) -> None:
     """The kernel lists it."""
-    root = cards(tmp_path, {"device/vendor": "0x10de", "device/device": "0x2684"}, {"device/vendor": "0x1a03"})
+    root = cards(
+        tmp_path,
+        {"device/vendor": "0x10de", "device/device": "0x2684"},
+        {"device/vendor": "0x1a03"},
+    )
     (silent,) = _without_driver(root)
     assert (silent.name, silent.reason) == ("NVIDIA GPU 0x2684", "no driver of NVIDIA's answers")
 
@@ -201,7 +248,10 @@ def test_a_sliced_card_that_tells_nothing_is_not_planned_with(driver: Callable[.
     assert found() == ([], ["NVIDIA H200: Insufficient Permissions"])
 
 
-SLICES = (Gpu(name="A100 MIG 1g.5gb", mib=4864, uuid="MIG-aaaa"), Gpu(name="A100 MIG 2g.10gb", mib=9856, uuid="MIG-bbbb"))
+SLICES = (
+    Gpu(name="A100 MIG 1g.5gb", mib=4864, uuid="MIG-aaaa"),
+    Gpu(name="A100 MIG 2g.10gb", mib=9856, uuid="MIG-bbbb"),
+)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +265,9 @@ SLICES = (Gpu(name="A100 MIG 1g.5gb", mib=4864, uuid="MIG-aaaa"), Gpu(name="A100
         ("", []),
     ],
 )
-def test_cuda_shows_one_slice(driver: Callable[..., None], listed: str | None, names: list[str]) -> None:
+def test_cuda_shows_one_slice(
+    driver: Callable[..., None], listed: str | None, names: list[str]
+) -> None:
     """The first, or the first that is named; the others are told."""
     driver(Gpu(name="NVIDIA A100-SXM4-40GB", uuid="GPU-a100", slices=SLICES))
     shown, silent = found({} if listed is None else {"CUDA_VISIBLE_DEVICES": listed})
@@ -244,7 +296,9 @@ def test_cuda_shows_one_slice(driver: Callable[..., None], listed: str | None, n
         ({"CUDA_VISIBLE_DEVICES": "GPU-ffff"}, []),
     ],
 )
-def test_cuda_s_variables_are_obeyed(driver: Callable[..., None], environment: dict[str, str], names: Sequence[Gpu]) -> None:
+def test_cuda_s_variables_are_obeyed(
+    driver: Callable[..., None], environment: dict[str, str], names: Sequence[Gpu]
+) -> None:
     """NVML lists by the PCI bus (here: P40, 3090, 4090), and a split is in CUDA's order."""
     driver(P40, R3090, R4090)
     shown, silent = found(environment)
@@ -253,19 +307,30 @@ def test_cuda_s_variables_are_obeyed(driver: Callable[..., None], environment: d
     assert all("CUDA_VISIBLE_DEVICES" in text for text in silent)
 
 
-def test_cards_whose_cores_nobody_tells_are_sorted_by_the_catalogue(driver: Callable[..., None]) -> None:
+def test_cards_whose_cores_nobody_tells_are_sorted_by_the_catalogue(
+    driver: Callable[..., None],
+) -> None:
     """And stay in the order of the bus where that does not know them either."""
-    driver(Gpu(name="NVIDIA GeForce RTX 3060", mib=12288), Gpu(name="NVIDIA GeForce RTX 4090", mib=24564))
+    driver(
+        Gpu(name="NVIDIA GeForce RTX 3060", mib=12288),
+        Gpu(name="NVIDIA GeForce RTX 4090", mib=24564),
+    )
     assert found()[0] == ["NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3060"]
     driver(Gpu(name="NVIDIA X1", mib=12288), Gpu(name="NVIDIA GeForce RTX 4090", mib=24564))
     assert found()[0] == ["NVIDIA X1", "NVIDIA GeForce RTX 4090"]
 
 
-def test_children_see_different_cards_in_the_planned_order(driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_see_different_cards_in_the_planned_order(
+    driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By their UUIDs; cards that are alike need no order."""
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
-    for gpus, order in (((P40, R4090), {"CUDA_VISIBLE_DEVICES": "GPU-4090bbbb,GPU-0040cccc"}), ((R3090, R3090), {}), ((), {})):
+    for gpus, order in (
+        ((P40, R4090), {"CUDA_VISIBLE_DEVICES": "GPU-4090bbbb,GPU-0040cccc"}),
+        ((R3090, R3090), {}),
+        ((), {}),
+    ):
         driver(*gpus)
         nvidia.pinned_order.cache_clear()
         assert nvidia.pinned_order() == order
@@ -282,10 +347,16 @@ def cards(root: Path, *devices: dict[str, object]) -> Path:
     return root
 
 
-def amd(number: str, vram: int | None, used: int = 0, gtt: int | None = None, **more: object) -> dict[str, object]:
+def amd(
+    number: str, vram: int | None, used: int = 0, gtt: int | None = None, **more: object
+) -> dict[str, object]:
     """amdgpu's files of one card, in MiB."""
     files: dict[str, object] = {"device/vendor": "0x1002", "device/device": number}
-    for name, mib in {"vram_total": vram, "vram_used": None if vram is None else used, "gtt_total": gtt}.items():
+    for name, mib in {
+        "vram_total": vram,
+        "vram_used": None if vram is None else used,
+        "gtt_total": gtt,
+    }.items():
         if mib is not None:
             files[f"device/mem_info_{name}"] = mib * MIB
     return files | {f"device/{name}": value for name, value in more.items()}
@@ -298,10 +369,14 @@ XTX = amd("0x744c", 24560, 900, 64000, unique_id="aaaa0001")
     ("devices", "expected"),
     [
         # Strix Halo: 512 MiB set aside, and what the kernel lends
-        ([amd("0x1586", 512, 200, 122880)], [("AMD Ryzen AI Max+ 395 (Strix Halo, Radeon 8060S)", 122880, 117453, True)]),
-        ([amd("0x1586", 512, 200, 64000)], [("AMD Ryzen AI Max+ 395 (Strix Halo, Radeon 8060S)", 64000, 64000, True)]),
-        ([amd("0x1586", 98304, 100, 15860)], [("AMD Ryzen AI Max+ 395 (Strix Halo, Radeon 8060S)", 98304, 98204, False)]),
-        ([amd("0x15bf", 4096, 300, 14336)], [("AMD Radeon 780M (Phoenix/Hawk Point)", 14336, 14336, True)]),
+        ([amd("0x1586", 512, 200, 122880)],
+            [("AMD Ryzen AI Max+ 395 (Strix Halo, Radeon 8060S)", 122880, 117453, True)]),
+        ([amd("0x1586", 512, 200, 64000)],
+            [("AMD Ryzen AI Max+ 395 (Strix Halo, Radeon 8060S)", 64000, 64000, True)]),
+        ([amd("0x1586", 98304, 100, 15860)],
+            [("AMD Ryzen AI Max+ 395 (Strix Halo, Radeon 8060S)", 98304, 98204, False)]),
+        ([amd("0x15bf", 4096, 300, 14336)],
+            [("AMD Radeon 780M (Phoenix/Hawk Point)", 14336, 14336, True)]),
         ([amd("0x1681", 2048, 0, 6000)], [("AMD GPU 0x1681", 6000, 6000, True)]),
         # cards, beside which the kernel lends RAM, too
         ([amd("0x744c", 24560, 900, 64000)], [("AMD Radeon RX 7900 XTX", 24560, 23660, False)]),
@@ -310,22 +385,38 @@ XTX = amd("0x744c", 24560, 900, 64000, unique_id="aaaa0001")
         ([amd("0x66a1", 32752, 0)], [("AMD Instinct MI50 32GB", 32752, 32752, False)]),
         ([amd("0x164e", 512, 30), XTX], [("AMD Radeon RX 7900 XTX", 24560, 23660, False)]),
         # Intel
-        ([{"device/vendor": "0x8086", "device/device": "0xe20b", "device/tile0/physical_vram_size_bytes": 12 * GIB}],
+        ([{"device/vendor": "0x8086", "device/device": "0xe20b",
+            "device/tile0/physical_vram_size_bytes": 12 * GIB}],
          [("Intel Arc B580", 12288, None, False)]),
-        ([{"device/vendor": "0x8086", "device/device": "0x0bd5", "device/tile0/physical_vram_size_bytes": 64 * GIB,
-           "device/tile1/physical_vram_size_bytes": 64 * GIB}], [("INTEL GPU 0x0bd5", 131072, None, False)]),
-        ([{"device/vendor": "0x8086", "device/device": "0x56a0", "lmem_total_bytes": 16 * GIB, "lmem_avail_bytes": 15 * GIB}],
+        ([{"device/vendor": "0x8086", "device/device": "0x0bd5",
+            "device/tile0/physical_vram_size_bytes": 64 * GIB,
+           "device/tile1/physical_vram_size_bytes": 64 * GIB}],
+           [("INTEL GPU 0x0bd5", 131072, None, False)]),
+        ([{"device/vendor": "0x8086", "device/device": "0x56a0", "lmem_total_bytes": 16 * GIB,
+            "lmem_avail_bytes": 15 * GIB}],
          [("Intel Arc A770", 16384, 15360, False)]),
-        ([{"device/vendor": "0x8086", "device/device": "0x64a0"}], [("Intel Arc 140V (Lunar Lake)", 62309, 62309, True)]),
-        ([{"device/vendor": "0x1a03", "device/device": "0x2000"}], []),  # a server's management controller
+        ([{"device/vendor": "0x8086", "device/device": "0x64a0"}],
+            [("Intel Arc 140V (Lunar Lake)", 62309, 62309, True)]),
+        ([{"device/vendor": "0x1a03", "device/device": "0x2000"}], []),
+         # a server's management controller
     ],
 )  # fmt: skip
 def test_sysfs_is_read_as_drivers_fill_it(
-    tmp_path: Path, devices: list[dict[str, object]], expected: list[tuple[str, int, int | None, bool]]
+    tmp_path: Path,
+    devices: list[dict[str, object]],
+    expected: list[tuple[str, int, int | None, bool]],
 ) -> None:
     """Name, total and free MiB, and whether it is RAM."""
     shown, silent = drm_scan(cards(tmp_path, *devices), memory=RAM, environment={})
-    rows = [(d.name, d.total_bytes // MIB, None if d.free_bytes is None else d.free_bytes // MIB, d.unified) for d in shown]
+    rows = [
+        (
+            d.name,
+            d.total_bytes // MIB,
+            None if d.free_bytes is None else d.free_bytes // MIB,
+            d.unified,
+        )
+        for d in shown
+    ]
     assert (rows, silent) == (expected, [])
 
 
@@ -353,8 +444,16 @@ def test_the_kernel_s_limit_of_pages_holds_for_what_it_lends(tmp_path: Path) -> 
 
 def test_an_intel_card_that_tells_nothing_is_told(tmp_path: Path) -> None:
     """An older kernel's xe; it is no integrated GPU."""
-    shown, (silent,) = drm_scan(cards(tmp_path, {"device/vendor": "0x8086", "device/device": "0xe20b"}), memory=RAM, environment={})
-    assert (shown, silent.reason, silent.on_purpose) == ([], "its driver does not tell its memory", False)
+    shown, (silent,) = drm_scan(
+        cards(tmp_path, {"device/vendor": "0x8086", "device/device": "0xe20b"}),
+        memory=RAM,
+        environment={},
+    )
+    assert (shown, silent.reason, silent.on_purpose) == (
+        [],
+        "its driver does not tell its memory",
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -367,12 +466,18 @@ def test_an_intel_card_that_tells_nothing_is_told(tmp_path: Path) -> None:
         ({"HIP_VISIBLE_DEVICES": "-1"}, False, []),
         ({"ROCR_VISIBLE_DEVICES": "1"}, False, [20464]),
         ({"ROCR_VISIBLE_DEVICES": "GPU-aaaa0001"}, False, [24560]),
-        ({"ROCR_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": "0"}, False, [20464]),  # HIP counts what ROCr left
+        (
+            {"ROCR_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": "0"},
+            False,
+            [20464],
+        ),  # HIP counts what ROCr left
         ({"CUDA_VISIBLE_DEVICES": "0"}, False, [24560]),
         ({"CUDA_VISIBLE_DEVICES": "0"}, True, [24560, 20464]),  # that one is NVIDIA's
     ],
 )
-def test_rocm_s_variables_are_obeyed(tmp_path: Path, environment: dict[str, str], beside: bool, totals: list[int]) -> None:
+def test_rocm_s_variables_are_obeyed(
+    tmp_path: Path, environment: dict[str, str], beside: bool, totals: list[int]
+) -> None:
     """What is hidden is told, as meant."""
     root = cards(tmp_path, XTX, amd("0x744c", 20464, 0, 64000, unique_id="bbbb0002"))
     shown, silent = drm_scan(root, memory=RAM, environment=environment, beside_nvidia=beside)
@@ -391,22 +496,42 @@ def test_rocm_s_variables_are_obeyed(tmp_path: Path, environment: dict[str, str]
     ],
 )
 def test_a_mac_is_asked_itself(
-    monkeypatch: pytest.MonkeyPatch, metal: int | None, wired: str | None, gib: int, mib: int, source: str
+    monkeypatch: pytest.MonkeyPatch,
+    metal: int | None,
+    wired: str | None,
+    gib: int,
+    mib: int,
+    source: str,
 ) -> None:
     """Metal first, then what was set by hand, then the figure that a named Mac gets."""
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     monkeypatch.setattr(apple, "_metal", lambda: metal)
-    monkeypatch.setattr(apple, "sysctl", {"machdep.cpu.brand_string": "Apple M4 Max", "iogpu.wired_limit_mb": wired}.get)
+    monkeypatch.setattr(
+        apple,
+        "sysctl",
+        {"machdep.cpu.brand_string": "Apple M4 Max", "iogpu.wired_limit_mb": wired}.get,
+    )
     (device,) = apple.apple(Memory(total_bytes=gib * GIB, available_bytes=gib * GIB))
-    assert (device.name, device.total_bytes, device.free_bytes, device.source) == ("Apple M4 Max", mib * MIB, mib * MIB, source)
+    assert (device.name, device.total_bytes, device.free_bytes, device.source) == (
+        "Apple M4 Max",
+        mib * MIB,
+        mib * MIB,
+        source,
+    )
     assert device.unified
 
 
 def machine_with(devices: tuple[Device, ...], **more: object) -> Machine:
     """A machine with these devices."""
     cpu = Cpu(
-        model="Test", architecture="x86_64", physical_cores=8, logical_cores=16, usable_cores=16, threads=8, instruction_sets=()
+        model="Test",
+        architecture="x86_64",
+        physical_cores=8,
+        logical_cores=16,
+        usable_cores=16,
+        threads=8,
+        instruction_sets=(),
     )
     return Machine(system="Linux x86_64", cpu=cpu, memory=RAM, devices=devices, **more)  # type: ignore[arg-type]
 
@@ -414,9 +539,17 @@ def machine_with(devices: tuple[Device, ...], **more: object) -> Machine:
 def test_graphics_inside_a_processor_change_neither_class_nor_ledger(tmp_path: Path) -> None:
     """A PC without a card is what its RAM is, until the engine tells that it uses the graphics."""
     plain = machine_with(())
-    (graphics,), _ = drm_scan(cards(tmp_path, {"device/vendor": "0x8086", "device/device": "0x64a0"}), memory=RAM, environment={})
+    (graphics,), _ = drm_scan(
+        cards(tmp_path, {"device/vendor": "0x8086", "device/device": "0x64a0"}),
+        memory=RAM,
+        environment={},
+    )
     machine = machine_with((graphics,))
-    assert (machine.size_class, machine.fingerprint, machine.has_gpu) == (plain.size_class, plain.fingerprint, False)
+    assert (machine.size_class, machine.fingerprint, machine.has_gpu) == (
+        plain.size_class,
+        plain.fingerprint,
+        False,
+    )
     assert hardware_here(machine, uses_gpu=True).accelerators == (graphics,)
 
 

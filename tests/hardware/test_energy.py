@@ -13,7 +13,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "_nvidia", dict)
 
 
-def package(root: Path, name: str, microjoules: int | None, wraps_at: int = 262_143_328_850, called: str = "package-0") -> None:
+def package(
+    root: Path,
+    name: str,
+    microjoules: int | None,
+    wraps_at: int = 262_143_328_850,
+    called: str = "package-0",
+) -> None:
     """A folder as Linux shows it; None: the file is not to be read."""
     folder = root / name
     folder.mkdir(exist_ok=True)
@@ -24,7 +30,9 @@ def package(root: Path, name: str, microjoules: int | None, wraps_at: int = 262_
 
 
 def test_packages_count_and_their_parts_do_not(tmp_path: Path) -> None:
-    """Two sockets; the cores are in their package's figure, and a laptop's psys holds its package."""
+    """Two sockets; the cores are in their package's figure, and a laptop's psys holds its
+    package.
+    """
     zones = (
         ("intel-rapl:0", 1, "package-0"),
         ("intel-rapl:0:0", 2, "core"),

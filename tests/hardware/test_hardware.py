@@ -24,7 +24,16 @@ def test_this_machine_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "name"), [(2, "tiny"), (4, "small"), (7.9, "small"), (8, "medium"), (12, "medium"), (20, "large"), (80, "large")]
+    ("gigabytes", "name"),
+    [
+        (2, "tiny"),
+        (4, "small"),
+        (7.9, "small"),
+        (8, "medium"),
+        (12, "medium"),
+        (20, "large"),
+        (80, "large"),
+    ],
 )
 def test_the_article_s_classes(gigabytes: float, name: str) -> None:
     """Small from 4 GB, medium from 8, large from 20."""
@@ -32,7 +41,9 @@ def test_the_article_s_classes(gigabytes: float, name: str) -> None:
 
 
 def test_a_container_s_limit_is_found(tmp_path: Path) -> None:
-    """cgroup v2: the tightest limit on the way up counts, less what is used and cannot be taken back."""
+    """cgroup v2: the tightest limit on the way up counts, less what is used and cannot be taken
+    back.
+    """
     group = tmp_path / "sys" / "a" / "b"
     group.mkdir(parents=True)
     (group / "memory.max").write_text("max\n")
@@ -54,7 +65,10 @@ def test_without_a_container_there_is_no_limit(tmp_path: Path) -> None:
 def test_instruction_sets_are_read(tmp_path: Path) -> None:
     """Only those for which llama.cpp has kernels."""
     info = tmp_path / "cpuinfo"
-    info.write_text("model name\t: Test CPU\nflags\t\t: fpu pni avx2 avx512f hypervisor\n\nmodel name\t: second\n")
+    info.write_text(
+        "model name\t: Test CPU\nflags\t\t: fpu pni avx2 avx512f hypervisor\n\nmodel name\t: "
+        "second\n"
+    )
     found = cpu(info)
     assert found.model == "Test CPU"
     assert found.instruction_sets == ("sse3", "avx2", "avx512f")
@@ -70,7 +84,11 @@ def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
             "product_name": "Test",
         },
         "card1": {"vendor": "0x8086"},
-        "card2": {"vendor": "0x1002", "mem_info_vram_total": "536870912", "product_name": "part of the processor"},
+        "card2": {
+            "vendor": "0x1002",
+            "mem_info_vram_total": "536870912",
+            "product_name": "part of the processor",
+        },
         "card0-DP-1": {"vendor": "0x1002", "mem_info_vram_total": "5"},
     }.items():
         device = tmp_path / name / "device"
@@ -78,12 +96,18 @@ def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
         for file, text in files.items():
             (device / file).write_text(text + "\n")
     (found,) = drm(tmp_path)
-    assert (found.vendor, found.total_bytes, found.free_bytes) == ("amd", 17_163_091_968, 17_000_000_000)
+    assert (found.vendor, found.total_bytes, found.free_bytes) == (
+        "amd",
+        17_163_091_968,
+        17_000_000_000,
+    )
 
 
 def test_labels_are_what_people_call_the_memory() -> None:
     """A card of 80 GiB is sold as 80 GB; a size is called what it was called."""
-    labels = [d.label_gigabytes for d in parse_hardware("A100 80GB PCIe + 80GB + 24GiB").accelerators]
+    labels = [
+        d.label_gigabytes for d in parse_hardware("A100 80GB PCIe + 80GB + 24GiB").accelerators
+    ]
     assert labels == [80.0, 80.0, 24.0]
 
 
@@ -117,8 +141,10 @@ def test_hardware_that_nobody_knows_is_refused(text: str, words: str) -> None:
 def test_nvml_tells_what_a_process_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the GPU's name, only for that process; nothing where there is no driver."""
     assert nvidia_process_bytes(1) == {}
-    processes = {0: [SimpleNamespace(pid=7, usedGpuMemory=100), SimpleNamespace(pid=8, usedGpuMemory=5)],
-                 1: [SimpleNamespace(pid=7, usedGpuMemory=50)]}  # fmt: skip
+    processes = {
+        0: [SimpleNamespace(pid=7, usedGpuMemory=100), SimpleNamespace(pid=8, usedGpuMemory=5)],
+        1: [SimpleNamespace(pid=7, usedGpuMemory=50)],
+    }
     for name, value in {
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
@@ -132,7 +158,9 @@ def test_nvml_tells_what_a_process_takes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_nvml_tells_how_busy_the_gpus_of_a_process_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The busiest of those that it uses; of all where none is known to be its own; nothing where there is no driver, or it does not tell."""
+    """The busiest of those that it uses; of all where none is known to be its own; nothing where
+    there is no driver, or it does not tell.
+    """
     assert nvidia_load(7) is None
     processes = {0: [7], 1: [8], 2: [7]}
     busy = {0: 3, 1: 90, 2: 40}
@@ -141,7 +169,9 @@ def test_nvml_tells_how_busy_the_gpus_of_a_process_are(monkeypatch: pytest.Monke
         "nvmlShutdown": lambda: None,
         "nvmlDeviceGetCount": lambda: 3,
         "nvmlDeviceGetHandleByIndex": lambda i: i,
-        "nvmlDeviceGetComputeRunningProcesses": lambda i: [SimpleNamespace(pid=pid) for pid in processes[i]],
+        "nvmlDeviceGetComputeRunningProcesses": lambda i: [
+            SimpleNamespace(pid=pid) for pid in processes[i]
+        ],
         "nvmlDeviceGetUtilizationRates": lambda i: SimpleNamespace(gpu=busy[i]),
     }.items():
         monkeypatch.setattr(pynvml, name, value)

@@ -28,11 +28,15 @@ ONE_CARD = {
     "NVIDIA H100 NVL": ("NVIDIA H100 NVL 94GB", 95830 * MIB),
     "NVIDIA GH200 480GB": ("NVIDIA GH200 96GB", 97871 * MIB),
     "NVIDIA B300 SXM6 AC": ("NVIDIA B300 288GB SXM", 275040 * MIB),
-    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition": ("NVIDIA RTX PRO 6000 Blackwell Max-Q", 97887 * MIB),
-    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": ("NVIDIA RTX PRO 6000 Blackwell", 97887 * MIB),
-    "NVIDIA RTX PRO 6000 Blackwell Server Edition": ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887 * MIB),
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition":
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q", 97887 * MIB),
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": ("NVIDIA RTX PRO 6000 Blackwell",
+        97887 * MIB),
+    "NVIDIA RTX PRO 6000 Blackwell Server Edition": ("NVIDIA RTX PRO 6000 Blackwell Server Edition",
+        97887 * MIB),
     "NVIDIA RTX 6000 Ada Generation": ("NVIDIA RTX 6000 Ada Generation", 49140 * MIB),
-    "NVIDIA RTX 5000 Ada Generation Laptop GPU": ("NVIDIA RTX 5000 Ada Generation Laptop GPU", 16 * GIB),
+    "NVIDIA RTX 5000 Ada Generation Laptop GPU": ("NVIDIA RTX 5000 Ada Generation Laptop GPU",
+        16 * GIB),
     "Tesla V100-SXM2-16GB": ("NVIDIA Tesla V100 SXM2 16 GB", 16160 * MIB),
     "Tesla V100-PCIE-32GB": ("NVIDIA Tesla V100 PCIe 32 GB", 32 * GIB),
     "NVIDIA GeForce RTX 4070 Ti SUPER": ("NVIDIA GeForce RTX 4070 Ti SUPER", 16376 * MIB),
@@ -43,7 +47,8 @@ ONE_CARD = {
     # as others print them
     "Intel(R) Arc(TM) B580 Graphics": ("Intel Arc B580", 12 * GIB),
     "AMD Radeon RX 7900 XTX": ("AMD Radeon RX 7900 XTX", 24 * GIB),
-    "VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)": (R4090, 24564 * MIB),
+    "VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)": (R4090,
+        24564 * MIB),
     # as people type them
     "rtx4090": (R4090, 24564 * MIB),
     "ＲＴＸ４０９０": (R4090, 24564 * MIB),
@@ -108,10 +113,14 @@ ONE_CARD = {
     "Ryzen AI Max+ 395 96GB VRAM": (STRIX_HALO, 96 * GIB),
     # names that look like others
     "NVIDIA RTX A1000 6GB Laptop GPU": ("NVIDIA RTX A1000 6GB Laptop GPU", 6 * GIB),
-    "NVIDIA RTX 1000 Ada Generation Laptop GPU": ("NVIDIA RTX 1000 Ada Generation Laptop GPU", 6141 * MIB),
-    "NVIDIA GeForce GTX 1650 Ti with Max-Q Design": ("NVIDIA GeForce GTX 1650 Ti Laptop GPU", 4 * GIB),
+    "NVIDIA RTX 1000 Ada Generation Laptop GPU": ("NVIDIA RTX 1000 Ada Generation Laptop GPU",
+        6141 * MIB),
+    "NVIDIA GeForce GTX 1650 Ti with Max-Q Design": ("NVIDIA GeForce GTX 1650 Ti Laptop GPU",
+        4 * GIB),
 }  # fmt: skip
-"""What is typed: the one accelerator that is meant, and the bytes that it has for models and their driver."""
+"""What is typed: the one accelerator that is meant, and the bytes that it has for models and their
+driver.
+"""
 
 SEVERAL = {
     "3090 x2": ([R3090] * 2, None),
@@ -134,7 +143,8 @@ SEVERAL = {
     "RTX 4090 & RTX 3090": ([R4090, R3090], None),
     "RTX 4090 and 2x32GB DDR5-6000": ([R4090], 64 * 10**9),
     "RTX 4090, 128GB": ([R4090], 128 * 10**9),
-    "RTX 4090 x2 + RTX 3060 12GB + 128GB ECC DDR5-6000 RDIMM": ([R4090] * 2 + ["NVIDIA GeForce RTX 3060 12 GB"], 128 * 10**9),
+    "RTX 4090 x2 + RTX 3060 12GB + 128GB ECC DDR5-6000 RDIMM":
+        ([R4090] * 2 + ["NVIDIA GeForce RTX 3060 12 GB"], 128 * 10**9),
     "RTX 4090とメモリ64GB": ([R4090], 64 * 10**9),
     "RTX 4090、RTX 3090": ([R4090, R3090], None),
     "Core i9-14900K + RTX 4090 + 64GB": ([R4090], 64 * 10**9),
@@ -162,7 +172,10 @@ def test_a_name_finds_its_row(text: str, meant: tuple[str, int]) -> None:
 def test_counts_and_borders_are_read(text: str, meant: tuple[list[str], int | None]) -> None:
     """A plus inside a name is no border, and a size beside a card is RAM."""
     found = parse_hardware(text)
-    assert ([d.name for d in found.accelerators], found.ram.total_bytes if found.ram else None) == meant
+    assert (
+        [d.name for d in found.accelerators],
+        found.ram.total_bytes if found.ram else None,
+    ) == meant
 
 
 @pytest.mark.parametrize(
@@ -175,8 +188,14 @@ def test_counts_and_borders_are_read(text: str, meant: tuple[list[str], int | No
         ("Strix Halo 128GB", "a model may take 64.0 GiB of its 128 GB .half of the RAM by default"),
         ("M2 Max 96GB", "interpolated"),
         ("Orin NX 16GB", "interpolated"),
-        ("2x Ryzen AI Max+ 395 128GB", "as many machines, which llama.cpp joins only over a network"),
-        ("M4 Max 64GB + DGX Spark", "Apple M4 Max 64GB . NVIDIA GB10 .DGX Spark.: chips with a memory of their own"),
+        (
+            "2x Ryzen AI Max+ 395 128GB",
+            "as many machines, which llama.cpp joins only over a network",
+        ),
+        (
+            "M4 Max 64GB + DGX Spark",
+            "Apple M4 Max 64GB . NVIDIA GB10 .DGX Spark.: chips with a memory of their own",
+        ),
         ("A100 80GB MIG 3g.40gb", "a slice of 40 GB, of which about 95% can be used .assumed."),
     ],
 )
@@ -197,7 +216,10 @@ def test_a_name_that_says_all_needs_no_sentence(text: str) -> None:
     ("text", "words"),
     [
         ("RTX 4095", "the nearest names are .*RTX 4090"),
-        ("RTX 3090 48GB", "is known with 24 GB, not with 48 GB; name the memory alone, such as 48GiB"),
+        (
+            "RTX 3090 48GB",
+            "is known with 24 GB, not with 48 GB; name the memory alone, such as 48GiB",
+        ),
         ("M4 Max", "is sold with memories of several sizes"),
         ("RTX 6000", "may be NVIDIA Quadro RTX 6000, NVIDIA RTX 6000 Ada Generation"),
         ("RTX 4090 + 16384", "'16384' has no unit"),
@@ -234,15 +256,23 @@ def test_of_one_name_with_several_sizes_one_is_usual() -> None:
     """So that a name without its size is never refused for its size alone."""
     assert len({row["id"] for row in table()}) == len(table())
     for row in table():
-        rows = [r for r in find_rows(row["name"].replace(f"{row['memory_gib'] or 0:g} GB", "")).rows if not r.get("rebuilt")]
+        rows = [
+            r
+            for r in find_rows(row["name"].replace(f"{row['memory_gib'] or 0:g} GB", "")).rows
+            if not r.get("rebuilt")
+        ]
         if len({r["memory_gib"] for r in rows}) > 1:
-            assert len({r["memory_gib"] for r in rows if r.get("usual")}) == 1, [r["name"] for r in rows]
+            assert len({r["memory_gib"] for r in rows if r.get("usual")}) == 1, [
+                r["name"] for r in rows
+            ]
 
 
 def test_drivers_never_report_more_than_is_soldered() -> None:
     """Figures of the table in the units that they claim."""
     text = (files("hakaru.hardware") / "accelerators.json").read_text(encoding="utf-8")
-    assert Counter(text)["\n"] == len(table()) + 2  # one row a line, so that a change is one line of a diff
+    assert (
+        Counter(text)["\n"] == len(table()) + 2
+    )  # one row a line, so that a change is one line of a diff
     for row in table():
         if "reported_mib" in row:
             assert 0.9 <= row["reported_mib"] / 1024 / row["memory_gib"] <= 1.0, row["name"]
@@ -267,11 +297,20 @@ def test_apple_s_share_grows_with_the_memory() -> None:
 
 def test_parts_keep_their_sizes() -> None:
     """RAM behind a name without a sign is a part of its own, and brackets hold no borders."""
-    assert [(p.kind, p.count) for p in parts_of("RTX 4090 (24GB, used) 2x32GB DDR5", ())] == [("name", 1), ("ram", 2)]
-    assert [p.text for p in parts_of("Max+ 395 + Max+ 395", ["Max+ 395"])] == ["Max+ 395", "Max+ 395"]
+    assert [(p.kind, p.count) for p in parts_of("RTX 4090 (24GB, used) 2x32GB DDR5", ())] == [
+        ("name", 1),
+        ("ram", 2),
+    ]
+    assert [p.text for p in parts_of("Max+ 395 + Max+ 395", ["Max+ 395"])] == [
+        "Max+ 395",
+        "Max+ 395",
+    ]
 
 
-@given(st.text(alphabet="0123456789xX*+&,()[]/ .-GBMTiRAMvTi枚とメモリ×\n\0", max_size=40) | st.text(max_size=40))
+@given(
+    st.text(alphabet="0123456789xX*+&,()[]/ .-GBMTiRAMvTi枚とメモリ×\n\0", max_size=40)
+    | st.text(max_size=40)
+)
 def test_whatever_is_typed_is_a_machine_or_refused_in_a_sentence(text: str) -> None:
     """Never another error, and never a machine without anything."""
     try:

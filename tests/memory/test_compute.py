@@ -27,7 +27,9 @@ def model(id_: str) -> KnownModel:
 
 
 def test_the_smallest_hole_that_fits_is_taken() -> None:
-    """Holes of 64 and 32 bytes: 32 bytes go to the second, 64 to the first, and the buffer does not grow."""
+    """Holes of 64 and 32 bytes: 32 bytes go to the second, 64 to the first, and the buffer does not
+    grow.
+    """
     memory = Memory()
     a, _, c, _ = (memory.give(size) for size in (64, 32, 32, 32))
     memory.take_back(a, 64)
@@ -47,7 +49,9 @@ def test_neighbouring_holes_become_one() -> None:
 
 
 def test_a_sum_takes_the_place_of_a_source_that_nobody_else_needs() -> None:
-    """y = norm(x); y + x: the sum lies where y lay, and x is given back. A view's memory is never taken over."""
+    """y = norm(x); y + x: the sum lies where y lay, and x is given back. A view's memory is never
+    taken over.
+    """
     graph = Graph()
     x = Tensor("x", (8, "T"), size_of((8, "T")))
     y = graph.like(x, name="y")
@@ -64,23 +68,39 @@ def test_a_sum_takes_the_place_of_a_source_that_nobody_else_needs() -> None:
 
 
 def test_llama_8b_by_hand() -> None:
-    """At the peak three rows of n_ff (gate, up, their product), five of n_embd, the mask, positions and indices.
+    """At the peak three rows of n_ff (gate, up, their product), five of n_embd, the mask, positions
+    and indices.
 
-    Of the five one is the residual. Two are inputs that stay: embeddings from outside, and the copy that images are written
-    into. Two are the place of the input that was copied, and of the embeddings, which nothing needs any more.
+    Of the five one is the residual. Two are inputs that stay: embeddings from outside, and the copy
+    that images are written into. Two are the place of the input that was copied, and of the
+    embeddings, which nothing needs any more.
     """
     rows = 3 * 14336 + 5 * 4096
-    small = 3 * 512 * 4 + 2 * 512 * 8 - 512 * 4 + 32  # positions and K, V indices; the tokens' place is free, yet below the rest
+    small = (
+        3 * 512 * 4 + 2 * 512 * 8 - 512 * 4 + 32
+    )  # positions and K, V indices; the tokens' place is free, yet below the rest
     among_images = 512 * (4 + 8)  # tokens and their places, in a micro-batch that mixes both
     expected = 4 * 512 * rows + 2 * 512 * 4096 + small + among_images + 512 * 4 - 2048
-    assert compute_bytes(model("llama-3.1-8b-instruct").shape, ContextSettings(n_ctx=4096)) == expected == 134_236_192
+    assert (
+        compute_bytes(model("llama-3.1-8b-instruct").shape, ContextSettings(n_ctx=4096))
+        == expected
+        == 134_236_192
+    )
 
 
 @pytest.mark.parametrize(
     ("id_", "settings", "expected"),
     [
-        ("llama-3.1-8b-instruct", ContextSettings(n_ctx=4096, type_k="q8_0", type_v="q8_0"), 134_318_112),
-        ("qwen3-30b-a3b", ContextSettings(n_ctx=32768, n_ubatch=2048, type_k="q8_0", type_v="q8_0"), 503_472_160),
+        (
+            "llama-3.1-8b-instruct",
+            ContextSettings(n_ctx=4096, type_k="q8_0", type_v="q8_0"),
+            134_318_112,
+        ),
+        (
+            "qwen3-30b-a3b",
+            ContextSettings(n_ctx=32768, n_ubatch=2048, type_k="q8_0", type_v="q8_0"),
+            503_472_160,
+        ),
         ("gemma-3-4b-it", ContextSettings(n_ctx=131072), 224_948_256),
         ("deepseek-v3-0324", ContextSettings(n_ctx=32768, n_ubatch=2048), 1_837_162_528),
         ("gpt-oss-20b", ContextSettings(n_ctx=4096, type_k="q4_0", type_v="q4_0"), 105_343_008),
@@ -103,10 +123,15 @@ def test_figures_seen_in_dry_runs(id_: str, settings: ContextSettings, expected:
         (1, False, (134_236_192, 109_062_176)),
     ],
 )
-def test_devices_as_the_scheduler_lays_them_out(n_devices: int, all_layers: bool, expected: tuple[int, ...]) -> None:
+def test_devices_as_the_scheduler_lays_them_out(
+    n_devices: int, all_layers: bool, expected: tuple[int, ...]
+) -> None:
     """Llama 3.1 8B at 4,096 tokens over RPC devices: host, first and last, to 16 KiB."""
     found = device_compute(
-        model("llama-3.1-8b-instruct").shape, ContextSettings(n_ctx=4096), n_devices=n_devices, all_layers=all_layers
+        model("llama-3.1-8b-instruct").shape,
+        ContextSettings(n_ctx=4096),
+        n_devices=n_devices,
+        all_layers=all_layers,
     )
     assert found is not None
     figures = (found.host_bytes, found.first_bytes, found.last_bytes)[: len(expected)]
@@ -122,9 +147,18 @@ def test_the_explanation_adds_up(known: KnownModel) -> None:
     assert all(name and n_bytes > 0 for name, n_bytes in terms)
 
 
-@given(st.sampled_from(one_per_graph()), st.integers(256, 2**17), st.integers(16, 4096), st.sampled_from(["f16", "q8_0"]))
-def test_more_context_or_a_larger_micro_batch_never_needs_less(known: KnownModel, n_ctx: int, n_ubatch: int, type_: str) -> None:
-    """Doubling either never shrinks the buffer, but for a hundredth: other sizes leave other holes."""
+@given(
+    st.sampled_from(one_per_graph()),
+    st.integers(256, 2**17),
+    st.integers(16, 4096),
+    st.sampled_from(["f16", "q8_0"]),
+)
+def test_more_context_or_a_larger_micro_batch_never_needs_less(
+    known: KnownModel, n_ctx: int, n_ubatch: int, type_: str
+) -> None:
+    """Doubling either never shrinks the buffer, but for a hundredth: other sizes leave other
+    holes.
+    """
     settings = ContextSettings(n_ctx=n_ctx, n_ubatch=n_ubatch, type_k=type_, type_v=type_)
     here = compute_bytes(known.shape, settings) or 0
     for larger in (replace(settings, n_ctx=2 * n_ctx), replace(settings, n_ubatch=2 * n_ubatch)):
@@ -135,8 +169,13 @@ def test_an_unknown_graph_is_not_guessed() -> None:
     """RWKV, and DeepSeek's first files without MLA's lengths: None, never a number."""
     settings = ContextSettings(n_ctx=256)
     assert compute_bytes(tiny_shape(architecture="rwkv7", caches=None), settings) is None
-    assert device_compute(tiny_shape(architecture="rwkv7", caches=None), settings, n_devices=1) is None
-    assert compute_bytes(replace(model("deepseek-v3-0324").shape, n_embd_head_k_mla=0), settings) is None
+    assert (
+        device_compute(tiny_shape(architecture="rwkv7", caches=None), settings, n_devices=1) is None
+    )
+    assert (
+        compute_bytes(replace(model("deepseek-v3-0324").shape, n_embd_head_k_mla=0), settings)
+        is None
+    )
 
 
 DRY_RUNS = """
@@ -152,9 +191,11 @@ for line in sys.stdin:
                 print(sum(b["compute"] for b in llama.buffers(context).values()), flush=True)
 """
 SETTINGS = [
-    ContextSettings(n_ctx=n_ctx, n_ubatch=n_ubatch, type_k=type_, type_v=type_, n_parallel=n_parallel)
+    ContextSettings(n_ctx=n_ctx, n_ubatch=n_ubatch, type_k=type_, type_v=type_,
+        n_parallel=n_parallel)
     for n_ctx, n_ubatch, type_, n_parallel in (
-        (4096, 512, "f16", 1), (32768, 2048, "f16", 1), (131072, 512, "q8_0", 1), (32768, 512, "f16", 4), (8192, 512, "q4_0", 1)
+        (4096, 512, "f16", 1), (32768, 2048, "f16", 1), (131072, 512, "q8_0", 1),
+        (32768, 512, "f16", 4), (8192, 512, "q4_0", 1)
     )
 ]  # fmt: skip
 
@@ -166,18 +207,26 @@ def test_every_architecture_equals_the_dry_run(tmp_path: Path) -> None:
     requests, models = [], one_per_graph()
     for known in models:
         path = write_header_only(
-            tmp_path / f"{known.id}.gguf", without_vocabulary(known.metadata(), known.n_vocab), known.tensors()
+            tmp_path / f"{known.id}.gguf",
+            without_vocabulary(known.metadata(), known.n_vocab),
+            known.tensors(),
         )
         contexts = [
             {
-                "n_ctx": s.n_ctx, "n_ubatch": s.n_ubatch, "n_seq_max": s.n_parallel, "n_outputs_max": s.n_outputs,
-                "type_k": BY_NAME[s.type_k.upper()].id, "type_v": BY_NAME[s.type_v.upper()].id,
+                "n_ctx": s.n_ctx, "n_ubatch": s.n_ubatch, "n_seq_max": s.n_parallel,
+                "n_outputs_max": s.n_outputs, "type_k": BY_NAME[s.type_k.upper()].id,
+                "type_v": BY_NAME[s.type_v.upper()].id,
             }
             for s in SETTINGS
         ]  # fmt: skip
         requests.append(json.dumps([str(path), contexts]))
     done = subprocess.run(
-        [sys.executable, "-c", DRY_RUNS], input="\n".join(requests), capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, "-c", DRY_RUNS],
+        input="\n".join(requests),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
     )
     seen = [int(line) for line in done.stdout.split()]
     ours = [compute_bytes(known.shape, settings) for known in models for settings in SETTINGS]

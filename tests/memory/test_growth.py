@@ -1,4 +1,6 @@
-"""Context checkpoints: how large one is, by hand and by the engine's log, and a conversation that grows for 40 turns."""
+"""Context checkpoints: how large one is, by hand and by the engine's log, and a conversation that
+grows for 40 turns.
+"""
 
 import re
 from dataclasses import replace
@@ -34,15 +36,20 @@ def known(id_: str) -> Shape:
 
 
 def tiny(architecture: str, **changes: Any) -> Shape:
-    return shape_of(Metadata(Path("tiny.gguf"), tiny_hyperparameters(architecture, **changes)), n_vocab=512)
+    return shape_of(
+        Metadata(Path("tiny.gguf"), tiny_hyperparameters(architecture, **changes)), n_vocab=512
+    )
 
 
 QWEN_27B = {
-    "block_count": 64, "embedding_length": 5120, "full_attention_interval": 4, "ssm__conv_kernel": 4, "ssm__inner_size": 6144, "ssm__state_size": 128,
-    "ssm__time_step_rank": 48, "ssm__group_count": 16, "attention__head_count": 24, "attention__head_count_kv": 4, "attention__key_length": 256,
-    "attention__value_length": 256,
+    "block_count": 64, "embedding_length": 5120, "full_attention_interval": 4,
+    "ssm__conv_kernel": 4, "ssm__inner_size": 6144, "ssm__state_size": 128,
+    "ssm__time_step_rank": 48, "ssm__group_count": 16, "attention__head_count": 24,
+    "attention__head_count_kv": 4, "attention__key_length": 256, "attention__value_length": 256,
 }  # fmt: skip
-"""Qwen3.5-, 3.6- and 3.8-27B. A state: 3 × (6144 + 2 × 16 × 128) last inputs and 128 × 6144 sums, F32, in 48 of 64 layers."""
+"""Qwen3.5-, 3.6- and 3.8-27B. A state: 3 × (6144 + 2 × 16 × 128) last inputs and 128 × 6144 sums,
+F32, in 48 of 64 layers.
+"""
 
 
 def test_a_hybrid_of_27b_keeps_150_mib_each() -> None:
@@ -56,11 +63,15 @@ def test_a_hybrid_of_27b_keeps_150_mib_each() -> None:
 
 
 def test_a_windowed_model_of_27b_keeps_its_windows() -> None:
-    """Gemma 3 27B: 52 of 62 layers, 1024 cells of 16 heads of 128 in F16: 416 MiB; 13 GiB a conversation."""
+    """Gemma 3 27B: 52 of 62 layers, 1024 cells of 16 heads of 128 in F16: 416 MiB; 13 GiB a
+    conversation.
+    """
     each = checkpoint_bytes(known("gemma-3-27b-it"), AT_32K)
     assert each
     assert each // MIB == 52 * 1024 * 2 * 16 * 128 * 2 // MIB == 416
-    assert checkpoints_bytes(known("gemma-3-27b-it"), replace(AT_32K, n_checkpoints=32)) / 2**30 == pytest.approx(13.0, abs=0.05)
+    assert checkpoints_bytes(
+        known("gemma-3-27b-it"), replace(AT_32K, n_checkpoints=32)
+    ) / 2**30 == pytest.approx(13.0, abs=0.05)
 
 
 def test_a_window_is_never_longer_than_the_conversation_and_takes_the_cache_s_type() -> None:
@@ -81,24 +92,41 @@ def test_a_model_that_sees_everything_makes_none(architecture: str) -> None:
 
 
 def test_layers_that_read_another_layer_s_cache_keep_nothing() -> None:
-    """Gemma 3n: 20 of 35 layers have a cache, 16 of these a window of 512 tokens with 2 heads of 256."""
-    shape = tiny("gemma3n", block_count=35, attention__head_count_kv=2, attention__key_length=256, attention__value_length=256,
-                 attention__sliding_window=512)  # fmt: skip
+    """Gemma 3n: 20 of 35 layers have a cache, 16 of these a window of 512 tokens with 2 heads of
+    256.
+    """
+    shape = tiny(
+        "gemma3n",
+        block_count=35,
+        attention__head_count_kv=2,
+        attention__key_length=256,
+        attention__value_length=256,
+        attention__sliding_window=512,
+    )
     each = checkpoint_bytes(shape, AT_32K)
     assert each and each // MIB == 16 * 512 * 2 * 512 * 2 // MIB == 16
 
 
 def test_a_window_that_is_stated_and_not_used_is_copied_whole() -> None:
-    """EXAONE 4 has windows with 64 layers only; with fewer and the key the engine copies the whole cache of a conversation."""
+    """EXAONE 4 has windows with 64 layers only; with fewer and the key the engine copies the whole
+    cache of a conversation.
+    """
     row = 4 * (2 * 2 * 64 * 2) + 12
     for n_parallel, cells in ((1, 8192), (2, 4096)):
-        each = checkpoint_bytes(tiny("exaone4", block_count=4), ContextSettings(n_ctx=8192, n_parallel=n_parallel))
+        each = checkpoint_bytes(
+            tiny("exaone4", block_count=4), ContextSettings(n_ctx=8192, n_parallel=n_parallel)
+        )
         assert each and 0 < each - cells * row < 200
-    assert checkpoint_bytes(tiny("exaone4", block_count=4, attention__sliding_window=None), AT_32K) == 0
+    assert (
+        checkpoint_bytes(tiny("exaone4", block_count=4, attention__sliding_window=None), AT_32K)
+        == 0
+    )
 
 
 def test_what_is_not_known_is_not_none_at_all() -> None:
-    """An architecture without arithmetic of ours: its size is None, and its checkpoints are switched off."""
+    """An architecture without arithmetic of ours: its size is None, and its checkpoints are
+    switched off.
+    """
     shape = replace(tiny_shape(), architecture="rwkv7", caches=None)
     assert checkpoint_bytes(shape, AT_32K) is None
     assert most_checkpoints(shape, AT_32K, 2**40) == 0
@@ -117,7 +145,9 @@ def test_as_many_as_there_is_room_for() -> None:
 
 
 def test_of_a_draft_a_checkpoint_holds_what_it_could_not_restore() -> None:
-    """Of a draft that sees everything the whole cache of one conversation, of one with windows the windows."""
+    """Of a draft that sees everything the whole cache of one conversation, of one with windows the
+    windows.
+    """
     plain, two = tiny("llama"), ContextSettings(n_ctx=8192, n_parallel=2)
     assert draft_copy_bytes(plain.caches or (), two) == 4096 * (2 * 2 * 2 * 64 * 2 + 12)
     windowed = tiny("gemma3", block_count=6)
@@ -131,7 +161,9 @@ def test_requests_are_told_apart_by_context_only_where_it_is_long() -> None:
 
 
 def test_the_engine_keeps_records_of_graphs_per_token_for_some() -> None:
-    """40 nodes a token, 423 bytes each in three graphs: 24.8 MiB for Qwen3.5 with a micro-batch of 512, which were missing."""
+    """40 nodes a token, 423 bytes each in three graphs: 24.8 MiB for Qwen3.5 with a micro-batch of
+    512, which were missing.
+    """
     hybrid, plain = tiny("qwen35"), tiny("llama")
     assert overhead_bytes(hybrid, AT_32K) - overhead_bytes(plain, AT_32K) == 512 * 40 * 3 * 423
     assert overhead_bytes(tiny("granitehybrid"), AT_32K) == overhead_bytes(plain, AT_32K)
@@ -140,23 +172,27 @@ def test_the_engine_keeps_records_of_graphs_per_token_for_some() -> None:
 def test_what_was_measured_before_is_still_found() -> None:
     """The number of checkpoints is no part of a key in the ledger."""
     assert replace(AT_32K, n_checkpoints=7).as_json() == AT_32K.as_json() == {
-        "n_ctx": 32768, "n_ubatch": 512, "type_k": "f16", "type_v": "f16", "n_parallel": 1, "n_outputs_max": 1, "kv_unified": False,
+        "n_ctx": 32768, "n_ubatch": 512, "type_k": "f16", "type_v": "f16", "n_parallel": 1,
+        "n_outputs_max": 1, "kv_unified": False,
     }  # fmt: skip
 
 
 HYBRID = {
-    "block_count": 4, "full_attention_interval": 4, "ssm__inner_size": 4096, "ssm__state_size": 128, "ssm__time_step_rank": 32, "ssm__group_count": 16,
-    "context_length": 16384,
+    "block_count": 4, "full_attention_interval": 4, "ssm__inner_size": 4096, "ssm__state_size": 128,
+    "ssm__time_step_rank": 32, "ssm__group_count": 16, "context_length": 16384,
 }  # fmt: skip
 WINDOWED = {
-    "block_count": 6, "attention__head_count": 4, "attention__head_count_kv": 4, "attention__key_length": 256, "attention__value_length": 256,
-    "rope__dimension_count": 256, "attention__sliding_window": 512, "context_length": 16384,
+    "block_count": 6, "attention__head_count": 4, "attention__head_count_kv": 4,
+    "attention__key_length": 256, "attention__value_length": 256, "rope__dimension_count": 256,
+    "attention__sliding_window": 512, "context_length": 16384,
 }  # fmt: skip
 SCANNED = {
-    "ssm__conv_kernel": 4, "ssm__inner_size": 512, "ssm__state_size": 64, "ssm__time_step_rank": 8, "ssm__group_count": 1,
+    "ssm__conv_kernel": 4, "ssm__inner_size": 512, "ssm__state_size": 64, "ssm__time_step_rank": 8,
+    "ssm__group_count": 1,
 }  # fmt: skip
 PER_LAYER = {
-    "block_count": 22, "embedding_length_per_layer_input": 64, "altup__num_inputs": 4, "altup__active_idx": 0, "laurel__rank": 64,
+    "block_count": 22, "embedding_length_per_layer_input": 64, "altup__num_inputs": 4,
+    "altup__active_idx": 0, "laurel__rank": 64,
 }  # fmt: skip
 _SIZE = re.compile(r"created context checkpoint .* size = ([0-9.]+) MiB")
 
@@ -174,14 +210,26 @@ def sizes_of(server: EngineServer) -> set[float]:
         ("gemma3", WINDOWED, ContextSettings(n_ctx=2048)),
         ("gemma3", WINDOWED, ContextSettings(n_ctx=4096, n_parallel=2)),
         ("gemma3", WINDOWED, ContextSettings(n_ctx=2048, type_k="q8_0", type_v="q8_0")),
-        ("gpt-oss", {"attention__sliding_window": 512, "context_length": 16384}, ContextSettings(n_ctx=2048)),
-        ("lfm2", {"attention__sliding_window": 512, "context_length": 16384}, ContextSettings(n_ctx=2048)),
+        (
+            "gpt-oss",
+            {"attention__sliding_window": 512, "context_length": 16384},
+            ContextSettings(n_ctx=2048),
+        ),
+        (
+            "lfm2",
+            {"attention__sliding_window": 512, "context_length": 16384},
+            ContextSettings(n_ctx=2048),
+        ),
         ("lfm2", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
         ("mamba", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
         ("granitehybrid", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
         ("llama", {"context_length": 16384}, ContextSettings(n_ctx=2048)),
         ("falcon-h1", {**SCANNED, "context_length": 16384}, ContextSettings(n_ctx=2048)),
-        ("gemma3n", {**PER_LAYER, "attention__sliding_window": 512, "context_length": 16384}, ContextSettings(n_ctx=2048)),
+        (
+            "gemma3n",
+            {**PER_LAYER, "attention__sliding_window": 512, "context_length": 16384},
+            ContextSettings(n_ctx=2048),
+        ),
     ],
 )
 def test_the_engine_s_own_log_says_the_same(
@@ -189,25 +237,41 @@ def test_the_engine_s_own_log_says_the_same(
 ) -> None:
     """The largest checkpoint behind a window that is full, to the last digit that the log has."""
     metadata = tiny_hyperparameters(architecture, **changes)
-    model = read_model(write_tiny(tmp_path / "m.gguf", metadata, tied=architecture.startswith("gemma"), vocabulary=True))
+    model = read_model(
+        write_tiny(
+            tmp_path / "m.gguf", metadata, tied=architecture.startswith("gemma"), vocabulary=True
+        )
+    )
     with EngineServer(model.path, settings) as server, server.client() as client:
-        client.post("/completion", json={"prompt": [5 + i % 200 for i in range(700)], "n_predict": 1}).raise_for_status()
+        client.post(
+            "/completion", json={"prompt": [5 + i % 200 for i in range(700)], "n_predict": 1}
+        ).raise_for_status()
     each = checkpoint_bytes(model.shape, settings)
     assert each is not None
-    assert max(sizes_of(server), default=0.0) == pytest.approx(each / MIB, abs=0.0006)  # the log is whole when it has ended
+    assert max(sizes_of(server), default=0.0) == pytest.approx(
+        each / MIB, abs=0.0006
+    )  # the log is whole when it has ended
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("n_parallel", [1, 2])
 @pytest.mark.parametrize(("architecture", "changes"), [("qwen35", HYBRID), ("gemma3", WINDOWED)])
-def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, Any], n_parallel: int, tmp_path: Path) -> None:
-    """Every conversation grows for 40 turns; the resident memory ends within 3 % of what was planned.
+def test_forty_turns_stay_within_the_plan(
+    architecture: str, changes: dict[str, Any], n_parallel: int, tmp_path: Path
+) -> None:
+    """Every conversation grows for 40 turns; the resident memory ends within 3 % of what was
+    planned.
 
-    A turn of less than 8192 tokens makes the engine tidy up when one more would fill the number, so it keeps 31 of 32.
+    A turn of less than 8192 tokens makes the engine tidy up when one more would fill the number, so
+    it keeps 31 of 32.
     """
-    settings = ContextSettings(n_ctx=2048 * n_parallel, n_parallel=n_parallel, n_checkpoints=MOST_CHECKPOINTS)
+    settings = ContextSettings(
+        n_ctx=2048 * n_parallel, n_parallel=n_parallel, n_checkpoints=MOST_CHECKPOINTS
+    )
     metadata = tiny_hyperparameters(architecture, **changes)
-    model = read_model(write_tiny(tmp_path / "m.gguf", metadata, tied=architecture == "gemma3", vocabulary=True))
+    model = read_model(
+        write_tiny(tmp_path / "m.gguf", metadata, tied=architecture == "gemma3", vocabulary=True)
+    )
     loaded = compute_footprint(model.shape, model.loaded, settings)
     assert loaded
     grows = checkpoints_bytes(model.shape, settings)
@@ -219,7 +283,9 @@ def test_forty_turns_stay_within_the_plan(architecture: str, changes: dict[str, 
                 asked = {"prompt": prompt, "n_predict": 2, "id_slot": slot}
                 client.post("/completion", json=asked).raise_for_status()
         peak = server.peak_rss_bytes()
-    assert server.grown_bytes() == pytest.approx(grows * (MOST_CHECKPOINTS - 1) / MOST_CHECKPOINTS, rel=0.001)
+    assert server.grown_bytes() == pytest.approx(
+        grows * (MOST_CHECKPOINTS - 1) / MOST_CHECKPOINTS, rel=0.001
+    )
     if peak is not None:
         planned = loaded.total_bytes + grows
         assert 0.97 * (planned - grows / MOST_CHECKPOINTS) <= peak <= 1.03 * planned

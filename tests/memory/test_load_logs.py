@@ -11,15 +11,25 @@ from figures.logs import Log, read_logs
 LOGS = list(read_logs())
 
 
-@pytest.mark.parametrize("log", LOGS, ids=lambda log: f"{log.row['model']}-{log.row['n_ctx']}-{log.row['engine']}")
+@pytest.mark.parametrize(
+    "log", LOGS, ids=lambda log: f"{log.row['model']}-{log.row['n_ctx']}-{log.row['engine']}"
+)
 def test_cache_and_states_are_those_of_the_log(log: Log) -> None:
     """To the digits that the log prints, whatever the engine."""
     assert all(log.is_met(part) for part in ("kv", "states") if log.said[part] is not None)
 
 
 def test_compute_is_met_or_explained() -> None:
-    """Of engines that lay graphs out as the pinned one does: to the log's digits, but for two that docs/memory-benchmark.md names."""
-    off = [log for log in LOGS if not log.row.get("older") and log.said["compute"] is not None and not log.is_met("compute")]
+    """Of engines that lay graphs out as the pinned one does: to the log's digits, but for two that
+    docs/memory-benchmark.md names.
+    """
+    off = [
+        log
+        for log in LOGS
+        if not log.row.get("older")
+        and log.said["compute"] is not None
+        and not log.is_met("compute")
+    ]
     assert sorted(log.row["model"] for log in off) == ["qwen3-8b", "smollm2-135m-instruct"]
 
 
@@ -29,7 +39,9 @@ def test_no_log_of_such_an_engine_contradicts_a_fits() -> None:
 
 
 def test_there_are_logs_of_every_backend_and_kind() -> None:
-    """At least 25, of cards, of the processor and of Metal; of caches in Q8_0 with their copies; of two cards; with states."""
+    """At least 25, of cards, of the processor and of Metal; of caches in Q8_0 with their copies; of
+    two cards; with states.
+    """
     assert len(LOGS) >= 25
     assert {"cuda", "vulkan", "metal", "cpu"} <= {log.row["backend"] for log in LOGS}
     assert sum(log.row["cache_type"] == "q8_0" for log in LOGS) >= 8

@@ -4,7 +4,12 @@ import pytest
 
 from hakaru.errors import Misuse
 from hakaru.memory.compute import compute_bytes
-from hakaru.memory.footprint import compute_footprint, kv_cache_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.footprint import (
+    compute_footprint,
+    kv_cache_bytes,
+    layer_cache_bytes,
+    output_bytes,
+)
 from hakaru.memory.formula import formula_gigabytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.caches import LayerCache
@@ -35,7 +40,9 @@ def shape(id_: str) -> Shape:
     [("llama-3.1-8b-instruct", 4096), ("qwen3-32b", 8192), ("llama-3.1-70b-instruct", 10240)],
 )
 def test_kv_cache_at_32k_tokens(model: str, mebibytes: int) -> None:
-    """Golden rows: 32,768 tokens, F16, one conversation; the 8B and 70B rows were seen in dry runs."""
+    """Golden rows: 32,768 tokens, F16, one conversation; the 8B and 70B rows were seen in dry
+    runs.
+    """
     settings = ContextSettings(n_ctx=32768)
     found = shape(model)
     assert kv_cache_bytes(found, settings) == mebibytes * 2**20
@@ -55,12 +62,16 @@ def test_kv_cache_types_and_padding() -> None:
 
 
 def test_a_window_keeps_itself_and_one_micro_batch() -> None:
-    """A window of 512 with a micro-batch of 128: 640 cells, padded to 768; at 256 tokens of context no more than these."""
+    """A window of 512 with a micro-batch of 128: 640 cells, padded to 768; at 256 tokens of context
+    no more than these.
+    """
     cache = LayerCache(k=64, v=64, n_embd_head_k=64, n_embd_head_v=64, window=512)
     assert layer_cache_bytes(cache, ContextSettings(n_ctx=8192, n_ubatch=128)) == 768 * 256
     assert layer_cache_bytes(cache, ContextSettings(n_ctx=256, n_ubatch=128)) == 256 * 256
     pooled = ContextSettings(n_ctx=8192, n_ubatch=128, n_parallel=2, kv_unified=True)
-    assert layer_cache_bytes(cache, pooled) == 1280 * 256  # two windows and a micro-batch: 1152, padded
+    assert (
+        layer_cache_bytes(cache, pooled) == 1280 * 256
+    )  # two windows and a micro-batch: 1152, padded
 
 
 def test_a_state_does_not_grow() -> None:
@@ -95,7 +106,12 @@ def test_output_and_outputs_follow_the_conversations() -> None:
 
 def test_an_architecture_that_we_do_not_model_is_not_guessed() -> None:
     """None, so that the caller asks the dry run; never a wrong number."""
-    assert compute_footprint(tiny_shape(architecture="rwkv7", caches=None), (), ContextSettings(n_ctx=256)) is None
+    assert (
+        compute_footprint(
+            tiny_shape(architecture="rwkv7", caches=None), (), ContextSettings(n_ctx=256)
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(

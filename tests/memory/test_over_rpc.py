@@ -1,4 +1,6 @@
-"""Compute buffers on devices, against llama.cpp's own scheduler: RPC workers on this machine count as GPUs."""
+"""Compute buffers on devices, against llama.cpp's own scheduler: RPC workers on this machine count
+as GPUs.
+"""
 
 import json
 import os
@@ -21,7 +23,8 @@ pytestmark = pytest.mark.engine
 
 TOLERANCE = 17 * 2**10
 NOT_EQUAL = {"bert", "gemma3n", "gemma4", "kimi-linear", "modern-bert", "nemotron_h"}
-"""Architectures whose figures on devices are bounds, or off by a row: docs/memory.md has how far."""
+"""Architectures whose figures on devices are bounds, or off by a row: docs/memory.md has how far.
+"""
 SETTINGS = [ContextSettings(n_ctx=4096), ContextSettings(n_ctx=32768, n_ubatch=2048)]
 DRY_RUNS = """
 import ctypes, json, os, sys
@@ -31,7 +34,8 @@ from hakaru.engine.llama import c
 
 folder = Path(os.environ["HAKARU_ENGINE_LIBRARY"])
 rpc, registry = (ctypes.CDLL(str(folder / name)) for name in ("libggml-rpc.so", "libggml.so"))
-rpc.ggml_backend_rpc_add_server.restype, rpc.ggml_backend_rpc_add_server.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+rpc.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
+rpc.ggml_backend_rpc_add_server.argtypes = [ctypes.c_char_p]
 registry.ggml_backend_register.argtypes = [ctypes.c_void_p]
 llama.start()
 for worker in sys.argv[1:]:
@@ -70,10 +74,12 @@ def workers(native_engine: Path) -> Iterator[list[str]]:
             ports.append(free.getsockname()[1])
     started = [
         subprocess.Popen(
-            [native_engine / "ggml-rpc-server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [native_engine / "ggml-rpc-server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for port in ports
-    ]  # fmt: skip
+    ]
     try:
         for port in ports:
             wait_for(port)
@@ -95,14 +101,22 @@ def wait_for(port: int) -> None:
     pytest.fail("the RPC worker did not start")
 
 
-def test_buffers_on_devices_are_the_engine_s(workers: list[str], native_engine: Path, tmp_path: Path) -> None:
-    """Host, first and last device, with one device and with two that keep four copies of their inputs: to 17 KiB."""
+def test_buffers_on_devices_are_the_engine_s(
+    workers: list[str], native_engine: Path, tmp_path: Path
+) -> None:
+    """Host, first and last device, with one device and with two that keep four copies of their
+    inputs: to 17 KiB.
+    """
     requests, names, ours = [], [], []
     for known in one_per_architecture():
         metadata = without_vocabulary(known.metadata(), known.n_vocab)
         path = write_header_only(tmp_path / f"{known.id}.gguf", metadata, known.tensors())
         for settings in SETTINGS:
-            wanted = {"n_ctx": settings.n_ctx, "n_ubatch": settings.n_ubatch, "n_outputs_max": settings.n_outputs}
+            wanted = {
+                "n_ctx": settings.n_ctx,
+                "n_ubatch": settings.n_ubatch,
+                "n_outputs_max": settings.n_outputs,
+            }
             for n in (1, 2):
                 found = device_compute(known.shape, settings, n_devices=n)
                 assert found
@@ -110,10 +124,18 @@ def test_buffers_on_devices_are_the_engine_s(workers: list[str], native_engine: 
                 names.append(f"{known.architecture}, {n} devices, {settings.n_ctx}")
                 ours.append([found.host_bytes, *(found.of(i, n) for i in range(n))])
     done = subprocess.run(
-        [sys.executable, "-c", DRY_RUNS, *workers], input="\n".join(requests), capture_output=True, text=True, check=True,
+        [sys.executable, "-c", DRY_RUNS, *workers],
+        input="\n".join(requests),
+        capture_output=True,
+        text=True,
+        check=True,
         env=os.environ | {LIBRARY: str(native_engine)},
-    )  # fmt: skip
-    told = [json.loads(line.removeprefix("buffers ")) for line in done.stdout.splitlines() if line.startswith("buffers ")]
+    )
+    told = [
+        json.loads(line.removeprefix("buffers "))
+        for line in done.stdout.splitlines()
+        if line.startswith("buffers ")
+    ]
     assert len(told) == len(ours) > 150
     for name, figures, buffers in zip(names, ours, told, strict=True):
         host = sum(b["compute"] for device, b in buffers.items() if "RPC" not in device)

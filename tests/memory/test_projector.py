@@ -1,4 +1,6 @@
-"""What projectors compute with: figures of real loads, the engine's own dry run, and the estimate beside it."""
+"""What projectors compute with: figures of real loads, the engine's own dry run, and the estimate
+beside it.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,11 @@ QWEN36: dict[str, object] = {"width": 5120}
 QWEN3VL_8B: dict[str, object] = {"width": 4096, "deepstack": (8, 16, 24)}
 REAL: list[tuple[Callable[..., Path], dict[str, object], float]] = [
     (qwen3vl, QWEN36, 248.10),  # the log of a load of Qwen3.6-27B on a card
-    (qwen3vl, QWEN3VL_8B, 372.08),  # Qwen3-VL-8B: 1,502 MiB in all, of which the weights are 1,105 and the picture 25
+    (
+        qwen3vl,
+        QWEN3VL_8B,
+        372.08,
+    ),  # Qwen3-VL-8B: 1,502 MiB in all, of which the weights are 1,105 and the picture 25
     (gemma3, {}, 121.25),
     (whisper, {}, 51.27),
 ]
@@ -27,7 +33,9 @@ REAL: list[tuple[Callable[..., Path], dict[str, object], float]] = [
 def test_the_estimate_lies_a_little_above_the_engine_s_figure(
     make: Callable[..., Path], options: dict[str, object], mebibytes: float, tmp_path: Path
 ) -> None:
-    """By the patches at start, the width and the feed-forward layer; what is promised is 0 to 15 % above."""
+    """By the patches at start, the width and the feed-forward layer; what is promised is 0 to 15 %
+    above.
+    """
     path = make(tmp_path / "mmproj.gguf", **options)
     found = projector_compute(str(path), read_header(path))
     assert mebibytes * 0.999 <= found.start_bytes / MIB <= 1.15 * mebibytes
@@ -42,19 +50,29 @@ def test_the_engine_tells_what_it_would_take(
     path = make(tmp_path / "mmproj.gguf", **options)
     told = projector_dry_run(path)
     assert told
-    assert (told.total_bytes - buffer_bytes(read_header(path).tensors)) / MIB == pytest.approx(mebibytes, abs=0.02)
+    assert (told.total_bytes - buffer_bytes(read_header(path).tensors)) / MIB == pytest.approx(
+        mebibytes, abs=0.02
+    )
 
 
 @pytest.mark.engine
 def test_the_engine_is_not_believed_about_what_it_refuses(tmp_path: Path, tiny: Path) -> None:
     """No projector, a damaged one, a kind that nobody knows: no figure, and the parent lives."""
     (tmp_path / "junk.gguf").write_bytes(b"GGUF" + bytes(64))
-    unknown = vision(tmp_path / "x.gguf", "martian", n_layer=2, n_embd=64, n_ff=128, n_head=2, image=64, patch=16)
-    assert [projector_dry_run(p) for p in (tiny, tmp_path / "junk.gguf", unknown)] == [None, None, None]
+    unknown = vision(
+        tmp_path / "x.gguf", "martian", n_layer=2, n_embd=64, n_ff=128, n_head=2, image=64, patch=16
+    )
+    assert [projector_dry_run(p) for p in (tiny, tmp_path / "junk.gguf", unknown)] == [
+        None,
+        None,
+        None,
+    ]
 
 
 def test_a_larger_picture_takes_more(tmp_path: Path) -> None:
-    """Qwen's starts with 46 x 46 tokens and takes 4,096: its buffer grows with the patches by 4,096 / 2,116 - 1. Gemma's never does."""
+    """Qwen's starts with 46 x 46 tokens and takes 4,096: its buffer grows with the patches by 4,096
+    / 2,116 - 1. Gemma's never does.
+    """
     qwen, gemma = qwen3vl(tmp_path / "q.gguf", width=5120), gemma3(tmp_path / "g.gguf")
     found = projector_compute(str(qwen), read_header(qwen))
     assert found.growth_bytes / found.start_bytes == pytest.approx(4096 / 2116 - 1, rel=1e-3)
@@ -62,13 +80,26 @@ def test_a_larger_picture_takes_more(tmp_path: Path) -> None:
 
 
 def test_pictures_of_sixty_million_pixels_are_not_planned_for(tmp_path: Path) -> None:
-    """A kind that takes 62,500 tokens: planned up to 4.2 million pixels, which a header may also lower."""
-    shape: dict[str, Any] = {"n_layer": 2, "n_embd": 64, "n_ff": 128, "n_head": 2, "image": 224, "patch": 16}
+    """A kind that takes 62,500 tokens: planned up to 4.2 million pixels, which a header may also
+    lower.
+    """
+    shape: dict[str, Any] = {
+        "n_layer": 2,
+        "n_embd": 64,
+        "n_ff": 128,
+        "n_head": 2,
+        "image": 224,
+        "patch": 16,
+    }
     endless = vision(tmp_path / "e.gguf", "youtuvl", **shape)
     found = projector_compute(str(endless), read_header(endless))
-    assert found.growth_bytes / found.start_bytes == pytest.approx(2**22 / 16**2 / 1024 - 1, rel=1e-3)
+    assert found.growth_bytes / found.start_bytes == pytest.approx(
+        2**22 / 16**2 / 1024 - 1, rel=1e-3
+    )
     small = vision(tmp_path / "s.gguf", "youtuvl", **shape, image_max_pixels=2 * 1024 * 16**2)
-    assert projector_compute(str(small), read_header(small)).growth_bytes == pytest.approx(found.start_bytes, rel=1e-3)
+    assert projector_compute(str(small), read_header(small)).growth_bytes == pytest.approx(
+        found.start_bytes, rel=1e-3
+    )
 
 
 def test_the_engine_s_own_start_takes_the_estimate_s_place(tmp_path: Path) -> None:
@@ -81,7 +112,14 @@ def test_the_engine_s_own_start_takes_the_estimate_s_place(tmp_path: Path) -> No
 
 def test_a_gate_and_an_activation_that_takes_no_place_need_more(tmp_path: Path) -> None:
     """Pixtral: three rows of the feed-forward layer instead of one."""
-    shape: dict[str, Any] = {"n_layer": 2, "n_embd": 1024, "n_ff": 4096, "n_head": 16, "image": 1540, "patch": 14}
+    shape: dict[str, Any] = {
+        "n_layer": 2,
+        "n_embd": 1024,
+        "n_ff": 4096,
+        "n_head": 16,
+        "image": 1540,
+        "patch": 14,
+    }
     plain = vision(tmp_path / "p.gguf", "pixtral", **shape)
     gated = vision(tmp_path / "g.gguf", "pixtral", gate=True, **shape)
     a, b = (projector_compute(str(p), read_header(p)).start_bytes for p in (plain, gated))
@@ -90,6 +128,16 @@ def test_a_gate_and_an_activation_that_takes_no_place_need_more(tmp_path: Path) 
 
 def test_a_header_without_sense_is_damage(tmp_path: Path) -> None:
     """Patches of no size."""
-    path = vision(tmp_path / "d.gguf", "mlp", n_layer=2, n_embd=64, n_ff=128, n_head=2, image=224, patch=16, embedding_length=0)
+    path = vision(
+        tmp_path / "d.gguf",
+        "mlp",
+        n_layer=2,
+        n_embd=64,
+        n_ff=128,
+        n_head=2,
+        image=224,
+        patch=16,
+        embedding_length=0,
+    )
     with pytest.raises(ModelDamaged, match="embedding_length"):
         projector_compute(str(path), read_header(path))

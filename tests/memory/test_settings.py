@@ -1,4 +1,6 @@
-"""One value, one place: what a setting is called in evidence, in the lab, in the server and in llama-server."""
+"""One value, one place: what a setting is called in evidence, in the lab, in the server and in
+llama-server.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,26 +11,48 @@ import pytest
 from hakaru.engine.server import EngineServer
 from hakaru.memory.settings import ContextSettings
 
-SETTINGS = ContextSettings(n_ctx=8192, n_ubatch=256, type_k="q8_0", type_v="q4_0", n_parallel=2, kv_unified=True, n_checkpoints=3)
+SETTINGS = ContextSettings(
+    n_ctx=8192,
+    n_ubatch=256,
+    type_k="q8_0",
+    type_v="q4_0",
+    n_parallel=2,
+    kv_unified=True,
+    n_checkpoints=3,
+)
 OTHERS: dict[str, Any] = {
-    "n_ctx": 4096, "n_ubatch": 128, "type_k": "f16", "type_v": "f16", "n_parallel": 4, "kv_unified": False,
-    "n_checkpoints": 5, "n_outputs_max": 64,
+    "n_ctx": 4096, "n_ubatch": 128, "type_k": "f16", "type_v": "f16", "n_parallel": 4,
+    "kv_unified": False, "n_checkpoints": 5, "n_outputs_max": 64,
 }  # fmt: skip
-NOT_OF = {"as_json": {"n_checkpoints"}, "as_lab": {"n_checkpoints"}, "as_server": {"n_outputs_max"}, "as_flags": {"n_outputs_max"}}
-"""A server keeps the logits that it needs, and makes checkpoints, which no figure of the lab or the ledger depends on."""
+NOT_OF = {
+    "as_json": {"n_checkpoints"},
+    "as_lab": {"n_checkpoints"},
+    "as_server": {"n_outputs_max"},
+    "as_flags": {"n_outputs_max"},
+}
+"""A server keeps the logits that it needs, and makes checkpoints, which no figure of the lab or the
+ledger depends on.
+"""
 
 
 @pytest.mark.parametrize("spelling", NOT_OF)
 @pytest.mark.parametrize("field", OTHERS)
 def test_no_spelling_forgets_a_setting(spelling: str, field: str) -> None:
-    """Another value of any field gives another spelling, but of those fields that mean nothing there."""
-    ours, other = (getattr(s, spelling)() for s in (SETTINGS, replace(SETTINGS, **{field: OTHERS[field]})))
+    """Another value of any field gives another spelling, but of those fields that mean nothing
+    there.
+    """
+    ours, other = (
+        getattr(s, spelling)() for s in (SETTINGS, replace(SETTINGS, **{field: OTHERS[field]}))
+    )
     assert (ours != other) == (field not in NOT_OF[spelling])
 
 
 def test_llama_servers_flags() -> None:
     """As llama-server's help spells them."""
-    assert " ".join(SETTINGS.as_flags()) == "-c 8192 -ub 256 -np 2 -ctk q8_0 -ctv q4_0 --kv-unified --ctx-checkpoints 3"
+    assert (
+        " ".join(SETTINGS.as_flags())
+        == "-c 8192 -ub 256 -np 2 -ctk q8_0 -ctv q4_0 --kv-unified --ctx-checkpoints 3"
+    )
     assert ContextSettings(n_ctx=512).as_flags()[-2:] == ["-ctv", "f16"]
 
 

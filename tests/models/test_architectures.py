@@ -1,4 +1,6 @@
-"""The tensor tables are llama.cpp's own: its loader accepts a header made of them and gives each byte the same place."""
+"""The tensor tables are llama.cpp's own: its loader accepts a header made of them and gives each
+byte the same place.
+"""
 
 import math
 from contextlib import suppress
@@ -16,7 +18,14 @@ from hakaru.formats.header_file import stays_f32, without_vocabulary, write_head
 from hakaru.formats.metadata import Metadata
 from hakaru.memory.footprint import kv_cache_bytes
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.architectures import ARCHITECTURES, architecture, buffer_bytes, is_loaded, loaded, tensors_of
+from hakaru.models.architectures import (
+    ARCHITECTURES,
+    architecture,
+    buffer_bytes,
+    is_loaded,
+    loaded,
+    tensors_of,
+)
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.hyperparameters import expand
 from public_models import OTHERS, one_of_each
@@ -24,17 +33,25 @@ from public_models import OTHERS, one_of_each
 
 def test_every_architecture_is_compared_with_the_engine() -> None:
     """No table without a model that shows it."""
-    assert {m.architecture for m in one_of_each()} == {a.name for a in ARCHITECTURES.values() if a.tensors}
+    assert {m.architecture for m in one_of_each()} == {
+        a.name for a in ARCHITECTURES.values() if a.tensors
+    }
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("known", one_of_each(), ids=lambda m: f"{m.architecture}:{m.id}")
 def test_llama_cpp_lays_out_exactly_our_tensors(known: KnownModel, tmp_path: Path) -> None:
-    """Its loader refuses a missing, an extra or a wrongly shaped tensor. Weights and caches have our bytes."""
+    """Its loader refuses a missing, an extra or a wrongly shaped tensor. Weights and caches have
+    our bytes.
+    """
     metadata = known.metadata()
-    path = write_header_only(tmp_path / "model.gguf", without_vocabulary(metadata, known.n_vocab), known.tensors())
+    path = write_header_only(
+        tmp_path / "model.gguf", without_vocabulary(metadata, known.n_vocab), known.tensors()
+    )
     run = Lab().dry_run(path, ContextSettings(n_ctx=512))
-    assert run.weights_bytes == buffer_bytes(loaded(Metadata(path, metadata), read_header(path).tensors))
+    assert run.weights_bytes == buffer_bytes(
+        loaded(Metadata(path, metadata), read_header(path).tensors)
+    )
     if architecture(known.architecture).caches:
         assert run.kv_cache_bytes == kv_cache_bytes(known.shape, ContextSettings(n_ctx=512))
 
@@ -48,10 +65,15 @@ def test_other_public_models_have_their_published_number_of_parameters(known: Kn
 def test_a_table_by_hand() -> None:
     """One layer of Qwen3, written down: row length first, biases only where the model has them."""
     keys = {
-        "block_count": 1, "embedding_length": 64, "feed_forward_length": 96, "attention.head_count": 4,
-        "attention.head_count_kv": 2, "attention.key_length": 32, "attention.value_length": 32,
+        "block_count": 1, "embedding_length": 64, "feed_forward_length": 96,
+        "attention.head_count": 4, "attention.head_count_kv": 2, "attention.key_length": 32,
+        "attention.value_length": 32,
     }  # fmt: skip
-    found = dict(tensors_of(Metadata("x", expand("qwen3", keys)), n_vocab=100, tied=False, having=["attn_q.bias"]))
+    found = dict(
+        tensors_of(
+            Metadata("x", expand("qwen3", keys)), n_vocab=100, tied=False, having=["attn_q.bias"]
+        )
+    )
     assert found == {
         "token_embd.weight": (64, 100),
         "blk.0.attn_norm.weight": (64,),
@@ -104,13 +126,20 @@ def test_converters_keep_small_tensors_in_f32(name: str, shape: tuple[int, ...],
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
     """The sentence names what was found and what is known."""
-    with pytest.raises(ModelUnknown, match=r"architecture 'nosuch' cannot be derived; known are .*llama"):
+    with pytest.raises(
+        ModelUnknown, match=r"architecture 'nosuch' cannot be derived; known are .*llama"
+    ):
         list(tensors_of(Metadata("x", {"general.architecture": "nosuch"}), n_vocab=1, tied=False))
 
 
 def test_metadata_without_sense_is_damage() -> None:
     """Per-layer values for fewer layers than there are."""
-    keys = {"block_count": 3, "embedding_length": 64, "attention.head_count": [4, 4], "feed_forward_length": 96}
+    keys = {
+        "block_count": 3,
+        "embedding_length": 64,
+        "attention.head_count": [4, 4],
+        "feed_forward_length": 96,
+    }
     with pytest.raises(ModelDamaged, match="head_count"):
         list(tensors_of(Metadata("x", expand("llama", keys)), n_vocab=8, tied=False))
 
@@ -130,13 +159,25 @@ KEYS = sorted({key for m in one_of_each() for key in m.hyperparameters})
     known=st.sampled_from(one_of_each()),
     changes=st.dictionaries(
         st.sampled_from(KEYS),
-        st.one_of(st.integers(-1, 80), st.booleans(), st.text(max_size=2), st.floats(), st.lists(st.integers(-1, 9), max_size=90)),
+        st.one_of(
+            st.integers(-1, 80),
+            st.booleans(),
+            st.text(max_size=2),
+            st.floats(),
+            st.lists(st.integers(-1, 9), max_size=90),
+        ),
         max_size=3,
     ),
 )
-def test_no_metadata_raises_anything_but_a_sentence(known: KnownModel, changes: dict[str, Any]) -> None:
+def test_no_metadata_raises_anything_but_a_sentence(
+    known: KnownModel, changes: dict[str, Any]
+) -> None:
     """A header is a stranger's: whatever its keys say, the answer is a table or a ModelError."""
-    values = known.metadata() | {f"{known.architecture}.{key}": value for key, value in changes.items()}
+    values = known.metadata() | {
+        f"{known.architecture}.{key}": value for key, value in changes.items()
+    }
     with suppress(ModelError):
-        for _ in tensors_of(Metadata("x", values), n_vocab=known.n_vocab, tied=known.tied, having=known.having):
+        for _ in tensors_of(
+            Metadata("x", values), n_vocab=known.n_vocab, tied=known.tied, having=known.having
+        ):
             pass

@@ -1,4 +1,6 @@
-"""What layers keep: golden rows, worked by hand and seen in dry runs of llama.cpp (llama-cpp-python 0.3.36)."""
+"""What layers keep: golden rows, worked by hand and seen in dry runs of llama.cpp (llama-cpp-python
+0.3.36).
+"""
 
 import pytest
 
@@ -11,7 +13,10 @@ from hakaru.models.catalogue import known_models
 
 
 def caches(architecture: str, n_layer: int, **keys: MetadataValue) -> tuple[LayerCache, ...]:
-    values: dict[str, MetadataValue] = {"general.architecture": architecture, f"{architecture}.embedding_length": 256}
+    values: dict[str, MetadataValue] = {
+        "general.architecture": architecture,
+        f"{architecture}.embedding_length": 256,
+    }
     values |= {f"{architecture}.{key.replace('__', '.')}": value for key, value in keys.items()}
     found = layer_caches(Metadata("here", values), n_layer)
     assert found is not None
@@ -24,9 +29,15 @@ def caches(architecture: str, n_layer: int, **keys: MetadataValue) -> tuple[Laye
         ("llama-3.1-8b-instruct", 4096),  # 32 layers × 2048 elements × 2 bytes × 32,768 cells
         ("qwen3-32b", 8192),  # heads of 128, although 5120 / 64 is 80
         ("qwen3-30b-a3b", 3072),
-        ("gpt-oss-20b", 786),  # 12 layers keep everything: 768 MiB; 12 keep 128 + 512 tokens, padded to 768: 18 MiB
+        (
+            "gpt-oss-20b",
+            786,
+        ),  # 12 layers keep everything: 768 MiB; 12 keep 128 + 512 tokens, padded to 768: 18 MiB
         ("gemma-3-27b-it", 3184),  # 10 layers: 2560 MiB; 52 layers keep 1024 + 512 tokens: 624 MiB
-        ("qwen3.5-9b", 1074.25),  # 8 layers: 1024 MiB; 24 states of (24,576 + 524,288) × 4 bytes: 50.25 MiB
+        (
+            "qwen3.5-9b",
+            1074.25,
+        ),  # 8 layers: 1024 MiB; 24 states of (24,576 + 524,288) × 4 bytes: 50.25 MiB
         ("deepseek-v3-0324", 2196),  # 61 layers × (512 + 64) elements, no V
         ("falcon-h1-7b-instruct", None),
     ],
@@ -44,13 +55,25 @@ def test_kv_cache_at_32k_tokens(model: str, mebibytes: float | None) -> None:
 
 
 def test_windows_follow_the_architecture_s_own_rhythm() -> None:
-    """Gemma 3: five windows, then everything; Cohere 2 MoE begins with everything; a list in the file counts before both."""
-    seen = [c.window for c in caches("gemma3", 7, attention__head_count=2, attention__sliding_window=512)]
+    """Gemma 3: five windows, then everything; Cohere 2 MoE begins with everything; a list in the
+    file counts before both.
+    """
+    seen = [
+        c.window
+        for c in caches("gemma3", 7, attention__head_count=2, attention__sliding_window=512)
+    ]
     assert seen == [512] * 5 + [None, 512]
-    first = [c.window for c in caches("cohere2moe", 5, attention__head_count=2, attention__sliding_window=64)]
+    first = [
+        c.window
+        for c in caches("cohere2moe", 5, attention__head_count=2, attention__sliding_window=64)
+    ]
     assert first == [None, 64, 64, 64, None]
     listed = caches(
-        "gemma3", 3, attention__head_count=2, attention__sliding_window=9, attention__sliding_window_pattern=[True, False, True]
+        "gemma3",
+        3,
+        attention__head_count=2,
+        attention__sliding_window=9,
+        attention__sliding_window_pattern=[True, False, True],
     )
     assert [c.window for c in listed] == [9, None, 9]
     assert [c.window for c in caches("gemma3", 2, attention__head_count=2)] == [None, None]
@@ -65,33 +88,62 @@ def test_draft_layers_keep_nothing() -> None:
 
 def test_layers_that_read_another_s_cache_have_none() -> None:
     """Gemma 4 states how many of its last layers do."""
-    found = caches("gemma4", 6, attention__head_count=2, attention__sliding_window=512, attention__shared_kv_layers=2)
+    found = caches(
+        "gemma4",
+        6,
+        attention__head_count=2,
+        attention__sliding_window=512,
+        attention__shared_kv_layers=2,
+    )
     assert [bool(c.k) for c in found] == [True] * 4 + [False] * 2
 
 
 def test_mla_keeps_one_row_and_no_values() -> None:
     """The compressed row of DeepSeek: kv_lora_rank and the rotary part."""
-    keys = {"attention__head_count": 8, "attention__head_count_kv": 1, "attention__key_length": 576, "attention__value_length": 512}
-    (found,) = caches("deepseek2", 1, **keys, attention__key_length_mla=192, attention__value_length_mla=128)
+    keys = {
+        "attention__head_count": 8,
+        "attention__head_count_kv": 1,
+        "attention__key_length": 576,
+        "attention__value_length": 512,
+    }
+    (found,) = caches(
+        "deepseek2", 1, **keys, attention__key_length_mla=192, attention__value_length_mla=128
+    )
     assert (found.k, found.v) == (576, 0)
     (plain,) = caches("deepseek2", 1, **keys)
     assert (plain.k, plain.v) == (576, 512)
 
 
 def test_recurrent_layers_are_found_by_every_architecture_s_own_rule() -> None:
-    """No KV heads (LFM2), an interval (Qwen3-Next), no feed-forward either (Nemotron-H), all layers (Mamba)."""
-    lfm2 = caches("lfm2", 3, attention__head_count=4, attention__head_count_kv=[0, 2, 0], shortconv__l_cache=3)
+    """No KV heads (LFM2), an interval (Qwen3-Next), no feed-forward either (Nemotron-H), all layers
+    (Mamba).
+    """
+    lfm2 = caches(
+        "lfm2", 3, attention__head_count=4, attention__head_count_kv=[0, 2, 0], shortconv__l_cache=3
+    )
     assert [(bool(c.k), c.state) for c in lfm2] == [(False, 512), (True, 0), (False, 512)]
-    ssm = {"ssm__conv_kernel": 4, "ssm__inner_size": 8, "ssm__state_size": 16, "ssm__group_count": 2}
+    ssm = {
+        "ssm__conv_kernel": 4,
+        "ssm__inner_size": 8,
+        "ssm__state_size": 16,
+        "ssm__group_count": 2,
+    }
     state = 3 * (8 + 2 * 2 * 16) + 16 * 8
     following = caches("qwen3next", 5, attention__head_count=4, **ssm)
     assert [c.state for c in following] == [state, state, state, 0, state]
     nemotron = caches(
-        "nemotron_h", 3, attention__head_count=4, attention__head_count_kv=[0, 2, 0], feed_forward_length=[0, 0, 9], **ssm
+        "nemotron_h",
+        3,
+        attention__head_count=4,
+        attention__head_count_kv=[0, 2, 0],
+        feed_forward_length=[0, 0, 9],
+        **ssm,
     )
     assert [(bool(c.k), c.state) for c in nemotron] == [(False, state), (True, 0), (False, 0)]
     assert [(c.k, c.state) for c in caches("mamba2", 2, **ssm)] == [(0, state)] * 2
-    assert [(c.k, c.state) for c in caches("mamba", 2, **ssm)] == [(0, 3 * 8 + 16 * 8)] * 2  # Mamba 1 has no groups
+    assert [(c.k, c.state) for c in caches("mamba", 2, **ssm)] == [
+        (0, 3 * 8 + 16 * 8)
+    ] * 2  # Mamba 1 has no groups
 
 
 def test_an_encoder_keeps_nothing_and_a_stranger_is_not_guessed() -> None:

@@ -13,8 +13,8 @@ BY_CONVERTERS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_
 
 
 def counted(model: KnownModel) -> tuple[int, int]:
-    """Weights of the model proper, and of its blocks for multi-token prediction: without what converters compute and
-    without the unused keys of shared layers, which no card counts.
+    """Weights of the model proper, and of its blocks for multi-token prediction: without what
+    converters compute and without the unused keys of shared layers, which no card counts.
     """
     meta = Metadata(model.id, model.metadata())
     n_layer = meta.integer(meta.own("block_count")) or 0
@@ -23,7 +23,9 @@ def counted(model: KnownModel) -> tuple[int, int]:
     main = nextn = 0
     for name, shape in model.tensors():
         layer = int(name.split(".")[1]) if name.startswith("blk.") else 0
-        if name in BY_CONVERTERS or (layer >= first_unused and ("attn_k" in name or "attn_v" in name)):
+        if name in BY_CONVERTERS or (
+            layer >= first_unused and ("attn_k" in name or "attn_v" in name)
+        ):
             continue
         if layer < n_main:
             main += math.prod(shape)
@@ -33,7 +35,9 @@ def counted(model: KnownModel) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("model", known_models(), ids=lambda m: m.id)
-def test_the_published_number_of_parameters_follows_from_the_hyperparameters(model: KnownModel) -> None:
+def test_the_published_number_of_parameters_follows_from_the_hyperparameters(
+    model: KnownModel,
+) -> None:
     """To one in a hundred thousand; most to the last weight."""
     main, nextn = counted(model)
     assert main + model.n_unconverted == pytest.approx(model.n_params, rel=1e-5)
@@ -74,4 +78,7 @@ def test_the_unloaded_part_is_what_the_card_calls_mtp() -> None:
     """GLM-4.5-Air: 3,616,573,568 weights stay on disk."""
     model = next(m for m in known_models() if m.id == "glm-4.5-air")
     meta = Metadata(model.id, model.metadata())
-    assert sum(math.prod(s) for name, s in model.tensors() if not is_loaded(meta, name)) == 3_616_573_568
+    assert (
+        sum(math.prod(s) for name, s in model.tensors() if not is_loaded(meta, name))
+        == 3_616_573_568
+    )

@@ -1,4 +1,6 @@
-"""What a file is, is told by its header: projectors, adapters, imatrices, draft heads are no models, whatever they are called."""
+"""What a file is, is told by its header: projectors, adapters, imatrices, draft heads are no
+models, whatever they are called.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,9 @@ from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 from loopback import Loopback
 
 
-def write_odd(path: Path, architecture: str, keys: Mapping[str, Any], tensors: tuple[str, ...] = ("v.weight",)) -> Path:
+def write_odd(
+    path: Path, architecture: str, keys: Mapping[str, Any], tensors: tuple[str, ...] = ("v.weight",)
+) -> Path:
     """A GGUF file of another kind, as the format's own library writes it."""
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in keys.items():
@@ -39,18 +43,35 @@ def write_odd(path: Path, architecture: str, keys: Mapping[str, Any], tensors: t
     return path
 
 
-MTP = {"qwen35.block_count": 33, "qwen35.nextn_predict_layers": 1, "qwen35.embedding_length": 32, "qwen35.attention.head_count": 1}
-LORA = {"general.type": "adapter", "adapter.type": "lora", "general.base_model.0.name": "Llama 3.2 1B"}
+MTP = {
+    "qwen35.block_count": 33,
+    "qwen35.nextn_predict_layers": 1,
+    "qwen35.embedding_length": 32,
+    "qwen35.attention.head_count": 1,
+}
+LORA = {
+    "general.type": "adapter",
+    "adapter.type": "lora",
+    "general.base_model.0.name": "Llama 3.2 1B",
+}
 ODD: dict[str, tuple[str, dict[str, Any], tuple[str, ...], str]] = {
-    "model-q8.gguf": ("clip", {"clip.has_vision_encoder": True}, ("v.blk.0.attn_q.weight",), "is a projector .*`mmproj`"),
+    "model-q8.gguf": ("clip", {"clip.has_vision_encoder": True}, ("v.blk.0.attn_q.weight",),
+        "is a projector .*`mmproj`"),
     "eyes.gguf": ("clip", {"general.type": "mmproj"}, ("v.blk.0.attn_q.weight",), "is a projector"),
-    "tuned.gguf": ("llama", LORA, ("blk.0.attn_q.weight.lora_a",), r"LoRA adapter for Llama 3\.2 1B \(llama\)"),
-    "data.gguf": ("", {"general.type": "imatrix", "imatrix.chunk_count": 1}, ("blk.0.attn_q.weight.in_sum2",), "importance data"),
-    "happy.gguf": ("controlvector", {"controlvector.model_hint": "llama"}, ("direction.1",), "control vector"),
-    "vocab-x.gguf": ("llama", {"tokenizer.ggml.tokens": ["a", "b"]}, (), "a vocabulary without weights"),
-    "fast.gguf": ("eagle3", {"eagle3.block_count": 1, "eagle3.embedding_length": 32}, ("blk.0.attn_q.weight",), "draft head .*`draft`"),
-    "head.gguf": ("qwen35", MTP, ("token_embd.weight", "blk.32.attn_q.weight"), r"draft head \(qwen35\)"),
-    "flux1-dev.gguf": ("flux", {}, ("double_blocks.0.img_attn.qkv.weight",), "makes pictures or films"),
+    "tuned.gguf": ("llama", LORA, ("blk.0.attn_q.weight.lora_a",),
+        r"LoRA adapter for Llama 3\.2 1B \(llama\)"),
+    "data.gguf": ("", {"general.type": "imatrix", "imatrix.chunk_count": 1},
+        ("blk.0.attn_q.weight.in_sum2",), "importance data"),
+    "happy.gguf": ("controlvector", {"controlvector.model_hint": "llama"}, ("direction.1",),
+        "control vector"),
+    "vocab-x.gguf": ("llama", {"tokenizer.ggml.tokens": ["a", "b"]}, (),
+        "a vocabulary without weights"),
+    "fast.gguf": ("eagle3", {"eagle3.block_count": 1, "eagle3.embedding_length": 32},
+        ("blk.0.attn_q.weight",), "draft head .*`draft`"),
+    "head.gguf": ("qwen35", MTP, ("token_embd.weight", "blk.32.attn_q.weight"),
+        r"draft head \(qwen35\)"),
+    "flux1-dev.gguf": ("flux", {}, ("double_blocks.0.img_attn.qkv.weight",),
+        "makes pictures or films"),
 }  # fmt: skip
 
 
@@ -80,10 +101,16 @@ def test_a_folder_s_model_is_the_one_that_is_a_model(tmp_path: Path, name: str) 
 
 
 def test_imatrix_in_a_model_s_name_does_not_hide_it(tmp_path: Path) -> None:
-    """ "Model.i1-imatrix-Q4_K_M" is a model that was made with importance data; so it is at the Hub, by its type."""
+    """A name such as Model.i1-imatrix-Q4_K_M is that of a model that was made with importance data;
+    so it is at the Hub, by its type.
+    """
     model = write_tiny_llama(tmp_path / "Model-imatrix.gguf")
     assert find_model(tmp_path).path == model
-    for name in ("Model-imatrix-Q4_K_M.gguf", "imatrix/Model.IQ3_XS.imatrix.gguf", "m-f16-imatrix.gguf"):
+    for name in (
+        "Model-imatrix-Q4_K_M.gguf",
+        "imatrix/Model.IQ3_XS.imatrix.gguf",
+        "m-f16-imatrix.gguf",
+    ):
         assert likely_role(name) is None, name
     for name in ("imatrix.gguf", "Model-imatrix.gguf", "Model.imatrix-wiki.gguf"):
         assert likely_role(name) == "imatrix", name
@@ -91,8 +118,15 @@ def test_imatrix_in_a_model_s_name_does_not_hide_it(tmp_path: Path) -> None:
 
 def test_a_model_with_one_draft_layer_is_a_model(tmp_path: Path) -> None:
     """Only a file without the first layers is a draft head."""
-    metadata: dict[str, Value] = {"general.architecture": "qwen35", "qwen35.block_count": 33, "qwen35.nextn_predict_layers": 1}
-    assert role_of(metadata, 3, {"token_embd.weight", "blk.0.attn_q.weight", "blk.32.attn_q.weight"}) is None
+    metadata: dict[str, Value] = {
+        "general.architecture": "qwen35",
+        "qwen35.block_count": 33,
+        "qwen35.nextn_predict_layers": 1,
+    }
+    assert (
+        role_of(metadata, 3, {"token_embd.weight", "blk.0.attn_q.weight", "blk.32.attn_q.weight"})
+        is None
+    )
     assert role_of(metadata, 2, {"token_embd.weight", "blk.32.attn_q.weight"}) == "draft"
     assert read_model(write_header_only(tmp_path / "x.gguf", tiny_shape())).is_draft_head is False
 
@@ -110,15 +144,23 @@ def test_the_first_kilobytes_tell_what_a_file_is(tmp_path: Path) -> None:
             return piece
 
         metadata, n_tensors = first_keys(path, size=path.stat().st_size, read=counted)
-    assert (role_of(metadata, n_tensors), metadata["general.architecture"], n_tensors) == (None, "llama", 21)
+    assert (role_of(metadata, n_tensors), metadata["general.architecture"], n_tensors) == (
+        None,
+        "llama",
+        21,
+    )
     assert read <= 2**16
 
 
 def test_at_the_hub_headers_decide_between_files(hub: Loopback, tiny: Path, tmp_path: Path) -> None:
-    """A projector and an adapter without a telling name are not offered; the model is found, the projector comes with it."""
+    """A projector and an adapter without a telling name are not offered; the model is found, the
+    projector comes with it.
+    """
     eyes = write_odd(tmp_path / "e.gguf", "clip", {"clip.has_vision_encoder": True})
     lora = write_odd(tmp_path / "l.gguf", "llama", LORA)
-    hub.add_repository("org/repo", {"model-vision.gguf": eyes, "x-imatrix-Q8_0.gguf": tiny, "style.gguf": lora})
+    hub.add_repository(
+        "org/repo", {"model-vision.gguf": eyes, "x-imatrix-Q8_0.gguf": tiny, "style.gguf": lora}
+    )
     found = find_model("hf:org/repo")
     assert found.origin == "hf:org/repo:x-imatrix-Q8_0.gguf"
     assert [(c.role, c.name) for c in found.companions] == [("mmproj", "model-vision.gguf")]
@@ -126,7 +168,9 @@ def test_at_the_hub_headers_decide_between_files(hub: Loopback, tiny: Path, tmp_
 
 def test_a_file_that_is_no_model_at_the_hub_says_what_it_is(hub: Loopback, tmp_path: Path) -> None:
     """Where it is the only one."""
-    hub.add_repository("org/lora", {"adapter-x.gguf": write_odd(tmp_path / "l.gguf", "llama", LORA)})
+    hub.add_repository(
+        "org/lora", {"adapter-x.gguf": write_odd(tmp_path / "l.gguf", "llama", LORA)}
+    )
     with pytest.raises((ModelUnknown, ModelNotFound), match="LoRA adapter for"):
         read_model(find_model("hf:org/lora:adapter-x.gguf").path)
 
@@ -136,10 +180,15 @@ def test_a_place_without_a_model_lists_what_is_there(hub: Loopback, tmp_path: Pa
     folder = tmp_path / "eyes"
     folder.mkdir()
     eyes = write_odd(folder / "vision.gguf", "clip", {"clip.has_vision_encoder": True})
-    with pytest.raises(ModelNotFound, match=r"there is no GGUF model, only vision\.gguf \(mmproj\)"):
+    with pytest.raises(
+        ModelNotFound, match=r"there is no GGUF model, only vision\.gguf \(mmproj\)"
+    ):
         find_model(str(folder))
     hub.add_repository("org/eyes", {"vision.gguf": eyes, "eyes.gguf": eyes, "mtp-x.gguf": b"GGUF"})
-    with pytest.raises(ModelNotFound, match=r"only eyes\.gguf \(mmproj\), mtp-x\.gguf \(draft\), vision\.gguf \(mmproj\)"):
+    with pytest.raises(
+        ModelNotFound,
+        match=r"only eyes\.gguf \(mmproj\), mtp-x\.gguf \(draft\), vision\.gguf \(mmproj\)",
+    ):
         find_model("hf:org/eyes")
 
 

@@ -1,4 +1,6 @@
-"""Types and bytes by preset, worked by hand or known from llama.cpp's logs; the quantizer itself is asked in the oracle's tests."""
+"""Types and bytes by preset, worked by hand or known from llama.cpp's logs; the quantizer itself is
+asked in the oracle's tests.
+"""
 
 import sys
 from collections import Counter
@@ -29,23 +31,41 @@ def tensor(name: str, *shape: int, type_: str = "F16") -> Tensor:
 def tensors_of(shape: Shape, *, tied: bool = False) -> list[Tensor]:
     """The tensor table of a dense model, row length first."""
     return [
-        tensor(name, *reversed(dims), type_="F32" if len(dims) == 1 else "F16") for name, dims in llama_tensors(shape, tied=tied)
+        tensor(name, *reversed(dims), type_="F32" if len(dims) == 1 else "F16")
+        for name, dims in llama_tensors(shape, tied=tied)
     ]
 
 
 def facts(**changes: int | str) -> Facts:
-    fields: dict[str, Any] = {"architecture": "llama", "n_layer": 2, "n_expert": 0, "n_head": 4, "n_head_kv": 2}
+    fields: dict[str, Any] = {
+        "architecture": "llama",
+        "n_layer": 2,
+        "n_expert": 0,
+        "n_head": 4,
+        "n_head_kv": 2,
+    }
     return Facts(**(fields | changes))
 
 
 def roster_of(shape: Shape, *, tied: bool = False) -> Roster:
-    model = facts(architecture=shape.architecture, n_layer=shape.n_layer, n_head=shape.n_head, n_head_kv=shape.n_head_kv[0])
+    model = facts(
+        architecture=shape.architecture,
+        n_layer=shape.n_layer,
+        n_head=shape.n_head,
+        n_head_kv=shape.n_head_kv[0],
+    )
     return roster(model, tensors_of(shape, tied=tied))
 
 
-LLAMA_8B = tiny_shape(n_layer=32, n_embd=4096, n_ff=14336, n_head=32, n_head_kv=(8,) * 32, n_vocab=128256)
-LLAMA_70B = tiny_shape(n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=128256)
-SMOLLM2 = tiny_shape(n_layer=30, n_embd=576, n_ff=1536, n_head=9, n_head_kv=(3,) * 30, n_vocab=49152)
+LLAMA_8B = tiny_shape(
+    n_layer=32, n_embd=4096, n_ff=14336, n_head=32, n_head_kv=(8,) * 32, n_vocab=128256
+)
+LLAMA_70B = tiny_shape(
+    n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=128256
+)
+SMOLLM2 = tiny_shape(
+    n_layer=30, n_embd=576, n_ff=1536, n_head=9, n_head_kv=(3,) * 30, n_vocab=49152
+)
 
 
 def total_bytes(shape: Shape, types: dict[str, str]) -> int:
@@ -53,21 +73,34 @@ def total_bytes(shape: Shape, types: dict[str, str]) -> int:
 
 
 def test_llama_8b_at_q4_k_m_has_the_tensors_of_llama_cpp_s_log() -> None:
-    """`f32: 65 tensors, q4_K: 193, q6_K: 33`, and 4403.49 MiB on the GPU beside a Q4_K embedding of 281.81 MiB."""
+    """`f32: 65 tensors, q4_K: 193, q6_K: 33`, and 4403.49 MiB on the GPU beside a Q4_K embedding of
+    281.81 MiB.
+    """
     model = roster_of(LLAMA_8B)
     assert Counter(preset_types(model, "Q4_K_M").values()) == {"F32": 65, "Q4_K": 193, "Q6_K": 33}
-    assert total_bytes(LLAMA_8B, preset_types(model, "Q4_K_M")) / 2**20 == pytest.approx(4403.49 + 281.81, abs=0.01)
+    assert total_bytes(LLAMA_8B, preset_types(model, "Q4_K_M")) / 2**20 == pytest.approx(
+        4403.49 + 281.81, abs=0.01
+    )
 
 
 def test_llama_70b_at_q4_k_m_lifts_its_small_attn_v() -> None:
-    """40 layers of 80 get more bits: Q6_K for attn_v and ffn_down, and for the output; the other attn_v Q5_K, not Q4_K."""
-    assert Counter(preset_types(roster_of(LLAMA_70B), "Q4_K_M").values()) == {"F32": 161, "Q4_K": 441, "Q5_K": 40, "Q6_K": 81}
+    """40 layers of 80 get more bits: Q6_K for attn_v and ffn_down, and for the output; the other
+    attn_v Q5_K, not Q4_K.
+    """
+    assert Counter(preset_types(roster_of(LLAMA_70B), "Q4_K_M").values()) == {
+        "F32": 161,
+        "Q4_K": 441,
+        "Q5_K": 40,
+        "Q6_K": 81,
+    }
 
 
 def test_rows_of_576_fall_back() -> None:
-    """576 is no multiple of 256 but one of 32: Q4_K becomes Q5_0 and Q6_K Q8_0; ffn_down's rows of 1536 need no fallback.
+    """576 is no multiple of 256 but one of 32: Q4_K becomes Q5_0 and Q6_K Q8_0; ffn_down's rows of
+    1536 need no fallback.
 
-    The embedding is the output too and gets Q8_0: 32 bytes and a scale for each of 49152 x 576 / 32 blocks.
+    The embedding is the output too and gets Q8_0: 32 bytes and a scale for each of 49152 x 576 / 32
+    blocks.
     """
     types = preset_types(roster_of(SMOLLM2, tied=True), "Q4_K_M")
     assert types["token_embd.weight"] == "Q8_0"
@@ -78,12 +111,19 @@ def test_rows_of_576_fall_back() -> None:
 
 def test_rows_that_no_block_divides_stay_in_f16() -> None:
     """100 is no multiple of 32."""
-    model = roster(facts(), [tensor("blk.0.ffn_up.weight", 100, 64), tensor("blk.0.ffn_gate.weight", 96, 64)])
-    assert preset_types(model, "Q4_K_M") == {"blk.0.ffn_up.weight": "F16", "blk.0.ffn_gate.weight": "Q5_0"}
+    model = roster(
+        facts(), [tensor("blk.0.ffn_up.weight", 100, 64), tensor("blk.0.ffn_gate.weight", 96, 64)]
+    )
+    assert preset_types(model, "Q4_K_M") == {
+        "blk.0.ffn_up.weight": "F16",
+        "blk.0.ffn_gate.weight": "Q5_0",
+    }
 
 
 def test_what_is_small_or_no_matrix_keeps_its_type() -> None:
-    """Norms, biases, routers, convolutions and a matrix of one row, which ggml takes for a vector."""
+    """Norms, biases, routers, convolutions and a matrix of one row, which ggml takes for a
+    vector.
+    """
     kept = [
         tensor("blk.0.attn_norm.weight", 256, type_="F32"),
         tensor("blk.0.attn_q_norm.weight", 256, 4, type_="F32"),
@@ -96,19 +136,38 @@ def test_what_is_small_or_no_matrix_keeps_its_type() -> None:
     ]
     model = roster(facts(), [*kept, tensor("blk.0.attn_q.weight", 256, 256)])
     assert {t.name for t in model.kept} == {t.name for t in kept}
-    assert preset_types(model, "Q8_0") == {t.name: t.type.name for t in kept} | {"blk.0.attn_q.weight": "Q8_0"}
+    assert preset_types(model, "Q8_0") == {t.name: t.type.name for t in kept} | {
+        "blk.0.attn_q.weight": "Q8_0"
+    }
 
 
 def test_layers_are_counted_by_number_not_by_spelling() -> None:
-    """Layer 10 comes after layer 2: of 16 layers the first two get more bits, whatever the order in the file."""
+    """Layer 10 comes after layer 2: of 16 layers the first two get more bits, whatever the order in
+    the file.
+    """
     names = [f"blk.{i}.ffn_down.weight" for i in (10, 1, 0, 15, 2, 12, *range(3, 10), 11, 13, 14)]
-    types = preset_types(roster(facts(n_layer=16), [tensor(name, 256, 256) for name in names]), "Q4_K_S")
-    assert {name for name, type_ in types.items() if type_ == "Q5_K"} == {"blk.0.ffn_down.weight", "blk.1.ffn_down.weight"}
+    types = preset_types(
+        roster(facts(n_layer=16), [tensor(name, 256, 256) for name in names]), "Q4_K_S"
+    )
+    assert {name for name, type_ in types.items() if type_ == "Q5_K"} == {
+        "blk.0.ffn_down.weight",
+        "blk.1.ffn_down.weight",
+    }
 
 
 def test_every_third_layer_between_the_eighths_gets_more_bits() -> None:
     """Of 32: 0 to 3, 28 to 31, and 6, 9, …, 27."""
-    assert [i for i in range(32) if more_bits(i, 32)] == [0, 1, 2, 3, *range(6, 28, 3), 28, 29, 30, 31]
+    assert [i for i in range(32) if more_bits(i, 32)] == [
+        0,
+        1,
+        2,
+        3,
+        *range(6, 28, 3),
+        28,
+        29,
+        30,
+        31,
+    ]
 
 
 def test_experts_are_counted_by_their_layer() -> None:
@@ -142,11 +201,19 @@ def test_mxfp4_is_for_experts() -> None:
 
 
 def test_importance_data_changes_the_first_ffn_down() -> None:
-    """IQ4_XS guards the first eighth with Q5_K where there are no importance data; Q4_0 becomes Q4_1 where there are."""
+    """IQ4_XS guards the first eighth with Q5_K where there are no importance data; Q4_0 becomes
+    Q4_1 where there are.
+    """
     model = roster_of(LLAMA_8B)
     first = "blk.0.ffn_down.weight"
-    assert [preset_types(model, "IQ4_XS", has_imatrix=has)[first] for has in (False, True)] == ["Q5_K", "IQ4_XS"]
-    assert [preset_types(model, "Q4_0", has_imatrix=has)[first] for has in (False, True)] == ["Q4_0", "Q4_1"]
+    assert [preset_types(model, "IQ4_XS", has_imatrix=has)[first] for has in (False, True)] == [
+        "Q5_K",
+        "IQ4_XS",
+    ]
+    assert [preset_types(model, "Q4_0", has_imatrix=has)[first] for has in (False, True)] == [
+        "Q4_0",
+        "Q4_1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["enc.blk.0.ffn_up.weight", "blk.2.ffn_up.weight"])
@@ -158,9 +225,15 @@ def test_an_expert_model_s_tensor_outside_the_layers_is_refused(name: str) -> No
 
 
 def test_facts_are_the_first_layer_s() -> None:
-    """An array of heads counts by its first entry; without KV heads there are as many as heads; without heads, none."""
+    """An array of heads counts by its first entry; without KV heads there are as many as heads;
+    without heads, none.
+    """
     keys: dict[str, Written] = {"general.architecture": "x", "x.block_count": 2}
-    arrays = quantizer_facts(Metadata("x", keys | {"x.attention.head_count": [12, 20], "x.attention.head_count_kv": [3, 10]}))
+    arrays = quantizer_facts(
+        Metadata(
+            "x", keys | {"x.attention.head_count": [12, 20], "x.attention.head_count_kv": [3, 10]}
+        )
+    )
     assert arrays.n_gqa == 4
     assert quantizer_facts(Metadata("x", keys | {"x.attention.head_count": 8})).n_gqa == 1
     assert quantizer_facts(Metadata("x", keys)).n_gqa == 0
@@ -200,7 +273,14 @@ def test_every_preset_has_a_base_type() -> None:
     random=st.randoms(use_true_random=False),
 )
 def test_blocks_divide_rows_and_nothing_follows_from_the_order(
-    n_layer: int, n_embd: int, n_ff: int, n_expert: int, tied: bool, preset: str, has_imatrix: bool, random: Random
+    n_layer: int,
+    n_embd: int,
+    n_ff: int,
+    n_expert: int,
+    tied: bool,
+    preset: str,
+    has_imatrix: bool,
+    random: Random,
 ) -> None:
     """Every tensor has one type whose blocks divide its rows; the file's order is of no matter."""
     shape = tiny_shape(n_layer=n_layer, n_embd=n_embd, n_ff=n_ff)

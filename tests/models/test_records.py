@@ -31,12 +31,16 @@ def files() -> list[Path]:
 
 
 def named_in(source: str) -> list[str]:
-    """Strings of the source that are an architecture's name, and comparisons of one with a string."""
+    """Strings of the source that are an architecture's name, and comparisons of one with a
+    string.
+    """
     tree = ast.parse(source)
     names = [
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ARCHITECTURES
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value in ARCHITECTURES
     ]
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith("architecture"):

@@ -23,12 +23,18 @@ from hakaru.planning.search import max_context, place
 
 GIB = 2**30
 GEMMA = next(m for m in known_models() if m.id == "gemma-3-27b-it")
-TENSORS = tuple(loaded(Metadata(GEMMA.id, GEMMA.metadata()), header_tensors(GEMMA.tensors(), "Q4_0")))
+TENSORS = tuple(
+    loaded(Metadata(GEMMA.id, GEMMA.metadata()), header_tensors(GEMMA.tensors(), "Q4_0"))
+)
 
 
 def task(**settings: Any) -> Task:
     """Gemma 3 27B with every matrix in Q4_0: a checkpoint of it has 416 MiB."""
-    return Task(load=load_of(TENSORS, GEMMA.shape.n_layer), shape=GEMMA.shape, settings=ContextSettings(n_ctx=8192, **settings))
+    return Task(
+        load=load_of(TENSORS, GEMMA.shape.n_layer),
+        shape=GEMMA.shape,
+        settings=ContextSettings(n_ctx=8192, **settings),
+    )
 
 
 def planned(asked: Task, hardware: Hardware) -> tuple[Placement, ContextSettings]:
@@ -40,8 +46,12 @@ def in_ram(gibibytes: float) -> Hardware:
 
 
 @given(gibibytes=st.floats(16, 80), n_parallel=st.integers(1, 4), kv_unified=st.booleans())
-def test_the_number_is_the_largest_that_fits(gibibytes: float, n_parallel: int, kv_unified: bool) -> None:
-    """One more per conversation would eat into the margin, but for the least, which is always counted, and the engine's 32."""
+def test_the_number_is_the_largest_that_fits(
+    gibibytes: float, n_parallel: int, kv_unified: bool
+) -> None:
+    """One more per conversation would eat into the margin, but for the least, which is always
+    counted, and the engine's 32.
+    """
     asked = task(n_parallel=n_parallel, kv_unified=kv_unified)
     found, settings = planned(asked, in_ram(gibibytes))
     each, n = checkpoint_bytes(asked.shape, settings), settings.n_checkpoints
@@ -56,9 +66,13 @@ def test_the_number_is_the_largest_that_fits(gibibytes: float, n_parallel: int, 
 def test_a_plan_that_held_only_without_them_does_not_hold() -> None:
     """Four conversations take at least 1.6 GiB more than their weights, caches and buffers."""
     asked = task(n_parallel=4)
-    bare = place(replace(asked, settings=replace(asked.settings, n_checkpoints=0)), in_ram(64)).total_bytes
+    bare = place(
+        replace(asked, settings=replace(asked.settings, n_checkpoints=0)), in_ram(64)
+    ).total_bytes
     assert place(asked, in_ram(bare * 1.04 / GIB)).verdict == "does_not_fit"
-    assert place(asked, in_ram(64)).total_bytes - bare == 4 * (checkpoint_bytes(asked.shape, asked.settings) or 0)
+    assert place(asked, in_ram(64)).total_bytes - bare == 4 * (
+        checkpoint_bytes(asked.shape, asked.settings) or 0
+    )
 
 
 def test_a_draft_is_copied_into_every_checkpoint() -> None:
@@ -81,18 +95,30 @@ def test_a_number_that_was_asked_for_stays() -> None:
 
 
 def test_on_a_card_they_lie_in_ram() -> None:
-    """With the RAM named they fill it; without, the least is told, and the card's verdict is its own."""
+    """With the RAM named they fill it; without, the least is told, and the card's verdict is its
+    own.
+    """
     both, settings = planned(task(), parse_hardware("RTX 3090 + 32GB RAM"))
     assert settings.n_checkpoints == 32
     assert [s.checkpoints_bytes for s in both.shares] == [0]
     alone, settings = planned(task(), parse_hardware("RTX 3090"))
     assert settings.n_checkpoints == 1
-    assert (alone.ram_known, alone.verdict, alone.ram.checkpoints_bytes) == (False, "fits", checkpoint_bytes(GEMMA.shape, settings))
+    assert (alone.ram_known, alone.verdict, alone.ram.checkpoints_bytes) == (
+        False,
+        "fits",
+        checkpoint_bytes(GEMMA.shape, settings),
+    )
 
 
 def test_on_unified_memory_they_lie_on_the_device() -> None:
     """One memory for both."""
-    mac = Hardware(accelerators=(Device(name="Apple M3", vendor="apple", total_bytes=22 * GIB, free_bytes=None, unified=True),))
+    mac = Hardware(
+        accelerators=(
+            Device(
+                name="Apple M3", vendor="apple", total_bytes=22 * GIB, free_bytes=None, unified=True
+            ),
+        )
+    )
     found, settings = planned(task(), mac)
     each = checkpoint_bytes(GEMMA.shape, settings)
     assert settings.n_checkpoints and each and 1 < settings.n_checkpoints < 32
@@ -133,12 +159,21 @@ def test_every_byte_of_them_is_explained() -> None:
         (0, None, True, "switched off"),
     ],
 )
-def test_the_number_is_told_with_its_reason(n: int, each: int | None, judged: bool, words: str) -> None:
+def test_the_number_is_told_with_its_reason(
+    n: int, each: int | None, judged: bool, words: str
+) -> None:
     """One sentence for each case."""
-    growth = Growth(n_checkpoints=n, checkpoint_bytes=each, n_parallel=1, requests_bytes=0, judged=judged)
+    growth = Growth(
+        n_checkpoints=n, checkpoint_bytes=each, n_parallel=1, requests_bytes=0, judged=judged
+    )
     assert words in (growth.sentence() or "")
 
 
 def test_models_that_make_none_say_nothing() -> None:
     """Nobody is told of what does not concern him."""
-    assert Growth(n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, requests_bytes=0, judged=True).sentence() is None
+    assert (
+        Growth(
+            n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, requests_bytes=0, judged=True
+        ).sentence()
+        is None
+    )

@@ -24,7 +24,15 @@ from hakaru.planning.exact import exact_answer
 from hakaru.planning.explain import PARTS, explain_placement
 from hakaru.planning.here import free_for_models
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, Layout, Task, judge, placement, shares_of, split_by
+from hakaru.planning.placement import (
+    GPU_CONTEXT_BYTES,
+    Layout,
+    Task,
+    judge,
+    placement,
+    shares_of,
+    split_by,
+)
 from hakaru.planning.search import max_context, place
 from hakaru.planning.ways_out import Change, Outcome, Search, alternatives
 
@@ -35,13 +43,19 @@ def tensors_at(id_: str, preset: str) -> tuple[Tensor, ...]:
     """The tensors of a known model at a preset, as llama.cpp loads them."""
     known = next(m for m in known_models() if m.id == id_)
     meta = Metadata(known.id, known.metadata())
-    types = preset_types(roster(quantizer_facts(meta), header_tensors(known.tensors(), "F16")), preset)
+    types = preset_types(
+        roster(quantizer_facts(meta), header_tensors(known.tensors(), "F16")), preset
+    )
     return tuple(loaded(meta, header_tensors(known.tensors(), types)))
 
 
 def task_of(id_: str, preset: str, **settings: Any) -> Task:
     shape = next(m for m in known_models() if m.id == id_).shape
-    return Task(load=load_of(tensors_at(id_, preset), shape.n_layer), shape=shape, settings=ContextSettings(**settings))
+    return Task(
+        load=load_of(tensors_at(id_, preset), shape.n_layer),
+        shape=shape,
+        settings=ContextSettings(**settings),
+    )
 
 
 def test_a_verdict_leaves_a_margin() -> None:
@@ -61,8 +75,8 @@ def test_the_nearest_known_model_of_70b_is_llama() -> None:
 
 
 def test_70b_at_16_bits_on_two_a100_fits_up_to_a_computed_context() -> None:
-    """The formula says no; layer by layer it fits, up to some tens of thousands of tokens. llama.cpp gives the first card
-    41 of the 81 items, and the embeddings stay in RAM.
+    """The formula says no; layer by layer it fits, up to some tens of thousands of tokens.
+    llama.cpp gives the first card 41 of the 81 items, and the embeddings stay in RAM.
     """
     assert LLAMA_70B
     hardware = parse_hardware("2x A100 80GB")
@@ -91,10 +105,12 @@ def test_70b_on_two_l4_fits_at_4_bits_and_not_at_16() -> None:
 
 
 def test_the_placement_of_a_real_load_on_an_rtx_4090() -> None:
-    """Llama 3 8B Q4_K_M at 8192 tokens, from a log: 4403.49 MiB of weights and 1024 MiB of KV cache on the card, the
-    embeddings' 281.81 MiB on the host.
+    """Llama 3 8B Q4_K_M at 8192 tokens, from a log: 4403.49 MiB of weights and 1024 MiB of KV cache
+    on the card, the embeddings' 281.81 MiB on the host.
     """
-    placement = place(task_of("llama-3.1-8b-instruct", "Q4_K_M", n_ctx=8192), parse_hardware("RTX 4090"))
+    placement = place(
+        task_of("llama-3.1-8b-instruct", "Q4_K_M", n_ctx=8192), parse_hardware("RTX 4090")
+    )
     (card,) = placement.shares
     assert card.weights_bytes / 2**20 == pytest.approx(4403.49, abs=0.01)
     assert card.kv_cache_bytes == 1024 * 2**20
@@ -105,9 +121,13 @@ def test_the_placement_of_a_real_load_on_an_rtx_4090() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(min_value=1, max_value=96), min_size=1, max_size=6), st.booleans())
 def test_everything_is_placed_whole_and_once(sizes: list[int], with_ram: bool) -> None:
-    """Whatever the devices, every layer lies on exactly one of them, and weights and caches add up to the whole model."""
+    """Whatever the devices, every layer lies on exactly one of them, and weights and caches add up
+    to the whole model.
+    """
     task = task_of("qwen3-4b", "Q8_0", n_ctx=2048)
-    hardware = parse_hardware(" + ".join(f"{n}GiB" for n in sizes) + (" + 64GiB RAM" if with_ram else ""))
+    hardware = parse_hardware(
+        " + ".join(f"{n}GiB" for n in sizes) + (" + 64GiB RAM" if with_ram else "")
+    )
     placement = place(task, hardware)
     shares = (*placement.shares, placement.ram)
     assert sum(s.layers for s in shares) == task.load.n_layer
@@ -116,17 +136,25 @@ def test_everything_is_placed_whole_and_once(sizes: list[int], with_ram: bool) -
     assert sum(s.kv_cache_bytes for s in shares) == kv_cache_bytes(task.shape, task.settings)
 
 
-@pytest.mark.parametrize(("hardware", "copies"), [("64GiB RAM", 1), ("12GiB", 1), ("4GiB + 64GiB RAM", 2), ("2x 12GiB", 2)])
+@pytest.mark.parametrize(
+    ("hardware", "copies"),
+    [("64GiB RAM", 1), ("12GiB", 1), ("4GiB + 64GiB RAM", 2), ("2x 12GiB", 2)],
+)
 def test_rope_factors_lie_wherever_layers_do(hardware: str, copies: int) -> None:
     """Llama 3.1 has 256 bytes of them: one copy on every device with layers, RAM among them."""
     task = task_of("llama-3.1-8b-instruct", "Q4_K_M", n_ctx=4096)
     placement = place(task, parse_hardware(hardware))
     assert task.load.shared_bytes == 256
-    assert sum(s.weights_bytes for s in (*placement.shares, placement.ram)) == task.load.total_bytes + (copies - 1) * 256
+    assert (
+        sum(s.weights_bytes for s in (*placement.shares, placement.ram))
+        == task.load.total_bytes + (copies - 1) * 256
+    )
 
 
 def test_unequal_cards_are_filled_by_a_split_of_our_own() -> None:
-    """With little to spare llama.cpp's proportional split overfills the smaller card; ours names `-ts`."""
+    """With little to spare llama.cpp's proportional split overfills the smaller card; ours names
+    `-ts`.
+    """
     task = task_of("qwen3-32b", "Q5_K_M", n_ctx=8192)
     hardware = parse_hardware("19GiB + 7GiB")
     placement = place(task, hardware)
@@ -139,8 +167,13 @@ def test_unequal_cards_are_filled_by_a_split_of_our_own() -> None:
 
 
 def test_experts_move_to_ram_before_layers_do() -> None:
-    """A mixture of experts that is too large for the card keeps all layers there and only as many experts in RAM as needed."""
-    task, hardware = task_of("qwen3-30b-a3b", "Q8_0", n_ctx=32768), parse_hardware("RTX 4090 + 64GiB")
+    """A mixture of experts that is too large for the card keeps all layers there and only as many
+    experts in RAM as needed.
+    """
+    task, hardware = (
+        task_of("qwen3-30b-a3b", "Q8_0", n_ctx=32768),
+        parse_hardware("RTX 4090 + 64GiB"),
+    )
     placement = place(task, hardware)
     assert placement.verdict == "fits"
     assert placement.shares[0].layers == 48
@@ -162,7 +195,9 @@ def test_a_dense_model_leaves_its_first_layers_in_ram() -> None:
 
 
 def test_one_memory_for_both_counts_everything_once() -> None:
-    """On unified memory the host's part lies in the same memory, and Metal recommends 81 % of 64 GB."""
+    """On unified memory the host's part lies in the same memory, and Metal recommends 81 % of 64
+    GB.
+    """
     task = task_of("qwen3-32b", "Q8_0", n_ctx=4096)
     placement = place(task, parse_hardware("M4 Max 64GB"))
     (chip,) = placement.devices
@@ -192,7 +227,9 @@ def test_the_host_s_part_lies_in_the_memory_that_is_shared() -> None:
         ("8x H100", [80] * 8, None),
     ],
 )
-def test_hardware_is_named_as_people_name_it(text: str, accelerators: list[int], ram: int | None) -> None:
+def test_hardware_is_named_as_people_name_it(
+    text: str, accelerators: list[int], ram: int | None
+) -> None:
     """A size behind a card is the machine's RAM; sizes alone are cards."""
     found = parse_hardware(text)
     assert [d.total_bytes / 2**30 for d in found.accelerators] == accelerators
@@ -213,7 +250,9 @@ def test_more_memory_never_means_less_context() -> None:
     assert found[0] < found[-1]
 
 
-@pytest.mark.parametrize("hardware", ["2x A100 80GB", "RTX 4090 + 64GiB", "64GiB RAM", "M4 Max 64GB", "24GiB + 12GiB"])
+@pytest.mark.parametrize(
+    "hardware", ["2x A100 80GB", "RTX 4090 + 64GiB", "64GiB RAM", "M4 Max 64GB", "24GiB + 12GiB"]
+)
 @pytest.mark.parametrize("model", ["qwen3-30b-a3b", "gemma-3-4b-it", "qwen3.5-9b"])
 def test_an_explanation_adds_up_to_the_byte(model: str, hardware: str) -> None:
     """The terms of every part sum to that part of the placement."""
@@ -223,12 +262,15 @@ def test_an_explanation_adds_up_to_the_byte(model: str, hardware: str) -> None:
     assert sum(t.bytes for t in terms) == placement.total_bytes
     shares = (*placement.shares, placement.ram)
     for part in PARTS:
-        assert sum(t.bytes for t in terms if t.part == part) == sum(getattr(s, part) for s in shares), part
+        assert sum(t.bytes for t in terms if t.part == part) == sum(
+            getattr(s, part) for s in shares
+        ), part
 
 
 def test_a_smaller_cache_is_no_way_out_where_its_copy_takes_what_it_saves() -> None:
-    """Qwen3.5 4B with a long context: eight of 32 layers have a cache. On a card of NVIDIA's one of them is copied to F16, so Q8_0 saves less
-    than on the processor; where a single layer has a cache, it saves nothing and is not proposed.
+    """Qwen3.5 4B with a long context: eight of 32 layers have a cache. On a card of NVIDIA's one of
+    them is copied to F16, so Q8_0 saves less than on the processor; where a single layer has a
+    cache, it saves nothing and is not proposed.
     """
     task = task_of("qwen3.5-4b", "Q4_K_M", n_ctx=262_144, type_k="q8_0", type_v="q8_0")
     assert place(task, parse_hardware("RTX 4060")).verdict == "does_not_fit"
@@ -236,11 +278,15 @@ def test_a_smaller_cache_is_no_way_out_where_its_copy_takes_what_it_saves() -> N
     first = next(i for i, c in enumerate(task.shape.caches) if c.k)
     empty = next(c for c in task.shape.caches if not c.k)
     alone = tuple(c if i == first or not c.k else empty for i, c in enumerate(task.shape.caches))
-    few = replace(task, shape=replace(task.shape, caches=alone), settings=ContextSettings(n_ctx=262_144))
+    few = replace(
+        task, shape=replace(task.shape, caches=alone), settings=ContextSettings(n_ctx=262_144)
+    )
 
     def ways(hardware: str) -> list[str]:
         def outcome(change: Change) -> Outcome:
-            placed = place(replace(few, settings=change.applied(few.settings)), parse_hardware(hardware))
+            placed = place(
+                replace(few, settings=change.applied(few.settings)), parse_hardware(hardware)
+            )
             return Outcome(total_bytes=placed.total_bytes, verdict=placed.verdict)
 
         return [w.flag for w in alternatives(Search(settings=few.settings, presets=[]), outcome)]
@@ -250,24 +296,38 @@ def test_a_smaller_cache_is_no_way_out_where_its_copy_takes_what_it_saves() -> N
 
 
 def test_a_dry_run_is_raised_to_what_the_server_s_kernels_need() -> None:
-    """The dry run's build may be older than the server's: a card that converts the cache gets at least our figure, another's stays."""
+    """The dry run's build may be older than the server's: a card that converts the cache gets at
+    least our figure, another's stays.
+    """
     shape = next(m for m in known_models() if m.id == "qwen3.5-4b").shape
     settings = ContextSettings(n_ctx=262_144, type_k="q8_0", type_v="q8_0")
     card = DeviceBuffers(name="CUDA0", weights_bytes=1, kv_cache_bytes=1, compute_bytes=320 * 2**20)
     dry_run = Footprint(
-        weights_bytes=1, kv_cache_bytes=1, compute_bytes=586 * 2**20, output_bytes=1, source="dry_run", accelerators=(card,)
+        weights_bytes=1, kv_cache_bytes=1, compute_bytes=586 * 2**20, output_bytes=1,
+        source="dry_run", accelerators=(card,)
     )  # fmt: skip
     raised = with_conversions(dry_run, shape, settings)
     assert raised.accelerators[0].compute_bytes / 2**20 == pytest.approx(1340, abs=1)
-    assert raised.compute_bytes - dry_run.compute_bytes == raised.accelerators[0].compute_bytes - card.compute_bytes
-    assert with_conversions(dry_run, shape, replace(settings, type_k="f16", type_v="f16")) == dry_run
+    assert (
+        raised.compute_bytes - dry_run.compute_bytes
+        == raised.accelerators[0].compute_bytes - card.compute_bytes
+    )
+    assert (
+        with_conversions(dry_run, shape, replace(settings, type_k="f16", type_v="f16")) == dry_run
+    )
     vulkan = replace(dry_run, accelerators=(replace(card, name="Vulkan0"),))
     assert with_conversions(vulkan, shape, settings) == vulkan
 
 
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [("RTX 4090", "cuda"), ("RX 7900 XTX", "cuda"), ("Arc B580", "sycl"), ("M4 Max 64GB", "metal"), ("24GiB", "cuda")],
+    [
+        ("RTX 4090", "cuda"),
+        ("RX 7900 XTX", "cuda"),
+        ("Arc B580", "sycl"),
+        ("M4 Max 64GB", "metal"),
+        ("24GiB", "cuda"),
+    ],
 )
 def test_a_maker_s_card_is_taken_to_run_what_needs_the_most(name: str, backend: str) -> None:
     """ROCm is CUDA's code; memory without a maker is taken for a card of NVIDIA's."""
@@ -276,9 +336,14 @@ def test_a_maker_s_card_is_taken_to_run_what_needs_the_most(name: str, backend: 
 
 
 def test_what_kernels_add_is_never_less_than_nothing() -> None:
-    """Metal's larger graph of Qwen3 30B-A3B at 4,096 tokens packs tighter than the plain one: the larger of both is planned."""
+    """Metal's larger graph of Qwen3 30B-A3B at 4,096 tokens packs tighter than the plain one: the
+    larger of both is planned.
+    """
     task = task_of("qwen3-30b-a3b", "Q4_K_M", n_ctx=4096)
-    metal, plain = (place(replace(task, backend=b), parse_hardware("96GiB")).shares[0] for b in ("metal", "vulkan"))
+    metal, plain = (
+        place(replace(task, backend=b), parse_hardware("96GiB")).shares[0]
+        for b in ("metal", "vulkan")
+    )
     assert metal.compute_bytes >= plain.compute_bytes
     assert metal.conversion_bytes == metal.compute_bytes - plain.compute_bytes
 
@@ -290,12 +355,17 @@ def test_the_engine_s_names_tell_the_backend() -> None:
 
 
 def test_the_gpu_s_memory_counts_only_if_the_engine_uses_it() -> None:
-    """A GPU beside an engine that was built without it changes nothing; otherwise its free memory less the driver's
-    context counts.
+    """A GPU beside an engine that was built without it changes nothing; otherwise its free memory
+    less the driver's context counts.
     """
     gpu = Device(name="GPU", vendor="nvidia", total_bytes=24 * 2**30, free_bytes=20 * 2**30)
     machine = replace(probe_machine(), devices=(gpu,))
-    on_host = Footprint(weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run")
+    on_host = Footprint(
+        weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="dry_run"
+    )
     card = DeviceBuffers(name="CUDA0", weights_bytes=1, kv_cache_bytes=1, compute_bytes=0)
     assert free_for_models(machine, on_host) == machine.memory.available_bytes
-    assert free_for_models(machine, replace(on_host, accelerators=(card,))) == 20 * 2**30 - GPU_CONTEXT_BYTES
+    assert (
+        free_for_models(machine, replace(on_host, accelerators=(card,)))
+        == 20 * 2**30 - GPU_CONTEXT_BYTES
+    )

@@ -22,7 +22,11 @@ SETTINGS = ContextSettings(n_ctx=8192)
 
 def header(folder: Path, id_: str) -> Model:
     known = next(m for m in known_models() if m.id == id_)
-    return read_model(write_header(folder / f"{id_}.gguf", known.metadata(), n_vocab=known.n_vocab, tied=known.tied))
+    return read_model(
+        write_header(
+            folder / f"{id_}.gguf", known.metadata(), n_vocab=known.n_vocab, tied=known.tied
+        )
+    )
 
 
 @pytest.fixture
@@ -36,14 +40,25 @@ def test_what_fits_the_room_fits_the_card(qwen: Model) -> None:
     room = room_for_weights(qwen, card, SETTINGS)
     for preset, fits in (("Q4_K_M", True), ("Q8_0", False)):
         variant = as_preset(qwen, preset)
-        task = Task(load=load_of(variant.loaded, qwen.shape.n_layer), shape=qwen.shape, settings=SETTINGS)
+        task = Task(
+            load=load_of(variant.loaded, qwen.shape.n_layer), shape=qwen.shape, settings=SETTINGS
+        )
         within = all(n <= room.device_bytes[name] for name, n in room.used_bytes(variant).items())
-        assert (within, room.holds(variant), place(task, card).verdict == "fits") == (fits, fits, fits)
+        assert (within, room.holds(variant), place(task, card).verdict == "fits") == (
+            fits,
+            fits,
+            fits,
+        )
 
 
 @pytest.mark.parametrize("hardware", ["12GiB", "2x L4", "8GiB + 12GiB", "RAM"])
-@pytest.mark.parametrize("id_", ["qwen3-14b", "gemma-3-4b-it", "llama-3.2-1b-instruct", "gemma-4-12b-it", "qwen3-30b-a3b"])
-def test_every_byte_is_counted_where_the_planner_counts_it(tmp_path: Path, id_: str, hardware: str) -> None:
+@pytest.mark.parametrize(
+    "id_",
+    ["qwen3-14b", "gemma-3-4b-it", "llama-3.2-1b-instruct", "gemma-4-12b-it", "qwen3-30b-a3b"],
+)
+def test_every_byte_is_counted_where_the_planner_counts_it(
+    tmp_path: Path, id_: str, hardware: str
+) -> None:
     """Tied heads, several devices, unequal ones, and no accelerator at all."""
     if hardware == "RAM":
         there = Hardware(accelerators=(), ram=named_ram(12 * 2**30))
@@ -51,7 +66,9 @@ def test_every_byte_is_counted_where_the_planner_counts_it(tmp_path: Path, id_: 
         there = replace(parse_hardware(hardware), ram=named_ram(32 * 2**30))
     model = as_preset(header(tmp_path, id_), "Q4_K_M")
     room = room_for_weights(model, there, SETTINGS)
-    task = Task(load=load_of(model.loaded, model.shape.n_layer), shape=model.shape, settings=SETTINGS)
+    task = Task(
+        load=load_of(model.loaded, model.shape.n_layer), shape=model.shape, settings=SETTINGS
+    )
     placed = placement(task, there, room.layout)
     shares = [share.weights_bytes for share in (*placed.shares, placed.ram) if share.weights_bytes]
     assert list(room.used_bytes(model).values()) == shares
@@ -62,21 +79,28 @@ def test_the_room_is_exact(qwen: Model) -> None:
     there = parse_hardware("2x L4")
     room = room_for_weights(qwen, there, SETTINGS)
     model = as_preset(qwen, "Q8_0")
-    device, names = next(iter(room.device_bytes)), [t.name for t in model.tensors if "ffn_" in t.name and "norm" not in t.name]
+    device, names = (
+        next(iter(room.device_bytes)),
+        [t.name for t in model.tensors if "ffn_" in t.name and "norm" not in t.name],
+    )
     on_it = [name for name in names if room.devices_of[name] == (device,)]
     types: dict[str, str] = {}
     assert room.holds(model)
     for name in on_it:
         types[name] = "F32"
         variant = with_types(model, types)
-        assert room.holds(variant) == (room.used_bytes(variant)[device] <= room.device_bytes[device])
+        assert room.holds(variant) == (
+            room.used_bytes(variant)[device] <= room.device_bytes[device]
+        )
     assert not room.holds(with_types(model, types))
 
 
 def test_a_longer_context_leaves_less_for_weights(qwen: Model) -> None:
     """And one that fills the card leaves nothing."""
     card = parse_hardware("12GiB")
-    short, long = (room_for_weights(qwen, card, ContextSettings(n_ctx=n)).total_bytes for n in (4096, 32768))
+    short, long = (
+        room_for_weights(qwen, card, ContextSettings(n_ctx=n)).total_bytes for n in (4096, 32768)
+    )
     assert long < short
     with pytest.raises(DoesNotFit, match="no file of this model fits there with 131072 tokens"):
         room_for_weights(qwen, card, ContextSettings(n_ctx=131072))
@@ -85,4 +109,8 @@ def test_a_longer_context_leaves_less_for_weights(qwen: Model) -> None:
 def test_a_stranger_s_memory_is_not_guessed(qwen: Model) -> None:
     """Without arithmetic there is no room from a machine."""
     with pytest.raises(DoesNotFit, match="no arithmetic"):
-        room_for_weights(replace(qwen, shape=replace(qwen.shape, caches=None)), parse_hardware("12GiB"), ContextSettings(n_ctx=256))
+        room_for_weights(
+            replace(qwen, shape=replace(qwen.shape, caches=None)),
+            parse_hardware("12GiB"),
+            ContextSettings(n_ctx=256),
+        )

@@ -1,4 +1,6 @@
-"""The allocation never exceeds its budget, is as good as brute force, keeps pins, and says what is impossible."""
+"""The allocation never exceeds its budget, is as good as brute force, keeps pins, and says what is
+impossible.
+"""
 
 import itertools
 import os
@@ -25,7 +27,8 @@ from hakaru.quantization.knapsack import GAP
 from hakaru.quantization.pins import parse_pin, pinned
 
 TOLERANCE = 1 + GAP
-LADDER = {"Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K": 5.5, "Q4_K": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "IQ3_S": 3.44, "IQ3_XXS": 3.0625,
+LADDER = {"Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K": 5.5, "Q4_K": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375,
+        "IQ3_S": 3.44, "IQ3_XXS": 3.0625,
           "Q2_K": 2.625, "IQ2_S": 2.5625, "IQ2_XS": 2.3125}  # fmt: skip
 
 
@@ -38,9 +41,17 @@ def model(n: int, seed: int) -> list[Item]:
     rng = np.random.default_rng(seed)
     items = []
     for i in range(n):
-        n_weights, a = int(rng.choice([2**22, 2**24, 14336 * 4096])), float(np.exp(rng.normal(0, 1.2)))
+        n_weights, a = (
+            int(rng.choice([2**22, 2**24, 14336 * 4096])),
+            float(np.exp(rng.normal(0, 1.2))),
+        )
         choices = (
-            choice(type_, int(n_weights * bpw / 8), a * 4**-bpw * float(np.exp(rng.normal(0, 0.1))), n_weights * bpw * 1e-11)
+            choice(
+                type_,
+                int(n_weights * bpw / 8),
+                a * 4**-bpw * float(np.exp(rng.normal(0, 0.1))),
+                n_weights * bpw * 1e-11,
+            )
             for type_, bpw in LADDER.items()
         )
         items.append(Item(name=f"blk.{i}.ffn_up.weight", choices=tuple(choices)))
@@ -49,7 +60,9 @@ def model(n: int, seed: int) -> list[Item]:
 
 @st.composite
 def small_items(draw: st.DrawFn) -> list[Item]:
-    """One to five tensors of one to four types, with any bytes, damages and seconds: sizes and losses need not agree."""
+    """One to five tensors of one to four types, with any bytes, damages and seconds: sizes and
+    losses need not agree.
+    """
     choices = st.builds(
         Choice,
         type=st.just("T"),
@@ -59,9 +72,15 @@ def small_items(draw: st.DrawFn) -> list[Item]:
     )
     lists = draw(st.lists(st.lists(choices, min_size=1, max_size=4), min_size=1, max_size=5))
     return [
-        Item(name=str(i), choices=tuple(Choice(type=f"T{j}", n_bytes=c.n_bytes, damage=c.damage, seconds=c.seconds) for j, c in enumerate(found)))
+        Item(
+            name=str(i),
+            choices=tuple(
+                Choice(type=f"T{j}", n_bytes=c.n_bytes, damage=c.damage, seconds=c.seconds)
+                for j, c in enumerate(found)
+            ),
+        )
         for i, found in enumerate(lists)
-    ]  # fmt: skip
+    ]
 
 
 def brute_force(items: Sequence[Item], budget: int, max_seconds: float = np.inf) -> float | None:
@@ -69,13 +88,16 @@ def brute_force(items: Sequence[Item], budget: int, max_seconds: float = np.inf)
     fitting = [
         sum(c.damage for c in chosen)
         for chosen in itertools.product(*(item.choices for item in items))
-        if sum(c.n_bytes for c in chosen) <= budget and sum(c.seconds for c in chosen) <= max_seconds
+        if sum(c.n_bytes for c in chosen) <= budget
+        and sum(c.seconds for c in chosen) <= max_seconds
     ]
     return min(fitting, default=None)
 
 
 def test_the_bytes_go_where_they_save_most() -> None:
-    """Worked by hand: two equal tensors, one ten times as sensitive; the budget lets one of them be large."""
+    """Worked by hand: two equal tensors, one ten times as sensitive; the budget lets one of them be
+    large.
+    """
     items = [
         Item(name="dull", choices=(choice("Q4_K", 96, 0.1), choice("Q8_0", 192, 0.01))),
         Item(name="keen", choices=(choice("Q4_K", 96, 1.0), choice("Q8_0", 192, 0.1))),
@@ -90,7 +112,9 @@ def test_the_bytes_go_where_they_save_most() -> None:
 
 
 def test_a_budget_is_filled_to_a_least_where_that_is_possible() -> None:
-    """Of a copy that is free, and of a keen and a dull tensor: the least damage leaves bytes over, and a least of bytes takes the next best."""
+    """Of a copy that is free, and of a keen and a dull tensor: the least damage leaves bytes over,
+    and a least of bytes takes the next best.
+    """
     items = [
         Item(name="large", choices=(choice("Q8_0", 1000, 0.0), choice("Q4_K", 500, 0.10))),
         Item(name="small", choices=(choice("Q8_0", 100, 0.0), choice("Q4_K", 50, 0.11))),
@@ -104,10 +128,24 @@ def test_a_budget_is_filled_to_a_least_where_that_is_possible() -> None:
 
 
 def test_the_range_of_bytes_leaves_out_what_only_wastes_them() -> None:
-    """A type larger than a copy that loses nothing is in nobody's file; of a source without a copy the largest type counts."""
-    copied = Item(name="t", choices=(Choice(type="Q3_K", n_bytes=300, damage=0.1), Choice(type="Q4_1", n_bytes=500, damage=0.0),
-                                     Choice(type="Q8_0", n_bytes=900, damage=0.01)))  # fmt: skip
-    full = Item(name="u", choices=(Choice(type="Q3_K", n_bytes=300, damage=0.1), Choice(type="Q8_0", n_bytes=900, damage=0.01)))
+    """A type larger than a copy that loses nothing is in nobody's file; of a source without a copy
+    the largest type counts.
+    """
+    copied = Item(
+        name="t",
+        choices=(
+            Choice(type="Q3_K", n_bytes=300, damage=0.1),
+            Choice(type="Q4_1", n_bytes=500, damage=0.0),
+            Choice(type="Q8_0", n_bytes=900, damage=0.01),
+        ),
+    )
+    full = Item(
+        name="u",
+        choices=(
+            Choice(type="Q3_K", n_bytes=300, damage=0.1),
+            Choice(type="Q8_0", n_bytes=900, damage=0.01),
+        ),
+    )
     assert byte_range([copied]) == (300, 500)
     assert byte_range([copied, full], fixed_bytes=7) == (607, 1407)
     assert byte_range([copied], pins={"t": "Q8_0"}) == (900, 900)
@@ -116,7 +154,9 @@ def test_the_range_of_bytes_leaves_out_what_only_wastes_them() -> None:
 @settings(max_examples=150, deadline=None)
 @given(items=small_items(), part=st.floats(0, 1), slow=st.integers(0, 60))
 def test_it_is_as_good_as_brute_force(items: list[Item], part: float, slow: int) -> None:
-    """On small models every combination is tried: same damage, with and without a row for speed; never over."""
+    """On small models every combination is tried: same damage, with and without a row for speed;
+    never over.
+    """
     low, high = byte_range(items)
     budget = int(low + part * (high - low))
     found = allocate(items, budget)
@@ -151,13 +191,21 @@ def test_the_smallest_file_is_as_small_as_brute_force_finds(items: list[Item], p
         if sum(c.damage for c in chosen) <= allowed
     ]
     assert found.damage <= allowed + 1e-12
-    assert min(sizes, default=found.n_bytes) <= found.n_bytes <= min(sizes, default=found.n_bytes) * TOLERANCE
+    assert (
+        min(sizes, default=found.n_bytes)
+        <= found.n_bytes
+        <= min(sizes, default=found.n_bytes) * TOLERANCE
+    )
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), part=st.floats(0.02, 0.9), more=st.floats(0.0, 0.1))
-def test_more_bytes_never_predict_worse_and_are_never_exceeded(seed: int, part: float, more: float) -> None:
-    """For whole models, within the gap that is reported. What the best choice leaves unused is little."""
+def test_more_bytes_never_predict_worse_and_are_never_exceeded(
+    seed: int, part: float, more: float
+) -> None:
+    """For whole models, within the gap that is reported. What the best choice leaves unused is
+    little.
+    """
     items = model(30, seed)
     low, high = byte_range(items)
     budgets = [int(low + p * (high - low)) for p in (part, part + more)]
@@ -181,7 +229,9 @@ def test_pins_are_kept_and_paid_for_by_the_others() -> None:
 
 
 def test_every_device_holds_its_tensors() -> None:
-    """A device with a capacity of its own is filled to at most that; the other one is bound by the budget alone."""
+    """A device with a capacity of its own is filled to at most that; the other one is bound by the
+    budget alone.
+    """
     items = model(20, 5)
     low, high = byte_range(items)
     device_of = {item.name: "gpu" if i % 2 else "cpu" for i, item in enumerate(items)}
@@ -191,16 +241,26 @@ def test_every_device_holds_its_tensors() -> None:
     found = allocate(
         items,
         high,
-        limits=Limits(devices_of={name: (device,) for name, device in device_of.items()}, device_bytes={"gpu": capacity}),
+        limits=Limits(
+            devices_of={name: (device,) for name, device in device_of.items()},
+            device_bytes={"gpu": capacity},
+        ),
     )
     on_gpu = sum(c.n_bytes for name, c in found.choices.items() if device_of[name] == "gpu")
     assert 0.9 * capacity < on_gpu <= capacity
-    assert all(found.types[name] == free.types[name] for name, device in device_of.items() if device == "cpu")
+    assert all(
+        found.types[name] == free.types[name]
+        for name, device in device_of.items()
+        if device == "cpu"
+    )
     with pytest.raises(DoesNotFit):
         allocate(
             items,
             high,
-            limits=Limits(devices_of={name: (device,) for name, device in device_of.items()}, device_bytes={"gpu": 1000}),
+            limits=Limits(
+                devices_of={name: (device,) for name, device in device_of.items()},
+                device_bytes={"gpu": 1000},
+            ),
         )
     assert low < capacity
 
@@ -208,20 +268,29 @@ def test_every_device_holds_its_tensors() -> None:
 def test_a_budget_below_the_smallest_file_names_the_range() -> None:
     """One sentence with both ends in bytes."""
     items = [Item(name="t", choices=(choice("Q4_K", 96, 0.1), choice("Q8_0", 192, 0.01)))]
-    with pytest.raises(DoesNotFit, match=r"1096 to 1192 bytes\); ask for at least 1096 bytes") as raised:
+    with pytest.raises(
+        DoesNotFit, match=r"1096 to 1192 bytes\); ask for at least 1096 bytes"
+    ) as raised:
         allocate(items, 1095, fixed_bytes=1000)
-    assert (raised.value.fields["smallest_bytes"], raised.value.fields["largest_bytes"]) == (1096, 1192)
+    assert (raised.value.fields["smallest_bytes"], raised.value.fields["largest_bytes"]) == (
+        1096,
+        1192,
+    )
     assert allocate(items, 1096, fixed_bytes=1000).n_bytes == 1096
     with pytest.raises(DoesNotFit, match=r"still lose 0.01, but 0.001 is allowed"):
         smallest_within(items, 0.001)
 
 
 def test_a_pin_says_what_is_wrong_with_it() -> None:
-    """No tensor, no such type for the tensor, no regular expression: a sentence each. The first pin that matches counts."""
+    """No tensor, no such type for the tensor, no regular expression: a sentence each. The first pin
+    that matches counts.
+    """
     items = model(3, 0)
     assert pinned(items, [("blk.1", "Q6_K"), ("ffn_up", "Q8_0")]) == {
-        items[0].name: "Q8_0", items[1].name: "Q6_K", items[2].name: "Q8_0",
-    }  # fmt: skip
+        items[0].name: "Q8_0",
+        items[1].name: "Q6_K",
+        items[2].name: "Q8_0",
+    }
     with pytest.raises(Misuse, match="attn_z=Q8_0: matches no tensor"):
         pinned(items, [("attn_z", "Q8_0")])
     with pytest.raises(Misuse, match="cannot be F16; its types are Q8_0, Q6_K"):
@@ -241,7 +310,9 @@ def test_bytes_are_those_of_the_file() -> None:
 
 
 def test_bits_per_weight_are_counted_as_they_are_written() -> None:
-    """4.2 bits of 10 weights are 42 bits: 5 bytes; of 80 billion exactly 42 billion bytes, without a float's error."""
+    """4.2 bits of 10 weights are 42 bits: 5 bytes; of 80 billion exactly 42 billion bytes, without
+    a float's error.
+    """
     assert budget_bytes(10, 4.2) == 5
     assert budget_bytes(80 * 10**9, 4.2) == budget_bytes(80 * 10**9, "4.2") == 42 * 10**9
     assert budget_bytes(8, Fraction(9, 2)) == 4
@@ -260,7 +331,9 @@ def test_what_is_beaten_is_dropped() -> None:
 
 @pytest.mark.parametrize(("n", "seconds"), [(500, 5.0), (1500, 30.0)])
 def test_a_large_model_is_allocated_in_seconds(n: int, seconds: float) -> None:
-    """500 tensors of 11 types in 5 s, 1,500 in 30 s, nearly full and proven within the gap. Time of this process counts."""
+    """500 tensors of 11 types in 5 s, 1,500 in 30 s, nearly full and proven within the gap. Time of
+    this process counts.
+    """
     items = model(n, 1)
     low, high = byte_range(items)
     budget = low + (high - low) // 3
@@ -271,12 +344,16 @@ def test_a_large_model_is_allocated_in_seconds(n: int, seconds: float) -> None:
     assert found.gap <= GAP
 
 
-def test_without_time_for_the_integer_program_the_walk_answers_with_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_time_for_the_integer_program_the_walk_answers_with_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A solver that finds nothing leaves the greedy solution, which fits, and an honest gap."""
     items = model(10, 9)
     low, high = byte_range(items)
     exact = allocate(items, (low + high) // 2)
-    monkeypatch.setattr(knapsack, "_integer", lambda problem, core, cost, bound, time_limit_s: (None, bound))
+    monkeypatch.setattr(
+        knapsack, "_integer", lambda problem, core, cost, bound, time_limit_s: (None, bound)
+    )
     found = allocate(items, (low + high) // 2)
     assert found.n_bytes <= (low + high) // 2
     assert found.bound <= exact.damage <= found.damage
@@ -301,6 +378,9 @@ def test_the_same_question_has_the_same_answer_in_any_order() -> None:
     """Shuffled choices change nothing."""
     items = model(15, 11)
     low, high = byte_range(items)
-    shuffled = [Item(name=i.name, choices=tuple(random.Random(1).sample(i.choices, len(i.choices)))) for i in items]
+    shuffled = [
+        Item(name=i.name, choices=tuple(random.Random(1).sample(i.choices, len(i.choices))))
+        for i in items
+    ]
     budget = low + (high - low) // 3
     assert allocate(items, budget).types == allocate(shuffled, budget).types

@@ -28,14 +28,26 @@ def test_another_write_deletes_what_an_earlier_one_left(tmp_path: Path) -> None:
     out, old, mine = tmp_path / "x.gguf", tmp_path / ".x.gguf.part", tmp_path / "mine.txt"
     for path in (old, mine):
         path.write_text("…")
-    journal_path(out).write_text('{"digest": "d", "parts": [".x.gguf.part", "mine.txt", "../mine.txt", 3]}\n')
+    journal_path(out).write_text(
+        '{"digest": "d", "parts": [".x.gguf.part", "mine.txt", "../mine.txt", 3]}\n'
+    )
     with locked_journal(out) as journal:
         journal.begin("e", [])
     assert not old.exists()
     assert mine.exists()
 
 
-@pytest.mark.parametrize("text", ["", "nonsense\n", "[1]\n", '"a"\n', '{"digest": 1}\n"a"\n', '{"parts": [".gone.part"]}\n"a"\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense\n",
+        "[1]\n",
+        '"a"\n',
+        '{"digest": 1}\n"a"\n',
+        '{"parts": [".gone.part"]}\n"a"\n',
+    ],
+)
 def test_a_damaged_journal_is_none(tmp_path: Path, text: str) -> None:
     """Nothing to continue with, and no traceback."""
     journal_path(tmp_path / "x.gguf").write_text(text)

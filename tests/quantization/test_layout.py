@@ -13,13 +13,20 @@ from hakaru.testing import tiny_shape, write_header_only
 
 
 def test_a_70b_model_is_laid_out_from_its_header(tmp_path: Path) -> None:
-    """No weight is read: 141 GB of F16 become 8.5 bits per weight, and only kilobytes are on the disk."""
-    shape = tiny_shape(n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=128256)
+    """No weight is read: 141 GB of F16 become 8.5 bits per weight, and only kilobytes are on the
+    disk.
+    """
+    shape = tiny_shape(
+        n_layer=80, n_embd=8192, n_ff=28672, n_head=64, n_head_kv=(8,) * 80, n_vocab=128256
+    )
     model = read_model(write_header_only(tmp_path / "70b.gguf", shape))
     types = {t.name: "Q8_0" for t in model.tensors if len(t.shape) > 1}
     assert planned_bytes(model, types) * 8 / model.n_params == pytest.approx(8.5, rel=1e-3)
     parts = lay_out(model, types, tmp_path / "small.gguf", split_bytes=40 * 10**9).files
-    assert [f.path.name for f in parts] == ["small-00001-of-00002.gguf", "small-00002-of-00002.gguf"]
+    assert [f.path.name for f in parts] == [
+        "small-00001-of-00002.gguf",
+        "small-00002-of-00002.gguf",
+    ]
     assert max(f.file_bytes for f in parts) < 40.1 * 10**9
 
 
@@ -27,7 +34,12 @@ def test_tensors_stand_by_layer_and_name(tiny: Path, tmp_path: Path) -> None:
     """As in llama.cpp's map of weights: what belongs to no layer first, layer 2 before layer 10."""
     model = read_model(write_header_only(tmp_path / "m.gguf", tiny_shape(n_layer=11)))
     names = [t.name for t in lay_out(model, {}, tmp_path / "x.gguf").files[0].tensors]
-    assert names[:4] == ["output.weight", "output_norm.weight", "token_embd.weight", "blk.0.attn_k.weight"]
+    assert names[:4] == [
+        "output.weight",
+        "output_norm.weight",
+        "token_embd.weight",
+        "blk.0.attn_k.weight",
+    ]
     assert names.index("blk.2.attn_k.weight") < names.index("blk.10.attn_k.weight")
     assert sorted(names) == sorted(t.name for t in model.tensors)
 
@@ -37,14 +49,32 @@ def test_a_part_never_cuts_a_tensor(tmp_path: Path) -> None:
     model = read_model(write_header_only(tmp_path / "m.gguf", tiny_shape()))
     layout = lay_out(model, {}, tmp_path / "x.gguf", split_bytes=1)
     assert [len(f.tensors) for f in layout.files] == [1] * len(model.tensors)
-    with pytest.raises(Misuse, match=r"parts of 1 bytes would be 4503 files, expected at most 4096"):
-        lay_out(read_model(write_header_only(tmp_path / "n.gguf", tiny_shape(n_layer=500))), {}, tmp_path / "x.gguf", split_bytes=1)
+    with pytest.raises(
+        Misuse, match=r"parts of 1 bytes would be 4503 files, expected at most 4096"
+    ):
+        lay_out(
+            read_model(write_header_only(tmp_path / "n.gguf", tiny_shape(n_layer=500))),
+            {},
+            tmp_path / "x.gguf",
+            split_bytes=1,
+        )
 
 
 @pytest.mark.parametrize(
-    ("type_", "number"), [("Q4_K", 15), ("Q3_K", 12), ("Q8_0", 7), ("IQ2_S", 28), ("MXFP4", 38), ("BF16", 32), ("NVFP4", None)]
+    ("type_", "number"),
+    [
+        ("Q4_K", 15),
+        ("Q3_K", 12),
+        ("Q8_0", 7),
+        ("IQ2_S", 28),
+        ("MXFP4", 38),
+        ("BF16", 32),
+        ("NVFP4", None),
+    ],
 )
-def test_the_file_type_is_that_of_most_bytes(tmp_path: Path, type_: str, number: int | None) -> None:
+def test_the_file_type_is_that_of_most_bytes(
+    tmp_path: Path, type_: str, number: int | None
+) -> None:
     """llama.cpp's number of the preset that is made of it; none where it has none."""
     model = read_model(write_header_only(tmp_path / "m.gguf", tiny_shape()))
     types = {t.name: type_ for t in model.tensors if len(t.shape) > 1}
@@ -78,9 +108,16 @@ def test_an_alignment_of_the_source_is_kept(tmp_path: Path) -> None:
 def test_a_recipe_is_identified_by_its_types_alone(tiny: Path) -> None:
     """The order of the tensors is no matter; a type is."""
     model = read_model(tiny)
-    one, two = how_made(model, {"a": "Q8_0", "b": "Q4_K"}), how_made(model, {"b": "Q4_K", "a": "Q8_0"})
+    one, two = (
+        how_made(model, {"a": "Q8_0", "b": "Q4_K"}),
+        how_made(model, {"b": "Q4_K", "a": "Q8_0"}),
+    )
     assert one == two
     assert one != how_made(model, {"a": "Q8_0", "b": "Q5_K"})
-    assert how_made(model, {}, source_sha256="s", importance_sha256="i", texts={"t": "h"}).keys() - one.keys() == {
-        "hakaru.recipe.source.sha256", "hakaru.recipe.importance.sha256", "hakaru.recipe.text.t",
-    }  # fmt: skip
+    assert how_made(
+        model, {}, source_sha256="s", importance_sha256="i", texts={"t": "h"}
+    ).keys() - one.keys() == {
+        "hakaru.recipe.source.sha256",
+        "hakaru.recipe.importance.sha256",
+        "hakaru.recipe.text.t",
+    }

@@ -21,13 +21,19 @@ pytestmark = pytest.mark.engine
 
 
 class Interrupting(Lab):
-    """An engine that damages the header and is then interrupted, finds the disk full, or is content with it."""
+    """An engine that damages the header and is then interrupted, finds the disk full, or is content
+    with it.
+    """
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
-    def write_tensors(self, jobs: Sequence[TensorJob], *, targets: Sequence[Path], **_: Any) -> None:
-        targets[0].write_bytes(targets[0].read_bytes().replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_xx.weight"))
+    def write_tensors(
+        self, jobs: Sequence[TensorJob], *, targets: Sequence[Path], **_: Any
+    ) -> None:
+        targets[0].write_bytes(
+            targets[0].read_bytes().replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_xx.weight")
+        )
         if self.error:
             raise self.error
 
@@ -46,13 +52,21 @@ def test_what_is_written_is_what_was_planned(tiny: Path, tmp_path: Path, preset:
     model = read_model(tiny)
     (recipe,) = plan_presets(model, [preset])
     seen: list[tuple[int, int]] = []
-    made = build(Lab(), model, recipe, tmp_path / "out.gguf", progress=lambda done, total: seen.append((done, total)))
+    made = build(
+        Lab(),
+        model,
+        recipe,
+        tmp_path / "out.gguf",
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert made.weights_bytes == recipe.weights_bytes < model.weights_bytes
     assert made.bpw == pytest.approx(recipe.bpw)
     assert {t.name: t.type.name for t in made.tensors} == dict(recipe.types)
     assert made.n_params == model.n_params
     assert seen[-1][0] == seen[-1][1] == len(model.tensors)
-    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".gguf" or p.name.startswith(".")] == []
+    assert [
+        p.name for p in tmp_path.iterdir() if p.suffix != ".gguf" or p.name.startswith(".")
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +80,9 @@ def test_what_is_written_is_what_was_planned(tiny: Path, tmp_path: Path, preset:
 def test_an_interruption_leaves_no_half_file(
     tiny: Path, tmp_path: Path, made: Path, error: BaseException, raised: type[BaseException]
 ) -> None:
-    """Ctrl-C, a full disk, an engine that refuses: the target is absent, and so is the temporary file."""
+    """Ctrl-C, a full disk, an engine that refuses: the target is absent, and so is the temporary
+    file.
+    """
     model = read_model(tiny)
     engine = Interrupting(error)
     (recipe,) = plan_presets(model, ["Q8_0"])
@@ -112,7 +128,9 @@ def test_types_have_names() -> None:
 
 
 def test_a_quantized_source_is_recognized_and_said(embedded: Path, tiny: Path) -> None:
-    """SmolLM2 comes as Q4_1 with a Q8_0 embedding: never called the original; Q4_1 again only looks free."""
+    """SmolLM2 comes as Q4_1 with a Q8_0 embedding: never called the original; Q4_1 again only looks
+    free.
+    """
     kind = source_kind(read_model(embedded))
     assert kind.kind == "quantized"
     assert "loses twice" in (kind.sentence("Q4_K_M") or "")

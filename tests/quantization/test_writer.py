@@ -1,4 +1,6 @@
-"""Writing by a recipe: byte for byte llama.cpp's own file, of a size that is known before, whole or absent, and resumed."""
+"""Writing by a recipe: byte for byte llama.cpp's own file, of a size that is known before, whole or
+absent, and resumed.
+"""
 
 import errno
 import hashlib
@@ -75,38 +77,70 @@ def made(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "preset", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q5_1", "IQ4_XS", "IQ3_S", "Q3_K_M", "Q2_K", "BF16", "F32"]
+    "preset",
+    [
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q4_K_M",
+        "Q4_0",
+        "Q5_1",
+        "IQ4_XS",
+        "IQ3_S",
+        "Q3_K_M",
+        "Q2_K",
+        "BF16",
+        "F32",
+    ],
 )
-def test_a_preset_s_file_is_llama_cpp_s_own(native_engine: Path, tiny: Path, tmp_path: Path, preset: str) -> None:
+def test_a_preset_s_file_is_llama_cpp_s_own(
+    native_engine: Path, tiny: Path, tmp_path: Path, preset: str
+) -> None:
     """Header and weights, byte for byte, from the types that our own mixture gives."""
     model = read_model(tiny)
-    made = write_recipe(Lab(), model, types_of(model, preset), tmp_path / "ours.gguf", file_type=FTYPES[preset])
+    made = write_recipe(
+        Lab(), model, types_of(model, preset), tmp_path / "ours.gguf", file_type=FTYPES[preset]
+    )
     quantizer.quantize(native_engine, tiny, tmp_path / "theirs.gguf", FTYPES[preset])
     assert made.path.read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
 
 
 @pytest.mark.parametrize("preset", ["Q8_0", "Q4_K_M"])
-def test_a_quantized_source_gives_llama_cpp_s_own_file(native_engine: Path, embedded: Path, tmp_path: Path, preset: str) -> None:
-    """SmolLM2 in Q4_1: rows of 576 that fall back, a vocabulary of 49,152, blocks that are dequantized first."""
+def test_a_quantized_source_gives_llama_cpp_s_own_file(
+    native_engine: Path, embedded: Path, tmp_path: Path, preset: str
+) -> None:
+    """SmolLM2 in Q4_1: rows of 576 that fall back, a vocabulary of 49,152, blocks that are
+    dequantized first.
+    """
     model = read_model(embedded)
-    made = write_recipe(Lab(), model, types_of(model, preset), tmp_path / "ours.gguf", file_type=FTYPES[preset])
+    made = write_recipe(
+        Lab(), model, types_of(model, preset), tmp_path / "ours.gguf", file_type=FTYPES[preset]
+    )
     quantizer.quantize(native_engine, embedded, tmp_path / "theirs.gguf", FTYPES[preset])
     assert sha256(made.path) == sha256(tmp_path / "theirs.gguf")
 
 
 @pytest.mark.parametrize("source_type", ["F32", "F16"])
 def test_importance_gives_llama_cpp_s_own_file(tmp_path: Path, source_type: str) -> None:
-    """Every matrix with importances of its own; the stack of experts with one vector for each expert."""
+    """Every matrix with importances of its own; the stack of experts with one vector for each
+    expert.
+    """
     source = write_experts(tmp_path / "moe.gguf", source_type)
     model, random = read_model(source), np.random.default_rng(2)
     imatrix = {
-        t.name: random.uniform(0.1, 9, t.shape[0] * (t.shape[2] if len(t.shape) > 2 else 1)).astype(np.float32)
+        t.name: random.uniform(0.1, 9, t.shape[0] * (t.shape[2] if len(t.shape) > 2 else 1)).astype(
+            np.float32
+        )
         for t in model.tensors
         if len(t.shape) > 1 and "ffn_gate_inp" not in t.name
     }
     types = {name: ("IQ2_XXS" if "exps" in name else "Q4_K") for name in imatrix}
     made = write_recipe(Lab(), model, types, tmp_path / "ours.gguf", imatrix=imatrix)
-    expected = {t.name: quantized(source, t.name, types[t.name], imatrix[t.name]) for t in model.tensors if t.name in types}
+    expected = {
+        t.name: quantized(source, t.name, types[t.name], imatrix[t.name])
+        for t in model.tensors
+        if t.name in types
+    }
     for tensor in gguf.GGUFReader(made.path).tensors:
         if tensor.name in expected:
             assert tensor.data.tobytes() == expected[tensor.name], tensor.name
@@ -130,11 +164,16 @@ wanted = BY_NAME[type_]
 for matrix, vector in zip(weights.reshape(len(vectors), -1, weights.shape[-1]), vectors):
     matrix = np.ascontiguousarray(matrix)
     made = np.empty(matrix.size // wanted.block * wanted.block_bytes, dtype=np.uint8)
-    c.ggml_quantize_chunk(wanted.id, matrix.ctypes.data, made.ctypes.data, 0, *matrix.shape, vector.ctypes.data)
+    c.ggml_quantize_chunk(
+        wanted.id, matrix.ctypes.data, made.ctypes.data, 0, *matrix.shape, vector.ctypes.data
+    )
     sys.stdout.buffer.write(made.tobytes())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(source), name, type_], input=importance.tobytes(), capture_output=True, check=True
+        [sys.executable, "-c", code, str(source), name, type_],
+        input=importance.tobytes(),
+        capture_output=True,
+        check=True,
     )
     return bytes(done.stdout)
 
@@ -146,23 +185,32 @@ def test_the_size_is_known_before(tiny: Path, tmp_path: Path, split_bytes: int |
     types = types_of(model, "Q3_K_M")
     added: dict[str, MetadataValue] = {"hakaru.note": "文字" * 100, "hakaru.numbers": [1, 2, 3]}
     planned = planned_bytes(model, types, added=added, split_bytes=split_bytes)
-    made = write_recipe(Lab(), model, types, tmp_path / "x.gguf", added=added, split_bytes=split_bytes)
+    made = write_recipe(
+        Lab(), model, types, tmp_path / "x.gguf", added=added, split_bytes=split_bytes
+    )
     assert sum(p.stat().st_size for p in made.parts) == planned
     assert made.metadata["hakaru.note"] == "文字" * 100
 
 
 def test_every_key_of_the_source_is_carried_over(tmp_path: Path) -> None:
-    """A vocabulary that is too long to keep and all else as it is; only what the quantizer must say is new."""
+    """A vocabulary that is too long to keep and all else as it is; only what the quantizer must say
+    is new.
+    """
     source = write_tiny_llama(tmp_path / "m.gguf", tiny_shape(n_vocab=5000))
     model = read_model(source)
     added = how_made(model, {}, source_sha256="ab" * 32, texts={"prose": "cd" * 32})
     made = write_recipe(Lab(), model, {}, tmp_path / "copy.gguf", added=added)
     theirs, ours = gguf.GGUFReader(source).fields, gguf.GGUFReader(made.path).fields
     for key, field in theirs.items():
-        if not key.startswith("GGUF.") and key not in {"general.file_type", "general.quantization_version"}:
+        if not key.startswith("GGUF.") and key not in {
+            "general.file_type",
+            "general.quantization_version",
+        }:
             assert ours[key].contents() == field.contents(), key
     assert ours["hakaru.recipe.text.prose"].contents() == "cd" * 32
-    assert set(ours) - set(theirs) == set(added) | ({"general.quantization_version", "general.file_type"} - set(theirs))
+    assert set(ours) - set(theirs) == set(added) | (
+        {"general.quantization_version", "general.file_type"} - set(theirs)
+    )
     assert made.tokenizer_digest == model.tokenizer_digest
 
 
@@ -181,8 +229,13 @@ def test_parts_are_read_and_written(tmp_path: Path) -> None:
     assert alone.path.name == "alone.gguf"
     assert weights(made) == weights(alone)
     settings = ContextSettings(n_ctx=256)
-    assert Lab().dry_run(made.path, settings).weights_bytes == Lab().dry_run(alone.path, settings).weights_bytes
-    assert Lab().answer(made.path, ["ab"], n_predict=4, seed=1) == Lab().answer(alone.path, ["ab"], n_predict=4, seed=1)
+    assert (
+        Lab().dry_run(made.path, settings).weights_bytes
+        == Lab().dry_run(alone.path, settings).weights_bytes
+    )
+    assert Lab().answer(made.path, ["ab"], n_predict=4, seed=1) == Lab().answer(
+        alone.path, ["ab"], n_predict=4, seed=1
+    )
 
 
 def weights(model: Model) -> dict[str, bytes]:
@@ -190,18 +243,26 @@ def weights(model: Model) -> dict[str, bytes]:
 
 
 def test_kill_9_in_the_middle_and_the_same_file_in_the_end(tmp_path: Path) -> None:
-    """The whole process tree dies; nothing has the target's name; the second call goes on where the first one was."""
-    source = write_tiny_llama(tmp_path / "m.gguf", tiny_shape(n_layer=6, n_embd=512, n_ff=1024, n_head=8))
+    """The whole process tree dies; nothing has the target's name; the second call goes on where the
+    first one was.
+    """
+    source = write_tiny_llama(
+        tmp_path / "m.gguf", tiny_shape(n_layer=6, n_embd=512, n_ff=1024, n_head=8)
+    )
     model, out = read_model(source), tmp_path / "out.gguf"
     types = types_of(model, "Q4_K_S")
     whole = write_recipe(Lab(), model, types, tmp_path / "whole.gguf")
     code = (
-        "import hakaru.quantization.writer as w, json, os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from pathlib import Path; from hakaru.engine.lab import Lab;"
+        "import hakaru.quantization.writer as w, json, os, sys; os.sched_setaffinity(0, "
+        "{min(os.sched_getaffinity(0))}); from pathlib import Path; from hakaru.engine.lab "
+        "import Lab;"
         "from hakaru.models.model import read_model; source, out, types = sys.argv[1:];"
         "w.write_recipe(Lab(), read_model(Path(source)), json.loads(types), Path(out))"
     )
     # on one core it takes seconds everywhere
-    process = subprocess.Popen([sys.executable, "-c", code, str(source), str(out), json.dumps(types)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(source), str(out), json.dumps(types)]
+    )
     deadline = time.monotonic() + 60
     while unfinished(out) is None and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -222,7 +283,9 @@ def test_kill_9_in_the_middle_and_the_same_file_in_the_end(tmp_path: Path) -> No
 
 
 def test_an_interruption_keeps_what_is_done_and_says_so(tiny: Path, tmp_path: Path) -> None:
-    """Ctrl-C after five tensors: the target is absent, a sentence tells what is kept, and only the rest is done later."""
+    """Ctrl-C after five tensors: the target is absent, a sentence tells what is kept, and only the
+    rest is done later.
+    """
     model, out = read_model(tiny), tmp_path / "out.gguf"
     types = types_of(model, "Q4_K_M")
     with pytest.raises(Interrupted, match=r"5 tensors are done and kept \("):
@@ -236,18 +299,30 @@ def test_an_interruption_keeps_what_is_done_and_says_so(tiny: Path, tmp_path: Pa
         write_recipe(second, model, types, out)
     assert len(second.asked) == len(model.tensors) - 5
     made = write_recipe(Lab(), model, types, out)
-    assert sha256(made.path) == sha256(write_recipe(Lab(), model, types, tmp_path / "whole.gguf").path)
+    assert sha256(made.path) == sha256(
+        write_recipe(Lab(), model, types, tmp_path / "whole.gguf").path
+    )
     assert hidden(tmp_path) == []
     assert unfinished(out) is None
 
 
 def test_another_recipe_begins_anew(tiny: Path, tmp_path: Path) -> None:
-    """What is kept belongs to its recipe, its source and its parts; nothing of it stays or gets in."""
+    """What is kept belongs to its recipe, its source and its parts; nothing of it stays or
+    gets in.
+    """
     model, out = read_model(tiny), tmp_path / "out.gguf"
     with pytest.raises(KeyboardInterrupt):
-        write_recipe(Stopping(5, KeyboardInterrupt()), model, types_of(model, "Q4_K_M"), out, split_bytes=300_000)
+        write_recipe(
+            Stopping(5, KeyboardInterrupt()),
+            model,
+            types_of(model, "Q4_K_M"),
+            out,
+            split_bytes=300_000,
+        )
     made = write_recipe(Lab(), model, types_of(model, "Q4_0"), out)
-    assert sha256(made.path) == sha256(write_recipe(Lab(), model, types_of(model, "Q4_0"), tmp_path / "b.gguf").path)
+    assert sha256(made.path) == sha256(
+        write_recipe(Lab(), model, types_of(model, "Q4_0"), tmp_path / "b.gguf").path
+    )
     assert hidden(tmp_path) == []
 
 
@@ -261,11 +336,15 @@ def test_a_full_disk_leaves_nothing(tiny: Path, tmp_path: Path, made: Path, done
     assert list(made.iterdir()) == []
 
 
-def test_too_little_space_is_said_before(tiny: Path, tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_said_before(
+    tiny: Path, tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With both numbers, and nothing is begun."""
     model = read_model(tiny)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 1000))
-    with pytest.raises(MachineError, match=r"the disk has 1000 B free, but the file needs 1\.5 MiB"):
+    with pytest.raises(
+        MachineError, match=r"the disk has 1000 B free, but the file needs 1\.5 MiB"
+    ):
         write_recipe(Lab(), model, types_of(model, "Q8_0"), made / "out.gguf")
     assert list(made.iterdir()) == []
 
@@ -299,7 +378,9 @@ def test_two_writers_of_one_target_do_not_meet(tiny: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("type_", ["Q8_0", "Q4_K", "F16", "BF16"])
-def test_weights_that_are_not_finite_name_their_tensor(tiny: Path, tmp_path: Path, made: Path, bad: float, type_: str) -> None:
+def test_weights_that_are_not_finite_name_their_tensor(
+    tiny: Path, tmp_path: Path, made: Path, bad: float, type_: str
+) -> None:
     """Whether they are quantized, narrowed or copied; nothing is kept."""
     source = tmp_path / "bad.gguf"
     shutil.copy(tiny, source)
@@ -307,7 +388,10 @@ def test_weights_that_are_not_finite_name_their_tensor(tiny: Path, tmp_path: Pat
     next(t for t in reader.tensors if t.name == "blk.1.ffn_up.weight").data[7, 3] = bad
     reader.data.flush()
     model = read_model(source)
-    with pytest.raises(ModelDamaged, match=r"bad\.gguf: tensor blk\.1\.ffn_up\.weight holds weights that are not finite"):
+    with pytest.raises(
+        ModelDamaged,
+        match=r"bad\.gguf: tensor blk\.1\.ffn_up\.weight holds weights that are not finite",
+    ):
         write_recipe(Lab(), model, {"blk.1.ffn_up.weight": type_}, made / "out.gguf")
     assert list(made.iterdir()) == []
 
@@ -319,14 +403,22 @@ def test_weights_too_large_for_a_type_are_refused(tmp_path: Path) -> None:
     reader = gguf.GGUFReader(source, "r+")
     next(t for t in reader.tensors if t.name == "blk.0.attn_q.weight").data[0, 0] = 1e6
     reader.data.flush()
-    with pytest.raises(Misuse, match=r"blk\.0\.attn_q\.weight holds weights that are too large for the type F16"):
-        write_recipe(Lab(), read_model(source), {"blk.0.attn_q.weight": "F16"}, tmp_path / "out.gguf")
+    with pytest.raises(
+        Misuse, match=r"blk\.0\.attn_q\.weight holds weights that are too large for the type F16"
+    ):
+        write_recipe(
+            Lab(), read_model(source), {"blk.0.attn_q.weight": "F16"}, tmp_path / "out.gguf"
+        )
 
 
 def test_a_crash_of_ggml_is_an_error(tiny: Path, tmp_path: Path) -> None:
-    """ggml aborts for IQ2_XXS without importances; writers refuse that before, so the engine is asked directly."""
+    """ggml aborts for IQ2_XXS without importances; writers refuse that before, so the engine is
+    asked directly.
+    """
     (tmp_path / "t").write_bytes(b"\0" * 66)
-    job = TensorJob(name="x", type_id=0, wanted_id=16, n_elements=256, unit=256, source=0, at=0, target=0, to=0)
+    job = TensorJob(
+        name="x", type_id=0, wanted_id=16, n_elements=256, unit=256, source=0, at=0, target=0, to=0
+    )
     with pytest.raises(EngineDied, match=r"signal 6.*'write_tensors'"):
         Lab().write_tensors([job], sources=[tiny], targets=[tmp_path / "t"])
 
@@ -334,18 +426,43 @@ def test_a_crash_of_ggml_is_an_error(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("types", "imatrix", "error", "sentence"),
     [
-        ({"blk.9.attn_q.weight": "Q8_0"}, None, Misuse, "names the tensor blk.9.attn_q.weight, which the model does not have"),
+        (
+            {"blk.9.attn_q.weight": "Q8_0"},
+            None,
+            Misuse,
+            "names the tensor blk.9.attn_q.weight, which the model does not have",
+        ),
         ({"blk.0.attn_q.weight": "Q9"}, None, Misuse, "the type 'Q9', which does not exist"),
         ({"blk.0.attn_q.weight": "Q8_K"}, None, Misuse, "cannot be turned from F16 into Q8_K"),
-        ({"blk.0.attn_q.weight": "IQ2_S"}, None, Misuse, "IQ2_S needs importance data, and there is none for blk.0.attn_q.weight"),
+        (
+            {"blk.0.attn_q.weight": "IQ2_S"},
+            None,
+            Misuse,
+            "IQ2_S needs importance data, and there is none for blk.0.attn_q.weight",
+        ),
         ({"token_embd.weight": "IQ2_XS"}, None, Misuse, "IQ2_XS needs importance data"),
         ({"blk.0.attn_q.weight": "Q4_K"}, {"x": [1.0]}, Misuse, "belongs to another model"),
-        ({"blk.0.attn_q.weight": "Q4_K"}, {"blk.0.attn_q.weight": [1.0]}, Misuse, "has 1 numbers, expected 256"),
-        ({"blk.0.attn_q.weight": "Q4_K"}, {"blk.0.attn_q.weight": [float("nan")] * 256}, Misuse, "is damaged"),
+        (
+            {"blk.0.attn_q.weight": "Q4_K"},
+            {"blk.0.attn_q.weight": [1.0]},
+            Misuse,
+            "has 1 numbers, expected 256",
+        ),
+        (
+            {"blk.0.attn_q.weight": "Q4_K"},
+            {"blk.0.attn_q.weight": [float("nan")] * 256},
+            Misuse,
+            "is damaged",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(
-    tiny: Path, tmp_path: Path, types: dict[str, str], imatrix: dict[str, list[float]] | None, error: type[Exception], sentence: str
+    tiny: Path,
+    tmp_path: Path,
+    types: dict[str, str],
+    imatrix: dict[str, list[float]] | None,
+    error: type[Exception],
+    sentence: str,
 ) -> None:
     """One sentence, and nothing is left."""
     with pytest.raises(error, match=sentence):
@@ -356,7 +473,9 @@ def test_a_recipe_that_cannot_be_is_refused(
 def test_rows_that_do_not_divide_are_refused(embedded: Path, tmp_path: Path) -> None:
     """576 weights do not make blocks of 256."""
     with pytest.raises(ModelUnknown, match="a row of 576 weights cannot be stored as Q4_K"):
-        write_recipe(Lab(), read_model(embedded), {"blk.0.attn_q.weight": "Q4_K"}, tmp_path / "out.gguf")
+        write_recipe(
+            Lab(), read_model(embedded), {"blk.0.attn_q.weight": "Q4_K"}, tmp_path / "out.gguf"
+        )
 
 
 def test_the_name_of_a_part_is_no_target(tiny: Path, tmp_path: Path) -> None:
@@ -366,9 +485,14 @@ def test_the_name_of_a_part_is_no_target(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_budget_uses_what_was_kept(tiny: Path, tmp_path: Path) -> None:
-    """Only the tensors whose types changed are quantized again, and the file is the same as without."""
+    """Only the tensors whose types changed are quantized again, and the file is the same as
+    without.
+    """
     model, blobs = read_model(tiny), Blobs(tmp_path / "blobs", 10**9)
-    first, second = types_of(model, "Q4_K_M"), types_of(model, "Q4_K_M") | {"blk.0.ffn_up.weight": "Q6_K"}
+    first, second = (
+        types_of(model, "Q4_K_M"),
+        types_of(model, "Q4_K_M") | {"blk.0.ffn_up.weight": "Q6_K"},
+    )
     write_recipe(Lab(), model, first, tmp_path / "a.gguf", blobs=blobs, source_sha256="s")
     watching = Stopping(0, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -379,12 +503,16 @@ def test_a_second_budget_uses_what_was_kept(tiny: Path, tmp_path: Path) -> None:
     assert sha256(made.path) == sha256(write_recipe(Lab(), model, second, tmp_path / "c.gguf").path)
     other = Stopping(0, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        write_recipe(other, model, second, tmp_path / "d.gguf", blobs=blobs, source_sha256="another")
+        write_recipe(
+            other, model, second, tmp_path / "d.gguf", blobs=blobs, source_sha256="another"
+        )
     assert len(other.asked) == len(model.tensors)
 
 
 def test_the_room_for_kept_tensors_counts_what_others_put_there(tmp_path: Path) -> None:
-    """Probes write into the folder themselves: the limit holds for all of it, and what was used longest ago goes first."""
+    """Probes write into the folder themselves: the limit holds for all of it, and what was used
+    longest ago goes first.
+    """
     blobs = Blobs(tmp_path / "blobs", 100)
     for age, name in enumerate(("young", "middle", "old")):
         (blobs.folder / name).write_bytes(bytes(30))

@@ -1,4 +1,6 @@
-"""What a request may weigh: what cannot fit is refused before it is tokenized, what could fit never is, and memory stays flat."""
+"""What a request may weigh: what cannot fit is refused before it is tokenized, what could fit never
+is, and memory stays flat.
+"""
 
 import asyncio
 import json
@@ -18,7 +20,17 @@ from test_serving import Served, free_port
 from hakaru.memory.growth import requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
-from hakaru.serving.limits import MAX_BODY, MAX_VALUES, TOKENIZING, Limits, Turnstile, Unreadable, limits_of, parsed, prompts_in
+from hakaru.serving.limits import (
+    MAX_BODY,
+    MAX_VALUES,
+    TOKENIZING,
+    Limits,
+    Turnstile,
+    Unreadable,
+    limits_of,
+    parsed,
+    prompts_in,
+)
 from hakaru.testing import write_tiny_llama
 
 LIMITS = Limits(n_ctx=100, longest=8, max_body=2**20, at_once=2**18)
@@ -54,12 +66,16 @@ def test_a_prompt_has_at_least_so_many_tokens(prompt: Any, least: int) -> None:
     ],
 )
 def test_each_prompt_of_a_request_has_the_whole_context(value: Any, prompts: list[Any]) -> None:
-    """A list of texts, or of lists, is several prompts; a list of tokens, mixed with texts or not, is one."""
+    """A list of texts, or of lists, is several prompts; a list of tokens, mixed with texts or not,
+    is one.
+    """
     assert prompts_in(value) == prompts
 
 
 def test_the_longest_token_is_the_header_s(tmp_path: Path) -> None:
-    """`[unused99]` and others of the tiny vocabulary; the body has room for escapes and for what stands around the prompt."""
+    """`[unused99]` and others of the tiny vocabulary; the body has room for escapes and for what
+    stands around the prompt.
+    """
     model = read_model(write_tiny_llama(tmp_path / "tiny.gguf"))
     limits = limits_of(model, ContextSettings(n_ctx=2048, n_parallel=2))
     assert (limits.n_ctx, limits.longest) == (1024, len("<|im_start|>"))
@@ -68,9 +84,13 @@ def test_the_longest_token_is_the_header_s(tmp_path: Path) -> None:
     assert limits_of(model, ContextSettings(n_ctx=2**21)).max_body == MAX_BODY
 
 
-@pytest.mark.parametrize(("kind", "name"), [("bert", "any"), ("t5", "any"), ("gpt2", "Phi-3 mini"), ("llama", "jina v2")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("bert", "any"), ("t5", "any"), ("gpt2", "Phi-3 mini"), ("llama", "jina v2")]
+)
 def test_a_tokenizer_that_drops_text_proves_nothing(tmp_path: Path, kind: str, name: str) -> None:
-    """One unknown word of a megabyte is one token of WordPiece; white space behind Phi-3's special tokens is none."""
+    """One unknown word of a megabyte is one token of WordPiece; white space behind Phi-3's special
+    tokens is none.
+    """
     model = read_model(write_tiny_llama(tmp_path / "tiny.gguf"))
     model.metadata["tokenizer.ggml.model"] = kind
     object.__setattr__(model, "name", name)
@@ -80,7 +100,16 @@ def test_a_tokenizer_that_drops_text_proves_nothing(tmp_path: Path, kind: str, n
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'"x"', b"[" * 10**5, b'{"a":' * 10**5, b'{"x":[' + b"{}," * (MAX_VALUES + 1) + b"{}]}", b'{"a":"\xff"}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"[" * 10**5,
+        b'{"a":' * 10**5,
+        b'{"x":[' + b"{}," * (MAX_VALUES + 1) + b"{}]}",
+        b'{"a":"\xff"}',
+    ],
     ids=["empty", "half", "list", "text", "deep list", "deep object", "many", "no UTF-8"],
 )
 def test_a_body_that_is_no_object_or_too_many_is_unreadable(body: bytes) -> None:
@@ -143,9 +172,12 @@ def peak(pid: int) -> int:
 
 HOSTILE: list[tuple[str, bytes]] = [
     ("/completions", json.dumps({"prompt": "word " * 6_000_000}).encode()),
-    ("/chat/completions", json.dumps({"messages": [{"role": "user", "content": "x" * 30_000_000}]}).encode()),
+    ("/chat/completions",
+        json.dumps({"messages": [{"role": "user", "content": "x" * 30_000_000}]}).encode()),
     ("/completions", json.dumps({"prompt": " " * 1_000_000}).encode()),
-    ("/chat/completions", json.dumps({"messages": [{"role": "user", "content": os.urandom(400_000).hex()}]}).encode()),
+    ("/chat/completions",
+        json.dumps({"messages": [{"role": "user",
+            "content": os.urandom(400_000).hex()}]}).encode()),
     ("/completions", b'{"prompt":[' + b"1," * 600_000 + b"1]}"),
     ("/completions", b'{"prompt":"hi","max_tokens":1,"x":[' + b"{}," * 400_000 + b"{}]}"),
     ("/completions", b'{"prompt":' + b"[" * 500_000 + b"]" * 500_000 + b"}"),
@@ -156,8 +188,8 @@ HOSTILE: list[tuple[str, bytes]] = [
 @pytest.mark.engine
 @pytest.mark.parametrize("at_once", [1, 20])
 def test_twenty_hostile_bodies_leave_memory_as_planned(served: Served, at_once: int) -> None:
-    """One after the other and all together: each is a 4xx (or nothing worse than its own answer), and the engine grows by no more
-    than the plan has for requests.
+    """One after the other and all together: each is a 4xx (or nothing worse than its own answer),
+    and the engine grows by no more than the plan has for requests.
     """
     full = {
         "prompt": [1] * 2000,
@@ -170,44 +202,72 @@ def test_twenty_hostile_bodies_leave_memory_as_planned(served: Served, at_once: 
     def send(n: int) -> tuple[int, str]:
         path, body = HOSTILE[n % len(HOSTILE)]
         with httpx.Client(timeout=120) as client:
-            answer = client.post(served.url + path, content=body, headers={"Content-Type": "application/json"})
+            answer = client.post(
+                served.url + path, content=body, headers={"Content-Type": "application/json"}
+            )
         return answer.status_code, answer.text[:300]
 
     with ThreadPoolExecutor(at_once) as pool:
         answers = list(pool.map(send, range(20)))
     for n, (status, text) in enumerate(answers):
         assert status in ({200} if n % len(HOSTILE) == 5 else {400, 413}), (n, status, text)
-    assert all("context_length_exceeded" in text for n, (_, text) in enumerate(answers) if n % len(HOSTILE) < 5)
+    assert all(
+        "context_length_exceeded" in text
+        for n, (_, text) in enumerate(answers)
+        if n % len(HOSTILE) < 5
+    )
     grown = peak(engine) - before[0]
-    assert grown < requests_bytes(ContextSettings(n_ctx=2048)), f"the engine grew by {grown / 2**20:.0f} MiB"
+    assert grown < requests_bytes(ContextSettings(n_ctx=2048)), (
+        f"the engine grew by {grown / 2**20:.0f} MiB"
+    )
     assert peak(gateway) - before[1] < 200 * 2**20
     assert httpx.get(served.url.removesuffix("/v1") + "/health").json()["restarts"] == 0
 
 
 @pytest.mark.engine
 def test_texts_one_after_the_other_leave_memory_as_planned(served: Served) -> None:
-    """Each is short enough to be tokenized at once and takes another of the server's threads: what they held is given back."""
+    """Each is short enough to be tokenized at once and takes another of the server's threads: what
+    they held is given back.
+    """
     engine = psutil.Process(served.engine_pid())
     before = engine.memory_info().rss
     body = json.dumps({"prompt": os.urandom(140_000).hex(), "max_tokens": 1}).encode()
     for _ in range(12):
-        answer = httpx.post(served.url + "/completions", content=body, headers={"Content-Type": "application/json"}, timeout=120)
+        answer = httpx.post(
+            served.url + "/completions",
+            content=body,
+            headers={"Content-Type": "application/json"},
+            timeout=120,
+        )
         assert answer.status_code == 400
     assert engine.memory_info().rss - before < requests_bytes(ContextSettings(n_ctx=2048)) // 2
 
 
 @pytest.mark.engine
 def test_what_could_fit_is_never_refused(served: Served) -> None:
-    """Runs of the longest token, a conversation of which the template leaves most out, escapes, and several prompts at once."""
+    """Runs of the longest token, a conversation of which the template leaves most out, escapes, and
+    several prompts at once.
+    """
     spaces = " " * 64 * 1500
     escaped = '{"max_tokens":1,"prompt":"' + "\\u0020" * len(spaces) + '"}'
     bodies: list[tuple[str, str]] = [
         ("/completions", json.dumps({"prompt": spaces, "max_tokens": 1})),
         ("/completions", escaped),
         ("/completions", json.dumps({"prompt": [spaces] * 4, "max_tokens": 1})),
-        ("/chat/completions", json.dumps({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "metadata": {"x": "y" * 500_000}})),
-    ]  # fmt: skip
+        (
+            "/chat/completions",
+            json.dumps(
+                {
+                    "messages": [{"role": "user", "content": "Hello"}],
+                    "max_tokens": 1,
+                    "metadata": {"x": "y" * 500_000},
+                }
+            ),
+        ),
+    ]
     with httpx.Client(timeout=120) as client:
         for path, body in bodies:
-            answer = client.post(served.url + path, content=body, headers={"Content-Type": "application/json"})
+            answer = client.post(
+                served.url + path, content=body, headers={"Content-Type": "application/json"}
+            )
             assert answer.status_code == 200, answer.text[:300]

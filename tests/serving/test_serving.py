@@ -32,11 +32,19 @@ class Served:
 
     def __init__(self, model: Path, *arguments: str) -> None:
         self.environment = dict(os.environ)
-        self.process = subprocess.Popen([sys.executable, "-m", "hakaru", "serve", str(model), *arguments], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hakaru", "serve", str(model), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert self.process.stdout
         self.greeting = self.process.stdout.readline()
-        self.url = self.greeting.split(" answers at ")[1].split()[0] if " answers at " in self.greeting else ""
+        self.url = (
+            self.greeting.split(" answers at ")[1].split()[0]
+            if " answers at " in self.greeting
+            else ""
+        )
 
     @property
     def port(self) -> int:
@@ -44,7 +52,9 @@ class Served:
 
     def engine_pid(self) -> int:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return next(c.pid for c in children if "hakaru.engine.server_child" in " ".join(c.cmdline()))
+        return next(
+            c.pid for c in children if "hakaru.engine.server_child" in " ".join(c.cmdline())
+        )
 
     def stop(self, how: int = signal.SIGINT) -> tuple[int, str]:
         self.process.send_signal(how)
@@ -93,7 +103,9 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(served: Served) 
         openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client,
         pytest.raises(openai.BadRequestError) as caught,
     ):
-        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "word " * 3000}])
+        client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "word " * 3000}]
+        )
     body = caught.value.body
     assert isinstance(body, dict)
     assert body["code"] == "context_length_exceeded"
@@ -101,7 +113,9 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(served: Served) 
 
 
 def test_only_this_machine_and_only_the_api(served: Served) -> None:
-    """A foreign Host header is refused, other paths do not exist, no CORS header is sent, bad JSON is a 400."""
+    """A foreign Host header is refused, other paths do not exist, no CORS header is sent, bad JSON
+    is a 400.
+    """
     with httpx.Client(base_url=served.url.removesuffix("/v1")) as client:
         rebound = client.get("/v1/models", headers={"Host": "evil.example:80"})
         assert (rebound.status_code, rebound.json()["error"]["code"]) == (403, "forbidden_host")
@@ -111,13 +125,25 @@ def test_only_this_machine_and_only_the_api(served: Served) -> None:
         health = client.get("/health")
         assert health.json()["status"] == "ready"
         models = client.get("/v1/models", headers={"Origin": "http://localhost:3000"})
-        assert not [h for h in (*health.headers, *models.headers) if h.lower().startswith("access-control")]
-        elsewhere = client.post("/v1/chat/completions", json={}, headers={"Origin": "http://evil.example"})
-        assert (elsewhere.status_code, elsewhere.json()["error"]["code"]) == (403, "forbidden_origin")
+        assert not [
+            h for h in (*health.headers, *models.headers) if h.lower().startswith("access-control")
+        ]
+        elsewhere = client.post(
+            "/v1/chat/completions", json={}, headers={"Origin": "http://evil.example"}
+        )
+        assert (elsewhere.status_code, elsewhere.json()["error"]["code"]) == (
+            403,
+            "forbidden_origin",
+        )
         assert client.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
         assert client.get("/v1/models", headers={"Host": "evil.example]"}).status_code == 403
-        assert client.get("/v1/models", headers={"Origin": served.url.removesuffix("/v1")}).status_code == 200
-        broken = client.post("/v1/chat/completions", content=b"{", headers={"Content-Type": "application/json"})
+        assert (
+            client.get("/v1/models", headers={"Origin": served.url.removesuffix("/v1")}).status_code
+            == 200
+        )
+        broken = client.post(
+            "/v1/chat/completions", content=b"{", headers={"Content-Type": "application/json"}
+        )
         assert broken.status_code in {400, 500}
         assert set(broken.json()["error"]) >= {"message", "type", "param", "code"}
         assert "llamacpp:prompt_tokens_total" in client.get("/metrics").text
@@ -126,12 +152,17 @@ def test_only_this_machine_and_only_the_api(served: Served) -> None:
 def test_a_request_that_is_too_large_is_refused_before_it_is_read(served: Served) -> None:
     """The declared length is enough to say no."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=5) as raw:
-        raw.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1073741824\r\n\r\n")
+        raw.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+            b"1073741824\r\n\r\n"
+        )
         assert raw.recv(4096).startswith(b"HTTP/1.1 413")
 
 
 def test_a_killed_engine_breaks_a_stream_loudly_and_comes_back(served: Served) -> None:
-    """kill -9: the stream ends with an error event, health says so, and soon the same URL answers again."""
+    """kill -9: the stream ends with an error event, health says so, and soon the same URL answers
+    again.
+    """
     request = {
         "messages": [{"role": "user", "content": "Count to one hundred."}],
         "stream": True,
@@ -153,7 +184,9 @@ def test_a_killed_engine_breaks_a_stream_loudly_and_comes_back(served: Served) -
             assert time.monotonic() < deadline, health
             time.sleep(0.1)
             health = client.get(served.url.removesuffix("/v1") + "/health").json()
-        answer = client.post("/chat/completions", json={**request, "stream": False, "max_tokens": 4})
+        answer = client.post(
+            "/chat/completions", json={**request, "stream": False, "max_tokens": 4}
+        )
         assert answer.status_code == 200
 
 
@@ -174,12 +207,19 @@ def test_chat_asks_the_running_server(served: Served) -> None:
     """`hakaru chat -p` finds the server, streams an answer and tells its speed on stderr."""
     chat = [sys.executable, "-m", "hakaru", "chat", "-p", "What is the capital of France?"]
     done = subprocess.run(
-        [*chat, "--port", str(served.port)], env=served.environment, capture_output=True, text=True, timeout=60, check=False
+        [*chat, "--port", str(served.port)],
+        env=served.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "tokens/s)" in done.stderr
-    missing = subprocess.run([*chat, "--port", "1"], env=served.environment, capture_output=True, text=True, check=False)
+    missing = subprocess.run(
+        [*chat, "--port", "1"], env=served.environment, capture_output=True, text=True, check=False
+    )
     assert (missing.returncode, "no hakaru server runs at port 1" in missing.stderr) == (2, True)
 
 
@@ -202,12 +242,20 @@ def test_a_conversation_with_a_server_that_is_gone_is_one_sentence() -> None:
 
 def test_a_client_that_leaves_frees_the_engine(served: Served) -> None:
     """Also one that did not ask for a stream: the next request does not wait for its answer."""
-    long = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 900, "temperature": 0, "ignore_eos": True}
+    long = {
+        "messages": [{"role": "user", "content": "Count."}],
+        "max_tokens": 900,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
     with httpx.Client(base_url=served.url) as client:
         with pytest.raises(httpx.ReadTimeout):
             client.post("/chat/completions", json=long, timeout=0.7)
         began = time.monotonic()
-        assert client.post("/chat/completions", json={**long, "max_tokens": 1}, timeout=30).status_code == 200
+        assert (
+            client.post("/chat/completions", json={**long, "max_tokens": 1}, timeout=30).status_code
+            == 200
+        )
         assert time.monotonic() - began < 9  # the whole answer would take twelve on an idle machine
 
 
@@ -235,11 +283,18 @@ def test_sigterm_ends_the_server_in_order_too(tiny: Path) -> None:
     assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
 
 
-def test_an_engine_that_keeps_dying_ends_the_server_with_its_reason(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After five deaths within a minute starting again does not help: the reason is kept, and somebody is told."""
+def test_an_engine_that_keeps_dying_ends_the_server_with_its_reason(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After five deaths within a minute starting again does not help: the reason is kept, and
+    somebody is told.
+    """
     monkeypatch.setattr("hakaru.serving.supervisor.FIRST_PAUSE_S", 0.0)
     said: list[str] = []
-    supervisor, given_up = Supervisor(tiny, ContextSettings(n_ctx=256), on_event=said.append), threading.Event()
+    supervisor, given_up = (
+        Supervisor(tiny, ContextSettings(n_ctx=256), on_event=said.append),
+        threading.Event(),
+    )
     supervisor.start(on_failed=given_up.set)
     while not given_up.wait(0.05):
         if supervisor.state == "ready":
@@ -262,21 +317,31 @@ def test_a_killed_server_leaves_no_engine(tiny: Path) -> None:
 
 
 def test_an_engine_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chat template that never ends is a stranger's code: there is a deadline, and nothing stays behind."""
+    """A chat template that never ends is a stranger's code: there is a deadline, and nothing stays
+    behind.
+    """
     monkeypatch.setattr("hakaru.testing.CHATML", "{% for m in range(100000000) %}{% endfor %}x")
     monkeypatch.setattr("hakaru.engine.server.READY_WITHIN_S", 2.0)
     with pytest.raises(EngineDied, match=r"did not become ready with .*endless.gguf within 2 s"):
         Supervisor(write_tiny_llama(tmp_path / "endless.gguf"), ContextSettings(n_ctx=256)).start()
-    commands = [" ".join(c.cmdline()) for c in psutil.Process().children(recursive=True) if c.status() != psutil.STATUS_ZOMBIE]
+    commands = [
+        " ".join(c.cmdline())
+        for c in psutil.Process().children(recursive=True)
+        if c.status() != psutil.STATUS_ZOMBIE
+    ]
     assert not [c for c in commands if "endless.gguf" in c]
 
 
-def test_a_killed_parent_takes_a_loading_engine_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_parent_takes_a_loading_engine_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also while C code holds the interpreter: the kernel ends it."""
     monkeypatch.setattr("hakaru.testing.CHATML", "{% for m in range(100000000) %}{% endfor %}x")
     endless = write_tiny_llama(tmp_path / "endless.gguf")
     parent = subprocess.Popen(
-        [sys.executable, "-m", "hakaru", "chat", str(endless), "-p", "x"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "hakaru", "chat", str(endless), "-p", "x"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 20
     while not (children := psutil.Process(parent.pid).children()):
@@ -300,7 +365,12 @@ def test_an_engine_that_does_not_come_up_says_why(tmp_path: Path) -> None:
 def test_a_record_of_a_dead_server_is_removed() -> None:
     """`running` tells the truth."""
     record = run_dir() / "serve-1.json"
-    record.write_text(json.dumps({"pid": 1, "started": 5.0, "port": 1, "model": "m", "path": "p", "settings": {}}))
+    record.write_text(
+        json.dumps({"pid": 1, "started": 5.0, "port": 1, "model": "m", "path": "p", "settings": {}})
+    )
     assert running() == []
     assert not record.exists()
-    assert Deployment(pid=1, started=0.0, port=8600, model="m", path="p", settings={}).url == "http://127.0.0.1:8600/v1"
+    assert (
+        Deployment(pid=1, started=0.0, port=8600, model="m", path="p", settings={}).url
+        == "http://127.0.0.1:8600/v1"
+    )

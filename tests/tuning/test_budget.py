@@ -31,7 +31,9 @@ from hakaru.tuning.study import imatrix_digest
 
 
 def test_a_ratio_is_paired_over_windows() -> None:
-    """Half the loss in every window is a ratio of one half without doubt; a draw is not below one."""
+    """Half the loss in every window is a ratio of one half without doubt; a draw is not below
+    one.
+    """
     theirs = [float(n) for n in range(1, 31)]
     ratio, below = paired_ratio([n / 2 for n in theirs], theirs)
     assert (ratio.value, ratio.low, ratio.high, below) == (0.5, 0.5, 0.5, True)
@@ -43,8 +45,12 @@ def test_a_ratio_is_paired_over_windows() -> None:
 
 
 @pytest.mark.engine
-def test_a_quantized_source_is_copied_and_not_offered_its_grid(embedded: Path, tmp_path: Path) -> None:
-    """The embedded model is Q4_1 with an embedding in Q8_0: each tensor may keep its type, and no layer goes from Q4_1 to Q5_1."""
+def test_a_quantized_source_is_copied_and_not_offered_its_grid(
+    embedded: Path, tmp_path: Path
+) -> None:
+    """The embedded model is Q4_1 with an embedding in Q8_0: each tensor may keep its type, and no
+    layer goes from Q4_1 to Q5_1.
+    """
 
     class Untouched(Bench):
         def windows(self, reference: object, **_: object) -> list[object]:  # type: ignore[override]  # no texts are needed here
@@ -52,7 +58,9 @@ def test_a_quantized_source_is_copied_and_not_offered_its_grid(embedded: Path, t
 
     bench = Untouched(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
     budgeter = Budgeter(bench, read_model(embedded), "quick")
-    offered = {t.name: {"Q8_0": 0.0, "Q5_1": 0.0, "Q4_1": 0.0, "Q4_0": 0.01} for t in budgeter.tensors}
+    offered = {
+        t.name: {"Q8_0": 0.0, "Q5_1": 0.0, "Q4_1": 0.0, "Q4_0": 0.01} for t in budgeter.tensors
+    }
     kept = budgeter.choices(offered)
     assert set(kept["token_embd.weight"]) == {"Q8_0", "Q5_1", "Q4_1", "Q4_0"}
     assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_1", "Q4_0"}
@@ -67,7 +75,9 @@ UNSEEN = "blk.0.attn_q.weight"
 
 
 def test_a_grid_that_the_file_does_not_tell_is_found() -> None:
-    """A type coarser than Q8_0 with less error than it in most tensors; one tensor of which a few weights decide is no proof."""
+    """A type coarser than Q8_0 with less error than it in most tensors; one tensor of which a few
+    weights decide is no proof.
+    """
     usual = {"Q8_0": 7e-6, "Q5_1": 1e-4, "Q4_1": 4e-4, "Q4_0": 1e-3}
     hidden = {"Q8_0": 7e-6, "Q5_1": 0.0, "Q4_1": 1e-6, "Q4_0": 1e-3}
     assert hidden_grids({"a": usual, "b": usual, "c": hidden}) == ()
@@ -98,42 +108,65 @@ def tiny_f16(tmp_path: Path) -> Path:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("importance", [True, False], ids=["importance", "none"])
-def test_what_the_race_quantized_is_written_and_not_made_again(tiny_f16: Path, tmp_path: Path, importance: bool) -> None:
-    """The winner's file is copied from what the probes kept, and is byte for byte the one that is quantized anew."""
+def test_what_the_race_quantized_is_written_and_not_made_again(
+    tiny_f16: Path, tmp_path: Path, importance: bool
+) -> None:
+    """The winner's file is copied from what the probes kept, and is byte for byte the one that is
+    quantized anew.
+    """
     model = read_model(tiny_f16)
-    bench = Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter()))
+    bench = Texts(
+        Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter())
+    )
     budgeter = Budgeter(bench, model, "quick")
     imatrix = budgeter.importance() if importance else None
     plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, "5")), imatrix=imatrix)
     made = make(budgeter, plan, tmp_path / "copied.gguf")
     anew = write_recipe(
-        Lab(), model, made.types, tmp_path / "anew.gguf",
+        Lab(),
+        model,
+        made.types,
+        tmp_path / "anew.gguf",
         imatrix=imatrix.vectors(budgeter.tensors) if imatrix else None,
-        file_type=FTYPES[made.preset] if made.preset else None, added=budgeter.how_made(made.types, imatrix),
-    )  # fmt: skip
+        file_type=FTYPES[made.preset] if made.preset else None,
+        added=budgeter.how_made(made.types, imatrix),
+    )
     assert made.path.read_bytes() == anew.path.read_bytes()
 
 
 @pytest.mark.engine
 def test_what_a_probe_cannot_see_is_measured_in_a_file(tiny_f16: Path, tmp_path: Path) -> None:
-    """Recipes with an unseen tensor are written and compared, with the same result; the others are probed; nothing is left."""
+    """Recipes with an unseen tensor are written and compared, with the same result; the others are
+    probed; nothing is left.
+    """
 
     class HalfBlind(Lab):
-        def probe(self, path: Path, probes: Sequence[Mapping[str, str]], *rest: Any, **options: Any) -> Probed:
+        def probe(
+            self, path: Path, probes: Sequence[Mapping[str, str]], *rest: Any, **options: Any
+        ) -> Probed:
             found = super().probe(path, probes, *rest, **options)
-            hidden = [[{**row, "kld": -1.0} for row in rows] if UNSEEN in types else rows
-                      for types, rows in zip(probes, found.probes, strict=True)]  # fmt: skip
+            hidden = [
+                [{**row, "kld": -1.0} for row in rows] if UNSEEN in types else rows
+                for types, rows in zip(probes, found.probes, strict=True)
+            ]
             return Probed(probes=hidden, missing=found.missing | {UNSEEN})
 
     recipes = [{UNSEEN: "Q4_0", "blk.1.ffn_up.weight": "Q4_0"}, {"blk.1.ffn_up.weight": "Q4_0"}]
     sums = []
     for lab in (Lab(), HalfBlind()):
         study = Budgeter(
-            Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab)),
+            Texts(
+                Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab)
+            ),
             read_model(tiny_f16),
             "quick",
         )
-        sums.append([[row["kld"] for row in rows] for rows in study.probed(recipes, study.test, None, "race")])
+        sums.append(
+            [
+                [row["kld"] for row in rows]
+                for rows in study.probed(recipes, study.test, None, "race")
+            ]
+        )
     assert sums[1][0] == pytest.approx(sums[0][0], rel=0.02)
     assert sums[1][1] == pytest.approx(sums[0][1])
     assert not list(data_dir("models").glob("trial-*"))
@@ -148,8 +181,12 @@ def test_importance_is_collected_once(tiny_f16: Path, tmp_path: Path) -> None:
             raise AssertionError("the data is there already")
 
     ledger, model = Ledger(tmp_path / "ledger.sqlite"), read_model(tiny_f16)
-    first = Budgeter(Texts(Session(machine=probe_machine(), ledger=ledger)), model, "quick").importance()
-    again = Budgeter(Texts(Session(machine=probe_machine(), ledger=ledger, lab=Without())), model, "quick").importance()
+    first = Budgeter(
+        Texts(Session(machine=probe_machine(), ledger=ledger)), model, "quick"
+    ).importance()
+    again = Budgeter(
+        Texts(Session(machine=probe_machine(), ledger=ledger, lab=Without())), model, "quick"
+    ).importance()
     assert imatrix_digest(first) == imatrix_digest(again)
     assert first.entries
 
@@ -158,7 +195,9 @@ def test_importance_is_collected_once(tiny_f16: Path, tmp_path: Path) -> None:
 def test_the_thorough_effort_probes_single_tensors_until_it_knows(
     tiny_f16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each tensor once, in rounds, no more than the effort allows; where nothing is in doubt, none."""
+    """Each tensor once, in rounds, no more than the effort allows; where nothing is in doubt,
+    none.
+    """
     asked: list[list[str]] = []
 
     class Counting(Budgeter):
@@ -186,11 +225,16 @@ def test_a_tensor_that_no_type_divides_is_left_alone(tmp_path: Path) -> None:
     """Mamba's steps have rows of 16: they are no question, and the rest is planned as ever."""
     model = read_model(write_tiny(tmp_path / "mamba.gguf", tiny_hyperparameters("mamba")))
     budgeter = Budgeter(
-        Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))), model, "quick", glance=True
+        Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))),
+        model,
+        "quick",
+        glance=True,
     )
     errors = budgeter.errors(None)
     narrow = [t.name for t in budgeter.tensors if t.shape[0] % 32]
     assert narrow and not set(narrow) & errors.keys()
-    plan = budgeter.plan(Target(file_bytes=model.file_bytes * 5 // 8), imatrix=None, link=budgeter.link(errors, None))
+    plan = budgeter.plan(
+        Target(file_bytes=model.file_bytes * 5 // 8), imatrix=None, link=budgeter.link(errors, None)
+    )
     assert set(plan.types) == errors.keys()
     assert plan.file_bytes <= model.file_bytes * 5 // 8

@@ -1,4 +1,6 @@
-"""Quantized sources: a tensor that is copied as it is loses nothing, and the comparison with presets is not flattered by that."""
+"""Quantized sources: a tensor that is copied as it is loses nothing, and the comparison with
+presets is not flattered by that.
+"""
 
 import json
 from pathlib import Path
@@ -37,26 +39,39 @@ class Texts(Bench):
 
 @pytest.fixture(scope="module")
 def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of ten layers at a preset, Q4_K_M if no other one is named; one of them with tied embeddings."""
+    """A model of ten layers at a preset, Q4_K_M if no other one is named; one of them with tied
+    embeddings.
+    """
     preset, folder = getattr(request, "param", "Q4_K_M"), tmp_path_factory.mktemp("quantized")
-    model = read_model(write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_layer=10), tied=preset == "Q6_K"))
+    model = read_model(
+        write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_layer=10), tied=preset == "Q6_K")
+    )
     (recipe,) = plan_presets(model, [preset])
     return build(Lab(), model, recipe, folder / f"{preset}.gguf").path
 
 
 def budgeter(path: Path, folder: Path) -> Budgeter:
-    return Budgeter(Texts(Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite"))), read_model(path), "quick")
+    return Budgeter(
+        Texts(Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite"))),
+        read_model(path),
+        "quick",
+    )
 
 
 def raw(model: Model) -> dict[str, bytes]:
     data = np.memmap(model.path, mode="r")
-    return {t.name: data[model.data_offset + t.offset :][: t.n_bytes].tobytes() for t in model.tensors}
+    return {
+        t.name: data[model.data_offset + t.offset :][: t.n_bytes].tobytes() for t in model.tensors
+    }
 
 
 @pytest.mark.parametrize("quantized", ["Q8_0", "Q6_K", "Q4_K_M", "Q2_K"], indirect=True)
-def test_budgets_below_a_quantized_source_are_filled_with_copies(quantized: Path, tmp_path: Path) -> None:
-    """To 99.8 % or with what is left over said to be of no use, with the most damage in the smallest, and the copied tensors are the source's to the byte. What is told of a mix is what
-    a run of it showed, and a dry run without that run is less sure.
+def test_budgets_below_a_quantized_source_are_filled_with_copies(
+    quantized: Path, tmp_path: Path
+) -> None:
+    """To 99.8 % or with what is left over said to be of no use, with the most damage in the
+    smallest, and the copied tensors are the source's to the byte. What is told of a mix is what a
+    run of it showed, and a dry run without that run is less sure.
     """
     maker, damages, filled = budgeter(quantized, tmp_path), list[float](), list[bool]()
     for part in (0.999, 0.98, 0.95):
@@ -72,7 +87,9 @@ def test_budgets_below_a_quantized_source_are_filled_with_copies(quantized: Path
         without = maker.told(maker.link(plan.errors, None), plan.types)
         assert without.highest / without.lowest > plan.predicted.highest / plan.predicted.lowest
     assert sum(filled) >= 2
-    assert max(damages[:2]) < damages[2]  # close to the source, filling may cost more than a smaller file would
+    assert (
+        max(damages[:2]) < damages[2]
+    )  # close to the source, filling may cost more than a smaller file would
     written = maker.written(plan.types, None, tmp_path / "out.gguf")
     before, after = raw(maker.model), raw(written)
     copied = maker.copied(plan.types)
@@ -98,11 +115,25 @@ def test_the_report_counts_copies_and_names_what_the_loss_is_against(
 ) -> None:
     """As text and as JSON."""
     size = f"{int(quantized.stat().st_size * 0.97) / 1000:.1f}kB"
-    command = ["quantize", str(quantized), "--size", size, "--importance", "none", "--effort", "quick", "--dry-run"]
+    command = [
+        "quantize",
+        str(quantized),
+        "--size",
+        size,
+        "--importance",
+        "none",
+        "--effort",
+        "quick",
+        "--dry-run",
+    ]
     assert run([*command, "--json"]) == 0
     data: dict[str, Any] = json.loads(capsys.readouterr().out)
     copied = [row for row in data["tensors"] if row["why"] == "copied"]
-    assert data["copied"] == {"tensors": len(copied), "of": data["copied"]["of"], "bytes": sum(row["bytes"] for row in copied)}
+    assert data["copied"] == {
+        "tensors": len(copied),
+        "of": data["copied"]["of"],
+        "bytes": sum(row["bytes"] for row in copied),
+    }
     assert 0 < len(copied) < data["copied"]["of"]
     assert data["source"]["kind"] == "quantized"
     assert all(row["predicted_damage"] == 0 for row in copied)
@@ -113,7 +144,9 @@ def test_the_report_counts_copies_and_names_what_the_loss_is_against(
     assert "copied as it is" in said
 
 
-def test_a_source_within_the_budget_is_the_answer(quantized: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_source_within_the_budget_is_the_answer(
+    quantized: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Also at its very size."""
     for size in (quantized.stat().st_size, quantized.stat().st_size + 10**6):
         assert run(["quantize", str(quantized), "--size", f"{size / 1000:.3f}kB", "--dry-run"]) == 2
@@ -130,11 +163,17 @@ def test_a_pin_to_the_own_type_copies(quantized: Path, tmp_path: Path) -> None:
 
 
 def test_a_dequantized_source_keeps_the_choice_of_a_copy(tmp_path: Path) -> None:
-    """F16 on a hidden grid: its old types are no choice, F16 is one, and large budgets are filled with it."""
+    """F16 on a hidden grid: its old types are no choice, F16 is one, and large budgets are filled
+    with it.
+    """
     source = read_model(write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_layer=10)))
     types = preset_types(roster(quantizer_facts(source.meta), source.tensors), "Q4_0")
     small = write_recipe(Lab(), source, types, tmp_path / "small.gguf")
-    back = {t.name: source_type for t in small.tensors if (source_type := _type(source, t.name)) != t.type.name}
+    back = {
+        t.name: source_type
+        for t in small.tensors
+        if (source_type := _type(source, t.name)) != t.type.name
+    }
     wide = write_recipe(Lab(), small, back, tmp_path / "wide.gguf")
     assert {t.type.name for t in read_header(wide.path).tensors} == {"F16", "F32"}
     maker = budgeter(wide.path, tmp_path)
@@ -143,7 +182,10 @@ def test_a_dequantized_source_keeps_the_choice_of_a_copy(tmp_path: Path) -> None
     plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
     assert 0.998 * n_bytes <= plan.file_bytes <= n_bytes
     assert "F16" in plan.types.values()
-    assert not {type_ for name, type_ in plan.types.items() if name.startswith("blk.")} & {"Q4_0", "Q5_0"}
+    assert not {type_ for name, type_ in plan.types.items() if name.startswith("blk.")} & {
+        "Q4_0",
+        "Q5_0",
+    }
 
 
 def test_the_parts_of_a_split_source_are_copied_from(tmp_path: Path) -> None:

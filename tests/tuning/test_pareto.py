@@ -1,4 +1,6 @@
-"""The picture of a decision shows every level with its interval, its state and a label, and where the tier ends."""
+"""The picture of a decision shows every level with its interval, its state and a label, and where
+the tier ends.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,23 +22,43 @@ def decision(tmp_path: Path) -> Decision:
 
 
 def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
-    """All levels against size, those that were timed against speed; the source stands on the lower edge. No state of nobody is in the legend."""
+    """All levels against size, those that were timed against speed; the source stands on the lower
+    edge. No state of nobody is in the legend.
+    """
     chart = pareto_chart(decision, altair).to_dict()
     sizes, speeds = (
-        next(values for layer in panel["layer"] if "state" in (values := layer["data"]["values"])[0]) for panel in chart["hconcat"]
+        next(
+            values for layer in panel["layer"] if "state" in (values := layer["data"]["values"])[0]
+        )
+        for panel in chart["hconcat"]
     )
     assert {row["name"]: row["state"] for row in sizes} == {
-        "source": "passes", "Q8_0": "cannot win", "Q6_K": "taken", "Q5_K_M": "not proven", "Q2_K": "breaks the tier",
-        "F32": "too slow", "BF16": "does not fit", "IQ2_M": "predicted to break it", "Q6_K, KV cache q8_0": "too slow", "Q4_1": "worse at the tasks",
+        "source": "passes", "Q8_0": "cannot win", "Q6_K": "taken", "Q5_K_M": "not proven",
+        "Q2_K": "breaks the tier", "F32": "too slow", "BF16": "does not fit",
+        "IQ2_M": "predicted to break it", "Q6_K, KV cache q8_0": "too slow",
+        "Q4_1": "worse at the tasks",
     }  # fmt: skip
-    assert {row["name"] for row in speeds} == {"source", "Q8_0", "Q6_K", "F32", "Q6_K, KV cache q8_0", "Q4_1"}
+    assert {row["name"] for row in speeds} == {
+        "source",
+        "Q8_0",
+        "Q6_K",
+        "F32",
+        "Q6_K, KV cache q8_0",
+        "Q4_1",
+    }
     limits = [
-        [layer["data"]["values"] for layer in panel["layer"] if layer["data"]["values"] == [{"mib": 3072.0, "text": "≤ 3.0 GiB"}]]
+        [
+            layer["data"]["values"]
+            for layer in panel["layer"]
+            if layer["data"]["values"] == [{"mib": 3072.0, "text": "≤ 3.0 GiB"}]
+        ]
         for panel in chart["hconcat"]
     ]
     assert [len(found) for found in limits] == [2, 0]
     low, high = next(
-        layer["encoding"]["x"]["scale"]["domain"] for layer in chart["hconcat"][1]["layer"] if "x" in layer["encoding"]
+        layer["encoding"]["x"]["scale"]["domain"]
+        for layer in chart["hconcat"][1]["layer"]
+        if "x" in layer["encoding"]
     )
     assert low <= min(row["slow"] for row in speeds) and max(row["fast"] for row in speeds) <= high
     assert all(row["low"] <= row["kld"] <= row["high"] for row in sizes)
@@ -48,7 +70,9 @@ def test_every_level_has_its_state_and_its_interval(decision: Decision) -> None:
 
 
 @pytest.mark.parametrize(("ending", "begin"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
-def test_it_is_written_by_its_ending(decision: Decision, tmp_path: Path, ending: str, begin: bytes) -> None:
+def test_it_is_written_by_its_ending(
+    decision: Decision, tmp_path: Path, ending: str, begin: bytes
+) -> None:
     """Whole; another ending is refused before anything is drawn."""
     path = tmp_path / f"pareto{ending}"
     save_pareto_picture(decision, path)
@@ -57,7 +81,9 @@ def test_it_is_written_by_its_ending(decision: Decision, tmp_path: Path, ending:
         save_pareto_picture(decision, tmp_path / "pareto.gif")
 
 
-def test_a_report_holds_table_reasons_and_picture(decision: Decision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_holds_table_reasons_and_picture(
+    decision: Decision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one file; what a model calls itself is text."""
     path = tmp_path / "levels.html"
     monkeypatch.setattr(Model, "name", "<b>x</b>")

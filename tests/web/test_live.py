@@ -17,13 +17,23 @@ from hakaru.web.live import LivePage
 
 
 def rows(n: int) -> list[dict[str, Any]]:
-    window = {"n": 100.0, "kld": 0.4, "klds": [0.004] * 100, "agreed": 98.0, "nll_reference": 200.0, "nll_candidate": 200.1}
+    window = {
+        "n": 100.0,
+        "kld": 0.4,
+        "klds": [0.004] * 100,
+        "agreed": 98.0,
+        "nll_reference": 200.0,
+        "nll_candidate": 200.1,
+    }
     return [{**window, "kld": 0.3 + 0.01 * (i % 20)} for i in range(n)]
 
 
 @pytest.fixture
 def page() -> Any:
-    with LivePage("<b> against a", TIERS["balanced"]) as live, httpx.Client(base_url=live.url, timeout=60) as client:
+    with (
+        LivePage("<b> against a", TIERS["balanced"]) as live,
+        httpx.Client(base_url=live.url, timeout=60) as client,
+    ):
         yield live, client
 
 
@@ -66,23 +76,37 @@ def test_strangers_do_not_see_it(page: tuple[LivePage, httpx.Client]) -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
 def test_a_browser_shows_it(page: tuple[LivePage, httpx.Client], tmp_path: Path) -> None:
-    """Headless Chromium loads the page, its style and its picture under the policy, without an error on its console."""
+    """Headless Chromium loads the page, its style and its picture under the policy, without an
+    error on its console.
+    """
     live, _ = page
     live.show(rows(40), ["code"] * 40)
     live.finish(["Tier balanced: passed."])
     done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
-         f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", live.url], capture_output=True, text=True, timeout=60, check=True,
-        env=os.environ | {"TMPDIR": "/tmp"})  # fmt: skip  # TMPDIR: a socket's path has at most 108 characters
+        [
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+            f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", live.url,
+        ],
+        capture_output=True, text=True, timeout=60, check=True,
+        env=os.environ | {"TMPDIR": "/tmp"},  # a socket's path has at most 108 characters
+    )  # fmt: skip
     assert "40 of 40 windows read" in done.stdout
     assert "CONSOLE" not in done.stderr
 
 
 @pytest.mark.engine
-def test_the_command_shows_it_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its address is told on stderr; with --json nobody waits; what it shows in the end is the verdict."""
-    tiny, worse = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)), tmp_path / "q8.gguf"
+def test_the_command_shows_it_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its address is told on stderr; with --json nobody waits; what it shows in the end is the
+    verdict.
+    """
+    tiny, worse = (
+        write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)),
+        tmp_path / "q8.gguf",
+    )
     quantized_copy(tiny, worse, "Q8_0")
     seen: list[str] = []
 

@@ -1,4 +1,6 @@
-"""The page: rendered in two languages, escaped, self-contained; a real browser reads it where there is one."""
+"""The page: rendered in two languages, escaped, self-contained; a real browser reads it where there
+is one.
+"""
 
 import shutil
 import subprocess
@@ -82,7 +84,9 @@ def test_the_page_is_not_for_other_hosts(page: TestClient) -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
 def test_a_browser_shows_the_page(tiny: Path, tmp_path: Path) -> None:
-    """Headless Chromium loads the page and its style under the policy, without an error on its console."""
+    """Headless Chromium loads the page and its style under the policy, without an error on its
+    console.
+    """
     import threading
 
     import uvicorn
@@ -91,15 +95,21 @@ def test_a_browser_shows_the_page(tiny: Path, tmp_path: Path) -> None:
     supervisor.start()
     listener = bound_socket(None)
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_gateway(supervisor, LIMITS, page_routes(supervisor)), log_level="critical"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_gateway(supervisor, LIMITS, page_routes(supervisor)), log_level="critical"
+        )
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
         done = subprocess.run(
-            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--dump-dom",
-             f"http://127.0.0.1:{port}/"], capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+                "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
+             f"--user-data-dir={tmp_path}", "--dump-dom", f"http://127.0.0.1:{port}/"],
+             capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
     finally:
         server.should_exit = True
         thread.join()

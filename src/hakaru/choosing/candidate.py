@@ -31,8 +31,10 @@ class Constraints:
     def as_json(self) -> dict[str, object]:
         """The constraints as they stand in the evidence."""
         return {
-            "quality": self.tier.name, "min_speed": self.min_tokens_per_s, "memory_bytes": self.memory_bytes,
-            "tasks": list(self.tasks.names) if self.tasks else [], "language": self.tasks.language if self.tasks else None,
+            "quality": self.tier.name, "min_speed": self.min_tokens_per_s,
+            "memory_bytes": self.memory_bytes,
+            "tasks": list(self.tasks.names) if self.tasks else [],
+            "language": self.tasks.language if self.tasks else None,
         }  # fmt: skip
 
 
@@ -52,7 +54,9 @@ class Candidate:
     speed: Speed | None = None
     untouched: Quality | None = None  # on texts that played no part in the choice, of finalists
     tasks: Pairs | None = None  # answers beside the source's, of finalists
-    beaten_by: str | None = None  # type of the candidate that wins, whatever else is read of this one
+    beaten_by: str | None = (
+        None  # type of the candidate that wins, whatever else is read of this one
+    )
     passes: bool = False  # measured, and meets every constraint
     why: str = ""  # the reason why it passes, does not pass, or was not measured
     path: Path | None = None  # of the chosen one
@@ -81,15 +85,19 @@ class Candidate:
 
     def is_hopeless(self, tier: Tier) -> bool:
         """Whether it was not read, because it is predicted to break `tier`."""
-        return self.quality is None and self.predicted is not None and self.predicted.lowest > tier.kld_mean
+        return (
+            self.quality is None
+            and self.predicted is not None
+            and self.predicted.lowest > tier.kld_mean
+        )
 
     def as_json(self) -> dict[str, object]:
         """The candidate as it stands in `hakaru.decision/1`."""
         return {
             "type": self.type, "path": str(self.path) if self.path else None, "sha256": self.sha256,
-            "tensor_types": dict(self.types) if self.types else None, "bytes": self.weights_bytes, "bpw": self.bpw,
-            "total_bytes": self.total_bytes, "cache_type_k": self.cache[0], "cache_type_v": self.cache[1],
-            "predicted_kld": _json(self.predicted),
+            "tensor_types": dict(self.types) if self.types else None, "bytes": self.weights_bytes,
+            "bpw": self.bpw, "total_bytes": self.total_bytes, "cache_type_k": self.cache[0],
+            "cache_type_v": self.cache[1], "predicted_kld": _json(self.predicted),
             "kld_mean": _json(self.quality.kld_mean if self.quality else None),
             "top1_agreement": _json(self.quality.top1_agreement if self.quality else None),
             "n_windows": self.quality.n_windows if self.quality else None, "verdict": self.verdict,
@@ -110,7 +118,9 @@ def name_of(key: Key) -> str:
     """The name of a candidate for people, such as `Q6_K, KV cache q8_0`."""
     type_, cache = key
     name = say("source") if type_ == SOURCE else type_
-    return name if cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=cache[0])
+    return (
+        name if cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=cache[0])
+    )
 
 
 def _json(figure: Figure | None) -> dict[str, object] | None:

@@ -43,8 +43,10 @@ class Decision:
         return {
             "schema": SCHEMA,
             "machine": self.machine.as_json(),
-            "model": {"name": self.model.name, "path": str(self.model.path), "architecture": self.model.shape.architecture,
-                      "n_params": self.model.n_params, "type": self.model.type_name, "bpw": self.model.bpw},
+            "model": {"name": self.model.name, "path": str(self.model.path),
+                "architecture": self.model.shape.architecture,
+                      "n_params": self.model.n_params, "type": self.model.type_name,
+                      "bpw": self.model.bpw},
             "settings": self.settings.as_json(),
             "constraints": self.constraints.as_json(),
             "candidates": [c.as_json() for c in self.candidates],

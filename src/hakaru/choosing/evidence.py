@@ -55,11 +55,19 @@ def read_evidence(path: Path) -> dict[str, Any]:
     try:
         evidence = json.loads(path.read_text(encoding="utf-8"), parse_constant=_constant)
     except OSError as error:
-        raise Misuse("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+        raise Misuse(
+            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise Misuse("{path}: no evidence of a decision ({reason}).", path=path, reason=error) from error
+        raise Misuse(
+            "{path}: no evidence of a decision ({reason}).", path=path, reason=error
+        ) from error
     if not isinstance(evidence, dict) or evidence.get("schema") != schema["title"]:
-        raise Misuse("{path}: no evidence of a decision; expected the schema {schema}.", path=path, schema=schema["title"])
+        raise Misuse(
+            "{path}: no evidence of a decision; expected the schema {schema}.",
+            path=path,
+            schema=schema["title"],
+        )
     for violation in Draft202012Validator(schema).iter_errors(evidence):
         raise _complaint(path, violation)
     return evidence
@@ -72,14 +80,21 @@ def _constant(name: str) -> float | str:
 
 def _complaint(path: Path, error: Any) -> Misuse:
     """A violation of the schema, as jsonschema tells it, in one sentence."""
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    place = "".join(
+        f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path
+    )
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         what = f"{place}.{missing}".removeprefix(".")
-        return Misuse("{path}: this evidence lacks '{what}'; name a file that `hakaru up` or `hakaru tune` wrote.",
-                      path=path, what=what)  # fmt: skip
+        return Misuse(
+            "{path}: this evidence lacks '{what}'; name a file that `hakaru up` or `hakaru tune` "
+            "wrote.",
+            path=path,
+            what=what,
+        )
     return Misuse(
-        "{path}: '{what}' is {found}, expected {expected}; name a file that `hakaru up` or `hakaru tune` wrote.",
+        "{path}: '{what}' is {found}, expected {expected}; name a file that `hakaru up` or "
+        "`hakaru tune` wrote.",
         path=path,
         what=place.removeprefix("."),
         found=json.dumps(error.instance)[:40],
@@ -93,7 +108,8 @@ def _expected(part: Mapping[str, Any]) -> str:
         return ", ".join(json.dumps(value) for value in part["enum"])
     words = {
         "object": say("an object"), "array": say("a list"), "string": say("a text"),
-        "boolean": say("true or false"), "integer": say("a whole number"), "number": say("a number"),
+        "boolean": say("true or false"), "integer": say("a whole number"),
+        "number": say("a number"),
     }  # fmt: skip
     kinds = [part["type"]] if isinstance(part["type"], str) else part["type"]
     expected = words[kinds[0]]

@@ -96,9 +96,7 @@ class Field:
         return replace(self, step=step, then=then)
 
     def times(
-        self,
-        keys: Iterable[Key],
-        then: Callable[["Field", steps.Speeds], "Field"],
+        self, keys: Iterable[Key], then: Callable[["Field", steps.Speeds], "Field"]
     ) -> "Field":
         """This field, waiting for the speeds that are missing. If none is, `then` comes at once."""
         untimed = tuple(key for key in dict.fromkeys(keys) if self.candidates[key].speed is None)

@@ -1,8 +1,9 @@
 """What a level will lose, before it is read.
 
 The link between errors of types and loss is that of budgets (`quantization/prediction.py`), at a
-glance: sensitivities are the prior's, or remembered ones, and every level that was read is a run. So
-one level tells much of all others. Levels that are predicted to lose too much are not read at all.
+glance: sensitivities are the prior's, or remembered ones, and every level that was read is a run.
+So one level tells much of all others. Levels that are predicted to lose too much are not read at
+all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,9 @@ from hakaru.tuning.study import reading_of
 from hakaru.units import Figure
 
 PROVEN_ON: Final = 48
-"""Windows on which the mix should pass. Closer to a bound it would be smaller, and take all the text."""
+"""Windows on which the mix should pass. Closer to a bound it would be smaller, and take all the
+text.
+"""
 
 
 class Forecast:
@@ -50,7 +53,10 @@ class Forecast:
         All of them were measured, and none only looks free. A type looks free where the weights lie
         on its grid already.
         """
-        return all(types.get(name) in row and types[name] not in self._hidden for name, row in self._errors.items())
+        return all(
+            types.get(name) in row and types[name] not in self._hidden
+            for name, row in self._errors.items()
+        )
 
     def learn(self, name: str, types: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Take a level that was read as a run; another reading of the same level replaces it."""
@@ -67,8 +73,8 @@ class Forecast:
     def mix(self, tier: Tier) -> Recipe | None:
         """The mix of types that is predicted to keep `tier` in the fewest bytes.
 
-        The mix should pass on PROVEN_ON windows. None where there is no such mix, and before a level
-        was read.
+        The mix should pass on PROVEN_ON windows. None where there is no such mix, and before a
+        level was read.
         """
         if self.link is None:
             return None
@@ -90,7 +96,12 @@ class Forecast:
         found = []
         for rows in self._rows.values():
             room = room_in_tier(rows, tier, PROVEN_ON)
-            found.append((abs(log(room)), room * sum(row["kld"] for row in rows) / sum(row["n"] for row in rows)))
+            found.append(
+                (
+                    abs(log(room)),
+                    room * sum(row["kld"] for row in rows) / sum(row["n"] for row in rows),
+                )
+            )
         return float(min(found)[1])
 
     def _of(self, types: Mapping[str, str]) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """The loop: the article's steps as one walk, with figures instead of rules of thumb.
 
 Check what each level needs. Read one level on a few windows: it predicts the others, and those that
-will lose too much are not even built. Read the rest in rounds, as long as it takes to know who keeps
-the quality asked for, and time it through the server. The rule in `rule` chooses.
+will lose too much are not even built. Read the rest in rounds, as long as it takes to know who
+keeps the quality asked for, and time it through the server. The rule in `rule` chooses.
 
 The source itself takes part. So do levels larger than the source: they cannot be better, but may be
 faster. Example: on a processor without good kernels for the source's type, Q8_0 is. The KV cache is
-F16's where that fits. The best level is tried once more with a smaller cache, which is taken where it
-is as fast and keeps the quality.
+F16's where that fits. The best level is tried once more with a smaller cache, which is taken where
+it is as fast and keeps the quality.
 
 What is asked next stands in `field`, without any I/O. Here it is asked, done by a `Worker`, and
 answered.
@@ -58,11 +58,21 @@ def tune(
         needs = needs_of(bench, model, settings)
         terms = _terms(bench, model, settings, constraints, effort, needs)
         worker = Worker(
-            bench=bench, model=model, settings=settings, constraints=terms.constraints, effort=effort, mix=mix, recipes=recipes
+            bench=bench,
+            model=model,
+            settings=settings,
+            constraints=terms.constraints,
+            effort=effort,
+            mix=mix,
+            recipes=recipes,
         )
-        candidates = entrants(terms, _source(model), [worker.level(recipe) for recipe in recipes.values()])
+        candidates = entrants(
+            terms, _source(model), [worker.level(recipe) for recipe in recipes.values()]
+        )
         if not any(c.fits for c in candidates):
-            raise too_small(bench, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit)
+            raise too_small(
+                bench, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit
+            )
         worker.windows = worker.windows_of(("calibration", "validation"))
         field = walked(opened(replace(terms, n_windows=len(worker.windows)), candidates), worker)
         return _decision(field, worker, uses_gpu=bool(needs.accelerator_bytes))
@@ -89,9 +99,15 @@ def _source(model: Model) -> Level:
 
 
 def _terms(
-    bench: Bench, model: Model, settings: ContextSettings, constraints: Constraints, effort: Effort, needs: Footprint
+    bench: Bench,
+    model: Model,
+    settings: ContextSettings,
+    constraints: Constraints,
+    effort: Effort,
+    needs: Footprint,
 ) -> Terms:
-    """What does not change on the walk: the memory that may be used, and what every level takes of it.
+    """What does not change on the walk: the memory that may be used, and what every level takes of
+    it.
 
     Besides its weights a level takes what the source's dry run says.
     """
@@ -112,11 +128,15 @@ def _terms(
 
 
 def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footprint) -> int | None:
-    """Bytes that SMALL_CACHE saves. None where another cache was asked for, or none can be smaller."""
+    """Bytes that SMALL_CACHE saves. None where another cache was asked for, or none can be
+    smaller.
+    """
     if settings.cache != F16_CACHE:
         return None
     try:
-        return needs.total_bytes - needs_of(bench, model, settings.with_cache(SMALL_CACHE)).total_bytes
+        return (
+            needs.total_bytes - needs_of(bench, model, settings.with_cache(SMALL_CACHE)).total_bytes
+        )
     except (EngineRefused, Misuse):  # the engine, or our arithmetic for the kernels of a card
         return None
 

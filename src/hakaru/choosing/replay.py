@@ -30,8 +30,8 @@ def _alone(machine: Machine, _: Collection[Path]) -> Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What the evidence says was taken, what is taken now, and which conditions are others: name, then, now. A KV cache that is not F16's
-    belongs to the name of what was taken.
+    """What the evidence says was taken, what is taken now, and which conditions are others: name,
+    then, now. A KV cache that is not F16's belongs to the name of what was taken.
     """
 
     before: str | None
@@ -51,19 +51,25 @@ class Replay:
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru tune --replay --json`."""
         changed = [{"what": what, "then": then, "now": now} for what, then, now in self.changed]
-        return {"schema": "hakaru.replay/1", "holds": self.holds, "before": self.before, "now": self.now, "changed": changed,
+        return {"schema": "hakaru.replay/1", "holds": self.holds, "before": self.before,
+            "now": self.now, "changed": changed,
                 "decision": self.decision.as_json()}  # fmt: skip
 
 
-def replay(evidence: Path, bench: Bench, effort: Effort | None = None, *, beside: Beside = _alone) -> Replay:
-    """Walk the loop again as the file `evidence` says. `beside` says what other programs leave of the machine to a model of these
-    parts. Raises Misuse for a file that is no evidence, and what `read_model` and `tune` raise.
+def replay(
+    evidence: Path, bench: Bench, effort: Effort | None = None, *, beside: Beside = _alone
+) -> Replay:
+    """Walk the loop again as the file `evidence` says. `beside` says what other programs leave of
+    the machine to a model of these parts. Raises Misuse for a file that is no evidence, and what
+    `read_model` and `tune` raise.
     """
     data = read_evidence(evidence)
     try:
         constraints, settings = _constraints(data["constraints"]), _settings(data["settings"])
     except Misuse as error:
-        raise Misuse("{path}: this evidence cannot be walked again: {reason}", path=evidence, reason=error) from error
+        raise Misuse(
+            "{path}: this evidence cannot be walked again: {reason}", path=evidence, reason=error
+        ) from error
     before, taken = None, data["chosen"]
     if taken:
         before = _label(taken["type"], (taken["cache_type_k"], taken["cache_type_v"]))
@@ -78,8 +84,13 @@ def replay(evidence: Path, bench: Bench, effort: Effort | None = None, *, beside
     if "levels" in conditions:
         effort = replace(effort or Effort(), presets=tuple(conditions["levels"]))
     decision = tune(bench, model, settings, constraints, effort, mix=mix)
-    conditions, now = _flat(conditions), _flat({**decision.conditions, "machine": bench.machine.fingerprint})
-    changed = tuple((name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name])
+    conditions, now = (
+        _flat(conditions),
+        _flat({**decision.conditions, "machine": bench.machine.fingerprint}),
+    )
+    changed = tuple(
+        (name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name]
+    )
     return Replay(before=before, decision=decision, changed=changed)
 
 
@@ -87,7 +98,9 @@ def _constraints(data: Mapping[str, Any]) -> Constraints:
     names = data.get("tasks", [])
     tasks = named_tasks(names, data["language"]) if names else None
     tier, speed = tier_named(data["quality"]), data["min_speed"]
-    return Constraints(tier=tier, min_tokens_per_s=speed, memory_bytes=data["memory_bytes"], tasks=tasks)
+    return Constraints(
+        tier=tier, min_tokens_per_s=speed, memory_bytes=data["memory_bytes"], tasks=tasks
+    )
 
 
 def _settings(data: Mapping[str, Any]) -> ContextSettings:
@@ -99,7 +112,9 @@ def _flat(conditions: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """The conditions with those that hold others taken apart: `texts.test.digest`."""
     flat: dict[str, Any] = {}
     for name, value in conditions.items():
-        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+        flat |= (
+            _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+        )
     return flat
 
 
@@ -111,9 +126,14 @@ def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | No
     """The types of the mix that took part; empty if none did, None if the evidence does not say."""
     if not any("tensor_types" in candidate for candidate in candidates):
         return None
-    return next((candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {})
+    return next(
+        (candidate["tensor_types"] for candidate in candidates if candidate.get("tensor_types")), {}
+    )
 
 
 def _can_have(model: Model, name: str, type_: str) -> bool:
     tensor = next((t for t in model.tensors if t.name == name), None)
-    return tensor is not None and (type_ == tensor.type.name or (type_ in TYPES and tensor.shape[0] % BY_NAME[type_].block == 0))
+    return tensor is not None and (
+        type_ == tensor.type.name
+        or (type_ in TYPES and tensor.shape[0] % BY_NAME[type_].block == 0)
+    )

@@ -20,15 +20,28 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
         needed, free = compared(candidate.total_bytes, constraints.memory_bytes or 0)
         return say("needs {needed}, but {free} may be used", needed=needed, free=free)
     if candidate.beaten_by:
-        return say("cannot win: {other} keeps the tier, and is as fast and smaller or faster",
-                   other=say("source") if candidate.beaten_by == SOURCE else candidate.beaten_by)  # fmt: skip
+        return say(
+            "cannot win: {other} keeps the tier, and is as fast and smaller or faster",
+            other=say("source") if candidate.beaten_by == SOURCE else candidate.beaten_by,
+        )
     if candidate.judgement and candidate.judgement.broken:
-        return say("{figure} breaks the bound of {bound:g} of the tier {tier}", figure=figure_name(candidate.judgement.broken),
-                   bound=constraints.tier.bound(candidate.judgement.broken), tier=constraints.tier.name)  # fmt: skip
+        return say(
+            "{figure} breaks the bound of {bound:g} of the tier {tier}",
+            figure=figure_name(candidate.judgement.broken),
+            bound=constraints.tier.bound(candidate.judgement.broken),
+            tier=constraints.tier.name,
+        )
     if candidate.verdict == "inconclusive":
-        return say("its interval crosses a bound of the tier {tier}: not proven", tier=constraints.tier.name)
+        return say(
+            "its interval crosses a bound of the tier {tier}: not proven",
+            tier=constraints.tier.name,
+        )
     wanted = constraints.min_tokens_per_s
-    if wanted is not None and candidate.speed and candidate.speed.decode_tokens_per_s.lowest < wanted:
+    if (
+        wanted is not None
+        and candidate.speed
+        and candidate.speed.decode_tokens_per_s.lowest < wanted
+    ):
         return say("slower than the {wanted} tokens/s asked for", wanted=f"{wanted:g}")
     return None
 
@@ -45,9 +58,11 @@ def assessed(candidate: Candidate, constraints: Constraints) -> Candidate:
 def figure_name(name: str) -> str:
     """A figure with a bound in words. Example: `kld_mean, code` -> mean KLD, code."""
     figure, _, domain = name.partition(", ")
-    spoken = {"kld_mean": say("mean KLD"), "top1_agreement": say("top-1 agreement"), "perplexity_ratio": say("perplexity ratio")}[
-        figure
-    ]
+    spoken = {
+        "kld_mean": say("mean KLD"),
+        "top1_agreement": say("top-1 agreement"),
+        "perplexity_ratio": say("perplexity ratio"),
+    }[figure]
     return say("{figure}, {kind}", figure=spoken, kind=kind_of_text(domain)) if domain else spoken
 
 
@@ -65,7 +80,8 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     while left:
         fastest = max(left, key=lambda c: _decode(c).value)
         best = min(
-            (c for c in left if as_fast(c, fastest)), key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0)
+            (c for c in left if as_fast(c, fastest)),
+            key=lambda c: (c.total_bytes, c.quality.kld_mean.value if c.quality else 0.0),
         )
         order.append(best)
         left = [c for c in left if c is not best]
@@ -73,16 +89,21 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def as_fast(candidate: Candidate, other: Candidate) -> bool:
-    """Whether `candidate`, if both were timed, decodes as fast as `other` as far as the intervals tell."""
-    return bool(candidate.speed and other.speed) and _decode(candidate).highest >= _decode(other).lowest
+    """Whether `candidate`, if both were timed, decodes as fast as `other` as far as the intervals
+    tell.
+    """
+    return (
+        bool(candidate.speed and other.speed)
+        and _decode(candidate).highest >= _decode(other).lowest
+    )
 
 
 def beaten_by(candidate: Candidate, others: Sequence[Candidate]) -> Candidate | None:
     """A rival that wins against `candidate` by the rule of `choose`, whatever is read later.
 
     The rival passed. Whichever candidate that may still pass turns out to be the fastest:
-    `candidate` is slower than the fastest beyond the intervals, or both `candidate` and the rival are
-    as fast as the fastest and the rival is smaller. None while no such rival is known.
+    `candidate` is slower than the fastest beyond the intervals, or both `candidate` and the rival
+    are as fast as the fastest and the rival is smaller. None while no such rival is known.
     """
     if candidate.speed is None:
         return None
@@ -102,12 +123,17 @@ def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
     passing = [c for c in candidates if c.passes]
     if len(passing) == 1:
         if any(c.beaten_by for c in candidates):
-            return say("the others break a constraint, or cannot win: they are slower, or as fast and larger")
+            return say(
+                "the others break a constraint, or cannot win: they are slower, or as fast and "
+                "larger"
+            )
         return say("the only one that meets every constraint")
     fastest = max(passing, key=lambda c: _decode(c).value)
     if chosen.key == fastest.key:
         return say("the fastest of the {n} that meet every constraint", n=len(passing))
-    return say("as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.name)
+    return say(
+        "as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.name
+    )
 
 
 def _decode(candidate: Candidate) -> Figure:

@@ -11,11 +11,14 @@ from hakaru.tuning.bench import Bench
 from hakaru.units import compared
 
 
-def too_small(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> DoesNotFit:
+def too_small(
+    bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int
+) -> DoesNotFit:
     """The refusal, with the ways out that `fit` finds for the smallest level in `limit_bytes`."""
     needed, free = compared(smallest.total_bytes, limit_bytes)
     return DoesNotFit(
-        "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, but {free} may be used; {ways}.",
+        "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, "
+        "but {free} may be used; {ways}.",
         path=model.path,
         type=smallest.name if smallest.type == SOURCE else smallest.type,
         needed=needed,
@@ -26,8 +29,18 @@ def too_small(bench: Bench, model: Model, settings: ContextSettings, smallest: C
     )
 
 
-def _ways(bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int) -> str:
+def _ways(
+    bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int
+) -> str:
     room = Hardware(accelerators=(), ram=named_ram(limit_bytes))
     preset = None if smallest.type == SOURCE else smallest.type
-    answer = fit(model, settings, machine=bench.machine, ledger=None, engine=bench.lab, hardware=room, preset=preset)
+    answer = fit(
+        model,
+        settings,
+        machine=bench.machine,
+        ledger=None,
+        engine=bench.lab,
+        hardware=room,
+        preset=preset,
+    )
     return in_words(answer.alternatives)

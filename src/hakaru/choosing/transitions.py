@@ -57,7 +57,9 @@ def _untimed(field: Field) -> tuple[Key, ...]:
 
 
 def _nearest_foretold(field: Field, klds: steps.Predictions) -> Field:
-    """The level predicted nearest to the tier's bound tells most of the others: it is read first."""
+    """The level predicted nearest to the tier's bound tells most of the others: it is read
+    first.
+    """
     bound = field.terms.constraints.tier.kld_mean
     told = [(abs(log(kld.value / bound)), key) for key in field.racing if (kld := klds[key])]
     if not told or field.candidates[min(told)[1]].quality:
@@ -87,7 +89,8 @@ def _foretold(field: Field, klds: steps.Predictions) -> Field:
 
 def _why_hopeless(kld: Figure, tier: Tier) -> str:
     return say(
-        "predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier {tier} allows",
+        "predicted to lose {kld:.4f} [{low:.4f}…{high:.4f}] nats per token, more than the tier "
+        "{tier} allows",
         kld=kld.value,
         low=kld.lowest,
         high=kld.highest,

@@ -85,12 +85,16 @@ class Worker:
     def level(self, recipe: Recipe) -> steps.Level:
         """What a recipe would make of the source."""
         is_copy = copies_all(self.model, recipe.types)
-        return steps.Level(type=recipe.preset, weights_bytes=recipe.weights_bytes, bpw=recipe.bpw, is_copy=is_copy)
+        return steps.Level(
+            type=recipe.preset, weights_bytes=recipe.weights_bytes, bpw=recipe.bpw, is_copy=is_copy
+        )
 
     def windows_of(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
         n_documents, n_prompts = self.effort.n_documents, self.effort.n_prompts
-        return self.bench.windows(self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts)
+        return self.bench.windows(
+            self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts
+        )
 
     def built(self, type_: str) -> Model:
         """The source where it lies, or a level, built again if its file is gone."""
@@ -100,7 +104,11 @@ class Worker:
     def sha256(self, type_: str) -> str | None:
         """The SHA-256 of the file of that type; None before it was ever built."""
         recipe = self.recipes.get(type_)
-        return self.bench.known_build(self.model, recipe) if recipe else self.bench.ledger.model_sha256(self.model)
+        return (
+            self.bench.known_build(self.model, recipe)
+            if recipe
+            else self.bench.ledger.model_sha256(self.model)
+        )
 
     def identified(self, candidate: Candidate) -> Candidate:
         """The candidate with what its file is known by, and a mix with its types."""
@@ -108,7 +116,9 @@ class Worker:
         return replace(candidate, sha256=self.sha256(candidate.type), types=types)
 
     def remove(self, type_: str) -> None:
-        """Remove a level's file, unless somebody uses it. The level's figures stay in the ledger."""
+        """Remove a level's file, unless somebody uses it. The level's figures stay in the
+        ledger.
+        """
         if recipe := self.recipes.get(type_):
             path = self.bench.build_path(self.model, recipe)
             if path not in self.effort.keep:
@@ -120,7 +130,9 @@ class Worker:
 
     def _read_alone(self, key: Key, windows: Sequence[Window], *, name: str = "") -> steps.Reading:
         tier = self.constraints.tier
-        tested = self.bench.tested(self.built(key[0]), self.model, windows, tier, cache=key[1], name=name)
+        tested = self.bench.tested(
+            self.built(key[0]), self.model, windows, tier, cache=key[1], name=name
+        )
         return steps.Reading(quality=tested.quality, judgement=tested.judgement)
 
     def _groups(self, keys: Sequence[Key]) -> steps.Groups:
@@ -139,7 +151,8 @@ class Worker:
     def _read(self, keys: Sequence[Key], n: int) -> steps.Readings | str:
         """What these lose on the first `n` windows.
 
-        With F16's cache a loss comes from the weights alone, so it tells what other levels will lose.
+        With F16's cache a loss comes from the weights alone, so it tells what other levels will
+        lose.
         """
         cache, domains = keys[0][1], [w.domain for w in self.windows]
         teaches = cache == F16_CACHE and len(self.windows) > self.effort.rounds[0]
@@ -168,10 +181,16 @@ class Worker:
         return replace(self.level(recipe), predicted=self.forecast.kld(recipe.types))
 
     def _speed(self, key: Key) -> Speed:
-        settings, repeats, sha256 = self.settings.with_cache(key[1]), self.effort.repeats, self.sha256(key[0])
+        settings, repeats, sha256 = (
+            self.settings.with_cache(key[1]),
+            self.effort.repeats,
+            self.sha256(key[0]),
+        )
         trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
         if trial is None:
-            trial = self.bench.trial(self.built(key[0]), settings, name=name_of(key), repeats=repeats)
+            trial = self.bench.trial(
+                self.built(key[0]), settings, name=name_of(key), repeats=repeats
+            )
         return trial.speed
 
     def _deep(self, step: steps.TimeDeep) -> steps.Points:
@@ -186,7 +205,9 @@ class Worker:
         assert tasks
         theirs = self.bench.answers(self.model, tasks.items, usual, name=say("source"))
         served = usual.with_cache(key[1])
-        return pair(theirs, self.bench.answers(self.built(key[0]), tasks.items, served, name=key[0]))
+        return pair(
+            theirs, self.bench.answers(self.built(key[0]), tasks.items, served, name=key[0])
+        )
 
 
 class _File(NamedTuple):

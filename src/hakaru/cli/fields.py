@@ -1,14 +1,15 @@
 """What sentences call a field, and what the command line calls it.
 
-Below the command line sentences name fields in backticks (see `language.spell_fields`): whoever imports hakaru typed
-no option. Where a person typed options, each field is told as its option.
+Below the command line sentences name fields in backticks (see `language.spell_fields`): whoever
+imports hakaru typed no option. Where a person typed options, each field is told as its option.
 """
 
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "backend", "chat_template", "converter", "draft", "dry_run", "fit", "full_speed", "hardware", "importance", "language", "mmproj",
-    "mtp", "overwrite", "pin", "plot", "port", "reference", "report", "size", "source", "tasks",
+    "backend", "chat_template", "converter", "draft", "dry_run", "fit", "full_speed", "hardware",
+    "importance", "language", "mmproj", "mtp", "overwrite", "pin", "plot", "port", "reference",
+    "report", "size", "source", "tasks",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own

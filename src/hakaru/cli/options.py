@@ -1,7 +1,9 @@
-"""What each command was asked for, as one value; and from options to `ContextSettings`, the same way for every command.
+"""What each command was asked for, as one value; and from options to `ContextSettings`, the same
+way for every command.
 
-The fields are the options of `app.py` by click's names for them: `--cache-type-k` is `cache_type_k`. A command reads
-its options from such a value, so that mypy sees a misspelt one. A test holds the names against click's.
+The fields are the options of `app.py` by click's names for them: `--cache-type-k` is
+`cache_type_k`. A command reads its options from such a value, so that mypy sees a misspelt one. A
+test holds the names against click's.
 """
 
 from dataclasses import dataclass
@@ -212,10 +214,13 @@ def default_context(model: "Model") -> int:
     return min(model.shape.n_ctx_train or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
-def any_settings_for(model: "Model", options: ContextOptions, *, kv_unified: bool = False) -> ContextSettings:
+def any_settings_for(
+    model: "Model", options: ContextOptions, *, kv_unified: bool = False
+) -> ContextSettings:
     """The settings that the options ask for.
 
-    Raises Misuse for a context beyond what the model was trained for (docs/decisions/0014-context-beyond-training.md).
+    Raises Misuse for a context beyond what the model was trained for
+    (docs/decisions/0014-context-beyond-training.md).
     """
     settings = ContextSettings(
         n_ctx=default_context(model) if options.context is None else options.context,
@@ -228,11 +233,15 @@ def any_settings_for(model: "Model", options: ContextOptions, *, kv_unified: boo
     each, trained = settings.tokens_each, model.shape.n_ctx_train
     if options.context is not None and trained and each > trained:
         raise Misuse(
-            "--context {found} gives {each} tokens per conversation, but {path} was trained for {trained}, and llama.cpp's server "
+            "--context {found} gives {each} tokens per conversation, but {path} was trained for "
+            "{trained}, and llama.cpp's server "
             "gives no more than that: ask for --context {most} or less.",
-            found=options.context, each=each, path=model.path, trained=trained,
+            found=options.context,
+            each=each,
+            path=model.path,
+            trained=trained,
             most=trained if kv_unified else trained * options.parallel,
-        )  # fmt: skip
+        )
     return settings
 
 
@@ -244,7 +253,8 @@ def settings_for(model: "Model", options: ContextOptions) -> ContextSettings:
     settings = any_settings_for(model, options)
     if options.context is not None and settings.tokens_each < LEAST_CONTEXT:
         raise Misuse(
-            "--context {found} gives {each} tokens per conversation, expected at least {least} to serve anything.",
+            "--context {found} gives {each} tokens per conversation, expected at least {least} "
+            "to serve anything.",
             found=options.context,
             each=settings.tokens_each,
             least=LEAST_CONTEXT,

@@ -22,7 +22,9 @@ def print_json(data: dict[str, Any]) -> None:
 
 
 def print_text(text: str) -> None:
-    """A sentence: on a terminal wrapped between words (by cells, so that Japanese fits too), elsewhere in one line."""
+    """A sentence: on a terminal wrapped between words (by cells, so that Japanese fits too),
+    elsewhere in one line.
+    """
     text = "\n".join(without_controls(line) for line in text.split("\n"))
     if sys.stdout.isatty() and len(text) > 40:
         _console().print(text)
@@ -31,7 +33,9 @@ def print_text(text: str) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """A plain table that is never cut: the first `left` columns to the left, the others to the right."""
+    """A plain table that is never cut: the first `left` columns to the left, the others to the
+    right.
+    """
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -41,7 +45,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     for row in rows:
         table.add_row(*(without_controls(cell) for cell in row))
     console = _console()
-    console.width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
+    console.width = max(
+        console.width,
+        Measurement.get(console, console.options.update(max_width=10_000), table).maximum,
+    )
     console.print(table)
 
 
@@ -69,10 +76,19 @@ def warn_idle_gpu(machine: "Machine") -> None:
 
 
 def warn_silent_devices(machine: "Machine") -> None:
-    """On stderr: accelerators that are there and cannot be planned with. Those that somebody hid on purpose are not told."""
+    """On stderr: accelerators that are there and cannot be planned with. Those that somebody hid on
+    purpose are not told.
+    """
     for device in machine.silent_devices:
         if not device.on_purpose:
-            print(say("hakaru: {name} is not planned with: {reason}", name=device.name, reason=device.reason), file=sys.stderr)
+            print(
+                say(
+                    "hakaru: {name} is not planned with: {reason}",
+                    name=device.name,
+                    reason=device.reason,
+                ),
+                file=sys.stderr,
+            )
 
 
 def next_step(command: str) -> None:
@@ -82,7 +98,9 @@ def next_step(command: str) -> None:
 
 
 class Watching:
-    """Progress on stderr: a bar with the time left on a terminal, one line per step elsewhere, nothing when quiet."""
+    """Progress on stderr: a bar with the time left on a terminal, one line per step elsewhere,
+    nothing when quiet.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -93,7 +111,14 @@ class Watching:
     def __enter__(self) -> "Watching":
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
             columns = (
                 TextColumn("{task.description:<20}"),
@@ -106,7 +131,12 @@ class Watching:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:

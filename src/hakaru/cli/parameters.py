@@ -1,4 +1,6 @@
-"""Options and arguments that several commands share, as click declares them, and how a command takes them."""
+"""Options and arguments that several commands share, as click declares them, and how a command
+takes them.
+"""
 
 import os
 from collections.abc import Callable
@@ -14,8 +16,8 @@ Options = TypeVar("Options")
 
 
 class _AbsolutePath(click.Path):
-    """A path as typed, made absolute: what is remembered must mean the same file from everywhere. Links are not
-    followed.
+    """A path as typed, made absolute: what is remembered must mean the same file from everywhere.
+    Links are not followed.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
@@ -26,7 +28,8 @@ PATH = _AbsolutePath()
 
 
 def taking(command: Callable[[Options], int]) -> Callable[..., int]:
-    """Hand a command what click read of its options, as one value of the type that stands at its parameter `options`.
+    """Hand a command what click read of its options, as one value of the type that stands at its
+    parameter `options`.
 
     The types are imported when a command runs: `hakaru --help` starts without them.
     """
@@ -56,18 +59,36 @@ def json_option(function: F) -> F:
 
 def dry_run_option(function: F) -> F:
     """`--dry-run`."""
-    return click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")(function)
+    return click.option(
+        "--dry-run", is_flag=True, help="Print what would be done and change nothing."
+    )(function)
 
 
 def context_options(function: F) -> F:
     """How the engine is asked to run; spelled as in llama.cpp."""
     for option in reversed(
         (
-            click.option("--context", type=int, help="Tokens of context, shared by all conversations.  [default: 4096 or less]"),
-            click.option("--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."),
-            click.option("--cache-type-k", default="f16", show_default=True, help="Type of the K cache."),
-            click.option("--cache-type-v", default="f16", show_default=True, help="Type of the V cache."),
-            click.option("--parallel", type=int, default=1, show_default=True, help="Conversations at the same time."),
+            click.option(
+                "--context",
+                type=int,
+                help="Tokens of context, shared by all conversations.  [default: 4096 or less]",
+            ),
+            click.option(
+                "--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."
+            ),
+            click.option(
+                "--cache-type-k", default="f16", show_default=True, help="Type of the K cache."
+            ),
+            click.option(
+                "--cache-type-v", default="f16", show_default=True, help="Type of the V cache."
+            ),
+            click.option(
+                "--parallel",
+                type=int,
+                default=1,
+                show_default=True,
+                help="Conversations at the same time.",
+            ),
         )
     ):
         function = option(function)
@@ -76,41 +97,67 @@ def context_options(function: F) -> F:
 
 def memory_option(function: F) -> F:
     """`--memory`."""
-    return click.option("--memory", metavar="SIZE", help="Memory that may be used, such as 2GiB.  [default: what is free]")(
-        function
-    )
+    return click.option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory that may be used, such as 2GiB.  [default: what is free]",
+    )(function)
 
 
 def template_option(function: F) -> F:
     """`--chat-template`."""
-    text = "Write conversations in this format: a Jinja file, or a name that the engine knows.  [default: the model's own]"
+    text = (
+        "Write conversations in this format: a Jinja file, or a name that the engine knows.  "
+        "[default: the model's own]"
+    )
     return click.option("--chat-template", metavar="NAME|FILE", help=text)(function)
 
 
 def again_option(function: F) -> F:
     """`--again`."""
-    return click.option("--again", is_flag=True, help="Measure the speed anew instead of recalling it.")(function)
+    return click.option(
+        "--again", is_flag=True, help="Measure the speed anew instead of recalling it."
+    )(function)
 
 
 def quality_option(function: F) -> F:
     """`--quality`."""
     text = "transparent, near-lossless, balanced, compact or extreme."
-    return click.option("--quality", default="balanced", show_default=True, metavar="TIER", help=text)(function)
+    return click.option(
+        "--quality", default="balanced", show_default=True, metavar="TIER", help=text
+    )(function)
 
 
 def wishes(function: F) -> F:
-    """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is run."""
-    min_speed = click.option("--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach.")
-    tasks = tasks_options("Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL file.")
-    return quality_option(min_speed(tasks(template_option(memory_option(context_options(function))))))
+    """What a person asks of the level that is chosen: quality, speed, memory, and how the engine is
+    run.
+    """
+    min_speed = click.option(
+        "--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach."
+    )
+    tasks = tasks_options(
+        "Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL "
+        "file."
+    )
+    return quality_option(
+        min_speed(tasks(template_option(memory_option(context_options(function)))))
+    )
 
 
 def tasks_options(text: str) -> Callable[[F], F]:
     """`--tasks` and `--language`."""
 
     def decorate(function: F) -> F:
-        language = click.option("--language", default="en", show_default=True, metavar="en|ja", help="Language of our tasks.")
-        names = click.option("--tasks", "--task", "tasks", metavar="ours|humaneval|FILE", multiple=True, help=text)
+        language = click.option(
+            "--language",
+            default="en",
+            show_default=True,
+            metavar="en|ja",
+            help="Language of our tasks.",
+        )
+        names = click.option(
+            "--tasks", "--task", "tasks", metavar="ours|humaneval|FILE", multiple=True, help=text
+        )
         return names(language(function))
 
     return decorate
@@ -118,6 +165,8 @@ def tasks_options(text: str) -> Callable[[F], F]:
 
 def port_option(function: F) -> F:
     """`--port`."""
-    return click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: 8600, or a free one]")(
-        function
-    )
+    return click.option(
+        "--port",
+        type=click.IntRange(1, 65535),
+        help="Port on 127.0.0.1.  [default: 8600, or a free one]",
+    )(function)

@@ -23,13 +23,19 @@ CONTENDED: Final = "‡"
 
 def cells(figure: Figure, style: str) -> list[str]:
     """Value and interval as two table cells."""
-    interval = f"{figure.low:{style}} … {figure.high:{style}}" if figure.low is not None and figure.high is not None else "-"
+    interval = (
+        f"{figure.low:{style}} … {figure.high:{style}}"
+        if figure.low is not None and figure.high is not None
+        else "-"
+    )
     return [f"{figure.value:{style}}", interval]
 
 
 def speed_in(speed: Speed) -> str:
     """Decoded tokens per second in one table cell."""
-    return with_interval(speed.decode_tokens_per_s, ".1f") + (CONTENDED if speed.is_contended else "")
+    return with_interval(speed.decode_tokens_per_s, ".1f") + (
+        CONTENDED if speed.is_contended else ""
+    )
 
 
 def contention(loads: Iterable[Speed | Point]) -> list[str]:
@@ -41,38 +47,75 @@ def contention(loads: Iterable[Speed | Point]) -> list[str]:
 def beside_others(others: Others) -> str:
     """The sentence for what others kept busy."""
     if (others.gpu or 0.0) > GPU:
-        return say("{mark} Others kept {n:.1f} processors and {gpu:.0%} of a GPU busy meanwhile: these speeds say little, and are not "
-                   "remembered. Close what computes and run it again.", mark=CONTENDED, n=others.processors, gpu=others.gpu)  # fmt: skip
-    return say("{mark} Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are not remembered. Close what computes and "
-               "run it again.", mark=CONTENDED, n=others.processors)  # fmt: skip
+        return say(
+            "{mark} Others kept {n:.1f} processors and {gpu:.0%} of a GPU busy meanwhile: these "
+            "speeds say little, and are not "
+            "remembered. Close what computes and run it again.",
+            mark=CONTENDED,
+            n=others.processors,
+            gpu=others.gpu,
+        )
+    return say(
+        "{mark} Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are "
+        "not remembered. Close what computes and "
+        "run it again.",
+        mark=CONTENDED,
+        n=others.processors,
+    )
 
 
 def left_out_sentence(left: LeftOut, settings: ContextSettings, model: Model) -> str:
     """Which depth was not timed, why, and what to do about it."""
     if left.reason == "prefill":
-        return say("The depth of {depth:,} tokens was left out: its prompt would take more than {seconds:g} s to read here.",
-                   depth=left.depth, seconds=LONGEST_PREFILL_S)  # fmt: skip
+        return say(
+            "The depth of {depth:,} tokens was left out: its prompt would take more than "
+            "{seconds:g} s to read here.",
+            depth=left.depth,
+            seconds=LONGEST_PREFILL_S,
+        )
     trained = model.shape.n_ctx_train or MAX_CONTEXT
     if trained < left.n_ctx:
-        return say("The depth of {depth:,} tokens was left out: with its answer it needs a context of {needed:,} tokens, and the model was trained "
-                   "for {trained:,}.", depth=left.depth, needed=left.n_ctx, trained=trained)  # fmt: skip
+        return say(
+            "The depth of {depth:,} tokens was left out: with its answer it needs a context of "
+            "{needed:,} tokens, and the model was trained "
+            "for {trained:,}.",
+            depth=left.depth,
+            needed=left.n_ctx,
+            trained=trained,
+        )
     enough = min(-(-left.n_ctx // CELL_PADDING) * CELL_PADDING, trained) * settings.n_parallel
-    return say("The depth of {depth:,} tokens was left out: the context holds {n_ctx:,} tokens (--context {enough}).",
-               depth=left.depth, n_ctx=settings.n_ctx // settings.n_parallel, enough=enough)  # fmt: skip
+    return say(
+        "The depth of {depth:,} tokens was left out: the context holds {n_ctx:,} tokens "
+        "(--context {enough}).",
+        depth=left.depth,
+        n_ctx=settings.n_ctx // settings.n_parallel,
+        enough=enough,
+    )
 
 
 def verdict_sentence(tested: Tested, tier: Tier) -> str:
     """What was proven of the tier, and which kinds of text alone seem to break it."""
-    sentences = [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)), *suspicion(tested.judgement)]
+    sentences = [
+        say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)),
+        *suspicion(tested.judgement),
+    ]
     return " ".join(sentences)
 
 
 def suspicion(found: Judgement) -> list[str]:
-    """What to say of kinds of text that alone lose more than the tier allows, by what was read; empty where there are none."""
+    """What to say of kinds of text that alone lose more than the tier allows, by what was read;
+    empty where there are none.
+    """
     if not found.suspects or found.verdict == "fail":
         return []
     kinds = say(", ").join(kind_of_text(domain) for domain in found.suspects)
-    return [say("On its own this kind of text lost more than the tier allows, which is not proven: {kinds}.", kinds=kinds)]
+    return [
+        say(
+            "On its own this kind of text lost more than the tier allows, which is not proven: "
+            "{kinds}.",
+            kinds=kinds,
+        )
+    ]
 
 
 def _word(tested: Tested) -> str:
@@ -80,7 +123,9 @@ def _word(tested: Tested) -> str:
     if found.verdict == "inconclusive":
         if tested.quality.n_windows < len(tested.domains):
             return say("cannot tell within the time (--budget)")
-        return say("cannot tell after all {n} windows; test on more text (--text)", n=len(tested.domains))
+        return say(
+            "cannot tell after all {n} windows; test on more text (--text)", n=len(tested.domains)
+        )
     return verdict_word(found)
 
 
@@ -88,4 +133,6 @@ def verdict_word(found: Judgement) -> str:
     """A verdict in a word or two."""
     if found.broken:
         return say("failed ({figure})", figure=figure_name(found.broken))
-    return {"pass": say("passed"), "inconclusive": say("cannot tell"), "fail": say("failed")}[found.verdict]
+    return {"pass": say("passed"), "inconclusive": say("cannot tell"), "fail": say("failed")}[
+        found.verdict
+    ]

@@ -21,43 +21,69 @@ def version_of_binary(path: Path) -> str:
     said = what_it_says(path, "--version")
     if not (version := _VERSION.search(said)):
         raise EngineRefused(
-            "{path} --version gave '{found}', expected the version of a llama-server; name another program.",
-            path=path, found=last_words(said.splitlines())[:100],
-        )  # fmt: skip
+            "{path} --version gave '{found}', expected the version of a llama-server; name "
+            "another program.",
+            path=path,
+            found=last_words(said.splitlines())[:100],
+        )
     return version[1].strip()
 
 
 def check_options(path: Path, flags: Iterable[str]) -> None:
-    """Raises EngineRefused where the program at `path` lacks one of the options that hakaru starts a server with."""
+    """Raises EngineRefused where the program at `path` lacks one of the options that hakaru starts
+    a server with.
+    """
     known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", what_it_says(path, "--help")))
     if missing := sorted(flag for flag in flags if flag.startswith("-") and flag not in known):
         raise EngineRefused(
-            "{path} does not know {options}; take a newer llama-server, or: hakaru engine use wheel",
-            path=path, options=", ".join(missing),
-        )  # fmt: skip
+            "{path} does not know {options}; take a newer llama-server, or: hakaru engine use "
+            "wheel",
+            path=path,
+            options=", ".join(missing),
+        )
 
 
 def identity_of_binary(path: Path) -> str:
-    """What the ledger calls a person's program: its file and the libraries beside it, by size and time of change.
+    """What the ledger calls a person's program: its file and the libraries beside it, by size and
+    time of change.
 
     A copy with other times is another build: the worst that follows is one measurement too many.
     """
-    beside = [file for file in path.resolve().parent.iterdir() if any(end in file.name for end in LIBRARIES)]
+    beside = [
+        file
+        for file in path.resolve().parent.iterdir()
+        if any(end in file.name for end in LIBRARIES)
+    ]
     stats = {file.name: file.stat() for file in [path, *beside] if file.is_file()}
-    facts = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in sorted(stats.items()))
+    facts = "\n".join(
+        f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in sorted(stats.items())
+    )
     return f"llama-server own+{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
 def what_it_says(path: Path, option: str) -> str:
-    """What the program at `path` prints for one option. Raises EngineRefused where it does not answer."""
+    """What the program at `path` prints for one option. Raises EngineRefused where it does not
+    answer.
+    """
     try:
         done = subprocess.run(
-            [str(path), option], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", env=engine_environment(), timeout=ANSWERS_WITHIN_S, check=False,
-        )  # fmt: skip
+            [str(path), option],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=engine_environment(),
+            timeout=ANSWERS_WITHIN_S,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineRefused("{path} {option}: does not answer ({reason}); name another program.",
-                            path=path, option=option, reason=_reason(error)) from error  # fmt: skip
+        raise EngineRefused(
+            "{path} {option}: does not answer ({reason}); name another program.",
+            path=path,
+            option=option,
+            reason=_reason(error),
+        ) from error
     return done.stdout
 
 

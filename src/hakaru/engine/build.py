@@ -1,7 +1,8 @@
 """Which build of llama.cpp computes.
 
-Two builds of one version give other figures: one for the processor and one for a GPU, or one made for another machine. So a build
-is its version and its libraries, as the installer listed them, and no figure of one is taken for another's.
+Two builds of one version give other figures: one for the processor and one for a GPU, or one made
+for another machine. So a build is its version and its libraries, as the installer listed them, and
+no figure of one is taken for another's.
 """
 
 import hashlib
@@ -14,10 +15,15 @@ LIBRARIES: Final = (".so", ".dylib", ".dll", ".pyd")
 
 @cache
 def build_of(package: str) -> str:
-    """Package, version and the first digits of a hash over its libraries, such as `xllamacpp 2026.10.11549+1f0c9a3e`; without the hash
-    where the installer left no list. Raises PackageNotFoundError.
+    """Package, version and the first digits of a hash over its libraries, such as `xllamacpp
+    2026.10.11549+1f0c9a3e`; without the hash where the installer left no list. Raises
+    PackageNotFoundError.
     """
     found = metadata.distribution(package)
-    hashes = [f"{f}={f.hash.value}" for f in found.files or () if f.hash and any(end in f.name for end in LIBRARIES)]
+    hashes = [
+        f"{f}={f.hash.value}"
+        for f in found.files or ()
+        if f.hash and any(end in f.name for end in LIBRARIES)
+    ]
     digest = hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:8]
     return f"{package} {found.version}+{digest}" if hashes else f"{package} {found.version}"

@@ -1,9 +1,10 @@
 """Which builds of llama.cpp are here, what each can do, and which of them are used.
 
-There are three kinds: `wheel`, the ready-made package that is installed with hakaru; `native-BACKEND`, the
-same source compiled for this very processor by `hakaru engine build`; and any `llama-server` that the person
-names by its path. The lab measures with the wheel or a native build. The server may also be the person's own.
-The choice is kept in one small file; HAKARU_ENGINE overrides that file for one process and its children.
+There are three kinds: `wheel`, the ready-made package that is installed with hakaru;
+`native-BACKEND`, the same source compiled for this very processor by `hakaru engine build`; and any
+`llama-server` that the person names by its path. The lab measures with the wheel or a native build.
+The server may also be the person's own. The choice is kept in one small file; HAKARU_ENGINE
+overrides that file for one process and its children.
 """
 
 import json
@@ -36,23 +37,30 @@ class Build:
 
     name: str  # wheel, native-cpu, or the path of a person's llama-server
     identity: str  # as the ledger names it: xllamacpp 2026.10.11549 native-cpu+1f0c9a3e
-    version: str | None  # of the package whose source it is; None: a person's, see version_of_binary
+    version: (
+        str | None
+    )  # of the package whose source it is; None: a person's, see version_of_binary
     backend: str | None  # cpu, cuda, vulkan, hip or metal; None: whatever its maker compiled in
     library: Path | None  # a file or a folder of libraries that the lab loads; None: it only serves
     server: Path | None = None  # its llama-server; None: the server inside the wheel
     quantizer: Path | None = None  # its llama-quantize
     rpc_server: Path | None = None  # its ggml-rpc-server
-    mismatch: tuple[str, str] | None = None  # why it cannot be used here: what it was made for, what is here
+    mismatch: tuple[str, str] | None = (
+        None  # why it cannot be used here: what it was made for, what is here
+    )
 
     def usable(self) -> "Build":
         """This build. Raises EngineMissing where it was made for another version or processor."""
         if self.mismatch:
             made_for, here = self.mismatch
             raise EngineMissing(
-                "the engine {name} was made for {found}, expected {expected}; type hakaru engine build, "
+                "the engine {name} was made for {found}, expected {expected}; type hakaru engine "
+                "build, "
                 "or: hakaru engine use wheel",
-                name=self.name, found=made_for, expected=here,
-            )  # fmt: skip
+                name=self.name,
+                found=made_for,
+                expected=here,
+            )
         return self
 
 
@@ -69,7 +77,9 @@ def wheel() -> Build:
     try:
         distribution = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError as error:
-        raise EngineMissing("llama.cpp is not installed: run make, or: pip install {package}.", package=PACKAGE) from error
+        raise EngineMissing(
+            "llama.cpp is not installed: run make, or: pip install {package}.", package=PACKAGE
+        ) from error
     return Build(
         name="wheel",
         identity=build_of(PACKAGE),
@@ -91,7 +101,9 @@ def native_in(folder: Path) -> Build:
     """The finished native build in `folder`. Raises EngineMissing where there is none."""
     about = about_of(folder)
     if about is None:
-        raise EngineMissing("{path}: holds no native engine; make one: hakaru engine build", path=folder)
+        raise EngineMissing(
+            "{path}: holds no native engine; make one: hakaru engine build", path=folder
+        )
     return _native(folder, about)
 
 
@@ -129,9 +141,15 @@ def _mismatch(about: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def person_s(path: Path) -> Build:
-    """The person's own `llama-server`. Raises Misuse where there is none, or one that cannot be used."""
+    """The person's own `llama-server`. Raises Misuse where there is none, or one that cannot be
+    used.
+    """
     if not path.is_file() or not os.access(path, os.X_OK):
-        raise Misuse("{path}: no program stands there; expected wheel, native or the path of a llama-server.", path=path)
+        raise Misuse(
+            "{path}: no program stands there; expected wheel, native or the path of a "
+            "llama-server.",
+            path=path,
+        )
     return Build(
         name=str(path),
         identity=identity_of_binary(path),
@@ -143,20 +161,26 @@ def person_s(path: Path) -> Build:
 
 
 def named(name: str) -> Build:
-    """The build of this name. Raises Misuse, or EngineMissing where that build was not made here or not for this version."""
+    """The build of this name. Raises Misuse, or EngineMissing where that build was not made here or
+    not for this version.
+    """
     if name == "wheel":
         return wheel()
     if name == NEWEST or name.startswith(f"{NEWEST}-"):
         made = [build for build in natives() if name in (NEWEST, build.name)]
         if not made:
-            raise EngineMissing("there is no engine '{name}' here; make one: hakaru engine build", name=name)
+            raise EngineMissing(
+                "there is no engine '{name}' here; make one: hakaru engine build", name=name
+            )
         return next((build for build in made if not build.mismatch), made[0]).usable()
     path = Path(name).expanduser().absolute()
     return native_in(path).usable() if path.is_dir() else person_s(path)
 
 
 def selection() -> Selection:
-    """What measures and what serves here: HAKARU_ENGINE's, else the person's choice, else the wheel."""
+    """What measures and what serves here: HAKARU_ENGINE's, else the person's choice, else the
+    wheel.
+    """
     if override := os.environ.get(OVERRIDE):
         return _selected(override, before=None)
     try:
@@ -168,15 +192,22 @@ def selection() -> Selection:
 
 
 def use(name: str) -> Selection:
-    """Measure and serve with the build `name` from now on; a person's `llama-server` only serves."""
+    """Measure and serve with the build `name` from now on; a person's `llama-server` only
+    serves.
+    """
     chosen = _selected(name, before=_lab_before)
     with written_whole(data_dir() / "engine-in-use.json") as part:
-        part.write_text(json.dumps({"lab": _kept(chosen.lab), "server": _kept(chosen.server)}) + "\n", encoding="utf-8")
+        part.write_text(
+            json.dumps({"lab": _kept(chosen.lab), "server": _kept(chosen.server)}) + "\n",
+            encoding="utf-8",
+        )
     return chosen
 
 
 def _kept(build: Build) -> str:
-    """The name by which `build` is kept: of a native build its kind, so that a newer one takes its place, or its folder elsewhere."""
+    """The name by which `build` is kept: of a native build its kind, so that a newer one takes its
+    place, or its folder elsewhere.
+    """
     is_elsewhere = build.library and build.server and build.library.parent != engines_folder()
     return str(build.library) if is_elsewhere else build.name
 
@@ -206,7 +237,9 @@ def engines_folder() -> Path:
 
 @cache
 def processor_flags() -> str:
-    """The processor's instruction sets, as the system lists them; a native build is made for these."""
+    """The processor's instruction sets, as the system lists them; a native build is made for
+    these.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """One call of the lab's child process: a request in, progress and one result out.
 
-Every call starts one child. A child that dies, for whatever reason, becomes `EngineDied` with its last log lines; the
-parent never dies with it. Ctrl-C ends the child too.
+Every call starts one child. A child that dies, for whatever reason, becomes `EngineDied` with its
+last log lines; the parent never dies with it. Ctrl-C ends the child too.
 """
 
 import json
@@ -16,11 +16,20 @@ from hakaru.engine.builds import PACKAGE, selection
 from hakaru.engine.capi import LIBRARY, PINNED
 from hakaru.engine.log import last_words
 from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
-from hakaru.errors import EngineDied, EngineMissing, EngineRefused, HakaruError, ModelDamaged, ModelUnknown
+from hakaru.errors import (
+    EngineDied,
+    EngineMissing,
+    EngineRefused,
+    HakaruError,
+    ModelDamaged,
+    ModelUnknown,
+)
 
 Progress = Callable[[int, int], None]
 PATIENT: Final = {"GOMP_SPINCOUNT": "10000"}
-"""Behind a graph llama.cpp's threads soon sleep: as long as they spin they take the processors from our own work on the logits."""
+"""Behind a graph llama.cpp's threads soon sleep: as long as they spin they take the processors from
+our own work on the logits.
+"""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -37,7 +46,9 @@ def lab_build() -> str:
 
 
 def lab_library() -> str:
-    """The folder of the native build that measures, or nothing for the wheel, which a child finds by itself."""
+    """The folder of the native build that measures, or nothing for the wheel, which a child finds
+    by itself.
+    """
     library = selection().lab.library
     return str(library) if library and library.is_dir() else ""
 
@@ -49,8 +60,9 @@ def call(
     progress: Progress = no_progress,
     on_part: Callable[[Any], None] = no_part,
 ) -> dict[str, Any]:
-    """The result of one operation of `child.OPERATIONS`; `on_part` is given what a step carries. What these raise ends the child.
-    Raises EngineMissing, EngineDied, EngineRefused, ModelDamaged and ModelUnknown.
+    """The result of one operation of `child.OPERATIONS`; `on_part` is given what a step carries.
+    What these raise ends the child. Raises EngineMissing, EngineDied, EngineRefused, ModelDamaged
+    and ModelUnknown.
     """
     path = request.get("path", request.get("reference"))
     with _Child() as child:
@@ -71,7 +83,8 @@ def call(
                 raise _refused(reply["refused"], path, child.finish())
         log = child.finish()
         raise EngineDied(
-            "the engine's process ended ({how}) during '{operation}' of {path}; its last words: {last}",
+            "the engine's process ended ({how}) during '{operation}' of {path}; its last words: "
+            "{last}",
             log=log,
             how=how_it_ended(child.process.returncode),
             operation=operation,
@@ -131,38 +144,61 @@ class _Child:
 
 
 def _unknown_build(expected: str, found: str) -> EngineMissing:
-    """The error for a library of llama.cpp whose structs are not those that hakaru was written for."""
+    """The error for a library of llama.cpp whose structs are not those that hakaru was
+    written for.
+    """
     return EngineMissing(
-        "this llama.cpp is not the build that hakaru measures with (expected {expected}, found {found}): "
+        "this llama.cpp is not the build that hakaru measures with (expected {expected}, found "
+        "{found}): "
         "run make, or: pip install {package}=={version}.",
-        expected=expected, found=found, package=PACKAGE, version=PINNED,
-    )  # fmt: skip
+        expected=expected,
+        found=found,
+        package=PACKAGE,
+        version=PINNED,
+    )
 
 
 def _damaged(path: str, tensor: str | None) -> ModelDamaged:
     """The error for a model that computes, or holds, what is no number."""
     if tensor:
         return ModelDamaged(
-            "{path}: tensor {name} holds weights that are not numbers; fetch the file again.", path=path, name=tensor
+            "{path}: tensor {name} holds weights that are not numbers; fetch the file again.",
+            path=path,
+            name=tensor,
         )
     return ModelDamaged(
-        "{path}: gives logits that are not numbers, so its tensor data is damaged; fetch the file again.", path=path
+        "{path}: gives logits that are not numbers, so its tensor data is damaged; fetch the "
+        "file again.",
+        path=path,
     )
 
 
 def _refused(step: str, path: object, log: list[str]) -> HakaruError:
-    """The error for what llama.cpp refused, with the reason from its log; an unknown architecture is the model's matter."""
-    told = [line.strip() for word in ("error", "failed", "unknown") for line in log if word in line.lower()]
+    """The error for what llama.cpp refused, with the reason from its log; an unknown architecture
+    is the model's matter.
+    """
+    told = [
+        line.strip()
+        for word in ("error", "failed", "unknown")
+        for line in log
+        if word in line.lower()
+    ]
     reason = next(iter([*told, *log]), "-")
     if any("unknown model architecture" in line for line in told):
         return ModelUnknown(
-            "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture ({reason}); "
+            "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture "
+            "({reason}); "
             "update hakaru or choose another model.",
             path=path,
             reason=reason,
         )
     if step == "load":
         return ModelDamaged(
-            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
+            "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another "
+            "model.",
+            path=path,
+            reason=reason,
         )
-    return EngineRefused("llama.cpp refused to {step} {path}: {reason}", step=step, path=path, reason=reason)
+    return EngineRefused(
+        "llama.cpp refused to {step} {path}: {reason}", step=step, path=path, reason=reason
+    )

@@ -1,8 +1,8 @@
 """The lab's child process: one request in, progress and one result out.
 
-`python -m hakaru.engine.child` reads one JSON line from stdin, `{"operation": …, …}`, and writes JSON lines to what was
-stdout: `{"progress": [done, total]}`, then `{"result": …}`, `{"refused": …}`,
-`{"damaged": …}` or `{"unknown_build": [expected, found]}`. Whatever llama.cpp prints goes to
+`python -m hakaru.engine.child` reads one JSON line from stdin, `{"operation": …, …}`, and writes
+JSON lines to what was stdout: `{"progress": [done, total]}`, then `{"result": …}`, `{"refused":
+…}`, `{"damaged": …}` or `{"unknown_build": [expected, found]}`. Whatever llama.cpp prints goes to
 stderr. When stdin closes, the parent is gone, and the child leaves.
 """
 

@@ -1,6 +1,7 @@
 """Compiling llama.cpp with CMake and ninja, with ninja's own count of steps as progress.
 
-An interrupted compile leaves the tree, and the next one goes on with it. ninja itself knows which files are whole.
+An interrupted compile leaves the tree, and the next one goes on with it. ninja itself knows which
+files are whole.
 """
 
 import os
@@ -37,7 +38,8 @@ NEEDED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
 """Programs of which a backend needs one, and where they come from."""
 COMPILERS: Final = ("c++", "g++", "clang++")
 JOB_BYTES: Final = 2**30
-"""Memory that one compiler takes at most for llama.cpp's largest files; 0.7 GiB was the most seen."""
+"""Memory that one compiler takes at most for llama.cpp's largest files; 0.7 GiB was the most seen.
+"""
 ORIGIN: Final = "@loader_path" if sys.platform == "darwin" else "$ORIGIN"
 ENDS_WITHIN_S: Final = 5.0
 _STEP: Final = re.compile(r"^\[(\d+)/(\d+)\]")
@@ -51,10 +53,11 @@ def options(version: str, backend: str) -> list[str]:
     """What CMake is told: for this processor, without what would be fetched or is not used."""
     return [
         "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DGGML_RPC=ON", "-DGGML_CCACHE=OFF",
-        "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_APP=OFF", "-DLLAMA_BUILD_UI=OFF",
-        "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_OPENSSL=OFF", "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
-        f"-DCMAKE_INSTALL_RPATH={ORIGIN}", f"-DLLAMA_BUILD_NUMBER={version.rpartition('.')[2]}",
-        f"-DLLAMA_BUILD_COMMIT={version}", *BACKENDS[backend],
+        "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_APP=OFF",
+        "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_OPENSSL=OFF",
+        "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON", f"-DCMAKE_INSTALL_RPATH={ORIGIN}",
+        f"-DLLAMA_BUILD_NUMBER={version.rpartition('.')[2]}", f"-DLLAMA_BUILD_COMMIT={version}",
+        *BACKENDS[backend],
     ]  # fmt: skip
 
 
@@ -62,7 +65,8 @@ def check_compilers(backend: str) -> None:
     """Raises MachineError where the compiler is missing, said before anything is fetched for it."""
     if not os.environ.get("CXX") and not any(map(shutil.which, COMPILERS)):
         raise MachineError(
-            "no C++ compiler was found (looked for {names}); install one, such as: sudo apt install g++",
+            "no C++ compiler was found (looked for {names}); install one, such as: sudo apt "
+            "install g++",
             names=", ".join(("$CXX", *COMPILERS)),
         )
     if backend == "metal" and sys.platform != "darwin":
@@ -70,38 +74,59 @@ def check_compilers(backend: str) -> None:
     programs, origin = NEEDED.get(backend, ((), ""))
     if programs and not any(map(shutil.which, programs)):
         raise MachineError(
-            "the backend {backend} needs {programs}, which is not on the PATH; install {origin}, or: `backend` cpu",
-            backend=backend, programs=" / ".join(programs), origin=origin,
-        )  # fmt: skip
+            "the backend {backend} needs {programs}, which is not on the PATH; install {origin}, "
+            "or: `backend` cpu",
+            backend=backend,
+            programs=" / ".join(programs),
+            origin=origin,
+        )
 
 
-def compile_tree(source: Path, tree: Path, tools: tuple[Path, Path], configuration: list[str], progress: Progress) -> Path:
+def compile_tree(
+    source: Path, tree: Path, tools: tuple[Path, Path], configuration: list[str], progress: Progress
+) -> Path:
     """Compile `source` in the folder `tree` and return the folder of its programs and libraries.
 
-    Raises MachineError on a full disk and EngineRefused where the compile fails; its whole output lies in build.log.
+    Raises MachineError on a full disk and EngineRefused where the compile fails; its whole output
+    lies in build.log.
     """
     cmake, ninja = map(str, tools)
     log = tree / "build.log"
     tree.mkdir(exist_ok=True)
     log.unlink(missing_ok=True)
     generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    _run([cmake, "-S", str(source), "-B", str(tree / "build"), *generator, *configuration], log, progress)
+    _run(
+        [cmake, "-S", str(source), "-B", str(tree / "build"), *generator, *configuration],
+        log,
+        progress,
+    )
     _run([ninja, "-C", str(tree / "build"), "-j", str(n_jobs()), *TARGETS], log, progress)
     return tree / "build" / "bin"
 
 
 def n_jobs() -> int:
-    """Compilers at once: one for each processor that this process may use, and no more than have memory."""
+    """Compilers at once: one for each processor that this process may use, and no more than have
+    memory.
+    """
     return max(1, min(threads().allowed, psutil.virtual_memory().available // JOB_BYTES))
 
 
 def _run(command: list[str], log: Path, progress: Progress) -> None:
     environment = {**os.environ, "LC_ALL": "C", "NINJA_STATUS": "[%f/%t] "}
     last: list[str] = []
-    with log.open("a", encoding="utf-8", buffering=1) as kept, subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        env=environment, start_new_session=True,
-    ) as process:  # fmt: skip
+    with (
+        log.open("a", encoding="utf-8", buffering=1) as kept,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        ) as process,
+    ):
         assert process.stdout
         try:
             for line in process.stdout:
@@ -117,7 +142,9 @@ def _run(command: list[str], log: Path, progress: Progress) -> None:
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """End a compile with all its compilers: in order, so that ninja removes what is half-written, or by force."""
+    """End a compile with all its compilers: in order, so that ninja removes what is half-written,
+    or by force.
+    """
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -129,5 +156,12 @@ def _end(process: "subprocess.Popen[str]") -> None:
 def _failed(last: list[str], log: Path) -> EngineRefused | MachineError:
     if any("No space left on device" in line for line in last):
         return disk_error(OSError(28, "No space left on device"), log.parent)
-    reason = next((line for line in last if _FAILURE.search(line) and "FAILED" not in line), (last or ["-"])[-1])
-    return EngineRefused("llama.cpp did not compile ({reason}); the whole output: {path}", reason=reason[:300], path=log)
+    reason = next(
+        (line for line in last if _FAILURE.search(line) and "FAILED" not in line),
+        (last or ["-"])[-1],
+    )
+    return EngineRefused(
+        "llama.cpp did not compile ({reason}); the whole output: {path}",
+        reason=reason[:300],
+        path=log,
+    )

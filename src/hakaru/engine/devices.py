@@ -27,27 +27,44 @@ class EngineDevice:
     def as_json(self) -> dict[str, object]:
         """The device as it stands in `--json`."""
         return {
-            "name": self.name, "description": self.description,
-            "total_bytes": self.total_bytes, "free_bytes": self.free_bytes,
-        }  # fmt: skip
+            "name": self.name,
+            "description": self.description,
+            "total_bytes": self.total_bytes,
+            "free_bytes": self.free_bytes,
+        }
 
 
 def devices_of(build: Build) -> list[EngineDevice]:
-    """The accelerators that `build` can use; empty for one that computes on the processor. Raises EngineRefused."""
+    """The accelerators that `build` can use; empty for one that computes on the processor. Raises
+    EngineRefused.
+    """
     if build.server is None:
         return _of_wheel()
     return [
-        EngineDevice(name=name, description=text, total_bytes=int(total) * 2**20, free_bytes=int(free) * 2**20)
+        EngineDevice(
+            name=name,
+            description=text,
+            total_bytes=int(total) * 2**20,
+            free_bytes=int(free) * 2**20,
+        )
         for name, text, total, free in _LISTED.findall(what_it_says(build.server, "--list-devices"))
     ]
 
 
 def _of_wheel() -> list[EngineDevice]:
     done = subprocess.run(
-        child_command("hakaru.engine.devices_child"), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", env=child_environment(), timeout=ANSWERS_WITHIN_S, check=False,
-    )  # fmt: skip
+        child_command("hakaru.engine.devices_child"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=child_environment(),
+        timeout=ANSWERS_WITHIN_S,
+        check=False,
+    )
     if done.returncode:
-        raise EngineRefused("the installed wheel does not start ({reason}); install it again: run make",
-                            reason=last_words(done.stderr.splitlines())[:300])  # fmt: skip
+        raise EngineRefused(
+            "the installed wheel does not start ({reason}); install it again: run make",
+            reason=last_words(done.stderr.splitlines())[:300],
+        )
     return [EngineDevice(**device) for device in json.loads(done.stdout)]

@@ -1,4 +1,6 @@
-"""The child that lists the accelerators which the wheel can use: `python -m hakaru.engine.devices_child` prints JSON."""
+"""The child that lists the accelerators which the wheel can use: `python -m
+hakaru.engine.devices_child` prints JSON.
+"""
 
 import json
 import os
@@ -11,8 +13,15 @@ def main() -> None:
     import xllamacpp
 
     listed = [device for device in xllamacpp.get_device_info() if device["name"] != "CPU"]
-    fields = {"name": "name", "description": "description", "total_bytes": "memory_total", "free_bytes": "memory_free"}
-    json.dump([{ours: device[theirs] for ours, theirs in fields.items()} for device in listed], replies)
+    fields = {
+        "name": "name",
+        "description": "description",
+        "total_bytes": "memory_total",
+        "free_bytes": "memory_free",
+    }
+    json.dump(
+        [{ours: device[theirs] for ours, theirs in fields.items()} for device in listed], replies
+    )
     replies.flush()
 
 

@@ -1,5 +1,5 @@
-"""Next-token distributions in numpy: how far two of them are apart, and a draw from one. Pure, so that it is tested
-without llama.cpp.
+"""Next-token distributions in numpy: how far two of them are apart, and a draw from one. Pure, so
+that it is tested without llama.cpp.
 """
 
 from typing import Final
@@ -18,10 +18,12 @@ PART: Final = 32
 
 
 def divergence(
-    reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
+    reference: npt.NDArray[np.float32],
+    candidate: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
 ) -> dict[str, float]:
-    """Sums over one window: KLD in nats, top-1 agreements, both negative log-likelihoods. Logits have shape (n, n_vocab),
-    `targets` (n,).
+    """Sums over one window: KLD in nats, top-1 agreements, both negative log-likelihoods. Logits
+    have shape (n, n_vocab), `targets` (n,).
     """
     return sums_of(token_divergences(reference, candidate, targets))
 
@@ -32,14 +34,22 @@ def sums_of(rows: dict[str, Rows]) -> dict[str, float]:
 
 
 def token_divergences(
-    reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
+    reference: npt.NDArray[np.float32],
+    candidate: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
 ) -> dict[str, Rows]:
-    """For every row the KLD in nats, whether the most likely token is the same, and both negative log-likelihoods; shape (n,).
+    """For every row the KLD in nats, whether the most likely token is the same, and both negative
+    log-likelihoods; shape (n,).
 
-    KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less their maximum. Rows are taken ROWS at a time, so that they stay in the
-    cache.
+    KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less their maximum. Rows are taken
+    ROWS at a time, so that they stay in the cache.
     """
-    found: dict[str, list[Rows]] = {"kld": [], "agreed": [], "nll_reference": [], "nll_candidate": []}
+    found: dict[str, list[Rows]] = {
+        "kld": [],
+        "agreed": [],
+        "nll_reference": [],
+        "nll_candidate": [],
+    }
     for begin in range(0, len(targets), ROWS):
         x, y = reference[begin : begin + ROWS], candidate[begin : begin + ROWS]
         wanted, row = targets[begin : begin + ROWS], np.arange(len(x))
@@ -62,12 +72,14 @@ def token_divergences(
 
 
 def _sums(terms: npt.NDArray[np.float32]) -> Rows:
-    """The sum of each row: of PART terms in single precision, whose errors are below 1e-7 of the sum, of those sums in double; twice as fast
-    as all in double.
+    """The sum of each row: of PART terms in single precision, whose errors are below 1e-7 of the
+    sum, of those sums in double; twice as fast as all in double.
     """
     whole = terms.shape[1] // PART * PART
     parts = terms[:, :whole].reshape(len(terms), PART, -1).sum(axis=1)
-    return np.asarray(parts.sum(axis=1, dtype=np.float64) + terms[:, whole:].sum(axis=1, dtype=np.float64))
+    return np.asarray(
+        parts.sum(axis=1, dtype=np.float64) + terms[:, whole:].sum(axis=1, dtype=np.float64)
+    )
 
 
 def sample(logits: npt.NDArray[np.float32], dice: np.random.Generator) -> int:

@@ -1,7 +1,8 @@
-"""What the lab child can be asked about a model file without running the model: lay it out, tokenize.
+"""What the lab child can be asked about a model file without running the model: lay it out,
+tokenize.
 
-Each operation takes a request and yields progress, (done, total), then returns a result; both are JSON objects. The
-parent's half, with types, is `lab.py`.
+Each operation takes a request and yields progress, (done, total), then returns a result; both are
+JSON objects. The parent's half, with types, is `lab.py`.
 """
 
 import re
@@ -19,7 +20,10 @@ _KV_SIZE = re.compile(r"llama_kv_cache: size =\s+([0-9.]+) MiB")
 
 def dry_run(request: dict[str, Any]) -> Steps:
     """Lay the model and its context out without allocating, and report every buffer."""
-    with llama.model(Path(request["path"]), no_alloc=True) as model, llama.context(model, **request["context"]) as ctx:
+    with (
+        llama.model(Path(request["path"]), no_alloc=True) as model,
+        llama.context(model, **request["context"]) as ctx,
+    ):
         found = llama.buffers(ctx)
         yield (1, 1)
         totals = _totals(found) if found else _totals_from_log(model)

@@ -1,7 +1,9 @@
-"""ggml's own quantizers, through ctypes: any type to and from numbers, on all cores (the calls release the interpreter).
+"""ggml's own quantizers, through ctypes: any type to and from numbers, on all cores (the calls
+release the interpreter).
 
-Weights go through in chunks of rows, from the type of the file to numbers and on to the wanted type, so that no tensor is
-ever held in F32. The matrices of a stack (experts) have an importance of their own each; a chunk stays within one matrix.
+Weights go through in chunks of rows, from the type of the file to numbers and on to the wanted
+type, so that no tensor is ever held in F32. The matrices of a stack (experts) have an importance of
+their own each; a chunk stays within one matrix.
 
 Only the child process uses this module. Source: llama.cpp, ggml/include/ggml.h, ggml-backend.h.
 """
@@ -48,7 +50,9 @@ def quantized(values: Numbers, type_: QuantType, importance: Numbers | None = No
     return out
 
 
-def requantized(rows: Bytes, tensor: Tensor, to: QuantType, importance: Numbers | None, pool: Executor) -> Bytes:
+def requantized(
+    rows: Bytes, tensor: Tensor, to: QuantType, importance: Numbers | None, pool: Executor
+) -> Bytes:
     """All rows of a tensor in another type. `importance` has shape (n_matrices, n_columns)."""
     out = np.empty((len(rows), to.row_bytes(tensor.shape[0])), np.uint8)
 

@@ -1,9 +1,11 @@
-"""What the lab child can be asked: the importance of every column of every matrix, from the model's own activations.
+"""What the lab child can be asked: the importance of every column of every matrix, from the model's
+own activations.
 
-While the model reads windows of text, every matrix product is looked at after it is computed: its second operand is what
-flows into the columns of the weight. Experts are counted apart, by the tokens that were sent to them. Left out: the rows of
-an embedding, which are looked up and not multiplied; a tied embedding is the output matrix as well, and is counted as that.
-Source: llama.cpp, tools/imatrix/imatrix.cpp (collect_imatrix).
+While the model reads windows of text, every matrix product is looked at after it is computed: its
+second operand is what flows into the columns of the weight. Experts are counted apart, by the
+tokens that were sent to them. Left out: the rows of an embedding, which are looked up and not
+multiplied; a tied embedding is the output matrix as well, and is counted as that. Source:
+llama.cpp, tools/imatrix/imatrix.cpp (collect_imatrix).
 """
 
 import ctypes
@@ -42,14 +44,19 @@ def importance(request: dict[str, Any]) -> Steps:
                 done += len(some)
                 yield (done, len(windows))
     entries = {
-        name: Activations(sums=sums.astype(np.float32), counts=collector.counts[name].astype(np.float32))
+        name: Activations(
+            sums=sums.astype(np.float32), counts=collector.counts[name].astype(np.float32)
+        )
         for name, sums in collector.sums.items()
     }
     if any(not np.isfinite(e.sums).all() for e in entries.values()):
         raise llama.NotNumbers(request["path"])
     found = Imatrix(
-        entries=entries, datasets=tuple(request["datasets"]), chunk_count=len(windows), chunk_size=longest
-    )  # fmt: skip
+        entries=entries,
+        datasets=tuple(request["datasets"]),
+        chunk_count=len(windows),
+        chunk_size=longest,
+    )
     write_imatrix(Path(request["out"]), found)
     return {}
 
@@ -72,21 +79,36 @@ class Collector:
         weight = weights.weight_of(node.src[0])
         name = weight.name.decode(errors="replace") if weight is not None else ""
         inputs = GgmlTensor.from_address(node.src[1])
-        if name not in self._names or inputs.type != F32 or weight is None or weight.ne[0] != inputs.ne[0]:
+        if (
+            name not in self._names
+            or inputs.type != F32
+            or weight is None
+            or weight.ne[0] != inputs.ne[0]
+        ):
             return False
         if not ask:
             try:  # an exception cannot leave through C
-                experts = array_of(GgmlTensor.from_address(node.src[2])) if op == b"MUL_MAT_ID" else None
+                experts = (
+                    array_of(GgmlTensor.from_address(node.src[2])) if op == b"MUL_MAT_ID" else None
+                )
                 self._add(name, weight, array_of(inputs), experts)
             except Exception as error:
                 self.failure = error
         return True
 
-    def _add(self, name: str, weight: GgmlTensor, inputs: npt.NDArray[Any], experts: npt.NDArray[Any] | None) -> None:
+    def _add(
+        self,
+        name: str,
+        weight: GgmlTensor,
+        inputs: npt.NDArray[Any],
+        experts: npt.NDArray[Any] | None,
+    ) -> None:
         """`inputs` has shape (…, n_columns), of experts (n_tokens, n_used or 1, n_columns)."""
         n_matrices, n_columns = weight.ne[2] * weight.ne[3], weight.ne[0]
         n_counts = n_matrices if experts is not None else 1
-        sums = self.sums.setdefault(name, np.zeros(n_matrices * n_columns)).reshape(n_matrices, n_columns)
+        sums = self.sums.setdefault(name, np.zeros(n_matrices * n_columns)).reshape(
+            n_matrices, n_columns
+        )
         counts = self.counts.setdefault(name, np.zeros(n_counts, np.int64))
         if experts is not None:
             inputs, experts = inputs[0], experts[0, 0]
@@ -97,12 +119,16 @@ class Collector:
                 counts[expert] += int(sent.sum())
         else:
             for i in np.ndindex(inputs.shape[:2]):
-                sums[i[0] % weight.ne[3] * weight.ne[2] + i[1] % weight.ne[2]] += _squares(inputs[i])
+                sums[i[0] % weight.ne[3] * weight.ne[2] + i[1] % weight.ne[2]] += _squares(
+                    inputs[i]
+                )
             counts += inputs.size // n_columns // n_matrices
 
 
 def array_of(tensor: GgmlTensor) -> npt.NDArray[Any]:
-    """A computed tensor of F32 or I32, shape in numpy's order (four dimensions); valid until the next node is computed."""
+    """A computed tensor of F32 or I32, shape in numpy's order (four dimensions); valid until the
+    next node is computed.
+    """
     dtype = _DTYPES[tensor.type]
     shape, strides = tuple(tensor.ne)[::-1], tuple(tensor.nb)[::-1]
     span = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + dtype.itemsize

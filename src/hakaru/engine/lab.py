@@ -1,4 +1,6 @@
-"""The lab: the parent's half of llama.cpp in a child process. Values in, values out; one child per call (see `call`)."""
+"""The lab: the parent's half of llama.cpp in a child process. Values in, values out; one child per
+call (see `call`).
+"""
 
 import os
 import re
@@ -23,7 +25,9 @@ __all__ = ["Lab", "Probed", "Progress", "lab_build", "no_progress"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """For each probe the sums per window (see `distributions.divergence`), and the tensors that play no part in them."""
+    """For each probe the sums per window (see `distributions.divergence`), and the tensors that
+    play no part in them.
+    """
 
     probes: list[list[dict[str, float]]]
     missing: frozenset[str]
@@ -34,19 +38,15 @@ class _EnoughError(Exception):
 
 
 class Lab:
-    """llama.cpp for loading, dry runs, writing tensors and comparing. Values in, values out; one child per call."""
+    """llama.cpp for loading, dry runs, writing tensors and comparing. Values in, values out; one
+    child per call.
+    """
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
-        """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output to 0.01 MiB (from its
-        log).
+        """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output
+        to 0.01 MiB (from its log).
         """
-        result = self._call(
-            "dry_run",
-            {
-                "path": str(path),
-                "context": settings.as_lab(),
-            },
-        )
+        result = self._call("dry_run", {"path": str(path), "context": settings.as_lab()})
         return Footprint(
             weights_bytes=result["weights_bytes"],
             kv_cache_bytes=result["kv_cache_bytes"],
@@ -65,10 +65,11 @@ class Lab:
         importance: Path | None = None,
         progress: Progress = no_progress,
     ) -> None:
-        """Write tensors of `sources` into the existing files `targets`, each by its job. Progress counts the jobs that are whole
-        and on the disk, from the first.
+        """Write tensors of `sources` into the existing files `targets`, each by its job. Progress
+        counts the jobs that are whole and on the disk, from the first.
 
-        Raises ModelDamaged for weights that are not finite, Misuse for those too large for their type, and OSError.
+        Raises ModelDamaged for weights that are not finite, Misuse for those too large for their
+        type, and OSError.
         """
         request = {
             "path": str(sources[0]),
@@ -80,30 +81,49 @@ class Lab:
         result = call("write_tensors", request, progress=progress)
         if "not_finite" in result:
             raise ModelDamaged(
-                "{path}: tensor {name} holds weights that are not finite numbers; nothing was kept: fetch the file again.",
-                path=sources[0], name=result["not_finite"],
-            )  # fmt: skip
+                "{path}: tensor {name} holds weights that are not finite numbers; nothing was "
+                "kept: fetch the file again.",
+                path=sources[0],
+                name=result["not_finite"],
+            )
         if "too_large" in result:
             raise Misuse(
-                "{path}: tensor {name} holds weights that are too large for the type {type}; nothing was kept: choose another type.",
-                path=sources[0], name=result["too_large"],
-                type=next(BY_ID[job.wanted_id].name for job in jobs if job.name == result["too_large"]),
-            )  # fmt: skip
+                "{path}: tensor {name} holds weights that are too large for the type {type}; "
+                "nothing was kept: choose another type.",
+                path=sources[0],
+                name=result["too_large"],
+                type=next(
+                    BY_ID[job.wanted_id].name for job in jobs if job.name == result["too_large"]
+                ),
+            )
         if "errno" in result:
             raise OSError(result["errno"], os.strerror(result["errno"]))
 
     def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text without its opening, and the opening: the tokens that every text begins with for this
-        model.
+        """Token ids of each text without its opening, and the opening: the tokens that every text
+        begins with for this model.
         """
         result = self._call("tokenize", {"path": str(path), "texts": list(texts)})
         return result["tokens"], result["opening"]
 
     def answer(
-        self, path: Path, prompts: Sequence[str], *, n_predict: int, seed: int, progress: Progress = no_progress
+        self,
+        path: Path,
+        prompts: Sequence[str],
+        *,
+        n_predict: int,
+        seed: int,
+        progress: Progress = no_progress,
     ) -> list[dict[str, Any]]:
-        """The model's own answers: `{"tokens": prompt and answer, "n_prompt": how many are the prompt}` each."""
-        request = {"path": str(path), "prompts": list(prompts), "n_predict": n_predict, "seed": seed}
+        """The model's own answers: `{"tokens": prompt and answer, "n_prompt": how many are the
+        prompt}` each.
+        """
+        request = {
+            "path": str(path),
+            "prompts": list(prompts),
+            "n_predict": n_predict,
+            "seed": seed,
+        }
         answers: list[dict[str, Any]] = self._call("answer", request, progress=progress)["answers"]
         return answers
 
@@ -118,9 +138,10 @@ class Lab:
         enough: Callable[[list[list[dict[str, Any]]]], bool] = lambda found: False,
         progress: Progress = no_progress,
     ) -> list[list[dict[str, Any]]]:
-        """For each candidate the sums per window (see `distributions.sums_of`) and `klds`, the KLD of its every token; all on the same
-        windows, in order. `cache`: the types of the candidates' KV cache, keys and values. `enough` is asked after every batch and ends the work. `alone` has the candidates read each window
-        by itself.
+        """For each candidate the sums per window (see `distributions.sums_of`) and `klds`, the KLD
+        of its every token; all on the same windows, in order. `cache`: the types of the candidates'
+        KV cache, keys and values. `enough` is asked after every batch and ends the work. `alone`
+        has the candidates read each window by itself.
         """
         results: list[list[dict[str, Any]]] = [[] for _ in candidates]
 
@@ -150,10 +171,17 @@ class Lab:
         datasets: Sequence[str] = (),
         progress: Progress = no_progress,
     ) -> Imatrix:
-        """Importance of every column of every matrix, as the model reads the windows; `datasets` names their texts."""
+        """Importance of every column of every matrix, as the model reads the windows; `datasets`
+        names their texts.
+        """
         with TemporaryDirectory(prefix="hakaru-") as folder:
             out = Path(folder) / "imatrix.gguf"
-            request = {"path": str(path), "windows": list(windows), "datasets": list(datasets), "out": str(out)}
+            request = {
+                "path": str(path),
+                "windows": list(windows),
+                "datasets": list(datasets),
+                "out": str(out),
+            }
             self._call("importance", request, progress=progress)
             return read_imatrix(out)
 
@@ -169,20 +197,25 @@ class Lab:
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> dict[str, dict[str, tuple[float, float]]]:
-        """For every tensor named, by type, the relative squared error and its standard error (0: all rows were taken).
+        """For every tensor named, by type, the relative squared error and its standard error (0:
+        all rows were taken).
 
-        At least `n_rows` rows and `n_weights` weights are drawn of each, and more where few weights decide (see
-        `engine.quantization_errors`).
-        A type is left out where its blocks do not divide the rows, or where it needs importance and there is none. Raises
-        ModelDamaged with the tensor's name for weights that are not numbers.
+        At least `n_rows` rows and `n_weights` weights are drawn of each, and more where few weights
+        decide (see `engine.quantization_errors`). A type is left out where its blocks do not divide
+        the rows, or where it needs importance and there is none. Raises ModelDamaged with the
+        tensor's name for weights that are not numbers.
         """
         with _imatrix_file(imatrix) as file:
             request = {
-                "path": str(path), "types": list(types), "tensors": list(tensors), "imatrix": file, "n_rows": n_rows,
-                "n_weights": n_weights, "seed": seed,
+                "path": str(path), "types": list(types), "tensors": list(tensors), "imatrix": file,
+                "n_rows": n_rows, "n_weights": n_weights, "seed": seed,
             }  # fmt: skip
-            found: dict[str, dict[str, list[float]]] = self._call("quantization_errors", request, progress=progress)["errors"]
-        return {name: {type_: (e, se) for type_, (e, se) in row.items()} for name, row in found.items()}
+            found: dict[str, dict[str, list[float]]] = self._call(
+                "quantization_errors", request, progress=progress
+            )["errors"]
+        return {
+            name: {type_: (e, se) for type_, (e, se) in row.items()} for name, row in found.items()
+        }
 
     def probe(
         self,
@@ -195,17 +228,20 @@ class Lab:
         kept: tuple[Path, Mapping[str, Mapping[str, str]]] | None = None,
         progress: Progress = no_progress,
     ) -> Probed:
-        """How far the model moves when the tensors of a probe have the types that it names, nothing being written.
+        """How far the model moves when the tensors of a probe have the types that it names, nothing
+        being written.
 
-        The reference is the model as it is in its file. Every exchanged tensor is quantized from there and computed with
-        the kernels of its type, so that a probe is what the file with these types would be. The model's own logits take up to `reference_bytes`
-        of memory; with more windows than these hold, the probes go round several times. `kept` is a folder and the file
+        The reference is the model as it is in its file. Every exchanged tensor is quantized from
+        there and computed with the kernels of its type, so that a probe is what the file with these
+        types would be. The model's own logits take up to `reference_bytes` of memory; with more
+        windows than these hold, the probes go round several times. `kept` is a folder and the file
         name by tensor and type in which quantized copies are kept and found again.
         """
         with _imatrix_file(imatrix) as file:
             request = {
-                "path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows), "imatrix": file,
-                "reference_bytes": reference_bytes, "kept": {"folder": str(kept[0]), "names": kept[1]} if kept else None,
+                "path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows),
+                "imatrix": file, "reference_bytes": reference_bytes,
+                "kept": {"folder": str(kept[0]), "names": kept[1]} if kept else None,
             }  # fmt: skip
             result = self._call("probe", request, progress=progress)
         return Probed(probes=result["probes"], missing=frozenset(result["missing"]))
@@ -225,7 +261,15 @@ def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ..
     """The buffers that are not host memory and hold something, in the order of their numbers."""
     found = [(name, parts) for name, parts in buffers.items() if not is_host(name)]
     return tuple(
-        DeviceBuffers(name=name, weights_bytes=parts["model"], kv_cache_bytes=parts["context"], compute_bytes=parts["compute"])
-        for name, parts in sorted(found, key=lambda item: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", item[0])])
+        DeviceBuffers(
+            name=name,
+            weights_bytes=parts["model"],
+            kv_cache_bytes=parts["context"],
+            compute_bytes=parts["compute"],
+        )
+        for name, parts in sorted(
+            found,
+            key=lambda item: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", item[0])],
+        )
         if any(parts.values())
     )

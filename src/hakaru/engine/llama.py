@@ -1,6 +1,8 @@
-"""llama.cpp through its C API. Only the child process imports this module: ggml may abort, and then only the child dies.
+"""llama.cpp through its C API. Only the child process imports this module: ggml may abort, and then
+only the child dies.
 
-Thin on purpose: a loaded model, a context, tokens in, logits out, and the exact bytes of every buffer.
+Thin on purpose: a loaded model, a context, tokens in, logits out, and the exact bytes of every
+buffer.
 """
 
 import ctypes
@@ -38,7 +40,9 @@ def start() -> None:
 
 
 class NotNumbers(Exception):
-    """The model at this path gives logits that are not numbers, or this tensor of it holds weights that are none."""
+    """The model at this path gives logits that are not numbers, or this tensor of it holds weights
+    that are none.
+    """
 
     def __init__(self, path: str, tensor: str | None = None) -> None:
         super().__init__(path)
@@ -51,8 +55,8 @@ class Refused(Exception):
 
 @contextmanager
 def model(path: Path, *, no_alloc: bool = False, use_extra_bufts: bool = True) -> Iterator[Any]:
-    """A loaded model; with `no_alloc` only laid out, so that a header followed by a hole is enough. Without
-    `use_extra_bufts` no weight is packed for faster kernels.
+    """A loaded model; with `no_alloc` only laid out, so that a header followed by a hole is enough.
+    Without `use_extra_bufts` no weight is packed for faster kernels.
     """
     params = c.llama_model_default_params()
     params.use_extra_bufts = use_extra_bufts
@@ -82,8 +86,9 @@ def context(
     kv_unified: bool = False,
     on_node: Any = None,
 ) -> Iterator[Any]:
-    """A context on a loaded model. `n_outputs_max` 0 keeps logits for every token of a batch. `on_node` is shown every node
-    of the graph before it is computed, and after it if it says so (`cb_eval`).
+    """A context on a loaded model. `n_outputs_max` 0 keeps logits for every token of a batch.
+    `on_node` is shown every node of the graph before it is computed, and after it if it says so
+    (`cb_eval`).
     """
     params = c.llama_context_default_params()
     params.n_ctx, params.n_ubatch, params.n_batch = n_ctx, n_ubatch, max(n_batch, n_ubatch)
@@ -103,19 +108,23 @@ def context(
 
 
 def tokenize(loaded: Any, text: str, *, special: bool = False) -> list[int]:
-    """Token ids of `text`, without a beginning-of-text token; with `special` also control tokens written in it."""
+    """Token ids of `text`, without a beginning-of-text token; with `special` also control tokens
+    written in it.
+    """
     raw = text.encode()
     room = len(raw) + 8
     buffer = (capi.Token * room)()
-    n = c.llama_tokenize(c.llama_model_get_vocab(loaded), raw, len(raw), buffer, room, False, special)
+    n = c.llama_tokenize(
+        c.llama_model_get_vocab(loaded), raw, len(raw), buffer, room, False, special
+    )
     if n < 0:
         raise Refused("tokenize")
     return list(buffer[:n])
 
 
 def opening(loaded: Any) -> list[int]:
-    """The tokens with which every text begins: the beginning-of-text token if the model was trained with one, else
-    nothing.
+    """The tokens with which every text begins: the beginning-of-text token if the model was trained
+    with one, else nothing.
     """
     vocabulary = c.llama_model_get_vocab(loaded)
     return [c.llama_vocab_bos(vocabulary)] if c.llama_vocab_get_add_bos(vocabulary) else []
@@ -131,13 +140,16 @@ def forget(ctx: Any) -> None:
     c.llama_memory_clear(c.llama_get_memory(ctx), True)
 
 
-# --- exact buffers -----------------------------------------------------------------------------------------------------------
-# `llama_get_memory_breakdown` (llama.cpp, src/llama-ext.h) returns a C++ std::map by value: its bytes are read here. Where the
-# symbol is absent (another C++ library), the caller falls back to the log's MiB.
+# --- exact buffers --------------------------------------------------------------------------------
+# `llama_get_memory_breakdown` (llama.cpp, src/llama-ext.h) returns a C++ std::map by value: its
+# bytes are read here. Where the symbol is absent (another C++ library), the caller falls back to
+# the log's MiB.
 
 
 def buffers(ctx: Any) -> dict[str, dict[str, int]] | None:
-    """Bytes per buffer type: `{"CPU": {"model": …, "context": …, "compute": …}}`; None where this build cannot tell."""
+    """Bytes per buffer type: `{"CPU": {"model": …, "context": …, "compute": …}}`; None where this
+    build cannot tell.
+    """
     if sys.platform != "linux":
         return None
     breakdown = getattr(c, capi.BREAKDOWN, None)

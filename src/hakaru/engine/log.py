@@ -1,4 +1,6 @@
-"""Reading llama.cpp's log: the sizes that it announces, in MiB with two digits, and its last words."""
+"""Reading llama.cpp's log: the sizes that it announces, in MiB with two digits, and its last
+words.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,12 +8,16 @@ from typing import Final
 
 _TELLING: Final = re.compile(r"assert|error|failed|abort", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"Failed to init server|^\s*$|^Traceback|^  File ")
-_CHECKPOINT: Final = re.compile(r"id +(\d+) .*created context checkpoint (\d+) of \d+ .*size = ([0-9.]+) MiB")
+_CHECKPOINT: Final = re.compile(
+    r"id +(\d+) .*created context checkpoint (\d+) of \d+ .*size = ([0-9.]+) MiB"
+)
 _BUFFER: Final = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([0-9.]+) MiB")
 
 
 def buffer_bytes(lines: Iterable[str]) -> dict[str, int]:
-    """Bytes by kind (model, KV, compute, output), summed over devices; the states of recurrent layers (RS) count as KV."""
+    """Bytes by kind (model, KV, compute, output), summed over devices; the states of recurrent
+    layers (RS) count as KV.
+    """
     sizes = _buffers(lines)
     return {
         kind: round(sum(mib for (_, of), mib in sizes.items() if of == kind) * 2**20)
@@ -21,29 +27,38 @@ def buffer_bytes(lines: Iterable[str]) -> dict[str, int]:
 
 def accelerator_bytes(lines: Iterable[str]) -> int:
     """Bytes of all buffers that do not lie in host memory."""
-    return round(sum(mib for (device, _), mib in _buffers(lines).items() if not is_host(device)) * 2**20)
+    return round(
+        sum(mib for (device, _), mib in _buffers(lines).items() if not is_host(device)) * 2**20
+    )
 
 
 def backend_of_log(lines: Iterable[str]) -> str:
-    """What ran the load, by the engine's first name for a device without its number, CUDA of CUDA1; `cpu` without accelerators."""
+    """What ran the load, by the engine's first name for a device without its number, CUDA of CUDA1;
+    `cpu` without accelerators.
+    """
     names = [device for device, _ in _buffers(lines) if not is_host(device)]
     return re.sub(r"\d.*", "", names[0]) if names else "cpu"
 
 
 def is_host(device: str) -> bool:
-    """Whether llama.cpp's name for a buffer means host memory: CPU, CPU_Mapped, CPU_REPACK, CUDA_Host."""
+    """Whether llama.cpp's name for a buffer means host memory: CPU, CPU_Mapped, CPU_REPACK,
+    CUDA_Host.
+    """
     return device.startswith("CPU") or device.endswith("_Host")
 
 
 def checkpoint_of(line: str) -> tuple[int, int] | None:
-    """The slot for which a line says that a context checkpoint was made, and the bytes of all that the slot has now; else None."""
+    """The slot for which a line says that a context checkpoint was made, and the bytes of all that
+    the slot has now; else None.
+    """
     found = _CHECKPOINT.search(line)
     return (int(found[1]), round(int(found[2]) * float(found[3]) * 2**20)) if found else None
 
 
 def _buffers(lines: Iterable[str]) -> dict[tuple[str, str], float]:
-    """MiB by device and kind. Weights and caches may lie in several buffers of one device (split files, layers with windows),
-    which are added; of a compute or output buffer that is announced again the last size counts.
+    """MiB by device and kind. Weights and caches may lie in several buffers of one device (split
+    files, layers with windows), which are added; of a compute or output buffer that is announced
+    again the last size counts.
     """
     sizes: dict[tuple[str, str], float] = {}
     for line in lines:

@@ -1,4 +1,6 @@
-"""How the server is run beside its context: what it gives, and by which template it writes a conversation."""
+"""How the server is run beside its context: what it gives, and by which template it writes a
+conversation.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,19 +13,23 @@ Gives = Literal["text", "embedding", "reranker"]
 MAX_TEMPLATE: Final = 2**18
 """Bytes of a chat template; the longest seen have 30,000."""
 BUILT_IN: Final = (
-    "bailing", "bailing-think", "bailing2", "chatglm3", "chatglm4", "chatml", "command-r", "deepseek", "deepseek-ocr", "deepseek2",
-    "deepseek3", "exaone-moe", "exaone3", "exaone4", "falcon3", "gemma", "gigachat", "glmedge", "gpt-oss", "granite", "granite-4.0",
-    "granite-4.1", "grok-2", "hunyuan-dense", "hunyuan-moe", "hunyuan-vl", "kimi-k2", "llama2", "llama2-sys", "llama2-sys-bos",
-    "llama2-sys-strip", "llama3", "llama4", "megrez", "minicpm", "mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7",
-    "mistral-v7-tekken", "monarch", "openchat", "orion", "pangu-embedded", "phi3", "phi4", "rwkv-world", "seed_oss", "smolvlm",
-    "solar-open", "vicuna", "vicuna-orca", "yandex", "zephyr",
+    "bailing", "bailing-think", "bailing2", "chatglm3", "chatglm4", "chatml", "command-r",
+    "deepseek", "deepseek-ocr", "deepseek2", "deepseek3", "exaone-moe", "exaone3", "exaone4",
+    "falcon3", "gemma", "gigachat", "glmedge", "gpt-oss", "granite", "granite-4.0", "granite-4.1",
+    "grok-2", "hunyuan-dense", "hunyuan-moe", "hunyuan-vl", "kimi-k2", "llama2", "llama2-sys",
+    "llama2-sys-bos", "llama2-sys-strip", "llama3", "llama4", "megrez", "minicpm", "mistral-v1",
+    "mistral-v3", "mistral-v3-tekken", "mistral-v7", "mistral-v7-tekken", "monarch", "openchat",
+    "orion", "pangu-embedded", "phi3", "phi4", "rwkv-world", "seed_oss", "smolvlm", "solar-open",
+    "vicuna", "vicuna-orca", "yandex", "zephyr",
 )  # fmt: skip
 """Formats that the engine writes without a template. llama.cpp, src/llama-chat.cpp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTemplate:
-    """A template that takes the place of the model's own: the name of a built-in one, or the text of a Jinja file."""
+    """A template that takes the place of the model's own: the name of a built-in one, or the text
+    of a Jinja file.
+    """
 
     name: str
     text: str | None = None
@@ -36,27 +42,45 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """Text by the model's own template, laid out as the engine does it by itself, if nothing else is said."""
+    """Text by the model's own template, laid out as the engine does it by itself, if nothing else
+    is said.
+    """
 
     gives: Gives = "text"
     template: ChatTemplate | None = None
     n_gpu_layers: int | None = None
-    tensor_split: tuple[int, ...] = ()  # layers of each accelerator; empty: in proportion to their free memory
+    tensor_split: tuple[
+        int, ...
+    ] = ()  # layers of each accelerator; empty: in proportion to their free memory
     n_cpu_moe: int = 0  # layers whose experts stay in RAM
 
     def as_key(self) -> dict[str, str]:
-        """What the ledger adds to the inputs of answers; nothing for the model's own template, as it always was."""
+        """What the ledger adds to the inputs of answers; nothing for the model's own template, as
+        it always was.
+        """
         return {"template": self.template.digest} if self.template else {}
 
     def as_evidence(self) -> dict[str, object]:
-        """What evidence keeps, so that a decision can be walked again: the template, if it is not the model's own."""
-        return {"chat_template": {"name": self.template.name, "text": self.template.text}} if self.template else {}
+        """What evidence keeps, so that a decision can be walked again: the template, if it is not
+        the model's own.
+        """
+        return (
+            {"chat_template": {"name": self.template.name, "text": self.template.text}}
+            if self.template
+            else {}
+        )
 
     def as_request(self, folder: Path) -> dict[str, Any]:
-        """The part of the child's request. A template's text lies in a file in `folder`, since an argument has no room for it."""
+        """The part of the child's request. A template's text lies in a file in `folder`, since an
+        argument has no room for it.
+        """
         request: dict[str, Any] = {"gives": self.gives}
         if self.n_gpu_layers is not None:
-            request |= {"n_gpu_layers": self.n_gpu_layers, "tensor_split": self.tensor_split, "n_cpu_moe": self.n_cpu_moe}
+            request |= {
+                "n_gpu_layers": self.n_gpu_layers,
+                "tensor_split": self.tensor_split,
+                "n_cpu_moe": self.n_cpu_moe,
+            }
         if self.template and self.template.text is not None:
             request["template_file"] = str(folder / "template.jinja")
         elif self.template:
@@ -65,7 +89,9 @@ class Mode:
 
 
 def named_template(name: str) -> ChatTemplate:
-    """The built-in template of that name, or the file's. Raises Misuse for neither, or for a file that is none."""
+    """The built-in template of that name, or the file's. Raises Misuse for neither, or for a file
+    that is none.
+    """
     if name in BUILT_IN:
         return ChatTemplate(name=name)
     path = Path(name)
@@ -73,16 +99,25 @@ def named_template(name: str) -> ChatTemplate:
         with path.open("rb") as file:
             raw = file.read(MAX_TEMPLATE + 1)
     except OSError as error:
-        raise Misuse("`chat_template` '{name}' is neither a file nor a format of the engine's ({reason}); expected a Jinja file, or one of {known}.",
-                     name=name, reason=error.strerror, known=", ".join(BUILT_IN)) from error  # fmt: skip
+        raise Misuse(
+            "`chat_template` '{name}' is neither a file nor a format of the engine's ({reason}); "
+            "expected a Jinja file, or one of {known}.",
+            name=name,
+            reason=error.strerror,
+            known=", ".join(BUILT_IN),
+        ) from error
     if len(raw) > MAX_TEMPLATE:
         raise Misuse(
-            "{path}: has more than {limit:,} bytes, so it is no chat template; name a Jinja file.", path=path, limit=MAX_TEMPLATE
+            "{path}: has more than {limit:,} bytes, so it is no chat template; name a Jinja file.",
+            path=path,
+            limit=MAX_TEMPLATE,
         )
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise Misuse("{path}: is no text (UTF-8), so it is no chat template; name a Jinja file.", path=path) from error
+        raise Misuse(
+            "{path}: is no text (UTF-8), so it is no chat template; name a Jinja file.", path=path
+        ) from error
     if not text.strip():
         raise Misuse("{path}: is empty, so it is no chat template; name a Jinja file.", path=path)
     return ChatTemplate(name=path.name, text=text)

@@ -1,8 +1,9 @@
 """Making a native build: the pinned version's own source, compiled for this very processor.
 
-The finished build is a folder under the data directory with programs and libraries side by side. Its name ends
-with a key of all that the build depends on, so that one made for another processor is never taken for it. The
-tree in which it is made stays until the build is done: whoever interrupts goes on where he was.
+The finished build is a folder under the data directory with programs and libraries side by side.
+Its name ends with a key of all that the build depends on, so that one made for another processor is
+never taken for it. The tree in which it is made stays until the build is done: whoever interrupts
+goes on where he was.
 """
 
 import hashlib
@@ -37,15 +38,18 @@ TREE_BYTES: Final = 700 * 10**6
 
 def native_key(version: str, backend: str) -> str:
     """What a native build depends on, as 12 digits."""
-    facts = [PACKAGE, version, backend, platform.system(), platform.machine(), *platform.libc_ver(), processor_flags(),
+    facts = [PACKAGE, version, backend, platform.system(), platform.machine(), *platform.libc_ver(),
+        processor_flags(),
              *options(version, backend)]  # fmt: skip
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:12]
 
 
 def build_native(backend: str, watch: Watch) -> Build:
-    """The native build for `backend`: the one that is here already, or a new one, which takes minutes.
+    """The native build for `backend`: the one that is here already, or a new one, which takes
+    minutes.
 
-    Raises MachineError without a compiler or disk, Offline without a network, EngineRefused if it does not compile.
+    Raises MachineError without a compiler or disk, Offline without a network, EngineRefused if it
+    does not compile.
     """
     folder = engines_folder() / f"native-{backend}-{native_key(PINNED, backend)}"
     if about_of(folder):
@@ -68,24 +72,35 @@ def _make(folder: Path, version: str, backend: str, watch: Watch) -> None:
     try:
         if not any(tree.iterdir()) and shutil.disk_usage(tree).free < TREE_BYTES:
             raise MachineError(
-                "{path}: {bytes:,} bytes must be free while an engine is made; free some space, or set XDG_DATA_HOME.",
-                path=tree, bytes=TREE_BYTES,
-            )  # fmt: skip
+                "{path}: {bytes:,} bytes must be free while an engine is made; free some space, "
+                "or set XDG_DATA_HOME.",
+                path=tree,
+                bytes=TREE_BYTES,
+            )
         watch(translate("fetching its source"), 0, 2)
         source = fetch_source(PACKAGE, version, tree)
         watch(translate("fetching its source"), 1, 2)
         tools = fetch_tools(tree)
         watch(translate("fetching its source"), 2, 2)
         programs = compile_tree(source, tree, tools, options(version, backend), progress)
-        _keep(programs, source, folder, {"version": version, "backend": backend, "seconds": round(time.time() - began)})
+        _keep(
+            programs,
+            source,
+            folder,
+            {"version": version, "backend": backend, "seconds": round(time.time() - began)},
+        )
     except OSError as error:
         raise disk_error(error, tree) from error
     except KeyboardInterrupt as error:
         done, total = n_done
         raise Interrupted(
-            translate("interrupted; {done} of {total} steps of the engine are kept: hakaru engine build goes on.",
-                      done=done, total=total)
-        ) from error  # fmt: skip
+            translate(
+                "interrupted; {done} of {total} steps of the engine are kept: hakaru engine "
+                "build goes on.",
+                done=done,
+                total=total,
+            )
+        ) from error
     shutil.rmtree(tree, ignore_errors=True)
 
 
@@ -94,7 +109,9 @@ def _keep(programs: Path, source: Path, folder: Path, facts: dict[str, object]) 
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    libraries = sorted(file for file in programs.iterdir() if ".so" in file.name or file.suffix == ".dylib")
+    libraries = sorted(
+        file for file in programs.iterdir() if ".so" in file.name or file.suffix == ".dylib"
+    )
     digest = hashlib.sha256()
     for file in [*(programs / name for name in TARGETS), *libraries]:
         shutil.copy2(file, part / file.name, follow_symlinks=False)
@@ -102,8 +119,9 @@ def _keep(programs: Path, source: Path, folder: Path, facts: dict[str, object]) 
             digest.update(file.read_bytes())
     shutil.copy2(source / "LICENSE", part / "LICENSE")
     about = {
-        "schema": ABOUT_SCHEMA, "package": PACKAGE, **facts, "processor": processor_flags(), "platform": platform.platform(),
-        "digest": digest.hexdigest()[:8], "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "schema": ABOUT_SCHEMA, "package": PACKAGE, **facts, "processor": processor_flags(),
+        "platform": platform.platform(), "digest": digest.hexdigest()[:8],
+        "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     (part / STAMP).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     part.rename(folder)

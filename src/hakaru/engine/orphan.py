@@ -13,8 +13,9 @@ PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 def die_with_parent() -> None:
     """Ask the kernel (Linux) to kill this process when the thread that started it ends.
 
-    Closing stdin is the portable sign and is watched too, but not while C code holds the interpreter. A parent that is gone
-    already can send no signal any more: then this process ends here.
+    Closing stdin is the portable sign and is watched too, but not while C code holds the
+    interpreter. A parent that is gone already can send no signal any more: then this process ends
+    here.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,8 +1,10 @@
-"""What the lab child can be asked: how far a model moves when some of its tensors have another type.
+"""What the lab child can be asked: how far a model moves when some of its tensors have another
+type.
 
-All probes of one call share the model, the windows and the logits of the unperturbed model, so that differences are paired.
-Those logits are kept in full precision for as many windows as there is room for; with more windows the probes go round
-again for the next ones. Several windows are read side by side. See `weights` for what an exchange does.
+All probes of one call share the model, the windows and the logits of the unperturbed model, so that
+differences are paired. Those logits are kept in full precision for as many windows as there is room
+for; with more windows the probes go round again for the next ones. Several windows are read side by
+side. See `weights` for what an exchange does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,20 +28,34 @@ Windows = list[dict[str, Any]]
 
 
 def probe(request: dict[str, Any]) -> Steps:
-    """For every probe, a set of tensors with types, the sums per window; and the tensors that play no part."""
+    """For every probe, a set of tensors with types, the sums per window; and the tensors that play
+    no part.
+    """
     path, probes, windows = Path(request["path"]), request["probes"], request["windows"]
     data = TensorData(path)
     imatrix = read_imatrix(Path(request["imatrix"])) if request["imatrix"] else None
-    kept = KeptFiles(folder=Path(request["kept"]["folder"]), names=request["kept"]["names"]) if request["kept"] else None
+    kept = (
+        KeptFiles(folder=Path(request["kept"]["folder"]), names=request["kept"]["names"])
+        if request["kept"]
+        else None
+    )
     results: list[list[dict[str, float]]] = [[] for _ in probes]
     with weights.model(path) as model, ThreadPoolExecutor(n_threads()) as pool:
-        found = Weights(model, data, pool, lambda name: imatrix.importance(data.tensors[name]) if imatrix else None, kept)
+        found = Weights(
+            model,
+            data,
+            pool,
+            lambda name: imatrix.importance(data.tensors[name]) if imatrix else None,
+            kept,
+        )
         plan = Plan(windows, n_vocab=llama.n_vocab(model))
         done = 0
         with plan.context(model) as ctx:
             batch = Batch(plan.n_tokens)
             for group in _groups(plan, request["reference_bytes"]):
-                references = [[np.array(rows) for rows in batch.decode_windows(ctx, some)] for some in group]
+                references = [
+                    [np.array(rows) for rows in batch.decode_windows(ctx, some)] for some in group
+                ]
                 for types, result in zip(probes, results, strict=True):
                     with found.exchanged(types):
                         for some, reference in zip(group, references, strict=True):
@@ -65,7 +81,11 @@ def _groups(plan: Plan, room: int) -> Iterator[list[Windows]]:
 
 
 def _divergences(
-    path: str, windows: Windows, reference: Sequence[npt.NDArray[Any]], rows: Sequence[npt.NDArray[Any]], pool: Executor
+    path: str,
+    windows: Windows,
+    reference: Sequence[npt.NDArray[Any]],
+    rows: Sequence[npt.NDArray[Any]],
+    pool: Executor,
 ) -> list[dict[str, float]]:
     try:
         return list(pool.map(divergence, reference, rows, map(targets, windows)))

@@ -1,4 +1,6 @@
-"""What the parents of both kinds of children have in common: how a child is started, and how its end is told."""
+"""What the parents of both kinds of children have in common: how a child is started, and how its
+end is told.
+"""
 
 import os
 import sys
@@ -13,22 +15,33 @@ CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of a child: ours, and CUDA's cards in the order in which a split over them was planned."""
+    """The environment of a child: ours, and CUDA's cards in the order in which a split over them
+    was planned.
+    """
     return {**os.environ, **CHILD_ENVIRONMENT, **pinned_order()}
 
 
 def engine_environment() -> dict[str, str]:
-    """The environment of a program of llama.cpp's own: a child's, without the settings that such programs read from
-    names such as LLAMA_ARG_CTX_SIZE, since what is measured is what the command line says.
+    """The environment of a program of llama.cpp's own: a child's, without the settings that such
+    programs read from names such as LLAMA_ARG_CTX_SIZE, since what is measured is what the command
+    line says.
     """
-    return {name: value for name, value in child_environment().items() if not name.startswith("LLAMA_")}
+    return {
+        name: value for name, value in child_environment().items() if not name.startswith("LLAMA_")
+    }
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
-    """The command of a child that runs `module` and imports nothing from the folder in which it is started (`-P`)."""
+    """The command of a child that runs `module` and imports nothing from the folder in which it is
+    started (`-P`).
+    """
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def how_it_ended(returncode: int | None) -> str:
     """`signal 9` or `exit 1`."""
-    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit {returncode}"
+    return (
+        f"signal {-returncode}"
+        if returncode is not None and returncode < 0
+        else f"exit {returncode}"
+    )

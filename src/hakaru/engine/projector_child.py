@@ -1,11 +1,13 @@
-"""The child that asks the server's build of llama.cpp what a projector (mmproj) would take, without loading its weights.
+"""The child that asks the server's build of llama.cpp what a projector (mmproj) would take, without
+loading its weights.
 
-`python -m hakaru.engine.projector_child FILE` prints one JSON object: `total_bytes` of weights and compute, and
-`image_max_tokens` (-1 for audio); or nothing, where this build cannot be asked or refuses the file.
+`python -m hakaru.engine.projector_child FILE` prints one JSON object: `total_bytes` of weights and
+compute, and `image_max_tokens` (-1 for audio); or nothing, where this build cannot be asked or
+refuses the file.
 
-The function is C++ (`mtmd_get_memory_usage`) and gives back a struct with a `std::map` from devices to bytes: a red-black tree,
-whose head and nodes are read here by their places in the GNU and LLVM libraries' layout on 64 bits. The pinned build is told by its
-version; another one is not asked.
+The function is C++ (`mtmd_get_memory_usage`) and gives back a struct with a `std::map` from devices
+to bytes: a red-black tree, whose head and nodes are read here by their places in the GNU and LLVM
+libraries' layout on 64 bits. The pinned build is told by its version; another one is not asked.
 """
 
 import ctypes
@@ -18,7 +20,9 @@ from hakaru.engine.orphan import die_with_parent
 
 SYMBOL: Final = "_Z21mtmd_get_memory_usagePKc19mtmd_context_params"
 HEAD_LEFTMOST, HEAD_COUNT, AFTER_MAP = 3, 5, 6
-"""Words of 8 bytes in the result: the tree's leftmost node, how many nodes it has, and what stands behind the map."""
+"""Words of 8 bytes in the result: the tree's leftmost node, how many nodes it has, and what stands
+behind the map.
+"""
 NODE_VALUE = 5
 """The word of a node that holds the bytes; only the processor is asked, so there is one node."""
 
@@ -27,10 +31,12 @@ class ContextParams(ctypes.Structure):
     """mtmd_context_params, tools/mtmd/mtmd.h."""
 
     _fields_ = (
-        ("use_gpu", ctypes.c_bool), ("device", ctypes.c_void_p), ("print_timings", ctypes.c_bool), ("n_threads", ctypes.c_int),
-        ("image_marker", ctypes.c_char_p), ("media_marker", ctypes.c_char_p), ("flash_attn_type", ctypes.c_int),
-        ("warmup", ctypes.c_bool), ("image_min_tokens", ctypes.c_int), ("image_max_tokens", ctypes.c_int),
-        ("cb_eval", ctypes.c_void_p), ("cb_eval_user_data", ctypes.c_void_p), ("batch_max_tokens", ctypes.c_int32),
+        ("use_gpu", ctypes.c_bool), ("device", ctypes.c_void_p), ("print_timings", ctypes.c_bool),
+        ("n_threads", ctypes.c_int), ("image_marker", ctypes.c_char_p),
+        ("media_marker", ctypes.c_char_p), ("flash_attn_type", ctypes.c_int),
+        ("warmup", ctypes.c_bool), ("image_min_tokens", ctypes.c_int),
+        ("image_max_tokens", ctypes.c_int), ("cb_eval", ctypes.c_void_p),
+        ("cb_eval_user_data", ctypes.c_void_p), ("batch_max_tokens", ctypes.c_int32),
         ("progress_callback", ctypes.c_void_p), ("progress_callback_user_data", ctypes.c_void_p),
     )  # fmt: skip
 
@@ -51,14 +57,19 @@ def ask(path: str) -> dict[str, int] | None:
     usage = engine[SYMBOL]
     usage.argtypes, usage.restype = (ctypes.c_char_p, ContextParams), MemoryUsage
     params = engine.mtmd_context_params_default()
-    if params.n_threads != 4 or params.batch_max_tokens != 1024:  # the defaults of the pinned build, read back
+    if (
+        params.n_threads != 4 or params.batch_max_tokens != 1024
+    ):  # the defaults of the pinned build, read back
         return None
     params.use_gpu = False
     found = usage(path.encode(), params).words
     if found[HEAD_COUNT] != 1:
         return None
     node = (ctypes.c_uint64 * 6).from_address(found[HEAD_LEFTMOST])
-    return {"total_bytes": node[NODE_VALUE], "image_max_tokens": ctypes.c_int32(found[AFTER_MAP] & 0xFFFFFFFF).value}
+    return {
+        "total_bytes": node[NODE_VALUE],
+        "image_max_tokens": ctypes.c_int32(found[AFTER_MAP] & 0xFFFFFFFF).value,
+    }
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
 """Quantizing tensors with ggml's own functions, piece by piece, on all cores: the child's half.
 
-Every tensor's place in the target is known before, so a piece of rows is read, widened to F32, quantized and written by
-one thread without a word to the others; ggml and the file calls release Python's lock. Memory is a few MiB per thread,
-whatever the model's size. Pieces do not change the result, because ggml quantizes row by row; llama.cpp's own
-quantizer cuts tensors into pieces, too.
+Every tensor's place in the target is known before, so a piece of rows is read, widened to F32,
+quantized and written by one thread without a word to the others; ggml and the file calls release
+Python's lock. Memory is a few MiB per thread, whatever the model's size. Pieces do not change the
+result, because ggml quantizes row by row; llama.cpp's own quantizer cuts tensors into pieces, too.
 
-Tensors are reported in the order of the request and only when their bytes are on the disk, so that whoever continues
-later may trust the report. Source: llama.cpp, ggml/include/ggml.h (ggml_quantize_chunk, ggml_get_type_traits).
+Tensors are reported in the order of the request and only when their bytes are on the disk, so that
+whoever continues later may trust the report. Source: llama.cpp, ggml/include/ggml.h
+(ggml_quantize_chunk, ggml_get_type_traits).
 """
 
 import ctypes
@@ -30,14 +31,16 @@ _F32: Final = 0
 
 
 class Unfit(Exception):
-    """The weights of the tensor `args[0]` are no finite numbers, or too large for the wanted type (`args[1]`)."""
+    """The weights of the tensor `args[0]` are no finite numbers, or too large for the wanted type
+    (`args[1]`).
+    """
 
 
 def write_tensors(request: dict[str, Any]) -> Steps:
     """Write every job of the request into the target files, which exist and have their size.
 
-    Progress counts whole tensors on the disk. The result is empty, or names the tensor that is `not_finite` or `too_large`, or
-    the `errno` of a file that cannot be read or written.
+    Progress counts whole tensors on the disk. The result is empty, or names the tensor that is
+    `not_finite` or `too_large`, or the `errno` of a file that cannot be read or written.
     """
     jobs = [TensorJob(**job) for job in request["jobs"]]
     try:
@@ -50,17 +53,26 @@ def write_tensors(request: dict[str, Any]) -> Steps:
 
 
 def _written(
-    jobs: Sequence[TensorJob], sources: Sequence[str], targets: Sequence[str], importance: str | None
+    jobs: Sequence[TensorJob],
+    sources: Sequence[str],
+    targets: Sequence[str],
+    importance: str | None,
 ) -> Iterator[tuple[int, int]]:
     with ExitStack() as opened:
 
         def descriptor(path: str, mode: str) -> int:
             return opened.enter_context(open(path, mode, buffering=0)).fileno()
 
-        read, written = [descriptor(path, "rb") for path in sources], [descriptor(path, "rb+") for path in targets]
+        read, written = (
+            [descriptor(path, "rb") for path in sources],
+            [descriptor(path, "rb+") for path in targets],
+        )
         vectors = descriptor(importance, "rb") if importance else None
         work = _Work(jobs)
-        threads = [threading.Thread(target=work.help, args=(_Hand(read, written, vectors),)) for _ in range(n_threads())]
+        threads = [
+            threading.Thread(target=work.help, args=(_Hand(read, written, vectors),))
+            for _ in range(n_threads())
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -81,7 +93,9 @@ class _Work:
 
     def __init__(self, jobs: Sequence[TensorJob]) -> None:
         self._jobs = jobs
-        self._pieces: Iterator[tuple[int, int, int]] = ((i, *piece) for i, job in enumerate(jobs) for piece in pieces(job))
+        self._pieces: Iterator[tuple[int, int, int]] = (
+            (i, *piece) for i, job in enumerate(jobs) for piece in pieces(job)
+        )
         self._open = [job.n_elements for job in jobs]
         self._done = 0
         self._failure: BaseException | None = None
@@ -103,7 +117,9 @@ class _Work:
                 self._state.notify()
 
     def wait(self, done: int) -> int:
-        """How many jobs are done: all of them, or more than `done` after a while. Raises what a thread raised."""
+        """How many jobs are done: all of them, or more than `done` after a while. Raises what a
+        thread raised.
+        """
         with self._state:
             self._state.wait_for(self._settled, SYNC_S)
             self._state.wait_for(lambda: self._settled() or self._done > done)
@@ -130,7 +146,9 @@ class _Work:
 
 
 class _Buffer:
-    """Memory of a thread that grows to the largest piece: `view` for the file calls, `address` for ggml."""
+    """Memory of a thread that grows to the largest piece: `view` for the file calls, `address` for
+    ggml.
+    """
 
     def __init__(self) -> None:
         self._held = ctypes.create_string_buffer(1)
@@ -139,14 +157,21 @@ class _Buffer:
         """Itself, with a view of `n_bytes`. What was in it is lost where it grows."""
         if len(self._held) < n_bytes:
             self._held = ctypes.create_string_buffer(n_bytes)
-        self.view, self.address = memoryview(self._held).cast("B")[:n_bytes], ctypes.addressof(self._held)
+        self.view, self.address = (
+            memoryview(self._held).cast("B")[:n_bytes],
+            ctypes.addressof(self._held),
+        )
         return self
 
 
 class _Hand:
-    """What one thread needs: open files, and buffers for what is read, widened, made and for importances."""
+    """What one thread needs: open files, and buffers for what is read, widened, made and for
+    importances.
+    """
 
-    def __init__(self, sources: Sequence[int], targets: Sequence[int], importance: int | None) -> None:
+    def __init__(
+        self, sources: Sequence[int], targets: Sequence[int], importance: int | None
+    ) -> None:
         self._sources, self._targets, self._importance = sources, targets, importance
         self._raw, self._wide, self._made, self._vector = _Buffer(), _Buffer(), _Buffer(), _Buffer()
 
@@ -155,7 +180,9 @@ class _Hand:
         stored, wanted = BY_ID[job.type_id], BY_ID[job.wanted_id]
         raw = self._raw.of(_n_bytes(stored, n))
         _read(self._sources[job.source], raw.view, job.at + _n_bytes(stored, first))
-        made = raw if stored is wanted else self._quantized(job, first, n, self._widened(job, raw, n))
+        made = (
+            raw if stored is wanted else self._quantized(job, first, n, self._widened(job, raw, n))
+        )
         if not c.ggml_validate_row_data(wanted.id, made.address, len(made.view)):
             raise Unfit(job.name, "not_finite" if stored is wanted else "too_large")
         _write(self._targets[job.target], made.view, job.to + _n_bytes(wanted, first))
@@ -174,9 +201,15 @@ class _Hand:
         made, importances = self._made.of(_n_bytes(BY_ID[job.wanted_id], n)), None
         if job.importance_at is not None and self._importance is not None:
             vector = self._vector.of(4 * job.unit)
-            _read(self._importance, vector.view, job.importance_at + first // job.per_vector * len(vector.view))
+            _read(
+                self._importance,
+                vector.view,
+                job.importance_at + first // job.per_vector * len(vector.view),
+            )
             importances = vector.address
-        c.ggml_quantize_chunk(job.wanted_id, wide.address, made.address, 0, n // job.unit, job.unit, importances)
+        c.ggml_quantize_chunk(
+            job.wanted_id, wide.address, made.address, 0, n // job.unit, job.unit, importances
+        )
         return made
 
 
@@ -186,13 +219,19 @@ def _n_bytes(type_: QuantType, n: int) -> int:
 
 @cache
 def _to_float(type_id: int) -> Any:
-    """The function that widens a type: for F16 and BF16 the processor's own where there is one, which is ten times as fast."""
-    quick = {"F16": "ggml_cpu_fp16_to_fp32", "BF16": "ggml_cpu_bf16_to_fp32"}.get(BY_ID[type_id].name, "")
+    """The function that widens a type: for F16 and BF16 the processor's own where there is one,
+    which is ten times as fast.
+    """
+    quick = {"F16": "ggml_cpu_fp16_to_fp32", "BF16": "ggml_cpu_bf16_to_fp32"}.get(
+        BY_ID[type_id].name, ""
+    )
     return getattr(c, quick, None) or c.ggml_get_type_traits(type_id).contents.to_float
 
 
 def _is_finite(address: int, n: int) -> bool:
-    """Whether all numbers are finite. A sum of squares says yes in a tenth of the time; else every number is looked at."""
+    """Whether all numbers are finite. A sum of squares says yes in a tenth of the time; else every
+    number is looked at.
+    """
     if n < 2**31 and (dot := getattr(c, "ggml_vec_dot_f32", None)):
         total = ctypes.c_float()
         dot(n, ctypes.addressof(total), 0, address, 0, address, 0, 1)

@@ -1,6 +1,8 @@
-"""The server, the parent's half: one llama.cpp server process on a Unix socket, with its log, its buffers and its end.
+"""The server, the parent's half: one llama.cpp server process on a Unix socket, with its log, its
+buffers and its end.
 
-Speed is measured through this same process that will serve (see evaluation/speed.py), and `serving` supervises it.
+Speed is measured through this same process that will serve (see evaluation/speed.py), and `serving`
+supervises it.
 """
 
 import json
@@ -19,9 +21,21 @@ from typing import IO, Any, Final
 import httpx
 
 from hakaru.engine.builds import selection
-from hakaru.engine.log import accelerator_bytes, backend_of_log, buffer_bytes, checkpoint_of, last_words
+from hakaru.engine.log import (
+    accelerator_bytes,
+    backend_of_log,
+    buffer_bytes,
+    checkpoint_of,
+    last_words,
+)
 from hakaru.engine.mode import Mode
-from hakaru.engine.process import KEPT_LINES, child_command, child_environment, engine_environment, how_it_ended
+from hakaru.engine.process import (
+    KEPT_LINES,
+    child_command,
+    child_environment,
+    engine_environment,
+    how_it_ended,
+)
 from hakaru.engine.server_flags import server_flags
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Misuse, ModelDamaged
 from hakaru.hardware.threads import n_threads
@@ -32,20 +46,28 @@ from hakaru.places import run_dir
 READY_WITHIN_S: Final = 60.0
 LOG_WITHIN_S: Final = 5.0
 STOP_WITHIN_S: Final = 0.5
-"""An engine that works on something does not look up; it holds nothing that would be lost, and people wait for its end."""
+"""An engine that works on something does not look up; it holds nothing that would be lost, and
+people wait for its end.
+"""
 POLL_S: Final = 0.02  # between two questions whether a program answers that cannot say it by itself
 ANSWERS_WITHIN_S: Final = 5.0
-LOAD_BYTES_PER_S: Final = 20e6  # a slow disk; whoever takes longer than both together hangs and is ended
+LOAD_BYTES_PER_S: Final = (
+    20e6  # a slow disk; whoever takes longer than both together hangs and is ended
+)
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
-"""llama.cpp's server closes a connection after a streamed answer without saying so; a client must not use it again."""
+"""llama.cpp's server closes a connection after a streamed answer without saying so; a client must
+not use it again.
+"""
 _TEMPLATE_ERROR: Final = re.compile(r"chat template parsing error: (.*)")
 MALLOC_ENVIRONMENT: Final = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**20),
 }
-"""glibc gives every thread an arena, which keeps what it once held: a server that tokenized texts of 280 KB grew by 208 MiB over
-40 of them, and by 18 MiB with one arena that gives back what is free (docs/labbook.md). Other systems ignore these names."""
+"""glibc gives every thread an arena, which keeps what it once held: a server that tokenized texts
+of 280 KB grew by 208 MiB over 40 of them, and by 18 MiB with one arena that gives back what is free
+(docs/labbook.md). Other systems ignore these names.
+"""
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
@@ -54,7 +76,9 @@ def server_build() -> str:
     return selection().server.identity
 
 
-def server_request(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode) -> dict[str, Any]:
+def server_request(
+    path: Path, settings: ContextSettings, *, socket: Path, mode: Mode
+) -> dict[str, Any]:
     """What is asked of the server process, whichever build it is."""
     is_text = mode.gives == "text"
     return {
@@ -62,30 +86,42 @@ def server_request(path: Path, settings: ContextSettings, *, socket: Path, mode:
         "socket": str(socket),
         "alias": path.stem,
         "n_threads": n_threads(),
-        "n_batch": max(2048, settings.n_ubatch) if is_text else settings.n_ubatch,  # a text to embed is pooled in one piece
+        "n_batch": max(2048, settings.n_ubatch)
+        if is_text
+        else settings.n_ubatch,  # a text to embed is pooled in one piece
         **settings.as_server(),
         **mode.as_request(socket.parent),
     }
 
 
-def server_command(path: Path, settings: ContextSettings, *, socket: Path, mode: Mode | None = None) -> list[str]:
+def server_command(
+    path: Path, settings: ContextSettings, *, socket: Path, mode: Mode | None = None
+) -> list[str]:
     """The exact command that starts the server process of the build that serves."""
     request = server_request(path, settings, socket=socket, mode=mode or Mode())
     if binary := selection().server.server:
-        return child_command("hakaru.engine.server_binary", str(binary), *server_flags(request, settings))
+        return child_command(
+            "hakaru.engine.server_binary", str(binary), *server_flags(request, settings)
+        )
     return child_command("hakaru.engine.server_child", json.dumps(request))
 
 
 class EngineServer:
-    """One running server process. `with EngineServer(...) as server:` waits until it answers and ends it afterwards."""
+    """One running server process. `with EngineServer(...) as server:` waits until it answers and
+    ends it afterwards.
+    """
 
     def __init__(self, path: Path, settings: ContextSettings, mode: Mode | None = None) -> None:
-        self._binary = selection().server.server  # None: the wheel's server, a child of ours that says when it is ready
+        self._binary = (
+            selection().server.server
+        )  # None: the wheel's server, a child of ours that says when it is ready
         self.path, self.settings, self.mode = path, settings, mode or Mode()
         self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
         self.socket = Path(self._folder.name) / "http.sock"
         if self.mode.template and self.mode.template.text is not None:
-            self.socket.with_name("template.jinja").write_text(self.mode.template.text, encoding="utf-8")
+            self.socket.with_name("template.jinja").write_text(
+                self.mode.template.text, encoding="utf-8"
+            )
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self._start_log: list[str] = []
         self._is_ready = False
@@ -97,11 +133,15 @@ class EngineServer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=(engine_environment() if self._binary else child_environment()) | MALLOC_ENVIRONMENT,
-            start_new_session=True,  # Ctrl-C is for the parent, which then ends this process in order
+            env=(engine_environment() if self._binary else child_environment())
+            | MALLOC_ENVIRONMENT,
+            # Ctrl-C is for the parent, which then ends this process in order
+            start_new_session=True,
         )
         assert self.process.stdout and self.process.stderr
-        self._listener = threading.Thread(target=self._collect, args=(self.process.stderr,), daemon=True)
+        self._listener = threading.Thread(
+            target=self._collect, args=(self.process.stderr,), daemon=True
+        )
         self._listener.start()
 
     def __enter__(self) -> "EngineServer":
@@ -116,8 +156,8 @@ class EngineServer:
         self.stop()
 
     def wait_ready(self) -> None:
-        """Return when the model answers. Raises EngineDied if the process ends before that or takes too long, and
-        EngineRefused if it took a smaller context than the one asked for.
+        """Return when the model answers. Raises EngineDied if the process ends before that or takes
+        too long, and EngineRefused if it took a smaller context than the one asked for.
         """
         assert self.process.stdout
         patience = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
@@ -131,13 +171,18 @@ class EngineServer:
         timer.daemon = True
         timer.start()
         try:
-            ready = self._answers() if self._binary else self.process.stdout.readline().strip() == "ready"
+            ready = (
+                self._answers()
+                if self._binary
+                else self.process.stdout.readline().strip() == "ready"
+            )
         finally:  # Ctrl-C, too: a timer that goes on keeps the whole process
             timer.cancel()
         self._is_ready = ready
         if too_slow.is_set():
             raise EngineDied(
-                "the engine did not become ready with {path} within {seconds:.0f} s and was ended; choose another model.",
+                "the engine did not become ready with {path} within {seconds:.0f} s and was "
+                "ended; choose another model.",
                 log=list(self.log),
                 path=self.path,
                 seconds=patience,
@@ -149,13 +194,16 @@ class EngineServer:
         real, wanted = self.context_per_slot(), self.settings.tokens_each
         if real is not None and real < wanted:  # never a smaller context in silence
             raise EngineRefused(
-                "the engine gave {found} tokens of context per conversation, expected {expected}; lower `n_ctx`.",
+                "the engine gave {found} tokens of context per conversation, expected "
+                "{expected}; lower `n_ctx`.",
                 found=real,
                 expected=wanted,
             )
 
     def _answers(self) -> bool:
-        """Whether the program answers, waited for until it does; False if its process ends before."""
+        """Whether the program answers, waited for until it does; False if its process ends
+        before.
+        """
         with self.client(timeout=ANSWERS_WITHIN_S) as client:
             while self.process.poll() is None:
                 with suppress(httpx.TransportError):
@@ -165,28 +213,37 @@ class EngineServer:
         return False
 
     def _listens(self) -> bool:
-        """Whether somebody takes calls at the socket. httpx would leave its own end of a refused call open."""
+        """Whether somebody takes calls at the socket. httpx would leave its own end of a refused
+        call open.
+        """
         with socket.socket(socket.AF_UNIX) as knock:
             return knock.connect_ex(str(self.socket)) == 0
 
     def _broken_template(self) -> HakaruError | None:
-        """The error for a chat template that cannot be used, which is why the engine did not come up; None for other reasons."""
+        """The error for a chat template that cannot be used, which is why the engine did not come
+        up; None for other reasons.
+        """
         self._listener.join(timeout=2)
         found = next((m[1] for line in self.log if (m := _TEMPLATE_ERROR.search(line))), None)
         if found is None:
             return None
         if self.mode.template:
             return Misuse(
-                "`chat_template` {name}: cannot be used ({reason}); name another one.", name=self.mode.template.name, reason=found
+                "`chat_template` {name}: cannot be used ({reason}); name another one.",
+                name=self.mode.template.name,
+                reason=found,
             )
         return ModelDamaged(
-            "{path}: its chat template cannot be used ({reason}); go on with another one: `chat_template` NAME or FILE.",
-            path=self.path, reason=found,
-        )  # fmt: skip
+            "{path}: its chat template cannot be used ({reason}); go on with another one: "
+            "`chat_template` NAME or FILE.",
+            path=self.path,
+            reason=found,
+        )
 
     def _wait_for_log(self) -> None:
-        """Take what the process said while it started. Its log has a thread of its own and may come after its `ready`: the slots
-        are the last thing that is told, and a build that does not tell them is not waited for longer than a moment.
+        """Take what the process said while it started. Its log has a thread of its own and may come
+        after its `ready`: the slots are the last thing that is told, and a build that does not tell
+        them is not waited for longer than a moment.
         """
         until = time.monotonic() + LOG_WITHIN_S
         while True:
@@ -202,10 +259,13 @@ class EngineServer:
             self._listener.join(timeout=2)  # its last words may still be on the way
         log = list(self.log)
         return EngineDied(
-            "the engine's server process ended ({how}) while it served {path}; its last words: {last}",
-            log=log, how=how_it_ended(code), path=self.path,
+            "the engine's server process ended ({how}) while it served {path}; its last words: "
+            "{last}",
+            log=log,
+            how=how_it_ended(code),
+            path=self.path,
             last=last_words(log),
-        )  # fmt: skip
+        )
 
     def client(self, *, timeout: float = 600) -> httpx.Client:
         """A client that speaks to this process over its socket."""
@@ -213,7 +273,9 @@ class EngineServer:
         return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout)
 
     def footprint(self) -> Footprint:
-        """The buffers that the process really allocated, read back from its log (to 0.01 MiB each)."""
+        """The buffers that the process really allocated, read back from its log (to 0.01 MiB
+        each).
+        """
         sizes = buffer_bytes(self._start_log)
         return Footprint(
             weights_bytes=sizes["model"],
@@ -236,7 +298,9 @@ class EngineServer:
         return next((int(m[2]) for line in self._start_log if (m := _N_CTX.search(line))), None)
 
     def peak_rss_bytes(self) -> int | None:
-        """The process's peak resident memory so far, mapped weights included; None where the system does not tell."""
+        """The process's peak resident memory so far, mapped weights included; None where the system
+        does not tell.
+        """
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
@@ -245,11 +309,15 @@ class EngineServer:
         return int(peak[1]) * 1024 if peak else None
 
     def grown_bytes(self) -> int:
-        """What the process has kept in context checkpoints so far, at most, by its log (to 0.001 MiB each)."""
+        """What the process has kept in context checkpoints so far, at most, by its log (to 0.001
+        MiB each).
+        """
         return sum(self._checkpoints.values())
 
     def stop(self) -> None:
-        """End the process: in order if it answers, otherwise by force. A model that still loads never answers."""
+        """End the process: in order if it answers, otherwise by force. A model that still loads
+        never answers.
+        """
         try:
             if self._is_ready:
                 if self._binary:

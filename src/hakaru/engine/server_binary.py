@@ -1,7 +1,9 @@
-"""The child that becomes a `llama-server`: it ties its life to the parent's and then runs that program in its place.
+"""The child that becomes a `llama-server`: it ties its life to the parent's and then runs that
+program in its place.
 
-`python -m hakaru.engine.server_binary PROGRAM OPTION…`. The process keeps its number, so that what is read of it (peak
-memory, memory on a GPU) is the program's. What the program prints goes to stderr, where the parent reads its log.
+`python -m hakaru.engine.server_binary PROGRAM OPTION…`. The process keeps its number, so that what
+is read of it (peak memory, memory on a GPU) is the program's. What the program prints goes to
+stderr, where the parent reads its log.
 """
 
 import os
@@ -26,7 +28,9 @@ def main() -> None:
 
 
 def end_with_stdin(process: int) -> None:
-    """Where the kernel does not end orphans: leave a watcher behind that ends `process` when stdin closes."""
+    """Where the kernel does not end orphans: leave a watcher behind that ends `process` when stdin
+    closes.
+    """
     if os.fork() == 0:
         while os.read(0, 1024):
             pass

@@ -1,7 +1,7 @@
 """The server's child process: llama.cpp's own HTTP server, in xllamacpp's build, on a Unix socket.
 
-`python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model answers, and leaves
-when stdin closes. Its log goes to stderr.
+`python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model
+answers, and leaves when stdin closes. Its log goes to stderr.
 """
 
 import json
@@ -32,7 +32,9 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
-    params.cache_ram_mib = 0  # llama-server would reserve up to 8 GiB of host memory for old prompts
+    params.cache_ram_mib = (
+        0  # llama-server would reserve up to 8 GiB of host memory for old prompts
+    )
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False  # never a smaller context than the one asked for
     params.endpoint_metrics = True
@@ -40,8 +42,11 @@ def main() -> None:
         params.n_gpu_layers = request["n_gpu_layers"]
         if split := [float(n) for n in request["tensor_split"]]:
             params.tensor_split = split + [0.0] * (len(params.tensor_split) - len(split))
-        experts = r"ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"  # as --n-cpu-moe does; llama.cpp, common/common.h
-        params.tensor_buft_overrides = ",".join(rf"blk\.{i}\.{experts}" for i in range(request["n_cpu_moe"]))
+        # as --n-cpu-moe does; llama.cpp, common/common.h
+        experts = r"ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"
+        params.tensor_buft_overrides = ",".join(
+            rf"blk\.{i}\.{experts}" for i in range(request["n_cpu_moe"])
+        )
     if request["gives"] != "text":
         params.embedding = True
     if request["gives"] == "reranker":

@@ -1,7 +1,8 @@
-"""How many prompts are answered side by side: as many as their part of the KV cache allows. Pure, so that it is tested without llama.cpp.
+"""How many prompts are answered side by side: as many as their part of the KV cache allows. Pure,
+so that it is tested without llama.cpp.
 
-llama.cpp gives every sequence of a context the same number of cells, so that one long prompt makes all of them long, and takes no more
-than 256 sequences (LLAMA_MAX_SEQ).
+llama.cpp gives every sequence of a context the same number of cells, so that one long prompt makes
+all of them long, and takes no more than 256 sequences (LLAMA_MAX_SEQ).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ N_SEQUENCES: Final = 64
 
 
 def groups_of(cells: Sequence[int]) -> list[range]:
-    """The places of those that are answered together, in order; `cells` is what each of them needs."""
+    """The places of those that are answered together, in order; `cells` is what each of them
+    needs.
+    """
     groups: list[range] = []
     longest = 0
     for i, needed in enumerate(cells):

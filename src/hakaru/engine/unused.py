@@ -1,7 +1,9 @@
-"""What this machine can do and the engine's build does not use: a GPU, the processor's widest vectors. And what to type.
+"""What this machine can do and the engine's build does not use: a GPU, the processor's widest
+vectors. And what to type.
 
-The makers of the wheel publish the same version for GPUs, each kind in an index of its own. The ready-made wheel for
-processors is compiled for AVX2, so a native build is faster where there is AVX-512.
+The makers of the wheel publish the same version for GPUs, each kind in an index of its own. The
+ready-made wheel for processors is compiled for AVX2, so a native build is faster where there is
+AVX-512.
 """
 
 import platform
@@ -21,20 +23,34 @@ def idle_gpu(machine: Machine) -> str:
     """The sentence for a GPU that the engine's build cannot use; the machine must have one."""
     gpu = machine.accelerators[0]
     if gpu.vendor == "apple":
-        return say("{gpu} is here, but the engine computes on the processor alone: install it again with make.", gpu=gpu.name)
+        return say(
+            "{gpu} is here, but the engine computes on the processor alone: install it again "
+            "with make.",
+            gpu=gpu.name,
+        )
     return say(
-        "{gpu} is here, but the engine computes on the processor alone. To use it: pip install {package}=={version} "
-        "--force-reinstall --no-deps --index-url {index} (README, With a GPU), or: hakaru engine build",
-        gpu=gpu.name, package=PACKAGE, version=PINNED, index=INDEX + KINDS.get(gpu.vendor, ANY_GPU),
-    )  # fmt: skip
+        "{gpu} is here, but the engine computes on the processor alone. To use it: pip install "
+        "{package}=={version} "
+        "--force-reinstall --no-deps --index-url {index} (README, With a GPU), or: hakaru engine "
+        "build",
+        gpu=gpu.name,
+        package=PACKAGE,
+        version=PINNED,
+        index=INDEX + KINDS.get(gpu.vendor, ANY_GPU),
+    )
 
 
 def narrow_vectors(machine: Machine, build: Build) -> str | None:
-    """The sentence for a processor with AVX-512 on which the ready-made wheel computes; None where there is nothing to say."""
-    is_wide = "avx512f" in machine.cpu.instruction_sets and platform.system() != "Darwin"  # Apple's wheels are native
+    """The sentence for a processor with AVX-512 on which the ready-made wheel computes; None where
+    there is nothing to say.
+    """
+    is_wide = (
+        "avx512f" in machine.cpu.instruction_sets and platform.system() != "Darwin"
+    )  # Apple's wheels are native
     if build.name != "wheel" or not is_wide or machine.has_gpu:
         return None
     return say(
-        "This processor has AVX-512, which the ready-made engine does not use: it reads prompts at .53 (F16) to 1.0 (Q4_1) of the "
+        "This processor has AVX-512, which the ready-made engine does not use: it reads prompts "
+        "at .53 (F16) to 1.0 (Q4_1) of the "
         "speed of a native build, measured; decoding is equal. To have one: hakaru engine build"
-    )  # fmt: skip
+    )

@@ -1,14 +1,18 @@
-"""The weights of a loaded model, found and exchanged: what a model would do if some of its tensors had another type.
+"""The weights of a loaded model, found and exchanged: what a model would do if some of its tensors
+had another type.
 
-A weight is found by evaluation: llama.cpp shows every node of the graph before it is computed (`cb_eval`), and the tensors
-from which it reads, or of which those are views, carry the names that stand in the file. A weight is exchanged by giving
-its tensor the type, the strides and the memory of a quantized copy. The graph is built anew for every decode, so from then
-on llama.cpp computes exactly as if it had loaded a file with that tensor: with the kernels of that type, from any source,
-quantized or not. The loaded bytes are never written, so putting back the old type and address restores the model exactly.
+A weight is found by evaluation: llama.cpp shows every node of the graph before it is computed
+(`cb_eval`), and the tensors from which it reads, or of which those are views, carry the names that
+stand in the file. A weight is exchanged by giving its tensor the type, the strides and the memory
+of a quantized copy. The graph is built anew for every decode, so from then on llama.cpp computes
+exactly as if it had loaded a file with that tensor: with the kernels of that type, from any source,
+quantized or not. The loaded bytes are never written, so putting back the old type and address
+restores the model exactly.
 
-A tensor is not found where llama.cpp does not compute with it (`missing`): blocks for multi-token prediction, tables that
-only long contexts use; or where it computes with a copy (a weight in host memory, used by a GPU).
-Source: llama.cpp, ggml/src/ggml-backend.cpp (ggml_backend_sched_compute_splits).
+A tensor is not found where llama.cpp does not compute with it (`missing`): blocks for multi-token
+prediction, tables that only long contexts use; or where it computes with a copy (a weight in host
+memory, used by a GPU). Source: llama.cpp, ggml/src/ggml-backend.cpp
+(ggml_backend_sched_compute_splits).
 """
 
 import ctypes
@@ -38,8 +42,12 @@ KEPT_BYTES: Final = 2**30
 
 @contextmanager
 def model(path: Path) -> Iterator[Any]:
-    """A loaded model whose weights lie in memory as they lie in the file: nothing is packed for faster kernels."""
-    os.environ["LLAMA_GRAPH_REUSE_DISABLE"] = "1"  # a graph that is used again would keep views of the old weights
+    """A loaded model whose weights lie in memory as they lie in the file: nothing is packed for
+    faster kernels.
+    """
+    os.environ["LLAMA_GRAPH_REUSE_DISABLE"] = (
+        "1"  # a graph that is used again would keep views of the old weights
+    )
     with llama.model(path, use_extra_bufts=False) as loaded:
         yield loaded
 
@@ -68,8 +76,9 @@ class _Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFiles:
-    """Quantized copies as files, used again by later probes and by whoever writes the model: in `folder`, by tensor and type
-    under the name in `names`. A file of another length than the copy's is none.
+    """Quantized copies as files, used again by later probes and by whoever writes the model: in
+    `folder`, by tensor and type under the name in `names`. A file of another length than the copy's
+    is none.
     """
 
     folder: Path
@@ -99,8 +108,8 @@ class KeptFiles:
 
 
 class Weights:
-    """The weights of one loaded model. `importance` gives the importance of a tensor by name, or None. `kept` are copies in
-    files.
+    """The weights of one loaded model. `importance` gives the importance of a tensor by name, or
+    None. `kept` are copies in files.
 
     A tensor that was not found may be named in an exchange all the same: it plays no part.
     """
@@ -125,15 +134,20 @@ class Weights:
 
     @contextmanager
     def exchanged(self, types: Mapping[str, str]) -> Iterator[None]:
-        """The model with these tensors in these types; one that has its type already stays as it is, as it would in a file. Leaving the
-        block restores the model exactly. Raises llama.Refused.
+        """The model with these tensors in these types; one that has its type already stays as it
+        is, as it would in a file. Leaving the block restores the model exactly. Raises
+        llama.Refused.
         """
         before = []
         try:
             for name, type_ in types.items():
                 if name in self._data.tensors and self._data.tensors[name].type.name == type_:
                     continue
-                for tensor, place in zip(self._found.get(name, {}).values(), self._copy(name, BY_NAME[type_]), strict=True):
+                for tensor, place in zip(
+                    self._found.get(name, {}).values(),
+                    self._copy(name, BY_NAME[type_]),
+                    strict=True,
+                ):
                     before.append((tensor, _place(tensor)))
                     place.give(tensor)
             yield
@@ -152,7 +166,11 @@ class Weights:
         def look(address: int, ask: bool, user_data: object) -> bool:
             for source in GgmlTensor.from_address(address).src:
                 tensor = weight_of(source)
-                name = tensor.name.decode(errors="replace") if tensor is not None and tensor.buffer else ""
+                name = (
+                    tensor.name.decode(errors="replace")
+                    if tensor is not None and tensor.buffer
+                    else ""
+                )
                 if tensor is not None and name in self._data.tensors:
                     self._found.setdefault(name, {})[ctypes.addressof(tensor)] = tensor
             return False
@@ -174,7 +192,9 @@ class Weights:
         return self._copies[key]
 
     def _raw(self, name: str, type_: QuantType) -> Bytes:
-        """The tensor's bytes in another type: from a kept file, or quantized now. Raises llama.Refused."""
+        """The tensor's bytes in another type: from a kept file, or quantized now. Raises
+        llama.Refused.
+        """
         tensor = self._data.tensors[name]
         raw = self._kept.read(name, type_, tensor.bytes_as(type_)) if self._kept else None
         if raw is not None:
@@ -188,8 +208,13 @@ class Weights:
         return raw
 
     def _forget_copies(self, keep: int = KEPT_BYTES) -> None:
-        """Free the copies that were not used for longest, until the others take at most `keep` bytes."""
-        sizes = {key: self._data.tensors[key[0]].bytes_as(BY_NAME[key[1]]) * len(p) for key, p in self._copies.items()}
+        """Free the copies that were not used for longest, until the others take at most `keep`
+        bytes.
+        """
+        sizes = {
+            key: self._data.tensors[key[0]].bytes_as(BY_NAME[key[1]]) * len(p)
+            for key, p in self._copies.items()
+        }
         total = sum(sizes.values())
         while total > keep:
             key, places = self._copies.popitem(last=False)
@@ -206,10 +231,15 @@ def _placed(tensor: GgmlTensor, type_: QuantType, raw: Bytes) -> _Place:
     """The bytes in a buffer of their own on the tensor's device; the tensor itself is as before."""
     before, address = _place(tensor), ctypes.addressof(tensor)
     row = type_.row_bytes(tensor.ne[0])
-    tensor.type, tensor.nb[:] = type_.id, (type_.block_bytes, row, row * tensor.ne[1], row * tensor.ne[1] * tensor.ne[2])
+    tensor.type, tensor.nb[:] = (
+        type_.id,
+        (type_.block_bytes, row, row * tensor.ne[1], row * tensor.ne[1] * tensor.ne[2]),
+    )
     try:
         device = c.ggml_backend_buffer_get_type(before.buffer)
-        buffer = c.ggml_backend_buft_alloc_buffer(device, c.ggml_backend_buft_get_alloc_size(device, address))
+        buffer = c.ggml_backend_buft_alloc_buffer(
+            device, c.ggml_backend_buft_get_alloc_size(device, address)
+        )
         if not buffer:
             raise llama.Refused("find memory for a copy of a tensor of")
         c.ggml_backend_buffer_set_usage(buffer, USAGE_WEIGHTS)

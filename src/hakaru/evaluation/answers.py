@@ -26,7 +26,9 @@ class Answer(NamedTuple):
     is_cut: bool
 
 
-def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress) -> list[Answer]:
+def answer_items(
+    server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress
+) -> list[Answer]:
     """The greedy answers of the model that `server` serves, one after the other: side by side they
     could differ by rounding.
     """
@@ -37,9 +39,13 @@ def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progr
                 answers.append(_answer(client, item))
             except httpx.TimeoutException as error:
                 raise EngineRefused(
-                    "the engine's server gave no token of its answer to the task '{id}' within {seconds:.0f} s and was ended; shorten the prompt, "
-                    "or choose a smaller model than {path}.", id=item.id, seconds=TOKEN_WITHIN_S, path=server.path,
-                ) from error  # fmt: skip
+                    "the engine's server gave no token of its answer to the task '{id}' within "
+                    "{seconds:.0f} s and was ended; shorten the prompt, "
+                    "or choose a smaller model than {path}.",
+                    id=item.id,
+                    seconds=TOKEN_WITHIN_S,
+                    path=server.path,
+                ) from error
             except httpx.TransportError as error:
                 raise _broken(server, item, error) from error
             progress(done, len(items))
@@ -48,23 +54,29 @@ def answer_items(server: EngineServer, items: Sequence[Item], *, progress: Progr
 
 def _answer(client: httpx.Client, item: Item) -> Answer:
     request: dict[str, Any] = {
-        "messages": [{"role": "user", "content": item.prompt}], "temperature": 0, "seed": 0, "cache_prompt": False,
-        "max_tokens": item.max_tokens, "stream": True,
+        "messages": [{"role": "user", "content": item.prompt}], "temperature": 0, "seed": 0,
+        "cache_prompt": False, "max_tokens": item.max_tokens, "stream": True,
     }  # fmt: skip
     if item.check.letters:
         request |= {"grammar": f"root ::= [{item.check.letters}]", "max_tokens": CHOICE_TOKENS}
     text, ended = "", None
     with client.stream("POST", "/v1/chat/completions", json=request) as response:
         if response.status_code != 200:
-            raise EngineRefused("the engine's server answered {status} to the task '{id}': {text}", status=response.status_code, id=item.id,
-                                text=response.read().decode(errors="replace")[:200])  # fmt: skip
+            raise EngineRefused(
+                "the engine's server answered {status} to the task '{id}': {text}",
+                status=response.status_code,
+                id=item.id,
+                text=response.read().decode(errors="replace")[:200],
+            )
         for event in events(response):
             for choice in event.get("choices", ()):
                 text += choice.get("delta", {}).get("content") or ""
                 ended = choice.get("finish_reason") or ended
     if ended is None:
         raise EngineRefused(
-            "the engine's server broke off its answer to the task '{id}' without a reason; run it again.", id=item.id
+            "the engine's server broke off its answer to the task '{id}' without a reason; run "
+            "it again.",
+            id=item.id,
         )
     return Answer(text, ended == "length" and not item.check.letters)
 
@@ -75,6 +87,8 @@ def _broken(server: EngineServer, item: Item, error: httpx.TransportError) -> En
         server.process.wait(timeout=2)
     except subprocess.TimeoutExpired:
         return EngineRefused(
-            "the engine's server broke off its answer to the task '{id}' ({reason}); run it again.", id=item.id, reason=error
+            "the engine's server broke off its answer to the task '{id}' ({reason}); run it again.",
+            id=item.id,
+            reason=error,
         )
     return server.death()

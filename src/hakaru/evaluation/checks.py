@@ -48,10 +48,15 @@ def check_of(data: Mapping[str, Any]) -> Check:
     """The check that `data`, an entry of a task file, describes. Raises Misuse."""
     kind = data.get("type")
     makers: dict[str, Callable[[Mapping[str, Any]], Check]] = {
-        "exact": _exact, "regex": _regex, "numeric": _numeric, "json": _json, "choice": _choice, "python": _python,
+        "exact": _exact, "regex": _regex, "numeric": _numeric, "json": _json, "choice": _choice,
+        "python": _python,
     }  # fmt: skip
     if not isinstance(kind, str) or kind not in makers:
-        raise Misuse("the check's type is {found}, expected one of {known}", found=repr(kind), known=", ".join(makers))
+        raise Misuse(
+            "the check's type is {found}, expected one of {known}",
+            found=repr(kind),
+            known=", ".join(makers),
+        )
     return makers[kind](data)
 
 
@@ -59,10 +64,15 @@ def _exact(data: Mapping[str, Any]) -> Check:
     text = _text(data, "answer")
     wanted = _plain(text)
     if not wanted:
-        raise Misuse("the exact answer is empty but for quotes and dots, so that no answer can ever be right")
+        raise Misuse(
+            "the exact answer is empty but for quotes and dots, so that no answer can ever be right"
+        )
     if _plain(text[:LONGEST]) != wanted:
         raise Misuse(
-            "the exact answer has {n:,} characters, but only the first {most:,} of an answer are read", n=len(text), most=LONGEST
+            "the exact answer has {n:,} characters, but only the first {most:,} of an answer are "
+            "read",
+            n=len(text),
+            most=LONGEST,
         )
     return Check(kind="exact", is_right=lambda answer: _plain(answer[:LONGEST]) == wanted)
 
@@ -86,7 +96,9 @@ def _regex(data: Mapping[str, Any]) -> Check:
 def _numeric(data: Mapping[str, Any]) -> Check:
     wanted, tolerance = data.get("answer"), data.get("tolerance", TOLERANCE)
     if not _is_number(wanted) or not _is_number(tolerance) or tolerance < 0:
-        raise Misuse("a numeric check needs a finite number as its answer, and a tolerance of at least 0")
+        raise Misuse(
+            "a numeric check needs a finite number as its answer, and a tolerance of at least 0"
+        )
     value = float(wanted or 0)
 
     def is_right(answer: str) -> bool:
@@ -110,8 +122,15 @@ def _choice(data: Mapping[str, Any]) -> Check:
         or wanted not in LETTERS[:n]
         or len(wanted) != 1
     ):
-        raise Misuse("a choice check needs n from 2 to {most}, and one of the first n letters as its answer", most=len(LETTERS))
-    return Check(kind="choice", letters=LETTERS[:n], is_right=lambda answer: answer.strip()[:1].upper() == wanted)
+        raise Misuse(
+            "a choice check needs n from 2 to {most}, and one of the first n letters as its answer",
+            most=len(LETTERS),
+        )
+    return Check(
+        kind="choice",
+        letters=LETTERS[:n],
+        is_right=lambda answer: answer.strip()[:1].upper() == wanted,
+    )
 
 
 def _python(data: Mapping[str, Any]) -> Check:
@@ -132,7 +151,12 @@ def code_of(answer: str) -> str:
 
 def _plain(text: str) -> str:
     """Without what nobody means: outer quotes and dots, case, widths and doubled spaces."""
-    return re.sub(r"\s+", " ", text.translate(_FULL_WIDTH)).strip().strip("\"'`*.。「」『』 ").casefold()
+    return (
+        re.sub(r"\s+", " ", text.translate(_FULL_WIDTH))
+        .strip()
+        .strip("\"'`*.。「」『』 ")
+        .casefold()
+    )
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

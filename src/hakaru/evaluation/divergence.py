@@ -33,7 +33,12 @@ class Comparer(Protocol):
     ) -> list[dict[str, Any]]: ...
 
     def compare(
-        self, reference: Path, candidates: Sequence[Path], windows: Sequence[dict[str, Any]], *, progress: Progress
+        self,
+        reference: Path,
+        candidates: Sequence[Path],
+        windows: Sequence[dict[str, Any]],
+        *,
+        progress: Progress,
     ) -> list[list[dict[str, float]]]: ...
 
 
@@ -58,7 +63,11 @@ def gather_windows(
     shorter than a window.
     """
     at_hand = texts_at_hand(parts)
-    chosen = [d for domain in ("prose-en", "code") for d in _spread([d for d in at_hand if d.domain == domain], n_documents)]
+    chosen = [
+        d
+        for domain in ("prose-en", "code")
+        for d in _spread([d for d in at_hand if d.domain == domain], n_documents)
+    ]
     documents = [*chosen, *own]
     tokens, opening = engine.tokenize(reference.path, [d.text for d in documents])
     groups = [windows_of_documents(chosen, tokens[: len(chosen)], opening)]
@@ -66,13 +75,22 @@ def gather_windows(
         windows = windows_of_documents([document], [ids], opening, per_document=PER_OWN_DOCUMENT)
         if not windows:
             raise Misuse(
-                "{name}: the text has {found} tokens, expected at least one window of 128; name a longer text.",
+                "{name}: the text has {found} tokens, expected at least one window of 128; name "
+                "a longer text.",
                 name=document.name.removeprefix("file/"),
                 found=len(ids),
             )
         groups.append(windows)
-    asked = [(domain, prompt) for domain, ours in prompts_at_hand(parts).items() for prompt in ours[:n_prompts]]
-    groups.append(_answers(engine, reference, [*asked, *(("answers-own", prompt) for prompt in prompts)], progress))
+    asked = [
+        (domain, prompt)
+        for domain, ours in prompts_at_hand(parts).items()
+        for prompt in ours[:n_prompts]
+    ]
+    groups.append(
+        _answers(
+            engine, reference, [*asked, *(("answers-own", prompt) for prompt in prompts)], progress
+        )
+    )
     return evenly_mixed([w for group in groups for w in group])
 
 
@@ -85,7 +103,9 @@ def measure_quality(
     progress: Progress = lambda done, total: None,
 ) -> list[Quality]:
     """What each candidate lost against `reference`, all on the same windows."""
-    results = engine.compare(reference, candidates, [w.as_json() for w in windows], progress=progress)
+    results = engine.compare(
+        reference, candidates, [w.as_json() for w in windows], progress=progress
+    )
     return [quality_of(sums, [w.domain for w in windows]) for sums in results]
 
 
@@ -101,16 +121,22 @@ def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Qua
     excess = [r["nll_candidate"] - r["nll_reference"] for r in sums]
     return Quality(
         kld_mean=mean("kld", sums, "nats/token"),
-        kld_p99=quantile_of([r["klds"] for r in sums], 0.99, unit="nats/token") if all("klds" in r for r in sums) else None,
+        kld_p99=quantile_of([r["klds"] for r in sums], 0.99, unit="nats/token")
+        if all("klds" in r for r in sums)
+        else None,
         top1_agreement=ratio_of_sums(
             [r["n"] - r["agreed"] for r in sums],
             [r["n"] for r in sums],
             unit="fraction",
             transform=lambda share: 1 - np.minimum(share, 1),
         ),
-        perplexity_ratio=ratio_of_sums(excess, [r["n"] for r in sums], unit="ratio", transform=_exponential, is_signed=True),
+        perplexity_ratio=ratio_of_sums(
+            excess, [r["n"] for r in sums], unit="ratio", transform=_exponential, is_signed=True
+        ),
         domains={
-            domain: mean("kld", [r for r, d in zip(sums, domains, strict=True) if d == domain], "nats/token")
+            domain: mean(
+                "kld", [r for r, d in zip(sums, domains, strict=True) if d == domain], "nats/token"
+            )
             for domain in dict.fromkeys(domains)
         },
         n_windows=len(sums),
@@ -140,20 +166,39 @@ def identical() -> Quality:
 
 def check_same_tokenizer(reference: Model, candidate: Model) -> None:
     """Raises Misuse where the two models do not share their vocabulary: then KLD has no meaning."""
-    if reference.tokenizer_digest != candidate.tokenizer_digest or reference.shape.n_vocab != candidate.shape.n_vocab:
+    if (
+        reference.tokenizer_digest != candidate.tokenizer_digest
+        or reference.shape.n_vocab != candidate.shape.n_vocab
+    ):
         raise Misuse(
-            "{candidate}: has another vocabulary ({found} tokens) than the reference {reference} ({expected} tokens), so that KLD is not "
+            "{candidate}: has another vocabulary ({found} tokens) than the reference {reference} "
+            "({expected} tokens), so that KLD is not "
             "defined; name a reference of the same model.",
-            candidate=candidate.path, found=candidate.shape.n_vocab, reference=reference.path, expected=reference.shape.n_vocab,
-        )  # fmt: skip
+            candidate=candidate.path,
+            found=candidate.shape.n_vocab,
+            reference=reference.path,
+            expected=reference.shape.n_vocab,
+        )
 
 
-def _answers(engine: Comparer, reference: Model, asked: Sequence[tuple[str, str]], progress: Progress) -> list[Window]:
+def _answers(
+    engine: Comparer, reference: Model, asked: Sequence[tuple[str, str]], progress: Progress
+) -> list[Window]:
     """Windows of the reference's answers to prompts, each with its domain."""
     if not asked:
         return []
-    answers = engine.answer(reference.path, [p for _, p in asked], n_predict=N_ANSWER, seed=PROMPT_SEED, progress=progress)
-    return [w for (domain, _), a in zip(asked, answers, strict=True) for w in windows_of_answers(domain, [a])]
+    answers = engine.answer(
+        reference.path,
+        [p for _, p in asked],
+        n_predict=N_ANSWER,
+        seed=PROMPT_SEED,
+        progress=progress,
+    )
+    return [
+        w
+        for (domain, _), a in zip(asked, answers, strict=True)
+        for w in windows_of_answers(domain, [a])
+    ]
 
 
 def _spread(documents: Sequence[Document], n: int | None) -> list[Document]:
@@ -171,5 +216,9 @@ def evenly_mixed(windows: Sequence[Window]) -> list[Window]:
     queues: dict[str, list[Window]] = {}
     for window in windows:
         queues.setdefault(window.domain, []).append(window)
-    placed = [((i + 0.5) / len(queue), window) for queue in queues.values() for i, window in enumerate(queue)]
+    placed = [
+        ((i + 0.5) / len(queue), window)
+        for queue in queues.values()
+        for i, window in enumerate(queue)
+    ]
     return [window for _, window in sorted(placed, key=lambda each: each[0])]

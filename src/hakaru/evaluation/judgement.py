@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.evaluation.sequences import ERROR_RATE, LEAST_SPREAD, RATE_SPREAD, Losses, verdicts_below
+from hakaru.evaluation.sequences import (
+    ERROR_RATE,
+    LEAST_SPREAD,
+    RATE_SPREAD,
+    Losses,
+    verdicts_below,
+)
 from hakaru.evaluation.tiers import TIERS, Tier, Verdict
 
 
@@ -48,7 +54,13 @@ class Claim:
         return bool(self.losses.sum() > self.bound * self.tokens.sum())
 
     def answers(self, error_rate: float) -> npt.NDArray[np.int8]:
-        return verdicts_below(self.losses, self.tokens, self.bound, error_rate=error_rate, least_spread=self.least_spread)
+        return verdicts_below(
+            self.losses,
+            self.tokens,
+            self.bound,
+            error_rate=error_rate,
+            least_spread=self.least_spread,
+        )
 
 
 def judge(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier) -> Judgement:
@@ -59,31 +71,48 @@ def judge(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier)
         return Judgement("inconclusive")
     whole = claims(sums, tier)
     kinds = [
-        _of_domain(whole[0], np.array([d == domain for d in domains[: len(sums)]]), domain) for domain in dict.fromkeys(domains)
+        _of_domain(whole[0], np.array([d == domain for d in domains[: len(sums)]]), domain)
+        for domain in dict.fromkeys(domains)
     ]
-    suspects = tuple(domain for domain, kind in zip(dict.fromkeys(domains), kinds, strict=True) if kind.is_above)
+    suspects = tuple(
+        domain for domain, kind in zip(dict.fromkeys(domains), kinds, strict=True) if kind.is_above
+    )
     every = [*whole, *kinds]
     for claim in every:
         if (claim.answers(ERROR_RATE / len(every)) == -1).any():
             return Judgement("fail", broken=claim.name, suspects=suspects)
     proven = all((claim.answers(ERROR_RATE) == 1).any() for claim in whole)
-    return Judgement("pass" if proven and not (suspects and len(sums) < len(domains)) else "inconclusive", suspects=suspects)
+    return Judgement(
+        "pass" if proven and not (suspects and len(sums) < len(domains)) else "inconclusive",
+        suspects=suspects,
+    )
 
 
 def best_tier(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> str | None:
     """The strictest tier that is known to hold, or None."""
-    return next((name for name, tier in TIERS.items() if judge(sums, domains, tier).verdict == "pass"), None)
+    return next(
+        (name for name, tier in TIERS.items() if judge(sums, domains, tier).verdict == "pass"), None
+    )
 
 
 def claims(sums: Sequence[Mapping[str, Any]], tier: Tier) -> list[Claim]:
     keys = ("n", "kld", "agreed", "nll_candidate", "nll_reference")
-    n, kld, agreed, nll_candidate, nll_reference = (np.array([r[key] for r in sums], dtype=np.float64) for key in keys)
+    n, kld, agreed, nll_candidate, nll_reference = (
+        np.array([r[key] for r in sums], dtype=np.float64) for key in keys
+    )
     claims = [
         Claim("kld_mean", kld, n, tier.kld_mean),
         Claim("top1_agreement", n - agreed, n, 1 - tier.top1_agreement, RATE_SPREAD),
     ]
     if tier.perplexity_ratio is not None:
-        claims.append(Claim("perplexity_ratio", nll_candidate - nll_reference, n, float(np.log(tier.perplexity_ratio))))
+        claims.append(
+            Claim(
+                "perplexity_ratio",
+                nll_candidate - nll_reference,
+                n,
+                float(np.log(tier.perplexity_ratio)),
+            )
+        )
     return claims
 
 

@@ -1,11 +1,13 @@
 """Numbers in an answer, as people and models write them.
 
-Thousands may be parted by commas or by single spaces, digits may be full width, `1e5` is one number, and 千, 万, 億 and 兆 multiply (3万5千 is
-35,000). A minus sign belongs to the number unless it stands right behind a Latin letter, a digit or a bracket: `total-42` is 42. A comma
-never begins the decimals.
+Thousands may be parted by commas or by single spaces, digits may be full width, `1e5` is one
+number, and 千, 万, 億 and 兆 multiply (3万5千 is 35,000). A minus sign belongs to the number unless
+the sign stands right behind a Latin letter, a digit or a bracket: `total-42` is 42. A comma never
+begins the decimals.
 
-Which of them is the answer: the number right behind the last `answer is`, `answer:`, `答え` or `\\boxed{`; else the one behind the last `=` of
-the last sentence that holds a number; else the last number.
+Which of them is the answer: the number right behind the last `answer is`, `answer:`, `答え` or
+`\\boxed{`; else the one behind the last `=` of the last sentence that holds a number; else the last
+number.
 """
 
 import re
@@ -16,9 +18,14 @@ _EXPONENT: Final = r"(?:[eE][-+]?\d+(?![A-Za-z\d]))?"
 _SPACED: Final = r"(?<![\d.,])\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?![\d,])"
 _PLAIN: Final = rf"(?:{_SPACED}|\d[\d,]*)(?:\.\d+)?{_EXPONENT}|\.\d+{_EXPONENT}"
 _UNITS: Final = {"千": 1e3, "万": 1e4, "億": 1e8, "兆": 1e12}
-_NUMBER: Final = re.compile(rf"(?:(?<![A-Za-zÀ-ɏ0-9)\]])[-+])?(?:{_PLAIN})(?:(?: ?[千万億兆])+(?:\d[\d,]*(?:\.\d+)?[千万億兆]*)*)?")
+_NUMBER: Final = re.compile(
+    rf"(?:(?<![A-Za-zÀ-ɏ0-9)\]])[-+])?(?:{_PLAIN})"
+    r"(?:(?: ?[千万億兆])+(?:\d[\d,]*(?:\.\d+)?[千万億兆]*)*)?"
+)
 _PART: Final = re.compile(rf"({_PLAIN}) ?([千万億兆]*)")
-_TOLD: Final = re.compile(r"(?:\banswer\W{0,4}(?:is|:|=)|答え(?:は|が|:|=)?|\\boxed *\{)[^\w+.-]*", re.IGNORECASE)
+_TOLD: Final = re.compile(
+    r"(?:\banswer\W{0,4}(?:is|:|=)|答え(?:は|が|:|=)?|\\boxed *\{)[^\w+.-]*", re.IGNORECASE
+)
 _EQUALS: Final = re.compile(r"=[^\w+.-]*")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 
@@ -34,7 +41,10 @@ def final_number(answer: str) -> float | None:
     found = list(_NUMBER.finditer(text))
     if not found:
         return None
-    last = max((end.end() for end in _SENTENCE_END.finditer(text) if end.end() <= found[-1].start()), default=0)
+    last = max(
+        (end.end() for end in _SENTENCE_END.finditer(text) if end.end() <= found[-1].start()),
+        default=0,
+    )
     told = _behind(found, [mark.end() for mark in _TOLD.finditer(text)])
     equal = _behind(found, [mark.end() for mark in _EQUALS.finditer(text, last)])
     return _value((told or equal or found)[-1].group())

@@ -1,14 +1,15 @@
 """How fast each type is on this machine: seconds per byte, from files that were served and timed.
 
-What a decoded token costs is close to a sum: of every matrix that is read, its bytes times the seconds that a byte of its
-type takes here. A few recipes of one type everywhere, timed through the server that will serve, give the rates by least
-squares that stay at or above zero. What a token costs beside its matrices is spread over their bytes: recipes that name every
-matrix cannot tell the two apart, nor need they. A type that no timed recipe held has no rate, and is no choice where
-a speed is asked for. Left out: prompts, whose speed other things decide. The rates only propose: what is promised is the speed of
-the proposed recipe itself, measured.
+What a decoded token costs is close to a sum: of every matrix that is read, its bytes times the
+seconds that a byte of its type takes here. A few recipes of one type everywhere, timed through the
+server that will serve, give the rates by least squares that stay at or above zero. What a token
+costs beside its matrices is spread over their bytes: recipes that name every matrix cannot tell the
+two apart, nor need they. A type that no timed recipe held has no rate, and is no choice where a
+speed is asked for. Left out: prompts, whose speed other things decide. The rates only propose: what
+is promised is the speed of the proposed recipe itself, measured.
 
-Before anything of a model was timed, other files that were timed on the machine tell its pace: the same least squares, each rate
-drawn to the usual one, which also stands for types that no file held.
+Before anything of a model was timed, other files that were timed on the machine tell its pace: the
+same least squares, each rate drawn to the usual one, which also stands for types that no file held.
 """
 
 import math
@@ -25,15 +26,17 @@ from hakaru.models.shape import Shape
 from hakaru.units import Figure
 
 USUAL_SPREAD: Final = 0.35
-"""Spread of log seconds around the rates before files were timed, and how many files that is worth: assumed."""
+"""Spread of log seconds around the rates before files were timed, and how many files that is worth:
+assumed.
+"""
 WORTH: Final = 2
 DRAWN: Final = 0.3
 """How much a rate is drawn to the usual one, against one file that holds nothing else."""
 
 
 def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
-    """The part of a tensor's bytes that one decoded token reads: of experts those in use, of an embedding that is not the output
-    as well, one row.
+    """The part of a tensor's bytes that one decoded token reads: of experts those in use, of an
+    embedding that is not the output as well, one row.
     """
     if tensor.name == "token_embd.weight" and not is_tied:
         return 1 / tensor.shape[1]
@@ -49,34 +52,51 @@ def parts_read(tensors: Iterable[Tensor], shape: Shape) -> dict[str, float]:
     return {t.name: part_read(t, shape, is_tied=is_tied) for t in tensors}
 
 
-def bytes_read(tensors: Sequence[Tensor], shape: Shape, types: Mapping[str, str] | None = None) -> dict[str, float]:
-    """Bytes that one decoded token reads, by type; a tensor has its own type unless `types` names another one."""
+def bytes_read(
+    tensors: Sequence[Tensor], shape: Shape, types: Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """Bytes that one decoded token reads, by type; a tensor has its own type unless `types` names
+    another one.
+    """
     types = {t.name: (types or {}).get(t.name, t.type.name) for t in tensors}
     return _bytes_by_type(tensors, parts_read(tensors, shape), types)
 
 
-def _bytes_by_type(tensors: Iterable[Tensor], parts: Mapping[str, float], types: Mapping[str, str]) -> dict[str, float]:
+def _bytes_by_type(
+    tensors: Iterable[Tensor], parts: Mapping[str, float], types: Mapping[str, str]
+) -> dict[str, float]:
     """The bytes of the tensors that `types` names, by type, as far as they are read."""
     read: dict[str, float] = {}
     for tensor in tensors:
         if type_ := types.get(tensor.name):
-            read[type_] = read.get(type_, 0.0) + tensor.bytes_as(BY_NAME[type_]) * parts[tensor.name]
+            read[type_] = (
+                read.get(type_, 0.0) + tensor.bytes_as(BY_NAME[type_]) * parts[tensor.name]
+            )
     return read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeSpeeds:
-    """Seconds per byte of each type; `usual` for the others, None where they have none. `spread`: of log seconds per token."""
+    """Seconds per byte of each type; `usual` for the others, None where they have none. `spread`:
+    of log seconds per token.
+    """
 
     rates: Mapping[str, float]
     usual: float | None = None
     spread: float = 0.0
 
-    def seconds(self, tensors: Iterable[Tensor], shape: Shape, types: Sequence[str] = ()) -> dict[str, dict[str, float]]:
-        """Seconds per token of each tensor at each type that its rows allow: those with a rate, and `types` at the usual one."""
+    def seconds(
+        self, tensors: Iterable[Tensor], shape: Shape, types: Sequence[str] = ()
+    ) -> dict[str, dict[str, float]]:
+        """Seconds per token of each tensor at each type that its rows allow: those with a rate, and
+        `types` at the usual one.
+        """
         tensors = list(tensors)
         parts = parts_read(tensors, shape)
-        rates = {**(dict.fromkeys(types, self.usual) if self.usual is not None else {}), **self.rates}
+        rates = {
+            **(dict.fromkeys(types, self.usual) if self.usual is not None else {}),
+            **self.rates,
+        }
         return {
             t.name: {
                 type_: rate * t.bytes_as(BY_NAME[type_]) * parts[t.name]
@@ -87,16 +107,24 @@ class TypeSpeeds:
         }
 
     def predict(self, read: Mapping[str, float]) -> Figure:
-        """Decoded tokens per second of a file of which a token reads these bytes by type, with a 95 % interval."""
-        seconds = sum(n_bytes * self.rates.get(type_, self.usual or 0.0) for type_, n_bytes in read.items())
+        """Decoded tokens per second of a file of which a token reads these bytes by type, with a 95
+        % interval.
+        """
+        seconds = sum(
+            n_bytes * self.rates.get(type_, self.usual or 0.0) for type_, n_bytes in read.items()
+        )
         factor = math.exp(1.96 * self.spread)
         value = 1 / seconds
-        return Figure(value=value, unit="tokens/s", source="computed", low=value / factor, high=value * factor)
+        return Figure(
+            value=value, unit="tokens/s", source="computed", low=value / factor, high=value * factor
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """One file that was timed: bytes that a decoded token reads by type, and the seconds that it took."""
+    """One file that was timed: bytes that a decoded token reads by type, and the seconds that it
+    took.
+    """
 
     read: Mapping[str, float]
     seconds: float
@@ -117,12 +145,19 @@ def fit_paces(paces: Sequence[Pace]) -> TypeSpeeds:
     rows = np.vstack([parts, DRAWN * np.eye(len(types))])
     rates, _ = nnls(rows, np.concatenate([seconds / whole / usual, np.full(len(types), DRAWN)]))
     off = np.log(seconds / (whole * usual * np.maximum(parts @ rates, 1e-9)))
-    spread = math.sqrt((WORTH * USUAL_SPREAD**2 + float(np.square(off).sum())) / (WORTH + len(paces)))
-    return TypeSpeeds(rates=dict(zip(types, (usual * rates).tolist(), strict=True)), usual=usual, spread=spread)
+    spread = math.sqrt(
+        (WORTH * USUAL_SPREAD**2 + float(np.square(off).sum())) / (WORTH + len(paces))
+    )
+    return TypeSpeeds(
+        rates=dict(zip(types, (usual * rates).tolist(), strict=True)), usual=usual, spread=spread
+    )
 
 
 def fit_speeds(
-    tensors: Sequence[Tensor], shape: Shape, recipes: Sequence[Mapping[str, str]], tokens_per_s: Sequence[float]
+    tensors: Sequence[Tensor],
+    shape: Shape,
+    recipes: Sequence[Mapping[str, str]],
+    tokens_per_s: Sequence[float],
 ) -> TypeSpeeds:
     """The rates that explain the speeds of these recipes best, none below zero."""
     from scipy.optimize import nnls

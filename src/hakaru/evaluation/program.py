@@ -55,7 +55,9 @@ def run(*, before: str, code: str, tests: str, writer: int, mark: bytes) -> None
 
 
 def execute(text: str, name: str, module: types.ModuleType) -> None:
-    """Run some source among the names of `module`; its lines can be looked up, as those of a file."""
+    """Run some source among the names of `module`; its lines can be looked up, as those of a
+    file.
+    """
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     exec(compile(text, name, "exec", dont_inherit=True), module.__dict__)
 
@@ -83,7 +85,10 @@ class Cases:
         found = [
             (name, value)
             for name, value in vars(self.module).items()
-            if (isinstance(value, type) or (isinstance(value, types.FunctionType) and name.startswith("test_")))
+            if (
+                isinstance(value, type)
+                or (isinstance(value, types.FunctionType) and name.startswith("test_"))
+            )
             and value.__module__ == "__main__"
             and not any(value is other for other in self.known)
         ]
@@ -93,7 +98,9 @@ class Cases:
 
         self.known += [value for _, value in found]
         result = unittest.TestResult()
-        unittest.TestSuite(case for name, value in found for case in cases_of(name, value)).run(result)
+        unittest.TestSuite(case for name, value in found for case in cases_of(name, value)).run(
+            result
+        )
         if not result.wasSuccessful():
             self.leave(1)
         self.result = result
@@ -117,7 +124,9 @@ def cases_of(name: str, value: object) -> "Iterator[unittest.TestCase]":
 
 
 def setup_of(made: object, test: str) -> "Callable[[], object] | None":
-    """What a test class does before each test; pytest gives it the test's method if it takes one."""
+    """What a test class does before each test; pytest gives it the test's method if it takes
+    one.
+    """
     setup = getattr(made, "setup_method", None)
     function = getattr(setup, "__func__", None)
     if setup is None or not isinstance(function, types.FunctionType) or n_needed(function) < 2:
@@ -128,4 +137,9 @@ def setup_of(made: object, test: str) -> "Callable[[], object] | None":
 def n_needed(function: types.FunctionType) -> int:
     """How many arguments a function cannot do without."""
     code = function.__code__
-    return code.co_argcount - len(function.__defaults__ or ()) + code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    return (
+        code.co_argcount
+        - len(function.__defaults__ or ())
+        + code.co_kwonlyargcount
+        - len(function.__kwdefaults__ or ())
+    )

@@ -23,14 +23,19 @@ def check_tests(before: str, tests: str) -> None:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an odd escape or comparison; it is not ours to improve
+            warnings.simplefilter(
+                "ignore"
+            )  # of an odd escape or comparison; it is not ours to improve
             trees = [ast.parse(text) for text in (before, tests)]
             for text in (before, tests):
                 compile(text, "tests", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Misuse("the tests are no Python ({reason})", reason=error) from error
     for name in (name for tree in trees for name in _imports(tree) if name not in _AT_HAND):
-        raise Misuse("the tests import '{name}', but the sandbox holds Python's standard library alone", name=name)
+        raise Misuse(
+            "the tests import '{name}', but the sandbox holds Python's standard library alone",
+            name=name,
+        )
     body = trees[1].body
     if not any(_asserts(statement) and _runs(statement, body) for statement in body):
         raise Misuse("the tests assert nothing, so that every answer would be right")
@@ -54,7 +59,11 @@ def _asserts(statement: ast.stmt) -> bool:
             return True
         if isinstance(node, ast.Raise):
             return True
-        if isinstance(node, ast.Call) and (name := _name(node.func)) and (name.startswith("assert") or name == "fail"):
+        if (
+            isinstance(node, ast.Call)
+            and (name := _name(node.func))
+            and (name.startswith("assert") or name == "fail")
+        ):
             return True
     return False
 
@@ -70,7 +79,11 @@ def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
         return True
     if isinstance(statement, ast.ClassDef):
         return _is_case(statement, body)
-    return isinstance(statement, ast.FunctionDef) and statement.name.startswith("test_") and not _needs_arguments(statement.args)
+    return (
+        isinstance(statement, ast.FunctionDef)
+        and statement.name.startswith("test_")
+        and not _needs_arguments(statement.args)
+    )
 
 
 def _is_case(statement: ast.ClassDef, body: list[ast.stmt]) -> bool:
@@ -78,10 +91,18 @@ def _is_case(statement: ast.ClassDef, body: list[ast.stmt]) -> bool:
     pytest's.
     """
     bases = [name for base in statement.bases if (name := _name(base))]
-    own = [other for other in body if isinstance(other, ast.ClassDef) and other is not statement and other.name in bases]
-    if any(name.endswith("TestCase") for name in bases) or any(_is_case(base, body) for base in own):
+    own = [
+        other
+        for other in body
+        if isinstance(other, ast.ClassDef) and other is not statement and other.name in bases
+    ]
+    if any(name.endswith("TestCase") for name in bases) or any(
+        _is_case(base, body) for base in own
+    ):
         return True
-    made = any(isinstance(inner, ast.FunctionDef) and inner.name == "__init__" for inner in statement.body)
+    made = any(
+        isinstance(inner, ast.FunctionDef) and inner.name == "__init__" for inner in statement.body
+    )
     return statement.name.startswith("Test") and not made
 
 
@@ -98,4 +119,10 @@ def _is_always_true(condition: ast.expr) -> bool:
 
 
 def _name(node: ast.AST) -> str | None:
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+    return (
+        node.id
+        if isinstance(node, ast.Name)
+        else node.attr
+        if isinstance(node, ast.Attribute)
+        else None
+    )

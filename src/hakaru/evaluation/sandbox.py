@@ -45,7 +45,9 @@ def why_no_sandbox() -> str | None:
 
 
 def passes(code: str, tests: str, *, before: str = "", seconds: float = SECONDS) -> bool:
-    """Whether `tests` pass after `before` and `code`. Nothing that happens inside is an error here."""
+    """Whether `tests` pass after `before` and `code`. Nothing that happens inside is an error
+    here.
+    """
     assert why_no_sandbox() is None
     return _run(code, tests, before=before, seconds=seconds)[0]
 
@@ -58,12 +60,7 @@ def _refusal() -> str | None:
 
 
 def _run(
-    code: str,
-    tests: str,
-    *,
-    before: str = "",
-    seconds: float = SECONDS,
-    is_heard: bool = False,
+    code: str, tests: str, *, before: str = "", seconds: float = SECONDS, is_heard: bool = False
 ) -> tuple[bool, str]:
     """Whether the tests pass; and if `is_heard`, the last line of what bwrap complained. Code of an
     answer is not heard, because it may write without end.
@@ -108,9 +105,9 @@ def _command(file: Path, rules: int) -> list[str]:
     mounts = [word for path in _readable() for word in ("--ro-bind-try", path, path)]
     return [
         str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent", "--new-session",
-        "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--seccomp", str(rules),
-        *mounts, "--ro-bind", str(file), "/program.py", "--remount-ro", "/", "--chdir", "/",
-        os.path.realpath(sys.executable), "-I", "-S", "-B", "/program.py",
+        "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--seccomp",
+        str(rules), *mounts, "--ro-bind", str(file), "/program.py", "--remount-ro", "/", "--chdir",
+        "/", os.path.realpath(sys.executable), "-I", "-S", "-B", "/program.py",
     ]  # fmt: skip
 
 

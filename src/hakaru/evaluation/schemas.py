@@ -20,7 +20,8 @@ MATCH_SECONDS: Final = 2.0
 """What a pattern may compute on an answer: some take longer than anybody lives."""
 _NOTHING: Final = object()
 _OF_MANY: Final = frozenset(
-    {"properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired",
+    {"properties", "required", "additionalProperties", "patternProperties", "propertyNames",
+        "minProperties", "maxProperties", "dependentRequired",
      "items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems"}
 )  # fmt: skip
 """Keywords that an object or a list is meant by."""
@@ -44,7 +45,11 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
         raise Misuse("the schema is no JSON schema ({reason})", reason=error.message) from error
     except RecursionError as error:
         raise Misuse("the schema is nested too deeply") from error
-    keywords = {"pattern": _pattern, "patternProperties": _patterns, "additionalProperties": _others}
+    keywords = {
+        "pattern": _pattern,
+        "patternProperties": _patterns,
+        "additionalProperties": _others,
+    }
     timed = extend(Draft202012Validator, keywords)
     validator = timed(schema, registry=Registry())  # a registry that fetches nothing
     _check_references(schema, validator)
@@ -55,7 +60,8 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
         try:
             return found is not _NOTHING and validator.is_valid(found)
         except (RecursionError, Unresolvable, ValueError, OverflowError, regex.error):
-            return False  # nested too deeply, a number beyond reason, or a pattern that only `re` knows
+            # nested too deeply, a number beyond reason, or a pattern that only `re` knows
+            return False
 
     return is_right
 
@@ -72,15 +78,21 @@ def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-def _patterns(validator: Any, patterns: Mapping[str, Any], value: Any, schema: Any) -> Iterator[Exception]:
-    """The keyword `patternProperties`: what has a name that a pattern matches satisfies its part."""
+def _patterns(
+    validator: Any, patterns: Mapping[str, Any], value: Any, schema: Any
+) -> Iterator[Exception]:
+    """The keyword `patternProperties`: what has a name that a pattern matches satisfies its
+    part.
+    """
     for pattern, part in patterns.items() if isinstance(value, dict) else ():
         for name in value:
             if _matches(pattern, name):
                 yield from validator.descend(value[name], part, path=name, schema_path=pattern)
 
 
-def _others(validator: Any, part: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Exception]:
+def _others(
+    validator: Any, part: Any, value: Any, schema: Mapping[str, Any]
+) -> Iterator[Exception]:
     """The keyword `additionalProperties`: what neither a name nor a pattern speaks of satisfies
     `part`.
     """
@@ -137,19 +149,29 @@ def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
         some = inside.pop()
         data = {"const", "enum", "default", "examples"}
         inside += (
-            [v for k, v in some.items() if k not in data] if isinstance(some, dict) else some if isinstance(some, list) else ()
+            [v for k, v in some.items() if k not in data]
+            if isinstance(some, dict)
+            else some
+            if isinstance(some, list)
+            else ()
         )
-        for reference in (some.get("$ref"), some.get("$dynamicRef")) if isinstance(some, dict) else ():
+        for reference in (
+            (some.get("$ref"), some.get("$dynamicRef")) if isinstance(some, dict) else ()
+        ):
             try:
                 if isinstance(reference, str):
                     resolver.lookup(reference)
             except Unresolvable as error:
                 raise Misuse(
-                    "the schema refers to {found}, which is not in it (nothing is fetched)", found=repr(reference)
+                    "the schema refers to {found}, which is not in it (nothing is fetched)",
+                    found=repr(reference),
                 ) from error
     try:
         validator.is_valid({})
     except RecursionError as error:
         raise Misuse("the schema refers to itself without end") from error
     except Unresolvable as error:  # from below an $id of its own
-        raise Misuse("the schema refers to {found}, which is not in it (nothing is fetched)", found=repr(error.ref)) from error
+        raise Misuse(
+            "the schema refers to {found}, which is not in it (nothing is fetched)",
+            found=repr(error.ref),
+        ) from error

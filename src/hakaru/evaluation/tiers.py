@@ -42,7 +42,9 @@ TIERS: Final = {
 def tier_named(name: str) -> Tier:
     """The tier called `name`. Raises Misuse."""
     if name not in TIERS:
-        raise Misuse("`tier` is '{found}', expected one of {known}.", found=name, known=", ".join(TIERS))
+        raise Misuse(
+            "`tier` is '{found}', expected one of {known}.", found=name, known=", ".join(TIERS)
+        )
     return TIERS[name]
 
 

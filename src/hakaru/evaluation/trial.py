@@ -17,10 +17,18 @@ class Trial:
 
     def as_json(self) -> dict[str, Any]:
         """The form in which the ledger keeps it."""
-        return {"speed": self.speed.as_json(), "memory": self.memory.parts(), "peak_rss_bytes": self.peak_rss_bytes}
+        return {
+            "speed": self.speed.as_json(),
+            "memory": self.memory.parts(),
+            "peak_rss_bytes": self.peak_rss_bytes,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Trial":
         """The inverse of `as_json`."""
         memory = Footprint(**data["memory"], source="measured")
-        return cls(speed=Speed.from_json(data["speed"]), memory=memory, peak_rss_bytes=data["peak_rss_bytes"])
+        return cls(
+            speed=Speed.from_json(data["speed"]),
+            memory=memory,
+            peak_rss_bytes=data["peak_rss_bytes"],
+        )

@@ -39,7 +39,11 @@ class Window:
 
 
 def windows_of_documents(
-    documents: Sequence[Document], tokens: Sequence[Sequence[int]], opening: Sequence[int] = (), *, per_document: int = 1
+    documents: Sequence[Document],
+    tokens: Sequence[Sequence[int]],
+    opening: Sequence[int] = (),
+    *,
+    per_document: int = 1,
 ) -> list[Window]:
     """Up to `per_document` windows of each document, evenly spread and never overlapping; documents
     shorter than a window give none.
@@ -69,7 +73,9 @@ def least_to_read(domains: Sequence[str]) -> int:
     text of every window, in the order of reading.
     """
     places = [[i for i, domain in enumerate(domains) if domain == own] for own in OWN]
-    return max((of_one[min(len(of_one), LEAST_WINDOWS) - 1] + 1 for of_one in places if of_one), default=0)
+    return max(
+        (of_one[min(len(of_one), LEAST_WINDOWS) - 1] + 1 for of_one in places if of_one), default=0
+    )
 
 
 def windows_digest(windows: Sequence[Window]) -> str:

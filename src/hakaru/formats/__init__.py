@@ -1,1 +1,3 @@
-"""Files of models, read within bounds and written byte by byte: GGUF, safetensors, importance data."""
+"""Files of models, read within bounds and written byte by byte: GGUF, safetensors, importance
+data.
+"""

@@ -1,4 +1,6 @@
-"""JSON from a stranger. Python's objects take many times the text's size, so brackets and commas are counted first."""
+"""JSON from a stranger. Python's objects take many times the text's size, so brackets and commas
+are counted first.
+"""
 
 import json
 from typing import Any, Final
@@ -7,7 +9,9 @@ MAX_MARKS: Final = 2**20
 
 
 def bounded_json(raw: bytes) -> Any:
-    """What `raw` says. Raises ValueError for what is no JSON, too deep, too much, or names a key twice."""
+    """What `raw` says. Raises ValueError for what is no JSON, too deep, too much, or names a key
+    twice.
+    """
     marks = raw.count(b"[") + raw.count(b"{") + raw.count(b",")
     if marks > MAX_MARKS:
         raise ValueError(f"{marks} brackets and commas")

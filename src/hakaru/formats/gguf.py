@@ -1,17 +1,20 @@
 """Reading a GGUF header, with hard bounds.
 
-A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks every number against
-the file's size and against fixed limits before it believes it, and answers damage with one sentence. Memory stays below
-a small multiple of the header's own bytes, because nothing is allocated from a number that the header names; time stays
-bounded, because strings are counted.
+A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks
+every number against the file's size and against fixed limits before it believes it, and answers
+damage with one sentence. Memory stays below a small multiple of the header's own bytes, because
+nothing is allocated from a number that the header names; time stays bounded, because strings are
+counted.
 
-The bytes may come from a file (`read_header`) or from anything that can be read forward (`parse_header`), such as a web
-server.
+The bytes may come from a file (`read_header`) or from anything that can be read forward
+(`parse_header`), such as a web server.
 
-Versions 2 and 3 have the same bytes in little-endian files. Left out, told by name: version 1 (August 2023), big-endian files
-and the formats before GGUF, none of which llama.cpp reads on the machines that hakaru runs on.
+Versions 2 and 3 have the same bytes in little-endian files. Left out, told by name: version 1
+(August 2023), big-endian files and the formats before GGUF, none of which llama.cpp reads on the
+machines that hakaru runs on.
 
-Source of the format: llama.cpp, docs of ggml, gguf.md, and ggml/src/gguf.cpp for what its reader refuses.
+Source of the format: llama.cpp, docs of ggml, gguf.md, and ggml/src/gguf.cpp for what its reader
+refuses.
 """
 
 import errno
@@ -30,10 +33,14 @@ from hakaru.formats.quant_types import BY_ID, QuantType
 
 VERSIONS: Final = (2, 3)
 BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}
-"""The formats before GGUF by their first bytes. Source: llama.cpp of June 2023, llama.h (LLAMA_FILE_MAGIC_*)."""
+"""The formats before GGUF by their first bytes. Source: llama.cpp of June 2023, llama.h
+(LLAMA_FILE_MAGIC_*).
+"""
 Dims: TypeAlias = tuple[int, ...]
 ALIGNMENT: Final = 32
-"""Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the engine's host memory."""
+"""Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the
+engine's host memory.
+"""
 MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero
 MAX_KEYS: Final = 2**16
 MAX_TENSORS: Final = 2**18
@@ -43,8 +50,8 @@ MAX_ALIGNMENT: Final = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One row of the tensor table. `shape` is in GGML order: the row length comes first. `offset` counts from the
-    data's start.
+    """One row of the tensor table. `shape` is in GGML order: the row length comes first. `offset`
+    counts from the data's start.
     """
 
     name: str
@@ -63,13 +70,17 @@ class Tensor:
         return self.bytes_as(self.type)
 
     def bytes_as(self, type_: QuantType) -> int:
-        """Bytes of the same weights in another type. Raises ModelUnknown if its blocks do not divide the rows."""
+        """Bytes of the same weights in another type. Raises ModelUnknown if its blocks do not
+        divide the rows.
+        """
         return type_.row_bytes(self.shape[0]) * math.prod(self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What stands before the weights. `key_spans` are the first byte of each metadata key and the byte behind its value."""
+    """What stands before the weights. `key_spans` are the first byte of each metadata key and the
+    byte behind its value.
+    """
 
     version: int
     alignment: int
@@ -83,8 +94,8 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of the GGUF file at `path`.
 
-    Raises ModelNotFound (no such file, a directory), ModelDamaged (no GGUF, truncated, impossible numbers) or ModelUnknown
-    (a version or a tensor type that this reader does not know).
+    Raises ModelNotFound (no such file, a directory), ModelDamaged (no GGUF, truncated, impossible
+    numbers) or ModelUnknown (a version or a tensor type that this reader does not know).
     """
     size = _file_bytes(path)
     with path.open("rb") as file:
@@ -92,7 +103,8 @@ def read_header(path: Path) -> Header:
 
 
 def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) -> Header:
-    """The header of a GGUF file of `size` bytes, of which `read(n)` gives the next, at most `n` and none at the end.
+    """The header of a GGUF file of `size` bytes, of which `read(n)` gives the next, at most `n` and
+    none at the end.
 
     `where` stands in the sentences. Raises ModelDamaged or ModelUnknown, and what `read` raises.
     """
@@ -111,7 +123,11 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
         metadata[key] = cursor.value(kinds[key])
         key_spans[key] = (begin, cursor.position)
     alignment = metadata.get("general.alignment", ALIGNMENT)
-    if type(alignment) is not int or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
+    if (
+        type(alignment) is not int
+        or not 0 < alignment <= MAX_ALIGNMENT
+        or alignment & (alignment - 1)
+    ):
         raise cursor.damaged("an alignment of {found}, expected a power of two", found=alignment)
     if kinds.get("general.alignment", U32) != U32:
         raise cursor.damaged("an alignment that is no 32-bit number, which llama.cpp refuses")
@@ -129,8 +145,11 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     )
 
 
-def first_keys(where: Path | str, *, size: int, read: Callable[[int], bytes]) -> tuple[dict[str, Value], int]:
-    """The keys before the tokenizer's, and how many tensors the file has: enough to tell what it is, in a few kilobytes.
+def first_keys(
+    where: Path | str, *, size: int, read: Callable[[int], bytes]
+) -> tuple[dict[str, Value], int]:
+    """The keys before the tokenizer's, and how many tensors the file has: enough to tell what it
+    is, in a few kilobytes.
 
     Converters write the general keys first. Raises as `parse_header` does.
     """
@@ -147,43 +166,55 @@ def first_keys(where: Path | str, *, size: int, read: Callable[[int], bytes]) ->
 
 
 def _opening(cursor: Cursor) -> int:
-    """The version. Raises ModelDamaged or ModelUnknown, with the way out, for what is no GGUF file that llama.cpp reads."""
+    """The version. Raises ModelDamaged or ModelUnknown, with the way out, for what is no GGUF file
+    that llama.cpp reads.
+    """
     magic = cursor.take(4)
     if magic in BEFORE_GGUF:
         raise ModelUnknown(
-            "{path}: a file in the format {format}, older than GGUF (whisper.cpp still uses it), which llama.cpp no longer reads; fetch "
+            "{path}: a file in the format {format}, older than GGUF (whisper.cpp still uses it), "
+            "which llama.cpp no longer reads; fetch "
             "the model as GGUF, or convert it with llama.cpp's convert_llama_ggml_to_gguf.py.",
-            path=cursor.path, format=BEFORE_GGUF[magic],
-        )  # fmt: skip
+            path=cursor.path,
+            format=BEFORE_GGUF[magic],
+        )
     if magic not in {b"GGUF", b"FUGG"}:
         told = told_by_opening(cursor.path, magic + cursor.take(min(LONGEST, cursor.size) - 4))
         raise told or ModelDamaged(
-            "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path or fetch the file again.",
-            path=cursor.path, found=magic,
-        )  # fmt: skip
+            "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path "
+            "or fetch the file again.",
+            path=cursor.path,
+            found=magic,
+        )
     version = cursor.number("I")
     if magic == b"FUGG" or not version & 0xFFFF:
         raise ModelUnknown(
-            "{path}: a big-endian GGUF file (for processors such as s390x), which llama.cpp reads only there; fetch the little-endian "
-            "file, or turn this one around: pip install gguf, then gguf-convert-endian {path} little",
+            "{path}: a big-endian GGUF file (for processors such as s390x), which llama.cpp "
+            "reads only there; fetch the little-endian "
+            "file, or turn this one around: pip install gguf, then gguf-convert-endian {path} "
+            "little",
             path=cursor.path,
-        )  # fmt: skip
+        )
     if version == 1:
         raise ModelUnknown(
-            "{path}: GGUF version 1 (August 2023), which llama.cpp no longer reads; expected 2 or 3: fetch a newer file of the model, "
+            "{path}: GGUF version 1 (August 2023), which llama.cpp no longer reads; expected 2 "
+            "or 3: fetch a newer file of the model, "
             "or convert it again from the original.",
             path=cursor.path,
-        )  # fmt: skip
+        )
     if version not in VERSIONS:
         raise ModelUnknown(
-            "{path}: GGUF version {found}, expected 2 or 3; the file is newer than this hakaru and its llama.cpp, or damaged.",
-            path=cursor.path, found=version,
-        )  # fmt: skip
+            "{path}: GGUF version {found}, expected 2 or 3; the file is newer than this hakaru "
+            "and its llama.cpp, or damaged.",
+            path=cursor.path,
+            found=version,
+        )
     return version
 
 
 def has_weights(path: Path) -> bool:
-    """Whether more than the header of the file at `path` is there: a stand-in ends in a hole, which takes no disk.
+    """Whether more than the header of the file at `path` is there: a stand-in ends in a hole, which
+    takes no disk.
 
     Looks at the last MiB (of a small file at the second half). Source: lseek(2), SEEK_DATA.
     """
@@ -204,30 +235,46 @@ def padded(n: int, alignment: int = ALIGNMENT) -> int:
 def _tensor(cursor: Cursor, metadata: Mapping[str, Value]) -> Tensor:
     name_bytes = cursor.bounded("Q", MAX_NAME, "bytes in a tensor name")
     name = cursor.take(name_bytes).decode("utf-8", errors="replace")
-    shape = tuple(cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions")))
+    shape = tuple(
+        cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions"))
+    )
     type_id = cursor.number("I")
     offset = cursor.number("Q")
     shape = shape or (1,)  # a scalar: ggml counts the dimensions that are not stated as 1
     if not name or any(not 0 < n < 2**48 for n in shape):
         raise cursor.damaged("tensor {name} has the shape {shape}", name=name, shape=shape)
     type_ = BY_ID.get(type_id)
-    is_bitnet = is_bitnet_s(type_id, metadata.get("general.architecture"), metadata.get("general.file_type"))
+    is_bitnet = is_bitnet_s(
+        type_id, metadata.get("general.architecture"), metadata.get("general.file_type")
+    )
     if type_ is None or is_bitnet:
         raise foreign_type(cursor.path, name, type_id, is_bitnet=is_bitnet)
     if shape[0] % type_.block:
-        raise cursor.damaged("tensor {name} has rows of {n} weights in blocks of {block}", name=name, n=shape[0], block=type_.block)
+        raise cursor.damaged(
+            "tensor {name} has rows of {n} weights in blocks of {block}",
+            name=name,
+            n=shape[0],
+            block=type_.block,
+        )
     return Tensor(name=name, shape=shape, type=type_, offset=offset)
 
 
-def _check_layout(path: Path | str, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int) -> None:
+def _check_layout(
+    path: Path | str, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int
+) -> None:
     end, names = 0, set[str]()
     for tensor in sorted(tensors, key=lambda t: t.offset):
         if tensor.name in names:
-            raise ModelDamaged("{path}: tensor {name} stands twice; fetch the file again.", path=path, name=tensor.name)
+            raise ModelDamaged(
+                "{path}: tensor {name} stands twice; fetch the file again.",
+                path=path,
+                name=tensor.name,
+            )
         names.add(tensor.name)
         if tensor.offset % alignment or tensor.offset < end:
             raise ModelDamaged(
-                "{path}: tensor {name} begins at byte {offset} of the data, where another one lies or no "
+                "{path}: tensor {name} begins at byte {offset} of the data, where another one "
+                "lies or no "
                 "tensor may begin; fetch the file again.",
                 path=path,
                 name=tensor.name,
@@ -238,32 +285,46 @@ def _check_layout(path: Path | str, tensors: tuple[Tensor, ...], alignment: int,
             raise ModelDamaged(
                 "{path}: tensor {name} ends at byte {end:,} but the file has {size:,}; "
                 "the download is incomplete: fetch it again.",
-                path=path, name=tensor.name, end=data_offset + end, size=size,
-            )  # fmt: skip
+                path=path,
+                name=tensor.name,
+                end=data_offset + end,
+                size=size,
+            )
     expected = 0
     for tensor in tensors:
         if tensor.offset != expected:
             raise ModelDamaged(
-                "{path}: tensor {name} begins at byte {offset} of the data, expected {expected}: llama.cpp takes tensors only in the "
-                "table's order and without gaps; fetch the file again, or write it again with llama.cpp's tools.",
-                path=path, name=tensor.name, offset=tensor.offset, expected=expected,
-            )  # fmt: skip
+                "{path}: tensor {name} begins at byte {offset} of the data, expected {expected}: "
+                "llama.cpp takes tensors only in the "
+                "table's order and without gaps; fetch the file again, or write it again with "
+                "llama.cpp's tools.",
+                path=path,
+                name=tensor.name,
+                offset=tensor.offset,
+                expected=expected,
+            )
         expected = padded(tensor.offset + tensor.n_bytes, alignment)
 
 
 def _file_bytes(path: Path) -> int:
     try:
         if path.is_dir():
-            raise ModelNotFound("{path}: is a directory, expected a GGUF file; name the file in it.", path=path)
+            raise ModelNotFound(
+                "{path}: is a directory, expected a GGUF file; name the file in it.", path=path
+            )
         if path.exists() and not path.is_file():
-            raise ModelNotFound("{path}: is no regular file (a pipe or a device), expected a GGUF file.", path=path)
+            raise ModelNotFound(
+                "{path}: is no regular file (a pipe or a device), expected a GGUF file.", path=path
+            )
         size = path.stat().st_size
         with path.open("rb"):
             pass
     except FileNotFoundError as error:
         raise ModelNotFound("{path}: there is no such file; check the path.", path=path) from error
     except OSError as error:
-        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+        raise ModelNotFound(
+            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+        ) from error
     if size == 0:
         raise ModelDamaged("{path}: the file is empty; fetch it again.", path=path)
     return size

@@ -1,7 +1,7 @@
 """Reading forward through a GGUF header: numbers, strings and values, none of them believed.
 
-Nothing is allocated from a number that the header names, and strings are counted, so that memory and time stay bounded.
-`gguf` knows in which order they stand.
+Nothing is allocated from a number that the header names, and strings are counted, so that memory
+and time stay bounded. `gguf` knows in which order they stand.
 """
 
 import hashlib
@@ -16,17 +16,33 @@ from hakaru.language import translate
 
 MAX_STRING: Final = 2**20
 MAX_HEADER: Final = 2**27
-MAX_STRINGS: Final = 2**21  # over the whole header; the largest vocabularies with their merges have less than one million
+MAX_STRINGS: Final = (
+    2**21
+)  # over the whole header; the largest vocabularies with their merges have less than one million
 KEPT_ARRAY: Final = 4096  # longer arrays (vocabularies) are walked and hashed, not kept
 
-_SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_SCALARS: Final = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 _STRING, _ARRAY = 8, 9
 U32: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
-    """A metadata array. `values` is None where the array is too long to keep; its digest identifies it all the same."""
+    """A metadata array. `values` is None where the array is too long to keep; its digest identifies
+    it all the same.
+    """
 
     length: int
     digest: str
@@ -102,7 +118,12 @@ class Cursor:
         if kind not in _SCALARS:
             raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
         if length > MAX_HEADER:
-            raise self.damaged("{n} {what}, expected at most {limit}", n=length, what="array elements", limit=MAX_HEADER)
+            raise self.damaged(
+                "{n} {what}, expected at most {limit}",
+                n=length,
+                what="array elements",
+                limit=MAX_HEADER,
+            )
         digest, values = hashlib.sha256(), list[int | float | bool]()
         code, keep = _SCALARS[kind], length <= KEPT_ARRAY
         width = struct.calcsize(code)
@@ -113,17 +134,26 @@ class Cursor:
             digest.update(raw)
             if keep:
                 values.extend(struct.unpack(f"<{n}{code}", raw))
-        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None)
+        return Array(
+            length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None
+        )
 
     def _string_array(self, length: int) -> Array:
-        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked without a call each."""
+        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked
+        without a call each.
+        """
         self._count_strings(length)
         digest, values, done, longest = hashlib.sha256(), list[str](), 0, 0
         keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
         while done < length:
             buffer, begin = self._buffer, self.position - self._start
             at, end = begin, len(self._buffer) - 8
-            while done < length and at <= end and (n := length_at(buffer, at)[0]) <= MAX_STRING and n <= end - at:
+            while (
+                done < length
+                and at <= end
+                and (n := length_at(buffer, at)[0]) <= MAX_STRING
+                and n <= end - at
+            ):
                 if keep:
                     values.append(self._text(buffer[at + 8 : at + 8 + n]))
                 at += 8 + n
@@ -137,12 +167,22 @@ class Cursor:
                 longest = max(longest, len(raw))
                 values += [self._text(raw)] if keep else []
                 done += 1
-        return Array(length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None, longest=longest)
+        return Array(
+            length=length,
+            digest=digest.hexdigest(),
+            values=tuple(values) if keep else None,
+            longest=longest,
+        )
 
     def _count_strings(self, n: int) -> None:
         self._strings += n
         if self._strings > MAX_STRINGS:
-            raise self.damaged("{n} {what}, expected at most {limit}", n=self._strings, what="strings", limit=MAX_STRINGS)
+            raise self.damaged(
+                "{n} {what}, expected at most {limit}",
+                n=self._strings,
+                what="strings",
+                limit=MAX_STRINGS,
+            )
 
     def _within(self, n: int) -> None:
         """Refuses the next `n` bytes where the file or a header cannot have them."""
@@ -150,8 +190,10 @@ class Cursor:
             raise ModelDamaged(
                 "{path}: the header ends at byte {needed} or later, but the file has {size}; "
                 "the download is incomplete: fetch it again.",
-                path=self.path, needed=self.position + n, size=self.size,
-            )  # fmt: skip
+                path=self.path,
+                needed=self.position + n,
+                size=self.size,
+            )
         if self.position + n > MAX_HEADER:
             raise self.damaged("the header is longer than {limit} bytes", limit=MAX_HEADER)
 

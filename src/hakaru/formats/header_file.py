@@ -1,8 +1,10 @@
-"""Writing a GGUF file that is only its header: metadata and tensor table, then a hole where the weights would be.
+"""Writing a GGUF file that is only its header: metadata and tensor table, then a hole where the
+weights would be.
 
-llama.cpp lays such a file out without reading a weight, so a model that nobody has downloaded can be dry-run. The hole is
-real (a sparse file): a model of 400 GB takes some kilobytes of disk. Left out: the vocabulary; llama.cpp takes its size
-from `vocab_size` and makes it up, which changes no tensor.
+llama.cpp lays such a file out without reading a weight, so a model that nobody has downloaded can
+be dry-run. The hole is real (a sparse file): a model of 400 GB takes some kilobytes of disk. Left
+out: the vocabulary; llama.cpp takes its size from `vocab_size` and makes it up, which changes no
+tensor.
 """
 
 import struct
@@ -18,18 +20,21 @@ from hakaru.places import written_whole
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _U64 = 4, 5, 6, 7, 8, 9, 10
 _CODES: Final = {_U32: "I", _I32: "i", _F32: "f", _BOOL: "?", _U64: "Q"}
 _F32_MATRICES = (
-    "ffn_gate_inp.", "ffn_gate_inp_shexp.", "position_embd.", "token_types.", "ssm_conv1d", "shortconv.conv.",
-    "altup_correct_coef.", "altup_predict_coef.", "indexer.proj.",
+    "ffn_gate_inp.", "ffn_gate_inp_shexp.", "position_embd.", "token_types.", "ssm_conv1d",
+    "shortconv.conv.", "altup_correct_coef.", "altup_predict_coef.", "indexer.proj.",
 )  # fmt: skip
 
 
 def header_tensors(
-    tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str, str] = "F16", *, alignment: int = ALIGNMENT
+    tensors: Iterable[tuple[str, Dims]],
+    type_: str | Mapping[str, str] = "F16",
+    *,
+    alignment: int = ALIGNMENT,
 ) -> tuple[Tensor, ...]:
     """The rows of the tensor table, one after another in the file.
 
-    `type_` is one type, from which what converters keep in F32 is exempt and whose place F16 takes where a row does not
-    divide into its blocks; or the type of every tensor by name.
+    `type_` is one type, from which what converters keep in F32 is exempt and whose place F16 takes
+    where a row does not divide into its blocks; or the type of every tensor by name.
     """
     rows, offset = [], 0
     for name, shape in tensors:
@@ -41,7 +46,10 @@ def header_tensors(
 
 
 def write_header_only(
-    path: Path, metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str, Dims]], type_: str | Mapping[str, str] = "F16"
+    path: Path,
+    metadata: Mapping[str, MetadataValue],
+    tensors: Iterable[tuple[str, Dims]],
+    type_: str | Mapping[str, str] = "F16",
 ) -> Path:
     """Write the header of a model to `path`, then a hole as large as its weights. Returns `path`.
 
@@ -57,12 +65,18 @@ def write_header_only(
 
 
 def header_bytes(metadata: Mapping[str, MetadataValue], rows: Sequence[Tensor]) -> bytes:
-    """What stands before the weights in a file with this metadata and tensor table, padding included."""
+    """What stands before the weights in a file with this metadata and tensor table, padding
+    included.
+    """
     return packed_header([packed_key(key, value) for key, value in metadata.items()], rows)
 
 
-def packed_header(keys: Sequence[bytes], rows: Sequence[Tensor], alignment: int = ALIGNMENT) -> bytes:
-    """All bytes before the data: `keys` as `packed_key` makes them, the tensor table, zeros up to the alignment."""
+def packed_header(
+    keys: Sequence[bytes], rows: Sequence[Tensor], alignment: int = ALIGNMENT
+) -> bytes:
+    """All bytes before the data: `keys` as `packed_key` makes them, the tensor table, zeros up to
+    the alignment.
+    """
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(rows), len(keys)), *keys]
     for row in rows:
         dims = struct.pack(f"<I{len(row.shape)}Q", len(row.shape), *row.shape)
@@ -76,8 +90,12 @@ def packed_key(key: str, value: MetadataValue) -> bytes:
     return _string(key) + _value(value)
 
 
-def without_vocabulary(metadata: Mapping[str, MetadataValue], n_vocab: int) -> dict[str, MetadataValue]:
-    """The metadata with what llama.cpp needs to load a model that has no vocabulary, only its size."""
+def without_vocabulary(
+    metadata: Mapping[str, MetadataValue], n_vocab: int
+) -> dict[str, MetadataValue]:
+    """The metadata with what llama.cpp needs to load a model that has no vocabulary, only its
+    size.
+    """
     key = f"{metadata['general.architecture']}.vocab_size"
     return {**metadata, key: n_vocab, "tokenizer.ggml.model": "no_vocab"}
 

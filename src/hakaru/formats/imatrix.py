@@ -1,12 +1,13 @@
-"""Importance data: for every matrix the squared activations that go into its columns, summed over tokens.
+"""Importance data: for every matrix the squared activations that go into its columns, summed over
+tokens.
 
-A column into which large numbers flow must be kept exactly. The file is llama.cpp's own imatrix, so that files by others
-serve here and ours elsewhere: a GGUF file with two F32 tensors per matrix, `NAME.in_sum2` and `NAME.counts`. A stack of
-experts has a count for each of them, since every expert sees other tokens. Files of the older format (`.dat`) are read,
-too.
+A column into which large numbers flow must be kept exactly. The file is llama.cpp's own imatrix, so
+that files by others serve here and ours elsewhere: a GGUF file with two F32 tensors per matrix,
+`NAME.in_sum2` and `NAME.counts`. A stack of experts has a count for each of them, since every
+expert sees other tokens. Files of the older format (`.dat`) are read, too.
 
-An imatrix comes from a stranger: sizes are checked before anything is kept, and every number must be finite and not
-negative. Source: llama.cpp, tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp.
+An imatrix comes from a stranger: sizes are checked before anything is kept, and every number must
+be finite and not negative. Source: llama.cpp, tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,13 +30,14 @@ from hakaru.places import written_whole
 Numbers = npt.NDArray[np.float32]
 SUMS, COUNTS = ".in_sum2", ".counts"
 MAX_BYTES: Final = 2**31
-MAX_SUM: Final = 1e30  # squares of activations summed over all texts there are stay far below; beyond, F32 overflows
+# squares of activations summed over all texts there are stay far below; beyond, F32 overflows
+MAX_SUM: Final = 1e30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activations:
-    """Of one tensor: squared inputs summed over tokens, matrix after matrix, and the numbers of tokens: one for all
-    matrices, or one for each.
+    """Of one tensor: squared inputs summed over tokens, matrix after matrix, and the numbers of
+    tokens: one for all matrices, or one for each.
     """
 
     sums: Numbers
@@ -44,7 +46,9 @@ class Activations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imatrix:
-    """Importance data of a model. `datasets` names the texts; they were `chunk_count` windows of `chunk_size` tokens."""
+    """Importance data of a model. `datasets` names the texts; they were `chunk_count` windows of
+    `chunk_size` tokens.
+    """
 
     entries: Mapping[str, Activations]
     datasets: tuple[str, ...] = ()
@@ -52,7 +56,8 @@ class Imatrix:
     chunk_size: int = 0
 
     def importance(self, tensor: Tensor) -> Numbers | None:
-        """Mean squared activation per column, shape (n_matrices, n_columns); None where nothing is known of the tensor.
+        """Mean squared activation per column, shape (n_matrices, n_columns); None where nothing is
+        known of the tensor.
 
         An expert that saw no token has none of its own and takes the average of the others.
         """
@@ -71,7 +76,9 @@ class Imatrix:
         return {name: vector for name, vector in found.items() if vector is not None}
 
     def shares(self, tensor: Tensor) -> Numbers | None:
-        """How much each matrix of the tensor is used: tokens that it saw, at least one; None as in `importance`."""
+        """How much each matrix of the tensor is used: tokens that it saw, at least one; None as in
+        `importance`.
+        """
         found = self._by_matrix(tensor)
         return None if found is None else np.maximum(found[1], 1)
 
@@ -81,33 +88,51 @@ class Imatrix:
         if entry is None or not entry.counts.any():
             return None
         sums = entry.sums.reshape(-1, tensor.shape[0])
-        return sums, np.broadcast_to(entry.counts, len(sums)) if len(entry.counts) == 1 else entry.counts
+        return sums, np.broadcast_to(entry.counts, len(sums)) if len(
+            entry.counts
+        ) == 1 else entry.counts
 
     def check(self, where: Path | str, model: Path | str, tensors: Iterable[Tensor]) -> None:
-        """Raises Misuse if this is the importance data of another model than the one with `tensors`."""
+        """Raises Misuse if this is the importance data of another model than the one with
+        `tensors`.
+        """
         known = {t.name: t for t in tensors}
         own = {name: entry for name, entry in self.entries.items() if name in known}
         if 2 * len(own) < len(self.entries):
             raise Misuse(
-                "{path}: importance data of another model: {n} of its {count} tensors are in {model}; name the file that was made "
+                "{path}: importance data of another model: {n} of its {count} tensors are in "
+                "{model}; name the file that was made "
                 "with this model.",
-                path=where, n=len(own), count=len(self.entries), model=model,
-            )  # fmt: skip
+                path=where,
+                n=len(own),
+                count=len(self.entries),
+                model=model,
+            )
         for name, entry in own.items():
             tensor = known[name]
-            n_matrices = tensor.n_elements // (tensor.shape[0] * tensor.shape[1]) if len(tensor.shape) > 1 else 1
+            n_matrices = (
+                tensor.n_elements // (tensor.shape[0] * tensor.shape[1])
+                if len(tensor.shape) > 1
+                else 1
+            )
             expected = tensor.shape[0] * n_matrices
             if len(entry.sums) != expected or len(entry.counts) not in {1, n_matrices}:
                 raise Misuse(
-                    "{path}: importance data of another model: {name} has {found} matrices and columns, expected {expected} as in "
+                    "{path}: importance data of another model: {name} has {found} matrices and "
+                    "columns, expected {expected} as in "
                     "{model}; name the file that was made with this model.",
-                    path=where, name=name, found=f"{len(entry.counts)} × {len(entry.sums) // len(entry.counts)}",
-                    expected=f"{n_matrices} × {tensor.shape[0]}", model=model,
-                )  # fmt: skip
+                    path=where,
+                    name=name,
+                    found=f"{len(entry.counts)} × {len(entry.sums) // len(entry.counts)}",
+                    expected=f"{n_matrices} × {tensor.shape[0]}",
+                    model=model,
+                )
 
 
 def write_imatrix(path: Path, imatrix: Imatrix) -> Path:
-    """Write the importance data to `path` in llama.cpp's format, whole or not at all. Raises MachineError."""
+    """Write the importance data to `path` in llama.cpp's format, whole or not at all. Raises
+    MachineError.
+    """
     metadata: dict[str, MetadataValue] = {
         "general.type": "imatrix",
         "imatrix.datasets": list(imatrix.datasets or ("-",)),
@@ -118,7 +143,9 @@ def write_imatrix(path: Path, imatrix: Imatrix) -> Path:
     for name, entry in sorted(imatrix.entries.items()):
         arrays[name + SUMS] = entry.sums.reshape(len(entry.counts), -1)
         arrays[name + COUNTS] = entry.counts.reshape(-1, 1)
-    rows = header_tensors(((name, a.shape[::-1]) for name, a in arrays.items()), dict.fromkeys(arrays, "F32"))
+    rows = header_tensors(
+        ((name, a.shape[::-1]) for name, a in arrays.items()), dict.fromkeys(arrays, "F32")
+    )
     with written_whole(path) as part, part.open("wb") as file:
         file.write(header := header_bytes(metadata, rows))
         for row in rows:
@@ -134,7 +161,9 @@ def read_imatrix(path: Path) -> Imatrix:
     Raises ModelNotFound, ModelDamaged (truncated, impossible numbers, no importance data).
     """
     if path.exists() and not path.is_file():
-        raise ModelNotFound("{path}: is no regular file (a pipe or a device), expected importance data.", path=path)
+        raise ModelNotFound(
+            "{path}: is no regular file (a pipe or a device), expected importance data.", path=path
+        )
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -144,14 +173,18 @@ def read_imatrix(path: Path) -> Imatrix:
                 file.seek(0)
                 return _read_legacy(path, file, size)
     except OSError as error:
-        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+        raise ModelNotFound(
+            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+        ) from error
     return _read_gguf(path)
 
 
 def damaged(finding: str, path: Path, /, **fields: object) -> ModelDamaged:
     """The error for `finding` in the file at `path`."""
     return ModelDamaged(
-        "{path}: no usable importance data: {finding}; make it again.", path=path, finding=translate(finding, **fields)
+        "{path}: no usable importance data: {finding}; make it again.",
+        path=path,
+        finding=translate(finding, **fields),
     )
 
 
@@ -171,19 +204,25 @@ def _read_gguf(path: Path) -> Imatrix:
     meta, datasets = Metadata(path, header.metadata), header.metadata.get("imatrix.datasets")
     return Imatrix(
         entries=entries,
-        datasets=tuple(str(v) for v in datasets.values or ()) if isinstance(datasets, Array) else (),
+        datasets=tuple(str(v) for v in datasets.values or ())
+        if isinstance(datasets, Array)
+        else (),
         chunk_count=meta.integer("imatrix.chunk_count") or 0,
         chunk_size=meta.integer("imatrix.chunk_size") or 0,
     )
 
 
 def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
-    """Entries of a name, a number of calls and the sums as if every call counted once; then calls and the text's name."""
+    """Entries of a name, a number of calls and the sums as if every call counted once; then calls
+    and the text's name.
+    """
 
     def number(limit: int) -> int:
         n = int.from_bytes(take(4), "little", signed=True)
         if not 0 <= n <= limit:
-            raise damaged("{n} {what}, expected at most {limit}", path, n=n, what="entries", limit=limit)
+            raise damaged(
+                "{n} {what}, expected at most {limit}", path, n=n, what="entries", limit=limit
+            )
         return n
 
     def take(n: int) -> bytes:
@@ -195,11 +234,18 @@ def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
     for _ in range(number(MAX_TENSORS)):
         name = take(number(MAX_STRING)).decode("utf-8", errors="replace")
         counts = np.array([max(1, number(2**31 - 1))], np.float32)
-        entries[name] = _entry(path, name, np.frombuffer(take(4 * number(MAX_BYTES // 4)), "<f4").astype(np.float32), counts)
+        entries[name] = _entry(
+            path,
+            name,
+            np.frombuffer(take(4 * number(MAX_BYTES // 4)), "<f4").astype(np.float32),
+            counts,
+        )
     if not entries:
         raise damaged("it has no entry", path)
     chunk_count = number(2**31 - 1) if file.tell() < size else 0
-    dataset = take(number(MAX_STRING)).decode("utf-8", errors="replace") if file.tell() < size else ""
+    dataset = (
+        take(number(MAX_STRING)).decode("utf-8", errors="replace") if file.tell() < size else ""
+    )
     return Imatrix(entries=entries, datasets=(dataset,) if dataset else (), chunk_count=chunk_count)
 
 
@@ -208,5 +254,11 @@ def _entry(path: Path, name: str, sums: Numbers, counts: Numbers) -> Activations
         if not len(values) or not (values >= 0).all() or values.max() > MAX_SUM:
             raise damaged("{name} holds what is no sum of squares", path, name=name)
     if len(sums) % len(counts):
-        raise damaged("{name} has {n} columns for {count} matrices", path, name=name, n=len(sums), count=len(counts))
+        raise damaged(
+            "{name} has {n} columns for {count} matrices",
+            path,
+            name=name,
+            n=len(sums),
+            count=len(counts),
+        )
     return Activations(sums=sums, counts=counts)

@@ -1,7 +1,8 @@
 """Typed access to a GGUF header's keys: a value of the wrong kind is damage, an absent one is None.
 
-Keys are given without the architecture's name where `own` is used: `own("block_count")` is `qwen3.block_count`. The
-values may come from a file (`Header.metadata`, arrays as `Array`) or be written down (plain lists).
+Keys are given without the architecture's name where `own` is used: `own("block_count")` is
+`qwen3.block_count`. The values may come from a file (`Header.metadata`, arrays as `Array`) or be
+written down (plain lists).
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,9 @@ class Metadata:
         return value
 
     def integer_if_any(self, key: str) -> int | None:
-        """`integer`, where -1 and other impossible values mean that there is none: for keys that llama.cpp does not read here."""
+        """`integer`, where -1 and other impossible values mean that there is none: for keys that
+        llama.cpp does not read here.
+        """
         value = self.values.get(key)
         return value if type(value) is int and 0 <= value < 2**31 else None
 
@@ -50,16 +53,28 @@ class Metadata:
         """A whole number from 1 to `high`. Raises ModelDamaged."""
         value = self.integer(key)
         if not value or value > high:
-            raise self.wrong(key, value, say("a whole number above 0") if not value else say("at most {n:,}", n=high))
+            raise self.wrong(
+                key,
+                value,
+                say("a whole number above 0") if not value else say("at most {n:,}", n=high),
+            )
         return value
 
     def length(self, key: str) -> int | None:
         """How many entries the array of that key has, or None."""
         value = self.values.get(key)
-        return value.length if isinstance(value, Array) else len(value) if isinstance(value, list | tuple) else None
+        return (
+            value.length
+            if isinstance(value, Array)
+            else len(value)
+            if isinstance(value, list | tuple)
+            else None
+        )
 
     def per_layer(self, key: str, n_layer: int) -> tuple[int, ...]:
-        """The value of `key` for each layer, whole numbers or flags; empty if the key is absent. Raises ModelDamaged."""
+        """The value of `key` for each layer, whole numbers or flags; empty if the key is absent.
+        Raises ModelDamaged.
+        """
         value = self.values.get(key)
         if value is None:
             return ()
@@ -72,7 +87,11 @@ class Metadata:
             ):
                 raise self.wrong(key, f"an array of {self.length(key)}", f"{n_layer} whole numbers")
             return tuple(int(v) for v in values[:n_layer])
-        return (int(value),) * n_layer if isinstance(value, bool) else (self.integer(key) or 0,) * n_layer
+        return (
+            (int(value),) * n_layer
+            if isinstance(value, bool)
+            else (self.integer(key) or 0,) * n_layer
+        )
 
     def wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
         """The error for a key whose value makes no sense."""

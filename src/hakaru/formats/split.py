@@ -1,7 +1,8 @@
-"""Models split over several GGUF files, `name-00001-of-0000N.gguf`: named, found, checked and joined.
+"""Models split over several GGUF files, `name-00001-of-0000N.gguf`: named, found, checked and
+joined.
 
-The first part carries the metadata; every part carries its own tensors. llama.cpp is given the first one and finds the
-others by their names, so the parts must lie in one directory.
+The first part carries the metadata; every part carries its own tensors. llama.cpp is given the
+first one and finds the others by their names, so the parts must lie in one directory.
 
 Source: llama.cpp, src/llama-model-loader.cpp, src/llama.cpp (llama_split_path), tools/gguf-split.
 """
@@ -18,7 +19,8 @@ _PART: Final = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf
 
 
 def part_names(name: str) -> tuple[str, ...]:
-    """The file names of all parts of the model that `name` is a part of, in order; `name` alone if it is no part.
+    """The file names of all parts of the model that `name` is a part of, in order; `name` alone if
+    it is no part.
 
     Raises ModelUnknown for a name that counts impossibly.
     """
@@ -27,7 +29,9 @@ def part_names(name: str) -> tuple[str, ...]:
         return (name,)
     no, count = int(part["no"]), int(part["count"])
     if not 1 <= no <= count <= MAX_PARTS:
-        raise ModelUnknown("{path}: is no possible part of a split model; check its name.", path=name)
+        raise ModelUnknown(
+            "{path}: is no possible part of a split model; check its name.", path=name
+        )
     return numbered_names(f"{part['stem']}.gguf", count)
 
 
@@ -44,19 +48,25 @@ def whole_name(name: str) -> str:
 
 
 def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
-    """The paths of all parts of the model at `path` (any part, or the only file) and their joined header.
+    """The paths of all parts of the model at `path` (any part, or the only file) and their joined
+    header.
 
-    The joined header has the first part's metadata and offsets, everybody's tensors and the sum of the files' bytes. Raises
-    what `read_header` raises, ModelNotFound for a missing part and ModelDamaged for parts that do not belong together.
+    The joined header has the first part's metadata and offsets, everybody's tensors and the sum of
+    the files' bytes. Raises what `read_header` raises, ModelNotFound for a missing part and
+    ModelDamaged for parts that do not belong together.
     """
     names = part_names(path.name)
     paths = tuple(path.with_name(name) for name in names)
     missing = [p.name for p in paths if not p.exists()] if len(paths) > 1 and path.exists() else []
     if missing:
         raise ModelNotFound(
-            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them into the same folder.",
-            path=path, n=len(missing), count=len(paths), name=missing[0],
-        )  # fmt: skip
+            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them "
+            "into the same folder.",
+            path=path,
+            n=len(missing),
+            count=len(paths),
+            name=missing[0],
+        )
     headers = tuple(read_header(p) for p in paths)
     check_parts(paths, headers)
     first = headers[0]
@@ -81,7 +91,11 @@ def check_parts(paths: tuple[Path, ...], headers: tuple[Header, ...]) -> None:
             _check_number(path, header, "split.no", i)
         for tensor in header.tensors:
             if tensor.name in seen:
-                raise ModelDamaged("{path}: tensor {name} stands twice; fetch the file again.", path=path, name=tensor.name)
+                raise ModelDamaged(
+                    "{path}: tensor {name} stands twice; fetch the file again.",
+                    path=path,
+                    name=tensor.name,
+                )
             seen.add(tensor.name)
     if len(paths) > 1:
         _check_number(paths[0], headers[0], "split.tensors.count", len(seen))
@@ -91,12 +105,18 @@ def _check_number(path: Path, header: Header, key: str, expected: int | None) ->
     found = header.metadata.get(key)
     if expected is None and found not in {None, 0, 1}:
         raise ModelUnknown(
-            "{path}: is one part of a model split into {n} files, but its name does not say which; expected a name such as "
+            "{path}: is one part of a model split into {n} files, but its name does not say "
+            "which; expected a name such as "
             "model-00001-of-0000{n}.gguf: rename the parts.",
-            path=path, n=found,
-        )  # fmt: skip
+            path=path,
+            n=found,
+        )
     if expected is not None and found != expected:
         raise ModelDamaged(
-            "{path}: {key} is {found}, expected {expected}; the parts do not belong together: fetch them again.",
-            path=path, key=key, found=found, expected=expected,
-        )  # fmt: skip
+            "{path}: {key} is {found}, expected {expected}; the parts do not belong together: "
+            "fetch them again.",
+            path=path,
+            key=key,
+            found=found,
+            expected=expected,
+        )

@@ -1,7 +1,8 @@
-"""The weights of a model file as they lie in it: rows of bytes, mapped into memory and read when they are touched.
+"""The weights of a model file as they lie in it: rows of bytes, mapped into memory and read when
+they are touched.
 
-The header is checked against the file's size when it is read, so every row lies within its file. Left out: what the bytes
-mean, which is ggml's matter.
+The header is checked against the file's size when it is read, so every row lies within its file.
+Left out: what the bytes mean, which is ggml's matter.
 """
 
 from pathlib import Path
@@ -16,7 +17,9 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class TensorData:
-    """The tensors of the model at `path`, all its parts together. Raises what `read_parts` raises."""
+    """The tensors of the model at `path`, all its parts together. Raises what `read_parts`
+    raises.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

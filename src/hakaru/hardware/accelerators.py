@@ -32,22 +32,31 @@ DISCRETE_IDS: Final = (range(0x4905, 0x4910), range(0x5690, 0x56C0), range(0xE20
 """The numbers of Intel's cards (pci.ids)."""
 
 
-def all_devices(memory: Memory, environment: Mapping[str, str] = os.environ) -> tuple[tuple[Device, ...], tuple[SilentDevice, ...]]:
+def all_devices(
+    memory: Memory, environment: Mapping[str, str] = os.environ
+) -> tuple[tuple[Device, ...], tuple[SilentDevice, ...]]:
     """The accelerators of this machine that can be used, in the order of their engines, and those
     that cannot be asked.
     """
     found, silent = scan(memory, environment)
     if not found and not silent:
         silent = _without_driver()
-    others, others_silent = drm_scan(memory=memory, environment=environment, beside_nvidia=bool(found or silent))
+    others, others_silent = drm_scan(
+        memory=memory, environment=environment, beside_nvidia=bool(found or silent)
+    )
     return (*found, *others, *apple(memory)), (*silent, *others_silent)
 
 
 def _without_driver(root: Path = DRM) -> list[SilentDevice]:
     """NVIDIA cards that the kernel lists and no driver of NVIDIA's answers for."""
     cards = [card / "device" for card in sorted(root.glob("card[0-9]*")) if "-" not in card.name]
-    numbers = [_text(device / "device") or "" for device in cards if _text(device / "vendor") == "0x10de"]
-    return [SilentDevice(name=f"NVIDIA GPU {number}", reason=say("no driver of NVIDIA's answers")) for number in numbers]
+    numbers = [
+        _text(device / "device") or "" for device in cards if _text(device / "vendor") == "0x10de"
+    ]
+    return [
+        SilentDevice(name=f"NVIDIA GPU {number}", reason=say("no driver of NVIDIA's answers"))
+        for number in numbers
+    ]
 
 
 def nvidia() -> list[Device]:
@@ -74,7 +83,11 @@ def nvidia_load(pid: int) -> float | None:
     uses, as in containers; None where it tells nothing.
     """
     with nvml() as handles:
-        used = [handle for handle in handles if any(process.pid == pid for process in _processes(handle))]
+        used = [
+            handle
+            for handle in handles
+            if any(process.pid == pid for process in _processes(handle))
+        ]
         told = (ask("nvmlDeviceGetUtilizationRates", handle).value for handle in used or handles)
         return max((rates.gpu / 100 for rates in told if rates is not None), default=None)
     return None
@@ -115,7 +128,11 @@ def drm_scan(
             continue
         found = _amd(card, memory) if vendor == "amd" else _intel(card, memory)
         if isinstance(found, Device) and (node := _closed_node(card, nodes)):
-            silent.append(SilentDevice(name=found.name, reason=say("this process may not open {path}", path=node)))
+            silent.append(
+                SilentDevice(
+                    name=found.name, reason=say("this process may not open {path}", path=node)
+                )
+            )
         elif isinstance(found, Device):
             unique = _text(card / "device" / "unique_id")
             cards.append(Card(device=found, uuid=f"GPU-{unique}" if unique else None))
@@ -125,10 +142,16 @@ def drm_scan(
     shown = rocm_cards(amd, environment, beside_nvidia=beside_nvidia)
     hidden = [card for card in amd if card not in shown]
     silent += [
-        SilentDevice(name=card.device.name, reason=say("hidden by {variable}", variable=_hider(environment)), on_purpose=True)
+        SilentDevice(
+            name=card.device.name,
+            reason=say("hidden by {variable}", variable=_hider(environment)),
+            on_purpose=True,
+        )
         for card in hidden
     ]
-    return [card.device for card in (*shown, *(card for card in cards if card.device.vendor != "amd"))], silent
+    return [
+        card.device for card in (*shown, *(card for card in cards if card.device.vendor != "amd"))
+    ], silent
 
 
 def _closed_node(card: Path, nodes: Path) -> Path | None:
@@ -149,19 +172,28 @@ def _hider(environment: Mapping[str, str]) -> str:
 def _amd(card: Path, memory: Memory) -> Device | SilentDevice | None:
     device = card / "device"
     total, used = _integer(device / "mem_info_vram_total"), _integer(device / "mem_info_vram_used")
-    lent, lent_used = _integer(device / "mem_info_gtt_total"), _integer(device / "mem_info_gtt_used")
+    lent, lent_used = (
+        _integer(device / "mem_info_gtt_total"),
+        _integer(device / "mem_info_gtt_used"),
+    )
     number = _pci_number(device)
     apu = any(number in ids for ids in APU_IDS) if number else (total or 0) <= CARVE_OUT_BYTES
     if total is None and lent is None:
-        return SilentDevice(name=_name(device, "amd", None), reason=say("its driver does not tell its memory"))
+        return SilentDevice(
+            name=_name(device, "amd", None), reason=say("its driver does not tell its memory")
+        )
     if apu and lent:
         lent = min(lent, _most_pages(card.parent) or lent)
-    if apu and (lent or 0) > (total or 0):  # what is set aside is small: the kernel lends RAM instead
+    if apu and (lent or 0) > (
+        total or 0
+    ):  # what is set aside is small: the kernel lends RAM instead
         free = min(lent - (lent_used or 0), memory.available_bytes) if lent else None
         return _device(device, "amd", lent or 0, free, unified=True)
     if apu and (total or 0) <= CARVE_OUT_BYTES:
         return None  # nothing is lent: no model fits there
-    return _device(device, "amd", total or 0, None if used is None else (total or 0) - used, sold_so=not apu)
+    return _device(
+        device, "amd", total or 0, None if used is None else (total or 0) - used, sold_so=not apu
+    )
 
 
 def _most_pages(root: Path) -> int | None:
@@ -182,12 +214,22 @@ def _intel(card: Path, memory: Memory) -> Device | SilentDevice | None:
     if number is None:
         return None
     if any(number in ids for ids in DISCRETE_IDS):
-        return SilentDevice(name=_name(device, "intel", None), reason=say("its driver does not tell its memory"))
+        return SilentDevice(
+            name=_name(device, "intel", None), reason=say("its driver does not tell its memory")
+        )
     share = int(memory.total_bytes * HALF)
     return _device(device, "intel", share, min(share, memory.available_bytes), unified=True)
 
 
-def _device(device: Path, vendor: Vendor, total: int, free: int | None, *, unified: bool = False, sold_so: bool = True) -> Device:
+def _device(
+    device: Path,
+    vendor: Vendor,
+    total: int,
+    free: int | None,
+    *,
+    unified: bool = False,
+    sold_so: bool = True,
+) -> Device:
     """A device of so much memory; `sold_so`: with which it is sold, so that it tells products of
     one PCI number apart.
     """
@@ -210,7 +252,11 @@ def _name(device: Path, vendor: Vendor, total: int | None) -> str:
     """
     number = _text(device / "device")
     known = name_by_pci(f"{vendor}:{number}", total) if number else None
-    return _text(device / "product_name") or known or f"{vendor.upper()} GPU {number or device.parent.name}"
+    return (
+        _text(device / "product_name")
+        or known
+        or f"{vendor.upper()} GPU {number or device.parent.name}"
+    )
 
 
 def _pci_number(device: Path) -> int | None:

@@ -49,7 +49,9 @@ def sysctl(name: str) -> str | None:
     if platform.system() != "Darwin":
         return None
     with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=2, check=True).stdout.strip()
+        return subprocess.run(
+            ["sysctl", "-n", name], capture_output=True, text=True, timeout=2, check=True
+        ).stdout.strip()
     return None
 
 
@@ -65,10 +67,15 @@ def _metal() -> int | None:
         metal = ctypes.CDLL("/System/Library/Frameworks/Metal.framework/Metal")
         objc = ctypes.CDLL("/usr/lib/libobjc.A.dylib")
         metal.MTLCreateSystemDefaultDevice.restype = ctypes.c_void_p
-        objc.sel_registerName.restype, objc.sel_registerName.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+        objc.sel_registerName.restype, objc.sel_registerName.argtypes = (
+            ctypes.c_void_p,
+            [ctypes.c_char_p],
+        )
         device = metal.MTLCreateSystemDefaultDevice()
         selector = objc.sel_registerName(b"recommendedMaxWorkingSetSize")
-        send = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)(("objc_msgSend", objc))
+        send = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)(
+            ("objc_msgSend", objc)
+        )
         return int(send(device, selector)) or None if device else None
     except (OSError, AttributeError):
         return None

@@ -50,16 +50,24 @@ class Others:
     def or_worse(self, other: "Others") -> "Others":
         """The worse of both in each respect."""
         told = [share for share in (self.gpu, other.gpu) if share is not None]
-        return Others(processors=max(self.processors, other.processors), gpu=max(told, default=None))
+        return Others(
+            processors=max(self.processors, other.processors), gpu=max(told, default=None)
+        )
 
     def as_json(self) -> dict[str, float | bool | None]:
         """Three entries of a `speed` object and of its points."""
-        return {"others_busy_processors": self.processors, "others_busy_gpu": self.gpu, "contended": self.matter}
+        return {
+            "others_busy_processors": self.processors,
+            "others_busy_gpu": self.gpu,
+            "contended": self.matter,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, float | None]) -> "Others":
         """The inverse of `as_json`, from an object that holds its entries."""
-        return cls(processors=data["others_busy_processors"] or 0.0, gpu=data.get("others_busy_gpu"))
+        return cls(
+            processors=data["others_busy_processors"] or 0.0, gpu=data.get("others_busy_gpu")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +88,17 @@ def read_clock(pids: Iterable[int] = ()) -> Clock:
     """A reading now. Our processes are this one and those with the numbers `pids`."""
     times = psutil.cpu_times()._asdict()
     own = 0.0
-    for process in (psutil.Process(), *(psutil.Process(pid) for pid in pids if psutil.pid_exists(pid))):
+    for process in (
+        psutil.Process(),
+        *(psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)),
+    ):
         spent = process.cpu_times()
         own += spent.user + spent.system
-    return Clock(at=time.monotonic(), system_s=sum(v for name, v in times.items() if name not in IDLE), own_s=own)
+    return Clock(
+        at=time.monotonic(),
+        system_s=sum(v for name, v in times.items() if name not in IDLE),
+        own_s=own,
+    )
 
 
 def gpu_of_others(pid: int) -> float | None:

@@ -12,7 +12,15 @@ from dataclasses import replace
 from typing import Final
 
 from hakaru.errors import Misuse
-from hakaru.hardware.lookup import Match, Row, find_rows, is_processor, names_with_plus, nearest_names, table
+from hakaru.hardware.lookup import (
+    Match,
+    Row,
+    find_rows,
+    is_processor,
+    names_with_plus,
+    nearest_names,
+    table,
+)
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.spelling import Part, names_card_memory, parts_of, sizes_in
 from hakaru.hardware.unified import unified_note, unified_share
@@ -37,12 +45,27 @@ def parse_hardware(text: str) -> Hardware:
     with unified memory a size is that memory's. Raises Misuse.
     """
     parts = parts_of(text, names_with_plus())
-    if _NEGATIVE.search(text) or any(not 1 <= part.count <= MOST_ALIKE or not part.text for part in parts):
-        raise Misuse("`hardware` '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.", found=text)
+    if _NEGATIVE.search(text) or any(
+        not 1 <= part.count <= MOST_ALIKE or not part.text for part in parts
+    ):
+        raise Misuse(
+            "`hardware` '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.",
+            found=text,
+        )
     parts = _sizes_at_home(_whole_names([_counted(part) for part in parts]))
-    processors = [part for part in parts if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))]
-    beside = [Part(kind="ram", text=f"{size:g}GB") for part in processors for size in sizes_in(part.text)[0]]
-    if len(processors) < len(parts + beside):  # a processor has no memory of its own; what else is named has
+    processors = [
+        part
+        for part in parts
+        if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))
+    ]
+    beside = [
+        Part(kind="ram", text=f"{size:g}GB")
+        for part in processors
+        for size in sizes_in(part.text)[0]
+    ]
+    if len(processors) < len(
+        parts + beside
+    ):  # a processor has no memory of its own; what else is named has
         parts = [part for part in parts if part not in processors] + beside
     accelerators: list[Device] = []
     notes: list[str] = []
@@ -52,15 +75,30 @@ def parse_hardware(text: str) -> Hardware:
             accelerators += [device] * part.count
             notes += said
     if len(shared := [device.name for device in accelerators if device.unified]) > 1:
-        notes.append(say("{names}: chips with a memory of their own are as many machines, which llama.cpp joins only over a network; that is not in this plan.",
-                         names=" + ".join(shared)))  # fmt: skip
+        notes.append(
+            say(
+                "{names}: chips with a memory of their own are as many machines, which llama.cpp "
+                "joins only over a network; that is not in this plan.",
+                names=" + ".join(shared),
+            )
+        )
     sizes = [part for part in parts if part.kind != "name"]
     kinds = [part.kind for part in sizes]
-    if kinds.count("size") == 1 and "ram" not in kinds and (accelerators or processors or "vram" in kinds):
+    if (
+        kinds.count("size") == 1
+        and "ram" not in kinds
+        and (accelerators or processors or "vram" in kinds)
+    ):
         sizes = [replace(part, kind="ram") if part.kind == "size" else part for part in sizes]
-    accelerators += [_sized(part) for part in sizes if part.kind != "ram" for _ in range(part.count)]
+    accelerators += [
+        _sized(part) for part in sizes if part.kind != "ram" for _ in range(part.count)
+    ]
     ram = sum(part.count * part.n_bytes for part in sizes if part.kind == "ram")
-    return Hardware(accelerators=tuple(accelerators), ram=named_ram(ram) if ram else None, notes=tuple(dict.fromkeys(notes)))
+    return Hardware(
+        accelerators=tuple(accelerators),
+        ram=named_ram(ram) if ram else None,
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
@@ -69,7 +107,14 @@ def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
     """
     rows = find_rows(name).rows
     if total_bytes is not None and len(rows) > 1:
-        rows = tuple(row for row in rows if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1) or rows
+        rows = (
+            tuple(
+                row
+                for row in rows
+                if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1
+            )
+            or rows
+        )
     bandwidth = {row["bandwidth_gb_s"] for row in rows}
     return bandwidth.pop() if len(bandwidth) == 1 else None
 
@@ -87,7 +132,11 @@ def name_by_pci(number: str, total_bytes: int | None) -> str | None:
     """
     rows = [row for row in table() if number in row.get("pci", ())]
     if total_bytes is not None:
-        rows = [row for row in rows if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1]
+        rows = [
+            row
+            for row in rows
+            if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1
+        ]
     return rows[0]["name"] if len(rows) == 1 else None
 
 
@@ -126,7 +175,9 @@ def _whole_names(parts: list[Part]) -> list[Part]:
         before = whole[-1] if whole and part.border == "+" else None
         if before and before.kind == part.kind == "name" and not _known(find_rows(before.text)):
             both = f"{before.text} {part.text}"
-            if _known(find_rows(both)) or (is_processor(before.text) and not _known(find_rows(part.text))):
+            if _known(find_rows(both)) or (
+                is_processor(before.text) and not _known(find_rows(part.text))
+            ):
                 whole[-1] = replace(before, text=both)
                 continue
         whole.append(part)
@@ -144,7 +195,10 @@ def _sizes_at_home(parts: list[Part]) -> list[Part]:
             match = find_rows(before.text)
             unified = bool(match.rows) and all(row["kind"] == "unified" for row in match.rows)
             variant = (
-                part.border == "," and part.kind == "size" and not match.sizes and find_rows(f"{before.text} {part.text}").rows
+                part.border == ","
+                and part.kind == "size"
+                and not match.sizes
+                and find_rows(f"{before.text} {part.text}").rows
             )
             if (unified and len(match.sizes) < (2 if part.kind == "vram" else 1)) or variant:
                 joined[-1] = replace(before, text=f"{before.text} {_times(part)}")
@@ -155,18 +209,28 @@ def _sizes_at_home(parts: list[Part]) -> list[Part]:
 
 def _times(part: Part) -> str:
     return (
-        part.text if part.count == 1 else f"{part.n_bytes * part.count / (10**9 if 'ib' not in part.text.lower() else 2**30):g}GB"
+        part.text
+        if part.count == 1
+        else f"{part.n_bytes * part.count / (2**30 if 'ib' in part.text.lower() else 10**9):g}GB"
     )
 
 
 def _sized(part: Part) -> Device:
-    return Device(name=part.text, vendor="other", total_bytes=part.n_bytes, free_bytes=None, source="as named")
+    return Device(
+        name=part.text, vendor="other", total_bytes=part.n_bytes, free_bytes=None, source="as named"
+    )
 
 
 def _device(part: Part) -> tuple[Device, list[str]]:
     """The accelerator that a part names, and what is to be said about it. Raises Misuse."""
-    if re.fullmatch(r"[\d.]+", part.text) and (len(part.text) < 4 or not _known(find_rows(part.text))):
-        raise Misuse("`hardware`: '{found}' has no unit; write such as 16GiB, or the name of an accelerator.", found=part.text)
+    if re.fullmatch(r"[\d.]+", part.text) and (
+        len(part.text) < 4 or not _known(find_rows(part.text))
+    ):
+        raise Misuse(
+            "`hardware`: '{found}' has no unit; write such as 16GiB, or the name of an "
+            "accelerator.",
+            found=part.text,
+        )
     mig = _MIG.search(part.text)
     match = find_rows(_MIG.sub(" ", part.text))
     if not _known(match) and len(pieces := re.split(r"(?i)\s+(?:with|w/)\s+", part.text)) > 1:
@@ -176,10 +240,19 @@ def _device(part: Part) -> tuple[Device, list[str]]:
         return _unified(row, match, part.text, notes)
     if mig:
         n_bytes = int(int(mig[2]) * 2**30 * MIG_PART)
-        notes = [say("{name}: a slice of {size} GB, of which about {part:.0%} can be used (assumed).",
-                     name=row["name"], size=mig[2], part=MIG_PART)]  # fmt: skip
+        notes = [
+            say(
+                "{name}: a slice of {size} GB, of which about {part:.0%} can be used (assumed).",
+                name=row["name"],
+                size=mig[2],
+                part=MIG_PART,
+            )
+        ]
         return replace(
-            _card(row), name=f"{row['name']} MIG {mig[1]}g.{mig[2]}gb", total_bytes=n_bytes, label_gib=float(mig[2])
+            _card(row),
+            name=f"{row['name']} MIG {mig[1]}g.{mig[2]}gb",
+            total_bytes=n_bytes,
+            label_gib=float(mig[2]),
         ), notes
     return _card(row), notes
 
@@ -202,12 +275,22 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
     """
     sold = max(match.sizes, default=row["memory_gib"])
     if sold is None:
-        raise Misuse("`hardware`: '{found}' is sold with memories of several sizes; add yours, such as '{example} 64GB'.",
-                     found=name, example=name)  # fmt: skip
+        raise Misuse(
+            "`hardware`: '{found}' is sold with memories of several sizes; add yours, such as "
+            "'{example} 64GB'.",
+            found=name,
+            example=name,
+        )
     if row["memory_gib"] and not row.get("shares_ram"):
         sold = row["memory_gib"]
     elif not match.sizes:
-        notes = [say("{name}: taken with {size:g} GB, its largest memory; add the size for another.", name=row["name"], size=sold)]
+        notes = [
+            say(
+                "{name}: taken with {size:g} GB, its largest memory; add the size for another.",
+                name=row["name"],
+                size=sold,
+            )
+        ]
     by_hand = None
     if match.sizes and row.get("shares_ram") and (len(match.sizes) > 1 or names_card_memory(name)):
         by_hand = int(min(match.sizes) * 2**30)
@@ -235,24 +318,36 @@ def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
         nearest = nearest_names(name)
         if not nearest:
             raise Misuse(
-                "`hardware`: no accelerator '{found}' in the catalogue; name its memory instead, such as 24GiB.", found=name
+                "`hardware`: no accelerator '{found}' in the catalogue; name its memory instead, "
+                "such as 24GiB.",
+                found=name,
             )
         raise Misuse(
-            "`hardware`: no accelerator '{found}' in the catalogue; the nearest names are {names}. Or name its memory, such as 24GiB.",
+            "`hardware`: no accelerator '{found}' in the catalogue; the nearest names are "
+            "{names}. Or name its memory, such as 24GiB.",
             found=name,
             names=", ".join(nearest),
         )
     if not match.rows:
         raise Misuse(
-            "`hardware`: '{found}' is known with {known:g} GB, not with {size:g} GB; name the memory alone, such as {size:g}GiB.",
-            found=name, known=match.other_sizes[0]["memory_gib"] or 0, size=match.sizes[0],
-        )  # fmt: skip
+            "`hardware`: '{found}' is known with {known:g} GB, not with {size:g} GB; name the "
+            "memory alone, such as {size:g}GiB.",
+            found=name,
+            known=match.other_sizes[0]["memory_gib"] or 0,
+            size=match.sizes[0],
+        )
     rows = tuple(row for row in match.rows if match.sizes or not row.get("rebuilt"))
     if len({row["memory_gib"] for row in rows}) == 1:
         return rows[0], []
     if "/" in name:  # several products in one name: what the smallest can do, all can
         row = min(rows, key=lambda row: row["memory_gib"] or 0)
-        return row, [say("{found} may be several products; taken as the smallest, {name}.", found=name, name=row["name"])]
+        return row, [
+            say(
+                "{found} may be several products; taken as the smallest, {name}.",
+                found=name,
+                name=row["name"],
+            )
+        ]
     usual = [row for row in rows if row.get("usual")]
     if len({row["memory_gib"] for row in usual}) != 1:
         raise Misuse(
@@ -261,12 +356,18 @@ def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
             names=", ".join(row["name"] for row in rows[:5]),
         )
     other = next(row for row in rows if row["memory_gib"] != usual[0]["memory_gib"])
-    sentence = say("{name}: taken as the one with {size:g} GB; write '{name} {other:g}GB' for the other.",
-                   name=_short(usual[0]), size=usual[0]["memory_gib"], other=other["memory_gib"])  # fmt: skip
+    sentence = say(
+        "{name}: taken as the one with {size:g} GB; write '{name} {other:g}GB' for the other.",
+        name=_short(usual[0]),
+        size=usual[0]["memory_gib"],
+        other=other["memory_gib"],
+    )
     return usual[0], [sentence]
 
 
 def _short(row: Row) -> str:
     """A row's name as people type it: `RTX 3060`."""
-    name = re.sub(r"^(?:NVIDIA|AMD|Intel|Apple)\s+(?:GeForce|Radeon|Instinct|Tesla)?\s*", "", row["name"])
+    name = re.sub(
+        r"^(?:NVIDIA|AMD|Intel|Apple)\s+(?:GeForce|Radeon|Instinct|Tesla)?\s*", "", row["name"]
+    )
     return re.sub(r"\s+", " ", sizes_in(name)[1]).strip()

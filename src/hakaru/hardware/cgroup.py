@@ -13,8 +13,11 @@ from typing import Final
 CGROUP: Final = Path("/sys/fs/cgroup")
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
 UNLIMITED: Final = 2**60  # cgroup v1 writes a number near 2^63 for "no limit"
-_MEMORY_FILES: Final = (("memory.max", "memory.current"), ("memory.high", "memory.current"),
-                        ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # fmt: skip
+_MEMORY_FILES: Final = (
+    ("memory.max", "memory.current"),
+    ("memory.high", "memory.current"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 """Limit and use: a group is killed beyond `max`, and slowed down to a crawl beyond `high`."""
 
 
@@ -31,14 +34,22 @@ def memory_limits(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> list[
     found = []
     for group in _groups(cgroup, membership, "memory"):
         stat = _fields(group / "memory.stat")
-        reclaimable = stat.get("total_inactive_file", stat.get("inactive_file", 0))  # page cache that the kernel gives back
+        reclaimable = stat.get(
+            "total_inactive_file", stat.get("inactive_file", 0)
+        )  # page cache that the kernel gives back
         for limit_name, used_name in _MEMORY_FILES:
             limit, used = _number(group / limit_name), _number(group / used_name)
             if limit is not None and limit < UNLIMITED:
                 found.append(MemoryLimit(limit, max(0, (used or 0) - reclaimable)))
-        above = stat.get("hierarchical_memory_limit", UNLIMITED)  # v1: also of groups that a container cannot see
+        above = stat.get(
+            "hierarchical_memory_limit", UNLIMITED
+        )  # v1: also of groups that a container cannot see
         if above < UNLIMITED:
-            found.append(MemoryLimit(above, max(0, (_number(group / "memory.usage_in_bytes") or 0) - reclaimable)))
+            found.append(
+                MemoryLimit(
+                    above, max(0, (_number(group / "memory.usage_in_bytes") or 0) - reclaimable)
+                )
+            )
     return found
 
 
@@ -54,7 +65,10 @@ def processor_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> flo
         quota, _, period = (_text(group / "cpu.max") or "max").partition(" ")
         if quota.isdigit() and period.strip().isdigit() and int(period):
             quotas.append(int(quota) / int(period))
-        v1_quota, v1_period = _number(group / "cpu.cfs_quota_us"), _number(group / "cpu.cfs_period_us")
+        v1_quota, v1_period = (
+            _number(group / "cpu.cfs_quota_us"),
+            _number(group / "cpu.cfs_period_us"),
+        )
         if v1_quota and v1_period and v1_quota > 0:
             quotas.append(v1_quota / v1_period)
     return min(quotas, default=None)
@@ -64,7 +78,9 @@ def _groups(cgroup: Path, membership: Path, controller: str) -> list[Path]:
     """The folders that may hold our group's files: from our own group up to the roots of both
     versions.
     """
-    mounts = [mount for mount in cgroup.glob(f"*{controller}*") if controller in mount.name.split(",")]
+    mounts = [
+        mount for mount in cgroup.glob(f"*{controller}*") if controller in mount.name.split(",")
+    ]
     groups = [cgroup, cgroup / "unified", *mounts]
     for line in (_text(membership) or "").splitlines():
         number, controllers, path = [*line.split(":", 2), "", ""][:3]

@@ -40,7 +40,9 @@ def read_energy(rapl: Path = RAPL) -> Energy:
     wraps |= dict.fromkeys(joules, float("inf"))
     for zone in sorted(rapl.glob("*-rapl:[0-9]*")):
         with suppress(OSError, ValueError):
-            if (zone / "name").read_text().startswith("package"):  # not its parts, nor psys, which holds packages
+            if (
+                (zone / "name").read_text().startswith("package")
+            ):  # not its parts, nor psys, which holds packages
                 wraps[zone.name] = int((zone / "max_energy_range_uj").read_text()) / 1e6
                 joules[zone.name] = int((zone / "energy_uj").read_text()) / 1e6
     return Energy(joules, wraps)
@@ -52,5 +54,7 @@ def _nvidia() -> dict[str, float]:
     found = {}
     with nvml() as handles:
         for handle in handles:
-            found[str(pynvml.nvmlDeviceGetUUID(handle))] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+            found[str(pynvml.nvmlDeviceGetUUID(handle))] = (
+                pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+            )
     return found

@@ -25,9 +25,12 @@ def _set(words: str) -> frozenset[str]:
 
 
 _NOISE: Final = _set(
-    "nvidia amd ati intel apple geforce radeon instinct tesla gpu gpus graphics card cards corporation corp desktop board "
-    "machine vram memory unified generation gen edition with w design the a of series superchip grace hopper founders fe oc "
-    "nvgpu rebuilt modded gddr5 gddr6 gddr6x gddr7 lpddr5x gb gib core cores kit developer devkit mainboard center data"
+    "nvidia amd ati intel apple geforce radeon instinct tesla gpu gpus graphics card cards "
+    "corporation corp desktop board "
+    "machine vram memory unified generation gen edition with w design the a of series superchip "
+    "grace hopper founders fe oc "
+    "nvgpu rebuilt modded gddr5 gddr6 gddr6x gddr7 lpddr5x gb gib core cores kit developer "
+    "devkit mainboard center data"
 )
 _DECORATION: Final = _set("pcie sxm hbm2 hbm2e hbm3 hbm3e workstation server ac nvl72 dgx hgx")
 """Words that a form may lack: a row that has them is still preferred."""
@@ -36,11 +39,20 @@ _LIGHT: Final = _DECORATION | _set("rtx gtx rx ryzen ai core ultra jetson")
 _KINDS: Final = _LIGHT | _set("laptop maxq pro max ti super xt xtx xe quadro arc ada blackwell d")
 """Words that tell kinds of products apart, but name none alone."""
 _PRODUCTS: Final = re.compile(
-    r"\b(?:macbook\s*(?:pro|air|neo)?|mac\s*(?:studio|mini|pro)|imac)\b(?:\s*\(?1[3-6](?:[\"”]|[- ]?inch)?\)?(?=[\s,]))?"
+    r"\b(?:macbook\s*(?:pro|air|neo)?|mac\s*(?:studio|mini|pro)|imac)\b"
+    r"(?:\s*\(?1[3-6](?:[\"”]|[- ]?inch)?\)?(?=[\s,]))?"
 )
-_ALIASES: Final = {"mobile": "laptop", "notebook": "laptop", "ノート": "laptop", "m": "laptop", "s": "", "al": "ai"}
+_ALIASES: Final = {
+    "mobile": "laptop",
+    "notebook": "laptop",
+    "ノート": "laptop",
+    "m": "laptop",
+    "s": "",
+    "al": "ai",
+}
 _PROCESSOR: Final = _set(
-    "i3 i5 i7 i9 n95 n97 n100 n150 n200 n300 n305 xeon epyc threadripper ryzen athlon pentium celeron cpu snapdragon pi "
+    "i3 i5 i7 i9 n95 n97 n100 n150 n200 n300 n305 xeon epyc threadripper ryzen athlon pentium "
+    "celeron cpu snapdragon pi "
     "raspberry ampereone altra graviton"
 )
 _SIZE_TOLERANCE: Final = 0.02
@@ -70,7 +82,9 @@ class Match:
 @cache
 def table() -> tuple[Row, ...]:
     """All rows of the catalogue."""
-    return tuple(json.loads((files("hakaru.hardware") / "accelerators.json").read_text(encoding="utf-8")))
+    return tuple(
+        json.loads((files("hakaru.hardware") / "accelerators.json").read_text(encoding="utf-8"))
+    )
 
 
 def find_rows(name: str, *, loosely: bool = True) -> Match:
@@ -80,7 +94,11 @@ def find_rows(name: str, *, loosely: bool = True) -> Match:
     """
     folded = _PRODUCTS.sub(" ", fold(name).lower())
     outside = re.sub(r"\([^)]*\)", " ", folded)
-    texts = (folded, outside, *re.findall(r"\(([^)]*)\)", folded))  # brackets may hold the card, or only where it is built in
+    texts = (
+        folded,
+        outside,
+        *re.findall(r"\(([^)]*)\)", folded),
+    )  # brackets may hold the card, or only where it is built in
     for fits in (_fits, _stands_in) if loosely else (_fits,):
         for text in texts:
             found = _find(text, fits)
@@ -90,13 +108,19 @@ def find_rows(name: str, *, loosely: bool = True) -> Match:
         return found
     each = [_find(part, _fits) for part in re.split(r"\s*/\s*", folded)]
     rows = {row["id"]: row for match in each for row in match.rows}
-    return Match(rows=tuple(rows.values()), sizes=tuple(size for match in each for size in match.sizes))
+    return Match(
+        rows=tuple(rows.values()), sizes=tuple(size for match in each for size in match.sizes)
+    )
 
 
 def nearest_names(name: str, n: int = 3) -> list[str]:
     """Up to `n` names of the catalogue that are spelled most like `name`."""
     wanted = " ".join(sorted(_words(sizes_in(fold(name).lower())[1])))
-    spelled = {" ".join(sorted(form.words)): row["name"] for row, forms in reversed(_forms()) for form in forms}
+    spelled = {
+        " ".join(sorted(form.words)): row["name"]
+        for row, forms in reversed(_forms())
+        for form in forms
+    }
     close = difflib.get_close_matches(wanted, spelled, n=3 * n, cutoff=0.5)
     return list(dict.fromkeys(spelled[key] for key in close))[:n]
 
@@ -111,7 +135,9 @@ def is_processor(name: str) -> bool:
 def names_with_plus() -> tuple[str, ...]:
     """The parts of the catalogue's names that hold a plus, such as `Max+ PRO 395`."""
     names = [name for row in table() for name in (row["name"], *row.get("aliases", ()))]
-    return tuple({found[0] for name in names if (found := re.search(r"[^\s(]+(?: PRO)?\+.*?\d+", name))})
+    return tuple(
+        {found[0] for name in names if (found := re.search(r"[^\s(]+(?: PRO)?\+.*?\d+", name))}
+    )
 
 
 def _find(folded: str, fits: Callable[[frozenset[str], Form], bool]) -> Match:
@@ -121,8 +147,17 @@ def _find(folded: str, fits: Callable[[frozenset[str], Form], bool]) -> Match:
     sizes, rest = sizes_in(re.sub(r"\b(\d+)(?:c gpu| gpu cores?)\b", r"\1-core gpu", folded))
     for text in (rest, re.sub(r"\b\d+[- ]cores?\b(?: (?:gpu|cpu))?", " ", rest)):
         words = _words(text)
-        fitting = [(_surplus(words, form), row, form) for row, forms in _forms() for form in forms if fits(words, form)]
-        of_size = [(surplus, row) for surplus, row, form in fitting if all(_has_size(row, form, size) for size in sizes)]
+        fitting = [
+            (_surplus(words, form), row, form)
+            for row, forms in _forms()
+            for form in forms
+            if fits(words, form)
+        ]
+        of_size = [
+            (surplus, row)
+            for surplus, row, form in fitting
+            if all(_has_size(row, form, size) for size in sizes)
+        ]
         if fitting:
             least = min(surplus for surplus, *_ in of_size or fitting)
             rows = {row["id"]: row for surplus, row, *_ in of_size or fitting if surplus == least}
@@ -149,19 +184,28 @@ def _stands_in(words: frozenset[str], form: Form) -> bool:
         and form.words - _DECORATION <= words
         and bool(form.words - _KINDS)
         and not further & (_KINDS | {"ultra", "plus"})
-        and not any(re.fullmatch(r"\d+[qcab]", word) for word in further)  # a virtual GPU has a part of the card: A40-12Q
+        and not any(
+            re.fullmatch(r"\d+[qcab]", word) for word in further
+        )  # a virtual GPU has a part of the card: A40-12Q
     )
 
 
 def _surplus(words: frozenset[str], form: Form) -> float:
     """How much a form says beyond `words`, and a little for decoration that it lacks."""
-    return sum(0.1 if word in _LIGHT else 1.0 for word in form.words - words) + 0.05 * len(words - form.words)
+    return sum(0.1 if word in _LIGHT else 1.0 for word in form.words - words) + 0.05 * len(
+        words - form.words
+    )
 
 
 def _has_size(row: Row, form: Form, gib: float) -> bool:
     """Whether a machine of that row may be called one of `gib`."""
-    known = [*form.sizes, *(size for size in (row["memory_gib"], row.get("reported_mib", 0) / 1024) if size)]
-    return (row["kind"] == "unified" and _is_open(row)) or any(abs(gib - size) <= _SIZE_TOLERANCE * size for size in known)
+    known = [
+        *form.sizes,
+        *(size for size in (row["memory_gib"], row.get("reported_mib", 0) / 1024) if size),
+    ]
+    return (row["kind"] == "unified" and _is_open(row)) or any(
+        abs(gib - size) <= _SIZE_TOLERANCE * size for size in known
+    )
 
 
 def _is_open(row: Row) -> bool:
@@ -171,7 +215,10 @@ def _is_open(row: Row) -> bool:
 
 @cache
 def _forms() -> tuple[tuple[Row, tuple[Form, ...]], ...]:
-    return tuple((row, tuple(_form(name) for name in (row["name"], *row.get("aliases", ())))) for row in table())
+    return tuple(
+        (row, tuple(_form(name) for name in (row["name"], *row.get("aliases", ()))))
+        for row in table()
+    )
 
 
 def _form(name: str) -> Form:
@@ -188,7 +235,9 @@ def _plain_words(text: str) -> list[str]:
 
 @cache
 def _vocabulary() -> frozenset[str]:
-    return frozenset().union(*(form.words for _, forms in _forms() for form in forms), _NOISE, _DECORATION, _ALIASES)
+    return frozenset().union(
+        *(form.words for _, forms in _forms() for form in forms), _NOISE, _DECORATION, _ALIASES
+    )
 
 
 def _words(text: str) -> frozenset[str]:

@@ -7,7 +7,11 @@ from typing import Final, Literal
 SizeClass = Literal["tiny", "small", "medium", "large"]
 Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 
-CLASS_GIGABYTES: Final[tuple[tuple[SizeClass, int], ...]] = (("large", 20), ("medium", 8), ("small", 4))
+CLASS_GIGABYTES: Final[tuple[tuple[SizeClass, int], ...]] = (
+    ("large", 20),
+    ("medium", 8),
+    ("small", 4),
+)
 """The article's classes by the least memory in GB (10^9): 4 is small, 8 medium, 20 large."""
 
 
@@ -24,7 +28,9 @@ class Device:
     unified: bool = False
     bandwidth_gb_s: float | None = None
     source: str = "system"
-    label_gib: float | None = None  # what it is sold with, where that differs from what a process can have
+    label_gib: float | None = (
+        None  # what it is sold with, where that differs from what a process can have
+    )
 
     @property
     def label_gigabytes(self) -> float:
@@ -33,7 +39,9 @@ class Device:
         """
         if self.label_gib is not None:
             return self.label_gib
-        return self.total_bytes / (10**9 if self.name.upper().endswith("GB") and self.source == "as named" else 2**30)
+        return self.total_bytes / (
+            10**9 if self.name.upper().endswith("GB") and self.source == "as named" else 2**30
+        )
 
     @property
     def usable_bytes(self) -> int:
@@ -43,8 +51,9 @@ class Device:
     def as_json(self) -> dict[str, object]:
         """The device as it stands in `--json`."""
         return {
-            "name": self.name, "vendor": self.vendor, "total_bytes": self.total_bytes, "free_bytes": self.free_bytes,
-            "unified": self.unified, "bandwidth_gb_s": self.bandwidth_gb_s, "source": self.source,
+            "name": self.name, "vendor": self.vendor, "total_bytes": self.total_bytes,
+            "free_bytes": self.free_bytes, "unified": self.unified,
+            "bandwidth_gb_s": self.bandwidth_gb_s, "source": self.source,
             "label_gigabytes": self.label_gigabytes,
         }  # fmt: skip
 
@@ -78,9 +87,10 @@ class Cpu:
     def as_json(self) -> dict[str, object]:
         """The processor as it stands in `--json`."""
         return {
-            "model": self.model, "architecture": self.architecture, "physical_cores": self.physical_cores,
-            "logical_cores": self.logical_cores, "usable_cores": self.usable_cores,
-            "threads": self.threads, "quota": self.quota, "instruction_sets": list(self.instruction_sets),
+            "model": self.model, "architecture": self.architecture,
+            "physical_cores": self.physical_cores, "logical_cores": self.logical_cores,
+            "usable_cores": self.usable_cores, "threads": self.threads, "quota": self.quota,
+            "instruction_sets": list(self.instruction_sets),
         }  # fmt: skip
 
 
@@ -94,7 +104,11 @@ class Memory:
 
     def as_json(self) -> dict[str, object]:
         """RAM as it stands in `--json`."""
-        return {"total_bytes": self.total_bytes, "available_bytes": self.available_bytes, "cgroup_limit_bytes": self.limit_bytes}
+        return {
+            "total_bytes": self.total_bytes,
+            "available_bytes": self.available_bytes,
+            "cgroup_limit_bytes": self.limit_bytes,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +160,8 @@ class Machine:
         """The machine as it stands in `--json`."""
         return {
             "system": self.system, "cpu": self.cpu.as_json(), "memory": self.memory.as_json(),
-            "devices": [d.as_json() for d in self.devices], "silent_devices": [d.as_json() for d in self.silent_devices],
+            "devices": [d.as_json() for d in self.devices],
+            "silent_devices": [d.as_json() for d in self.silent_devices],
             "size_class": self.size_class, "fingerprint": self.fingerprint,
         }  # fmt: skip
 
@@ -174,7 +189,9 @@ class Hardware:
 
 def named_ram(n_bytes: int) -> Device:
     """RAM of which so many bytes may be used, because somebody says so."""
-    return Device(name="RAM", vendor="other", total_bytes=n_bytes, free_bytes=None, source="as named")
+    return Device(
+        name="RAM", vendor="other", total_bytes=n_bytes, free_bytes=None, source="as named"
+    )
 
 
 def ram_device(memory: Memory) -> Device:

@@ -78,7 +78,11 @@ def _handles(start: Answer) -> list[Answer]:
     if start.reason is not None:
         return [] if start.error in NO_DRIVER else [start]
     count = ask("nvmlDeviceGetCount")
-    return [count] if count.reason is not None else [ask("nvmlDeviceGetHandleByIndex", i) for i in range(count.value)]
+    return (
+        [count]
+        if count.reason is not None
+        else [ask("nvmlDeviceGetHandleByIndex", i) for i in range(count.value)]
+    )
 
 
 def scan(
@@ -111,12 +115,19 @@ def _everything(memory: Memory, board: Path) -> tuple[list[Card], list[SilentDev
     with _opened() as start:
         for i, answer in enumerate(_handles(start)):
             if answer.value is None:
-                silent.append(SilentDevice(name=f"NVIDIA GPU {i}", reason=answer.reason or say("the driver gives no reason")))
+                silent.append(
+                    SilentDevice(
+                        name=f"NVIDIA GPU {i}",
+                        reason=answer.reason or say("the driver gives no reason"),
+                    )
+                )
                 continue
             found = _cards(answer.value, memory)
             cards += found
             if not found:
-                silent.append(SilentDevice(name=name_of(answer.value), reason=_why_silent(answer.value)))
+                silent.append(
+                    SilentDevice(name=name_of(answer.value), reason=_why_silent(answer.value))
+                )
     if not cards and not silent and (name := _jetson(board)):
         cards.append(Card(device=_unified(name, memory)))
     return _same_speed_unit(cards), silent
@@ -129,7 +140,9 @@ def _hidden(cards: list[Card], shown: list[Card]) -> Iterator[SilentDevice]:
         if id(card.device) not in seen:
             slices = card.parent is not None and any(other.parent for other in shown)
             reason = (
-                say("CUDA uses one MIG slice at a time") if slices else say("hidden by {variable}", variable="CUDA_VISIBLE_DEVICES")
+                say("CUDA uses one MIG slice at a time")
+                if slices
+                else say("hidden by {variable}", variable="CUDA_VISIBLE_DEVICES")
             )
             yield SilentDevice(name=card.device.name, reason=reason, on_purpose=True)
 
@@ -165,7 +178,13 @@ def _slices(handle: object, uuid: str | None) -> list[Card]:
         if told is not None and told.total:
             name = name_of(part)
             device = _own(name if "mig" in name.lower() else f"{name} MIG", told)
-            cards.append(Card(device=device, uuid=_text(ask("nvmlDeviceGetUUID", part).value), parent=uuid or "?"))
+            cards.append(
+                Card(
+                    device=device,
+                    uuid=_text(ask("nvmlDeviceGetUUID", part).value),
+                    parent=uuid or "?",
+                )
+            )
     return cards
 
 
@@ -180,7 +199,9 @@ def _own(name: str, told: Any) -> Device:
         vendor="nvidia",
         total_bytes=total,
         free_bytes=int(told.free),
-        bandwidth_gb_s=None if " MIG" in name else known_bandwidth(name, total),  # a slice has a part of its card's
+        bandwidth_gb_s=None
+        if " MIG" in name
+        else known_bandwidth(name, total),  # a slice has a part of its card's
         source="NVML",
     )
 
@@ -224,7 +245,10 @@ def _same_speed_unit(cards: list[Card]) -> list[Card]:
     """
     if all(card.speed is not None for card in cards):
         return cards
-    return [Card(device=c.device, uuid=c.uuid, parent=c.parent, speed=known_rate(c.device.name)) for c in cards]
+    return [
+        Card(device=c.device, uuid=c.uuid, parent=c.parent, speed=known_rate(c.device.name))
+        for c in cards
+    ]
 
 
 def _text(value: object) -> str | None:

@@ -43,14 +43,23 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
     fields = _cpuinfo(cpuinfo)
     flags = set(fields.get("flags", fields.get("features", "")).split())
     return Cpu(
-        model=fields.get("model name") or sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine(),
+        model=fields.get("model name")
+        or sysctl("machdep.cpu.brand_string")
+        or platform.processor()
+        or platform.machine(),
         architecture=platform.machine(),
         physical_cores=psutil.cpu_count(logical=False) or logical,
         logical_cores=logical,
-        usable_cores=started.allowed if started.quota is None else min(started.allowed, max(1, int(started.quota))),
+        usable_cores=started.allowed
+        if started.quota is None
+        else min(started.allowed, max(1, int(started.quota))),
         threads=started.count,
         quota=started.quota,
-        instruction_sets=tuple(name for name in INSTRUCTION_SETS if name in flags or (name == "sse3" and "pni" in flags)),
+        instruction_sets=tuple(
+            name
+            for name in INSTRUCTION_SETS
+            if name in flags or (name == "sse3" and "pni" in flags)
+        ),
     )
 
 
@@ -64,7 +73,9 @@ def memory(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> Memory:
     return Memory(
         total_bytes=ram.total,
         available_bytes=max(0, available),
-        limit_bytes=min((limit.limit_bytes for limit in limits if limit.limit_bytes < ram.total), default=None),
+        limit_bytes=min(
+            (limit.limit_bytes for limit in limits if limit.limit_bytes < ram.total), default=None
+        ),
     )
 
 
@@ -74,4 +85,7 @@ def _cpuinfo(path: Path) -> dict[str, str]:
     except OSError:
         return {}
     first = text.split("\n\n", 1)[0].splitlines()
-    return {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in first)}
+    return {
+        key.strip().lower(): value.strip()
+        for key, _, value in (line.partition(":") for line in first)
+    }

@@ -17,8 +17,14 @@ from hakaru.units import parse_bytes
 PartKind = Literal["name", "vram", "ram", "size"]
 
 SIZE: Final = r"(?i:(?<![a-wyz0-9.])\d{1,12}(?:\.\d{1,12})?\s*(?:[gmt]i?b|g)(?![a-z0-9]))"
-_RAM_WORD: Final = r"(?:(?:system|main|host)\s*memory|(?:lp)?ddr\d\w*(?:-\d+)?|(?<!v)ram|(?<!ビデオ)(?<!gpu)メモリー?|主記憶)"
-_RAM_DETAIL: Final = r"(?:[\s,]*\b(?:ecc|[rul]?dimm|sodimm|cl\d+|\d+\s*(?:mhz|mt/s)|quad[- ]channel|dual[- ]channel)\b)*"
+_RAM_WORD: Final = (
+    r"(?:(?:system|main|host)\s*memory|(?:lp)?ddr\d\w*(?:-\d+)?|(?<!v)ram"
+    r"|(?<!ビデオ)(?<!gpu)メモリー?|主記憶)"
+)
+_RAM_DETAIL: Final = (
+    r"(?:[\s,]*\b(?:ecc|[rul]?dimm|sodimm|cl\d+|\d+\s*(?:mhz|mt/s)|quad[- ]channel"
+    r"|dual[- ]channel)\b)*"
+)
 _RAM: Final = re.compile(
     rf"(?:(?P<count>\d{{1,2}})\s*x\s*)?(?P<before>{SIZE})\s*(?:of\s+|の\s*|ecc\s+)?(?:{_RAM_WORD}\s*)+{_RAM_DETAIL}"
     rf"|(?:メイン|システム)?(?:{_RAM_WORD}\s*)+(?:of\s+|が|は|:)?\s*(?P<behind>{SIZE}){_RAM_DETAIL}",
@@ -28,10 +34,23 @@ _CARD_WORD: Final = re.compile(
     r"(?<![a-z])(?:vram|video\s*memory|gddr\d\w*|hbm\d\w*|gpus?|(?:graphics\s*)?cards?)(?![a-z])|ビデオメモリー?|グラボ",
     re.IGNORECASE,
 )
-_MEMORY_WORD: Final = re.compile(r"(?<![a-z])(?:of|unified|memory)(?![a-z])|メモリー?|の", re.IGNORECASE)
-_COUNT_WORDS: Final = {"dual": 2, "twin": 2, "two": 2, "pair of": 2, "triple": 3, "three": 3, "quad": 4, "four": 4, "eight": 8}
+_MEMORY_WORD: Final = re.compile(
+    r"(?<![a-z])(?:of|unified|memory)(?![a-z])|メモリー?|の", re.IGNORECASE
+)
+_COUNT_WORDS: Final = {
+    "dual": 2,
+    "twin": 2,
+    "two": 2,
+    "pair of": 2,
+    "triple": 3,
+    "three": 3,
+    "quad": 4,
+    "four": 4,
+    "eight": 8,
+}
 _COUNT_FIRST: Final = re.compile(
-    rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|[枚台基]の?)\s*)(.+)$", re.IGNORECASE
+    rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|[枚台基]の?)\s*)(.+)$",
+    re.IGNORECASE,
 )
 _COUNT_LAST: Final = re.compile(
     r"^(.+?)(?:(?:(?<=[\d\s)])|(?<=gb)|(?<=ti)|(?<=xt))[x*]\s*(\d{1,2})"
@@ -69,7 +88,9 @@ def fold(text: str) -> str:
     gone.
     """
     folded = re.sub(r"[×✕✖╳]", "x", unicodedata.normalize("NFKC", _MARKS.sub(" ", text)))
-    folded = re.sub(r"[一二三四八](?=[枚台基])", lambda found: _KANJI[found[0]], _MARKS.sub(" ", folded))
+    folded = re.sub(
+        r"[一二三四八](?=[枚台基])", lambda found: _KANJI[found[0]], _MARKS.sub(" ", folded)
+    )
     return re.sub(r"\s+", " ", folded).strip()
 
 
@@ -81,8 +102,12 @@ def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
     if listed := _LISTED.search(folded):  # a line of lspci: the product stands in the last brackets
         folded = listed[1]
     for name in sorted(map(fold, names_with_plus), key=len, reverse=True):
-        folded = re.sub(_loosely(name), lambda found: found[0].replace("+", _PLUS), folded, flags=re.IGNORECASE)
-    folded = re.sub(r"\([^)]*\)", lambda found: found[0].replace(",", _COMMA).replace("+", _PLUS), folded)
+        folded = re.sub(
+            _loosely(name), lambda found: found[0].replace("+", _PLUS), folded, flags=re.IGNORECASE
+        )
+    folded = re.sub(
+        r"\([^)]*\)", lambda found: found[0].replace(",", _COMMA).replace("+", _PLUS), folded
+    )
     pieces = _BORDER.split(folded)  # piece, border, piece, border, piece
     parts: list[Part] = []
     for border, piece in zip(["", *pieces[1::2]], pieces[::2], strict=True):
@@ -118,11 +143,18 @@ def _parts_of_piece(piece: str, border: str) -> list[Part]:
     of its own.
     """
     ram = [
-        Part(kind="ram", text=found["before"] or found["behind"], count=int(found["count"] or 1), border=border)
+        Part(
+            kind="ram",
+            text=found["before"] or found["behind"],
+            count=int(found["count"] or 1),
+            border=border,
+        )
         for found in _RAM.finditer(piece)
     ]
     if ram:
-        piece = re.sub(r"(?i)\s+(?:with|w/|incl\.?|including)\s*$", "", _RAM.sub(" ", piece).strip())
+        piece = re.sub(
+            r"(?i)\s+(?:with|w/|incl\.?|including)\s*$", "", _RAM.sub(" ", piece).strip()
+        )
     name = piece.strip(" -:")
     if ram and not name.strip("()"):
         return ram
@@ -141,5 +173,7 @@ def _counted(piece: str, border: str) -> Part:
     without_card = _CARD_WORD.sub(" ", name)
     bare = _MEMORY_WORD.sub(" ", without_card).strip(" -:()")
     if re.fullmatch(SIZE, bare):
-        return Part(kind="size" if without_card == name else "vram", text=bare, count=count, border=border)
+        return Part(
+            kind="size" if without_card == name else "vram", text=bare, count=count, border=border
+        )
     return Part(kind="name", text=name, count=count, border=border)

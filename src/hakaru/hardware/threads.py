@@ -36,7 +36,10 @@ class Threads:
 
 
 def threads(
-    devices: Path = DEVICES, cgroup: Path = CGROUP, membership: Path = MEMBERSHIP, allowed: Iterable[int] | None = None
+    devices: Path = DEVICES,
+    cgroup: Path = CGROUP,
+    membership: Path = MEMBERSHIP,
+    allowed: Iterable[int] | None = None,
 ) -> Threads:
     """The threads for this process; `allowed`: the processors on which it may run, None to ask the
     system.
@@ -45,7 +48,9 @@ def threads(
     quota = processor_quota(cgroup, membership)
     cores = _mac_cores() or _cores(devices, _fast(devices, cpus))
     limit = cores if quota is None else max(1, int(quota))
-    return Threads(count=max(1, min(cores, limit)), allowed=len(cpus), performance_cores=cores, quota=quota)
+    return Threads(
+        count=max(1, min(cores, limit)), allowed=len(cpus), performance_cores=cores, quota=quota
+    )
 
 
 def n_threads() -> int:
@@ -66,9 +71,15 @@ def _fast(devices: Path, cpus: set[int]) -> set[int]:
     intel = _listed(devices / "cpu_core" / "cpus")  # hybrid Intel processors name theirs
     if intel & cpus:
         return intel & cpus
-    capacity = {cpu: _number(devices / "system" / "cpu" / f"cpu{cpu}" / "cpu_capacity") for cpu in cpus}
+    capacity = {
+        cpu: _number(devices / "system" / "cpu" / f"cpu{cpu}" / "cpu_capacity") for cpu in cpus
+    }
     known = [value for value in capacity.values() if value is not None]
-    return {cpu for cpu, value in capacity.items() if value is None or value >= FAST * max(known)} if known else cpus
+    return (
+        {cpu for cpu, value in capacity.items() if value is None or value >= FAST * max(known)}
+        if known
+        else cpus
+    )
 
 
 def _cores(devices: Path, cpus: set[int]) -> int:
@@ -86,7 +97,11 @@ def _mac_cores() -> int | None:
         return None
     for name in ("hw.perflevel0.physicalcpu", "hw.physicalcpu"):
         try:
-            return int(subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=2, check=True).stdout)
+            return int(
+                subprocess.run(
+                    ["sysctl", "-n", name], capture_output=True, text=True, timeout=2, check=True
+                ).stdout
+            )
         except (OSError, ValueError, subprocess.SubprocessError):
             continue
     return None

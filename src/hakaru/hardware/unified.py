@@ -14,7 +14,8 @@ from typing import Any, Final
 from hakaru.language import say
 from hakaru.units import format_bytes
 
-APPLE_MIB: Final = {8: 5460, 16: 12123, 18: 13639, 24: 18186, 32: 25559, 36: 28753, 48: 38338, 64: 53084, 128: 110100,
+APPLE_MIB: Final = {8: 5460, 16: 12123, 18: 13639, 24: 18186, 32: 25559, 36: 28753, 48: 38338,
+        64: 53084, 128: 110100,
                     256: 228065, 512: 475136}  # fmt: skip
 """Metal's recommendedMaxWorkingSetSize in MiB, by the memory in GB that a Mac is sold with. Source:
 public logs of llama.cpp on current macOS, 2026.
@@ -38,7 +39,9 @@ class UnifiedShare:
     why: str  # in words
 
 
-def unified_share(row: dict[str, Any], sold_gib: float, by_hand_bytes: int | None = None) -> UnifiedShare:
+def unified_share(
+    row: dict[str, Any], sold_gib: float, by_hand_bytes: int | None = None
+) -> UnifiedShare:
     """The GPU's share of the memory, for a catalogue row that is sold with `sold_gib`.
     `by_hand_bytes` is the share that a person set instead of the system's own.
     """
@@ -48,14 +51,24 @@ def unified_share(row: dict[str, Any], sold_gib: float, by_hand_bytes: int | Non
         usable, why = min(by_hand_bytes, sold), say("as it was set by hand")
     elif row["vendor"] == "apple":
         usable, seen = apple_share(sold_gib)
-        why = say("what Metal recommends") if seen else say("what Metal recommends, interpolated between sizes that were seen")
+        why = (
+            say("what Metal recommends")
+            if seen
+            else say("what Metal recommends, interpolated between sizes that were seen")
+        )
     elif row.get("shares_ram"):
         usable, why = int(sold * HALF), say("half of the RAM by default; more if set by hand")
     elif "reported_mib" in row:
         total = row["reported_mib"] * 2**20
-        usable, why = row.get("idle_mib", row["reported_mib"]) * 2**20, say("as its driver reports on an idle machine")
+        usable, why = (
+            row.get("idle_mib", row["reported_mib"]) * 2**20,
+            say("as its driver reports on an idle machine"),
+        )
     elif row["vendor"] == "nvidia":
-        usable, why = int(sold * BOARD), say("the system takes the rest, interpolated between boards that were seen")
+        usable, why = (
+            int(sold * BOARD),
+            say("the system takes the rest, interpolated between boards that were seen"),
+        )
     return UnifiedShare(total_bytes=total, usable_bytes=usable, why=why)
 
 
@@ -72,5 +85,10 @@ def apple_share(sold_gib: float) -> tuple[int, bool]:
 
 def unified_note(name: str, share: UnifiedShare, sold_gib: float) -> str:
     """One sentence on what may be used of a unified memory."""
-    return say("{name}: a model may take {usable} of its {sold:g} GB ({why}).",
-               name=name, usable=format_bytes(share.usable_bytes), sold=sold_gib, why=share.why)  # fmt: skip
+    return say(
+        "{name}: a model may take {usable} of its {sold:g} GB ({why}).",
+        name=name,
+        usable=format_bytes(share.usable_bytes),
+        sold=sold_gib,
+        why=share.why,
+    )

@@ -30,8 +30,12 @@ def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Ca
     or the first that CUDA_VISIBLE_DEVICES names.
     """
     ordered = list(cards)
-    if environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and all(card.speed is not None for card in cards):
-        ordered.sort(key=lambda card: -(card.speed or 0))  # stable: equal cards stay in the order of the bus
+    if environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and all(
+        card.speed is not None for card in cards
+    ):
+        ordered.sort(
+            key=lambda card: -(card.speed or 0)
+        )  # stable: equal cards stay in the order of the bus
     whole = [card for card in ordered if card.parent is None]
     numbered = whole or [card for card in ordered if card.parent][:1]
     listed = environment.get("CUDA_VISIBLE_DEVICES")
@@ -42,7 +46,9 @@ def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Ca
     return slices[:1] if slices else chosen
 
 
-def rocm_cards(cards: Sequence[Card], environment: Mapping[str, str], *, beside_nvidia: bool) -> list[Card]:
+def rocm_cards(
+    cards: Sequence[Card], environment: Mapping[str, str], *, beside_nvidia: bool
+) -> list[Card]:
     """The cards that HIP shows. ROCR_VISIBLE_DEVICES chooses first, then HIP_VISIBLE_DEVICES among
     the chosen cards. HIP also obeys CUDA_VISIBLE_DEVICES; in a machine with NVIDIA's cards
     (`beside_nvidia`) that variable is taken to mean NVIDIA's cards.

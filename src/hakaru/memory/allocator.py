@@ -1,9 +1,11 @@
-"""llama.cpp's graph allocator: where every tensor of a graph lies, and so how large the buffer becomes.
+"""llama.cpp's graph allocator: where every tensor of a graph lies, and so how large the buffer
+becomes.
 
-A tensor is given memory when it is computed and gives it back after its last use; the smallest free block that holds it
-is taken, and the buffer grows at its end only when none does. A result may take the place of a source of the same shape
-that nobody else needs. Who is given and gives back what does not depend on sizes: it is worked out once per graph
-(`steps_of`), and only the search for free blocks runs for every setting (`Memory`).
+A tensor is given memory when it is computed and gives it back after its last use; the smallest free
+block that holds it is taken, and the buffer grows at its end only when none does. A result may take
+the place of a source of the same shape that nobody else needs. Who is given and gives back what
+does not depend on sizes: it is worked out once per graph (`steps_of`), and only the search for free
+blocks runs for every setting (`Memory`).
 
 Source: llama.cpp, ggml/src/ggml-alloc.c.
 """
@@ -19,12 +21,16 @@ ENDLESS: Final = 2**62
 GIVE, TAKE_BACK, REUSE = 0, 1, 2
 
 Step: TypeAlias = tuple[int, int, int, int, int]
-"""What to do, the tensor, its size (an index into `sizes`), and for REUSE the tensor whose place is taken and its size."""
+"""What to do, the tensor, its size (an index into `sizes`), and for REUSE the tensor whose place is
+taken and its size.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
-    """What one stretch of a graph does to memory. Tensors are numbered; `inputs` and the entry come from outside."""
+    """What one stretch of a graph does to memory. Tensors are numbered; `inputs` and the entry come
+    from outside.
+    """
 
     steps: tuple[Step, ...]
     sizes: tuple[Size, ...]
@@ -32,11 +38,16 @@ class Steps:
     exits: tuple[int, ...]
 
 
-def steps_of(nodes: Sequence[Tensor], outside: Sequence[Tensor], exits: Sequence[Tensor], ending: Collection[Tensor]) -> Steps:
+def steps_of(
+    nodes: Sequence[Tensor],
+    outside: Sequence[Tensor],
+    exits: Sequence[Tensor],
+    ending: Collection[Tensor],
+) -> Steps:
     """The steps of `nodes`.
 
-    `outside` are tensors that others made and own; those in `ending` are needed here for the last time. `exits` are what
-    the next stretch goes on with: nobody gives them back here.
+    `outside` are tensors that others made and own; those in `ending` are needed here for the last
+    time. `exits` are what the next stretch goes on with: nobody gives them back here.
     """
     users: dict[Tensor, int] = {}
     views: dict[Tensor, int] = {}
@@ -56,7 +67,13 @@ def steps_of(nodes: Sequence[Tensor], outside: Sequence[Tensor], exits: Sequence
     def reusable(node: Tensor) -> Tensor | None:
         for source in node.sources if node.in_place else ():
             alone = users[source] == 1 and not views.get(source)
-            if source in held and alone and not source.kept and source not in exits and source.shape == node.shape:
+            if (
+                source in held
+                and alone
+                and not source.kept
+                and source not in exits
+                and source.shape == node.shape
+            ):
                 return source
         return None
 
@@ -84,11 +101,15 @@ def steps_of(nodes: Sequence[Tensor], outside: Sequence[Tensor], exits: Sequence
                 steps.append((TAKE_BACK, numbers[owner], size(owner), 0, 0))
                 held.discard(owner)
     names = tuple(tensor.name for tensor in numbers)
-    return Steps(tuple(steps), tuple(sizes), names, tuple(numbers[tensor.root or tensor] for tensor in exits))
+    return Steps(
+        tuple(steps), tuple(sizes), names, tuple(numbers[tensor.root or tensor] for tensor in exits)
+    )
 
 
 class Memory:
-    """A buffer during one run: its free blocks by address, the last of them endless, and how far it has grown."""
+    """A buffer during one run: its free blocks by address, the last of them endless, and how far it
+    has grown.
+    """
 
     __slots__ = ("free", "top")
 
@@ -97,7 +118,9 @@ class Memory:
         self.top = 0
 
     def give(self, size: int) -> int:
-        """The address of a new tensor: in the smallest free block that holds it, else at the end."""
+        """The address of a new tensor: in the smallest free block that holds it, else at the
+        end.
+        """
         free, best, best_size = self.free, -1, ENDLESS
         for i in range(len(free) - 1):
             if size <= free[i][1] <= best_size:

@@ -1,9 +1,10 @@
 """The blocks of which llama.cpp builds its graphs: norms, attention, feed-forward layers.
 
-Only what changes memory is there: a bias, a scale or a rotation of positions takes the place of its source and is left
-out unless its source is a view that cannot be overwritten.
+Only what changes memory is there: a bias, a scale or a rotation of positions takes the place of its
+source and is left out unless its source is a view that cannot be overwritten.
 
-Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build_ffn) and src/models.
+Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build_ffn) and
+src/models.
 """
 
 from dataclasses import dataclass, field, replace
@@ -41,7 +42,9 @@ class Layer:
 
 @dataclass(slots=True, kw_only=True)
 class Build:
-    """What is being built: the model, the layer, the graph so far and the inputs that it asked for."""
+    """What is being built: the model, the layer, the graph so far and the inputs that it
+    asked for.
+    """
 
     model: Shape
     blueprint: Blueprint
@@ -65,7 +68,9 @@ class Build:
     flash: bool = True
 
     def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
-        """The same for another stretch of the graph, which is handed `beside` besides the residual."""
+        """The same for another stretch of the graph, which is handed `beside` besides the
+        residual.
+        """
         return replace(self, layer=layer, graph=Graph(), beside=beside)
 
     def input(self, name: str, size: Size) -> Tensor:
@@ -88,7 +93,9 @@ class Build:
         return self.graph.new(name, (width, "T"), self.input(tokens, ((4, "T"),)))
 
     def norm(self, x: Tensor) -> Tensor:
-        """Normalize; the weights are multiplied in place. A norm that subtracts the mean takes no place."""
+        """Normalize; the weights are multiplied in place. A norm that subtracts the mean takes no
+        place.
+        """
         if self.normed:
             self.normed = False
             return self.graph.like(self.row("normed rows from the device before"))
@@ -119,10 +126,12 @@ class Build:
 
 
 def embedded(b: Build) -> Tensor:
-    """The rows of the tokens' embeddings, with room for what images add to the first layers (Qwen3-VL).
+    """The rows of the tokens' embeddings, with room for what images add to the first layers
+    (Qwen3-VL).
 
-    Two other ways in stay, used or not: embeddings from outside, and (`mixed`) a micro-batch that has both. The copy that
-    the mixed way writes into is never given back. Source: llama.cpp, src/llama-graph.cpp (build_inp_embd).
+    Two other ways in stay, used or not: embeddings from outside, and (`mixed`) a micro-batch that
+    has both. The copy that the mixed way writes into is never given back. Source: llama.cpp,
+    src/llama-graph.cpp (build_inp_embd).
     """
     g, m = b.graph, b.model
     width = m.n_embd * (1 + m.n_deepstack_layers)
@@ -133,7 +142,10 @@ def embedded(b: Build) -> Tensor:
         b.input("embeddings from outside", ((4 * width, "T"),))
     if not b.mixed:
         return with_room(b, g.expand(b.rows_of("embeddings", m.n_embd)))
-    places, images = b.input("places among images", ((8, "T"),)), b.input("embeddings of images", ((4 * width, "T"),))
+    places, images = (
+        b.input("places among images", ((8, "T"),)),
+        b.input("embeddings of images", ((4 * width, "T"),)),
+    )
     rows = g.expand(b.rows_of("embeddings", m.n_embd))
     among_images = g.expand(b.rows_of("embeddings among images", m.n_embd, "tokens among images"))
     rows, among_images = with_room(b, rows), with_room(b, among_images)
@@ -145,7 +157,13 @@ def embedded(b: Build) -> Tensor:
 def with_room(b: Build, rows: Tensor) -> Tensor:
     """The rows with room for what images add to the first layers (Qwen3-VL), or as they are."""
     n = b.model.n_deepstack_layers
-    return b.graph.expand(b.graph.new("embeddings with room for images", (b.model.n_embd * (1 + n), "T"), rows)) if n else rows
+    return (
+        b.graph.expand(
+            b.graph.new("embeddings with room for images", (b.model.n_embd * (1 + n), "T"), rows)
+        )
+        if n
+        else rows
+    )
 
 
 def scaled(b: Build, x: Tensor) -> Tensor:
@@ -154,11 +172,19 @@ def scaled(b: Build, x: Tensor) -> Tensor:
 
 
 def rotated(b: Build, x: Tensor, n: int, of: str) -> Tensor:
-    """Turned by a Hadamard matrix, as queries, keys and values are before they are stored with few bits."""
+    """Turned by a Hadamard matrix, as queries, keys and values are before they are stored with few
+    bits.
+    """
     matrix = b.input(f"rotation of {of}" + _of_window(b), ((4 * n * n, ""),))
     if not x.plain:
         x = b.graph.new(x.name, x.shape, x)
-    turned = b.graph.new(x.name, ("rotated", *x.shape), matrix, b.graph.reshape(x, ("flat", *x.shape)), size=size_of(x.shape))
+    turned = b.graph.new(
+        x.name,
+        ("rotated", *x.shape),
+        matrix,
+        b.graph.reshape(x, ("flat", *x.shape)),
+        size=size_of(x.shape),
+    )
     return b.graph.reshape(turned, x.shape)
 
 
@@ -174,10 +200,19 @@ def rotation_of_k(head: int) -> int:
     return side
 
 
-def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int | None, latent: Tensor | None = None) -> Tensor:
+def attend(
+    b: Build,
+    q: Tensor,
+    k: Tensor | None,
+    v: Tensor | None,
+    *,
+    out: int | None,
+    latent: Tensor | None = None,
+) -> Tensor:
     """Store keys and values, attend over the cache, project to `out` rows.
 
-    Without keys and values another layer's cache is read. `latent` is MLA's compressed row, of which the values are read.
+    Without keys and values another layer's cache is read. `latent` is MLA's compressed row, of
+    which the values are read.
     """
     g, layer = b.graph, b.layer
     cached = b.cached
@@ -196,20 +231,32 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
                 ids = b.input(name + _of_window(b), ((8, "T"),))
                 g.store(g.view(t, ("row", "T")), ids)
         sources = [g.view(q, ("queries",))]
-        mask = b.input("mask" + _of_window(b), ((2 if b.flash else 4, "TW" if layer.windowed else "TC"),))
+        mask = b.input(
+            "mask" + _of_window(b), ((2 if b.flash else 4, "TW" if layer.windowed else "TC"),)
+        )
     else:
         assert k is not None and v is not None
         mask = b.input("mask" + _of_window(b), ((2, "TT"),))
         sources = [g.view(q, ("queries",))]
-        sources += [g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)]
+        sources += [
+            g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)
+        ]
     length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
     shape = length, layer.n_head, "T"
     if not b.flash:
-        return _by_scores(b, sources, mask, shape, out=out, turn_v=turn_v, latent=latent is not None)
-    cur = g.new("attention", shape, *sources, mask, size=(*size_of(shape), *_scratch(b, latent is not None)))
+        return _by_scores(
+            b, sources, mask, shape, out=out, turn_v=turn_v, latent=latent is not None
+        )
+    cur = g.new(
+        "attention", shape, *sources, mask, size=(*size_of(shape), *_scratch(b, latent is not None))
+    )
     if latent is not None:
-        values = g.new("attention", (b.model.n_embd_head_v_mla, "T", layer.n_head), g.view(cur, ("heads",)))
-        cur = g.new("attention", (b.model.n_embd_head_v_mla, layer.n_head, "T"), g.view(values, ("heads",)))
+        values = g.new(
+            "attention", (b.model.n_embd_head_v_mla, "T", layer.n_head), g.view(cur, ("heads",))
+        )
+        cur = g.new(
+            "attention", (b.model.n_embd_head_v_mla, layer.n_head, "T"), g.view(values, ("heads",))
+        )
         length = b.model.n_embd_head_v_mla
     cur = g.expand(g.reshape(cur, (length * layer.n_head, "T")))
     if turn_v:
@@ -218,9 +265,18 @@ def attend(b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, *, out: int 
 
 
 def _by_scores(
-    b: Build, sources: list[Tensor], mask: Tensor, shape: tuple[int, int, str], *, out: int | None, turn_v: bool, latent: bool
+    b: Build,
+    sources: list[Tensor],
+    mask: Tensor,
+    shape: tuple[int, int, str],
+    *,
+    out: int | None,
+    turn_v: bool,
+    latent: bool,
 ) -> Tensor:
-    """Attention without flash attention: the scores of every head over all cells are written down."""
+    """Attention without flash attention: the scores of every head over all cells are written
+    down.
+    """
     g, (length, n_head, _) = b.graph, shape
     cells = "W" if b.layer.windowed else "C"
     scores = g.new("scores", (cells, "T", n_head), *sources, size=((4 * n_head, "T" + cells),))
@@ -245,7 +301,9 @@ def _scratch(b: Build, latent: bool) -> Size:
         n_embd_head_v=m.n_lora_kv if latent else y.n_embd_head_v,
         cells="W" if y.windowed else "C",
     )
-    return scratch(b.backend, of_layer, k_is_f16=b.k_is_f16, v_is_f16=b.v_is_f16) if b.cached else ()
+    return (
+        scratch(b.backend, of_layer, k_is_f16=b.k_is_f16, v_is_f16=b.v_is_f16) if b.cached else ()
+    )
 
 
 def heads(
@@ -259,13 +317,19 @@ def heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values; the flags are those of `blueprint.Attention`."""
     g, y = b.graph, b.layer
-    shapes = [(y.n_embd_head_k, y.n_head, "T"), (y.n_embd_head_k, y.n_head_kv, "T"), (y.n_embd_head_v, y.n_head_kv, "T")]
+    shapes = [
+        (y.n_embd_head_k, y.n_head, "T"),
+        (y.n_embd_head_k, y.n_head_kv, "T"),
+        (y.n_embd_head_v, y.n_head_kv, "T"),
+    ]
     rows = [length * n for length, n, _ in shapes]
     if fused:
         qkv = b.mm(x, sum(rows), "queries, keys, values")
         q, k, v = (g.view(qkv, shape) for shape in shapes)
     else:
-        made = [b.mm(x, n, name) for n, name in zip(rows, ("queries", "keys", "values"), strict=True)]
+        made = [
+            b.mm(x, n, name) for n, name in zip(rows, ("queries", "keys", "values"), strict=True)
+        ]
         if whole:
             made[:2] = [b.norm(t) for t in made[:2]]
         q, k, v = (g.reshape(t, shape) for t, shape in zip(made, shapes, strict=True))
@@ -298,7 +362,9 @@ def head_gated_attention(b: Build, x: Tensor, **flags: bool) -> Tensor:
     cur = attend(b, q, k, v, out=None)
     gate = g.like(b.mm(x, y.n_head, "gate"))
     cur = b.mul(g.reshape(cur, shape), g.reshape(gate, (1, y.n_head, "T")))
-    return b.mm(g.reshape(cur, (y.n_embd_head_v * y.n_head, "T")), b.model.n_embd, "attention output")
+    return b.mm(
+        g.reshape(cur, (y.n_embd_head_v * y.n_head, "T")), b.model.n_embd, "attention output"
+    )
 
 
 def fused_attention(b: Build, x: Tensor) -> Tensor:
@@ -316,7 +382,9 @@ def dense(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:
 def fused_dense(b: Build, x: Tensor) -> Tensor:
     """Gate and up as one matrix."""
     both = b.mm(x, 2 * b.layer.n_ff, "gate and up")
-    return b.mm(b.graph.new("gated", (b.layer.n_ff, x.shape[-1]), both), b.model.n_embd, "feed-forward")
+    return b.mm(
+        b.graph.new("gated", (b.layer.n_ff, x.shape[-1]), both), b.model.n_embd, "feed-forward"
+    )
 
 
 def ungated(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:

@@ -1,4 +1,5 @@
-"""A mixture of experts in a graph: the router, the chosen experts' feed-forward layers, and their sum.
+"""A mixture of experts in a graph: the router, the chosen experts' feed-forward layers, and their
+sum.
 
 Source: llama.cpp, src/llama-graph.cpp (build_moe_ffn).
 """
@@ -23,7 +24,8 @@ def experts(
 ) -> Tensor:
     """A mixture of experts: every token passes through the few that its router chose.
 
-    `gating`: softmax over all, sigmoid, or softmax over the chosen. `biased`: a bias for the choice alone.
+    `gating`: softmax over all, sigmoid, or softmax over the chosen. `biased`: a bias for the choice
+    alone.
     """
     g, m, rows = b.graph, b.model, x.shape[-1]
     used, n_ff, n_embd = m.n_expert_used, m.n_ff_exp or b.layer.n_ff, x.shape[0]
@@ -52,7 +54,9 @@ def experts(
     return summed(b, g.expand(made if weighted_first else b.mul(made, weights)))
 
 
-def ran(b: Build, x: Tensor, ids: Tensor, n_ff: int, *, gate: bool = True, fused: bool = False) -> Tensor:
+def ran(
+    b: Build, x: Tensor, ids: Tensor, n_ff: int, *, gate: bool = True, fused: bool = False
+) -> Tensor:
     """The chosen experts' feed-forward layers."""
     g, used, rows = b.graph, ids.shape[0], x.shape[-1]
     shape = n_ff, used, rows

@@ -1,4 +1,6 @@
-"""The footprint as a ledger: every term with its formula and its inputs, summing to the total to the byte. Pure."""
+"""The footprint as a ledger: every term with its formula and its inputs, summing to the total to
+the byte. Pure.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -24,7 +26,9 @@ from hakaru.models.shape import Shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One line: which part it belongs to, what it is, the formula with its numbers, where they stand, and the bytes."""
+    """One line: which part it belongs to, what it is, the formula with its numbers, where they
+    stand, and the bytes.
+    """
 
     part: str
     what: str
@@ -34,7 +38,9 @@ class Term:
 
 
 def explain(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> list[Term]:
-    """The terms of `compute_footprint` of the same arguments, part by part. The shape must be modelled."""
+    """The terms of `compute_footprint` of the same arguments, part by part. The shape must be
+    modelled.
+    """
     return [
         *_weights(tensors),
         *_caches(shape, settings),
@@ -61,7 +67,11 @@ def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
         same = list(group)
         block = same[0].type
         size = " × ".join(f"{n:,}" for n in dims)
-        per = f"{block.block_bytes} B per {block.block}" if block.block > 1 else f"{block.block_bytes} B"
+        per = (
+            f"{block.block_bytes} B per {block.block}"
+            if block.block > 1
+            else f"{block.block_bytes} B"
+        )
         terms.append(
             Term(
                 part="weights_bytes",
@@ -84,11 +94,16 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         total = n * layer_cache_bytes(cache, settings)
         state = n * 4 * cache.state * settings.n_parallel
         if cache.k or cache.v:
-            seen = say("window of {n}", n=cache.window) if cache.window is not None else say("whole context")
+            seen = (
+                say("window of {n}", n=cache.window)
+                if cache.window is not None
+                else say("whole context")
+            )
             yield Term(
                 part="kv_cache_bytes",
                 what=say("{n} layers, {seen}", n=n, seen=seen),
-                formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × {cells_of(cache, settings):,} cells × {streams}",
+                formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × "
+                f"{cells_of(cache, settings):,} cells × {streams}",
                 where="attention.head_count_kv, key_length, value_length",
                 bytes=total - state,
             )
@@ -117,7 +132,13 @@ def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
 
 def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
     assumed = say("assumed, docs/memory.md")
-    yield Term(part="overhead_bytes", what=say("process"), formula="34 MiB", where=assumed, bytes=PROCESS_BYTES)
+    yield Term(
+        part="overhead_bytes",
+        what=say("process"),
+        formula="34 MiB",
+        where=assumed,
+        bytes=PROCESS_BYTES,
+    )
     yield Term(
         part="overhead_bytes",
         what=say("vocabulary in memory"),
@@ -128,5 +149,6 @@ def _process(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
     if records := graph_records_bytes(shape, settings):
         yield Term(
             part="overhead_bytes", what=say("records of graphs, for every token of a micro-batch"),
-            formula=f"{records // settings.n_tokens:,} × {settings.n_tokens}", where="llama.cpp, graph_max_nodes", bytes=records,
+            formula=f"{records // settings.n_tokens:,} × {settings.n_tokens}",
+            where="llama.cpp, graph_max_nodes", bytes=records,
         )  # fmt: skip

@@ -1,15 +1,17 @@
-"""What flash attention needs on an accelerator beside its result: copies of one layer's keys and values in F16.
+"""What flash attention needs on an accelerator beside its result: copies of one layer's keys and
+values in F16.
 
-The kernels of CUDA and HIP read keys and values in F16, so a cache of another type is converted before each layer's
-attention, all cells of it; SYCL's do likewise. Metal's reserve the copies whatever the type, and room for partial results. The
-copies lie behind the attention's result in the compute buffer and are reserved at start, for the longest context. Nothing is
-converted on the processor or by Vulkan's kernels. For some lengths of heads a backend has no kernel; then the scores of all
-heads lie in the buffer (`blocks.attend`). Left out: CUDA micro-batches of one or two tokens, which read most types as
-they are, and Metal's summary of the mask, a byte per 512 of its elements.
+The kernels of CUDA and HIP read keys and values in F16, so a cache of another type is converted
+before each layer's attention, all cells of it; SYCL's do likewise. Metal's reserve the copies
+whatever the type, and room for partial results. The copies lie behind the attention's result in the
+compute buffer and are reserved at start, for the longest context. Nothing is converted on the
+processor or by Vulkan's kernels. For some lengths of heads a backend has no kernel; then the scores
+of all heads lie in the buffer (`blocks.attend`). Left out: CUDA micro-batches of one or two tokens,
+which read most types as they are, and Metal's summary of the mask, a byte per 512 of its elements.
 
-Source: llama.cpp (pinned in constraints.txt), ggml/src/ggml-cuda/fattn.cu (ggml_cuda_flash_attn_ext_get_alloc_size),
-ggml/src/ggml-metal/ggml-metal-ops.cpp (ggml_metal_op_flash_attn_ext_extra_*), ggml/src/ggml-sycl/fattn.cpp
-(ggml_sycl_fattn_get_extra).
+Source: llama.cpp (pinned in constraints.txt), ggml/src/ggml-cuda/fattn.cu
+(ggml_cuda_flash_attn_ext_get_alloc_size), ggml/src/ggml-metal/ggml-metal-ops.cpp
+(ggml_metal_op_flash_attn_ext_extra_*), ggml/src/ggml-sycl/fattn.cpp (ggml_sycl_fattn_get_extra).
 """
 
 from dataclasses import dataclass
@@ -28,8 +30,9 @@ METAL_TILE: Final = 64  # cells at the cache's end that are copied, to be padded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """One layer's attention: widths of a cell's keys and values in elements (`v` is 0 where values are part of the keys, as
-    in MLA), the heads of the queries and the length of a result. `cells` is the letter for the cells of one pool.
+    """One layer's attention: widths of a cell's keys and values in elements (`v` is 0 where values
+    are part of the keys, as in MLA), the heads of the queries and the length of a result. `cells`
+    is the letter for the cells of one pool.
     """
 
     k: int
@@ -42,13 +45,16 @@ class Attention:
 CUDA_HEADS: Final = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
 """Lengths of a head for which CUDA, HIP and SYCL have kernels, keys and values alike."""
 CUDA_PAIRS: Final = {(192, 128): 8, (320, 256): 32, (512, 512): 2, (576, 512): 2}
-"""Lengths of keys and values with the number that must divide the query heads of a KV head; for the last two the least number."""
+"""Lengths of keys and values with the number that must divide the query heads of a KV head; for the
+last two the least number.
+"""
 METAL_HEADS: Final = frozenset({32, 40, 48, 64, 72, 80, 96, 112, 128, 192, 256, 320, 512, 576})
 METAL_PAIRS: Final = frozenset({(96, 64), (128, 96), (192, 128), (320, 256), (576, 512)})
 
 
 def has_kernel(backend: Backend, heads: tuple[int, int, int], *, type_k: str, type_v: str) -> bool:
-    """Whether the backend runs flash attention over `heads`: lengths of keys and of values, and query heads of a KV head.
+    """Whether the backend runs flash attention over `heads`: lengths of keys and of values, and
+    query heads of a KV head.
 
     Where it does not, llama.cpp turns flash attention off for the whole model.
     """
@@ -58,17 +64,23 @@ def has_kernel(backend: Backend, heads: tuple[int, int, int], *, type_k: str, ty
         fits = shared >= by if by == LEAST else by is not None and shared % by == 0
         return "iq4_nl" not in {type_k, type_v} and (fits or (k == v and k in CUDA_HEADS))
     if backend == "metal":
-        return type_k == type_v != "iq4_nl" and k in METAL_HEADS and (k == v or (k, v) in METAL_PAIRS)
+        return (
+            type_k == type_v != "iq4_nl" and k in METAL_HEADS and (k == v or (k, v) in METAL_PAIRS)
+        )
     return True
 
 
 def makes_copies(backend: Backend, type_k: str, type_v: str) -> bool:
     """Whether `scratch` is anything there."""
-    return backend in {"metal", "sycl"} or (backend == "cuda" and (type_k, type_v) != ("f16", "f16"))
+    return backend in {"metal", "sycl"} or (
+        backend == "cuda" and (type_k, type_v) != ("f16", "f16")
+    )
 
 
 def scratch(backend: Backend, attention: Attention, *, k_is_f16: bool, v_is_f16: bool) -> Size:
-    """Bytes behind the result, by the letters of `graph`; nothing where the kernels read the cache as it is."""
+    """Bytes behind the result, by the letters of `graph`; nothing where the kernels read the cache
+    as it is.
+    """
     a, every_cell = attention, attention.cells + "N"
     if backend in {"cpu", "vulkan"}:
         return ()

@@ -22,7 +22,9 @@ from hakaru.units import Source
 
 PROCESS_BYTES: Final = 34 * 2**20
 PROCESS_BYTES_PER_TOKEN: Final = 384  # the vocabulary's texts and tables, per entry
-GRAPH_BYTES_PER_NODE: Final = 3 * 423  # two graphs in use and the reserved one: a tensor's header, two lists, a hash table
+GRAPH_BYTES_PER_NODE: Final = (
+    3 * 423
+)  # two graphs in use and the reserved one: a tensor's header, two lists, a hash table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,8 @@ class DeviceBuffers:
 class Footprint:
     """Bytes that a model needs at given settings, by part, and how we know.
 
-    `accelerators` are the parts of the sum that the engine puts there, in its order; none on a build or a machine without.
+    `accelerators` are the parts of the sum that the engine puts there, in its order; none on a
+    build or a machine without.
     """
 
     weights_bytes: int
@@ -58,7 +61,13 @@ class Footprint:
     @property
     def total_bytes(self) -> int:
         """The sum of the parts."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes + self.overhead_bytes
+        return (
+            self.weights_bytes
+            + self.kv_cache_bytes
+            + self.compute_bytes
+            + self.output_bytes
+            + self.overhead_bytes
+        )
 
     def parts(self) -> dict[str, int]:
         """The parts by name, as they stand in `--json`."""
@@ -71,8 +80,12 @@ class Footprint:
         }
 
 
-def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> Footprint | None:
-    """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry run)."""
+def compute_footprint(
+    shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings
+) -> Footprint | None:
+    """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry
+    run).
+    """
     compute = compute_bytes(shape, settings)
     if shape.caches is None or compute is None:
         return None
@@ -87,14 +100,17 @@ def compute_footprint(shape: Shape, tensors: Iterable[Tensor], settings: Context
 
 
 def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
-    """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that does not grow.
+    """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that
+    does not grow.
 
-    A layer with a window keeps the window and one micro-batch. States are F32.
-    Raises Misuse if the cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
+    A layer with a window keeps the window and one micro-batch. States are F32. Raises Misuse if the
+    cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
     src/llama-kv-cache*.cpp and src/llama-memory-recurrent.cpp.
     """
     n_streams = 1 if settings.kv_unified else settings.n_parallel
-    row = row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
+    row = row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + row_bytes(
+        settings.type_v, cache.v, cache.n_embd_head_v
+    )
     return row * cells_of(cache, settings) * n_streams + 4 * cache.state * settings.n_parallel
 
 
@@ -113,23 +129,32 @@ def row_bytes(name: str, n: int, head: int) -> int:
     type_ = BY_NAME[name.upper()]
     if n and head % type_.block:
         raise Misuse(
-            "the cache type {type} stores blocks of {block}, but this model's heads have {n} elements; choose f16.",
-            type=name, block=type_.block, n=head,
-        )  # fmt: skip
+            "the cache type {type} stores blocks of {block}, but this model's heads have {n} "
+            "elements; choose f16.",
+            type=name,
+            block=type_.block,
+            n=head,
+        )
     return type_.row_bytes(n)
 
 
 def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes that the server's process takes beside the engine's buffers: assumed, from what was measured on Linux.
+    """Bytes that the server's process takes beside the engine's buffers: assumed, from what was
+    measured on Linux.
 
     Seen: 27 to 51 MiB over the buffers for vocabularies of 512 to 128,256 tokens.
     """
-    return PROCESS_BYTES + PROCESS_BYTES_PER_TOKEN * shape.n_vocab + graph_records_bytes(shape, settings)
+    return (
+        PROCESS_BYTES
+        + PROCESS_BYTES_PER_TOKEN * shape.n_vocab
+        + graph_records_bytes(shape, settings)
+    )
 
 
 def graph_records_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes of the records of graphs, for architectures whose graph may have nodes for every token of a micro-batch. A part of
-    the process; those of other architectures are small and lie in PROCESS_BYTES.
+    """Bytes of the records of graphs, for architectures whose graph may have nodes for every token
+    of a micro-batch. A part of the process; those of other architectures are small and lie in
+    PROCESS_BYTES.
     """
     return GRAPH_BYTES_PER_NODE * shape.record.graph_nodes_per_token * settings.n_tokens
 

@@ -42,7 +42,9 @@ def _slice(b: Build, x: Tensor) -> Tensor:
     g, m, n = b.graph, b.model, _n_per_layer(b)
     assert b.beside is not None
     if b.layer.first:
-        projected = b.norm(g.reshape(b.mm(x, n * m.n_layer, "per-layer embeddings"), (n, m.n_layer, "T")))
+        projected = b.norm(
+            g.reshape(b.mm(x, n * m.n_layer, "per-layer embeddings"), (n, m.n_layer, "T"))
+        )
         both = g.like(projected, b.beside)
         b.beside = g.new("per-layer embeddings", (n, "T", m.n_layer), g.view(both, ("permuted",)))
     return g.view(b.beside, (n, "T"))
@@ -59,7 +61,9 @@ def _attention(b: Build, x: Tensor) -> Tensor:
     cache.
     """
     g, y = b.graph, b.layer
-    q = g.like(g.reshape(b.mm(x, y.n_embd_head_k * y.n_head, "queries"), (y.n_embd_head_k, y.n_head, "T")))
+    q = g.like(
+        g.reshape(b.mm(x, y.n_embd_head_k * y.n_head, "queries"), (y.n_embd_head_k, y.n_head, "T"))
+    )
     q = g.like(q, b.positions())
     if not y.own_kv:
         return attend(b, q, None, None, out=b.model.n_embd)
@@ -121,7 +125,9 @@ def _predicted(b: Build, x: Tensor) -> Tensor:
     g, shape = b.graph, (b.model.n_embd, "T", N_ALTUP)
     coefficients = b.mm(_modalities(b, _slice_of(b, x)), N_ALTUP**2, "coefficients")
     permuted = g.new("streams", (N_ALTUP, b.model.n_embd, "T"), g.view(x, ("permuted",)))
-    made = g.new("streams", (b.model.n_embd, N_ALTUP, "T"), permuted, g.view(coefficients, ("square",)))
+    made = g.new(
+        "streams", (b.model.n_embd, N_ALTUP, "T"), permuted, g.view(coefficients, ("square",))
+    )
     return b.add(g.new("streams", shape, g.view(made, ("permuted",))), x)
 
 

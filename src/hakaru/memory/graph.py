@@ -1,11 +1,15 @@
-"""A compute graph as an allocator sees it: what each tensor takes, what it is computed from, whose place it may take.
+"""A compute graph as an allocator sees it: what each tensor takes, what it is computed from, whose
+place it may take.
 
-Sizes are formulas, since the graph of a model is the same for every context and micro-batch: a shape is made of numbers
-and of letters, whose values `allocator` fills in. T is the tokens of a micro-batch, S the conversations, t the tokens of one
-conversation in a micro-batch (T / S), O the rows whose logits are kept, C the cells of one conversation, W the cells of a
-layer with a window, N the pools of cells: one per conversation, or one for all. Weights and caches lie elsewhere and are left out; so are tensors without elements.
+Sizes are formulas, since the graph of a model is the same for every context and micro-batch: a
+shape is made of numbers and of letters, whose values `allocator` fills in. T is the tokens of a
+micro-batch, S the conversations, t the tokens of one conversation in a micro-batch (T / S), O the
+rows whose logits are kept, C the cells of one conversation, W the cells of a layer with a window, N
+the pools of cells: one per conversation, or one for all. Weights and caches lie elsewhere and are
+left out; so are tensors without elements.
 
-Source: llama.cpp, ggml/src/ggml.c (order of nodes, views) and ggml/src/ggml-alloc.c (ggml_op_can_inplace).
+Source: llama.cpp, ggml/src/ggml.c (order of nodes, views) and ggml/src/ggml-alloc.c
+(ggml_op_can_inplace).
 """
 
 from collections.abc import Iterable
@@ -19,9 +23,11 @@ Size: TypeAlias = tuple[tuple[int, str], ...]
 
 
 class Tensor:
-    """A node or an input. `root` is the tensor whose memory a view shows, None for one that has its own.
+    """A node or an input. `root` is the tensor whose memory a view shows, None for one that has its
+    own.
 
-    `plain` tells that its elements lie one after another, so that a result of the same shape may take its place.
+    `plain` tells that its elements lie one after another, so that a result of the same shape may
+    take its place.
     """
 
     __slots__ = ("in_place", "kept", "name", "plain", "root", "shape", "size", "sources")
@@ -49,11 +55,18 @@ OUTSIDE = Tensor("outside", (), ())
 def size_of(shape: Shape, n_bytes: int = 4) -> Size:
     """Bytes of a tensor whose elements take `n_bytes` each."""
     letters = "".join(sorted(d for d in shape if isinstance(d, str)))
-    return ((prod(d for d in shape if isinstance(d, int)) * n_bytes, "T" if letters == "St" else letters),)
+    return (
+        (
+            prod(d for d in shape if isinstance(d, int)) * n_bytes,
+            "T" if letters == "St" else letters,
+        ),
+    )
 
 
 class Graph:
-    """Nodes in the order in which they are computed. The methods are the operations, by their effect on memory."""
+    """Nodes in the order in which they are computed. The methods are the operations, by their
+    effect on memory.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[Tensor] = []
@@ -69,7 +82,9 @@ class Graph:
                 self.nodes.append(tensor)
         return tensor
 
-    def new(self, name: str, shape: Shape, *sources: Tensor, size: Size | None = None, n_bytes: int = 4) -> Tensor:
+    def new(
+        self, name: str, shape: Shape, *sources: Tensor, size: Size | None = None, n_bytes: int = 4
+    ) -> Tensor:
         """A result with memory of its own."""
         return Tensor(name, shape, size_of(shape, n_bytes) if size is None else size, sources)
 

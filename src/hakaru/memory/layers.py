@@ -38,7 +38,9 @@ def layers_of(shape: Shape) -> list[Layer]:
                 recurrent=cache.state > 0,
                 attends=cache.n_embd_head_k > 0 or without_cache,
                 sparse=i < blueprint.n_sparse,
-                shared_values=blueprint.shares_values and not shape.n_embd_per_layer and cache.window is None,
+                shared_values=blueprint.shares_values
+                and not shape.n_embd_per_layer
+                and cache.window is None,
                 own_kv=cache.k > 0,
                 experts=_has_experts(shape, i, n_ff),
                 rope=_has_rope(blueprint, i, windowed=cache.window is not None),
@@ -48,7 +50,10 @@ def layers_of(shape: Shape) -> list[Layer]:
         )
     found = _joined(found)
     n = len(found)
-    return [replace(layer, hands=i + 1 < n and takes(shape, i + 1, found[min(i + 1, n - 1)])) for i, layer in enumerate(found)]
+    return [
+        replace(layer, hands=i + 1 < n and takes(shape, i + 1, found[min(i + 1, n - 1)]))
+        for i, layer in enumerate(found)
+    ]
 
 
 def _joined(layers: list[Layer]) -> list[Layer]:
@@ -83,4 +88,6 @@ def takes(shape: Shape, i: int, layer: Layer) -> bool:
     blueprint = blueprint_of(shape)
     if blueprint.early_states:
         return layer.recurrent
-    return i < shape.n_deepstack_layers or bool(blueprint.n_embd_per_layer or shape.n_embd_per_layer)
+    return i < shape.n_deepstack_layers or bool(
+        blueprint.n_embd_per_layer or shape.n_embd_per_layer
+    )

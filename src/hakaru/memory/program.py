@@ -1,7 +1,7 @@
 """A model's whole graph as steps for the allocator, and the run over all its layers.
 
-A model's layers fall into a few kinds; each kind's steps are worked out once per model, and a run does not repeat a layer
-that begins as one before it did.
+A model's layers fall into a few kinds; each kind's steps are worked out once per model, and a run
+does not repeat a layer that begins as one before it did.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,9 @@ from hakaru.models.shape import Shape
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A whole graph: its inputs with their sizes, and the steps of its stretches one after another."""
+    """A whole graph: its inputs with their sizes, and the steps of its stretches one after
+    another.
+    """
 
     inputs: tuple[tuple[str, Size], ...]
     stretches: tuple[Steps, ...]
@@ -31,8 +33,8 @@ class Program:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """A part of the graph, what it gets from the part before and hands to the next: the residual, and perhaps the next
-    layer's last inputs.
+    """A part of the graph, what it gets from the part before and hands to the next: the residual,
+    and perhaps the next layer's last inputs.
     """
 
     nodes: list[Tensor]
@@ -47,9 +49,10 @@ Start: TypeAlias = Literal["tokens", "embeddings", "device", "host"]
 class Place:
     """Which part of the graph a processor runs, and how many copies of its inputs it keeps.
 
-    `start` says how tokens come to it: it looks them up itself (`tokens`), gets their embeddings, or the residual from a
-    layer on another device or in host memory. `logits`: the graph ends there. `mixed`: micro-batches may have tokens and
-    embeddings of images. `backend` runs the attention, with flash attention or without.
+    `start` says how tokens come to it: it looks them up itself (`tokens`), gets their embeddings,
+    or the residual from a layer on another device or in host memory. `logits`: the graph ends
+    there. `mixed`: micro-batches may have tokens and embeddings of images. `backend` runs the
+    attention, with flash attention or without.
     """
 
     start: Start = "tokens"
@@ -72,17 +75,20 @@ def program(
     v_is_f16: bool = True,
     place: Place = Place(),
 ) -> Program:
-    """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see `blocks.rotated`; `k_is_f16`,
-    `v_is_f16`: see `flash_attention`.
+    """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see
+    `blocks.rotated`; `k_is_f16`, `v_is_f16`: see `flash_attention`.
     """
     blueprint = blueprint_of(shape)
     build_layer, layers = layer_of(blueprint.layer), layers_of(shape)
     if place.start in {"device", "host"}:
         layers = layers[shape.n_layer_dense_lead :]
     base = Build(
-        model=shape, blueprint=blueprint, one=one, rotate_k=rotate_k, rotate_v=rotate_v, on_device=place.start != "tokens", copies=place.copies,
-        experts_on_host=place.experts_on_host, backend=place.backend, flash=place.flash, k_is_f16=k_is_f16, v_is_f16=v_is_f16,
-        mixed=place.mixed, cached=any(c.k or c.state for c in shape.caches or ()), windows=any(layer.windowed for layer in layers),
+        model=shape, blueprint=blueprint, one=one, rotate_k=rotate_k, rotate_v=rotate_v,
+        on_device=place.start != "tokens", copies=place.copies,
+        experts_on_host=place.experts_on_host, backend=place.backend, flash=place.flash,
+        k_is_f16=k_is_f16, v_is_f16=v_is_f16, mixed=place.mixed,
+        cached=any(c.k or c.state for c in shape.caches or ()),
+        windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
     start = base.again(Layer(hands=takes(shape, 0, layers[0])))
     stretches = [_stretch(start, (), _arrival(start, place))]
@@ -93,7 +99,9 @@ def program(
         b.normed = i == 0 and place.start == "device" and blueprint.begins_normed
         key = layer, before.hands, received[0].kept, b.normed
         if key not in kinds:
-            entries = tuple(Tensor(t.name, t.shape, size_of(t.shape), kept=t.kept) for t in received)
+            entries = tuple(
+                Tensor(t.name, t.shape, size_of(t.shape), kept=t.kept) for t in received
+            )
             b.beside = entries[1] if before.hands else None
             kinds[key] = _stretch(b, entries, build_layer(b, entries[0]))
         stretches.append(kinds[key])
@@ -119,7 +127,9 @@ def _arrival(b: Build, place: Place) -> Tensor:
     if not m.n_expert:
         return g.expand(b.add(b.row("last block's output"), residual))
     if m.n_ff_shexp and not place.experts_on_host:
-        return g.expand(b.add(b.add(b.row("sum of experts"), b.row("shared expert's output")), residual))
+        return g.expand(
+            b.add(b.add(b.row("sum of experts"), b.row("shared expert's output")), residual)
+        )
     made = b.input("experts from host memory", ((4 * m.n_embd * m.n_expert_used, "T"),))
     made.shape = m.n_embd, m.n_expert_used, "T"
     total = summed(b, g.expand(b.mul(made, b.input("weights", ((4 * m.n_expert_used, "T"),)))))
@@ -130,26 +140,39 @@ def _stretch(b: Build, entries: tuple[Tensor, ...], residual: Tensor) -> Stretch
     beside: tuple[Tensor, ...] = ()
     if b.layer.hands:
         early = b.blueprint.early_states
-        beside = (state(b, n_last_inputs(b.model), "last inputs") if early or b.beside is None else b.beside,)
+        beside = (
+            state(b, n_last_inputs(b.model), "last inputs")
+            if early or b.beside is None
+            else b.beside,
+        )
     b.graph.expand(residual)
     return Stretch(b.graph.nodes, entries, (residual, *beside))
 
 
 def _steps(stretches: list[Stretch], inputs: list[Tensor]) -> list[Steps]:
-    """The steps of each stretch; equal ones are one object. An input is given back in the last stretch that needs it."""
+    """The steps of each stretch; equal ones are one object. An input is given back in the last
+    stretch that needs it.
+    """
     used: dict[Stretch, set[Tensor]] = {}
     last: dict[Tensor, int] = {}
     for i, stretch in enumerate(stretches):
         if stretch not in used:
-            used[stretch] = {s.root or s for node in stretch.nodes for s in node.sources} & set(inputs)
+            used[stretch] = {s.root or s for node in stretch.nodes for s in node.sources} & set(
+                inputs
+            )
         last |= dict.fromkeys(used[stretch], i)
     made: dict[tuple[Stretch, frozenset[Tensor]], Steps] = {}
     found = []
     for i, stretch in enumerate(stretches):
         key = stretch, frozenset(t for t in used[stretch] if last[t] == i)
         if key not in made:
-            entries = *stretch.entries, *(Tensor("", (), ()) for _ in range(2 - len(stretch.entries)))
-            made[key] = steps_of(stretch.nodes, [*inputs, *entries], stretch.exits, {*key[1], *stretch.entries})
+            entries = (
+                *stretch.entries,
+                *(Tensor("", (), ()) for _ in range(2 - len(stretch.entries))),
+            )
+            made[key] = steps_of(
+                stretch.nodes, [*inputs, *entries], stretch.exits, {*key[1], *stretch.entries}
+            )
         found.append(made[key])
     return found
 
@@ -176,7 +199,9 @@ def play(graph: Program, values: Mapping[str, int]) -> int:
 
 
 def alive_at_peak(graph: Program, values: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Name and bytes of every tensor that is alive when the buffer has grown to its full size, by address."""
+    """Name and bytes of every tensor that is alive when the buffer has grown to its full size, by
+    address.
+    """
     memory, alive = Memory(), {}
     n = len(graph.inputs)
     where = [0] * (n + 2 + max(len(s.names) for s in graph.stretches))

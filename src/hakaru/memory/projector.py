@@ -1,10 +1,11 @@
 """What a vision or audio projector (mmproj) computes with: an estimate from its header. Pure.
 
-The engine lays a projector out for one picture of a fixed number of tokens (`WARMUP_TOKENS`) or one clip of 30 seconds, and
-again for a larger picture when one comes. With flash attention the buffer grows with the patches: at its fullest it holds a few
-rows of the width and of the feed-forward layer for each. For ten projectors the estimate lies 0 to 15 % above the engine's own
-figure (docs/memory.md), which takes its place where the engine can be asked. Left out: what encoders other than
-plain transformers need (DeepSeek's OCR, Gemma 3n's).
+The engine lays a projector out for one picture of a fixed number of tokens (`WARMUP_TOKENS`) or one
+clip of 30 seconds, and again for a larger picture when one comes. With flash attention the buffer
+grows with the patches: at its fullest it holds a few rows of the width and of the feed-forward
+layer for each. For ten projectors the estimate lies 0 to 15 % above the engine's own figure
+(docs/memory.md), which takes its place where the engine can be asked. Left out: what encoders other
+than plain transformers need (DeepSeek's OCR, Gemma 3n's).
 
 Source: llama.cpp, tools/mtmd/clip.cpp (load_hparams, warmup), tools/mtmd/models.
 """
@@ -17,45 +18,62 @@ from hakaru.formats.header_cursor import Array
 from hakaru.formats.metadata import Metadata
 
 WARMUP_TOKENS: Final = {
-    "qwen2vl_merger": 46**2, "qwen2.5vl_merger": 46**2, "qwen3vl_merger": 46**2, "ling3vl": 46**2, "glm4v": 46**2, "glm5v": 46**2,
-    "dots_ocr": 46**2, "dots3note_v": 46**2, "mimovl": 46**2, "exaone4_5": 46**2, "hunyuanvl": 32**2, "muse-glimmer": 32**2,
-    "paddleocr": 28**2, "phi4": 16**2, "pixtral": 16**2, "lightonocr": 16**2, "kimivl": 16**2, "gemma4v": 16**2, "gemma4uv": 16**2,
-    "minimax_m3": 16**2, "youtuvl": 16**2, "deepseek4v": 16**2, "lfm2": 16**2, "d1omni_v": 16**2,
+    "qwen2vl_merger": 46**2, "qwen2.5vl_merger": 46**2, "qwen3vl_merger": 46**2, "ling3vl": 46**2,
+    "glm4v": 46**2, "glm5v": 46**2, "dots_ocr": 46**2, "dots3note_v": 46**2, "mimovl": 46**2,
+    "exaone4_5": 46**2, "hunyuanvl": 32**2, "muse-glimmer": 32**2, "paddleocr": 28**2,
+    "phi4": 16**2, "pixtral": 16**2, "lightonocr": 16**2, "kimivl": 16**2, "gemma4v": 16**2,
+    "gemma4uv": 16**2, "minimax_m3": 16**2, "youtuvl": 16**2, "deepseek4v": 16**2, "lfm2": 16**2,
+    "d1omni_v": 16**2,
 }  # fmt: skip
 """Tokens of the picture at start by type of projector; the others take pictures of one size."""
 LARGEST_TOKENS: Final = {
-    "qwen2vl_merger": 4096, "qwen2.5vl_merger": 4096, "qwen3vl_merger": 4096, "ling3vl": 4096, "glm4v": 4096, "pixtral": 1024,
-    "kimivl": 1024, "gemma4v": 1120, "gemma4uv": 1120, "lfm2": 256, "d1omni_v": 256, "minimax_m3": 576, "muse-glimmer": 4096,
-    "hunyuanvl": 16384, "youtuvl": 62500, "deepseek4v": 384,
+    "qwen2vl_merger": 4096, "qwen2.5vl_merger": 4096, "qwen3vl_merger": 4096, "ling3vl": 4096,
+    "glm4v": 4096, "pixtral": 1024, "kimivl": 1024, "gemma4v": 1120, "gemma4uv": 1120, "lfm2": 256,
+    "d1omni_v": 256, "minimax_m3": 576, "muse-glimmer": 4096, "hunyuanvl": 16384, "youtuvl": 62500,
+    "deepseek4v": 384,
 }  # fmt: skip
 """Tokens of the largest picture that is taken, where the header does not say it in pixels."""
 MERGED: Final = {"gemma3": 4, "gemma4v": 3, "gemma4uv": 3, "pixtral": 1, "lightonocr": 1, "phi4": 1}
 """Patches a side that become one token where the header does not say it; else 2."""
 LARGEST_PIXELS: Final = 2**22
-"""Pictures above 4.2 million pixels are not planned for; who sends such limits them with --image-max-tokens."""
+"""Pictures above 4.2 million pixels are not planned for; who sends such limits them with
+--image-max-tokens.
+"""
 AUDIO_POSITIONS: Final = 1500  # 30 seconds in frames of 10 ms, halved
 BYTES_PER_PIXEL: Final = 12  # three colours in F32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectorCompute:
-    """Bytes that the projector computes with at start, how many more for the largest picture, and the copies of both in RAM."""
+    """Bytes that the projector computes with at start, how many more for the largest picture, and
+    the copies of both in RAM.
+    """
 
     start_bytes: int
     growth_bytes: int
     host_bytes: int = 0
 
 
-def projector_compute(where: str, header: Header, *, start_bytes: int | None = None) -> ProjectorCompute:
-    """The estimate; with the engine's own `start_bytes` only the growth is estimated. Raises ModelDamaged."""
+def projector_compute(
+    where: str, header: Header, *, start_bytes: int | None = None
+) -> ProjectorCompute:
+    """The estimate; with the engine's own `start_bytes` only the growth is estimated. Raises
+    ModelDamaged.
+    """
     meta = Metadata(where, header.metadata)
-    seen = _vision(meta, header) if _has(meta, "vision") else ProjectorCompute(start_bytes=0, growth_bytes=0)
+    seen = (
+        _vision(meta, header)
+        if _has(meta, "vision")
+        else ProjectorCompute(start_bytes=0, growth_bytes=0)
+    )
     heard = 4 * AUDIO_POSITIONS * _floats(meta, header, "audio") if _has(meta, "audio") else 0
     if start_bytes is None:
         start_bytes = seen.start_bytes + heard
     share = start_bytes / max(1, seen.start_bytes + heard)
     growth = int(seen.growth_bytes * max(1.0, share))
-    return ProjectorCompute(start_bytes=start_bytes, growth_bytes=growth, host_bytes=seen.host_bytes)
+    return ProjectorCompute(
+        start_bytes=start_bytes, growth_bytes=growth, host_bytes=seen.host_bytes
+    )
 
 
 def _has(meta: Metadata, kind: str) -> bool:
@@ -65,13 +83,21 @@ def _has(meta: Metadata, kind: str) -> bool:
 def _vision(meta: Metadata, header: Header) -> ProjectorCompute:
     """By patches: those of the picture at start, and those of the largest one."""
     kind = meta.text("clip.vision.projector_type") or meta.text("clip.projector_type") or ""
-    patch, side = meta.need("clip.vision.patch_size", high=2**12), meta.integer("clip.vision.image_size") or 0
+    patch, side = (
+        meta.need("clip.vision.patch_size", high=2**12),
+        meta.integer("clip.vision.image_size") or 0,
+    )
     merged = (
-        meta.integer("clip.vision.spatial_merge_size") or meta.integer("clip.vision.projector.scale_factor") or MERGED.get(kind, 2)
+        meta.integer("clip.vision.spatial_merge_size")
+        or meta.integer("clip.vision.projector.scale_factor")
+        or MERGED.get(kind, 2)
     )
     tokens = WARMUP_TOKENS.get(kind)
     start = tokens * merged**2 if tokens else (side // patch) ** 2
-    pixels = meta.integer("clip.vision.image_max_pixels") or LARGEST_TOKENS.get(kind, 0) * (merged * patch) ** 2
+    pixels = (
+        meta.integer("clip.vision.image_max_pixels")
+        or LARGEST_TOKENS.get(kind, 0) * (merged * patch) ** 2
+    )
     largest = max(start, min(pixels, LARGEST_PIXELS) // patch**2)
 
     def n_bytes(patches: int) -> int:
@@ -84,7 +110,9 @@ def _vision(meta: Metadata, header: Header) -> ProjectorCompute:
 
 
 def _floats(meta: Metadata, header: Header, kind: str) -> int:
-    """Numbers that are alive for each position when most are: in attention, or in the feed-forward layer."""
+    """Numbers that are alive for each position when most are: in attention, or in the feed-forward
+    layer.
+    """
     n_embd = meta.need(f"clip.{kind}.embedding_length", high=2**20)
     n_ff = meta.integer(f"clip.{kind}.feed_forward_length") or 4 * n_embd
     inputs = 3 * (meta.integer("clip.vision.patch_size") or 0) ** 2 if kind == "vision" else 0
@@ -95,7 +123,9 @@ def _floats(meta: Metadata, header: Header, kind: str) -> int:
 
 
 def _deepstack(meta: Metadata) -> int:
-    """What layers hand to the language model besides the last one's rows, kept until the end, with those."""
+    """What layers hand to the language model besides the last one's rows, kept until the end, with
+    those.
+    """
     flags = meta.values.get("clip.vision.is_deepstack_layers")
     values = flags.values if isinstance(flags, Array) else flags
     n = sum(map(bool, values)) if isinstance(values, list | tuple) else 0

@@ -1,6 +1,8 @@
-"""Blocks that keep a state instead of keys and values: Mamba, gated delta nets, Kimi's delta attention, short convolutions.
+"""Blocks that keep a state instead of keys and values: Mamba, gated delta nets, Kimi's delta
+attention, short convolutions.
 
-Source: llama.cpp, src/models/{mamba-base,delta-net-base,qwen3next,qwen35,kimi-linear,lfm2,plamo2}.cpp and build_rs in
+Source: llama.cpp,
+src/models/{mamba-base,delta-net-base,qwen3next,qwen35,kimi-linear,lfm2,plamo2}.cpp and build_rs in
 src/llama-graph.cpp.
 """
 
@@ -24,7 +26,9 @@ def state(b: Build, n: int, name: str) -> Tensor:
 
 
 def last_inputs(b: Build) -> Tensor:
-    """The convolution's last inputs. Where a layer asks for them first, they are fetched before the layer before it ends."""
+    """The convolution's last inputs. Where a layer asks for them first, they are fetched before the
+    layer before it ends.
+    """
     return b.beside or state(b, n_last_inputs(b.model), "last inputs")
 
 
@@ -35,25 +39,43 @@ def n_last_inputs(m: Shape) -> int:
     return (m.ssm_d_conv - 1) * (m.ssm_d_inner + 2 * m.ssm_n_group * m.ssm_d_state)
 
 
-def convolved(b: Build, x: Tensor, channels: int, taps: int, before: Tensor, *, act: bool = True) -> Tensor:
-    """A short convolution along the tokens: the state's last inputs before `x`, stored again, then the convolution."""
+def convolved(
+    b: Build, x: Tensor, channels: int, taps: int, before: Tensor, *, act: bool = True
+) -> Tensor:
+    """A short convolution along the tokens: the state's last inputs before `x`, stored again, then
+    the convolution.
+    """
     g = b.graph
     size: Size = ((4 * (taps - 1) * channels, "S"), (4 * channels, "T"))
-    joined = g.new("inputs of the convolution", ("joined",), g.view(before, ("last",)), g.view(x, ("transposed",)), size=size)
+    joined = g.new(
+        "inputs of the convolution",
+        ("joined",),
+        g.view(before, ("last",)),
+        g.view(x, ("transposed",)),
+        size=size,
+    )
     g.store(g.view(joined, ("last",)))
     made = g.new("convolution", (channels, *tokens(b)), joined)
     return g.like(made) if act else made
 
 
 def scanned(b: Build, x: Tensor, d_inner: int, n_state: int, *sources: Tensor) -> Tensor:
-    """The selective scan: an output per token and the new state, which is stored. Returns a view of the output."""
+    """The selective scan: an output per token and the new state, which is stored. Returns a view of
+    the output.
+    """
     g, size = b.graph, ((4 * d_inner, "T"), (4 * n_state, "S"))
     ids = b.input("states", ((4, "S"),))
     made = g.expand(g.new("scan", ("scan",), x, *sources, g.view(ids, ("chosen",)), size=size))
     if not b.one:  # gathered although none is left over: all states but the first
         g.store(
             g.view(
-                g.new("other states", ("others",), g.view(ids, ("tail",)), size=((4 * n_state, "S"), (-4 * n_state, ""))), ("none",)
+                g.new(
+                    "other states",
+                    ("others",),
+                    g.view(ids, ("tail",)),
+                    size=((4 * n_state, "S"), (-4 * n_state, "")),
+                ),
+                ("none",),
             )
         )
     g.store(g.view(made, ("state",)))
@@ -69,7 +91,11 @@ def mamba(b: Build, x: Tensor) -> Tensor:
     z = g.view(xz, (inner, *t))
     cur = convolved(b, g.view(xz, (inner, *t)), inner, m.ssm_d_conv, last)
     parts = b.mm(cur, rank + 2 * d_state, "dt, B and C")
-    dt, b_, c = g.view(parts, (rank, *t)), g.view(parts, (d_state, 1, *t)), g.view(parts, (d_state, 1, *t))
+    dt, b_, c = (
+        g.view(parts, (rank, *t)),
+        g.view(parts, (d_state, 1, *t)),
+        g.view(parts, (d_state, 1, *t)),
+    )
     if m.ssm_dt_b_c_rms:
         dt, b_, c = b.norm(dt), b.norm(b_), b.norm(c)
     else:
@@ -125,7 +151,9 @@ def plamo_mamba(b: Build, x: Tensor) -> Tensor:
 
 
 def delta_net(b: Build, x: Tensor, *, joint: bool) -> Tensor:
-    """Qwen's gated delta net. Qwen3-Next (`joint`) keeps beta and alpha in one matrix and repeats queries and keys."""
+    """Qwen's gated delta net. Qwen3-Next (`joint`) keeps beta and alpha in one matrix and repeats
+    queries and keys.
+    """
     g, m, t = b.graph, b.model, tokens(b)
     k_head, n_k, n_v = m.ssm_d_state, m.ssm_n_group, m.ssm_dt_rank
     v_head = m.ssm_d_inner // n_v
@@ -143,8 +171,12 @@ def delta_net(b: Build, x: Tensor, *, joint: bool) -> Tensor:
     cur, before = made
     q, k = (g.like(g.view(cur, (k_head, n_k, *t)), name=name) for name in ("queries", "keys"))
     if joint and n_k != n_v:
-        q, k = (g.new(s.name, (k_head, n_v, *t), g.reshape(s, (k_head, 1, n_k, "T"))) for s in (q, k))
-    y = _delta_rule(b, (q, k, g.view(cur, (v_head, n_v, *t)), alpha, beta), before, (v_head, n_v, *t))
+        q, k = (
+            g.new(s.name, (k_head, n_v, *t), g.reshape(s, (k_head, 1, n_k, "T"))) for s in (q, k)
+        )
+    y = _delta_rule(
+        b, (q, k, g.view(cur, (v_head, n_v, *t)), alpha, beta), before, (v_head, n_v, *t)
+    )
     y = b.mul(b.norm(y), g.like(g.reshape(z, (v_head, n_v, *t))))
     cur = b.mm(g.reshape(y, (m.ssm_d_inner, *t)), m.n_embd, "state output")
     return g.reshape(cur, (m.n_embd, "T"))
@@ -156,13 +188,21 @@ def _convolution_with_state(b: Build, x: Tensor, channels: int) -> tuple[Tensor,
     g, taps = b.graph, m.ssm_d_conv
     before = state(b, (taps - 1) * channels, "last inputs")
     size: Size = ((4 * (taps - 1) * channels, "S"), (4 * channels, "T"))
-    joined = g.new("inputs of the convolution", ("joined",), g.view(before, ("last",)), g.view(x, ("transposed",)), size=size)
+    joined = g.new(
+        "inputs of the convolution",
+        ("joined",),
+        g.view(before, ("last",)),
+        g.view(x, ("transposed",)),
+        size=size,
+    )
     g.store(g.view(joined, ("last",)))
     states = state(b, m.ssm_d_state * m.ssm_d_inner, "state")
     return g.like(g.new("convolution", (channels, *tokens(b)), joined)), states
 
 
-def _delta_rule(b: Build, sources: tuple[Tensor, ...], before: Tensor, shape: tuple[int | str, ...]) -> Tensor:
+def _delta_rule(
+    b: Build, sources: tuple[Tensor, ...], before: Tensor, shape: tuple[int | str, ...]
+) -> Tensor:
     """The fused delta rule: an output per token and the new state, which is stored."""
     g, length, n_head = b.graph, shape[0], shape[1]
     assert isinstance(length, int) and isinstance(n_head, int)
@@ -173,7 +213,9 @@ def _delta_rule(b: Build, sources: tuple[Tensor, ...], before: Tensor, shape: tu
 
 
 def gated_attention(b: Build, x: Tensor) -> Tensor:
-    """Attention whose output is multiplied by a gate that comes with the queries (Qwen3-Next, Qwen3.5)."""
+    """Attention whose output is multiplied by a gate that comes with the queries (Qwen3-Next,
+    Qwen3.5).
+    """
     g, y = b.graph, b.layer
     length = y.n_embd_head_k
     both = b.mm(x, 2 * length * y.n_head, "queries and gate")
@@ -197,13 +239,16 @@ def kimi_delta(b: Build, x: Tensor) -> Tensor:
         made = convolved(b, g.reshape(b.mm(x, inner, name), (inner, *t)), inner, taps, last)
         parts.append(g.reshape(made, (length, n_head, *t)))
     decay = g.reshape(
-        g.like(g.reshape(b.mm(b.mm(x, length, "decay"), inner, "decay"), (length, n_head, "T"))), (length, n_head, *t)
+        g.like(g.reshape(b.mm(b.mm(x, length, "decay"), inner, "decay"), (length, n_head, "T"))),
+        (length, n_head, *t),
     )
     beta = g.like(g.reshape(b.mm(x, n_head, "beta"), (1, n_head, *t)))
     before = state(b, length * length * n_head, "state")
     q, k, v = (*(g.like(p) for p in parts[:2]), parts[2])
     size: Size = ((4 * inner, "T"), (4 * length * inner, "S"))
-    made = g.new("delta rule", ("delta rule",), q, k, v, decay, beta, g.view(before, ("state",)), size=size)
+    made = g.new(
+        "delta rule", ("delta rule",), q, k, v, decay, beta, g.view(before, ("state",)), size=size
+    )
     cur = g.new("attention", (length, n_head, *t), g.view(made, ("output",)))
     g.store(g.view(made, ("state",)))
     gate = g.reshape(b.mm(b.mm(x, length, "gate"), inner, "gate"), (length, n_head, "T"))

@@ -1,7 +1,8 @@
-"""How the engine is asked to run, and its four spellings: evidence, the lab, the server, llama-server's flags.
+"""How the engine is asked to run, and its four spellings: evidence, the lab, the server,
+llama-server's flags.
 
-One value, one place: what a setting is called elsewhere stands here and nowhere else, so that no reader of the
-settings can forget one of them. Pure.
+One value, one place: what a setting is called elsewhere stands here and nowhere else, so that no
+reader of the settings can forget one of them. Pure.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ MAX_UBATCH: Final = 2**16
 MAX_PARALLEL: Final = 256
 CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
 LEAST_CHECKPOINTS: Final = 1
-"""Per conversation: the one near the end of the last prompt, from which the next turn goes on. See docs/labbook.md."""
+"""Per conversation: the one near the end of the last prompt, from which the next turn goes on. See
+docs/labbook.md.
+"""
 
 Cache = tuple[str, str]
 """The types of a KV cache: of its keys and of its values."""
@@ -24,16 +27,24 @@ F16_CACHE: Final[Cache] = ("f16", "f16")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextSettings:
-    """How the engine is asked to run, in llama.cpp's own words. Raises Misuse for values that no engine takes."""
+    """How the engine is asked to run, in llama.cpp's own words. Raises Misuse for values that no
+    engine takes.
+    """
 
     n_ctx: int  # tokens of context, shared by all conversations, as in llama-server
     n_ubatch: int = 512  # tokens of a micro-batch
     type_k: str = "f16"  # type of the KV cache's keys
     type_v: str = "f16"  # type of the KV cache's values
     n_parallel: int = 1  # conversations at the same time
-    n_outputs_max: int | None = None  # tokens of a micro-batch with logits; None: one per conversation, as in serving
-    kv_unified: bool = False  # True: the conversations share one pool of cells; False: each has its part
-    n_checkpoints: int | None = None  # context checkpoints per conversation (memory/growth.py); None: nobody has chosen
+    n_outputs_max: int | None = (
+        None  # tokens of a micro-batch with logits; None: one per conversation, as in serving
+    )
+    kv_unified: bool = (
+        False  # True: the conversations share one pool of cells; False: each has its part
+    )
+    n_checkpoints: int | None = (
+        None  # context checkpoints per conversation (memory/growth.py); None: nobody has chosen
+    )
 
     def __post_init__(self) -> None:
         for name, value, high in (
@@ -42,10 +53,20 @@ class ContextSettings:
             ("`n_parallel`", self.n_parallel, MAX_PARALLEL),
         ):
             if not 1 <= value <= high:
-                raise Misuse("{name} is {found}, expected a whole number from 1 to {high}.", name=name, found=value, high=high)
+                raise Misuse(
+                    "{name} is {found}, expected a whole number from 1 to {high}.",
+                    name=name,
+                    found=value,
+                    high=high,
+                )
         for name, type_ in (("`type_k`", self.type_k), ("`type_v`", self.type_v)):
             if type_ not in CACHE_TYPES:
-                raise Misuse("{name} is '{found}', expected one of {known}.", name=name, found=type_, known=", ".join(CACHE_TYPES))
+                raise Misuse(
+                    "{name} is '{found}', expected one of {known}.",
+                    name=name,
+                    found=type_,
+                    known=", ".join(CACHE_TYPES),
+                )
 
     @property
     def cache(self) -> Cache:
@@ -62,7 +83,9 @@ class ContextSettings:
 
     @property
     def tokens_each(self) -> int:
-        """Tokens of context that one conversation may have: all of a pool that is shared, else an equal part."""
+        """Tokens of context that one conversation may have: all of a pool that is shared, else an
+        equal part.
+        """
         return self.n_ctx if self.kv_unified else self.n_ctx // self.n_parallel
 
     @property
@@ -87,41 +110,62 @@ class ContextSettings:
 
     @property
     def checkpoints_kept(self) -> int:
-        """Context checkpoints that the server keeps per conversation: what was chosen, or as few as are of use."""
+        """Context checkpoints that the server keeps per conversation: what was chosen, or as few as
+        are of use.
+        """
         return LEAST_CHECKPOINTS if self.n_checkpoints is None else self.n_checkpoints
 
     def as_json(self) -> dict[str, object]:
-        """The settings as they stand in the ledger and in evidence; keys of the ledger hang on every byte of it.
+        """The settings as they stand in the ledger and in evidence; keys of the ledger hang on
+        every byte of it.
 
         `n_checkpoints` is left out: no figure that is kept depends on it.
         """
         return {
-            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "type_k": self.type_k, "type_v": self.type_v,
-            "n_parallel": self.n_parallel, "n_outputs_max": self.n_outputs, "kv_unified": self.kv_unified,
+            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "type_k": self.type_k,
+            "type_v": self.type_v, "n_parallel": self.n_parallel, "n_outputs_max": self.n_outputs,
+            "kv_unified": self.kv_unified,
         }  # fmt: skip
 
     def as_lab(self) -> dict[str, int | bool]:
-        """The settings as the lab's child takes them for a context: llama.cpp's `llama_context_params`."""
+        """The settings as the lab's child takes them for a context: llama.cpp's
+        `llama_context_params`.
+        """
         return {
-            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_outputs_max": self.n_outputs, "n_seq_max": self.n_parallel,
-            **self._cache_ids(), "kv_unified": self.kv_unified,
+            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_outputs_max": self.n_outputs,
+            "n_seq_max": self.n_parallel, **self._cache_ids(), "kv_unified": self.kv_unified,
         }  # fmt: skip
 
     def as_server(self) -> dict[str, int | bool]:
         """The settings as the server's child takes them: llama.cpp's `common_params`."""
         return {
-            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_parallel": self.n_parallel, **self._cache_ids(),
-            "kv_unified": self.kv_unified, "n_checkpoints": self.checkpoints_kept,
+            "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_parallel": self.n_parallel,
+            **self._cache_ids(), "kv_unified": self.kv_unified,
+            "n_checkpoints": self.checkpoints_kept,
         }  # fmt: skip
 
     def as_flags(self) -> list[str]:
         """The settings as arguments of llama-server."""
-        flags = ["-c", str(self.n_ctx), "-ub", str(self.n_ubatch), "-np", str(self.n_parallel), "-ctk", self.type_k]
+        flags = [
+            "-c",
+            str(self.n_ctx),
+            "-ub",
+            str(self.n_ubatch),
+            "-np",
+            str(self.n_parallel),
+            "-ctk",
+            self.type_k,
+        ]
         flags += ["-ctv", self.type_v, *(["--kv-unified"] if self.kv_unified else [])]
-        return flags + (["--ctx-checkpoints", str(self.n_checkpoints)] if self.n_checkpoints is not None else [])
+        return flags + (
+            ["--ctx-checkpoints", str(self.n_checkpoints)] if self.n_checkpoints is not None else []
+        )
 
     def _cache_ids(self) -> dict[str, int]:
-        return {"type_k": BY_NAME[self.type_k.upper()].id, "type_v": BY_NAME[self.type_v.upper()].id}
+        return {
+            "type_k": BY_NAME[self.type_k.upper()].id,
+            "type_v": BY_NAME[self.type_v.upper()].id,
+        }
 
 
 def _padded(n_cells: int) -> int:

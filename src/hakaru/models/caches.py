@@ -49,7 +49,11 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     recurrent, attends = _kinds(meta, rule, n_layer)
     own_caches = _layers_with_own_cache(meta, rule, n_layer)
     state = _state_elements(meta, rule, n_layer) if any(recurrent) else 0
-    stated = rule.window and rule.window.of_n_layer and meta.integer(meta.own("attention.sliding_window"))
+    stated = (
+        rule.window
+        and rule.window.of_n_layer
+        and meta.integer(meta.own("attention.sliding_window"))
+    )
     caches = []
     for i in range(n_layer):
         draft = i >= n_layer - n_draft and rule.layers != "one part"
@@ -70,10 +74,17 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     return tuple(caches)
 
 
-def full_attention(n_head_kv: Sequence[int], n_embd_head_k: int, n_embd_head_v: int) -> tuple[LayerCache, ...]:
+def full_attention(
+    n_head_kv: Sequence[int], n_embd_head_k: int, n_embd_head_v: int
+) -> tuple[LayerCache, ...]:
     """The caches of layers that all see everything, with so many KV heads each."""
     return tuple(
-        LayerCache(k=n * n_embd_head_k, v=n * n_embd_head_v, n_embd_head_k=n_embd_head_k, n_embd_head_v=n_embd_head_v)
+        LayerCache(
+            k=n * n_embd_head_k,
+            v=n * n_embd_head_v,
+            n_embd_head_k=n_embd_head_k,
+            n_embd_head_v=n_embd_head_v,
+        )
         for n in n_head_kv
     )
 
@@ -143,11 +154,15 @@ def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list
         case "one part":
             n_ff = meta.per_layer(meta.own("feed_forward_length"), n_layer) or (0,) * n_layer
             layers = list(zip(heads_kv, n_ff, strict=True))
-            return [not kv and not ff for kv, ff in layers], [bool(kv) and not ff for kv, ff in layers]
+            return [not kv and not ff for kv, ff in layers], [
+                bool(kv) and not ff for kv, ff in layers
+            ]
         case "state by interval":
             stated = meta.per_layer(meta.own("attention.recurrent_layers"), n_layer)
             interval = meta.integer(meta.own("full_attention_interval")) or 4
-            recurrent = [bool(r) for r in stated] or [(i + 1) % interval != 0 for i in range(n_layer)]
+            recurrent = [bool(r) for r in stated] or [
+                (i + 1) % interval != 0 for i in range(n_layer)
+            ]
             return recurrent, [not r for r in recurrent]
 
 

@@ -50,7 +50,12 @@ class KnownModel:
 
     def tensors(self) -> Iterator[tuple[str, Dims]]:
         """Name and shape (row length first) of every tensor of its GGUF file."""
-        return tensors_of(Metadata(self.id, self.metadata()), n_vocab=self.n_vocab, tied=self.tied, having=self.having)
+        return tensors_of(
+            Metadata(self.id, self.metadata()),
+            n_vocab=self.n_vocab,
+            tied=self.tied,
+            having=self.having,
+        )
 
     @property
     def shape(self) -> Shape:
@@ -63,7 +68,10 @@ def known_models() -> tuple[KnownModel, ...]:
     """All entries, the most downloaded first."""
     rows = json.loads((files("hakaru.models") / "catalogue.json").read_text(encoding="utf-8"))
     return tuple(
-        KnownModel(**row | {"hyperparameters": row.pop("metadata"), "having": tuple(row.pop("having", ()))}) for row in rows
+        KnownModel(
+            **row | {"hyperparameters": row.pop("metadata"), "having": tuple(row.pop("having", ()))}
+        )
+        for row in rows
     )
 
 
@@ -82,6 +90,7 @@ def nearest_model(n_params: int) -> KnownModel | None:
     Of several with the same shape the most downloaded one.
     """
     nearest = min(
-        (m for m in known_models() if architecture(m.architecture).is_llama_like), key=lambda m: abs(m.n_params - n_params)
+        (m for m in known_models() if architecture(m.architecture).is_llama_like),
+        key=lambda m: abs(m.n_params - n_params),
     )
     return nearest if abs(nearest.n_params / n_params - 1) <= 0.1 else None

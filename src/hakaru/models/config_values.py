@@ -1,4 +1,6 @@
-"""Typed access to a Hugging Face config.json: a value of the wrong kind is damage, an absent one is None."""
+"""Typed access to a Hugging Face config.json: a value of the wrong kind is damage, an absent one is
+None.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,29 +14,46 @@ TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
 
 
 class ConfigValues:
-    """The fields of one config.json, the language model's part laid over the whole. `where` stands in the sentences."""
+    """The fields of one config.json, the language model's part laid over the whole. `where` stands
+    in the sentences.
+    """
 
-    def __init__(self, where: Path | str, values: Mapping[str, Any], absent: Mapping[str, Any] | None = None) -> None:
-        inner: Mapping[str, Any] = next((values[part] for part in TEXT_PARTS if isinstance(values.get(part), dict)), {})
+    def __init__(
+        self, where: Path | str, values: Mapping[str, Any], absent: Mapping[str, Any] | None = None
+    ) -> None:
+        inner: Mapping[str, Any] = next(
+            (values[part] for part in TEXT_PARTS if isinstance(values.get(part), dict)), {}
+        )
         self.where, self._values = where, {**(absent or {}), **values, **inner}
 
     def number(self, *keys: str) -> int | None:
-        """The first of the fields that is there, a whole number from 0 to 2^31, or None. Raises ModelDamaged."""
+        """The first of the fields that is there, a whole number from 0 to 2^31, or None. Raises
+        ModelDamaged.
+        """
         for key in keys:
             value = self._values.get(key)
             if value is None:
                 continue
-            whole = int(value) if isinstance(value, float) and value.is_integer() else value  # 1e6 is 1000000
+            whole = (
+                int(value) if isinstance(value, float) and value.is_integer() else value
+            )  # 1e6 is 1000000
             if type(whole) is not int or not 0 <= whole < 2**31:
                 raise self._wrong(key, value, "a whole number")
             return whole
         return None
 
     def number_if_any(self, *keys: str) -> int | None:
-        """`number`, where -1 and other impossible numbers mean that there is none, as in `"sliding_window": -1`."""
+        """`number`, where -1 and other impossible numbers mean that there is none, as in
+        `"sliding_window": -1`.
+        """
         for key in keys:
             value = self._values.get(key)
-            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**31 and value == int(value):
+            if (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and 0 < value < 2**31
+                and value == int(value)
+            ):
                 return int(value)
         return None
 
@@ -67,8 +86,16 @@ class ConfigValues:
         value = self._values.get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) < n or not all(isinstance(v, str) for v in value):
-            raise self._wrong(key, f"an array of {len(value)}" if isinstance(value, list) else value, f"{n} strings")
+        if (
+            not isinstance(value, list)
+            or len(value) < n
+            or not all(isinstance(v, str) for v in value)
+        ):
+            raise self._wrong(
+                key,
+                f"an array of {len(value)}" if isinstance(value, list) else value,
+                f"{n} strings",
+            )
         return tuple(value[:n])
 
     def rope_type(self) -> str | None:
@@ -83,5 +110,8 @@ class ConfigValues:
     def _wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
         return ModelDamaged(
             "{path}: the field {key} is {found}, expected {expected}; fetch the file again.",
-            path=self.where, key=key, found=str(found)[:80], expected=expected,
-        )  # fmt: skip
+            path=self.where,
+            key=key,
+            found=str(found)[:80],
+            expected=expected,
+        )

@@ -1,5 +1,5 @@
-"""What is known about a model, gathered for whoever wants to show it. Nothing here is computed: it was read, and what the
-file does not state is None.
+"""What is known about a model, gathered for whoever wants to show it. Nothing here is computed: it
+was read, and what the file does not state is None.
 """
 
 from dataclasses import asdict, dataclass
@@ -36,11 +36,15 @@ class Description:
     @property
     def n_expert_used(self) -> int | None:
         """Experts that one token passes."""
-        return Metadata(self.found.origin, self.model.metadata).integer(f"{self.model.shape.architecture}.expert_used_count")
+        return Metadata(self.found.origin, self.model.metadata).integer(
+            f"{self.model.shape.architecture}.expert_used_count"
+        )
 
     @property
     def has_chat_template(self) -> bool | None:
-        """Whether the file says how a conversation is written; None where only its sizes are known."""
+        """Whether the file says how a conversation is written; None where only its sizes are
+        known.
+        """
         return None if self._has_no_vocabulary else "tokenizer.chat_template" in self.model.metadata
 
     @property
@@ -50,12 +54,18 @@ class Description:
     @property
     def download_bytes(self) -> int | None:
         """What fetching the weights would bring; None where they are here, or nobody says."""
-        if self.model.complete or (self.found.stored and self.found.stored.complete) or self.found.version is None:
+        if (
+            self.model.complete
+            or (self.found.stored and self.found.stored.complete)
+            or self.found.version is None
+        ):
             return None
         return self.found.download_bytes or (None if self.found.stored else self.model.file_bytes)
 
     def tokenizer(self) -> dict[str, str | None]:
-        """Its kind, its splitting into words, and a digest of its tokens: equal digests, equal vocabularies."""
+        """Its kind, its splitting into words, and a digest of its tokens: equal digests, equal
+        vocabularies.
+        """
         keys = Metadata(self.found.origin, self.model.metadata)
         return {
             "model": None if self._has_no_vocabulary else _text(keys, "tokenizer.ggml.model"),
@@ -96,7 +106,9 @@ class Description:
             "tokenizer": self.tokenizer(),
             "chat_template": self.has_chat_template,
             "stated": self.stated(),
-            "companions": [asdict(c) | {"path": str(c.path) if c.path else None} for c in found.companions],
+            "companions": [
+                asdict(c) | {"path": str(c.path) if c.path else None} for c in found.companions
+            ],
             "fetch": found.fetch,
             "download_bytes": self.download_bytes,
             "checkpoint": asdict(found.stored) if found.stored else None,

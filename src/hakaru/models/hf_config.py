@@ -37,17 +37,22 @@ _HEADS: Final = re.compile(
     r"(model\.)?(score|classifier|qa_outputs|v_head|value_head|reward_head|regression_head|classification_head)\."
 )
 """What classifiers have on top of a body."""
-_NOT_WEIGHTS: Final = re.compile(r"(rotary_emb\.inv_freq|_scale_inv|_scales|(weight|input)_scale(_2)?|position_ids)$")
+_NOT_WEIGHTS: Final = re.compile(
+    r"(rotary_emb\.inv_freq|_scale_inv|_scales|(weight|input)_scale(_2)?|position_ids)$"
+)
 _OPTIONAL: Final = {
     r"self_attn\.q_proj\.bias": ("attn_q.bias",), r"self_attn\.k_proj\.bias": ("attn_k.bias",),
     r"self_attn\.v_proj\.bias": ("attn_v.bias",), r"self_attn\.o_proj\.bias": ("attn_output.bias",),
     r"mlp\.gate_proj\.bias": ("ffn_gate.bias",), r"mlp\.up_proj\.bias": ("ffn_up.bias",),
-    r"mlp\.down_proj\.bias": ("ffn_down.bias",), r"self_attn\.q_norm\.weight": ("attn_q_norm.weight",),
+    r"mlp\.down_proj\.bias": ("ffn_down.bias",),
+    r"self_attn\.q_norm\.weight": ("attn_q_norm.weight",),
     r"(e_score_correction_bias|expert_bias)": ("exp_probs_b.bias",),
     r"layers\.\d+\.embed_tokens\.weight": ("nextn.embed_tokens.weight",),
     r"layers\.\d+\.shared_head\.head\.weight": ("nextn.shared_head_head.weight",),
 }  # fmt: skip
-_BY_CONVERTER: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+_BY_CONVERTER: Final = frozenset(
+    {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,10 @@ class Converted:
 
 
 def converted(
-    where: Path | str, config: Mapping[str, Any], checkpoint: Checkpoint, quantization: StoredQuantization | None = None
+    where: Path | str,
+    config: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    quantization: StoredQuantization | None = None,
 ) -> Converted:
     """What `config` (the parsed config.json at `where`) and the tensors of `checkpoint`, quantized
     so, become.
@@ -93,11 +101,22 @@ def converted(
     values = ConfigValues(where, config, absent=rules.absent)
     short = hyperparameters(values, rules, checkpoint)
     architecture = (rules.becomes(short) if rules.becomes else None) or kind.architecture
-    rows = next((shape[0] for n, (_, shape) in checkpoint.items() if n.endswith("embed_tokens.weight") and len(shape) == 2), None)
+    rows = next(
+        (
+            shape[0]
+            for n, (_, shape) in checkpoint.items()
+            if n.endswith("embed_tokens.weight") and len(shape) == 2
+        ),
+        None,
+    )
     n_vocab = rows or values.need("vocab_size")
     tied = _is_tied(rules, values, checkpoint)
     meta = Metadata(where, expand(architecture, short))
-    table = tuple(tensors_of(meta, n_vocab=n_vocab, tied=tied, having=_having(rules, values, short, checkpoint)))
+    table = tuple(
+        tensors_of(
+            meta, n_vocab=n_vocab, tied=tied, having=_having(rules, values, short, checkpoint)
+        )
+    )
     text = {n: t for n, t in checkpoint.items() if not _COMPANION.match(n)}
     return Converted(
         architecture=architecture,
@@ -107,7 +126,9 @@ def converted(
         n_vocab=n_vocab,
         tied=tied,
         n_params=sum(math.prod(shape) for n, shape in table if n not in _BY_CONVERTER),
-        n_params_found=_count(rules, text, short["block_count"], tied, quantization) if checkpoint else None,
+        n_params_found=_count(rules, text, short["block_count"], tied, quantization)
+        if checkpoint
+        else None,
         companion_bytes=sum(_bytes(*t) for n, t in checkpoint.items() if n not in text),
     )
 
@@ -119,11 +140,20 @@ def _is_tied(rules: HuggingFace, config: ConfigValues, names: Collection[str]) -
     stated = config.flag("tie_word_embeddings")
     if rules.tied == "by config" or not names:
         return bool(stated)
-    return not any("lm_head." in n for n in names)  # packed ones are called lm_head.qweight or lm_head.weight_packed
+    return not any(
+        "lm_head." in n for n in names
+    )  # packed ones are called lm_head.qweight or lm_head.weight_packed
 
 
-def _having(rules: HuggingFace, config: ConfigValues, short: dict[str, Any], names: Collection[str]) -> set[str]:
-    found = {optional for pattern, has in _OPTIONAL.items() for optional in has if any(re.search(f"{pattern}$", n) for n in names)}
+def _having(
+    rules: HuggingFace, config: ConfigValues, short: dict[str, Any], names: Collection[str]
+) -> set[str]:
+    found = {
+        optional
+        for pattern, has in _OPTIONAL.items()
+        for optional in has
+        if any(re.search(f"{pattern}$", n) for n in names)
+    }
     if not names and config.flag("attention_bias"):
         found |= {"attn_q.bias", "attn_k.bias", "attn_v.bias"}
     if config.rope_type() == "llama3":
@@ -133,11 +163,22 @@ def _having(rules: HuggingFace, config: ConfigValues, short: dict[str, Any], nam
     return found | (rules.having(config, short, names) if rules.having else set())
 
 
-def _count(rules: HuggingFace, text: Checkpoint, n_layer: int, tied: bool, quantization: StoredQuantization | None) -> int | None:
+def _count(
+    rules: HuggingFace,
+    text: Checkpoint,
+    n_layer: int,
+    tied: bool,
+    quantization: StoredQuantization | None,
+) -> int | None:
     dropped = re.compile(rules.dropped.format(n=n_layer)) if rules.dropped else None
     total = 0
     for name, (dtype, shape) in text.items():
-        if _NOT_WEIGHTS.search(name) or (dropped and dropped.match(name)) or (tied and "lm_head." in name) or _HEADS.match(name):
+        if (
+            _NOT_WEIGHTS.search(name)
+            or (dropped and dropped.match(name))
+            or (tied and "lm_head." in name)
+            or _HEADS.match(name)
+        ):
             continue
         if quantization:
             stored = quantization.weights_in(name, dtype, shape)
@@ -145,7 +186,9 @@ def _count(rules: HuggingFace, text: Checkpoint, n_layer: int, tied: bool, quant
                 return None
             total += stored
             continue
-        packed = 2 if dtype == "U8" and name.endswith("_blocks") else 1  # MXFP4: two weights in a byte
+        packed = (
+            2 if dtype == "U8" and name.endswith("_blocks") else 1
+        )  # MXFP4: two weights in a byte
         total += math.prod(shape) * packed
     return total
 

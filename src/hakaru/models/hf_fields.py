@@ -15,7 +15,10 @@ from hakaru.models.architectures.record import HuggingFace
 from hakaru.models.config_values import ConfigValues
 
 CLASSES: Final = {
-    name: record.name for record in ARCHITECTURES.values() if record.hugging_face for name in record.hugging_face.classes
+    name: record.name
+    for record in ARCHITECTURES.values()
+    if record.hugging_face
+    for name in record.hugging_face.classes
 }
 """The class in `architectures` and the architecture it converts to."""
 
@@ -29,32 +32,53 @@ COMMON: Final = {
     "attention.key_length": ("head_dim",),
     "attention.value_length": ("head_dim",),
 }
-_MAY_BE_NONE: Final = {"context_length", "attention.head_count_kv", "attention.key_length", "attention.value_length"}
+_MAY_BE_NONE: Final = {
+    "context_length",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+}
 """Fields whose absence has a meaning, which some configurations write as 0 or -1."""
 _EXPERTS: Final = {
     "expert_count": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     "expert_used_count": ("num_experts_per_tok", "num_experts_per_token", "moe_k", "top_k_experts"),
     "expert_feed_forward_length": ("moe_intermediate_size", "expert_intermediate_size"),
-    "expert_shared_feed_forward_length": ("shared_expert_intermediate_size", "shared_intermediate_size"),
+    "expert_shared_feed_forward_length": (
+        "shared_expert_intermediate_size",
+        "shared_intermediate_size",
+    ),
     "expert_shared_count": ("n_shared_experts", "moe_num_shared_experts"),
-    "leading_dense_block_count": ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"),
+    "leading_dense_block_count": (
+        "first_k_dense_replace",
+        "num_dense_layers",
+        "moe_layer_start_index",
+    ),
 }
 
 
-def hyperparameters(config: ConfigValues, rules: HuggingFace, names: Collection[str]) -> dict[str, Any]:
+def hyperparameters(
+    config: ConfigValues, rules: HuggingFace, names: Collection[str]
+) -> dict[str, Any]:
     """The short metadata (see `hyperparameters.expand`). `names` are the checkpoint's tensors,
     which alone tell whether it has blocks for multi-token prediction. Raises ModelDamaged.
     """
     found: dict[str, Any] = {
         key: value
         for key, fields in COMMON.items()
-        if (value := (config.number_if_any if key in _MAY_BE_NONE else config.number)(*fields)) is not None
+        if (value := (config.number_if_any if key in _MAY_BE_NONE else config.number)(*fields))
+        is not None
     }
     for key in ("block_count", "embedding_length", "attention.head_count"):
-        found[key] = config.need(*COMMON[key], high=MAX_LAYERS if key == "block_count" else MAX_WIDTH)
+        found[key] = config.need(
+            *COMMON[key], high=MAX_LAYERS if key == "block_count" else MAX_WIDTH
+        )
     found.setdefault("attention.head_count_kv", found["attention.head_count"])
     if config.number_if_any(*_EXPERTS["expert_count"]):
-        found |= {key: value for key, fields in _EXPERTS.items() if (value := config.number(*fields)) is not None}
+        found |= {
+            key: value
+            for key, fields in _EXPERTS.items()
+            if (value := config.number(*fields)) is not None
+        }
     if rules.windows and (window := config.number_if_any("sliding_window")):
         found["attention.sliding_window"] = window
         if types := config.texts("layer_types", found["block_count"]):

@@ -11,8 +11,11 @@ from hakaru.formats.metadata import MetadataValue
 from hakaru.models.architectures import architecture as record_of
 
 _PLAIN: Final[dict[str, MetadataValue]] = {
-    "attention.layer_norm_rms_epsilon": 1e-6, "attention.layer_norm_epsilon": 1e-5, "logit_scale": 1.0, "rope.freq_base": 10000.0,
-}  # fmt: skip
+    "attention.layer_norm_rms_epsilon": 1e-6,
+    "attention.layer_norm_epsilon": 1e-5,
+    "logit_scale": 1.0,
+    "rope.freq_base": 10000.0,
+}
 _BARE: Final = ("tokenizer.", "xielu.")
 """Beginnings of keys that stand without the architecture's name."""
 

@@ -20,12 +20,26 @@ from hakaru.models.architectures import architecture as record_of
 PROJECTOR, ADAPTER, IMATRIX, CONTROL, DRAFT, VOCABULARY, IMAGES = (
     "mmproj", "adapter", "imatrix", "control vector", "draft", "vocabulary", "image model",
 )  # fmt: skip
-_TYPES: Final = {"mmproj": PROJECTOR, "clip-vision": PROJECTOR, "adapter": ADAPTER, "imatrix": IMATRIX}
-_KEYS: Final = {"clip.": PROJECTOR, "adapter.": ADAPTER, "imatrix.": IMATRIX, "controlvector.": CONTROL}
-_QUANT: Final = re.compile(r"(?<![a-z0-9])(i?q\d|[bf]p?16|f32|bf16|mxfp4|nvfp4|tq\d|ud-)", re.IGNORECASE)
+_TYPES: Final = {
+    "mmproj": PROJECTOR,
+    "clip-vision": PROJECTOR,
+    "adapter": ADAPTER,
+    "imatrix": IMATRIX,
+}
+_KEYS: Final = {
+    "clip.": PROJECTOR,
+    "adapter.": ADAPTER,
+    "imatrix.": IMATRIX,
+    "controlvector.": CONTROL,
+}
+_QUANT: Final = re.compile(
+    r"(?<![a-z0-9])(i?q\d|[bf]p?16|f32|bf16|mxfp4|nvfp4|tq\d|ud-)", re.IGNORECASE
+)
 
 
-def role_of(metadata: Mapping[str, Value], n_tensors: int, names: Collection[str] | None = None) -> str | None:
+def role_of(
+    metadata: Mapping[str, Value], n_tensors: int, names: Collection[str] | None = None
+) -> str | None:
     """What the file with these keys is beside a model, or None for a language model.
 
     `names` are its tensors', where they are known: a head for multi-token prediction has a whole
@@ -33,7 +47,10 @@ def role_of(metadata: Mapping[str, Value], n_tensors: int, names: Collection[str
     """
     architecture = str(metadata.get("general.architecture", "")).lower()
     stated = _TYPES.get(str(metadata.get("general.type", "")).lower())
-    stated = stated or next((role for prefix, role in _KEYS.items() if any(key.startswith(prefix) for key in metadata)), None)
+    stated = stated or next(
+        (role for prefix, role in _KEYS.items() if any(key.startswith(prefix) for key in metadata)),
+        None,
+    )
     if stated:
         return stated
     if role := record_of(architecture).role:
@@ -42,8 +59,16 @@ def role_of(metadata: Mapping[str, Value], n_tensors: int, names: Collection[str
         return VOCABULARY if isinstance(metadata.get("tokenizer.ggml.tokens"), Array) else None
     if not architecture and names and all(name.endswith((".in_sum2", ".counts")) for name in names):
         return IMATRIX
-    heads, layers = metadata.get(f"{architecture}.nextn_predict_layers"), metadata.get(f"{architecture}.block_count")
-    if isinstance(heads, int) and isinstance(layers, int) and 0 < heads < layers and names is not None:
+    heads, layers = (
+        metadata.get(f"{architecture}.nextn_predict_layers"),
+        metadata.get(f"{architecture}.block_count"),
+    )
+    if (
+        isinstance(heads, int)
+        and isinstance(layers, int)
+        and 0 < heads < layers
+        and names is not None
+    ):
         return None if any(name.startswith("blk.0.") for name in names) else DRAFT
     return None
 
@@ -68,36 +93,55 @@ def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnkno
     """
     architecture = str(metadata.get("general.architecture", ""))[:40]
     base = next(
-        (str(metadata[k])[:80] for k in ("general.base_model.0.name", "general.base_model.0.repo_url") if k in metadata), "?"
+        (
+            str(metadata[k])[:80]
+            for k in ("general.base_model.0.name", "general.base_model.0.repo_url")
+            if k in metadata
+        ),
+        "?",
     )
     if role == PROJECTOR:
         return ModelUnknown(
-            "{path}: is a projector (the eyes or ears of a model), no language model; name the model's own file, and this one with "
+            "{path}: is a projector (the eyes or ears of a model), no language model; name the "
+            "model's own file, and this one with "
             "`mmproj`.",
             path=path,
-        )  # fmt: skip
+        )
     if role == ADAPTER:
         return ModelUnknown(
-            "{path}: is a LoRA adapter for {base} ({architecture}), no whole model; name that model's file, or merge the two with "
+            "{path}: is a LoRA adapter for {base} ({architecture}), no whole model; name that "
+            "model's file, or merge the two with "
             "llama.cpp's llama-export-lora.",
-            path=path, base=base, architecture=architecture or "?",
-        )  # fmt: skip
+            path=path,
+            base=base,
+            architecture=architecture or "?",
+        )
     if role == IMATRIX:
         return ModelUnknown(
-            "{path}: is importance data (an imatrix), no model; give it to hakaru quantize with `importance`.", path=path
+            "{path}: is importance data (an imatrix), no model; give it to hakaru quantize with "
+            "`importance`.",
+            path=path,
         )
     if role == CONTROL:
         return ModelUnknown(
-            "{path}: is a control vector, no model; llama-server takes it beside a model with --control-vector.", path=path
+            "{path}: is a control vector, no model; llama-server takes it beside a model with "
+            "--control-vector.",
+            path=path,
         )
     if role == VOCABULARY:
-        return ModelUnknown("{path}: holds a vocabulary without weights; name the model's own file.", path=path)
+        return ModelUnknown(
+            "{path}: holds a vocabulary without weights; name the model's own file.", path=path
+        )
     if role == IMAGES:
         return ModelUnknown(
-            "{path}: architecture '{found}' makes pictures or films, not text; ComfyUI-GGUF or stable-diffusion.cpp runs it.",
-            path=path, found=architecture,
-        )  # fmt: skip
+            "{path}: architecture '{found}' makes pictures or films, not text; ComfyUI-GGUF or "
+            "stable-diffusion.cpp runs it.",
+            path=path,
+            found=architecture,
+        )
     return ModelUnknown(
-        "{path}: is a draft head ({architecture}), which runs only beside its model; name the model's file, and this one with `draft`.",
-        path=path, architecture=architecture,
-    )  # fmt: skip
+        "{path}: is a draft head ({architecture}), which runs only beside its model; name the "
+        "model's file, and this one with `draft`.",
+        path=path,
+        architecture=architecture,
+    )

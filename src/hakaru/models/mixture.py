@@ -1,14 +1,14 @@
 """Which type llama.cpp's quantizer gives every tensor for a preset, without asking it.
 
-A preset's base type goes to every matrix except where a table below says otherwise. A table belongs to a role (attn_v,
-ffn_down, …) and names for each preset the exceptions as steps, "where in the model -> type"; the first step that applies
-counts, and where none does the base type stays. A row that the type's blocks do not divide falls back to a type of
-smaller blocks, and at last to F16.
+A preset's base type goes to every matrix except where a table below says otherwise. A table belongs
+to a role (attn_v, ffn_down, …) and names for each preset the exceptions as steps, "where in the
+model -> type"; the first step that applies counts, and where none does the base type stays. A row
+that the type's blocks do not divide falls back to a type of smaller blocks, and at last to F16.
 
-The quantizer itself is the oracle: tests compare every tensor of many architectures at every preset. Left out: types that
-a person sets by hand, and models that the quantizer refuses for another reason than a layer out of range. With importance
-data (`has_imatrix`) a few tensors differ. Source: llama.cpp, src/llama-quant.cpp (llama_tensor_get_type_impl,
-tensor_type_fallback).
+The quantizer itself is the oracle: tests compare every tensor of many architectures at every
+preset. Left out: types that a person sets by hand, and models that the quantizer refuses for
+another reason than a layer out of range. With importance data (`has_imatrix`) a few tensors differ.
+Source: llama.cpp, src/llama-quant.cpp (llama_tensor_get_type_impl, tensor_type_fallback).
 """
 
 from collections.abc import Callable, Iterator
@@ -27,9 +27,11 @@ Table = dict[str, Steps]
 
 
 def preset_types(model: Roster, preset: str, *, has_imatrix: bool = False) -> dict[str, str]:
-    """The type of every tensor after quantizing to `preset` (a key of BASE_TYPES), by name; kept tensors with their own.
+    """The type of every tensor after quantizing to `preset` (a key of BASE_TYPES), by name; kept
+    tensors with their own.
 
-    Raises ModelUnknown where the quantizer would refuse: a tensor of a mixture of experts whose name tells no layer.
+    Raises ModelUnknown where the quantizer would refuse: a tensor of a mixture of experts whose
+    name tells no layer.
     """
     types = {tensor.name: tensor.type.name for tensor in model.kept}
     for group, chosen in _choices(model, preset, has_imatrix):
@@ -78,19 +80,28 @@ _IQ1: Final = ("IQ1_S", "IQ1_M")
 _SMALL: Final = ("IQ2_XXS", "IQ2_XS", *_IQ1)
 _SMALL_S: Final = ("IQ2_S", "IQ2_M")
 _LOW: Final = frozenset({*_SMALL, *_SMALL_S})
-"""Presets about two bits and less: neither the rule for 70B nor the one for eight experts lifts them."""
+"""Presets about two bits and less: neither the rule for 70B nor the one for eight experts lifts
+them.
+"""
 _NOT_LOW: Final = tuple(preset for preset in BASE_TYPES if preset not in _LOW)
 
 _TOKEN_EMBD: Final = _all("Q2_K", *_SMALL) | _all("IQ3_S", *_SMALL_S, "IQ3_XXS")
 
 _ATTN_V: Final = (
-    _all("Q2_K", *_SMALL) | _all("IQ3_S", *_SMALL_S, "IQ3_XXS") | _all("Q3_K", "Q2_K") | _all("Q4_K", "IQ3_M") | _all("Q5_K", "Q3_K_L")
+    _all("Q2_K", *_SMALL)
+    | _all("IQ3_S", *_SMALL_S, "IQ3_XXS")
+    | _all("Q3_K", "Q2_K")
+    | _all("Q4_K", "IQ3_M")
+    | _all("Q5_K", "Q3_K_L")
     | {"Q3_K_M": ((first_two, "Q5_K"), (everywhere, "Q4_K"))}
-    | _at(first_four, "Q5_K", "Q4_K_S") | _at(more_bits, "Q6_K", "Q4_K_M", "Q5_K_M")
-)  # fmt: skip
+    | _at(first_four, "Q5_K", "Q4_K_S")
+    | _at(more_bits, "Q6_K", "Q4_K_M", "Q5_K_M")
+)
 _ATTN_V_WITH_IMATRIX: Final[Table] = {"IQ3_XXS": ()}
 _ATTN_V_OF_FOUR_EXPERTS: Final = _all("Q4_K", *_LOW)
-_ATTN_V_OF_GROUPS: Final = _all("Q4_K", *_LOW, "Q2_K", "Q2_K_S", "IQ3_XXS", "IQ3_XS", "IQ3_S") | _all("Q5_K", "IQ4_NL", "IQ4_XS")
+_ATTN_V_OF_GROUPS: Final = _all(
+    "Q4_K", *_LOW, "Q2_K", "Q2_K_S", "IQ3_XXS", "IQ3_XS", "IQ3_S"
+) | _all("Q5_K", "IQ4_NL", "IQ4_XS")
 _ATTN_V_OF_EIGHT_EXPERTS: Final = _all("Q8_0", *_NOT_LOW)
 
 _ATTN_Q: Final = _all("IQ3_XXS", "IQ3_XS") | _all("IQ2_S", "IQ3_XXS")
@@ -98,24 +109,47 @@ _ATTN_K_OF_EIGHT_EXPERTS: Final = _all("Q4_K", *_LOW) | _all("Q8_0", *_NOT_LOW)
 
 _ATTN_OUTPUT_LOW: Final = _all("IQ2_XXS", *_IQ1) | _all("IQ3_S", *_SMALL_S)
 _ATTN_OUTPUT: Final = (
-    _ATTN_OUTPUT_LOW | _all("Q3_K", "Q2_K") | _all("IQ3_S", "IQ3_XXS") | _all("Q4_K", "Q3_K_M", "IQ3_M") | _all("Q5_K", "Q3_K_L")
-)  # fmt: skip
+    _ATTN_OUTPUT_LOW
+    | _all("Q3_K", "Q2_K")
+    | _all("IQ3_S", "IQ3_XXS")
+    | _all("Q4_K", "Q3_K_M", "IQ3_M")
+    | _all("Q5_K", "Q3_K_L")
+)
 _ATTN_OUTPUT_OF_FALCON: Final = _ATTN_OUTPUT_LOW | _all("Q4_K", "Q3_K_L")
 _ATTN_OUTPUT_OF_EIGHT_EXPERTS: Final = _all(
-    "Q5_K", *_LOW, "Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS"
-)  # fmt: skip
+    "Q5_K",
+    *_LOW,
+    "Q2_K",
+    "IQ3_XS",
+    "IQ3_XXS",
+    "Q3_K_S",
+    "Q3_K_M",
+    "IQ4_NL",
+    "Q4_K_S",
+    "Q4_K_M",
+    "IQ3_S",
+    "IQ3_M",
+    "IQ4_XS",
+)
 
 _FFN_UP: Final = _at(middle, "IQ3_XXS", "IQ3_XS")
 
 _FFN_DOWN: Final = (
-    _at(first_eighth, "Q2_K", *_SMALL) | _at(first_eighth, "IQ3_S", *_SMALL_S) | _all("Q3_K", "Q2_K") | _all("Q5_K", "Q3_K_L")
+    _at(first_eighth, "Q2_K", *_SMALL)
+    | _at(first_eighth, "IQ3_S", *_SMALL_S)
+    | _all("Q3_K", "Q2_K")
+    | _all("Q5_K", "Q3_K_L")
     | {"Q3_K_M": ((first_sixteenth, "Q5_K"), (everywhere, "Q4_K"))}
-    | _at(first_eighth, "Q4_K", "Q2_K_S", "IQ3_M") | _at(first_eighth, "Q5_K", "Q4_K_S") | _at(more_bits, "Q6_K", "Q4_K_M", "Q5_K_M")
-)  # fmt: skip
-_FFN_DOWN_WITH_IMATRIX: Final = _at(first_eighth, "Q4_1", "Q4_0") | _at(first_eighth, "Q5_1", "Q5_0")
-_FFN_DOWN_WITHOUT_IMATRIX: Final = (
-    _at(first_eighth, "Q5_K", "IQ4_NL", "IQ4_XS") | {"IQ3_XXS": ((first_eighth, "Q4_K"), (everywhere, "Q3_K"))}
-)  # fmt: skip
+    | _at(first_eighth, "Q4_K", "Q2_K_S", "IQ3_M")
+    | _at(first_eighth, "Q5_K", "Q4_K_S")
+    | _at(more_bits, "Q6_K", "Q4_K_M", "Q5_K_M")
+)
+_FFN_DOWN_WITH_IMATRIX: Final = _at(first_eighth, "Q4_1", "Q4_0") | _at(
+    first_eighth, "Q5_1", "Q5_0"
+)
+_FFN_DOWN_WITHOUT_IMATRIX: Final = _at(first_eighth, "Q5_K", "IQ4_NL", "IQ4_XS") | {
+    "IQ3_XXS": ((first_eighth, "Q4_K"), (everywhere, "Q3_K"))
+}
 _FFN_DOWN_OF_FALCON: Final = _all("Q4_K", "Q3_K_L") | {
     "Q3_K_M": ((first_sixteenth, "Q5_K"), (more_bits, "Q4_K")),
     "Q4_K_M": ((first_sixteenth, "Q6_K"), (more_bits, "Q5_K")),
@@ -124,7 +158,8 @@ _FFN_DOWN_OF_FALCON: Final = _all("Q4_K", "Q3_K_L") | {
 _FFN_DOWN_OF_EIGHT_EXPERTS: Final = _at(more_bits, "Q4_K", "IQ3_M")
 
 _FALLBACKS: Final = {
-    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"),
+        "IQ4_NL"),
     "Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0",
 }  # fmt: skip
 """The type of smaller blocks that stands in where a row is no multiple of 256 weights."""
@@ -140,7 +175,12 @@ def _choices(model: Roster, preset: str, has_imatrix: bool) -> Iterator[tuple[Gr
             fitting = tuple((where, _fitting(type_, group.row)) for where, type_ in steps)
             numbers, n = _positions(group, model, preset)
             rest = _fitting(base, group.row)
-            yield group, [_first(fitting, i, n) or rest for i in numbers] if steps else [rest] * len(numbers)
+            yield (
+                group,
+                [_first(fitting, i, n) or rest for i in numbers]
+                if steps
+                else [rest] * len(numbers),
+            )
         else:
             yield group, [_fitting(one, group.row)] * len(group.names)
 
@@ -170,7 +210,9 @@ def _mxfp4_type(group: Group, facts: Facts) -> str:
 
 
 def _positions(group: Group, model: Roster, preset: str) -> tuple[tuple[int, ...], int]:
-    """The numbers i of n, as the steps count. Experts are counted by their layer, all else as it comes."""
+    """The numbers i of n, as the steps count. Experts are counted by their layer, all else as it
+    comes.
+    """
     if group.role not in FFN:
         return group.indices, model.n_attn_v
     n_layer = model.facts.n_layer
@@ -179,7 +221,8 @@ def _positions(group: Group, model: Roster, preset: str) -> tuple[tuple[int, ...
     for name, layer in zip(group.names, group.layers, strict=True):
         if not 0 <= layer < n_layer:
             raise ModelUnknown(
-                "the tensor {name} belongs to none of the model's {n} layers, so llama.cpp does not quantize it; choose another model.",
+                "the tensor {name} belongs to none of the model's {n} layers, so llama.cpp does "
+                "not quantize it; choose another model.",
                 name=name,
                 n=n_layer,
             )
@@ -197,7 +240,9 @@ def _first(steps: Steps, i: int, n: int) -> str | None:
 def _steps(role: Role, preset: str, facts: Facts, has_imatrix: bool) -> Steps:
     steps = _table(role, facts, has_imatrix).get(preset, ())
     if role is Role.ATTN_V and facts.is_70b and preset not in _LOW and facts.n_expert != 8:
-        return tuple((where, _lifted(type_)) for where, type_ in (*steps, (everywhere, BASE_TYPES[preset])))
+        return tuple(
+            (where, _lifted(type_)) for where, type_ in (*steps, (everywhere, BASE_TYPES[preset]))
+        )
     return steps
 
 

@@ -23,7 +23,8 @@ from hakaru.models.shape import Shape, shape_of
 class Model:
     """One model file, or the first of its `parts`. What the file does not state is None.
 
-    `complete` is False where only the header is here, followed by a hole: such a file can be laid out, but not run.
+    `complete` is False where only the header is here, followed by a hole: such a file can be laid
+    out, but not run.
     """
 
     path: Path
@@ -49,12 +50,16 @@ class Model:
 
     @property
     def loaded(self) -> tuple[Tensor, ...]:
-        """The tensors that llama.cpp gives a place in memory: without draft layers, with a second copy where it makes one."""
+        """The tensors that llama.cpp gives a place in memory: without draft layers, with a second
+        copy where it makes one.
+        """
         return tuple(loaded(self.meta, self.tensors))
 
     @property
     def layout_digest(self) -> str:
-        """What decides its memory: the architecture and the tensor table. Equal for a file, its stand-in and its parts."""
+        """What decides its memory: the architecture and the tensor table. Equal for a file, its
+        stand-in and its parts.
+        """
         rows = [(t.name, t.shape, t.type.name) for t in self.tensors]
         return hashlib.sha256(repr((self.shape, rows)).encode()).hexdigest()
 
@@ -79,7 +84,9 @@ class Model:
 
     @property
     def type_name(self) -> str:
-        """The type that most bytes of the layers' matrices have, which is what people call the file's type."""
+        """The type that most bytes of the layers' matrices have, which is what people call the
+        file's type.
+        """
         layers = [t for t in self.tensors if t.name.startswith("blk.") and len(t.shape) > 1]
         return next(iter(_bytes_by_type(layers or self.tensors)))
 
@@ -92,8 +99,10 @@ def _bytes_by_type(tensors: Iterable[Tensor]) -> dict[str, int]:
 
 
 def read_model(path: Path) -> Model:
-    """The model in the GGUF file at `path`, which may be any part of a split one. Raises what `read_parts` raises, and
-    ModelUnknown for a file that is no text model (a projector, an adapter)."""
+    """The model in the GGUF file at `path`, which may be any part of a split one. Raises what
+    `read_parts` raises, and ModelUnknown for a file that is no text model (a projector, an
+    adapter).
+    """
     parts, header = read_parts(path)
     path = parts[0]
     meta = Metadata(path, header.metadata)
@@ -109,10 +118,12 @@ def read_model(path: Path) -> Model:
         )
     if f"{architecture}.block_count" not in header.metadata:
         raise ModelUnknown(
-            "{path}: architecture '{found}' states no block_count, so it is no language model (a projector or an adapter?); "
+            "{path}: architecture '{found}' states no block_count, so it is no language model (a "
+            "projector or an adapter?); "
             "name the language model's own file.",
-            path=path, found=architecture,
-        )  # fmt: skip
+            path=path,
+            found=architecture,
+        )
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     n_vocab = tokens.length if isinstance(tokens, Array) else _rows(header, "token_embd.weight")
     return Model(
@@ -130,7 +141,9 @@ def read_model(path: Path) -> Model:
 
 
 def read_language_model(path: Path) -> Model:
-    """`read_model`, but a head for drafts is refused, which runs only beside its model. Raises what `read_model` raises."""
+    """`read_model`, but a head for drafts is refused, which runs only beside its model. Raises what
+    `read_model` raises.
+    """
     model = read_model(path)
     if model.is_draft_head:
         raise no_model(model.path, model.metadata, DRAFT)
@@ -138,9 +151,11 @@ def read_language_model(path: Path) -> Model:
 
 
 def as_preset(model: Model, preset: str) -> Model:
-    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and nothing on disk.
+    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and
+    nothing on disk.
 
-    Presets that need importance data are taken to have it. Raises Misuse for a preset that nobody knows.
+    Presets that need importance data are taken to have it. Raises Misuse for a preset that nobody
+    knows.
     """
     preset = preset_named(preset)
     entries = roster(quantizer_facts(model.meta), model.tensors)
@@ -150,7 +165,9 @@ def as_preset(model: Model, preset: str) -> Model:
 def with_types(model: Model, types: Mapping[str, str]) -> Model:
     """The model with these types by tensor name, the others as they are, and nothing on disk."""
     all_types = {t.name: types.get(t.name, t.type.name) for t in model.tensors}
-    return replace(model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), all_types))
+    return replace(
+        model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), all_types)
+    )
 
 
 def _rows(header: Header, name: str) -> int:

@@ -1,9 +1,10 @@
-"""llama.cpp's presets: the names that people know, their ftype numbers, and the type that each one is made of.
+"""llama.cpp's presets: the names that people know, their ftype numbers, and the type that each one
+is made of.
 
-A preset is a mixture: `Q4_K_M` is made of Q4_K and gives some tensors Q6_K. Which tensors get what is `mixture.py`'s
-matter. Left out: TQ1_0, TQ2_0, Q1_0 and Q2_0, which serve models that were trained for them, and NVFP4, which llama.cpp
-reads and does not write. Source: llama.cpp, include/llama.h (llama_ftype) and src/llama-quant.cpp
-(llama_ftype_get_default_type).
+A preset is a mixture: `Q4_K_M` is made of Q4_K and gives some tensors Q6_K. Which tensors get what
+is `mixture.py`'s matter. Left out: TQ1_0, TQ2_0, Q1_0 and Q2_0, which serve models that were
+trained for them, and NVFP4, which llama.cpp reads and does not write. Source: llama.cpp,
+include/llama.h (llama_ftype) and src/llama-quant.cpp (llama_ftype_get_default_type).
 """
 
 from typing import Final
@@ -11,20 +12,22 @@ from typing import Final
 from hakaru.errors import Misuse
 
 FTYPES: Final = {
-    "F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_1": 9, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_0": 8, "Q4_1": 3, "Q4_K_M": 15,
-    "Q4_K_S": 14, "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30, "MXFP4_MOE": 38, "Q3_K_L": 13, "IQ3_M": 27, "Q3_K_M": 12, "IQ3_S": 26,
-    "Q3_K_S": 11, "Q2_K": 10,
+    "F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_1": 9, "Q5_K_M": 17, "Q5_K_S": 16,
+    "Q5_0": 8, "Q4_1": 3, "Q4_K_M": 15, "Q4_K_S": 14, "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30,
+    "MXFP4_MOE": 38, "Q3_K_L": 13, "IQ3_M": 27, "Q3_K_M": 12, "IQ3_S": 26, "Q3_K_S": 11, "Q2_K": 10,
 }  # fmt: skip
 """Presets that need no importance data, by name."""
 
 NEEDS_IMPORTANCE: Final = {
-    "IQ3_XS": 22, "IQ3_XXS": 23, "IQ2_M": 29, "IQ2_S": 28, "IQ2_XS": 20, "IQ2_XXS": 19, "IQ1_M": 31, "IQ1_S": 24, "Q2_K_S": 21,
+    "IQ3_XS": 22, "IQ3_XXS": 23, "IQ2_M": 29, "IQ2_S": 28, "IQ2_XS": 20, "IQ2_XXS": 19, "IQ1_M": 31,
+    "IQ1_S": 24, "Q2_K_S": 21,
 }  # fmt: skip
 """Presets that llama.cpp refuses, or that are useless, without importance data, by name."""
 
 BASE_TYPES: Final = {name: name for name in (*FTYPES, *NEEDS_IMPORTANCE)} | {
-    "Q5_K_M": "Q5_K", "Q5_K_S": "Q5_K", "Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K", "Q3_K_L": "Q3_K", "Q3_K_M": "Q3_K", "Q3_K_S": "Q3_K",
-    "Q2_K_S": "Q2_K", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S", "IQ2_M": "IQ2_S", "IQ2_S": "IQ2_XS", "MXFP4_MOE": "MXFP4",
+    "Q5_K_M": "Q5_K", "Q5_K_S": "Q5_K", "Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K", "Q3_K_L": "Q3_K",
+    "Q3_K_M": "Q3_K", "Q3_K_S": "Q3_K", "Q2_K_S": "Q2_K", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S",
+    "IQ2_M": "IQ2_S", "IQ2_S": "IQ2_XS", "MXFP4_MOE": "MXFP4",
 }  # fmt: skip
 """The type that a tensor gets when nothing else is said about it, by preset."""
 
@@ -33,5 +36,9 @@ def preset_named(name: str) -> str:
     """The preset's canonical name, whether or not it needs importance data. Raises Misuse."""
     canonical = name.upper()
     if canonical not in BASE_TYPES:
-        raise Misuse("`preset` is '{found}', expected one of {known}.", found=name, known=", ".join(BASE_TYPES))
+        raise Misuse(
+            "`preset` is '{found}', expected one of {known}.",
+            found=name,
+            known=", ".join(BASE_TYPES),
+        )
     return canonical

@@ -27,7 +27,11 @@ def purpose_of(model: Model) -> Purpose:
         return usual
     if pooling == RANKED:
         return "reranker"
-    if usual == "embedding" or pooling in POOLED or meta.values.get(meta.own("attention.causal")) is False:
+    if (
+        usual == "embedding"
+        or pooling in POOLED
+        or meta.values.get(meta.own("attention.causal")) is False
+    ):
         return "embedding"
     return "text"
 

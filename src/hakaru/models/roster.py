@@ -50,9 +50,10 @@ _ROLE_BY_NAME: Final = {
     "per_layer_token_embd.weight": Role.TOKEN_EMBD,
 }
 _ROLE_BY_PART: Final = (
-    ("attn_qkv.weight", Role.ATTN_V), ("attn_kv_b.weight", Role.ATTN_V), ("attn_v.weight", Role.ATTN_V),
-    ("attn_k.weight", Role.ATTN_K), ("attn_q.weight", Role.ATTN_Q), ("attn_output.weight", Role.ATTN_OUTPUT),
-    ("ffn_up", Role.FFN_UP), ("ffn_gate", Role.FFN_GATE), ("ffn_down", Role.FFN_DOWN),
+    ("attn_qkv.weight", Role.ATTN_V), ("attn_kv_b.weight", Role.ATTN_V),
+    ("attn_v.weight", Role.ATTN_V), ("attn_k.weight", Role.ATTN_K), ("attn_q.weight", Role.ATTN_Q),
+    ("attn_output.weight", Role.ATTN_OUTPUT), ("ffn_up", Role.FFN_UP), ("ffn_gate", Role.FFN_GATE),
+    ("ffn_down", Role.FFN_DOWN),
 )  # fmt: skip
 """Where several match, the first one counts."""
 
@@ -60,11 +61,13 @@ _KEPT_NAMES: Final = frozenset({"position_embd.weight", "token_types.weight"})
 _KEPT_PARTS: Final = (
     "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight",  # norms, routers
     "altup", "laurel", "per_layer_model_proj",  # gemma3n, gemma4
-    "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "attn_rel_b.weight",
-    *(f"time_mix_{part}.weight" for part in (
-        "first", "w0", "w1", "w2", "v0", "v1", "v2", "a0", "a1", "a2", "g1", "g2", "decay_w1", "decay_w2", "lerp_fused",
+    "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight",
+    "attn_rel_b.weight", *(f"time_mix_{part}.weight" for part in (
+        "first", "w0", "w1", "w2", "v0", "v1", "v2", "a0", "a1", "a2", "g1", "g2", "decay_w1",
+        "decay_w2", "lerp_fused",
     )),  # rwkv
-    ".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger",  # vision
+    ".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd",
+    ".patch_merger",  # vision
     "a.rvq.codebook", "mm.a.code_embd",  # audio
 )  # fmt: skip
 """Tensors with any of these in their name keep the type that they have."""
@@ -163,12 +166,16 @@ def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
     """The roster of a model; `tensors` in any order, since the quantizer sorts them. Linear but for
     that sorting.
     """
-    known: dict[str, Role | None] = {}  # by what follows the layer's number: a dozen different names per model
+    known: dict[
+        str, Role | None
+    ] = {}  # by what follows the layer's number: a dozen different names per model
     n_seen = dict.fromkeys(Role, 0)
     members: dict[tuple[Role, tuple[int, ...]], list[tuple[str, int, int]]] = {}
     kept = []
     n_attn_v, is_tied = 0, True
-    for layer, name, stem, tensor in sorted((_sorted_name(t) for t in tensors), key=itemgetter(0, 1)):
+    for layer, name, stem, tensor in sorted(
+        (_sorted_name(t) for t in tensors), key=itemgetter(0, 1)
+    ):
         if stem not in known:
             known[stem] = None if _is_kept(stem, facts.rules) else _role(stem, facts.rules)
         role = known[stem]
@@ -196,7 +203,11 @@ def _group(role: Role, shape: tuple[int, ...], entries: list[tuple[str, int, int
 def _sorted_name(tensor: Tensor) -> tuple[int, str, str, Tensor]:
     """Layer, name, and the name behind the layer; names without a layer come before all others."""
     match = _LAYER.match(tensor.name)
-    return (int(match[1]), tensor.name, tensor.name[match.end() :], tensor) if match else (-1, tensor.name, tensor.name, tensor)
+    return (
+        (int(match[1]), tensor.name, tensor.name[match.end() :], tensor)
+        if match
+        else (-1, tensor.name, tensor.name, tensor)
+    )
 
 
 def _is_kept(stem: str, rules: Quantizer) -> bool:

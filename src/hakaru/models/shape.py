@@ -98,7 +98,9 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         n_embd=n_embd,
         n_ff=max(meta.per_layer(meta.own("feed_forward_length"), n_layer), default=None),
         n_head=n_head,
-        n_head_kv=meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads or (0,) * n_layer,
+        n_head_kv=meta.per_layer(meta.own("attention.head_count_kv"), n_layer)
+        or heads
+        or (0,) * n_layer,
         n_embd_head_k=or_else("attention.key_length", head_length),
         n_embd_head_v=or_else("attention.value_length", head_length),
         n_vocab=n_vocab,

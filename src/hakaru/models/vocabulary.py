@@ -1,7 +1,8 @@
 """Whether a model's tokens may be drafted by another one: llama.cpp's own conditions.
 
-The kind of vocabulary, the tokens that begin and end a text, nearly the same number of tokens, and the same texts from the sixth
-on. What a header does not say is not held against it: llama.cpp has defaults of its own there.
+The kind of vocabulary, the tokens that begin and end a text, nearly the same number of tokens, and
+the same texts from the sixth on. What a header does not say is not held against it: llama.cpp has
+defaults of its own there.
 
 Source: llama.cpp, common/speculative.cpp (common_speculative_are_compatible).
 """
@@ -30,13 +31,26 @@ def why_not_drafted_by(target: Model, draft: Model) -> str | None:
     for end in ("bos", "eos"):
         added = [m.metadata.get(f"tokenizer.ggml.add_{end}_token") for m in (target, draft)]
         ids = [m.metadata.get(f"tokenizer.ggml.{end}_token_id") for m in (target, draft)]
-        if None not in added and (added[0] != added[1] or (added[0] and None not in ids and ids[0] != ids[1])):
-            return say("{end} is token {theirs}, added: {theirs_added}, instead of {ours}, added: {ours_added}", end=end.upper(),
-                       theirs=ids[1], theirs_added=added[1], ours=ids[0], ours_added=added[0])  # fmt: skip
+        if None not in added and (
+            added[0] != added[1] or (added[0] and None not in ids and ids[0] != ids[1])
+        ):
+            return say(
+                "{end} is token {theirs}, added: {theirs_added}, instead of {ours}, added: "
+                "{ours_added}",
+                end=end.upper(),
+                theirs=ids[1],
+                theirs_added=added[1],
+                ours=ids[0],
+                ours_added=added[0],
+            )
     sizes = target.shape.n_vocab, draft.shape.n_vocab
     if all(sizes) and abs(sizes[0] - sizes[1]) > MOST_MORE_TOKENS:
-        return say("{theirs} tokens instead of {ours}, and they may differ by {most}", theirs=f"{sizes[1]:,}", ours=f"{sizes[0]:,}",
-                   most=MOST_MORE_TOKENS)  # fmt: skip
+        return say(
+            "{theirs} tokens instead of {ours}, and they may differ by {most}",
+            theirs=f"{sizes[1]:,}",
+            ours=f"{sizes[0]:,}",
+            most=MOST_MORE_TOKENS,
+        )
     return _other_text(target, draft)
 
 
@@ -47,7 +61,11 @@ def _kind(model: Model) -> str | None:
 
 def _other_text(target: Model, draft: Model) -> str | None:
     """The first token whose text differs."""
-    if not target.tokenizer_digest or not draft.tokenizer_digest or target.tokenizer_digest == draft.tokenizer_digest:
+    if (
+        not target.tokenizer_digest
+        or not draft.tokenizer_digest
+        or target.tokenizer_digest == draft.tokenizer_digest
+    ):
         return None
     try:
         ours, theirs = token_texts(target), token_texts(draft)
@@ -56,12 +74,16 @@ def _other_text(target: Model, draft: Model) -> str | None:
     pairs = enumerate(zip(ours, theirs, strict=False))
     for i, (one, other) in islice(pairs, FIRST_COMPARED, None):
         if one != other:
-            return say("token {i} is {theirs} instead of {ours}", i=i, theirs=repr(other), ours=repr(one))
+            return say(
+                "token {i} is {theirs} instead of {ours}", i=i, theirs=repr(other), ours=repr(one)
+            )
     return None
 
 
 def token_texts(model: Model) -> list[str]:
-    """The texts of a model's vocabulary, read from its file; empty for one without. Raises ModelError, OSError and struct.error."""
+    """The texts of a model's vocabulary, read from its file; empty for one without. Raises
+    ModelError, OSError and struct.error.
+    """
     span = read_header(model.path).key_spans.get(TOKENS_KEY)
     if span is None:
         return []

@@ -7,4 +7,6 @@ def bound_line(altair: Any, kld: float, y: Any) -> tuple[Any, Any]:
     """A dashed line at `kld` across the axis `y`, and its label at the left."""
     limit = altair.Chart(altair.Data(values=[{"kld": kld, "text": f"≤ {kld:g}"}]))
     line = limit.mark_rule(strokeDash=[5, 3], color="black").encode(y=y)
-    return line, limit.mark_text(align="left", baseline="bottom", x=3, dy=-2).encode(y=y, text="text:N")
+    return line, limit.mark_text(align="left", baseline="bottom", x=3, dy=-2).encode(
+        y=y, text="text:N"
+    )

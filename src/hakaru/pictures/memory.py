@@ -10,11 +10,14 @@ from hakaru.units import format_bytes
 
 GIB: Final = 2**30
 COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d", "#d4d4d4")
-"""Dark, middle, light and two greys: told apart in greyscale, too; each segment is also labelled."""
+"""Dark, middle, light and two greys: told apart in greyscale, too; each segment is also labelled.
+"""
 
 
 def save_memory_picture(fit: Fit, path: Path) -> None:
-    """Write the picture of `fit` to `path`, an SVG or a PNG by its ending. Raises Misuse for another ending, MachineError."""
+    """Write the picture of `fit` to `path`, an SVG or a PNG by its ending. Raises Misuse for
+    another ending, MachineError.
+    """
     format_of(path)
     import altair  # half a second at import
 
@@ -22,29 +25,53 @@ def save_memory_picture(fit: Fit, path: Path) -> None:
 
 
 def memory_chart(fit: Fit, altair: Any) -> Any:
-    """One bar per device: weights, KV cache, compute, other, what comes with use; a rule and a label at what is free."""
+    """One bar per device: weights, KV cache, compute, other, what comes with use; a rule and a
+    label at what is free.
+    """
     shares = list(fit.placement.devices) if fit.placement else []
     names = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
-    labels = [f"{i}: {s.device.name}" if len(shares) > 1 else s.device.name for i, s in enumerate(shares)]
+    labels = [
+        f"{i}: {s.device.name}" if len(shares) > 1 else s.device.name for i, s in enumerate(shares)
+    ]
     rows = [
-        {"device": label, "part": name, "order": order, "gib": part / GIB, "bytes": format_bytes(part)}
+        {
+            "device": label,
+            "part": name,
+            "order": order,
+            "gib": part / GIB,
+            "bytes": format_bytes(part),
+        }
         for label, share in zip(labels, shares, strict=True)
         for order, (name, part) in enumerate(zip(names, share.bar, strict=True))
     ]
     limits = [
-        {"device": label, "gib": share.device.usable_bytes / GIB, "text": format_bytes(share.device.usable_bytes)}
+        {
+            "device": label,
+            "gib": share.device.usable_bytes / GIB,
+            "text": format_bytes(share.device.usable_bytes),
+        }
         for label, share in zip(labels, shares, strict=True)
     ]
-    title = say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
-                name=fit.model.name, architecture=fit.model.shape.architecture, type=fit.model.type_name,
-                params=f"{fit.model.n_params / 1e9:.1f}B", n_ctx=fit.settings.n_ctx)  # fmt: skip
+    title = say(
+        "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+        name=fit.model.name,
+        architecture=fit.model.shape.architecture,
+        type=fit.model.type_name,
+        params=f"{fit.model.n_params / 1e9:.1f}B",
+        n_ctx=fit.settings.n_ctx,
+    )
     most = max((max(s.device.usable_bytes, s.needed_bytes) for s in shares), default=1) / GIB
     device = altair.Y("device:N", title=None, sort=labels)
     bars = (
         altair.Chart(altair.Data(values=rows))
         .mark_bar(height=26)
         .encode(
-            x=altair.X("gib:Q", title="GiB", stack="zero", scale=altair.Scale(domainMax=1.12 * most, nice=False)),
+            x=altair.X(
+                "gib:Q",
+                title="GiB",
+                stack="zero",
+                scale=altair.Scale(domainMax=1.12 * most, nice=False),
+            ),
             y=device,
             color=altair.Color(
                 "part:N",
@@ -57,10 +84,18 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
             tooltip=["device:N", "part:N", "bytes:N"],
         )
     )
-    rule = altair.Chart(altair.Data(values=limits)).mark_tick(thickness=3, height=40, color="black").encode(x="gib:Q", y=device)
+    rule = (
+        altair.Chart(altair.Data(values=limits))
+        .mark_tick(thickness=3, height=40, color="black")
+        .encode(x="gib:Q", y=device)
+    )
     text = (
         altair.Chart(altair.Data(values=limits))
         .mark_text(align="left", dx=6, baseline="middle", color="black")
         .encode(x="gib:Q", y=device, text="text:N")
     )
-    return (bars + rule + text).properties(title=title, width=560, height=altair.Step(56)).configure_view(stroke=None)
+    return (
+        (bars + rule + text)
+        .properties(title=title, width=560, height=altair.Step(56))
+        .configure_view(stroke=None)
+    )

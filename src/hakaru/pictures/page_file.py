@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 def check_report(path: Path) -> None:
     """Raises Misuse for a path that is no HTML file's, or at which nothing can be written."""
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise Misuse("`report` {path}: the report is an HTML file; expected a name that ends in .html.", path=path)
+        raise Misuse(
+            "`report` {path}: the report is an HTML file; expected a name that ends in .html.",
+            path=path,
+        )
     check_place("`report`", path)
 
 
 def save_page(
-    path: Path, *, title: str, sentences: Sequence[str], head: Sequence[str], table: Sequence[Sequence[str]], chart: Any | None
+    path: Path,
+    *,
+    title: str,
+    sentences: Sequence[str],
+    head: Sequence[str],
+    table: Sequence[Sequence[str]],
+    chart: Any | None,
 ) -> None:
     """Write the page to `path`, whole or not at all. `chart` is an Altair chart. Raises Misuse,
     MachineError.
@@ -36,7 +45,15 @@ def save_page(
 
     check_report(path)
     drawn = {} if chart is None else {"chart": _specification(chart), "library": _library()}
-    page = render("report.html", title=title, sentences=sentences, head=head, table=table, style=Markup(style_sheet()), **drawn)
+    page = render(
+        "report.html",
+        title=title,
+        sentences=sentences,
+        head=head,
+        table=table,
+        style=Markup(style_sheet()),
+        **drawn,
+    )
     with written_whole(path) as part:
         part.write_text(page, encoding="utf-8")
 
@@ -57,7 +74,12 @@ def style_sheet() -> str:
 def _templates() -> "Environment":
     from jinja2 import Environment, PackageLoader
 
-    return Environment(loader=PackageLoader("hakaru.pictures", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=PackageLoader("hakaru.pictures", "pages"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _specification(chart: Any) -> Any:

@@ -1,7 +1,8 @@
-"""What a decision weighed: the loss of every level, measured or predicted, against its memory and its speed, what passes, and what was taken.
+"""What a decision weighed: the loss of every level, measured or predicted, against its memory and
+its speed, what passes, and what was taken.
 
-Readable without colour: each state has a mark of its own, every mark a label, and intervals are lines. The source loses nothing, which
-a logarithmic axis cannot show; it stands on the lower edge.
+Readable without colour: each state has a mark of its own, every mark a label, and intervals are
+lines. The source loses nothing, which a logarithmic axis cannot show; it stands on the lower edge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,9 @@ STATES: Final[Mapping[State, tuple[str, str]]] = {
 
 
 def save_pareto_picture(decision: Decision, path: Path) -> None:
-    """Write the picture of `decision` to `path`. Raises Misuse for an ending that is no picture's, MachineError."""
+    """Write the picture of `decision` to `path`. Raises Misuse for an ending that is no picture's,
+    MachineError.
+    """
     format_of(path)
     import altair  # half a second at import
 
@@ -57,7 +60,9 @@ def save_pareto_picture(decision: Decision, path: Path) -> None:
 
 
 def pareto_chart(decision: Decision, altair: Any) -> Any:
-    """Two panels with one axis of loss: against the memory that is needed, with its limit, and against the speed of those that were timed."""
+    """Two panels with one axis of loss: against the memory that is needed, with its limit, and
+    against the speed of those that were timed.
+    """
     words = state_words()
     known = [c for c in decision.candidates if c.quality or c.predicted]
     edge = (
@@ -76,44 +81,81 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
         for i, c in enumerate(by_size)
     ]
     there = [state for state in STATES if any(row["state"] == words[state] for row in rows)]
-    shown, (marks, shades) = [words[state] for state in there], zip(*(STATES[state] for state in there), strict=True)
+    shown, (marks, shades) = (
+        [words[state] for state in there],
+        zip(*(STATES[state] for state in there), strict=True),
+    )
     bound = decision.constraints.tier.kld_mean
-    y = altair.Y("kld:Q", title=say("mean KLD, nats per token"), scale=altair.Scale(type="log", domainMin=edge))
-    title = say("{name}: levels and the tier {tier}", name=decision.model.name, tier=decision.constraints.tier.name)
+    y = altair.Y(
+        "kld:Q",
+        title=say("mean KLD, nats per token"),
+        scale=altair.Scale(type="log", domainMin=edge),
+    )
+    title = say(
+        "{name}: levels and the tier {tier}",
+        name=decision.model.name,
+        tier=decision.constraints.tier.name,
+    )
 
     def panel(field: str, axis: str, kept: list[dict[str, Any]]) -> Any:
         data, span = (
             altair.Data(values=kept),
-            _around([row[name] for row in kept for name in ((field, "slow", "fast") if field == "speed" else (field,))]),
+            _around(
+                [
+                    row[name]
+                    for row in kept
+                    for name in ((field, "slow", "fast") if field == "speed" else (field,))
+                ]
+            ),
         )
         x = altair.X(f"{field}:Q", title=axis, scale=altair.Scale(domain=span, nice=False))
-        shape = altair.Shape("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=marks))
-        colour = altair.Color("state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=shades),
-                              legend=altair.Legend(orient="bottom"))  # fmt: skip
+        shape = altair.Shape(
+            "state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=marks)
+        )
+        colour = altair.Color(
+            "state:N",
+            title=None,
+            sort=shown,
+            scale=altair.Scale(domain=shown, range=shades),
+            legend=altair.Legend(orient="bottom"),
+        )
         base = altair.Chart(data)
-        lines = base.mark_rule(color="#555555").encode(x=x, y=altair.Y("low:Q", title=say("mean KLD, nats per token")), y2="high:Q")
-        across = [base.mark_rule(color="#555555").encode(x=altair.X("slow:Q"), x2="fast:Q", y=y)] if field == "speed" else []
+        lines = base.mark_rule(color="#555555").encode(
+            x=x, y=altair.Y("low:Q", title=say("mean KLD, nats per token")), y2="high:Q"
+        )
+        across = (
+            [base.mark_rule(color="#555555").encode(x=altair.X("slow:Q"), x2="fast:Q", y=y)]
+            if field == "speed"
+            else []
+        )
         points = base.mark_point(size=110, filled=True, opacity=1).encode(
             x=x, y=y, shape=shape, color=colour, tooltip=["name:N", "why:N"]
         )
         middle = sum(span) / 2
         texts = [
-            base.transform_filter(f"{'' if above else '!'}datum.above && datum.{field} {'>' if to_left else '<='} {middle}")
-            .mark_text(align="right" if to_left else "left", dx=-9 if to_left else 9, dy=-8 if above else 9)
+            base.transform_filter(
+                f"{'' if above else '!'}datum.above && datum.{field} {'>' if to_left else '<='} "
+                f"{middle}"
+            )
+            .mark_text(
+                align="right" if to_left else "left", dx=-9 if to_left else 9, dy=-8 if above else 9
+            )
             .encode(x=x, y=y, text="name:N")
             for above in (True, False)
             for to_left in (True, False)
         ]
         limit = (decision.constraints.memory_bytes or 0) / MIB
-        limited = altair.Chart(altair.Data(values=[{field: limit, "text": f"≤ {format_bytes(int(limit * MIB))}"}])).encode(x=x)
+        limited = altair.Chart(
+            altair.Data(values=[{field: limit, "text": f"≤ {format_bytes(int(limit * MIB))}"}])
+        ).encode(x=x)
         ends = [
             limited.mark_rule(strokeDash=[2, 3], color="black"),
             limited.mark_text(align="left", dx=3, y=8).encode(text="text:N"),
         ]
         within = ends if field == "mib" and span[0] < limit < span[1] else []
-        return altair.layer(*bound_line(altair, bound, y), *within, lines, *across, points, *texts).properties(
-            width=380, height=320
-        )
+        return altair.layer(
+            *bound_line(altair, bound, y), *within, lines, *across, points, *texts
+        ).properties(width=380, height=320)
 
     panels = [panel("mib", say("memory, MiB"), rows)]
     timed = [row for row in rows if row["speed"]]
@@ -140,18 +182,28 @@ def state_of(candidate: Candidate, chosen: Candidate | None, tier: Tier) -> Stat
     if candidate.beaten_by:
         return "cannot win"
     if candidate.quality is None:
-        return "too slow" if candidate.speed else "predicted to break it" if candidate.is_hopeless(tier) else "not proven"
+        return (
+            "too slow"
+            if candidate.speed
+            else "predicted to break it"
+            if candidate.is_hopeless(tier)
+            else "not proven"
+        )
     if candidate.tasks and candidate.tasks.verdict == "worse":
         return "worse at the tasks"
-    return {"inconclusive": "not proven", "fail": "breaks the tier"}.get(candidate.verdict or "", "too slow")  # type: ignore[return-value]
+    return {"inconclusive": "not proven", "fail": "breaks the tier"}.get(
+        candidate.verdict or "", "too slow"
+    )  # type: ignore[return-value]
 
 
 def state_words() -> dict[State, str]:
     """The states in words."""
     return {
-        "taken": say("taken"), "passes": say("passes"), "cannot win": say("cannot win"), "not proven": say("not proven"),
-        "breaks the tier": say("breaks the tier"), "predicted to break it": say("predicted to break it"),
-        "worse at the tasks": say("worse at the tasks"), "too slow": say("too slow"), "does not fit": say("does not fit"),
+        "taken": say("taken"), "passes": say("passes"), "cannot win": say("cannot win"),
+        "not proven": say("not proven"), "breaks the tier": say("breaks the tier"),
+        "predicted to break it": say("predicted to break it"),
+        "worse at the tasks": say("worse at the tasks"), "too slow": say("too slow"),
+        "does not fit": say("does not fit"),
     }  # fmt: skip
 
 
@@ -165,6 +217,8 @@ def _row(candidate: Candidate, state: str, edge: float) -> dict[str, Any]:
     kld, speed = _kld(candidate), candidate.speed.decode_tokens_per_s if candidate.speed else None
     return {
         "name": candidate.name, "state": state, "why": candidate.why,
-        "mib": candidate.total_bytes / MIB, "kld": max(kld.value, edge), "low": max(kld.lowest, edge), "high": max(kld.highest, edge),
-        "speed": speed.value if speed else None, "slow": speed.lowest if speed else None, "fast": speed.highest if speed else None,
+        "mib": candidate.total_bytes / MIB, "kld": max(kld.value, edge),
+        "low": max(kld.lowest, edge), "high": max(kld.highest, edge),
+        "speed": speed.value if speed else None, "slow": speed.lowest if speed else None,
+        "fast": speed.highest if speed else None,
     }  # fmt: skip

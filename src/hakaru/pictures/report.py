@@ -55,7 +55,12 @@ class Report:
 
 
 def report_so_far(
-    title: str, rows: Sequence[Row], domains: Sequence[str], tier: Tier, *, end: Sequence[str] | None = None
+    title: str,
+    rows: Sequence[Row],
+    domains: Sequence[str],
+    tier: Tier,
+    *,
+    end: Sequence[str] | None = None,
 ) -> Report:
     """The report of a test that still runs, or ends with the sentences `end`. `rows` are the
     windows that were read, `domains` the kinds of text of all windows.
@@ -66,14 +71,27 @@ def report_so_far(
     told = end or [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=verdict)]
     read = say("{n} of {total} windows read", n=len(rows), total=len(domains))
     table = _losses(quality) if quality else []
-    return Report(title=title, sentences=[*told, read], head=(), table=table, quality=quality, rows=rows, tier=tier)
+    return Report(
+        title=title,
+        sentences=[*told, read],
+        head=(),
+        table=table,
+        quality=quality,
+        rows=rows,
+        tier=tier,
+    )
 
 
 def _losses(quality: Quality) -> list[list[str]]:
     """The mean divergence, of all text and of each kind, with its interval."""
-    kinds = {say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)): f for name, f in quality.domains.items()}
+    kinds = {
+        say("{figure}, {kind}", figure="KLD", kind=kind_of_text(name)): f
+        for name, f in quality.domains.items()
+    }
     figures = {say("mean KLD"): quality.kld_mean, **kinds}
-    return [[name, f"{f.value:.5f} [{f.lowest:.5f}…{f.highest:.5f}]"] for name, f in figures.items()]
+    return [
+        [name, f"{f.value:.5f} [{f.lowest:.5f}…{f.highest:.5f}]"] for name, f in figures.items()
+    ]
 
 
 def save_report(report: Report, path: Path) -> None:
@@ -83,7 +101,14 @@ def save_report(report: Report, path: Path) -> None:
         import altair  # half a second at import
 
         chart = report_chart(report, altair)
-    save_page(path, title=report.title, sentences=report.sentences, head=report.head, table=report.table, chart=chart)
+    save_page(
+        path,
+        title=report.title,
+        sentences=report.sentences,
+        head=report.head,
+        table=report.table,
+        chart=chart,
+    )
 
 
 def save_report_picture(report: Report, path: Path) -> None:
@@ -100,7 +125,10 @@ def save_report_picture(report: Report, path: Path) -> None:
 
 def nothing_to_draw(path: Path) -> Misuse:
     """The error for a picture of a test that reads nothing and times no loads."""
-    return Misuse("`plot` {path}: there is nothing to draw; name a `reference`, or ask for `full_speed`.", path=path)
+    return Misuse(
+        "`plot` {path}: there is nothing to draw; name a `reference`, or ask for `full_speed`.",
+        path=path,
+    )
 
 
 def chart_svg(report: Report) -> str:
@@ -147,41 +175,67 @@ def _closing(report: Report, altair: Any) -> Any:
 def _kinds(report: Report, altair: Any) -> Any:
     """The mean KLD of every kind of text with its interval."""
     figures = report.quality.domains if report.quality else {}
-    kinds = [{"kind": kind_of_text(name), "kld": f.value, "low": f.lowest, "high": f.highest} for name, f in figures.items()]
+    kinds = [
+        {"kind": kind_of_text(name), "kld": f.value, "low": f.lowest, "high": f.highest}
+        for name, f in figures.items()
+    ]
     kind = altair.Y("kind:N", title=None, sort=[kind["kind"] for kind in kinds])
     each = altair.Chart(altair.Data(values=kinds))
-    spans = each.mark_rule(color=GREY).encode(y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q")
+    spans = each.mark_rule(color=GREY).encode(
+        y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q"
+    )
     points = each.mark_point(filled=True, size=90, color=BLUE, opacity=1).encode(y=kind, x="kld:Q")
     edge = (
         altair.Chart(altair.Data(values=[{"kld": report.tier.kld_mean}]))
         .mark_rule(strokeDash=[5, 3], color="black")
         .encode(x="kld:Q")
     )
-    return altair.layer(spans, points, edge).properties(width=320, height=260, title=say("by kind of text"))
+    return altair.layer(spans, points, edge).properties(
+        width=320, height=260, title=say("by kind of text")
+    )
 
 
 def _loads(report: Report, altair: Any) -> Any:
     """Decoding behind long contexts, and for several users together, each with its interval."""
     speed = report.speed
     empty = [] if speed is None else [{"at": 0, **_spanned(speed.decode_tokens_per_s)}]
-    depths = [*empty, *({"at": p.depth, **_spanned(p.decode_tokens_per_s)} for p in report.points if p.depth)]
-    users = [{"at": p.users, **_spanned(p.decode_tokens_per_s)} for p in report.points if not p.depth]
+    depths = [
+        *empty,
+        *({"at": p.depth, **_spanned(p.decode_tokens_per_s)} for p in report.points if p.depth),
+    ]
+    users = [
+        {"at": p.users, **_spanned(p.decode_tokens_per_s)} for p in report.points if not p.depth
+    ]
 
     def panel(rows: list[dict[str, Any]], label: str, title: str, **options: Any) -> Any:
         base = altair.Chart(altair.Data(values=rows))
         x = altair.X("at:Q", title=label, **options)
         y = altair.Y("rate:Q", title=say("decode, tokens/s"), scale=altair.Scale(zero=True))
-        spans = base.mark_rule(color=GREY).encode(x=x, y=altair.Y("low:Q", title=say("decode, tokens/s")), y2="high:Q")
-        line = base.mark_line(color=BLUE, point={"filled": True, "size": 70, "color": BLUE}).encode(x=x, y=y)
+        spans = base.mark_rule(color=GREY).encode(
+            x=x, y=altair.Y("low:Q", title=say("decode, tokens/s")), y2="high:Q"
+        )
+        line = base.mark_line(color=BLUE, point={"filled": True, "size": 70, "color": BLUE}).encode(
+            x=x, y=y
+        )
         return altair.layer(spans, line).properties(width=360, height=220, title=title)
 
     panels = []
     if len(depths) > 1:
-        panels.append(panel(depths, say("tokens of context before the answer"), say("speed against depth")))
+        panels.append(
+            panel(depths, say("tokens of context before the answer"), say("speed against depth"))
+        )
     if users:
         ticks = altair.Axis(values=[row["at"] for row in users])
         wide = altair.Scale(type="log", base=2)
-        panels.append(panel(users, say("users at the same time"), say("speed of all together"), axis=ticks, scale=wide))
+        panels.append(
+            panel(
+                users,
+                say("users at the same time"),
+                say("speed of all together"),
+                axis=ticks,
+                scale=wide,
+            )
+        )
     return altair.hconcat(*panels)
 
 

@@ -13,18 +13,25 @@ def format_of(path: Path) -> str:
     """The format that the ending of `path` asks for. Raises Misuse for another one."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
-        raise Misuse("`plot` {path}: the ending says which picture to write; expected .svg or .png.", path=path)
+        raise Misuse(
+            "`plot` {path}: the ending says which picture to write; expected .svg or .png.",
+            path=path,
+        )
     return kind
 
 
 def check_picture(path: Path) -> None:
-    """Raises Misuse for an ending that is no picture's, or a path at which nothing can be written."""
+    """Raises Misuse for an ending that is no picture's, or a path at which nothing can be
+    written.
+    """
     format_of(path)
     check_place("`plot`", path)
 
 
 def save_chart(chart: Any, path: Path) -> None:
-    """Write an Altair chart to `path`, whole or not at all. Raises Misuse for another ending, MachineError."""
+    """Write an Altair chart to `path`, whole or not at all. Raises Misuse for another ending,
+    MachineError.
+    """
     import vl_convert
 
     kind, spec = format_of(path), chart.to_json()

@@ -22,7 +22,8 @@ OF_VENDOR: Final[Mapping[Vendor, Backend]] = {
     "nvidia": "cuda", "amd": "cuda", "intel": "sycl", "apple": "metal", "other": "cuda",
 }  # fmt: skip
 OF_NAME: Final[Mapping[str, Backend]] = {
-    "CUDA": "cuda", "ROCm": "cuda", "MUSA": "cuda", "SYCL": "sycl", "Vulkan": "vulkan", "Metal": "metal", "MTL": "metal",
+    "CUDA": "cuda", "ROCm": "cuda", "MUSA": "cuda", "SYCL": "sycl", "Vulkan": "vulkan",
+    "Metal": "metal", "MTL": "metal",
 }  # fmt: skip
 """By what the engine's names begin with, such as CUDA0. Source: llama.cpp, GGML_CUDA_NAME and its
 like in ggml/include.
@@ -56,8 +57,13 @@ def with_conversions(dry_run: Footprint, shape: Shape, settings: ContextSettings
     raised = []
     for i, buffers in enumerate(dry_run.accelerators):
         backend = backend_named(buffers.name) or "vulkan"
-        ours, plain = (device_compute(shape, settings, n_devices=n, backend=b) for b in (backend, "vulkan"))
+        ours, plain = (
+            device_compute(shape, settings, n_devices=n, backend=b) for b in (backend, "vulkan")
+        )
         least = ours.of(i, n) if ours and plain and ours.of(i, n) > plain.of(i, n) else 0
         raised.append(replace(buffers, compute_bytes=max(buffers.compute_bytes, least)))
-    more = sum(new.compute_bytes - old.compute_bytes for new, old in zip(raised, dry_run.accelerators, strict=True))
+    more = sum(
+        new.compute_bytes - old.compute_bytes
+        for new, old in zip(raised, dry_run.accelerators, strict=True)
+    )
     return replace(dry_run, accelerators=tuple(raised), compute_bytes=dry_run.compute_bytes + more)

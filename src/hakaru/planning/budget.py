@@ -61,27 +61,40 @@ def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings
     DoesNotFit where even a weightless model would not fit, or nothing is known of its memory.
     """
     if not is_known(model.shape):
-        raise DoesNotFit("{path}: hakaru has no arithmetic for the architecture '{found}'; name `size` instead of `fit`.",
-                         path=model.path, found=model.shape.architecture)  # fmt: skip
+        raise DoesNotFit(
+            "{path}: hakaru has no arithmetic for the architecture '{found}'; name `size` "
+            "instead of `fit`.",
+            path=model.path,
+            found=model.shape.architecture,
+        )
     task = _task(model, settings)
     layout = _layout(task, hardware)
     if layout is None:
-        raise DoesNotFit("{path}: no file of this model fits there with {n_ctx} tokens of context; shorten it.",
-                         path=model.path, n_ctx=settings.n_ctx)  # fmt: skip
+        raise DoesNotFit(
+            "{path}: no file of this model fits there with {n_ctx} tokens of context; shorten it.",
+            path=model.path,
+            n_ctx=settings.n_ctx,
+        )
     found = placement(task, hardware, layout)
-    shares = dict(zip(_labels(hardware), found.shares, strict=True)) | ({RAM: found.ram} if found.ram_known else {})
+    shares = dict(zip(_labels(hardware), found.shares, strict=True)) | (
+        {RAM: found.ram} if found.ram_known else {}
+    )
     room = {
-        name: int(share.device.usable_bytes * (1 - MARGIN)) - (share.needed_bytes - share.weights_bytes)
+        name: int(share.device.usable_bytes * (1 - MARGIN))
+        - (share.needed_bytes - share.weights_bytes)
         for name, share in shares.items()
         if share.weights_bytes
     }
     return Room(
-        hardware=hardware, settings=settings, layout=layout, device_bytes=room, devices_of=_devices_of(model, task.load, hardware, layout)
+        hardware=hardware, settings=settings, layout=layout, device_bytes=room,
+        devices_of=_devices_of(model, task.load, hardware, layout)
     )  # fmt: skip
 
 
 def _task(model: Model, settings: ContextSettings) -> Task:
-    return Task(load=load_of(model.loaded, model.shape.n_layer), shape=model.shape, settings=settings)
+    return Task(
+        load=load_of(model.loaded, model.shape.n_layer), shape=model.shape, settings=settings
+    )
 
 
 def _layout(task: Task, hardware: Hardware) -> Layout | None:
@@ -94,15 +107,22 @@ def _layout(task: Task, hardware: Hardware) -> Layout | None:
         part = mebibytes * STEP / load.total_bytes
         shrunk = replace(
             load,
-            input_bytes=int(load.input_bytes * part), layers=tuple(int(n * part) for n in load.layers),
-            experts=tuple(int(n * part) for n in load.experts), output_bytes=int(load.output_bytes * part),
-            tied_bytes=int(load.tied_bytes * part), largest_bytes=int(load.largest_bytes * part),
-        )  # fmt: skip
+            input_bytes=int(load.input_bytes * part),
+            layers=tuple(int(n * part) for n in load.layers),
+            experts=tuple(int(n * part) for n in load.experts),
+            output_bytes=int(load.output_bytes * part),
+            tied_bytes=int(load.tied_bytes * part),
+            largest_bytes=int(load.largest_bytes * part),
+        )
         return place(replace(task, load=shrunk), hardware)
 
     def fits(mebibytes: int) -> bool:
         found = at(mebibytes)
-        return found.verdict == "fits" and found.layout.n_gpu_layers in {0, found.n_items} and not found.layout.n_cpu_moe
+        return (
+            found.verdict == "fits"
+            and found.layout.n_gpu_layers in {0, found.n_items}
+            and not found.layout.n_cpu_moe
+        )
 
     most = largest(0, -(-load.total_bytes // STEP), fits)
     return at(most).layout if most else None
@@ -111,15 +131,22 @@ def _layout(task: Task, hardware: Hardware) -> Layout | None:
 def _labels(hardware: Hardware) -> list[str]:
     """A name for each accelerator that no other one has."""
     several = len(hardware.accelerators) > 1
-    return [f"{device.name} #{i}" if several else device.name for i, device in enumerate(hardware.accelerators)]
+    return [
+        f"{device.name} #{i}" if several else device.name
+        for i, device in enumerate(hardware.accelerators)
+    ]
 
 
-def _devices_of(model: Model, load: Load, hardware: Hardware, layout: Layout) -> dict[str, tuple[str, ...]]:
+def _devices_of(
+    model: Model, load: Load, hardware: Hardware, layout: Layout
+) -> dict[str, tuple[str, ...]]:
     """Where each tensor lies, as `placement.shares_of` counts it."""
     labels, n_items = _labels(hardware), model.shape.n_layer + 1
     ram = labels[0] if hardware.is_unified else RAM
     owners = [ram] * (n_items - layout.n_gpu_layers)
-    owners += [label for label, count in zip(labels, layout.counts, strict=False) for _ in range(count)]
+    owners += [
+        label for label, count in zip(labels, layout.counts, strict=False) for _ in range(count)
+    ]
     head = (owners[-1],) if layout.n_gpu_layers or load.always_copied else ()
 
     def places_of(name: str) -> tuple[str, ...]:

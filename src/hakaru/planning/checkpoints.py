@@ -23,8 +23,14 @@ def with_checkpoints(placement: Placement, task: Task) -> tuple[Placement, Conte
     if settings.n_checkpoints is not None:
         return placement, settings
     host = _host(placement)
-    spare = host.device.usable_bytes * (1 - margin) - (host.needed_bytes - host.checkpoints_bytes) if host.device.total_bytes else 0
-    settings = replace(settings, n_checkpoints=most_checkpoints(shape, settings, spare, task.copied_bytes))
+    spare = (
+        host.device.usable_bytes * (1 - margin) - (host.needed_bytes - host.checkpoints_bytes)
+        if host.device.total_bytes
+        else 0
+    )
+    settings = replace(
+        settings, n_checkpoints=most_checkpoints(shape, settings, spare, task.copied_bytes)
+    )
     grown = replace(host, checkpoints_bytes=checkpoints_bytes(shape, settings, task.copied_bytes))
     if host is placement.ram:
         return judged(replace(placement, ram=grown), margin), settings
@@ -33,7 +39,11 @@ def with_checkpoints(placement: Placement, task: Task) -> tuple[Placement, Conte
 
 def _host(placement: Placement) -> Share:
     """The share that holds what lies in host memory: on a unified memory the device's."""
-    return placement.shares[0] if placement.shares and placement.shares[0].requests_bytes else placement.ram
+    return (
+        placement.shares[0]
+        if placement.shares and placement.shares[0].requests_bytes
+        else placement.ram
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,26 +69,61 @@ class Growth:
     def sentence(self) -> str | None:
         """The checkpoints in words; None for a model that makes none."""
         if self.checkpoint_bytes is None:
-            return say("Context checkpoints are switched off, since hakaru cannot count them for this architecture; if it has recurrent "
-                       "states or sliding windows, a chat turn may read its whole conversation again.")  # fmt: skip
+            return say(
+                "Context checkpoints are switched off, since hakaru cannot count them for this "
+                "architecture; if it has recurrent "
+                "states or sliding windows, a chat turn may read its whole conversation again."
+            )
         if not self.checkpoint_bytes:
             return None
-        n, each, where = self.n_checkpoints, format_bytes(self.checkpoint_bytes), format_bytes(self.checkpoints_bytes)
+        n, each, where = (
+            self.n_checkpoints,
+            format_bytes(self.checkpoint_bytes),
+            format_bytes(self.checkpoints_bytes),
+        )
         if not self.judged:
-            return say("Context checkpoints: {n} per conversation of {each}, {all} of RAM, which is told and not judged (name the RAM "
-                       "for more); without any, a chat turn may read its whole conversation again.", n=n, each=each, all=where)  # fmt: skip
+            return say(
+                "Context checkpoints: {n} per conversation of {each}, {all} of RAM, which is "
+                "told and not judged (name the RAM "
+                "for more); without any, a chat turn may read its whole conversation again.",
+                n=n,
+                each=each,
+                all=where,
+            )
         if n >= MOST_CHECKPOINTS:
-            return say("Context checkpoints: {n} per conversation of {each}, {all} when all are made; the engine's own number has room.",
-                       n=n, each=each, all=where)  # fmt: skip
+            return say(
+                "Context checkpoints: {n} per conversation of {each}, {all} when all are made; "
+                "the engine's own number has room.",
+                n=n,
+                each=each,
+                all=where,
+            )
         if n > LEAST_CHECKPOINTS:
-            return say("Context checkpoints: {n} per conversation of {each}, {all} when all are made: as many as there is room for "
-                       "(the engine's own number is {most}).", n=n, each=each, all=where, most=MOST_CHECKPOINTS)  # fmt: skip
+            return say(
+                "Context checkpoints: {n} per conversation of {each}, {all} when all are made: "
+                "as many as there is room for "
+                "(the engine's own number is {most}).",
+                n=n,
+                each=each,
+                all=where,
+                most=MOST_CHECKPOINTS,
+            )
         if n == LEAST_CHECKPOINTS:
-            return say("Context checkpoints: {n} per conversation of {each}, {all} in all: the least with which a chat turn is not read "
-                       "from its beginning.", n=n, each=each, all=where)  # fmt: skip
+            return say(
+                "Context checkpoints: {n} per conversation of {each}, {all} in all: the least "
+                "with which a chat turn is not read "
+                "from its beginning.",
+                n=n,
+                each=each,
+                all=where,
+            )
         return say("Context checkpoints: none; a chat turn may read its whole conversation again.")
 
     def as_json(self) -> dict[str, int | None]:
         """The object `growth` of `hakaru fit --json`."""
-        return {"checkpoints_per_conversation": self.n_checkpoints, "checkpoint_bytes": self.checkpoint_bytes,
-                "checkpoints_bytes": self.checkpoints_bytes, "requests_bytes": self.requests_bytes}  # fmt: skip
+        return {
+            "checkpoints_per_conversation": self.n_checkpoints,
+            "checkpoint_bytes": self.checkpoint_bytes,
+            "checkpoints_bytes": self.checkpoints_bytes,
+            "requests_bytes": self.requests_bytes,
+        }

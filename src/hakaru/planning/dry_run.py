@@ -1,4 +1,6 @@
-"""The check before anything is loaded: memory by arithmetic and by the engine's dry run, side by side, both remembered."""
+"""The check before anything is loaded: memory by arithmetic and by the engine's dry run, side by
+side, both remembered.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -25,7 +27,9 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A model's memory, computed and dry-run, side by side. `computed` is None for an architecture that we do not model."""
+    """A model's memory, computed and dry-run, side by side. `computed` is None for an architecture
+    that we do not model.
+    """
 
     computed: Footprint | None
     dry_run: Footprint
@@ -36,7 +40,14 @@ class Check:
         return self.dry_run
 
 
-def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger | None, engine: Engine) -> Check:
+def check_memory(
+    model: Model,
+    settings: ContextSettings,
+    *,
+    machine: Machine,
+    ledger: Ledger | None,
+    engine: Engine,
+) -> Check:
     """Compute and dry-run the memory of `model`. Without a ledger nothing is remembered.
 
     Raises ModelUnknown or ModelDamaged if llama.cpp cannot load the model.
@@ -49,15 +60,24 @@ def check_memory(model: Model, settings: ContextSettings, *, machine: Machine, l
 
 
 def dry_run_at(path: Path, model: Model, settings: ContextSettings, *, engine: Engine) -> Footprint:
-    """The engine's own figures for `model`, laid out from the file at `path`, and our assumption for the process around it."""
+    """The engine's own figures for `model`, laid out from the file at `path`, and our assumption
+    for the process around it.
+    """
     found = with_conversions(engine.dry_run(path, settings), model.shape, settings)
     return replace(found, overhead_bytes=overhead_bytes(model.shape, settings))
 
 
 def remember(
-    footprints: Iterable[Footprint | None], model: Model, settings: ContextSettings, *, machine: Machine, ledger: Ledger
+    footprints: Iterable[Footprint | None],
+    model: Model,
+    settings: ContextSettings,
+    *,
+    machine: Machine,
+    ledger: Ledger,
 ) -> None:
-    """Store what was computed and dry-run for `model`, so that it can be held against what really happens."""
+    """Store what was computed and dry-run for `model`, so that it can be held against what really
+    happens.
+    """
     for footprint in footprints:
         if footprint:
             ledger.remember_memory(
@@ -72,10 +92,16 @@ def remember(
 
 
 def remember_load(
-    server: EngineServer, model: Model, *, machine: Machine, ledger: Ledger, peak_rss_bytes: int | None = None
+    server: EngineServer,
+    model: Model,
+    *,
+    machine: Machine,
+    ledger: Ledger,
+    peak_rss_bytes: int | None = None,
 ) -> None:
-    """Store what a real load allocated, and what the GPUs' driver took for it. The peak is None for a process that still runs;
-    context checkpoints are taken out of it, since no dry run predicts them (memory/growth.py counts them).
+    """Store what a real load allocated, and what the GPUs' driver took for it. The peak is None for
+    a process that still runs; context checkpoints are taken out of it, since no dry run predicts
+    them (memory/growth.py counts them).
     """
     ledger.remember_memory(
         server.footprint(),

@@ -23,7 +23,16 @@ from hakaru.planning.load import load_of
 from hakaru.planning.placement import Placement, Task
 from hakaru.planning.search import max_context, place
 
-TYPES_BY_BITS: Final = {2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32"}
+TYPES_BY_BITS: Final = {
+    2: "Q2_K",
+    3: "Q3_K_M",
+    4: "Q4_K_M",
+    5: "Q5_K_M",
+    6: "Q6_K",
+    8: "Q8_0",
+    16: "F16",
+    32: "F32",
+}
 """What people run when they say "n bits"."""
 FOR_ANY_MODEL: Final = tuple(name for name in (*FTYPES, *NEEDS_IMPORTANCE) if name != "MXFP4_MOE")
 """Types that are looked through for other bits, the largest first."""
@@ -45,7 +54,9 @@ class ExactAnswer:
     @property
     def weights_bytes(self) -> int:
         """Bytes of the weights over all devices and RAM."""
-        return sum(s.weights_bytes for s in self.placement.shares) + self.placement.ram.weights_bytes
+        return (
+            sum(s.weights_bytes for s in self.placement.shares) + self.placement.ram.weights_bytes
+        )
 
     def as_json(self) -> dict[str, object]:
         """The `exact` object of `hakaru formula --json`."""
@@ -62,7 +73,9 @@ class ExactAnswer:
         }
 
 
-def exact_answer(model: KnownModel, bits: float, hardware: Hardware, settings: ContextSettings) -> ExactAnswer | None:
+def exact_answer(
+    model: KnownModel, bits: float, hardware: Hardware, settings: ContextSettings
+) -> ExactAnswer | None:
     """Place `model` at about `bits` per weight on `hardware`; None for bits that no type has, or a
     model without arithmetic of ours.
     """

@@ -11,7 +11,8 @@ from hakaru.memory.explain import Term, explain
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.planning.placement import Placement, Task
 
-PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes", "extras_bytes",
+PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes",
+        "overhead_bytes", "extras_bytes",
                 "checkpoints_bytes", "requests_bytes")  # fmt: skip
 
 
@@ -23,7 +24,9 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
     shares = (*placement.shares, placement.ram)
     found: list[Term] = []
     for part in PARTS:
-        own = [t for t in terms if t.part == part] + [t for t in _growth(task) if t.part == part and t.bytes]
+        own = [t for t in terms if t.part == part] + [
+            t for t in _growth(task) if t.part == part and t.bytes
+        ]
         rest = sum(getattr(s, part) for s in shares) - sum(t.bytes for t in own)
         if part == "compute_bytes" and (converted := sum(s.conversion_bytes for s in shares)):
             own.append(_conversion(task, converted))
@@ -34,27 +37,47 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
 
 def _growth(task: Task) -> list[Term]:
     """What comes while the server is used: context checkpoints and the bodies of requests."""
-    settings, each = task.settings, (checkpoint_bytes(task.shape, task.settings) or 0) + task.copied_bytes
+    settings, each = (
+        task.settings,
+        (checkpoint_bytes(task.shape, task.settings) or 0) + task.copied_bytes,
+    )
     return [
         Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
-             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {each:,} B", where="`n_checkpoints`, `n_parallel`",
-             bytes=task.checkpoints_bytes),
-        Term(part="requests_bytes", what=say("requests while they are read"), formula="docs/memory.md", where=say("assumed, docs/memory.md"),
+             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {each:,} B",
+             where="`n_checkpoints`, `n_parallel`", bytes=task.checkpoints_bytes),
+        Term(part="requests_bytes", what=say("requests while they are read"),
+            formula="docs/memory.md", where=say("assumed, docs/memory.md"),
              bytes=requests_bytes(settings)),
     ]  # fmt: skip
 
 
 def _conversion(task: Task, n_bytes: int) -> Term:
     settings = task.settings
-    types = settings.type_k if settings.type_k == settings.type_v else f"{settings.type_k}, {settings.type_v}"
+    types = (
+        settings.type_k
+        if settings.type_k == settings.type_v
+        else f"{settings.type_k}, {settings.type_v}"
+    )
     what = say("KV cache ({types}) of one layer in F16, per accelerator", types=types)
-    return Term(part="compute_bytes", what=what, formula="docs/memory.md", where="`type_k`, `type_v`", bytes=n_bytes)
+    return Term(
+        part="compute_bytes",
+        what=what,
+        formula="docs/memory.md",
+        where="`type_k`, `type_v`",
+        bytes=n_bytes,
+    )
 
 
 def _because_of_the_place(part: str, rest: int, placement: Placement) -> Term:
     n = sum(1 for s in placement.shares if s.needed_bytes)
     if not n and part != "extras_bytes":
-        return Term(part=part, what=say("the engine's dry run says"), formula=f"{rest:+,} B", where=say("dry run"), bytes=rest)
+        return Term(
+            part=part,
+            what=say("the engine's dry run says"),
+            formula=f"{rest:+,} B",
+            where=say("dry run"),
+            bytes=rest,
+        )
     match part:
         case "weights_bytes":
             what, formula = say("copies that several devices need"), "token_embd, rope_freqs"

@@ -1,11 +1,13 @@
-"""What is loaded beside a model: a projector (mmproj), a draft model, the model's own layers for multi-token prediction (MTP).
+"""What is loaded beside a model: a projector (mmproj), a draft model, the model's own layers for
+multi-token prediction (MTP).
 
-Each lies on the first accelerator, what it keeps in host memory in RAM. A draft of either kind has a context of its own: as many
-tokens as the model's, in F16 whatever the model's cache is, with compute buffers for the same micro-batch. A model with states
-keeps copies of them while MTP drafts run, to go back to.
+Each lies on the first accelerator, what it keeps in host memory in RAM. A draft of either kind has
+a context of its own: as many tokens as the model's, in F16 whatever the model's cache is, with
+compute buffers for the same micro-batch. A model with states keeps copies of them while MTP drafts
+run, to go back to.
 
-Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), common/common.h (need_n_rs_seq),
-src/llama-memory-recurrent.cpp.
+Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), common/common.h
+(need_n_rs_seq), src/llama-memory-recurrent.cpp.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,9 +38,10 @@ N_DRAFT: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """What is loaded beside the model, in bytes. `host_bytes` always lie in RAM, `growth_bytes` are taken only when the largest
-    picture comes. `copied_bytes` are those of a draft's context that every context checkpoint of a conversation holds, too (they are
-    counted there). `source` tells how we know `compute_bytes`.
+    """What is loaded beside the model, in bytes. `host_bytes` always lie in RAM, `growth_bytes` are
+    taken only when the largest picture comes. `copied_bytes` are those of a draft's context that
+    every context checkpoint of a conversation holds, too (they are counted there). `source` tells
+    how we know `compute_bytes`.
     """
 
     name: str
@@ -63,8 +66,9 @@ class Extra:
     def as_json(self) -> dict[str, object]:
         """The companion as it stands in `--json`."""
         return {
-            "name": self.name, "bytes": self.bytes, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
-            "compute_bytes": self.compute_bytes, "growth_bytes": self.growth_bytes, "host_bytes": self.host_bytes,
+            "name": self.name, "bytes": self.bytes, "weights_bytes": self.weights_bytes,
+            "kv_cache_bytes": self.kv_cache_bytes, "compute_bytes": self.compute_bytes,
+            "growth_bytes": self.growth_bytes, "host_bytes": self.host_bytes,
             "copied_bytes": self.copied_bytes, "source": self.source,
         }  # fmt: skip
 
@@ -79,45 +83,67 @@ def nothing(settings: ContextSettings) -> tuple[Extra, ...]:
 
 
 def bytes_of(extras: Iterable[Extra]) -> tuple[int, int, int]:
-    """What all of them take on the first device, what they keep in RAM, and what every context checkpoint holds of them."""
+    """What all of them take on the first device, what they keep in RAM, and what every context
+    checkpoint holds of them.
+    """
     extras = tuple(extras)
-    return sum(e.device_bytes for e in extras), sum(e.host_bytes for e in extras), sum(e.copied_bytes for e in extras)
+    return (
+        sum(e.device_bytes for e in extras),
+        sum(e.host_bytes for e in extras),
+        sum(e.copied_bytes for e in extras),
+    )
 
 
 def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:
-    """A vision or audio projector: its weights, and what it computes with by the engine's dry run, else estimated."""
+    """A vision or audio projector: its weights, and what it computes with by the engine's dry run,
+    else estimated.
+    """
     header = read_header(path)
     weights = buffer_bytes(header.tensors)
     told = projector_dry_run(path) if ask_engine else None
     own = max(0, told.total_bytes - weights) if told else None
     compute = projector_compute(str(path), header, start_bytes=own)
     return Extra(
-        name=path.name, weights_bytes=weights, compute_bytes=compute.start_bytes, growth_bytes=compute.growth_bytes,
-        host_bytes=compute.host_bytes, source="dry_run" if told else "assumed",
+        name=path.name, weights_bytes=weights, compute_bytes=compute.start_bytes,
+        growth_bytes=compute.growth_bytes, host_bytes=compute.host_bytes,
+        source="dry_run" if told else "assumed",
     )  # fmt: skip
 
 
-def draft_extra(target: Model, draft: Model, settings: ContextSettings, *, backend: Backend = "cuda") -> Extra:
-    """A draft model. Raises Misuse for one that llama.cpp refuses for `target`, and ModelUnknown for an architecture that we do
-    not model.
+def draft_extra(
+    target: Model, draft: Model, settings: ContextSettings, *, backend: Backend = "cuda"
+) -> Extra:
+    """A draft model. Raises Misuse for one that llama.cpp refuses for `target`, and ModelUnknown
+    for an architecture that we do not model.
     """
     if reason := why_not_drafted_by(target, draft):
         raise Misuse(
-            "`draft` {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses such a pair, name a smaller model of the "
+            "`draft` {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses "
+            "such a pair, name a smaller model of the "
             "same family.",
-            draft=draft.name, model=target.name, reason=reason,
-        )  # fmt: skip
+            draft=draft.name,
+            model=target.name,
+            reason=reason,
+        )
     own = settings.with_cache(F16_CACHE)
     load = load_of(draft.loaded, draft.shape.n_layer)
     return _context(
-        draft, own, backend, name=draft.name, kv_cache_bytes=kv_cache_bytes(draft.shape, own), host_bytes=load.input_bytes,
+        draft,
+        own,
+        backend,
+        name=draft.name,
+        kv_cache_bytes=kv_cache_bytes(draft.shape, own),
+        host_bytes=load.input_bytes,
         weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
         copied_bytes=draft_copy_bytes(draft.shape.caches or (), own),
-    )  # fmt: skip
+    )
 
 
-def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cuda", n_draft: int = N_DRAFT) -> Extra:
-    """The layers for multi-token prediction, which are not loaded otherwise, with what the model itself computes more for them.
+def mtp_extra(
+    model: Model, settings: ContextSettings, *, backend: Backend = "cuda", n_draft: int = N_DRAFT
+) -> Extra:
+    """The layers for multi-token prediction, which are not loaded otherwise, with what the model
+    itself computes more for them.
 
     Raises Misuse for a model without.
     """
@@ -125,35 +151,56 @@ def mtp_extra(model: Model, settings: ContextSettings, *, backend: Backend = "cu
     weights = buffer_bytes(t for t in model.tensors if t.name not in loaded)
     if not model.shape.n_layer_nextn or not weights:
         raise Misuse(
-            "`mtp`: {path} has no layers for multi-token prediction; leave the option away, or name a draft model.", path=model.path
+            "`mtp`: {path} has no layers for multi-token prediction; leave the option away, or "
+            "name a draft model.",
+            path=model.path,
         )
     own = settings.with_cache(F16_CACHE)
     layers = [_attention(model.shape)] * model.shape.n_layer_nextn
     caches = sum(layer_cache_bytes(layer, own) for layer in layers)
     found = _context(
-        model, own, backend, mixed=False, name="MTP", weights_bytes=weights,
+        model,
+        own,
+        backend,
+        mixed=False,
+        name="MTP",
+        weights_bytes=weights,
         kv_cache_bytes=caches + n_draft * _states(model.shape, settings),
         copied_bytes=draft_copy_bytes(layers, own),
-    )  # fmt: skip
-    return replace(found, compute_bytes=found.compute_bytes + _handed_over(model.shape, settings, n_draft))
+    )
+    return replace(
+        found, compute_bytes=found.compute_bytes + _handed_over(model.shape, settings, n_draft)
+    )
 
 
 def _context(
-    model: Model, settings: ContextSettings, backend: Backend, *, host_bytes: int = 0, mixed: bool = True, **parts: int | str
+    model: Model,
+    settings: ContextSettings,
+    backend: Backend,
+    *,
+    host_bytes: int = 0,
+    mixed: bool = True,
+    **parts: int | str,
 ) -> Extra:
-    """An extra with the buffers of a second context, of the same graph or of one that is smaller."""
+    """An extra with the buffers of a second context, of the same graph or of one that is
+    smaller.
+    """
     compute = device_compute(model.shape, settings, n_devices=1, backend=backend, mixed=mixed)
     if compute is None:
         raise ModelUnknown(
-            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft; choose another one.",
-            path=model.path, found=model.shape.architecture,
-        )  # fmt: skip
+            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft; "
+            "choose another one.",
+            path=model.path,
+            found=model.shape.architecture,
+        )
     kept = host_bytes + compute.host_bytes + output_bytes(model.shape, settings)
     return Extra(compute_bytes=compute.first_bytes, host_bytes=kept, source="computed", **parts)  # type: ignore[arg-type]
 
 
 def _attention(shape: Shape) -> LayerCache:
-    """The cache of a layer for multi-token prediction, which attends to everything whatever the other layers do."""
+    """The cache of a layer for multi-token prediction, which attends to everything whatever the
+    other layers do.
+    """
     heads = 1 if shape.n_embd_head_k_mla else max(shape.n_head_kv)
     k = shape.n_lora_kv + shape.n_rot if shape.n_embd_head_k_mla else shape.n_embd_head_k
     v = 0 if shape.n_embd_head_k_mla else shape.n_embd_head_v
@@ -168,6 +215,8 @@ def _states(shape: Shape, settings: ContextSettings) -> int:
 
 
 def _handed_over(shape: Shape, settings: ContextSettings, n_draft: int) -> int:
-    """What stays alive in the model's own graph: a row per token for the draft, and one layer's states while they are copied."""
+    """What stays alive in the model's own graph: a row per token for the draft, and one layer's
+    states while they are copied.
+    """
     largest = max((c.state for c in shape.caches or ()), default=0) if shape.record.goes_back else 0
     return 4 * shape.n_embd * settings.n_tokens + 4 * largest * settings.n_parallel * (n_draft + 1)

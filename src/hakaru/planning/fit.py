@@ -1,9 +1,10 @@
-"""Does it fit: a model, as it is or at a preset that nobody has built yet, on this machine or on a named one.
+"""Does it fit: a model, as it is or at a preset that nobody has built yet, on this machine or on a
+named one.
 
-Our arithmetic answers for any hardware; the engine's dry run lays the same model out here, from its header alone, and
-stands beside it. On this machine without an accelerator the engine's figures decide; everywhere else ours do, placed
-device by device. An architecture that we do not model is placed by its tensor table and the dry run's sums (see
-`planning.unmodelled`).
+Our arithmetic answers for any hardware; the engine's dry run lays the same model out here, from its
+header alone, and stands beside it. On this machine without an accelerator the engine's figures
+decide; everywhere else ours do, placed device by device. An architecture that we do not model is
+placed by its tensor table and the dry run's sums (see `planning.unmodelled`).
 """
 
 import tempfile
@@ -43,7 +44,9 @@ FigureSource = Literal["computed", "dry-run", "both"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """The answer. `is_modelled`: our arithmetic knows the architecture; otherwise caches and compute of a device are assumed."""
+    """The answer. `is_modelled`: our arithmetic knows the architecture; otherwise caches and
+    compute of a device are assumed.
+    """
 
     model: Model
     settings: ContextSettings
@@ -84,14 +87,22 @@ class Fit:
         )
 
     def explanation(self) -> list[Term]:
-        """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not model."""
+        """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not
+        model.
+        """
         if not self.is_modelled:
             raise ModelUnknown(
-                "{path}: hakaru has no arithmetic for the architecture '{found}', so there is nothing to explain.",
-                path=self.model.path, found=self.model.shape.architecture,
-            )  # fmt: skip
+                "{path}: hakaru has no arithmetic for the architecture '{found}', so there is "
+                "nothing to explain.",
+                path=self.model.path,
+                found=self.model.shape.architecture,
+            )
         tensors = self.model.loaded
-        task = Task(load=load_of(tensors, self.model.shape.n_layer), shape=self.model.shape, settings=self.settings)
+        task = Task(
+            load=load_of(tensors, self.model.shape.n_layer),
+            shape=self.model.shape,
+            settings=self.settings,
+        )
         return explain_placement(task, tensors, self.placement)
 
 
@@ -110,17 +121,20 @@ def fit(
 ) -> Fit:
     """Whether `model` fits `hardware`; None is this `machine`, with the memory that is free now.
 
-    `ledger` teaches the margin and remembers the figures; without one the margin is assumed. `source` says whose figures
-    are asked for, `preset` that the model is judged as it would be at this preset, `beside` what is loaded with it.
-    Raises ModelUnknown where neither our arithmetic nor the engine knows the architecture.
+    `ledger` teaches the margin and remembers the figures; without one the margin is assumed.
+    `source` says whose figures are asked for, `preset` that the model is judged as it would be at
+    this preset, `beside` what is loaded with it. Raises ModelUnknown where neither our arithmetic
+    nor the engine knows the architecture.
     """
     variant = as_preset(model, preset) if preset else model
     computed = compute_footprint(variant.shape, variant.loaded, settings)
     if computed is None and source == "computed":
         raise ModelUnknown(
-            "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: `source` dry-run.",
-            path=model.path, found=model.shape.architecture,
-        )  # fmt: skip
+            "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: "
+            "`source` dry-run.",
+            path=model.path,
+            found=model.shape.architecture,
+        )
     ask = partial(_dry_run, variant, engine=engine, on_disk=preset is None)
     dry_run = ask(settings) if source != "computed" else None
     if ledger:
@@ -130,27 +144,42 @@ def fit(
     kind = kind_of(machine, variant.shape.architecture, dry_run, named=hardware is not None)
     margin = learned_margin(errors(ledger.memory_rows()) if ledger else [], kind)
     task = Task(
-        load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings, margin=margin.fraction,
-        extras_at=lambda at: bytes_of(beside(at)),
-        backend=backend_named(dry_run.accelerators[0].name) if dry_run and dry_run.accelerators and not hardware else None,
-        driver_bytes=known_driver_bytes(ledger, (d.name for d in place_at.accelerators)) if ledger else {},
+        load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings,
+        margin=margin.fraction, extras_at=lambda at: bytes_of(beside(at)),
+        backend=backend_named(dry_run.accelerators[0].name)
+        if dry_run and dry_run.accelerators and not hardware
+        else None,
+        driver_bytes=known_driver_bytes(ledger,
+            (d.name for d in place_at.accelerators)) if ledger else {},
         engine=None if computed else dry_run,
     )  # fmt: skip
     placed = place(task, place_at)
-    placement = _by_engine(placed, dry_run, margin) if not (hardware and hardware.accelerators) else placed
-    variations = Variations(model=variant, task=task, hardware=place_at, ask=None if computed else ask)
+    placement = (
+        _by_engine(placed, dry_run, margin) if not (hardware and hardware.accelerators) else placed
+    )
+    variations = Variations(
+        model=variant, task=task, hardware=place_at, ask=None if computed else ask
+    )
     placement, planned = with_checkpoints(placement, task)
     answer = Fit(
-        model=variant, settings=planned, hardware=place_at, computed=computed if source != "dry-run" else None, dry_run=dry_run,
-        placement=placement, verdict=placement.verdict, margin=margin, alternatives=(),
-        max_context=variations.longest_context() if find_max else None, extras=beside(settings), is_modelled=computed is not None,
+        model=variant, settings=planned, hardware=place_at,
+        computed=computed if source != "dry-run" else None, dry_run=dry_run, placement=placement,
+        verdict=placement.verdict, margin=margin, alternatives=(),
+        max_context=variations.longest_context() if find_max else None, extras=beside(settings),
+        is_modelled=computed is not None,
     )  # fmt: skip
-    return answer if answer.verdict == "fits" else replace(answer, alternatives=tuple(variations.ways_out()))
+    return (
+        answer
+        if answer.verdict == "fits"
+        else replace(answer, alternatives=tuple(variations.ways_out()))
+    )
 
 
-def _dry_run(model: Model, settings: ContextSettings, *, engine: Engine, on_disk: bool) -> Footprint:
-    """The engine's own figures, with our assumption for the process around it; a model that is not on disk is laid out
-    from a header written for the purpose.
+def _dry_run(
+    model: Model, settings: ContextSettings, *, engine: Engine, on_disk: bool
+) -> Footprint:
+    """The engine's own figures, with our assumption for the process around it; a model that is not
+    on disk is laid out from a header written for the purpose.
     """
     with nullcontext(model.path) if on_disk else _laid_out(model) as path:
         return dry_run_at(path, model, settings, engine=engine)
@@ -161,25 +190,36 @@ def _laid_out(model: Model) -> Iterator[Path]:
     """A file that is only the header of `model`, followed by a hole; removed afterwards."""
     own = ("general.architecture", f"{model.shape.architecture}.")
     kept = {
-        key: value.values if isinstance(value, Array) else value for key, value in model.metadata.items() if key.startswith(own)
+        key: value.values if isinstance(value, Array) else value
+        for key, value in model.metadata.items()
+        if key.startswith(own)
     }
     with tempfile.TemporaryDirectory(prefix="hakaru-", dir=passing_dir()) as folder:
         tensors = [(t.name, t.shape) for t in model.tensors]
         types = {t.name: t.type.name for t in model.tensors}
-        values = without_vocabulary({key: value for key, value in kept.items() if value is not None}, model.shape.n_vocab)
+        values = without_vocabulary(
+            {key: value for key, value in kept.items() if value is not None}, model.shape.n_vocab
+        )
         yield write_header_only(Path(folder) / f"{model.path.stem}.gguf", values, tensors, types)
 
 
 def _by_engine(placement: Placement, dry_run: Footprint | None, margin: Margin) -> Placement:
-    """The engine's own figures take the place of ours where it laid the model out in the same way: all in RAM, or all on
-    the accelerators with its own split.
+    """The engine's own figures take the place of ours where it laid the model out in the same way:
+    all in RAM, or all on the accelerators with its own split.
     """
     layout, found = placement.layout, dry_run.accelerators if dry_run else ()
-    whole = layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == placement.n_items
+    whole = (
+        layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == placement.n_items
+    )
     if dry_run is None or len(found) != len(placement.shares) or (found and not whole):
         return placement
     shares = tuple(
-        replace(share, weights_bytes=d.weights_bytes, kv_cache_bytes=d.kv_cache_bytes, compute_bytes=d.compute_bytes)
+        replace(
+            share,
+            weights_bytes=d.weights_bytes,
+            kv_cache_bytes=d.kv_cache_bytes,
+            compute_bytes=d.compute_bytes,
+        )
         for share, d in zip(placement.shares, found, strict=True)
     )
     ram = replace(

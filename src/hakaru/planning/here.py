@@ -14,7 +14,9 @@ from hakaru.planning.placement import GPU_CONTEXT_BYTES
 
 def hardware_here(machine: Machine, *, uses_gpu: bool) -> Hardware:
     """Where this machine's engine can put a model."""
-    return Hardware(accelerators=machine.accelerators if uses_gpu else (), ram=ram_device(machine.memory))
+    return Hardware(
+        accelerators=machine.accelerators if uses_gpu else (), ram=ram_device(machine.memory)
+    )
 
 
 def free_for_models(machine: Machine, footprint: Footprint) -> int:
@@ -32,7 +34,12 @@ def grown(needs: Footprint, shape: Shape, settings: ContextSettings) -> Footprin
     """
     if needs.accelerators:
         return needs
-    return replace(needs, overhead_bytes=needs.overhead_bytes + checkpoints_bytes(shape, settings) + requests_bytes(settings))
+    return replace(
+        needs,
+        overhead_bytes=needs.overhead_bytes
+        + checkpoints_bytes(shape, settings)
+        + requests_bytes(settings),
+    )
 
 
 def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:

@@ -1,14 +1,18 @@
-"""What real loads taught: how wrong predictions were, so what must stay free, and what a GPU's driver takes.
+"""What real loads taught: how wrong predictions were, so what must stay free, and what a GPU's
+driver takes.
 
-Every real load leaves a prediction (the engine's dry run with our assumption for the process) and the process's measured
-peak. The margin under `fits` is the part by which the next load exceeds its prediction with a chance of at most one in a
-hundred: Student's t bound for one further value of the same spread. A load teaches about its kind only: the machine, the backend
-and the architecture (docs/decisions/0013). With fewer than five loads of a kind the margin is assumed, as it is for every machine
-that is only named and for every accelerator: a process's resident memory does not tell what lies on one.
+Every real load leaves a prediction (the engine's dry run with our assumption for the process) and
+the process's measured peak. The margin under `fits` is the part by which the next load exceeds its
+prediction with a chance of at most one in a hundred: Student's t bound for one further value of the
+same spread. A load teaches about its kind only: the machine, the backend and the architecture
+(docs/decisions/0013). With fewer than five loads of a kind the margin is assumed, as it is for
+every machine that is only named and for every accelerator: a process's resident memory does not
+tell what lies on one.
 
-What the driver takes for a process beside the engine's buffers (its context, its kernels, its workspaces) is learned in
-the same way: after a load NVML tells what the process takes on each GPU, and the engine's log what its buffers take. The
-rest is remembered by the GPU's name, and takes the place of the assumed figure in every later plan for such a GPU.
+What the driver takes for a process beside the engine's buffers (its context, its kernels, its
+workspaces) is learned in the same way: after a load NVML tells what the process takes on each GPU,
+and the engine's log what its buffers take. The rest is remembered by the GPU's name, and takes the
+place of the assumed figure in every later plan for such a GPU.
 """
 
 import math
@@ -32,8 +36,9 @@ PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_byte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a load teaches about: the machine by its fingerprint (None: one that is only named), the backend (`cpu` without
-    accelerators) and the model's architecture (empty: any). `alone`: the machine has no accelerator.
+    """What a load teaches about: the machine by its fingerprint (None: one that is only named), the
+    backend (`cpu` without accelerators) and the model's architecture (empty: any). `alone`: the
+    machine has no accelerator.
     """
 
     machine: str | None
@@ -42,14 +47,22 @@ class Kind:
     alone: bool = False
 
     def covers(self, error: "Error") -> bool:
-        """Whether a load was of this kind. A row of before backends were told was the processor's where there is nothing else."""
+        """Whether a load was of this kind. A row of before backends were told was the processor's
+        where there is nothing else.
+        """
         backend = error.backend or ("cpu" if self.alone else None)
-        return (error.machine, backend, error.architecture) == (self.machine, self.backend, self.architecture)
+        return (error.machine, backend, error.architecture) == (
+            self.machine,
+            self.backend,
+            self.architecture,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
-    """The part of the free memory that stays free under `fits`, of what kind and from how many of its loads it was learned."""
+    """The part of the free memory that stays free under `fits`, of what kind and from how many of
+    its loads it was learned.
+    """
 
     fraction: float
     n_loads: int
@@ -60,31 +73,53 @@ class Margin:
         """The margin in words, with what it rests on."""
         kept, architecture = f"{100 * self.fraction:.1f} %", self.kind.architecture
         if self.source != "assumed":
-            return say("Margin kept free: {kept}, from {n} real loads of '{architecture}' models on this machine's processor.",
-                       kept=kept, n=self.n_loads, architecture=architecture)  # fmt: skip
+            return say(
+                "Margin kept free: {kept}, from {n} real loads of '{architecture}' models on "
+                "this machine's processor.",
+                kept=kept,
+                n=self.n_loads,
+                architecture=architecture,
+            )
         if not architecture:
             return say(
-                "Margin kept free: {kept}, assumed until five models of one architecture were really loaded here.", kept=kept
+                "Margin kept free: {kept}, assumed until five models of one architecture were "
+                "really loaded here.",
+                kept=kept,
             )
         if self.kind.machine is None:
-            return say("Margin kept free: {kept}, assumed: loads here say nothing about a machine that is only named.", kept=kept)
+            return say(
+                "Margin kept free: {kept}, assumed: loads here say nothing about a machine that "
+                "is only named.",
+                kept=kept,
+            )
         if self.kind.backend != "cpu":
-            return say("Margin kept free: {kept}, assumed: a process does not tell what it takes on an accelerator.", kept=kept)
-        return say("Margin kept free: {kept}, assumed until five '{architecture}' models were really loaded here (so far {n}).",
-                   kept=kept, n=self.n_loads, architecture=architecture)  # fmt: skip
+            return say(
+                "Margin kept free: {kept}, assumed: a process does not tell what it takes on an "
+                "accelerator.",
+                kept=kept,
+            )
+        return say(
+            "Margin kept free: {kept}, assumed until five '{architecture}' models were really "
+            "loaded here (so far {n}).",
+            kept=kept,
+            n=self.n_loads,
+            architecture=architecture,
+        )
 
     def as_json(self) -> dict[str, object]:
         """The margin as it stands in `--json`."""
         return {
-            "fraction": self.fraction, "loads": self.n_loads, "source": self.source, "machine": self.kind.machine,
-            "backend": self.kind.backend or None, "architecture": self.kind.architecture or None,
+            "fraction": self.fraction, "loads": self.n_loads, "source": self.source,
+            "machine": self.kind.machine, "backend": self.kind.backend or None,
+            "architecture": self.kind.architecture or None,
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """One model at one setting on one machine: the prediction and the measured peak in bytes, and by part our arithmetic
-    less the engine's dry run, and the dry run less the buffers of the real load. `backend` ran it; None where nobody told.
+    """One model at one setting on one machine: the prediction and the measured peak in bytes, and
+    by part our arithmetic less the engine's dry run, and the dry run less the buffers of the real
+    load. `backend` ran it; None where nobody told.
     """
 
     machine: str
@@ -102,8 +137,8 @@ class Error:
 
 
 def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
-    """What the ledger's memory rows say, one entry per machine, model and settings; of each kind the last row counts, of
-    several loads the one with the highest peak.
+    """What the ledger's memory rows say, one entry per machine, model and settings; of each kind
+    the last row counts, of several loads the one with the highest peak.
     """
     runs: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
@@ -129,30 +164,46 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
     return found
 
 
-def kind_of(machine: Machine, architecture: str, needs: Footprint | None, *, named: bool = False) -> Kind:
-    """The kind of a load of such a model: here, where `needs` is the engine's dry run, or on a machine that is only `named`."""
+def kind_of(
+    machine: Machine, architecture: str, needs: Footprint | None, *, named: bool = False
+) -> Kind:
+    """The kind of a load of such a model: here, where `needs` is the engine's dry run, or on a
+    machine that is only `named`.
+    """
     if named:
         return Kind(machine=None, backend="", architecture=architecture)
     names = backend_name(needs) if needs else ("" if machine.devices else "cpu")
-    return Kind(machine=machine.fingerprint, backend=names, architecture=architecture, alone=not machine.devices)
+    return Kind(
+        machine=machine.fingerprint,
+        backend=names,
+        architecture=architecture,
+        alone=not machine.devices,
+    )
 
 
 def learned_margin(found: Sequence[Error], kind: Kind) -> Margin:
     """The margin for loads of `kind`, from those that there were. Never for an accelerator."""
-    excesses = [e.excess for e in found if kind.covers(e) and e.excess is not None] if kind.machine else []
+    excesses = (
+        [e.excess for e in found if kind.covers(e) and e.excess is not None] if kind.machine else []
+    )
     if len(excesses) < ENOUGH_LOADS or kind.backend != "cpu":
         return Margin(fraction=MARGIN, n_loads=len(excesses), source="assumed", kind=kind)
-    from scipy.special import stdtrit  # half a second at import: only where there is something to learn from
+    from scipy.special import (
+        stdtrit,
+    )  # half a second at import: only where there is something to learn from
 
     n = len(excesses)
     bound = mean(excesses) + float(stdtrit(n - 1, CHANCE)) * stdev(excesses) * math.sqrt(1 + 1 / n)
-    bound = max(bound, 0.0)  # a prediction that is always too high is no reason to promise what it does not say
+    bound = max(
+        bound, 0.0
+    )  # a prediction that is always too high is no reason to promise what it does not say
     return Margin(fraction=bound / (1 + bound), n_loads=n, source="measured", kind=kind)
 
 
 def remember_driver(ledger: Ledger, taken: Mapping[str, list[int]], buffers_bytes: int) -> None:
-    """Store the driver's bytes per GPU. `taken`: by GPU name what the process takes on each of that name; `buffers_bytes`: the
-    engine's buffers over all of them. GPUs of one process share the rest evenly: the log's names do not tell which is which.
+    """Store the driver's bytes per GPU. `taken`: by GPU name what the process takes on each of that
+    name; `buffers_bytes`: the engine's buffers over all of them. GPUs of one process share the rest
+    evenly: the log's names do not tell which is which.
     """
     n_devices = sum(len(each) for each in taken.values())
     rest = sum(sum(each) for each in taken.values()) - buffers_bytes

@@ -20,11 +20,19 @@ from hakaru.models.architectures import buffer_bytes
 _LAYER: Final = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
 _KEYS: Final = re.compile(r"\.attn_(k|v|qkv|kv_a_mqa)\.weight$")
 _STATES: Final = re.compile(r"\.(ssm|time_mix|shortconv)_?")
-_EXPERTS: Final = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what --n-cpu-moe moves; common/common.h
+_EXPERTS: Final = re.compile(
+    r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+)  # what --n-cpu-moe moves; common/common.h
 EMBEDDINGS: Final = "token_embd.weight"
-INPUT_TENSORS: Final = frozenset({EMBEDDINGS, "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
-FIRST_LAYER_TENSORS: Final = frozenset({"per_layer_model_proj.weight", "per_layer_proj_norm.weight"})  # Gemma 3n and 4
-SHARED_TENSORS: Final = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+INPUT_TENSORS: Final = frozenset(
+    {EMBEDDINGS, "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"}
+)
+FIRST_LAYER_TENSORS: Final = frozenset(
+    {"per_layer_model_proj.weight", "per_layer_proj_norm.weight"}
+)  # Gemma 3n and 4
+SHARED_TENSORS: Final = frozenset(
+    {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +63,13 @@ class Load:
     @property
     def total_bytes(self) -> int:
         """All weights, once."""
-        return self.input_bytes + sum(self.layers) + sum(self.experts) + self.output_bytes + self.shared_bytes
+        return (
+            self.input_bytes
+            + sum(self.layers)
+            + sum(self.experts)
+            + self.output_bytes
+            + self.shared_bytes
+        )
 
 
 def layer_of(name: str) -> int | None:

@@ -86,11 +86,13 @@ class Share:
     def as_json(self) -> dict[str, object]:
         """The device as it stands in `--json`."""
         return {
-            "name": self.device.name, "capacity_bytes": self.device.total_bytes, "free_bytes": self.device.usable_bytes,
-            "layers": self.layers, "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
-            "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes, "overhead_bytes": self.overhead_bytes,
-            "extras_bytes": self.extras_bytes, "checkpoints_bytes": self.checkpoints_bytes,
-            "requests_bytes": self.requests_bytes, "headroom_bytes": self.headroom_bytes,
+            "name": self.device.name, "capacity_bytes": self.device.total_bytes,
+            "free_bytes": self.device.usable_bytes, "layers": self.layers,
+            "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
+            "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes,
+            "overhead_bytes": self.overhead_bytes, "extras_bytes": self.extras_bytes,
+            "checkpoints_bytes": self.checkpoints_bytes, "requests_bytes": self.requests_bytes,
+            "headroom_bytes": self.headroom_bytes,
             "of_compute": {"conversion_bytes": self.conversion_bytes},
         }  # fmt: skip
 
@@ -139,7 +141,9 @@ class Placement:
         """The device that decides: of those that were judged the one with the largest part of its
         memory taken.
         """
-        return max(self.devices, key=lambda share: share.needed_bytes / max(1, share.device.usable_bytes))
+        return max(
+            self.devices, key=lambda share: share.needed_bytes / max(1, share.device.usable_bytes)
+        )
 
     @property
     def total_bytes(self) -> int:
@@ -172,15 +176,23 @@ class Task:
     def __post_init__(self) -> None:
         if self.extras_at:
             for name, n_bytes in zip(
-                ("extras_bytes", "extras_host_bytes", "copied_bytes"), self.extras_at(self.settings), strict=True
+                ("extras_bytes", "extras_host_bytes", "copied_bytes"),
+                self.extras_at(self.settings),
+                strict=True,
             ):
                 object.__setattr__(self, name, n_bytes)
         if self.engine:
             caches = spread(self.engine.kv_cache_bytes, self.load.kv_widths)
         else:
-            caches = tuple(layer_cache_bytes(cache, self.settings) for cache in self.shape.caches or ())
+            caches = tuple(
+                layer_cache_bytes(cache, self.settings) for cache in self.shape.caches or ()
+            )
         object.__setattr__(self, "layer_caches", caches)
-        object.__setattr__(self, "checkpoints_bytes", checkpoints_bytes(self.shape, self.settings, self.copied_bytes))
+        object.__setattr__(
+            self,
+            "checkpoints_bytes",
+            checkpoints_bytes(self.shape, self.settings, self.copied_bytes),
+        )
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
@@ -195,7 +207,9 @@ def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:
     edges = [edge / total for edge in accumulate(weights)] if total else [1.0] * len(weights)
     counts = [0] * len(weights)
     for i in range(n_items):
-        counts[next((d for d, edge in enumerate(edges) if edge > i / n_items), len(weights) - 1)] += 1
+        counts[
+            next((d for d, edge in enumerate(edges) if edge > i / n_items), len(weights) - 1)
+        ] += 1
     return tuple(counts)
 
 
@@ -211,7 +225,9 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         mine = range(item, item + count)
         item += count
         extras = 0 if index else task.extras_bytes
-        compute, conversion = _on_device(task, layout, device, used.index(index), len(used)) if count else (0, 0)
+        compute, conversion = (
+            _on_device(task, layout, device, used.index(index), len(used)) if count else (0, 0)
+        )
         shares.append(
             Share(
                 device=device,
@@ -220,13 +236,17 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
                 kv_cache_bytes=_share_of_caches(task, mine),
                 compute_bytes=compute,
                 conversion_bytes=conversion,
-                overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES) if count or extras else 0,
+                overhead_bytes=task.driver_bytes.get(device.name, GPU_CONTEXT_BYTES)
+                if count or extras
+                else 0,
                 extras_bytes=extras,
             )
         )
     on_host = range(n_items - layout.n_gpu_layers)
     in_ram = load.input_bytes + sum(load.experts[: layout.n_cpu_moe])
-    in_ram += _weights(load, on_host, layout.n_cpu_moe) - (0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes)
+    in_ram += _weights(load, on_host, layout.n_cpu_moe) - (
+        0 if layout.n_gpu_layers or load.always_copied else load.tied_bytes
+    )
     ram = Share(
         device=hardware.ram or UNKNOWN_RAM,
         layers=sum(i < load.n_layer for i in on_host),
@@ -245,7 +265,9 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
 UNKNOWN_RAM: Final = Device(name="RAM", vendor="other", total_bytes=0, free_bytes=None)
 
 
-def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: int) -> tuple[int, int]:
+def _on_device(
+    task: Task, layout: Layout, device: Device, index: int, n_used: int
+) -> tuple[int, int]:
     """The compute buffer of one of the devices that are used, and the part of it that its kernels
     for attention add.
     """
@@ -255,7 +277,9 @@ def _on_device(task: Task, layout: Layout, device: Device, index: int, n_used: i
     if not made.flash or not makes_copies(backend, *task.settings.cache):
         return whole, 0
     plain = _compute(task, layout, n_used).of(index, n_used)
-    return max(whole, plain), max(0, whole - plain)  # ggml's allocator may pack a larger graph tighter: not relied on
+    return max(whole, plain), max(
+        0, whole - plain
+    )  # ggml's allocator may pack a larger graph tighter: not relied on
 
 
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
@@ -292,10 +316,20 @@ def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan
     )
 
 
-def _assumed_compute(task: Task, engine: Footprint, layout: Layout, n_used: int, backend: Backend) -> DeviceCompute:
+def _assumed_compute(
+    task: Task, engine: Footprint, layout: Layout, n_used: int, backend: Backend
+) -> DeviceCompute:
     """The same for a graph that we do not know."""
     whole = layout.n_gpu_layers == task.load.n_layer + 1
-    found = compute_of(engine, task.load, task.shape, task.settings, n_devices=n_used, all_layers=whole, backend=backend)
+    found = compute_of(
+        engine,
+        task.load,
+        task.shape,
+        task.settings,
+        n_devices=n_used,
+        all_layers=whole,
+        backend=backend,
+    )
     fetched = task.load.largest_bytes if n_used and (not whole or layout.n_cpu_moe) else 0
     return replace(found, first_bytes=found.first_bytes + fetched)
 
@@ -305,16 +339,28 @@ def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
     shares, ram = shares_of(task, hardware, layout)
     if hardware.is_unified and shares:
         where = next(i for i, share in enumerate(shares) if share.device.unified)
-        shares, ram = (*shares[:where], _joined(shares[where], ram), *shares[where + 1 :]), _empty(ram)
+        shares, ram = (
+            (*shares[:where], _joined(shares[where], ram), *shares[where + 1 :]),
+            _empty(ram),
+        )
     known = hardware.ram is not None and not hardware.is_unified
-    found = Placement(layout=layout, shares=shares, ram=ram, ram_known=known, n_items=task.load.n_layer + 1, verdict="fits")
+    found = Placement(
+        layout=layout,
+        shares=shares,
+        ram=ram,
+        ram_known=known,
+        n_items=task.load.n_layer + 1,
+        verdict="fits",
+    )
     return judged(found, task.margin)
 
 
 def judged(placement: Placement, margin: float) -> Placement:
     """The placement with the verdict of its fullest device."""
     verdicts = {judge(s.needed_bytes, s.device.usable_bytes, margin) for s in placement.devices}
-    worst: FitVerdict = "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
+    worst: FitVerdict = (
+        "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
+    )
     return replace(placement, verdict=worst)
 
 

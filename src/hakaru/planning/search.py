@@ -11,7 +11,16 @@ from dataclasses import replace
 
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import knows_partial_offload
-from hakaru.planning.placement import Layout, Placement, Task, caches_bytes, item_bytes, judge, placement, split_by
+from hakaru.planning.placement import (
+    Layout,
+    Placement,
+    Task,
+    caches_bytes,
+    item_bytes,
+    judge,
+    placement,
+    split_by,
+)
 
 
 def place(task: Task, hardware: Hardware) -> Placement:
@@ -77,7 +86,9 @@ def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
 
 def _fits(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> bool:
     found = _balanced(task, hardware, n_gpu_layers, n_cpu_moe)
-    return all(judge(s.needed_bytes, s.device.usable_bytes, task.margin) == "fits" for s in found.shares)
+    return all(
+        judge(s.needed_bytes, s.device.usable_bytes, task.margin) == "fits" for s in found.shares
+    )
 
 
 def _balanced(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> Placement:
@@ -91,24 +102,34 @@ def _balanced(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int)
     low, high = 0.0, 2.0
     for _ in range(12):  # to a thousandth of the memory
         level = (low + high) / 2
-        counts = _filled(task, n_gpu_layers, n_cpu_moe, [f * level - x for f, x in zip(free, fixed, strict=True)])
+        counts = _filled(
+            task, n_gpu_layers, n_cpu_moe, [f * level - x for f, x in zip(free, fixed, strict=True)]
+        )
         if sum(counts) < n_gpu_layers:
             low = level
             continue
         high = level
-        candidate = placement(task, hardware, Layout(counts=counts, n_cpu_moe=n_cpu_moe, default_split=counts == default.counts))
+        candidate = placement(
+            task,
+            hardware,
+            Layout(counts=counts, n_cpu_moe=n_cpu_moe, default_split=counts == default.counts),
+        )
         if _fullest(candidate) < _fullest(best):
             best = candidate
     return best
 
 
-def _filled(task: Task, n_gpu_layers: int, n_cpu_moe: int, room: Sequence[float]) -> tuple[int, ...]:
+def _filled(
+    task: Task, n_gpu_layers: int, n_cpu_moe: int, room: Sequence[float]
+) -> tuple[int, ...]:
     """How many items each device takes if it takes as many as its room allows, in order."""
     item, n_items, counts = task.load.n_layer + 1 - n_gpu_layers, task.load.n_layer + 1, []
     for space in room:
         count, taken = 0, 0.0
         while item < n_items:
-            taken += item_bytes(task.load, item, n_cpu_moe) + caches_bytes(task, range(item, item + 1))
+            taken += item_bytes(task.load, item, n_cpu_moe) + caches_bytes(
+                task, range(item, item + 1)
+            )
             if taken > space:
                 break
             item, count = item + 1, count + 1

@@ -5,8 +5,9 @@ The table names the layer of every tensor, so the weights of each device are exa
 knows the caches and the compute buffer of the whole model on the processor. What it does not tell
 is assumed, on the safe side:
 
-- every layer with attention keeps a part of the cache in proportion to its keys and values; where that is less than all tokens
-  would take, some layers see only a window, nobody knows which, and every device may have one more of the others than its part;
+- every layer with attention keeps a part of the cache in proportion to its keys and values; where
+  that is less than all tokens would take, some layers see only a window, nobody knows which, and
+  every device may have one more of the others than its part;
 - every device needs the compute buffer that the processor needs, and what `compute_of` adds.
 
 How safe: docs/memory.md, where the assumption is held against the arithmetic of the architectures
@@ -89,21 +90,38 @@ def compute_of(
     on the processor, too.
     """
     if not n_devices:
-        return DeviceCompute(host_bytes=engine.compute_bytes, first_bytes=0, middle_bytes=0, last_bytes=0)
+        return DeviceCompute(
+            host_bytes=engine.compute_bytes, first_bytes=0, middle_bytes=0, last_bytes=0
+        )
     flash = _runs_flash_attention(engine, shape, settings, backend)
     scores = 0 if flash else 4 * shape.n_head * settings.n_cells * settings.n_tokens
     whole, masks = engine.compute_bytes + scores, 0
     device = int(whole * DEVICE_MARGIN) + (_copies(load, shape, settings, backend) if flash else 0)
     if n_devices > 1 or not all_layers:
-        device += (CROSSING_ROWS_RECURRENT if load.has_states else CROSSING_ROWS) * 4 * shape.n_embd * settings.n_tokens
+        device += (
+            (CROSSING_ROWS_RECURRENT if load.has_states else CROSSING_ROWS)
+            * 4
+            * shape.n_embd
+            * settings.n_tokens
+        )
     if n_devices > 1 and all_layers:
-        masks = (PIPELINE_COPIES - 1) * (MASK_BYTES if flash else 2 * MASK_BYTES) * settings.n_cells * settings.n_tokens
+        masks = (
+            (PIPELINE_COPIES - 1)
+            * (MASK_BYTES if flash else 2 * MASK_BYTES)
+            * settings.n_cells
+            * settings.n_tokens
+        )
     return DeviceCompute(
-        host_bytes=whole + masks, first_bytes=device + masks, middle_bytes=device + masks, last_bytes=device + masks
+        host_bytes=whole + masks,
+        first_bytes=device + masks,
+        middle_bytes=device + masks,
+        last_bytes=device + masks,
     )
 
 
-def _runs_flash_attention(engine: Footprint, shape: Shape, settings: ContextSettings, backend: Backend) -> bool:
+def _runs_flash_attention(
+    engine: Footprint, shape: Shape, settings: ContextSettings, backend: Backend
+) -> bool:
     """Whether `backend` has a kernel for attention over heads of the lengths that the header
     states.
 
@@ -116,23 +134,36 @@ def _runs_flash_attention(engine: Footprint, shape: Shape, settings: ContextSett
     found = has_kernel(backend, heads, type_k=settings.type_k, type_v=settings.type_v)
     if not found and engine.kv_cache_bytes and BY_NAME[settings.type_v.upper()].block > 1:
         raise Misuse(
-            "the cache type {type} for values needs flash attention, and {backend} has no kernel for it (heads of {k} and {v}, keys in "
+            "the cache type {type} for values needs flash attention, and {backend} has no kernel "
+            "for it (heads of {k} and {v}, keys in "
             "{type_k}); choose f16.",
-            type=settings.type_v, type_k=settings.type_k, backend=backend, k=heads[0], v=heads[1],
-        )  # fmt: skip
+            type=settings.type_v,
+            type_k=settings.type_k,
+            backend=backend,
+            k=heads[0],
+            v=heads[1],
+        )
     return found
 
 
 def _copies(load: Load, shape: Shape, settings: ContextSettings, backend: Backend) -> int:
     """Bytes of the copies of one layer's keys and values that the kernels of `backend` make."""
     half = -(-max(load.kv_widths, default=0) // 2)
-    heads = Attention(k=half, v=half, n_head=shape.n_head, n_embd_head_v=shape.n_embd_head_v, cells="C")
-    size = scratch(backend, heads, k_is_f16=settings.type_k == "f16", v_is_f16=settings.type_v == "f16")
+    heads = Attention(
+        k=half, v=half, n_head=shape.n_head, n_embd_head_v=shape.n_embd_head_v, cells="C"
+    )
+    size = scratch(
+        backend, heads, k_is_f16=settings.type_k == "f16", v_is_f16=settings.type_v == "f16"
+    )
     n_pools = 1 if settings.kv_unified else settings.n_parallel
-    return bytes_of(size, {"C": settings.n_cells, "N": n_pools, "T": settings.n_tokens}) if half else 0
+    return (
+        bytes_of(size, {"C": settings.n_cells, "N": n_pools, "T": settings.n_tokens}) if half else 0
+    )
 
 
-def longest_context(ask: Callable[[int], Footprint], fits: Callable[[int, Footprint], bool], *, most: int) -> int:
+def longest_context(
+    ask: Callable[[int], Footprint], fits: Callable[[int, Footprint], bool], *, most: int
+) -> int:
     """The longest context, a multiple of 256 up to `most`, that `fits`; 0 if not even 256 tokens
     do.
 
@@ -183,6 +214,9 @@ def _between(known: dict[int, Footprint], steps: int) -> Footprint:
         return int(low + part * (high - low))
 
     return replace(
-        known[left], kv_cache_bytes=value("kv_cache_bytes"), compute_bytes=value("compute_bytes"),
-        output_bytes=value("output_bytes"), accelerators=(),
-    )  # fmt: skip
+        known[left],
+        kv_cache_bytes=value("kv_cache_bytes"),
+        compute_bytes=value("compute_bytes"),
+        output_bytes=value("output_bytes"),
+        accelerators=(),
+    )

@@ -1,6 +1,8 @@
-"""A model on a machine, at any settings and types: by our arithmetic, or by dry runs where we have none.
+"""A model on a machine, at any settings and types: by our arithmetic, or by dry runs where we have
+none.
 
-Under a layout, cache and buffers do not depend on the types of the weights, so a dry run of one type answers for all of them.
+Under a layout, cache and buffers do not depend on the types of the weights, so a dry run of one
+type answers for all of them.
 """
 
 from collections.abc import Callable
@@ -25,7 +27,9 @@ SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variations:
-    """`task` is what was asked for. `ask` dry-runs the same model at other settings; None where our arithmetic answers."""
+    """`task` is what was asked for. `ask` dry-runs the same model at other settings; None where our
+    arithmetic answers.
+    """
 
     model: Model
     task: Task
@@ -48,8 +52,14 @@ class Variations:
         return replace(self.task, load=load, settings=settings, engine=self.engine_at(settings))
 
     def placed(self, change: Change) -> Placement:
-        """The placement with `change`, and with as many checkpoints as then have room. Raises what an impossible setting raises."""
-        hardware = replace(self.hardware, ram=named_ram(change.ram_bytes)) if change.ram_bytes else self.hardware
+        """The placement with `change`, and with as many checkpoints as then have room. Raises what
+        an impossible setting raises.
+        """
+        hardware = (
+            replace(self.hardware, ram=named_ram(change.ram_bytes))
+            if change.ram_bytes
+            else self.hardware
+        )
         task = self.task_at(change.applied(self.task.settings), change.preset)
         return with_checkpoints(place(task, hardware), task)[0]
 
@@ -65,7 +75,9 @@ class Variations:
             return found
 
         def fits(n_ctx: int, engine: Footprint) -> bool:
-            task = replace(self.task, settings=self.task.settings.with_context(n_ctx), engine=engine)
+            task = replace(
+                self.task, settings=self.task.settings.with_context(n_ctx), engine=engine
+            )
             return place(task, self.hardware).verdict == "fits"
 
         return longest_context(ask, fits, most=most)
@@ -73,7 +85,11 @@ class Variations:
     def ways_out(self) -> list[Alternative]:
         """What would make it fit."""
         own = self.model.weights_bytes
-        presets = [preset for preset in SMALLER_PRESETS if as_preset(self.model, preset).weights_bytes < own]
+        presets = [
+            preset
+            for preset in SMALLER_PRESETS
+            if as_preset(self.model, preset).weights_bytes < own
+        ]
         settings = self.task.settings
         search = Search(
             settings=settings,
@@ -96,14 +112,20 @@ class Variations:
         except (Misuse, EngineRefused):  # a cache type whose blocks do not divide the heads
             return None
         return Outcome(
-            total_bytes=found.total_bytes, verdict=found.verdict, ram_bytes=found.ram.needed_bytes,
+            total_bytes=found.total_bytes,
+            verdict=found.verdict,
+            ram_bytes=found.ram.needed_bytes,
             gpu_layers=sum(share.layers for share in found.shares),
-        )  # fmt: skip
+        )
 
 
 def _with_ram(hardware: Hardware) -> str | None:
-    """How the named machine is named with RAM beside its cards; None where it has RAM, or was not named."""
+    """How the named machine is named with RAM beside its cards; None where it has RAM, or was not
+    named.
+    """
     if not hardware.text or hardware.ram is not None or hardware.is_unified:
         return None
     beside_cards = f"{hardware.text} + {{}}"  # beside sizes alone another size is one more card
-    return beside_cards if parse_hardware(beside_cards.format("16GiB")).ram else f"{beside_cards} RAM"
+    return (
+        beside_cards if parse_hardware(beside_cards.format("16GiB")).ram else f"{beside_cards} RAM"
+    )

@@ -25,7 +25,9 @@ else.
 """
 WORTH: Final = 0.01
 """A change that is not enough is told if it frees so much of the whole."""
-RAM_SIZES: Final = tuple(n * 2**30 for n in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048))
+RAM_SIZES: Final = tuple(
+    n * 2**30 for n in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+)
 """What machines are sold with."""
 
 
@@ -42,7 +44,9 @@ class Change:
     def applied(self, settings: ContextSettings) -> ContextSettings:
         """`settings` with the change."""
         changed = settings.with_cache(self.cache) if self.cache else settings
-        return replace(changed, n_ubatch=self.n_ubatch or changed.n_ubatch, n_ctx=self.n_ctx or changed.n_ctx)
+        return replace(
+            changed, n_ubatch=self.n_ubatch or changed.n_ubatch, n_ctx=self.n_ctx or changed.n_ctx
+        )
 
     @property
     def parts(self) -> frozenset[str]:
@@ -54,8 +58,8 @@ class Change:
         return replace(self, **{part: None})
 
     def flags(self, hardware: str) -> str:
-        """What to ask for, fields in backticks (see `language.spell_fields`). `hardware` is how the machine was named, with room for the size of
-        its RAM.
+        """What to ask for, fields in backticks (see `language.spell_fields`). `hardware` is how the
+        machine was named, with room for the size of its RAM.
         """
         found = []
         if self.preset:
@@ -105,7 +109,8 @@ class Alternative:
 
     def as_json(self) -> dict[str, object]:
         """The way out as it stands in `--json`."""
-        return {"flag": spelled(self.flag), "frees_bytes": self.frees_bytes, "fits": self.fits, "verdict": self.verdict,
+        return {"flag": spelled(self.flag), "frees_bytes": self.frees_bytes, "fits": self.fits,
+            "verdict": self.verdict,
                 "ram_bytes": self.outcome.ram_bytes if self.change.ram_bytes else None}  # fmt: skip
 
 
@@ -133,10 +138,16 @@ def alternatives(search: Search, outcome: Try) -> list[Alternative]:
     now = outcome(Change())
     assert now is not None
     singles = list(_singles(search, outcome))
-    found = [way for change in singles if (way := _way(change, outcome, now, search.hardware or ""))]
+    found = [
+        way for change in singles if (way := _way(change, outcome, now, search.hardware or ""))
+    ]
     if not any(way.fits and _is_gentle(way.change) for way in found):
         combined = _combined(search, outcome)
-        if combined and combined not in singles and (way := _way(combined, outcome, now, search.hardware or "")):
+        if (
+            combined
+            and combined not in singles
+            and (way := _way(combined, outcome, now, search.hardware or ""))
+        ):
             found.append(way)
     return sorted(found, key=lambda way: not way.fits)
 
@@ -151,14 +162,21 @@ def in_words(ways: Sequence[Alternative]) -> str:
 
 def least_context(settings: ContextSettings) -> int:
     """The shortest context that is still of use to whoever asked for `settings`."""
-    return max(LEAST_CONTEXT * settings.n_parallel, -(-int(settings.n_ctx * LEAST_PART) // 256) * 256)
+    return max(
+        LEAST_CONTEXT * settings.n_parallel, -(-int(settings.n_ctx * LEAST_PART) // 256) * 256
+    )
 
 
 def _way(change: Change, outcome: Try, now: Outcome, hardware: str) -> Alternative | None:
     at = outcome(change)
     if at is None:
         return None
-    way = Alternative(change=change, flag=change.flags(hardware), frees_bytes=now.total_bytes - at.total_bytes, outcome=at)
+    way = Alternative(
+        change=change,
+        flag=change.flags(hardware),
+        frees_bytes=now.total_bytes - at.total_bytes,
+        outcome=at,
+    )
     helps = way.fits and way.verdict != now.verdict
     return way if helps or way.frees_bytes > WORTH * now.total_bytes else None
 
@@ -170,7 +188,9 @@ def _is_gentle(change: Change) -> bool:
 def _singles(search: Search, outcome: Try) -> Iterator[Change]:
     """One change each, in a person's order."""
     if search.presets:
-        yield _first_type(search.presets, Change(), outcome) or Change(preset=_least_gentle(search.presets))
+        yield _first_type(search.presets, Change(), outcome) or Change(
+            preset=_least_gentle(search.presets)
+        )
     if search.settings.cache == F16_CACHE:
         yield Change(cache=SMALL_CACHE)
     if search.hardware and (ram := _with_ram(Change(), outcome)):
@@ -202,7 +222,11 @@ def _growing(search: Search, outcome: Try, types: Sequence[str | None]) -> Itera
     """
     if not types:
         return
-    cache = SMALL_CACHE if search.settings.cache == F16_CACHE and outcome(Change(cache=SMALL_CACHE)) else None
+    cache = (
+        SMALL_CACHE
+        if search.settings.cache == F16_CACHE and outcome(Change(cache=SMALL_CACHE))
+        else None
+    )
     yield _first_type(types, Change(cache=cache), outcome)
     least = Change(preset=types[-1], cache=cache)
     if search.hardware:
@@ -231,7 +255,9 @@ def _least_gentle(presets: Sequence[str]) -> str:
 def _with_ram(change: Change, outcome: Try) -> Change | None:
     """`change` with the least RAM that makes it fit."""
     tried = [replace(change, ram_bytes=size) for size in RAM_SIZES]
-    steps = len(tried) - largest(0, len(tried), lambda n: _fits(tried[len(tried) - n], outcome) if n else True)
+    steps = len(tried) - largest(
+        0, len(tried), lambda n: _fits(tried[len(tried) - n], outcome) if n else True
+    )
     return tried[steps] if steps < len(tried) else None
 
 
@@ -243,7 +269,11 @@ def _with_context(change: Change, search: Search, outcome: Try) -> Change | None
         return replace(change, n_ctx=least + step * n)
 
     most = (search.settings.n_ctx - 1 - least) // step
-    return at(largest(0, most, lambda n: _fits(at(n), outcome))) if most >= 0 and _fits(at(0), outcome) else None
+    return (
+        at(largest(0, most, lambda n: _fits(at(n), outcome)))
+        if most >= 0 and _fits(at(0), outcome)
+        else None
+    )
 
 
 def _fits(change: Change, outcome: Try) -> bool:

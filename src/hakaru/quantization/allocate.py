@@ -75,18 +75,24 @@ def allocate(
     smallest, largest = byte_range(items, fixed_bytes=fixed_bytes, pins=limits.pins)
     if budget_bytes < smallest:
         raise DoesNotFit(
-            "the budget is {budget}, but this model's files can have {smallest} to {largest} ({smallest_bytes} to {largest_bytes} "
+            "the budget is {budget}, but this model's files can have {smallest} to {largest} "
+            "({smallest_bytes} to {largest_bytes} "
             "bytes); ask for at least {smallest_bytes} bytes.",
-            budget=format_bytes(budget_bytes), smallest=format_bytes(smallest), largest=format_bytes(largest),
-            smallest_bytes=smallest, largest_bytes=largest,
-        )  # fmt: skip
+            budget=format_bytes(budget_bytes),
+            smallest=format_bytes(smallest),
+            largest=format_bytes(largest),
+            smallest_bytes=smallest,
+            largest_bytes=largest,
+        )
     budget = Row(weights=_bytes(open_choices), limit=budget_bytes - fixed_bytes)
     rows = [budget, *_rows(items, open_choices, limits)]
     if least_bytes:
         rows.append(Row(weights=-_bytes(open_choices), limit=fixed_bytes - least_bytes))
     problem = _problem(open_choices, _damages(open_choices), rows)
     found = _solved(problem, time_limit_s)
-    return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=float(found.prices[0]))
+    return _allocation(
+        items, open_choices, found, fixed_bytes=fixed_bytes, price=float(found.prices[0])
+    )
 
 
 def smallest_within(
@@ -106,12 +112,18 @@ def smallest_within(
     least = least_damage(items, pins=limits.pins)
     if max_damage < least:
         raise DoesNotFit(
-            "the best types that this model's tensors can have still lose {least:.3g}, but {limit:.3g} is allowed; allow more, "
+            "the best types that this model's tensors can have still lose {least:.3g}, but "
+            "{limit:.3g} is allowed; allow more, "
             "or take a larger type into the choice.",
-            least=least, limit=max_damage,
-        )  # fmt: skip
+            least=least,
+            limit=max_damage,
+        )
     quality = Row(weights=_damages(open_choices), limit=max_damage)
-    problem = _problem(open_choices, _bytes(open_choices).astype(np.float64), [quality, *_rows(items, open_choices, limits)])
+    problem = _problem(
+        open_choices,
+        _bytes(open_choices).astype(np.float64),
+        [quality, *_rows(items, open_choices, limits)],
+    )
     found = _solved(problem, time_limit_s)
     price = 1 / float(found.prices[0]) if found.prices[0] else 0.0
     return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=price)
@@ -122,7 +134,9 @@ def least_damage(items: Iterable[Item], *, pins: Mapping[str, str] | None = None
     return float(sum(min(c.damage for c in _pinned(item, pins or {})) for item in items))
 
 
-def byte_range(items: Iterable[Item], *, fixed_bytes: int = 0, pins: Mapping[str, str] | None = None) -> tuple[int, int]:
+def byte_range(
+    items: Iterable[Item], *, fixed_bytes: int = 0, pins: Mapping[str, str] | None = None
+) -> tuple[int, int]:
     """The fewest and the most bytes that a file can have, without types that would only waste
     bytes: of a quantized source, those larger than a copy.
     """
@@ -141,36 +155,52 @@ def _pinned(item: Item, pins: Mapping[str, str]) -> tuple[Choice, ...]:
     return item.choices if wanted is None else tuple(c for c in item.choices if c.type == wanted)
 
 
-def _bytes(open_choices: Sequence[tuple[Choice, ...]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _bytes(
+    open_choices: Sequence[tuple[Choice, ...]],
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array([c.n_bytes for choices in open_choices for c in choices], dtype=np.int64)
 
 
-def _damages(open_choices: Sequence[tuple[Choice, ...]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _damages(
+    open_choices: Sequence[tuple[Choice, ...]],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([c.damage for choices in open_choices for c in choices], dtype=np.float64)
 
 
-def _rows(items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], limits: Limits) -> list[Row]:
+def _rows(
+    items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], limits: Limits
+) -> list[Row]:
     """The rows beside the first: seconds, and one for each device with a capacity."""
     rows = []
     if limits.max_seconds is not None:
-        seconds = np.array([c.seconds for choices in open_choices for c in choices], dtype=np.float64)
+        seconds = np.array(
+            [c.seconds for choices in open_choices for c in choices], dtype=np.float64
+        )
         rows.append(Row(weights=seconds, limit=limits.max_seconds))
     devices = limits.devices_of or {}
     for device, capacity in (limits.device_bytes or {}).items():
         copies = [devices.get(item.name, ()).count(device) for item in items]
-        least = sum(n * min(c.n_bytes for c in choices) for n, choices in zip(copies, open_choices, strict=True))
+        least = sum(
+            n * min(c.n_bytes for c in choices)
+            for n, choices in zip(copies, open_choices, strict=True)
+        )
         if least > capacity:
             raise DoesNotFit(
-                "{device} has {room} for these weights, but they take at least {least} there; shorten the context or name a larger machine.",
-                device=device, room=format_bytes(max(capacity, 0)), least=format_bytes(least),
-            )  # fmt: skip
+                "{device} has {room} for these weights, but they take at least {least} there; "
+                "shorten the context or name a larger machine.",
+                device=device,
+                room=format_bytes(max(capacity, 0)),
+                least=format_bytes(least),
+            )
         by_choice = np.repeat(copies, [len(choices) for choices in open_choices])
         rows.append(Row(weights=_bytes(open_choices) * by_choice, limit=capacity))
     return rows
 
 
 def _problem(
-    open_choices: Sequence[tuple[Choice, ...]], costs: np.ndarray[tuple[int], np.dtype[np.float64]], rows: list[Row]
+    open_choices: Sequence[tuple[Choice, ...]],
+    costs: np.ndarray[tuple[int], np.dtype[np.float64]],
+    rows: list[Row],
 ) -> Problem:
     item_of = np.repeat(np.arange(len(open_choices)), [len(choices) for choices in open_choices])
     return Problem(costs=costs, item_of=item_of, rows=rows)
@@ -180,14 +210,20 @@ def _solved(problem: Problem, time_limit_s: float) -> Solution:
     found = solve(problem, time_limit_s=time_limit_s)
     if found is None:
         raise DoesNotFit(
-            "no choice of types keeps the bytes, the speed and the devices' memory at once; allow more of one of them, or "
+            "no choice of types keeps the bytes, the speed and the devices' memory at once; "
+            "allow more of one of them, or "
             "pin fewer tensors."
         )
     return found
 
 
 def _allocation(
-    items: Sequence[Item], open_choices: Sequence[tuple[Choice, ...]], found: Solution, *, fixed_bytes: int, price: float
+    items: Sequence[Item],
+    open_choices: Sequence[tuple[Choice, ...]],
+    found: Solution,
+    *,
+    fixed_bytes: int,
+    price: float,
 ) -> Allocation:
     flat = [choice for choices in open_choices for choice in choices]
     chosen = {item.name: flat[at] for item, at in zip(items, found.chosen, strict=True)}

@@ -24,11 +24,15 @@ LIMIT_BYTES: Final = 16 * 2**30
 _COPIED: Final = 2**24
 
 
-def blob_key(source_sha256: str, tensor: str, type_: str, importance_sha256: str | None, engine: str) -> str:
+def blob_key(
+    source_sha256: str, tensor: str, type_: str, importance_sha256: str | None, engine: str
+) -> str:
     """The name of the blob of one tensor at one type; `importance_sha256` is of the tensor's own
     importances as F32.
     """
-    return hashlib.sha256(json.dumps([source_sha256, tensor, type_, importance_sha256, engine]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([source_sha256, tensor, type_, importance_sha256, engine]).encode()
+    ).hexdigest()
 
 
 class Blobs:
@@ -74,7 +78,11 @@ class Blobs:
         """
         with suppress(OSError, MachineError):
             self.make_room(n_bytes)
-            with written_whole(self.folder / key) as half, part.open("rb") as source, half.open("wb") as target:
+            with (
+                written_whole(self.folder / key) as half,
+                part.open("rb") as source,
+                half.open("wb") as target,
+            ):
                 _copy(source.fileno(), target.fileno(), at, 0, n_bytes)
             self._held += n_bytes
 

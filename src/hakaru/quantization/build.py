@@ -48,9 +48,15 @@ def plan_presets(model: Model, presets: Sequence[str]) -> list[Recipe]:
 
 
 def plan_with_importance(model: Model, preset: str) -> Recipe:
-    """The same at one preset for a quantizer that is given importance data. Raises Misuse, ModelUnknown."""
+    """The same at one preset for a quantizer that is given importance data. Raises Misuse,
+    ModelUnknown.
+    """
     name, _ = ftype_of(preset, has_importance=True)
-    return _recipe(model, name, preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True))
+    return _recipe(
+        model,
+        name,
+        preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True),
+    )
 
 
 def mix_recipe(model: Model, types: Mapping[str, str]) -> Recipe:
@@ -66,7 +72,9 @@ def is_mix(name: str) -> bool:
 
 def _recipe(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:
     n_bytes = quantized_bytes(model.tensors, types)
-    return Recipe(preset=preset, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params)
+    return Recipe(
+        preset=preset, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params
+    )
 
 
 def build(
@@ -84,8 +92,20 @@ def build(
     """Write `model` by `recipe` to `out` and return the new model, read back and verified. Raises
     what `write_recipe` raises. Whatever happens, `out` is whole or absent.
     """
-    number = None if is_mix(recipe.preset) else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
+    number = (
+        None
+        if is_mix(recipe.preset)
+        else ftype_of(recipe.preset, has_importance=imatrix is not None)[1]
+    )
     return write_recipe(
-        engine, model, recipe.types, out, imatrix=imatrix.vectors(model.tensors) if imatrix else None, file_type=number,
-        split_bytes=split_bytes, overwrite=overwrite, journal=journal, progress=progress,
-    )  # fmt: skip
+        engine,
+        model,
+        recipe.types,
+        out,
+        imatrix=imatrix.vectors(model.tensors) if imatrix else None,
+        file_type=number,
+        split_bytes=split_bytes,
+        overwrite=overwrite,
+        journal=journal,
+        progress=progress,
+    )

@@ -39,7 +39,9 @@ def places(names: Iterable[str]) -> dict[str, Place]:
     found = {}
     for name, (layer, role) in parts.items():
         tied_role = TIED if is_tied and role == "token_embd" else role
-        found[name] = Place(role=tied_role, depth=None if layer is None else (layer + 0.5) / n_layer)
+        found[name] = Place(
+            role=tied_role, depth=None if layer is None else (layer + 0.5) / n_layer
+        )
     return found
 
 

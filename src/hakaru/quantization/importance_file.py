@@ -26,7 +26,9 @@ class Vectors:
 
 
 @contextmanager
-def written_vectors(out: Path, imatrix: Mapping[str, Any] | None, needed: Mapping[str, int]) -> Iterator[Vectors]:
+def written_vectors(
+    out: Path, imatrix: Mapping[str, Any] | None, needed: Mapping[str, int]
+) -> Iterator[Vectors]:
     """Write the importances of the tensors in `needed` (name to how many numbers) to a hidden file
     beside `out`, which is removed when the block ends.
 
@@ -37,7 +39,11 @@ def written_vectors(out: Path, imatrix: Mapping[str, Any] | None, needed: Mappin
         yield Vectors(path=None, offsets={}, digests={})
         return
     if needed and not needed.keys() & imatrix.keys():
-        raise Misuse("{path}: none of its tensors stands in the importance data, which belongs to another model.", path=out)
+        raise Misuse(
+            "{path}: none of its tensors stands in the importance data, which belongs to another "
+            "model.",
+            path=out,
+        )
     path = out.with_name(f".{out.name}.importance")
     offsets, digests = dict[str, int](), dict[str, str]()
     try:
@@ -58,7 +64,11 @@ def vector_digest(imatrix: "Imatrix | None", tensor: Tensor) -> str | None:
     import numpy as np
 
     vector = imatrix.importance(tensor) if imatrix else None
-    return None if vector is None else hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
+    return (
+        None
+        if vector is None
+        else hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
+    )
 
 
 def _checked(out: Path, name: str, values: Any, n: int) -> bytes:
@@ -67,12 +77,18 @@ def _checked(out: Path, name: str, values: Any, n: int) -> bytes:
     vector = np.ascontiguousarray(values, dtype="<f4").reshape(-1)
     if vector.size != n:
         raise Misuse(
-            "{path}: the importance data of {name} has {found} numbers, expected {n}: it belongs to another model.",
-            path=out, name=name, found=vector.size, n=n,
-        )  # fmt: skip
+            "{path}: the importance data of {name} has {found} numbers, expected {n}: it belongs "
+            "to another model.",
+            path=out,
+            name=name,
+            found=vector.size,
+            n=n,
+        )
     if not np.isfinite(vector).all() or (vector < 0).any():
         raise Misuse(
-            "{path}: the importance data of {name} is damaged: not all numbers are finite and at least 0; collect it again.",
-            path=out, name=name,
-        )  # fmt: skip
+            "{path}: the importance data of {name} is damaged: not all numbers are finite and at "
+            "least 0; collect it again.",
+            path=out,
+            name=name,
+        )
     return vector.tobytes()

@@ -35,9 +35,12 @@ class Unfinished:
         """What a person should know after an interruption."""
         held = sum(part.stat().st_blocks * 512 for part in self.parts if part.exists())
         return say(
-            "{n} tensors are done and kept ({bytes} in {path}): the same command continues there; delete the file to begin anew.",
-            n=self.n_done, bytes=format_bytes(held), path=self.parts[0],
-        )  # fmt: skip
+            "{n} tensors are done and kept ({bytes} in {path}): the same command continues "
+            "there; delete the file to begin anew.",
+            n=self.n_done,
+            bytes=format_bytes(held),
+            path=self.parts[0],
+        )
 
 
 def unfinished(out: Path) -> Unfinished | None:
@@ -49,7 +52,11 @@ def unfinished_at(path: Path) -> Unfinished | None:
     """What the interrupted write with the journal at `path` left."""
     first, done = _read_at(path)
     parts = _parts(path, first)
-    return Unfinished(journal=path, parts=parts, n_done=len(done)) if done and parts and all(p.exists() for p in parts) else None
+    return (
+        Unfinished(journal=path, parts=parts, n_done=len(done))
+        if done and parts and all(p.exists() for p in parts)
+        else None
+    )
 
 
 def waits(out: Path, asked: str) -> bool:
@@ -89,7 +96,10 @@ class Journal:
         """Tell of a new write; the hidden files of an earlier one are deleted."""
         for old in _parts(self.path, self._first):
             old.unlink(missing_ok=True)
-        self._first, self._names = {"digest": digest, "parts": [p.name for p in parts], "asked": self._asked}, []
+        self._first, self._names = (
+            {"digest": digest, "parts": [p.name for p in parts], "asked": self._asked},
+            [],
+        )
         self._file.seek(0)
         self._file.truncate()
         self._append([self._first])
@@ -144,7 +154,9 @@ def _locked(opened: ExitStack, path: Path, out: Path) -> Any:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise MachineError("{path}: another process is writing this file; wait for it or stop it.", path=out) from error
+            raise MachineError(
+                "{path}: another process is writing this file; wait for it or stop it.", path=out
+            ) from error
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -175,5 +187,9 @@ def _read(file: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _parts(journal: Path, first: dict[str, Any]) -> tuple[Path, ...]:
     """The hidden files that the first line names: files of this folder, and no others."""
-    names = [n for n in first.get("parts", []) if isinstance(n, str) and n.startswith(".") and n.endswith(".part")]
+    names = [
+        n
+        for n in first.get("parts", [])
+        if isinstance(n, str) and n.startswith(".") and n.endswith(".part")
+    ]
     return tuple(journal.with_name(Path(name).name) for name in names)

@@ -23,7 +23,9 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 GAP: Final = 1e-4  # of the bound: a thousandth of what a prediction can tell
-SCALE: Final = 1e4  # HiGHS stops at an absolute gap of 1e-6: costs are scaled so that this is nothing
+SCALE: Final = (
+    1e4  # HiGHS stops at an absolute gap of 1e-6: costs are scaled so that this is nothing
+)
 MARGIN: Final = 1e-9
 
 
@@ -99,9 +101,15 @@ def _relaxation(problem: Problem, time_limit_s: float) -> tuple[Vector, Vector] 
     scale = SCALE / max(float(np.abs(problem.costs).max()), 1e-300)
     upper, limits, units = _matrix(problem, np.arange(len(problem.costs)))
     found = linprog(
-        problem.costs * scale, A_ub=upper, b_ub=limits, A_eq=_one_each(problem.item_of), b_eq=np.ones(len(problem.starts)),
-        bounds=(0, None), method="highs", options={"time_limit": time_limit_s},
-    )  # fmt: skip
+        problem.costs * scale,
+        A_ub=upper,
+        b_ub=limits,
+        A_eq=_one_each(problem.item_of),
+        b_eq=np.ones(len(problem.starts)),
+        bounds=(0, None),
+        method="highs",
+        options={"time_limit": time_limit_s},
+    )
     if found.x is None:
         return None
     prices = np.maximum(-np.asarray(found.ineqlin.marginals), 0) / scale / units
@@ -114,7 +122,10 @@ def _bound(problem: Problem, prices: Vector) -> tuple[float, Vector]:
     for row, price in zip(problem.rows, prices, strict=True):
         priced += price * row.weights
     least = np.minimum.reduceat(priced, problem.starts)
-    bound = float(least.sum() - sum(price * row.limit for row, price in zip(problem.rows, prices, strict=True)))
+    bound = float(
+        least.sum()
+        - sum(price * row.limit for row, price in zip(problem.rows, prices, strict=True))
+    )
     return bound, priced - least[problem.item_of]
 
 
@@ -125,14 +136,18 @@ def _walked(problem: Problem, shares: Vector, prices: Vector) -> npt.NDArray[np.
     largest = np.maximum.reduceat(shares, problem.starts)[problem.item_of]
     chosen = np.flatnonzero(shares >= largest)
     chosen = chosen[np.unique(problem.item_of[chosen], return_index=True)[1]]
-    weights = np.stack([np.asarray(row.weights, dtype=np.float64) / _unit(row) for row in problem.rows])
+    weights = np.stack(
+        [np.asarray(row.weights, dtype=np.float64) / _unit(row) for row in problem.rows]
+    )
     limits = np.array([row.limit / _unit(row) for row in problem.rows])
     for _ in range(4 * len(chosen)):
         if problem.fits(chosen):
             break
         used = weights[:, chosen].sum(axis=1)
         moved = used[:, None] + weights - weights[:, chosen][:, problem.item_of]
-        relief = np.maximum(used - limits, 0).sum() - np.maximum(moved - limits[:, None], 0).sum(axis=0)
+        relief = np.maximum(used - limits, 0).sum() - np.maximum(moved - limits[:, None], 0).sum(
+            axis=0
+        )
         loss = np.maximum(problem.costs - problem.costs[chosen][problem.item_of], 1e-300)
         if relief.max() <= 0:
             return None
@@ -143,7 +158,9 @@ def _walked(problem: Problem, shares: Vector, prices: Vector) -> npt.NDArray[np.
     return _bettered(problem, chosen, prices)
 
 
-def _bettered(problem: Problem, chosen: npt.NDArray[np.intp], prices: Vector) -> npt.NDArray[np.intp]:
+def _bettered(
+    problem: Problem, chosen: npt.NDArray[np.intp], prices: Vector
+) -> npt.NDArray[np.intp]:
     """The same after every single change that lowers the cost and fits, the most for the row's
     price first.
     """
@@ -183,15 +200,22 @@ def _integer(
     for part in (1 / 2, 1 / 6, 1 / 6, 1 / 6):
         options["time_limit"] = part * time_limit_s
         found = milp(
-            over * scale, integrality=np.ones(len(core)), bounds=Bounds(0, 1), options=options,
+            over * scale,
+            integrality=np.ones(len(core)),
+            bounds=Bounds(0, 1),
+            options=options,
             constraints=[
                 LinearConstraint(_one_each(problem.item_of[core]), 1, 1),
                 LinearConstraint(upper, -np.inf, limits - slack / units),
             ],
-        )  # fmt: skip
+        )
         if proven is None:
             dual = getattr(found, "mip_dual_bound", None)
-            proven = max(bound, min(cost, dual / scale + float(least.sum()))) if dual is not None and np.isfinite(dual) else bound
+            proven = (
+                max(bound, min(cost, dual / scale + float(least.sum())))
+                if dual is not None and np.isfinite(dual)
+                else bound
+            )
         if found.x is None:
             return None, cost if found.status == 2 and np.isfinite(cost) else proven
         chosen = core[np.asarray(found.x) > 0.5]
@@ -206,7 +230,10 @@ def _matrix(problem: Problem, core: npt.NDArray[np.intp]) -> tuple[Any, Vector, 
     """The rows over the core, in units that keep their numbers small, less what every item takes at
     least; the limits alike; the units.
     """
-    starts, item = _starts(problem.item_of[core]), np.unique(problem.item_of[core], return_inverse=True)[1]
+    starts, item = (
+        _starts(problem.item_of[core]),
+        np.unique(problem.item_of[core], return_inverse=True)[1],
+    )
     units = np.array([_unit(row) for row in problem.rows])
     weights, limits = [], []
     for row, unit in zip(problem.rows, units, strict=True):

@@ -32,7 +32,8 @@ from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 QUANTIZATION_VERSION: Final = 2
 """llama.cpp, ggml/include/ggml.h: GGML_QNT_VERSION."""
 _REPLACED: Final = {
-    "general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count",
+    "general.quantization_version", "general.file_type", "split.no", "split.count",
+    "split.tensors.count",
 }  # fmt: skip
 _MADE_OF: Final = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
 _U16, _I32 = 2, 5
@@ -88,7 +89,9 @@ def planned_bytes(
 
     Raises what `lay_out` raises.
     """
-    return lay_out(source, types, source.path, file_type=file_type, added=added, split_bytes=split_bytes).file_bytes
+    return lay_out(
+        source, types, source.path, file_type=file_type, added=added, split_bytes=split_bytes
+    ).file_bytes
 
 
 def lay_out(
@@ -107,7 +110,10 @@ def lay_out(
     ModelUnknown for a type whose blocks do not divide a row.
     """
     if len(part_names(out.name)) > 1 and out != source.path:
-        raise Misuse("{path}: is the name of one part of a split model; choose a name without its numbers.", path=out)
+        raise Misuse(
+            "{path}: is the name of one part of a split model; choose a name without its numbers.",
+            path=out,
+        )
     headers = [read_header(path) for path in source.parts]
     stored = {
         t.name: Stored(tensor=t, part=i, at=header.data_offset + t.offset)
@@ -131,7 +137,9 @@ def lay_out(
         numbers = _split_keys(i, len(groups), len(ordered)) if len(groups) > 1 else []
         header = packed_header([*(keys if i == 0 else []), *numbers], tensors, alignment)
         size = len(header) + padded(tensors[-1].offset + tensors[-1].n_bytes, alignment)
-        files.append(PlannedFile(path=out.with_name(name), header=header, tensors=tensors, file_bytes=size))
+        files.append(
+            PlannedFile(path=out.with_name(name), header=header, tensors=tensors, file_bytes=size)
+        )
     return Layout(files=tuple(files), stored=stored)
 
 
@@ -159,16 +167,25 @@ def how_made(
         made["hakaru.recipe.source.sha256"] = source_sha256
     if importance_sha256:
         made["hakaru.recipe.importance.sha256"] = importance_sha256
-    return made | {f"hakaru.recipe.text.{name}": sha256 for name, sha256 in sorted((texts or {}).items())}
+    return made | {
+        f"hakaru.recipe.text.{name}": sha256 for name, sha256 in sorted((texts or {}).items())
+    }
 
 
 def _check_names(source: Model, stored: Mapping[str, Stored], types: Mapping[str, str]) -> None:
     for name, type_ in types.items():
         if name not in stored:
-            raise Misuse("{path}: the recipe names the tensor {name}, which the model does not have.", path=source.path, name=name)
+            raise Misuse(
+                "{path}: the recipe names the tensor {name}, which the model does not have.",
+                path=source.path,
+                name=name,
+            )
         if type_ not in BY_NAME:
             raise Misuse(
-                "{path}: the recipe gives {name} the type '{type}', which does not exist.", path=source.path, name=name, type=type_
+                "{path}: the recipe gives {name} the type '{type}', which does not exist.",
+                path=source.path,
+                name=name,
+                type=type_,
             )
 
 
@@ -176,7 +193,9 @@ def _carried(path: Path, header: Header, without: Iterable[str]) -> list[bytes]:
     """The keys of the source's header with their values, as the bytes that stand there."""
     with path.open("rb") as file:
         raw = file.read(header.data_offset)
-    return [raw[begin:end] for key, (begin, end) in header.key_spans.items() if key not in set(without)]
+    return [
+        raw[begin:end] for key, (begin, end) in header.key_spans.items() if key not in set(without)
+    ]
 
 
 def _file_type(tensors: Iterable[Tensor], chosen: Mapping[str, str]) -> int | None:
@@ -196,7 +215,9 @@ def _llama_order(tensor: Tensor) -> tuple[int, str]:
     return int(layer[1]) if layer else -1, tensor.name
 
 
-def _groups(ordered: Sequence[Tensor], chosen: Mapping[str, str], alignment: int, split_bytes: int | None) -> list[list[Tensor]]:
+def _groups(
+    ordered: Sequence[Tensor], chosen: Mapping[str, str], alignment: int, split_bytes: int | None
+) -> list[list[Tensor]]:
     """The tensors of each part. Raises Misuse for more parts than llama.cpp reads."""
     groups: list[list[Tensor]] = [[]]
     held = 0
@@ -209,9 +230,12 @@ def _groups(ordered: Sequence[Tensor], chosen: Mapping[str, str], alignment: int
         held += n
     if len(groups) > MAX_PARTS:
         raise Misuse(
-            "parts of {found} bytes would be {n} files, expected at most {limit}; choose larger parts.",
-            found=split_bytes, n=len(groups), limit=MAX_PARTS,
-        )  # fmt: skip
+            "parts of {found} bytes would be {n} files, expected at most {limit}; choose larger "
+            "parts.",
+            found=split_bytes,
+            n=len(groups),
+            limit=MAX_PARTS,
+        )
     return groups
 
 
@@ -219,5 +243,12 @@ def _split_keys(no: int, count: int, n_tensors: int) -> list[bytes]:
     """A part's own keys, in the order and with the types of gguf-split, which llama.cpp insists
     on.
     """
-    rows = (("split.no", _U16, "<IH", no), ("split.tensors.count", _I32, "<Ii", n_tensors), ("split.count", _U16, "<IH", count))
-    return [struct.pack("<Q", len(key)) + key.encode() + struct.pack(form, kind, value) for key, kind, form, value in rows]
+    rows = (
+        ("split.no", _U16, "<IH", no),
+        ("split.tensors.count", _I32, "<Ii", n_tensors),
+        ("split.count", _U16, "<IH", count),
+    )
+    return [
+        struct.pack("<Q", len(key)) + key.encode() + struct.pack(form, kind, value)
+        for key, kind, form, value in rows
+    ]

@@ -22,7 +22,9 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 
 SETTINGS: Final = ContextSettings(n_ctx=256)
-_CRASHES: Final = frozenset(f"signal {int(number)}" for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE))
+_CRASHES: Final = frozenset(
+    f"signal {int(number)}" for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE)
+)
 
 
 class DryRunner(Protocol):
@@ -51,7 +53,8 @@ def check_result(engine: DryRunner, parts: Sequence[Path], names: Sequence[str])
             _lay_out(engine, Path(folder) / names[0])
     except ModelError as error:
         raise EngineRefused(
-            "llama.cpp cannot load the quantized file, though it loads the source ({reason}); nothing was kept: choose another type.",
+            "llama.cpp cannot load the quantized file, though it loads the source ({reason}); "
+            "nothing was kept: choose another type.",
             reason=error.fields.get("reason", "-"),
         ) from error
 
@@ -70,5 +73,8 @@ def _lay_out(engine: DryRunner, path: Path) -> None:
 
 def _damaged(path: Path, reason: str) -> ModelDamaged:
     return ModelDamaged(
-        "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another model.", path=path, reason=reason
+        "{path}: llama.cpp cannot load it ({reason}); fetch the file again or choose another "
+        "model.",
+        path=path,
+        reason=reason,
     )

@@ -20,7 +20,12 @@ def parse_pin(text: str) -> tuple[str, str]:
     Misuse.
     """
     pattern, _, type_ = text.rpartition("=")
-    if not pattern or type_.upper() not in BY_NAME or len(pattern) > LONGEST or _compiled(pattern) is None:
+    if (
+        not pattern
+        or type_.upper() not in BY_NAME
+        or len(pattern) > LONGEST
+        or _compiled(pattern) is None
+    ):
         raise Misuse("`pin` is '{found}', expected REGEX=TYPE such as 'ffn_down=Q6_K'.", found=text)
     return pattern, type_.upper()
 
@@ -42,15 +47,20 @@ def pinned(items: Iterable[Item], pins: Sequence[tuple[str, str]]) -> dict[str, 
                     known = ", ".join(c.type for c in item.choices)
                     raise Misuse(
                         "`pin` {pattern}={type}: {name} cannot be {type}; its types are {known}.",
-                        pattern=pattern, type=type_, name=item.name, known=known,
-                    )  # fmt: skip
+                        pattern=pattern,
+                        type=type_,
+                        name=item.name,
+                        known=known,
+                    )
                 chosen[item.name] = type_
     if unused:
         pattern, type_ = next(iter(unused.items()))
         raise Misuse(
-            "`pin` {pattern}={type}: matches no tensor that is quantized; `hakaru show` lists the names.",
-            pattern=pattern, type=type_,
-        )  # fmt: skip
+            "`pin` {pattern}={type}: matches no tensor that is quantized; `hakaru show` lists "
+            "the names.",
+            pattern=pattern,
+            type=type_,
+        )
     return chosen
 
 

@@ -30,7 +30,15 @@ from typing import Final
 
 import numpy as np
 
-from hakaru.quantization.sensitivity import DamageMoments, Matrix, Reading, Sensitivities, Vector, damage_moments, error_matrix
+from hakaru.quantization.sensitivity import (
+    DamageMoments,
+    Matrix,
+    Reading,
+    Sensitivities,
+    Vector,
+    damage_moments,
+    error_matrix,
+)
 from hakaru.units import Figure
 
 Errors = Mapping[str, Mapping[str, float]]
@@ -110,7 +118,9 @@ class Link:
         return fit_link(self.known, self.errors, [*self.runs, run], floor=self.floor)
 
 
-def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading], *, floor: float = 0.0) -> Link:
+def fit_link(
+    known: Sensitivities, errors: Errors, runs: Sequence[Reading], *, floor: float = 0.0
+) -> Link:
     """The link from runs of whole recipes, best of one type everywhere and of five to eight types.
     `floor` in nats per token, which a unit of S is about.
 
@@ -119,17 +129,39 @@ def fit_link(known: Sensitivities, errors: Errors, runs: Sequence[Reading], *, f
     g = LINE_MEAN[1]
     misfit, line = USUAL_MISFIT, np.array(LINE_MEAN)
     if not runs:
-        return Link(known=known, errors=errors, runs=(), c=1.0, g=g, bend=0.0, middle=0.0, misfit=misfit, floor=floor)
+        return Link(
+            known=known,
+            errors=errors,
+            runs=(),
+            c=1.0,
+            g=g,
+            bend=0.0,
+            middle=0.0,
+            misfit=misfit,
+            floor=floor,
+        )
     damage = _damage(known, errors, [run.types for run in runs], floor)
     for _ in range(ROUNDS):
         weights, lines = _lines(damage, runs, g)
         line = weights @ lines
         misfit, g = float(weights @ MISFITS), float(line[1])
     c, bend, middle = float(np.exp(line[0])), float(line[2]), float(damage.mean.mean())
-    return Link(known=known, errors=errors, runs=tuple(runs), c=c, g=g, bend=bend, middle=middle, misfit=misfit, floor=floor)
+    return Link(
+        known=known,
+        errors=errors,
+        runs=tuple(runs),
+        c=c,
+        g=g,
+        bend=bend,
+        middle=middle,
+        misfit=misfit,
+        floor=floor,
+    )
 
 
-def _damage(known: Sensitivities, errors: Errors, recipes: Sequence[Mapping[str, str]], floor: float) -> DamageMoments:
+def _damage(
+    known: Sensitivities, errors: Errors, recipes: Sequence[Mapping[str, str]], floor: float
+) -> DamageMoments:
     """log S of recipes. The floor is a term like a tensor's, which every recipe has that changes
     anything.
     """
@@ -163,14 +195,20 @@ def _predicted(link: Link, types: Mapping[str, str]) -> tuple[Vector, Vector, Ve
     design = _design(damage.mean, float(damage.mean[1:].mean()) if runs else float(damage.mean[0]))
     joint = design @ np.diag(np.square(LINE_SPREAD)) @ design.T + link.g**2 * damage.cov
     prior = design @ LINE_MEAN
-    own = np.array([changes(run.types, errors) == changes(types, errors) for run in runs], dtype=float)
+    own = np.array(
+        [changes(run.types, errors) == changes(types, errors) for run in runs], dtype=float
+    )
     lasting = MISFITS**2 - LEAST_MISFIT**2
     shared = joint[1:, 0] + lasting[:, None] * own
     surprise = seen - prior[1:]
     weights, inverses = _by_misfit(joint[1:, 1:] + np.diag(noise), surprise)
     gains = np.einsum("kij,kj->ki", inverses, shared)
     below = float(np.maximum(damage.mean[1:].min() - damage.mean[0], 0)) if runs else 0.0
-    variances = np.maximum(joint[0, 0] + lasting - (gains * shared).sum(axis=1), 0) + LEAST_MISFIT**2 + (BEYOND * below) ** 2
+    variances = (
+        np.maximum(joint[0, 0] + lasting - (gains * shared).sum(axis=1), 0)
+        + LEAST_MISFIT**2
+        + (BEYOND * below) ** 2
+    )
     variances += own.max(initial=0) * OTHER_TEXT**2
     return weights, prior[0] + gains @ surprise, variances
 

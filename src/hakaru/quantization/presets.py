@@ -25,14 +25,20 @@ def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
         return canonical, known[canonical]
     if canonical in NEEDS_IMPORTANCE:
         raise Misuse(
-            "`preset` {found} needs importance data: `importance` auto or an imatrix file; or choose one of {known}.",
-            found=canonical, known=", ".join(FTYPES),
-        )  # fmt: skip
-    raise Misuse("`preset` is '{found}', expected one of {known}.", found=name, known=", ".join(FTYPES))
+            "`preset` {found} needs importance data: `importance` auto or an imatrix file; or "
+            "choose one of {known}.",
+            found=canonical,
+            known=", ".join(FTYPES),
+        )
+    raise Misuse(
+        "`preset` is '{found}', expected one of {known}.", found=name, known=", ".join(FTYPES)
+    )
 
 
 def quantized_bytes(tensors: Iterable[Tensor], types: Mapping[str, str]) -> int:
     """Bytes of the weights when every tensor has the type in `types`; a tensor that is not named
     keeps its own.
     """
-    return sum(tensor.bytes_as(BY_NAME[types.get(tensor.name, tensor.type.name)]) for tensor in tensors)
+    return sum(
+        tensor.bytes_as(BY_NAME[types.get(tensor.name, tensor.type.name)]) for tensor in tensors
+    )

@@ -1,9 +1,9 @@
 """What is known about a model's sensitivities before anything of it was probed.
 
-The sensitivity of a tensor is log-normal. Its logarithm is a sum: the model's level, a profile (role by depth, learned
-from other models), and deviations of the role, of the depth within the role, and of the single tensor, each with a spread.
-The deviations of one role at two depths x and y correlate by exp(-|x - y| / REACH). A prior is a plain value: `as_json`
-goes into the ledger.
+The sensitivity of a tensor is log-normal. Its logarithm is a sum: the model's level, a profile
+(role by depth, learned from other models), and deviations of the role, of the depth within the
+role, and of the single tensor, each with a spread. The deviations of one role at two depths x and y
+correlate by exp(-|x - y| / REACH). A prior is a plain value: `as_json` goes into the ledger.
 
 `learned` moves the profile by one more model, by the weights of a normal mean. `prior_for_kin` is
 for a fine-tune of a model that was probed: the tensors' own sensitivities, with the small spreads
@@ -60,8 +60,9 @@ class Prior:
         """The prior as it stands in the ledger."""
         return {
             "profile": {role: list(values) for role, values in self.profile.items()},
-            "level_spread": self.level_spread, "role_spread": self.role_spread, "depth_spread": self.depth_spread,
-            "tensor_spread": self.tensor_spread, "tensors": {name: list(t) for name, t in self.tensors.items()},
+            "level_spread": self.level_spread, "role_spread": self.role_spread,
+            "depth_spread": self.depth_spread, "tensor_spread": self.tensor_spread,
+            "tensors": {name: list(t) for name, t in self.tensors.items()},
             "n_models": self.n_models,
         }  # fmt: skip
 
@@ -69,7 +70,9 @@ class Prior:
     def from_json(cls, data: Mapping[str, Any]) -> "Prior":
         """The inverse of `as_json`."""
         profile = {role: tuple(values) for role, values in data["profile"].items()}
-        tensors = {name: (float(mean), float(spread)) for name, (mean, spread) in data["tensors"].items()}
+        tensors = {
+            name: (float(mean), float(spread)) for name, (mean, spread) in data["tensors"].items()
+        }
         return cls(**{**data, "profile": profile, "tensors": tensors})
 
     def _profile_at(self, place: Place) -> float:
@@ -109,19 +112,31 @@ def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: Matrix) -> 
     parts = (
         (prior.level_spread, one[:1], 0),
         (prior.role_spread, _distinct(of_role - one), 1),
-        (prior.depth_spread, _distinct(of_cell - of_role), len({role for role, _ in cells.values()})),
+        (
+            prior.depth_spread,
+            _distinct(of_cell - of_role),
+            len({role for role, _ in cells.values()}),
+        ),
         (prior.tensor_spread, np.eye(len(names)) - of_cell, len(set(cells.values()))),
     )
     level, role, depth, tensor = (
-        _spread(old, prior.n_models, rows @ off, ((rows @ cov) * rows).sum(axis=1), n_lost) for old, rows, n_lost in parts
+        _spread(old, prior.n_models, rows @ off, ((rows @ cov) * rows).sum(axis=1), n_lost)
+        for old, rows, n_lost in parts
     )
     return replace(
-        prior, profile=_moved(prior, cells, mean, cov), level_spread=level, role_spread=role, depth_spread=depth,
-        tensor_spread=tensor, n_models=prior.n_models + 1,
-    )  # fmt: skip
+        prior,
+        profile=_moved(prior, cells, mean, cov),
+        level_spread=level,
+        role_spread=role,
+        depth_spread=depth,
+        tensor_spread=tensor,
+        n_models=prior.n_models + 1,
+    )
 
 
-def _moved(prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov: Matrix) -> dict[str, tuple[float, ...]]:
+def _moved(
+    prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov: Matrix
+) -> dict[str, tuple[float, ...]]:
     """The profile after one more model; a role that it did not have begins at the model's mean of
     it.
     """
@@ -136,7 +151,11 @@ def _moved(prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov
         for step in {where[i][1] for i in members}:
             own = [i for i in members if where[i][1] == step]
             doubt = float(cov[np.ix_(own, own)].mean())
-            gain = between / (between + doubt) if is_new else between / (between + prior.n_models * (between + doubt))
+            gain = (
+                between / (between + doubt)
+                if is_new
+                else between / (between + prior.n_models * (between + doubt))
+            )
             profile[role][step] += gain * (float(mean[own].mean()) - profile[role][step])
     return {role: tuple(values) for role, values in profile.items()}
 
@@ -146,7 +165,12 @@ def _spread(old: float, n_models: int, off: Vector, doubt: Vector, n_lost: int) 
     own means.
     """
     before = BEFORE + n_models * len(off)
-    return float(np.sqrt((before * old**2 + np.square(off).sum() + doubt.sum()) / (before + max(len(off) - n_lost, 0))))
+    return float(
+        np.sqrt(
+            (before * old**2 + np.square(off).sum() + doubt.sum())
+            / (before + max(len(off) - n_lost, 0))
+        )
+    )
 
 
 def _means(labels: Sequence[object]) -> Matrix:
@@ -167,6 +191,6 @@ def prior_for_kin(names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
     doubt = np.sqrt(np.diag(cov) + tensor**2)
     tensors = {name: (float(m), float(s)) for name, m, s in zip(names, mean, doubt, strict=True)}
     return Prior(
-        profile={"": (0.0,) * N_DEPTHS}, level_spread=level, role_spread=role, depth_spread=depth, tensor_spread=tensor,
-        tensors=tensors, n_models=1,
+        profile={"": (0.0,) * N_DEPTHS}, level_spread=level, role_spread=role, depth_spread=depth,
+        tensor_spread=tensor, tensors=tensors, n_models=1,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """What one model's probes teach the next: the priors in the ledger.
 
-A model of the same tensors as one that was probed before begins with what that one taught, any other one with the profile of all models.
+A model of the same tensors as one that was probed before begins with what that one taught, any
+other one with the profile of all models.
 """
 
 from collections.abc import Sequence
@@ -19,14 +20,17 @@ class Priors:
         self._ledger, self._model, self._tensors = ledger, model, tensors
 
     def of(self, names: tuple[str, ...]) -> Prior:
-        """What is thought of the tensors: from a model of the same tensors, else from all models so far."""
+        """What is thought of the tensors: from a model of the same tensors, else from all models so
+        far.
+        """
         kin = self._ledger.recall("sensitivities of kin", self._kin(names))
         seen = kin or self._ledger.recall("sensitivities", {"of": "all models"})
         return Prior.from_json(seen) if seen else GENERIC
 
     def before_probes(self, names: tuple[str, ...], *, keeps: bool = False) -> Prior:
-        """The prior with which the probes of this very model are read, fixed (`keeps`) before the first one: what they teach becomes the
-        prior of its kin, and would count twice, so that the same command would come to another mix.
+        """The prior with which the probes of this very model are read, fixed (`keeps`) before the
+        first one: what they teach becomes the prior of its kin, and would count twice, so that the
+        same command would come to another mix.
         """
         inputs = {"model": self._ledger.model_sha256(self._model), **self._kin(names)}
         known = self._ledger.recall("prior before probes", inputs)
@@ -41,9 +45,20 @@ class Priors:
         if ledger.recall("sensitivities of kin", self._kin(names)) is None:
             general = ledger.recall("sensitivities", {"of": "all models"})
             before = Prior.from_json(general) if general else GENERIC
-            ledger.remember("sensitivities", {"of": "all models"}, learned(before, names, known.log_mean, known.log_cov).as_json())
-        ledger.remember("sensitivities of kin", self._kin(names), prior_for_kin(names, known.log_mean, known.log_cov).as_json())
+            ledger.remember(
+                "sensitivities",
+                {"of": "all models"},
+                learned(before, names, known.log_mean, known.log_cov).as_json(),
+            )
+        ledger.remember(
+            "sensitivities of kin",
+            self._kin(names),
+            prior_for_kin(names, known.log_mean, known.log_cov).as_json(),
+        )
 
     def _kin(self, names: tuple[str, ...]) -> dict[str, object]:
         shapes = {t.name: list(t.shape) for t in self._tensors}
-        return {"architecture": self._model.shape.architecture, "tensors": [[name, shapes[name]] for name in names]}
+        return {
+            "architecture": self._model.shape.architecture,
+            "tensors": [[name, shapes[name]] for name in names],
+        }

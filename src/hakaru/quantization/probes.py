@@ -6,7 +6,8 @@ stronger is no longer proportional. Three efforts:
 
 - quick: the output, the embedding, and all the rest together; a prior divides the rest.
 - standard: every role at up to eight depths, at most MOST_GROUPS of them.
-- thorough: standard, then single tensors, those first whose predicted damage is least certain (`most_uncertain`).
+- thorough: standard, then single tensors, those first whose predicted damage is least certain
+  (`most_uncertain`).
 """
 
 import math
@@ -39,7 +40,9 @@ def plan(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
     """
     at = places(errors)
     groups: dict[str, list[str]] = {}
-    n_depths = _n_depths({place.role for place in at.values()}, n_layer=len({p.depth for p in at.values()} - {None}))
+    n_depths = _n_depths(
+        {place.role for place in at.values()}, n_layer=len({p.depth for p in at.values()} - {None})
+    )
     for name, place in at.items():
         if place.role in HEADS or place.depth is None:
             group = place.role if place.role in HEADS or effort != "quick" else "rest"
@@ -50,7 +53,9 @@ def plan(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
     return tuple(Probe(name=group, types=_types(names, errors)) for group, names in ordered)
 
 
-def most_uncertain(known: Sensitivities, errors: Errors, *, n: int, done: Iterable[str] = ()) -> tuple[Probe, ...]:
+def most_uncertain(
+    known: Sensitivities, errors: Errors, *, n: int, done: Iterable[str] = ()
+) -> tuple[Probe, ...]:
     """The next `n` probes of single tensors: each time the one whose damage at the probes' strength
     has the largest variance, given that the ones before are measured. `done` are tensors that were
     probed alone already.
@@ -87,7 +92,10 @@ def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str,
         known = [by_type[type_] for by_type in errors.values() if type_ in by_type]
         if known:
             usual = float(np.median(known))
-            found[type_] = {name: type_ if type_ in by_type else _stand_in(by_type, usual) for name, by_type in errors.items()}
+            found[type_] = {
+                name: type_ if type_ in by_type else _stand_in(by_type, usual)
+                for name, by_type in errors.items()
+            }
     return found
 
 
@@ -112,7 +120,9 @@ def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
 
 def _stand_in(by_type: Mapping[str, float], usual: float) -> str:
     gentle = {t: e for t, e in by_type.items() if e <= usual}
-    return max(gentle, key=lambda t: gentle[t]) if gentle else min(by_type, key=lambda t: by_type[t])
+    return (
+        max(gentle, key=lambda t: gentle[t]) if gentle else min(by_type, key=lambda t: by_type[t])
+    )
 
 
 def _n_depths(roles: set[str], *, n_layer: int) -> int:

@@ -82,7 +82,11 @@ def prior_sensitivities(names: Sequence[str], prior: Prior) -> Sensitivities:
 
 
 def with_readings(
-    before: Sensitivities, readings: Sequence[Reading], errors: Mapping[str, Mapping[str, float]], *, spread: float = NONLINEARITY
+    before: Sensitivities,
+    readings: Sequence[Reading],
+    errors: Mapping[str, Mapping[str, float]],
+    *,
+    spread: float = NONLINEARITY,
 ) -> Sensitivities:
     """The sensitivities after these readings, all of them at once. Without readings, `before`.
 
@@ -111,11 +115,20 @@ def with_readings(
     return now
 
 
-def error_matrix(names: Sequence[str], recipes: Sequence[Mapping[str, str]], errors: Mapping[str, Mapping[str, float]]) -> Matrix:
+def error_matrix(
+    names: Sequence[str],
+    recipes: Sequence[Mapping[str, str]],
+    errors: Mapping[str, Mapping[str, float]],
+) -> Matrix:
     """The error of every tensor in every recipe (m, n); a tensor that is not named is
     undisturbed.
     """
-    return np.array([[errors[name][recipe[name]] if name in recipe else 0.0 for name in names] for recipe in recipes])
+    return np.array(
+        [
+            [errors[name][recipe[name]] if name in recipe else 0.0 for name in names]
+            for recipe in recipes
+        ]
+    )
 
 
 def damage_moments(known: Sensitivities, disturbed: Matrix) -> DamageMoments:

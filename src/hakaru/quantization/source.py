@@ -27,12 +27,16 @@ class SourceKind:
         named = ", ".join(name for name in self.types if name != "F32")
         if target in self.types:
             return say(
-                "The source is already quantized ({types}). {target} lies on its own grid, so that it looks free; every other type loses twice, and a "
-                "tensor that is copied loses nothing more. The loss is measured against this source, not against the original in full precision.",
-                types=named, target=target,
-            )  # fmt: skip
+                "The source is already quantized ({types}). {target} lies on its own grid, so "
+                "that it looks free; every other type loses twice, and a "
+                "tensor that is copied loses nothing more. The loss is measured against this "
+                "source, not against the original in full precision.",
+                types=named,
+                target=target,
+            )
         return say(
-            "The source is already quantized ({types}), so a tensor that is quantized again loses twice; one that is copied loses nothing more. "
+            "The source is already quantized ({types}), so a tensor that is quantized again "
+            "loses twice; one that is copied loses nothing more. "
             "The loss is measured against this source, not against the original in full precision.",
             types=named,
         )

@@ -1,7 +1,8 @@
 """How far a recipe's loss is from what a tier can be proven with.
 
-A tier passes when confidence sequences over the test windows lie below its bounds, so that a mean at the bound itself is never proven.
-From a few windows this tells by how much the loss may grow, or has to shrink, for a proof on the test windows.
+A tier passes when confidence sequences over the test windows lie below its bounds, so that a mean
+at the bound itself is never proven. From a few windows this tells by how much the loss may grow, or
+has to shrink, for a proof on the test windows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,22 +21,33 @@ DOUBT: Final = 1.0
 
 
 def room_in_tier(sums: Sequence[Mapping[str, Any]], tier: Tier, n_test: int) -> float:
-    """The largest factor on the mean KLD with which the tier would still be proven on `n_test` windows like these, within SCALES."""
+    """The largest factor on the mean KLD with which the tier would still be proven on `n_test`
+    windows like these, within SCALES.
+    """
     keeps = np.all([_would_hold(claim, n_test) for claim in claims(sums, tier)], axis=0)
     return float(SCALES[int(np.argmax(keeps))]) if keeps.any() else float(SCALES[-1])
 
 
 def _would_hold(claim: Claim, n_test: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For each of SCALES whether the upper end of the sequence lies below the bound. Where the next token is drawn differently grows with
-    the root of the KLD (Pinsker); a perplexity's noise does so, too.
+    """For each of SCALES whether the upper end of the sequence lies below the bound. Where the next
+    token is drawn differently grows with the root of the KLD (Pinsker); a perplexity's noise does
+    so, too.
     """
     n = len(claim.losses)
     share = claim.tokens / claim.tokens.mean()
     mean = float(claim.losses.sum() / claim.tokens.sum())
-    spread = float(np.std(claim.losses / claim.tokens.mean() - mean * share, ddof=1)) if n > 1 else claim.bound
+    spread = (
+        float(np.std(claim.losses / claim.tokens.mean() - mean * share, ddof=1))
+        if n > 1
+        else claim.bound
+    )
     root = np.sqrt(SCALES)
     means = mean * (root if claim.name == "top1_agreement" else SCALES)
     spreads = spread * (SCALES if claim.name == "kld_mean" else root)
     width = float(half_widths(np.array([n_test]))[0])
-    high = means + DOUBT * spreads / np.sqrt(n) + width * np.maximum(spreads, claim.least_spread * claim.bound)
+    high = (
+        means
+        + DOUBT * spreads / np.sqrt(n)
+        + width * np.maximum(spreads, claim.least_spread * claim.bound)
+    )
     return np.asarray(high <= claim.bound)

@@ -190,7 +190,9 @@ def check_target(model: Model, out: Path, *, overwrite: bool) -> None:
 def check_free(out: Path, *, overwrite: bool) -> None:
     """Raises Misuse where `out` exists and may not be replaced."""
     if out.exists() and not overwrite:
-        raise Misuse("{path}: exists already; name another file with `output`, or add `overwrite`.", path=out)
+        raise Misuse(
+            "{path}: exists already; name another file with `output`, or add `overwrite`.", path=out
+        )
 
 
 def _write(
@@ -250,12 +252,16 @@ def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> Non
     if not continues:
         journal.begin(digest, [file.part for file in files])
     there = sum(file.part.stat().st_blocks * 512 for file in files) if continues else 0
-    needed, free = sum(file.file_bytes for file in files) - there, shutil.disk_usage(journal.path.parent).free
+    needed, free = (
+        sum(file.file_bytes for file in files) - there,
+        shutil.disk_usage(journal.path.parent).free,
+    )
     if free < needed:
         if not journal.done:
             journal.end(delete_parts=True)
         raise MachineError(
-            "{path}: the disk has {free} free, but the file needs {needed}; free some space or choose another place.",
+            "{path}: the disk has {free} free, but the file needs {needed}; free some space or "
+            "choose another place.",
             path=files[0].path,
             free=format_bytes(free),
             needed=format_bytes(needed),
@@ -270,7 +276,10 @@ def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> Non
 def _is_ours(file: PlannedFile, path: Path) -> bool:
     try:
         with path.open("rb") as part:
-            return part.read(len(file.header)) == file.header and os.fstat(part.fileno()).st_size == file.file_bytes
+            return (
+                part.read(len(file.header)) == file.header
+                and os.fstat(part.fileno()).st_size == file.file_bytes
+            )
     except FileNotFoundError:
         return False
 
@@ -310,7 +319,13 @@ def _tasks(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[
             changed = tensor.type is not stored.tensor.type
             blob = None
             if source_sha256 and changed:
-                blob = blob_key(source_sha256, tensor.name, tensor.type.name, vectors.digests.get(tensor.name), engine)
+                blob = blob_key(
+                    source_sha256,
+                    tensor.name,
+                    tensor.type.name,
+                    vectors.digests.get(tensor.name),
+                    engine,
+                )
             job = TensorJob(
                 name=tensor.name,
                 type_id=stored.tensor.type.id,
@@ -350,13 +365,19 @@ def _check_types(source: Model, tasks: Sequence[_Task]) -> None:
         if wanted.name in NOT_WRITTEN or stored.name in NOT_WRITTEN:
             raise Misuse(
                 "{path}: {name} cannot be turned from {found} into {type}; choose another type.",
-                path=source.path, name=name, found=stored.name, type=wanted.name,
-            )  # fmt: skip
+                path=source.path,
+                name=name,
+                found=stored.name,
+                type=wanted.name,
+            )
         if needs_importance(name, wanted.name) and task.job.importance_at is None:
             raise Misuse(
-                "{path}: {type} needs importance data, and there is none for {name}; choose another type or give the data.",
-                path=source.path, name=name, type=wanted.name,
-            )  # fmt: skip
+                "{path}: {type} needs importance data, and there is none for {name}; choose "
+                "another type or give the data.",
+                path=source.path,
+                name=name,
+                type=wanted.name,
+            )
 
 
 def _digest(source: Model, layout: Layout, vectors: Vectors) -> str:
@@ -365,7 +386,9 @@ def _digest(source: Model, layout: Layout, vectors: Vectors) -> str:
     """
     files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
     headers = [(file.path.name, hashlib.sha256(file.header).hexdigest()) for file in layout.files]
-    return hashlib.sha256(json.dumps([files, headers, vectors.digests, lab_build()]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([files, headers, vectors.digests, lab_build()]).encode()
+    ).hexdigest()
 
 
 def _verify(files: Sequence[PlannedFile]) -> None:
@@ -374,9 +397,12 @@ def _verify(files: Sequence[PlannedFile]) -> None:
         header = read_header(file.part)
         found, expected = _rows(header.tensors), _rows(file.tensors)
         if found != expected:
-            wrong = next(name for name in {**expected, **found} if found.get(name) != expected.get(name))
+            wrong = next(
+                name for name in {**expected, **found} if found.get(name) != expected.get(name)
+            )
             raise EngineRefused(
-                "the quantized file is not what was planned: {name} is {found}, expected {expected}; nothing was kept.",
+                "the quantized file is not what was planned: {name} is {found}, expected "
+                "{expected}; nothing was kept.",
                 name=wrong,
                 found=found.get(wrong),
                 expected=expected.get(wrong),

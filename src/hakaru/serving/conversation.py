@@ -26,7 +26,9 @@ class Conversation:
         """Stream the answer to `text`. An answer that the caller stops early is kept as far as it
         came. Raises EngineRefused.
         """
-        readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a terminal may send any bytes
+        readable = text.encode("utf-8", "surrogateescape").decode(
+            "utf-8", "replace"
+        )  # a terminal may send any bytes
         self.turns.append({"role": "user", "content": readable})
         answer: list[str] = []
         try:
@@ -34,7 +36,10 @@ class Conversation:
                 answer.append(piece)
                 yield piece
         except httpx.TransportError as error:
-            raise EngineRefused("the model did not answer: {reason}", reason=f"{type(error).__name__} {error}".strip()) from error
+            raise EngineRefused(
+                "the model did not answer: {reason}",
+                reason=f"{type(error).__name__} {error}".strip(),
+            ) from error
         finally:
             if answer:
                 self.turns.append({"role": "assistant", "content": "".join(answer)})
@@ -47,11 +52,17 @@ class Conversation:
         self.n_tokens, self.tokens_per_s, began = 0, None, 0.0
         with self.client.stream("POST", "chat/completions", json=request) as response:
             if response.status_code != 200:
-                raise EngineRefused("the model did not answer: {reason}", reason=_reason(response.read()))
+                raise EngineRefused(
+                    "the model did not answer: {reason}", reason=_reason(response.read())
+                )
             for event in events(response):
                 if "error" in event:
-                    raise EngineRefused("the answer broke off: {reason}", reason=event["error"].get("message", "?"))
-                piece = event["choices"][0]["delta"].get("content") if event.get("choices") else None
+                    raise EngineRefused(
+                        "the answer broke off: {reason}", reason=event["error"].get("message", "?")
+                    )
+                piece = (
+                    event["choices"][0]["delta"].get("content") if event.get("choices") else None
+                )
                 if piece:
                     self.n_tokens += 1
                     began = began or time.perf_counter()

@@ -93,8 +93,16 @@ def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:
     """
     servers = running()
     held = sum(_mapped_bytes(server) for server in servers if Path(server.path) not in parts)
-    held += sum(max(0, server.grows_bytes - max(0, _own_bytes(server.pid) - server.own_bytes)) for server in servers)
-    return replace(machine, memory=replace(machine.memory, available_bytes=max(0, machine.memory.available_bytes - held)))
+    held += sum(
+        max(0, server.grows_bytes - max(0, _own_bytes(server.pid) - server.own_bytes))
+        for server in servers
+    )
+    return replace(
+        machine,
+        memory=replace(
+            machine.memory, available_bytes=max(0, machine.memory.available_bytes - held)
+        ),
+    )
 
 
 def _own_bytes(pid: int) -> int:
@@ -102,7 +110,10 @@ def _own_bytes(pid: int) -> int:
     if the system does not tell.
     """
     with suppress(psutil.Error, AttributeError):
-        return sum(info.rss - info.shared for info in (engine.memory_info() for engine in psutil.Process(pid).children()))
+        return sum(
+            info.rss - info.shared
+            for info in (engine.memory_info() for engine in psutil.Process(pid).children())
+        )
     return 0
 
 
@@ -134,7 +145,8 @@ def bound_socket(port: int | None) -> socket.socket:
             listener.close()
             if port or wanted == 0:
                 raise MachineError(
-                    "port {port} of {host} cannot be used ({reason}); choose another one with `port`.",
+                    "port {port} of {host} cannot be used ({reason}); choose another one with "
+                    "`port`.",
                     port=wanted,
                     host=HOST,
                     reason=error.strerror,
@@ -183,7 +195,9 @@ def serve_forever(
         server.run(sockets=[listener])
     except KeyboardInterrupt as stop:
         if not serves:
-            raise Interrupted(say("{model} was still being loaded: nothing was served.", model=deployment.model)) from stop
+            raise Interrupted(
+                say("{model} was still being loaded: nothing was served.", model=deployment.model)
+            ) from stop
         # otherwise it is the usual way to end a server
     finally:
         record.unlink(missing_ok=True)

@@ -25,7 +25,11 @@ class Front(uvicorn.Server):
     """uvicorn for `gateway`, which stops the engine of `supervisor` before itself."""
 
     def __init__(self, gateway: Starlette, supervisor: Supervisor) -> None:
-        super().__init__(uvicorn.Config(gateway, log_level="critical", access_log=False, timeout_graceful_shutdown=0))
+        super().__init__(
+            uvicorn.Config(
+                gateway, log_level="critical", access_log=False, timeout_graceful_shutdown=0
+            )
+        )
         self._supervisor = supervisor
 
     @contextlib.contextmanager

@@ -30,15 +30,19 @@ from hakaru.serving.supervisor import Supervisor
 
 FORWARDED: Final = {"/v1/models": "GET", "/metrics": "GET"}
 ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
-    "text": ("/v1/chat/completions", "/v1/completions"), "embedding": ("/v1/embeddings",), "reranker": ("/v1/rerank",),
-}  # fmt: skip
+    "text": ("/v1/chat/completions", "/v1/completions"),
+    "embedding": ("/v1/embeddings",),
+    "reranker": ("/v1/rerank",),
+}
 """What a model can be asked, by what it gives."""
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 LOOK_FOR_CLIENT_S: Final = 0.25
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
 
 
-def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRoute] = ()) -> Starlette:
+def make_gateway(
+    supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRoute] = ()
+) -> Starlette:
     """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see
     beside the API.
     """
@@ -51,26 +55,40 @@ def make_gateway(supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRou
 
     async def health(request: Request) -> Response:
         ready = supervisor.state == "ready"
-        return JSONResponse({"status": supervisor.state, "restarts": supervisor.restarts}, status_code=200 if ready else 503)
+        return JSONResponse(
+            {"status": supervisor.state, "restarts": supervisor.restarts},
+            status_code=200 if ready else 503,
+        )
 
     async def no_answer(request: Request) -> Response:
         can = " or ".join(ours)
         return error_response(
-            400, f"this model cannot answer {request.url.path}: it gives {supervisor.mode.gives}; ask {can}", code="unsupported"
+            400,
+            f"this model cannot answer {request.url.path}: it gives {supervisor.mode.gives}; ask "
+            f"{can}",
+            code="unsupported",
         )
 
     ours = ANSWERED[supervisor.mode.gives]
     routes = [Route(path, client.forward, methods=[method]) for path, method in FORWARDED.items()]
     asked = (path for paths in ANSWERED.values() for path in paths)
-    routes += [Route(path, client.forward if path in ours else no_answer, methods=["POST"]) for path in asked]
+    routes += [
+        Route(path, client.forward if path in ours else no_answer, methods=["POST"])
+        for path in asked
+    ]
     handlers: Any = {
-        404: lambda request, error: error_response(404, f"there is no {request.url.path}", code="not_found"),
+        404: lambda request, error: error_response(
+            404, f"there is no {request.url.path}", code="not_found"
+        ),
         405: lambda request, error: error_response(
             405, f"{request.method} is not for {request.url.path}", code="method_not_allowed"
         ),
     }
     return Starlette(
-        routes=[*routes, Route("/health", health), *pages], lifespan=lifespan, exception_handlers=handlers, middleware=LOCAL_ONLY
+        routes=[*routes, Route("/health", health), *pages],
+        lifespan=lifespan,
+        exception_handlers=handlers,
+        middleware=LOCAL_ONLY,
     )
 
 
@@ -96,12 +114,16 @@ def _refusal(request: Request) -> Response | None:
     host = request.headers.get("host", "")
     if _host_name(host) not in LOCAL_HOSTS:
         return error_response(
-            403, f"the Host header names '{host}'; this server answers on this machine only", code="forbidden_host"
+            403,
+            f"the Host header names '{host}'; this server answers on this machine only",
+            code="forbidden_host",
         )
     origin = request.headers.get("origin")
     foreign = origin is not None and _host_name(origin.partition("://")[2]) not in LOCAL_HOSTS
     if foreign or request.headers.get("sec-fetch-site") == "cross-site":
-        return error_response(403, f"pages from '{origin}' may not use this server", code="forbidden_origin")
+        return error_response(
+            403, f"pages from '{origin}' may not use this server", code="forbidden_origin"
+        )
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MAX_BODY:
         return too_large(length, MAX_BODY)
@@ -127,7 +149,9 @@ class _EngineClient:
 
     async def forward(self, request: Request) -> Response:
         if self._supervisor.state != "ready":
-            return error_response(503, f"the model is {self._supervisor.state}; try again", code="loading")
+            return error_response(
+                503, f"the model is {self._supervisor.state}; try again", code="loading"
+            )
         try:
             return await self._answer(request, await self._intake.body(request))
         except Refused as refusal:
@@ -137,7 +161,10 @@ class _EngineClient:
         """The engine's answer. Raises Refused."""
         client = self._client(str(self._supervisor.server.socket))
         outgoing = client.build_request(
-            request.method, request.url.path, content=body, headers={"content-type": request.headers.get("content-type", "")}
+            request.method,
+            request.url.path,
+            content=body,
+            headers={"content-type": request.headers.get("content-type", "")},
         )
         try:
             async with self._intake.admitted(client, request.url.path, body):
@@ -154,11 +181,15 @@ class _EngineClient:
     def _client(self, socket: str) -> httpx.AsyncClient:
         if socket not in self._clients:
             transport = httpx.AsyncHTTPTransport(uds=socket, limits=NO_KEEPALIVE)
-            self._clients[socket] = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=None)
+            self._clients[socket] = httpx.AsyncClient(
+                transport=transport, base_url="http://engine", timeout=None
+            )
         return self._clients[socket]
 
 
-async def _unless_gone(request: Request, sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response | None:
+async def _unless_gone(
+    request: Request, sending: Coroutine[Any, Any, httpx.Response]
+) -> httpx.Response | None:
     """The engine's answer; or None, and the engine stops working, if the client leaves before it
     comes.
     """
@@ -176,7 +207,10 @@ def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
     """Message and code for an answer that ended before its end."""
     if supervisor.state == "stopped":
         return "the server was stopped before the answer was done", "server_stopped"
-    return f"the engine ended in the middle of the answer ({how}); it is being restarted", "engine_died"
+    return (
+        f"the engine ended in the middle of the answer ({how}); it is being restarted",
+        "engine_died",
+    )
 
 
 async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncIterator[bytes]:
@@ -198,7 +232,11 @@ def _translated(status: int, body: bytes) -> Response:
         found = json.loads(body)["error"]
         message, kind = str(found["message"]), str(found.get("type", ""))
     except (ValueError, KeyError, TypeError):
-        return error_response(status, body.decode(errors="replace")[:500] or "the engine gave no reason", code="engine_error")
+        return error_response(
+            status,
+            body.decode(errors="replace")[:500] or "the engine gave no reason",
+            code="engine_error",
+        )
     if kind == "exceed_context_size_error":
         numbers = {key: found[key] for key in ("n_prompt_tokens", "n_ctx") if key in found}
         return error_response(400, message, code="context_length_exceeded", **numbers)

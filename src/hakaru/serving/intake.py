@@ -67,11 +67,17 @@ class Intake:
                     if len(read) > self.limits.max_body:
                         raise self._too_long(len(read))
         except TimeoutError as error:
-            raise Refused(error_response(408, f"the body did not come within {BODY_WITHIN_S:.0f} s", "too_slow")) from error
+            raise Refused(
+                error_response(
+                    408, f"the body did not come within {BODY_WITHIN_S:.0f} s", "too_slow"
+                )
+            ) from error
         return bytes(read)
 
     @asynccontextmanager
-    async def admitted(self, client: httpx.AsyncClient, path: str, body: bytes) -> AsyncIterator[None]:
+    async def admitted(
+        self, client: httpx.AsyncClient, path: str, body: bytes
+    ) -> AsyncIterator[None]:
         """A block in which `body` may go to the engine behind `client`. It is left open for others
         as soon as its text should be tokenized, which is long before its answer is done. Raises
         Refused.
@@ -82,7 +88,9 @@ class Intake:
         async with _turn(self._tokenizing, len(body)) as leave:
             if len(body) > self.limits.surely_short:
                 await self._check(client, path, body)
-            asyncio.get_running_loop().call_later(TOKENIZED_S + TOKENIZED_S_PER_BYTE * len(body), leave)
+            asyncio.get_running_loop().call_later(
+                TOKENIZED_S + TOKENIZED_S_PER_BYTE * len(body), leave
+            )
             yield
 
     async def _check(self, client: httpx.AsyncClient, path: str, body: bytes) -> None:
@@ -91,15 +99,29 @@ class Intake:
             data = await asyncio.to_thread(parsed, body)
         except Unreadable as error:
             raise Refused(error_response(400, str(error), "invalid_json")) from error
-        for prompt in await _rendered(client, body) if path == CHAT else prompts_in(data.get(PROMPTS.get(path, ""))):
+        for prompt in (
+            await _rendered(client, body)
+            if path == CHAT
+            else prompts_in(data.get(PROMPTS.get(path, "")))
+        ):
             least = self.limits.least_tokens(prompt)
-            if least <= self.limits.n_ctx and isinstance(prompt, str) and len(prompt.encode()) > self.limits.at_once:
+            if (
+                least <= self.limits.n_ctx
+                and isinstance(prompt, str)
+                and len(prompt.encode()) > self.limits.at_once
+            ):
                 least = await self._counted(client, prompt)
             if least > self.limits.n_ctx:
-                raise Refused(error_response(
-                    400, f"the prompt has at least {least} tokens, but the context has {self.limits.n_ctx}",
-                    "context_length_exceeded", n_prompt_tokens=least, n_ctx=self.limits.n_ctx,
-                ))  # fmt: skip
+                raise Refused(
+                    error_response(
+                        400,
+                        f"the prompt has at least {least} tokens, but the context has "
+                        f"{self.limits.n_ctx}",
+                        "context_length_exceeded",
+                        n_prompt_tokens=least,
+                        n_ctx=self.limits.n_ctx,
+                    )
+                )
 
     async def _counted(self, client: httpx.AsyncClient, text: str) -> int:
         """How many tokens `text` has at least, by the engine, piece by piece until it is known to
@@ -117,10 +139,16 @@ class Intake:
 
     def _too_long(self, n_bytes: int) -> Refused:
         limits = self.limits
-        return Refused(error_response(
-            400, f"the request has {n_bytes} bytes; a prompt that fits the context of {limits.n_ctx} tokens, and all around it, "
-                 f"has at most {limits.max_body}", "context_length_exceeded", n_ctx=limits.n_ctx,
-        ))  # fmt: skip
+        return Refused(
+            error_response(
+                400,
+                f"the request has {n_bytes} bytes; a prompt that fits the context of "
+                f"{limits.n_ctx} tokens, and all around it, "
+                f"has at most {limits.max_body}",
+                "context_length_exceeded",
+                n_ctx=limits.n_ctx,
+            )
+        )
 
     async def _poured_away(self, request: Request) -> None:
         """Read what nobody wants, so that the client, which is still sending, hears the answer."""
@@ -138,7 +166,9 @@ async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[]
     try:
         leave = await turnstile.entered(n_bytes, within_s=TURN_WITHIN_S)
     except TimeoutError as error:
-        raise Refused(error_response(503, "too many large requests at the same time; try again", "busy")) from error
+        raise Refused(
+            error_response(503, "too many large requests at the same time; try again", "busy")
+        ) from error
     try:
         yield leave
     finally:
@@ -149,5 +179,7 @@ async def _rendered(client: httpx.AsyncClient, body: bytes) -> list[Any]:
     """The prompt that the chat template makes of a conversation, which may leave parts of it out;
     nothing where the engine refuses it, and will say why.
     """
-    answer = await client.post("/apply-template", content=body, headers={"content-type": "application/json"})
+    answer = await client.post(
+        "/apply-template", content=body, headers={"content-type": "application/json"}
+    )
     return [answer.json()["prompt"]] if answer.status_code == 200 else []

@@ -73,7 +73,9 @@ class Limits:
     def least_tokens(self, prompt: Any) -> int:
         """How many tokens `prompt` (a text, token ids, or both mixed) has at least."""
         parts = prompt if isinstance(prompt, list) else [prompt]
-        texts = [len(part.encode(errors="surrogatepass")) for part in parts if isinstance(part, str)]
+        texts = [
+            len(part.encode(errors="surrogatepass")) for part in parts if isinstance(part, str)
+        ]
         tokens = sum(type(part) is int for part in parts)
         return tokens + (sum(-(-n // self.longest) for n in texts) if self.longest else 0)
 
@@ -82,11 +84,21 @@ def limits_of(model: Model, settings: ContextSettings) -> Limits:
     """The limits of a server of `model`."""
     tokens = model.metadata.get("tokenizer.ggml.tokens")
     kind, name = model.meta.text("tokenizer.ggml.model"), f"{model.name} {model.shape.architecture}"
-    proves = kind in KEEPS_ALL and isinstance(tokens, Array) and tokens.longest and not STRIPS.search(name)
+    proves = (
+        kind in KEEPS_ALL
+        and isinstance(tokens, Array)
+        and tokens.longest
+        and not STRIPS.search(name)
+    )
     longest = max(4, tokens.longest) if proves and isinstance(tokens, Array) else None
     n_ctx = settings.n_ctx if settings.kv_unified else settings.n_ctx // settings.n_parallel
     body = AROUND + ESCAPED * n_ctx * (longest or LONGEST_KNOWN)
-    return Limits(n_ctx=n_ctx, longest=longest, max_body=min(body, MAX_BODY), at_once=requests_bytes(settings) // TOKENIZING)
+    return Limits(
+        n_ctx=n_ctx,
+        longest=longest,
+        max_body=min(body, MAX_BODY),
+        at_once=requests_bytes(settings) // TOKENIZING,
+    )
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -98,7 +110,9 @@ def parsed(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the body is no JSON object: {type(error).__name__} {error}"[:200]) from error
+        raise Unreadable(
+            f"the body is no JSON object: {type(error).__name__} {error}"[:200]
+        ) from error
     if not isinstance(found, dict):
         raise Unreadable("the body is no JSON object")
     return found
@@ -112,7 +126,11 @@ def prompts_in(value: Any) -> list[Any]:
     """The prompts of a completion. `value` is one prompt or a list of prompts; a prompt is a text,
     or a list of token ids with texts among them.
     """
-    if isinstance(value, list) and value and (all(isinstance(v, str) for v in value) or any(isinstance(v, list) for v in value)):
+    if (
+        isinstance(value, list)
+        and value
+        and (all(isinstance(v, str) for v in value) or any(isinstance(v, list) for v in value))
+    ):
         return value
     return [value] if isinstance(value, str | list) else []
 

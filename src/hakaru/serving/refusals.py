@@ -9,9 +9,15 @@ def error_response(status: int, message: str, code: str, **extra: object) -> JSO
     """One error; a 503 says when to come again."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code, **extra}}, status, headers)
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": None, "code": code, **extra}},
+        status,
+        headers,
+    )
 
 
 def too_large(length: object, limit: int) -> JSONResponse:
     """A body that is longer than any may be."""
-    return error_response(413, f"the request has {length} bytes, more than the {limit} allowed", "request_too_large")
+    return error_response(
+        413, f"the request has {length} bytes, more than the {limit} allowed", "request_too_large"
+    )

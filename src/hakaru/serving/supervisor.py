@@ -37,7 +37,12 @@ class Supervisor:
         *,
         on_event: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.path, self.settings, self.mode, self._on_event = path, settings, mode or Mode(), on_event
+        self.path, self.settings, self.mode, self._on_event = (
+            path,
+            settings,
+            mode or Mode(),
+            on_event,
+        )
         self.state: State = "loading"
         self.restarts = 0
         self.death: EngineDied | None = None
@@ -95,7 +100,10 @@ class Supervisor:
         """Start until it comes up, is stopped, or has died too often. Whether it came up."""
         while True:
             self._deaths.append(time.monotonic())
-            if len(self._deaths) == DEATHS_ALLOWED and self._deaths[-1] - self._deaths[0] < WITHIN_S:
+            if (
+                len(self._deaths) == DEATHS_ALLOWED
+                and self._deaths[-1] - self._deaths[0] < WITHIN_S
+            ):
                 self.state = "failed"
                 on_failed()
                 return False
@@ -107,7 +115,11 @@ class Supervisor:
             except (HakaruError, OSError) as error:
                 if self._stopped.is_set():
                     return False
-                self.death = error if isinstance(error, EngineDied) else EngineDied("{reason}", log=[], reason=error)
+                self.death = (
+                    error
+                    if isinstance(error, EngineDied)
+                    else EngineDied("{reason}", log=[], reason=error)
+                )
                 self._on_event(str(self.death))
                 continue
             self.restarts += 1

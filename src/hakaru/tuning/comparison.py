@@ -36,17 +36,28 @@ class Measured:
         return {
             "path": str(self.model.path), "bytes": self.model.weights_bytes, "bpw": self.model.bpw,
             "quality": self.quality.as_json() if self.quality else None,
-            "verdict": self.judgement.verdict if self.judgement else None, "speed": self.trial.speed.as_json() if self.trial else None,
-            "memory": self.trial.memory.parts() | {"total_bytes": self.trial.memory.total_bytes} if self.trial else {},
+            "verdict": self.judgement.verdict if self.judgement else None,
+            "speed": self.trial.speed.as_json() if self.trial else None,
+            "memory": self.trial.memory.parts() | {"total_bytes": self.trial.memory.total_bytes}
+            if self.trial
+            else {},
             "task_accuracy": right.as_json() if right else None,
-            "tasks_empty": sum(g.is_empty for g in self.graded), "tasks_cut": sum(g.is_cut for g in self.graded),
+            "tasks_empty": sum(g.is_empty for g in self.graded),
+            "tasks_cut": sum(g.is_cut for g in self.graded),
         }  # fmt: skip
 
 
 def measured_side_by_side(
-    bench: Bench, models: Sequence[Model], reference: Model | None, windows: Sequence[Window], items: Sequence[Item],
-    settings: Sequence[ContextSettings], tier: Tier, *, no_speed: bool,
-) -> list[Measured]:  # fmt: skip
+    bench: Bench,
+    models: Sequence[Model],
+    reference: Model | None,
+    windows: Sequence[Window],
+    items: Sequence[Item],
+    settings: Sequence[ContextSettings],
+    tier: Tier,
+    *,
+    no_speed: bool,
+) -> list[Measured]:
     """What each model loses against the reference, how fast it is, and how it does at the tasks."""
     rows: dict[str, list[Row]] = {}
     domains = [w.domain for w in windows]
@@ -60,7 +71,8 @@ def measured_side_by_side(
         own_rows = rows.get(bench.ledger.model_sha256(model), [])
         found.append(
             Measured(
-                model=model, rows=own_rows, quality=quality_of(own_rows, domains) if own_rows else None,
+                model=model, rows=own_rows,
+                quality=quality_of(own_rows, domains) if own_rows else None,
                 judgement=judge(own_rows, domains[: len(own_rows)], tier) if own_rows else None,
                 trial=None if no_speed else bench.trial(model, asked, name=model.path.name),
                 graded=bench.answers(model, items, asked, name=model.path.name) if items else (),
@@ -70,17 +82,21 @@ def measured_side_by_side(
 
 
 def kld_ratio(a: Measured, b: Measured) -> tuple[Figure | None, str]:
-    """The KLD of `a` over that of `b` on the same windows, None where one of them loses nothing; and which of them loses less."""
+    """The KLD of `a` over that of `b` on the same windows, None where one of them loses nothing;
+    and which of them loses less.
+    """
     ours, theirs = ([r["kld"] for r in each.rows] for each in (a, b))
     if sum(ours) <= 0 or sum(theirs) <= 0:
-        return None, "first" if sum(ours) < sum(theirs) else "second" if sum(theirs) < sum(ours) else "cannot tell"
+        return None, "first" if sum(ours) < sum(theirs) else "second" if sum(theirs) < sum(
+            ours
+        ) else "cannot tell"
     ratio, below = paired_ratio(ours, theirs)
     return ratio, "first" if below else "second" if ratio.lowest > 1 else "cannot tell"
 
 
 def rate_ratio(a: Figure, b: Figure) -> tuple[Figure, str]:
-    """The rate `a` over the rate `b`, whose interval goes from the ends of theirs that lie nearest to those that lie farthest; and which is the
-    higher one.
+    """The rate `a` over the rate `b`, whose interval goes from the ends of theirs that lie nearest
+    to those that lie farthest; and which is the higher one.
     """
     low, high = a.lowest / b.highest, a.highest / b.lowest
     ratio = Figure(value=a.value / b.value, unit="ratio", source="measured", low=low, high=high)

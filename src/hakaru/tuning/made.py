@@ -1,4 +1,6 @@
-"""What `hakaru quantize` makes for a budget: a plan, the race's winner on disk, its loss read back from the file."""
+"""What `hakaru quantize` makes for a budget: a plan, the race's winner on disk, its loss read back
+from the file.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,13 +26,16 @@ from hakaru.units import Figure
 
 Why = Literal["kept", "copied", "pinned", "preset", "sensitive", "robust", "usual"]
 FAR: Final = 3.0
-"""A tensor is called sensitive or robust where one unit of error costs so many times the median, or the part of it."""
+"""A tensor is called sensitive or robust where one unit of error costs so many times the median, or
+the part of it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRow:
-    """One tensor of the file: the damage it is predicted to do (its part of S), the KLD that one unit of its error costs over the
-    median of all tensors, and why it has its type. Where `blocks` is not 256, its rows allow types of that block only.
+    """One tensor of the file: the damage it is predicted to do (its part of S), the KLD that one
+    unit of its error costs over the median of all tensors, and why it has its type. Where `blocks`
+    is not 256, its rows allow types of that block only.
     """
 
     name: str
@@ -45,16 +50,17 @@ class TensorRow:
     def as_json(self) -> dict[str, Any]:
         """The entry of `tensors` in `--json`."""
         return {
-            "name": self.name, "type": self.type, "bytes": self.n_bytes, "bpw": self.bpw, "predicted_damage": self.damage,
-            "sensitivity_to_median": self.sensitivity, "why": self.why,
+            "name": self.name, "type": self.type, "bytes": self.n_bytes, "bpw": self.bpw,
+            "predicted_damage": self.damage, "sensitivity_to_median": self.sensitivity,
+            "why": self.why,
         }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The file, how it came about and what it loses; `race` and `measured` are None where only a plan was asked for, `tested` where no
-    tier was, `speed` (decoded tokens per second) where none was asked for or nothing is known. `others`: what others kept
-    busy while speeds were taken.
+    """The file, how it came about and what it loses; `race` and `measured` are None where only a
+    plan was asked for, `tested` where no tier was, `speed` (decoded tokens per second) where none
+    was asked for or nothing is known. `others`: what others kept busy while speeds were taken.
     """
 
     source: Model
@@ -85,7 +91,9 @@ class Made:
 
     @cached_property
     def copied(self) -> list[TensorRow]:
-        """The tensors that could have another type, and keep their own: copied as they are, they lose nothing more."""
+        """The tensors that could have another type, and keep their own: copied as they are, they
+        lose nothing more.
+        """
         own = {t.name: t.type.name for t in self.source.tensors}
         return [row for row in self.tensors if row.name in self.types and row.type == own[row.name]]
 
@@ -108,7 +116,8 @@ class Made:
             damage=None if chosen is None else chosen * self.plan.errors[tensor.name][type_],
             sensitivity=None if known is None else known / usual,
             blocks=256 if tensor.shape[0] % 256 == 0 else 32,
-            why="kept" if chosen is None else self._why(tensor.name, chosen / usual, is_copied=type_ == tensor.type.name),
+            why="kept" if chosen is None else self._why(tensor.name, chosen / usual,
+                is_copied=type_ == tensor.type.name),
         )  # fmt: skip
 
     def _why(self, name: str, to_median: float, *, is_copied: bool) -> Why:
@@ -134,7 +143,10 @@ class Made:
             "budget_bytes": self.plan.budget_bytes,
             "file_bpw": self.file_bpw,
             "budget_bpw": float(Fraction(self.plan.target.bpw)) if self.plan.target.bpw else None,
-            "devices": [{"name": d, "weights_bytes": self.device_bytes[d], "room_bytes": n} for d, n in room.device_bytes.items()]
+            "devices": [
+                {"name": d, "weights_bytes": self.device_bytes[d], "room_bytes": n}
+                for d, n in room.device_bytes.items()
+            ]
             if room
             else [],
             "source": {
@@ -143,7 +155,11 @@ class Made:
                 "bpw": self.source.bpw,
                 "kind": source_kind(self.source).kind,
             },
-            "copied": {"tensors": len(self.copied), "of": self.n_matrices, "bytes": sum(row.n_bytes for row in self.copied)},
+            "copied": {
+                "tensors": len(self.copied),
+                "of": self.n_matrices,
+                "bytes": sum(row.n_bytes for row in self.copied),
+            },
             "hidden_grids": list(self.plan.hidden),
             "basis": "measured" if self.plan.is_measured else "prior",
             "predicted_kld": self.predicted.as_json(),
@@ -153,7 +169,13 @@ class Made:
             "tier": self.plan.target.tier.name if self.plan.target.tier else None,
             "verdict": self.tested.judgement.verdict if self.tested else None,
             "broken": self.tested.judgement.broken if self.tested else None,
-            "best_preset": {"type": rival.preset, "bytes": rival.file_bytes, "kld": rival.kld.as_json()} if rival else None,
+            "best_preset": {
+                "type": rival.preset,
+                "bytes": rival.file_bytes,
+                "kld": rival.kld.as_json(),
+            }
+            if rival
+            else None,
             "ratio_to_preset": self.race.ratio.as_json() if self.race and self.race.ratio else None,
             "without_copies": {
                 "kld": self.race.bare.as_json(),
@@ -168,8 +190,8 @@ class Made:
 def planned(source: Model, plan: Plan, out: Path) -> Made:
     """What would be made; nothing is raced or written."""
     return Made(
-        source=source, path=out, plan=plan, types=plan.types, preset=None, file_bytes=plan.file_bytes, predicted=plan.predicted,
-        speed=plan.speed,
+        source=source, path=out, plan=plan, types=plan.types, preset=None,
+        file_bytes=plan.file_bytes, predicted=plan.predicted, speed=plan.speed,
     )  # fmt: skip
 
 
@@ -182,9 +204,10 @@ def make(
     split_bytes: int | None = None,
     journal: Journal | None = None,
 ) -> Made:
-    """Race the plan against the presets, write the winner to `out`, read it back and measure it on the test windows; where a tier was
-    asked for, on as many of all test windows as it takes to know whether it holds. With the `journal` of `out` the same call goes on after
-    any interruption, in the measurement, too.
+    """Race the plan against the presets, write the winner to `out`, read it back and measure it on
+    the test windows; where a tier was asked for, on as many of all test windows as it takes to know
+    whether it holds. With the `journal` of `out` the same call goes on after any interruption, in
+    the measurement, too.
 
     Raises what `write_recipe` raises.
     """
@@ -194,14 +217,22 @@ def make(
     preset = chosen.preset if chosen else None
     number = {**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None
     written = budgeter.written(
-        types, plan.imatrix, out, file_type=number, split_bytes=split_bytes, overwrite=overwrite, journal=journal
+        types,
+        plan.imatrix,
+        out,
+        file_type=number,
+        split_bytes=split_bytes,
+        overwrite=overwrite,
+        journal=journal,
     )
     try:
         made = _measured(budgeter, plan, raced, written, types, preset)
     except KeyboardInterrupt as stop:
         raise Interrupted(
             say(
-                "{path} is written and verified, and its measurement is missing: the same command goes on there.", path=written.path
+                "{path} is written and verified, and its measurement is missing: the same "
+                "command goes on there.",
+                path=written.path,
             )
         ) from stop
     if journal:
@@ -209,10 +240,19 @@ def make(
     return made
 
 
-def _measured(budgeter: Budgeter, plan: Plan, raced: Race, written: Model, types: Mapping[str, str], preset: str | None) -> Made:
+def _measured(
+    budgeter: Budgeter,
+    plan: Plan,
+    raced: Race,
+    written: Model,
+    types: Mapping[str, str],
+    preset: str | None,
+) -> Made:
     """What was written, with what it loses and how fast it is."""
     model, bench, tier = budgeter.model, budgeter.bench, plan.target.tier
-    tested = bench.tested(written, model, bench.windows(model, parts=("test",)), tier) if tier else None
+    tested = (
+        bench.tested(written, model, bench.windows(model, parts=("test",)), tier) if tier else None
+    )
     return Made(
         source=model,
         path=written.path,
@@ -224,6 +264,8 @@ def _measured(budgeter: Budgeter, plan: Plan, raced: Race, written: Model, types
         race=raced,
         measured=(tested.quality if tested else budgeter.lost(written)).kld_mean,
         tested=tested,
-        speed=budgeter.speed(types, plan.imatrix, plan.target.speed.settings) if plan.target.speed else None,
+        speed=budgeter.speed(types, plan.imatrix, plan.target.speed.settings)
+        if plan.target.speed
+        else None,
         others=budgeter.others,
     )

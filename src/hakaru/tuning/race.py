@@ -1,7 +1,9 @@
-"""The race of a planned mix against the presets of at most the same bytes, on windows that no step has seen.
+"""The race of a planned mix against the presets of at most the same bytes, on windows that no step
+has seen.
 
-A preset is what llama.cpp's quantizer writes, which copies a tensor that has its type already, as the mix may. So that nobody is
-flattered by copies, the mix that copies nothing runs along where the planned one copies: what it loses is told, and it is never written.
+A preset is what llama.cpp's quantizer writes, which copies a tensor that has its type already, as
+the mix may. So that nobody is flattered by copies, the mix that copies nothing runs along where the
+planned one copies: what it loses is told, and it is never written.
 """
 
 from collections.abc import Sequence
@@ -36,8 +38,9 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """Our mix against the best preset, paired on the same windows. `ratio` is ours over the preset's; None without a rival. `bare` is the loss
-    of the best mix of at most these bytes that copies no tensor, `bare_ratio` its ratio to the preset's; None where ours copies none, or where
+    """Our mix against the best preset, paired on the same windows. `ratio` is ours over the
+    preset's; None without a rival. `bare` is the loss of the best mix of at most these bytes that
+    copies no tensor, `bare_ratio` its ratio to the preset's; None where ours copies none, or where
     there is no such mix.
     """
 
@@ -50,11 +53,17 @@ class Race:
 
 
 def race(budgeter: Budgeter, plan: Plan) -> Race:
-    """Our mix and the presets of at most the same bytes that are predicted to lose least, on the test windows."""
-    found = budgeter.presets(plan.errors, plan.imatrix, at_most=plan.budget_bytes, copies=plan.target.copies)
+    """Our mix and the presets of at most the same bytes that are predicted to lose least, on the
+    test windows.
+    """
+    found = budgeter.presets(
+        plan.errors, plan.imatrix, at_most=plan.budget_bytes, copies=plan.target.copies
+    )
     found = sorted(found, key=lambda r: plan.link.predict(r[1]).value)
     found = [r for r in found if budgeter.fits(plan.target, r[1])]
-    rivals = [r for r in found[: 2 * RIVALS] if budgeter.reaches(plan.target, r[1], plan.imatrix)][:RIVALS]
+    rivals = [r for r in found[: 2 * RIVALS] if budgeter.reaches(plan.target, r[1], plan.imatrix)][
+        :RIVALS
+    ]
     bare = without_copies(budgeter, plan)
     recipes = [plan.types, *(types for _, types, _ in rivals), *([bare] if bare else [])]
     ours, *theirs = budgeter.known_sums(recipes, budgeter.test, plan.imatrix, "race") or []
@@ -66,7 +75,9 @@ def race(budgeter: Budgeter, plan: Plan) -> Race:
     preset, types, n_bytes = rivals[best]
     rival = Rival(preset=preset, types=types, file_bytes=n_bytes, kld=_kld(theirs[best]))
     ratio, below = _ratio(ours, theirs[best])
-    keeps_tier = plan.target.tier is None or _keeps_as_well(budgeter, theirs[best], ours, plan.target.tier)
+    keeps_tier = plan.target.tier is None or _keeps_as_well(
+        budgeter, theirs[best], ours, plan.target.tier
+    )
     return Race(
         ours=_kld(ours), rival=rival, ratio=ratio, wins=below or not keeps_tier, bare=found_bare,
         bare_ratio=_ratio(bare_rows, theirs[best])[0] if bare_rows else None,
@@ -74,8 +85,8 @@ def race(budgeter: Budgeter, plan: Plan) -> Race:
 
 
 def without_copies(budgeter: Budgeter, plan: Plan) -> dict[str, str] | None:
-    """The best mix of at most the plan's bytes that copies no tensor but pinned ones; None where the plan copies none itself, or where
-    there is no such mix.
+    """The best mix of at most the plan's bytes that copies no tensor but pinned ones; None where
+    the plan copies none itself, or where there is no such mix.
     """
     if not budgeter.copied(plan.types) - plan.pins.keys():
         return None
@@ -91,7 +102,9 @@ def without_copies(budgeter: Budgeter, plan: Plan) -> dict[str, str] | None:
         return None
 
 
-def _keeps_as_well(budgeter: Budgeter, rival: Sequence[Row], ours: Sequence[Row], tier: Tier) -> bool:
+def _keeps_as_well(
+    budgeter: Budgeter, rival: Sequence[Row], ours: Sequence[Row], tier: Tier
+) -> bool:
     """Whether a rival is expected to keep the tier, or is no further from it than our mix."""
     n_test = len(budgeter.bench.windows(budgeter.model, parts=("test",)))
     return room_in_tier(rival, tier, n_test) >= min(1.0, room_in_tier(ours, tier, n_test))

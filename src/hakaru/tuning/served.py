@@ -16,26 +16,47 @@ from hakaru.units import compared
 
 
 def served(
-    model: Model, settings: ContextSettings, mode: Mode | None = None, *, machine: Machine, ledger: Ledger, engine: Engine
+    model: Model,
+    settings: ContextSettings,
+    mode: Mode | None = None,
+    *,
+    machine: Machine,
+    ledger: Ledger,
+    engine: Engine,
 ) -> EngineServer:
-    """A server process that loads `model`; what was predicted for it is remembered. Raises DoesNotFit before anything is loaded."""
+    """A server process that loads `model`; what was predicted for it is remembered. Raises
+    DoesNotFit before anything is loaded.
+    """
     answer = fit(model, settings, machine=machine, ledger=ledger, engine=engine)
     if answer.verdict == "does_not_fit":
         share = answer.placement.fullest
         needed, free = compared(share.needed_bytes, share.device.usable_bytes)
         raise DoesNotFit(
-            "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but {free} may be used; nothing was "
+            "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but "
+            "{free} may be used; nothing was "
             "loaded: {ways}.",
-            path=model.path, needed=needed, n_ctx=settings.n_ctx, n=settings.n_parallel,
-            free=free, ways=in_words(answer.alternatives),
-        )  # fmt: skip
+            path=model.path,
+            needed=needed,
+            n_ctx=settings.n_ctx,
+            n=settings.n_parallel,
+            free=free,
+            ways=in_words(answer.alternatives),
+        )
     return EngineServer(model.path, answer.settings, laid_out(answer, mode or Mode()))
 
 
 def laid_out(fit: Fit, mode: Mode) -> Mode:
-    """`mode` with the layout that `fit` promises, where llama.cpp would not arrive at it by itself."""
+    """`mode` with the layout that `fit` promises, where llama.cpp would not arrive at it by
+    itself.
+    """
     layout = fit.placement.layout
-    if not layout.counts or (layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == fit.placement.n_items):
+    if not layout.counts or (
+        layout.default_split
+        and not layout.n_cpu_moe
+        and layout.n_gpu_layers == fit.placement.n_items
+    ):
         return mode
     split = layout.counts if len(layout.counts) > 1 and not layout.default_split else ()
-    return replace(mode, n_gpu_layers=layout.n_gpu_layers, tensor_split=split, n_cpu_moe=layout.n_cpu_moe)
+    return replace(
+        mode, n_gpu_layers=layout.n_gpu_layers, tensor_split=split, n_cpu_moe=layout.n_cpu_moe
+    )

@@ -38,12 +38,24 @@ class LivePage:
         self._title, self._tier, self._language = title, tier, current_language()
         self._seen: tuple[Sequence[Row], Sequence[str]] = ((), ())
         self._end: Sequence[str] | None = None
-        routes = [Route("/", self._page), Route("/chart.svg", self._chart), Route("/page.css", style)]
+        routes = [
+            Route("/", self._page),
+            Route("/chart.svg", self._chart),
+            Route("/page.css", style),
+        ]
         config = uvicorn.Config(
-            Starlette(routes=routes, middleware=LOCAL_ONLY), log_level="critical", access_log=False, timeout_graceful_shutdown=1
+            Starlette(routes=routes, middleware=LOCAL_ONLY),
+            log_level="critical",
+            access_log=False,
+            timeout_graceful_shutdown=1,
         )
-        self._server, self._listener = uvicorn.Server(config), socket.create_server((HOST, 0))  # never the port of the API
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
+        self._server, self._listener = (
+            uvicorn.Server(config),
+            socket.create_server((HOST, 0)),
+        )  # never the port of the API
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -54,7 +66,12 @@ class LivePage:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=5)
         self._listener.close()
@@ -73,9 +90,14 @@ class LivePage:
         report = self._report()
         picture = f"/chart.svg?n={len(report.rows)}" if report.is_drawable else None
         return page_file.render(
-            "report.html", title=report.title, sentences=report.sentences, table=report.table,
-            again=self._end is None, picture=picture, picture_text=say("what was known, window after window"),
-        )  # fmt: skip
+            "report.html",
+            title=report.title,
+            sentences=report.sentences,
+            table=report.table,
+            again=self._end is None,
+            picture=picture,
+            picture_text=say("what was known, window after window"),
+        )
 
     def _report(self) -> Report:
         return report_so_far(self._title, *self._seen, self._tier, end=self._end)

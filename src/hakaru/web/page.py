@@ -26,7 +26,10 @@ def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
 
     async def page(request: Request) -> Response:
         use_language(_language(request))
-        return HTMLResponse(render(supervisor, base_url=f"{request.url.scheme}://{request.url.netloc}/v1"), headers=HEADERS)
+        return HTMLResponse(
+            render(supervisor, base_url=f"{request.url.scheme}://{request.url.netloc}/v1"),
+            headers=HEADERS,
+        )
 
     return [Route("/", page), Route("/page.css", style)]
 
@@ -53,7 +56,10 @@ def render(supervisor: Supervisor, *, base_url: str) -> str:
         total_label=say("total"),
         total=format_bytes(sum(sizes.values())),
         use_title=say("Use it"),
-        use_text=say("Any OpenAI client works with this address; no key is needed. The server listens on this machine only."),
+        use_text=say(
+            "Any OpenAI client works with this address; no key is needed. The server listens on "
+            "this machine only."
+        ),
         examples=[base_url, _curl(base_url), _python(base_url)],
     )
 
@@ -82,7 +88,14 @@ def _parts(sizes: dict[str, int]) -> list[dict[str, str]]:
     total, begin, parts = sum(sizes.values()), 0.0, []
     for label, n_bytes in sizes.items():
         share = 100 * n_bytes / total
-        parts.append({"label": label, "size": format_bytes(n_bytes), "begin": f"{begin:.2f}", "share": f"{share:.2f}"})
+        parts.append(
+            {
+                "label": label,
+                "size": format_bytes(n_bytes),
+                "begin": f"{begin:.2f}",
+                "share": f"{share:.2f}",
+            }
+        )
         begin += share
     return parts
 
@@ -96,7 +109,8 @@ def _python(base_url: str) -> str:
     return (
         "from openai import OpenAI\n"
         f'client = OpenAI(base_url="{base_url}", api_key="none")\n'
-        'answer = client.chat.completions.create(model="any", messages=[{"role": "user", "content": "Hello!"}])\n'
+        'answer = client.chat.completions.create(model="any", messages=[{"role": "user", '
+        '"content": "Hello!"}])\n'
         "print(answer.choices[0].message.content)"
     )
 

@@ -10,11 +10,16 @@ def headers(*, images: str = "data:") -> dict[str, str]:
     """Headers of a page without scripts and without anything from elsewhere; `images`: where its
     pictures may come from.
     """
-    policy = f"default-src 'none'; style-src 'self'; img-src {images}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'self'; img-src {images}; base-uri 'none'; form-action "
+        "'none'; frame-ancestors 'none'"
+    )
     return {
-        "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-store",
-    }  # fmt: skip
+    }
 
 
 def style(request: Request) -> Response:

@@ -62,7 +62,9 @@ def test_a_checkpoint_is_converted_once(checkpoint: Path, converter: Path) -> No
     assert checkpoint.with_name("calls").read_text() == "xx"
 
 
-def test_a_file_beside_the_folder_is_neither_taken_nor_replaced(checkpoint: Path, converter: Path) -> None:
+def test_a_file_beside_the_folder_is_neither_taken_nor_replaced(
+    checkpoint: Path, converter: Path
+) -> None:
     """A person's own model.gguf beside the folder model has nothing to do with it."""
     own = checkpoint.with_name("model.gguf")
     own.write_bytes(b"my other model")
@@ -94,8 +96,12 @@ def test_a_converter_that_fails_leaves_nothing(checkpoint: Path, converter: Path
     assert not [path for path in data_dir("converted").rglob("*") if path.is_file()]
 
 
-def test_what_is_no_checkpoint_or_no_converter_is_one_sentence(checkpoint: Path, converter: Path, tmp_path: Path) -> None:
-    """A GGUF file needs none; a path that is wrong is named; a program that cannot be started is, too."""
+def test_what_is_no_checkpoint_or_no_converter_is_one_sentence(
+    checkpoint: Path, converter: Path, tmp_path: Path
+) -> None:
+    """A GGUF file needs none; a path that is wrong is named; a program that cannot be started is,
+    too.
+    """
     with pytest.raises(Misuse, match=r"is no Hugging Face folder"):
         convert(str(checkpoint / "weights"), converter)
     with pytest.raises(Misuse, match=r"missing\.py is no file"):
@@ -112,7 +118,16 @@ def test_quantize_takes_a_checkpoint_with_its_converter(
 ) -> None:
     """To a preset, from a folder."""
     out = tmp_path / "small.gguf"
-    command = ["quantize", str(checkpoint), "--type", "Q8_0", "--converter", str(converter), "-o", str(out)]
+    command = [
+        "quantize",
+        str(checkpoint),
+        "--type",
+        "Q8_0",
+        "--converter",
+        str(converter),
+        "-o",
+        str(out),
+    ]
     assert run(command) == 0
     assert "written, read back and verified" in capsys.readouterr().out
     assert out.is_file()
@@ -120,9 +135,15 @@ def test_quantize_takes_a_checkpoint_with_its_converter(
 
 @pytest.mark.engine
 def test_a_checkpoint_finds_an_installed_converter(
-    checkpoint: Path, converter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    converter: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On the PATH, where it is installed; else one sentence says how to get it. A dry run converts nothing."""
+    """On the PATH, where it is installed; else one sentence says how to get it. A dry run converts
+    nothing.
+    """
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     command = ["quantize", str(checkpoint), "--type", "Q8_0", "-o", str(tmp_path / "small.gguf")]

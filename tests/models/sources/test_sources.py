@@ -1,4 +1,6 @@
-"""Where a model may be: a path, a folder, the Hub, its cache, Ollama's store. What is found is a file that can be read."""
+"""Where a model may be: a path, a folder, the Hub, its cache, Ollama's store. What is found is a
+file that can be read.
+"""
 
 import json
 import math
@@ -14,7 +16,14 @@ from hakaru.models.shape import Shape
 from hakaru.models.sources import find
 from hakaru.models.sources.choice import choices, choose, projector
 from hakaru.models.sources.find import find_model, whole_model
-from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
+from hakaru.models.sources.reference import (
+    Address,
+    HubFile,
+    Local,
+    OllamaName,
+    Word,
+    parse_reference,
+)
 from hakaru.testing import llama_tensors, tiny_shape, write_header_only, write_tiny_llama
 from loopback import COMMIT, Loopback
 
@@ -29,11 +38,20 @@ HUB = "https://huggingface.co"
         ("qwen3-8b", Word(text="qwen3-8b")),
         ("hf:org/repo", HubFile(repo="org/repo", revision=None, file=None)),
         ("hf:org/Repo-GGUF:Q4_K_M", HubFile(repo="org/Repo-GGUF", revision=None, file="Q4_K_M")),
-        ("hf:org/repo@v1.0:sub/x.gguf", HubFile(repo="org/repo", revision="v1.0", file="sub/x.gguf")),
+        (
+            "hf:org/repo@v1.0:sub/x.gguf",
+            HubFile(repo="org/repo", revision="v1.0", file="sub/x.gguf"),
+        ),
         ("https://host/a/x.gguf", Address(url="https://host/a/x.gguf")),
         (f"{HUB}/org/repo", HubFile(repo="org/repo", revision=None, file=None)),
-        (f"{HUB}/org/repo/resolve/main/x%20y.gguf?download=true", HubFile(repo="org/repo", revision=None, file="x y.gguf")),
-        (f"{HUB}/org/repo/blob/abc/x.gguf", HubFile(repo="org/repo", revision="abc", file="x.gguf")),
+        (
+            f"{HUB}/org/repo/resolve/main/x%20y.gguf?download=true",
+            HubFile(repo="org/repo", revision=None, file="x y.gguf"),
+        ),
+        (
+            f"{HUB}/org/repo/blob/abc/x.gguf",
+            HubFile(repo="org/repo", revision="abc", file="x.gguf"),
+        ),
         ("ollama:llama3.2", OllamaName(name="registry.ollama.ai/library/llama3.2", tag="latest")),
         ("ollama:me/mine:3b", OllamaName(name="registry.ollama.ai/me/mine", tag="3b")),
         ("ollama:hf.co/org/repo:Q8_0", OllamaName(name="hf.co/org/repo", tag="Q8_0")),
@@ -48,7 +66,17 @@ def test_what_a_person_types_has_one_meaning(text: str, meant: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["hf:", "hf:repo", "hf:../x", "hf:org/repo:../../x", "hf:org/repo@..:x", "ollama:", "ollama:a/b/c/d", "ollama:../x"]
+    "text",
+    [
+        "hf:",
+        "hf:repo",
+        "hf:../x",
+        "hf:org/repo:../../x",
+        "hf:org/repo@..:x",
+        "ollama:",
+        "ollama:a/b/c/d",
+        "ollama:../x",
+    ],
 )
 def test_what_has_no_meaning_is_misuse(text: str) -> None:
     """With an example of what is expected."""
@@ -57,8 +85,9 @@ def test_what_has_no_meaning_is_misuse(text: str) -> None:
 
 
 FILES: dict[str, int | None] = {
-    "x-Q4_K_M.gguf": 4, "x-Q4_K_S.gguf": 3, "UD/x-UD-Q4_K_XL-00001-of-00002.gguf": 1, "UD/x-UD-Q4_K_XL-00002-of-00002.gguf": 2,
-    "x-Q8_0.gguf": 8, "mmproj-x-F16.gguf": 9, "mmproj-x-BF16.gguf": 9, "imatrix.gguf": 1, "README.md": 1,
+    "x-Q4_K_M.gguf": 4, "x-Q4_K_S.gguf": 3, "UD/x-UD-Q4_K_XL-00001-of-00002.gguf": 1,
+    "UD/x-UD-Q4_K_XL-00002-of-00002.gguf": 2, "x-Q8_0.gguf": 8, "mmproj-x-F16.gguf": 9,
+    "mmproj-x-BF16.gguf": 9, "imatrix.gguf": 1, "README.md": 1,
 }  # fmt: skip
 
 
@@ -80,7 +109,9 @@ def test_a_type_or_a_name_chooses(wanted: str, name: str) -> None:
 
 def test_an_ambiguous_choice_lists_the_choices_with_their_sizes() -> None:
     """Four models; projectors and importance matrices are none; Q4_K is not Q4_K_M."""
-    with pytest.raises(ModelNotFound, match=r"repo: has 4 models that may be meant.*x-Q4_K_M\.gguf \(4 B\)"):
+    with pytest.raises(
+        ModelNotFound, match=r"repo: has 4 models that may be meant.*x-Q4_K_M\.gguf \(4 B\)"
+    ):
         choose("repo", choices(FILES), None)
     with pytest.raises(ModelNotFound, match="nothing there is named 'Q4_K'; there is: UD/"):
         choose("repo", choices(FILES), "Q4_K")
@@ -133,21 +164,36 @@ def test_a_word_that_is_no_model_gets_a_hint(word: str, words: str) -> None:
         read_model(find_model(word).path)
 
 
-def test_a_repository_is_asked_once_and_the_rest_is_its_file_s_header(hub: Loopback, tiny: Path) -> None:
-    """One listing, then ranges of the one file at that commit; the projector's size comes with it."""
-    hub.add_repository("org/repo", {"x-Q8_0.gguf": tiny, "x-F16.gguf": tiny, "mmproj-F16.gguf": b"12345"})
+def test_a_repository_is_asked_once_and_the_rest_is_its_file_s_header(
+    hub: Loopback, tiny: Path
+) -> None:
+    """One listing, then ranges of the one file at that commit; the projector's size comes
+    with it.
+    """
+    hub.add_repository(
+        "org/repo", {"x-Q8_0.gguf": tiny, "x-F16.gguf": tiny, "mmproj-F16.gguf": b"12345"}
+    )
     found = find_model("hf:org/repo:q8_0")
-    assert (found.origin, found.version, found.complete) == ("hf:org/repo:x-Q8_0.gguf", COMMIT, False)
+    assert (found.origin, found.version, found.complete) == (
+        "hf:org/repo:x-Q8_0.gguf",
+        COMMIT,
+        False,
+    )
     assert (found.companions[0].name, found.companions[0].bytes) == ("mmproj-F16.gguf", 5)
     assert found.fetch == "hf download org/repo x-Q8_0.gguf"
-    assert {path for path, _ in hub.asked} == {"/api/models/org/repo", f"/org/repo/resolve/{COMMIT}/x-Q8_0.gguf"}
+    assert {path for path, _ in hub.asked} == {
+        "/api/models/org/repo",
+        f"/org/repo/resolve/{COMMIT}/x-Q8_0.gguf",
+    }
     assert read_model(found.path).n_params == read_model(tiny).n_params
     with pytest.raises(ModelNotFound, match=r"fetch them with: hf download org/repo x-Q8_0\.gguf"):
         whole_model("hf:org/repo:q8_0")
     assert find_model(f"{hub.url}/org/repo/blob/main/x-Q8_0.gguf").origin == found.origin
 
 
-def test_offline_mode_knows_what_was_asked_before(hub: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_knows_what_was_asked_before(
+    hub: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The known repository answers, the unknown one is exit code 5, and nothing is sent."""
     hub.add_repository("org/repo", {"x.gguf": tiny})
     path = find_model("hf:org/repo").path
@@ -160,8 +206,12 @@ def test_offline_mode_knows_what_was_asked_before(hub: Loopback, tiny: Path, mon
     assert not hub.asked
 
 
-def test_the_hub_s_cache_is_used_in_place(hub: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that lies whole in the Hugging Face cache is never copied, and needs no network; offline too."""
+def test_the_hub_s_cache_is_used_in_place(
+    hub: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that lies whole in the Hugging Face cache is never copied, and needs no network;
+    offline too.
+    """
     hub.add_repository("org/repo", {"x-Q8_0.gguf": tiny, "y.gguf": tiny})
     room = Path(constants.HF_HUB_CACHE) / "models--org--repo"
     snapshot = room / "snapshots" / COMMIT
@@ -190,15 +240,21 @@ def stored(tensors: dict[str, tuple[str, list[int], int]]) -> bytes:
 
 
 def checkpoint_of(shape: Shape) -> tuple[bytes, dict[str, tuple[str, list[int], int]]]:
-    """The config.json and the tensors (dtype, shape in PyTorch's order, bytes) of a tiny Llama checkpoint in BF16."""
+    """The config.json and the tensors (dtype, shape in PyTorch's order, bytes) of a tiny Llama
+    checkpoint in BF16.
+    """
     config = {
-        "architectures": ["LlamaForCausalLM"], "hidden_size": shape.n_embd, "intermediate_size": shape.n_ff,
-        "num_hidden_layers": shape.n_layer, "num_attention_heads": shape.n_head, "num_key_value_heads": shape.n_head_kv[0],
-        "vocab_size": shape.n_vocab, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "tie_word_embeddings": False,
+        "architectures": ["LlamaForCausalLM"], "hidden_size": shape.n_embd,
+        "intermediate_size": shape.n_ff, "num_hidden_layers": shape.n_layer,
+        "num_attention_heads": shape.n_head, "num_key_value_heads": shape.n_head_kv[0],
+        "vocab_size": shape.n_vocab, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": False,
     }  # fmt: skip
-    names = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head", "attn_norm": "input_layernorm",
-             "ffn_norm": "post_attention_layernorm", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj",
-             "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+    names = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
+        "attn_norm": "input_layernorm",
+             "ffn_norm": "post_attention_layernorm", "attn_output": "self_attn.o_proj",
+             "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+             "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
              "attn_v": "self_attn.v_proj"}  # fmt: skip
     tensors = {}
     for name, dims in llama_tensors(shape):
@@ -209,22 +265,40 @@ def checkpoint_of(shape: Shape) -> tuple[bytes, dict[str, tuple[str, list[int], 
 
 
 def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:
-    """config.json, the index, and every shard as a header and a hole: what a local Hugging Face folder is; and of these the
-    header that llama.cpp's converter would write.
+    """config.json, the index, and every shard as a header and a hole: what a local Hugging Face
+    folder is; and of these the header that llama.cpp's converter would write.
     """
     shape = tiny_shape(n_embd=1024, n_ff=2048)
     config, tensors = checkpoint_of(shape)
     half = len(tensors) // 2
     halves = [dict(list(tensors.items())[:half]), dict(list(tensors.items())[half:])]
-    shards = {f"model-0000{i}-of-00002.safetensors": stored(part) for i, part in enumerate(halves, start=1)}
-    index = json.dumps({"weight_map": {n: f"model-0000{i}-of-00002.safetensors" for i, part in enumerate(halves, 1) for n in part}})
+    shards = {
+        f"model-0000{i}-of-00002.safetensors": stored(part)
+        for i, part in enumerate(halves, start=1)
+    }
+    index = json.dumps(
+        {
+            "weight_map": {
+                n: f"model-0000{i}-of-00002.safetensors"
+                for i, part in enumerate(halves, 1)
+                for n in part
+            }
+        }
+    )
     hub.add_repository(
         "org/repo",
-        {"config.json": config, "model.safetensors.index.json": index.encode(), "consolidated.safetensors": b"x", **shards},
+        {
+            "config.json": config,
+            "model.safetensors.index.json": index.encode(),
+            "consolidated.safetensors": b"x",
+            **shards,
+        },
     )
     folder = find._found("hf:org/repo")
     assert folder.path.is_dir() and not folder.complete
-    assert sorted(p.name for p in folder.path.iterdir()) == sorted(["config.json", "model.safetensors.index.json", *shards])
+    assert sorted(p.name for p in folder.path.iterdir()) == sorted(
+        ["config.json", "model.safetensors.index.json", *shards]
+    )
     for name in shards:
         assert (folder.path / name).stat().st_blocks * 512 <= 2**13
     found = find_model("hf:org/repo")
@@ -246,11 +320,17 @@ def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:
             ModelNotFound,
             "there is no GGUF model",
         ),
-        (b'{"sha": "a", "siblings": [{"rfilename": "x-00001-of-00002.gguf"}]}', ModelNotFound, "1 of its 2 parts are missing"),
+        (
+            b'{"sha": "a", "siblings": [{"rfilename": "x-00001-of-00002.gguf"}]}',
+            ModelNotFound,
+            "1 of its 2 parts are missing",
+        ),
         (b"[" * 100_000, ModelDamaged, "is no answer"),
     ],
 )
-def test_a_strange_hub_is_refused(hub: Loopback, answer: bytes, error: type[HakaruError], words: str) -> None:
+def test_a_strange_hub_is_refused(
+    hub: Loopback, answer: bytes, error: type[HakaruError], words: str
+) -> None:
     """Whatever answers in its place."""
     hub.files["/api/models/org/repo"] = answer
     with pytest.raises(error, match=words):
@@ -271,7 +351,13 @@ def write_ollama(store: Path, name: str, layers: list[tuple[str, bytes]]) -> Non
     for i, (kind, content) in enumerate(layers):
         digest = f"{i:064x}"
         (store / "blobs" / f"sha256-{digest}").write_bytes(content)
-        rows.append({"mediaType": f"application/vnd.ollama.image.{kind}", "digest": f"sha256:{digest}", "size": len(content)})
+        rows.append(
+            {
+                "mediaType": f"application/vnd.ollama.image.{kind}",
+                "digest": f"sha256:{digest}",
+                "size": len(content),
+            }
+        )
     manifest = store / "manifests" / name
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(json.dumps({"layers": rows}))
@@ -281,14 +367,18 @@ def test_ollama_s_models_are_used_in_place(tmp_path: Path, tiny: Path) -> None:
     """The manifest's model layer, with the projector as companion."""
     store = tmp_path / "ollama"
     write_ollama(
-        store, "registry.ollama.ai/library/tiny/1b", [("template", b"x"), ("model", tiny.read_bytes()), ("projector", b"123")]
+        store,
+        "registry.ollama.ai/library/tiny/1b",
+        [("template", b"x"), ("model", tiny.read_bytes()), ("projector", b"123")],
     )
     found = find_model("ollama:tiny:1b")
     assert (found.path, found.complete) == (store / "blobs" / f"sha256-{1:064x}", True)
     assert (found.companions[0].role, found.companions[0].bytes) == ("mmproj", 3)
     assert whole_model("ollama:tiny:1b").n_params == read_model(tiny).n_params
     assert found.workplace == Path.cwd() / "tiny-1b"
-    with pytest.raises(ModelNotFound, match="Ollama has no such model on this machine; there is: ollama:tiny:1b"):
+    with pytest.raises(
+        ModelNotFound, match="Ollama has no such model on this machine; there is: ollama:tiny:1b"
+    ):
         find_model("ollama:tiny")
 
 
@@ -296,10 +386,18 @@ def test_ollama_s_models_are_used_in_place(tmp_path: Path, tiny: Path) -> None:
     ("manifest", "words"),
     [
         (b"{", "is no manifest of Ollama"),
-        (b'{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:../../x"}]}', "is no manifest"),
+        (
+            (
+                b'{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": '
+                b'"sha256:../../x"}]}'
+            ),
+            "is no manifest",
+        ),
         (b'{"layers": []}', "has no model on this machine"),
         (
-            b'{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:' + b"0" * 64 + b'"}]}',
+            b'{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:'
+            + b"0" * 64
+            + b'"}]}',
             "is missing; run: ollama pull tiny:latest",
         ),
     ],

@@ -26,16 +26,24 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     """A model of 26 GB whose header takes 6 MB."""
-    shape = tiny_shape(n_layer=40, n_embd=5120, n_ff=13824, n_head=40, n_head_kv=(40,) * 40, n_vocab=152064)
+    shape = tiny_shape(
+        n_layer=40, n_embd=5120, n_ff=13824, n_head=40, n_head_kv=(40,) * 40, n_vocab=152064
+    )
     return write_header_only(tmp_path / "large.gguf", shape, vocabulary=True)
 
 
 def test_a_header_is_fetched_and_never_the_weights(web: Loopback, large: Path) -> None:
-    """The stand-in reads as the file itself, takes the disk of its header, and cost at most three times the header."""
+    """The stand-in reads as the file itself, takes the disk of its header, and cost at most three
+    times the header.
+    """
     web.files["/models/large.gguf"] = large
     found = find_model(f"{web.url}/models/large.gguf")
     ours, theirs = read_model(found.path), read_model(large)
-    assert (ours.tensors, ours.shape, ours.file_bytes) == (theirs.tensors, theirs.shape, theirs.file_bytes)
+    assert (ours.tensors, ours.shape, ours.file_bytes) == (
+        theirs.tensors,
+        theirs.shape,
+        theirs.file_bytes,
+    )
     assert not found.complete and not ours.complete
     assert found.path.stat().st_size == large.stat().st_size > 2**34
     assert found.path.stat().st_blocks * 512 < ours.data_offset + 2**16
@@ -44,7 +52,9 @@ def test_a_header_is_fetched_and_never_the_weights(web: Loopback, large: Path) -
 
 
 def test_the_second_question_needs_no_network(web: Loopback, tiny: Path) -> None:
-    """The answer is given from the cache for a day; then the server is asked again; without it the old answer stands."""
+    """The answer is given from the cache for a day; then the server is asked again; without it the
+    old answer stands.
+    """
     web.files["/m.gguf"] = tiny
     first = find_model(f"{web.url}/m.gguf")
     asked = len(web.asked)
@@ -60,7 +70,9 @@ def test_the_second_question_needs_no_network(web: Loopback, tiny: Path) -> None
 
 
 def test_a_server_that_ignores_ranges_is_left_early(web: Loopback, large: Path) -> None:
-    """It answers 200 with everything: the header is read, the rest is not, and Content-Length is the size."""
+    """It answers 200 with everything: the header is read, the rest is not, and Content-Length is
+    the size.
+    """
     web.files["/large.gguf"], web.ignores_ranges = large, True
     found = find_model(f"{web.url}/large.gguf")
     assert read_model(found.path).file_bytes == large.stat().st_size
@@ -69,7 +81,9 @@ def test_a_server_that_ignores_ranges_is_left_early(web: Loopback, large: Path) 
 
 
 @pytest.mark.parametrize("ignores_ranges", [False, True])
-def test_a_cut_connection_is_taken_up_where_it_broke_off(web: Loopback, large: Path, ignores_ranges: bool) -> None:
+def test_a_cut_connection_is_taken_up_where_it_broke_off(
+    web: Loopback, large: Path, ignores_ranges: bool
+) -> None:
     """By a range from there on; from a server without ranges by reading over what is known."""
     web.files["/m.gguf"], web.cuts, web.ignores_ranges = large, 2, ignores_ranges
     found = find_model(f"{web.url}/m.gguf")
@@ -102,7 +116,12 @@ def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path)
     ],
 )
 def test_a_refusal_is_one_sentence(
-    web: Loopback, tiny: Path, status: int, headers: dict[str, str], error: type[HakaruError], words: str
+    web: Loopback,
+    tiny: Path,
+    status: int,
+    headers: dict[str, str],
+    error: type[HakaruError],
+    words: str,
 ) -> None:
     """It says what the server means and what to do; nothing secret of the address is repeated."""
     web.files["/m.gguf"], web.statuses["/m.gguf"] = tiny, [(status, headers)]
@@ -120,14 +139,22 @@ def test_a_server_that_recovers_is_not_given_up(web: Loopback, tiny: Path) -> No
 
 def test_redirects_are_followed_but_not_for_ever(web: Loopback, tiny: Path) -> None:
     """Five at most."""
-    web.files["/m.gguf"], web.redirects["/old.gguf"], web.redirects["/loop.gguf"] = tiny, "/m.gguf", "/loop.gguf"
+    web.files["/m.gguf"], web.redirects["/old.gguf"], web.redirects["/loop.gguf"] = (
+        tiny,
+        "/m.gguf",
+        "/loop.gguf",
+    )
     assert find_model(f"{web.url}/old.gguf").path.name == "old.gguf"
     with pytest.raises(ModelNotFound, match="redirects more than 5 times"):
         find_model(f"{web.url}/loop.gguf")
 
 
-def test_the_token_stays_with_its_host(hub: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Hub sees the Authorization header, the host that it redirects to never does; that host is then asked directly."""
+def test_the_token_stays_with_its_host(
+    hub: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub sees the Authorization header, the host that it redirects to never does; that host is
+    then asked directly.
+    """
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with serving() as other:
         other.files["/blob"] = large
@@ -158,7 +185,8 @@ def test_an_unknown_size_is_refused(web: Loopback, tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "the file is empty"), (b"<html>", "begins with b'<htm'"), (b"GGUF", "incomplete")]
+    ("content", "words"),
+    [(b"", "the file is empty"), (b"<html>", "begins with b'<htm'"), (b"GGUF", "incomplete")],
 )
 def test_what_is_no_model_is_damage(web: Loopback, content: bytes, words: str) -> None:
     """The same sentences as for a file here, with the address."""
@@ -184,11 +212,15 @@ def test_what_is_no_model_is_damage(web: Loopback, content: bytes, words: str) -
 def test_a_wrong_range_is_refused(web: Loopback, tiny: Path, answer: str) -> None:
     """The size must be known, and the bytes must be those that were asked for."""
     web.files["/m.gguf"], web.range_answer = tiny, answer
-    with pytest.raises(ModelNotFound, match=f"answers a range request with '{re.escape(answer[:80])}'"):
+    with pytest.raises(
+        ModelNotFound, match=f"answers a range request with '{re.escape(answer[:80])}'"
+    ):
         find_model(f"{web.url}/m.gguf")
 
 
-def test_a_slow_server_has_a_deadline(web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_server_has_a_deadline(
+    web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that drips is given up, however often it sends a little."""
     monkeypatch.setattr("hakaru.models.sources.web.PATIENCE_S", 0.2)
     web.files["/m.gguf"], web.piece_delay_s = large, 0.05
@@ -202,7 +234,9 @@ def test_nobody_there_is_said_at_once() -> None:
         find_model("http://127.0.0.1:9/m.gguf")
 
 
-def test_offline_mode_sends_nothing(web: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_sends_nothing(
+    web: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """HF_HUB_OFFLINE holds for every address."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     web.files["/m.gguf"] = tiny
@@ -211,15 +245,21 @@ def test_offline_mode_sends_nothing(web: Loopback, tiny: Path, monkeypatch: pyte
     assert not web.asked
 
 
-@pytest.mark.parametrize("address", ["http://", "https://[", "http://host:port/m.gguf", "http:///m.gguf"])
+@pytest.mark.parametrize(
+    "address", ["http://", "https://[", "http://host:port/m.gguf", "http:///m.gguf"]
+)
 def test_what_is_no_address_is_misuse(address: str) -> None:
     """Exit code 2."""
     with pytest.raises(Misuse, match="is no web address"):
         find_model(address)
 
 
-def test_an_interruption_leaves_nothing_behind(web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the middle of a header: no file, no folder, no answer; the next question begins anew."""
+def test_an_interruption_leaves_nothing_behind(
+    web: Loopback, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of a header: no file, no folder, no answer; the next question begins
+    anew.
+    """
     web.files["/m.gguf"] = large
     read, calls = RemoteFile.read, iter(range(100))
 
@@ -237,7 +277,9 @@ def test_an_interruption_leaves_nothing_behind(web: Loopback, large: Path, monke
 
 
 def test_a_split_model_is_fetched_in_all_its_parts(web: Loopback, tmp_path: Path) -> None:
-    """Stand-ins with their true names in one folder, so that the engine finds them; any part may be named."""
+    """Stand-ins with their true names in one folder, so that the engine finds them; any part may be
+    named.
+    """
     first = write_tiny_llama(tmp_path / "s.gguf", part_tensors=8)
     for part in tmp_path.glob("s-*.gguf"):
         web.files[f"/{part.name}"] = part

@@ -1,4 +1,6 @@
-"""`hakaru chat`: talk in the terminal. Ctrl-C stops an answer; Ctrl-C or Ctrl-D at the prompt ends the conversation."""
+"""`hakaru chat`: talk in the terminal. Ctrl-C stops an answer; Ctrl-C or Ctrl-D at the prompt ends
+the conversation.
+"""
 
 import sys
 from contextlib import closing, suppress
@@ -20,8 +22,8 @@ from hakaru.tuning.served import laid_out
 
 
 def run(options: ChatOptions) -> int:
-    """Talk to the server that runs, or start an engine for `model` (the last decision, else the embedded model) and
-    talk to it. Returns 3 if the model does not fit.
+    """Talk to the server that runs, or start an engine for `model` (the last decision, else the
+    embedded model) and talk to it. Returns 3 if the model does not fit.
     """
     model, port = options.model, options.port
     served = [d for d in running() if port in (None, d.port)]
@@ -29,14 +31,23 @@ def run(options: ChatOptions) -> int:
         with httpx.Client(base_url=f"{served[0].url}/", timeout=None) as client:
             return _talk(Conversation(client, served[0].model, options.system), options.prompt)
     if port is not None and model is None:
-        raise Misuse("no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf --port {port}", port=port)
+        raise Misuse(
+            "no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf "
+            "--port {port}",
+            port=port,
+        )
     found = whole_model(model or last_choice() or embedded_model())
     needs_text(found, "chat")
     mode = mode_for(found, options.chat_template)
-    fit = fit_before_load(found, ContextSettings(n_ctx=default_context(found)), memory=options.memory)
+    fit = fit_before_load(
+        found, ContextSettings(n_ctx=default_context(found)), memory=options.memory
+    )
     if fit.verdict == "does_not_fit":
         return 3
-    with EngineServer(found.path, fit.settings, laid_out(fit, mode)) as engine, engine.client() as client:
+    with (
+        EngineServer(found.path, fit.settings, laid_out(fit, mode)) as engine,
+        engine.client() as client,
+    ):
         client.base_url = httpx.URL("http://engine/v1/")
         return _talk(Conversation(client, found.path.stem, options.system), options.prompt)
 
@@ -48,7 +59,10 @@ def _talk(conversation: Conversation, prompt: str | None) -> int:
     with suppress(ImportError):
         import readline  # noqa: F401 -- line editing and history for input()
     if sys.stdin.isatty():
-        print(say("{model}. Ctrl-C stops an answer, Ctrl-D ends.", model=conversation.model), file=sys.stderr)
+        print(
+            say("{model}. Ctrl-C stops an answer, Ctrl-D ends.", model=conversation.model),
+            file=sys.stderr,
+        )
     while True:
         try:
             text = input("> " if sys.stdin.isatty() else "")
@@ -78,4 +92,11 @@ def _answer(conversation: Conversation, text: str) -> None:
             raise
     print()
     if conversation.tokens_per_s:
-        print(say("({n} tokens, {rate:.1f} tokens/s)", n=conversation.n_tokens, rate=conversation.tokens_per_s), file=sys.stderr)
+        print(
+            say(
+                "({n} tokens, {rate:.1f} tokens/s)",
+                n=conversation.n_tokens,
+                rate=conversation.tokens_per_s,
+            ),
+            file=sys.stderr,
+        )

@@ -1,4 +1,6 @@
-"""`hakaru doctor`: what is installed, and how far the memory that was predicted lay from what really happened."""
+"""`hakaru doctor`: what is installed, and how far the memory that was predicted lay from what
+really happened.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -47,8 +49,12 @@ def _build(ask: Callable[[], str]) -> str | None:
 
 
 def _usable_gpus(machine: Machine) -> list[str] | None:
-    """The names of the accelerators that the engine's build can use; None where the machine has none to use."""
-    return [device.description for device in devices_of(selection().lab)] if machine.has_gpu else None
+    """The names of the accelerators that the engine's build can use; None where the machine has
+    none to use.
+    """
+    return (
+        [device.description for device in devices_of(selection().lab)] if machine.has_gpu else None
+    )
 
 
 def _unused(machine: Machine, usable: list[str] | None) -> list[str]:
@@ -62,9 +68,15 @@ def _unused(machine: Machine, usable: list[str] | None) -> list[str]:
 
 
 def _margins(machine: Machine, here: Sequence[Error]) -> list[Margin]:
-    """What is kept free here on the processor: a margin for each architecture that was loaded, or else what is assumed for any."""
-    on_cpu = [Kind(machine=machine.fingerprint, backend="cpu", architecture=name, alone=not machine.devices)
-              for name in _by_architecture([e for e in here if e.excess is not None]) or {"": []}]  # fmt: skip
+    """What is kept free here on the processor: a margin for each architecture that was loaded, or
+    else what is assumed for any.
+    """
+    on_cpu = [
+        Kind(
+            machine=machine.fingerprint, backend="cpu", architecture=name, alone=not machine.devices
+        )
+        for name in _by_architecture([e for e in here if e.excess is not None]) or {"": []}
+    ]
     return [learned_margin(here, kind) for kind in on_cpu]
 
 
@@ -81,7 +93,9 @@ def _worst(values: Sequence[int]) -> int | None:
 
 
 def _beyond_the_log(difference: int) -> int:
-    """A difference from what a load's log said, 0 where the log's last digit hides it: llama.cpp prints 0.01 MiB."""
+    """A difference from what a load's log said, 0 where the log's last digit hides it: llama.cpp
+    prints 0.01 MiB.
+    """
     return 0 if abs(difference) <= ROUNDED_BYTES else difference
 
 
@@ -90,16 +104,26 @@ def _summary(found: Sequence[Error]) -> dict[str, Any]:
     return {
         "checks": len(found),
         "loads": len(excesses),
-        "computed_less_dry_run_bytes": {p: _worst([e.computed_errors[p] for e in found if e.computed_errors]) for p in PARTS},
-        "dry_run_less_measured_bytes": {
-            p: _worst([_beyond_the_log(e.dry_run_errors[p]) for e in found if e.dry_run_errors]) for p in PARTS
+        "computed_less_dry_run_bytes": {
+            p: _worst([e.computed_errors[p] for e in found if e.computed_errors]) for p in PARTS
         },
-        "peak_over_prediction": {"least": min(excesses, default=None), "most": max(excesses, default=None)},
+        "dry_run_less_measured_bytes": {
+            p: _worst([_beyond_the_log(e.dry_run_errors[p]) for e in found if e.dry_run_errors])
+            for p in PARTS
+        },
+        "peak_over_prediction": {
+            "least": min(excesses, default=None),
+            "most": max(excesses, default=None),
+        },
     }
 
 
 def _as_json(
-    engines: dict[str, str | None], ledger: str, machine: str, here: Sequence[Error], margins: Sequence[Margin]
+    engines: dict[str, str | None],
+    ledger: str,
+    machine: str,
+    here: Sequence[Error],
+    margins: Sequence[Margin],
 ) -> dict[str, Any]:
     return {
         "schema": "hakaru.doctor/1",
@@ -112,22 +136,43 @@ def _as_json(
     }
 
 
-def _print(engines: dict[str, str | None], ledger: str, here: Sequence[Error], margins: Sequence[Margin]) -> None:
-    print_table(["", ""], [[say("engine, lab"), engines["lab"] or say("missing: run make")],
-                           [say("engine, server"), engines["server"] or say("missing: run make")],
-                           [say("ledger"), ledger]], left=2)  # fmt: skip
+def _print(
+    engines: dict[str, str | None], ledger: str, here: Sequence[Error], margins: Sequence[Margin]
+) -> None:
+    print_table(
+        ["", ""],
+        [
+            [say("engine, lab"), engines["lab"] or say("missing: run make")],
+            [say("engine, server"), engines["server"] or say("missing: run make")],
+            [say("ledger"), ledger],
+        ],
+        left=2,
+    )
     rows = []
     for name, found in _by_architecture(here).items():
         summary = _summary(found)
         ours, engine, peak = (
-            summary[k] for k in ("computed_less_dry_run_bytes", "dry_run_less_measured_bytes", "peak_over_prediction")
+            summary[k]
+            for k in (
+                "computed_less_dry_run_bytes",
+                "dry_run_less_measured_bytes",
+                "peak_over_prediction",
+            )
         )
-        rows.append([name, str(summary["checks"]), _bytes(ours["weights_bytes"]), _bytes(ours["kv_cache_bytes"]), _bytes(ours["compute_bytes"]),
-                     str(summary["loads"]), _bytes(engine["compute_bytes"]), _range(peak["least"], peak["most"])])  # fmt: skip
+        rows.append([name, str(summary["checks"]), _bytes(ours["weights_bytes"]),
+            _bytes(ours["kv_cache_bytes"]), _bytes(ours["compute_bytes"]),
+                     str(summary["loads"]), _bytes(engine["compute_bytes"]),
+                     _range(peak["least"], peak["most"])])  # fmt: skip
     if rows:
-        print_text(say("Worst error on this machine, by architecture: our arithmetic less the dry run, the dry run less the real load's "
-                       "buffers, and the process's peak over the prediction."))  # fmt: skip
-        print_table([say("architecture"), say("checks"), say("weights"), say("KV cache"), say("compute"),
+        print_text(
+            say(
+                "Worst error on this machine, by architecture: our arithmetic less the dry run, "
+                "the dry run less the real load's "
+                "buffers, and the process's peak over the prediction."
+            )
+        )
+        print_table([say("architecture"), say("checks"), say("weights"), say("KV cache"),
+            say("compute"),
                      say("loads"), say("compute"), say("peak")], rows)  # fmt: skip
     else:
         print_text(say("Nothing was checked here yet."))

@@ -1,4 +1,6 @@
-"""`hakaru engine list | build | use`: the builds of llama.cpp that are here, a native one, and which is used."""
+"""`hakaru engine list | build | use`: the builds of llama.cpp that are here, a native one, and
+which is used.
+"""
 
 import os
 import platform
@@ -32,8 +34,9 @@ def list_engines(options: EngineListOptions) -> int:
         builds.append(chosen.server)
     if options.json:
         print_json({
-            "schema": "hakaru.engines/1", "lab": chosen and chosen.lab.name, "server": chosen and chosen.server.name,
-            "chosen_by": _chosen_by(), "builds": [_as_json(build, chosen) for build in builds],
+            "schema": "hakaru.engines/1", "lab": chosen and chosen.lab.name,
+            "server": chosen and chosen.server.name, "chosen_by": _chosen_by(),
+            "builds": [_as_json(build, chosen) for build in builds],
         })  # fmt: skip
     else:
         _print(builds, chosen)
@@ -48,7 +51,9 @@ def build(options: EngineBuildOptions) -> int:
         made = build_native(options.backend or backend_for(probe_machine()), watch)
     chosen = None if options.no_use else use(str(made.library))
     if options.json:
-        print_json({"schema": "hakaru.engine/1", "used": not options.no_use, **_as_json(made, chosen)})
+        print_json(
+            {"schema": "hakaru.engine/1", "used": not options.no_use, **_as_json(made, chosen)}
+        )
         return 0
     print_text(say("{name} is ready: {path}", name=made.name, path=made.library))
     if chosen:
@@ -73,11 +78,15 @@ def use_engine(options: EngineUseOptions) -> int:
 
 
 def backend_for(machine: Machine) -> str:
-    """The backend that uses this machine's GPU, or `cpu` without one that people install an engine for."""
+    """The backend that uses this machine's GPU, or `cpu` without one that people install an engine
+    for.
+    """
     if machine.system == "Darwin" and platform.machine() == "arm64":
         return "metal"
     vendors = [device.vendor for device in machine.accelerators] if machine.has_gpu else []
-    return next((BACKEND_OF_VENDOR[vendor] for vendor in vendors if vendor in BACKEND_OF_VENDOR), "cpu")
+    return next(
+        (BACKEND_OF_VENDOR[vendor] for vendor in vendors if vendor in BACKEND_OF_VENDOR), "cpu"
+    )
 
 
 def _wheels() -> list[Build]:
@@ -102,7 +111,11 @@ def _devices(build: Build) -> list[EngineDevice] | None:
 
 def _version(build: Build) -> str | None:
     try:
-        return version_of_binary(build.server) if build.version is None and build.server else build.version
+        return (
+            version_of_binary(build.server)
+            if build.version is None and build.server
+            else build.version
+        )
     except EngineError:
         return None
 
@@ -141,7 +154,14 @@ def _print(builds: list[Build], chosen: Selection | None) -> None:
         ]
         for build in builds
     ]
-    header = [say("engine"), say("version"), say("backend"), say("accelerators"), say("can"), say("used for")]
+    header = [
+        say("engine"),
+        say("version"),
+        say("backend"),
+        say("accelerators"),
+        say("can"),
+        say("used for"),
+    ]
     print_table(header, rows, left=len(header))
     if name := _chosen_by():
         print_text(say("{name} in the environment decides which is used.", name=name))
@@ -150,14 +170,18 @@ def _print(builds: list[Build], chosen: Selection | None) -> None:
 
 
 def _named(devices: list[EngineDevice] | None) -> str:
-    return "?" if devices is None else ", ".join(f"{d.name} {d.description}" for d in devices) or "-"
+    return (
+        "?" if devices is None else ", ".join(f"{d.name} {d.description}" for d in devices) or "-"
+    )
 
 
 def _abilities(build: Build) -> str:
     parts = {
-        say("measure"): build.library is not None, say("serve"): True,
-        "llama-quantize": build.quantizer is not None, "RPC": build.rpc_server is not None,
-    }  # fmt: skip
+        say("measure"): build.library is not None,
+        say("serve"): True,
+        "llama-quantize": build.quantizer is not None,
+        "RPC": build.rpc_server is not None,
+    }
     return ", ".join(name for name, can in parts.items() if can)
 
 
@@ -169,8 +193,14 @@ def _state(build: Build, chosen: Selection | None) -> str:
 
 
 def _print_use(chosen: Selection) -> None:
-    print_text(say("Measured with {lab}, served with {server}; what another build measured is not taken for theirs.",
-                   lab=chosen.lab.name, server=chosen.server.name))  # fmt: skip
+    print_text(
+        say(
+            "Measured with {lab}, served with {server}; what another build measured is not taken "
+            "for theirs.",
+            lab=chosen.lab.name,
+            server=chosen.server.name,
+        )
+    )
     if _chosen_by():
         print_text(say("{name} in the environment decides which is used.", name=OVERRIDE))
     next_step("hakaru up")

@@ -1,4 +1,6 @@
-"""`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would change it."""
+"""`hakaru fit`: memory by part and by device, computed and dry-run, the verdict, and what would
+change it.
+"""
 
 from dataclasses import asdict, replace
 
@@ -70,7 +72,12 @@ def run(options: FitOptions) -> int:
 
 def _beside(model: Model, place: Hardware, options: FitOptions) -> Beside:
     """What was named to be loaded beside the model, at any settings."""
-    mmproj, draft, mtp, ask_engine = options.mmproj, options.draft, options.mtp, options.source != "computed"
+    mmproj, draft, mtp, ask_engine = (
+        options.mmproj,
+        options.draft,
+        options.mtp,
+        options.source != "computed",
+    )
     if draft and mtp:
         raise Misuse("--draft and --mtp both say what drafts; give one of them.")
     backend = backend_of(place.accelerators[0]) if place.accelerators else "cpu"
@@ -88,7 +95,9 @@ def _beside(model: Model, place: Hardware, options: FitOptions) -> Beside:
 def _place(hardware: str | None, memory: str | None) -> Hardware | None:
     """The machine that was named, or None for this one."""
     if hardware and memory:
-        raise Misuse("--hardware and --memory both say where the model should go; give one of them.")
+        raise Misuse(
+            "--hardware and --memory both say where the model should go; give one of them."
+        )
     if memory:
         return Hardware(accelerators=(), ram=named_ram(parse_bytes(memory)))
     return replace(parse_hardware(hardware), text=hardware) if hardware else None

@@ -18,7 +18,9 @@ from hakaru.units import format_bytes, format_params, names_experts, parse_param
 
 
 def run(options: FormulaOptions) -> int:
-    """Print what the formula gives, and with `hardware` both verdicts. Returns 3 if the exact one is "does not fit"."""
+    """Print what the formula gives, and with `hardware` both verdicts. Returns 3 if the exact one
+    is "does not fit".
+    """
     params, bits = options.params, options.bits
     n_params = parse_params(params)
     called = _called(params)
@@ -55,17 +57,32 @@ def _called(params: str) -> KnownModel | None:
 
 def _experts_sentence(params: str, called: KnownModel | None) -> str:
     if called:
-        return say("{found} is no count of parameters: {model} has {params}, since its experts share the rest.",
-                   found=params, model=called.name, params=format_params(called.n_params))  # fmt: skip
+        return say(
+            "{found} is no count of parameters: {model} has {params}, since its experts share "
+            "the rest.",
+            found=params,
+            model=called.name,
+            params=format_params(called.n_params),
+        )
     return say(
-        "{found} is taken as the product; such a model has fewer parameters, since its experts share the rest.", found=params
+        "{found} is taken as the product; such a model has fewer parameters, since its experts "
+        "share the rest.",
+        found=params,
     )
 
 
-def _compare(data: dict[str, Any], model: KnownModel | None, bits: float, place: Hardware, settings: ContextSettings) -> Any:
+def _compare(
+    data: dict[str, Any],
+    model: KnownModel | None,
+    bits: float,
+    place: Hardware,
+    settings: ContextSettings,
+) -> Any:
     from hakaru.planning.exact import exact_answer
 
-    labelled = sum(d.label_gigabytes for d in place.accelerators) or (place.ram.total_bytes / 10**9 if place.ram else 0)
+    labelled = sum(d.label_gigabytes for d in place.accelerators) or (
+        place.ram.total_bytes / 10**9 if place.ram else 0
+    )
     data["hardware"] = [d.as_json() for d in place.accelerators]
     data["hardware_notes"] = list(place.notes)
     data["formula_capacity_gigabytes"] = labelled
@@ -75,39 +92,83 @@ def _compare(data: dict[str, Any], model: KnownModel | None, bits: float, place:
     return exact
 
 
-def _print(data: dict[str, Any], exact: Any, model: KnownModel | None, place: Hardware | None) -> None:
-    print_text(say("{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes} GB ({gibibytes:.1f} GiB), by the article's formula.",
-              params=format_params(data["params"]), bits=data["bits"], factor=data["factor"],
-              gigabytes=_as_judged(data), gibibytes=data["gibibytes"]))  # fmt: skip
-    print_text(say("The weights alone are {weights:.1f} GB. The factor 1.2 is a rule of thumb for the rest: the KV cache, compute buffers and the "
-              "driver. It is far too much for a short context on a large model and far too little for a long one on a small model.",
-              weights=data["weights_gigabytes"]))  # fmt: skip
+def _print(
+    data: dict[str, Any], exact: Any, model: KnownModel | None, place: Hardware | None
+) -> None:
+    print_text(
+        say(
+            "{params} parameters × {bits:g}/8 bytes × {factor} = {gigabytes} GB ({gibibytes:.1f} "
+            "GiB), by the article's formula.",
+            params=format_params(data["params"]),
+            bits=data["bits"],
+            factor=data["factor"],
+            gigabytes=_as_judged(data),
+            gibibytes=data["gibibytes"],
+        )
+    )
+    print_text(
+        say(
+            "The weights alone are {weights:.1f} GB. The factor 1.2 is a rule of thumb for the "
+            "rest: the KV cache, compute buffers and the "
+            "driver. It is far too much for a short context on a large model and far too little "
+            "for a long one on a small model.",
+            weights=data["weights_gigabytes"],
+        )
+    )
     if data["bits"] == 4:
-        print_text(say("A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about 4.9 over a whole model."))
+        print_text(
+            say(
+                "A “4-bit” type is not 4 bits: Q4_0 has 4.5 bits per weight, and Q4_K_M about "
+                "4.9 over a whole model."
+            )
+        )
     if place is None:
         return
     for note in place.notes:
         print_text(note)
     counts = Counter(d.name for d in place.accelerators or (place.ram,) if d)
     names = " + ".join(f"{n}× {name}" if n > 1 else name for name, n in counts.items())
-    print_text(say("By the formula, on {names} ({capacity:g} GB by their labels): {verdict}.",
-              names=names, capacity=data["formula_capacity_gigabytes"], verdict=verdict_word(data["formula_verdict"])))  # fmt: skip
+    print_text(
+        say(
+            "By the formula, on {names} ({capacity:g} GB by their labels): {verdict}.",
+            names=names,
+            capacity=data["formula_capacity_gigabytes"],
+            verdict=verdict_word(data["formula_verdict"]),
+        )
+    )
     if exact:
         _print_exact(exact)
     elif model and not is_known(model.shape):
-        print_text(say("hakaru has no arithmetic for {model}, so there is no exact answer here; the engine answers: hakaru fit {id}",
-                  model=model.name, id=model.id))  # fmt: skip
+        print_text(
+            say(
+                "hakaru has no arithmetic for {model}, so there is no exact answer here; the "
+                "engine answers: hakaru fit {id}",
+                model=model.name,
+                id=model.id,
+            )
+        )
     elif model:
-        print_text(say("No type has about {bits:g} bits per weight, so there is no exact answer; the nearest known model is {model}.",
-                  bits=data["bits"], model=model.name))  # fmt: skip
+        print_text(
+            say(
+                "No type has about {bits:g} bits per weight, so there is no exact answer; the "
+                "nearest known model is {model}.",
+                bits=data["bits"],
+                model=model.name,
+            )
+        )
     else:
         print_text(
-            say("No known dense model has about this size, so there is no exact answer; name a file with: hakaru fit MODEL.gguf")
+            say(
+                "No known dense model has about this size, so there is no exact answer; name a "
+                "file with: hakaru fit MODEL.gguf"
+            )
         )
 
 
 def _as_judged(data: dict[str, Any]) -> str:
-    """The formula's GB, with as many decimals as it takes until the rounded number has the verdict that stands below it."""
+    """The formula's GB, with as many decimals as it takes until the rounded number has the verdict
+    that stands below it.
+    """
     gigabytes, capacity = data["gigabytes"], data.get("formula_capacity_gigabytes", math.inf)
     same = (n for n in range(1, 6) if (round(gigabytes, n) <= capacity) == (gigabytes <= capacity))
     return f"{gigabytes:.{next(same, 6)}f}"
@@ -115,14 +176,26 @@ def _as_judged(data: dict[str, Any]) -> str:
 
 def _print_exact(exact: Any) -> None:
     """The verdict, and a line per device whose parts and rest sum to what may be used of it."""
-    print_text(say("Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx} tokens of context: {verdict}.",
-              model=exact.model.name, type=exact.type, bpw=exact.bpw, n_ctx=exact.settings.n_ctx,
-              verdict=verdict_word(exact.placement.verdict)))  # fmt: skip
+    print_text(
+        say(
+            "Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx} tokens of "
+            "context: {verdict}.",
+            model=exact.model.name,
+            type=exact.type,
+            bpw=exact.bpw,
+            n_ctx=exact.settings.n_ctx,
+            verdict=verdict_word(exact.placement.verdict),
+        )
+    )
     for share in exact.placement.devices:
         *own, rest, with_use = share.bar
         weights, cache, compute, other = map(format_bytes, (*own, rest + with_use))
         rest_of = (
-            say("free {n} of {total}", n=format_bytes(share.headroom_bytes), total=format_bytes(share.device.usable_bytes))
+            say(
+                "free {n} of {total}",
+                n=format_bytes(share.headroom_bytes),
+                total=format_bytes(share.device.usable_bytes),
+            )
             if share.headroom_bytes >= 0
             else say(
                 "{n} more than the {total} there are",
@@ -130,8 +203,21 @@ def _print_exact(exact: Any) -> None:
                 total=format_bytes(share.device.usable_bytes),
             )
         )
-        print_text(say("  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, other {other}, {rest}",
-                  name=share.device.name, layers=share.layers, weights=weights, kv=cache, compute=compute, other=other,
-                  rest=rest_of))  # fmt: skip
-    print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}") if exact.max_context else
-          say("It does not fit even with a context of 256 tokens."))  # fmt: skip
+        print_text(
+            say(
+                "  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, "
+                "other {other}, {rest}",
+                name=share.device.name,
+                layers=share.layers,
+                weights=weights,
+                kv=cache,
+                compute=compute,
+                other=other,
+                rest=rest_of,
+            )
+        )
+    print_text(
+        say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}")
+        if exact.max_context
+        else say("It does not fit even with a context of 256 tokens.")
+    )

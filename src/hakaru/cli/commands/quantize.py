@@ -1,4 +1,6 @@
-"""`hakaru quantize`: a preset of llama.cpp's, or the best mix for a budget, each written to a file that is read back."""
+"""`hakaru quantize`: a preset of llama.cpp's, or the best mix for a budget, each written to a file
+that is read back.
+"""
 
 import hashlib
 import json
@@ -47,14 +49,22 @@ TOLD: Final = {"json", "overwrite", "model", "converter", "output"}
 
 
 def run(options: QuantizeOptions) -> int:
-    """Write a quantized model file: to a preset, or to a budget. Raises Misuse where not exactly one of them is asked for."""
+    """Write a quantized model file: to a preset, or to a budget. Raises Misuse where not exactly
+    one of them is asked for.
+    """
     targets = (options.type_, options.bpw, options.size, options.quality)
     if sum(target is not None for target in targets) + options.fit != 1:
         raise Misuse("name one target: --type, --bpw, --size, --fit or --quality.")
     _check(options)
     found = _found(options.model, options.converter, dry_run=options.dry_run, quiet=options.json)
-    source = read_language_model(found.path) if options.type_ and options.dry_run else read_whole(found)
-    name = preset_named(options.type_) if options.type_ else options.bpw or options.size or options.quality or "fit"
+    source = (
+        read_language_model(found.path) if options.type_ and options.dry_run else read_whole(found)
+    )
+    name = (
+        preset_named(options.type_)
+        if options.type_
+        else options.bpw or options.size or options.quality or "fit"
+    )
     out = options.output or found.workplace.with_name(f"{found.workplace.name}-{name}.gguf")
     is_converted = options.converter is not None or needs_conversion(options.model)
     command = _command(source, options)
@@ -67,14 +77,20 @@ def run(options: QuantizeOptions) -> int:
 
 
 def _command(source: Model, options: QuantizeOptions) -> str:
-    """What stands for this command, but for how its result is told: the same one goes on where it was interrupted."""
+    """What stands for this command, but for how its result is told: the same one goes on where it
+    was interrupted.
+    """
     kept = {name: value for name, value in asdict(options).items() if name not in TOLD}
     parts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
-    return hashlib.sha256(json.dumps([parts, sorted(kept.items())], default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([parts, sorted(kept.items())], default=str).encode()
+    ).hexdigest()
 
 
 def _check(options: QuantizeOptions) -> None:
-    """What can be known to be wrong before anything is read, or converted for minutes. Raises Misuse."""
+    """What can be known to be wrong before anything is read, or converted for minutes. Raises
+    Misuse.
+    """
     if options.type_:
         preset_named(options.type_)
         if options.min_speed is not None:
@@ -90,29 +106,46 @@ def _check(options: QuantizeOptions) -> None:
         tier_named(options.quality)
     if options.output:
         check_place("-o", options.output)
-        check_free(options.output, overwrite=options.overwrite or journal_path(options.output).exists())
+        check_free(
+            options.output, overwrite=options.overwrite or journal_path(options.output).exists()
+        )
 
 
 def _found(model: str, converter: Path | None, *, dry_run: bool, quiet: bool) -> Found:
-    """The model, or what the converter makes of a checkpoint; what the converter says goes to stderr."""
+    """The model, or what the converter makes of a checkpoint; what the converter says goes to
+    stderr.
+    """
     known = convertible(Path(model).expanduser()) if needs_conversion(model) else None
     if known and not quiet:
         print_text(known)
     if converter is None and needs_conversion(model):
         converter = installed_converter()
         if converter is None:
-            raise Misuse("{folder}: a Hugging Face folder becomes a GGUF file first, by llama.cpp's convert_hf_to_gguf.py; name it: "
-                         "--converter PATH.", folder=model)  # fmt: skip
+            raise Misuse(
+                "{folder}: a Hugging Face folder becomes a GGUF file first, by llama.cpp's "
+                "convert_hf_to_gguf.py; name it: "
+                "--converter PATH.",
+                folder=model,
+            )
     if converter is None:
         return find_model(model)
-    found = convert(model, converter, dry_run=dry_run, on_line=lambda line: None if quiet else print(line, file=sys.stderr))
+    found = convert(
+        model,
+        converter,
+        dry_run=dry_run,
+        on_line=lambda line: None if quiet else print(line, file=sys.stderr),
+    )
     if not quiet:
-        print_text(say("Source: {path}, converted from {folder} and kept.", path=found.path, folder=model))
+        print_text(
+            say("Source: {path}, converted from {folder} and kept.", path=found.path, folder=model)
+        )
     return found
 
 
 def _check_source(source: Model, *, is_converted: bool) -> None:
-    """Raises what `check_source` raises. A converted file that does not load is removed, so that the next run converts anew."""
+    """Raises what `check_source` raises. A converted file that does not load is removed, so that
+    the next run converts anew.
+    """
     try:
         check_source(Lab(), source)
     except ModelDamaged as error:
@@ -120,16 +153,23 @@ def _check_source(source: Model, *, is_converted: bool) -> None:
             raise
         source.path.unlink(missing_ok=True)
         raise EngineRefused(
-            "the converter made a file that llama.cpp cannot load ({reason}); use the converter of a current llama.cpp, or fetch the folder again.",
+            "the converter made a file that llama.cpp cannot load ({reason}); use the converter "
+            "of a current llama.cpp, or fetch the folder again.",
             reason=error.fields.get("reason", error),
-        ) from error  # fmt: skip
+        ) from error
 
 
-def _to_preset(source: Model, out: Path, journal: Journal | None, type_: str, options: QuantizeOptions) -> int:
+def _to_preset(
+    source: Model, out: Path, journal: Journal | None, type_: str, options: QuantizeOptions
+) -> int:
     """Write the preset, or with `dry_run` say what it would be."""
     lab, split_bytes = Lab(), parse_bytes(options.split) if options.split else None
     importance = options.importance or ("auto" if type_.upper() in NEEDS_IMPORTANCE else "none")
-    recipe = plan_presets(source, [type_])[0] if importance == "none" else plan_with_importance(source, type_)
+    recipe = (
+        plan_presets(source, [type_])[0]
+        if importance == "none"
+        else plan_with_importance(source, type_)
+    )
     is_copy = copies_all(source, recipe.types)
     warning = None if is_copy else source_kind(source).sentence(recipe.preset)
     made = None
@@ -139,16 +179,36 @@ def _to_preset(source: Model, out: Path, journal: Journal | None, type_: str, op
         if not options.json:
             if warning:
                 print_text(warning)
-            print_text(say("{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: {source}, {source_bpw:.2f})",
-                      type=recipe.preset, bytes=format_bytes(recipe.weights_bytes), bpw=recipe.bpw,
-                      source=format_bytes(source.weights_bytes), source_bpw=source.bpw))  # fmt: skip
+            print_text(
+                say(
+                    "{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: "
+                    "{source}, {source_bpw:.2f})",
+                    type=recipe.preset,
+                    bytes=format_bytes(recipe.weights_bytes),
+                    bpw=recipe.bpw,
+                    source=format_bytes(source.weights_bytes),
+                    source_bpw=source.bpw,
+                )
+            )
             if is_copy:
-                print_text(say("That is the source itself, bit for bit: every tensor has its type already and is copied."))
+                print_text(
+                    say(
+                        "That is the source itself, bit for bit: every tensor has its type "
+                        "already and is copied."
+                    )
+                )
         if not options.dry_run:
             made = build(
-                lab, source, recipe, out, imatrix=imatrix, split_bytes=split_bytes, overwrite=options.overwrite, journal=journal,
+                lab,
+                source,
+                recipe,
+                out,
+                imatrix=imatrix,
+                split_bytes=split_bytes,
+                overwrite=options.overwrite,
+                journal=journal,
                 progress=lambda done, total: watch(recipe.preset, done, total),
-            )  # fmt: skip
+            )
             if journal:
                 journal.end(delete_parts=False)
     if options.json:
@@ -158,13 +218,19 @@ def _to_preset(source: Model, out: Path, journal: Journal | None, type_: str, op
     elif made is None:
         print_text(say("Dry run: {path} would be written; nothing was changed.", path=out))
     else:
-        print_text(say("{path}: written, read back and verified: llama.cpp loads it.", path=made.path))
+        print_text(
+            say("{path}: written, read back and verified: llama.cpp loads it.", path=made.path)
+        )
         next_step(f"hakaru test {made.path} --reference {source.path}")
     return 0
 
 
-def _preset_imatrix(importance: str, source: Model, options: QuantizeOptions, watch: Watching) -> Imatrix | None:
-    """Importance data as asked for: none, collected here, or a file's. Raises Misuse for a file of another model."""
+def _preset_imatrix(
+    importance: str, source: Model, options: QuantizeOptions, watch: Watching
+) -> Imatrix | None:
+    """Importance data as asked for: none, collected here, or a file's. Raises Misuse for a file of
+    another model.
+    """
     if importance == "none":
         return None
     if importance == "auto":
@@ -178,7 +244,9 @@ def _preset_imatrix(importance: str, source: Model, options: QuantizeOptions, wa
 
 
 def _to_budget(source: Model, out: Path, journal: Journal | None, options: QuantizeOptions) -> int:
-    """Make the best file of the target, or with `dry_run` say what it would be. Returns 1 if it fails its tier."""
+    """Make the best file of the target, or with `dry_run` say what it would be. Returns 1 if it
+    fails its tier.
+    """
     from hakaru.cli.tell.quantize import print_made
     from hakaru.tuning.bench import Bench
     from hakaru.tuning.budget import Budgeter, SpeedGoal, glancing
@@ -191,21 +259,42 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
         warn_silent_devices(machine)
     target = _target(source, machine, options)
     if options.min_speed is not None:
-        goal = SpeedGoal(tokens_per_s=options.min_speed, settings=_settings(source, options.context))
+        goal = SpeedGoal(
+            tokens_per_s=options.min_speed, settings=_settings(source, options.context)
+        )
         target = replace(target, speed=goal)
     if not options.json:
         warning = source_kind(source).sentence()
-        for note in ([warning] if warning else []) + list(target.room.hardware.notes if target.room else ()):
+        for note in ([warning] if warning else []) + list(
+            target.room.hardware.notes if target.room else ()
+        ):
             print_text(note)
     with Watching(quiet=options.json) as watch:
-        session = session_that_asks(machine, watch) if options.dry_run else Session.here(machine=machine, watch=watch)
+        session = (
+            session_that_asks(machine, watch)
+            if options.dry_run
+            else Session.here(machine=machine, watch=watch)
+        )
         bench = Bench(session)
-        budgeter = glancing(bench, source, options.effort) if options.dry_run else Budgeter(bench, source, options.effort)
-        plan = budgeter.plan(target, imatrix=_imatrix(options.importance or "auto", budgeter), pins=wanted)
+        budgeter = (
+            glancing(bench, source, options.effort)
+            if options.dry_run
+            else Budgeter(bench, source, options.effort)
+        )
+        plan = budgeter.plan(
+            target, imatrix=_imatrix(options.importance or "auto", budgeter), pins=wanted
+        )
         made = (
             planned(source, plan, out)
             if options.dry_run
-            else make(budgeter, plan, out, overwrite=options.overwrite, split_bytes=split_bytes, journal=journal)
+            else make(
+                budgeter,
+                plan,
+                out,
+                overwrite=options.overwrite,
+                split_bytes=split_bytes,
+                journal=journal,
+            )
         )
     if options.json:
         print_json(made.as_json())
@@ -233,9 +322,15 @@ def _target(model: Model, machine: Machine, options: QuantizeOptions) -> "Target
             raise Misuse("{path}: fits as it is; there is nothing to quantize.", path=model.path)
         return Target(room=room)
     if n_bytes >= model.file_bytes:
-        raise Misuse("{path}: the source itself is the answer: it has {source} ({source_bytes:,} bytes), within the budget of {found}, and loses nothing; use it as it "
-                     "is, or ask for less.", path=model.path, found=format_bytes(n_bytes), source=format_bytes(model.file_bytes),
-                     source_bytes=model.file_bytes)  # fmt: skip
+        raise Misuse(
+            "{path}: the source itself is the answer: it has {source} ({source_bytes:,} bytes), "
+            "within the budget of {found}, and loses nothing; use it as it "
+            "is, or ask for less.",
+            path=model.path,
+            found=format_bytes(n_bytes),
+            source=format_bytes(model.file_bytes),
+            source_bytes=model.file_bytes,
+        )
     return Target(file_bytes=n_bytes, bpw=options.bpw)
 
 

@@ -28,14 +28,22 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
     mode = mode_for(found, options.chat_template)
     settings = settings_for(found, options)
     if mode.gives != "text":
-        settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))  # a text is pooled in one piece
+        settings = replace(
+            settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each)
+        )  # a text is pooled in one piece
     if options.dry_run:
         from hakaru.engine.server import server_command
 
         fit = fit_before_load(found, settings, memory=options.memory)
         if fit.verdict == "does_not_fit":
             return 3
-        print(shlex.join(server_command(found.path, fit.settings, socket=Path("SOCKET"), mode=laid_out(fit, mode))))
+        print(
+            shlex.join(
+                server_command(
+                    found.path, fit.settings, socket=Path("SOCKET"), mode=laid_out(fit, mode)
+                )
+            )
+        )
         return 0
     return serve(found, settings, options.port, pages, memory=options.memory, mode=mode)
 
@@ -52,7 +60,8 @@ def serve(
     quiet: bool = False,
     decided: bool = False,
 ) -> int:
-    """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns 3 if it does not fit.
+    """Serve `model`, or say where it is already served. With `quiet` stdout is left alone. Returns
+    3 if it does not fit.
 
     `decided`: a decision was told before, and with it what the engine leaves unused.
     """
@@ -64,18 +73,36 @@ def serve(
     def announce(deployment: Deployment) -> None:
         name, url = deployment.model, deployment.url
         if mode.gives == "embedding":
-            tell(say("{model} gives vectors: POST {url}/embeddings  (Ctrl-C stops it)", model=name, url=url))
+            tell(
+                say(
+                    "{model} gives vectors: POST {url}/embeddings  (Ctrl-C stops it)",
+                    model=name,
+                    url=url,
+                )
+            )
         elif mode.gives == "reranker":
-            tell(say("{model} ranks documents: POST {url}/rerank  (Ctrl-C stops it)", model=name, url=url))
+            tell(
+                say(
+                    "{model} ranks documents: POST {url}/rerank  (Ctrl-C stops it)",
+                    model=name,
+                    url=url,
+                )
+            )
         else:
-            with suppress(MachineError):  # a ledger that cannot be written keeps nobody from serving
-                remember_load(supervisor.server, model, machine=session.machine, ledger=session.ledger)
+            with suppress(
+                MachineError
+            ):  # a ledger that cannot be written keeps nobody from serving
+                remember_load(
+                    supervisor.server, model, machine=session.machine, ledger=session.ledger
+                )
             tell(say("{model} answers at {url}  (Ctrl-C stops it)", model=name, url=url))
             tell(say("Try it in another terminal: hakaru chat"))
 
     for deployment in running():
         if deployment.serves(model.path, settings, mode) and port in (None, deployment.port):
-            tell(say("{model} already answers at {url}", model=deployment.model, url=deployment.url))
+            tell(
+                say("{model} already answers at {url}", model=deployment.model, url=deployment.url)
+            )
             return 0
     with bound_socket(port) as listener:
         fit = fit_before_load(model, settings, session, memory=memory, tells_idle_gpu=not decided)
@@ -87,7 +114,13 @@ def serve(
             laid_out(fit, mode),
             on_event=lambda text: print(f"hakaru: {text}", file=sys.stderr, flush=True),
         )
-        serve_forever(supervisor, listener, limits=limits_of(model, fit.settings), on_ready=announce, pages=pages,
-                      grows_bytes=fit.growth.total_bytes)  # fmt: skip
+        serve_forever(
+            supervisor,
+            listener,
+            limits=limits_of(model, fit.settings),
+            on_ready=announce,
+            pages=pages,
+            grows_bytes=fit.growth.total_bytes,
+        )
     tell(say("Stopped."))
     return 0

@@ -23,12 +23,22 @@ def _print(known: Description) -> None:
     print_text(known.name)
     print_table(["", ""], [*_origin(known), *_figures(known), *_texts(known)], left=2)
     if known.model.is_draft_head:
-        print_text(say("A draft head: it runs only beside its model; name that, and this file with --draft."))
+        print_text(
+            say(
+                "A draft head: it runs only beside its model; name that, and this file with "
+                "--draft."
+            )
+        )
     if known.found.note:
         print_text(known.found.note)
     if known.found.stored and known.found.stored.complete:
         if known.found.fetch:
-            print_text(say("The weights are here, but not as GGUF yet; make it with: {command}", command=known.found.fetch))
+            print_text(
+                say(
+                    "The weights are here, but not as GGUF yet; make it with: {command}",
+                    command=known.found.fetch,
+                )
+            )
     elif not known.model.complete:
         print_text(say("Only the header is on this machine; the weights are not."))
         if known.found.fetch:
@@ -48,13 +58,23 @@ def _origin(known: Description) -> list[list[str]]:
             ]
         )
         if stored.quantization:
-            rows.append([say("quantized"), say("{label}; {bpw:.2f} bits per weight", label=stored.quantization, bpw=stored.bpw)])
+            rows.append(
+                [
+                    say("quantized"),
+                    say(
+                        "{label}; {bpw:.2f} bits per weight",
+                        label=stored.quantization,
+                        bpw=stored.bpw,
+                    ),
+                ]
+            )
         files = say("{name}, as it would be written", name=files)
     rows.append([say("file"), f"{files}, {format_bytes(model.file_bytes)}"])
     if known.download_bytes is not None:
         rows.append([say("download"), format_bytes(known.download_bytes)])
     return rows + [
-        [c.role, f"{c.name} ({format_bytes(c.bytes)})" if c.bytes is not None else c.name] for c in known.found.companions
+        [c.role, f"{c.name} ({format_bytes(c.bytes)})" if c.bytes is not None else c.name]
+        for c in known.found.companions
     ]
 
 
@@ -71,17 +91,33 @@ def _figures(known: Description) -> list[list[str]]:
         [say("bits per weight"), f"{model.bpw:.2f}"],
         [say("trained context"), f"{shape.n_ctx_train:,}" if shape.n_ctx_train else "?"],
         [say("layers"), str(shape.n_layer)],
-        [say("heads"), say("{n_head}, of them {n_head_kv} for keys and values", n_head=shape.n_head, n_head_kv=n_head_kv)],
+        [
+            say("heads"),
+            say(
+                "{n_head}, of them {n_head_kv} for keys and values",
+                n_head=shape.n_head,
+                n_head_kv=n_head_kv,
+            ),
+        ],
         [say("vocabulary"), f"{shape.n_vocab:,}"],
     ]
     if shape.n_expert:
-        rows.append([say("experts"), say("{n}, {used} per token", n=shape.n_expert, used=known.n_expert_used or "?")])
+        rows.append(
+            [
+                say("experts"),
+                say("{n}, {used} per token", n=shape.n_expert, used=known.n_expert_used or "?"),
+            ]
+        )
     return rows
 
 
 def _texts(known: Description) -> list[list[str]]:
     tokenizer = known.tokenizer()
-    kinds = " ".join(text for text in (tokenizer["model"], tokenizer["pre"], (tokenizer["digest"] or "")[:12]) if text)
+    kinds = " ".join(
+        text
+        for text in (tokenizer["model"], tokenizer["pre"], (tokenizer["digest"] or "")[:12])
+        if text
+    )
     labels = {
         "license": say("licence"),
         "license_link": say("licence text"),
@@ -93,6 +129,13 @@ def _texts(known: Description) -> list[list[str]]:
     }
     return [
         [say("tokenizer"), kinds or "?"],
-        [say("chat template"), "?" if known.has_chat_template is None else say("yes") if known.has_chat_template else say("no")],
+        [
+            say("chat template"),
+            "?"
+            if known.has_chat_template is None
+            else say("yes")
+            if known.has_chat_template
+            else say("no"),
+        ],
         *([labels[name], text] for name, text in known.stated().items()),
     ]

@@ -54,16 +54,23 @@ Live = Callable[[str, Tier], AbstractContextManager[LiveView]]
 
 
 def run(options: TestOptions, given: Collection[str] = (), *, live: Live | None = None) -> int:
-    """Measure a model file, or several side by side. Returns 1 if one alone fails the tier, and 3 if one does not fit.
+    """Measure a model file, or several side by side. Returns 1 if one alone fails the tier, and 3
+    if one does not fit.
 
     `given` are the options that the person wrote.
     """
     tier = tier_named(options.quality)
-    return _several(options, given, tier) if len(options.models) > 1 else _one(options, given, tier, live)
+    return (
+        _several(options, given, tier)
+        if len(options.models) > 1
+        else _one(options, given, tier, live)
+    )
 
 
 def _several(options: TestOptions, given: Collection[str], tier: Tier) -> int:
-    """Measure the models and compare each two. Raises Misuse where nothing can be compared, or for another vocabulary."""
+    """Measure the models and compare each two. Raises Misuse where nothing can be compared, or for
+    another vocabulary.
+    """
     for option in OF_ONE:
         if option in given:
             raise Misuse("{option} is of one model; name one.", option=option)
@@ -81,15 +88,22 @@ def _several(options: TestOptions, given: Collection[str], tier: Tier) -> int:
     own, prompts = named_texts(options.texts), named_prompts(options.prompts)
     items = named_tasks(options.tasks, options.language).items
     if reference is None and not items and options.no_speed:
-        raise Misuse("several models are compared with a --reference of the same vocabulary, on --tasks, or by their speed; name one of the first "
-                     "two, or leave --no-speed out.")  # fmt: skip
+        raise Misuse(
+            "several models are compared with a --reference of the same vocabulary, on --tasks, "
+            "or by their speed; name one of the first "
+            "two, or leave --no-speed out."
+        )
     for model in models if reference else ():
         check_same_tokenizer(reference or model, model)
     mode = _mode(models[0], options)
     with Watching(quiet=options.json) as watch:
         bench = _bench(options, models, mode, watch)
-        windows = bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
-        measured = measured_side_by_side(bench, models, reference, windows, items, settings, tier, no_speed=options.no_speed)
+        windows = (
+            bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
+        )
+        measured = measured_side_by_side(
+            bench, models, reference, windows, items, settings, tier, no_speed=options.no_speed
+        )
     if options.json:
         template = {"chat_template": mode.template.name if mode.template else None}
         print_json(comparison_json(measured, reference, tier) | template)
@@ -119,7 +133,16 @@ def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | 
         watch = stack.enter_context(Watching(quiet=options.json))
         bench = _bench(options, [candidate, original], mode, watch)
         shown = live if options.page else None
-        findings = _findings(options, bench, candidate, original if is_compared else None, settings, tier, shown, stack)
+        findings = _findings(
+            options,
+            bench,
+            candidate,
+            original if is_compared else None,
+            settings,
+            tier,
+            shown,
+            stack,
+        )
         watch.close()
         if options.report:
             save_report(report_of(findings), options.report)
@@ -137,9 +160,15 @@ def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | 
 
 
 def _findings(
-    options: TestOptions, bench: Bench, candidate: Model, original: Model | None, settings: ContextSettings, tier: Tier,
-    live: Live | None, stack: ExitStack,
-) -> Findings:  # fmt: skip
+    options: TestOptions,
+    bench: Bench,
+    candidate: Model,
+    original: Model | None,
+    settings: ContextSettings,
+    tier: Tier,
+    live: Live | None,
+    stack: ExitStack,
+) -> Findings:
     """What is measured of one model; a page that `live` makes stays open as long as `stack`."""
     own, asked, items = (
         named_texts(options.texts),
@@ -147,7 +176,9 @@ def _findings(
         named_tasks(options.tasks, options.language).items,
     )
     budget_s = parse_seconds(options.budget) if options.budget else inf
-    is_read = original is not None and (settings.cache != F16_CACHE or not _same_file(bench, candidate, original))
+    is_read = original is not None and (
+        settings.cache != F16_CACHE or not _same_file(bench, candidate, original)
+    )
     if options.plot and not is_read and (options.no_speed or not options.full_speed):
         raise nothing_to_draw(options.plot)
     tested = floor = page = None
@@ -156,11 +187,19 @@ def _findings(
         page = stack.enter_context(live(title(candidate, original), tier)) if live else None
         if page:
             print(say("The interval closes at {url}", url=page.url), file=sys.stderr, flush=True)
-        windows = bench.windows(original, own=own, prompts=asked, parts=("test",)) if is_read else []
+        windows = (
+            bench.windows(original, own=own, prompts=asked, parts=("test",)) if is_read else []
+        )
         tested = bench.tested(
-            candidate, original, windows, tier, cache=settings.cache, budget_s=budget_s, name=candidate.type_name,
+            candidate,
+            original,
+            windows,
+            tier,
+            cache=settings.cache,
+            budget_s=budget_s,
+            name=candidate.type_name,
             seen=lambda rows: page.show(rows, [w.domain for w in windows]) if page else None,
-        )  # fmt: skip
+        )
         floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
     if page and tested:
         page.show(tested.rows, tested.domains)
@@ -169,10 +208,14 @@ def _findings(
     points = bench.loads(candidate, settings, trial.speed) if trial and options.full_speed else []
     reference_settings = settings.with_cache(F16_CACHE)
     return Findings(
-        model=candidate, settings=settings, original=original, tier=tier, tested=tested, trial=trial, floor=floor, points=points,
-        left_out=depths_left_out(points, n_ctx=settings.n_ctx // settings.n_parallel) if points else [],
-        graded=bench.answers(candidate, items, settings, name=candidate.type_name) if items else [],
-        theirs=bench.answers(original, items, reference_settings, name=say("reference")) if items and original else [],
+        model=candidate, settings=settings, original=original, tier=tier, tested=tested,
+        trial=trial, floor=floor, points=points,
+        left_out=depths_left_out(points,
+            n_ctx=settings.n_ctx // settings.n_parallel) if points else [],
+            graded=bench.answers(candidate, items, settings,
+                name=candidate.type_name) if items else [],
+        theirs=bench.answers(original, items, reference_settings,
+            name=say("reference")) if items and original else [],
         chat_template=bench.mode.template.name if bench.mode.template else None,
     )  # fmt: skip
 
@@ -205,5 +248,9 @@ def _refuse_loss(given: Collection[str]) -> None:
     """Raises Misuse for an option that asks for a loss where there is nothing to compare with."""
     for option in OF_LOSS:
         if option in given:
-            raise Misuse("{option} is about what is lost against a reference, and none was named: there is nothing to judge; name it with "
-                         "--reference, or leave {option} out.", option=option)  # fmt: skip
+            raise Misuse(
+                "{option} is about what is lost against a reference, and none was named: there "
+                "is nothing to judge; name it with "
+                "--reference, or leave {option} out.",
+                option=option,
+            )

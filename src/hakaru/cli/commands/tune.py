@@ -48,11 +48,14 @@ def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:
     for option in given:
         if option.startswith("--") and option not in BESIDE_REPLAY:
             raise Misuse(
-                "{option} goes with a model, not with --replay, which takes everything from the evidence; leave it out.",
+                "{option} goes with a model, not with --replay, which takes everything from the "
+                "evidence; leave it out.",
                 option=option,
             )
     if options.model:
-        raise Misuse("--replay takes its model from the evidence; leave {model} out.", model=options.model)
+        raise Misuse(
+            "--replay takes its model from the evidence; leave {model} out.", model=options.model
+        )
     with Watching(quiet=options.json) as watch:
         bench = Bench(Session.here(watch=watch), again=True)
         replayed = replay(evidence, bench, effort_beside_servers(), beside=beside_servers)

@@ -22,6 +22,13 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
     if options.no_serve:
         return 0
     return serve(
-        read_model(decision.chosen.path), decision.served, options.port, pages,
-        memory=options.memory, mode=decided.mode, session=decided.session, quiet=options.json, decided=True,
-    )  # fmt: skip
+        read_model(decision.chosen.path),
+        decision.served,
+        options.port,
+        pages,
+        memory=options.memory,
+        mode=decided.mode,
+        session=decided.session,
+        quiet=options.json,
+        decided=True,
+    )

@@ -1,4 +1,6 @@
-"""What `hakaru fit` tells: parts, devices, the verdict and what would change it, as text and as JSON."""
+"""What `hakaru fit` tells: parts, devices, the verdict and what would change it, as text and as
+JSON.
+"""
 
 from typing import Any
 
@@ -14,14 +16,31 @@ from hakaru.units import format_bytes, format_params
 
 
 def _print_extra(extra: Extra) -> None:
-    told = {"dry_run": say("dry run"), "assumed": say("assumed, 0 to 15 % above the engine's own figure for ten projectors")}
-    print_text(say("Beside it: {name}, {bytes}: weights {weights}, KV cache {kv}, compute {compute} ({source}), in RAM {host}",
-                   name=extra.name, bytes=format_bytes(extra.bytes), weights=format_bytes(extra.weights_bytes),
-                   kv=format_bytes(extra.kv_cache_bytes), compute=format_bytes(extra.compute_bytes),
-                   source=told.get(extra.source, say("computed")), host=format_bytes(extra.host_bytes)))  # fmt: skip
+    told = {
+        "dry_run": say("dry run"),
+        "assumed": say("assumed, 0 to 15 % above the engine's own figure for ten projectors"),
+    }
+    print_text(
+        say(
+            "Beside it: {name}, {bytes}: weights {weights}, KV cache {kv}, compute {compute} "
+            "({source}), in RAM {host}",
+            name=extra.name,
+            bytes=format_bytes(extra.bytes),
+            weights=format_bytes(extra.weights_bytes),
+            kv=format_bytes(extra.kv_cache_bytes),
+            compute=format_bytes(extra.compute_bytes),
+            source=told.get(extra.source, say("computed")),
+            host=format_bytes(extra.host_bytes),
+        )
+    )
     if extra.growth_bytes:
-        print_text(say("{bytes} of it are taken when the largest picture comes (assumed); --image-max-tokens of llama-server bounds it.",
-                       bytes=format_bytes(extra.growth_bytes)))  # fmt: skip
+        print_text(
+            say(
+                "{bytes} of it are taken when the largest picture comes (assumed); "
+                "--image-max-tokens of llama-server bounds it.",
+                bytes=format_bytes(extra.growth_bytes),
+            )
+        )
 
 
 def flags(fit: Fit) -> list[str]:
@@ -39,10 +58,13 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
     data: dict[str, Any] = {
         "schema": "hakaru.fit/1",
         "verdict": fit.verdict,
-        "model": {"name": model.name, "path": str(model.path), "origin": origin, "architecture": model.shape.architecture,
-                  "type": model.type_name, "n_params": model.n_params, "bpw": model.bpw, "n_ctx_train": model.shape.n_ctx_train},
+        "model": {"name": model.name, "path": str(model.path), "origin": origin,
+            "architecture": model.shape.architecture,
+                  "type": model.type_name, "n_params": model.n_params, "bpw": model.bpw,
+                  "n_ctx_train": model.shape.n_ctx_train},
         "context": settings.n_ctx,
-        "parts": shown.parts() | {name: n for name, n in fit.growth.as_json().items() if name in GROWTH},
+        "parts": shown.parts() | {name: n for name,
+            n in fit.growth.as_json().items() if name in GROWTH},
         "growth": fit.growth.as_json(),
         "parts_source": shown.source,
         "total_bytes": fit.total_bytes,
@@ -51,7 +73,9 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
         "placement_source": "computed" if fit.is_modelled else "assumed",
         "devices": [s.as_json() for s in fit.placement.devices],
         "flags": flags(fit),
-        "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes} if fit.dry_run else None,
+        "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes}
+        if fit.dry_run
+        else None,
         "extras": [e.as_json() for e in fit.extras],
         "margin": fit.margin.as_json(),
         "max_context": fit.max_context,
@@ -59,7 +83,13 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
     }  # fmt: skip
     if terms:
         data["terms"] = [
-            {"part": t.part, "what": t.what, "formula": spelled(t.formula), "where": spelled(t.where), "bytes": t.bytes}
+            {
+                "part": t.part,
+                "what": t.what,
+                "formula": spelled(t.formula),
+                "where": spelled(t.where),
+                "bytes": t.bytes,
+            }
             for t in terms
         ]
     return data
@@ -68,9 +98,16 @@ def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
 def print_fit(fit: Fit, terms: list[Term]) -> None:
     """The whole answer as text."""
     model, settings = fit.model, fit.settings
-    print_text(say("{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
-              name=model.name, architecture=model.shape.architecture, type=model.type_name,
-              params=format_params(model.n_params), n_ctx=settings.n_ctx))  # fmt: skip
+    print_text(
+        say(
+            "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+            name=model.name,
+            architecture=model.shape.architecture,
+            type=model.type_name,
+            params=format_params(model.n_params),
+            n_ctx=settings.n_ctx,
+        )
+    )
     if terms:
         _print_terms(terms)
     print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))
@@ -88,8 +125,11 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
         for sentence in ways_sentences(fit.alternatives):
             print_text(sentence)
     if fit.max_context is not None:
-        print_text(say("It fits comfortably up to {n} tokens of context.", n=f"{fit.max_context:,}") if fit.max_context else
-              say("It does not fit even with a context of 256 tokens."))  # fmt: skip
+        print_text(
+            say("It fits comfortably up to {n} tokens of context.", n=f"{fit.max_context:,}")
+            if fit.max_context
+            else say("It does not fit even with a context of 256 tokens.")
+        )
     if found := flags(fit):
         print_text(say("llama-server flags: {flags}", flags=" ".join(found)))
 
@@ -97,11 +137,18 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
 def _unmodelled_sentence(fit: Fit) -> str:
     architecture = fit.model.shape.architecture
     if not fit.placement.shares:
-        return say("hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's dry run is the answer.",
-                   architecture=architecture)  # fmt: skip
-    return say("hakaru has no arithmetic for the architecture '{architecture}' yet. The weights of each device are exact, the sums are the engine's "
-               "dry run; how much of the KV cache each layer keeps, and what each device computes with, is assumed.",
-               architecture=architecture)  # fmt: skip
+        return say(
+            "hakaru has no arithmetic for the architecture '{architecture}' yet; the engine's "
+            "dry run is the answer.",
+            architecture=architecture,
+        )
+    return say(
+        "hakaru has no arithmetic for the architecture '{architecture}' yet. The weights of each "
+        "device are exact, the sums are the engine's "
+        "dry run; how much of the KV cache each layer keeps, and what each device computes with, "
+        "is assumed.",
+        architecture=architecture,
+    )
 
 
 def _print_terms(terms: list[Term]) -> None:
@@ -111,24 +158,34 @@ def _print_terms(terms: list[Term]) -> None:
 
 
 def _print_devices(placement: Placement) -> None:
-    """One row per device, and a bar in which each part has its own sign, so that no colour is needed."""
+    """One row per device, and a bar in which each part has its own sign, so that no colour is
+    needed.
+    """
     rows = [
         [share.device.name, str(share.layers), *(format_bytes(n) for n in share.bar),
          format_bytes(share.device.usable_bytes), bar(share.bar, share.device.usable_bytes)]
         for share in placement.devices
     ]  # fmt: skip
-    print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"), say("other"),
+    print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"),
+        say("other"),
                  say("with use"), say("free"), "█ ▓ ▒ ░ + |"], rows)  # fmt: skip
     if converted := max(s.conversion_bytes for s in placement.devices):
-        print_text(say("Of compute, {bytes} on an accelerator are for attention, which reads one layer's KV cache in F16.",
-                  bytes=format_bytes(converted)))  # fmt: skip
+        print_text(
+            say(
+                "Of compute, {bytes} on an accelerator are for attention, which reads one "
+                "layer's KV cache in F16.",
+                bytes=format_bytes(converted),
+            )
+        )
 
 
 BAR_CELLS = 24
 
 
 def bar(parts: tuple[int, ...], limit: int) -> str:
-    """Parts of `limit` in 24 cells, █ weights, ▓ KV cache, ▒ compute, ░ other, + with use, and | where the memory ends."""
+    """Parts of `limit` in 24 cells, █ weights, ▓ KV cache, ▒ compute, ░ other, + with use, and |
+    where the memory ends.
+    """
     scale = BAR_CELLS / max(limit, sum(parts), 1)
     filled, done = "", 0.0
     for sign, part in zip("█▓▒░+", parts, strict=True):
@@ -157,8 +214,16 @@ def _rows(fit: Fit) -> list[list[str]]:
     growth = {key: getattr(fit.growth, key) for key in come}
     sides = [side.parts() | growth if side else {} for side in (fit.computed, fit.dry_run)]
     rows = []
-    for key, label in (labels | {k: v for k, v in come.items() if growth[k]} | {"total": say("total")}).items():
+    for key, label in (
+        labels | {k: v for k, v in come.items() if growth[k]} | {"total": say("total")}
+    ).items():
         ours, engine = (side.get(key, sum(side.values())) if side else None for side in sides)
         difference = f"{ours - engine:+,} B" if ours is not None and engine is not None else "-"
-        rows.append([label, *(format_bytes(v) if v is not None else "-" for v in (ours, engine)), difference])
+        rows.append(
+            [
+                label,
+                *(format_bytes(v) if v is not None else "-" for v in (ours, engine)),
+                difference,
+            ]
+        )
     return rows

@@ -9,26 +9,58 @@ def describe(machine: Machine) -> list[str]:
     """The machine in a few lines."""
     cpu, memory = machine.cpu, machine.memory
     lines = [
-        say("Processor  {model}, {cores} cores usable of {logical}", model=cpu.model, cores=cpu.usable_cores, logical=cpu.logical_cores),
-        say("           {sets}", sets=" ".join(cpu.instruction_sets) or say("no vector instructions known")),
+        say(
+            "Processor  {model}, {cores} cores usable of {logical}",
+            model=cpu.model,
+            cores=cpu.usable_cores,
+            logical=cpu.logical_cores,
+        ),
+        say(
+            "           {sets}",
+            sets=" ".join(cpu.instruction_sets) or say("no vector instructions known"),
+        ),
         say("Threads    {n}, for the lab and the server alike{why}", n=cpu.threads, why=_why(cpu)),
-        say("RAM        {available} available of {total}",
-            available=format_bytes(memory.available_bytes), total=format_bytes(memory.total_bytes)),
-    ]  # fmt: skip
+        say(
+            "RAM        {available} available of {total}",
+            available=format_bytes(memory.available_bytes),
+            total=format_bytes(memory.total_bytes),
+        ),
+    ]
     if memory.limit_bytes:
-        lines.append(say("           this container may use {limit}", limit=format_bytes(memory.limit_bytes)))
+        lines.append(
+            say("           this container may use {limit}", limit=format_bytes(memory.limit_bytes))
+        )
     for device in machine.devices:
         if device not in machine.accelerators:
-            lines.append(say("GPU        {name}: shares the RAM, and is not used beside another GPU", name=device.name))
+            lines.append(
+                say(
+                    "GPU        {name}: shares the RAM, and is not used beside another GPU",
+                    name=device.name,
+                )
+            )
             continue
         free = format_bytes(device.free_bytes) if device.free_bytes is not None else "?"
-        lines.append(say("GPU        {name}: {free} free of {total} ({source})",
-                         name=device.name, free=free, total=format_bytes(device.total_bytes), source=device.source))  # fmt: skip
-    lines += [say("GPU        {name}: not planned with ({reason})", name=d.name, reason=d.reason) for d in machine.silent_devices]
+        lines.append(
+            say(
+                "GPU        {name}: {free} free of {total} ({source})",
+                name=device.name,
+                free=free,
+                total=format_bytes(device.total_bytes),
+                source=device.source,
+            )
+        )
+    lines += [
+        say("GPU        {name}: not planned with ({reason})", name=d.name, reason=d.reason)
+        for d in machine.silent_devices
+    ]
     if not machine.devices and not machine.silent_devices:
         lines.append(say("GPU        none found; models run on the processor"))
     lines.append(
-        say("Class      {size_class}: {meaning}", size_class=_class_name(machine.size_class), meaning=_meaning(machine.size_class))
+        say(
+            "Class      {size_class}: {meaning}",
+            size_class=_class_name(machine.size_class),
+            meaning=_meaning(machine.size_class),
+        )
     )
     return lines
 
@@ -41,7 +73,12 @@ def _why(cpu: Cpu) -> str:
 
 
 def _class_name(size_class: str) -> str:
-    return {"large": say("large"), "medium": say("medium"), "small": say("small"), "tiny": say("tiny")}[size_class]
+    return {
+        "large": say("large"),
+        "medium": say("medium"),
+        "small": say("small"),
+        "tiny": say("tiny"),
+    }[size_class]
 
 
 def _meaning(size_class: str) -> str:
@@ -51,6 +88,8 @@ def _meaning(size_class: str) -> str:
         case "medium":
             return say("8 to 20 GB, models of billions of parameters")
         case "small":
-            return say("4 to 8 GB, models of hundreds of millions of parameters up to a few billions")
+            return say(
+                "4 to 8 GB, models of hundreds of millions of parameters up to a few billions"
+            )
         case _:
             return say("under 4 GB, models of hundreds of millions of parameters")

@@ -19,14 +19,22 @@ TOO_WIDE: Final = 30.0
 
 
 def print_made(made: Made) -> None:
-    """The tensors, then the sentences: one row per tensor of a plan, one per role and type of what was made."""
+    """The tensors, then the sentences: one row per tensor of a plan, one per role and type of what
+    was made.
+    """
     if made.measured:
         _print_roles(made)
     else:
         _print_tensors(made)
     if made.plan.hidden:
-        print_text(say("The weights of this file lie on the grid of {types}: it was quantized before, whatever it says now. There these types look "
-                  "free, and would undo what was changed since, so they are no choice.", types=", ".join(made.plan.hidden)))  # fmt: skip
+        print_text(
+            say(
+                "The weights of this file lie on the grid of {types}: it was quantized before, "
+                "whatever it says now. There these types look "
+                "free, and would undo what was changed since, so they are no choice.",
+                types=", ".join(made.plan.hidden),
+            )
+        )
     _print_copies(made)
     _print_devices(made)
     _print_predictions(made)
@@ -38,10 +46,18 @@ def print_made(made: Made) -> None:
 
 def _print_tensors(made: Made) -> None:
     rows = [
-        [row.name, row.type, f"{row.bpw:.2f}", "-" if row.damage is None else f"{row.damage:.6f}", _why(row)]
+        [
+            row.name,
+            row.type,
+            f"{row.bpw:.2f}",
+            "-" if row.damage is None else f"{row.damage:.6f}",
+            _why(row),
+        ]
         for row in made.tensors
     ]
-    print_table([say("tensor"), say("type"), say("bits"), say("predicted damage"), say("why")], rows, left=2)
+    print_table(
+        [say("tensor"), say("type"), say("bits"), say("predicted damage"), say("why")], rows, left=2
+    )
 
 
 def _why(row: TensorRow) -> str:
@@ -55,7 +71,11 @@ def _why(row: TensorRow) -> str:
         "robust": say("robust: {n:.2f} times the median", n=row.sensitivity or 0),
         "usual": say("usual: {n:.1f} times the median", n=row.sensitivity or 0),
     }[row.why]
-    return say("{why}; rows allow blocks of 32 only", why=words) if row.blocks == 32 and row.why != "kept" else words
+    return (
+        say("{why}; rows allow blocks of 32 only", why=words)
+        if row.blocks == 32 and row.why != "kept"
+        else words
+    )
 
 
 def _print_roles(made: Made) -> None:
@@ -65,10 +85,20 @@ def _print_roles(made: Made) -> None:
         if row.damage is not None:
             found.setdefault((role_of(row.name), row.type), []).append(row)
     rows = [
-        [role, type_, str(len(each)), f"{sum(elements[r.name] for r in each):,}", f"{sum(r.damage or 0 for r in each):.5f}"]
+        [
+            role,
+            type_,
+            str(len(each)),
+            f"{sum(elements[r.name] for r in each):,}",
+            f"{sum(r.damage or 0 for r in each):.5f}",
+        ]
         for (role, type_), each in sorted(found.items())
     ]
-    print_table([say("tensors"), say("type"), say("number"), say("weights"), say("predicted damage")], rows, left=2)
+    print_table(
+        [say("tensors"), say("type"), say("number"), say("weights"), say("predicted damage")],
+        rows,
+        left=2,
+    )
 
 
 def role_of(name: str) -> str:
@@ -78,68 +108,156 @@ def role_of(name: str) -> str:
 
 def _print_copies(made: Made) -> None:
     if made.copied:
-        print_text(say("{n} of {total} tensors are copied as they are ({bytes}), and lose nothing more.", n=len(made.copied), total=made.n_matrices,
-                  bytes=format_bytes(sum(row.n_bytes for row in made.copied))))  # fmt: skip
+        print_text(
+            say(
+                "{n} of {total} tensors are copied as they are ({bytes}), and lose nothing more.",
+                n=len(made.copied),
+                total=made.n_matrices,
+                bytes=format_bytes(sum(row.n_bytes for row in made.copied)),
+            )
+        )
     if source_kind(made.source).kind == "quantized":
-        print_text(say("The loss is against this source, which is quantized already, and not against the original."))
+        print_text(
+            say(
+                "The loss is against this source, which is quantized already, and not against "
+                "the original."
+            )
+        )
 
 
 def _print_devices(made: Made) -> None:
     room = made.plan.target.room
     if room is None:
         return
-    rows = [[name, format_bytes(made.device_bytes[name]), format_bytes(n)] for name, n in room.device_bytes.items()]
+    rows = [
+        [name, format_bytes(made.device_bytes[name]), format_bytes(n)]
+        for name, n in room.device_bytes.items()
+    ]
     print_table([say("device"), say("weights"), say("room for weights")], rows)
 
 
 def _print_predictions(made: Made) -> None:
     plan = made.plan
     if plan.target.bpw:
-        print_text(say("{bpw:.3f} bits per weight of at most {budget} ({bytes}, {n:,} bytes); {loss}.", bpw=made.file_bpw, budget=plan.target.bpw,
-                  bytes=format_bytes(made.file_bytes), n=made.file_bytes, loss=_loss(made.predicted)))  # fmt: skip
+        print_text(
+            say(
+                "{bpw:.3f} bits per weight of at most {budget} ({bytes}, {n:,} bytes); {loss}.",
+                bpw=made.file_bpw,
+                budget=plan.target.bpw,
+                bytes=format_bytes(made.file_bytes),
+                n=made.file_bytes,
+                loss=_loss(made.predicted),
+            )
+        )
     else:
-        print_text(say("{bytes} of at most {budget} ({n:,} bytes); {loss}.", bytes=format_bytes(made.file_bytes),
-                  budget=format_bytes(plan.budget_bytes), n=made.file_bytes, loss=_loss(made.predicted)))  # fmt: skip
+        print_text(
+            say(
+                "{bytes} of at most {budget} ({n:,} bytes); {loss}.",
+                bytes=format_bytes(made.file_bytes),
+                budget=format_bytes(plan.budget_bytes),
+                n=made.file_bytes,
+                loss=_loss(made.predicted),
+            )
+        )
     if plan.target.file_bytes and made.file_bytes < FILLED * plan.budget_bytes:
-        print_text(say("The rest of the budget is left over: whatever would fill it is predicted to lose more."))
+        print_text(
+            say(
+                "The rest of the budget is left over: whatever would fill it is predicted to "
+                "lose more."
+            )
+        )
     if not plan.is_measured:
-        print_text(say("Nothing of this model was measured yet, so types and loss are a guess from other models. Without --dry-run it is "
-                  "measured first; a dry run after that tells what is known."))  # fmt: skip
+        print_text(
+            say(
+                "Nothing of this model was measured yet, so types and loss are a guess from "
+                "other models. Without --dry-run it is "
+                "measured first; a dry run after that tells what is known."
+            )
+        )
     if made.speed and plan.target.speed and made.speed.source == "measured":
-        print_text(say("{n:.1f} [{low:.1f}…{high:.1f}] tokens per second, measured through the server (asked for: {wanted:.1f}).",
-                  n=made.speed.value, low=made.speed.lowest, high=made.speed.highest, wanted=plan.target.speed.tokens_per_s))  # fmt: skip
+        print_text(
+            say(
+                "{n:.1f} [{low:.1f}…{high:.1f}] tokens per second, measured through the server "
+                "(asked for: {wanted:.1f}).",
+                n=made.speed.value,
+                low=made.speed.lowest,
+                high=made.speed.highest,
+                wanted=plan.target.speed.tokens_per_s,
+            )
+        )
     elif made.speed:
-        print_text(say("About {n:.1f} [{low:.1f}…{high:.1f}] tokens per second here, from what was timed on this machine.",
-                  n=made.speed.value, low=made.speed.lowest, high=made.speed.highest))  # fmt: skip
+        print_text(
+            say(
+                "About {n:.1f} [{low:.1f}…{high:.1f}] tokens per second here, from what was "
+                "timed on this machine.",
+                n=made.speed.value,
+                low=made.speed.lowest,
+                high=made.speed.highest,
+            )
+        )
     elif not made.measured:
-        print_text(say("No speed is predicted: nothing was timed on this machine yet; `hakaru test` does it."))
+        print_text(
+            say(
+                "No speed is predicted: nothing was timed on this machine yet; `hakaru test` "
+                "does it."
+            )
+        )
 
 
 def _loss(predicted: Figure) -> str:
-    """The predicted loss in words: a number with its interval, or only the interval where that is too wide for a number."""
+    """The predicted loss in words: a number with its interval, or only the interval where that is
+    too wide for a number.
+    """
     if predicted.highest > TOO_WIDE * predicted.lowest:
-        return say("its mean KLD is not known well enough to tell a number: between {low:.5f} and {high:.5f}, to 95 %",
-                   low=predicted.lowest, high=predicted.highest)  # fmt: skip
+        return say(
+            "its mean KLD is not known well enough to tell a number: between {low:.5f} and "
+            "{high:.5f}, to 95 %",
+            low=predicted.lowest,
+            high=predicted.highest,
+        )
     return say(
-        "predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}]", kld=predicted.value, low=predicted.lowest, high=predicted.highest
+        "predicted mean KLD {kld:.5f} [{low:.5f}…{high:.5f}]",
+        kld=predicted.value,
+        low=predicted.lowest,
+        high=predicted.highest,
     )
 
 
 def _print_race(made: Made) -> None:
     race = made.race
     if race and race.rival and race.ratio:
-        print_text(say("Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours {ours:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of it.",
-                  preset=race.rival.preset, bytes=format_bytes(race.rival.file_bytes), kld=race.rival.kld.value,
-                  ours=race.ours.value, ratio=race.ratio.value, low=race.ratio.low, high=race.ratio.high))  # fmt: skip
+        print_text(
+            say(
+                "Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours "
+                "{ours:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of it.",
+                preset=race.rival.preset,
+                bytes=format_bytes(race.rival.file_bytes),
+                kld=race.rival.kld.value,
+                ours=race.ours.value,
+                ratio=race.ratio.value,
+                low=race.ratio.low,
+                high=race.ratio.high,
+            )
+        )
     elif race:
         print_text(say("There is no preset of at most these bytes to race against."))
     if race and race.bare and race.bare_ratio:
-        print_text(say("Without copies the best mix of these bytes loses {kld:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of the preset.", kld=race.bare.value,
-                  ratio=race.bare_ratio.value, low=race.bare_ratio.low, high=race.bare_ratio.high))  # fmt: skip
+        print_text(
+            say(
+                "Without copies the best mix of these bytes loses {kld:.5f}, {ratio:.2f} "
+                "[{low:.2f}…{high:.2f}] of the preset.",
+                kld=race.bare.value,
+                ratio=race.bare_ratio.value,
+                low=race.bare_ratio.low,
+                high=race.bare_ratio.high,
+            )
+        )
         if race.wins and race.bare_ratio.highest >= 1:
             print_text(say("So the mix wins by what it copies."))
     elif race and race.bare:
-        print_text(say("Without copies the best mix of these bytes loses {kld:.5f}.", kld=race.bare.value))
+        print_text(
+            say("Without copies the best mix of these bytes loses {kld:.5f}.", kld=race.bare.value)
+        )
     if race and race.wins and race.ratio and race.ratio.highest >= 1:
         print_text(say("The preset is not expected to keep the tier, so the mix was written."))
     if made.preset:
@@ -149,11 +267,21 @@ def _print_race(made: Made) -> None:
     if made.tested and made.plan.target.tier:
         print_text(verdict_sentence(made.tested, made.plan.target.tier))
     if made.measured:
-        print_text(say("{path}: written, read back and verified: llama.cpp loads it; measured mean KLD {kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
-                  path=made.path, kld=made.measured.value, low=made.measured.low, high=made.measured.high))  # fmt: skip
+        print_text(
+            say(
+                "{path}: written, read back and verified: llama.cpp loads it; measured mean KLD "
+                "{kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
+                path=made.path,
+                kld=made.measured.value,
+                low=made.measured.low,
+                high=made.measured.high,
+            )
+        )
 
 
-def preset_json(model: Model, recipe: Recipe, made: Model | None, out: Path, warning: str | None) -> dict[str, object]:
+def preset_json(
+    model: Model, recipe: Recipe, made: Model | None, out: Path, warning: str | None
+) -> dict[str, object]:
     """The object of `hakaru quantize --type … --json`."""
     return {
         "schema": "hakaru.recipe/1",
@@ -164,8 +292,15 @@ def preset_json(model: Model, recipe: Recipe, made: Model | None, out: Path, war
         "bytes": recipe.weights_bytes,
         "bpw": recipe.bpw,
         "file_bytes": made.file_bytes if made else None,
-        "source": {"path": str(model.path), "bytes": model.weights_bytes, "bpw": model.bpw, "kind": source_kind(model).kind},
+        "source": {
+            "path": str(model.path),
+            "bytes": model.weights_bytes,
+            "bpw": model.bpw,
+            "kind": source_kind(model).kind,
+        },
         "warning": warning,
         "engine": lab_build(),
-        "tensors": [{"name": t.name, "type": recipe.types.get(t.name, t.type.name)} for t in model.tensors],
+        "tensors": [
+            {"name": t.name, "type": recipe.types.get(t.name, t.type.name)} for t in model.tensors
+        ],
     }

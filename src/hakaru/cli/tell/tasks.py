@@ -56,10 +56,21 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
 def unended(graded: Sequence[Graded], name: str) -> list[str]:
     """What to say of a model that says nothing or never stops; empty where it does neither."""
     empty, cut, n = sum(g.is_empty for g in graded), sum(g.is_cut for g in graded), len(graded)
-    told = [say("{name}: {n} of {total} answers are empty.", name=name, n=empty, total=n)] if empty else []
+    told = (
+        [say("{name}: {n} of {total} answers are empty.", name=name, n=empty, total=n)]
+        if empty
+        else []
+    )
     if cut:
-        told.append(say("{name}: {n} of {total} answers reached their limit of tokens without an end, and were checked as they are.",
-                        name=name, n=cut, total=n))  # fmt: skip
+        told.append(
+            say(
+                "{name}: {n} of {total} answers reached their limit of tokens without an end, "
+                "and were checked as they are.",
+                name=name,
+                n=cut,
+                total=n,
+            )
+        )
     return told
 
 
@@ -70,35 +81,63 @@ def doubts(*models: Sequence[Graded]) -> list[str]:
 
 
 def never_right(*models: Sequence[Graded]) -> list[str]:
-    """The tasks of a person's own that were checked and that no model got right. Each model answered the same, or nothing."""
+    """The tasks of a person's own that were checked and that no model got right. Each model
+    answered the same, or nothing.
+    """
     return [item.id for item in _never_right(*models)]
 
 
 def _never_right(*models: Sequence[Graded]) -> list[Item]:
     answers = zip(*(graded for graded in models if graded), strict=True)
-    return [some[0].item for some in answers if some[0].item.own and {g.right for g in some} == {False}]
+    return [
+        some[0].item for some in answers if some[0].item.own and {g.right for g in some} == {False}
+    ]
 
 
 def never_right_sentence(*models: Sequence[Graded]) -> str | None:
     """That no model got them right, and what that may mean; None where there is none."""
     found = never_right(*models)
-    return say("{n} of your own tasks were answered right by no model ({ids}); it may be their checks that are wrong.",
-               n=len(found), ids=_named(found)) if found else None  # fmt: skip
+    return (
+        say(
+            "{n} of your own tasks were answered right by no model ({ids}); it may be their "
+            "checks that are wrong.",
+            n=len(found),
+            ids=_named(found),
+        )
+        if found
+        else None
+    )
 
 
 def unproven_sentence(*models: Sequence[Graded]) -> str | None:
     """How a person finds out whether such a check can pass at all; None where all of them can."""
     ids = [item.id for item in _never_right(*models) if not item.is_proven]
-    return say("Nothing shows that any answer can pass the checks of {ids}: write an 'example' beside each, "
-               "an answer that should pass; hakaru tries it when it reads the file.",
-               ids=_named(ids)) if ids else None  # fmt: skip
+    return (
+        say(
+            "Nothing shows that any answer can pass the checks of {ids}: write an 'example' "
+            "beside each, "
+            "an answer that should pass; hakaru tries it when it reads the file.",
+            ids=_named(ids),
+        )
+        if ids
+        else None
+    )
 
 
 def timed_out_sentence(*models: Sequence[Graded]) -> str | None:
     """Which answers are wrong only because their checks took too long; None where there is none."""
     found = [g.item.id for graded in models for g in graded if g.timed_out]
-    return say("{n} answers count as wrong because their checks took more than {seconds:g} seconds ({ids}); make their patterns or schemas simpler.",
-               n=len(found), seconds=MATCH_SECONDS, ids=_named(found)) if found else None  # fmt: skip
+    return (
+        say(
+            "{n} answers count as wrong because their checks took more than {seconds:g} seconds "
+            "({ids}); make their patterns or schemas simpler.",
+            n=len(found),
+            seconds=MATCH_SECONDS,
+            ids=_named(found),
+        )
+        if found
+        else None
+    )
 
 
 def _named(ids: Sequence[str]) -> str:
@@ -120,8 +159,15 @@ def _json(graded: Sequence[Graded]) -> dict[str, object] | None:
 def pairs_sentence(found: Pairs) -> str:
     """What was lost and won against the reference."""
     if found.verdict == "cannot tell":
-        return say("Tasks: {lost} lost and {won} won against the reference: cannot tell them apart (p = {p:.2g}; {percent:.1%} of the tasks would have "
-                   "been seen).", lost=found.lost, won=found.won, p=found.p, percent=found.detectable)  # fmt: skip
+        return say(
+            "Tasks: {lost} lost and {won} won against the reference: cannot tell them apart (p = "
+            "{p:.2g}; {percent:.1%} of the tasks would have "
+            "been seen).",
+            lost=found.lost,
+            won=found.won,
+            p=found.p,
+            percent=found.detectable,
+        )
     if found.verdict == "worse":
         return say(
             "Tasks: {lost} lost and {won} won against the reference: worse (p = {p:.2g}).",
@@ -130,7 +176,10 @@ def pairs_sentence(found: Pairs) -> str:
             p=found.p,
         )
     return say(
-        "Tasks: {lost} lost and {won} won against the reference: better (p = {p:.2g}).", lost=found.lost, won=found.won, p=found.p
+        "Tasks: {lost} lost and {won} won against the reference: better (p = {p:.2g}).",
+        lost=found.lost,
+        won=found.won,
+        p=found.p,
     )
 
 

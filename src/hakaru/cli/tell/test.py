@@ -23,14 +23,19 @@ from hakaru.tuning.bench import Tested
 from hakaru.units import Figure, format_bytes
 
 NOT_COMPARED: Final[dict[str, Any]] = {
-    "kld_mean": None, "kld_p99": None, "top1_agreement": None, "perplexity_ratio": None, "domains": {}, "n_windows": 0, "n_tokens": 0,
+    "kld_mean": None, "kld_p99": None, "top1_agreement": None, "perplexity_ratio": None,
+    "domains": {}, "n_windows": 0, "n_tokens": 0,
 }  # fmt: skip
-"""The `quality` of a model that was compared with nothing: the keys of `Quality.as_json`, and no figure."""
+"""The `quality` of a model that was compared with nothing: the keys of `Quality.as_json`, and no
+figure.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What was measured of one model; None or empty where it was not asked for. `original` is what it was compared with."""
+    """What was measured of one model; None or empty where it was not asked for. `original` is what
+    it was compared with.
+    """
 
     model: Model
     settings: ContextSettings
@@ -55,14 +60,17 @@ def title(candidate: Model, original: Model | None) -> str:
     """The heading of reports and pages."""
     if original is None:
         return candidate.path.name
-    return say("{model} against {reference}", model=candidate.path.name, reference=original.path.name)
+    return say(
+        "{model} against {reference}", model=candidate.path.name, reference=original.path.name
+    )
 
 
 def report_of(found: Findings) -> Report:
     """The same as a report."""
     return Report(
-        title=title(found.model, found.original), sentences=[_verdict(found), *_further(found)], head=_head(found), table=_rows(found),
-        quality=found.quality, rows=found.tested.rows if found.tested else (), tier=found.tier,
+        title=title(found.model, found.original), sentences=[_verdict(found), *_further(found)],
+        head=_head(found), table=_rows(found), quality=found.quality,
+        rows=found.tested.rows if found.tested else (), tier=found.tier,
         speed=found.trial.speed if found.trial else None, points=found.points,
     )  # fmt: skip
 
@@ -71,7 +79,10 @@ def tell_json(found: Findings) -> None:
     """The object of `hakaru test --json`."""
     trial, tested, memory, speed = found.trial, found.tested, dict[str, Any](), None
     if trial:
-        memory = trial.memory.parts() | {"total_bytes": trial.memory.total_bytes, "peak_rss_bytes": trial.peak_rss_bytes}
+        memory = trial.memory.parts() | {
+            "total_bytes": trial.memory.total_bytes,
+            "peak_rss_bytes": trial.peak_rss_bytes,
+        }
         speed = trial.speed.as_json() | {
             "points": [point.as_json() for point in found.points],
             "depths_left_out": [left.as_json() for left in found.left_out],
@@ -80,7 +91,9 @@ def tell_json(found: Findings) -> None:
         "schema": "hakaru.measurement/1",
         "model": str(found.model.path),
         "reference": str(found.original.path) if found.original else None,
-        "reference_is_quantized": source_kind(found.original).kind == "quantized" if found.original else None,
+        "reference_is_quantized": source_kind(found.original).kind == "quantized"
+        if found.original
+        else None,
         "quality": found.quality.as_json() if found.quality else NOT_COMPARED,
         "noise_floor": found.floor.as_json() if found.floor else None,
         "speed": speed,
@@ -106,11 +119,23 @@ def tell(found: Findings) -> None:
     for sentence in _further(found):
         print_text(sentence)
     if trial := found.trial:
-        print_text(say("Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the median of {repeats} runs through the server.",
-                  n_prompt=trial.speed.n_prompt, n_predict=trial.speed.n_predict, repeats=trial.speed.repeats))  # fmt: skip
+        print_text(
+            say(
+                "Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the "
+                "median of {repeats} runs through the server.",
+                n_prompt=trial.speed.n_prompt,
+                n_predict=trial.speed.n_predict,
+                repeats=trial.speed.repeats,
+            )
+        )
         peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
-        print_text(say("Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
-                  buffers=format_bytes(trial.memory.total_bytes), peak=peak))  # fmt: skip
+        print_text(
+            say(
+                "Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
+                buffers=format_bytes(trial.memory.total_bytes),
+                peak=peak,
+            )
+        )
     print_text(_verdict(found))
     if found.graded:
         print_tasks(found.graded, found.theirs)
@@ -121,7 +146,10 @@ def _verdict(found: Findings) -> str:
     """What was proven of the tier, or that nothing was judged."""
     if found.tested:
         return verdict_sentence(found.tested, found.tier)
-    return say("No --reference was named, so nothing was compared: what the model lost is not known, and no tier was judged.")
+    return say(
+        "No --reference was named, so nothing was compared: what the model lost is not known, "
+        "and no tier was judged."
+    )
 
 
 def _head(found: Findings) -> list[str]:
@@ -140,14 +168,22 @@ def _rows(found: Findings) -> list[list[str]]:
             [say("first token, ms"), *cells(trial.speed.first_token_ms, ".0f"), mark],
         ]
         if trial.speed.energy_j:
-            rows.append([say("energy for one answer, J"), *cells(trial.speed.energy_j, ".1f"), mark])
+            rows.append(
+                [say("energy for one answer, J"), *cells(trial.speed.energy_j, ".1f"), mark]
+            )
     for point in found.points:
         what = (
             say("  decode behind {n:,} tokens", n=point.depth)
             if point.depth
             else say("  decode, users together: {n}", n=point.users)
         )
-        rows.append([what, *cells(point.decode_tokens_per_s, ".1f"), CONTENDED if point.is_contended else ""])
+        rows.append(
+            [
+                what,
+                *cells(point.decode_tokens_per_s, ".1f"),
+                CONTENDED if point.is_contended else "",
+            ]
+        )
     return rows
 
 
@@ -155,13 +191,23 @@ def _loss_rows(lost: Quality, tier: Tier) -> list[list[str]]:
     ratio_bound = f"≤ {tier.perplexity_ratio:g}" if tier.perplexity_ratio else "-"
     rows = [
         [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
-        [say("top-1 agreement"), *cells(lost.top1_agreement, ".2%"), f"≥ {tier.top1_agreement:.1%}"],
+        [
+            say("top-1 agreement"),
+            *cells(lost.top1_agreement, ".2%"),
+            f"≥ {tier.top1_agreement:.1%}",
+        ],
         [say("perplexity ratio"), *cells(lost.perplexity_ratio, ".4f"), ratio_bound],
     ]
     if lost.kld_p99:
         rows.insert(1, [say("KLD of the worst token in 100"), *cells(lost.kld_p99, ".4f"), ""])
     for domain, figure in lost.domains.items():
-        rows.append(["  " + say("{figure}, {kind}", figure="KLD", kind=kind_of_text(domain)), *cells(figure, ".5f"), ""])
+        rows.append(
+            [
+                "  " + say("{figure}, {kind}", figure="KLD", kind=kind_of_text(domain)),
+                *cells(figure, ".5f"),
+                "",
+            ]
+        )
     return rows
 
 
@@ -170,25 +216,48 @@ def loss_sentences(tested: Tested) -> list[str]:
     lost = tested.quality
     if not lost.n_tokens:
         return [say("The reference is this same file: nothing is lost, by definition.")]
-    read = say("{tokens} tokens in {windows} of {available} windows.", tokens=f"{lost.n_tokens:,}", windows=lost.n_windows,
-               available=len(tested.domains))  # fmt: skip
+    read = say(
+        "{tokens} tokens in {windows} of {available} windows.",
+        tokens=f"{lost.n_tokens:,}",
+        windows=lost.n_windows,
+        available=len(tested.domains),
+    )
     unread = [domain for domain in dict.fromkeys(tested.domains) if domain not in lost.domains]
-    missed = [say("Of these kinds of text nothing was read before that: {kinds}.", kinds=say(", ").join(map(kind_of_text, unread)))]
+    missed = [
+        say(
+            "Of these kinds of text nothing was read before that: {kinds}.",
+            kinds=say(", ").join(map(kind_of_text, unread)),
+        )
+    ]
     return [read, *(missed if unread else []), _in_plain_words(lost)]
 
 
 def _further(found: Findings) -> list[str]:
-    """What was read and what it means, the noise floor, what was timed beside other work, and what was not timed."""
+    """What was read and what it means, the noise floor, what was timed beside other work, and what
+    was not timed.
+    """
     told = loss_sentences(found.tested) if found.tested else []
     if found.floor:
-        told.append(say("Noise floor: the reference differs from itself by {kld} when its batches are split differently.",
-                        kld=f"{found.floor.value:.2g}"))  # fmt: skip
+        told.append(
+            say(
+                "Noise floor: the reference differs from itself by {kld} when its batches are "
+                "split differently.",
+                kld=f"{found.floor.value:.2g}",
+            )
+        )
     told += contention([found.trial.speed, *found.points] if found.trial else [])
     return told + [left_out_sentence(left, found.settings, found.model) for left in found.left_out]
 
 
 def _in_plain_words(lost: Quality) -> str:
-    """Two theorems about the mean KLD: Pinsker's inequality, and that divergences of successive tokens add up."""
+    """Two theorems about the mean KLD: Pinsker's inequality, and that divergences of successive
+    tokens add up.
+    """
     kld = max(lost.kld_mean.highest, 1e-12)
-    return say("In plain words: at most {percent:.1%} of the next tokens would be drawn differently, and it takes at least {n:,} tokens until "
-               "the two texts are one nat apart.", percent=min(1.0, sqrt(kld / 2)), n=round(1 / kld))  # fmt: skip
+    return say(
+        "In plain words: at most {percent:.1%} of the next tokens would be drawn differently, "
+        "and it takes at least {n:,} tokens until "
+        "the two texts are one nat apart.",
+        percent=min(1.0, sqrt(kld / 2)),
+        n=round(1 / kld),
+    )

@@ -36,7 +36,14 @@ def save_decision_report(decision: Decision, path: Path) -> None:
 
     sentences = [*(sentence.strip() for sentence in _sentences(decision)), _evidence(decision)]
     title = say("{name}: what was weighed, and what was taken", name=decision.model.name)
-    save_page(path, title=title, sentences=sentences, head=_head(), table=_table(decision), chart=pareto_chart(decision, altair))
+    save_page(
+        path,
+        title=title,
+        sentences=sentences,
+        head=_head(),
+        table=_table(decision),
+        chart=pareto_chart(decision, altair),
+    )
 
 
 def _evidence(decision: Decision) -> str:
@@ -44,7 +51,16 @@ def _evidence(decision: Decision) -> str:
 
 
 def _head() -> list[str]:
-    return ["", say("type"), say("weights"), say("memory"), say("bits"), say("mean KLD"), say("top-1"), say("tokens/s")]
+    return [
+        "",
+        say("type"),
+        say("weights"),
+        say("memory"),
+        say("bits"),
+        say("mean KLD"),
+        say("top-1"),
+        say("tokens/s"),
+    ]
 
 
 def _table(decision: Decision) -> list[list[str]]:
@@ -62,7 +78,8 @@ def _sentences(decision: Decision) -> list[str]:
         if candidate is not chosen:
             reasons.setdefault(candidate.why, []).append(candidate.name)
     told += [
-        say("  {names}: {reason}.", names=say(", ").join(names), reason=reason.rstrip(".")) for reason, names in reasons.items()
+        say("  {names}: {reason}.", names=say(", ").join(names), reason=reason.rstrip("."))
+        for reason, names in reasons.items()
     ]
     told.append(say("Asked for: {wishes}.", wishes=say(", ").join(_wishes(decision))))
     told += (
@@ -70,14 +87,21 @@ def _sentences(decision: Decision) -> list[str]:
         if chosen
         else [
             say(
-                "Nothing was chosen: {why}. Ask for less: --quality compact, a lower --min-speed, or a smaller model.",
+                "Nothing was chosen: {why}. Ask for less: --quality compact, a lower "
+                "--min-speed, or a smaller model.",
                 why=decision.why,
             )
         ]
     )
     if decision.tokens_full_sweep:
-        told.append(say("Read for it: {n:,} tokens, {percent:.0%} of what all levels on all texts would have taken.",
-                    n=decision.tokens_evaluated, percent=decision.tokens_evaluated / decision.tokens_full_sweep))  # fmt: skip
+        told.append(
+            say(
+                "Read for it: {n:,} tokens, {percent:.0%} of what all levels on all texts would "
+                "have taken.",
+                n=decision.tokens_evaluated,
+                percent=decision.tokens_evaluated / decision.tokens_full_sweep,
+            )
+        )
     return told
 
 
@@ -95,15 +119,34 @@ def _wishes(decision: Decision) -> list[str]:
 def _choice(decision: Decision, chosen: Candidate) -> list[str]:
     """What was chosen and why, and what was found of it at last."""
     needs = format_bytes(chosen.total_bytes)
-    told = [say("Chosen: {type}, {why}. It needs {needs}.", type=chosen.name, why=decision.why, needs=needs)]
+    told = [
+        say(
+            "Chosen: {type}, {why}. It needs {needs}.",
+            type=chosen.name,
+            why=decision.why,
+            needs=needs,
+        )
+    ]
     told += suspicion(chosen.judgement) if chosen.judgement else []
     if lost := chosen.untouched:
-        told.append(say("On {n} windows of texts that played no part in the choice: mean KLD {kld}, top-1 {top1:.1%}.",
-                    n=lost.n_windows, kld=_spanned(lost.kld_mean, ".4f"), top1=lost.top1_agreement.value))  # fmt: skip
+        told.append(
+            say(
+                "On {n} windows of texts that played no part in the choice: mean KLD {kld}, "
+                "top-1 {top1:.1%}.",
+                n=lost.n_windows,
+                kld=_spanned(lost.kld_mean, ".4f"),
+                top1=lost.top1_agreement.value,
+            )
+        )
     if chosen.tasks:
         told.append(pairs_sentence(chosen.tasks))
     elif decision.constraints.tasks and chosen.type != SOURCE:
-        told.append(say("The tasks were not asked: the source, to which its answers are compared, does not fit."))
+        told.append(
+            say(
+                "The tasks were not asked: the source, to which its answers are compared, does "
+                "not fit."
+            )
+        )
     return told
 
 
@@ -135,7 +178,14 @@ def print_replay(found: Replay) -> None:
     """A decision that was walked again, what changed since, and whether it holds."""
     print_decision(found.decision)
     for what, then, now in found.changed:
-        print_text(say("Changed since then: {what} was {then}, is {now}.", what=what, then=_short(then), now=_short(now)))
+        print_text(
+            say(
+                "Changed since then: {what} was {then}, is {now}.",
+                what=what,
+                then=_short(then),
+                now=_short(now),
+            )
+        )
     if found.holds:
         print_text(say("The decision holds: {type}.", type=_spoken(found.now)))
     else:

@@ -24,12 +24,7 @@ Then `python scripts/architectures.py` writes the page of all architectures anew
 from hakaru.formats.gguf import Dims
 from hakaru.models.architectures.families import ARCHITECTURES, architecture
 from hakaru.models.architectures.record import Architecture
-from hakaru.models.architectures.tables import (
-    buffer_bytes,
-    is_loaded,
-    loaded,
-    tensors_of,
-)
+from hakaru.models.architectures.tables import buffer_bytes, is_loaded, loaded, tensors_of
 
 __all__ = [
     "ARCHITECTURES",

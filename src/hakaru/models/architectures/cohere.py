@@ -3,12 +3,7 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
-from hakaru.models.architectures.parts.blueprint import (
-    Attention,
-    Blueprint,
-    Dense,
-    Parallel,
-)
+from hakaru.models.architectures.parts.blueprint import Attention, Blueprint, Dense, Parallel
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.layers import TensorTable, after_lead
 from hakaru.models.architectures.parts.sizes import Sizes, either, norm
@@ -44,12 +39,16 @@ ARCHITECTURES: Final = (
         "cohere2",
         tensors=TensorTable(layer=(norm("attn_norm"), attention(), dense())),
         caches=Caches(window=Window(period=4)),
-        graph=Blueprint(layer=Parallel(Attention(), Dense()), layer_norm=True, rope_in_windows=True),
+        graph=Blueprint(
+            layer=Parallel(Attention(), Dense()), layer_norm=True, rope_in_windows=True
+        ),
         hugging_face=HuggingFace(classes=("Cohere2ForCausalLM",), windows=True, tied="always"),
     ),
     Architecture(
         "cohere2moe",
-        tensors=TensorTable(layer=(norm("attn_norm"), attention(), after_lead(experts(), shared_expert()))),
+        tensors=TensorTable(
+            layer=(norm("attn_norm"), attention(), after_lead(experts(), shared_expert()))
+        ),
         caches=Caches(window=Window(period=4, dense_first=True)),
         why_no_graph="experts beside attention, rope in the dense layers too: not written down yet",
         why_no_hugging_face=UNCONVERTED,

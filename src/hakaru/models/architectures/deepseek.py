@@ -36,7 +36,9 @@ from hakaru.models.architectures.record import (
 )
 from hakaru.models.config_values import ConfigValues
 
-_INDEXED: Final = "its sparse attention keeps a second cache, of the indexer's keys; the dry run answers"
+_INDEXED: Final = (
+    "its sparse attention keeps a second cache, of the indexer's keys; the dry run answers"
+)
 _RANKS: Final = ("attention.q_lora_rank", "attention.kv_lora_rank")
 
 
@@ -53,7 +55,9 @@ _LAYER: Final = (
     either(_has_probs_bias, (table(PROBS_BIAS, lambda m: (m.n_expert,)),)),
 )
 _SPARSE_LAYER: Final = (*_LAYER, indexer)
-_SPARSE: Final = TensorTable(layer=_SPARSE_LAYER, nextn=(*_SPARSE_LAYER, nextn), nextn_loaded=(PROBS_BIAS,))
+_SPARSE: Final = TensorTable(
+    layer=_SPARSE_LAYER, nextn=(*_SPARSE_LAYER, nextn), nextn_loaded=(PROBS_BIAS,)
+)
 
 
 def _mla(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
@@ -82,7 +86,9 @@ ARCHITECTURES: Final = (
         "deepseek2",
         tensors=TensorTable(layer=_LAYER),
         caches=Caches(),
-        graph=Blueprint(layer=Residual(Mla(), _graph_of_moe(unstated="softmax")), needs_mla_lengths=True),
+        graph=Blueprint(
+            layer=Residual(Mla(), _graph_of_moe(unstated="softmax")), needs_mla_lengths=True
+        ),
         hugging_face=HuggingFace(
             classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"),
             fields=_mla,
@@ -95,7 +101,9 @@ ARCHITECTURES: Final = (
         "mistral4",
         tensors=TensorTable(layer=_LAYER),
         caches=Caches(),
-        graph=Blueprint(layer=Residual(Mla(), _graph_of_moe(unstated="softmax")), needs_mla_lengths=True),
+        graph=Blueprint(
+            layer=Residual(Mla(), _graph_of_moe(unstated="softmax")), needs_mla_lengths=True
+        ),
         why_no_hugging_face=UNCONVERTED,
         reads=_RANKS,
     ),

@@ -3,11 +3,7 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
-from hakaru.models.architectures.parts.blueprint import (
-    Blueprint,
-    Dense,
-    PostNormed,
-)
+from hakaru.models.architectures.parts.blueprint import Blueprint, Dense, PostNormed
 from hakaru.models.architectures.parts.feed_forward import dense
 from hakaru.models.architectures.parts.layers import TOKENS, TensorTable
 from hakaru.models.architectures.parts.sizes import Block, Sizes, either, norm, table

@@ -52,7 +52,9 @@ ARCHITECTURES: Final = (
         "exaone-moe",
         tensors=TensorTable(layer=(*_ATTEND, WITH_SHARED), nextn=(*_ATTEND, dense(), nextn)),
         caches=Caches(window=Window(period=4, default=128)),
-        graph=Blueprint(layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))),
+        graph=Blueprint(
+            layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))
+        ),
         why_no_hugging_face=UNCONVERTED,
         plain=SIGMOID,
     ),

@@ -7,12 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
-from hakaru.models.architectures.parts.blueprint import (
-    Attention,
-    Blueprint,
-    Dense,
-    Residual,
-)
+from hakaru.models.architectures.parts.blueprint import Attention, Blueprint, Dense, Residual
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.layers import TOKENS, TensorTable, plain, sandwich
 from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either
@@ -32,7 +27,9 @@ N_ALTUP, N_EMBD_ALTUP, LAUREL_RANK = 4, 256, 64
 
 
 def _per_layer_embeddings(m: Sizes, _: int) -> Tensors:
-    """The second embedding table, of which each layer reads a slice; absent where its length is 0."""
+    """The second embedding table, of which each layer reads a slice; absent where its length
+    is 0.
+    """
     if n := m.number("embedding_length_per_layer_input"):
         yield "per_layer_token_embd.weight", (n * m.n_layer, m.n_vocab)
         yield "per_layer_model_proj.weight", (m.n_embd, n * m.n_layer)
@@ -81,7 +78,9 @@ def _gemma4_attention(m: Sizes, layer: int) -> Tensors:
     windowed = bool(m.of("attention.sliding_window_pattern", layer))
     size = m.number("attention.key_length_swa") if windowed else m.n_embd_head_k
     heads, heads_kv = m.n_head(layer), m.n_head_kv(layer)
-    own_kv = layer < m.n_layer_all - m.number("attention.shared_kv_layers") or "unused keys" in m.having
+    own_kv = (
+        layer < m.n_layer_all - m.number("attention.shared_kv_layers") or "unused keys" in m.having
+    )
     yield "attn_q.weight", (m.n_embd, heads * size)
     if own_kv:
         yield "attn_k.weight", (m.n_embd, heads_kv * size)
@@ -142,8 +141,10 @@ def _gemma4(config: ConfigValues, hyperparameters: Hyperparameters, _: Collectio
 
 def _gemma4_having(
     config: ConfigValues, hyperparameters: Hyperparameters, names: Collection[str]
-) -> set[str]:  # fmt: skip
-    """Its converter computes rope factors. Shared values and unused keys: see `_gemma4_attention`."""
+) -> set[str]:
+    """Its converter computes rope factors. Shared values and unused keys: see
+    `_gemma4_attention`.
+    """
     having = {"rope_freqs.weight"}
     if config.flag("attention_k_eq_v"):
         having.add("shared values")
@@ -166,7 +167,9 @@ ARCHITECTURES: Final = (
         tensors=TensorTable(layer=sandwich(attention(), dense())),
         caches=Caches(window=Window(period=2, default=4096)),
         graph=Blueprint(layer=_SANDWICH),
-        hugging_face=HuggingFace(classes=("Gemma2ForCausalLM",), absent={"head_dim": 256}, windows=True, tied="always"),
+        hugging_face=HuggingFace(
+            classes=("Gemma2ForCausalLM",), absent={"head_dim": 256}, windows=True, tied="always"
+        ),
     ),
     Architecture(
         "gemma3",

@@ -22,12 +22,7 @@ from hakaru.models.architectures.parts.layers import (
     sandwich,
 )
 from hakaru.models.architectures.parts.sizes import norm
-from hakaru.models.architectures.record import (
-    Architecture,
-    Caches,
-    HuggingFace,
-    Hyperparameters,
-)
+from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
 from hakaru.models.config_values import ConfigValues
 
 _MOE: Final = (
@@ -40,7 +35,7 @@ _MOE: Final = (
 
 def _glm_moe(
     config: ConfigValues, hyperparameters: Hyperparameters, names: Collection[str]
-) -> None:  # fmt: skip
+) -> None:
     """Blocks for multi-token prediction are counted if the checkpoint has them."""
     first = f"model.layers.{hyperparameters['block_count']}."
     if any(name.startswith(first) for name in names):
@@ -59,7 +54,9 @@ ARCHITECTURES: Final = (
         "glm4moe",
         tensors=TensorTable(layer=_MOE, nextn=(*_MOE, nextn)),
         caches=Caches(),
-        graph=Blueprint(layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))),
+        graph=Blueprint(
+            layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))
+        ),
         hugging_face=HuggingFace(classes=("Glm4MoeForCausalLM",), fields=_glm_moe),
     ),
 )

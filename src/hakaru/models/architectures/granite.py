@@ -18,12 +18,7 @@ from hakaru.models.architectures.parts.blueprint import (
 from hakaru.models.architectures.parts.layers import DENSE_OR_EXPERTS, plain
 from hakaru.models.architectures.parts.recurrent import mamba2
 from hakaru.models.architectures.parts.sizes import either, without_kv
-from hakaru.models.architectures.record import (
-    Architecture,
-    Caches,
-    HuggingFace,
-    Hyperparameters,
-)
+from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
 from hakaru.models.config_values import ConfigValues
 
 _FEED: Final = IfExperts(Shared(Experts()), Dense())
@@ -75,8 +70,7 @@ ARCHITECTURES: Final = (
         tensors=plain(either(without_kv, (mamba2(),), (attention(),)), DENSE_OR_EXPERTS),
         caches=Caches(layers="state without KV heads"),
         graph=Blueprint(
-            layer=Residual(IfRecurrent(Mamba2(), Attention()), _FEED),
-            early_states=True,
+            layer=Residual(IfRecurrent(Mamba2(), Attention()), _FEED), early_states=True
         ),
         hugging_face=HuggingFace(
             classes=("GraniteMoeHybridForCausalLM",),

@@ -50,7 +50,9 @@ ARCHITECTURES: Final = (
             ),
         ),
         caches=Caches(),
-        graph=Blueprint(layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))),
+        graph=Blueprint(
+            layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))
+        ),
         why_no_hugging_face=UNCONVERTED,
     ),
 )

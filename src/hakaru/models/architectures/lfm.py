@@ -40,9 +40,7 @@ def _layer(feed: Dense | IfExperts) -> Residual:
     return Residual(IfRecurrent("short convolution", Attention()), feed, first=True, late=True)
 
 
-def _short_conv(
-    config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]
-) -> None:  # fmt: skip
+def _short_conv(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
     types = config.texts("layer_types", hyperparameters["block_count"]) or ()
     heads = hyperparameters["attention.head_count_kv"]
     heads_kv = [heads if t == "full_attention" else 0 for t in types]
@@ -60,12 +58,10 @@ ARCHITECTURES: Final = (
         "lfm2",
         tensors=_table(dense()),
         caches=Caches(layers="state without KV heads", window=Window(period=None)),
-        graph=Blueprint(
-            layer=_layer(Dense()),
-            early_states=True,
-            splits_attention=True,
+        graph=Blueprint(layer=_layer(Dense()), early_states=True, splits_attention=True),
+        hugging_face=HuggingFace(
+            classes=("Lfm2ForCausalLM",), bodies=("Lfm2Model",), fields=_short_conv
         ),
-        hugging_face=HuggingFace(classes=("Lfm2ForCausalLM",), bodies=("Lfm2Model",), fields=_short_conv),
         reads=("shortconv.",),
         goes_back=True,
     ),

@@ -78,21 +78,19 @@ ARCHITECTURES: Final = (
         tensors=plain(attention(), DENSE_OR_EXPERTS),
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), IfExperts(Experts(), Dense()))),
-        hugging_face=HuggingFace(classes=("Mistral3ForConditionalGeneration", "Ministral3ForCausalLM")),
+        hugging_face=HuggingFace(
+            classes=("Mistral3ForConditionalGeneration", "Ministral3ForCausalLM")
+        ),
     ),
     Architecture(
         "llama4",
-        tensors=plain(
-            attention(),
-            either(_has_moe, (experts(), shared_expert()), (dense(),)),
-        ),
+        tensors=plain(attention(), either(_has_moe, (experts(), shared_expert()), (dense(),))),
         caches=Caches(window=Window(period=4, default=8192, forced=8192)),
         graph=Blueprint(
             layer=Residual(
                 Attention(scaled=True),
                 IfExperts(
-                    Shared(Experts(gating="sigmoid", normed=False, weighted_first=True)),
-                    Dense(),
+                    Shared(Experts(gating="sigmoid", normed=False, weighted_first=True)), Dense()
                 ),
             ),
             rope_period=4,
@@ -108,7 +106,8 @@ ARCHITECTURES: Final = (
         "deci",
         tensors=_DECI,
         caches=Caches(),
-        why_no_graph="layers without attention or without a feed-forward part: not written down yet",
+        why_no_graph="layers without attention or without a feed-forward part: "
+        "not written down yet",
         why_no_hugging_face=UNCONVERTED,
         quantizer=Quantizer(n_layer_of_70b=80),
     ),

@@ -68,7 +68,9 @@ ARCHITECTURES: Final = (
         ),
         caches=Caches(layers="state without KV heads"),
         graph=Blueprint(
-            layer=Residual(IfRecurrent("PLaMo's Mamba", Attention(fused=True)), Dense(fused=True), norms="both"),
+            layer=Residual(
+                IfRecurrent("PLaMo's Mamba", Attention(fused=True)), Dense(fused=True), norms="both"
+            ),
             early_states=True,
         ),
         why_no_hugging_face=UNCONVERTED,

@@ -77,7 +77,9 @@ ARCHITECTURES: Final = (
         "olmo2",
         tensors=post_normed(attention(qk_norm="whole"), dense()),
         caches=Caches(window=Window(period=4)),
-        graph=Blueprint(layer=Residual(Attention(whole=True), Dense(), norms="after"), begins_normed=False),
+        graph=Blueprint(
+            layer=Residual(Attention(whole=True), Dense(), norms="after"), begins_normed=False
+        ),
         hugging_face=HuggingFace(classes=("Olmo2ForCausalLM", "Olmo3ForCausalLM"), windows=True),
     ),
     Architecture(
@@ -92,14 +94,20 @@ ARCHITECTURES: Final = (
         tensors=plain(attention(), dense()),
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Dense())),
-        hugging_face=HuggingFace(classes=("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"), dropped=r"model\.mtp_"),
+        hugging_face=HuggingFace(
+            classes=("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"), dropped=r"model\.mtp_"
+        ),
     ),
     Architecture(
         "ernie4_5-moe",
         tensors=plain(attention(), WITH_SHARED),
         caches=Caches(),
-        graph=Blueprint(layer=Residual(Attention(), IfExperts(Shared(Experts(biased=True)), Dense()))),
-        hugging_face=HuggingFace(classes=("Ernie4_5_MoeForCausalLM",), fields=_ernie_moe, dropped=r"model\.mtp_"),
+        graph=Blueprint(
+            layer=Residual(Attention(), IfExperts(Shared(Experts(biased=True)), Dense()))
+        ),
+        hugging_face=HuggingFace(
+            classes=("Ernie4_5_MoeForCausalLM",), fields=_ernie_moe, dropped=r"model\.mtp_"
+        ),
         reads=("interleave_moe_layer_step",),
     ),
     Architecture(
@@ -122,12 +130,7 @@ ARCHITECTURES: Final = (
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Dense(gate=False))),
         hugging_face=HuggingFace(classes=("ApertusForCausalLM",)),
-        plain={
-            "xielu.alpha_n": 0.8,
-            "xielu.alpha_p": 0.8,
-            "xielu.beta": 0.5,
-            "xielu.eps": -1e-6,
-        },
+        plain={"xielu.alpha_n": 0.8, "xielu.alpha_p": 0.8, "xielu.beta": 0.5, "xielu.eps": -1e-6},
     ),
     Architecture(
         "minimax-m2",
@@ -143,8 +146,7 @@ ARCHITECTURES: Final = (
         caches=Caches(window=Window(period=4, dense_first=True)),
         graph=Blueprint(
             layer=Residual(
-                Attention(head_gate=True),
-                IfExperts(Shared(Experts(gating="stated")), Dense()),
+                Attention(head_gate=True), IfExperts(Shared(Experts(gating="stated")), Dense())
             )
         ),
         why_no_hugging_face=UNCONVERTED,

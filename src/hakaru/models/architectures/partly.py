@@ -6,12 +6,7 @@ Their tensors, caches and graphs are not written down; the engine's dry run answ
 
 from typing import Final, TypedDict
 
-from hakaru.models.architectures.record import (
-    UNCONVERTED,
-    UNWRITTEN,
-    Architecture,
-    Quantizer,
-)
+from hakaru.models.architectures.record import UNCONVERTED, UNWRITTEN, Architecture, Quantizer
 
 
 class _Reasons(TypedDict):
@@ -32,7 +27,9 @@ def _because(reason: str, of_hugging_face: str | None = None) -> _Reasons:
 
 
 _UNWRITTEN: Final = _because(UNWRITTEN, UNCONVERTED)
-_ENCODER_DECODER: Final = _because("an encoder with a decoder keeps two caches; the dry run answers")
+_ENCODER_DECODER: Final = _because(
+    "an encoder with a decoder keeps two caches; the dry run answers"
+)
 _NO_SERVER: Final = _because("the engine's server does not run it")
 _BESIDE: Final = _because("no model, but a file that lies beside one")
 _DRAFT: Final = _because("a draft head, which runs only beside its model")

@@ -59,7 +59,7 @@ def _hybrid_layer(feed: Dense | Shared, *, joint: bool) -> Residual:
 
 def _delta_net(
     config: ConfigValues, hyperparameters: Hyperparameters, names: Collection[str]
-) -> None:  # fmt: skip
+) -> None:
     heads, size = config.need("linear_num_value_heads"), config.need("linear_value_head_dim")
     hyperparameters |= {
         "ssm.conv_kernel": config.need("linear_conv_kernel_dim"),
@@ -93,7 +93,9 @@ ARCHITECTURES: Final = (
         tensors=plain(attention(bias=QKV_BIAS), dense()),
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Dense()), n_positions=4),
-        hugging_face=HuggingFace(classes=("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")),
+        hugging_face=HuggingFace(
+            classes=("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")
+        ),
         plain={"rope.dimension_sections": [16, 24, 24, 0]},
     ),
     Architecture(
@@ -108,7 +110,9 @@ ARCHITECTURES: Final = (
         tensors=plain(attention(qk_norm="head"), dense()),
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Dense())),
-        hugging_face=HuggingFace(classes=("Qwen3ForCausalLM", "Qwen3Model"), bodies=("Qwen3Model",)),
+        hugging_face=HuggingFace(
+            classes=("Qwen3ForCausalLM", "Qwen3Model"), bodies=("Qwen3Model",)
+        ),
         is_llama_like=True,
     ),
     Architecture(
@@ -159,7 +163,9 @@ ARCHITECTURES: Final = (
         tensors=_hybrid((dense(),), joint=False),
         caches=Caches(layers="state by interval"),
         graph=Blueprint(layer=_hybrid_layer(Dense(), joint=False), n_positions=4),
-        hugging_face=HuggingFace(classes=("Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"), fields=_delta_net),
+        hugging_face=HuggingFace(
+            classes=("Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"), fields=_delta_net
+        ),
         plain=_SECTIONS,
         goes_back=True,
         graph_nodes_per_token=40,

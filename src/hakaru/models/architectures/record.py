@@ -44,7 +44,8 @@ class Caches(NamedTuple):
     - "nothing": an encoder, which reads every text at once.
     - "state": a recurrent state in every layer.
     - "state without KV heads": a state in layers without KV heads, keys and values in the others.
-    - "state by interval": the file lists the layers with a state, or says how far those without are apart.
+    - "state by interval": the file lists the layers with a state, or says how far those without are
+      apart.
     - "attention and state": both in every layer.
     - "one part": a layer is attention, a state or a feed-forward block, never two of them.
     """

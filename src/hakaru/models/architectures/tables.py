@@ -15,7 +15,9 @@ from hakaru.models.architectures.families import ARCHITECTURES, architecture
 from hakaru.models.architectures.parts.sizes import Sizes
 
 
-def tensors_of(metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()) -> Iterator[tuple[str, Dims]]:
+def tensors_of(
+    metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()
+) -> Iterator[tuple[str, Dims]]:
     """Name and shape of every tensor that a converted file of this model has, layer by layer.
 
     Shapes are in GGML order: the row length first, as in `gguf.Tensor`. `tied`: the output matrix

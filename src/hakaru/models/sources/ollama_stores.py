@@ -1,7 +1,9 @@
-"""Where Ollama keeps its models: by the environment, by its service's unit file, and by every package's habit.
+"""Where Ollama keeps its models: by the environment, by its service's unit file, and by every
+package's habit.
 
-Sources: ollama, envconfig/config.go and docs/faq (home, service user); packages of Arch Linux and NixOS (/var/lib/ollama), the
-snap (/var/snap/ollama/common), Alpaca's flatpak; `podman volume` for rootless containers.
+Sources: ollama, envconfig/config.go and docs/faq (home, service user); packages of Arch Linux and
+NixOS (/var/lib/ollama), the snap (/var/snap/ollama/common), Alpaca's flatpak; `podman volume` for
+rootless containers.
 """
 
 import os
@@ -11,19 +13,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-UNIT_FOLDERS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
+UNIT_FOLDERS: Final = (
+    Path("/etc/systemd/system"),
+    Path("/usr/lib/systemd/system"),
+    Path("/lib/systemd/system"),
+)
 LARGEST_UNIT: Final = 2**16
-_SETTING: Final = re.compile(r"^\s*Environment=.*?\bOLLAMA_MODELS=(?P<path>[^\"'\n]+?)[\"']?(\s+[\"']?[A-Z_]+=.*)?$", re.MULTILINE)
+_SETTING: Final = re.compile(
+    r"^\s*Environment=.*?\bOLLAMA_MODELS=(?P<path>[^\"'\n]+?)[\"']?(\s+[\"']?[A-Z_]+=.*)?$",
+    re.MULTILINE,
+)
 _HOMES: Final = ("/usr/share/ollama", "/var/lib/ollama", "/var/snap/ollama/common", "/opt/ollama")
 _OWN: Final = (
-    ".ollama/models", ".var/app/com.jeffser.Alpaca/data/.ollama/models", ".local/share/containers/storage/volumes/ollama/_data/models",
+    ".ollama/models",
+    ".var/app/com.jeffser.Alpaca/data/.ollama/models",
+    ".local/share/containers/storage/volumes/ollama/_data/models",
     "snap/ollama/common/models",
-)  # fmt: skip
+)
 _INSIDE: Final = (".ollama/models", "models", "")
 
 
 def stores() -> tuple[Path, ...]:
-    """The folders that may hold Ollama's models, those of this user first; only OLLAMA_MODELS where that is set."""
+    """The folders that may hold Ollama's models, those of this user first; only OLLAMA_MODELS where
+    that is set.
+    """
     if named := os.environ.get("OLLAMA_MODELS"):
         return (Path(named).expanduser().absolute(),)
     own = [Path.home() / place for place in _OWN]
@@ -48,7 +61,9 @@ def _exists(path: Path) -> bool | None:
 
 
 def _by_service() -> Iterator[Path]:
-    """What the service's unit file or its drop-ins set, which is how people move the store to a larger disk."""
+    """What the service's unit file or its drop-ins set, which is how people move the store to a
+    larger disk.
+    """
     for folder in UNIT_FOLDERS:
         for unit in (*sorted(folder.glob("ollama.service.d/*.conf")), folder / "ollama.service"):
             with suppress(OSError, ValueError), unit.open("rb") as file:

@@ -2,9 +2,9 @@
 
 model.gguf, folder/              Local         also any part of a split model
 hf:org/repo[@revision][:file]    HubFile       `file` may be a type's name, such as Q4_K_M
-https://host/model.gguf          Address       an address at the Hub becomes the HubFile that it means
-ollama:name[:tag]                OllamaName
-qwen3-8b                         Word          neither file nor folder: a name of the catalogue, or a mistake
+https://host/model.gguf          Address       an address at the Hub becomes the HubFile that it
+means ollama:name[:tag]                OllamaName qwen3-8b                         Word
+neither file nor folder: a name of the catalogue, or a mistake
 """
 
 import os
@@ -18,7 +18,9 @@ from hakaru.errors import Misuse
 
 HUB: Final = "https://huggingface.co"
 _REPO: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<file>.+))?")
-_HUB_PATH: Final = re.compile(r"/(?P<repo>[\w.-]+/[\w.-]+)(/(resolve|blob|tree)/(?P<revision>[^/]+)(/(?P<file>.+))?)?/?")
+_HUB_PATH: Final = re.compile(
+    r"/(?P<repo>[\w.-]+/[\w.-]+)(/(resolve|blob|tree)/(?P<revision>[^/]+)(/(?P<file>.+))?)?/?"
+)
 _OLLAMA: Final = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+){0,2})(:(?P<tag>[\w.-]+))?")
 
 
@@ -38,7 +40,11 @@ class HubFile:
     file: str | None
 
     def __str__(self) -> str:
-        return f"hf:{self.repo}" + (f"@{self.revision}" if self.revision else "") + (f":{self.file}" if self.file else "")
+        return (
+            f"hf:{self.repo}"
+            + (f"@{self.revision}" if self.revision else "")
+            + (f":{self.file}" if self.file else "")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +99,23 @@ def parse_reference(text: str, *, endpoint: str = HUB) -> Reference:
 def _hub(text: str, rest: str) -> HubFile:
     found = _REPO.fullmatch(rest)
     if found is None or {".", ".."} & {*rest.replace("@", "/").replace(":", "/").split("/")}:
-        raise Misuse("'{found}': expected such as hf:org/repo, hf:org/repo:Q4_K_M or hf:org/repo:file.gguf.", found=text)
+        raise Misuse(
+            "'{found}': expected such as hf:org/repo, hf:org/repo:Q4_K_M or hf:org/repo:file.gguf.",
+            found=text,
+        )
     return HubFile(repo=found["repo"], revision=found["revision"], file=found["file"])
 
 
 def _ollama(text: str, rest: str) -> OllamaName:
     found = _OLLAMA.fullmatch(rest)
-    if found is None or set(found["name"].split("/")) & {".", ".."} or set(found["tag"] or "") == {"."}:
-        raise Misuse("'{found}': expected such as ollama:llama3.2 or ollama:llama3.2:3b.", found=text)
+    if (
+        found is None
+        or set(found["name"].split("/")) & {".", ".."}
+        or set(found["tag"] or "") == {"."}
+    ):
+        raise Misuse(
+            "'{found}': expected such as ollama:llama3.2 or ollama:llama3.2:3b.", found=text
+        )
     prefix = ("registry.ollama.ai/library/", "registry.ollama.ai/", "")[found["name"].count("/")]
     return OllamaName(name=prefix + found["name"], tag=found["tag"] or "latest")
 
@@ -113,9 +128,15 @@ def _address(text: str, endpoint: str) -> Address | HubFile:
     except ValueError:
         host = None
     if not host:
-        raise Misuse("'{found}': is no web address; expected such as https://host/model.gguf.", found=text)
+        raise Misuse(
+            "'{found}': is no web address; expected such as https://host/model.gguf.", found=text
+        )
     hub = _HUB_PATH.fullmatch(unquote(parts.path))
     at_hub = any((parts.scheme, parts.netloc) == urlsplit(e)[:2] for e in (endpoint, HUB))
     if at_hub and hub and ".." not in unquote(parts.path).split("/"):
-        return HubFile(repo=hub["repo"], revision=hub["revision"] if hub["revision"] != "main" else None, file=hub["file"])
+        return HubFile(
+            repo=hub["repo"],
+            revision=hub["revision"] if hub["revision"] != "main" else None,
+            file=hub["file"],
+        )
     return Address(url=text)

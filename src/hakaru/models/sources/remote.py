@@ -1,7 +1,8 @@
-"""Reading the beginning of a file on a web server, by range requests, forward and no further than asked.
+"""Reading the beginning of a file on a web server, by range requests, forward and no further than
+asked.
 
-A connection that is cut is taken up again where it broke off; a server that ignores ranges is read from the start and left
-early; a file that changes meanwhile raises `Changed`.
+A connection that is cut is taken up again where it broke off; a server that ignores ranges is read
+from the start and left early; a file that changes meanwhile raises `Changed`.
 """
 
 import re
@@ -28,7 +29,9 @@ class Changed(Exception):
 class RemoteFile:
     """A file on a web server, read forward. `size` and `version` are known once it is open."""
 
-    def __init__(self, client: httpx.Client, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, client: httpx.Client, url: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.url = url
         self.size = 0
         self.version: str | None = None
@@ -44,11 +47,18 @@ class RemoteFile:
     def __enter__(self) -> "RemoteFile":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._close()
 
     def open(self) -> None:
-        """Ask for the first piece, with which the size comes. Raises Offline, ModelNotFound, ModelDamaged."""
+        """Ask for the first piece, with which the size comes. Raises Offline, ModelNotFound,
+        ModelDamaged.
+        """
         self._patience.until_done(self._open)
 
     def read(self, n: int) -> bytes:
@@ -103,9 +113,12 @@ class RemoteFile:
         start, last, size = (int(n) for n in found.groups()) if found else (-1, -1, -1)
         if start != self._at or not start <= last < size < MAX_SIZE:
             raise ModelNotFound(
-                "{url}: the server answers a range request with '{found}', expected the bytes from {start} on and the whole size.",
-                url=shown(self.url), found=response.headers.get("Content-Range", "")[:80], start=self._at,
-            )  # fmt: skip
+                "{url}: the server answers a range request with '{found}', expected the bytes "
+                "from {start} on and the whole size.",
+                url=shown(self.url),
+                found=response.headers.get("Content-Range", "")[:80],
+                start=self._at,
+            )
         return start, last + 1, size
 
     def _content_length(self, response: httpx.Response) -> int:
@@ -121,7 +134,8 @@ class RemoteFile:
             or response.headers.get("Content-Encoding", "identity") != "identity"
         ):
             raise ModelNotFound(
-                "{url}: the server does not say how large the file is, so its size cannot be judged; download it and name the file.",
+                "{url}: the server does not say how large the file is, so its size cannot be "
+                "judged; download it and name the file.",
                 url=shown(self.url),
             )
         return int(length)

@@ -1,9 +1,11 @@
-"""The stand-ins on this machine: a remote file's true header, then a hole of the true size, under the file's own name.
+"""The stand-ins on this machine: a remote file's true header, then a hole of the true size, under
+the file's own name.
 
     <cache>/sources/<question>/found.json           the answer to that question, written last
     <cache>/sources/<question>/<version>/<name>     the files that it speaks of
 
-An answer is given again without the network for a day, and after that where the network cannot be had.
+An answer is given again without the network for a day, and after that where the network cannot be
+had.
 """
 
 import hashlib
@@ -41,8 +43,9 @@ class Wanted:
 
 
 def answered(question: str, ask: Callable[[Found | None], Found]) -> Found:
-    """What `question` found less than a day ago; else what `ask` finds, which is given the old answer, or, where that is
-    Offline, the old answer itself. Two processes do not ask the same at the same time.
+    """What `question` found less than a day ago; else what `ask` finds, which is given the old
+    answer, or, where that is Offline, the old answer itself. Two processes do not ask the same at
+    the same time.
     """
     room = _room(question)
     record = room / "found.json"
@@ -61,12 +64,18 @@ def answered(question: str, ask: Callable[[Found | None], Found]) -> Found:
 
 
 def stand_ins(
-    client: httpx.Client, question: str, wanted: tuple[Wanted, ...], headers: Mapping[str, str], *, version: str | None = None
+    client: httpx.Client,
+    question: str,
+    wanted: tuple[Wanted, ...],
+    headers: Mapping[str, str],
+    *,
+    version: str | None = None,
 ) -> tuple[Path, str | None, int]:
     """Fetch the headers of the `wanted` files into one folder, several at once.
 
-    Returns the folder, the version (`version`, or the first file's own) and the bytes fetched. A file that changes meanwhile
-    is begun again once. Raises Offline, ModelNotFound, ModelDamaged and ModelUnknown.
+    Returns the folder, the version (`version`, or the first file's own) and the bytes fetched. A
+    file that changes meanwhile is begun again once. Raises Offline, ModelNotFound, ModelDamaged and
+    ModelUnknown.
     """
     room = _room(question)
     incoming = room / f".{os.getpid()}.part"
@@ -96,7 +105,9 @@ def _all_fetched(
         return list(pool.map(lambda w: _stand_in(client, w, folder / w.name, headers), wanted))
 
 
-def _stand_in(client: httpx.Client, wanted: Wanted, target: Path, headers: Mapping[str, str]) -> tuple[str | None, int]:
+def _stand_in(
+    client: httpx.Client, wanted: Wanted, target: Path, headers: Mapping[str, str]
+) -> tuple[str | None, int]:
     fetched = 0
     for last in (False, True):
         remote = RemoteFile(client, wanted.url, headers)
@@ -108,7 +119,9 @@ def _stand_in(client: httpx.Client, wanted: Wanted, target: Path, headers: Mappi
         except Changed as error:
             fetched += remote.fetched_bytes
             if last:
-                raise Offline("{url}: changes while it is read; try again later.", url=shown(wanted.url)) from error
+                raise Offline(
+                    "{url}: changes while it is read; try again later.", url=shown(wanted.url)
+                ) from error
     raise AssertionError("unreachable")
 
 

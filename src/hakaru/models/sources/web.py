@@ -1,9 +1,10 @@
 """Asking a web server: one request, tried again after a cut, and what every refusal means.
 
-All errors of HTTP are translated here and nowhere else. httpx follows redirects and never shows the Authorization header
-to another host. Nothing is sent in offline mode.
+All errors of HTTP are translated here and nowhere else. httpx follows redirects and never shows the
+Authorization header to another host. Nothing is sent in offline mode.
 
-Left out: connections are not retried when nobody answers at all, since then the person should know at once.
+Left out: connections are not retried when nobody answers at all, since then the person should know
+at once.
 """
 
 import re
@@ -35,7 +36,10 @@ def web_client() -> httpx.Client:
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
-        raise Offline("the network is needed, but HF_HUB_OFFLINE is set; unset it, or name a file that is here.")
+        raise Offline(
+            "the network is needed, but HF_HUB_OFFLINE is set; unset it, or name a file that is "
+            "here."
+        )
     return httpx.Client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MAX_REDIRECTS)
 
 
@@ -49,7 +53,11 @@ def read_small(client: httpx.Client, url: str, headers: Mapping[str, str]) -> by
                 for piece in response.iter_bytes():
                     body += piece
                     if len(body) > MAX_SMALL:
-                        raise ModelDamaged("{url}: answers with more than {limit} bytes.", url=shown(url), limit=MAX_SMALL)
+                        raise ModelDamaged(
+                            "{url}: answers with more than {limit} bytes.",
+                            url=shown(url),
+                            limit=MAX_SMALL,
+                        )
             except (httpx.TransportError, httpx.DecodingError) as error:
                 raise Cut(reason(error)) from error
         return bytes(body)
@@ -66,7 +74,9 @@ class Patience:
         self._deadline = time.monotonic() + PATIENCE_S
 
     def until_done(self, action: Callable[[], T]) -> T:
-        """What `action` returns, tried again after a cut. Raises Offline when there is no point any more."""
+        """What `action` returns, tried again after a cut. Raises Offline when there is no point any
+        more.
+        """
         while True:
             try:
                 result = action()
@@ -74,26 +84,43 @@ class Patience:
                 self._failures += 1
                 if self._failures >= TRIES:
                     raise Offline(
-                        "{url}: failed {n} times ({reason}); try again later.", url=shown(self._url), n=TRIES, reason=cut
+                        "{url}: failed {n} times ({reason}); try again later.",
+                        url=shown(self._url),
+                        n=TRIES,
+                        reason=cut,
                     ) from cut
                 time.sleep(PAUSE_S * 2 ** (self._failures - 1))
             else:
                 if time.monotonic() > self._deadline:
-                    raise Offline("{url}: the server is too slow ({n} s); try again later.", url=shown(self._url), n=PATIENCE_S)
+                    raise Offline(
+                        "{url}: the server is too slow ({n} s); try again later.",
+                        url=shown(self._url),
+                        n=PATIENCE_S,
+                    )
                 return result
 
 
 def send(client: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Response:
-    """The streamed answer with status 200, 206 or 416. Raises Cut where another try makes sense, else a HakaruError."""
+    """The streamed answer with status 200, 206 or 416. Raises Cut where another try makes sense,
+    else a HakaruError.
+    """
     where = shown(url)
     try:
         response = client.send(client.build_request("GET", url, headers=dict(headers)), stream=True)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise Misuse("'{found}': is no web address; expected such as https://host/model.gguf.", found=where) from error
+        raise Misuse(
+            "'{found}': is no web address; expected such as https://host/model.gguf.", found=where
+        ) from error
     except httpx.TooManyRedirects as error:
-        raise ModelNotFound("{url}: redirects more than {n} times; check the address.", url=where, n=MAX_REDIRECTS) from error
+        raise ModelNotFound(
+            "{url}: redirects more than {n} times; check the address.", url=where, n=MAX_REDIRECTS
+        ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise Offline("{url}: cannot be reached ({reason}); check the network.", url=where, reason=reason(error)) from error
+        raise Offline(
+            "{url}: cannot be reached ({reason}); check the network.",
+            url=where,
+            reason=reason(error),
+        ) from error
     except httpx.TransportError as error:
         raise Cut(reason(error)) from error
     if response.status_code in {200, 206, 416}:
@@ -103,29 +130,42 @@ def send(client: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Re
 
 
 def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
-    """What a status means to the person. Source of the Hub's X-Error-Code: huggingface_hub, utils/_http.py."""
+    """What a status means to the person. Source of the Hub's X-Error-Code: huggingface_hub,
+    utils/_http.py.
+    """
     status = response.status_code
     if status == 429:
         wait = response.headers.get("Retry-After", "")
         if wait.isdecimal():
-            return Offline("{url}: too many requests; the server asks to wait {n} seconds.", url=where, n=wait[:9])
+            return Offline(
+                "{url}: too many requests; the server asks to wait {n} seconds.",
+                url=where,
+                n=wait[:9],
+            )
         return Offline("{url}: too many requests; wait some minutes and try again.", url=where)
     if response.headers.get("X-Error-Code") == "GatedRepo":
         return ModelNotFound(
-            "{url}: its authors ask for consent first; accept the licence on the repository's page and set HF_TOKEN to your token.",
+            "{url}: its authors ask for consent first; accept the licence on the repository's "
+            "page and set HF_TOKEN to your token.",
             url=where,
         )
     if status in {401, 403}:
         return ModelNotFound(
-            "{url}: access is refused ({status}), or there is no such model; check the name. If it is private or gated, ask for "
+            "{url}: access is refused ({status}), or there is no such model; check the name. If "
+            "it is private or gated, ask for "
             "access on its page and set HF_TOKEN.",
-            url=where, status=status,
-        )  # fmt: skip
+            url=where,
+            status=status,
+        )
     if status in {404, 410}:
-        return ModelNotFound("{url}: there is no such file or repository; check the name.", url=where)
+        return ModelNotFound(
+            "{url}: there is no such file or repository; check the name.", url=where
+        )
     if status >= 500 or status == 408:
         return Cut(f"HTTP {status}")
-    return ModelNotFound("{url}: the server answers {status}, expected the file.", url=where, status=status)
+    return ModelNotFound(
+        "{url}: the server answers {status}, expected the file.", url=where, status=status
+    )
 
 
 def shown(url: str) -> str:

@@ -25,7 +25,12 @@ def attention(
     """
 
     def tensors(m: Sizes, layer: int) -> Tensors:
-        heads, heads_kv, k, v = m.n_head(layer), m.n_head_kv(layer), m.n_embd_head_k, m.n_embd_head_v
+        heads, heads_kv, k, v = (
+            m.n_head(layer),
+            m.n_head_kv(layer),
+            m.n_embd_head_k,
+            m.n_embd_head_v,
+        )
         rows = {"attn_q": heads * k * (1 + gated), "attn_k": heads_kv * k, "attn_v": heads_kv * v}
         if fused:
             rows = {"attn_qkv": sum(rows.values())}
@@ -38,8 +43,14 @@ def attention(
             yield "attn_output.bias", (m.n_embd,)
         if qk_norm or "attn_q_norm.weight" in m.having:
             kind = qk_norm or "head"
-            yield "attn_q_norm.weight", {"head": (k,), "heads": (k, heads), "whole": (k * heads,)}[kind]
-            yield "attn_k_norm.weight", {"head": (k,), "heads": (k, heads_kv), "whole": (k * heads_kv,)}[kind]
+            yield (
+                "attn_q_norm.weight",
+                {"head": (k,), "heads": (k, heads), "whole": (k * heads,)}[kind],
+            )
+            yield (
+                "attn_k_norm.weight",
+                {"head": (k,), "heads": (k, heads_kv), "whole": (k * heads_kv,)}[kind],
+            )
         if sinks:
             yield "attn_sinks.weight", (heads,)
 
@@ -52,7 +63,11 @@ def mla(m: Sizes, layer: int) -> Tensors:
 
     Source: llama.cpp, src/models/deepseek2.cpp and conversion/deepseek.py.
     """
-    heads, q_rank, kv_rank = m.n_head(layer), m.number("attention.q_lora_rank"), m.number("attention.kv_lora_rank")
+    heads, q_rank, kv_rank = (
+        m.n_head(layer),
+        m.number("attention.q_lora_rank"),
+        m.number("attention.kv_lora_rank"),
+    )
     k, v = m.number("attention.key_length_mla"), m.number("attention.value_length_mla")
     if q_rank:
         yield "attn_q_a.weight", (m.n_embd, q_rank)

@@ -88,7 +88,9 @@ Mix: TypeAlias = Literal[
     "Kimi's delta attention",
     "short convolution",  # gated (LFM2)
 ]
-Block: TypeAlias = Mix | Attention | Mla | Mamba2 | DeltaNet | Dense | Experts | Shared | IfRecurrent | IfExperts
+Block: TypeAlias = (
+    Mix | Attention | Mla | Mamba2 | DeltaNet | Dense | Experts | Shared | IfRecurrent | IfExperts
+)
 
 
 class Residual(NamedTuple):

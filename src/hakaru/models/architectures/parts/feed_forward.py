@@ -49,7 +49,11 @@ def experts(
         if latent:
             yield "ffn_latent_down.weight", (m.n_embd, latent)
             yield "ffn_latent_up.weight", (latent, m.n_embd)
-        rows = {"ffn_gate_up_exps": 2 * n_ff} if fused else {"ffn_gate_exps": n_ff, "ffn_up_exps": n_ff}
+        rows = (
+            {"ffn_gate_up_exps": 2 * n_ff}
+            if fused
+            else {"ffn_gate_exps": n_ff, "ffn_up_exps": n_ff}
+        )
         if not gate:
             rows.pop("ffn_gate_exps")
         for name, n_rows in rows.items():
@@ -69,7 +73,9 @@ def shared_expert(*, gate: bool = True, router: bool = False) -> Block:
     """
 
     def tensors(m: Sizes, layer: int) -> Tensors:
-        width = m.number("expert_shared_feed_forward_length") or m.number("expert_shared_count") * m.n_ff_exp(layer)
+        width = m.number("expert_shared_feed_forward_length") or m.number(
+            "expert_shared_count"
+        ) * m.n_ff_exp(layer)
         if not width:
             return
         if router:

@@ -7,7 +7,11 @@ from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
 
 def mamba(m: Sizes, _: int) -> Tensors:
     """Mamba 1: one decay per channel and state. Source: llama.cpp, src/models/mamba.cpp."""
-    inner, state, rank = m.number("ssm.inner_size"), m.number("ssm.state_size"), m.number("ssm.time_step_rank")
+    inner, state, rank = (
+        m.number("ssm.inner_size"),
+        m.number("ssm.state_size"),
+        m.number("ssm.time_step_rank"),
+    )
     yield "ssm_in.weight", (m.n_embd, 2 * inner)
     yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), inner)
     yield "ssm_conv1d.bias", (inner,)
@@ -26,7 +30,11 @@ def mamba2(*, normed: bool = True) -> Block:
     """
 
     def tensors(m: Sizes, _: int) -> Tensors:
-        inner, heads, groups = m.number("ssm.inner_size"), m.number("ssm.time_step_rank"), m.need("ssm.group_count")
+        inner, heads, groups = (
+            m.number("ssm.inner_size"),
+            m.number("ssm.time_step_rank"),
+            m.need("ssm.group_count"),
+        )
         conv = inner + 2 * groups * m.number("ssm.state_size")
         yield "ssm_in.weight", (m.n_embd, inner + conv + heads)
         yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), conv)
@@ -45,7 +53,11 @@ def plamo_mamba(m: Sizes, _: int) -> Tensors:
     """PLaMo 2's Mamba: per head, with norms on the step and the two projections. Source: llama.cpp,
     src/models/plamo2.cpp.
     """
-    inner, state, heads = m.number("ssm.inner_size"), m.number("ssm.state_size"), m.number("ssm.time_step_rank")
+    inner, state, heads = (
+        m.number("ssm.inner_size"),
+        m.number("ssm.state_size"),
+        m.number("ssm.time_step_rank"),
+    )
     step = max(64, m.n_embd // 16)
     yield "ssm_in.weight", (m.n_embd, 2 * inner)
     yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), inner)

@@ -19,7 +19,9 @@ Tensors: TypeAlias = Iterator[tuple[str, Dims]]
 class Sizes:
     """Hyperparameters of one model. Raises ModelDamaged where the metadata makes no sense."""
 
-    def __init__(self, metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()) -> None:
+    def __init__(
+        self, metadata: Metadata, *, n_vocab: int, tied: bool, having: Collection[str] = ()
+    ) -> None:
         self._metadata = metadata
         self._layers: dict[str, tuple[int, ...]] = {}
         self.n_vocab, self.tied, self.having = n_vocab, tied, frozenset(having)
@@ -27,7 +29,11 @@ class Sizes:
         self.n_layer = self.n_layer_all - self.number("nextn_predict_layers")
         self.n_embd = metadata.need(metadata.own("embedding_length"), high=2**24)
         self.n_expert = self.number("expert_count")
-        head = self.n_embd // max(self.all("attention.head_count"), default=0) if any(self.all("attention.head_count")) else 0
+        head = (
+            self.n_embd // max(self.all("attention.head_count"), default=0)
+            if any(self.all("attention.head_count"))
+            else 0
+        )
         self.n_embd_head_k = self.number("attention.key_length") or head
         self.n_embd_head_v = self.number("attention.value_length") or head
         self.n_rot = self.number("rope.dimension_count") or self.n_embd_head_k
