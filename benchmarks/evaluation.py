@@ -39,6 +39,7 @@ from hakaru.choosing.loop import tune
 from hakaru.choosing.worker import Effort
 from hakaru.engine.call import PATIENT
 from hakaru.engine.lab import Lab, lab_build
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.windows import Window
@@ -48,8 +49,9 @@ from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
+from hakaru.quantization.build import plan_presets
+from hakaru.quantization.levels import Levels
 from hakaru.session import Session
-from hakaru.tuning.bench import Bench
 
 PARTS = ("coverage", "throughput", "agreement", "tokens")
 N_SAMPLE, REPEATS = 40, 3
@@ -230,8 +232,8 @@ def main() -> None:
         model, bench = read_model(path), Bench(Session(machine=probe_machine(), ledger=Ledger()))
         print(path.name, flush=True)
         if set(wanted) - {"tokens"}:
-            (recipe,) = bench.plan(model, ["Q4_K_M"])
-            candidate = bench.built(model, recipe).path
+            (recipe,) = plan_presets(model, ["Q4_K_M"])
+            candidate = Levels(bench, model).built(recipe).path
             windows = bench.windows(model, parts=("test",))
         if "coverage" in wanted:
             (rows,) = Lab().compare(path, [candidate], [w.as_json() for w in windows])

@@ -34,6 +34,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from hakaru.engine.lab import lab_build
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.probe import probe_machine
@@ -41,15 +42,14 @@ from hakaru.ledger import Ledger
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
 from hakaru.quantization.allocate import allocate
+from hakaru.quantization.budgeter import Budgeter, Plan, Target
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.probes import uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
+from hakaru.quantization.race import race
 from hakaru.session import Session
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Plan, Target
-from hakaru.tuning.race import race
 
 LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 

@@ -16,15 +16,17 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import pytest
 
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tasks import Item, named_tasks
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.learned import known_driver_bytes
+from hakaru.quantization.build import plan_presets
+from hakaru.quantization.levels import Levels
 from hakaru.quantization.sensitivity import Sensitivities
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.study import Study
+from hakaru.quantization.study import Study
 from speeds import speed_of
 
 ROWS: Final = Path(__file__).with_name("old_ledger.json")
@@ -97,9 +99,9 @@ def items() -> list[Item]:
     return list(named_tasks(["ours"], "en").items[:2])
 
 
-def recipe(bench: Bench, model: Model) -> Any:
+def recipe(model: Model) -> Any:
     """The recipe of Q4_K_M."""
-    return bench.plan(model, ["Q4_K_M"])[0]
+    return plan_presets(model, ["Q4_K_M"])[0]
 
 
 def sensitivities() -> Sensitivities:
@@ -110,7 +112,7 @@ def sensitivities() -> Sensitivities:
 Question = Callable[[Bench, Model, Study], object]
 
 QUESTIONS: Final[Mapping[str, Question]] = {
-    "build": lambda bench, model, study: bench.known_build(model, recipe(bench, model)),
+    "build": lambda bench, model, study: Levels(bench, model).known_sha256(recipe(model)),
     "windows": lambda bench, model,
     study: bench.windows(model, parts=("test",), n_documents=0, n_prompts=1, ask=False),
     "divergence": lambda bench, model,

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from hakaru.engine.lab import Lab
+from hakaru.evaluation.bench import Bench
 from hakaru.ledger import Ledger
 from hakaru.models.model import Model, read_model
+from hakaru.quantization.study import Study
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.study import Study
 from old_ledger import MACHINE, QUESTIONS, ROWS, NoEngine, give_hash, pin_builds, write_old_ledger
 
 

@@ -16,6 +16,7 @@ from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.choosing.worker import Effort
 from hakaru.engine.lab import Lab
 from hakaru.errors import DoesNotFit, Misuse
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.trial import Trial
 from hakaru.hardware.probe import probe_machine
@@ -23,10 +24,10 @@ from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
-from hakaru.quantization.build import Recipe
+from hakaru.quantization.build import Recipe, plan_presets
+from hakaru.quantization.levels import Levels
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
-from hakaru.tuning.bench import Bench
 from speeds import speed_of
 
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
@@ -121,16 +122,19 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(
     constraints = replace(ANYTHING, tier=tier, memory_bytes=probe_machine().memory.available_bytes)
     built: list[str] = []
 
-    class Noting(Bench):
-        def built(self, model: Model, recipe: Recipe) -> Model:
-            built.append(recipe.preset)
-            return super().built(model, recipe)
+    def noting(levels: Levels, recipe: Recipe, really: Any = Levels.built) -> Model:
+        built.append(recipe.preset)
+        made: Model = really(levels, recipe)
+        return made
 
+    monkeypatch.setattr(Levels, "built", noting)
+
+    class Evenly(Bench):
         def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
             return EVEN
 
     decision = tune(
-        Noting(Session(machine=probe_machine(), ledger=Ledger())),
+        Evenly(Session(machine=probe_machine(), ledger=Ledger())),
         model,
         settings,
         constraints,
@@ -151,7 +155,7 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(
         )
         walked = replay(
             decision.evidence or tmp_path,
-            Noting(Session(machine=probe_machine(), ledger=Ledger())),
+            Evenly(Session(machine=probe_machine(), ledger=Ledger())),
             effort,
         )
     assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
@@ -182,7 +186,7 @@ def test_the_loop_says_when_nothing_fits(tiny: Path) -> None:
     context = re.search(r"try .*`n_ctx` (\d+)", str(longer.value))
     assert context and int(context[1]) >= 8192
     small = replace(settings, n_ctx=int(context[1])).with_cache(SMALL_CACHE)
-    level = bench.plan(model, ["Q8_0"])[0].weights_bytes - model.weights_bytes
+    level = plan_presets(model, ["Q8_0"])[0].weights_bytes - model.weights_bytes
     assert needs_of(bench, model, small).total_bytes + level <= needs + 24 * 2**20
 
 

@@ -13,13 +13,13 @@ from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.replay import Replay, replay
 from hakaru.choosing.worker import Effort
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tiers import TIERS
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
-from hakaru.tuning.bench import Bench
 from old_ledger import MACHINE
 
 EVIDENCE: Final = Path(__file__).parent.parent / "old_decision.json"

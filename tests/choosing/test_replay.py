@@ -18,12 +18,12 @@ from hakaru.choosing.replay import replay
 from hakaru.cli import run
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Interrupted, Misuse, ModelNotFound
+from hakaru.evaluation.bench import Bench
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
-from hakaru.tuning.bench import Bench
 
 EVIDENCE_OF_0_1 = Path(__file__).parent / "evidence-of-0.1.json"
 WISHES: dict[str, Any] = {

@@ -52,22 +52,6 @@ class FakeBench:
     knows_trials: bool = False
     ledger: FakeLedger = field(default_factory=FakeLedger)
 
-    def build_path(self, model: Model, recipe: Recipe) -> Path:
-        return self.folder / f"{recipe.preset}.gguf"
-
-    def known_build(self, model: Model, recipe: Recipe) -> str | None:
-        return recipe.preset if recipe.preset in self.ever_built else None
-
-    def built(self, model: Model, recipe: Recipe) -> Model:
-        path = self.build_path(model, recipe)
-        if not path.exists():
-            if recipe.preset in self.full:
-                raise MachineError("{path}: the disk is full.", path=path)
-            self.asked.append(("build", recipe.preset))
-            path.touch()
-        self.ever_built.add(recipe.preset)
-        return replace(model, path=path)
-
     def windows(
         self, model: Model, *, parts: Sequence[str], n_documents: int | None, n_prompts: int | None
     ) -> list[Any]:
@@ -87,21 +71,6 @@ class FakeBench:
             ("test", candidate.path.stem, reference.path.stem, windows[0], tier.name, cache, name)
         )
         return steps.Reading(quality=identical(), judgement=Judgement("pass"))
-
-    def groups(self, model: Model, several: Sequence[Any]) -> list[list[Any]]:
-        self.asked.append(("groups", [each.weights_bytes for each in several]))
-        return [[each] for each in several]
-
-    def race(
-        self, model: Model, recipes: Sequence[Recipe | None], windows: Any, n: int, *, cache: Cache
-    ) -> list[list[Any]]:
-        for recipe in recipes:
-            if recipe:
-                self.built(model, recipe)
-        self.asked.append(
-            ("race", [recipe.preset if recipe else None for recipe in recipes], n, cache)
-        )
-        return [[ROW] * n for _ in recipes]
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int) -> Trial | None:
         return self.trial_of(90.0) if self.knows_trials else None
@@ -126,6 +95,43 @@ class FakeBench:
     ) -> Any:
         self.asked.append(("answers", model.path.stem, settings.cache, name))
         return grade(items, ["?"] * len(items))
+
+
+@dataclass
+class FakeLevels:
+    """Levels that are empty files."""
+
+    bench: FakeBench
+
+    def path(self, recipe: Recipe) -> Path:
+        return self.bench.folder / f"{recipe.preset}.gguf"
+
+    def known_sha256(self, recipe: Recipe) -> str | None:
+        return recipe.preset if recipe.preset in self.bench.ever_built else None
+
+    def built(self, recipe: Recipe) -> Model:
+        path = self.path(recipe)
+        if not path.exists():
+            if recipe.preset in self.bench.full:
+                raise MachineError("{path}: the disk is full.", path=path)
+            self.bench.asked.append(("build", recipe.preset))
+            path.touch()
+        self.bench.ever_built.add(recipe.preset)
+        return replace(self.bench.model, path=path)
+
+    def groups(self, several: Sequence[Any]) -> list[list[Any]]:
+        self.bench.asked.append(("groups", [each.weights_bytes for each in several]))
+        return [[each] for each in several]
+
+    def losses(
+        self, recipes: Sequence[Recipe | None], windows: Any, n: int, *, cache: Cache
+    ) -> list[list[Any]]:
+        for recipe in recipes:
+            if recipe:
+                self.built(recipe)
+        names = [recipe.preset if recipe else None for recipe in recipes]
+        self.bench.asked.append(("losses", names, n, cache))
+        return [[ROW] * n for _ in recipes]
 
 
 class FakeForecast:
@@ -171,7 +177,7 @@ def worker_of(bench: FakeBench, kind: type[Worker] = Worker, **changes: Any) -> 
         "windows": [Windowed()] * 20,
     }  # fmt: skip
     worker = kind(**whole | changes)
-    worker.__dict__["forecast"] = FakeForecast()
+    worker.__dict__ |= {"forecast": FakeForecast(), "levels": FakeLevels(bench)}
     return worker
 
 
@@ -191,8 +197,8 @@ def test_a_group_is_read_with_its_cache_and_teaches_only_with_f16(bench: FakeBen
     worker.answer(steps.Read((Q8_0_SMALL, ("source", SMALL_CACHE)), 20))
     assert bench.asked == [
         ("build", "Q8_0"),
-        ("race", ["Q8_0"], 12, F16_CACHE),
-        ("race", ["Q8_0", None], 20, SMALL_CACHE),
+        ("losses", ["Q8_0"], 12, F16_CACHE),
+        ("losses", ["Q8_0", None], 20, SMALL_CACHE),
     ]
     assert worker.forecast.learned == [("Q8_0", 12)]
 
@@ -294,12 +300,7 @@ class BuildingWorker(Worker):
         assert walked(self.field, self) == self.field
 
     def answer(self, step: steps.Step) -> Any:
-        lying = {
-            path.stem
-            for path in self.bench.build_path(self.model, self.recipes["Q2_K"]).parent.glob(
-                "*.gguf"
-            )
-        }
+        lying = {path.stem for path in self.levels.path(self.recipes["Q2_K"]).parent.glob("*.gguf")}
         assert not lying & self.field.lost_types()
         keys = step.keys if isinstance(step, steps.Read | steps.Time) else ()
         for type_, _ in keys:

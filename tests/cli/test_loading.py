@@ -13,6 +13,8 @@ from hakaru.engine.lab import Lab
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.bench import Bench
+from hakaru.evaluation.served import laid_out
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine
@@ -24,8 +26,6 @@ from hakaru.planning.placement import Layout
 from hakaru.serving.deployment import Deployment, beside_servers
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.served import laid_out
 
 pytestmark = pytest.mark.engine
 HUGE = ("--context", "524288", "--parallel", "256")

@@ -12,6 +12,8 @@ import pytest
 from hakaru.cli import run
 from hakaru.cli.commands import test as command
 from hakaru.cli.tell.test import NOT_COMPARED, loss_sentences
+from hakaru.evaluation import bench
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
@@ -22,8 +24,6 @@ from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.testing import tiny_shape, write_tiny_llama
-from hakaru.tuning import bench
-from hakaru.tuning.bench import Bench
 from hakaru.units import Figure
 
 

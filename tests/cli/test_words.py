@@ -1,12 +1,12 @@
 """Sentences that several commands say."""
 
 from hakaru.cli.words import beside_others, contention, suspicion, verdict_sentence
+from hakaru.evaluation import bench
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point
 from hakaru.evaluation.tiers import TIERS
 from hakaru.hardware.busy import Others
-from hakaru.tuning import bench
 from hakaru.units import Figure
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.pace import Pace, TypeSpeeds, fit_paces, fit_speeds, part_read
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.quantization.allocate import Allocation, Limits, allocate
+from hakaru.quantization.budgeter import Budgeter, SpeedGoal
 from hakaru.quantization.hull import Choice, Item
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, SpeedGoal
 from hakaru.units import Figure
 
 SETTINGS = ContextSettings(n_ctx=512, n_ubatch=512, type_k="f16", type_v="f16", n_parallel=1)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from hakaru.engine.server import EngineServer
+from hakaru.evaluation import bench as bench_module
 from hakaru.evaluation import speed
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.speed import (
     RETRIES,
     Point,
@@ -26,8 +28,6 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
-from hakaru.tuning import bench as bench_module
-from hakaru.tuning.bench import Bench
 
 
 class Server:

@@ -12,14 +12,14 @@ from math import log
 from typing import Final
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.bench import Row
 from hakaru.evaluation.tiers import Tier
+from hakaru.quantization.budgeter import PROVABLE, Budgeter, Target
 from hakaru.quantization.build import Recipe, mix_recipe
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.sensitivity import Reading
+from hakaru.quantization.study import reading_of
 from hakaru.quantization.tier_target import room_in_tier
-from hakaru.tuning.bench import Row
-from hakaru.tuning.budget import PROVABLE, Budgeter, Target
-from hakaru.tuning.study import reading_of
 from hakaru.units import Figure
 
 PROVEN_ON: Final = 48

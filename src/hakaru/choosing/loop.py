@@ -27,6 +27,7 @@ from hakaru.choosing.too_small import too_small
 from hakaru.choosing.transitions import opened
 from hakaru.choosing.worker import Effort, Worker
 from hakaru.errors import EngineRefused, Misuse
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.windows import windows_digest
 from hakaru.language import say
 from hakaru.memory.footprint import Footprint
@@ -35,7 +36,7 @@ from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
 from hakaru.planning.here import free_for_models, grown
 from hakaru.planning.learned import errors, kind_of, learned_margin
-from hakaru.tuning.bench import Bench
+from hakaru.quantization.build import plan_presets
 
 
 def tune(
@@ -54,7 +55,7 @@ def tune(
     """
     with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
         effort = effort or Effort()
-        recipes = {recipe.preset: recipe for recipe in bench.plan(model, effort.presets)}
+        recipes = {recipe.preset: recipe for recipe in plan_presets(model, effort.presets)}
         needs = needs_of(bench, model, settings)
         terms = _terms(bench, model, settings, constraints, effort, needs)
         worker = Worker(

@@ -12,14 +12,14 @@ from hakaru.choosing.loop import tune
 from hakaru.choosing.worker import Effort
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.study import TYPES
+from hakaru.quantization.study import TYPES
 
 Beside = Callable[[Machine, Collection[Path]], Machine]
 

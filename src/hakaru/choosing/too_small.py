@@ -2,12 +2,12 @@
 
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.bench import Bench
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.fit import fit
 from hakaru.planning.ways_out import in_words
-from hakaru.tuning.bench import Bench
 from hakaru.units import compared
 
 

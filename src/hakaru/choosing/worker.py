@@ -11,6 +11,7 @@ from hakaru.choosing.candidate import Candidate, Constraints, Key, name_of
 from hakaru.choosing.forecast import Forecast
 from hakaru.choosing.rounds import ROUNDS
 from hakaru.errors import MachineError
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.speed import REPEATS, Speed
@@ -20,10 +21,10 @@ from hakaru.evaluation.windows import Window
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
+from hakaru.quantization.budgeter import Budgeter
 from hakaru.quantization.build import Recipe, copies_all, is_mix, mix_recipe
+from hakaru.quantization.levels import Levels
 from hakaru.quantization.presets import LADDER
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,11 @@ class Worker:
     mix: Mapping[str, str] | None  # types by tensor name; empty: no mix; None: one is sought
     recipes: dict[str, Recipe] = field(default_factory=dict)  # of the levels, by name
     windows: Sequence[Window] = ()  # those to choose by
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The levels that are kept on the disk."""
+        return Levels(self.bench, self.model)
 
     @cached_property
     def forecast(self) -> Forecast:
@@ -99,13 +105,13 @@ class Worker:
     def built(self, type_: str) -> Model:
         """The source where it lies, or a level, built again if its file is gone."""
         recipe = self.recipes.get(type_)
-        return self.bench.built(self.model, recipe) if recipe else self.model
+        return self.levels.built(recipe) if recipe else self.model
 
     def sha256(self, type_: str) -> str | None:
         """The SHA-256 of the file of that type; None before it was ever built."""
         recipe = self.recipes.get(type_)
         return (
-            self.bench.known_build(self.model, recipe)
+            self.levels.known_sha256(recipe)
             if recipe
             else self.bench.ledger.model_sha256(self.model)
         )
@@ -120,7 +126,7 @@ class Worker:
         ledger.
         """
         if recipe := self.recipes.get(type_):
-            path = self.bench.build_path(self.model, recipe)
+            path = self.levels.path(recipe)
             if path not in self.effort.keep:
                 path.unlink(missing_ok=True)
 
@@ -142,7 +148,7 @@ class Worker:
 
     def _grouped(self, keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
         files = [_File(key, self._weights_bytes(key[0])) for key in keys]
-        return (tuple(file.key for file in group) for group in self.bench.groups(self.model, files))
+        return (tuple(file.key for file in group) for group in self.levels.groups(files))
 
     def _weights_bytes(self, type_: str) -> int:
         recipe = self.recipes.get(type_)
@@ -158,7 +164,7 @@ class Worker:
         teaches = cache == F16_CACHE and len(self.windows) > self.effort.rounds[0]
         try:
             recipes = [self.recipes.get(type_) for type_, _ in keys]
-            several = self.bench.race(self.model, recipes, self.windows, n, cache=cache)
+            several = self.levels.losses(recipes, self.windows, n, cache=cache)
         except MachineError as error:
             return str(error)
         readings = {}

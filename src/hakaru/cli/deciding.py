@@ -17,6 +17,7 @@ from hakaru.engine.builds import selection
 from hakaru.engine.mode import Mode
 from hakaru.engine.unused import narrow_vectors
 from hakaru.errors import Misuse
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
@@ -27,7 +28,6 @@ from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
 from hakaru.serving.deployment import beside_servers, running
 from hakaru.session import Session
-from hakaru.tuning.bench import Bench
 from hakaru.units import format_bytes, format_params, parse_bytes
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from hakaru.choosing.rule import figure_name
 from hakaru.cli.output import with_interval
+from hakaru.evaluation.bench import Tested
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
 from hakaru.evaluation.texts import kind_of_text
@@ -14,7 +15,6 @@ from hakaru.hardware.busy import GPU, Others
 from hakaru.language import say
 from hakaru.memory.settings import CELL_PADDING, MAX_CONTEXT, ContextSettings
 from hakaru.models.model import Model
-from hakaru.tuning.bench import Tested
 from hakaru.units import Figure
 
 CONTENDED: Final = "‡"

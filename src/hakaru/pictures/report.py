@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hakaru.errors import Misuse
+from hakaru.evaluation.bench import Row
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.sequences import LEAST_SPREAD, LEAST_WINDOWS, looks
@@ -21,7 +22,6 @@ from hakaru.language import say
 from hakaru.pictures.bound import bound_line
 from hakaru.pictures.page_file import save_page
 from hakaru.pictures.save import format_of, save_chart
-from hakaru.tuning.bench import Row
 from hakaru.units import Figure
 
 BLUE, GREY = "#0b4f6c", "#555555"

@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from hakaru.evaluation.bench import Row
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import current_language, say, use_language
 from hakaru.pictures import page_file
 from hakaru.pictures.report import Report, chart_svg, report_so_far
 from hakaru.serving.deployment import HOST
 from hakaru.serving.gateway import LOCAL_ONLY
-from hakaru.tuning.bench import Row
 from hakaru.web.shared import headers, style
 
 HEADERS: Final = headers(images="'self' data:")

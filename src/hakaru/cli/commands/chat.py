@@ -12,13 +12,13 @@ from hakaru.cli.loading import fit_before_load, mode_for, needs_text
 from hakaru.cli.options import ChatOptions, default_context
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
+from hakaru.evaluation.served import laid_out
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.deployment import running
-from hakaru.tuning.served import laid_out
 
 
 def run(options: ChatOptions) -> int:

@@ -42,7 +42,7 @@ from hakaru.session import Session
 from hakaru.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:  # a preset is written without what a budget needs
-    from hakaru.tuning.budget import Budgeter, Target
+    from hakaru.quantization.budgeter import Budgeter, Target
 
 TOLD: Final = {"json", "overwrite", "model", "converter", "output"}
 """Options that do not change what is measured and written for one source and one file."""
@@ -234,8 +234,8 @@ def _preset_imatrix(
     if importance == "none":
         return None
     if importance == "auto":
-        from hakaru.tuning.bench import Bench
-        from hakaru.tuning.study import Study
+        from hakaru.evaluation.bench import Bench
+        from hakaru.quantization.study import Study
 
         return Study(Bench(Session.here(watch=watch)), source, options.effort).importance()
     imatrix = read_imatrix(Path(importance))
@@ -248,9 +248,9 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
     fails its tier.
     """
     from hakaru.cli.tell.quantize import print_made
-    from hakaru.tuning.bench import Bench
-    from hakaru.tuning.budget import Budgeter, SpeedGoal, glancing
-    from hakaru.tuning.made import make, planned
+    from hakaru.evaluation.bench import Bench
+    from hakaru.quantization.budgeter import Budgeter, SpeedGoal, glancing
+    from hakaru.quantization.made import make, planned
 
     wanted = [parse_pin(pin) for pin in options.pins]
     split_bytes = parse_bytes(options.split) if options.split else None
@@ -306,7 +306,7 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
 
 
 def _target(model: Model, machine: Machine, options: QuantizeOptions) -> "Target":
-    from hakaru.tuning.budget import Target
+    from hakaru.quantization.budgeter import Target
 
     if options.quality:
         return Target(tier=tier_named(options.quality))

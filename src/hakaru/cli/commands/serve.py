@@ -10,6 +10,7 @@ from hakaru.cli.loading import fit_before_load, mode_for
 from hakaru.cli.options import ServeOptions, settings_for
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
+from hakaru.evaluation.served import laid_out
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
@@ -19,7 +20,6 @@ from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, 
 from hakaru.serving.limits import limits_of
 from hakaru.serving.supervisor import Supervisor
 from hakaru.session import Session
-from hakaru.tuning.served import laid_out
 
 
 def run(options: ServeOptions, *, pages: Pages | None) -> int:

@@ -15,6 +15,8 @@ from hakaru.cli.tell.test import Findings, loss_sentences, report_of, tell, tell
 from hakaru.cli.words import verdict_sentence
 from hakaru.engine.mode import Mode
 from hakaru.errors import Misuse
+from hakaru.evaluation.bench import Bench, Row
+from hakaru.evaluation.comparison import measured_side_by_side
 from hakaru.evaluation.divergence import check_same_tokenizer
 from hakaru.evaluation.speed import depths_left_out
 from hakaru.evaluation.tasks import named_tasks
@@ -30,8 +32,6 @@ from hakaru.pictures.report import nothing_to_draw, save_report, save_report_pic
 from hakaru.pictures.save import check_picture
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
-from hakaru.tuning.bench import Bench, Row
-from hakaru.tuning.comparison import measured_side_by_side
 from hakaru.units import parse_seconds
 
 OF_ONE: Final = ("--report", "--plot", "--page", "--budget", "--full-speed")

@@ -10,11 +10,11 @@ from hakaru.cli.options import TuneOptions
 from hakaru.cli.output import Watching, print_json
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
 from hakaru.errors import Misuse
+from hakaru.evaluation.bench import Bench
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.save import check_picture
 from hakaru.serving.deployment import beside_servers
 from hakaru.session import Session
-from hakaru.tuning.bench import Bench
 
 BESIDE_REPLAY: Final = ("--replay", "--json")
 

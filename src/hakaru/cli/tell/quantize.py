@@ -8,10 +8,10 @@ from hakaru.cli.words import beside_others, verdict_sentence
 from hakaru.engine.lab import lab_build
 from hakaru.language import say
 from hakaru.models.model import Model
+from hakaru.quantization.budgeter import FILLED
 from hakaru.quantization.build import Recipe
+from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.budget import FILLED
-from hakaru.tuning.made import Made, TensorRow
 from hakaru.units import Figure, format_bytes
 
 TOO_WIDE: Final = 30.0

@@ -9,6 +9,7 @@ from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.cli.tell.tasks import as_json as tasks_json
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.cli.words import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
+from hakaru.evaluation.bench import Tested
 from hakaru.evaluation.speed import LeftOut, Point
 from hakaru.evaluation.tasks import Graded
 from hakaru.evaluation.texts import kind_of_text
@@ -19,7 +20,6 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.pictures.report import Report
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.bench import Tested
 from hakaru.units import Figure, format_bytes
 
 NOT_COMPARED: Final[dict[str, Any]] = {

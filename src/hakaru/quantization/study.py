@@ -21,6 +21,7 @@ import numpy as np
 from hakaru.engine.lab import lab_build
 from hakaru.engine.server import server_build
 from hakaru.errors import MachineError
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.divergence import measure_quality
 from hakaru.evaluation.texts import PARTS, Part
 from hakaru.evaluation.tiers import Quality
@@ -55,7 +56,6 @@ from hakaru.quantization.sensitivity import (
 )
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.writer import needs_importance, write_recipe
-from hakaru.tuning.bench import Bench
 from hakaru.units import Figure
 
 TYPES: Final = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "IQ4_NL", "Q4_0", "IQ4_XS",

@@ -9,6 +9,7 @@ import pytest
 
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab, Probed
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.windows import Window
 from hakaru.formats.imatrix import Imatrix
@@ -17,17 +18,16 @@ from hakaru.ledger import Ledger
 from hakaru.models.model import read_model
 from hakaru.models.presets import FTYPES
 from hakaru.places import data_dir
+from hakaru.quantization.budgeter import Budgeter, Target
 from hakaru.quantization.file_bytes import budget_bytes
+from hakaru.quantization.made import make
 from hakaru.quantization.probes import Probe, doubt
 from hakaru.quantization.sensitivity import Reading
 from hakaru.quantization.source import hidden_grids
+from hakaru.quantization.study import imatrix_digest
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Target
-from hakaru.tuning.made import make
-from hakaru.tuning.study import imatrix_digest
 
 
 def test_a_ratio_is_paired_over_windows() -> None:
@@ -209,12 +209,12 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
     bench = Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
     budgeter = Counting(bench, read_model(tiny_f16), "thorough")
     budgeter.pains = replace(budgeter.pains, n_singles=20)
-    monkeypatch.setattr("hakaru.tuning.study.SURE", 0.0)
+    monkeypatch.setattr("hakaru.quantization.study.SURE", 0.0)
     errors = budgeter.errors(None)
     known = budgeter.sensitivities(errors, None)
     assert [len(names) for names in asked] == [16, 4]
     assert len({name for names in asked for name in names}) == 20
-    monkeypatch.setattr("hakaru.tuning.study.SURE", 1.01 * doubt(known, errors))
+    monkeypatch.setattr("hakaru.quantization.study.SURE", 1.01 * doubt(known, errors))
     asked.clear()
     Counting(bench, budgeter.model, "standard").sensitivities(errors, None)
     assert asked == []

@@ -6,7 +6,6 @@ nothing is measured twice and nothing stale is used.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,9 @@ from hakaru.engine.server import EngineServer, server_build
 from hakaru.evaluation.answers import Answer, answer_items
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
 from hakaru.evaluation.judgement import Judgement, best_tier, judge
+from hakaru.evaluation.memory_groups import in_groups
 from hakaru.evaluation.pace import Pace, bytes_read
+from hakaru.evaluation.served import served
 from hakaru.evaluation.speed import (
     DEPTHS,
     REPEATS,
@@ -47,13 +48,9 @@ from hakaru.evaluation.trial import Trial
 from hakaru.evaluation.windows import Window, least_to_read, windows_digest
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
-from hakaru.models.model import Model, read_model
-from hakaru.places import data_dir
+from hakaru.models.model import Model
 from hakaru.planning.dry_run import Check, check_memory, remember_load
-from hakaru.quantization.build import Recipe, build, plan_presets
 from hakaru.session import Session
-from hakaru.tuning.groups import W, in_groups
-from hakaru.tuning.served import served
 from hakaru.units import Figure
 
 Row = Mapping[str, Any]
@@ -111,44 +108,6 @@ class Bench:
         return check_memory(
             model, settings, machine=self.machine, ledger=self.ledger, engine=self.lab
         )
-
-    def plan(self, model: Model, presets: Sequence[str]) -> list[Recipe]:
-        """What each preset would make of `model`."""
-        return plan_presets(model, presets)
-
-    def build_path(self, model: Model, recipe: Recipe) -> Path:
-        """Where `model` by `recipe` is kept: a place of its own for every source, preset and engine
-        build.
-        """
-        source, engine = self.ledger.model_sha256(model), lab_build().replace(" ", "-")
-        return (
-            data_dir("models", f"{source[:12]}-{engine}")
-            / f"{model.path.stem}-{recipe.preset}.gguf"
-        )
-
-    def known_build(self, model: Model, recipe: Recipe) -> str | None:
-        """The SHA-256 of `model` by `recipe` if it was ever built here, though its file may be
-        gone.
-        """
-        known = self.ledger.recall("build", self._build_inputs(model, recipe))
-        return str(known["sha256"]) if known else None
-
-    def built(self, model: Model, recipe: Recipe) -> Model:
-        """`model` quantized by `recipe`, in the data directory; built only if it is not there,
-        whole and unchanged.
-        """
-        out, known = self.build_path(model, recipe), self.known_build(model, recipe)
-        if known and out.is_file() and self.ledger.sha256(out) == known:
-            return read_model(out)
-
-        def progress(done: int, total: int) -> None:
-            self.watch(say("quantize {type}", type=recipe.preset), done, total)
-
-        made = build(self.lab, model, recipe, out, overwrite=True, progress=progress)
-        self.ledger.remember(
-            "build", self._build_inputs(model, recipe), {"sha256": self.ledger.sha256(out)}
-        )
-        return made
 
     def windows(
         self,
@@ -238,50 +197,13 @@ class Bench:
             rows=rows,
         )
 
-    def groups(self, model: Model, several: Sequence[W]) -> list[list[W]]:
-        """These in groups whose files fit together beside their source: into half of the free
-        memory and half of the free disk.
-        """
-        return in_groups(
-            several, min(self._room_beside(model), shutil.disk_usage(data_dir()).free // 2)
-        )
-
     def side_by_side(self, models: Sequence[Model], reference: Model) -> list[list[Model]]:
         """The models in groups that go into half of the free memory beside their reference."""
-        return in_groups(models, self._room_beside(reference))
+        return in_groups(models, self.room_beside(reference))
 
-    def _room_beside(self, model: Model) -> int:
+    def room_beside(self, model: Model) -> int:
+        """The bytes of memory in which other models may be loaded at the same time as `model`."""
         return self.machine.memory.available_bytes // 2 - model.weights_bytes
-
-    def race(
-        self,
-        model: Model,
-        recipes: Sequence[Recipe | None],
-        windows: Sequence[Window],
-        n: int,
-        *,
-        cache: Cache = F16_CACHE,
-    ) -> list[list[Row]]:
-        """What each recipe (None: the source itself), with this KV cache, loses against the source
-        `model` on the first `n` windows, all on the same; built only if that is not known.
-        """
-        hashes, files = list[str](), dict[str, Path]()
-        for recipe in recipes:
-            sha256 = self.known_build(model, recipe) if recipe else self.ledger.model_sha256(model)
-            if sha256 is None or len(self._known_rows(sha256, model, windows, cache)) < n:
-                path = self.built(model, recipe).path if recipe else model.path
-                sha256 = self.ledger.sha256(path)
-                files[sha256] = path
-            hashes.append(sha256)
-        found = self.divergences(
-            files, model, windows, n=n, cache=cache, name=say("on {n} windows", n=n)
-        )
-        return [
-            found[sha256]
-            if sha256 in found
-            else self._known_rows(sha256, model, windows, cache)[:n]
-            for sha256 in hashes
-        ]
 
     def divergences(
         self,
@@ -298,7 +220,7 @@ class Bench:
         known is recalled; the rest is read together, so that the reference runs once, from where
         each one stands.
         """
-        rows = {sha256: self._known_rows(sha256, reference, windows, cache)[:n] for sha256 in files}
+        rows = {sha256: self.known_rows(sha256, reference, windows, cache)[:n] for sha256 in files}
         open_ = [sha256 for sha256, known in rows.items() if len(known) < n and not enough(known)]
         for begin in sorted({len(rows[sha256]) for sha256 in open_}):
             group = [sha256 for sha256 in open_ if len(rows[sha256]) == begin]
@@ -503,20 +425,13 @@ class Bench:
                 documents in texts.items()},
         } | self.mode.as_evidence()  # fmt: skip
 
-    def _known_rows(
+    def known_rows(
         self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache
     ) -> list[Row]:
         known: list[Row] | None = self.ledger.recall(
             "divergence", self._divergence_inputs(sha256, reference, windows, cache)
         )
         return known or []
-
-    def _build_inputs(self, model: Model, recipe: Recipe) -> dict[str, object]:
-        return {
-            "source": self.ledger.model_sha256(model),
-            "preset": recipe.preset,
-            "engine": lab_build(),
-        }
 
     def _divergence_inputs(
         self, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache

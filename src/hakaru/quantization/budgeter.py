@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.pace import TypeSpeeds, bytes_read, fit_paces, fit_speeds
 from hakaru.evaluation.tiers import Tier
 from hakaru.formats.imatrix import Imatrix
@@ -34,9 +35,8 @@ from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link, changes
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.quiet import stdout_muted
+from hakaru.quantization.study import PAINS, TYPES, Study, reading_of
 from hakaru.quantization.tier_target import room_in_tier
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.study import PAINS, TYPES, Study, reading_of
 from hakaru.units import Figure, format_bytes
 
 PROVABLE: Final = 0.75

@@ -13,14 +13,14 @@ from typing import Final
 import numpy as np
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.bench import Row
 from hakaru.evaluation.statistics import paired_ratio, ratio_of_sums
 from hakaru.evaluation.tiers import Tier
 from hakaru.quantization.allocate import allocate
+from hakaru.quantization.budgeter import Budgeter, Plan
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.quiet import stdout_muted
 from hakaru.quantization.tier_target import room_in_tier
-from hakaru.tuning.bench import Row
-from hakaru.tuning.budget import Budgeter, Plan
 from hakaru.units import Figure
 
 RIVALS: Final = 2

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hakaru.evaluation.bench import Bench, Row
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.statistics import paired_ratio
@@ -13,7 +14,6 @@ from hakaru.evaluation.trial import Trial
 from hakaru.evaluation.windows import Window, least_to_read
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.tuning.bench import Bench, Row
 from hakaru.units import Figure
 
 MOST_WINDOWS: Final = 60

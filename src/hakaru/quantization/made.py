@@ -11,17 +11,17 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from hakaru.errors import Interrupted
+from hakaru.evaluation.bench import Tested
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.busy import Others
 from hakaru.language import say
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
+from hakaru.quantization.budgeter import Budgeter, Plan
 from hakaru.quantization.journal import Journal
+from hakaru.quantization.race import Race, race
 from hakaru.quantization.source import source_kind
-from hakaru.tuning.bench import Tested
-from hakaru.tuning.budget import Budgeter, Plan
-from hakaru.tuning.race import Race, race
 from hakaru.units import Figure
 
 Why = Literal["kept", "copied", "pinned", "preset", "sensitive", "robust", "usual"]

@@ -11,6 +11,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.engine.lab import Lab
+from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.windows import Window
 from hakaru.formats.gguf import read_header
 from hakaru.hardware.probe import probe_machine
@@ -18,14 +19,13 @@ from hakaru.ledger import Ledger
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, read_model
 from hakaru.models.roster import quantizer_facts, roster
+from hakaru.quantization.budgeter import Budgeter, Target
 from hakaru.quantization.build import build, plan_presets
+from hakaru.quantization.made import make
+from hakaru.quantization.race import race, without_copies
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
-from hakaru.tuning.bench import Bench
-from hakaru.tuning.budget import Budgeter, Target
-from hakaru.tuning.made import make
-from hakaru.tuning.race import race, without_copies
 
 pytestmark = pytest.mark.engine
 

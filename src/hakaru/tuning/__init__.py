@@ -1,1 +1,0 @@
-"""Measuring with a memory, and quantizing to a budget."""
