@@ -223,6 +223,41 @@ def test_a_function_is_one_thought_and_a_class_one_idea() -> None:
     assert set(too_long()) == LONGER_YET
 
 
+LEAST_TABLE: Final = 5
+
+
+def is_table(node: ast.AST) -> bool:
+    """Whether a display or a record of keyword fields inside has at least LEAST_TABLE entries."""
+    sizes = (
+        len(part.keys)
+        if isinstance(part, ast.Dict)
+        else len(part.elts)
+        if isinstance(part, ast.List | ast.Tuple | ast.Set)
+        else len(part.keywords)
+        if isinstance(part, ast.Call)
+        else 0
+        for part in ast.walk(node)
+    )
+    return any(size >= LEAST_TABLE for size in sizes)
+
+
+ROOT = SOURCE.parent.parent
+PYTHON = sorted(
+    p for part in ("src", "tests", "benchmarks", "scripts") for p in ROOT.glob(f"{part}/**/*.py")
+)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_tables_keep_their_own_layout(path: Path) -> None:
+    """Everything else is laid out by the formatter."""
+    text = path.read_text(encoding="utf-8")
+    kept = {n for n, line in enumerate(text.split("\n"), start=1) if line.endswith("# fmt: skip")}
+    if kept:
+        nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt | ast.expr)]
+        tables = {node.end_lineno for node in nodes if is_table(node)}
+        assert kept <= tables
+
+
 def test_the_repository_names_no_machine_of_ours() -> None:
     """No path of a developer's machine stands in source, tests or documents."""
     root = SOURCE.parent.parent
