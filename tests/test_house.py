@@ -18,7 +18,7 @@ FLOORS = (
     {"memory"},
     {"ledger"},
     {"engine"},
-    {"session"},
+    {"session", "servers"},
     {"planning"},
     {"evaluation"},
     {"quantization", "serving"},

@@ -10,12 +10,14 @@ A session is a value. Making one with `Session(...)` reads nothing of the machin
 process.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hakaru.engine.lab import Lab
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
+from hakaru.language import say
 from hakaru.ledger import Ledger
 
 Watch = Callable[[str, int, int], None]
@@ -24,8 +26,21 @@ are.
 """
 
 
+Tell = Callable[[str], None]
+"""What is told a sentence while a verb works."""
+
+
 def nobody_watches(step: str, done: int, total: int) -> None:
     """The watch of callers without a screen."""
+
+
+def nobody_listens(sentence: str) -> None:
+    """The note of callers who want the result alone."""
+
+
+def log_warning(sentence: str) -> None:
+    """The warning of a program that imports hakaru: it goes where the logger `hakaru` sends it."""
+    logging.getLogger("hakaru").warning(sentence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +50,30 @@ class Session:
     machine: Machine  # where models are placed, and whose speeds are measured
     ledger: Ledger  # what was measured before, and where new figures go
     lab: Lab = field(default_factory=Lab)  # llama.cpp for dry runs, quantizing and comparing
-    watch: Watch = nobody_watches
+    watch: Watch = nobody_watches  # hears how far a step is
+    note: Tell = nobody_listens  # hears what a person likes to know, such as the kind of the model
+    warn: Tell = log_warning  # hears what a person should know, such as a GPU that is not used
 
     @classmethod
     def here(
-        cls, *, machine: Machine | None = None, watch: Watch = nobody_watches, keeps: bool = True
+        cls,
+        *,
+        machine: Machine | None = None,
+        watch: Watch = nobody_watches,
+        note: Tell = nobody_listens,
+        warn: Tell = log_warning,
+        keeps: bool = True,
     ) -> "Session":
         """A session on this machine, with the ledger in the data directory.
 
         `machine` is what `probe_machine` returned, where the command looked before; None looks now.
-        `keeps` False is for commands that only ask: a ledger that cannot be written is then no
-        error (see `Ledger`). Raises MachineError for a ledger that cannot be opened.
+        `keeps` False is for verbs that only ask: they answer on a full disk and in a home that is
+        read-only, too, and warn that nothing is remembered. Raises MachineError for a ledger that
+        cannot be opened.
         """
+        ledger = Ledger(watch=watch, keeps=keeps)
+        if ledger.trouble:
+            warn(say("nothing is remembered: {reason}", reason=ledger.trouble))
         return cls(
-            machine=machine or probe_machine(), ledger=Ledger(watch=watch, keeps=keeps), watch=watch
+            machine=machine or probe_machine(), ledger=ledger, watch=watch, note=note, warn=warn
         )

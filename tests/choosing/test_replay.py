@@ -22,7 +22,7 @@ from hakaru.evaluation.bench import Bench
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
-from hakaru.serving.deployment import beside_servers
+from hakaru.servers import beside_servers
 from hakaru.session import Session
 
 EVIDENCE_OF_0_1 = Path(__file__).parent / "evidence-of-0.1.json"

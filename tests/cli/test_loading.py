@@ -23,7 +23,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.planning.fit import Fit, fit
 from hakaru.planning.placement import Layout
-from hakaru.serving.deployment import Deployment, beside_servers
+from hakaru.servers import Deployment, beside_servers
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
 
@@ -159,7 +159,7 @@ def test_weights_that_another_server_has_mapped_are_taken(
             path=str(embedded),
             settings={},
         )
-        monkeypatch.setattr("hakaru.serving.deployment.running", lambda: [record])
+        monkeypatch.setattr("hakaru.servers.running", lambda: [record])
         machine = probe_machine()
         held = (
             machine.memory.available_bytes - beside_servers(machine, (tiny,)).memory.available_bytes

@@ -8,7 +8,7 @@ import pytest
 
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine
-from hakaru.serving.deployment import Deployment, beside_servers
+from hakaru.servers import Deployment, beside_servers
 
 GIB = 2**30
 
@@ -22,8 +22,8 @@ def test_what_a_server_was_promised_is_held_until_it_has_it(
         pid=os.getpid(), started=psutil.Process().create_time(), port=1, model="m", path="/m.gguf",
         settings={}, grows_bytes=4 * GIB, own_bytes=2 * GIB,
     )  # fmt: skip
-    monkeypatch.setattr("hakaru.serving.deployment.running", lambda: [record])
-    monkeypatch.setattr("hakaru.serving.deployment._own_bytes", lambda pid: own_now * GIB)
+    monkeypatch.setattr("hakaru.servers.running", lambda: [record])
+    monkeypatch.setattr("hakaru.servers.engine_bytes", lambda pid: own_now * GIB)
     machine = replace(
         probe_machine(), memory=Memory(total_bytes=16 * GIB, available_bytes=10 * GIB)
     )

@@ -9,12 +9,13 @@ from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.loop import tune
 from hakaru.choosing.worker import Effort
-from hakaru.cli.loading import mode_for, needs_text
-from hakaru.cli.options import WishOptions, settings_for
-from hakaru.cli.output import Watching, print_text, warn_silent_devices
+from hakaru.cli.options import WishOptions
+from hakaru.cli.output import Watching, print_text, warn, warn_silent_devices
 from hakaru.cli.tell.hardware import describe
+from hakaru.cli.terminal import terminal_session
 from hakaru.engine.builds import selection
 from hakaru.engine.mode import Mode
+from hakaru.engine.mode_of import mode_for, needs_text
 from hakaru.engine.unused import narrow_vectors
 from hakaru.errors import Misuse
 from hakaru.evaluation.bench import Bench
@@ -22,11 +23,12 @@ from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.context import settings_for
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.quantization.source import source_kind
-from hakaru.serving.deployment import beside_servers, running
+from hakaru.servers import beside_servers, running
 from hakaru.session import Session
 from hakaru.units import format_bytes, format_params, parse_bytes
 
@@ -53,9 +55,13 @@ def decide(options: WishOptions, command: str, *, serves: bool) -> Decided:
         )
     tier, limit = tier_named(options.quality), parse_bytes(memory) if memory else None
     model = whole_model(options.model or embedded_model())
-    settings = settings_for(model, options)
+    settings = settings_for(model, **options.as_context())
     needs_text(model, command, tasks=bool(options.tasks), chat_template=options.chat_template)
-    mode = mode_for(model, options.chat_template) if serves or options.chat_template else Mode()
+    mode = (
+        mode_for(model, options.chat_template, warn=warn)
+        if serves or options.chat_template
+        else Mode()
+    )
     machine = beside_servers(probe_machine(), model.parts)
     warn_silent_devices(machine)
     tasks = named_tasks(options.tasks, options.language) if options.tasks else None
@@ -68,7 +74,7 @@ def decide(options: WishOptions, command: str, *, serves: bool) -> Decided:
         if warning := source_kind(model).sentence():
             print_text(warning)
     with Watching(quiet=options.json) as watch:
-        session = Session.here(machine=machine, watch=watch)
+        session = terminal_session(machine, watch, quiet=options.json)
         bench = Bench(session, again=options.again)
         bench.mode = mode
         decision = tune(bench, model, settings, constraints, effort_beside_servers())

@@ -1,5 +1,4 @@
-"""What each command was asked for, as one value; and from options to `ContextSettings`, the same
-way for every command.
+"""What each command was asked for, as one value.
 
 The fields are the options of `app.py` by click's names for them: `--cache-type-k` is
 `cache_type_k`. A command reads its options from such a value, so that mypy sees a misspelt one. A
@@ -8,17 +7,12 @@ test holds the names against click's.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
-from hakaru.errors import Misuse
-from hakaru.memory.settings import ContextSettings
+from hakaru.memory.context import Context
 
 if TYPE_CHECKING:  # `--help` and `formula` start without what a model needs
-    from hakaru.models.model import Model
     from hakaru.quantization.probes import Effort
-
-DEFAULT_CONTEXT: Final = 4096
-LEAST_CONTEXT: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +24,14 @@ class ContextOptions:
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
     parallel: int = 1
+
+    def as_context(self) -> Context:
+        """The options by the names of fields."""
+        context = Context(
+            n_ubatch=self.ubatch, type_k=self.cache_type_k, type_v=self.cache_type_v,
+            n_parallel=self.parallel,
+        )  # fmt: skip
+        return context if self.context is None else {**context, "n_ctx": self.context}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,56 +209,3 @@ class EngineUseOptions:
 
     name: str
     json: bool
-
-
-def default_context(model: "Model") -> int:
-    """4096 tokens, or what the model was trained for if that is less."""
-    return min(model.shape.n_ctx_train or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-
-
-def any_settings_for(
-    model: "Model", options: ContextOptions, *, kv_unified: bool = False
-) -> ContextSettings:
-    """The settings that the options ask for.
-
-    Raises Misuse for a context beyond what the model was trained for
-    (docs/decisions/0014-context-beyond-training.md).
-    """
-    settings = ContextSettings(
-        n_ctx=default_context(model) if options.context is None else options.context,
-        n_ubatch=options.ubatch,
-        type_k=options.cache_type_k,
-        type_v=options.cache_type_v,
-        n_parallel=options.parallel,
-        kv_unified=kv_unified,
-    )
-    each, trained = settings.tokens_each, model.shape.n_ctx_train
-    if options.context is not None and trained and each > trained:
-        raise Misuse(
-            "--context {found} gives {each} tokens per conversation, but {path} was trained for "
-            "{trained}, and llama.cpp's server "
-            "gives no more than that: ask for --context {most} or less.",
-            found=options.context,
-            each=each,
-            path=model.path,
-            trained=trained,
-            most=trained if kv_unified else trained * options.parallel,
-        )
-    return settings
-
-
-def settings_for(model: "Model", options: ContextOptions) -> ContextSettings:
-    """The settings that the options ask for, to be served.
-
-    Raises Misuse for a context that is too small to serve anything, and as `any_settings_for` does.
-    """
-    settings = any_settings_for(model, options)
-    if options.context is not None and settings.tokens_each < LEAST_CONTEXT:
-        raise Misuse(
-            "--context {found} gives {each} tokens per conversation, expected at least {least} "
-            "to serve anything.",
-            found=options.context,
-            each=settings.tokens_each,
-            least=LEAST_CONTEXT,
-        )
-    return settings

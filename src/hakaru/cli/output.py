@@ -32,6 +32,11 @@ def print_text(text: str) -> None:
         print(text)
 
 
+def warn(text: str) -> None:
+    """What a person should know, on stderr, where it stands in nobody's way."""
+    print(f"hakaru: {without_controls(text)}", file=sys.stderr, flush=True)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """A plain table that is never cut: the first `left` columns to the left, the others to the
     right.
@@ -81,14 +86,10 @@ def warn_silent_devices(machine: "Machine") -> None:
     """
     for device in machine.silent_devices:
         if not device.on_purpose:
-            print(
-                say(
-                    "hakaru: {name} is not planned with: {reason}",
-                    name=device.name,
-                    reason=device.reason,
-                ),
-                file=sys.stderr,
+            told = say(
+                "{name} is not planned with: {reason}", name=device.name, reason=device.reason
             )
+            warn(told)
 
 
 def next_step(command: str) -> None:

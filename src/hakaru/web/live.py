@@ -22,7 +22,7 @@ from hakaru.evaluation.tiers import Tier
 from hakaru.language import current_language, say, use_language
 from hakaru.pictures import page_file
 from hakaru.pictures.report import Report, chart_svg, report_so_far
-from hakaru.serving.deployment import HOST
+from hakaru.servers import HOST
 from hakaru.serving.gateway import LOCAL_ONLY
 from hakaru.web.shared import headers, style
 

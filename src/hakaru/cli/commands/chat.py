@@ -8,17 +8,20 @@ from contextlib import closing, suppress
 import httpx
 
 from hakaru.choosing.evidence import last_choice
-from hakaru.cli.loading import fit_before_load, mode_for, needs_text
-from hakaru.cli.options import ChatOptions, default_context
+from hakaru.cli.loading import fit_before_load
+from hakaru.cli.options import ChatOptions
+from hakaru.cli.output import warn
+from hakaru.engine.mode_of import mode_for, needs_text
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
+from hakaru.memory.context import default_context
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
+from hakaru.servers import running
 from hakaru.serving.conversation import Conversation
-from hakaru.serving.deployment import running
 
 
 def run(options: ChatOptions) -> int:
@@ -38,7 +41,7 @@ def run(options: ChatOptions) -> int:
         )
     found = whole_model(model or last_choice() or embedded_model())
     needs_text(found, "chat")
-    mode = mode_for(found, options.chat_template)
+    mode = mode_for(found, options.chat_template, warn=warn)
     fit = fit_before_load(
         found, ContextSettings(n_ctx=default_context(found)), memory=options.memory
     )

@@ -5,9 +5,9 @@ really happened.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from hakaru.cli.asked import session_that_asks
 from hakaru.cli.options import DoctorOptions
 from hakaru.cli.output import next_step, print_json, print_table, print_text
+from hakaru.cli.terminal import terminal_session
 from hakaru.engine.builds import selection
 from hakaru.engine.devices import devices_of
 from hakaru.engine.lab import lab_build
@@ -24,7 +24,7 @@ ROUNDED_BYTES: Final = 2**20 // 200  # half of 0.01 MiB
 
 def run(options: DoctorOptions) -> int:
     """Print the state of hakaru here. Returns 6 if an engine is missing."""
-    session = session_that_asks()
+    session = terminal_session(keeps=False)
     machine, ledger = session.machine, session.ledger
     engines = {"lab": _build(lab_build), "server": _build(server_build)}
     here = [e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint]

@@ -4,14 +4,15 @@ change it.
 
 from dataclasses import asdict, replace
 
-from hakaru.cli.asked import session_that_asks
-from hakaru.cli.options import FitOptions, any_settings_for
+from hakaru.cli.options import FitOptions
 from hakaru.cli.output import next_step, print_json, print_text, warn_idle_gpu, warn_silent_devices
 from hakaru.cli.tell.fit import as_json, print_fit
+from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.probe import probe_machine
+from hakaru.memory.context import any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
 from hakaru.models.sources.find import find_model
@@ -19,7 +20,7 @@ from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.planning.fit import fit
 from hakaru.planning.here import leaves_gpu_idle
-from hakaru.serving.deployment import beside_servers
+from hakaru.servers import beside_servers
 from hakaru.units import parse_bytes
 
 
@@ -28,13 +29,13 @@ def run(options: FitOptions) -> int:
     place = _place(options.hardware, options.memory)
     found = find_model(options.model)
     whole = read_language_model(found.path)
-    settings = any_settings_for(whole, options, kv_unified=options.kv_unified)
+    settings = any_settings_for(whole, kv_unified=options.kv_unified, **options.as_context())
     machine = beside_servers(probe_machine(), whole.parts)
     if place is None:
         warn_silent_devices(machine)
     variant = as_preset(whole, options.type_) if options.type_ else whole
     beside = _beside(variant, place or Hardware(accelerators=machine.devices), options)
-    session = session_that_asks(machine)
+    session = terminal_session(machine, keeps=False)
     answer = fit(
         whole,
         settings,

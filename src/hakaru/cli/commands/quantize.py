@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hakaru.cli.asked import session_that_asks
-from hakaru.cli.options import ContextOptions, QuantizeOptions, any_settings_for
+from hakaru.cli.options import QuantizeOptions
 from hakaru.cli.output import Watching, next_step, print_json, print_text, warn_silent_devices
+from hakaru.cli.terminal import terminal_session
 from hakaru.engine.lab import Lab
 from hakaru.errors import EngineRefused, Misuse, ModelDamaged
 from hakaru.evaluation.tiers import tier_named
@@ -21,6 +21,7 @@ from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.presets import NEEDS_IMPORTANCE, preset_named
@@ -38,7 +39,6 @@ from hakaru.quantization.loadable import check_source
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.writer import check_free, check_target
-from hakaru.session import Session
 from hakaru.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:  # a preset is written without what a budget needs
@@ -237,7 +237,9 @@ def _preset_imatrix(
         from hakaru.evaluation.bench import Bench
         from hakaru.quantization.study import Study
 
-        return Study(Bench(Session.here(watch=watch)), source, options.effort).importance()
+        return Study(
+            Bench(terminal_session(watch=watch, quiet=options.json)), source, options.effort
+        ).importance()
     imatrix = read_imatrix(Path(importance))
     imatrix.check("--importance", source.path, source.tensors)
     return imatrix
@@ -271,9 +273,9 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
             print_text(note)
     with Watching(quiet=options.json) as watch:
         session = (
-            session_that_asks(machine, watch)
+            terminal_session(machine, watch, quiet=options.json, keeps=False)
             if options.dry_run
-            else Session.here(machine=machine, watch=watch)
+            else terminal_session(machine, watch, quiet=options.json)
         )
         bench = Bench(session)
         budgeter = (
@@ -335,7 +337,7 @@ def _target(model: Model, machine: Machine, options: QuantizeOptions) -> "Target
 
 
 def _settings(model: Model, context: int | None) -> ContextSettings:
-    return any_settings_for(model, ContextOptions(context=context))
+    return any_settings_for(model, **({} if context is None else Context(n_ctx=context)))
 
 
 def _imatrix(asked: str, budgeter: "Budgeter") -> Imatrix | None:

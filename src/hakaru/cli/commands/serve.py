@@ -6,17 +6,22 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hakaru.cli.loading import fit_before_load, mode_for
-from hakaru.cli.options import ServeOptions, settings_for
+from hakaru.cli.loading import fit_before_load
+from hakaru.cli.options import ServeOptions
+from hakaru.cli.output import warn
+from hakaru.cli.terminal import terminal_session
 from hakaru.engine.mode import Mode
+from hakaru.engine.mode_of import mode_for
 from hakaru.errors import MachineError
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
+from hakaru.memory.context import settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.planning.dry_run import remember_load
-from hakaru.serving.deployment import Deployment, Pages, bound_socket, running, serve_forever
+from hakaru.servers import Deployment, running
+from hakaru.serving.deployment import Pages, bound_socket, serve_forever
 from hakaru.serving.limits import limits_of
 from hakaru.serving.supervisor import Supervisor
 from hakaru.session import Session
@@ -25,8 +30,8 @@ from hakaru.session import Session
 def run(options: ServeOptions, *, pages: Pages | None) -> int:
     """Serve a model file until Ctrl-C."""
     found = whole_model(options.model)
-    mode = mode_for(found, options.chat_template)
-    settings = settings_for(found, options)
+    mode = mode_for(found, options.chat_template, warn=warn)
+    settings = settings_for(found, **options.as_context())
     if mode.gives != "text":
         settings = replace(
             settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each)
@@ -65,7 +70,7 @@ def serve(
 
     `decided`: a decision was told before, and with it what the engine leaves unused.
     """
-    mode, session = mode or Mode(), session or Session.here(keeps=False)
+    mode, session = mode or Mode(), session or terminal_session(keeps=False)
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr if quiet else sys.stdout, flush=True)

@@ -7,13 +7,15 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from math import inf
 from typing import Final, Protocol
 
-from hakaru.cli.loading import fit_before_load, mode_for, needs_text
-from hakaru.cli.options import TestOptions, settings_for
-from hakaru.cli.output import Watching, print_json
+from hakaru.cli.loading import fit_before_load
+from hakaru.cli.options import TestOptions
+from hakaru.cli.output import Watching, print_json, warn
 from hakaru.cli.tell.comparison import comparison_json, print_comparison
 from hakaru.cli.tell.test import Findings, loss_sentences, report_of, tell, tell_json, title
+from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import verdict_sentence
 from hakaru.engine.mode import Mode
+from hakaru.engine.mode_of import mode_for, needs_text
 from hakaru.errors import Misuse
 from hakaru.evaluation.bench import Bench, Row
 from hakaru.evaluation.comparison import measured_side_by_side
@@ -24,14 +26,14 @@ from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Tier, tier_named
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+from hakaru.memory.context import settings_for
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
-from hakaru.serving.deployment import beside_servers
-from hakaru.session import Session
+from hakaru.servers import beside_servers
 from hakaru.units import parse_seconds
 
 OF_ONE: Final = ("--report", "--plot", "--page", "--budget", "--full-speed")
@@ -80,7 +82,7 @@ def _several(options: TestOptions, given: Collection[str], tier: Tier) -> int:
     reference = whole_model(options.reference) if options.reference else None
     for model in [*models, *([reference] if reference else [])]:
         _check_text(model, options)
-    settings = [settings_for(model, options) for model in models]
+    settings = [settings_for(model, **options.as_context()) for model in models]
     if _is_served(options) and "does_not_fit" in [
         fit_before_load(model, asked).verdict for model, asked in zip(models, settings, strict=True)
     ]:
@@ -119,7 +121,7 @@ def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | 
     if options.plot:
         check_picture(options.plot)
     candidate = whole_model(options.models[0])
-    settings = settings_for(candidate, options)
+    settings = settings_for(candidate, **options.as_context())
     _check_text(candidate, options)
     is_compared = options.reference is not None or settings.cache != F16_CACHE
     if not is_compared:
@@ -222,13 +224,13 @@ def _findings(
 
 def _bench(options: TestOptions, models: Sequence[Model], mode: Mode, watch: Watching) -> Bench:
     machine = beside_servers(probe_machine(), [part for model in models for part in model.parts])
-    bench = Bench(Session.here(machine=machine, watch=watch), again=options.again)
+    bench = Bench(terminal_session(machine, watch, quiet=options.json), again=options.again)
     bench.mode = mode
     return bench
 
 
 def _mode(model: Model, options: TestOptions) -> Mode:
-    return mode_for(model, options.chat_template) if options.chat_template else Mode()
+    return mode_for(model, options.chat_template, warn=warn) if options.chat_template else Mode()
 
 
 def _check_text(model: Model, options: TestOptions) -> None:

@@ -9,12 +9,12 @@ from hakaru.cli.deciding import decide, effort_beside_servers
 from hakaru.cli.options import TuneOptions
 from hakaru.cli.output import Watching, print_json
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
+from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
 from hakaru.evaluation.bench import Bench
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.save import check_picture
-from hakaru.serving.deployment import beside_servers
-from hakaru.session import Session
+from hakaru.servers import beside_servers
 
 BESIDE_REPLAY: Final = ("--replay", "--json")
 
@@ -57,7 +57,7 @@ def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:
             "--replay takes its model from the evidence; leave {model} out.", model=options.model
         )
     with Watching(quiet=options.json) as watch:
-        bench = Bench(Session.here(watch=watch), again=True)
+        bench = Bench(terminal_session(watch=watch, quiet=options.json), again=True)
         replayed = replay(evidence, bench, effort_beside_servers(), beside=beside_servers)
     if options.json:
         print_json(replayed.as_json())
