@@ -28,9 +28,11 @@ class ContextOptions:
     def as_context(self) -> Context:
         """The options by the names of fields."""
         context = Context(
-            n_ubatch=self.ubatch, type_k=self.cache_type_k, type_v=self.cache_type_v,
+            n_ubatch=self.ubatch,
+            type_k=self.cache_type_k,
+            type_v=self.cache_type_v,
             n_parallel=self.parallel,
-        )  # fmt: skip
+        )
         return context if self.context is None else {**context, "n_ctx": self.context}
 
 
