@@ -98,8 +98,8 @@ def others(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     for i in range(200):
         value = values[min(i, len(values) - 1)]
         readings += [
-            Clock(at=0.0, system_s=0.0, own_s=0.0),
-            Clock(at=1.0, system_s=value + 2, own_s=2.0),
+            Clock(at=0.0, system_s=0.0, ours_s=0.0),
+            Clock(at=1.0, system_s=value + 2, ours_s=2.0),
         ]
     clocks = iter(readings)
     monkeypatch.setattr(speed, "read_clock", lambda pids: next(clocks))
@@ -107,10 +107,10 @@ def others(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
 
 def test_others_are_what_the_system_took_and_we_did_not() -> None:
     """By hand: 3 of 4 seconds of two processors were ours."""
-    before = Clock(at=10.0, system_s=100.0, own_s=40.0)
-    assert Clock(at=12.0, system_s=104.0, own_s=43.0).others_since(before) == 0.5
-    assert Clock(at=12.0, system_s=102.0, own_s=43.0).others_since(before) == 0.0
-    assert read_clock([0, 2**22 + 1]).own_s > 0
+    before = Clock(at=10.0, system_s=100.0, ours_s=40.0)
+    assert Clock(at=12.0, system_s=104.0, ours_s=43.0).others_since(before) == 0.5
+    assert Clock(at=12.0, system_s=102.0, ours_s=43.0).others_since(before) == 0.0
+    assert read_clock([0, 2**22 + 1]).ours_s > 0
 
 
 def test_a_sample_beside_other_work_is_taken_again(

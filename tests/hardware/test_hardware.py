@@ -7,7 +7,7 @@ import pynvml
 import pytest
 
 from hakaru.errors import Misuse
-from hakaru.hardware.accelerators import drm, nvidia_load, nvidia_process_bytes
+from hakaru.hardware.accelerators import drm_scan, nvidia_load, nvidia_process_bytes
 from hakaru.hardware.busy import gpu_of_others
 from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
 from hakaru.hardware.machine import named_ram, size_class
@@ -95,7 +95,7 @@ def test_an_amd_gpu_is_read_from_sysfs(tmp_path: Path) -> None:
         device.mkdir(parents=True)
         for file, text in files.items():
             (device / file).write_text(text + "\n")
-    (found,) = drm(tmp_path)
+    ((found,), _) = drm_scan(tmp_path)
     assert (found.vendor, found.total_bytes, found.free_bytes) == (
         "amd",
         17_163_091_968,

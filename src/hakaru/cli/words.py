@@ -11,7 +11,7 @@ from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
-from hakaru.hardware.busy import GPU, Others
+from hakaru.hardware.busy import MOST_GPU, Others
 from hakaru.language import say
 from hakaru.memory.settings import CELL_PADDING, MAX_CONTEXT, ContextSettings
 from hakaru.models.model import Model
@@ -46,7 +46,7 @@ def contention(loads: Iterable[Speed | Point]) -> list[str]:
 
 def beside_others(others: Others) -> str:
     """The sentence for what others kept busy."""
-    if (others.gpu or 0.0) > GPU:
+    if (others.gpu or 0.0) > MOST_GPU:
         return say(
             "{mark} Others kept {n:.1f} processors and {gpu:.0%} of a GPU busy meanwhile: these "
             "speeds say little, and are not "

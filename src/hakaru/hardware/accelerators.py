@@ -1,18 +1,19 @@
 """Accelerators of this machine: NVIDIA through NVML, AMD and Intel through sysfs, Apple through
 Metal.
 
-Every accelerator is listed that can be asked, and every other one is named with the reason why it
-is not. Which of them an engine uses is another question: llama.cpp takes GPUs with memory of their
-own, and one that shares the RAM only where there is no other (`Machine.accelerators`).
+Every accelerator whose memory can be read is listed; every other one is named with the reason.
+Which of the listed ones an engine uses is another question: llama.cpp takes GPUs with memory of
+their own, and a GPU that shares the RAM only where there is no other (`Machine.accelerators`).
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hakaru.hardware.apple import apple
 from hakaru.hardware.catalogue import known_bandwidth, name_by_pci
+from hakaru.hardware.kernel import read_integer, read_text
 from hakaru.hardware.machine import Device, Memory, SilentDevice, Vendor
 from hakaru.hardware.nvidia import ask, name_of, nvml, scan
 from hakaru.hardware.processor import memory as system_memory
@@ -24,34 +25,36 @@ DRM: Final = Path("/sys/class/drm")
 NODES: Final = Path("/dev/dri")
 PCI_VENDORS: Final[dict[str, Vendor]] = {"0x1002": "amd", "0x8086": "intel"}
 CARVE_OUT_BYTES: Final = 2 * 2**30
-"""What the firmware sets aside for an integrated GPU is usually no more than this."""
+"""The firmware usually sets no more than this aside for an integrated GPU."""
 PAGE_BYTES: Final = 4096
 APU_IDS: Final = (range(0x1000, 0x2000), range(0x9600, 0x9A00))
-"""The numbers of AMD's processors with graphics; its cards have others (pci.ids)."""
+"""PCI numbers of AMD's processors with graphics; AMD's cards have other numbers (pci.ids)."""
 DISCRETE_IDS: Final = (range(0x4905, 0x4910), range(0x5690, 0x56C0), range(0xE200, 0xE240))
-"""The numbers of Intel's cards (pci.ids)."""
+"""PCI numbers of Intel's cards (pci.ids)."""
 
 
 def all_devices(
     memory: Memory, environment: Mapping[str, str] = os.environ
 ) -> tuple[tuple[Device, ...], tuple[SilentDevice, ...]]:
-    """The accelerators of this machine that can be used, in the order of their engines, and those
-    that cannot be asked.
+    """The accelerators of this machine that can be used, in the order in which llama.cpp's backends
+    number them, and the accelerators that do not tell their memory or are hidden.
     """
-    found, silent = scan(memory, environment)
-    if not found and not silent:
-        silent = _without_driver()
+    nvidia, nvidia_silent = scan(memory, environment)
+    if not nvidia and not nvidia_silent:
+        nvidia_silent = _without_driver()
     others, others_silent = drm_scan(
-        memory=memory, environment=environment, beside_nvidia=bool(found or silent)
+        memory=memory, environment=environment, beside_nvidia=bool(nvidia or nvidia_silent)
     )
-    return (*found, *others, *apple(memory)), (*silent, *others_silent)
+    return (*nvidia, *others, *apple(memory)), (*nvidia_silent, *others_silent)
 
 
 def _without_driver(root: Path = DRM) -> list[SilentDevice]:
-    """NVIDIA cards that the kernel lists and no driver of NVIDIA's answers for."""
+    """NVIDIA cards that the kernel lists, on a machine without NVIDIA's driver."""
     cards = [card / "device" for card in sorted(root.glob("card[0-9]*")) if "-" not in card.name]
     numbers = [
-        _text(device / "device") or "" for device in cards if _text(device / "vendor") == "0x10de"
+        read_text(device / "device") or ""
+        for device in cards
+        if read_text(device / "vendor") == "0x10de"
     ]
     return [
         SilentDevice(name=f"NVIDIA GPU {number}", reason=say("no driver of NVIDIA's answers"))
@@ -59,28 +62,26 @@ def _without_driver(root: Path = DRM) -> list[SilentDevice]:
     ]
 
 
-def nvidia() -> list[Device]:
-    """NVIDIA GPUs with their free memory now, in CUDA's order; none without a driver."""
-    return scan(system_memory())[0]
-
-
 def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
-    """Bytes that the process takes on every NVIDIA GPU that it uses, its driver context included,
-    by the GPU's name; empty where NVML does not tell.
+    """Bytes that a process takes on NVIDIA GPUs, its driver context included: for each name of a
+    GPU, one number for each GPU of that name. Empty where NVML does not tell.
     """
-    found: dict[str, list[int]] = {}
+    bytes_by_name: dict[str, list[int]] = {}
     with nvml() as handles:
         for handle in handles:
             for process in _processes(handle):
                 if process.pid == pid and process.usedGpuMemory:
-                    found.setdefault(name_of(handle), []).append(int(process.usedGpuMemory))
-    return found
+                    n_bytes = int(process.usedGpuMemory)
+                    bytes_by_name.setdefault(name_of(handle), []).append(n_bytes)
+    return bytes_by_name
 
 
 def nvidia_load(pid: int) -> float | None:
-    """Share of the driver's last sample period (at most a second) in which a GPU that the process
-    uses computed, for whomever; the busiest counts. Of all GPUs where NVML does not tell which it
-    uses, as in containers; None where it tells nothing.
+    """The share of time for which the busiest GPU of a process computed, for this process or any
+    other. None where NVML tells nothing.
+
+    The time is the driver's last sample period, at most a second. Where NVML does not tell which
+    GPUs the process uses, as in containers, all GPUs count.
     """
     with nvml() as handles:
         used = [
@@ -88,19 +89,14 @@ def nvidia_load(pid: int) -> float | None:
             for handle in handles
             if any(process.pid == pid for process in _processes(handle))
         ]
-        told = (ask("nvmlDeviceGetUtilizationRates", handle).value for handle in used or handles)
-        return max((rates.gpu / 100 for rates in told if rates is not None), default=None)
+        rates = (ask("nvmlDeviceGetUtilizationRates", handle).value for handle in used or handles)
+        return max((rate.gpu / 100 for rate in rates if rate is not None), default=None)
     return None
 
 
 def _processes(handle: object) -> Sequence[Any]:
     processes: Sequence[Any] = ask("nvmlDeviceGetComputeRunningProcesses", handle).value or ()
     return processes
-
-
-def drm(root: Path = DRM) -> list[Device]:
-    """AMD and Intel GPUs, as their kernel drivers report them."""
-    return drm_scan(root)[0]
 
 
 def drm_scan(
@@ -111,52 +107,48 @@ def drm_scan(
     beside_nvidia: bool = False,
     nodes: Path = NODES,
 ) -> tuple[list[Device], list[SilentDevice]]:
-    """AMD and Intel GPUs, and those that do not tell their memory or are hidden.
+    """AMD and Intel GPUs, and those of them that do not tell their memory or are hidden.
 
-    amdgpu tells `mem_info_vram_total` and `_used`, and for what it may take of the RAM
-    `mem_info_gtt_total` and `_used`; i915 tells `lmem_total_bytes`; xe tells
-    `physical_vram_size_bytes` of every tile. A GPU that shares the RAM is given what the kernel
-    lends it. Inside a container sysfs still shows the host's cards: one whose node in /dev may not
-    be opened is not ours.
+    The driver amdgpu has the files `mem_info_vram_total` and `_used` for a card's own memory, and
+    `mem_info_gtt_total` and `_used` for what it may take of the RAM; i915 has `lmem_total_bytes`;
+    xe has `physical_vram_size_bytes` for every tile. A GPU that shares the RAM counts with what the
+    kernel lends it. Inside a container sysfs still shows the host's cards: a card whose node in
+    /dev cannot be opened does not belong to the container.
     """
     memory = memory or system_memory()
     cards: list[Card] = []
     silent: list[SilentDevice] = []
     for card in sorted(root.glob("card[0-9]*"), key=lambda path: (len(path.name), path.name)):
-        vendor = PCI_VENDORS.get(_text(card / "device" / "vendor") or "")
+        vendor = PCI_VENDORS.get(read_text(card / "device" / "vendor") or "")
         if "-" in card.name or vendor is None:
             continue
-        found = _amd(card, memory) if vendor == "amd" else _intel(card, memory)
-        if isinstance(found, Device) and (node := _closed_node(card, nodes)):
-            silent.append(
-                SilentDevice(
-                    name=found.name, reason=say("this process may not open {path}", path=node)
-                )
-            )
-        elif isinstance(found, Device):
-            unique = _text(card / "device" / "unique_id")
-            cards.append(Card(device=found, uuid=f"GPU-{unique}" if unique else None))
-        elif found:
-            silent.append(found)
+        device = _amd(card, memory) if vendor == "amd" else _intel(card, memory)
+        if isinstance(device, Device) and (node := _closed_node(card, nodes)):
+            reason = say("this process may not open {path}", path=node)
+            silent.append(SilentDevice(name=device.name, reason=reason))
+        elif isinstance(device, Device):
+            unique = read_text(card / "device" / "unique_id")
+            cards.append(Card(device=device, uuid=f"GPU-{unique}" if unique else None))
+        elif device:
+            silent.append(device)
     amd = [card for card in cards if card.device.vendor == "amd"]
     shown = rocm_cards(amd, environment, beside_nvidia=beside_nvidia)
-    hidden = [card for card in amd if card not in shown]
     silent += [
         SilentDevice(
             name=card.device.name,
-            reason=say("hidden by {variable}", variable=_hider(environment)),
+            reason=say("hidden by {variable}", variable=_hiding_variable(environment)),
             on_purpose=True,
         )
-        for card in hidden
+        for card in amd
+        if card not in shown
     ]
-    return [
-        card.device for card in (*shown, *(card for card in cards if card.device.vendor != "amd"))
-    ], silent
+    intel = [card for card in cards if card.device.vendor != "amd"]
+    return [card.device for card in (*shown, *intel)], silent
 
 
 def _closed_node(card: Path, nodes: Path) -> Path | None:
-    """The node through which programs would compute on the card, if it is not there or not for us;
-    None if it is open.
+    """The node in /dev through which programs compute on the card, if this process cannot open it;
+    None if it can.
     """
     for node in sorted((card / "device" / "drm").glob("renderD*")):
         if not os.access(nodes / node.name, os.R_OK | os.W_OK):
@@ -164,18 +156,18 @@ def _closed_node(card: Path, nodes: Path) -> Path | None:
     return None
 
 
-def _hider(environment: Mapping[str, str]) -> str:
+def _hiding_variable(environment: Mapping[str, str]) -> str:
     names = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
     return next(name for name in names if name in environment)
 
 
 def _amd(card: Path, memory: Memory) -> Device | SilentDevice | None:
+    """An AMD GPU; None for one whose memory no model fits into."""
     device = card / "device"
-    total, used = _integer(device / "mem_info_vram_total"), _integer(device / "mem_info_vram_used")
-    lent, lent_used = (
-        _integer(device / "mem_info_gtt_total"),
-        _integer(device / "mem_info_gtt_used"),
-    )
+    total = read_integer(device / "mem_info_vram_total")
+    used = read_integer(device / "mem_info_vram_used")
+    lent = read_integer(device / "mem_info_gtt_total")
+    lent_used = read_integer(device / "mem_info_gtt_used")
     number = _pci_number(device)
     apu = any(number in ids for ids in APU_IDS) if number else (total or 0) <= CARVE_OUT_BYTES
     if total is None and lent is None:
@@ -184,32 +176,30 @@ def _amd(card: Path, memory: Memory) -> Device | SilentDevice | None:
         )
     if apu and lent:
         lent = min(lent, _most_pages(card.parent) or lent)
-    if apu and (lent or 0) > (
-        total or 0
-    ):  # what is set aside is small: the kernel lends RAM instead
+    if apu and (lent or 0) > (total or 0):  # little is set aside: the kernel lends RAM instead
         free = min(lent - (lent_used or 0), memory.available_bytes) if lent else None
         return _device(device, "amd", lent or 0, free, unified=True)
     if apu and (total or 0) <= CARVE_OUT_BYTES:
         return None  # nothing is lent: no model fits there
-    return _device(
-        device, "amd", total or 0, None if used is None else (total or 0) - used, sold_so=not apu
-    )
+    free = None if used is None else (total or 0) - used
+    return _device(device, "amd", total or 0, free, is_label=not apu)
 
 
 def _most_pages(root: Path) -> int | None:
-    """Bytes of RAM that the kernel's memory manager for GPUs gives out at most, whatever GTT
-    says.
+    """The most bytes of RAM that the kernel's memory manager for GPUs (TTM) gives out, whatever
+    `mem_info_gtt_total` says; None if unlimited.
     """
-    pages = _integer(root.parent.parent / "module" / "ttm" / "parameters" / "pages_limit")
+    pages = read_integer(root.parent.parent / "module" / "ttm" / "parameters" / "pages_limit")
     return pages * PAGE_BYTES if pages else None
 
 
 def _intel(card: Path, memory: Memory) -> Device | SilentDevice | None:
+    """An Intel GPU; None if the card has no PCI number."""
     device = card / "device"
-    tiles = _sum(_integer(path) for path in device.glob("tile*/physical_vram_size_bytes"))
-    total = tiles or _integer(card / "lmem_total_bytes")
+    tiles = (read_integer(path) or 0 for path in device.glob("tile*/physical_vram_size_bytes"))
+    total = sum(tiles) or read_integer(card / "lmem_total_bytes")
     if total:
-        return _device(device, "intel", total, _integer(card / "lmem_avail_bytes"))
+        return _device(device, "intel", total, read_integer(card / "lmem_avail_bytes"))
     number = _pci_number(device)
     if number is None:
         return None
@@ -228,12 +218,12 @@ def _device(
     free: int | None,
     *,
     unified: bool = False,
-    sold_so: bool = True,
+    is_label: bool = True,
 ) -> Device:
-    """A device of so much memory; `sold_so`: with which it is sold, so that it tells products of
-    one PCI number apart.
+    """A device with `total` bytes of memory. `is_label` is True if a card is sold with that size,
+    so that the size tells products of one PCI number apart.
     """
-    sold = total if sold_so and not unified else None
+    sold = total if is_label and not unified else None
     name = _name(device, vendor, sold)
     return Device(
         name=name,
@@ -247,36 +237,19 @@ def _device(
 
 
 def _name(device: Path, vendor: Vendor, total: int | None) -> str:
-    """The product's name as the driver tells it, or the catalogue's for its PCI number; else that
-    number.
+    """The product's name: as the driver tells it, else the catalogue's name for the PCI number,
+    else that number.
     """
-    number = _text(device / "device")
-    known = name_by_pci(f"{vendor}:{number}", total) if number else None
+    number = read_text(device / "device")
     return (
-        _text(device / "product_name")
-        or known
+        read_text(device / "product_name")
+        or (name_by_pci(f"{vendor}:{number}", total) if number else None)
         or f"{vendor.upper()} GPU {number or device.parent.name}"
     )
 
 
 def _pci_number(device: Path) -> int | None:
     try:
-        return int(_text(device / "device") or "", 16)
+        return int(read_text(device / "device") or "", 16)
     except ValueError:
         return None
-
-
-def _sum(values: Iterable[Any]) -> int:
-    return sum(value for value in values if value)
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _integer(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text and text.isdigit() else None

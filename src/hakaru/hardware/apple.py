@@ -1,22 +1,21 @@
 """The GPU of an Apple-silicon Mac: the part of the memory that Metal recommends for it.
 
-Metal is asked itself, through the C functions that its framework exports, and follows
-`iogpu.wired_limit_mb` where somebody set that. Where Metal does not answer, the limit set by hand
-counts, and else the figure for the Mac's memory that a named Mac gets, too.
+Metal itself is asked, through the C functions that its framework exports; its answer follows
+`iogpu.wired_limit_mb` where somebody set that. Where Metal does not answer, a limit set by hand
+counts, and without one the figure that `unified` has for a Mac of this memory.
 """
 
 import ctypes
 import platform
-import subprocess
-from contextlib import suppress
 
 from hakaru.hardware.catalogue import known_bandwidth
+from hakaru.hardware.kernel import sysctl
 from hakaru.hardware.machine import Device, Memory
 from hakaru.hardware.unified import apple_share
 
 
 def apple(memory: Memory) -> list[Device]:
-    """The GPU; none on other systems."""
+    """The GPU of this Mac; none on other systems."""
     if platform.system() != "Darwin" or platform.machine() != "arm64":
         return []
     name = sysctl("machdep.cpu.brand_string") or "Apple"
@@ -35,24 +34,13 @@ def apple(memory: Memory) -> list[Device]:
 
 
 def working_set(total_bytes: int) -> tuple[int, str]:
-    """Bytes that the GPU may take, and who says so."""
-    if told := _metal():
-        return told, "Metal"
+    """Bytes that the GPU may take, and who says so. `total_bytes` is the Mac's memory."""
+    if recommended := _metal():
+        return recommended, "Metal"
     by_hand = sysctl("iogpu.wired_limit_mb") or ""
     if by_hand.isdigit() and int(by_hand):
         return int(by_hand) * 2**20, "iogpu.wired_limit_mb"
     return apple_share(round(total_bytes / 2**30))[0], "unified memory"
-
-
-def sysctl(name: str) -> str | None:
-    """A value of macOS; None elsewhere."""
-    if platform.system() != "Darwin":
-        return None
-    with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(
-            ["sysctl", "-n", name], capture_output=True, text=True, timeout=2, check=True
-        ).stdout.strip()
-    return None
 
 
 def _metal() -> int | None:

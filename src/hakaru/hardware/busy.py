@@ -1,15 +1,15 @@
-"""Who else computes: what others take of processors and GPUs while something of ours is timed.
+"""How busy other programs keep processors and GPUs while hakaru times something.
 
-Processors: the system counts busy time of all processors, and of each of our own processes; the
-difference is the others'. Time stolen by a hypervisor counts as others'. A server whose threads
-wait for each other loses far more than the others' share (docs/labbook.md, 2026-11-27).
+Processors: the system counts the busy time of all processors, and of each of hakaru's processes;
+the difference is the other programs'. Time stolen by a hypervisor counts as theirs. A server whose
+threads wait for each other loses far more than the others' share (docs/labbook.md, 2026-11-27).
 
-GPUs: a GPU is looked at while our server waits, so whatever computes then is the others'. (NVML's
-figures by process do not help: their periods are longer than an answer takes, and in a container
-their process numbers are the host's.)
+GPUs: a GPU is looked at while hakaru's server waits, so whatever computes then is another program.
+(NVML's figures by process do not help: the periods of these figures are longer than an answer
+takes, and in a container the process numbers are the host's.)
 
-Left out: GPUs of other vendors than NVIDIA, and processors outside a container's limit, whose load
-may not hurt.
+Left out: GPUs of other vendors than NVIDIA. Processors outside a container's limit do count, though
+load there may not hurt.
 """
 
 import time
@@ -23,35 +23,35 @@ from hakaru.hardware.accelerators import nvidia_load
 
 IDLE: Final = ("idle", "iowait", "guest", "guest_nice")
 """Times that are not busy, or that `user` and `nice` hold already (proc(5))."""
-PROCESSORS: Final = 0.2
-"""Processors that others may keep busy, on average."""
-GPU: Final = 0.1
-"""Share of its time for which others may keep a GPU busy: drawing a desktop takes less."""
+MOST_PROCESSORS: Final = 0.2
+"""Processors that others may keep busy, on average, without being said to disturb."""
+MOST_GPU: Final = 0.1
+"""The share of time for which others may keep a GPU busy: drawing a desktop takes less."""
 GPU_PERIOD_S: Final = 2.0
-"""NVML tells the average of the last period that is over; a period is at most a second (NVML API
+"""NVML tells the average over the last finished period; a period is at most a second (NVML API
 reference, nvmlUtilization_t).
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Others:
-    """What others kept busy."""
+    """How busy other programs kept the machine."""
 
-    processors: float = 0.0  # on average
-    gpu: float | None = None  # share of a GPU's time; None: not looked at, or not told
+    processors: float = 0.0  # how many processors they kept busy, on average
+    gpu: float | None = None  # share of a GPU's time; None: not looked at, or NVML does not tell
 
     @property
     def matter(self) -> bool:
         """True if the others were so busy that figures taken beside them say little about the
         machine.
         """
-        return self.processors > PROCESSORS or (self.gpu or 0.0) > GPU
+        return self.processors > MOST_PROCESSORS or (self.gpu or 0.0) > MOST_GPU
 
     def or_worse(self, other: "Others") -> "Others":
         """The worse of both in each respect."""
-        told = [share for share in (self.gpu, other.gpu) if share is not None]
+        gpus = [share for share in (self.gpu, other.gpu) if share is not None]
         return Others(
-            processors=max(self.processors, other.processors), gpu=max(told, default=None)
+            processors=max(self.processors, other.processors), gpu=max(gpus, default=None)
         )
 
     def as_json(self) -> dict[str, float | bool | None]:
@@ -76,33 +76,29 @@ class Clock:
 
     at: float  # seconds of a monotonic clock
     system_s: float  # processor seconds so far, of the whole system
-    own_s: float  # processor seconds so far, of our processes
+    ours_s: float  # processor seconds so far, of hakaru's processes
 
     def others_since(self, before: "Clock") -> float:
         """How many processors others kept busy since `before`, on average."""
-        passed = max(self.at - before.at, 1e-9)
-        return max(0.0, (self.system_s - before.system_s) - (self.own_s - before.own_s)) / passed
+        passed_s = max(self.at - before.at, 1e-9)
+        others_s = (self.system_s - before.system_s) - (self.ours_s - before.ours_s)
+        return max(0.0, others_s) / passed_s
 
 
 def read_clock(pids: Iterable[int] = ()) -> Clock:
-    """A reading now. Our processes are this one and those with the numbers `pids`."""
-    times = psutil.cpu_times()._asdict()
-    own = 0.0
-    for process in (
-        psutil.Process(),
-        *(psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)),
-    ):
-        spent = process.cpu_times()
-        own += spent.user + spent.system
+    """A reading now. hakaru's processes are this process and those with the numbers `pids`."""
+    system = psutil.cpu_times()._asdict()
+    processes = [psutil.Process(), *(psutil.Process(pid) for pid in pids if psutil.pid_exists(pid))]
+    ours = [process.cpu_times() for process in processes]
     return Clock(
         at=time.monotonic(),
-        system_s=sum(v for name, v in times.items() if name not in IDLE),
-        own_s=own,
+        system_s=sum(seconds for kind, seconds in system.items() if kind not in IDLE),
+        ours_s=sum(times.user + times.system for times in ours),
     )
 
 
 def gpu_of_others(pid: int) -> float | None:
-    """The share of time for which others keep the GPUs of our process `pid` busy. None if the
+    """The share of time for which others keep the GPUs of hakaru's process `pid` busy. None if the
     driver does not tell.
 
     The process must be waiting. Two seconds pass first, so that NVML's period holds nothing of what

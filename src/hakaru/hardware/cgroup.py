@@ -1,14 +1,16 @@
-"""The limits that a container sets: cgroup v1 and v2, from our own group up to the root that we can
-see.
+"""The limits that a container sets: cgroup v1 and v2, from our process's group up to the highest
+group that the process can see.
 
-A group's files are looked for where the process says that it is a member, and at the root of what
-is mounted: inside a container the two may differ (without a namespace of its own,
-`/proc/self/cgroup` names a path of the host). The tightest limit on the way holds.
+A group's files are looked for in two places, which may differ inside a container: the path that
+`/proc/self/cgroup` names (without a cgroup namespace, a path of the host), and the root of what is
+mounted. The tightest limit on the way up holds.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from hakaru.hardware.kernel import read_integer, read_text
 
 CGROUP: Final = Path("/sys/fs/cgroup")
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
@@ -23,34 +25,28 @@ _MEMORY_FILES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """Bytes that a group may use, and what it uses of them now and cannot give back."""
+    """The memory limit of one group."""
 
     limit_bytes: int
-    used_bytes: int
+    used_bytes: int  # now, without page cache that the kernel can take back
 
 
 def memory_limits(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> list[MemoryLimit]:
     """The memory limits of every group on the way from ours to the root."""
-    found = []
+    limits = []
     for group in _groups(cgroup, membership, "memory"):
         stat = _fields(group / "memory.stat")
-        reclaimable = stat.get(
-            "total_inactive_file", stat.get("inactive_file", 0)
-        )  # page cache that the kernel gives back
-        for limit_name, used_name in _MEMORY_FILES:
-            limit, used = _number(group / limit_name), _number(group / used_name)
+        page_cache = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+        pairs = [
+            (read_integer(group / limit_name), group / used_name)
+            for limit_name, used_name in _MEMORY_FILES
+        ]
+        # cgroup v1 tells the limits of groups that a container cannot see, too
+        pairs.append((stat.get("hierarchical_memory_limit"), group / "memory.usage_in_bytes"))
+        for limit, used in pairs:
             if limit is not None and limit < UNLIMITED:
-                found.append(MemoryLimit(limit, max(0, (used or 0) - reclaimable)))
-        above = stat.get(
-            "hierarchical_memory_limit", UNLIMITED
-        )  # v1: also of groups that a container cannot see
-        if above < UNLIMITED:
-            found.append(
-                MemoryLimit(
-                    above, max(0, (_number(group / "memory.usage_in_bytes") or 0) - reclaimable)
-                )
-            )
-    return found
+                limits.append(MemoryLimit(limit, max(0, (read_integer(used) or 0) - page_cache)))
+    return limits
 
 
 def processor_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> float | None:
@@ -62,27 +58,25 @@ def processor_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> flo
     """
     quotas = []
     for group in _groups(cgroup, membership, "cpu"):
-        quota, _, period = (_text(group / "cpu.max") or "max").partition(" ")
+        quota, _, period = (read_text(group / "cpu.max") or "max").partition(" ")
         if quota.isdigit() and period.strip().isdigit() and int(period):
             quotas.append(int(quota) / int(period))
-        v1_quota, v1_period = (
-            _number(group / "cpu.cfs_quota_us"),
-            _number(group / "cpu.cfs_period_us"),
-        )
-        if v1_quota and v1_period and v1_quota > 0:
+        v1_quota = read_integer(group / "cpu.cfs_quota_us")  # None: -1, no quota
+        v1_period = read_integer(group / "cpu.cfs_period_us")
+        if v1_quota and v1_period:
             quotas.append(v1_quota / v1_period)
     return min(quotas, default=None)
 
 
 def _groups(cgroup: Path, membership: Path, controller: str) -> list[Path]:
-    """The folders that may hold our group's files: from our own group up to the roots of both
-    versions.
+    """The folders that may hold the files of our process's group and of the groups above it, in
+    both versions of cgroup.
     """
     mounts = [
         mount for mount in cgroup.glob(f"*{controller}*") if controller in mount.name.split(",")
     ]
     groups = [cgroup, cgroup / "unified", *mounts]
-    for line in (_text(membership) or "").splitlines():
+    for line in (read_text(membership) or "").splitlines():
         number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controller in controllers.split(","):
             roots = mounts
@@ -98,19 +92,5 @@ def _groups(cgroup: Path, membership: Path, controller: str) -> list[Path]:
 
 def _fields(path: Path) -> dict[str, int]:
     """A file of lines such as `inactive_file 4096`."""
-    pairs = (line.split() for line in (_text(path) or "").splitlines())
+    pairs = (line.split() for line in (read_text(path) or "").splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(_text(path) or "")
-    except ValueError:
-        return None  # absent, or "max"
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -1,10 +1,10 @@
 """Energy that the machine says it has spent: its processors' packages (RAPL) and its NVIDIA GPUs
 (NVML).
 
-Both count everything that runs there, so a figure belongs to a machine on which nobody else
-computes. RAPL is Intel's and AMD's counter in microjoules (Linux, Documentation/power/powercap); it
-often needs root to be read, and wraps around. Left out: main memory, fans and power supplies, and
-every machine that does not tell.
+Both counters hold everything that runs, so a figure is true of a machine on which nobody else
+computes. RAPL is Intel's and AMD's counter in microjoules (Linux, Documentation/power/powercap);
+the counter wraps around, and often only root may read it. Left out: main memory, fans and power
+supplies, and every machine that has no counter.
 """
 
 from contextlib import suppress
@@ -22,7 +22,7 @@ class Energy:
     """A reading of all counters of energy."""
 
     joules: dict[str, float]  # so far, by the name of the counter
-    wraps: dict[str, float]  # the value at which that counter begins again at 0; infinite: never
+    wraps: dict[str, float]  # joules at which that counter begins again at 0; infinite: never
 
     def since(self, before: "Energy") -> float | None:
         """Joules spent since `before`; None where no counter can be read."""
@@ -36,25 +36,24 @@ class Energy:
 
 def read_energy(rapl: Path = RAPL) -> Energy:
     """A reading now."""
-    joules, wraps = _nvidia(), dict[str, float]()
-    wraps |= dict.fromkeys(joules, float("inf"))
+    joules = _nvidia()
+    wraps = dict.fromkeys(joules, float("inf"))
     for zone in sorted(rapl.glob("*-rapl:[0-9]*")):
         with suppress(OSError, ValueError):
-            if (
-                (zone / "name").read_text().startswith("package")
-            ):  # not its parts, nor psys, which holds packages
+            # a package: not a part of one, nor psys, which holds packages
+            if (zone / "name").read_text().startswith("package"):
                 wraps[zone.name] = int((zone / "max_energy_range_uj").read_text()) / 1e6
                 joules[zone.name] = int((zone / "energy_uj").read_text()) / 1e6
     return Energy(joules, wraps)
 
 
 def _nvidia() -> dict[str, float]:
+    """Joules so far, by the GPU's UUID."""
     import pynvml
 
-    found = {}
+    joules = {}
     with nvml() as handles:
         for handle in handles:
-            found[str(pynvml.nvmlDeviceGetUUID(handle))] = (
-                pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
-            )
-    return found
+            millijoules = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            joules[str(pynvml.nvmlDeviceGetUUID(handle))] = millijoules / 1e3
+    return joules

@@ -1,9 +1,9 @@
 """The catalogue's rows by name: `rtx4090`, `NVIDIA A100-SXM4-80GB` and `3090s` find their row.
 
-A name is a set of words. A row answers if one of its forms (its name, its aliases) has all of them;
-the form with the fewest further words wins. Words that only decorate (`Workstation Edition`,
-`HBM3`, `PCIe`) may be missing from a form, and words that are written together (`1080Ti`,
-`4070tisuper`) are cut where the catalogue knows the pieces.
+A name is a set of words. A row matches if one of its forms (its name, its aliases) has all words of
+the name; the form with the fewest further words wins. Words that only decorate (`Workstation
+Edition`, `HBM3`, `PCIe`) may be missing from a form, and words that are written together (`1080Ti`,
+`4070tisuper`) are cut where the catalogue has the pieces.
 """
 
 import difflib
@@ -33,11 +33,11 @@ _NOISE: Final = _set(
     "devkit mainboard center data"
 )
 _DECORATION: Final = _set("pcie sxm hbm2 hbm2e hbm3 hbm3e workstation server ac nvl72 dgx hgx")
-"""Words that a form may lack: a row that has them is still preferred."""
+"""Words that a form may lack; a row with such a word is preferred to one without."""
 _LIGHT: Final = _DECORATION | _set("rtx gtx rx ryzen ai core ultra jetson")
-"""Words of a form that a person may leave out without meaning another product."""
+"""Words of a form that a person may leave out and still mean the same product."""
 _KINDS: Final = _LIGHT | _set("laptop maxq pro max ti super xt xtx xe quadro arc ada blackwell d")
-"""Words that tell kinds of products apart, but name none alone."""
+"""Words that tell products apart, but are no product's name alone."""
 _PRODUCTS: Final = re.compile(
     r"\b(?:macbook\s*(?:pro|air|neo)?|mac\s*(?:studio|mini|pro)|imac)\b"
     r"(?:\s*\(?1[3-6](?:[\"”]|[- ]?inch)?\)?(?=[\s,]))?"
@@ -60,23 +60,24 @@ _SIZE_TOLERANCE: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """One way in which a row is called: its words, and the sizes that stand in it, in GB as they
-    are sold.
-    """
+    """A name or an alias of a row."""
 
     words: frozenset[str]
-    sizes: tuple[float, ...]
+    sizes: tuple[float, ...]  # the sizes in the name, in GiB (a card of 80 GiB is sold as 80 GB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """What a name may mean: the rows that answer equally well, and the sizes that the name
-    holds.
-    """
+    """The rows that a name may mean."""
 
-    rows: tuple[Row, ...]
-    sizes: tuple[float, ...] = ()
-    other_sizes: tuple[Row, ...] = ()  # rows of that name that have another size than the name says
+    rows: tuple[Row, ...]  # they match equally well
+    sizes: tuple[float, ...] = ()  # the sizes in the name, in GiB
+    other_sizes: tuple[Row, ...] = ()  # if `rows` is empty: rows of that name with another memory
+
+    @property
+    def is_known(self) -> bool:
+        """True if the catalogue has the name, be it with another memory."""
+        return bool(self.rows or self.other_sizes)
 
 
 @cache
@@ -88,45 +89,41 @@ def table() -> tuple[Row, ...]:
 
 
 def find_rows(name: str, *, loosely: bool = True) -> Match:
-    """The rows that `name` may mean; `loosely`: also those whose name only stands in it
+    """The rows that `name` may mean. If `loosely`, also the rows whose name is a part of `name`
     (`EVGA RTX 3090 FTW3`). Several products in one name (`RX 7900 XT/7900 XTX`) give the rows of
-    each.
+    all.
     """
     folded = _PRODUCTS.sub(" ", fold(name).lower())
     outside = re.sub(r"\([^)]*\)", " ", folded)
-    texts = (
-        folded,
-        outside,
-        *re.findall(r"\(([^)]*)\)", folded),
-    )  # brackets may hold the card, or only where it is built in
+    inside = re.findall(r"\(([^)]*)\)", folded)  # the card, or the machine that it is built into
     for fits in (_fits, _stands_in) if loosely else (_fits,):
-        for text in texts:
-            found = _find(text, fits)
-            if found.rows or found.other_sizes:
-                return found
+        for text in (folded, outside, *inside):
+            match = _find(text, fits)
+            if match.is_known:
+                return match
     if "/" not in folded:
-        return found
-    each = [_find(part, _fits) for part in re.split(r"\s*/\s*", folded)]
-    rows = {row["id"]: row for match in each for row in match.rows}
+        return match
+    matches = [_find(part, _fits) for part in re.split(r"\s*/\s*", folded)]
+    rows = {row["id"]: row for match in matches for row in match.rows}
     return Match(
-        rows=tuple(rows.values()), sizes=tuple(size for match in each for size in match.sizes)
+        rows=tuple(rows.values()), sizes=tuple(size for match in matches for size in match.sizes)
     )
 
 
 def nearest_names(name: str, n: int = 3) -> list[str]:
     """Up to `n` names of the catalogue that are spelled most like `name`."""
-    wanted = " ".join(sorted(_words(sizes_in(fold(name).lower())[1])))
-    spelled = {
+    words = " ".join(sorted(_words(sizes_in(fold(name).lower())[1])))
+    name_by_words = {
         " ".join(sorted(form.words)): row["name"]
         for row, forms in reversed(_forms())
         for form in forms
     }
-    close = difflib.get_close_matches(wanted, spelled, n=3 * n, cutoff=0.5)
-    return list(dict.fromkeys(spelled[key] for key in close))[:n]
+    nearest = difflib.get_close_matches(words, name_by_words, n=3 * n, cutoff=0.5)
+    return list(dict.fromkeys(name_by_words[key] for key in nearest))[:n]
 
 
 def is_processor(name: str) -> bool:
-    """Whether `name` is a processor's, which has no memory of its own."""
+    """True if `name` is a processor's: a processor has no memory of its own."""
     words = set(re.findall(r"[a-z0-9]+", fold(name).lower()))
     return bool(_PROCESSOR & words) or {"core", "ultra"} <= words
 
@@ -135,17 +132,17 @@ def is_processor(name: str) -> bool:
 def names_with_plus() -> tuple[str, ...]:
     """The parts of the catalogue's names that hold a plus, such as `Max+ PRO 395`."""
     names = [name for row in table() for name in (row["name"], *row.get("aliases", ()))]
-    return tuple(
-        {found[0] for name in names if (found := re.search(r"[^\s(]+(?: PRO)?\+.*?\d+", name))}
-    )
+    parts = (re.search(r"[^\s(]+(?: PRO)?\+.*?\d+", name) for name in names)
+    return tuple({part[0] for part in parts if part})
 
 
 def _find(folded: str, fits: Callable[[frozenset[str], Form], bool]) -> Match:
-    """The rows with a form that fits and a size that the name holds; or, where only the size is
-    another one, those rows.
+    """The rows with a form that fits the name and with the memory that the name says. Where no row
+    has that memory, the rows that fit are the match's `other_sizes`.
     """
-    sizes, rest = sizes_in(re.sub(r"\b(\d+)(?:c gpu| gpu cores?)\b", r"\1-core gpu", folded))
-    for text in (rest, re.sub(r"\b\d+[- ]cores?\b(?: (?:gpu|cpu))?", " ", rest)):
+    core_count = re.sub(r"\b(\d+)(?:c gpu| gpu cores?)\b", r"\1-core gpu", folded)
+    sizes, sizeless = sizes_in(core_count)
+    for text in (sizeless, re.sub(r"\b\d+[- ]cores?\b(?: (?:gpu|cpu))?", " ", sizeless)):
         words = _words(text)
         fitting = [
             (_surplus(words, form), row, form)
@@ -170,13 +167,13 @@ def _find(folded: str, fits: Callable[[frozenset[str], Form], bool]) -> Match:
 
 
 def _fits(words: frozenset[str], form: Form) -> bool:
-    """Whether a form has all words that matter, and at least one that tells products apart."""
+    """True if a form has all words that matter, and one of them is a product's name."""
     return words - form.words <= _DECORATION and bool(words & form.words - _KINDS)
 
 
 def _stands_in(words: frozenset[str], form: Form) -> bool:
-    """Whether a form of several words is part of `words`, and what it lacks makes no other product
-    of it.
+    """True if a form of several words is part of `words`, and the further words make no other
+    product of it.
     """
     further = words - form.words
     return (
@@ -184,33 +181,26 @@ def _stands_in(words: frozenset[str], form: Form) -> bool:
         and form.words - _DECORATION <= words
         and bool(form.words - _KINDS)
         and not further & (_KINDS | {"ultra", "plus"})
-        and not any(
-            re.fullmatch(r"\d+[qcab]", word) for word in further
-        )  # a virtual GPU has a part of the card: A40-12Q
+        # a virtual GPU such as A40-12Q has a part of the card
+        and not any(re.fullmatch(r"\d+[qcab]", word) for word in further)
     )
 
 
 def _surplus(words: frozenset[str], form: Form) -> float:
-    """How much a form says beyond `words`, and a little for decoration that it lacks."""
-    return sum(0.1 if word in _LIGHT else 1.0 for word in form.words - words) + 0.05 * len(
-        words - form.words
-    )
+    """How badly a form fits: the number of its words beyond `words`, of which light ones count
+    little, and a little for every decoration that it lacks.
+    """
+    beyond = sum(0.1 if word in _LIGHT else 1.0 for word in form.words - words)
+    return beyond + 0.05 * len(words - form.words)
 
 
 def _has_size(row: Row, form: Form, gib: float) -> bool:
-    """Whether a machine of that row may be called one of `gib`."""
-    known = [
-        *form.sizes,
-        *(size for size in (row["memory_gib"], row.get("reported_mib", 0) / 1024) if size),
-    ]
-    return (row["kind"] == "unified" and _is_open(row)) or any(
-        abs(gib - size) <= _SIZE_TOLERANCE * size for size in known
+    """True if people may say of a machine of this row that it has `gib`."""
+    chosen_when_bought = row["memory_gib"] is None or bool(row.get("shares_ram"))
+    sizes = (*form.sizes, row["memory_gib"] or 0, row.get("reported_mib", 0) / 1024)
+    return (row["kind"] == "unified" and chosen_when_bought) or any(
+        size and abs(gib - size) <= _SIZE_TOLERANCE * size for size in sizes
     )
-
-
-def _is_open(row: Row) -> bool:
-    """Whether the memory is chosen when the machine is bought."""
-    return row["memory_gib"] is None or bool(row.get("shares_ram"))
 
 
 @cache
@@ -222,14 +212,13 @@ def _forms() -> tuple[tuple[Row, tuple[Form, ...]], ...]:
 
 
 def _form(name: str) -> Form:
-    sizes, rest = sizes_in(fold(name).lower())
-    return Form(words=frozenset(_plain_words(rest)) - _NOISE, sizes=tuple(sizes))
+    sizes, sizeless = sizes_in(fold(name).lower())
+    return Form(words=frozenset(_plain_words(sizeless)) - _NOISE, sizes=tuple(sizes))
 
 
 def _plain_words(text: str) -> list[str]:
-    words = re.findall(
-        r"[a-z0-9.]+|ノート", re.sub(r"\b\d+\s*w(?![\w/])", " ", text.replace("max-q", "maxq"))
-    )  # watts name nothing
+    without_watts = re.sub(r"\b\d+\s*w(?![\w/])", " ", text.replace("max-q", "maxq"))
+    words = re.findall(r"[a-z0-9.]+|ノート", without_watts)
     return ["sxm" if re.fullmatch(r"sxm\d?", word) else word.strip(".") for word in words]
 
 
@@ -241,7 +230,7 @@ def _vocabulary() -> frozenset[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    """The words of what somebody typed, each as the catalogue writes it where it knows it."""
+    """The words of a name that somebody typed, spelled as the catalogue spells them."""
     plain = [word for word in _plain_words(text) if word]
     words: list[str] = []
     while plain:
@@ -256,13 +245,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _cut(word: str) -> list[str] | None:
-    """`word` cut into pieces that the catalogue knows, the longest first; None where that does not
-    work out.
+    """`word` cut into words of the catalogue, with the longest possible word first. None if there
+    is no such cut.
     """
     for end in range(len(word) - 1, 0, -1):
-        first, rest = word[:end], word[end:]
+        first, last = word[:end], word[end:]
         if len(first) > 1 and first in _vocabulary():  # never `a1000` as `a` and `1000`
-            pieces = [rest] if rest in _vocabulary() else _cut(rest)
+            pieces = [last] if last in _vocabulary() else _cut(last)
             if pieces:
                 return [first, *pieces]
     return None

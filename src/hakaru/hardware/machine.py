@@ -1,4 +1,4 @@
-"""What a machine is: devices with memory, a CPU, and how much of its RAM is really ours."""
+"""What a machine is: devices with memory, a CPU, and RAM of which a container may have a part."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,40 +12,35 @@ CLASS_GIGABYTES: Final[tuple[tuple[SizeClass, int], ...]] = (
     ("medium", 8),
     ("small", 4),
 )
-"""The article's classes by the least memory in GB (10^9): 4 is small, 8 medium, 20 large."""
+"""The least memory of each class in GB (10^9 bytes): from 20 GB a machine is large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """An accelerator: a GPU, or the GPU's part of a unified memory. `free_bytes` is None where the
-    system does not tell.
-    """
+    """A memory that a model can lie in: a GPU's own, a GPU's part of a unified memory, or RAM."""
 
     name: str
     vendor: Vendor
     total_bytes: int
-    free_bytes: int | None
-    unified: bool = False
+    free_bytes: int | None  # None: the system does not tell
+    unified: bool = False  # the GPU shares the processor's memory
     bandwidth_gb_s: float | None = None
-    source: str = "system"
-    label_gib: float | None = (
-        None  # what it is sold with, where that differs from what a process can have
-    )
+    source: str = "system"  # who tells these figures, such as "NVML"
+    label_gib: float | None = None  # size that it is sold with; None: `total_bytes` is that size
 
     @property
     def label_gigabytes(self) -> float:
-        """What people call its memory: "80 GB" for a card of 80 GiB, and a named size as it was
-        named.
+        """The memory as people call it: "80 GB" for a card of 80 GiB. A size that a person named in
+        GB stays as it was named.
         """
         if self.label_gib is not None:
             return self.label_gib
-        return self.total_bytes / (
-            10**9 if self.name.upper().endswith("GB") and self.source == "as named" else 2**30
-        )
+        in_gb = self.source == "as named" and self.name.upper().endswith("GB")
+        return self.total_bytes / (10**9 if in_gb else 2**30)
 
     @property
     def usable_bytes(self) -> int:
-        """What may be planned with: free memory, or the total where free is unknown."""
+        """Bytes to plan with: free memory, or all memory where the free part is unknown."""
         return self.total_bytes if self.free_bytes is None else self.free_bytes
 
     def as_json(self) -> dict[str, object]:
@@ -73,13 +68,13 @@ class SilentDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """The processor, and what of it this process may use."""
+    """The processor, and the part of it that this process may use."""
 
     model: str
-    architecture: str
+    architecture: str  # such as "x86_64"
     physical_cores: int
-    logical_cores: int
-    usable_cores: int  # by the affinity mask
+    logical_cores: int  # with hyper-threads
+    usable_cores: int  # logical cores that the affinity mask and the quota leave
     threads: int  # with which llama.cpp is started
     quota: float | None = None  # processors' worth of time that a container has, such as 1.5
     instruction_sets: tuple[str, ...]
@@ -96,11 +91,11 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """RAM. `limit_bytes` is the tightest cgroup limit (a container's), None if there is none."""
+    """RAM."""
 
     total_bytes: int
-    available_bytes: int
-    limit_bytes: int | None = None
+    available_bytes: int  # now, under the container's limit
+    limit_bytes: int | None = None  # the tightest cgroup limit (a container's); None: no limit
 
     def as_json(self) -> dict[str, object]:
         """RAM as it stands in `--json`."""
@@ -115,7 +110,7 @@ class Memory:
 class Machine:
     """This machine, or one that somebody thinks of buying."""
 
-    system: str
+    system: str  # such as "Linux x86_64"
     cpu: Cpu
     memory: Memory
     devices: tuple[Device, ...]
@@ -132,21 +127,21 @@ class Machine:
 
     @property
     def has_gpu(self) -> bool:
-        """Whether there is a GPU that people install an engine for; graphics inside a PC's
-        processor are used only where the engine tells that it does.
+        """True if there is a GPU for which people install a build of the engine. Graphics inside a
+        PC's processor are no such GPU.
         """
         return any(not d.unified or d.vendor in {"nvidia", "apple"} for d in self.devices)
 
     @property
     def size_class(self) -> SizeClass:
-        """The article's class: by the accelerators' memory, or by RAM where there is none."""
+        """The class of the machine: by the memory of all accelerators, or by RAM without a GPU."""
         accelerators = sum(d.total_bytes for d in self.accelerators) if self.has_gpu else 0
         return size_class(accelerators or self.memory.limit_bytes or self.memory.total_bytes)
 
     @property
     def fingerprint(self) -> str:
-        """What identifies this kind of machine in the ledger: not its free memory, which
-        changes.
+        """The name of this kind of machine in the ledger. Free memory changes, so it is no part of
+        the name.
         """
         parts = [
             self.system,
@@ -182,13 +177,13 @@ class Hardware:
 
     @property
     def usable_bytes(self) -> int:
-        """What may be planned with, over all devices that are known."""
+        """Bytes to plan with, over all devices."""
         ram = self.ram.usable_bytes if self.ram and not self.is_unified else 0
         return sum(d.usable_bytes for d in self.accelerators) + ram
 
 
 def named_ram(n_bytes: int) -> Device:
-    """RAM of which so many bytes may be used, because somebody says so."""
+    """RAM of the size that a person named."""
     return Device(
         name="RAM", vendor="other", total_bytes=n_bytes, free_bytes=None, source="as named"
     )
@@ -201,7 +196,7 @@ def ram_device(memory: Memory) -> Device:
 
 
 def size_class(n_bytes: int) -> SizeClass:
-    """The article's class for `n_bytes` of memory; "tiny" below its smallest."""
+    """The class of a machine with `n_bytes` of memory; "tiny" below 4 GB."""
     for name, gigabytes in CLASS_GIGABYTES:
         if n_bytes >= gigabytes * 10**9:
             return name

@@ -1,34 +1,35 @@
 """NVIDIA's GPUs through NVML, its driver's library for monitoring.
 
-Each card is asked by itself: one that has fallen off the bus, or does not tell its memory, hides no
-other. Boards whose GPU shares the processor's memory (GB10, Jetson) have none of their own to tell;
-theirs is the system's. A card with MIG is its slices. What cannot be asked is told as such, never
-dropped.
+Each card is asked alone, so that a card that has fallen off the bus, or does not tell its memory,
+hides no other card. A board whose GPU shares the processor's memory (GB10, Jetson) has the system's
+memory. A card with MIG counts as its slices. A card that cannot be asked is listed with the reason,
+never dropped.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from hakaru.hardware.catalogue import is_unified, known_bandwidth, known_rate
-from hakaru.hardware.machine import Device, Memory, SilentDevice
+from hakaru.hardware.kernel import read_text
+from hakaru.hardware.machine import Device, Memory, SilentDevice, ram_device
 from hakaru.hardware.processor import memory as system_memory
 from hakaru.hardware.visible import Card, cuda_cards
 from hakaru.language import say
 
 NO_DRIVER: Final = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded", "AttributeError")
-"""NVML's errors at its start that mean: there is no NVIDIA driver. Any other error hides cards."""
+"""Errors of NVML's start that say: there is no NVIDIA driver. Any other error hides cards."""
 BOARD: Final = Path("/proc/device-tree/model")
-"""Where Linux tells the name of a board, such as `NVIDIA Jetson AGX Orin Developer Kit`."""
+"""The file with the name of a board, such as `NVIDIA Jetson AGX Orin Developer Kit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What NVML answered to one question."""
+    """NVML's answer to one call."""
 
     value: Any = None
     reason: str | None = None  # why there is no value
@@ -36,8 +37,8 @@ class Answer:
 
 
 def ask(function: str, *arguments: object) -> Answer:
-    """One question to NVML. A function that an older driver or library does not have gives an
-    answer without a value, too.
+    """Call one of NVML's functions. An error, and also a function that an older driver or library
+    lacks, gives an answer without a value.
     """
     import pynvml
 
@@ -49,8 +50,8 @@ def ask(function: str, *arguments: object) -> Answer:
 
 @contextmanager
 def nvml() -> Iterator[list[Any]]:
-    """The handles of the NVIDIA GPUs that can be asked; none without a driver. An error of NVML's
-    ends the block, and is not raised.
+    """The handles of the NVIDIA GPUs that can be asked; none without a driver. NVML's errors in
+    the block end the block and are not raised.
     """
     import pynvml
 
@@ -62,7 +63,7 @@ def nvml() -> Iterator[list[Any]]:
 
 @contextmanager
 def _opened() -> Iterator[Answer]:
-    """NVML's answer to its start; NVML is shut down at the end of the block."""
+    """The answer to NVML's start; NVML is shut down at the end of the block."""
     start = ask("nvmlInit")
     try:
         yield start
@@ -78,11 +79,9 @@ def _handles(start: Answer) -> list[Answer]:
     if start.reason is not None:
         return [] if start.error in NO_DRIVER else [start]
     count = ask("nvmlDeviceGetCount")
-    return (
-        [count]
-        if count.reason is not None
-        else [ask("nvmlDeviceGetHandleByIndex", i) for i in range(count.value)]
-    )
+    if count.reason is not None:
+        return [count]
+    return [ask("nvmlDeviceGetHandleByIndex", i) for i in range(count.value)]
 
 
 def scan(
@@ -91,42 +90,37 @@ def scan(
     """The GPUs that CUDA shows, in CUDA's order and with their free memory now; then the GPUs that
     cannot be asked, or that are hidden.
     """
-    cards, silent = _everything(memory, board)
+    cards, silent = _all_cards(memory, board)
     shown = cuda_cards(cards, environment)
     return [card.device for card in shown], [*silent, *_hidden(cards, shown)]
 
 
 @cache
 def pinned_order() -> dict[str, str]:
-    """The environment in which CUDA numbers the cards as `scan` does: all of them by UUID. Empty
+    """The environment in which CUDA numbers the cards as `scan` does: a list of all UUIDs. Empty
     where all cards are alike, since then no order is wrong, and where a card has no UUID.
     """
-    cards, _ = _everything(system_memory(), BOARD)
+    cards, _ = _all_cards(system_memory(), BOARD)
     shown = cuda_cards(cards, os.environ)
     if len({card.device.name for card in shown}) < 2 or not all(card.uuid for card in shown):
         return {}
     return {"CUDA_VISIBLE_DEVICES": ",".join(str(card.uuid) for card in shown)}
 
 
-def _everything(memory: Memory, board: Path) -> tuple[list[Card], list[SilentDevice]]:
-    """All cards that can be asked, in the order of the PCI bus, and those that cannot."""
+def _all_cards(memory: Memory, board: Path) -> tuple[list[Card], list[SilentDevice]]:
+    """All cards that can be asked, in the order of the PCI bus, and the cards that cannot."""
     cards: list[Card] = []
     silent: list[SilentDevice] = []
     with _opened() as start:
         for i, answer in enumerate(_handles(start)):
+            parts = [] if answer.value is None else _cards(answer.value, memory)
+            cards += parts
             if answer.value is None:
+                silent.append(SilentDevice(name=f"NVIDIA GPU {i}", reason=_reason(answer)))
+            elif not parts:
+                memory_answer = ask("nvmlDeviceGetMemoryInfo", answer.value)
                 silent.append(
-                    SilentDevice(
-                        name=f"NVIDIA GPU {i}",
-                        reason=answer.reason or say("the driver gives no reason"),
-                    )
-                )
-                continue
-            found = _cards(answer.value, memory)
-            cards += found
-            if not found:
-                silent.append(
-                    SilentDevice(name=name_of(answer.value), reason=_why_silent(answer.value))
+                    SilentDevice(name=name_of(answer.value), reason=_reason(memory_answer))
                 )
     if not cards and not silent and (name := _jetson(board)):
         cards.append(Card(device=_unified(name, memory)))
@@ -135,9 +129,9 @@ def _everything(memory: Memory, board: Path) -> tuple[list[Card], list[SilentDev
 
 def _hidden(cards: list[Card], shown: list[Card]) -> Iterator[SilentDevice]:
     """The cards that can be asked and that CUDA does not show."""
-    seen = {id(card.device) for card in shown}
+    shown_ids = {id(card.device) for card in shown}
     for card in cards:
-        if id(card.device) not in seen:
+        if id(card.device) not in shown_ids:
             slices = card.parent is not None and any(other.parent for other in shown)
             reason = (
                 say("CUDA uses one MIG slice at a time")
@@ -154,8 +148,8 @@ def name_of(handle: object) -> str:
 
 
 def _cards(handle: object, memory: Memory) -> list[Card]:
-    """A card, or its MIG slices; nothing where NVML does not tell the memory of a card that has its
-    own.
+    """A card, or the MIG slices of a card. Empty for a card with memory of its own that NVML does
+    not tell.
     """
     uuid = _text(ask("nvmlDeviceGetUUID", handle).value)
     mode = ask("nvmlDeviceGetMigMode", handle).value
@@ -164,55 +158,50 @@ def _cards(handle: object, memory: Memory) -> list[Card]:
     name = name_of(handle)
     if is_unified(name) or "nvgpu" in name.lower():
         return [Card(device=_unified(name, memory), uuid=uuid, speed=_speed(handle))]
-    told = ask("nvmlDeviceGetMemoryInfo", handle).value
-    if told is None or not told.total:
+    info = ask("nvmlDeviceGetMemoryInfo", handle).value
+    if info is None or not info.total:
         return _slices(handle, uuid)  # in a container with one slice only the slice may be asked
-    return [Card(device=_own(name, told), uuid=uuid, speed=_speed(handle))]
+    return [Card(device=_dedicated(name, info), uuid=uuid, speed=_speed(handle))]
 
 
 def _slices(handle: object, uuid: str | None) -> list[Card]:
+    """The MIG slices of a card whose UUID is `uuid`."""
     cards = []
     for i in range(ask("nvmlDeviceGetMaxMigDeviceCount", handle).value or 0):
         part = ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, i).value
-        told = ask("nvmlDeviceGetMemoryInfo", part).value if part is not None else None
-        if told is not None and told.total:
+        info = ask("nvmlDeviceGetMemoryInfo", part).value if part is not None else None
+        if info is not None and info.total:
             name = name_of(part)
-            device = _own(name if "mig" in name.lower() else f"{name} MIG", told)
-            cards.append(
-                Card(
-                    device=device,
-                    uuid=_text(ask("nvmlDeviceGetUUID", part).value),
-                    parent=uuid or "?",
-                )
-            )
+            device = _dedicated(name if "mig" in name.lower() else f"{name} MIG", info)
+            part_uuid = _text(ask("nvmlDeviceGetUUID", part).value)
+            cards.append(Card(device=device, uuid=part_uuid, parent=uuid or "?"))
     return cards
 
 
-def _why_silent(handle: object) -> str:
-    return ask("nvmlDeviceGetMemoryInfo", handle).reason or say("the driver gives no reason")
+def _reason(answer: Answer) -> str:
+    return answer.reason or say("the driver gives no reason")
 
 
-def _own(name: str, told: Any) -> Device:
-    total = int(told.total)
+def _dedicated(name: str, info: Any) -> Device:
+    """A GPU or slice with memory of its own; `info` is NVML's nvmlMemory_t."""
+    total = int(info.total)
     return Device(
         name=name,
         vendor="nvidia",
         total_bytes=total,
-        free_bytes=int(told.free),
-        bandwidth_gb_s=None
-        if " MIG" in name
-        else known_bandwidth(name, total),  # a slice has a part of its card's
+        free_bytes=int(info.free),
+        # a slice has a part of the card's bandwidth, which the catalogue does not know
+        bandwidth_gb_s=None if " MIG" in name else known_bandwidth(name, total),
         source="NVML",
     )
 
 
 def _unified(name: str, memory: Memory) -> Device:
-    total = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)
-    return Device(
+    """A GPU that shares the system's memory."""
+    return replace(
+        ram_device(memory),
         name=name,
         vendor="nvidia",
-        total_bytes=total,
-        free_bytes=memory.available_bytes,
         unified=True,
         bandwidth_gb_s=known_bandwidth(name, memory.total_bytes),
         source="/proc/meminfo",
@@ -221,16 +210,13 @@ def _unified(name: str, memory: Memory) -> Device:
 
 def _jetson(board: Path) -> str | None:
     """The name of a Jetson whose system has no NVML; None elsewhere."""
-    try:
-        name = board.read_text().strip("\0 \n")
-    except (OSError, UnicodeDecodeError):
-        return None
+    name = read_text(board) or ""
     return name if "jetson" in name.lower() else None
 
 
 def _speed(handle: object) -> float | None:
-    """What CUDA ranks cards by is not documented; cores times clock is near enough to tell
-    different cards apart.
+    """Cores times clock in MHz; None where NVML does not tell both. CUDA's own measure of speed is
+    not documented; this one is near enough to rank different cards.
     """
     import pynvml
 
@@ -240,15 +226,12 @@ def _speed(handle: object) -> float | None:
 
 
 def _same_speed_unit(cards: list[Card]) -> list[Card]:
-    """All cards by NVML's figures; or, where one has none, all by the catalogue's, as far as it
-    knows each.
+    """The cards with speeds that can be compared: NVML's figures if all cards have one, else the
+    catalogue's for all.
     """
     if all(card.speed is not None for card in cards):
         return cards
-    return [
-        Card(device=c.device, uuid=c.uuid, parent=c.parent, speed=known_rate(c.device.name))
-        for c in cards
-    ]
+    return [replace(card, speed=known_rate(card.device.name)) for card in cards]
 
 
 def _text(value: object) -> str | None:

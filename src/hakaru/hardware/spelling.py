@@ -1,9 +1,9 @@
 """The spelling of machines: what people type and what drivers print, cut into parts that the
 catalogue can look up.
 
-`Dual RTX3090 + 64GB DDR4` becomes two parts: twice the name `rtx3090`, and RAM of 64 GB. A plus
-that belongs to a name (`Ryzen AI Max+ 395`) is no border between parts: known names with a plus are
-looked for first. Left out: what a name means (see `lookup` and `catalogue`).
+`Dual RTX3090 + 64GB DDR4` becomes two parts: twice the name `RTX3090`, and RAM of 64 GB. A plus
+that belongs to a name (`Ryzen AI Max+ 395`) is no border between parts, so the catalogue's names
+with a plus are looked for first. Left out: what a name means (see `lookup` and `catalogue`).
 """
 
 import re
@@ -38,16 +38,9 @@ _MEMORY_WORD: Final = re.compile(
     r"(?<![a-z])(?:of|unified|memory)(?![a-z])|メモリー?|の", re.IGNORECASE
 )
 _COUNT_WORDS: Final = {
-    "dual": 2,
-    "twin": 2,
-    "two": 2,
-    "pair of": 2,
-    "triple": 3,
-    "three": 3,
-    "quad": 4,
-    "four": 4,
+    "dual": 2, "twin": 2, "two": 2, "pair of": 2, "triple": 3, "three": 3, "quad": 4, "four": 4,
     "eight": 8,
-}
+}  # fmt: skip
 _COUNT_FIRST: Final = re.compile(
     rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|[枚台基]の?)\s*)(.+)$",
     re.IGNORECASE,
@@ -68,13 +61,11 @@ _PLUS, _COMMA = "\0", "\1"  # inside a name or brackets, while borders are looke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a machine's description: `count` times a name (that may hold a size), or a size
-    of some kind of memory.
-    """
+    """One part of a machine's description."""
 
-    kind: PartKind
-    text: str
-    count: int = 1
+    kind: PartKind  # an accelerator's name, or a size: of a GPU, of RAM, or of an unsaid memory
+    text: str  # the name (which may hold a size), or the size
+    count: int = 1  # how many of them, such as 2 in `2x L4`
     border: str = ""  # the sign before this part, such as "+"
 
     @property
@@ -84,29 +75,29 @@ class Part:
 
 
 def fold(text: str) -> str:
-    """`text` with one form of every sign: full-width letters, multiplication signs; trade marks are
-    gone.
+    """`text` with every sign in one form, such as `x` for a multiplication sign and plain letters
+    for full-width ones, and without trade marks.
     """
     folded = re.sub(r"[×✕✖╳]", "x", unicodedata.normalize("NFKC", _MARKS.sub(" ", text)))
     folded = re.sub(
-        r"[一二三四八](?=[枚台基])", lambda found: _KANJI[found[0]], _MARKS.sub(" ", folded)
+        r"[一二三四八](?=[枚台基])", lambda digit: _KANJI[digit[0]], _MARKS.sub(" ", folded)
     )
     return re.sub(r"\s+", " ", folded).strip()
 
 
 def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
-    """The parts of a machine's description, in order. `names_with_plus`: known names that hold a
-    plus, such as `max+ 395`.
+    """The parts of a machine's description, in order. `names_with_plus` are names of the catalogue
+    that hold a plus, such as `max+ 395`.
     """
     folded = re.sub(r"(?<=\w)\+$", "", _CORES.sub(" ", fold(text)))
     if listed := _LISTED.search(folded):  # a line of lspci: the product stands in the last brackets
         folded = listed[1]
     for name in sorted(map(fold, names_with_plus), key=len, reverse=True):
         folded = re.sub(
-            _loosely(name), lambda found: found[0].replace("+", _PLUS), folded, flags=re.IGNORECASE
+            _loosely(name), lambda match: match[0].replace("+", _PLUS), folded, flags=re.IGNORECASE
         )
     folded = re.sub(
-        r"\([^)]*\)", lambda found: found[0].replace(",", _COMMA).replace("+", _PLUS), folded
+        r"\([^)]*\)", lambda match: match[0].replace(",", _COMMA).replace("+", _PLUS), folded
     )
     pieces = _BORDER.split(folded)  # piece, border, piece, border, piece
     parts: list[Part] = []
@@ -116,40 +107,37 @@ def parts_of(text: str, names_with_plus: Iterable[str]) -> list[Part]:
 
 
 def names_card_memory(text: str) -> bool:
-    """Whether a size in `text` is called the GPU's, such as `96GB VRAM`."""
+    """True if `text` calls a size the GPU's, such as `96GB VRAM`."""
     return bool(re.search(r"(?i)(?<![a-z])vram(?![a-z])|ビデオメモリ", text))
 
 
 def sizes_in(text: str) -> tuple[list[float], str]:
-    """The sizes in a folded name as they are sold, in GiB (an accelerator's GB is a GiB), and the
-    name without them.
+    """The sizes in a folded name in GiB (an accelerator's GB is a GiB), and the name without its
+    sizes.
     """
-    factor = {"m": 1 / 1024, "g": 1.0, "t": 1024.0}
-    found = re.findall(r"([\d.]+)\s*([gmt])", " ".join(re.findall(SIZE, text)).lower())
-    sizes = [float(n) * factor[unit] for n, unit in found]
-    return sizes, re.sub(SIZE, " ", text)
+    gib = {"m": 1 / 1024, "g": 1.0, "t": 1024.0}
+    pairs = re.findall(r"([\d.]+)\s*([gmt])", " ".join(re.findall(SIZE, text)).lower())
+    return [float(number) * gib[unit] for number, unit in pairs], re.sub(SIZE, " ", text)
 
 
 def _loosely(name: str) -> str:
-    """A pattern for `name` that allows spaces around its plus, and none or some between its
-    words.
-    """
+    """A pattern that finds `name` with and without spaces around its plus and between its words."""
     words = [re.escape(word) for word in re.findall(r"\+|[^\s+]+", name)]
     return r"(?<![a-z0-9])" + r"[\s-]*".join(words) + r"(?![0-9])"
 
 
 def _parts_of_piece(piece: str, border: str) -> list[Part]:
-    """The parts of a piece without borders: RAM that stands behind a name without a sign is a part
-    of its own.
+    """The parts of a piece without borders. RAM may stand behind a name without a sign between
+    them: `RTX 3090 64GB RAM` has two parts.
     """
     ram = [
         Part(
             kind="ram",
-            text=found["before"] or found["behind"],
-            count=int(found["count"] or 1),
+            text=match["before"] or match["behind"],
+            count=int(match["count"] or 1),
             border=border,
         )
-        for found in _RAM.finditer(piece)
+        for match in _RAM.finditer(piece)
     ]
     if ram:
         piece = re.sub(
@@ -162,7 +150,7 @@ def _parts_of_piece(piece: str, border: str) -> list[Part]:
 
 
 def _counted(piece: str, border: str) -> Part:
-    """A name, or a size, with the count that stands before or behind."""
+    """A name or a size, with the count that stands before or behind it."""
     count, name = 1, piece
     piece = re.sub(r"\((\s*x\s*\d{1,2}|\d{1,2}\s*x)\s*\)", r"\1", piece)
     if first := _COUNT_FIRST.match(piece):

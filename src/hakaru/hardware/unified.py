@@ -1,10 +1,9 @@
-"""Unified memory: how much of what is soldered a model may take on the GPU.
+"""Unified memory: how much of a memory that processor and GPU share a model may take on the GPU.
 
-A GPU that shares the RAM is not given all of it. Apple's Metal recommends a working set; Linux
-lends AMD's and Intel's integrated GPUs half of the RAM (GTT) unless somebody sets more; NVIDIA's
-boards offer what the kernel calls MemTotal. Figures that were seen stand in a table, figures
-between them are taken from the share of the next smaller size, and the sentence says which of both
-it was.
+Apple's Metal recommends a working set; Linux lends AMD's and Intel's integrated GPUs half of the
+RAM (GTT) unless somebody sets more; NVIDIA's boards offer what the kernel calls MemTotal. Sizes
+that were seen stand in a table. For a size between two of them the share of the smaller one is
+taken, and the sentence says that the figure is interpolated.
 """
 
 from bisect import bisect_right
@@ -14,9 +13,10 @@ from typing import Any, Final
 from hakaru.language import say
 from hakaru.units import format_bytes
 
-APPLE_MIB: Final = {8: 5460, 16: 12123, 18: 13639, 24: 18186, 32: 25559, 36: 28753, 48: 38338,
-        64: 53084, 128: 110100,
-                    256: 228065, 512: 475136}  # fmt: skip
+APPLE_MIB: Final = {
+    8: 5460, 16: 12123, 18: 13639, 24: 18186, 32: 25559, 36: 28753, 48: 38338, 64: 53084,
+    128: 110100, 256: 228065, 512: 475136,
+}  # fmt: skip
 """Metal's recommendedMaxWorkingSetSize in MiB, by the memory in GB that a Mac is sold with. Source:
 public logs of llama.cpp on current macOS, 2026.
 """
@@ -34,26 +34,26 @@ of 8,192 MiB). Assumed for boards that were not seen.
 class UnifiedShare:
     """How much of a unified memory a model may take."""
 
-    total_bytes: int
-    usable_bytes: int  # what a model may take on an idle machine
-    why: str  # in words
+    total_bytes: int  # the memory, as the driver reports it
+    usable_bytes: int  # the part that a model may take on an idle machine
+    why: str  # where the figure comes from, in words
 
 
 def unified_share(
     row: dict[str, Any], sold_gib: float, by_hand_bytes: int | None = None
 ) -> UnifiedShare:
-    """The GPU's share of the memory, for a catalogue row that is sold with `sold_gib`.
-    `by_hand_bytes` is the share that a person set instead of the system's own.
+    """The GPU's share of the memory, for a machine of the catalogue's `row` that is sold with
+    `sold_gib`. `by_hand_bytes` is the share that a person set; None: the system's default holds.
     """
     sold = int(sold_gib * 2**30)
     total, usable, why = sold, sold, say("all of it")
     if by_hand_bytes is not None:
         usable, why = min(by_hand_bytes, sold), say("as it was set by hand")
     elif row["vendor"] == "apple":
-        usable, seen = apple_share(sold_gib)
+        usable, was_seen = apple_share(sold_gib)
         why = (
             say("what Metal recommends")
-            if seen
+            if was_seen
             else say("what Metal recommends, interpolated between sizes that were seen")
         )
     elif row.get("shares_ram"):
@@ -73,8 +73,8 @@ def unified_share(
 
 
 def apple_share(sold_gib: float) -> tuple[int, bool]:
-    """Bytes that Metal recommends on a Mac that is sold with `sold_gib` GB, and whether that figure
-    was seen (True) or interpolated (False).
+    """Bytes that Metal recommends on a Mac that is sold with `sold_gib` GB; then True if that
+    figure was seen, False if it is interpolated.
     """
     if sold_gib in APPLE_MIB:
         return APPLE_MIB[int(sold_gib)] * 2**20, True
@@ -84,7 +84,7 @@ def apple_share(sold_gib: float) -> tuple[int, bool]:
 
 
 def unified_note(name: str, share: UnifiedShare, sold_gib: float) -> str:
-    """One sentence on what may be used of a unified memory."""
+    """The sentence on how much of a unified memory a model may take."""
     return say(
         "{name}: a model may take {usable} of its {sold:g} GB ({why}).",
         name=name,

@@ -1,10 +1,10 @@
 """Which GPUs a program sees, and in which order: CUDA's and ROCm's environment variables, as their
 drivers read them.
 
-NVML and sysfs list every card in the order of the PCI bus. CUDA numbers the fastest first unless
-CUDA_DEVICE_ORDER is PCI_BUS_ID, and a split over several cards (`-ts`) is in CUDA's order. A list
-stops at its first invalid entry. Pure but for the environment that it is given. Left out: selectors
-of Vulkan and oneAPI, whose numbers are their loaders' own.
+NVML and sysfs list every card in the order of the PCI bus. CUDA numbers the fastest card first
+unless CUDA_DEVICE_ORDER is PCI_BUS_ID, and llama.cpp's split over several cards (`-ts`) is in
+CUDA's order. A list of cards ends at its first invalid entry. Pure. Left out: the variables of
+Vulkan and oneAPI, whose loaders number cards in an order of their own.
 
 Sources: CUDA C++ Programming Guide, environment variables; ROCm, GPU isolation techniques.
 """
@@ -21,8 +21,8 @@ class Card:
 
     device: Device
     uuid: str | None = None
-    speed: float | None = None  # what CUDA sorts by, in a unit that all cards of the machine share
-    parent: str | None = None  # of a MIG slice: the UUID of its card
+    speed: float | None = None  # CUDA's order, in a unit that all cards of the machine share
+    parent: str | None = None  # the UUID of the card that a MIG slice is a part of
 
 
 def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Card]:
@@ -30,12 +30,10 @@ def cuda_cards(cards: Sequence[Card], environment: Mapping[str, str]) -> list[Ca
     or the first that CUDA_VISIBLE_DEVICES names.
     """
     ordered = list(cards)
-    if environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and all(
-        card.speed is not None for card in cards
-    ):
-        ordered.sort(
-            key=lambda card: -(card.speed or 0)
-        )  # stable: equal cards stay in the order of the bus
+    by_bus = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if not by_bus and all(card.speed is not None for card in cards):
+        # a stable sort: equal cards stay in the order of the bus
+        ordered.sort(key=lambda card: -(card.speed or 0))
     whole = [card for card in ordered if card.parent is None]
     numbered = whole or [card for card in ordered if card.parent][:1]
     listed = environment.get("CUDA_VISIBLE_DEVICES")
@@ -63,8 +61,8 @@ def rocm_cards(
 
 
 def _chosen(listed: str, numbered: Sequence[Card], named: Sequence[Card]) -> list[Card]:
-    """The cards that the list `listed` of numbers and UUIDs names. The list stops at its first
-    entry that names no card, or a card for the second time.
+    """The cards that the list `listed` names: its numbers are those of `numbered`, its UUIDs those
+    of `named`. The list ends at its first entry that names no card, or a card for the second time.
     """
     chosen: list[Card] = []
     for entry in listed.split(","):
