@@ -172,7 +172,7 @@ WORST: dict[str, tuple[bytes, int, str]] = {
     "an array longer than a header": (opening(0, 1) + text(b"a") + struct.pack("<IIQ", 9, 10,
         2**25), 2**34, "longer than"),
     "overlapping tensors": (opening(2, 0) + tensor(b"a", 0) + tensor(b"b", 64), 2**20,
-        "where another one lies"),
+        "begins at byte 64 of the data, expected 128"),
     "the same tensor twice": (opening(2, 0) + tensor(b"a", 0) + tensor(b"a", 128), 2**20,
         "stands twice"),
     "a tensor behind the end": (opening(1, 0) + tensor(b"a", 2**62), 2**20,

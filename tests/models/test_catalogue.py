@@ -17,9 +17,9 @@ def counted(model: KnownModel) -> tuple[int, int]:
     converters compute and without the unused keys of shared layers, which no card counts.
     """
     meta = Metadata(model.id, model.metadata())
-    n_layer = meta.integer(meta.own("block_count")) or 0
-    n_main = n_layer - (meta.integer(meta.own("nextn_predict_layers")) or 0)
-    first_unused = n_layer - (meta.integer(meta.own("attention.shared_kv_layers")) or 0)
+    n_layer = meta.integer(meta.arch_key("block_count")) or 0
+    n_main = n_layer - (meta.integer(meta.arch_key("nextn_predict_layers")) or 0)
+    first_unused = n_layer - (meta.integer(meta.arch_key("attention.shared_kv_layers")) or 0)
     main = nextn = 0
     for name, shape in model.tensors():
         layer = int(name.split(".")[1]) if name.startswith("blk.") else 0

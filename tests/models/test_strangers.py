@@ -151,7 +151,7 @@ def tensor_table(
     ("rows", "words"),
     [
         ([(b"a", (32,), 0), (b"a", (32,), 128)], "stands twice"),
-        ([(b"a", (32,), 0), (b"b", (32,), 64)], "where another one lies"),
+        ([(b"a", (32,), 0), (b"b", (32,), 64)], "begins at byte 64 of the data, expected 128"),
         (
             [(b"a", (32,), 0), (b"b", (32,), 256)],
             r"begins at byte 256 of the data, expected 128: llama\.cpp takes tensors only in",

@@ -1,5 +1,5 @@
-"""JSON from a stranger. Python's objects take many times the text's size, so brackets and commas
-are counted first.
+"""JSON from a stranger. Python's objects take many times the memory of the text, so brackets and
+commas are counted before anything is parsed.
 """
 
 import json
@@ -9,20 +9,20 @@ MAX_MARKS: Final = 2**20
 
 
 def bounded_json(raw: bytes) -> Any:
-    """What `raw` says. Raises ValueError for what is no JSON, too deep, too much, or names a key
-    twice.
+    """The value that `raw` spells. Raises ValueError for bytes that are no JSON, nest too deep,
+    hold too many values, or name a key twice.
     """
     marks = raw.count(b"[") + raw.count(b"{") + raw.count(b",")
     if marks > MAX_MARKS:
         raise ValueError(f"{marks} brackets and commas")
     try:
-        return json.loads(raw, object_pairs_hook=_once)
+        return json.loads(raw, object_pairs_hook=_without_repeats)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("a name stands twice")
-    return found
+    return mapping

@@ -1,16 +1,15 @@
 """Reading a GGUF header, with hard bounds.
 
 A GGUF file comes from a stranger. This reader takes the header alone (never the weights), checks
-every number against the file's size and against fixed limits before it believes it, and answers
-damage with one sentence. Memory stays below a small multiple of the header's own bytes, because
-nothing is allocated from a number that the header names; time stays bounded, because strings are
-counted.
+every number against the file's size and against fixed limits before using the number, and answers
+damage with one sentence. Memory stays below a small multiple of the header's bytes, because nothing
+is allocated by a number in the header; time stays bounded, because strings are counted.
 
 The bytes may come from a file (`read_header`) or from anything that can be read forward
 (`parse_header`), such as a web server.
 
-Versions 2 and 3 have the same bytes in little-endian files. Left out, told by name: version 1
-(August 2023), big-endian files and the formats before GGUF, none of which llama.cpp reads on the
+Versions 2 and 3 have the same bytes in little-endian files. Left out, and refused by name: version
+1 (August 2023), big-endian files and the formats before GGUF, which llama.cpp does not read on the
 machines that hakaru runs on.
 
 Source of the format: llama.cpp, docs of ggml, gguf.md, and ggml/src/gguf.cpp for what its reader
@@ -28,7 +27,7 @@ from typing import Final, TypeAlias
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.formats.foreign_types import foreign_type, is_bitnet_s
 from hakaru.formats.header_cursor import U32, Cursor, Value
-from hakaru.formats.openings import LONGEST, told_by_opening
+from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
 from hakaru.formats.quant_types import BY_ID, QuantType
 
 VERSIONS: Final = (2, 3)
@@ -38,8 +37,8 @@ BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg"
 """
 Dims: TypeAlias = tuple[int, ...]
 ALIGNMENT: Final = 32
-"""Bytes to whose multiples tensors are padded where a file does not say otherwise, and in the
-engine's host memory.
+"""Bytes. Tensors begin at multiples of it in the engine's host memory, and in a file without
+`general.alignment`.
 """
 MAX_NAME: Final = 63  # llama.cpp, ggml.h: GGML_MAX_NAME is 64 with the final zero
 MAX_KEYS: Final = 2**16
@@ -50,18 +49,16 @@ MAX_ALIGNMENT: Final = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One row of the tensor table. `shape` is in GGML order: the row length comes first. `offset`
-    counts from the data's start.
-    """
+    """One row of the tensor table."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: Dims  # in GGML's order: the length of a row comes first
     type: QuantType
-    offset: int
+    offset: int  # bytes from the begin of the data
 
     @property
     def n_elements(self) -> int:
-        """How many weights the tensor holds."""
+        """The number of weights."""
         return math.prod(self.shape)
 
     @property
@@ -70,32 +67,31 @@ class Tensor:
         return self.bytes_as(self.type)
 
     def bytes_as(self, type_: QuantType) -> int:
-        """Bytes of the same weights in another type. Raises ModelUnknown if its blocks do not
-        divide the rows.
+        """Bytes of the same weights in the type `type_`. Raises ModelUnknown if the blocks of that
+        type do not divide the rows.
         """
         return type_.row_bytes(self.shape[0]) * math.prod(self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What stands before the weights. `key_spans` are the first byte of each metadata key and the
-    byte behind its value.
-    """
+    """The part of a GGUF file before the weights."""
 
     version: int
     alignment: int
-    data_offset: int
+    data_offset: int  # the byte at which the weights begin
     file_bytes: int
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
     key_spans: dict[str, tuple[int, int]] = field(repr=False)
+    """For each metadata key, the first byte of the key and the byte behind its value."""
 
 
 def read_header(path: Path) -> Header:
     """The header of the GGUF file at `path`.
 
     Raises ModelNotFound (no such file, a directory), ModelDamaged (no GGUF, truncated, impossible
-    numbers) or ModelUnknown (a version or a tensor type that this reader does not know).
+    numbers) or ModelUnknown (a version or a tensor type that llama.cpp does not read).
     """
     size = _file_bytes(path)
     with path.open("rb") as file:
@@ -103,10 +99,10 @@ def read_header(path: Path) -> Header:
 
 
 def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) -> Header:
-    """The header of a GGUF file of `size` bytes, of which `read(n)` gives the next, at most `n` and
-    none at the end.
+    """The header of a GGUF file of `size` bytes. `read(n)` gives the file's next bytes: at most
+    `n`, and none at the end.
 
-    `where` stands in the sentences. Raises ModelDamaged or ModelUnknown, and what `read` raises.
+    Errors name the file as `where`. Raises ModelDamaged or ModelUnknown, and what `read` raises.
     """
     cursor = Cursor(path=where, size=size, read=read)
     version = _opening(cursor)
@@ -148,26 +144,26 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
 def first_keys(
     where: Path | str, *, size: int, read: Callable[[int], bytes]
 ) -> tuple[dict[str, Value], int]:
-    """The keys before the tokenizer's, and how many tensors the file has: enough to tell what it
-    is, in a few kilobytes.
+    """The metadata before the tokenizer's keys, and the number of tensors: a few kilobytes that say
+    what a file is.
 
-    Converters write the general keys first. Raises as `parse_header` does.
+    Converters write the general keys first. Raises what `parse_header` raises.
     """
     cursor = Cursor(path=where, size=size, read=read)
     _opening(cursor)
     n_tensors = cursor.bounded("Q", MAX_TENSORS, "tensors")
-    found: dict[str, Value] = {}
+    metadata: dict[str, Value] = {}
     for _ in range(cursor.bounded("Q", MAX_KEYS, "metadata keys")):
         key = cursor.string()
         if key.startswith("tokenizer."):
             break
-        found[key] = cursor.value(cursor.number("I"))
-    return found, n_tensors
+        metadata[key] = cursor.value(cursor.number("I"))
+    return metadata, n_tensors
 
 
 def _opening(cursor: Cursor) -> int:
-    """The version. Raises ModelDamaged or ModelUnknown, with the way out, for what is no GGUF file
-    that llama.cpp reads.
+    """The file's version. Raises ModelDamaged or ModelUnknown, with the way out, for a file that is
+    no GGUF file or that llama.cpp does not read.
     """
     magic = cursor.take(4)
     if magic in BEFORE_GGUF:
@@ -179,8 +175,8 @@ def _opening(cursor: Cursor) -> int:
             format=BEFORE_GGUF[magic],
         )
     if magic not in {b"GGUF", b"FUGG"}:
-        told = told_by_opening(cursor.path, magic + cursor.take(min(LONGEST, cursor.size) - 4))
-        raise told or ModelDamaged(
+        opening = magic + cursor.take(min(N_OPENING_BYTES, cursor.size) - 4)
+        raise error_by_opening(cursor.path, opening) or ModelDamaged(
             "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path "
             "or fetch the file again.",
             path=cursor.path,
@@ -213,10 +209,10 @@ def _opening(cursor: Cursor) -> int:
 
 
 def has_weights(path: Path) -> bool:
-    """Whether more than the header of the file at `path` is there: a stand-in ends in a hole, which
+    """True if the file at `path` holds its weights. False for a stand-in, which ends in a hole that
     takes no disk.
 
-    Looks at the last MiB (of a small file at the second half). Source: lseek(2), SEEK_DATA.
+    Looks at the last MiB, or at the second half of a small file. Source: lseek(2), SEEK_DATA.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -228,16 +224,16 @@ def has_weights(path: Path) -> bool:
 
 
 def padded(n: int, alignment: int = ALIGNMENT) -> int:
-    """`n` bytes with the zeros behind them up to the next multiple of `alignment`."""
+    """`n` rounded up to a multiple of `alignment`."""
     return -(-n // alignment) * alignment
 
 
 def _tensor(cursor: Cursor, metadata: Mapping[str, Value]) -> Tensor:
+    """The next row of the tensor table. Raises ModelDamaged or ModelUnknown."""
     name_bytes = cursor.bounded("Q", MAX_NAME, "bytes in a tensor name")
     name = cursor.take(name_bytes).decode("utf-8", errors="replace")
-    shape = tuple(
-        cursor.number("Q") for _ in range(cursor.bounded("I", MAX_DIMENSIONS, "dimensions"))
-    )
+    n_dimensions = cursor.bounded("I", MAX_DIMENSIONS, "dimensions")
+    shape = tuple(cursor.number("Q") for _ in range(n_dimensions))
     type_id = cursor.number("I")
     offset = cursor.number("Q")
     shape = shape or (1,)  # a scalar: ggml counts the dimensions that are not stated as 1
@@ -262,8 +258,11 @@ def _tensor(cursor: Cursor, metadata: Mapping[str, Value]) -> Tensor:
 def _check_layout(
     path: Path | str, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int
 ) -> None:
-    end, names = 0, set[str]()
-    for tensor in sorted(tensors, key=lambda t: t.offset):
+    """Raises ModelDamaged unless the tensors lie within the file, in the table's order and without
+    gaps. llama.cpp refuses every other file.
+    """
+    expected, names = 0, set[str]()
+    for tensor in tensors:
         if tensor.name in names:
             raise ModelDamaged(
                 "{path}: tensor {name} stands twice; fetch the file again.",
@@ -271,15 +270,6 @@ def _check_layout(
                 name=tensor.name,
             )
         names.add(tensor.name)
-        if tensor.offset % alignment or tensor.offset < end:
-            raise ModelDamaged(
-                "{path}: tensor {name} begins at byte {offset} of the data, where another one "
-                "lies or no "
-                "tensor may begin; fetch the file again.",
-                path=path,
-                name=tensor.name,
-                offset=tensor.offset,
-            )
         end = tensor.offset + tensor.n_bytes
         if data_offset + end > size:
             raise ModelDamaged(
@@ -290,8 +280,6 @@ def _check_layout(
                 end=data_offset + end,
                 size=size,
             )
-    expected = 0
-    for tensor in tensors:
         if tensor.offset != expected:
             raise ModelDamaged(
                 "{path}: tensor {name} begins at byte {offset} of the data, expected {expected}: "
@@ -303,10 +291,11 @@ def _check_layout(
                 offset=tensor.offset,
                 expected=expected,
             )
-        expected = padded(tensor.offset + tensor.n_bytes, alignment)
+        expected = padded(end, alignment)
 
 
 def _file_bytes(path: Path) -> int:
+    """The size of the file at `path`, which can be opened and is not empty."""
     try:
         if path.is_dir():
             raise ModelNotFound(

@@ -1,10 +1,9 @@
 """Writing a GGUF file that is only its header: metadata and tensor table, then a hole where the
 weights would be.
 
-llama.cpp lays such a file out without reading a weight, so a model that nobody has downloaded can
-be dry-run. The hole is real (a sparse file): a model of 400 GB takes some kilobytes of disk. Left
-out: the vocabulary; llama.cpp takes its size from `vocab_size` and makes it up, which changes no
-tensor.
+llama.cpp lays such a file out without reading a weight, so that hakaru can dry-run a model that
+nobody has downloaded. The file is sparse: a model of 400 GB takes some kilobytes of disk. Left out:
+the vocabulary; llama.cpp makes up a vocabulary of the size `vocab_size`, which changes no tensor.
 """
 
 import struct
@@ -33,13 +32,13 @@ def header_tensors(
 ) -> tuple[Tensor, ...]:
     """The rows of the tensor table, one after another in the file.
 
-    `type_` is one type, from which what converters keep in F32 is exempt and whose place F16 takes
-    where a row does not divide into its blocks; or the type of every tensor by name.
+    `type_` is the type of every tensor by name, or one type for all tensors but two kinds: those
+    that converters keep in F32, and those whose rows do not divide into the type's blocks (F16).
     """
     rows, offset = [], 0
     for name, shape in tensors:
-        chosen = _type(name, shape, type_) if isinstance(type_, str) else BY_NAME[type_[name]]
-        row = Tensor(name=name, shape=shape, type=chosen, offset=offset)
+        row_type = _type(name, shape, type_) if isinstance(type_, str) else BY_NAME[type_[name]]
+        row = Tensor(name=name, shape=shape, type=row_type, offset=offset)
         rows.append(row)
         offset += padded(row.n_bytes, alignment)
     return tuple(rows)
@@ -65,7 +64,7 @@ def write_header_only(
 
 
 def header_bytes(metadata: Mapping[str, MetadataValue], rows: Sequence[Tensor]) -> bytes:
-    """What stands before the weights in a file with this metadata and tensor table, padding
+    """All bytes before the weights of a file with this metadata and tensor table, padding
     included.
     """
     return packed_header([packed_key(key, value) for key, value in metadata.items()], rows)
@@ -74,8 +73,8 @@ def header_bytes(metadata: Mapping[str, MetadataValue], rows: Sequence[Tensor]) 
 def packed_header(
     keys: Sequence[bytes], rows: Sequence[Tensor], alignment: int = ALIGNMENT
 ) -> bytes:
-    """All bytes before the data: `keys` as `packed_key` makes them, the tensor table, zeros up to
-    the alignment.
+    """All bytes before the weights: `keys` as `packed_key` makes them, the tensor table, zeros up
+    to the alignment.
     """
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(rows), len(keys)), *keys]
     for row in rows:
@@ -93,17 +92,17 @@ def packed_key(key: str, value: MetadataValue) -> bytes:
 def without_vocabulary(
     metadata: Mapping[str, MetadataValue], n_vocab: int
 ) -> dict[str, MetadataValue]:
-    """The metadata with what llama.cpp needs to load a model that has no vocabulary, only its
-    size.
+    """The metadata with two more keys, with which llama.cpp loads a model that has a size of
+    vocabulary, but no tokens.
     """
     key = f"{metadata['general.architecture']}.vocab_size"
     return {**metadata, key: n_vocab, "tokenizer.ggml.model": "no_vocab"}
 
 
-def _type(name: str, shape: Dims, wanted: str) -> QuantType:
+def _type(name: str, shape: Dims, type_name: str) -> QuantType:
     if stays_f32(name, shape):
         return BY_NAME["F32"]
-    type_ = BY_NAME[wanted]
+    type_ = BY_NAME[type_name]
     return BY_NAME["F16"] if shape[0] % type_.block else type_
 
 
@@ -121,12 +120,12 @@ def _value(value: MetadataValue) -> bytes:
 
 
 def _kind(values: Sequence[int | float | bool | str]) -> int:
-    """The narrowest kind that holds them all, as converters choose it."""
-    if all(isinstance(v, bool) for v in values):
+    """The narrowest kind that holds all values, as converters choose it."""
+    if all(isinstance(value, bool) for value in values):
         return _BOOL
-    if all(isinstance(v, str) for v in values):
+    if all(isinstance(value, str) for value in values):
         return _STRING
-    whole = [v for v in values if isinstance(v, int)]
+    whole = [value for value in values if isinstance(value, int)]
     if len(whole) < len(values):
         return _F32
     return _I32 if min(whole) < 0 else _U32 if max(whole) < 2**32 else _U64
@@ -134,17 +133,17 @@ def _kind(values: Sequence[int | float | bool | str]) -> int:
 
 def _packed(kind: int, values: Sequence[int | float | bool | str]) -> bytes:
     if kind == _STRING:
-        return b"".join(_string(str(v)) for v in values)
+        return b"".join(_string(str(value)) for value in values)
     return struct.pack(f"<{len(values)}{_CODES[kind]}", *values)
 
 
 def stays_f32(name: str, shape: Dims) -> bool:
-    """Whether converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers,
+    """True if converters keep the tensor in F32 in a 16-bit file: vectors, norms, routers,
     convolutions, positions.
 
     Source: llama.cpp, conversion/base.py (prepare_tensors).
     """
     if len(shape) == 1 or not name.endswith(".weight") or name.endswith("_norm.weight"):
         return True
-    own = name.split(".", 2)[2] if name.startswith("blk.") else name
-    return own.startswith(_F32_MATRICES)
+    role = name.split(".", 2)[2] if name.startswith("blk.") else name
+    return role.startswith(_F32_MATRICES)

@@ -1,15 +1,18 @@
 """Importance data: for every matrix the squared activations that go into its columns, summed over
 tokens.
 
-A column into which large numbers flow must be kept exactly. The file is llama.cpp's own imatrix, so
-that files by others serve here and ours elsewhere: a GGUF file with two F32 tensors per matrix,
-`NAME.in_sum2` and `NAME.counts`. A stack of experts has a count for each of them, since every
-expert sees other tokens. Files of the older format (`.dat`) are read, too.
+A column into which large numbers flow must be quantized with the least error. The format is
+llama.cpp's own, so that hakaru reads files by others, and others read hakaru's files: GGUF with two
+F32 tensors per matrix, `NAME.in_sum2` and `NAME.counts`. A stack of experts has a count for every
+expert, since every expert sees other tokens. Files of the older format (`.dat`) are read, too.
 
-An imatrix comes from a stranger: sizes are checked before anything is kept, and every number must
-be finite and not negative. Source: llama.cpp, tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp.
+An imatrix comes from a stranger: sizes are checked before anything is allocated, and every number
+must be finite and not negative.
+
+Source: llama.cpp, tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,91 +33,82 @@ from hakaru.places import written_whole
 Numbers = npt.NDArray[np.float32]
 SUMS, COUNTS = ".in_sum2", ".counts"
 MAX_BYTES: Final = 2**31
-# squares of activations summed over all texts there are stay far below; beyond, F32 overflows
 MAX_SUM: Final = 1e30
+"""Sums over all texts that exist stay far below; beyond, sums of these sums overflow F32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activations:
-    """Of one tensor: squared inputs summed over tokens, matrix after matrix, and the numbers of
-    tokens: one for all matrices, or one for each.
-    """
+    """The importance data of one tensor."""
 
-    sums: Numbers
-    counts: Numbers
+    sums: Numbers  # squared inputs summed over tokens, the columns of matrix after matrix
+    counts: Numbers  # numbers of tokens: one for all matrices, or one for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imatrix:
-    """Importance data of a model. `datasets` names the texts; they were `chunk_count` windows of
-    `chunk_size` tokens.
-    """
+    """Importance data of a model."""
 
-    entries: Mapping[str, Activations]
-    datasets: tuple[str, ...] = ()
-    chunk_count: int = 0
-    chunk_size: int = 0
+    entries: Mapping[str, Activations]  # by the tensor's name
+    datasets: tuple[str, ...] = ()  # the names of the texts
+    chunk_count: int = 0  # windows that were read
+    chunk_size: int = 0  # tokens of a window
 
     def importance(self, tensor: Tensor) -> Numbers | None:
-        """Mean squared activation per column, shape (n_matrices, n_columns); None where nothing is
-        known of the tensor.
+        """Mean squared activation per column, shape (n_matrices, n_columns); None for a tensor
+        without data.
 
-        An expert that saw no token has none of its own and takes the average of the others.
+        An expert that saw no token gets the average of the other experts.
         """
-        found = self._by_matrix(tensor)
-        if found is None:
+        data = self._by_matrix(tensor)
+        if data is None:
             return None
-        sums, counts = found
-        seen = counts > 0
+        sums, counts = data
+        used = counts > 0
         means = sums / np.maximum(counts, 1).astype(np.float64)[:, None]
-        means[~seen] = means[seen].mean(axis=0)
+        means[~used] = means[used].mean(axis=0)
         return means.astype(np.float32)
 
     def vectors(self, tensors: Iterable[Tensor]) -> dict[str, Numbers]:
-        """The importance of every tensor of which something is known, by name."""
-        found = {t.name: self.importance(t) for t in tensors}
-        return {name: vector for name, vector in found.items() if vector is not None}
+        """The importance of every tensor that has data, by name."""
+        vectors = {tensor.name: self.importance(tensor) for tensor in tensors}
+        return {name: vector for name, vector in vectors.items() if vector is not None}
 
     def shares(self, tensor: Tensor) -> Numbers | None:
-        """How much each matrix of the tensor is used: tokens that it saw, at least one; None as in
-        `importance`.
+        """The number of tokens that each matrix of the tensor saw, at least one; None for a tensor
+        without data.
         """
-        found = self._by_matrix(tensor)
-        return None if found is None else np.maximum(found[1], 1)
+        data = self._by_matrix(tensor)
+        return None if data is None else np.maximum(data[1], 1)
 
     def _by_matrix(self, tensor: Tensor) -> tuple[Numbers, Numbers] | None:
-        """Sums, shape (n_matrices, n_columns), and counts, shape (n_matrices,)."""
+        """Sums, shape (n_matrices, n_columns), and counts, shape (n_matrices,); None for a tensor
+        without data.
+        """
         entry = self.entries.get(tensor.name)
         if entry is None or not entry.counts.any():
             return None
         sums = entry.sums.reshape(-1, tensor.shape[0])
-        return sums, np.broadcast_to(entry.counts, len(sums)) if len(
-            entry.counts
-        ) == 1 else entry.counts
+        counts = entry.counts
+        return sums, np.broadcast_to(counts, len(sums)) if len(counts) == 1 else counts
 
     def check(self, where: Path | str, model: Path | str, tensors: Iterable[Tensor]) -> None:
-        """Raises Misuse if this is the importance data of another model than the one with
-        `tensors`.
-        """
-        known = {t.name: t for t in tensors}
-        own = {name: entry for name, entry in self.entries.items() if name in known}
-        if 2 * len(own) < len(self.entries):
+        """Raises Misuse if this is not the importance data of the `model` with these `tensors`."""
+        by_name = {tensor.name: tensor for tensor in tensors}
+        common = {name: entry for name, entry in self.entries.items() if name in by_name}
+        if 2 * len(common) < len(self.entries):
             raise Misuse(
                 "{path}: importance data of another model: {n} of its {count} tensors are in "
                 "{model}; name the file that was made "
                 "with this model.",
                 path=where,
-                n=len(own),
+                n=len(common),
                 count=len(self.entries),
                 model=model,
             )
-        for name, entry in own.items():
-            tensor = known[name]
-            n_matrices = (
-                tensor.n_elements // (tensor.shape[0] * tensor.shape[1])
-                if len(tensor.shape) > 1
-                else 1
-            )
+        for name, entry in common.items():
+            tensor = by_name[name]
+            n_matrices = math.prod(tensor.shape[2:])
             expected = tensor.shape[0] * n_matrices
             if len(entry.sums) != expected or len(entry.counts) not in {1, n_matrices}:
                 raise Misuse(
@@ -143,9 +137,8 @@ def write_imatrix(path: Path, imatrix: Imatrix) -> Path:
     for name, entry in sorted(imatrix.entries.items()):
         arrays[name + SUMS] = entry.sums.reshape(len(entry.counts), -1)
         arrays[name + COUNTS] = entry.counts.reshape(-1, 1)
-    rows = header_tensors(
-        ((name, a.shape[::-1]) for name, a in arrays.items()), dict.fromkeys(arrays, "F32")
-    )
+    shapes = ((name, array.shape[::-1]) for name, array in arrays.items())
+    rows = header_tensors(shapes, dict.fromkeys(arrays, "F32"))
     with written_whole(path) as part, part.open("wb") as file:
         file.write(header := header_bytes(metadata, rows))
         for row in rows:
@@ -192,64 +185,60 @@ def _read_gguf(path: Path) -> Imatrix:
     header = read_header(path)
     data, entries = TensorData(path), {}
     for name in [t.name.removesuffix(SUMS) for t in header.tensors if t.name.endswith(SUMS)]:
-        parts = [data.tensors[name + SUMS], data.tensors.get(name + COUNTS)]
-        found = []
-        for part in parts:
-            if part is None or part.type.name != "F32":
+        numbers = []
+        for tensor in (data.tensors[name + SUMS], data.tensors.get(name + COUNTS)):
+            if tensor is None or tensor.type.name != "F32":
                 raise damaged("{name} lacks its sums or counts in F32", path, name=name)
-            found.append(np.array(data.rows(part.name).view("<f4"), np.float32).ravel())
-        entries[name] = _entry(path, name, *found)
+            numbers.append(np.array(data.rows(tensor.name).view("<f4"), np.float32).ravel())
+        entries[name] = _entry(path, name, *numbers)
     if not entries:
         raise damaged("no tensor of it ends in {suffix}", path, suffix=SUMS)
     meta, datasets = Metadata(path, header.metadata), header.metadata.get("imatrix.datasets")
+    names = datasets.values if isinstance(datasets, Array) else None
     return Imatrix(
         entries=entries,
-        datasets=tuple(str(v) for v in datasets.values or ())
-        if isinstance(datasets, Array)
-        else (),
+        datasets=tuple(str(name) for name in names or ()),
         chunk_count=meta.integer("imatrix.chunk_count") or 0,
         chunk_size=meta.integer("imatrix.chunk_size") or 0,
     )
 
 
 def _read_legacy(path: Path, file: IO[bytes], size: int) -> Imatrix:
-    """Entries of a name, a number of calls and the sums as if every call counted once; then calls
-    and the text's name.
+    """The older format: entries of a name, a number of calls and the sums; then the number of
+    windows and the name of the text.
     """
 
     def number(limit: int) -> int:
-        n = int.from_bytes(take(4), "little", signed=True)
-        if not 0 <= n <= limit:
+        value = int.from_bytes(take(4), "little", signed=True)
+        if not 0 <= value <= limit:
             raise damaged(
-                "{n} {what}, expected at most {limit}", path, n=n, what="entries", limit=limit
+                "{n} {what}, expected at most {limit}", path, n=value, what="entries", limit=limit
             )
-        return n
+        return value
 
-    def take(n: int) -> bytes:
-        if file.tell() + n > size:
+    def take(n_bytes: int) -> bytes:
+        if file.tell() + n_bytes > size:
             raise damaged("it ends at byte {size} within an entry", path, size=size)
-        return file.read(n)
+        return file.read(n_bytes)
+
+    def text() -> str:
+        return take(number(MAX_STRING)).decode("utf-8", errors="replace")
 
     entries = {}
     for _ in range(number(MAX_TENSORS)):
-        name = take(number(MAX_STRING)).decode("utf-8", errors="replace")
+        name = text()
         counts = np.array([max(1, number(2**31 - 1))], np.float32)
-        entries[name] = _entry(
-            path,
-            name,
-            np.frombuffer(take(4 * number(MAX_BYTES // 4)), "<f4").astype(np.float32),
-            counts,
-        )
+        sums = np.frombuffer(take(4 * number(MAX_BYTES // 4)), "<f4").astype(np.float32)
+        entries[name] = _entry(path, name, sums, counts)
     if not entries:
         raise damaged("it has no entry", path)
     chunk_count = number(2**31 - 1) if file.tell() < size else 0
-    dataset = (
-        take(number(MAX_STRING)).decode("utf-8", errors="replace") if file.tell() < size else ""
-    )
+    dataset = text() if file.tell() < size else ""
     return Imatrix(entries=entries, datasets=(dataset,) if dataset else (), chunk_count=chunk_count)
 
 
 def _entry(path: Path, name: str, sums: Numbers, counts: Numbers) -> Activations:
+    """The data of one tensor. Raises ModelDamaged for numbers that are no sums of squares."""
     for values in (sums, counts):
         if not len(values) or not (values >= 0).all() or values.max() > MAX_SUM:
             raise damaged("{name} holds what is no sum of squares", path, name=name)

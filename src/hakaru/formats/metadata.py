@@ -1,8 +1,7 @@
 """Typed access to a GGUF header's keys: a value of the wrong kind is damage, an absent one is None.
 
-Keys are given without the architecture's name where `own` is used: `own("block_count")` is
-`qwen3.block_count`. The values may come from a file (`Header.metadata`, arrays as `Array`) or be
-written down (plain lists).
+Most keys begin with the architecture's name: `arch_key("block_count")` is `qwen3.block_count`. The
+values come from a file (`Header.metadata`, arrays as `Array`) or are written down as plain lists.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,13 @@ Written: TypeAlias = Value | MetadataValue
 
 
 class Metadata:
-    """The keys of one model. `where` stands in the sentences about damage."""
+    """The keys of one model. Errors name the file as `where`."""
 
     def __init__(self, where: Path | str, values: Mapping[str, Written]) -> None:
         self.where, self.values = where, values
         self.architecture = self.text("general.architecture") or ""
 
-    def own(self, key: str) -> str:
+    def arch_key(self, key: str) -> str:
         """The key with the architecture's name before it."""
         return f"{self.architecture}.{key}"
 
@@ -43,8 +42,8 @@ class Metadata:
         return value
 
     def integer_if_any(self, key: str) -> int | None:
-        """`integer`, where -1 and other impossible values mean that there is none: for keys that
-        llama.cpp does not read here.
+        """As `integer`, but an impossible value such as -1 is None, too: for keys that llama.cpp
+        does not read in this architecture.
         """
         value = self.values.get(key)
         return value if type(value) is int and 0 <= value < 2**31 else None
@@ -61,15 +60,11 @@ class Metadata:
         return value
 
     def length(self, key: str) -> int | None:
-        """How many entries the array of that key has, or None."""
+        """The number of entries of an array, or None."""
         value = self.values.get(key)
-        return (
-            value.length
-            if isinstance(value, Array)
-            else len(value)
-            if isinstance(value, list | tuple)
-            else None
-        )
+        if isinstance(value, Array):
+            return value.length
+        return len(value) if isinstance(value, list | tuple) else None
 
     def per_layer(self, key: str, n_layer: int) -> tuple[int, ...]:
         """The value of `key` for each layer, whole numbers or flags; empty if the key is absent.
@@ -83,15 +78,12 @@ class Metadata:
             if (
                 not isinstance(values, list | tuple)
                 or len(values) < n_layer
-                or not all(isinstance(v, int) and v >= 0 for v in values)
+                or not all(isinstance(number, int) and number >= 0 for number in values)
             ):
                 raise self.wrong(key, f"an array of {self.length(key)}", f"{n_layer} whole numbers")
-            return tuple(int(v) for v in values[:n_layer])
-        return (
-            (int(value),) * n_layer
-            if isinstance(value, bool)
-            else (self.integer(key) or 0,) * n_layer
-        )
+            return tuple(int(number) for number in values[:n_layer])
+        number = int(value) if isinstance(value, bool) else self.integer(key) or 0
+        return (number,) * n_layer
 
     def wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
         """The error for a key whose value makes no sense."""

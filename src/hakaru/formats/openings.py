@@ -1,5 +1,5 @@
-"""What a file is that was taken for a model, by its first bytes: a pointer, a web page, an archive,
-another format.
+"""Files that were taken for a model and are none, told by their first bytes: a pointer, a web page,
+an archive, another format.
 
 Downloads go wrong in few ways: a clone without Git LFS leaves pointers of 130 bytes, a login page
 comes instead of the file, an archive was never unpacked.
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from hakaru.errors import ModelDamaged, ModelUnknown
 
-LONGEST = 16
-"""First bytes that `told_by_opening` looks at."""
+N_OPENING_BYTES = 16
+"""How many first bytes of a file `error_by_opening` looks at."""
 
 
-def told_by_opening(where: Path | str, opening: bytes) -> ModelDamaged | ModelUnknown | None:
-    """The error for a file with this opening where a model's was expected; None if the bytes tell
-    nothing.
+def error_by_opening(where: Path | str, opening: bytes) -> ModelDamaged | ModelUnknown | None:
+    """The error for a file that begins with `opening` and is no model; None if `opening` does not
+    say what the file is.
     """
     low = opening.lstrip().lower()
-    if opening.startswith(b"version https://"[:LONGEST]):
+    if opening.startswith(b"version https://"[:N_OPENING_BYTES]):
         return ModelDamaged(
             "{path}: is a Git LFS pointer and not the weights; run git lfs pull in its folder, "
             "or fetch the file with hf download.",

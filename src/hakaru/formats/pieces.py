@@ -3,8 +3,8 @@ with the way to join them.
 
     model.gguf.part1of2  model.gguf-split-a  model.gguf.001  model.ggufaa  model-part-01.gguf
 
-Such a piece is no part of a split model (`split`): only the first has a header, and llama.cpp reads
-none of them.
+Such a piece is no part of a split model (`split`): only the first piece has a header, and llama.cpp
+reads no piece.
 """
 
 import re
@@ -29,75 +29,65 @@ _BEFORE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """What the name of a piece tells: the whole file's name, its place among the pieces, and their
-    number where it is stated.
-
-    `marked` is whether a word such as "part" says so; a bare `model.gguf.001` is one only among
-    others.
-    """
+    """A piece, as its name describes it."""
 
     name: str
-    whole: str
-    order: tuple[int, str]
-    count: int | None
-    marked: bool
-    certain: bool  # a name that ends in .gguf may be a whole file after all: its content tells
+    whole: str  # the name of the whole file
+    order: tuple[int, str]  # its place: a number, or the number of letters and the letters
+    count: int | None  # of all pieces, if the name says so: 2 in part1of2
+    marked: bool  # a word such as "part" says so; a bare model.gguf.001 is one only among others
+    certain: bool  # False: the name ends in .gguf, so the file may be a whole one
 
 
 def piece_of(name: str) -> Piece | None:
-    """What `name` tells, or None where it is no name of a piece."""
-    behind, before = _BEHIND.fullmatch(name), _BEFORE.fullmatch(name)
-    found = behind or before
-    if found is None:
+    """The piece called `name`, or None if it is no name of a piece."""
+    behind = _BEHIND.fullmatch(name)
+    match = behind or _BEFORE.fullmatch(name)
+    if match is None:
         return None
-    no, count = found["no"].lower(), found["count"]
+    no, count = match["no"].lower(), match["count"]
     order = (int(no), "") if no.isdigit() else (len(no), no)
-    whole = behind["whole"] if behind else f"{found['stem']}.gguf"
+    whole = behind["whole"] if behind else f"{match['stem']}.gguf"
     return Piece(
         name=name,
         whole=whole,
         order=order,
         count=int(count) if count else None,
-        marked=bool(found["mark"]),
+        marked=bool(match["mark"]),
         certain=bool(behind),
     )
 
 
 def cut_up(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The whole files of which pieces lie among `names`, each with its pieces in order. Names
-    ending in .gguf are no pieces here.
+    """The pieces among `names`, in order, by the name of their whole file. Names that end in .gguf
+    count as whole files.
     """
-    found: dict[str, list[Piece]] = {}
+    by_whole: dict[str, list[Piece]] = {}
     for name in names:
         piece = piece_of(name)
         if piece and piece.certain:
-            found.setdefault(piece.whole, []).append(piece)
+            by_whole.setdefault(piece.whole, []).append(piece)
     return {
-        whole: tuple(p.name for p in _sorted(pieces))
-        for whole, pieces in found.items()
-        if _are_pieces(pieces)
+        whole: _sorted_names(pieces) for whole, pieces in by_whole.items() if _are_pieces(pieces)
     }
 
 
 def pieces_beside(path: Path) -> tuple[str, ...]:
-    """The names of all pieces of which `path` is one, in order; none if it is a whole file by its
-    name.
+    """The names of all pieces of the file that `path` is a piece of, in order; empty if the name of
+    `path` is a whole file's.
     """
     piece = piece_of(path.name)
     if piece is None:
         return ()
-    others = [piece_of(p.name) for p in path.parent.iterdir()]
-    same = [
-        p
-        for p in others
-        if p and (p.whole, p.certain, p.marked) == (piece.whole, piece.certain, piece.marked)
-    ]
-    return tuple(p.name for p in _sorted(same)) if _are_pieces(same) else ()
+    kind = (piece.whole, piece.certain, piece.marked)
+    candidates = [piece_of(neighbour.name) for neighbour in path.parent.iterdir()]
+    pieces = [p for p in candidates if p and (p.whole, p.certain, p.marked) == kind]
+    return _sorted_names(pieces) if _are_pieces(pieces) else ()
 
 
 def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnknown | ModelNotFound:
-    """The error for pieces of the file `whole` where a model is wanted: the one that is missing, or
-    how to join them.
+    """The error for `pieces` of the file `whole` in the place of a model: it names the missing
+    pieces, or the command that joins all.
     """
     missing = _missing(pieces)
     if missing:
@@ -128,17 +118,17 @@ def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnkn
 
 
 def _command(whole: str, pieces: tuple[str, ...]) -> str:
-    listed = _sorted([p for name in pieces if (p := piece_of(name))])
-    return f"{shlex.join(['cat', *(p.name for p in listed)])} > {shlex.quote(whole)}"
+    names = _sorted_names(piece for name in pieces if (piece := piece_of(name)))
+    return f"{shlex.join(['cat', *names])} > {shlex.quote(whole)}"
 
 
-def _sorted(pieces: Iterable[Piece]) -> list[Piece]:
-    return sorted(pieces, key=lambda p: p.order)
+def _sorted_names(pieces: Iterable[Piece]) -> tuple[str, ...]:
+    return tuple(piece.name for piece in sorted(pieces, key=lambda piece: piece.order))
 
 
 def _are_pieces(pieces: list[Piece]) -> bool:
-    """Whether these names of one file are pieces: a word says so, or they count on from the first,
-    as split(1) names them.
+    """True if these names of one whole file are those of pieces: a word such as "part" says so, or
+    the names count from the first on, as split(1) names pieces.
     """
     if any(p.marked or p.count for p in pieces):
         return True
@@ -150,47 +140,39 @@ def _are_pieces(pieces: list[Piece]) -> bool:
 
 
 def _missing(names: tuple[str, ...]) -> list[str]:
-    """The names of pieces that are not there, as far as the others' names tell; of letters only the
-    first one.
+    """The names of the pieces that are missing between those of `names`. Of pieces that are
+    lettered, only the first missing name.
     """
-    pieces = [p for name in names if (p := piece_of(name))]
-    count = next((p.count for p in pieces if p.count), None)
-    there = {p.order for p in pieces}
+    pieces = [piece for name in names if (piece := piece_of(name))]
+    count = next((piece.count for piece in pieces if piece.count), None)
+    orders = {piece.order for piece in pieces}
     if not pieces[0].order[1]:
-        first = 0 if (0, "") in there else 1
-        last = count - 1 + first if count else max(n for n, _ in there)
+        first = 0 if (0, "") in orders else 1
+        last = count - 1 + first if count else max(number for number, _ in orders)
         return [
-            _renumbered(pieces[0], n)
-            for n in range(first, min(last, MAX_PIECES) + 1)
-            if (n, "") not in there
+            _renamed(pieces[0], str(number))
+            for number in range(first, min(last, MAX_PIECES) + 1)
+            if (number, "") not in orders
         ]
-    letters = [text for _, text in sorted(there)]
+    letters = [text for _, text in sorted(orders)]
     expected = "a" * len(letters[0])
     for text in letters:
         if text != expected:
-            return [_relettered(pieces[0], expected)]
+            return [_renamed(pieces[0], expected)]
         expected = _following(text)
     return []
 
 
-def _renumbered(piece: Piece, no: int) -> str:
-    """The name of that piece with another number, as wide as the one that it has."""
+def _renamed(piece: Piece, no: str) -> str:
+    """The name of a piece with other letters, or with another number as wide as the old one."""
     match = _BEHIND.fullmatch(piece.name) or _BEFORE.fullmatch(piece.name)
     assert match
-    return (
-        piece.name[: match.start("no")]
-        + str(no).zfill(len(match["no"]))
-        + piece.name[match.end("no") :]
-    )
-
-
-def _relettered(piece: Piece, letters: str) -> str:
-    match = _BEHIND.fullmatch(piece.name) or _BEFORE.fullmatch(piece.name)
-    assert match
-    return piece.name[: match.start("no")] + letters + piece.name[match.end("no") :]
+    begin, end = match.span("no")
+    filled = no.zfill(end - begin) if no.isdigit() else no
+    return piece.name[:begin] + filled + piece.name[end:]
 
 
 def _following(letters: str) -> str:
-    """The letters behind these: a -> b, az -> ba."""
+    """The letters that come next: b after a, ba after az."""
     head, last = letters[:-1], letters[-1]
     return head + chr(ord(last) + 1) if last != "z" else (_following(head) if head else "") + "a"

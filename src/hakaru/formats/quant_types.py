@@ -12,12 +12,12 @@ from hakaru.errors import ModelUnknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantType:
-    """One ggml type: `block` weights are stored in `block_bytes` bytes."""
+    """One ggml type."""
 
-    id: int
+    id: int  # the number in a GGUF file
     name: str
-    block: int
-    block_bytes: int
+    block: int  # weights that are stored together
+    block_bytes: int  # bytes of a block
 
     @property
     def bpw(self) -> float:
@@ -26,7 +26,7 @@ class QuantType:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether a block holds several weights, so that information was lost."""
+        """True if a block holds several weights, so that information was lost."""
         return self.block > 1
 
     def row_bytes(self, n: int) -> int:

@@ -1,12 +1,12 @@
 """Reading a safetensors header, with hard bounds: names, types, shapes and bytes, never the
 weights.
 
-The file begins with the header's length (eight bytes, little-endian), then JSON: name to dtype,
-shape and the bytes' begin and end, counted from the header's end. The tensors must lie there one
-after the other and fill the file.
+The file begins with the header's length (eight bytes, little-endian). The header is JSON: for every
+tensor's name a dtype, a shape, and the first byte and the byte behind the last, counted from the
+header's end. The tensors must lie one after the other and fill the file.
 
-Source of the format: the README of huggingface/safetensors. Left out: its `__metadata__`, which
-nobody here needs.
+Source of the format: the README of huggingface/safetensors. Left out: `__metadata__`, which hakaru
+does not need.
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.formats.bounded_json import bounded_json
-from hakaru.formats.openings import LONGEST, told_by_opening
+from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
 from hakaru.language import translate
 
 MAX_HEADER: Final = 2**25
@@ -35,21 +35,19 @@ BITS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
-    """One tensor of a safetensors file. `shape` is in PyTorch's order: the row length comes
-    last.
-    """
+    """One tensor of a safetensors file."""
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: str  # such as "BF16"
+    shape: tuple[int, ...]  # in PyTorch's order: the length of a row comes last
     n_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHeader:
-    """What stands before the weights: `data_offset` is where they begin."""
+    """The part of a safetensors file before the weights."""
 
-    data_offset: int
+    data_offset: int  # the byte at which the weights begin
     file_bytes: int
     tensors: tuple[StoredTensor, ...]
 
@@ -69,14 +67,14 @@ def read_stored(path: Path) -> StoredHeader:
 
 
 def parse_stored(where: Path | str, *, size: int, read: Callable[[int], bytes]) -> StoredHeader:
-    """The header of a safetensors file of `size` bytes, of which `read(n)` gives the next, at most
-    `n`. `where` stands in the sentences. Raises ModelDamaged, and what `read` raises.
+    """The header of a safetensors file of `size` bytes. `read(n)` gives the file's next bytes, at
+    most `n`. Errors name the file as `where`. Raises ModelDamaged, and what `read` raises.
     """
     first = _exactly(8, where, size, read)
     length = int.from_bytes(first, "little")
     if length > min(MAX_HEADER, size - 8):
-        told = told_by_opening(where, first + _exactly(min(LONGEST, size) - 8, where, size, read))
-        raise told or damaged(
+        opening = first + _exactly(min(N_OPENING_BYTES, size) - 8, where, size, read)
+        raise error_by_opening(where, opening) or damaged(
             "a header of {n} bytes, expected at most {limit}",
             where=where,
             n=length,
@@ -85,7 +83,7 @@ def parse_stored(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
     rows = _rows(where, _exactly(length, where, size, read))
     spans = sorted(
         (_tensor(where, name, row) for name, row in rows.items() if name != "__metadata__"),
-        key=lambda s: (s[1], s[2]),
+        key=lambda span: span[1:],
     )
     end = 0
     for tensor, begin, stop in spans:
@@ -112,9 +110,10 @@ def parse_stored(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
 
 
 def _exactly(n: int, where: Path | str, size: int, read: Callable[[int], bytes]) -> bytes:
-    pieces, held = list[bytes](), 0
-    while held < n:
-        piece = read(n - held)
+    """The next `n` bytes. Raises ModelDamaged if the file ends before."""
+    raw = bytearray()
+    while len(raw) < n:
+        piece = read(n - len(raw))
         if not piece:
             raise ModelDamaged(
                 "{path}: the header ends at byte {needed} or later, but the file has {size}; the "
@@ -123,12 +122,12 @@ def _exactly(n: int, where: Path | str, size: int, read: Callable[[int], bytes])
                 needed=n,
                 size=size,
             )
-        pieces.append(piece)
-        held += len(piece)
-    return b"".join(pieces)
+        raw += piece
+    return bytes(raw)
 
 
 def _rows(where: Path | str, raw: bytes) -> dict[str, Any]:
+    """The header's JSON: the entry of every tensor, by name."""
     try:
         rows = bounded_json(raw)
     except ValueError as error:
@@ -139,14 +138,15 @@ def _rows(where: Path | str, raw: bytes) -> dict[str, Any]:
 
 
 def _tensor(where: Path | str, name: str, row: Any) -> tuple[StoredTensor, int, int]:
+    """The tensor of one entry, its first byte and the byte behind its last."""
     row = row if isinstance(row, dict) else {}
     dtype, shape, offsets = row.get("dtype"), row.get("shape"), row.get("data_offsets")
     if (
         len(name) > MAX_NAME
         or not isinstance(dtype, str)
         or dtype not in BITS
-        or not _whole(shape)
-        or not _whole(offsets, 2)
+        or not _are_whole_numbers(shape)
+        or not _are_whole_numbers(offsets, 2)
     ):
         raise damaged(
             "tensor {name} has dtype {dtype}, shape {shape}, bytes {bytes}",
@@ -169,12 +169,12 @@ def _tensor(where: Path | str, name: str, row: Any) -> tuple[StoredTensor, int, 
     return StoredTensor(name=name, dtype=dtype, shape=tuple(shape), n_bytes=end - begin), begin, end
 
 
-def _whole(values: Any, length: int | None = None) -> bool:
+def _are_whole_numbers(values: Any, length: int | None = None) -> bool:
     return (
         isinstance(values, list)
         and len(values) <= 8
         and length in {None, len(values)}
-        and all(type(v) is int and 0 <= v < 2**53 for v in values)
+        and all(type(value) is int and 0 <= value < 2**53 for value in values)
     )
 
 

@@ -1,13 +1,14 @@
-"""Models split over several GGUF files, `name-00001-of-0000N.gguf`: named, found, checked and
-joined.
+"""Models split over several GGUF files, `name-00001-of-0000N.gguf`: their names, and their headers
+as one.
 
-The first part carries the metadata; every part carries its own tensors. llama.cpp is given the
-first one and finds the others by their names, so the parts must lie in one directory.
+The first part has the metadata; every part has a header for its own tensors. llama.cpp is given the
+first part and finds the others by their names, so the parts must lie in one directory.
 
 Source: llama.cpp, src/llama-model-loader.cpp, src/llama.cpp (llama_split_path), tools/gguf-split.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ def part_names(name: str) -> tuple[str, ...]:
     """The file names of all parts of the model that `name` is a part of, in order; `name` alone if
     it is no part.
 
-    Raises ModelUnknown for a name that counts impossibly.
+    Raises ModelUnknown for an impossible number, such as part 3 of 2.
     """
     part = _PART.fullmatch(name)
     if part is None:
@@ -42,23 +43,23 @@ def numbered_names(name: str, count: int) -> tuple[str, ...]:
 
 
 def whole_name(name: str) -> str:
-    """`name` without the numbers of a part, which is what all parts share."""
+    """The model's file name that all parts share: `name` without the numbers of a part."""
     part = _PART.fullmatch(name)
     return f"{part['stem']}.gguf" if part else name
 
 
 def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
-    """The paths of all parts of the model at `path` (any part, or the only file) and their joined
+    """The paths of all parts of the model at `path` (any part, or the only file), and their joined
     header.
 
-    The joined header has the first part's metadata and offsets, everybody's tensors and the sum of
-    the files' bytes. Raises what `read_header` raises, ModelNotFound for a missing part and
+    The joined header has the first part's metadata and offsets, the tensors of all parts, and the
+    sum of the files' bytes. Raises what `read_header` raises, ModelNotFound for a missing part and
     ModelDamaged for parts that do not belong together.
     """
     names = part_names(path.name)
     paths = tuple(path.with_name(name) for name in names)
-    missing = [p.name for p in paths if not p.exists()] if len(paths) > 1 and path.exists() else []
-    if missing:
+    missing = [part.name for part in paths if not part.exists()]
+    if missing and path.exists():
         raise ModelNotFound(
             "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them "
             "into the same folder.",
@@ -67,56 +68,54 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
             count=len(paths),
             name=missing[0],
         )
-    headers = tuple(read_header(p) for p in paths)
+    headers = tuple(read_header(part) for part in paths)
     check_parts(paths, headers)
-    first = headers[0]
-    joined = Header(
-        version=first.version,
-        alignment=first.alignment,
-        data_offset=first.data_offset,
-        file_bytes=sum(h.file_bytes for h in headers),
-        metadata=first.metadata,
-        tensors=tuple(t for h in headers for t in h.tensors),
-        key_spans=first.key_spans,
+    joined = replace(
+        headers[0],
+        file_bytes=sum(header.file_bytes for header in headers),
+        tensors=tuple(tensor for header in headers for tensor in header.tensors),
     )
     return paths, joined
 
 
 def check_parts(paths: tuple[Path, ...], headers: tuple[Header, ...]) -> None:
-    """Refuse parts whose own numbers, counts or tensors contradict their names or each other."""
-    seen: set[str] = set()
+    """Raises ModelDamaged or ModelUnknown for parts whose metadata contradict their names, or that
+    have a tensor twice.
+    """
+    names: set[str] = set()
     for i, (path, header) in enumerate(zip(paths, headers, strict=True)):
         _check_number(path, header, "split.count", len(paths) if len(paths) > 1 else None)
         if len(paths) > 1:
             _check_number(path, header, "split.no", i)
         for tensor in header.tensors:
-            if tensor.name in seen:
+            if tensor.name in names:
                 raise ModelDamaged(
                     "{path}: tensor {name} stands twice; fetch the file again.",
                     path=path,
                     name=tensor.name,
                 )
-            seen.add(tensor.name)
+            names.add(tensor.name)
     if len(paths) > 1:
-        _check_number(paths[0], headers[0], "split.tensors.count", len(seen))
+        _check_number(paths[0], headers[0], "split.tensors.count", len(names))
 
 
 def _check_number(path: Path, header: Header, key: str, expected: int | None) -> None:
-    found = header.metadata.get(key)
-    if expected is None and found not in {None, 0, 1}:
+    """Raises unless the metadata says the `expected` number; None: the file is no part."""
+    number = header.metadata.get(key)
+    if expected is None and number not in {None, 0, 1}:
         raise ModelUnknown(
             "{path}: is one part of a model split into {n} files, but its name does not say "
             "which; expected a name such as "
             "model-00001-of-0000{n}.gguf: rename the parts.",
             path=path,
-            n=found,
+            n=number,
         )
-    if expected is not None and found != expected:
+    if expected is not None and number != expected:
         raise ModelDamaged(
             "{path}: {key} is {found}, expected {expected}; the parts do not belong together: "
             "fetch them again.",
             path=path,
             key=key,
-            found=found,
+            found=number,
             expected=expected,
         )

@@ -1,8 +1,8 @@
-"""The weights of a model file as they lie in it: rows of bytes, mapped into memory and read when
-they are touched.
+"""The weights of a model as rows of bytes. The files are mapped into memory: a byte is read when it
+is used.
 
-The header is checked against the file's size when it is read, so every row lies within its file.
-Left out: what the bytes mean, which is ggml's matter.
+`read_header` checks the tensor table against the file's size, so every row lies within its file.
+Left out: the numbers that the bytes stand for (`engine/ggml.py`).
 """
 
 from pathlib import Path
@@ -24,17 +24,17 @@ class TensorData:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tensors: dict[str, Tensor] = {}
-        self._at: dict[str, tuple[Bytes, int]] = {}
+        self._places: dict[str, tuple[Bytes, int]] = {}
         for part in read_parts(path)[0]:
             header = read_header(part)
             mapped = np.memmap(part, dtype=np.uint8, mode="r")
             for tensor in header.tensors:
                 self.tensors[tensor.name] = tensor
-                self._at[tensor.name] = mapped, header.data_offset + tensor.offset
+                self._places[tensor.name] = mapped, header.data_offset + tensor.offset
 
     def rows(self, name: str) -> Bytes:
         """The tensor's bytes, shape (n_rows, bytes of a row): a view, not a copy."""
         tensor = self.tensors[name]
-        mapped, begin = self._at[name]
-        row = tensor.type.row_bytes(tensor.shape[0])
-        return mapped[begin : begin + tensor.n_bytes].reshape(-1, row)
+        mapped, begin = self._places[name]
+        row_bytes = tensor.type.row_bytes(tensor.shape[0])
+        return mapped[begin : begin + tensor.n_bytes].reshape(-1, row_bytes)

@@ -44,7 +44,7 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     rule = architecture(meta.architecture).caches
     if rule is None:
         return None
-    n_draft = meta.integer(meta.own("nextn_predict_layers")) or 0
+    n_draft = meta.integer(meta.arch_key("nextn_predict_layers")) or 0
     windows = _windows(meta, rule.window, n_layer, n_draft)
     recurrent, attends = _kinds(meta, rule, n_layer)
     own_caches = _layers_with_own_cache(meta, rule, n_layer)
@@ -52,7 +52,7 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     stated = (
         rule.window
         and rule.window.of_n_layer
-        and meta.integer(meta.own("attention.sliding_window"))
+        and meta.integer(meta.arch_key("attention.sliding_window"))
     )
     caches = []
     for i in range(n_layer):
@@ -91,23 +91,23 @@ def full_attention(
 
 def _attention(meta: Metadata, n_layer: int, layer: int, window: int | None) -> LayerCache:
     """K and V of one attention layer. With MLA the cache holds one compressed row and no V."""
-    heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
-    heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads
+    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
+    heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
     lengths = []
     for part in ("key", "value"):
-        plain = meta.integer(meta.own(f"attention.{part}_length"))
+        plain = meta.integer(meta.arch_key(f"attention.{part}_length"))
         length = plain if plain is not None else _head_length(meta, heads[0] if heads else 0)
-        in_window = meta.integer(meta.own(f"attention.{part}_length_swa")) if window else None
+        in_window = meta.integer(meta.arch_key(f"attention.{part}_length_swa")) if window else None
         lengths.append(length if in_window is None else in_window)
     k, v = lengths
-    if meta.integer_if_any(meta.own("attention.key_length_mla")):
+    if meta.integer_if_any(meta.arch_key("attention.key_length_mla")):
         v = 0
     n_kv = heads_kv[layer] if heads_kv else 0
     return LayerCache(k=n_kv * k, v=n_kv * v, n_embd_head_k=k, n_embd_head_v=v, window=window)
 
 
 def _head_length(meta: Metadata, n_head: int) -> int:
-    n_embd = meta.integer(meta.own("embedding_length")) or 0
+    n_embd = meta.integer(meta.arch_key("embedding_length")) or 0
     return n_embd // n_head if n_head else 0
 
 
@@ -116,16 +116,16 @@ def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) ->
     everything: list[int | None] = [None] * n_layer
     if rule is None:
         return everything  # what the file says of windows is not read, be it -1
-    stated = meta.integer(meta.own("attention.sliding_window"))
+    stated = meta.integer(meta.arch_key("attention.sliding_window"))
     n_own = n_layer - n_draft
     window = stated if stated is not None else rule.default
     if not window or (rule.of_n_layer and n_own != rule.of_n_layer):
         return everything
     if rule.period is None:
-        heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer)
+        heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer)
         return [window if heads else None for heads in heads_kv]
     window = rule.forced or window
-    key = meta.own("attention.sliding_window_pattern")
+    key = meta.arch_key("attention.sliding_window_pattern")
     if meta.length(key) is not None:
         sees_window = [bool(flag) for flag in meta.per_layer(key, n_own)]
     else:
@@ -137,8 +137,8 @@ def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) ->
 
 def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list[bool]]:
     """Which layers have a recurrent state, and which have attention."""
-    heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
-    heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads
+    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
+    heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
     all_, none = [True] * n_layer, [False] * n_layer
     match rule.layers:
         case "attention":
@@ -152,14 +152,14 @@ def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list
         case "state without KV heads":
             return [not kv for kv in heads_kv], [bool(kv) for kv in heads_kv]
         case "one part":
-            n_ff = meta.per_layer(meta.own("feed_forward_length"), n_layer) or (0,) * n_layer
+            n_ff = meta.per_layer(meta.arch_key("feed_forward_length"), n_layer) or (0,) * n_layer
             layers = list(zip(heads_kv, n_ff, strict=True))
             return [not kv and not ff for kv, ff in layers], [
                 bool(kv) and not ff for kv, ff in layers
             ]
         case "state by interval":
-            stated = meta.per_layer(meta.own("attention.recurrent_layers"), n_layer)
-            interval = meta.integer(meta.own("full_attention_interval")) or 4
+            stated = meta.per_layer(meta.arch_key("attention.recurrent_layers"), n_layer)
+            interval = meta.integer(meta.arch_key("full_attention_interval")) or 4
             recurrent = [bool(r) for r in stated] or [
                 (i + 1) % interval != 0 for i in range(n_layer)
             ]
@@ -171,7 +171,7 @@ def _layers_with_own_cache(meta: Metadata, rule: Caches, n_layer: int) -> int:
     if rule.n_own is not None:
         return rule.n_own
     if rule.shares:
-        return n_layer - (meta.integer(meta.own("attention.shared_kv_layers")) or 0)
+        return n_layer - (meta.integer(meta.arch_key("attention.shared_kv_layers")) or 0)
     return n_layer
 
 
@@ -179,15 +179,15 @@ def _state_elements(meta: Metadata, rule: Caches, n_layer: int) -> int:
     """F32 elements of one recurrent layer's state per conversation: the convolution's last inputs
     and the state itself.
     """
-    heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
+    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
     n_head = heads[0] if heads else 0
-    n_embd = meta.integer(meta.own("embedding_length")) or 0
-    if taps := meta.integer(meta.own("shortconv.l_cache")):
+    n_embd = meta.integer(meta.arch_key("embedding_length")) or 0
+    if taps := meta.integer(meta.arch_key("shortconv.l_cache")):
         return n_embd * (taps - 1)
-    d_conv = meta.integer(meta.own("ssm.conv_kernel")) or 0
-    if head := meta.integer(meta.own("kda.head_dim")):
+    d_conv = meta.integer(meta.arch_key("ssm.conv_kernel")) or 0
+    if head := meta.integer(meta.arch_key("kda.head_dim")):
         return 3 * ((d_conv or 4) - 1) * n_head * head + head * head * n_head
-    d_inner = meta.integer(meta.own("ssm.inner_size")) or 0
-    d_state = meta.integer(meta.own("ssm.state_size")) or 0
-    n_group = (meta.integer(meta.own("ssm.group_count")) or 0) if rule.grouped else 0
+    d_inner = meta.integer(meta.arch_key("ssm.inner_size")) or 0
+    d_state = meta.integer(meta.arch_key("ssm.state_size")) or 0
+    n_group = (meta.integer(meta.arch_key("ssm.group_count")) or 0) if rule.grouped else 0
     return max(0, d_conv - 1) * (d_inner + 2 * n_group * d_state) + d_state * d_inner

@@ -22,7 +22,7 @@ def purpose_of(model: Model) -> Purpose:
     could do besides.
     """
     meta, usual = model.meta, architecture(model.shape.architecture).purpose
-    pooling = meta.integer(meta.own("pooling_type"))
+    pooling = meta.integer(meta.arch_key("pooling_type"))
     if usual not in {"text", "embedding"}:
         return usual
     if pooling == RANKED:
@@ -30,7 +30,7 @@ def purpose_of(model: Model) -> Purpose:
     if (
         usual == "embedding"
         or pooling in POOLED
-        or meta.values.get(meta.own("attention.causal")) is False
+        or meta.values.get(meta.arch_key("attention.causal")) is False
     ):
         return "embedding"
     return "text"

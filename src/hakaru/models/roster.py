@@ -109,16 +109,16 @@ class Facts:
 
 def quantizer_facts(meta: Metadata) -> Facts:
     """The facts from a header's keys. Raises ModelDamaged."""
-    n_layer = meta.need(meta.own("block_count"), high=2**14)
-    heads = meta.per_layer(meta.own("attention.head_count"), n_layer) or (0,)
-    heads_kv = meta.per_layer(meta.own("attention.head_count_kv"), n_layer) or heads
+    n_layer = meta.need(meta.arch_key("block_count"), high=2**14)
+    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer) or (0,)
+    heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
     rules = architecture(meta.architecture).quantizer
     if rules.loops:
-        n_layer *= meta.integer(meta.own("num_loops")) or 1
+        n_layer *= meta.integer(meta.arch_key("num_loops")) or 1
     return Facts(
         architecture=meta.architecture,
         n_layer=n_layer + rules.n_layer_more,
-        n_expert=meta.integer(meta.own("expert_count")) or 0,
+        n_expert=meta.integer(meta.arch_key("expert_count")) or 0,
         n_head=heads[0],
         n_head_kv=heads_kv[0],
     )

@@ -74,31 +74,31 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
     """The shape that the keys of a header state. Raises ModelDamaged for numbers that make no
     sense.
     """
-    n_layer = meta.need(meta.own("block_count"), high=MAX_LAYERS)
-    n_embd = meta.need(meta.own("embedding_length"), high=MAX_WIDTH)
-    heads = meta.per_layer(meta.own("attention.head_count"), n_layer)
+    n_layer = meta.need(meta.arch_key("block_count"), high=MAX_LAYERS)
+    n_embd = meta.need(meta.arch_key("embedding_length"), high=MAX_WIDTH)
+    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
     n_head = max(heads, default=0)
     head_length = n_embd // n_head if n_head else 0
 
     def number(key: str) -> int:
         try:
-            return max(meta.per_layer(meta.own(key), n_layer), default=0)
+            return max(meta.per_layer(meta.arch_key(key), n_layer), default=0)
         except ModelDamaged:
             if _is_read(meta, key):
                 raise
             return 0
 
     def or_else(key: str, default: int) -> int:
-        found = meta.integer(meta.own(key))
+        found = meta.integer(meta.arch_key(key))
         return default if found is None else found
 
     return Shape(
         architecture=meta.architecture,
         n_layer=n_layer,
         n_embd=n_embd,
-        n_ff=max(meta.per_layer(meta.own("feed_forward_length"), n_layer), default=None),
+        n_ff=max(meta.per_layer(meta.arch_key("feed_forward_length"), n_layer), default=None),
         n_head=n_head,
-        n_head_kv=meta.per_layer(meta.own("attention.head_count_kv"), n_layer)
+        n_head_kv=meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer)
         or heads
         or (0,) * n_layer,
         n_embd_head_k=or_else("attention.key_length", head_length),
@@ -125,7 +125,7 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         ssm_dt_b_c_rms=bool(number("ssm.dt_b_c_rms")),
         n_shortconv_l_cache=number("shortconv.l_cache"),
         n_heads=heads,
-        n_ffs=meta.per_layer(meta.own("feed_forward_length"), n_layer),
+        n_ffs=meta.per_layer(meta.arch_key("feed_forward_length"), n_layer),
         n_rot=or_else("rope.dimension_count", or_else("attention.key_length", head_length)),
         n_layer_nextn=number("nextn_predict_layers"),
         n_layer_dense_lead=number("leading_dense_block_count"),
@@ -141,7 +141,7 @@ def _context(meta: Metadata) -> int | None:
     """The trained context; None where the file gives the largest 32-bit number, as some writers do
     for "no limit".
     """
-    key = meta.own("context_length")
+    key = meta.arch_key("context_length")
     return None if meta.values.get(key) in {2**31 - 1, 2**32 - 1} else meta.integer(key)
 
 
@@ -153,5 +153,5 @@ def _is_read(meta: Metadata, key: str) -> bool:
     if key.startswith(tuple(_READ_BY_SOME)):
         return key.startswith(record.reads)
     if key.startswith(_OF_EXPERTS) and key not in {"expert_count", "expert_used_count"}:
-        return bool(meta.integer(meta.own("expert_count")))
+        return bool(meta.integer(meta.arch_key("expert_count")))
     return True

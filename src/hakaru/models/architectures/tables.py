@@ -53,8 +53,8 @@ def is_loaded(metadata: Metadata, name: str) -> bool:
     if not name.startswith("blk."):
         return True
     _, block, own = name.split(".", 2)
-    nextn = metadata.integer(metadata.own("nextn_predict_layers")) or 0
-    if int(block) < (metadata.integer(metadata.own("block_count")) or 0) - nextn:
+    nextn = metadata.integer(metadata.arch_key("nextn_predict_layers")) or 0
+    if int(block) < (metadata.integer(metadata.arch_key("block_count")) or 0) - nextn:
         return True
     table = architecture(metadata.architecture).tensors
     return table is not None and own.startswith(table.nextn_loaded)
@@ -67,7 +67,7 @@ def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     asks for it as input (Gemma 3n and 4): on one device it then holds two copies, unless the file
     is mapped.
     """
-    some_stay = bool(metadata.integer(metadata.own("nextn_predict_layers")))
+    some_stay = bool(metadata.integer(metadata.arch_key("nextn_predict_layers")))
     kept = [t for t in tensors if not some_stay or is_loaded(metadata, t.name)]
     tied = all(t.name != "output.weight" for t in kept)
     twice = tied and architecture(metadata.architecture).output_first

@@ -25,9 +25,9 @@ class Sizes:
         self._metadata = metadata
         self._layers: dict[str, tuple[int, ...]] = {}
         self.n_vocab, self.tied, self.having = n_vocab, tied, frozenset(having)
-        self.n_layer_all = metadata.need(metadata.own("block_count"), high=2**14)
+        self.n_layer_all = metadata.need(metadata.arch_key("block_count"), high=2**14)
         self.n_layer = self.n_layer_all - self.number("nextn_predict_layers")
-        self.n_embd = metadata.need(metadata.own("embedding_length"), high=2**24)
+        self.n_embd = metadata.need(metadata.arch_key("embedding_length"), high=2**24)
         self.n_expert = self.number("expert_count")
         head = (
             self.n_embd // max(self.all("attention.head_count"), default=0)
@@ -41,23 +41,25 @@ class Sizes:
 
     def number(self, key: str) -> int:
         """The model's one value of `key`, 0 if it has none."""
-        return self._metadata.integer(self._metadata.own(key)) or 0
+        return self._metadata.integer(self._metadata.arch_key(key)) or 0
 
     def need(self, key: str) -> int:
         """The model's one value of `key`, above 0. Raises ModelDamaged."""
-        return self._metadata.need(self._metadata.own(key), high=2**24)
+        return self._metadata.need(self._metadata.arch_key(key), high=2**24)
 
     def all(self, key: str) -> tuple[int, ...]:
         """The values of `key` for every layer, empty if it has none."""
         if key not in self._layers:
-            self._layers[key] = self._metadata.per_layer(self._metadata.own(key), self.n_layer_all)
+            self._layers[key] = self._metadata.per_layer(
+                self._metadata.arch_key(key), self.n_layer_all
+            )
         return self._layers[key]
 
     def main(self, key: str) -> tuple[int, ...]:
         """The values of `key` for the layers before those for multi-token prediction, empty if it
         has none.
         """
-        return self._metadata.per_layer(self._metadata.own(key), self.n_layer)
+        return self._metadata.per_layer(self._metadata.arch_key(key), self.n_layer)
 
     def of(self, key: str, layer: int) -> int:
         """The value of `key` for one layer, 0 if it has none."""
