@@ -40,15 +40,21 @@ from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import Model, read_model
+from hakaru.models.model import read_model
 from hakaru.quantization.allocate import allocate
-from hakaru.quantization.budgeter import Budgeter, Plan, Target
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.hull import items_of
 from hakaru.quantization.layout import planned_bytes
+from hakaru.quantization.plan import Plan, fixed_bytes, plan_recipe
 from hakaru.quantization.probes import uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
-from hakaru.quantization.race import race
+from hakaru.quantization.race import race, rival_presets
+from hakaru.quantization.study.calibration import importance
+from hakaru.quantization.study.linking import measured_link
+from hakaru.quantization.study.probing import probed
+from hakaru.quantization.study.study import Study
+from hakaru.quantization.study.type_errors import type_errors
+from hakaru.quantization.target import Target
 from hakaru.session import Session
 
 LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
@@ -57,44 +63,44 @@ LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 def one_model(path: Path, effort: str) -> dict[str, object]:
     """Races at every budget, then random mixes."""
     model, began = read_model(path), time.perf_counter()
-    budgeter = Budgeter(Bench(Session(machine=probe_machine(), ledger=Ledger())), model, effort)  # type: ignore[arg-type]  # argparse checked it
-    imatrix = budgeter.importance()
+    study = Study(Bench(Session(machine=probe_machine(), ledger=Ledger())), model, effort)  # type: ignore[arg-type]  # argparse checked it
+    imatrix = importance(study)
     print(
-        f"\n{path.name}: {len(budgeter.calibration)} + {len(budgeter.validation)} + "
-        f"{len(budgeter.test)} windows, effort {effort}"
+        f"\n{path.name}: {len(study.calibration)} + {len(study.validation)} + "
+        f"{len(study.test)} windows, effort {effort}"
     )
     print(
         "bpw   copied  filled    preset    preset KLD  ours     ratio              two types  "
         "errors only  predicted (interval)       seconds"
     )
     rows: list[dict[str, object]] = []
-    for bpw in budgets(budgeter, imatrix):
+    for bpw in budgets(study, imatrix):
         n_bytes = budget_bytes(model.n_params, f"{bpw:.2f}")
         for copies in (True, False):
             if copies and n_bytes >= model.file_bytes:
                 continue  # the source itself is the answer
-            plan = budgeter.plan(Target(file_bytes=n_bytes, copies=copies), imatrix=imatrix)
-            if copies and not budgeter.copied(plan.types):
+            plan = plan_recipe(study, Target(file_bytes=n_bytes, copies=copies), imatrix=imatrix)
+            if copies and not study.choices.copied(plan.types):
                 continue  # the row without copies is the same
-            rows.append(one_row(budgeter, imatrix, plan, bpw, began))
+            rows.append(one_row(study, imatrix, plan, bpw, began))
     values = [r["ratio"]["value"] for r in rows if r["copied"] == 0]  # type: ignore[index]  # an object of JSON
     print(
         f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets, "
         "without copies"
     )
-    return {"budgets": rows, "mixes": random_mixes(budgeter, imatrix)}
+    return {"budgets": rows, "mixes": random_mixes(study, imatrix)}
 
 
 def one_row(
-    budgeter: Budgeter, imatrix: Imatrix, plan: Plan, bpw: float, began: float
+    study: Study, imatrix: Imatrix, plan: Plan, bpw: float, began: float
 ) -> dict[str, object]:
     """The race of one plan, and the other rivals; printed, too."""
-    raced, seconds = race(budgeter, plan), time.perf_counter() - began
+    raced, seconds = race(study, plan), time.perf_counter() - began
     rivals = {
-        "two types": two_types(budgeter.model, plan, imatrix, budgeter),
-        "errors only": errors_only(budgeter, plan, imatrix),
+        "two types": two_types(study, plan, imatrix),
+        "errors only": errors_only(study, plan, imatrix),
     }
-    sums = budgeter.probed([plan.types, *rivals.values()], budgeter.test, imatrix, "rivals")
+    sums = probed(study, [plan.types, *rivals.values()], study.test, imatrix, "rivals")
     ours, *others = [[window["kld"] for window in each] for each in sums]
     ratios = {
         name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)
@@ -102,15 +108,15 @@ def one_row(
     assert raced.rival is not None
     assert raced.ratio is not None
     row: dict[str, object] = {
-        "bpw": bpw, "copied": len(budgeter.copied(plan.types)),
+        "bpw": bpw, "copied": len(study.choices.copied(plan.types)),
         "filled": plan.file_bytes / plan.budget_bytes, "ours": raced.ours.value,
-        "preset": raced.rival.preset, "preset_kld": raced.rival.kld.value,
+        "preset": raced.rival.recipe.preset, "preset_kld": raced.rival.kld.value,
         "ratio": raced.ratio.as_json(), "predicted": plan.predicted.as_json(),
         "rivals": {name: ratio.as_json() for name, ratio in ratios.items()}, "seconds": seconds,
     }  # fmt: skip
     ratio = f"{raced.ratio.value:.2f} [{raced.ratio.low:.2f}…{raced.ratio.high:.2f}]"
     print(
-        f"{bpw:.2f}  {row['copied']:<6}  {row['filled']:.5f}   {raced.rival.preset:<8}  "
+        f"{bpw:.2f}  {row['copied']:<6}  {row['filled']:.5f}   {raced.rival.recipe.preset:<8}  "
         f"{raced.rival.kld.value:.5f}     {raced.ours.value:.5f}  {ratio}   "
         f"{ratios['two types'].value:.2f}       {ratios['errors only'].value:.2f}         "
         f"{plan.predicted.value:.5f} [{plan.predicted.low:.5f}…{plan.predicted.high:.5f}]   "
@@ -120,25 +126,27 @@ def one_row(
     return row
 
 
-def budgets(budgeter: Budgeter, imatrix: Imatrix) -> list[float]:
+def budgets(study: Study, imatrix: Imatrix) -> list[float]:
     """Bits per weight, evenly spread from the smallest preset that can be measured, or 3.0,
     to 6.5.
     """
-    presets = budgeter.presets(budgeter.errors(imatrix), imatrix, at_most=2**62, copies=False)
-    smallest = min(8 * n_bytes / budgeter.model.n_params for _, _, n_bytes in presets)
+    presets = rival_presets(
+        study, type_errors(study, imatrix), imatrix, at_most=2**62, copies=False
+    )
+    smallest = min(8 * preset.file_bytes / study.model.n_params for preset in presets)
     lowest = max(LOWEST, np.ceil(100 * smallest + 1) / 100)
     return [float(bpw) for bpw in np.linspace(lowest, HIGHEST, N_BUDGETS)]
 
 
-def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) -> dict[str, str]:
+def two_types(study: Study, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
     """The largest one type that fits the plan's bytes; then the next larger one for as many
     tensors, in order, as fit.
     """
 
     def n_bytes(types: Mapping[str, str]) -> int:
-        return planned_bytes(model, types, added=budgeter.how_made(types, imatrix))
+        return planned_bytes(study.model, types, added=study.how_made(types, imatrix))
 
-    choices = budgeter.choices(plan.errors, copies=False)
+    choices = study.choices.offered(plan.errors, copies=False)
     kinds = sorted({type_ for row in choices.values() for type_ in row})
     ladder = sorted(uniform_recipes(choices, kinds).values(), key=n_bytes)
     small = [recipe for recipe in ladder if n_bytes(recipe) <= plan.budget_bytes][-1]
@@ -152,29 +160,29 @@ def two_types(model: Model, plan: Plan, imatrix: Imatrix, budgeter: Budgeter) ->
     return {**small, **{name: large[name] for name in names[:mixed]}}
 
 
-def errors_only(budgeter: Budgeter, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
+def errors_only(study: Study, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
     """What the solver takes where every tensor's sensitivity is the same: the least sum of relative
     errors.
     """
     items = items_of(
-        budgeter.tensors,
-        budgeter.choices(plan.errors, copies=plan.target.copies),
+        study.tensors,
+        study.choices.offered(plan.errors, copies=plan.target.copies),
         dict.fromkeys(plan.errors, 1.0),
     )
     with stdout_muted():
         return allocate(
-            items, plan.budget_bytes, fixed_bytes=budgeter.fixed_bytes(plan.errors, imatrix)
+            items, plan.budget_bytes, fixed_bytes=fixed_bytes(study, plan.errors, imatrix)
         ).types
 
 
-def random_mixes(budgeter: Budgeter, imatrix: Imatrix) -> dict[str, float]:
+def random_mixes(study: Study, imatrix: Imatrix) -> dict[str, float]:
     """How well the KLD of random mixes is predicted. Each mix draws every tensor's type from the
     neighbours of one type, so that mixes lie at all sizes.
     """
-    random, errors = np.random.default_rng(0), budgeter.errors(imatrix)
+    random, errors = np.random.default_rng(0), type_errors(study, imatrix)
     choices, link, mixes = (
-        budgeter.choices(errors, copies=False),
-        budgeter.link(errors, imatrix),
+        study.choices.offered(errors, copies=False),
+        measured_link(study, errors, imatrix),
         list[dict[str, str]](),
     )
     for wanted in np.geomspace(1e-4, 0.1, N_MIXES):
@@ -183,7 +191,7 @@ def random_mixes(budgeter: Budgeter, imatrix: Imatrix) -> dict[str, float]:
             near = sorted(row, key=lambda type_: abs(np.log(max(row[type_], 1e-9) / wanted)))[:3]
             mix[name] = str(random.choice(near))
         mixes.append(mix)
-    sums = budgeter.probed(mixes, budgeter.test, imatrix, "random mixes")
+    sums = probed(study, mixes, study.test, imatrix, "random mixes")
     measured = np.array([sum(r["kld"] for r in rows) / sum(r["n"] for r in rows) for rows in sums])
     predicted = [link.predict(mix) for mix in mixes]
     inside = [p.lowest <= m <= p.highest for p, m in zip(predicted, measured, strict=True)]

@@ -26,7 +26,10 @@ from hakaru.planning.learned import known_driver_bytes
 from hakaru.quantization.build import plan_presets
 from hakaru.quantization.levels import Levels
 from hakaru.quantization.sensitivity import Sensitivities
-from hakaru.quantization.study import Study
+from hakaru.quantization.study.probing import known_sums
+from hakaru.quantization.study.recipe_speed import recipe_speed
+from hakaru.quantization.study.study import Study
+from hakaru.quantization.study.type_errors import type_errors
 from speeds import speed_of
 
 ROWS: Final = Path(__file__).with_name("old_ledger.json")
@@ -113,25 +116,31 @@ Question = Callable[[Bench, Model, Study], object]
 
 QUESTIONS: Final[Mapping[str, Question]] = {
     "build": lambda bench, model, study: Levels(bench, model).known_sha256(recipe(model)),
-    "windows": lambda bench, model,
-    study: bench.windows(model, parts=("test",), n_documents=0, n_prompts=1, ask=False),
-    "divergence": lambda bench, model,
-    study: bench.divergences({SOURCE_SHA256: model.path}, model, WINDOWS, n=1),
+    "windows": lambda bench, model, study: bench.windows(
+        model, parts=("test",), n_documents=0, n_prompts=1, ask=False
+    ),
+    "divergence": lambda bench, model, study: bench.divergences(
+        {SOURCE_SHA256: model.path}, model, WINDOWS, n=1
+    ),
     "noise floor": lambda bench, model, study: bench.noise_floor(model, WINDOWS),
     "trial": lambda bench, model, study: bench.trial(model, SETTINGS, repeats=2),
-    "pace": lambda bench, model, study: bench.paces(), "deep": lambda bench, model,
-    study: bench.deep(model, SETTINGS, SPEED, 256), "loads": lambda bench, model,
-    study: bench.loads(model, SETTINGS, SPEED), "answers with their ends": lambda bench, model,
-    study: bench.answers(model, items(), SETTINGS), "quantization errors": lambda bench, model,
-    study: study.errors(None), "probes": lambda bench, model,
-    study: study.known_sums(RECIPES, WINDOWS, None, "probes"), "runs": lambda bench, model,
-    study: study.known_sums(RECIPES, WINDOWS, None, "runs"), "single tensors": lambda bench, model,
-    study: study.known_sums(RECIPES[:1], WINDOWS, None, "single tensors"), "race": lambda bench,
-    model, study: study.known_sums(RECIPES, WINDOWS, None, "race"),
-    "speed of a recipe": lambda bench, model, study: study.speed(RECIPES[0], None, SETTINGS),
+    "pace": lambda bench, model, study: bench.paces(),
+    "deep": lambda bench, model, study: bench.deep(model, SETTINGS, SPEED, 256),
+    "loads": lambda bench, model, study: bench.loads(model, SETTINGS, SPEED),
+    "answers with their ends": lambda bench, model, study: bench.answers(model, items(), SETTINGS),
+    "quantization errors": lambda bench, model, study: type_errors(study, None),
+    "probes": lambda bench, model, study: known_sums(study, RECIPES, WINDOWS, None, "probes"),
+    "runs": lambda bench, model, study: known_sums(study, RECIPES, WINDOWS, None, "runs"),
+    "single tensors": lambda bench, model, study: known_sums(
+        study, RECIPES[:1], WINDOWS, None, "single tensors"
+    ),
+    "race": lambda bench, model, study: known_sums(study, RECIPES, WINDOWS, None, "race"),
+    "speed of a recipe": lambda bench, model, study: recipe_speed(
+        study, RECIPES[0], None, SETTINGS
+    ),
     "prior before probes": lambda bench, model, study: study.priors.before_probes(NAMES),
     "sensitivities of kin": lambda bench, model, study: study.priors.of(NAMES),
-    "sensitivities": lambda bench, model, study: study.priors.of(NAMES[:1]), "driver": lambda bench,
-    model, study: known_driver_bytes(bench.ledger, [GPU.name]),
-}  # fmt: skip
+    "sensitivities": lambda bench, model, study: study.priors.of(NAMES[:1]),
+    "driver": lambda bench, model, study: known_driver_bytes(bench.ledger, [GPU.name]),
+}
 """By the kind of a row, the question that finds it."""

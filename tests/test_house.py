@@ -201,9 +201,6 @@ LONGER_YET: Final = {
     "pictures/pareto:pareto_chart",
     "planning/fit:fit",
     "evaluation/bench:Bench",
-    "quantization/budgeter:Budgeter",
-    "quantization/budgeter:plan",
-    "quantization/study:Study",
 }
 """Those that are to be cut."""
 

@@ -12,7 +12,7 @@ from hakaru.engine.lab import Lab
 from hakaru.evaluation.bench import Bench
 from hakaru.ledger import Ledger
 from hakaru.models.model import Model, read_model
-from hakaru.quantization.study import Study
+from hakaru.quantization.study.study import Study
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 from old_ledger import MACHINE, QUESTIONS, ROWS, NoEngine, give_hash, pin_builds, write_old_ledger

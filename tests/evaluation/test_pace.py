@@ -16,8 +16,10 @@ from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.quantization.allocate import Allocation, Limits, allocate
-from hakaru.quantization.budgeter import Budgeter, SpeedGoal
 from hakaru.quantization.hull import Choice, Item
+from hakaru.quantization.speed_search import fast_enough
+from hakaru.quantization.study.recipe_speed import recipe_speed
+from hakaru.quantization.study.study import Study
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
 from hakaru.units import Figure
@@ -72,19 +74,10 @@ def test_a_token_reads_the_experts_in_use_and_one_row_of_the_embedding(tmp_path:
     assert part_read(embedding, model.shape, is_tied=True) == 1
 
 
-class Timed(Budgeter):
-    """A budgeter whose machine is a fifth slower than the rates say."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def speed(self, types: Mapping[str, str], imatrix: object, settings: object) -> Figure:
-        self.asked += 1
-        return Figure(
-            value=1 / (1.2 * sum(SECONDS[type_] for type_ in types.values())),
-            unit="tokens/s",
-            source="measured",
-        )
+def measured_speed(types: Mapping[str, str]) -> Figure:
+    """The speed on a machine that is a fifth slower than the rates say."""
+    value = 1 / (1.2 * sum(SECONDS[type_] for type_ in types.values()))
+    return Figure(value=value, unit="tokens/s", source="measured")
 
 
 SECONDS = {"Q8_0": 0.02, "Q5_0": 0.014, "Q4_0": 0.01}
@@ -100,39 +93,33 @@ ITEMS = [
 ]
 
 
+def allocated(max_seconds: float) -> Allocation:
+    """The best mix of at most so many seconds per token."""
+    return allocate(ITEMS, 10_000, limits=Limits(max_seconds=max_seconds))
+
+
 def test_a_mix_that_is_measured_too_slow_gives_way_to_a_faster_one() -> None:
     """The rates promise 6 tokens/s, the measurement says 5: the next proposal may take a fifth
     less.
     """
-    limits = Limits(max_seconds=1 / 6)
+    timed = []
 
-    def allocated(bound: Limits) -> Allocation:
-        return allocate(ITEMS, 10_000, limits=bound)
+    def decoded(types: Mapping[str, str]) -> Figure:
+        timed.append(types)
+        return measured_speed(types)
 
-    budgeter = Timed()
-    found, speed = budgeter.fast_enough(
-        allocate(ITEMS, 10_000, limits=limits),
-        allocated,
-        limits,
-        SpeedGoal(tokens_per_s=6, settings=SETTINGS),
-        None,
-    )
+    found, speed = fast_enough(allocated(1 / 6), 6, decoded=decoded, within=allocated)
     assert speed.value >= 6
-    assert budgeter.asked > 1
+    assert len(timed) > 1
     assert sum(SECONDS[type_] for type_ in found.types.values()) <= 1 / 6 / 1.2
 
 
 def test_a_speed_that_no_mix_reaches_is_said_with_the_fastest_one() -> None:
     """All in Q4_0 gives 8.3 tokens/s."""
-    limits = Limits(max_seconds=1 / 9.9)
-    goal = SpeedGoal(tokens_per_s=9.9, settings=SETTINGS)
-    first = allocate(ITEMS, 10_000, limits=limits)
     with pytest.raises(
         DoesNotFit, match=r"decodes 8\.3 tokens per second here, expected at least 9\.9"
     ):
-        Timed().fast_enough(
-            first, lambda bound: allocate(ITEMS, 10_000, limits=bound), limits, goal, None
-        )
+        fast_enough(allocated(1 / 9.9), 9.9, decoded=measured_speed, within=allocated)
 
 
 @pytest.mark.engine
@@ -147,13 +134,13 @@ def test_a_recipe_is_timed_through_the_server_once(
             return []
 
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    budgeter = Budgeter(
+    study = Study(
         Textless(Session(machine=probe_machine(), ledger=ledger)), read_model(tiny), "quick"
     )
-    types = {t.name: "Q8_0" for t in budgeter.tensors}
-    speed = budgeter.speed(types, None, SETTINGS)
+    types = {t.name: "Q8_0" for t in study.tensors}
+    speed = recipe_speed(study, types, None, SETTINGS)
     assert (speed.unit, speed.source, speed.value > 0) == ("tokens/s", "measured", True)
-    assert budgeter.speed(types, None, SETTINGS) == speed
+    assert recipe_speed(study, types, None, SETTINGS) == speed
     assert not list(tmp_path.rglob("trial-*"))
 
 

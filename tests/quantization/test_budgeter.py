@@ -17,14 +17,19 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.models.model import read_model
 from hakaru.models.presets import FTYPES
+from hakaru.models.roster import quantizer_facts, roster
 from hakaru.places import data_dir
-from hakaru.quantization.budgeter import Budgeter, Target
+from hakaru.quantization.choices import TypeChoices
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.made import make
-from hakaru.quantization.probes import Probe, doubt
-from hakaru.quantization.sensitivity import Reading
+from hakaru.quantization.plan import plan_recipe
 from hakaru.quantization.source import hidden_grids
-from hakaru.quantization.study import imatrix_digest
+from hakaru.quantization.study.calibration import importance as collected_importance
+from hakaru.quantization.study.linking import measured_link, sensitivities
+from hakaru.quantization.study.probing import probed
+from hakaru.quantization.study.study import SAMPLINGS, Study, imatrix_digest
+from hakaru.quantization.study.type_errors import type_errors
+from hakaru.quantization.target import Target
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama
@@ -44,31 +49,24 @@ def test_a_ratio_is_paired_over_windows() -> None:
     assert not below
 
 
-@pytest.mark.engine
-def test_a_quantized_source_is_copied_and_not_offered_its_grid(
-    embedded: Path, tmp_path: Path
-) -> None:
+def test_a_quantized_source_is_copied_and_not_offered_its_grid(embedded: Path) -> None:
     """The embedded model is Q4_1 with an embedding in Q8_0: each tensor may keep its type, and no
     layer goes from Q4_1 to Q5_1.
     """
-
-    class Untouched(Bench):
-        def windows(self, reference: object, **_: object) -> list[object]:  # type: ignore[override]  # no texts are needed here
-            return []
-
-    bench = Untouched(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
-    budgeter = Budgeter(bench, read_model(embedded), "quick")
+    model = read_model(embedded)
+    kept_names = {t.name for t in roster(quantizer_facts(model.meta), model.tensors).kept}
+    choices = TypeChoices([t for t in model.tensors if t.name not in kept_names])
     offered = {
-        t.name: {"Q8_0": 0.0, "Q5_1": 0.0, "Q4_1": 0.0, "Q4_0": 0.01} for t in budgeter.tensors
+        t.name: {"Q8_0": 0.0, "Q5_1": 0.0, "Q4_1": 0.0, "Q4_0": 0.01} for t in choices.tensors
     }
-    kept = budgeter.choices(offered)
+    kept = choices.offered(offered)
     assert set(kept["token_embd.weight"]) == {"Q8_0", "Q5_1", "Q4_1", "Q4_0"}
     assert set(kept["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_1", "Q4_0"}
-    bare = budgeter.choices(offered, copies=False)
+    bare = choices.offered(offered, copies=False)
     assert set(bare["token_embd.weight"]) == {"Q5_1", "Q4_1", "Q4_0"}
     assert set(bare["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
     seems_free = {name: {"Q8_0": 1e-5, "Q5_1": 0.0, "Q4_1": 0.0} for name in offered}
-    assert budgeter.hidden(seems_free) == (), "the file says so itself"
+    assert choices.hidden(seems_free) == (), "the file says so itself"
 
 
 UNSEEN = "blk.0.attn_q.weight"
@@ -118,18 +116,18 @@ def test_what_the_race_quantized_is_written_and_not_made_again(
     bench = Texts(
         Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter())
     )
-    budgeter = Budgeter(bench, model, "quick")
-    imatrix = budgeter.importance() if importance else None
-    plan = budgeter.plan(Target(file_bytes=budget_bytes(model.n_params, "5")), imatrix=imatrix)
-    made = make(budgeter, plan, tmp_path / "copied.gguf")
+    study = Study(bench, model, "quick")
+    imatrix = collected_importance(study) if importance else None
+    target = Target(file_bytes=budget_bytes(model.n_params, "5"))
+    made = make(study, plan_recipe(study, target, imatrix=imatrix), tmp_path / "copied.gguf")
     anew = write_recipe(
         Lab(),
         model,
         made.types,
         tmp_path / "anew.gguf",
-        imatrix=imatrix.vectors(budgeter.tensors) if imatrix else None,
+        imatrix=imatrix.vectors(study.tensors) if imatrix else None,
         file_type=FTYPES[made.preset] if made.preset else None,
-        added=budgeter.how_made(made.types, imatrix),
+        added=study.how_made(made.types, imatrix),
     )
     assert made.path.read_bytes() == anew.path.read_bytes()
 
@@ -154,7 +152,7 @@ def test_what_a_probe_cannot_see_is_measured_in_a_file(tiny_f16: Path, tmp_path:
     recipes = [{UNSEEN: "Q4_0", "blk.1.ffn_up.weight": "Q4_0"}, {"blk.1.ffn_up.weight": "Q4_0"}]
     sums = []
     for lab in (Lab(), HalfBlind()):
-        study = Budgeter(
+        study = Study(
             Texts(
                 Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab)
             ),
@@ -164,7 +162,7 @@ def test_what_a_probe_cannot_see_is_measured_in_a_file(tiny_f16: Path, tmp_path:
         sums.append(
             [
                 [row["kld"] for row in rows]
-                for rows in study.probed(recipes, study.test, None, "race")
+                for rows in probed(study, recipes, study.test, None, "race")
             ]
         )
     assert sums[1][0] == pytest.approx(sums[0][0], rel=0.02)
@@ -181,12 +179,12 @@ def test_importance_is_collected_once(tiny_f16: Path, tmp_path: Path) -> None:
             raise AssertionError("the data is there already")
 
     ledger, model = Ledger(tmp_path / "ledger.sqlite"), read_model(tiny_f16)
-    first = Budgeter(
-        Texts(Session(machine=probe_machine(), ledger=ledger)), model, "quick"
-    ).importance()
-    again = Budgeter(
-        Texts(Session(machine=probe_machine(), ledger=ledger, lab=Without())), model, "quick"
-    ).importance()
+    first, again = (
+        collected_importance(
+            Study(Texts(Session(machine=probe_machine(), ledger=ledger, lab=lab)), model, "quick")
+        )
+        for lab in (Lab(), Without())
+    )
     assert imatrix_digest(first) == imatrix_digest(again)
     assert first.entries
 
@@ -200,41 +198,45 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
     """
     asked: list[list[str]] = []
 
-    class Counting(Budgeter):
-        def readings(self, what: str, probes: Sequence[Probe], *rest: Any) -> list[Reading]:
-            if what == "single tensors":
-                asked.append([probe.name for probe in probes])
-            return super().readings(what, probes, *rest)
+    class Counting(Lab):
+        def probe(
+            self, path: Path, probes: Sequence[Mapping[str, str]], *rest: Any, **options: Any
+        ) -> Probed:
+            asked.append([name for types in probes for name in types])
+            return super().probe(path, probes, *rest, **options)
 
-    bench = Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
-    budgeter = Counting(bench, read_model(tiny_f16), "thorough")
-    budgeter.pains = replace(budgeter.pains, n_singles=20)
-    monkeypatch.setattr("hakaru.quantization.study.SURE", 0.0)
-    errors = budgeter.errors(None)
-    known = budgeter.sensitivities(errors, None)
+    session = Session(
+        machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=Counting()
+    )
+    study = Study(Texts(session), read_model(tiny_f16), "thorough")
+    little = replace(study.sampling, n_singles=20, n_windows=2)
+    monkeypatch.setitem(SAMPLINGS, "thorough", little)
+    errors = type_errors(study, None)
+    monkeypatch.setattr("hakaru.quantization.study.linking.SURE", 1e9)
+    sensitivities(study, errors, None)
+    (groups,) = asked
+    assert set(groups) == errors.keys()
+    asked.clear()
+    monkeypatch.setattr("hakaru.quantization.study.linking.SURE", 0.0)
+    sensitivities(study, errors, None)
     assert [len(names) for names in asked] == [16, 4]
     assert len({name for names in asked for name in names}) == 20
-    monkeypatch.setattr("hakaru.quantization.study.SURE", 1.01 * doubt(known, errors))
-    asked.clear()
-    Counting(bench, budgeter.model, "standard").sensitivities(errors, None)
-    assert asked == []
 
 
 @pytest.mark.engine
 def test_a_tensor_that_no_type_divides_is_left_alone(tmp_path: Path) -> None:
     """Mamba's steps have rows of 16: they are no question, and the rest is planned as ever."""
     model = read_model(write_tiny(tmp_path / "mamba.gguf", tiny_hyperparameters("mamba")))
-    budgeter = Budgeter(
+    study = Study(
         Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))),
         model,
         "quick",
         glance=True,
     )
-    errors = budgeter.errors(None)
-    narrow = [t.name for t in budgeter.tensors if t.shape[0] % 32]
+    errors = type_errors(study, None)
+    narrow = [t.name for t in study.tensors if t.shape[0] % 32]
     assert narrow and not set(narrow) & errors.keys()
-    plan = budgeter.plan(
-        Target(file_bytes=model.file_bytes * 5 // 8), imatrix=None, link=budgeter.link(errors, None)
-    )
+    target = Target(file_bytes=model.file_bytes * 5 // 8)
+    plan = plan_recipe(study, target, imatrix=None, link=measured_link(study, errors, None))
     assert set(plan.types) == errors.keys()
     assert plan.file_bytes <= model.file_bytes * 5 // 8

@@ -19,10 +19,15 @@ from hakaru.ledger import Ledger
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, read_model
 from hakaru.models.roster import quantizer_facts, roster
-from hakaru.quantization.budgeter import Budgeter, Target
 from hakaru.quantization.build import build, plan_presets
 from hakaru.quantization.made import make
-from hakaru.quantization.race import race, without_copies
+from hakaru.quantization.plan import Plan, plan_recipe
+from hakaru.quantization.race import race, rival_presets, without_copies
+from hakaru.quantization.study.linking import measured_link, predicted_loss
+from hakaru.quantization.study.recipe_file import written as written_file
+from hakaru.quantization.study.study import Study
+from hakaru.quantization.study.type_errors import type_errors
+from hakaru.quantization.target import Target
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
@@ -50,12 +55,18 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return build(Lab(), model, recipe, folder / f"{preset}.gguf").path
 
 
-def budgeter(path: Path, folder: Path) -> Budgeter:
-    return Budgeter(
+def study_of(path: Path, folder: Path) -> Study:
+    return Study(
         Texts(Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite"))),
         read_model(path),
         "quick",
     )
+
+
+def damage(plan: Plan) -> float:
+    """The damage that a plan is predicted to do, Σ a e."""
+    known = plan.link.known.expected()
+    return sum(known[name] * plan.errors[name][type_] for name, type_ in plan.types.items())
 
 
 def raw(model: Model) -> dict[str, bytes]:
@@ -73,40 +84,40 @@ def test_budgets_below_a_quantized_source_are_filled_with_copies(
     smallest, and the copied tensors are the source's to the byte. What is told of a mix is what a
     run of it showed, and a dry run without that run is less sure.
     """
-    maker, damages, filled = budgeter(quantized, tmp_path), list[float](), list[bool]()
+    study, damages, filled = study_of(quantized, tmp_path), list[float](), list[bool]()
     for part in (0.999, 0.98, 0.95):
-        n_bytes = int(maker.model.file_bytes * part)
-        plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
+        n_bytes = int(study.model.file_bytes * part)
+        plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None)
         assert plan.file_bytes <= n_bytes
         filled.append(plan.file_bytes >= 0.998 * n_bytes)
-        assert len(maker.copied(plan.types)) > len(plan.types) / 2
-        damages.append(plan.allocation.damage)
+        assert len(study.choices.copied(plan.types)) > len(plan.types) / 2
+        damages.append(damage(plan))
         run = plan.link.runs[-1]
         assert run.types == plan.types
         assert plan.predicted.lowest < run.kld < plan.predicted.highest
-        without = maker.told(maker.link(plan.errors, None), plan.types)
+        without = predicted_loss(study, measured_link(study, plan.errors, None), plan.types)
         assert without.highest / without.lowest > plan.predicted.highest / plan.predicted.lowest
     assert sum(filled) >= 2
     assert (
         max(damages[:2]) < damages[2]
     )  # close to the source, filling may cost more than a smaller file would
-    written = maker.written(plan.types, None, tmp_path / "out.gguf")
-    before, after = raw(maker.model), raw(written)
-    copied = maker.copied(plan.types)
+    written = written_file(study, plan.types, None, tmp_path / "out.gguf")
+    before, after = raw(study.model), raw(written)
+    copied = study.choices.copied(plan.types)
     assert {name for name in plan.types if before[name] == after[name]} == copied
 
 
 def test_the_row_without_copies_is_raced_and_never_written(quantized: Path, tmp_path: Path) -> None:
     """It copies nothing, has at most the same bytes, and loses more than the mix that may copy."""
-    maker = budgeter(quantized, tmp_path)
-    plan = maker.plan(Target(file_bytes=int(maker.model.file_bytes * 0.97)), imatrix=None)
-    bare = without_copies(maker, plan)
-    assert bare and not maker.copied(bare)
-    found = race(maker, plan)
+    study = study_of(quantized, tmp_path)
+    plan = plan_recipe(study, Target(file_bytes=int(study.model.file_bytes * 0.97)), imatrix=None)
+    bare = without_copies(study, plan)
+    assert bare and not study.choices.copied(bare)
+    found = race(study, plan)
     assert found.bare and found.ours.value < found.bare.value
-    for _, types, _ in maker.presets(plan.errors, None, at_most=2**40, copies=False):
-        assert not {name for name in maker.copied(types) if name.startswith("blk.")}
-    made = make(maker, plan, tmp_path / "out.gguf")
+    for preset in rival_presets(study, plan.errors, None, at_most=2**40, copies=False):
+        assert not {name for name in study.choices.copied(preset.types) if name.startswith("blk.")}
+    made = make(study, plan, tmp_path / "out.gguf")
     assert dict(made.types) != bare
 
 
@@ -155,10 +166,12 @@ def test_a_source_within_the_budget_is_the_answer(
 
 def test_a_pin_to_the_own_type_copies(quantized: Path, tmp_path: Path) -> None:
     """And keeps the tensor out of what the budget takes from."""
-    maker = budgeter(quantized, tmp_path)
-    own = {t.name: t.type.name for t in maker.tensors}
+    study = study_of(quantized, tmp_path)
+    own = {t.name: t.type.name for t in study.tensors}
     pins = [(r"blk\.0\.ffn_up", own["blk.0.ffn_up.weight"])]
-    plan = maker.plan(Target(file_bytes=int(maker.model.file_bytes * 0.9)), imatrix=None, pins=pins)
+    plan = plan_recipe(
+        study, Target(file_bytes=int(study.model.file_bytes * 0.9)), imatrix=None, pins=pins
+    )
     assert plan.types["blk.0.ffn_up.weight"] == own["blk.0.ffn_up.weight"]
 
 
@@ -176,10 +189,10 @@ def test_a_dequantized_source_keeps_the_choice_of_a_copy(tmp_path: Path) -> None
     }
     wide = write_recipe(Lab(), small, back, tmp_path / "wide.gguf")
     assert {t.type.name for t in read_header(wide.path).tensors} == {"F16", "F32"}
-    maker = budgeter(wide.path, tmp_path)
-    assert "Q4_0" in maker.hidden(maker.errors(None))
+    study = study_of(wide.path, tmp_path)
+    assert "Q4_0" in study.choices.hidden(type_errors(study, None))
     n_bytes = int(wide.file_bytes * 0.9)
-    plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
+    plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None)
     assert 0.998 * n_bytes <= plan.file_bytes <= n_bytes
     assert "F16" in plan.types.values()
     assert not {type_ for name, type_ in plan.types.items() if name.startswith("blk.")} & {
@@ -194,10 +207,10 @@ def test_the_parts_of_a_split_source_are_copied_from(tmp_path: Path) -> None:
     (recipe,) = plan_presets(whole, ["Q8_0"])
     split = build(Lab(), whole, recipe, tmp_path / "split.gguf", split_bytes=500_000)
     assert len(split.parts) > 2
-    maker = budgeter(split.path, tmp_path)
+    study = study_of(split.path, tmp_path)
     n_bytes = int(split.file_bytes * 0.97)
-    plan = maker.plan(Target(file_bytes=n_bytes), imatrix=None)
-    made = make(maker, plan, tmp_path / "out.gguf")
+    plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None)
+    made = make(study, plan, tmp_path / "out.gguf")
     assert 0.998 * n_bytes <= made.file_bytes <= n_bytes
     assert made.copied
 

@@ -15,9 +15,9 @@ from hakaru.quantization.probes import (
     MOST_GROUPS,
     Effort,
     doubt,
+    group_probes,
     least_change,
     most_uncertain,
-    plan,
     uniform_recipes,
 )
 from hakaru.quantization.sensitivity import (
@@ -106,7 +106,7 @@ class World:
         return {name: str(self.rng.choice(list(LADDER), p=weights)) for name in self.names}
 
     def known(self, effort: Effort, prior: Prior = GENERIC) -> Sensitivities:
-        readings = [self.probe(p.types) for p in plan(self.errors, effort)]
+        readings = [self.probe(p.types) for p in group_probes(self.errors, effort)]
         return with_readings(prior_sensitivities(self.names, prior), readings, self.errors)
 
     def link(self, known: Sensitivities) -> Link:
@@ -409,7 +409,7 @@ def test_a_fine_tune_of_a_known_model_needs_three_probes() -> None:
         )
         tuned = World(rng, 8)
         tuned.log_a = base.log_a + 0.3 * rng.normal() + rng.normal(0, 0.15, len(base.names))
-        assert len(plan(tuned.errors, "quick")) == 3
+        assert len(group_probes(tuned.errors, "quick")) == 3
         found = tuned.known("quick", prior)
         off.append(np.median(np.abs(tuned.log_a - found.log_mean)))
         z.append(scores(tuned, found))
@@ -451,13 +451,13 @@ def test_the_three_efforts_probe_every_tensor_once() -> None:
     roles share depths.
     """
     errors = {name: dict.fromkeys(LADDER, 0.02) for name in names_of(32)}
-    quick, standard = plan(errors, "quick"), plan(errors, "standard")
+    quick, standard = group_probes(errors, "quick"), group_probes(errors, "standard")
     assert [p.name for p in quick] == ["output", "token_embd", "rest"]
     assert len(standard) == 7 * 8 + 2
     for probes in (quick, standard):
         assert sorted(name for p in probes for name in p.types) == sorted(errors)
     many = {f"blk.{i}.role_{r}.weight": {"Q3_K": 0.02} for i in range(61) for r in range(25)}
-    assert 60 <= len(plan(many, "standard")) <= MOST_GROUPS
+    assert 60 <= len(group_probes(many, "standard")) <= MOST_GROUPS
 
 
 def test_a_probe_is_about_as_strong_as_three_bits() -> None:
@@ -471,7 +471,7 @@ def test_a_probe_is_about_as_strong_as_three_bits() -> None:
             "Q2_K": 0.08,
         }
     }
-    assert plan(errors, "quick")[0].types == {"blk.0.ffn_up.weight": "Q3_K"}
+    assert group_probes(errors, "quick")[0].types == {"blk.0.ffn_up.weight": "Q3_K"}
 
 
 def test_the_thorough_effort_goes_on_where_doubt_costs_most() -> None:

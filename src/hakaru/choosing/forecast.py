@@ -7,18 +7,25 @@ all.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import log
 from typing import Final
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.bench import Row
 from hakaru.evaluation.tiers import Tier
-from hakaru.quantization.budgeter import PROVABLE, Budgeter, Target
 from hakaru.quantization.build import Recipe, mix_recipe
+from hakaru.quantization.plan import plan_recipe
 from hakaru.quantization.prediction import Link, fit_link
-from hakaru.quantization.sensitivity import Reading
-from hakaru.quantization.study import reading_of
+from hakaru.quantization.probes import Errors
+from hakaru.quantization.sensitivity import Reading, Sensitivities
+from hakaru.quantization.study.linking import sensitivities
+from hakaru.quantization.study.probing import reading_of
+from hakaru.quantization.study.study import Study
+from hakaru.quantization.study.type_errors import type_errors
+from hakaru.quantization.target import Target
+from hakaru.quantization.tier_search import PROVABLE
 from hakaru.quantization.tier_target import room_in_tier
 from hakaru.units import Figure
 
@@ -28,17 +35,26 @@ text.
 """
 
 
+@dataclass(eq=False)
 class Forecast:
     """Predictions for the levels of one model. Only errors of types are measured, in seconds."""
 
-    def __init__(self, budgeter: Budgeter) -> None:
-        self._budgeter = budgeter
-        self._errors = budgeter.errors(None)
-        self._hidden = budgeter.hidden(self._errors)
-        self._known = budgeter.sensitivities(self._errors, None)
-        self._runs: dict[str, Reading] = {}
-        self._rows: dict[str, Sequence[Row]] = {}
-        self._link: Link | None = None
+    study: Study  # at a glance
+    _runs: dict[str, Reading] = field(default_factory=dict)  # by the name of the level
+    _rows: dict[str, Sequence[Row]] = field(default_factory=dict)
+    _link: Link | None = None
+
+    @cached_property
+    def _errors(self) -> Errors:
+        return type_errors(self.study, None)
+
+    @cached_property
+    def _hidden(self) -> tuple[str, ...]:
+        return self.study.choices.hidden(self._errors)
+
+    @cached_property
+    def _known(self) -> Sensitivities:
+        return sensitivities(self.study, self._errors, None)
 
     @property
     def link(self) -> Link | None:
@@ -82,11 +98,11 @@ class Forecast:
         try:
             for _ in range(2):  # a plan promises its interval's upper end; here the middle will do
                 aim = replace(tier, kld_mean=most * doubt / PROVABLE)
-                plan = self._budgeter.plan(Target(tier=aim), imatrix=None, link=self.link)
+                plan = plan_recipe(self.study, Target(tier=aim), imatrix=None, link=self.link)
                 doubt = plan.predicted.highest / plan.predicted.value
         except DoesNotFit:
             return None
-        return mix_recipe(self._budgeter.model, plan.types)
+        return mix_recipe(self.study.model, plan.types)
 
     def _provable(self, tier: Tier) -> float:
         """The mean KLD with which all bounds of `tier` would be proven.

@@ -19,7 +19,7 @@ from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
-from hakaru.quantization.study import TYPES
+from hakaru.quantization.choices import TYPES
 
 Beside = Callable[[Machine, Collection[Path]], Machine]
 

@@ -21,10 +21,10 @@ from hakaru.evaluation.windows import Window
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
-from hakaru.quantization.budgeter import Budgeter
 from hakaru.quantization.build import Recipe, copies_all, is_mix, mix_recipe
 from hakaru.quantization.levels import Levels
 from hakaru.quantization.presets import LADDER
+from hakaru.quantization.study.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Worker:
     @cached_property
     def forecast(self) -> Forecast:
         """What levels will lose; what is asked of it takes seconds."""
-        return Forecast(Budgeter(self.bench, self.model, "quick", glance=True))
+        return Forecast(Study(self.bench, self.model, "quick", glance=True))
 
     def answer(self, step: steps.Step) -> steps.Answer:
         """Do what a step asks, and return its answer."""

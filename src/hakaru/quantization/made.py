@@ -12,16 +12,21 @@ from typing import Any, Final, Literal
 
 from hakaru.errors import Interrupted
 from hakaru.evaluation.bench import Tested
+from hakaru.evaluation.divergence import measure_quality
+from hakaru.evaluation.tiers import Quality
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.busy import Others
 from hakaru.language import say
 from hakaru.models.model import Model, with_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.quantization.budgeter import Budgeter, Plan
 from hakaru.quantization.journal import Journal
+from hakaru.quantization.plan import Plan
 from hakaru.quantization.race import Race, race
 from hakaru.quantization.source import source_kind
+from hakaru.quantization.study.recipe_file import written as written_file
+from hakaru.quantization.study.recipe_speed import recipe_speed
+from hakaru.quantization.study.study import Study
 from hakaru.units import Figure
 
 Why = Literal["kept", "copied", "pinned", "preset", "sensitive", "robust", "usual"]
@@ -170,8 +175,8 @@ class Made:
             "verdict": self.tested.judgement.verdict if self.tested else None,
             "broken": self.tested.judgement.broken if self.tested else None,
             "best_preset": {
-                "type": rival.preset,
-                "bytes": rival.file_bytes,
+                "type": rival.recipe.preset,
+                "bytes": rival.recipe.file_bytes,
                 "kld": rival.kld.as_json(),
             }
             if rival
@@ -196,7 +201,7 @@ def planned(source: Model, plan: Plan, out: Path) -> Made:
 
 
 def make(
-    budgeter: Budgeter,
+    study: Study,
     plan: Plan,
     out: Path,
     *,
@@ -211,12 +216,13 @@ def make(
 
     Raises what `write_recipe` raises.
     """
-    raced = race(budgeter, plan)
-    chosen = raced.rival if raced.rival and not raced.wins else None
+    raced = race(study, plan)
+    chosen = raced.rival.recipe if raced.rival and not raced.wins else None
     types = chosen.types if chosen else plan.types
     preset = chosen.preset if chosen else None
     number = {**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None
-    written = budgeter.written(
+    written = written_file(
+        study,
         types,
         plan.imatrix,
         out,
@@ -226,7 +232,7 @@ def make(
         journal=journal,
     )
     try:
-        made = _measured(budgeter, plan, raced, written, types, preset)
+        made = _measured(study, plan, raced, written, types, preset)
     except KeyboardInterrupt as stop:
         raise Interrupted(
             say(
@@ -241,7 +247,7 @@ def make(
 
 
 def _measured(
-    budgeter: Budgeter,
+    study: Study,
     plan: Plan,
     raced: Race,
     written: Model,
@@ -249,7 +255,7 @@ def _measured(
     preset: str | None,
 ) -> Made:
     """What was written, with what it loses and how fast it is."""
-    model, bench, tier = budgeter.model, budgeter.bench, plan.target.tier
+    model, bench, tier = study.model, study.bench, plan.target.tier
     tested = (
         bench.tested(written, model, bench.windows(model, parts=("test",)), tier) if tier else None
     )
@@ -262,10 +268,22 @@ def _measured(
         file_bytes=written.file_bytes,
         predicted=plan.link.predict(types),
         race=raced,
-        measured=(tested.quality if tested else budgeter.lost(written)).kld_mean,
+        measured=(tested.quality if tested else _lost(study, written)).kld_mean,
         tested=tested,
-        speed=budgeter.speed(types, plan.imatrix, plan.target.speed.settings)
+        speed=recipe_speed(study, types, plan.imatrix, plan.target.speed.settings)
         if plan.target.speed
         else None,
-        others=budgeter.others,
+        others=study.others,
     )
+
+
+def _lost(study: Study, written: Model) -> Quality:
+    """What a file of the model loses on the test windows."""
+    (quality,) = measure_quality(
+        study.bench.lab,
+        study.model.path,
+        [written.path],
+        study.test,
+        progress=study.progress(say("test")),
+    )
+    return quality

@@ -34,7 +34,7 @@ class Probe:
     types: Mapping[str, str]
 
 
-def plan(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
+def group_probes(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
     """The probes of an effort for the tensors in `errors` (tensor -> type -> error), the most
     telling ones first.
     """

@@ -42,7 +42,8 @@ from hakaru.quantization.writer import check_free, check_target
 from hakaru.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:  # a preset is written without what a budget needs
-    from hakaru.quantization.budgeter import Budgeter, Target
+    from hakaru.quantization.study.study import Study
+    from hakaru.quantization.target import Target
 
 TOLD: Final = {"json", "overwrite", "model", "converter", "output"}
 """Options that do not change what is measured and written for one source and one file."""
@@ -235,11 +236,11 @@ def _preset_imatrix(
         return None
     if importance == "auto":
         from hakaru.evaluation.bench import Bench
-        from hakaru.quantization.study import Study
+        from hakaru.quantization.study.calibration import importance as collected
+        from hakaru.quantization.study.study import Study
 
-        return Study(
-            Bench(terminal_session(watch=watch, quiet=options.json)), source, options.effort
-        ).importance()
+        session = terminal_session(watch=watch, quiet=options.json)
+        return collected(Study(Bench(session), source, options.effort))
     imatrix = read_imatrix(Path(importance))
     imatrix.check("--importance", source.path, source.tensors)
     return imatrix
@@ -251,8 +252,10 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
     """
     from hakaru.cli.tell.quantize import print_made
     from hakaru.evaluation.bench import Bench
-    from hakaru.quantization.budgeter import Budgeter, SpeedGoal, glancing
     from hakaru.quantization.made import make, planned
+    from hakaru.quantization.plan import glancing_study, plan_recipe
+    from hakaru.quantization.study.study import Study
+    from hakaru.quantization.target import SpeedGoal
 
     wanted = [parse_pin(pin) for pin in options.pins]
     split_bytes = parse_bytes(options.split) if options.split else None
@@ -278,19 +281,15 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
             else terminal_session(machine, watch, quiet=options.json)
         )
         bench = Bench(session)
-        budgeter = (
-            glancing(bench, source, options.effort)
-            if options.dry_run
-            else Budgeter(bench, source, options.effort)
-        )
-        plan = budgeter.plan(
-            target, imatrix=_imatrix(options.importance or "auto", budgeter), pins=wanted
-        )
+        studied = glancing_study if options.dry_run else Study
+        study = studied(bench, source, options.effort)
+        imatrix = _imatrix(options.importance or "auto", study)
+        plan = plan_recipe(study, target, imatrix=imatrix, pins=wanted)
         made = (
             planned(source, plan, out)
             if options.dry_run
             else make(
-                budgeter,
+                study,
                 plan,
                 out,
                 overwrite=options.overwrite,
@@ -308,7 +307,7 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
 
 
 def _target(model: Model, machine: Machine, options: QuantizeOptions) -> "Target":
-    from hakaru.quantization.budgeter import Target
+    from hakaru.quantization.target import Target
 
     if options.quality:
         return Target(tier=tier_named(options.quality))
@@ -340,9 +339,11 @@ def _settings(model: Model, context: int | None) -> ContextSettings:
     return any_settings_for(model, **({} if context is None else Context(n_ctx=context)))
 
 
-def _imatrix(asked: str, budgeter: "Budgeter") -> Imatrix | None:
+def _imatrix(asked: str, study: "Study") -> Imatrix | None:
+    from hakaru.quantization.study.calibration import importance, known_importance
+
     if asked == "none":
         return None
     if asked == "auto":
-        return budgeter.known_importance() if budgeter.glance else budgeter.importance()
+        return known_importance(study) if study.glance else importance(study)
     return read_imatrix(Path(asked))

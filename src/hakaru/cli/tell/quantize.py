@@ -8,9 +8,9 @@ from hakaru.cli.words import beside_others, verdict_sentence
 from hakaru.engine.lab import lab_build
 from hakaru.language import say
 from hakaru.models.model import Model
-from hakaru.quantization.budgeter import FILLED
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.made import Made, TensorRow
+from hakaru.quantization.solver import FILLED
 from hakaru.quantization.source import source_kind
 from hakaru.units import Figure, format_bytes
 
@@ -230,8 +230,8 @@ def _print_race(made: Made) -> None:
             say(
                 "Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours "
                 "{ours:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of it.",
-                preset=race.rival.preset,
-                bytes=format_bytes(race.rival.file_bytes),
+                preset=race.rival.recipe.preset,
+                bytes=format_bytes(race.rival.recipe.file_bytes),
                 kld=race.rival.kld.value,
                 ours=race.ours.value,
                 ratio=race.ratio.value,

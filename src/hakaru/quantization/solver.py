@@ -1,0 +1,75 @@
+"""One allocation after another for the same tensors, under other limits of damage and time."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hakaru.errors import DoesNotFit
+from hakaru.quantization.allocate import Allocation, Limits, allocate, least_damage, smallest_within
+from hakaru.quantization.hull import Item
+from hakaru.quantization.quiet import stdout_muted
+
+SOLVER_TOLERANCE: Final = 1e-3
+"""Relative slack on the limit of damage. Without the slack the solver's rounding makes the best
+possible recipe infeasible.
+"""
+FILLED: Final = 0.998
+"""The least part of a budget of bytes that is filled, where a choice of types of nearly the least
+damage does.
+"""
+FILL_COSTS: Final = 2.0
+"""How many times the least damage a filled budget may do: two mixes nearer to each other cannot be
+told apart by their predictions. The reason and the figures: docs/decisions/0016-filled-budgets.md.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solver:
+    """What stays the same from one question to the next."""
+
+    items: list[Item]
+    fixed_bytes: int  # of the file, whatever types are chosen
+    most_bytes: int  # of the file
+    fills: bool  # `most_bytes` were asked for, and are to be used
+    limits: Limits
+
+    def solve(self, damage: float | None = None) -> Allocation:
+        """The least damage in `most_bytes`, or the fewest bytes for a `damage`. Raises DoesNotFit.
+
+        The solver prints; stdout is muted meanwhile.
+        """
+        with stdout_muted():
+            if damage is not None:
+                return smallest_within(
+                    self.items, damage, fixed_bytes=self.fixed_bytes, limits=self.limits
+                )
+            return self._largest()
+
+    def within(self, max_seconds: float | None) -> "Solver":
+        """The solver with another limit of seconds per token; None for no limit."""
+        return replace(self, limits=replace(self.limits, max_seconds=max_seconds))
+
+    @property
+    def least_damage(self) -> float:
+        """The damage of the best types that the pins allow, with the solver's slack."""
+        return least_damage(self.items, pins=self.limits.pins) * (1 + SOLVER_TOLERANCE)
+
+    def _largest(self) -> Allocation:
+        """The least damage; or where that leaves asked bytes over, nearly the least in more."""
+        best = self._allocated(0)
+        if not self.fills or best.n_bytes >= FILLED * self.most_bytes:
+            return best
+        with suppress(DoesNotFit):  # what is left over may not be of use to any tensor
+            filled = self._allocated(int(FILLED * self.most_bytes) + 1)
+            if filled.damage <= FILL_COSTS * best.damage:
+                return filled
+        return best
+
+    def _allocated(self, least_bytes: int) -> Allocation:
+        return allocate(
+            self.items,
+            self.most_bytes,
+            fixed_bytes=self.fixed_bytes,
+            least_bytes=least_bytes,
+            limits=self.limits,
+        )

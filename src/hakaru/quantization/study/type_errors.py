@@ -1,0 +1,60 @@
+"""The error that each type makes in each tensor, on a sample of its weights."""
+
+from typing import Final
+
+from hakaru.engine.lab import lab_build
+from hakaru.formats.imatrix import Imatrix
+from hakaru.language import say
+from hakaru.quantization.choices import TYPES
+from hakaru.quantization.importance_file import vector_digest
+from hakaru.quantization.study.study import Study, imatrix_digest
+from hakaru.quantization.writer import needs_importance
+
+KIND: Final = "quantization errors"
+GLANCE: Final = {"n_rows": 4, "n_weights": 2**12}
+"""The sample of every tensor's errors where a glance must do."""
+
+
+def type_errors(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
+    """Relative squared error by tensor and type, of the types that can be written with this
+    importance data, and 0 for a tensor's own type, in which it is copied. A tensor whose rows no
+    type divides stays as it is, and is not here.
+    """
+    bare = {t.name for t in study.tensors if vector_digest(imatrix, t) is None}
+    writable = {
+        name: {
+            type_: error
+            for type_, error in row.items()
+            if not (name in bare and needs_importance(name, type_))
+        }
+        for name, row in _sampled(study, imatrix).items()
+    }
+    own_types = study.choices.own_types
+    return {name: {**row, own_types[name]: 0.0} for name, row in writable.items() if row}
+
+
+def _sampled(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
+    """The errors of all TYPES, as large a sample as the effort draws, or a glance."""
+    sample = {"n_rows": study.sampling.n_rows, "n_weights": study.sampling.n_weights}
+    inputs = {
+        "model": study.sha256, "engine": lab_build(), "types": TYPES,
+        "imatrix": imatrix_digest(imatrix), "columns": "bounded", **sample,
+    }  # fmt: skip
+    if study.glance and study.bench.ledger.recall(KIND, inputs) is None:
+        inputs, sample = {**inputs, **GLANCE}, GLANCE
+
+    def sampled() -> dict[str, dict[str, float]]:
+        errors = study.bench.lab.errors(
+            study.model.path,
+            TYPES,
+            tensors=[t.name for t in study.tensors],
+            imatrix=imatrix,
+            progress=study.progress(say("errors")),
+            **sample,
+        )
+        return {
+            name: {type_: error for type_, (error, _) in row.items()}
+            for name, row in errors.items()
+        }
+
+    return study.bench.ledger.remembered(KIND, inputs, sampled)
