@@ -18,7 +18,7 @@ from hakaru.formats.metadata import Metadata
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import device_compute
-from hakaru.memory.program import program
+from hakaru.memory.schedule import schedule
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import KnownModel, known_models
@@ -80,7 +80,7 @@ def report() -> dict[str, Any]:
 
 def _round(models: list[KnownModel], machines: list[Hardware]) -> list[Placement]:
     device_compute.cache_clear()
-    program.cache_clear()
+    schedule.cache_clear()
     return [plan for known in models for plan in _plans(known, machines)]
 
 

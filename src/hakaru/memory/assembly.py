@@ -1,5 +1,5 @@
-"""From a record's blueprint to a layer's graph: every word becomes the function that knows what it
-takes.
+"""From a record's blueprint to a layer's graph: every word becomes the function that adds
+its nodes.
 
 Every architecture with a blueprint was compared with llama.cpp's dry run, see docs/memory.md; for
 others nothing is computed. Source: llama.cpp, src/models/<architecture>.cpp.
@@ -105,7 +105,7 @@ def _experts(b: Build, x: Tensor, *, word: words.Experts) -> Tensor:
 
 
 def _shared(b: Build, x: Tensor, *, word: words.Shared) -> Tensor:
-    """Experts and one more that every token passes, whose output may be multiplied by a gate."""
+    """Experts, and a shared expert that every token passes and that may have a gate."""
     routed = _experts(b, x, word=word.experts)
     if not b.model.n_ff_shexp:
         return routed
@@ -196,8 +196,8 @@ def _latent_experts(b: Build, x: Tensor) -> Tensor:
 
 
 def _one_part_with_dense(b: Build, x: Tensor) -> Tensor:
-    """One block, and the dense layers after it: nothing asks for those before the next layer
-    begins.
+    """One block and the dense layers after it, as one layer: the graph computes them together when
+    the next layer begins.
     """
     blocks: list[Function] = [_one_part, *(partial(ungated, n_ff=n) for n in b.layer.then)]
     for i, block in enumerate(blocks):

@@ -1,12 +1,12 @@
-"""How large the engine's compute buffers become: its own allocator, played over its own graph.
+"""How large the engine's compute buffers become: llama.cpp's allocator, run over llama.cpp's graph.
 
 On the processor the figures equal llama.cpp's dry run to the byte for almost every architecture;
-docs/memory.md has the table. For devices the graph is cut as llama.cpp's scheduler cuts it: layers
-go whole, every device gets copies of the inputs that its layers read, and with several devices that
-run all layers each keeps four of them. `flash_attention` adds what a device's attention needs
-beside its result. Left out: what other kernels of a device need, and weights that a GPU fetches
-from host memory while a prompt is read (llama.cpp's op_offload), which come on top where layers or
-experts stay in host memory.
+docs/memory.md has the table. For devices the graph is cut as llama.cpp's scheduler cuts it: a layer
+stays whole, and a device gets copies of the inputs that its layers read. Where several devices run
+all layers, each device has four copies. `flash_attention` adds the bytes that a device's attention
+needs beside its result. Left out: what other kernels of a device need, and weights that a GPU
+fetches from host memory while a prompt is read (llama.cpp's op_offload), which come on top where
+layers or experts stay in host memory.
 
 Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.cpp
 (ggml_backend_sched_split_graph).
@@ -24,7 +24,7 @@ from hakaru.language import say
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.flash_attention import Backend, has_kernel
 from hakaru.memory.layers import blueprint_of
-from hakaru.memory.program import Place, Program, Start, alive_at_peak, play, program
+from hakaru.memory.schedule import Place, Schedule, Start, alive_at_peak, peak_bytes, schedule
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 
@@ -33,59 +33,51 @@ PIPELINE_COPIES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceCompute:
-    """Compute buffers in bytes: in host memory, on the first device, on those between, and on the
-    last one. `flash`: with flash attention.
-    """
+    """The compute buffers of a model on devices."""
 
-    host_bytes: int
-    first_bytes: int
-    middle_bytes: int
-    last_bytes: int
-    flash: bool = True
+    host_bytes: int  # in host memory
+    first_bytes: int  # on the first device
+    middle_bytes: int  # on each device between the first and the last
+    last_bytes: int  # on the last of several devices
+    flash: bool = True  # the devices run flash attention
 
     def of(self, index: int, n_devices: int) -> int:
-        """Bytes on the device of that index."""
-        return (
-            self.last_bytes
-            if index == n_devices - 1 > 0
-            else self.middle_bytes
-            if index
-            else self.first_bytes
-        )
+        """Bytes on device `index` of `n_devices`."""
+        if index == 0:
+            return self.first_bytes
+        return self.last_bytes if index == n_devices - 1 else self.middle_bytes
 
 
 def compute_bytes(shape: Shape, settings: ContextSettings, *, mixed: bool = True) -> int | None:
-    """Bytes of the processor's compute buffer, or None for an architecture whose graph we do not
-    know.
+    """Bytes of the processor's compute buffer, or None for an architecture without a known graph.
 
-    `mixed`: micro-batches may have tokens and embeddings of images. Contexts for multi-token
-    prediction take none.
+    `mixed` is True if micro-batches may have tokens and embeddings of images. The contexts of
+    draft layers (multi-token prediction) have no such micro-batches.
     """
     if not is_known(shape):
         return None
-    return play(_part(shape, settings, Place(mixed=mixed)), _values(shape, settings))
+    return peak_bytes(_part(shape, settings, Place(mixed=mixed)), _values(shape, settings))
 
 
 def explain_compute(shape: Shape, settings: ContextSettings) -> list[tuple[str, int]]:
-    """What is in the processor's compute buffer when it is fullest: names and bytes, which add up
+    """What lies in the processor's compute buffer when it is fullest: names and bytes, which add up
     to `compute_bytes`.
 
-    Tensors below a hundredth of it are one term, and so is the room between tensors that none of
-    them fits. The graph must be known.
+    One term holds all tensors below a hundredth of the buffer, another the gaps between tensors.
+    The graph must be known.
     """
     graph, values = _part(shape, settings, Place()), _values(shape, settings)
-    whole, terms = play(graph, values), Counter[str]()
+    whole, terms = peak_bytes(graph, values), Counter[str]()
     for name, n_bytes in alive_at_peak(graph, values):
         terms[name] += n_bytes
     large = [(name, n_bytes) for name, n_bytes in terms.most_common() if 100 * n_bytes >= whole]
     small = terms.total() - sum(n_bytes for _, n_bytes in large)
-    rest = (say("smaller tensors"), small), (say("gaps"), whole - terms.total())
-    return large + [term for term in rest if term[1]]
+    others = (say("smaller tensors"), small), (say("gaps"), whole - terms.total())
+    return large + [term for term in others if term[1]]
 
 
-@lru_cache(
-    maxsize=4096
-)  # every split that a search tries, and every type of a model, asks for the same few
+# all splits that a search tries, and all types of a model, ask for the same few figures
+@lru_cache(maxsize=4096)
 def device_compute(
     shape: Shape,
     settings: ContextSettings,
@@ -97,23 +89,17 @@ def device_compute(
     flash: bool | None = None,
     mixed: bool = True,
 ) -> DeviceCompute | None:
-    """Compute buffers where `n_devices` run the last layers, or all of them; None for a graph that
-    we do not know.
+    """Compute buffers where `n_devices` run the last layers, or all layers; None without a known
+    graph. They are exact for a device that has layers of every kind of the model.
 
-    `experts_on_host`: the experts of all layers stay in host memory and run there. `backend` runs
-    the devices, with flash attention where it has kernels for it (`flash` says otherwise). `mixed`
-    as in `compute_bytes`. The buffers hold for a device that has layers of every kind that the
-    model has.
+    With `experts_on_host` the experts of all layers stay and run in host memory. `flash` None means
+    flash attention where `backend` has kernels for it. For `mixed` see `compute_bytes`.
     """
-    if not n_devices:
-        whole = compute_bytes(shape, settings, mixed=mixed)
-        return (
-            None
-            if whole is None
-            else DeviceCompute(host_bytes=whole, first_bytes=0, middle_bytes=0, last_bytes=0)
-        )
     if not is_known(shape):
         return None
+    if not n_devices:
+        host_bytes = compute_bytes(shape, settings, mixed=mixed) or 0
+        return DeviceCompute(host_bytes=host_bytes, first_bytes=0, middle_bytes=0, last_bytes=0)
     values = _values(shape, settings)
     flash = runs_flash_attention(shape, settings, backend) if flash is None else flash
     split = n_devices > 1
@@ -124,7 +110,7 @@ def device_compute(
             start=start, logits=logits, copies=copies, experts_on_host=experts_on_host,
             backend=backend, flash=flash, mixed=mixed
         )  # fmt: skip
-        return play(_part(shape, settings, place), values)
+        return peak_bytes(_part(shape, settings, place), values)
 
     rows = blueprint_of(shape).crossing_rows if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
@@ -158,11 +144,12 @@ def _host(
     flash: bool,
     mixed: bool,
 ) -> int:
-    """Host memory: everything, where layers run there; else the inputs and what is looked up for
-    the devices, and the largest step of the experts if these run there.
+    """Bytes of the buffer in host memory. If some layers run there, the peak of their graph; if
+    none does, the inputs, the looked-up embeddings and the largest step of experts in host memory.
     """
     if not all_layers:
-        return play(_part(shape, settings, Place(logits=False, flash=flash, mixed=mixed)), values)
+        place = Place(logits=False, flash=flash, mixed=mixed)
+        return peak_bytes(_part(shape, settings, place), values)
     inputs = _part(shape, settings, Place(flash=flash, mixed=mixed)).inputs
     host = copies * sum(bytes_of(size, values) for _, size in inputs) + (1 + mixed) * _row(
         shape, values
@@ -178,12 +165,12 @@ def _host(
 
 
 def runs_flash_attention(shape: Shape, settings: ContextSettings, backend: Backend) -> bool:
-    """Whether every layer's attention has a kernel there. Raises Misuse for values in a type that
-    needs it where it has not: llama.cpp refuses them.
+    """True if the backend has a flash attention kernel for every layer. Raises Misuse if it has
+    none and `type_v` needs one, which llama.cpp refuses.
     """
     heads = {_heads(shape, i) for i, cache in enumerate(shape.caches or ()) if cache.n_embd_head_k}
     kinds = {"type_k": settings.type_k, "type_v": settings.type_v}
-    without = sorted(h for h in heads if not has_kernel(backend, h, **kinds))
+    without = sorted(head for head in heads if not has_kernel(backend, head, **kinds))
     if without and BY_NAME[settings.type_v.upper()].block > 1 and not shape.n_embd_head_k_mla:
         raise Misuse(
             "the cache type {type} for values needs flash attention, and {backend} has no kernel "
@@ -199,8 +186,8 @@ def runs_flash_attention(shape: Shape, settings: ContextSettings, backend: Backe
 
 
 def _heads(shape: Shape, layer: int) -> tuple[int, int, int]:
-    """Lengths of keys and values, and query heads of a KV head. MLA has one KV head, whose values
-    are a part of its keys.
+    """The lengths of a layer's keys and values, and its number of query heads per KV head. MLA has
+    one KV head, whose values are a part of its keys.
     """
     assert shape.caches
     cache, n_head = shape.caches[layer], shape.n_heads[layer] if shape.n_heads else shape.n_head
@@ -210,8 +197,8 @@ def _heads(shape: Shape, layer: int) -> tuple[int, int, int]:
 
 
 def is_known(shape: Shape) -> bool:
-    """Whether the graph of this model is known. DeepSeek's first files, without the lengths of MLA,
-    are not.
+    """True if the graph of this model is known. DeepSeek's first files, which lack the lengths of
+    MLA, have an unknown graph.
     """
     blueprint = shape.record.graph
     if blueprint is None or shape.caches is None:
@@ -220,21 +207,21 @@ def is_known(shape: Shape) -> bool:
 
 
 def knows_partial_offload(shape: Shape) -> bool:
-    """Whether the buffers are known with some layers in RAM. LFM2's attention is then split over
-    devices, llama.cpp turns flash attention off, and its buffers grow by gigabytes.
+    """True if the buffers are known with some layers in RAM. They are not for LFM2: its attention
+    is then split over devices, llama.cpp turns flash attention off, and buffers grow by gigabytes.
     """
     return shape.record.graph is None or not shape.record.graph.splits_attention
 
 
 def is_rotated(type_: str, head: int) -> bool:
-    """Whether keys or values are turned before they are stored. Source: llama.cpp,
+    """True if keys or values of this type are turned before they are stored. Source: llama.cpp,
     src/llama-kv-cache.cpp (attn_rot_k).
     """
     return BY_NAME[type_.upper()].block > 1 and head % 64 == 0
 
 
-def _part(shape: Shape, settings: ContextSettings, place: Place) -> Program:
-    return program(
+def _part(shape: Shape, settings: ContextSettings, place: Place) -> Schedule:
+    return schedule(
         shape,
         one=settings.n_parallel == 1,
         rotate_k=is_rotated(settings.type_k, shape.n_embd_head_k),
@@ -251,10 +238,11 @@ def _row(shape: Shape, values: Mapping[str, int]) -> int:
 
 
 def _values(shape: Shape, settings: ContextSettings) -> dict[str, int]:
-    """What the letters in sizes stand for, see `graph`."""
+    """The values of the letters in sizes (see `graph`)."""
     n_seqs = settings.n_parallel
     n_tokens = -(-settings.n_tokens // n_seqs) * n_seqs
-    window = next((c.window for c in shape.caches or () if c.window is not None), None)
+    windows = (cache.window for cache in shape.caches or () if cache.window is not None)
+    window = next(windows, None)
     return {
         "T": n_tokens, "t": n_tokens // n_seqs, "S": n_seqs, "O": settings.n_outputs,
         "N": 1 if settings.kv_unified else n_seqs,

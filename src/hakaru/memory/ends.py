@@ -1,5 +1,5 @@
-"""How a graph begins and how it ends: what tokens become, and what becomes of the last layer's
-rows.
+"""How a graph begins and how it ends: from tokens to the first residual, and from the last residual
+to logits.
 
 Source: llama.cpp, src/llama-graph.cpp (build_inp_embd) and src/models.
 """
@@ -20,12 +20,12 @@ def _with_room_for_images(b: Build) -> Tensor:
 
 
 def _with_types(b: Build) -> Tensor:
-    """The sum of what tokens and their types are looked up as, normed."""
+    """The sum of the embeddings of tokens and of their types, normed."""
     return b.graph.expand(b.norm(b.graph.like(embedded(b), name="embeddings")))
 
 
 def _with_types_and_positions(b: Build) -> Tensor:
-    """The same with positions that are looked up, too."""
+    """The sum of the embeddings of tokens, types and positions, normed."""
     cur = b.graph.like(embedded(b), name="embeddings")
     rows = b.graph.new("position embeddings", (b.model.n_embd, "T"), b.positions())
     return b.graph.expand(b.norm(b.add(rows, cur)))
@@ -37,7 +37,7 @@ def _normed(b: Build) -> Tensor:
 
 
 def _scaled(b: Build) -> Tensor:
-    """Embeddings, scaled where they are tokens'."""
+    """Embeddings; those of tokens are scaled, those of images are not."""
     return b.graph.expand(scaled(b, embedded(b)))
 
 
@@ -70,13 +70,13 @@ def _logits(b: Build, x: Tensor) -> Tensor:
 
 
 def _logits_beside_rows(b: Build, x: Tensor) -> Tensor:
-    """The last layer's rows stay, kept for a draft of further tokens."""
+    """Logits, and the last layer's rows, which are kept for a draft of further tokens."""
     x.kept = True
     return _logits(b, x)
 
 
 def _logits_of_streams(b: Build, x: Tensor) -> Tensor:
-    """The streams as one again, of it the rows that are wanted, then as usual."""
+    """Logits of the sum of parallel streams (Gemma 3n)."""
     return _logits(b, joined(b, x))
 
 

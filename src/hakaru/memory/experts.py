@@ -22,10 +22,11 @@ def experts(
     scaled: bool = False,
     router: Tensor | None = None,
 ) -> Tensor:
-    """A mixture of experts: every token passes through the few that its router chose.
+    """A mixture of experts: every token passes through the few experts that the router chose.
 
-    `gating`: softmax over all, sigmoid, or softmax over the chosen. `biased`: a bias for the choice
-    alone.
+    For `gating`, `normed`, `biased` and `weighted_first` see `blueprint.Experts`. `gate`: an expert
+    has a gate matrix. `fused`: gate and up are one matrix. `scaled`: every expert has a scale.
+    `router`: its output, if it was computed before.
     """
     g, m, rows = b.graph, b.model, x.shape[-1]
     used, n_ff, n_embd = m.n_expert_used, m.n_ff_exp or b.layer.n_ff, x.shape[0]
@@ -45,16 +46,16 @@ def experts(
     if weighted_first:
         cur = b.mul(g.new("repeated", (n_embd, used, rows), cur), weights)
     if b.experts_on_host:
-        made = g.new("experts from host memory", (n_embd, used, rows), cur, ids)
+        outputs = g.new("experts from host memory", (n_embd, used, rows), cur, ids)
     else:
-        made = ran(b, cur, ids, n_ff, gate=gate, fused=fused)
+        outputs = _feed_forward(b, cur, ids, n_ff, gate=gate, fused=fused)
     if scaled:
-        every = g.new("scales of experts", (1, m.n_expert, rows), ids)
-        made = b.mul(made, g.new("scales of experts", (1, used, rows), every, ids))
-    return summed(b, g.expand(made if weighted_first else b.mul(made, weights)))
+        scales = g.new("scales of experts", (1, m.n_expert, rows), ids)
+        outputs = b.mul(outputs, g.new("scales of experts", (1, used, rows), scales, ids))
+    return summed(b, g.expand(outputs if weighted_first else b.mul(outputs, weights)))
 
 
-def ran(
+def _feed_forward(
     b: Build, x: Tensor, ids: Tensor, n_ff: int, *, gate: bool = True, fused: bool = False
 ) -> Tensor:
     """The chosen experts' feed-forward layers."""
@@ -71,12 +72,12 @@ def ran(
     return g.new("experts", (x.shape[0], used, rows), hidden, ids)
 
 
-def summed(b: Build, made: Tensor) -> Tensor:
-    """The outputs of a token's experts, added up."""
+def summed(b: Build, outputs: Tensor) -> Tensor:
+    """The sum of the outputs of a token's experts."""
     g = b.graph
-    width, used, rows = made.shape
+    width, used, rows = outputs.shape
     assert isinstance(used, int)
-    parts = [g.expand(g.view(made, (width, rows))) for _ in range(used)]
+    parts = [g.expand(g.view(outputs, (width, rows))) for _ in range(used)]
     if used == 1:
         return g.new("sum of experts", (width, rows), parts[0])
     total = parts[0]

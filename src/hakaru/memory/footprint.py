@@ -2,8 +2,8 @@
 
 Pure arithmetic from the shape and the tensor table. Weights, KV cache and the processor's compute
 buffer equal llama.cpp's dry run to the byte for every architecture whose record has a graph; for
-another architecture `compute` gives None, and the dry run answers. The process is assumed. How far
-the figures are off, also on devices: docs/memory.md. What comes with use: `growth`.
+another architecture `compute` gives None, and only the dry run can tell. The process is assumed.
+How far the figures are off, also on devices: docs/memory.md. What comes with use: `growth`.
 """
 
 from collections.abc import Iterable
@@ -22,16 +22,15 @@ from hakaru.units import Source
 
 PROCESS_BYTES: Final = 34 * 2**20
 PROCESS_BYTES_PER_TOKEN: Final = 384  # the vocabulary's texts and tables, per entry
-GRAPH_BYTES_PER_NODE: Final = (
-    3 * 423
-)  # two graphs in use and the reserved one: a tensor's header, two lists, a hash table
+GRAPH_BYTES_PER_NODE: Final = 3 * 423
+"""A tensor's header, two lists and a hash table, in two graphs in use and the reserved one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceBuffers:
-    """What the engine puts on one accelerator, by its name for it (CUDA0), in bytes."""
+    """The buffers that the engine puts on one accelerator."""
 
-    name: str
+    name: str  # the engine's, such as CUDA0
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
@@ -39,35 +38,26 @@ class DeviceBuffers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """Bytes that a model needs at given settings, by part, and how we know.
-
-    `accelerators` are the parts of the sum that the engine puts there, in its order; none on a
-    build or a machine without.
-    """
+    """Bytes that a model needs at given settings, by part."""
 
     weights_bytes: int
     kv_cache_bytes: int
     compute_bytes: int
     output_bytes: int
-    source: Source
-    overhead_bytes: int = 0
+    source: Source  # of the figures, such as "computed" or "dry_run"
+    overhead_bytes: int = 0  # of the process
     accelerators: tuple[DeviceBuffers, ...] = ()
+    """What of all these the engine puts on each accelerator, in the engine's order."""
 
     @property
     def accelerator_bytes(self) -> int:
-        """How much of the sum lies on accelerators."""
+        """Bytes of the sum that lie on accelerators."""
         return sum(d.weights_bytes + d.kv_cache_bytes + d.compute_bytes for d in self.accelerators)
 
     @property
     def total_bytes(self) -> int:
         """The sum of the parts."""
-        return (
-            self.weights_bytes
-            + self.kv_cache_bytes
-            + self.compute_bytes
-            + self.output_bytes
-            + self.overhead_bytes
-        )
+        return sum(self.parts().values())
 
     def parts(self) -> dict[str, int]:
         """The parts by name, as they stand in `--json`."""
@@ -83,9 +73,7 @@ class Footprint:
 def compute_footprint(
     shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings
 ) -> Footprint | None:
-    """The footprint by arithmetic, or None for an architecture that we do not model (ask the dry
-    run).
-    """
+    """The footprint by arithmetic, or None for an architecture without a known graph."""
     compute = compute_bytes(shape, settings)
     if shape.caches is None or compute is None:
         return None
@@ -100,27 +88,27 @@ def compute_footprint(
 
 
 def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
-    """Bytes that one layer keeps for all conversations: K and V for every cell, and a state that
-    does not grow.
+    """Bytes that one layer keeps for all conversations: keys and values for every cell, and a state
+    that does not grow.
 
     A layer with a window keeps the window and one micro-batch. States are F32. Raises Misuse if the
     cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
     src/llama-kv-cache*.cpp and src/llama-memory-recurrent.cpp.
     """
     n_streams = 1 if settings.kv_unified else settings.n_parallel
-    row = row_bytes(settings.type_k, cache.k, cache.n_embd_head_k) + row_bytes(
-        settings.type_v, cache.v, cache.n_embd_head_v
-    )
-    return row * cells_of(cache, settings) * n_streams + 4 * cache.state * settings.n_parallel
+    keys = row_bytes(settings.type_k, cache.k, cache.n_embd_head_k)
+    values = row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
+    states = 4 * cache.state * settings.n_parallel
+    return (keys + values) * cells_of(cache, settings) * n_streams + states
 
 
 def cells_of(cache: LayerCache, settings: ContextSettings) -> int:
-    """Cells that a layer keeps per pool: all, or what its window needs."""
+    """Cells that a layer keeps per pool: all cells, or those that its window needs."""
     return settings.n_cells if cache.window is None else settings.window_cells(cache.window)
 
 
 def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes that all layers keep. The shape must be modelled."""
+    """Bytes that all layers keep. The caches of the shape must be known."""
     return sum(layer_cache_bytes(cache, settings) for cache in shape.caches or ())
 
 
@@ -139,22 +127,16 @@ def row_bytes(name: str, n: int, head: int) -> int:
 
 
 def overhead_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes that the server's process takes beside the engine's buffers: assumed, from what was
-    measured on Linux.
-
-    Seen: 27 to 51 MiB over the buffers for vocabularies of 512 to 128,256 tokens.
+    """Bytes that the server's process takes beside the engine's buffers. Assumed: on Linux, 27 to
+    51 MiB were measured for vocabularies of 512 to 128,256 tokens.
     """
-    return (
-        PROCESS_BYTES
-        + PROCESS_BYTES_PER_TOKEN * shape.n_vocab
-        + graph_records_bytes(shape, settings)
-    )
+    vocabulary_bytes = PROCESS_BYTES_PER_TOKEN * shape.n_vocab
+    return PROCESS_BYTES + vocabulary_bytes + graph_records_bytes(shape, settings)
 
 
 def graph_records_bytes(shape: Shape, settings: ContextSettings) -> int:
     """Bytes of the records of graphs, for architectures whose graph may have nodes for every token
-    of a micro-batch. A part of the process; those of other architectures are small and lie in
-    PROCESS_BYTES.
+    of a micro-batch; 0 for others, whose small records are part of PROCESS_BYTES.
     """
     return GRAPH_BYTES_PER_NODE * shape.record.graph_nodes_per_token * settings.n_tokens
 

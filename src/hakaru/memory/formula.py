@@ -1,8 +1,8 @@
-"""The article's formula for GPU memory: for talk, never for a verdict of ours.
+"""The common rule of thumb for GPU memory. It serves for a quick answer, never for a verdict.
 
-M = (P × 4 bytes) / (32 / Q) × 1.2, with P in billions of parameters and Q bits per weight. P is in
-billions, so M is in GB (10^9). The fraction is simply Q/8 bytes per parameter (four bytes hold 32
-bits), and the 1.2 is a rule of thumb that stands for everything else.
+M = (P × 4 bytes) / (32 / Q) × 1.2, with P in billions of parameters and Q bits per weight, gives M
+in GB (10^9 bytes). The fraction is Q/8 bytes per parameter (four bytes hold 32 bits), and the 1.2
+stands for everything but the weights.
 """
 
 from typing import Final
@@ -13,8 +13,8 @@ OVERHEAD: Final = 1.2
 
 
 def formula_gigabytes(n_params: int, bits: float) -> float:
-    """GB (10^9 bytes) that the article's formula gives. 70 billion parameters at 4 bits: 42.0.
-    Raises Misuse for odd bits.
+    """GB (10^9 bytes) by the formula: 42.0 for 70 billion parameters at 4 bits. Raises Misuse for
+    bits outside 0.5 to 64.
     """
     if not 0.5 <= bits <= 64:
         raise Misuse(

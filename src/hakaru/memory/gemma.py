@@ -15,9 +15,7 @@ def _n_per_layer(b: Build) -> int:
 
 
 def parts_after_tokens(b: Build) -> Tensor:
-    """Embeddings, then a second embedding of which each layer gets a slice, scaled at once (Gemma
-    3n).
-    """
+    """Embeddings, then the per-layer embeddings, scaled at once (Gemma 3n)."""
     g = b.graph
     x = embedded(b)
     n = _n_per_layer(b)
@@ -26,7 +24,7 @@ def parts_after_tokens(b: Build) -> Tensor:
 
 
 def parts_before_tokens(b: Build) -> Tensor:
-    """The second embedding, if there is one, looked up before the first (Gemma 4)."""
+    """The per-layer embeddings, if there are any, looked up before the embeddings (Gemma 4)."""
     if _n_per_layer(b):
         b.beside = b.graph.expand(_rows_of_layers(b))
     return embedded(b)
@@ -38,7 +36,7 @@ def _rows_of_layers(b: Build) -> Tensor:
 
 
 def _slice(b: Build, x: Tensor) -> Tensor:
-    """This layer's part of the per-layer embeddings; the first layer that asks computes all."""
+    """This layer's part of the per-layer embeddings. The first layer computes all parts."""
     g, m, n = b.graph, b.model, _n_per_layer(b)
     assert b.beside is not None
     if b.layer.first:
@@ -51,25 +49,26 @@ def _slice(b: Build, x: Tensor) -> Tensor:
 
 
 def _per_layer(b: Build, x: Tensor, part: Tensor) -> Tensor:
-    """A narrow gate over this layer's part, widened again."""
+    """A narrow gate over this layer's part of the per-layer embeddings, widened again."""
     cur = b.mul(b.graph.like(b.mm(x, _n_per_layer(b), "per-layer gate")), part)
     return b.norm(b.mm(cur, b.model.n_embd, "per-layer output"))
 
 
 def _attention(b: Build, x: Tensor) -> Tensor:
-    """Attention with normed values; without keys and values of its own it reads another layer's
-    cache.
+    """Attention with normed values. A layer without keys and values of its own reads another
+    layer's cache.
     """
-    g, y = b.graph, b.layer
-    q = g.like(
-        g.reshape(b.mm(x, y.n_embd_head_k * y.n_head, "queries"), (y.n_embd_head_k, y.n_head, "T"))
-    )
+    g, layer = b.graph, b.layer
+    n_k, n_head, n_head_kv = layer.n_embd_head_k, layer.n_head, layer.n_head_kv
+    q = g.like(g.reshape(b.mm(x, n_k * n_head, "queries"), (n_k, n_head, "T")))
     q = g.like(q, b.positions())
-    if not y.own_kv:
+    if not layer.own_kv:
         return attend(b, q, None, None, out=b.model.n_embd)
-    shape = y.n_embd_head_k, y.n_head_kv, "T"
-    keys = b.mm(x, y.n_embd_head_k * y.n_head_kv, "keys")
-    values = keys if y.shared_values else b.mm(x, y.n_embd_head_v * y.n_head_kv, "values")
+    shape = n_k, n_head_kv, "T"
+    keys = b.mm(x, n_k * n_head_kv, "keys")
+    values = keys
+    if not layer.shared_values:
+        values = b.mm(x, layer.n_embd_head_v * n_head_kv, "values")
     k = g.like(g.like(g.reshape(keys, shape)), b.positions())
     return attend(b, q, k, g.like(g.reshape(values, shape)), out=b.model.n_embd)
 
@@ -84,10 +83,10 @@ def gemma4(b: Build, x: Tensor) -> Tensor:
         cur, x = b.outputs(cur), b.outputs(x)
     x = b.add(b.norm(cur), x)
     if b.layer.experts:
-        both = b.norm(dense(b, b.norm(x)))
-        routed_input = b.norm(x)
+        shared = b.norm(dense(b, b.norm(x)))
+        normed = b.norm(x)
         router = b.mm(b.norm(x), m.n_expert, "router")
-        cur = b.add(both, b.norm(experts(b, routed_input, router=router, fused=True, scaled=True)))
+        cur = b.add(shared, b.norm(experts(b, normed, router=router, fused=True, scaled=True)))
     else:
         cur = dense(b, b.norm(x))
     cur = b.add(b.norm(cur), x)
@@ -97,7 +96,7 @@ def gemma4(b: Build, x: Tensor) -> Tensor:
     return cur
 
 
-def _slice_of(b: Build, x: Tensor) -> Tensor:
+def _one_stream(b: Build, x: Tensor) -> Tensor:
     """One of the parallel streams."""
     return b.graph.view(x, (b.model.n_embd, "T"))
 
@@ -123,25 +122,24 @@ def _modalities(b: Build, x: Tensor) -> Tensor:
 
 def _predicted(b: Build, x: Tensor) -> Tensor:
     g, shape = b.graph, (b.model.n_embd, "T", N_ALTUP)
-    coefficients = b.mm(_modalities(b, _slice_of(b, x)), N_ALTUP**2, "coefficients")
+    coefficients = b.mm(_modalities(b, _one_stream(b, x)), N_ALTUP**2, "coefficients")
     permuted = g.new("streams", (N_ALTUP, b.model.n_embd, "T"), g.view(x, ("permuted",)))
-    made = g.new(
-        "streams", (b.model.n_embd, N_ALTUP, "T"), permuted, g.view(coefficients, ("square",))
-    )
-    return b.add(g.new("streams", shape, g.view(made, ("permuted",))), x)
+    square = g.view(coefficients, ("square",))
+    mixed = g.new("streams", (b.model.n_embd, N_ALTUP, "T"), permuted, square)
+    return b.add(g.new("streams", shape, g.view(mixed, ("permuted",))), x)
 
 
 def _corrected(b: Build, predictions: Tensor, activated: Tensor) -> Tensor:
     g = b.graph
     coefficients = g.like(b.mm(_modalities(b, activated), N_ALTUP, "coefficients"))
-    innovation = g.like(activated, _slice_of(b, predictions))
+    innovation = g.like(activated, _one_stream(b, predictions))
     factors = g.new("coefficients", (1, "T", N_ALTUP), g.view(coefficients, ("transposed",)))
     repeated = g.new("streams", (b.model.n_embd, "T", N_ALTUP), innovation)
     return b.add(b.mul(repeated, factors), predictions)
 
 
 def _sparse(b: Build, gate: Tensor) -> Tensor:
-    """Only what lies far above the mean."""
+    """The values of a gate that lie far above their mean; the others become zero."""
     g = b.graph
     mean = g.new("mean", (1, "T"), gate)
     deviation = g.like(g.new("deviation", (1, "T"), g.like(g.like(gate, mean))))
@@ -156,7 +154,7 @@ def gemma3n(b: Build, x: Tensor) -> Tensor:
         embeddings = scaled(b, x)
         x = _streams(b, embeddings)
     predictions = _predicted(b, x)
-    active = _slice_of(b, predictions)
+    active = _one_stream(b, predictions)
     cur = b.norm(active)
     laurel = b.add(b.norm(b.mm(b.mm(cur, LAUREL_RANK, "laurel"), m.n_embd, "laurel")), cur)
     cur = b.add(b.norm(_attention(b, cur)), active)
@@ -166,20 +164,20 @@ def gemma3n(b: Build, x: Tensor) -> Tensor:
     gate = g.like(_sparse(b, gate) if b.layer.sparse else gate)
     cur = b.norm(b.mm(b.mul(up, gate), m.n_embd, "feed-forward"))
     corrected = _corrected(b, predictions, b.add(cur, mixed))
-    first = g.like(_slice_of(b, corrected))
+    first = g.like(_one_stream(b, corrected))
     first = _per_layer(b, first, _slice(b, embeddings))
-    rest = g.like(g.view(corrected, (m.n_embd, "T", N_ALTUP - 1)), first)
-    return g.new("streams", (m.n_embd, "T", N_ALTUP), _slice_of(b, corrected), rest)
+    others = g.like(g.view(corrected, (m.n_embd, "T", N_ALTUP - 1)), first)
+    return g.new("streams", (m.n_embd, "T", N_ALTUP), _one_stream(b, corrected), others)
 
 
 def joined(b: Build, x: Tensor) -> Tensor:
-    """The streams as one again; of it the rows whose logits are wanted."""
+    """The sum of the parallel streams, only the rows whose logits are wanted."""
     g, m = b.graph, b.model
-    target = _magnitude(b, _slice_of(b, x))
+    target = _magnitude(b, _one_stream(b, x))
     others = g.new("streams", (m.n_embd, "T", N_ALTUP - 1), g.view(x, ("others",)))
     scaled = b.mul(others, target)
     others = g.like(scaled, _magnitude(b, others))
-    cur = _slice_of(b, x)
+    cur = _one_stream(b, x)
     for _ in range(N_ALTUP - 1):
-        cur = b.add(cur, _slice_of(b, others))
+        cur = b.add(cur, _one_stream(b, others))
     return b.outputs(cur)

@@ -1,12 +1,15 @@
-"""A compute graph as an allocator sees it: what each tensor takes, what it is computed from, whose
-place it may take.
+"""A compute graph as an allocator sees it: for each tensor its size, its sources, and whether the
+result may overwrite a source.
 
 Sizes are formulas, since the graph of a model is the same for every context and micro-batch: a
-shape is made of numbers and of letters, whose values `allocator` fills in. T is the tokens of a
-micro-batch, S the conversations, t the tokens of one conversation in a micro-batch (T / S), O the
-rows whose logits are kept, C the cells of one conversation, W the cells of a layer with a window, N
-the pools of cells: one per conversation, or one for all. Weights and caches lie elsewhere and are
-left out; so are tensors without elements.
+shape has numbers and letters, and `allocator.bytes_of` puts values in the place of letters.
+
+    T  tokens of a micro-batch          C  cells of one conversation
+    S  conversations                    W  cells of a layer with a window
+    t  T / S                            N  pools of cells: one per conversation, or one for all
+    O  rows whose logits are kept
+
+Left out: weights and caches, which lie in other buffers, and tensors without elements.
 
 Source: llama.cpp, ggml/src/ggml.c (order of nodes, views) and ggml/src/ggml-alloc.c
 (ggml_op_can_inplace).
@@ -23,11 +26,12 @@ Size: TypeAlias = tuple[tuple[int, str], ...]
 
 
 class Tensor:
-    """A node or an input. `root` is the tensor whose memory a view shows, None for one that has its
-    own.
+    """A node or an input.
 
-    `plain` tells that its elements lie one after another, so that a result of the same shape may
-    take its place.
+    `root` is the tensor whose memory a view shows; None for a tensor with memory of its own.
+    `plain`: the elements lie one after another, so that a result of the same shape may overwrite
+    the tensor. `in_place`: the tensor may overwrite a source. `kept`: the memory is never given
+    back.
     """
 
     __slots__ = ("in_place", "kept", "name", "plain", "root", "shape", "size", "sources")
@@ -49,33 +53,31 @@ class Tensor:
 
 
 OUTSIDE = Tensor("outside", (), ())
-"""Stands for weights, caches and states: their views take nothing."""
+"""Stands for weights, caches and states, which lie in other buffers."""
 
 
 def size_of(shape: Shape, n_bytes: int = 4) -> Size:
     """Bytes of a tensor whose elements take `n_bytes` each."""
-    letters = "".join(sorted(d for d in shape if isinstance(d, str)))
-    return (
-        (
-            prod(d for d in shape if isinstance(d, int)) * n_bytes,
-            "T" if letters == "St" else letters,
-        ),
-    )
+    letters = "".join(sorted(dim for dim in shape if isinstance(dim, str)))
+    n_elements = prod(dim for dim in shape if isinstance(dim, int))
+    return ((n_elements * n_bytes, "T" if letters == "St" else letters),)
 
 
 class Graph:
-    """Nodes in the order in which they are computed. The methods are the operations, by their
-    effect on memory.
+    """Nodes in the order in which they are computed. Each method is a kind of operation, told apart
+    by what it does to memory.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Tensor] = []
-        self._seen: set[Tensor] = set()
+        self._expanded: set[Tensor] = set()
 
     def expand(self, tensor: Tensor) -> Tensor:
-        """Append everything that `tensor` needs, sources from left to right, then itself."""
-        if tensor not in self._seen:
-            self._seen.add(tensor)
+        """Append the sources of `tensor` from left to right, with all that they need, and then
+        `tensor` itself.
+        """
+        if tensor not in self._expanded:
+            self._expanded.add(tensor)
             for source in tensor.sources:
                 self.expand(source)
             if tensor.sources:
@@ -89,19 +91,21 @@ class Graph:
         return Tensor(name, shape, size_of(shape, n_bytes) if size is None else size, sources)
 
     def mul_mat(self, x: Tensor, rows: int, name: str) -> Tensor:
-        """A weight matrix of so many rows times `x`."""
+        """A weight matrix of `rows` rows times `x`."""
         return self.new(name, (rows, *x.shape[1:]), x)
 
     def like(self, x: Tensor, *others: Tensor, name: str = "") -> Tensor:
-        """A result of the same shape, which takes the place of a source that nobody else needs."""
+        """A result of the shape of `x`, which overwrites a source that no other node needs."""
         return Tensor(name or x.name, x.shape, size_of(x.shape), (x, *others), in_place=True)
 
     def view(self, x: Tensor, shape: Shape, *, plain: bool = False) -> Tensor:
-        """Another look at the same memory; `plain` where its elements lie one after another."""
+        """The memory of `x` in another shape, or a part of that memory. `plain`: the elements lie
+        one after another.
+        """
         return Tensor(x.name, shape, (), (x,), root=x.root or x, plain=plain)
 
     def reshape(self, x: Tensor, shape: Shape) -> Tensor:
-        """A view of all elements in another shape."""
+        """All elements of `x` in another shape."""
         return self.view(x, shape, plain=True)
 
     def store(self, x: Tensor, *indices: Tensor) -> None:
@@ -109,6 +113,6 @@ class Graph:
         self.expand(Tensor(x.name, (), (), (x, *indices), root=OUTSIDE))
 
     def stored(self, tensors: Iterable[Tensor]) -> None:
-        """Expand several."""
+        """Expand several tensors."""
         for tensor in tensors:
             self.expand(tensor)

@@ -18,16 +18,18 @@ def blueprint_of(shape: Shape) -> Blueprint:
 
 
 def layers_of(shape: Shape) -> list[Layer]:
-    """What the graph of each layer depends on, draft layers left out."""
+    """What distinguishes the graph of each layer from that of another; draft layers are left
+    out.
+    """
     caches = shape.caches or ()
     without_cache = shape.record.caches is not None and shape.record.caches.layers == "nothing"
-    blueprint, found = blueprint_of(shape), []
+    blueprint, layers = blueprint_of(shape), list[Layer]()
     n = shape.n_layer - shape.n_layer_nextn
     for i in range(n):
         cache = caches[i]
         n_ff = shape.n_ffs[i] if shape.n_ffs else shape.n_ff or 0
         n_head_kv = shape.n_head_kv[i]
-        found.append(
+        layers.append(
             Layer(
                 n_head=shape.n_heads[i] if shape.n_heads else shape.n_head,
                 n_head_kv=n_head_kv,
@@ -48,23 +50,25 @@ def layers_of(shape: Shape) -> list[Layer]:
                 last=i == n - 1 and blueprint.trimmed,
             )
         )
-    found = _joined(found)
-    n = len(found)
+    layers = _joined(layers)
+    hands = [receives_extra_input(shape, i, layer) for i, layer in enumerate(layers)]
     return [
-        replace(layer, hands=i + 1 < n and takes(shape, i + 1, found[min(i + 1, n - 1)]))
-        for i, layer in enumerate(found)
+        replace(layer, hands=next_receives)
+        for layer, next_receives in zip(layers, [*hands[1:], False], strict=True)
     ]
 
 
 def _joined(layers: list[Layer]) -> list[Layer]:
-    """Dense feed-forward layers join the layer before them, as in NVIDIA's Nemotron H."""
-    found: list[Layer] = []
+    """The layers, where every layer of a dense feed-forward part alone has joined the layer before
+    it (NVIDIA's Nemotron H).
+    """
+    joined: list[Layer] = []
     for layer in layers:
-        if found and not (layer.attends or layer.recurrent or layer.experts):
-            found[-1] = replace(found[-1], then=(*found[-1].then, layer.n_ff), last=layer.last)
+        if joined and not (layer.attends or layer.recurrent or layer.experts):
+            joined[-1] = replace(joined[-1], then=(*joined[-1].then, layer.n_ff), last=layer.last)
         else:
-            found.append(layer)
-    return found
+            joined.append(layer)
+    return joined
 
 
 def _has_rope(blueprint: Blueprint, layer: int, *, windowed: bool) -> bool:
@@ -81,7 +85,7 @@ def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
     return (layer + 1) % shape.n_moe_layer_step == 0
 
 
-def takes(shape: Shape, i: int, layer: Layer) -> bool:
+def receives_extra_input(shape: Shape, i: int, layer: Layer) -> bool:
     """True if layer i gets a second tensor from the layer before: the convolution's last inputs
     (LFM2, Mamba), image rows (Qwen3-VL), or per-layer embeddings (Gemma 3n).
     """

@@ -17,7 +17,7 @@ def tokens(b: Build) -> tuple[Dim, ...]:
 
 
 def state(b: Build, n: int, name: str) -> Tensor:
-    """The rows of the state, one per conversation: a view of what is gathered for all."""
+    """The rows of the state, one per conversation."""
     g = b.graph
     gathered = g.new(name, ("gathered",), b.input("states", ((4, "S"),)), size=((4 * n, "S"),))
     rows = g.expand(g.view(gathered, (n,) if b.one else (n, "S")))
@@ -26,14 +26,14 @@ def state(b: Build, n: int, name: str) -> Tensor:
 
 
 def last_inputs(b: Build) -> Tensor:
-    """The convolution's last inputs. Where a layer asks for them first, they are fetched before the
-    layer before it ends.
+    """The convolution's last inputs. A layer that needs them first finds them fetched by the layer
+    before (`blueprint.early_states`).
     """
     return b.beside or state(b, n_last_inputs(b.model), "last inputs")
 
 
 def n_last_inputs(m: Shape) -> int:
-    """How many elements the convolution's last inputs have."""
+    """The number of elements of the convolution's last inputs."""
     if m.n_shortconv_l_cache:
         return (m.n_shortconv_l_cache - 1) * m.n_embd
     return (m.ssm_d_conv - 1) * (m.ssm_d_inner + 2 * m.ssm_n_group * m.ssm_d_state)
@@ -42,8 +42,8 @@ def n_last_inputs(m: Shape) -> int:
 def convolved(
     b: Build, x: Tensor, channels: int, taps: int, before: Tensor, *, act: bool = True
 ) -> Tensor:
-    """A short convolution along the tokens: the state's last inputs before `x`, stored again, then
-    the convolution.
+    """A short convolution along the tokens: the last inputs (`before`) are joined with `x`, their
+    new values are stored, and the convolution runs over both. `act`: an activation follows.
     """
     g = b.graph
     size: Size = ((4 * (taps - 1) * channels, "S"), (4 * channels, "T"))
@@ -55,31 +55,23 @@ def convolved(
         size=size,
     )
     g.store(g.view(joined, ("last",)))
-    made = g.new("convolution", (channels, *tokens(b)), joined)
-    return g.like(made) if act else made
+    output = g.new("convolution", (channels, *tokens(b)), joined)
+    return g.like(output) if act else output
 
 
 def scanned(b: Build, x: Tensor, d_inner: int, n_state: int, *sources: Tensor) -> Tensor:
-    """The selective scan: an output per token and the new state, which is stored. Returns a view of
-    the output.
+    """The selective scan: its output per token, and its new state, which is stored. Returns the
+    output.
     """
     g, size = b.graph, ((4 * d_inner, "T"), (4 * n_state, "S"))
     ids = b.input("states", ((4, "S"),))
-    made = g.expand(g.new("scan", ("scan",), x, *sources, g.view(ids, ("chosen",)), size=size))
-    if not b.one:  # gathered although none is left over: all states but the first
-        g.store(
-            g.view(
-                g.new(
-                    "other states",
-                    ("others",),
-                    g.view(ids, ("tail",)),
-                    size=((4 * n_state, "S"), (-4 * n_state, "")),
-                ),
-                ("none",),
-            )
-        )
-    g.store(g.view(made, ("state",)))
-    return g.view(made, x.shape, plain=True)
+    scan = g.expand(g.new("scan", ("scan",), x, *sources, g.view(ids, ("chosen",)), size=size))
+    if not b.one:  # all states but the first are gathered, although none is left over
+        others: Size = ((4 * n_state, "S"), (-4 * n_state, ""))
+        gathered = g.new("other states", ("others",), g.view(ids, ("tail",)), size=others)
+        g.store(g.view(gathered, ("none",)))
+    g.store(g.view(scan, ("state",)))
+    return g.view(scan, x.shape, plain=True)
 
 
 def mamba(b: Build, x: Tensor) -> Tensor:
@@ -151,8 +143,8 @@ def plamo_mamba(b: Build, x: Tensor) -> Tensor:
 
 
 def delta_net(b: Build, x: Tensor, *, joint: bool) -> Tensor:
-    """Qwen's gated delta net. Qwen3-Next (`joint`) keeps beta and alpha in one matrix and repeats
-    queries and keys.
+    """Qwen's gated delta net. In Qwen3-Next (`joint`) beta and alpha are one matrix, and queries
+    and keys are repeated.
     """
     g, m, t = b.graph, b.model, tokens(b)
     k_head, n_k, n_v = m.ssm_d_state, m.ssm_n_group, m.ssm_dt_rank
@@ -167,63 +159,47 @@ def delta_net(b: Build, x: Tensor, *, joint: bool) -> Tensor:
     else:
         beta = g.like(g.reshape(b.mm(x, n_v, "beta"), (1, n_v, *t)))
         alpha = g.like(g.reshape(b.mm(x, n_v, "alpha"), (n_v, *t)))
-    made = _convolution_with_state(b, qkv, conv)
-    cur, before = made
+    last = state(b, (m.ssm_d_conv - 1) * conv, "last inputs")
+    cur = convolved(b, qkv, conv, m.ssm_d_conv, last)
+    before = state(b, m.ssm_d_state * m.ssm_d_inner, "state")
     q, k = (g.like(g.view(cur, (k_head, n_k, *t)), name=name) for name in ("queries", "keys"))
     if joint and n_k != n_v:
         q, k = (
             g.new(s.name, (k_head, n_v, *t), g.reshape(s, (k_head, 1, n_k, "T"))) for s in (q, k)
         )
-    y = _delta_rule(
-        b, (q, k, g.view(cur, (v_head, n_v, *t)), alpha, beta), before, (v_head, n_v, *t)
-    )
+    v = g.view(cur, (v_head, n_v, *t))
+    rule = _delta_rule(b, (q, k, v, alpha, beta), before, v_head, n_v)
+    y = g.view(rule, (v_head, n_v, *t), plain=True)
     y = b.mul(b.norm(y), g.like(g.reshape(z, (v_head, n_v, *t))))
     cur = b.mm(g.reshape(y, (m.ssm_d_inner, *t)), m.n_embd, "state output")
     return g.reshape(cur, (m.n_embd, "T"))
 
 
-def _convolution_with_state(b: Build, x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """The convolution of a delta net and the state that its rule goes on from."""
-    m = b.model
-    g, taps = b.graph, m.ssm_d_conv
-    before = state(b, (taps - 1) * channels, "last inputs")
-    size: Size = ((4 * (taps - 1) * channels, "S"), (4 * channels, "T"))
-    joined = g.new(
-        "inputs of the convolution",
-        ("joined",),
-        g.view(before, ("last",)),
-        g.view(x, ("transposed",)),
-        size=size,
-    )
-    g.store(g.view(joined, ("last",)))
-    states = state(b, m.ssm_d_state * m.ssm_d_inner, "state")
-    return g.like(g.new("convolution", (channels, *tokens(b)), joined)), states
-
-
 def _delta_rule(
-    b: Build, sources: tuple[Tensor, ...], before: Tensor, shape: tuple[int | str, ...]
+    b: Build, sources: tuple[Tensor, ...], before: Tensor, length: int, n_head: int
 ) -> Tensor:
-    """The fused delta rule: an output per token and the new state, which is stored."""
-    g, length, n_head = b.graph, shape[0], shape[1]
-    assert isinstance(length, int) and isinstance(n_head, int)
+    """The fused delta rule over heads of `length`: an output per token and the new state, which is
+    stored. Returns both.
+    """
+    g = b.graph
     size: Size = ((4 * length * n_head, "T"), (4 * length * length * n_head, "S"))
-    made = g.new("delta rule", ("delta rule",), *sources, g.view(before, ("state",)), size=size)
-    g.store(g.view(made, ("state",)))
-    return g.view(made, shape, plain=True)
+    rule = g.new("delta rule", ("delta rule",), *sources, g.view(before, ("state",)), size=size)
+    g.store(g.view(rule, ("state",)))
+    return rule
 
 
 def gated_attention(b: Build, x: Tensor) -> Tensor:
     """Attention whose output is multiplied by a gate that comes with the queries (Qwen3-Next,
     Qwen3.5).
     """
-    g, y = b.graph, b.layer
-    length = y.n_embd_head_k
-    both = b.mm(x, 2 * length * y.n_head, "queries and gate")
-    k, v = (b.mm(x, length * y.n_head_kv, name) for name in ("keys", "values"))
-    q = g.like(g.view(both, (length, y.n_head, "T")), name="queries")
-    k, v = (g.reshape(s, (length, y.n_head_kv, "T")) for s in (k, v))
-    q, k = (g.like(s, b.positions()) for s in (q, b.norm(k)))
-    gate = g.new("gate", (length * y.n_head, "T"), g.view(both, ("gate",)))
+    g, length, n_head = b.graph, b.layer.n_embd_head_k, b.layer.n_head
+    n_head_kv = b.layer.n_head_kv
+    both = b.mm(x, 2 * length * n_head, "queries and gate")
+    k, v = (b.mm(x, length * n_head_kv, name) for name in ("keys", "values"))
+    q = g.like(g.view(both, (length, n_head, "T")), name="queries")
+    k, v = (g.reshape(rows, (length, n_head_kv, "T")) for rows in (k, v))
+    q, k = (g.like(rows, b.positions()) for rows in (q, b.norm(k)))
+    gate = g.new("gate", (length * n_head, "T"), g.view(both, ("gate",)))
     cur = attend(b, q, k, v, out=None)
     return b.mm(b.mul(cur, g.like(gate)), b.model.n_embd, "attention output")
 
@@ -236,21 +212,15 @@ def kimi_delta(b: Build, x: Tensor) -> Tensor:
     last = state(b, 3 * (taps - 1) * inner, "last inputs")
     parts = []
     for name in ("queries", "keys", "values"):
-        made = convolved(b, g.reshape(b.mm(x, inner, name), (inner, *t)), inner, taps, last)
-        parts.append(g.reshape(made, (length, n_head, *t)))
-    decay = g.reshape(
-        g.like(g.reshape(b.mm(b.mm(x, length, "decay"), inner, "decay"), (length, n_head, "T"))),
-        (length, n_head, *t),
-    )
+        cur = convolved(b, g.reshape(b.mm(x, inner, name), (inner, *t)), inner, taps, last)
+        parts.append(g.reshape(cur, (length, n_head, *t)))
+    decay = g.reshape(b.mm(b.mm(x, length, "decay"), inner, "decay"), (length, n_head, "T"))
+    decay = g.reshape(g.like(decay), (length, n_head, *t))
     beta = g.like(g.reshape(b.mm(x, n_head, "beta"), (1, n_head, *t)))
     before = state(b, length * length * n_head, "state")
-    q, k, v = (*(g.like(p) for p in parts[:2]), parts[2])
-    size: Size = ((4 * inner, "T"), (4 * length * inner, "S"))
-    made = g.new(
-        "delta rule", ("delta rule",), q, k, v, decay, beta, g.view(before, ("state",)), size=size
-    )
-    cur = g.new("attention", (length, n_head, *t), g.view(made, ("output",)))
-    g.store(g.view(made, ("state",)))
+    q, k, v = g.like(parts[0]), g.like(parts[1]), parts[2]
+    rule = _delta_rule(b, (q, k, v, decay, beta), before, length, n_head)
+    cur = g.new("attention", (length, n_head, *t), g.view(rule, ("output",)))
     gate = g.reshape(b.mm(b.mm(x, length, "gate"), inner, "gate"), (length, n_head, "T"))
     cur = b.mul(b.norm(g.reshape(cur, (length, n_head, "T"))), g.like(gate))
     return b.mm(g.new("attention", (inner, "T"), cur), m.n_embd, "attention output")

@@ -7,8 +7,8 @@ from typing import Final
 
 from hakaru.formats.gguf import Tensor
 from hakaru.language import say
-from hakaru.memory.explain import Term, explain
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.memory.terms import Term, explain
 from hakaru.planning.placement import Placement, Task
 
 PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes",

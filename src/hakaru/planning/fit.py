@@ -20,10 +20,10 @@ from hakaru.formats.header_cursor import Array
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.ledger import Ledger
-from hakaru.memory.explain import Term
 from hakaru.memory.footprint import Footprint, compute_footprint
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
+from hakaru.memory.terms import Term
 from hakaru.models.model import Model, as_preset
 from hakaru.places import passing_dir
 from hakaru.planning.backends import backend_named

@@ -7,8 +7,8 @@ from typing import Any
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.tell.verdict import verdict_sentences, ways_sentences
 from hakaru.language import say, spelled
-from hakaru.memory.explain import Term
 from hakaru.memory.formula import formula_gigabytes
+from hakaru.memory.terms import Term
 from hakaru.planning.extras import Extra
 from hakaru.planning.fit import Fit
 from hakaru.planning.placement import Placement

@@ -1,7 +1,8 @@
-"""A model's whole graph as steps for the allocator, and the run over all its layers.
+"""A model's whole graph as a schedule: the steps in which an allocator gives and takes back memory,
+and the peak that these steps reach.
 
-A model's layers fall into a few kinds; each kind's steps are worked out once per model, and a run
-does not repeat a layer that begins as one before it did.
+A model's layers are of a few kinds. The steps of each kind are worked out once per model, and
+`peak_bytes` does not repeat a layer that begins with the same free blocks as an earlier one.
 """
 
 from collections.abc import Mapping
@@ -16,30 +17,26 @@ from hakaru.memory.ends import ENDS, STARTS
 from hakaru.memory.experts import summed
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.graph import Size, Tensor, size_of
-from hakaru.memory.layers import blueprint_of, layers_of, takes
+from hakaru.memory.layers import blueprint_of, layers_of, receives_extra_input
 from hakaru.memory.recurrent import n_last_inputs, state
 from hakaru.models.shape import Shape
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """A whole graph: its inputs with their sizes, and the steps of its stretches one after
-    another.
-    """
+class Schedule:
+    """What a whole graph does to memory."""
 
-    inputs: tuple[tuple[str, Size], ...]
-    stretches: tuple[Steps, ...]
+    inputs: tuple[tuple[str, Size], ...]  # names and sizes
+    stretches: tuple[Steps, ...]  # one after another: the start, every layer, the end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """A part of the graph, what it gets from the part before and hands to the next: the residual,
-    and perhaps the next layer's last inputs.
-    """
+    """A part of the graph: the start, a layer, or the end."""
 
     nodes: list[Tensor]
-    entries: tuple[Tensor, ...]
-    exits: tuple[Tensor, ...]
+    entries: tuple[Tensor, ...]  # from the stretch before: the residual, perhaps an extra input
+    exits: tuple[Tensor, ...]  # to the next stretch: the residual, perhaps its extra input
 
 
 Start: TypeAlias = Literal["tokens", "embeddings", "device", "host"]
@@ -47,25 +44,22 @@ Start: TypeAlias = Literal["tokens", "embeddings", "device", "host"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Which part of the graph a processor runs, and how many copies of its inputs it keeps.
-
-    `start` says how tokens come to it: it looks them up itself (`tokens`), gets their embeddings,
-    or the residual from a layer on another device or in host memory. `logits`: the graph ends
-    there. `mixed`: micro-batches may have tokens and embeddings of images. `backend` runs the
-    attention, with flash attention or without.
-    """
+    """The part of the graph that one device (or the processor) runs, and how."""
 
     start: Start = "tokens"
-    logits: bool = True
-    mixed: bool = True
-    copies: int = 1
-    experts_on_host: bool = False
+    """What comes in: tokens that are looked up here, embeddings, or the residual of a layer on
+    another device or in host memory.
+    """
+    logits: bool = True  # the graph ends here
+    mixed: bool = True  # micro-batches may have tokens and embeddings of images
+    copies: int = 1  # of every input
+    experts_on_host: bool = False  # the experts of all layers run in host memory
     backend: Backend = "cpu"
-    flash: bool = True
+    flash: bool = True  # the backend runs flash attention
 
 
 @lru_cache(maxsize=512)
-def program(
+def schedule(
     shape: Shape,
     *,
     one: bool,
@@ -74,9 +68,11 @@ def program(
     k_is_f16: bool = True,
     v_is_f16: bool = True,
     place: Place = Place(),
-) -> Program:
-    """The graph of a model. `one`: there is one conversation; `rotate_k`, `rotate_v`: see
-    `blocks.rotated`; `k_is_f16`, `v_is_f16`: see `flash_attention`.
+) -> Schedule:
+    """The schedule of a model, or of the part of it that `place` runs.
+
+    `one` is True if there is one conversation. For `rotate_k` and `rotate_v` see `blocks.rotated`,
+    for `k_is_f16` and `v_is_f16` see `flash_attention`.
     """
     blueprint = blueprint_of(shape)
     build_layer, layers = layer_of(blueprint.layer), layers_of(shape)
@@ -87,10 +83,10 @@ def program(
         on_device=place.start != "tokens", copies=place.copies,
         experts_on_host=place.experts_on_host, backend=place.backend, flash=place.flash,
         k_is_f16=k_is_f16, v_is_f16=v_is_f16, mixed=place.mixed,
-        cached=any(c.k or c.state for c in shape.caches or ()),
+        cached=any(cache.k or cache.state for cache in shape.caches or ()),
         windows=any(layer.windowed for layer in layers),
     )  # fmt: skip
-    start = base.again(Layer(hands=takes(shape, 0, layers[0])))
+    start = base.again(Layer(hands=receives_extra_input(shape, 0, layers[0])))
     stretches = [_stretch(start, (), _arrival(start, place))]
     kinds: dict[tuple[object, ...], Stretch] = {}
     for i, (before, layer) in enumerate(zip([start.layer, *layers], layers, strict=False)):
@@ -110,7 +106,7 @@ def program(
         entry = Tensor("residual", last.shape, last.size)
         stretches.append(_stretch(b, (entry,), ENDS[blueprint.end](b, entry)))
     inputs = list(base.inputs.values())
-    return Program(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
+    return Schedule(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
 
 
 def _arrival(b: Build, place: Place) -> Tensor:
@@ -130,81 +126,74 @@ def _arrival(b: Build, place: Place) -> Tensor:
         return g.expand(
             b.add(b.add(b.row("sum of experts"), b.row("shared expert's output")), residual)
         )
-    made = b.input("experts from host memory", ((4 * m.n_embd * m.n_expert_used, "T"),))
-    made.shape = m.n_embd, m.n_expert_used, "T"
-    total = summed(b, g.expand(b.mul(made, b.input("weights", ((4 * m.n_expert_used, "T"),)))))
+    outputs = b.input("experts from host memory", ((4 * m.n_embd * m.n_expert_used, "T"),))
+    outputs.shape = m.n_embd, m.n_expert_used, "T"
+    total = summed(b, g.expand(b.mul(outputs, b.input("weights", ((4 * m.n_expert_used, "T"),)))))
     return g.expand(b.add(total, residual))
 
 
 def _stretch(b: Build, entries: tuple[Tensor, ...], residual: Tensor) -> Stretch:
-    beside: tuple[Tensor, ...] = ()
+    """The stretch whose last node is `residual`."""
+    exits = [residual]
     if b.layer.hands:
-        early = b.blueprint.early_states
-        beside = (
-            state(b, n_last_inputs(b.model), "last inputs")
-            if early or b.beside is None
-            else b.beside,
-        )
+        extra = None if b.blueprint.early_states else b.beside
+        exits.append(extra or state(b, n_last_inputs(b.model), "last inputs"))
     b.graph.expand(residual)
-    return Stretch(b.graph.nodes, entries, (residual, *beside))
+    return Stretch(b.graph.nodes, entries, tuple(exits))
 
 
 def _steps(stretches: list[Stretch], inputs: list[Tensor]) -> list[Steps]:
-    """The steps of each stretch; equal ones are one object. An input is given back in the last
-    stretch that needs it.
+    """The steps of each stretch; equal stretches share one object. An input is given back in the
+    last stretch that uses it.
     """
     used: dict[Stretch, set[Tensor]] = {}
-    last: dict[Tensor, int] = {}
+    last_use: dict[Tensor, int] = {}
     for i, stretch in enumerate(stretches):
         if stretch not in used:
-            used[stretch] = {s.root or s for node in stretch.nodes for s in node.sources} & set(
-                inputs
-            )
-        last |= dict.fromkeys(used[stretch], i)
-    made: dict[tuple[Stretch, frozenset[Tensor]], Steps] = {}
-    found = []
+            sources = {s.root or s for node in stretch.nodes for s in node.sources}
+            used[stretch] = sources & set(inputs)
+        last_use |= dict.fromkeys(used[stretch], i)
+    by_key: dict[tuple[Stretch, frozenset[Tensor]], Steps] = {}
+    all_steps = []
     for i, stretch in enumerate(stretches):
-        key = stretch, frozenset(t for t in used[stretch] if last[t] == i)
-        if key not in made:
-            entries = (
-                *stretch.entries,
-                *(Tensor("", (), ()) for _ in range(2 - len(stretch.entries))),
-            )
-            made[key] = steps_of(
-                stretch.nodes, [*inputs, *entries], stretch.exits, {*key[1], *stretch.entries}
-            )
-        found.append(made[key])
-    return found
+        key = stretch, frozenset(tensor for tensor in used[stretch] if last_use[tensor] == i)
+        if key not in by_key:
+            absent = (Tensor("", (), ()) for _ in range(2 - len(stretch.entries)))
+            outside = [*inputs, *stretch.entries, *absent]
+            ending = {*key[1], *stretch.entries}
+            by_key[key] = steps_of(stretch.nodes, outside, stretch.exits, ending)
+        all_steps.append(by_key[key])
+    return all_steps
 
 
-def play(graph: Program, values: Mapping[str, int]) -> int:
-    """Bytes of the buffer that a program needs."""
+def peak_bytes(graph: Schedule, values: Mapping[str, int]) -> int:
+    """Bytes of the buffer that a schedule needs. `values` are those of the letters in sizes."""
     memory = Memory()
     n = len(graph.inputs)
     where = [memory.give(bytes_of(size, values)) for _, size in graph.inputs]
-    where += [0] * (2 + max(len(s.names) for s in graph.stretches))
+    where += [0] * (2 + max(len(steps.names) for steps in graph.stretches))
     sizes: dict[Steps, list[int]] = {}
-    seen: dict[tuple[object, ...], tuple[list[int], list[tuple[int, int]]]] = {}
+    results: dict[tuple[object, ...], tuple[list[int], list[tuple[int, int]]]] = {}
     for steps in graph.stretches:
         key = steps, where[n], where[n + 1], tuple(memory.free)
-        if key not in seen:
+        if key not in results:
             if steps not in sizes:
                 sizes[steps] = [bytes_of(size, values) for size in steps.sizes]
             memory.run(steps, sizes[steps], where)
-            seen[key] = [where[i] for i in steps.exits], memory.free.copy()
-        exits, free = seen[key]
+            results[key] = [where[i] for i in steps.exits], memory.free.copy()
+        exits, free = results[key]
         where[n : n + len(exits)] = exits
         memory.free = free.copy()
     return memory.top
 
 
-def alive_at_peak(graph: Program, values: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Name and bytes of every tensor that is alive when the buffer has grown to its full size, by
-    address.
+def alive_at_peak(graph: Schedule, values: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Name and bytes of every tensor that lies in the buffer when it has grown to its full size, in
+    the order of addresses.
     """
     memory, alive = Memory(), {}
     n = len(graph.inputs)
-    where = [0] * (n + 2 + max(len(s.names) for s in graph.stretches))
+    where = [0] * (n + 2 + max(len(steps.names) for steps in graph.stretches))
     for i, (name, size) in enumerate(graph.inputs):
         where[i] = memory.give(bytes_of(size, values))
         alive[where[i]] = name, bytes_of(size, values)
@@ -212,10 +201,10 @@ def alive_at_peak(graph: Program, values: Mapping[str, int]) -> list[tuple[str, 
     for steps in graph.stretches:
         sizes = [bytes_of(size, values) for size in steps.sizes]
         for step in steps.steps:
-            what, tensor, index = step[:3]
+            action, tensor, index = step[:3]
             top = memory.top
             memory.run_step(step, sizes, where)
-            if what == TAKE_BACK:
+            if action == TAKE_BACK:
                 del alive[where[tensor]]
             else:
                 alive[where[tensor]] = steps.names[tensor], sizes[index]

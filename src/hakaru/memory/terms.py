@@ -1,8 +1,9 @@
-"""The footprint as a ledger: every term with its formula and its inputs, summing to the total to
-the byte. Pure.
+"""The footprint as an account: every term with its formula and its inputs. The terms add up to the
+total, to the byte. Pure.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,26 +21,23 @@ from hakaru.memory.footprint import (
 )
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
-from hakaru.models.caches import LayerCache
 from hakaru.models.shape import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One line: which part it belongs to, what it is, the formula with its numbers, where they
-    stand, and the bytes.
-    """
+    """One line of the account."""
 
-    part: str
-    what: str
-    formula: str
-    where: str
+    part: str  # of the footprint, such as "kv_cache_bytes"
+    what: str  # in words
+    formula: str  # with its numbers
+    where: str  # the metadata or settings that the numbers come from
     bytes: int
 
 
 def explain(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) -> list[Term]:
-    """The terms of `compute_footprint` of the same arguments, part by part. The shape must be
-    modelled.
+    """The terms of `compute_footprint` of the same arguments, part by part. The graph of the shape
+    must be known.
     """
     return [
         *_weights(tensors),
@@ -57,7 +55,7 @@ def explain(shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings) 
 
 
 def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
-    """Tensors of one kind, shape and type together, the largest first."""
+    """One term for all tensors of one kind, shape and type; the largest term first."""
 
     def kind(tensor: Tensor) -> tuple[str, str, tuple[int, ...]]:
         return re.sub(r"^blk\.\d+\.", "blk.*.", tensor.name), tensor.type.name, tensor.shape
@@ -65,13 +63,9 @@ def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
     terms = []
     for (name, type_, dims), group in groupby(sorted(tensors, key=kind), key=kind):
         same = list(group)
-        block = same[0].type
+        quant = same[0].type
         size = " × ".join(f"{n:,}" for n in dims)
-        per = (
-            f"{block.block_bytes} B per {block.block}"
-            if block.block > 1
-            else f"{block.block_bytes} B"
-        )
+        per = f"{quant.block_bytes} B" + (f" per {quant.block}" if quant.block > 1 else "")
         terms.append(
             Term(
                 part="weights_bytes",
@@ -85,23 +79,17 @@ def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
 
 
 def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
-    """Layers that keep the same, together."""
-    layers: dict[LayerCache, int] = {}
-    for cache in shape.caches or ():
-        layers[cache] = layers.get(cache, 0) + 1
+    """One term for all layers with equal keys and values, and one for all with equal states."""
     streams = 1 if settings.kv_unified else settings.n_parallel
-    for cache, n in layers.items():
+    for cache, n in Counter(shape.caches or ()).items():
         total = n * layer_cache_bytes(cache, settings)
         state = n * 4 * cache.state * settings.n_parallel
         if cache.k or cache.v:
-            seen = (
-                say("window of {n}", n=cache.window)
-                if cache.window is not None
-                else say("whole context")
-            )
+            whole = cache.window is None
+            reach = say("whole context") if whole else say("window of {n}", n=cache.window)
             yield Term(
                 part="kv_cache_bytes",
-                what=say("{n} layers, {seen}", n=n, seen=seen),
+                what=say("{n} layers, {seen}", n=n, seen=reach),
                 formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × "
                 f"{cells_of(cache, settings):,} cells × {streams}",
                 where="attention.head_count_kv, key_length, value_length",
@@ -118,13 +106,15 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
 
 
 def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
-    """What is alive at the peak of the graph of one micro-batch."""
+    """What lies in the compute buffer when it is fullest, for one micro-batch."""
     for name, n_bytes in explain_compute(shape, settings):
-        per_token, rest = divmod(n_bytes, settings.n_tokens)
+        per_token, remainder = divmod(n_bytes, settings.n_tokens)
         yield Term(
             part="compute_bytes",
             what=say("compute buffer: {name}", name=name),
-            formula=f"{settings.n_tokens:,} × {per_token:,} B" if not rest else f"{n_bytes:,} B",
+            formula=f"{settings.n_tokens:,} × {per_token:,} B"
+            if not remainder
+            else f"{n_bytes:,} B",
             where=say("the graph at its peak, `n_ubatch`"),
             bytes=n_bytes,
         )
