@@ -39,8 +39,8 @@ from hakaru.choosing.loop import tune
 from hakaru.choosing.worker import Effort
 from hakaru.engine.call import PATIENT
 from hakaru.engine.lab import Lab, lab_build
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.losses import windows_of
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.probe import probe_machine
@@ -200,12 +200,12 @@ def tokens(model: Model) -> None:
     """The rounds, then the sweep, with the same ledger: what is known is not read twice, and the
     count is of what each needs.
     """
-    bench = Bench(Session(machine=probe_machine(), ledger=Ledger()))
+    session = Session(machine=probe_machine(), ledger=Ledger())
     constraints = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None)
     settings = ContextSettings(n_ctx=min(4096, model.shape.n_ctx_train or 4096))
-    rounds = tune(bench, model, settings, constraints)
+    rounds = tune(session, model, settings, constraints)
     mix = next((c.types for c in rounds.candidates if c.types), {})  # the same candidates for both
-    sweep = tune(bench, model, settings, constraints, Effort(sweep=True), mix=mix)
+    sweep = tune(session, model, settings, constraints, Effort(sweep=True), mix=mix)
     taken = [d.chosen.name if d.chosen else None for d in (rounds, sweep)]
     print(
         f"  tokens: {rounds.tokens_evaluated:,} of {sweep.tokens_evaluated:,} "
@@ -229,12 +229,12 @@ def main() -> None:
         f"{lab_build()}"
     )
     for path in asked.models or [embedded_model()]:
-        model, bench = read_model(path), Bench(Session(machine=probe_machine(), ledger=Ledger()))
+        model, session = read_model(path), Session(machine=probe_machine(), ledger=Ledger())
         print(path.name, flush=True)
         if set(wanted) - {"tokens"}:
             (recipe,) = plan_presets(model, ["Q4_K_M"])
-            candidate = Levels(bench, model).built(recipe).path
-            windows = bench.windows(model, parts=("test",))
+            candidate = Levels(session, model).built(recipe).path
+            windows = windows_of(session, model, parts=("test",))
         if "coverage" in wanted:
             (rows,) = Lab().compare(path, [candidate], [w.as_json() for w in windows])
             coverage(rows, [w.domain for w in windows])

@@ -34,7 +34,6 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from hakaru.engine.lab import lab_build
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.probe import probe_machine
@@ -63,7 +62,7 @@ LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 def one_model(path: Path, effort: str) -> dict[str, object]:
     """Races at every budget, then random mixes."""
     model, began = read_model(path), time.perf_counter()
-    study = Study(Bench(Session(machine=probe_machine(), ledger=Ledger())), model, effort)  # type: ignore[arg-type]  # argparse checked it
+    study = Study(Session(machine=probe_machine(), ledger=Ledger()), model, effort)  # type: ignore[arg-type]  # argparse checked it
     imatrix = importance(study)
     print(
         f"\n{path.name}: {len(study.calibration)} + {len(study.validation)} + "

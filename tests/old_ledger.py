@@ -16,8 +16,10 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import pytest
 
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation.answers import graded_answers
+from hakaru.evaluation.losses import divergences, noise_floor, windows_of
 from hakaru.evaluation.tasks import Item, named_tasks
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.memory.settings import ContextSettings
@@ -30,6 +32,7 @@ from hakaru.quantization.study.probing import known_sums
 from hakaru.quantization.study.recipe_speed import recipe_speed
 from hakaru.quantization.study.study import Study
 from hakaru.quantization.study.type_errors import type_errors
+from hakaru.session import Session
 from speeds import speed_of
 
 ROWS: Final = Path(__file__).with_name("old_ledger.json")
@@ -112,35 +115,39 @@ def sensitivities() -> Sensitivities:
     return Sensitivities(names=NAMES, log_mean=np.zeros(2), log_cov=np.eye(2))
 
 
-Question = Callable[[Bench, Model, Study], object]
+Question = Callable[[Session, Model, Study], object]
 
 QUESTIONS: Final[Mapping[str, Question]] = {
-    "build": lambda bench, model, study: Levels(bench, model).known_sha256(recipe(model)),
-    "windows": lambda bench, model, study: bench.windows(
-        model, parts=("test",), n_documents=0, n_prompts=1, ask=False
+    "build": lambda session, model, study: Levels(session, model).known_sha256(recipe(model)),
+    "windows": lambda session, model, study: windows_of(
+        session, model, parts=("test",), n_documents=0, n_prompts=1, ask=False
     ),
-    "divergence": lambda bench, model, study: bench.divergences(
-        {SOURCE_SHA256: model.path}, model, WINDOWS, n=1
+    "divergence": lambda session, model, study: divergences(
+        session, {SOURCE_SHA256: model.path}, model, WINDOWS, n=1
     ),
-    "noise floor": lambda bench, model, study: bench.noise_floor(model, WINDOWS),
-    "trial": lambda bench, model, study: bench.trial(model, SETTINGS, repeats=2),
-    "pace": lambda bench, model, study: bench.paces(),
-    "deep": lambda bench, model, study: bench.deep(model, SETTINGS, SPEED, 256),
-    "loads": lambda bench, model, study: bench.loads(model, SETTINGS, SPEED),
-    "answers with their ends": lambda bench, model, study: bench.answers(model, items(), SETTINGS),
-    "quantization errors": lambda bench, model, study: type_errors(study, None),
-    "probes": lambda bench, model, study: known_sums(study, RECIPES, WINDOWS, None, "probes"),
-    "runs": lambda bench, model, study: known_sums(study, RECIPES, WINDOWS, None, "runs"),
-    "single tensors": lambda bench, model, study: known_sums(
+    "noise floor": lambda session, model, study: noise_floor(session, model, WINDOWS),
+    "trial": lambda session, model, study: Timing(session=session).trial(
+        model, SETTINGS, repeats=2
+    ),
+    "pace": lambda session, model, study: Timing(session=session).paces(),
+    "deep": lambda session, model, study: Timing(session=session).deep(model, SETTINGS, SPEED, 256),
+    "loads": lambda session, model, study: Timing(session=session).loads(model, SETTINGS, SPEED),
+    "answers with their ends": lambda session, model, study: graded_answers(
+        session, model, items(), SETTINGS
+    ),
+    "quantization errors": lambda session, model, study: type_errors(study, None),
+    "probes": lambda session, model, study: known_sums(study, RECIPES, WINDOWS, None, "probes"),
+    "runs": lambda session, model, study: known_sums(study, RECIPES, WINDOWS, None, "runs"),
+    "single tensors": lambda session, model, study: known_sums(
         study, RECIPES[:1], WINDOWS, None, "single tensors"
     ),
-    "race": lambda bench, model, study: known_sums(study, RECIPES, WINDOWS, None, "race"),
-    "speed of a recipe": lambda bench, model, study: recipe_speed(
+    "race": lambda session, model, study: known_sums(study, RECIPES, WINDOWS, None, "race"),
+    "speed of a recipe": lambda session, model, study: recipe_speed(
         study, RECIPES[0], None, SETTINGS
     ),
-    "prior before probes": lambda bench, model, study: study.priors.before_probes(NAMES),
-    "sensitivities of kin": lambda bench, model, study: study.priors.of(NAMES),
-    "sensitivities": lambda bench, model, study: study.priors.of(NAMES[:1]),
-    "driver": lambda bench, model, study: known_driver_bytes(bench.ledger, [GPU.name]),
+    "prior before probes": lambda session, model, study: study.priors.before_probes(NAMES),
+    "sensitivities of kin": lambda session, model, study: study.priors.of(NAMES),
+    "sensitivities": lambda session, model, study: study.priors.of(NAMES[:1]),
+    "driver": lambda session, model, study: known_driver_bytes(session.ledger, [GPU.name]),
 }
 """By the kind of a row, the question that finds it."""

@@ -200,7 +200,6 @@ LONGER_YET: Final = {
     "pictures/memory:memory_chart",
     "pictures/pareto:pareto_chart",
     "planning/fit:fit",
-    "evaluation/bench:Bench",
 }
 """Those that are to be cut."""
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from hakaru.engine.lab import Lab
-from hakaru.evaluation.bench import Bench
 from hakaru.ledger import Ledger
 from hakaru.models.model import Model, read_model
 from hakaru.quantization.study.study import Study
@@ -23,10 +22,10 @@ def answer(kind: str, ledger: Ledger, model: Model) -> object:
     missing.
     """
     give_hash(ledger.path, model.path)
-    bench = Bench(Session(machine=MACHINE, ledger=ledger, lab=cast("Lab", NoEngine())))
+    session = Session(machine=MACHINE, ledger=ledger, lab=cast("Lab", NoEngine()))
     with closing(ledger):
         try:
-            return QUESTIONS[kind](bench, model, Study(bench, model, "quick", glance=True))
+            return QUESTIONS[kind](session, model, Study(session, model, "quick", glance=True))
         except AssertionError as missing:
             return str(missing)
 

@@ -204,7 +204,7 @@ class Ledger:
         (`cpu` without accelerators).
         """
         row = {
-            "at": _now(), "machine": machine, "model": model, "architecture": architecture,
+            "at": now(), "machine": machine, "model": model, "architecture": architecture,
             "engine": engine, "settings": _canonical(settings.as_json()),
             "source": footprint.source, "peak_rss_bytes": peak_rss_bytes, "backend": backend,
         } | {part: n_bytes for part,
@@ -219,25 +219,39 @@ class Ledger:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def recall(self, kind: str, inputs: Mapping[str, object]) -> Any | None:
-        """The stored result for the same kind and inputs, or None."""
+    def recall(
+        self, kind: str, inputs: Mapping[str, object], *, since: str | None = None
+    ) -> Any | None:
+        """The stored result for the same kind and inputs, or None. One that was stored before the
+        moment `since` (as `now` tells it) does not count.
+        """
         with _translated(self.path):
             row = self._db.execute(
-                "SELECT result FROM measurements WHERE key = ?", (_key(kind, inputs),)
+                "SELECT result FROM measurements WHERE key = ? AND at >= ?",
+                (_key(kind, inputs), since or ""),
             ).fetchone()
         return json.loads(row[0]) if row else None
 
-    def remembered(self, kind: str, inputs: Mapping[str, object], compute: Callable[[], T]) -> T:
-        """The stored result for the same kind and inputs; where there is none, what `compute`
-        returns, which is stored.
+    def remembered(
+        self,
+        kind: str,
+        inputs: Mapping[str, object],
+        compute: Callable[[], T],
+        *,
+        keeps: Callable[[T], bool] = lambda result: True,
+        since: str | None = None,
+    ) -> T:
+        """The stored result for the same kind and inputs, as `recall` finds it; where there is
+        none, what `compute` returns, which is stored if `keeps` holds for it.
 
         `compute` returns what JSON can hold. Example: `ledger.remembered("plan", {"model": sha256},
         plan_of_model)`.
         """
-        result: T | None = self.recall(kind, inputs)
+        result: T | None = self.recall(kind, inputs, since=since)
         if result is None:
             result = compute()
-            self.remember(kind, inputs, result)
+            if keeps(result):
+                self.remember(kind, inputs, result)
         return result
 
     def recall_all(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
@@ -252,7 +266,7 @@ class Ledger:
         """Store a result under its kind and inputs; an older one of the same is replaced."""
         self._write(
             "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
-            (_key(kind, inputs), _now(), kind, _canonical(inputs), json.dumps(result)),
+            (_key(kind, inputs), now(), kind, _canonical(inputs), json.dumps(result)),
         )
 
 
@@ -295,5 +309,6 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def now() -> str:
+    """This moment as the ledger writes it: a later one sorts behind it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -16,8 +16,9 @@ from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.choosing.worker import Effort
 from hakaru.engine.lab import Lab
 from hakaru.errors import DoesNotFit, Misuse
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation import losses
 from hakaru.evaluation.tiers import TIERS
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
@@ -38,7 +39,7 @@ EVEN = Trial(
     ),
     peak_rss_bytes=1,
 )
-"""What a bench says of every file, where speeds must not decide."""
+"""What is said of every file, where speeds must not decide."""
 
 
 class CountingLab(Lab):
@@ -72,8 +73,8 @@ def test_the_loop_decides_and_the_second_time_remembers(
 
     def decided() -> Decision:
         lab.asked.clear()
-        bench = Bench(Session(machine=machine, ledger=Ledger(), lab=lab))
-        return tune(bench, model, ContextSettings(n_ctx=512), constraints, effort)
+        session = Session(machine=machine, ledger=Ledger(), lab=lab)
+        return tune(session, model, ContextSettings(n_ctx=512), constraints, effort)
 
     decision = decided()
     assert {"write_tensors", "answer", "compare"} <= set(lab.asked)
@@ -100,9 +101,7 @@ def test_the_loop_decides_and_the_second_time_remembers(
     assert [replace(c, path=None) for c in again.candidates] == [
         replace(c, path=None) for c in decision.candidates
     ]
-    walked = replay(
-        decision.evidence, Bench(Session(machine=machine, ledger=Ledger(), lab=lab)), effort
-    )
+    walked = replay(decision.evidence, Session(machine=machine, ledger=Ledger(), lab=lab), effort)
     assert (walked.holds, walked.before, walked.changed) == (True, decision.chosen.type, ())
 
 
@@ -128,17 +127,9 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(
         return made
 
     monkeypatch.setattr(Levels, "built", noting)
-
-    class Evenly(Bench):
-        def trial(self, model: Model, settings: ContextSettings, **options: Any) -> Trial:
-            return EVEN
-
+    monkeypatch.setattr(Timing, "trial", lambda *_, **__: EVEN)
     decision = tune(
-        Evenly(Session(machine=probe_machine(), ledger=Ledger())),
-        model,
-        settings,
-        constraints,
-        effort,
+        Session(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort
     )
     by_type = {c.type: c for c in decision.candidates}
     assert "predicted to lose" in by_type["Q2_K"].why
@@ -154,9 +145,7 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(
             lambda *_: pytest.fail("another mix was sought"),
         )
         walked = replay(
-            decision.evidence or tmp_path,
-            Evenly(Session(machine=probe_machine(), ledger=Ledger())),
-            effort,
+            decision.evidence or tmp_path, Session(machine=probe_machine(), ledger=Ledger()), effort
         )
     assert [c.type for c in walked.decision.candidates if c.type.startswith("mix-")] == [mix.type]
 
@@ -165,19 +154,19 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(
 def test_the_loop_says_when_nothing_fits(tiny: Path) -> None:
     """Too little memory is exit code 3, with ways out that would fit."""
     model, settings = read_model(tiny), ContextSettings(n_ctx=512)
-    bench, effort = (
-        Bench(Session(machine=probe_machine(), ledger=Ledger())),
+    session, effort = (
+        Session(machine=probe_machine(), ledger=Ledger()),
         Effort(n_documents=2, n_prompts=1, repeats=2, presets=("Q8_0",)),
     )
     with pytest.raises(DoesNotFit, match="even Q8_0 needs") as caught:
-        tune(bench, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
+        tune(session, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
     assert caught.value.exit_code == 3
     assert "choose a smaller model" in str(caught.value)
     assert "`n_ctx`" not in str(caught.value)  # 512 tokens are short already
-    needs = needs_of(bench, model, settings).total_bytes
+    needs = needs_of(session, model, settings).total_bytes
     with pytest.raises(DoesNotFit) as longer:
         tune(
-            bench,
+            session,
             model,
             replace(settings, n_ctx=32768),
             replace(ANYTHING, memory_bytes=needs + 24 * 2**20),
@@ -187,12 +176,12 @@ def test_the_loop_says_when_nothing_fits(tiny: Path) -> None:
     assert context and int(context[1]) >= 8192
     small = replace(settings, n_ctx=int(context[1])).with_cache(SMALL_CACHE)
     level = plan_presets(model, ["Q8_0"])[0].weights_bytes - model.weights_bytes
-    assert needs_of(bench, model, small).total_bytes + level <= needs + 24 * 2**20
+    assert needs_of(session, model, small).total_bytes + level <= needs + 24 * 2**20
 
 
 @pytest.mark.engine
 def test_models_of_another_vocabulary_are_not_compared(tiny: Path, embedded: Path) -> None:
     """KLD is not defined between them."""
-    bench = Bench(Session(machine=probe_machine(), ledger=Ledger()))
+    session = Session(machine=probe_machine(), ledger=Ledger())
     with pytest.raises(Misuse, match="another vocabulary"):
-        bench.tested(read_model(tiny), read_model(embedded), [], TIERS["balanced"])
+        losses.tested(session, read_model(tiny), read_model(embedded), [], TIERS["balanced"])

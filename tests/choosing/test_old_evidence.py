@@ -13,7 +13,7 @@ from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.replay import Replay, replay
 from hakaru.choosing.worker import Effort
-from hakaru.evaluation.bench import Bench
+from hakaru.engine.mode import Mode
 from hakaru.evaluation.tiers import TIERS
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
@@ -35,17 +35,19 @@ class Loop:
 
     def __call__(
         self,
-        bench: Bench,
+        session: Session,
         model: Model,
         settings: ContextSettings,
         constraints: Constraints,
         effort: Effort,
         *,
         mix: Any,
+        mode: Mode,
+        again: bool,
     ) -> Decision:
         self.asked = {
             "settings": settings, "constraints": constraints, "levels": list(effort.presets),
-            "mix": mix, "template": bench.mode.template and bench.mode.template.text,
+            "mix": mix, "template": mode.template and mode.template.text,
         }  # fmt: skip
         chosen = Candidate(
             type=self.takes,
@@ -57,7 +59,7 @@ class Loop:
             passes=True,
         )
         return Decision(
-            machine=bench.machine, model=model, settings=settings, constraints=constraints,
+            machine=session.machine, model=model, settings=settings, constraints=constraints,
             candidates=(chosen,), chosen=chosen, why="", uses_gpu=False, tokens_full_sweep=0,
             conditions=of_then()["conditions"],
         )  # fmt: skip
@@ -77,7 +79,7 @@ def walked(
     file = folder / "evidence.json"
     file.write_text(json.dumps(content).replace("FOLDER", str(folder)), encoding="utf-8")
     monkeypatch.setattr("hakaru.choosing.replay.tune", loop)
-    return replay(file, Bench(Session(machine=MACHINE, ledger=Ledger(folder / "ledger.sqlite"))))
+    return replay(file, Session(machine=MACHINE, ledger=Ledger(folder / "ledger.sqlite")))
 
 
 def test_evidence_of_then_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

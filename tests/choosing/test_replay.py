@@ -18,7 +18,6 @@ from hakaru.choosing.replay import replay
 from hakaru.cli import run
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Interrupted, Misuse, ModelNotFound
-from hakaru.evaluation.bench import Bench
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
@@ -137,9 +136,7 @@ def test_what_is_no_evidence_is_not_replayed(tmp_path: Path, text: str | None, w
     if text is not None:
         file.write_text(text)
     with pytest.raises(Misuse, match=words):
-        replay(
-            file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
-        )
+        replay(file, Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
 
 
 @pytest.fixture
@@ -180,24 +177,31 @@ def test_whole_evidence_is_walked_again(tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     file.write_text(evidence(), encoding="utf-8")
     with pytest.raises(ModelNotFound, match=r"none.gguf: there is no such file"):
-        replay(
-            file, Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
-        )
+        replay(file, Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
 
 
-def test_a_replay_asks_by_the_chat_template_of_then(tmp_path: Path) -> None:
+def test_a_replay_asks_by_the_chat_template_of_then(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A built-in one by its name, and a file's text, which need not be there any more."""
-    file = tmp_path / "evidence.json"
+    file, given = tmp_path / "evidence.json", list[Mode]()
+
+    def walked(*_: object, mode: Mode, **__: object) -> NoReturn:
+        given.append(mode)
+        raise Interrupted("enough")
+
+    monkeypatch.setattr("hakaru.choosing.replay.tune", walked)
     for template in (
         ChatTemplate(name="gemma"),
         ChatTemplate(name="own.jinja", text="{{ messages }}"),
     ):
-        bench = Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")))
+        session = Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))
         mode = Mode(template=template)
-        file.write_text(evidence(conditions=mode.as_evidence()), encoding="utf-8")
-        with pytest.raises(ModelNotFound):
-            replay(file, bench)
-        assert bench.mode == mode
+        written = evidence(conditions=mode.as_evidence(), model={"path": str(tiny)})
+        file.write_text(written, encoding="utf-8")
+        with pytest.raises(Interrupted):
+            replay(file, session)
+        assert given.pop() == mode
 
 
 def test_a_replay_leaves_to_other_servers_what_they_hold(
@@ -209,8 +213,8 @@ def test_a_replay_leaves_to_other_servers_what_they_hold(
     file, given = tmp_path / "evidence.json", []
     file.write_text(evidence(model={"path": str(tiny)}), encoding="utf-8")
 
-    def walked(bench: Bench, *_: object, **__: object) -> NoReturn:
-        given.append(bench.machine.memory.available_bytes)
+    def walked(session: Session, *_: object, **__: object) -> NoReturn:
+        given.append(session.machine.memory.available_bytes)
         raise Interrupted("enough")
 
     def beside(machine: Machine, parts: Collection[Path]) -> Machine:
@@ -221,7 +225,7 @@ def test_a_replay_leaves_to_other_servers_what_they_hold(
     with pytest.raises(Interrupted):
         replay(
             file,
-            Bench(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))),
+            Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")),
             beside=beside,
         )
     assert given == [7]

@@ -1,4 +1,4 @@
-"""Every step is asked of the bench in the right words, and files of losers go at once."""
+"""Every step is asked of the engine in the right words, and files of losers go at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from hakaru.choosing.loop import walked
 from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.choosing.transitions import opened
 from hakaru.choosing.worker import Effort, Worker
+from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
@@ -41,8 +42,8 @@ class FakeLedger:
 
 
 @dataclass
-class FakeBench:
-    """A bench that notes what it is asked, and builds empty files."""
+class FakeEngine:
+    """Session, speeds, losses and answers in one, which notes what it is asked."""
 
     folder: Path
     model: Model
@@ -52,13 +53,20 @@ class FakeBench:
     knows_trials: bool = False
     ledger: FakeLedger = field(default_factory=FakeLedger)
 
-    def windows(
-        self, model: Model, *, parts: Sequence[str], n_documents: int | None, n_prompts: int | None
+    def windows_of(
+        self,
+        session: Any,
+        model: Model,
+        *,
+        parts: Sequence[str],
+        n_documents: int | None,
+        n_prompts: int | None,
     ) -> list[Any]:
         return [(parts, n_documents, n_prompts)] * 5
 
     def tested(
         self,
+        session: Any,
         candidate: Model,
         reference: Model,
         windows: Sequence[Any],
@@ -90,8 +98,14 @@ class FakeBench:
             ("deep", model.path.stem, settings.cache, speed.decode_tokens_per_s.value, depth)
         )
 
-    def answers(
-        self, model: Model, items: Sequence[Any], settings: ContextSettings, *, name: str
+    def graded_answers(
+        self,
+        session: Any,
+        model: Model,
+        items: Sequence[Any],
+        settings: ContextSettings,
+        mode: Mode,
+        name: str,
     ) -> Any:
         self.asked.append(("answers", model.path.stem, settings.cache, name))
         return grade(items, ["?"] * len(items))
@@ -101,26 +115,26 @@ class FakeBench:
 class FakeLevels:
     """Levels that are empty files."""
 
-    bench: FakeBench
+    engine: FakeEngine
 
     def path(self, recipe: Recipe) -> Path:
-        return self.bench.folder / f"{recipe.preset}.gguf"
+        return self.engine.folder / f"{recipe.preset}.gguf"
 
     def known_sha256(self, recipe: Recipe) -> str | None:
-        return recipe.preset if recipe.preset in self.bench.ever_built else None
+        return recipe.preset if recipe.preset in self.engine.ever_built else None
 
     def built(self, recipe: Recipe) -> Model:
         path = self.path(recipe)
         if not path.exists():
-            if recipe.preset in self.bench.full:
+            if recipe.preset in self.engine.full:
                 raise MachineError("{path}: the disk is full.", path=path)
-            self.bench.asked.append(("build", recipe.preset))
+            self.engine.asked.append(("build", recipe.preset))
             path.touch()
-        self.bench.ever_built.add(recipe.preset)
-        return replace(self.bench.model, path=path)
+        self.engine.ever_built.add(recipe.preset)
+        return replace(self.engine.model, path=path)
 
     def groups(self, several: Sequence[Any]) -> list[list[Any]]:
-        self.bench.asked.append(("groups", [each.weights_bytes for each in several]))
+        self.engine.asked.append(("groups", [each.weights_bytes for each in several]))
         return [[each] for each in several]
 
     def losses(
@@ -130,7 +144,7 @@ class FakeLevels:
             if recipe:
                 self.built(recipe)
         names = [recipe.preset if recipe else None for recipe in recipes]
-        self.bench.asked.append(("losses", names, n, cache))
+        self.engine.asked.append(("losses", names, n, cache))
         return [[ROW] * n for _ in recipes]
 
 
@@ -163,21 +177,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, model: Model) -> FakeBench:
-    return FakeBench(folder=tmp_path, model=model)
+def engine(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    engine = FakeEngine(folder=tmp_path, model=model)
+    for name in ("windows_of", "tested", "graded_answers"):
+        monkeypatch.setattr(f"hakaru.choosing.worker.{name}", getattr(engine, name))
+    return engine
 
 
-def worker_of(bench: FakeBench, kind: type[Worker] = Worker, **changes: Any) -> Any:
+def worker_of(engine: FakeEngine, kind: type[Worker] = Worker, **changes: Any) -> Any:
     """A worker with the levels Q8_0 and Q2_K and a text of 20 windows, of which 12 are a round."""
-    levels = {name: recipe(name, bench.model) for name in ("Q8_0", "Q2_K")}
+    levels = {name: recipe(name, engine.model) for name in ("Q8_0", "Q2_K")}
     whole: dict[str, Any] = {
-        "bench": bench, "model": bench.model, "settings": ContextSettings(n_ctx=512),
+        "session": engine, "timing": engine, "mode": Mode(),
+        "model": engine.model, "settings": ContextSettings(n_ctx=512),
         "constraints": CONSTRAINTS, "recipes": levels,
         "effort": Effort(n_documents=4, n_prompts=1, repeats=2), "mix": None,
         "windows": [Windowed()] * 20,
     }  # fmt: skip
     worker = kind(**whole | changes)
-    worker.__dict__ |= {"forecast": FakeForecast(), "levels": FakeLevels(bench)}
+    worker.__dict__ |= {"forecast": FakeForecast(), "levels": FakeLevels(engine)}
     return worker
 
 
@@ -188,14 +206,14 @@ class Windowed:
     domain: str = "code"
 
 
-def test_a_group_is_read_with_its_cache_and_teaches_only_with_f16(bench: FakeBench) -> None:
+def test_a_group_is_read_with_its_cache_and_teaches_only_with_f16(engine: FakeEngine) -> None:
     """What another cache loses is no run of the weights' types; the source has no recipe."""
-    worker = worker_of(bench)
+    worker = worker_of(engine)
     answer = worker.answer(steps.Read((Q8_0,), 12))
     assert isinstance(answer, dict)
     assert (answer[Q8_0].quality.n_windows, answer[Q8_0].quality.n_tokens) == (12, 120)
     worker.answer(steps.Read((Q8_0_SMALL, ("source", SMALL_CACHE)), 20))
-    assert bench.asked == [
+    assert engine.asked == [
         ("build", "Q8_0"),
         ("losses", ["Q8_0"], 12, F16_CACHE),
         ("losses", ["Q8_0", None], 20, SMALL_CACHE),
@@ -203,48 +221,48 @@ def test_a_group_is_read_with_its_cache_and_teaches_only_with_f16(bench: FakeBen
     assert worker.forecast.learned == [("Q8_0", 12)]
 
 
-def test_a_full_disk_is_an_answer(bench: FakeBench) -> None:
+def test_a_full_disk_is_an_answer(engine: FakeEngine) -> None:
     """In the words of the error, so that others are read all the same."""
-    bench.full = frozenset({"Q8_0"})
-    answer = worker_of(bench).answer(steps.Read((Q8_0,), 12))
+    engine.full = frozenset({"Q8_0"})
+    answer = worker_of(engine).answer(steps.Read((Q8_0,), 12))
     assert isinstance(answer, str) and "Q8_0.gguf: the disk is full" in answer
 
 
-def test_groups_hold_one_cache(bench: FakeBench) -> None:
-    """The bench is asked once per cache, with what each file weighs."""
-    groups = worker_of(bench).answer(
+def test_groups_hold_one_cache(engine: FakeEngine) -> None:
+    """The disk is asked once per cache, with what each file weighs."""
+    groups = worker_of(engine).answer(
         steps.Group((Q8_0, Q8_0_SMALL, ("Q2_K", F16_CACHE), SOURCE_KEY))
     )
     assert groups == ((Q8_0,), (("Q2_K", F16_CACHE),), (SOURCE_KEY,), (Q8_0_SMALL,))
-    assert bench.asked == [("groups", [100, 100, bench.model.weights_bytes]), ("groups", [100])]
+    assert engine.asked == [("groups", [100, 100, engine.model.weights_bytes]), ("groups", [100])]
 
 
-def test_who_was_timed_is_not_built_for_it_again(bench: FakeBench) -> None:
+def test_who_was_timed_is_not_built_for_it_again(engine: FakeEngine) -> None:
     """A remembered trial needs no file. Otherwise a level is built and timed as it will be
     served.
     """
-    worker = worker_of(bench)
+    worker = worker_of(engine)
     timed = worker.answer(steps.Time((Q8_0_SMALL,)))
     assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 50.0
-    assert bench.asked == [
+    assert engine.asked == [
         ("build", "Q8_0"),
         ("time", "Q8_0", SMALL_CACHE, "Q8_0, KV cache q8_0", 2),
     ]
-    bench.asked, bench.knows_trials = [], True
+    engine.asked, engine.knows_trials = [], True
     worker.remove("Q8_0")
     timed = worker.answer(steps.Time((Q8_0_SMALL,)))
     assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 90.0
-    assert bench.asked == []
+    assert engine.asked == []
 
 
-def test_finalists_are_tested_as_they_will_be_served(bench: FakeBench) -> None:
+def test_finalists_are_tested_as_they_will_be_served(engine: FakeEngine) -> None:
     """On the test part of the texts and with their cache. The source answers tasks with its own."""
     tasks = TaskSet(names=("ours",), language="en", items=tuple(our_items("en")[:2]), digest="d")
-    worker = worker_of(bench, constraints=replace(CONSTRAINTS, tasks=tasks))
+    worker = worker_of(engine, constraints=replace(CONSTRAINTS, tasks=tasks))
     worker.answer(steps.Prove(Q8_0_SMALL))
     worker.answer(steps.Examine(Q8_0_SMALL))
     worker.answer(steps.TimeDeep((Q8_0_SMALL, Q8_0), (speed_of(1), speed_of(2)), 256))
-    assert bench.asked == [
+    assert engine.asked == [
         ("build", "Q8_0"),
         (
             "test",
@@ -262,34 +280,36 @@ def test_finalists_are_tested_as_they_will_be_served(bench: FakeBench) -> None:
     ]
 
 
-def test_the_mix_is_the_one_asked_for_or_the_one_that_is_forecast(bench: FakeBench) -> None:
+def test_the_mix_is_the_one_asked_for_or_the_one_that_is_forecast(engine: FakeEngine) -> None:
     """None where the mix asked for is empty; its file can then be built like any level's."""
-    assert worker_of(bench, mix={}).answer(steps.Mix()) is None
-    given = worker_of(bench, mix={t.name: "Q8_0" for t in bench.model.tensors}).answer(steps.Mix())
+    assert worker_of(engine, mix={}).answer(steps.Mix()) is None
+    given = worker_of(engine, mix={t.name: "Q8_0" for t in engine.model.tensors}).answer(
+        steps.Mix()
+    )
     assert isinstance(given, steps.Level) and given.type.startswith("mix-") and not given.is_copy
-    copy = worker_of(bench, mix={t.name: t.type.name for t in bench.model.tensors}).answer(
+    copy = worker_of(engine, mix={t.name: t.type.name for t in engine.model.tensors}).answer(
         steps.Mix()
     )
     assert isinstance(copy, steps.Level) and copy.is_copy
-    worker = worker_of(bench)
-    worker.__dict__["forecast"] = FakeForecast(recipe("mix-1", bench.model, 77))
+    worker = worker_of(engine)
+    worker.__dict__["forecast"] = FakeForecast(recipe("mix-1", engine.model, 77))
     sought = worker.answer(steps.Mix())
     assert isinstance(sought, steps.Level) and (sought.type, sought.weights_bytes) == ("mix-1", 77)
     assert worker.built("mix-1").path.name == "mix-1.gguf"
 
 
-def test_files_in_use_are_not_removed(bench: FakeBench) -> None:
+def test_files_in_use_are_not_removed(engine: FakeEngine) -> None:
     """Nor the source, which has no recipe."""
-    worker = worker_of(bench, effort=Effort(keep=frozenset({bench.folder / "Q8_0.gguf"})))
+    worker = worker_of(engine, effort=Effort(keep=frozenset({engine.folder / "Q8_0.gguf"})))
     for type_ in ("Q8_0", "Q2_K"):
         assert worker.built(type_).path.exists()
     for type_ in ("Q8_0", "Q2_K", "source"):
         worker.remove(type_)
-    assert [(bench.folder / f"{type_}.gguf").exists() for type_ in ("Q8_0", "Q2_K")] == [
+    assert [(engine.folder / f"{type_}.gguf").exists() for type_ in ("Q8_0", "Q2_K")] == [
         True,
         False,
     ]
-    assert bench.model.path.exists()
+    assert engine.model.path.exists()
 
 
 class BuildingWorker(Worker):
@@ -311,11 +331,11 @@ class BuildingWorker(Worker):
 
 
 @pytest.mark.parametrize("number", range(0, 200, 5))
-def test_the_files_of_losers_go_at_once(number: int, bench: FakeBench) -> None:
+def test_the_files_of_losers_go_at_once(number: int, engine: FakeEngine) -> None:
     """Before the next step is done."""
     world = World(number)
     types = {level.type for level in world.levels} | {"Q2_K", "mix-1"}
     worker = worker_of(
-        bench, kind=BuildingWorker, recipes={type_: recipe(type_, bench.model) for type_ in types}
+        engine, kind=BuildingWorker, recipes={type_: recipe(type_, engine.model) for type_ in types}
     )
     worker.walk_in(world)

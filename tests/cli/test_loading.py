@@ -13,8 +13,7 @@ from hakaru.engine.lab import Lab
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.bench import Bench
-from hakaru.evaluation.served import laid_out
+from hakaru.evaluation.served import laid_out, served
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine
@@ -123,15 +122,15 @@ def test_more_users_than_the_memory_holds_are_refused_too(tiny: Path, tmp_path: 
     machine = replace(
         probe_machine(), memory=Memory(total_bytes=2**35, available_bytes=140 * 2**20), devices=()
     )
-    bench = Bench(Session(machine=machine, ledger=Ledger(tmp_path / "ledger.sqlite")))
+    session = Session(machine=machine, ledger=Ledger(tmp_path / "ledger.sqlite"))
     with pytest.raises(AssertionError, match="a server was started"):
-        bench.server(read_model(tiny), ContextSettings(n_ctx=256))
+        served(session, read_model(tiny), ContextSettings(n_ctx=256))
     with pytest.raises(
         DoesNotFit,
         match=r"tiny-f16.gguf: needs .* with 65536 tokens of context for 8 conversations, "
         r"but 140.0 MiB may be used",
     ):
-        bench.server(read_model(tiny), ContextSettings(n_ctx=65536, n_parallel=8))
+        served(session, read_model(tiny), ContextSettings(n_ctx=65536, n_parallel=8))
 
 
 def test_what_is_tight_is_loaded_and_said(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:

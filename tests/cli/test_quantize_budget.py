@@ -310,7 +310,7 @@ def test_a_file_that_breaks_its_tier_is_exit_code_1(
 ) -> None:
     """It is written, since it was made, but nobody calls it good."""
     monkeypatch.setattr(
-        "hakaru.evaluation.bench.judge", lambda *_: Judgement("fail", broken="top1_agreement")
+        "hakaru.evaluation.losses.judge", lambda *_: Judgement("fail", broken="top1_agreement")
     )
     out = tmp_path / "bad.gguf"
     code, data = asked(capsys, source, "--quality", "extreme", "-o", out)

@@ -12,17 +12,18 @@ import pytest
 from hakaru.cli import run
 from hakaru.cli.commands import test as command
 from hakaru.cli.tell.test import NOT_COMPARED, loss_sentences
-from hakaru.evaluation import bench
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation import comparison, losses
 from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tasks import Graded, Item
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial
 from hakaru.language import use_language
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
+from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.units import Figure
 
@@ -37,23 +38,24 @@ def figure(value: float, *, spread: float = 0.05, unit: str = "tokens/s") -> Fig
     )
 
 
-class QuickBench(Bench):
+class Quick:
     """Speeds by the model's name; nothing is ever read."""
 
-    asked: list[str]
     rates: ClassVar = {"slow": 100.0, "same": 103.0, "fast": 200.0}
-    prefill = 900.0
 
-    def windows(self, *_: Any, **__: Any) -> Any:
+    def __init__(self) -> None:
+        self.timed: list[str] = []  # the models, in order
+        self.prefill = 900.0
+        self.answers_right = True
+
+    def windows_of(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the reference's answers were asked for")
 
     def noise_floor(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the reference was read")
 
-    def trial(
-        self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = 6
-    ) -> Trial:
-        self.asked.append(model.path.stem)
+    def trial(self, model: Model, settings: ContextSettings, **_: Any) -> Trial:
+        self.timed.append(model.path.stem)
         speed = Speed(
             decode_tokens_per_s=figure(self.rates[model.path.stem]),
             prefill_tokens_per_s=figure(self.prefill), first_token_ms=figure(9, unit="ms"),
@@ -80,27 +82,31 @@ class QuickBench(Bench):
             for d, u in [*((d, 1) for d in depths), (0, 1), (0, 2)]
         ]
 
-    def answers(
-        self, model: Model, items: Sequence[Item], settings: ContextSettings, *, name: str = ""
+    def graded_answers(
+        self, session: Session, model: Model, items: Sequence[Item], *_: Any, **__: Any
     ) -> list[Graded]:
-        return [Graded(item=item, answer="", right=True) for item in items]
+        return [Graded(item=item, answer="", right=self.answers_right) for item in items]
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A bench that measures nothing; the list grows with the models that it was asked to time."""
-    QuickBench.asked = []
-    monkeypatch.setattr(command, "Bench", QuickBench)
-    return QuickBench.asked
+def quick(monkeypatch: pytest.MonkeyPatch) -> Quick:
+    """Nothing is measured; who was to be timed is noted."""
+    quick = Quick()
+    for name in ("windows_of", "noise_floor", "graded_answers"):
+        monkeypatch.setattr(command, name, getattr(quick, name))
+    monkeypatch.setattr(comparison, "graded_answers", quick.graded_answers)
+    monkeypatch.setattr(Timing, "trial", lambda _, *given, **named: quick.trial(*given, **named))
+    monkeypatch.setattr(Timing, "loads", lambda _, *given: quick.loads(*given))
+    return quick
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> dict[str, str]:
-    """Three files whose speeds the bench knows."""
+    """Three files whose speeds `Quick` knows."""
     shape = tiny_shape(n_ctx_train=16384)
     return {
         name: str(write_tiny_llama(tmp_path / f"{name}.gguf", shape, seed=i))
-        for i, name in enumerate(QuickBench.rates)
+        for i, name in enumerate(Quick.rates)
     }
 
 
@@ -110,7 +116,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 
 def test_nothing_is_judged_without_a_reference(
-    quick: list[str], models: dict[str, str], capsys: pytest.CaptureFixture[str]
+    quick: Quick, models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No verdict, no tier and no figure of quality: what was not compared is not known. The speed
     is.
@@ -140,7 +146,7 @@ def test_nothing_is_judged_without_a_reference(
 @pytest.mark.parametrize("option", ["--text", "--prompts", "--quality", "--budget", "--page"])
 @pytest.mark.parametrize("names", [("slow",), ("slow", "fast")])
 def test_what_needs_a_reference_is_refused_without_one(
-    quick: list[str],
+    quick: Quick,
     models: dict[str, str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -163,11 +169,11 @@ def test_what_needs_a_reference_is_refused_without_one(
     err = capsys.readouterr().err
     assert err.startswith(f"hakaru: {option} is ")
     assert "of one model" in err or "name it with --reference" in err
-    assert quick == []
+    assert quick.timed == []
 
 
 def test_a_model_is_its_own_reference_without_reading(
-    quick: list[str], models: dict[str, str], capsys: pytest.CaptureFixture[str]
+    quick: Quick, models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is lost by definition, so that nothing is asked of it."""
     data = told(
@@ -202,7 +208,7 @@ def test_kinds_of_text_that_were_not_read_are_told() -> None:
         (4, "4 of 4 windows"),
     ):
         some = [row] * n
-        tested = bench.Tested(
+        tested = losses.Tested(
             quality=quality_of(some, domains[:n]),
             judgement=Judgement("pass"),
             domains=domains,
@@ -214,7 +220,7 @@ def test_kinds_of_text_that_were_not_read_are_told() -> None:
 
 
 def test_another_vocabulary_is_refused_before_anything_is_asked(
-    quick: list[str], models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quick: Quick, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The reference's answers would take minutes and say nothing."""
     other = write_tiny_llama(tmp_path / "other.gguf", tiny_shape(n_vocab=1024))
@@ -223,7 +229,7 @@ def test_another_vocabulary_is_refused_before_anything_is_asked(
 
 
 def test_models_are_compared_by_their_speed_alone(
-    quick: list[str], models: dict[str, str], capsys: pytest.CaptureFixture[str]
+    quick: Quick, models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each two: who is faster and by how much, or that nobody can tell; and that nobody looked at
     quality.
@@ -265,7 +271,7 @@ def test_models_are_compared_by_their_speed_alone(
 
 
 def test_tasks_of_two_models_say_what_could_have_been_seen(
-    quick: list[str],
+    quick: Quick,
     models: dict[str, str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -283,13 +289,7 @@ def test_tasks_of_two_models_say_what_could_have_been_seen(
     assert "times as fast as slow.gguf" in out
     assert "Quality was not compared" not in out
     assert "answered right by no model" not in out
-    monkeypatch.setattr(
-        QuickBench,
-        "answers",
-        lambda self, model, items, *_, **__: [
-            Graded(item=i, answer="", right=False) for i in items
-        ],
-    )
+    quick.answers_right = False
     assert run(["test", models["slow"], models["fast"], "--tasks", str(file)]) == 0
     assert (
         "20 of your own tasks were answered right by no model (0, 1, 2, 3, 4, …)"
@@ -321,7 +321,7 @@ def test_tasks_of_two_models_say_what_could_have_been_seen(
     ],
 )
 def test_depths_that_are_left_out_are_told(
-    quick: list[str],
+    quick: Quick,
     models: dict[str, str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -331,7 +331,7 @@ def test_depths_that_are_left_out_are_told(
     reason: str,
 ) -> None:
     """Why, and with which context they would be timed."""
-    monkeypatch.setattr(QuickBench, "prefill", prefill)
+    quick.prefill = prefill
     assert run(["test", models["slow"], "--full-speed", *options]) == 0
     assert words in capsys.readouterr().out
     left = told(capsys, "test", models["slow"], "--full-speed", *options)["speed"][
@@ -342,7 +342,7 @@ def test_depths_that_are_left_out_are_told(
 
 
 def test_a_context_that_the_model_cannot_have_is_not_advised(
-    quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quick: Quick, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """8,192 tokens and an answer do not go into a model that was trained for 8,192."""
     model = write_tiny_llama(tmp_path / "slow.gguf", tiny_shape(n_ctx_train=8192))
@@ -362,7 +362,7 @@ def test_a_context_that_the_model_cannot_have_is_not_advised(
     ],
 )
 def test_what_cannot_be_written_is_said_before_anything_is_measured(
-    quick: list[str],
+    quick: Quick,
     models: dict[str, str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -376,7 +376,7 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(
     (tmp_path / "folder.svg").mkdir()
     assert run(["test", models["slow"], option, str(tmp_path / name)]) == 2
     assert words in capsys.readouterr().err
-    assert quick == []
+    assert quick.timed == []
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -391,7 +391,7 @@ def test_a_picture_that_cannot_be_written_stops_the_loop_before_it_begins(
 
 
 def test_loads_can_be_drawn_and_reported_without_a_reference(
-    quick: list[str], models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quick: Quick, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Speeds behind contexts and for users are pictures, too; the report says what was not
     compared, in its language.

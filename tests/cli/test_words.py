@@ -1,7 +1,7 @@
 """Sentences that several commands say."""
 
 from hakaru.cli.words import beside_others, contention, suspicion, verdict_sentence
-from hakaru.evaluation import bench
+from hakaru.evaluation import losses
 from hakaru.evaluation.divergence import identical
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point
@@ -13,7 +13,7 @@ from hakaru.units import Figure
 def test_a_kind_of_text_that_seems_bad_stands_beside_the_verdict() -> None:
     """Not beside a failure, which names its figure."""
     passed = Judgement("pass", suspects=("answers-ja", "code"))
-    tested = bench.Tested(quality=identical(), judgement=passed, domains=["code"])
+    tested = losses.Tested(quality=identical(), judgement=passed, domains=["code"])
     assert verdict_sentence(tested, TIERS["compact"]) == (
         "Tier compact: passed. On its own this kind of text lost more than the tier allows, "
         "which is not proven: answers in Japanese, code."

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from hakaru.engine.server import EngineServer
-from hakaru.evaluation import bench as bench_module
 from hakaru.evaluation import speed
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation import timing as timing_module
 from hakaru.evaluation.speed import (
     RETRIES,
     Point,
@@ -20,6 +19,7 @@ from hakaru.evaluation.speed import (
     measure_speed,
     measure_users,
 )
+from hakaru.evaluation.timing import Timing
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
@@ -202,21 +202,21 @@ def test_a_load_beside_other_work_is_marked_and_not_remembered(
         read_model(write_tiny_llama(tmp_path / "tiny.gguf")),
         Ledger(tmp_path / "ledger.sqlite"),
     )
-    monkeypatch.setattr(bench_module, "served", lambda *_, **__: nullcontext(Server()))
-    bench, settings = (
-        Bench(Session(machine=probe_machine(), ledger=ledger)),
+    monkeypatch.setattr(timing_module, "served", lambda *_, **__: nullcontext(Server()))
+    timing, settings = (
+        Timing(session=Session(machine=probe_machine(), ledger=ledger)),
         ContextSettings(n_ctx=4096),
     )
     others(monkeypatch, 0.0)
     quiet = measure_speed(Server(), n_vocab=100, repeats=1)  # type: ignore[arg-type]  # a stand-in
     for busy, remembered, again in ((0.7, False, False), (0.0, True, False), (0.7, True, True)):
         others(monkeypatch, busy)
-        asker = Bench(Session(machine=bench.machine, ledger=ledger), again=again)
+        asker = Timing(session=timing.session, again=again)
         points = asker.loads(model, settings, quiet)
         assert [p.is_contended for p in points] == [busy > 0] * len(points)
         assert [Point.from_json(p.as_json()) for p in points] == points
         answers.clear()
-        assert [p.is_contended for p in bench.loads(model, settings, quiet)] == [
+        assert [p.is_contended for p in timing.loads(model, settings, quiet)] == [
             busy > 0 and not remembered
         ] * len(points)
         assert bool(answers) != remembered
@@ -236,15 +236,16 @@ def test_again_times_every_cache_anew(
     )
     timed: list[ContextSettings] = []
 
-    def serve(model: Model, settings: ContextSettings, **_: object) -> Any:
+    def serve(session: Session, model: Model, settings: ContextSettings, **_: object) -> Any:
         timed.append(settings)
         return nullcontext(Served())
 
     others(monkeypatch, 0.0)
     for name, value in {"served": serve, "remember_load": lambda *_, **__: None}.items():
-        monkeypatch.setattr(bench_module, name, value)
-    Bench(Session(machine=probe_machine(), ledger=ledger)).trial(model, small)
-    again = Bench(Session(machine=probe_machine(), ledger=ledger), again=True)
+        monkeypatch.setattr(timing_module, name, value)
+    session = Session(machine=probe_machine(), ledger=ledger)
+    Timing(session=session).trial(model, small)
+    again = Timing(session=session, again=True)
     for settings in (usual, small, usual, small):
         again.trial(model, settings)
     assert timed == [small, usual, small]
@@ -274,15 +275,15 @@ def test_a_contended_trial_is_not_remembered(
         read_model(write_tiny_llama(tmp_path / "tiny.gguf")),
         Ledger(tmp_path / "ledger.sqlite"),
     )
-    bench, settings = (
-        Bench(Session(machine=probe_machine(), ledger=ledger)),
+    timing, settings = (
+        Timing(session=Session(machine=probe_machine(), ledger=ledger)),
         ContextSettings(n_ctx=256),
     )
     others(monkeypatch, 1.0)
-    assert bench.trial(model, settings, repeats=1).speed.is_contended
-    assert bench.known_trial(ledger.model_sha256(model), settings, repeats=1) is None
-    assert bench.paces() == []
+    assert timing.trial(model, settings, repeats=1).speed.is_contended
+    assert timing.known_trial(ledger.model_sha256(model), settings, repeats=1) is None
+    assert timing.paces() == []
     others(monkeypatch, 0.0)
-    assert not bench.trial(model, settings, repeats=1).speed.is_contended
-    assert bench.known_trial(ledger.model_sha256(model), settings, repeats=1)
-    assert len(bench.paces()) == 1
+    assert not timing.trial(model, settings, repeats=1).speed.is_contended
+    assert timing.known_trial(ledger.model_sha256(model), settings, repeats=1)
+    assert len(timing.paces()) == 1

@@ -9,7 +9,6 @@ import pytest
 
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab, Probed
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.windows import Window
 from hakaru.formats.imatrix import Imatrix
@@ -83,11 +82,12 @@ def test_a_grid_that_the_file_does_not_tell_is_found() -> None:
     assert hidden_grids({"a": {"Q4_1": 0.0}}) == ()
 
 
-class Texts(Bench):
-    """A bench whose windows are numbers: a tiny model has no texts of its own."""
-
-    def windows(self, reference: object, **_: object) -> list[Window]:
-        return [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+@pytest.fixture(autouse=True)
+def numbers_for_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The windows are numbers: a tiny model has no texts of its own."""
+    windows = [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+    monkeypatch.setattr("hakaru.evaluation.losses.gather_windows", lambda *_, **__: windows)
+    monkeypatch.setattr("hakaru.quantization.study.study.windows_of", lambda *_, **__: windows)
 
 
 class NoWriter(Lab):
@@ -113,10 +113,10 @@ def test_what_the_race_quantized_is_written_and_not_made_again(
     quantized anew.
     """
     model = read_model(tiny_f16)
-    bench = Texts(
-        Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter())
+    session = Session(
+        machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter()
     )
-    study = Study(bench, model, "quick")
+    study = Study(session, model, "quick")
     imatrix = collected_importance(study) if importance else None
     target = Target(file_bytes=budget_bytes(model.n_params, "5"))
     made = make(study, plan_recipe(study, target, imatrix=imatrix), tmp_path / "copied.gguf")
@@ -153,9 +153,7 @@ def test_what_a_probe_cannot_see_is_measured_in_a_file(tiny_f16: Path, tmp_path:
     sums = []
     for lab in (Lab(), HalfBlind()):
         study = Study(
-            Texts(
-                Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab)
-            ),
+            Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=lab),
             read_model(tiny_f16),
             "quick",
         )
@@ -181,7 +179,7 @@ def test_importance_is_collected_once(tiny_f16: Path, tmp_path: Path) -> None:
     ledger, model = Ledger(tmp_path / "ledger.sqlite"), read_model(tiny_f16)
     first, again = (
         collected_importance(
-            Study(Texts(Session(machine=probe_machine(), ledger=ledger, lab=lab)), model, "quick")
+            Study(Session(machine=probe_machine(), ledger=ledger, lab=lab), model, "quick")
         )
         for lab in (Lab(), Without())
     )
@@ -208,7 +206,7 @@ def test_the_thorough_effort_probes_single_tensors_until_it_knows(
     session = Session(
         machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=Counting()
     )
-    study = Study(Texts(session), read_model(tiny_f16), "thorough")
+    study = Study(session, read_model(tiny_f16), "thorough")
     little = replace(study.sampling, n_singles=20, n_windows=2)
     monkeypatch.setitem(SAMPLINGS, "thorough", little)
     errors = type_errors(study, None)
@@ -228,7 +226,7 @@ def test_a_tensor_that_no_type_divides_is_left_alone(tmp_path: Path) -> None:
     """Mamba's steps have rows of 16: they are no question, and the rest is planned as ever."""
     model = read_model(write_tiny(tmp_path / "mamba.gguf", tiny_hyperparameters("mamba")))
     study = Study(
-        Texts(Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"))),
+        Session(machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite")),
         model,
         "quick",
         glance=True,

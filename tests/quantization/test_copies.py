@@ -11,7 +11,6 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.engine.lab import Lab
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.windows import Window
 from hakaru.formats.gguf import read_header
 from hakaru.hardware.probe import probe_machine
@@ -35,11 +34,12 @@ from hakaru.testing import tiny_shape, write_tiny_llama
 pytestmark = pytest.mark.engine
 
 
-class Texts(Bench):
-    """A bench whose windows are numbers: a tiny model has no texts of its own."""
-
-    def windows(self, reference: object, **_: object) -> list[Window]:
-        return [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+@pytest.fixture(autouse=True)
+def numbers_for_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The windows are numbers: a tiny model has no texts of its own."""
+    windows = [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+    monkeypatch.setattr("hakaru.evaluation.losses.gather_windows", lambda *_, **__: windows)
+    monkeypatch.setattr("hakaru.quantization.study.study.windows_of", lambda *_, **__: windows)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def study_of(path: Path, folder: Path) -> Study:
     return Study(
-        Texts(Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite"))),
+        Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite")),
         read_model(path),
         "quick",
     )

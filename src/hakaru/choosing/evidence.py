@@ -10,7 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hakaru import __version__
+from hakaru.engine.lab import lab_build
+from hakaru.engine.mode import Mode
+from hakaru.engine.server import server_build
 from hakaru.errors import Misuse
+from hakaru.evaluation.texts import PARTS, PROMPT_SEED, texts_at_hand, texts_digest
+from hakaru.evaluation.windows import TEST_VERSION
 from hakaru.language import say
 from hakaru.places import data_dir, written_whole
 
@@ -24,6 +30,18 @@ def save_evidence(name: str, evidence: Mapping[str, object]) -> Path:
     with written_whole(path) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def conditions(mode: Mode) -> dict[str, object]:
+    """What a figure depends on besides its model and settings."""
+    texts = {part: texts_at_hand((part,)) for part in PARTS}
+    return {
+        "hakaru": __version__, "lab": lab_build(), "server": server_build(),
+        "test_version": TEST_VERSION,
+        "seeds": {"answers": PROMPT_SEED, "intervals": 0, "speed": 0},
+        "texts": {part: {"n": len(documents), "digest": texts_digest(documents)} for part,
+            documents in texts.items()},
+    } | mode.as_evidence()  # fmt: skip
 
 
 def last_choice() -> Path | None:

@@ -13,7 +13,7 @@ from math import log
 from typing import Final
 
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.bench import Row
+from hakaru.evaluation.losses import Row
 from hakaru.evaluation.tiers import Tier
 from hakaru.quantization.build import Recipe, mix_recipe
 from hakaru.quantization.plan import plan_recipe

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
 from hakaru.choosing.decision import Decision
-from hakaru.choosing.evidence import save_evidence
+from hakaru.choosing.evidence import conditions, save_evidence
 from hakaru.choosing.field import Field, Terms, entrants
 from hakaru.choosing.rule import why_chosen
 from hakaru.choosing.smaller_cache import SMALL_CACHE, is_slow
@@ -26,40 +26,48 @@ from hakaru.choosing.steps import Done, Level
 from hakaru.choosing.too_small import too_small
 from hakaru.choosing.transitions import opened
 from hakaru.choosing.worker import Effort, Worker
+from hakaru.engine.mode import Mode
 from hakaru.errors import EngineRefused, Misuse
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import windows_digest
 from hakaru.language import say
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
 from hakaru.places import one_at_a_time
+from hakaru.planning.dry_run import check_memory
 from hakaru.planning.here import free_for_models, grown
 from hakaru.planning.learned import errors, kind_of, learned_margin
 from hakaru.quantization.build import plan_presets
+from hakaru.session import Session
 
 
 def tune(
-    bench: Bench,
+    session: Session,
     model: Model,
     settings: ContextSettings,
     constraints: Constraints,
     effort: Effort | None = None,
     *,
     mix: Mapping[str, str] | None = None,
+    mode: Mode | None = None,
+    again: bool = False,
 ) -> Decision:
     """Walk the loop for `model`.
 
     `mix` is the mix that takes part, types by tensor name: None has one sought, an empty one keeps
-    mixes out. Raises DoesNotFit if not even the smallest level goes into the memory allowed.
+    mixes out. `mode` has the chat template of the tasks. `again` measures every speed anew. Raises
+    DoesNotFit if not even the smallest level goes into the memory allowed.
     """
-    with one_at_a_time(f"tune-{bench.ledger.model_sha256(model)[:12]}"):
+    with one_at_a_time(f"tune-{session.ledger.model_sha256(model)[:12]}"):
         effort = effort or Effort()
         recipes = {recipe.preset: recipe for recipe in plan_presets(model, effort.presets)}
-        needs = needs_of(bench, model, settings)
-        terms = _terms(bench, model, settings, constraints, effort, needs)
+        needs = needs_of(session, model, settings)
+        terms = _terms(session, model, settings, constraints, effort, needs)
         worker = Worker(
-            bench=bench,
+            session=session,
+            timing=Timing(session=session, again=again),
+            mode=mode or Mode(),
             model=model,
             settings=settings,
             constraints=terms.constraints,
@@ -72,7 +80,7 @@ def tune(
         )
         if not any(c.fits for c in candidates):
             raise too_small(
-                bench, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit
+                session, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit
             )
         worker.windows = worker.windows_of(("calibration", "validation"))
         field = walked(opened(replace(terms, n_windows=len(worker.windows)), candidates), worker)
@@ -90,9 +98,12 @@ def walked(field: Field, worker: Worker) -> Field:
     return field
 
 
-def needs_of(bench: Bench, model: Model, settings: ContextSettings) -> Footprint:
+def needs_of(session: Session, model: Model, settings: ContextSettings) -> Footprint:
     """What a server takes: the engine's dry run, and what comes with use."""
-    return grown(bench.check(model, settings).best, model.shape, settings)
+    check = check_memory(
+        model, settings, machine=session.machine, ledger=session.ledger, engine=session.lab
+    )
+    return grown(check.best, model.shape, settings)
 
 
 def _source(model: Model) -> Level:
@@ -100,7 +111,7 @@ def _source(model: Model) -> Level:
 
 
 def _terms(
-    bench: Bench,
+    session: Session,
     model: Model,
     settings: ContextSettings,
     constraints: Constraints,
@@ -112,15 +123,15 @@ def _terms(
 
     Besides its weights a level takes what the source's dry run says.
     """
-    kind = kind_of(bench.machine, model.shape.architecture, needs)
-    margin = learned_margin(errors(bench.ledger.memory_rows()), kind)
-    spare = int(free_for_models(bench.machine, needs) * (1 - margin.fraction))
+    kind = kind_of(session.machine, model.shape.architecture, needs)
+    margin = learned_margin(errors(session.ledger.memory_rows()), kind)
+    spare = int(free_for_models(session.machine, needs) * (1 - margin.fraction))
     limit = min(constraints.memory_bytes or spare, spare)
     return Terms(
         constraints=replace(constraints, memory_bytes=limit),
         cache=settings.cache,
         besides_bytes=needs.total_bytes - model.weights_bytes,
-        saved_bytes=_saved(bench, model, settings, needs),
+        saved_bytes=_saved(session, model, settings, needs),
         n_ctx=settings.n_ctx // settings.n_parallel,
         n_windows=0,
         sweep=effort.sweep,
@@ -128,7 +139,9 @@ def _terms(
     )
 
 
-def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footprint) -> int | None:
+def _saved(
+    session: Session, model: Model, settings: ContextSettings, needs: Footprint
+) -> int | None:
     """Bytes that SMALL_CACHE saves. None where another cache was asked for, or none can be
     smaller.
     """
@@ -136,7 +149,8 @@ def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footpri
         return None
     try:
         return (
-            needs.total_bytes - needs_of(bench, model, settings.with_cache(SMALL_CACHE)).total_bytes
+            needs.total_bytes
+            - needs_of(session, model, settings.with_cache(SMALL_CACHE)).total_bytes
         )
     except (EngineRefused, Misuse):  # the engine, or our arithmetic for the kernels of a card
         return None
@@ -144,7 +158,7 @@ def _saved(bench: Bench, model: Model, settings: ContextSettings, needs: Footpri
 
 def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
     """The decision, with its evidence saved. Only the chosen level keeps its file."""
-    step, bench, model, windows = field.next(), worker.bench, worker.model, worker.windows
+    step, model, windows = field.next(), worker.model, worker.windows
     assert isinstance(step, Done)
     best = step.choice
     largest_first = sorted(field.assessed(), key=lambda c: (-c.weights_bytes, -c.total_bytes))
@@ -159,7 +173,7 @@ def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
     others = [c for c in judged if c.fits and c.key != field.source.key]
     swept = [c for c in others if not is_slow(c) and not _is_copy(c, worker)]
     decision = Decision(
-        machine=bench.machine,
+        machine=worker.session.machine,
         model=model,
         settings=worker.settings,
         constraints=worker.constraints,
@@ -180,8 +194,8 @@ def _is_copy(candidate: Candidate, worker: Worker) -> bool:
 def _conditions(worker: Worker) -> dict[str, object]:
     """What the decision depends on besides its model, settings and constraints."""
     return {
-        **worker.bench.conditions(),
-        "model_sha256": worker.bench.ledger.model_sha256(worker.model),
+        **conditions(worker.mode),
+        "model_sha256": worker.session.ledger.model_sha256(worker.model),
         "windows": {"n": len(worker.windows), "digest": windows_digest(worker.windows)},
         "tasks": worker.constraints.tasks.digest if worker.constraints.tasks else None,
         "levels": list(worker.effort.presets),

@@ -12,7 +12,6 @@ from hakaru.choosing.loop import tune
 from hakaru.choosing.worker import Effort
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.formats.quant_types import BY_NAME
@@ -20,6 +19,7 @@ from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.quantization.choices import TYPES
+from hakaru.session import Session
 
 Beside = Callable[[Machine, Collection[Path]], Machine]
 
@@ -57,11 +57,16 @@ class Replay:
 
 
 def replay(
-    evidence: Path, bench: Bench, effort: Effort | None = None, *, beside: Beside = _alone
+    evidence: Path,
+    session: Session,
+    effort: Effort | None = None,
+    *,
+    again: bool = False,
+    beside: Beside = _alone,
 ) -> Replay:
-    """Walk the loop again as the file `evidence` says. `beside` says what other programs leave of
-    the machine to a model of these parts. Raises Misuse for a file that is no evidence, and what
-    `read_model` and `tune` raise.
+    """Walk the loop again as the file `evidence` says. `again` measures every speed anew. `beside`
+    says what other programs leave of the machine to a model of these parts. Raises Misuse for a
+    file that is no evidence, and what `read_model` and `tune` raise.
     """
     data = read_evidence(evidence)
     try:
@@ -75,18 +80,19 @@ def replay(
         before = _label(taken["type"], (taken["cache_type_k"], taken["cache_type_v"]))
     mix = _mix_then(data["candidates"])
     conditions = {**data["conditions"], "machine": data["machine"]["fingerprint"]}
+    mode = Mode()
     if template := conditions.get("chat_template"):
-        bench.mode = Mode(template=ChatTemplate(name=template["name"], text=template.get("text")))
+        mode = Mode(template=ChatTemplate(name=template["name"], text=template.get("text")))
     model = read_model(Path(data["model"]["path"]))
-    bench.machine = beside(bench.machine, model.parts)
+    session = replace(session, machine=beside(session.machine, model.parts))
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
         mix = None  # another model now, which is told below
     if "levels" in conditions:
         effort = replace(effort or Effort(), presets=tuple(conditions["levels"]))
-    decision = tune(bench, model, settings, constraints, effort, mix=mix)
+    decision = tune(session, model, settings, constraints, effort, mix=mix, mode=mode, again=again)
     conditions, now = (
         _flat(conditions),
-        _flat({**decision.conditions, "machine": bench.machine.fingerprint}),
+        _flat({**decision.conditions, "machine": session.machine.fingerprint}),
     )
     changed = tuple(
         (name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name]

@@ -2,17 +2,17 @@
 
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.bench import Bench
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.fit import fit
 from hakaru.planning.ways_out import in_words
+from hakaru.session import Session
 from hakaru.units import compared
 
 
 def too_small(
-    bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int
+    session: Session, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int
 ) -> DoesNotFit:
     """The refusal, with the ways out that `fit` finds for the smallest level in `limit_bytes`."""
     needed, free = compared(smallest.total_bytes, limit_bytes)
@@ -25,21 +25,21 @@ def too_small(
         n_ctx=settings.n_ctx,
         cache=smallest.cache[0],
         free=free,
-        ways=_ways(bench, model, settings.with_cache(smallest.cache), smallest, limit_bytes),
+        ways=_ways(session, model, settings.with_cache(smallest.cache), smallest, limit_bytes),
     )
 
 
 def _ways(
-    bench: Bench, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int
+    session: Session, model: Model, settings: ContextSettings, smallest: Candidate, limit_bytes: int
 ) -> str:
     room = Hardware(accelerators=(), ram=named_ram(limit_bytes))
     preset = None if smallest.type == SOURCE else smallest.type
     answer = fit(
         model,
         settings,
-        machine=bench.machine,
+        machine=session.machine,
         ledger=None,
-        engine=bench.lab,
+        engine=session.lab,
         hardware=room,
         preset=preset,
     )

@@ -1,8 +1,8 @@
-"""The hands of the loop: every step of a field done with the bench, the forecast and the disk."""
+"""The hands of the loop: every step of a field done with the engine, the forecast and the disk."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,13 +10,16 @@ from hakaru.choosing import steps
 from hakaru.choosing.candidate import Candidate, Constraints, Key, name_of
 from hakaru.choosing.forecast import Forecast
 from hakaru.choosing.rounds import ROUNDS
+from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
+from hakaru.evaluation.losses import tested, windows_of
 from hakaru.evaluation.speed import REPEATS, Speed
 from hakaru.evaluation.tasks import Pairs, pair
 from hakaru.evaluation.texts import Part
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import Window
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, ContextSettings
@@ -25,6 +28,7 @@ from hakaru.quantization.build import Recipe, copies_all, is_mix, mix_recipe
 from hakaru.quantization.levels import Levels
 from hakaru.quantization.presets import LADDER
 from hakaru.quantization.study.study import Study
+from hakaru.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,9 @@ class Effort:
 class Worker:
     """What one walk of the loop works with."""
 
-    bench: Bench
+    session: Session
+    timing: Timing
+    mode: Mode  # how the servers that answer tasks are run
     model: Model  # the source
     settings: ContextSettings  # with the KV cache that was asked for
     constraints: Constraints
@@ -56,12 +62,12 @@ class Worker:
     @cached_property
     def levels(self) -> Levels:
         """The levels that are kept on the disk."""
-        return Levels(self.bench, self.model)
+        return Levels(self.session, self.model)
 
     @cached_property
     def forecast(self) -> Forecast:
         """What levels will lose; what is asked of it takes seconds."""
-        return Forecast(Study(self.bench, self.model, "quick", glance=True))
+        return Forecast(Study(self.session, self.model, "quick", glance=True))
 
     def answer(self, step: steps.Step) -> steps.Answer:
         """Do what a step asks, and return its answer."""
@@ -98,8 +104,8 @@ class Worker:
     def windows_of(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
         n_documents, n_prompts = self.effort.n_documents, self.effort.n_prompts
-        return self.bench.windows(
-            self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts
+        return windows_of(
+            self.session, self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts
         )
 
     def built(self, type_: str) -> Model:
@@ -113,7 +119,7 @@ class Worker:
         return (
             self.levels.known_sha256(recipe)
             if recipe
-            else self.bench.ledger.model_sha256(self.model)
+            else self.session.ledger.model_sha256(self.model)
         )
 
     def identified(self, candidate: Candidate) -> Candidate:
@@ -136,10 +142,10 @@ class Worker:
 
     def _read_alone(self, key: Key, windows: Sequence[Window], *, name: str = "") -> steps.Reading:
         tier = self.constraints.tier
-        tested = self.bench.tested(
-            self.built(key[0]), self.model, windows, tier, cache=key[1], name=name
+        read = tested(
+            self.session, self.built(key[0]), self.model, windows, tier, cache=key[1], name=name
         )
-        return steps.Reading(quality=tested.quality, judgement=tested.judgement)
+        return steps.Reading(quality=read.quality, judgement=read.judgement)
 
     def _groups(self, keys: Sequence[Key]) -> steps.Groups:
         caches = dict.fromkeys(cache for _, cache in keys)
@@ -192,16 +198,16 @@ class Worker:
             self.effort.repeats,
             self.sha256(key[0]),
         )
-        trial = self.bench.known_trial(sha256, settings, repeats=repeats) if sha256 else None
+        trial = self.timing.known_trial(sha256, settings, repeats=repeats) if sha256 else None
         if trial is None:
-            trial = self.bench.trial(
+            trial = self.timing.trial(
                 self.built(key[0]), settings, name=name_of(key), repeats=repeats
             )
         return trial.speed
 
     def _deep(self, step: steps.TimeDeep) -> steps.Points:
         small, usual = (
-            self.bench.deep(self.built(type_), self.settings.with_cache(cache), speed, step.depth)
+            self.timing.deep(self.built(type_), self.settings.with_cache(cache), speed, step.depth)
             for (type_, cache), speed in zip(step.keys, step.speeds, strict=True)
         )
         return small, usual
@@ -209,11 +215,10 @@ class Worker:
     def _examined(self, key: Key) -> Pairs:
         tasks, usual = self.constraints.tasks, self.settings
         assert tasks
-        theirs = self.bench.answers(self.model, tasks.items, usual, name=say("source"))
+        answers = partial(graded_answers, self.session, items=tasks.items, mode=self.mode)
+        theirs = answers(self.model, settings=usual, name=say("source"))
         served = usual.with_cache(key[1])
-        return pair(
-            theirs, self.bench.answers(self.built(key[0]), tasks.items, served, name=key[0])
-        )
+        return pair(theirs, answers(self.built(key[0]), settings=served, name=key[0]))
 
 
 class _File(NamedTuple):

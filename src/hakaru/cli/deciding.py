@@ -18,7 +18,6 @@ from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for, needs_text
 from hakaru.engine.unused import narrow_vectors
 from hakaru.errors import Misuse
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
 from hakaru.hardware.probe import probe_machine
@@ -75,9 +74,15 @@ def decide(options: WishOptions, command: str, *, serves: bool) -> Decided:
             print_text(warning)
     with Watching(quiet=options.json) as watch:
         session = terminal_session(machine, watch, quiet=options.json)
-        bench = Bench(session, again=options.again)
-        bench.mode = mode
-        decision = tune(bench, model, settings, constraints, effort_beside_servers())
+        decision = tune(
+            session,
+            model,
+            settings,
+            constraints,
+            effort_beside_servers(),
+            mode=mode,
+            again=options.again,
+        )
     return Decided(decision=decision, session=session, mode=mode)
 
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from hakaru.choosing.rule import figure_name
 from hakaru.cli.output import with_interval
-from hakaru.evaluation.bench import Tested
 from hakaru.evaluation.judgement import Judgement
+from hakaru.evaluation.losses import Tested
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier

@@ -4,15 +4,22 @@ stops is waited for as long as tokens come.
 
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import httpx
 
 from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.events import events
-from hakaru.engine.server import EngineServer
+from hakaru.engine.mode import Mode
+from hakaru.engine.server import EngineServer, server_build
 from hakaru.errors import EngineError, EngineRefused
-from hakaru.evaluation.tasks import Item
+from hakaru.evaluation.served import served
+from hakaru.evaluation.tasks import Graded, Item, grade
+from hakaru.language import say
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import Model
+from hakaru.session import Session
 
 CHOICE_TOKENS: Final = 2
 TOKEN_WITHIN_S: Final = 600.0
@@ -50,6 +57,37 @@ def answer_items(
                 raise _broken(server, item, error) from error
             progress(done, len(items))
     return answers
+
+
+def graded_answers(
+    session: Session,
+    model: Model,
+    items: Sequence[Item],
+    settings: ContextSettings,
+    mode: Mode | None = None,
+    *,
+    name: str = "",
+) -> list[Graded]:
+    """The greedy answers of `model` to the items, through the server, graded; asked for once.
+    `mode` has the chat template; `name` is what progress calls the model.
+    """
+    if not items:
+        return []
+    mode = mode or Mode()
+    inputs = {
+        "model": session.ledger.model_sha256(model),
+        "engine": server_build(),
+        "settings": settings.as_json(),
+        "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
+    } | mode.as_key()
+
+    def asked() -> list[Answer]:
+        progress = partial(session.watch, say("tasks {name}", name=name).strip())
+        with served(session, model, settings, mode) as server:
+            return answer_items(server, items, progress=progress)
+
+    answers = session.ledger.remembered("answers with their ends", inputs, asked)
+    return grade(items, [text for text, _ in answers], cut=[is_cut for _, is_cut in answers])
 
 
 def _answer(client: httpx.Client, item: Item) -> Answer:

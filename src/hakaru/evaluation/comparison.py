@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hakaru.evaluation.bench import Bench, Row
+from hakaru.engine.mode import Mode
+from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import Judgement, judge
+from hakaru.evaluation.losses import Row, divergences, room_beside
+from hakaru.evaluation.memory_groups import in_groups
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.evaluation.tasks import Graded, Item, accuracy
 from hakaru.evaluation.tiers import Quality, Tier
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial
 from hakaru.evaluation.windows import Window, least_to_read
 from hakaru.memory.settings import ContextSettings
@@ -48,7 +52,7 @@ class Measured:
 
 
 def measured_side_by_side(
-    bench: Bench,
+    timing: Timing,
     models: Sequence[Model],
     reference: Model | None,
     windows: Sequence[Window],
@@ -56,26 +60,28 @@ def measured_side_by_side(
     settings: Sequence[ContextSettings],
     tier: Tier,
     *,
+    mode: Mode,
     no_speed: bool,
 ) -> list[Measured]:
     """What each model loses against the reference, how fast it is, and how it does at the tasks."""
-    rows: dict[str, list[Row]] = {}
+    session, rows = timing.session, dict[str, list[Row]]()
     domains = [w.domain for w in windows]
     n_read = min(max(MOST_WINDOWS, least_to_read(domains)), len(windows))
     if reference:
-        for group in bench.side_by_side(models, reference):
-            files = {bench.ledger.model_sha256(model): model.path for model in group}
-            rows |= bench.divergences(files, reference, windows, n=n_read, cache=settings[0].cache)
+        for group in in_groups(models, room_beside(session, reference)):
+            files = {session.ledger.model_sha256(model): model.path for model in group}
+            cache = settings[0].cache
+            rows |= divergences(session, files, reference, windows, n=n_read, cache=cache)
     found = []
     for model, asked in zip(models, settings, strict=True):
-        own_rows = rows.get(bench.ledger.model_sha256(model), [])
+        own_rows = rows.get(session.ledger.model_sha256(model), [])
         found.append(
             Measured(
                 model=model, rows=own_rows,
                 quality=quality_of(own_rows, domains) if own_rows else None,
                 judgement=judge(own_rows, domains[: len(own_rows)], tier) if own_rows else None,
-                trial=None if no_speed else bench.trial(model, asked, name=model.path.name),
-                graded=bench.answers(model, items, asked, name=model.path.name) if items else (),
+                trial=None if no_speed else timing.trial(model, asked, name=model.path.name),
+                graded=graded_answers(session, model, items, asked, mode, name=model.path.name),
             )
         )  # fmt: skip
     return found

@@ -5,29 +5,23 @@ from dataclasses import replace
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
-from hakaru.hardware.machine import Machine
-from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.planning.dry_run import Engine
 from hakaru.planning.fit import Fit, fit
 from hakaru.planning.ways_out import in_words
+from hakaru.session import Session
 from hakaru.units import compared
 
 
 def served(
-    model: Model,
-    settings: ContextSettings,
-    mode: Mode | None = None,
-    *,
-    machine: Machine,
-    ledger: Ledger,
-    engine: Engine,
+    session: Session, model: Model, settings: ContextSettings, mode: Mode | None = None
 ) -> EngineServer:
     """A server process that loads `model`; what was predicted for it is remembered. Raises
     DoesNotFit before anything is loaded.
     """
-    answer = fit(model, settings, machine=machine, ledger=ledger, engine=engine)
+    answer = fit(
+        model, settings, machine=session.machine, ledger=session.ledger, engine=session.lab
+    )
     if answer.verdict == "does_not_fit":
         share = answer.placement.fullest
         needed, free = compared(share.needed_bytes, share.device.usable_bytes)

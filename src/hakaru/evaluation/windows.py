@@ -18,6 +18,10 @@ N_TOKENS: Final = 128
 N_CONTEXT: Final = 16
 OWN: Final = ("own", "answers-own")
 """The kinds of text that the person named."""
+TEST_VERSION: Final = 6
+"""Raise it when the windows, the scoring or the speed test change: results of another version are
+not reused.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.bench import Row
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
+from hakaru.evaluation.losses import Row
 from hakaru.evaluation.sequences import LEAST_SPREAD, LEAST_WINDOWS, looks
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.texts import kind_of_text

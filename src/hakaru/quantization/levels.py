@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakaru.engine.lab import lab_build
-from hakaru.evaluation.bench import Bench, Row
+from hakaru.evaluation.losses import Row, divergences, known_rows, room_beside
 from hakaru.evaluation.memory_groups import W, in_groups
 from hakaru.evaluation.windows import Window
 from hakaru.language import say
@@ -14,36 +14,37 @@ from hakaru.memory.settings import F16_CACHE, Cache
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
 from hakaru.quantization.build import Recipe, build
+from hakaru.session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What a source becomes by recipes, on one bench."""
+    """What a source becomes by recipes, in one session."""
 
-    bench: Bench
+    session: Session
     source: Model
 
     def path(self, recipe: Recipe) -> Path:
         """Where the level is kept: a place of its own for every source, preset and engine build."""
-        source = self.bench.ledger.model_sha256(self.source)
+        source = self.session.ledger.model_sha256(self.source)
         folder = data_dir("models", f"{source[:12]}-{lab_build().replace(' ', '-')}")
         return folder / f"{self.source.path.stem}-{recipe.preset}.gguf"
 
     def known_sha256(self, recipe: Recipe) -> str | None:
         """The SHA-256 of the level if it was ever built here, though its file may be gone."""
-        known = self.bench.ledger.recall("build", self._inputs(recipe))
+        known = self.session.ledger.recall("build", self._inputs(recipe))
         return str(known["sha256"]) if known else None
 
     def built(self, recipe: Recipe) -> Model:
         """The level, in the data directory; built only if it is not there, whole and unchanged."""
-        out, known, ledger = self.path(recipe), self.known_sha256(recipe), self.bench.ledger
+        out, known, ledger = self.path(recipe), self.known_sha256(recipe), self.session.ledger
         if known and out.is_file() and ledger.sha256(out) == known:
             return read_model(out)
 
         def progress(done: int, total: int) -> None:
-            self.bench.watch(say("quantize {type}", type=recipe.preset), done, total)
+            self.session.watch(say("quantize {type}", type=recipe.preset), done, total)
 
-        made = build(self.bench.lab, self.source, recipe, out, overwrite=True, progress=progress)
+        made = build(self.session.lab, self.source, recipe, out, overwrite=True, progress=progress)
         ledger.remember("build", self._inputs(recipe), {"sha256": ledger.sha256(out)})
         return made
 
@@ -52,7 +53,7 @@ class Levels:
         memory and half of the free disk.
         """
         disk = shutil.disk_usage(data_dir()).free // 2
-        return in_groups(several, min(self.bench.room_beside(self.source), disk))
+        return in_groups(several, min(room_beside(self.session, self.source), disk))
 
     def losses(
         self,
@@ -65,25 +66,27 @@ class Levels:
         """What each recipe (None: the source itself), with this KV cache, loses against the source
         on the first `n` windows, all on the same; built only if that is not known.
         """
-        bench, source = self.bench, self.source
+        session, source = self.session, self.source
         hashes, files = list[str](), dict[str, Path]()
         for recipe in recipes:
-            sha256 = self.known_sha256(recipe) if recipe else bench.ledger.model_sha256(source)
-            if sha256 is None or len(bench.known_rows(sha256, source, windows, cache)) < n:
+            sha256 = self.known_sha256(recipe) if recipe else session.ledger.model_sha256(source)
+            if sha256 is None or len(known_rows(session, sha256, source, windows, cache)) < n:
                 path = self.built(recipe).path if recipe else source.path
-                sha256 = bench.ledger.sha256(path)
+                sha256 = session.ledger.sha256(path)
                 files[sha256] = path
             hashes.append(sha256)
         name = say("on {n} windows", n=n)
-        read = bench.divergences(files, source, windows, n=n, cache=cache, name=name)
+        read = divergences(session, files, source, windows, n=n, cache=cache, name=name)
         return [
-            read[sha256] if sha256 in read else bench.known_rows(sha256, source, windows, cache)[:n]
+            read[sha256]
+            if sha256 in read
+            else known_rows(session, sha256, source, windows, cache)[:n]
             for sha256 in hashes
         ]
 
     def _inputs(self, recipe: Recipe) -> dict[str, object]:
         return {
-            "source": self.bench.ledger.model_sha256(self.source),
+            "source": self.session.ledger.model_sha256(self.source),
             "preset": recipe.preset,
             "engine": lab_build(),
         }

@@ -11,8 +11,8 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from hakaru.errors import Interrupted
-from hakaru.evaluation.bench import Tested
 from hakaru.evaluation.divergence import measure_quality
+from hakaru.evaluation.losses import Tested, tested, windows_of
 from hakaru.evaluation.tiers import Quality
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
@@ -255,10 +255,10 @@ def _measured(
     preset: str | None,
 ) -> Made:
     """What was written, with what it loses and how fast it is."""
-    model, bench, tier = study.model, study.bench, plan.target.tier
-    tested = (
-        bench.tested(written, model, bench.windows(model, parts=("test",)), tier) if tier else None
-    )
+    model, session, tier = study.model, study.session, plan.target.tier
+    judged = None
+    if tier:
+        judged = tested(session, written, model, windows_of(session, model, parts=("test",)), tier)
     return Made(
         source=model,
         path=written.path,
@@ -268,8 +268,8 @@ def _measured(
         file_bytes=written.file_bytes,
         predicted=plan.link.predict(types),
         race=raced,
-        measured=(tested.quality if tested else _lost(study, written)).kld_mean,
-        tested=tested,
+        measured=(judged.quality if judged else _lost(study, written)).kld_mean,
+        tested=judged,
         speed=recipe_speed(study, types, plan.imatrix, plan.target.speed.settings)
         if plan.target.speed
         else None,
@@ -280,7 +280,7 @@ def _measured(
 def _lost(study: Study, written: Model) -> Quality:
     """What a file of the model loses on the test windows."""
     (quality,) = measure_quality(
-        study.bench.lab,
+        study.session.lab,
         study.model.path,
         [written.path],
         study.test,

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.bench import Bench
 from hakaru.evaluation.pace import TypeSpeeds, bytes_read
 from hakaru.formats.imatrix import Imatrix
 from hakaru.models.model import Model
@@ -33,6 +32,7 @@ from hakaru.quantization.study.study import SAMPLINGS, Study
 from hakaru.quantization.study.type_errors import type_errors
 from hakaru.quantization.target import Target
 from hakaru.quantization.tier_search import TierSearch
+from hakaru.session import Session
 from hakaru.units import Figure, format_bytes
 
 
@@ -104,12 +104,12 @@ def fixed_bytes(study: Study, choices: Errors, imatrix: Imatrix | None) -> int:
     return planned_bytes(study.model, any_types, added=added) - chosen
 
 
-def glancing_study(bench: Bench, model: Model, effort: Effort) -> Study:
+def glancing_study(session: Session, model: Model, effort: Effort) -> Study:
     """A study at a glance: of this effort, or of another one with which the model was measured
     already.
     """
-    wanted = Study(bench, model, effort, glance=True)
-    others = (Study(bench, model, other, glance=True) for other in SAMPLINGS if other != effort)
+    wanted = Study(session, model, effort, glance=True)
+    others = (Study(session, model, other, glance=True) for other in SAMPLINGS if other != effort)
     return next((study for study in (wanted, *others) if study.calibration), wanted)
 
 

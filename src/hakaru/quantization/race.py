@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.bench import Row
+from hakaru.evaluation.losses import Row, windows_of
 from hakaru.evaluation.statistics import paired_ratio, ratio_of_sums
 from hakaru.evaluation.tiers import Tier
 from hakaru.formats.imatrix import Imatrix
@@ -157,7 +157,7 @@ def _is_fast(study: Study, plan: Plan, types: Mapping[str, str]) -> bool:
 
 def _keeps_as_well(study: Study, rival: Sequence[Row], ours: Sequence[Row], tier: Tier) -> bool:
     """Whether a rival is expected to keep the tier, or is no further from it than our mix."""
-    n_test = len(study.bench.windows(study.model, parts=("test",)))
+    n_test = len(windows_of(study.session, study.model, parts=("test",)))
     return room_in_tier(rival, tier, n_test) >= min(1.0, room_in_tier(ours, tier, n_test))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hakaru.errors import DoesNotFit
+from hakaru.evaluation.losses import windows_of
 from hakaru.evaluation.tiers import Tier
 from hakaru.formats.imatrix import Imatrix
 from hakaru.quantization.prediction import Link
@@ -84,7 +85,8 @@ class TierSearch:
         until the tier breaks.
         """
         study, tier = self.study, self.tier
-        n_test = len(study.bench.windows(study.model, parts=("test",), ask=not study.glance))
+        windows = windows_of(study.session, study.model, parts=("test",), ask=not study.glance)
+        n_test = len(windows)
 
         def scale(damage: float) -> float:
             types = self.solver.solve(damage).types

@@ -235,12 +235,11 @@ def _preset_imatrix(
     if importance == "none":
         return None
     if importance == "auto":
-        from hakaru.evaluation.bench import Bench
         from hakaru.quantization.study.calibration import importance as collected
         from hakaru.quantization.study.study import Study
 
         session = terminal_session(watch=watch, quiet=options.json)
-        return collected(Study(Bench(session), source, options.effort))
+        return collected(Study(session, source, options.effort))
     imatrix = read_imatrix(Path(importance))
     imatrix.check("--importance", source.path, source.tensors)
     return imatrix
@@ -251,7 +250,6 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
     fails its tier.
     """
     from hakaru.cli.tell.quantize import print_made
-    from hakaru.evaluation.bench import Bench
     from hakaru.quantization.made import make, planned
     from hakaru.quantization.plan import glancing_study, plan_recipe
     from hakaru.quantization.study.study import Study
@@ -280,9 +278,8 @@ def _to_budget(source: Model, out: Path, journal: Journal | None, options: Quant
             if options.dry_run
             else terminal_session(machine, watch, quiet=options.json)
         )
-        bench = Bench(session)
         studied = glancing_study if options.dry_run else Study
-        study = studied(bench, source, options.effort)
+        study = studied(session, source, options.effort)
         imatrix = _imatrix(options.importance or "auto", study)
         plan = plan_recipe(study, target, imatrix=imatrix, pins=wanted)
         made = (

@@ -17,13 +17,15 @@ from hakaru.cli.words import verdict_sentence
 from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for, needs_text
 from hakaru.errors import Misuse
-from hakaru.evaluation.bench import Bench, Row
+from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.comparison import measured_side_by_side
 from hakaru.evaluation.divergence import check_same_tokenizer
+from hakaru.evaluation.losses import Row, noise_floor, tested, windows_of
 from hakaru.evaluation.speed import depths_left_out
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Tier, tier_named
+from hakaru.evaluation.timing import Timing
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.context import settings_for
@@ -34,6 +36,7 @@ from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
 from hakaru.servers import beside_servers
+from hakaru.session import Session
 from hakaru.units import parse_seconds
 
 OF_ONE: Final = ("--report", "--plot", "--page", "--budget", "--full-speed")
@@ -99,12 +102,22 @@ def _several(options: TestOptions, given: Collection[str], tier: Tier) -> int:
         check_same_tokenizer(reference or model, model)
     mode = _mode(models[0], options)
     with Watching(quiet=options.json) as watch:
-        bench = _bench(options, models, mode, watch)
+        session = _session(models, watch, quiet=options.json)
         windows = (
-            bench.windows(reference, parts=("test",), own=own, prompts=prompts) if reference else []
+            windows_of(session, reference, parts=("test",), own=own, prompts=prompts)
+            if reference
+            else []
         )
         measured = measured_side_by_side(
-            bench, models, reference, windows, items, settings, tier, no_speed=options.no_speed
+            Timing(session=session, again=options.again),
+            models,
+            reference,
+            windows,
+            items,
+            settings,
+            tier,
+            mode=mode,
+            no_speed=options.no_speed,
         )
     if options.json:
         template = {"chat_template": mode.template.name if mode.template else None}
@@ -133,11 +146,12 @@ def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | 
     _check_text(original, options)
     with ExitStack() as stack:
         watch = stack.enter_context(Watching(quiet=options.json))
-        bench = _bench(options, [candidate, original], mode, watch)
+        session = _session([candidate, original], watch, quiet=options.json)
         shown = live if options.page else None
         findings = _findings(
             options,
-            bench,
+            session,
+            mode,
             candidate,
             original if is_compared else None,
             settings,
@@ -163,7 +177,8 @@ def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | 
 
 def _findings(
     options: TestOptions,
-    bench: Bench,
+    session: Session,
+    mode: Mode,
     candidate: Model,
     original: Model | None,
     settings: ContextSettings,
@@ -172,61 +187,58 @@ def _findings(
     stack: ExitStack,
 ) -> Findings:
     """What is measured of one model; a page that `live` makes stays open as long as `stack`."""
-    own, asked, items = (
-        named_texts(options.texts),
-        named_prompts(options.prompts),
-        named_tasks(options.tasks, options.language).items,
-    )
-    budget_s = parse_seconds(options.budget) if options.budget else inf
+    own, asked = named_texts(options.texts), named_prompts(options.prompts)
+    items = named_tasks(options.tasks, options.language).items
     is_read = original is not None and (
-        settings.cache != F16_CACHE or not _same_file(bench, candidate, original)
+        settings.cache != F16_CACHE or not _same_file(session, candidate, original)
     )
     if options.plot and not is_read and (options.no_speed or not options.full_speed):
         raise nothing_to_draw(options.plot)
-    tested = floor = page = None
+    read = floor = page = None
     if original:
         check_same_tokenizer(original, candidate)
         page = stack.enter_context(live(title(candidate, original), tier)) if live else None
         if page:
             print(say("The interval closes at {url}", url=page.url), file=sys.stderr, flush=True)
         windows = (
-            bench.windows(original, own=own, prompts=asked, parts=("test",)) if is_read else []
+            windows_of(session, original, own=own, prompts=asked, parts=("test",))
+            if is_read
+            else []
         )
-        tested = bench.tested(
+        read = tested(
+            session,
             candidate,
             original,
             windows,
             tier,
             cache=settings.cache,
-            budget_s=budget_s,
+            budget_s=parse_seconds(options.budget) if options.budget else inf,
             name=candidate.type_name,
             seen=lambda rows: page.show(rows, [w.domain for w in windows]) if page else None,
         )
-        floor = bench.noise_floor(original, windows) if tested.quality.n_tokens else None
-    if page and tested:
-        page.show(tested.rows, tested.domains)
-        page.finish([verdict_sentence(tested, tier), *loss_sentences(tested)])
-    trial = None if options.no_speed else bench.trial(candidate, settings, name=candidate.type_name)
-    points = bench.loads(candidate, settings, trial.speed) if trial and options.full_speed else []
-    reference_settings = settings.with_cache(F16_CACHE)
+        floor = noise_floor(session, original, windows) if read.quality.n_tokens else None
+    if page and read:
+        page.show(read.rows, read.domains)
+        page.finish([verdict_sentence(read, tier), *loss_sentences(read)])
+    timing = Timing(session=session, again=options.again)
+    name = candidate.type_name
+    trial = None if options.no_speed else timing.trial(candidate, settings, name=name)
+    points = timing.loads(candidate, settings, trial.speed) if trial and options.full_speed else []
     return Findings(
-        model=candidate, settings=settings, original=original, tier=tier, tested=tested,
+        model=candidate, settings=settings, original=original, tier=tier, tested=read,
         trial=trial, floor=floor, points=points,
         left_out=depths_left_out(points,
             n_ctx=settings.n_ctx // settings.n_parallel) if points else [],
-            graded=bench.answers(candidate, items, settings,
-                name=candidate.type_name) if items else [],
-        theirs=bench.answers(original, items, reference_settings,
-            name=say("reference")) if items and original else [],
-        chat_template=bench.mode.template.name if bench.mode.template else None,
+        graded=graded_answers(session, candidate, items, settings, mode, name=name),
+        theirs=graded_answers(session, original, items, settings.with_cache(F16_CACHE), mode,
+            name=say("reference")) if original else [],
+        chat_template=mode.template.name if mode.template else None,
     )  # fmt: skip
 
 
-def _bench(options: TestOptions, models: Sequence[Model], mode: Mode, watch: Watching) -> Bench:
+def _session(models: Sequence[Model], watch: Watching, *, quiet: bool) -> Session:
     machine = beside_servers(probe_machine(), [part for model in models for part in model.parts])
-    bench = Bench(terminal_session(machine, watch, quiet=options.json), again=options.again)
-    bench.mode = mode
-    return bench
+    return terminal_session(machine, watch, quiet=quiet)
 
 
 def _mode(model: Model, options: TestOptions) -> Mode:
@@ -242,8 +254,8 @@ def _is_served(options: TestOptions) -> bool:
     return not options.no_speed or bool(options.tasks)
 
 
-def _same_file(bench: Bench, model: Model, other: Model) -> bool:
-    return bench.ledger.model_sha256(model) == bench.ledger.model_sha256(other)
+def _same_file(session: Session, model: Model, other: Model) -> bool:
+    return session.ledger.model_sha256(model) == session.ledger.model_sha256(other)
 
 
 def _refuse_loss(given: Collection[str]) -> None:

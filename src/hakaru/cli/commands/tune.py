@@ -11,7 +11,6 @@ from hakaru.cli.output import Watching, print_json
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
 from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
-from hakaru.evaluation.bench import Bench
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.save import check_picture
 from hakaru.servers import beside_servers
@@ -57,8 +56,10 @@ def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:
             "--replay takes its model from the evidence; leave {model} out.", model=options.model
         )
     with Watching(quiet=options.json) as watch:
-        bench = Bench(terminal_session(watch=watch, quiet=options.json), again=True)
-        replayed = replay(evidence, bench, effort_beside_servers(), beside=beside_servers)
+        session = terminal_session(watch=watch, quiet=options.json)
+        replayed = replay(
+            evidence, session, effort_beside_servers(), again=True, beside=beside_servers
+        )
     if options.json:
         print_json(replayed.as_json())
     else:

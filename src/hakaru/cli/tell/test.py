@@ -9,7 +9,7 @@ from hakaru.cli.output import next_step, print_json, print_table, print_text
 from hakaru.cli.tell.tasks import as_json as tasks_json
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.cli.words import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
-from hakaru.evaluation.bench import Tested
+from hakaru.evaluation.losses import Tested
 from hakaru.evaluation.speed import LeftOut, Point
 from hakaru.evaluation.tasks import Graded
 from hakaru.evaluation.texts import kind_of_text

@@ -9,7 +9,7 @@ from hakaru.choosing.replay import Replay
 from hakaru.cli.output import print_table, print_text, warn_idle_gpu, with_interval
 from hakaru.cli.tell.tasks import pairs_sentence
 from hakaru.cli.words import contention, speed_in, suspicion
-from hakaru.evaluation.bench import LEAST_FOR_INTERVALS
+from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
 from hakaru.evaluation.tiers import Quality
 from hakaru.language import say
 from hakaru.units import Figure, format_bytes

@@ -17,7 +17,7 @@ def importance(study: Study) -> Imatrix:
     """Importance from the calibration windows; read from the file where it was collected before."""
     path = _path(study)
     if not path.exists():
-        collected = study.bench.lab.importance(
+        collected = study.session.lab.importance(
             study.model.path,
             [w.as_json() for w in study.calibration],
             datasets=("hakaru calibration",),

@@ -52,9 +52,9 @@ def known_sums(
         "probes": [dict(types) for types in recipes],
     }  # fmt: skip
     if study.glance:
-        sums: list[Sums] | None = study.bench.ledger.recall(what, inputs)
+        sums: list[Sums] | None = study.session.ledger.recall(what, inputs)
         return sums
-    return study.bench.ledger.remembered(
+    return study.session.ledger.remembered(
         what, inputs, lambda: probed(study, recipes, windows, imatrix, what)
     )
 
@@ -65,7 +65,7 @@ def probed(
     """Sums per recipe and window. A recipe with a tensor that the model computes with and the probe
     did not find (a copy of it, on another device) is written to a file and compared.
     """
-    found = study.bench.lab.probe(
+    found = study.session.lab.probe(
         study.model.path,
         recipes,
         [w.as_json() for w in windows],
@@ -98,7 +98,7 @@ def _compared(
 ) -> Sums:
     """Sums per window of a file that is written for the comparison and removed."""
     with trial_file(study, types, imatrix) as written:
-        return study.bench.lab.compare(
+        return study.session.lab.compare(
             study.model.path,
             [written.path],
             [w.as_json() for w in windows],

@@ -29,7 +29,7 @@ def written(
     `write_recipe`. Raises what `write_recipe` raises.
     """
     return write_recipe(
-        study.bench.lab,
+        study.session.lab,
         study.model,
         types,
         out,

@@ -5,6 +5,7 @@ from typing import Final
 
 from hakaru.engine.server import server_build
 from hakaru.evaluation.pace import TypeSpeeds, fit_paces, fit_speeds
+from hakaru.evaluation.timing import Timing
 from hakaru.formats.imatrix import Imatrix
 from hakaru.memory.settings import ContextSettings
 from hakaru.quantization.probes import Errors
@@ -24,20 +25,20 @@ def recipe_speed(
     """Decoded tokens per second of a recipe, through the server that will serve it. The recipe's
     file is written for that, mostly from kept tensors, and removed.
     """
-    bench = study.bench
+    session = study.session
     inputs = {
         "model": study.sha256, "types": dict(types), "imatrix": imatrix_digest(imatrix),
-        "machine": bench.machine.fingerprint, "engine": server_build(),
+        "machine": session.machine.fingerprint, "engine": server_build(),
         "settings": settings.as_json(),
     }  # fmt: skip
-    known = bench.ledger.recall("speed of a recipe", inputs)
+    known = session.ledger.recall("speed of a recipe", inputs)
     if known is None:
         with trial_file(study, types, imatrix) as model:
-            speed = bench.trial(model, settings, repeats=REPEATS).speed
+            speed = Timing(session=session).trial(model, settings, repeats=REPEATS).speed
         known = speed.decode_tokens_per_s.as_json()
         study.others = study.others.or_worse(speed.others)
         if not speed.is_contended:
-            bench.ledger.remember("speed of a recipe", inputs, known)
+            session.ledger.remember("speed of a recipe", inputs, known)
     return Figure.from_json(known)
 
 
@@ -57,8 +58,9 @@ def machine_pace(study: Study) -> TypeSpeeds | None:
     """Seconds per byte of the types, from what was timed on this machine. Before anything was, the
     source is timed, if it is small; else None.
     """
-    paces = study.bench.paces()
+    timing = Timing(session=study.session)
+    paces = timing.paces()
     if not paces and study.model.weights_bytes <= SOON_TIMED_BYTES:
-        study.bench.trial(study.model, ContextSettings(n_ctx=SOON_TIMED_CONTEXT), repeats=1)
-        paces = study.bench.paces()
+        timing.trial(study.model, ContextSettings(n_ctx=SOON_TIMED_CONTEXT), repeats=1)
+        paces = timing.paces()
     return fit_paces(paces) if paces else None

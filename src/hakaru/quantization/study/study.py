@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from hakaru.evaluation.bench import Bench
+from hakaru.evaluation.losses import windows_of
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.windows import Window
 from hakaru.formats.gguf import Tensor
@@ -25,6 +25,7 @@ from hakaru.quantization.choices import TypeChoices
 from hakaru.quantization.layout import how_made
 from hakaru.quantization.priors import Priors
 from hakaru.quantization.probes import Effort
+from hakaru.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,9 @@ SAMPLINGS: Final[dict[Effort, Sampling]] = {
 
 @dataclass(eq=False)
 class Study:
-    """One model on one bench, measured with one effort."""
+    """One model in one session, measured with one effort."""
 
-    bench: Bench
+    session: Session
     model: Model
     effort: Effort
     _: KW_ONLY
@@ -109,12 +110,12 @@ class Study:
     @cached_property
     def priors(self) -> Priors:
         """What is thought of the tensors before any probe."""
-        return Priors(self.bench.ledger, self.model, self.tensors)
+        return Priors(self.session.ledger, self.model, self.tensors)
 
     @property
     def sha256(self) -> str:
         """The model's hash."""
-        return self.bench.ledger.model_sha256(self.model)
+        return self.session.ledger.model_sha256(self.model)
 
     def how_made(self, types: Mapping[str, str], imatrix: Imatrix | None) -> dict[str, Any]:
         """What the file says about itself; of one length whatever the recipe."""
@@ -130,11 +131,12 @@ class Study:
         )
 
     def progress(self, step: str) -> Callable[[int, int], None]:
-        """Tells the bench's watch how far a step is."""
-        return lambda done, total: self.bench.watch(step, done, total)
+        """Tells the session's watch how far a step is."""
+        return lambda done, total: self.session.watch(step, done, total)
 
     def _windows_of(self, part: Part) -> list[Window]:
-        return self.bench.windows(
+        return windows_of(
+            self.session,
             self.model,
             parts=(part,),
             n_documents=self.sampling.n_documents,

@@ -40,11 +40,11 @@ def _sampled(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float
         "model": study.sha256, "engine": lab_build(), "types": TYPES,
         "imatrix": imatrix_digest(imatrix), "columns": "bounded", **sample,
     }  # fmt: skip
-    if study.glance and study.bench.ledger.recall(KIND, inputs) is None:
+    if study.glance and study.session.ledger.recall(KIND, inputs) is None:
         inputs, sample = {**inputs, **GLANCE}, GLANCE
 
     def sampled() -> dict[str, dict[str, float]]:
-        errors = study.bench.lab.errors(
+        errors = study.session.lab.errors(
             study.model.path,
             TYPES,
             tensors=[t.name for t in study.tensors],
@@ -57,4 +57,4 @@ def _sampled(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float
             for name, row in errors.items()
         }
 
-    return study.bench.ledger.remembered(KIND, inputs, sampled)
+    return study.session.ledger.remembered(KIND, inputs, sampled)

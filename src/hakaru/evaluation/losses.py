@@ -1,0 +1,239 @@
+"""What a model loses against a reference: windows read by both, compared token by token.
+
+Every function asks the ledger of its session first. A key holds the hashes of the files, the
+engine's build, the settings and the texts, so that nothing is read twice and nothing stale is used.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from hakaru.engine.lab import lab_build
+from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
+from hakaru.evaluation.judgement import Judgement, best_tier, judge
+from hakaru.evaluation.texts import Document, Part, prompts_at_hand, texts_at_hand, texts_digest
+from hakaru.evaluation.tiers import TIERS, Quality, Tier
+from hakaru.evaluation.windows import TEST_VERSION, Window, least_to_read, windows_digest
+from hakaru.language import say
+from hakaru.memory.settings import F16_CACHE, Cache
+from hakaru.models.model import Model
+from hakaru.session import Session
+from hakaru.units import Figure
+
+Row = Mapping[str, Any]
+"""The sums of one window, as `Lab.compare` returns them."""
+LEAST_FOR_INTERVALS: Final = 30
+"""Windows that a bootstrap wants before its intervals are believed."""
+FLOOR_WINDOWS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """The result of reading windows against a tier. Reading stopped when the verdict was certain,
+    or at the last window.
+    """
+
+    quality: Quality
+    judgement: Judgement  # what the windows that were read prove of the tier
+    domains: Sequence[str]  # the kind of text of every window, also of the unread ones
+    rows: Sequence[Row] = ()  # the sums of every window that was read
+
+    @property
+    def best_tier(self) -> str | None:
+        """The strictest tier that is known to hold, or None."""
+        return best_tier(self.rows, self.domains) if self.rows else next(iter(TIERS))
+
+
+def windows_of(
+    session: Session,
+    reference: Model,
+    *,
+    parts: Sequence[Part],
+    own: Sequence[Document] = (),
+    prompts: Sequence[str] = (),
+    n_documents: int | None = None,
+    n_prompts: int | None = None,
+    ask: bool = True,
+) -> list[Window]:
+    """The windows of these parts of the texts, with the answers of `reference` to the prompts.
+
+    `reference` answers once: the windows are remembered. `ask` False only recalls them: the list is
+    empty if the reference has not answered yet.
+    """
+    inputs = {
+        "reference": session.ledger.model_sha256(reference),
+        "engine": lab_build(),
+        "texts": texts_digest([*texts_at_hand(parts), *own]),
+        "version": TEST_VERSION,
+        "n_documents": n_documents,
+        "n_prompts": n_prompts,
+        "parts": parts,
+        "prompts": [prompts_at_hand(parts), list(prompts)],
+    }
+
+    def gathered() -> list[dict[str, Any]]:
+        windows = gather_windows(
+            session.lab,
+            reference,
+            parts=parts,
+            own=own,
+            prompts=prompts,
+            n_documents=n_documents,
+            n_prompts=n_prompts,
+            progress=partial(session.watch, say("reference answers")),
+        )
+        return [{"domain": w.domain, **w.as_json()} for w in windows]
+
+    rows = (
+        session.ledger.remembered("windows", inputs, gathered)
+        if ask
+        else session.ledger.recall("windows", inputs)
+    )
+    return [
+        Window(domain=w["domain"], tokens=tuple(w["tokens"]), first=w["first"]) for w in rows or []
+    ]
+
+
+def tested(
+    session: Session,
+    candidate: Model,
+    reference: Model,
+    windows: Sequence[Window],
+    tier: Tier,
+    *,
+    cache: Cache = F16_CACHE,
+    budget_s: float = math.inf,
+    seen: Callable[[Sequence[Row]], None] = lambda rows: None,
+    name: str = "",
+) -> Tested:
+    """What `candidate` with this KV cache loses against `reference` with F16's.
+
+    Reads window after window, until it is known whether the tier holds, until all are read, or
+    until `budget_s` seconds are spent. `seen` is called with the rows that were read so far. `name`
+    is what progress calls the candidate. Raises Misuse for another vocabulary.
+    """
+    until = time.monotonic() + budget_s
+    check_same_tokenizer(reference, candidate)
+    sha256, domains = session.ledger.model_sha256(candidate), [w.domain for w in windows]
+    is_reference = sha256 == session.ledger.model_sha256(reference) and cache == F16_CACHE
+    if is_reference or not windows:
+        return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
+
+    least = max(LEAST_FOR_INTERVALS, least_to_read(domains))
+
+    def enough(rows: Sequence[Row]) -> bool:
+        seen(rows)
+        is_certain = len(rows) >= least and judge(rows, domains, tier).verdict != "inconclusive"
+        return is_certain or (len(rows) > 0 and time.monotonic() > until)
+
+    rows = divergences(
+        session,
+        {sha256: candidate.path},
+        reference,
+        windows,
+        n=len(windows),
+        cache=cache,
+        enough=enough,
+        name=name,
+    )[sha256]
+    return Tested(
+        quality=quality_of(rows, domains),
+        judgement=judge(rows, domains, tier),
+        domains=domains,
+        rows=rows,
+    )
+
+
+def divergences(
+    session: Session,
+    files: Mapping[str, Path],
+    reference: Model,
+    windows: Sequence[Window],
+    *,
+    n: int,
+    cache: Cache = F16_CACHE,
+    enough: Callable[[Sequence[Row]], bool] = lambda rows: False,
+    name: str = "",
+) -> dict[str, list[Row]]:
+    """Sums per window of each file, by its SHA-256: of the first `n` windows, or until `enough`
+    holds for the rows of each file.
+
+    Rows that the ledger has are recalled. Files with equally many rows are read on together, so
+    that the reference runs once for all of them.
+    """
+    rows = {sha256: known_rows(session, sha256, reference, windows, cache)[:n] for sha256 in files}
+    open_ = [sha256 for sha256, read in rows.items() if len(read) < n and not enough(read)]
+    for begin in sorted({len(rows[sha256]) for sha256 in open_}):
+        group = [sha256 for sha256 in open_ if len(rows[sha256]) == begin]
+        before = [rows[sha256] for sha256 in group]
+
+        def all_enough(new: Sequence[Sequence[Row]], before: Sequence[list[Row]] = before) -> bool:
+            return all(enough([*old, *more]) for old, more in zip(before, new, strict=True))
+
+        def progress(done: int, total: int, begin: int = begin) -> None:
+            session.watch(say("test {name}", name=name).strip(), begin + done, begin + total)
+
+        read_on = session.lab.compare(
+            reference.path,
+            [files[sha256] for sha256 in group],
+            [w.as_json() for w in windows[begin:n]],
+            cache=cache,
+            enough=all_enough,
+            progress=progress,
+        )
+        for sha256, new in zip(group, read_on, strict=True):
+            rows[sha256] = [*rows[sha256], *new]
+            inputs = _divergence_inputs(session, sha256, reference, windows, cache)
+            session.ledger.remember("divergence", inputs, rows[sha256])
+    return rows
+
+
+def known_rows(
+    session: Session, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache
+) -> list[Row]:
+    """The rows of the file with this hash that the ledger has: of the first windows, in order."""
+    inputs = _divergence_inputs(session, sha256, reference, windows, cache)
+    rows: list[Row] | None = session.ledger.recall("divergence", inputs)
+    return rows or []
+
+
+def _divergence_inputs(
+    session: Session, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache
+) -> dict[str, object]:
+    return {
+        "candidate": sha256,
+        "reference": session.ledger.model_sha256(reference),
+        "windows": windows_digest(windows),
+        "cache": list(cache),
+        "engine": lab_build(),
+        "version": TEST_VERSION,
+    }
+
+
+def noise_floor(session: Session, reference: Model, windows: Sequence[Window]) -> Figure:
+    """Mean KLD of `reference` from itself, the windows read one by one instead of side by side:
+    what no candidate can be blamed for. On the first FLOOR_WINDOWS windows.
+    """
+    some = windows[:FLOOR_WINDOWS]
+    inputs = {
+        "reference": session.ledger.model_sha256(reference),
+        "windows": windows_digest(some),
+        "engine": lab_build(),
+    }
+
+    def measured() -> dict[str, Any]:
+        (rows,) = session.lab.compare(
+            reference.path, [reference.path], [w.as_json() for w in some], alone=True
+        )
+        return quality_of(rows, [w.domain for w in some]).kld_mean.as_json()
+
+    return Figure.from_json(session.ledger.remembered("noise floor", inputs, measured))
+
+
+def room_beside(session: Session, model: Model) -> int:
+    """The bytes of memory in which other models may be loaded at the same time as `model`."""
+    return session.machine.memory.available_bytes // 2 - model.weights_bytes

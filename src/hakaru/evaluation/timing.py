@@ -1,0 +1,183 @@
+"""How fast models are on this machine, through the server, and what they really take of its memory.
+
+Every figure is asked of the ledger first. What was measured while others computed is returned, and
+not remembered.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+from hakaru.engine.server import EngineServer, server_build
+from hakaru.evaluation.pace import Pace, bytes_read
+from hakaru.evaluation.served import served
+from hakaru.evaluation.speed import (
+    DEPTHS,
+    REPEATS,
+    USERS,
+    Point,
+    Speed,
+    measure_depths,
+    measure_speed,
+    measure_users,
+)
+from hakaru.evaluation.trial import Trial
+from hakaru.evaluation.windows import TEST_VERSION
+from hakaru.language import say
+from hakaru.ledger import now
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import Model
+from hakaru.planning.dry_run import remember_load
+from hakaru.session import Session
+
+LEAST_PER_USER: Final = 256
+"""Tokens of context that each of many users has at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Speeds in one session. With `again` each is measured anew, once: what the ledger had before
+    is not used.
+    """
+
+    session: Session
+    again: bool = False
+    began: str = field(default_factory=now)
+
+    def trial(
+        self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS
+    ) -> Trial:
+        """How fast `model` is here and what it really takes. `name` is what progress calls it."""
+
+        def measured() -> dict[str, Any]:
+            return self._measured(model, settings, name=name, repeats=repeats).as_json()
+
+        trial = self.session.ledger.remembered(
+            "trial",
+            self._inputs(self.session.ledger.model_sha256(model), settings, repeats),
+            measured,
+            keeps=lambda trial: not trial["speed"]["contended"],
+            since=self._since,
+        )
+        return Trial.from_json(trial)
+
+    def known_trial(
+        self, sha256: str, settings: ContextSettings, *, repeats: int = REPEATS
+    ) -> Trial | None:
+        """The trial of the file with this hash, if it was measured on this kind of machine."""
+        inputs = self._inputs(sha256, settings, repeats)
+        trial = self.session.ledger.recall("trial", inputs, since=self._since)
+        return Trial.from_json(trial) if trial else None
+
+    def deep(
+        self, model: Model, settings: ContextSettings, speed: Speed, depth: int
+    ) -> Point | None:
+        """How fast `model` decodes behind `depth` tokens; None where they take too long to read."""
+
+        def measured() -> list[Point]:
+            with served(self.session, model, settings) as server:
+                return self._depths(server, model, speed, [depth])
+
+        return next(iter(self._points("deep", model, settings, depth, measured)), None)
+
+    def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
+        """How fast `model` decodes behind long contexts, and for several users at the same time,
+        each with an eighth of the context.
+        """
+        many = max(USERS)
+        shared = replace(
+            settings, n_parallel=many, n_ctx=max(settings.n_ctx, many * LEAST_PER_USER)
+        )
+
+        def measured() -> list[Point]:
+            with served(self.session, model, settings) as server:
+                points = self._depths(server, model, speed, DEPTHS)
+            with served(self.session, model, shared) as server:
+                return points + measure_users(
+                    server,
+                    n_vocab=model.shape.n_vocab,
+                    progress=partial(self.session.watch, say("users")),
+                )
+
+        return self._points("loads", model, settings, 0, measured)
+
+    def paces(self) -> list[Pace]:
+        """The files that were timed on this kind of machine with this build, whatever their
+        settings.
+        """
+        here = self._here().items()
+        return [
+            Pace(**result)
+            for inputs, result in self.session.ledger.recall_all("pace")
+            if here <= inputs.items()
+        ]
+
+    def _measured(
+        self, model: Model, settings: ContextSettings, *, name: str, repeats: int
+    ) -> Trial:
+        """The trial, measured now. The memory that was really taken goes into the ledger; so does
+        the pace of the machine if nobody else computed.
+        """
+        session = self.session
+        progress = partial(session.watch, say("speed {name}", name=name).strip())
+        with served(session, model, settings) as server:
+            speed = measure_speed(
+                server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress
+            )
+            peak = server.peak_rss_bytes()
+            trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=peak)
+            remember_load(
+                server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
+            )
+        if not speed.is_contended:
+            seconds = 1 / speed.decode_tokens_per_s.value
+            pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=seconds)
+            inputs = {**self._here(), "model": session.ledger.model_sha256(model)}
+            session.ledger.remember("pace", inputs, pace.as_json())
+        return trial
+
+    def _depths(
+        self, server: EngineServer, model: Model, speed: Speed, depths: Sequence[int]
+    ) -> list[Point]:
+        return measure_depths(
+            server,
+            speed,
+            n_vocab=model.shape.n_vocab,
+            depths=depths,
+            progress=partial(self.session.watch, say("depths")),
+        )
+
+    def _points(
+        self,
+        kind: str,
+        model: Model,
+        settings: ContextSettings,
+        depth: int,
+        measured: Callable[[], list[Point]],
+    ) -> list[Point]:
+        sha256 = self.session.ledger.model_sha256(model)
+        points = self.session.ledger.remembered(
+            kind,
+            {**self._inputs(sha256, settings, REPEATS), "depth": depth},
+            lambda: [point.as_json() for point in measured()],
+            keeps=lambda points: not any(point["contended"] for point in points),
+            since=self._since,
+        )
+        return [Point.from_json(point) for point in points]
+
+    @property
+    def _since(self) -> str | None:
+        return self.began if self.again else None
+
+    def _here(self) -> dict[str, object]:
+        return {"machine": self.session.machine.fingerprint, "engine": server_build()}
+
+    def _inputs(self, sha256: str, settings: ContextSettings, repeats: int) -> dict[str, object]:
+        return {
+            **self._here(),
+            "model": sha256,
+            "settings": settings.as_json(),
+            "version": TEST_VERSION,
+            "repeats": repeats,
+        }
