@@ -14,7 +14,7 @@ from hakaru.errors import Misuse
 from hakaru.language import japanese, say, spell_fields, use_language
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
-SPEAKERS = {"say", "translate", "damaged", "_speak"}
+SPEAKERS = {"say", "translate", "damaged", "_speak", "__init__"}
 COMMANDS = [
     c
     for command in app.commands.values()

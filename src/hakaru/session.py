@@ -48,11 +48,16 @@ class Session:
     """Everything that a verb needs besides what it is asked."""
 
     machine: Machine  # where models are placed, and whose speeds are measured
+    look: Callable[[], Machine] | None = None  # at the machine again; None: it stays as it is
     ledger: Ledger  # what was measured before, and where new figures go
     lab: Lab = field(default_factory=Lab)  # llama.cpp for dry runs, quantizing and comparing
     watch: Watch = nobody_watches  # hears how far a step is
     note: Tell = nobody_listens  # hears what a person likes to know, such as the kind of the model
     warn: Tell = log_warning  # hears what a person should know, such as a GPU that is not used
+
+    def machine_now(self) -> Machine:
+        """The machine with the memory that is free now."""
+        return self.look() if self.look else self.machine
 
     @classmethod
     def here(
@@ -75,5 +80,10 @@ class Session:
         if ledger.trouble:
             warn(say("nothing is remembered: {reason}", reason=ledger.trouble))
         return cls(
-            machine=machine or probe_machine(), ledger=ledger, watch=watch, note=note, warn=warn
+            machine=machine or probe_machine(),
+            look=probe_machine,
+            ledger=ledger,
+            watch=watch,
+            note=note,
+            warn=warn,
         )

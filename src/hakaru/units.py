@@ -91,6 +91,11 @@ def parse_bytes(text: str) -> int:
     return n
 
 
+def size_in_bytes(size: str | int) -> int:
+    """A size that a person named: a number of bytes, or a text for `parse_bytes`."""
+    return parse_bytes(size) if isinstance(size, str) else size
+
+
 def parse_params(text: str) -> int:
     """The number of parameters that `text` means. B is 10^9 here, as in a model's name.
 

@@ -20,7 +20,8 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
-from hakaru.planning.fit import Fit, fit
+from hakaru.planning.answer import Fit
+from hakaru.planning.fit_at import fit_at
 from hakaru.planning.placement import Layout
 from hakaru.servers import Deployment, beside_servers
 from hakaru.session import Session
@@ -184,7 +185,7 @@ def test_what_is_loaded_is_what_was_placed(tmp_path: Path) -> None:
         model = read_model(
             write_header(tmp_path / f"{architecture}.gguf", models[architecture], n_vocab=512)
         )
-        return fit(
+        return fit_at(
             model,
             ContextSettings(n_ctx=4096),
             machine=machine,

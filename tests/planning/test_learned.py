@@ -15,7 +15,7 @@ from hakaru.memory.footprint import DeviceBuffers, Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model
-from hakaru.planning.fit import fit
+from hakaru.planning.fit_at import fit_at
 from hakaru.planning.learned import (
     PARTS,
     Kind,
@@ -249,7 +249,7 @@ def test_fit_says_whose_loads_its_margin_rests_on(tmp_path: Path) -> None:
     def margin(name: str, hardware: str | None) -> Margin:
         model = read_model(find_model(name).path)
         place = parse_hardware(hardware) if hardware else None
-        return fit(
+        return fit_at(
             model,
             ContextSettings(n_ctx=4096),
             machine=machine,

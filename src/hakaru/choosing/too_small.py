@@ -5,7 +5,7 @@ from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.planning.fit import fit
+from hakaru.planning.fit_at import fit_at
 from hakaru.planning.ways_out import in_words
 from hakaru.session import Session
 from hakaru.units import compared
@@ -34,7 +34,7 @@ def _ways(
 ) -> str:
     room = Hardware(accelerators=(), ram=named_ram(limit_bytes))
     preset = None if smallest.type == SOURCE else smallest.type
-    answer = fit(
+    answer = fit_at(
         model,
         settings,
         machine=session.machine,

@@ -4,10 +4,11 @@ import io
 import os
 import signal
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
-from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated
+from hakaru.errors import DoesNotFit, HakaruError, Interrupted, Misuse, Terminated
 from hakaru.language import LANGUAGES, say, spell_fields, use_language
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         sys.stdout.flush()
         return code
     except HakaruError as error:
-        print(f"hakaru: {error}", file=sys.stderr)
+        _tell(error)
         return error.exit_code
     except Interrupted as kept:
         print(f"hakaru: {kept}", file=sys.stderr)
@@ -58,6 +59,19 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
             file=sys.stderr,
         )
         return 1
+
+
+def _tell(error: HakaruError) -> None:
+    """An error in one sentence on stderr; where a model was not loaded, the whole text of `fit`."""
+    if isinstance(error, DoesNotFit):
+        from hakaru.cli.tell.fit import print_fit
+        from hakaru.planning.to_load import NothingLoaded
+
+        if isinstance(error, NothingLoaded):
+            with redirect_stdout(sys.stderr):
+                print_fit(error.fit, [])
+            return
+    print(f"hakaru: {error}", file=sys.stderr)
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 
 _AS_IT_IS: Final = (
     "backend", "chat_template", "converter", "draft", "dry_run", "fit", "full_speed", "hardware",
-    "importance", "language", "mmproj", "mtp", "overwrite", "pin", "plot", "port", "reference",
-    "report", "size", "source", "tasks",
+    "importance", "language", "memory", "mmproj", "mtp", "overwrite", "pin", "plot", "port",
+    "reference", "report", "size", "source", "tasks",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own

@@ -32,6 +32,11 @@ def print_text(text: str) -> None:
         print(text)
 
 
+def print_aside(text: str) -> None:
+    """A sentence on stderr."""
+    print(without_controls(text), file=sys.stderr, flush=True)
+
+
 def warn(text: str) -> None:
     """What a person should know, on stderr, where it stands in nobody's way."""
     print(f"hakaru: {without_controls(text)}", file=sys.stderr, flush=True)
@@ -81,15 +86,9 @@ def warn_idle_gpu(machine: "Machine") -> None:
 
 
 def warn_silent_devices(machine: "Machine") -> None:
-    """On stderr: accelerators that are there and cannot be planned with. Those that somebody hid on
-    purpose are not told.
-    """
-    for device in machine.silent_devices:
-        if not device.on_purpose:
-            told = say(
-                "{name} is not planned with: {reason}", name=device.name, reason=device.reason
-            )
-            warn(told)
+    """On stderr: accelerators that are there and cannot be planned with."""
+    for sentence in machine.silence():
+        warn(sentence)
 
 
 def next_step(command: str) -> None:

@@ -1,6 +1,6 @@
 """The session of a command: what it has to say while it works goes to the terminal."""
 
-from hakaru.cli.output import print_text, warn
+from hakaru.cli.output import print_aside, print_text, warn
 from hakaru.hardware.machine import Machine
 from hakaru.session import Session, Watch, nobody_listens, nobody_watches
 
@@ -10,12 +10,14 @@ def terminal_session(
     watch: Watch = nobody_watches,
     *,
     quiet: bool = False,
+    aside: bool = False,
     keeps: bool = True,
 ) -> Session:
     """A session whose notes stand on stdout and whose warnings on stderr.
 
-    `quiet` leaves the notes out, for commands whose stdout is one JSON object. `keeps` False is for
-    commands that only ask: they answer on a full disk and in a home that is read-only, too.
+    `quiet` leaves the notes out, for commands whose stdout is one JSON object; `aside` puts them on
+    stderr, for commands whose stdout is a conversation. `keeps` False is for commands that only
+    ask: they answer on a full disk and in a home that is read-only, too.
     """
-    note = nobody_listens if quiet else print_text
+    note = print_aside if aside else nobody_listens if quiet else print_text
     return Session.here(machine=machine, watch=watch, note=note, warn=warn, keeps=keeps)

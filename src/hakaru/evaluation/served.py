@@ -4,38 +4,25 @@ from dataclasses import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
-from hakaru.errors import DoesNotFit
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.planning.fit import Fit, fit
-from hakaru.planning.ways_out import in_words
+from hakaru.planning.answer import Fit
+from hakaru.planning.fit_at import fit_at
+from hakaru.planning.to_load import NothingLoaded
 from hakaru.session import Session
-from hakaru.units import compared
 
 
 def served(
     session: Session, model: Model, settings: ContextSettings, mode: Mode | None = None
 ) -> EngineServer:
     """A server process that loads `model`; what was predicted for it is remembered. Raises
-    DoesNotFit before anything is loaded.
+    NothingLoaded before anything is loaded.
     """
-    answer = fit(
+    answer = fit_at(
         model, settings, machine=session.machine, ledger=session.ledger, engine=session.lab
     )
     if answer.verdict == "does_not_fit":
-        share = answer.placement.fullest
-        needed, free = compared(share.needed_bytes, share.device.usable_bytes)
-        raise DoesNotFit(
-            "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but "
-            "{free} may be used; nothing was "
-            "loaded: {ways}.",
-            path=model.path,
-            needed=needed,
-            n_ctx=settings.n_ctx,
-            n=settings.n_parallel,
-            free=free,
-            ways=in_words(answer.alternatives),
-        )
+        raise NothingLoaded(answer)
     return EngineServer(model.path, answer.settings, laid_out(answer, mode or Mode()))
 
 

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from hakaru.language import say
+
 SizeClass = Literal["tiny", "small", "medium", "large"]
 Vendor = Literal["nvidia", "amd", "intel", "apple", "other"]
 
@@ -150,6 +152,16 @@ class Machine:
             *(d.name for d in self.devices if not d.unified or self.has_gpu),
         ]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+
+    def silence(self) -> list[str]:
+        """A sentence for each accelerator that is there and that nobody can plan with. Those that
+        somebody hid on purpose are not told.
+        """
+        return [
+            say("{name} is not planned with: {reason}", name=device.name, reason=device.reason)
+            for device in self.silent_devices
+            if not device.on_purpose
+        ]
 
     def as_json(self) -> dict[str, object]:
         """The machine as it stands in `--json`."""

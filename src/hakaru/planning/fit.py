@@ -1,233 +1,112 @@
-"""Does it fit: a model, as it is or at a preset that nobody has built yet, on this machine or on a
-named one.
+"""Does it fit, and where: the verb behind `hakaru fit`."""
 
-Our arithmetic answers for any hardware; the engine's dry run lays the same model out here, from its
-header alone, and stands beside it. On this machine without an accelerator the engine's figures
-decide; everywhere else ours do, placed device by device. An architecture that we do not model is
-placed by its tensor table and the dry run's sums (see `planning.unmodelled`).
-"""
-
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Unpack
 
-from hakaru.errors import ModelUnknown
-from hakaru.formats.header_cursor import Array
-from hakaru.formats.header_file import without_vocabulary, write_header_only
-from hakaru.hardware.machine import Hardware, Machine
-from hakaru.ledger import Ledger
-from hakaru.memory.footprint import Footprint, compute_footprint
-from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.engine.unused import idle_gpu
+from hakaru.errors import Misuse
+from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
-from hakaru.memory.terms import Term
-from hakaru.models.model import Model, as_preset
-from hakaru.places import passing_dir
-from hakaru.planning.backends import backend_named
-from hakaru.planning.checkpoints import Growth, with_checkpoints
-from hakaru.planning.dry_run import Engine, dry_run_at, remember
-from hakaru.planning.explain import explain_placement
-from hakaru.planning.extras import Beside, Extra, bytes_of, nothing
-from hakaru.planning.here import hardware_here
-from hakaru.planning.learned import Margin, errors, kind_of, known_driver_bytes, learned_margin
-from hakaru.planning.load import load_of
-from hakaru.planning.placement import FitVerdict, Placement, Task, judged
-from hakaru.planning.search import place
-from hakaru.planning.variations import Variations
-from hakaru.planning.ways_out import Alternative
-
-FigureSource = Literal["computed", "dry-run", "both"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """The answer. `is_modelled`: our arithmetic knows the architecture; otherwise caches and
-    compute of a device are assumed.
-    """
-
-    model: Model
-    settings: ContextSettings
-    hardware: Hardware
-    computed: Footprint | None
-    dry_run: Footprint | None
-    placement: Placement
-    verdict: FitVerdict
-    margin: Margin
-    alternatives: tuple[Alternative, ...]
-    max_context: int | None
-    extras: tuple[Extra, ...] = ()
-    is_modelled: bool = True
-
-    @property
-    def best(self) -> Footprint:
-        """The footprint to trust: the engine's own where it was asked."""
-        found = self.dry_run or self.computed
-        assert found is not None  # one of them was asked for
-        return found
-
-    @property
-    def total_bytes(self) -> int:
-        """What the model needs in all, where it was placed."""
-        return self.placement.total_bytes
-
-    @property
-    def growth(self) -> Growth:
-        """What comes while the server is used; it is part of `total_bytes`."""
-        each = checkpoint_bytes(self.model.shape, self.settings)
-        each = each + sum(e.copied_bytes for e in self.extras) if each else each
-        return Growth(
-            n_checkpoints=self.settings.checkpoints_kept,
-            checkpoint_bytes=each,
-            n_parallel=self.settings.n_parallel,
-            requests_bytes=requests_bytes(self.settings),
-            judged=self.hardware.ram is not None or self.hardware.is_unified,
-        )
-
-    def explanation(self) -> list[Term]:
-        """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not
-        model.
-        """
-        if not self.is_modelled:
-            raise ModelUnknown(
-                "{path}: hakaru has no arithmetic for the architecture '{found}', so there is "
-                "nothing to explain.",
-                path=self.model.path,
-                found=self.model.shape.architecture,
-            )
-        tensors = self.model.loaded
-        task = Task(
-            load=load_of(tensors, self.model.shape.n_layer),
-            shape=self.model.shape,
-            settings=self.settings,
-        )
-        return explain_placement(task, tensors, self.placement)
+from hakaru.models.model import Model, as_preset, read_language_model, read_model
+from hakaru.models.sources.find import Reference, find_model
+from hakaru.planning.answer import Fit
+from hakaru.planning.backends import backend_of
+from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
+from hakaru.planning.fit_at import FigureSource, fit_at
+from hakaru.planning.here import leaves_gpu_idle
+from hakaru.servers import beside_servers
+from hakaru.session import Session
+from hakaru.units import size_in_bytes
 
 
 def fit(
-    model: Model,
-    settings: ContextSettings,
+    model: Reference,
     *,
-    machine: Machine,
-    ledger: Ledger | None,
-    engine: Engine,
-    hardware: Hardware | None = None,
+    hardware: str | None = None,
+    memory: str | int | None = None,
+    preset: str | None = None,
+    mmproj: Path | None = None,
+    draft: Reference | None = None,
+    mtp: bool = False,
+    kv_unified: bool = False,
     source: FigureSource = "both",
     find_max: bool = False,
-    preset: str | None = None,
-    beside: Beside = nothing,
+    session: Session | None = None,
+    **context: Unpack[Context],
 ) -> Fit:
-    """Whether `model` fits `hardware`; None is this `machine`, with the memory that is free now.
+    """Whether `model` fits, what it takes of each device, and what would change the answer.
 
-    `ledger` teaches the margin and remembers the figures; without one the margin is assumed.
-    `source` says whose figures are asked for, `preset` that the model is judged as it would be at
-    this preset, `beside` what is loaded with it. Raises ModelUnknown where neither our arithmetic
-    nor the engine knows the architecture.
+    Example: `fit("qwen3-8b", hardware="L4", n_ctx=8192).verdict` is `"fits"`.
+
+    `hardware` names a machine, such as "2x L4" or "RTX 4090 + 64GiB RAM", and `memory` one that is
+    only RAM, such as "16GiB"; with neither it is this machine, with the memory that is free now.
+    `preset` judges the model as it would be at such a preset, which nobody needs to have built.
+    A projector (`mmproj`), a `draft` model or the model's own layers for multi-token prediction
+    (`mtp`) are loaded beside it. `find_max` also looks for the longest context that fits. Nothing
+    but headers is fetched. Raises Misuse, ModelError, Offline and EngineError.
     """
-    variant = as_preset(model, preset) if preset else model
-    computed = compute_footprint(variant.shape, variant.loaded, settings)
-    if computed is None and source == "computed":
-        raise ModelUnknown(
-            "{path}: hakaru has no arithmetic for the architecture '{found}'; ask the engine: "
-            "`source` dry-run.",
-            path=model.path,
-            found=model.shape.architecture,
+    place = _place(hardware, memory)
+    found = find_model(model)
+    whole = model if isinstance(model, Model) else read_language_model(found.path)
+    settings = any_settings_for(whole, kv_unified=kv_unified, **context)
+    session = session or Session.here(keeps=False)
+    machine = beside_servers(session.machine_now(), whole.parts)
+    for silence in () if place else machine.silence():
+        session.warn(silence)
+    variant = as_preset(whole, preset) if preset else whole
+    where = place or Hardware(accelerators=machine.devices)
+    answer = fit_at(
+        whole,
+        settings,
+        machine=machine,
+        ledger=session.ledger,
+        engine=session.lab,
+        hardware=place,
+        source=source,
+        find_max=find_max,
+        preset=preset,
+        beside=_beside(variant, where, mmproj, draft, mtp=mtp, ask_engine=source != "computed"),
+    )
+    if place is None and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
+        session.warn(idle_gpu(machine))
+    for note in ([found.note] if found.note else []) + list(answer.hardware.notes):
+        session.note(note)
+    return replace(answer, found=found)
+
+
+def _beside(
+    model: Model,
+    place: Hardware,
+    mmproj: Path | None,
+    draft: Reference | None,
+    *,
+    mtp: bool,
+    ask_engine: bool,
+) -> Beside:
+    """What was named to be loaded beside the model, at any settings."""
+    if draft is not None and mtp:
+        raise Misuse("`draft` and `mtp` both say what drafts; give one of them.")
+    backend = backend_of(place.accelerators[0]) if place.accelerators else "cpu"
+    projector = (projector_extra(mmproj, ask_engine=ask_engine),) if mmproj else ()
+    drafts = read_model(find_model(draft).path) if draft is not None else None
+
+    def beside(settings: ContextSettings) -> tuple[Extra, ...]:
+        if drafts:
+            return (*projector, draft_extra(model, drafts, settings, backend=backend))
+        return (*projector, mtp_extra(model, settings, backend=backend)) if mtp else projector
+
+    return beside
+
+
+def _place(hardware: str | None, memory: str | int | None) -> Hardware | None:
+    """The machine that was named, or None for this one."""
+    if hardware is not None and memory is not None:
+        raise Misuse(
+            "`hardware` and `memory` both say where the model should go; give one of them."
         )
-    ask = partial(_dry_run, variant, engine=engine, on_disk=preset is None)
-    dry_run = ask(settings) if source != "computed" else None
-    if ledger:
-        remember((computed, dry_run), variant, settings, machine=machine, ledger=ledger)
-    uses_gpu = bool(dry_run.accelerator_bytes) if dry_run else machine.has_gpu
-    place_at = hardware or hardware_here(machine, uses_gpu=uses_gpu)
-    kind = kind_of(machine, variant.shape.architecture, dry_run, named=hardware is not None)
-    margin = learned_margin(errors(ledger.memory_rows()) if ledger else [], kind)
-    task = Task(
-        load=load_of(variant.loaded, variant.shape.n_layer), shape=variant.shape, settings=settings,
-        margin=margin.fraction, extras_at=lambda at: bytes_of(beside(at)),
-        backend=backend_named(dry_run.accelerators[0].name)
-        if dry_run and dry_run.accelerators and not hardware
-        else None,
-        driver_bytes=known_driver_bytes(ledger,
-            (d.name for d in place_at.accelerators)) if ledger else {},
-        engine=None if computed else dry_run,
-    )  # fmt: skip
-    placed = place(task, place_at)
-    placement = (
-        _by_engine(placed, dry_run, margin) if not (hardware and hardware.accelerators) else placed
-    )
-    variations = Variations(
-        model=variant, task=task, hardware=place_at, ask=None if computed else ask
-    )
-    placement, planned = with_checkpoints(placement, task)
-    answer = Fit(
-        model=variant, settings=planned, hardware=place_at,
-        computed=computed if source != "dry-run" else None, dry_run=dry_run, placement=placement,
-        verdict=placement.verdict, margin=margin, alternatives=(),
-        max_context=variations.longest_context() if find_max else None, extras=beside(settings),
-        is_modelled=computed is not None,
-    )  # fmt: skip
-    return (
-        answer
-        if answer.verdict == "fits"
-        else replace(answer, alternatives=tuple(variations.ways_out()))
-    )
-
-
-def _dry_run(
-    model: Model, settings: ContextSettings, *, engine: Engine, on_disk: bool
-) -> Footprint:
-    """The engine's own figures, with our assumption for the process around it; a model that is not
-    on disk is laid out from a header written for the purpose.
-    """
-    with nullcontext(model.path) if on_disk else _laid_out(model) as path:
-        return dry_run_at(path, model, settings, engine=engine)
-
-
-@contextmanager
-def _laid_out(model: Model) -> Iterator[Path]:
-    """A file that is only the header of `model`, followed by a hole; removed afterwards."""
-    own = ("general.architecture", f"{model.shape.architecture}.")
-    kept = {
-        key: value.values if isinstance(value, Array) else value
-        for key, value in model.metadata.items()
-        if key.startswith(own)
-    }
-    with tempfile.TemporaryDirectory(prefix="hakaru-", dir=passing_dir()) as folder:
-        tensors = [(t.name, t.shape) for t in model.tensors]
-        types = {t.name: t.type.name for t in model.tensors}
-        values = without_vocabulary(
-            {key: value for key, value in kept.items() if value is not None}, model.shape.n_vocab
-        )
-        yield write_header_only(Path(folder) / f"{model.path.stem}.gguf", values, tensors, types)
-
-
-def _by_engine(placement: Placement, dry_run: Footprint | None, margin: Margin) -> Placement:
-    """The engine's own figures take the place of ours where it laid the model out in the same way:
-    all in RAM, or all on the accelerators with its own split.
-    """
-    layout, found = placement.layout, dry_run.accelerators if dry_run else ()
-    whole = (
-        layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == placement.n_items
-    )
-    if dry_run is None or len(found) != len(placement.shares) or (found and not whole):
-        return placement
-    shares = tuple(
-        replace(
-            share,
-            weights_bytes=d.weights_bytes,
-            kv_cache_bytes=d.kv_cache_bytes,
-            compute_bytes=d.compute_bytes,
-        )
-        for share, d in zip(placement.shares, found, strict=True)
-    )
-    ram = replace(
-        placement.ram,
-        weights_bytes=dry_run.weights_bytes - sum(d.weights_bytes for d in found),
-        kv_cache_bytes=dry_run.kv_cache_bytes - sum(d.kv_cache_bytes for d in found),
-        compute_bytes=dry_run.compute_bytes - sum(d.compute_bytes for d in found),
-        output_bytes=dry_run.output_bytes,
-        overhead_bytes=dry_run.overhead_bytes,
-    )
-    return judged(replace(placement, shares=shares, ram=ram), margin.fraction)
+    if memory is not None:
+        return Hardware(accelerators=(), ram=named_ram(size_in_bytes(memory)))
+    return replace(parse_hardware(hardware), text=hardware) if hardware is not None else None

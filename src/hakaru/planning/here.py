@@ -45,3 +45,13 @@ def grown(needs: Footprint, shape: Shape, settings: ContextSettings) -> Footprin
 def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:
     """Whether the machine has a GPU that this build of the engine does not use."""
     return bool(machine.devices) and not footprint.accelerator_bytes
+
+
+def within(machine: Machine, limit_bytes: int) -> Machine:
+    """The machine, of which no more than `limit_bytes` may be used."""
+    devices = tuple(
+        replace(d, free_bytes=min(d.usable_bytes, limit_bytes)) for d in machine.devices
+    )
+    available = min(machine.memory.available_bytes, limit_bytes)
+    ram = replace(machine.memory, available_bytes=available)
+    return replace(machine, memory=ram, devices=devices)

@@ -8,9 +8,9 @@ from contextlib import closing, suppress
 import httpx
 
 from hakaru.choosing.evidence import last_choice
-from hakaru.cli.loading import fit_before_load
 from hakaru.cli.options import ChatOptions
 from hakaru.cli.output import warn
+from hakaru.cli.terminal import terminal_session
 from hakaru.engine.mode_of import mode_for, needs_text
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, Misuse, Terminated
@@ -20,6 +20,7 @@ from hakaru.memory.context import default_context
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
+from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import running
 from hakaru.serving.conversation import Conversation
 
@@ -42,11 +43,9 @@ def run(options: ChatOptions) -> int:
     found = whole_model(model or last_choice() or embedded_model())
     needs_text(found, "chat")
     mode = mode_for(found, options.chat_template, warn=warn)
-    fit = fit_before_load(
-        found, ContextSettings(n_ctx=default_context(found)), memory=options.memory
-    )
-    if fit.verdict == "does_not_fit":
-        return 3
+    settings = ContextSettings(n_ctx=default_context(found))
+    session = terminal_session(aside=True, keeps=False)
+    fit = fit_to_load(found, settings, session, memory=options.memory)
     with (
         EngineServer(found.path, fit.settings, laid_out(fit, mode)) as engine,
         engine.client() as client,

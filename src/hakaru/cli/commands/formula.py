@@ -6,7 +6,6 @@ from typing import Any
 
 from hakaru.cli.options import FormulaOptions
 from hakaru.cli.output import print_json, print_text
-from hakaru.cli.tell.verdict import verdict_word
 from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
 from hakaru.language import say
@@ -14,6 +13,7 @@ from hakaru.memory.compute import is_known
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, model_called, nearest_model
+from hakaru.planning.sentences import verdict_word
 from hakaru.units import format_bytes, format_params, names_experts, parse_params
 
 

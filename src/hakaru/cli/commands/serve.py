@@ -6,9 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hakaru.cli.loading import fit_before_load
 from hakaru.cli.options import ServeOptions
-from hakaru.cli.output import warn
+from hakaru.cli.output import print_aside, warn
 from hakaru.cli.terminal import terminal_session
 from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for
@@ -20,6 +19,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.planning.dry_run import remember_load
+from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import Deployment, running
 from hakaru.serving.deployment import Pages, bound_socket, serve_forever
 from hakaru.serving.limits import limits_of
@@ -39,9 +39,8 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
     if options.dry_run:
         from hakaru.engine.server import server_command
 
-        fit = fit_before_load(found, settings, memory=options.memory)
-        if fit.verdict == "does_not_fit":
-            return 3
+        session = terminal_session(aside=True, keeps=False)
+        fit = fit_to_load(found, settings, session, memory=options.memory)
         print(
             shlex.join(
                 server_command(
@@ -70,7 +69,7 @@ def serve(
 
     `decided`: a decision was told before, and with it what the engine leaves unused.
     """
-    mode, session = mode or Mode(), session or terminal_session(keeps=False)
+    mode, session = mode or Mode(), session or terminal_session(aside=True, keeps=False)
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
@@ -110,9 +109,13 @@ def serve(
             )
             return 0
     with bound_socket(port) as listener:
-        fit = fit_before_load(model, settings, session, memory=memory, tells_idle_gpu=not decided)
-        if fit.verdict == "does_not_fit":
-            return 3
+        fit = fit_to_load(
+            model,
+            settings,
+            replace(session, note=print_aside),
+            memory=memory,
+            warns_of_idle_gpu=not decided,
+        )
         supervisor = Supervisor(
             model.path,
             fit.settings,

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from math import inf
 from typing import Final, Protocol
 
-from hakaru.cli.loading import fit_before_load
 from hakaru.cli.options import TestOptions
 from hakaru.cli.output import Watching, print_json, warn
 from hakaru.cli.tell.comparison import comparison_json, print_comparison
@@ -35,6 +34,7 @@ from hakaru.models.sources.find import whole_model
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
+from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import beside_servers
 from hakaru.session import Session
 from hakaru.units import parse_seconds
@@ -86,10 +86,7 @@ def _several(options: TestOptions, given: Collection[str], tier: Tier) -> int:
     for model in [*models, *([reference] if reference else [])]:
         _check_text(model, options)
     settings = [settings_for(model, **options.as_context()) for model in models]
-    if _is_served(options) and "does_not_fit" in [
-        fit_before_load(model, asked).verdict for model, asked in zip(models, settings, strict=True)
-    ]:
-        return 3
+    _refuse_unfit(models, settings, options)
     own, prompts = named_texts(options.texts), named_prompts(options.prompts)
     items = named_tasks(options.tasks, options.language).items
     if reference is None and not items and options.no_speed:
@@ -139,8 +136,7 @@ def _one(options: TestOptions, given: Collection[str], tier: Tier, live: Live | 
     is_compared = options.reference is not None or settings.cache != F16_CACHE
     if not is_compared:
         _refuse_loss(given)
-    if _is_served(options) and fit_before_load(candidate, settings).verdict == "does_not_fit":
-        return 3
+    _refuse_unfit([candidate], [settings], options)
     mode = _mode(candidate, options)
     original = whole_model(options.reference) if options.reference else candidate
     _check_text(original, options)
@@ -252,6 +248,16 @@ def _check_text(model: Model, options: TestOptions) -> None:
 def _is_served(options: TestOptions) -> bool:
     """Whether a server is started: for the speed, or to answer tasks."""
     return not options.no_speed or bool(options.tasks)
+
+
+def _refuse_unfit(
+    models: Sequence[Model], settings: Sequence[ContextSettings], options: TestOptions
+) -> None:
+    """Raises NothingLoaded if a server is to be started for a model that does not fit."""
+    if _is_served(options):
+        session = terminal_session(aside=True, keeps=False)
+        for model, asked in zip(models, settings, strict=True):
+            fit_to_load(model, asked, session)
 
 
 def _same_file(session: Session, model: Model, other: Model) -> bool:

@@ -1,17 +1,12 @@
-"""What `hakaru fit` tells: parts, devices, the verdict and what would change it, as text and as
-JSON.
-"""
-
-from typing import Any
+"""What `hakaru fit` tells as text: parts, devices, the verdict and what would change it."""
 
 from hakaru.cli.output import print_table, print_text
-from hakaru.cli.tell.verdict import verdict_sentences, ways_sentences
 from hakaru.language import say, spelled
-from hakaru.memory.formula import formula_gigabytes
 from hakaru.memory.terms import Term
+from hakaru.planning.answer import Fit
 from hakaru.planning.extras import Extra
-from hakaru.planning.fit import Fit
 from hakaru.planning.placement import Placement
+from hakaru.planning.sentences import verdict_sentences, ways_sentences
 from hakaru.units import format_bytes, format_params
 
 
@@ -41,58 +36,6 @@ def _print_extra(extra: Extra) -> None:
                 bytes=format_bytes(extra.growth_bytes),
             )
         )
-
-
-def flags(fit: Fit) -> list[str]:
-    """The arguments of llama-server that make this plan; none for what does not fit."""
-    settings = fit.settings
-    if fit.verdict == "does_not_fit":
-        return []
-    no_prompts = ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of old prompts in RAM
-    return settings.as_flags() + no_prompts + fit.placement.layout.flags()
-
-
-def as_json(fit: Fit, origin: str, terms: list[Term]) -> dict[str, Any]:
-    """The object of `hakaru fit --json`."""
-    model, settings, shown = fit.model, fit.settings, fit.computed or fit.best
-    data: dict[str, Any] = {
-        "schema": "hakaru.fit/1",
-        "verdict": fit.verdict,
-        "model": {"name": model.name, "path": str(model.path), "origin": origin,
-            "architecture": model.shape.architecture,
-                  "type": model.type_name, "n_params": model.n_params, "bpw": model.bpw,
-                  "n_ctx_train": model.shape.n_ctx_train},
-        "context": settings.n_ctx,
-        "parts": shown.parts() | {name: n for name,
-            n in fit.growth.as_json().items() if name in GROWTH},
-        "growth": fit.growth.as_json(),
-        "parts_source": shown.source,
-        "total_bytes": fit.total_bytes,
-        "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
-        "hardware_notes": list(fit.hardware.notes),
-        "placement_source": "computed" if fit.is_modelled else "assumed",
-        "devices": [s.as_json() for s in fit.placement.devices],
-        "flags": flags(fit),
-        "dry_run": fit.dry_run.parts() | {"total_bytes": fit.dry_run.total_bytes}
-        if fit.dry_run
-        else None,
-        "extras": [e.as_json() for e in fit.extras],
-        "margin": fit.margin.as_json(),
-        "max_context": fit.max_context,
-        "alternatives": [way.as_json() for way in fit.alternatives],
-    }  # fmt: skip
-    if terms:
-        data["terms"] = [
-            {
-                "part": t.part,
-                "what": t.what,
-                "formula": spelled(t.formula),
-                "where": spelled(t.where),
-                "bytes": t.bytes,
-            }
-            for t in terms
-        ]
-    return data
 
 
 def print_fit(fit: Fit, terms: list[Term]) -> None:
@@ -130,8 +73,8 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
             if fit.max_context
             else say("It does not fit even with a context of 256 tokens.")
         )
-    if found := flags(fit):
-        print_text(say("llama-server flags: {flags}", flags=" ".join(found)))
+    if fit.flags:
+        print_text(say("llama-server flags: {flags}", flags=" ".join(fit.flags)))
 
 
 def _unmodelled_sentence(fit: Fit) -> str:
@@ -194,9 +137,6 @@ def bar(parts: tuple[int, ...], limit: int) -> str:
     edge = min(BAR_CELLS, round(limit * scale))
     cells = filled.ljust(BAR_CELLS)
     return cells[:edge] + "|" + cells[edge:]
-
-
-GROWTH = ("checkpoints_bytes", "requests_bytes")
 
 
 def _rows(fit: Fit) -> list[list[str]]:

@@ -34,12 +34,18 @@ from hakaru.models.sources.shards import refuse_other_folders
 from hakaru.models.stored_quantization import REFUSES
 from hakaru.places import header_dir
 
+Reference = str | Path | Model
+"""What names a model: a text that `reference` lists, a path, or the model that was read before."""
 
-def find_model(reference: str | Path) -> Found:
+
+def find_model(reference: Reference) -> Found:
     """The model that `reference` means. Nothing but headers is fetched.
 
     Raises Misuse (no reference), ModelNotFound, ModelDamaged, ModelUnknown and Offline.
     """
+    if isinstance(reference, Model):
+        path, complete = reference.path, reference.complete
+        return Found(path=path, origin=str(path), complete=complete)
     found = _found(reference)
     return as_gguf(found) if found.path.is_dir() else found
 
@@ -64,11 +70,12 @@ def _found(reference: str | Path) -> Found:
             return _find_known(text)
 
 
-def whole_model(reference: str | Path) -> Model:
+def whole_model(reference: Reference) -> Model:
     """The model that `reference` means, with its weights on this machine. Raises what `find_model`
     and `read_whole` raise.
     """
-    return read_whole(find_model(reference))
+    found = find_model(reference)
+    return _whole(reference, found) if isinstance(reference, Model) else read_whole(found)
 
 
 def read_whole(found: Found) -> Model:
@@ -77,7 +84,10 @@ def read_whole(found: Found) -> Model:
     Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings
     the rest.
     """
-    model = read_language_model(found.path)
+    return _whole(read_language_model(found.path), found)
+
+
+def _whole(model: Model, found: Found) -> Model:
     if model.complete:
         return model
     if found.stored:

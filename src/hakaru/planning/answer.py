@@ -1,0 +1,136 @@
+"""The answer of `fit`: whether a model fits, what it takes of each device, and what would help."""
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from hakaru.errors import ModelUnknown
+from hakaru.hardware.machine import Hardware
+from hakaru.language import spelled
+from hakaru.memory.footprint import Footprint
+from hakaru.memory.formula import formula_gigabytes
+from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.memory.settings import ContextSettings
+from hakaru.memory.terms import Term
+from hakaru.models.model import Model
+from hakaru.models.sources.found import Found
+from hakaru.planning.checkpoints import Growth
+from hakaru.planning.explain import explain_placement
+from hakaru.planning.extras import Extra
+from hakaru.planning.learned import Margin
+from hakaru.planning.load import load_of
+from hakaru.planning.placement import FitVerdict, Placement, Task
+from hakaru.planning.ways_out import Alternative
+
+GROWTH: Final = ("checkpoints_bytes", "requests_bytes")
+"""Parts of the growth that stand among the parts of the footprint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Whether a model fits, and where it goes."""
+
+    model: Model  # at the preset that was asked for
+    settings: ContextSettings  # with the context checkpoints that go in
+    hardware: Hardware  # where the model was placed
+    computed: Footprint | None  # by our arithmetic; None if it was not asked, or knows no answer
+    dry_run: Footprint | None  # by the engine; None if it was not asked
+    placement: Placement  # what lies on which device
+    verdict: FitVerdict
+    margin: Margin  # the part of the memory that is left free, since predictions err
+    alternatives: tuple[Alternative, ...]  # ways out, where it does not simply fit
+    max_context: int | None  # the longest context that fits; None if it was not asked
+    extras: tuple[Extra, ...] = ()  # what is loaded beside the model
+    is_modelled: bool = True  # False: caches and compute of a device are assumed
+    found: Found | None = None  # how the model was found, where it was named by a text
+
+    @property
+    def best(self) -> Footprint:
+        """The footprint to trust: the engine's own where it was asked."""
+        found = self.dry_run or self.computed
+        assert found is not None  # one of them was asked for
+        return found
+
+    @property
+    def total_bytes(self) -> int:
+        """What the model needs in all, where it was placed."""
+        return self.placement.total_bytes
+
+    @property
+    def growth(self) -> Growth:
+        """What comes while the server is used; it is part of `total_bytes`."""
+        each = checkpoint_bytes(self.model.shape, self.settings)
+        each = each + sum(e.copied_bytes for e in self.extras) if each else each
+        return Growth(
+            n_checkpoints=self.settings.checkpoints_kept,
+            checkpoint_bytes=each,
+            n_parallel=self.settings.n_parallel,
+            requests_bytes=requests_bytes(self.settings),
+            judged=self.hardware.ram is not None or self.hardware.is_unified,
+        )
+
+    @property
+    def flags(self) -> list[str]:
+        """The arguments of llama-server that make this plan; none for what does not fit."""
+        if self.verdict == "does_not_fit":
+            return []
+        no_prompts = ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of prompts in RAM
+        return self.settings.as_flags() + no_prompts + self.placement.layout.flags()
+
+    def explanation(self) -> list[Term]:
+        """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not
+        model.
+        """
+        if not self.is_modelled:
+            raise ModelUnknown(
+                "{path}: hakaru has no arithmetic for the architecture '{found}', so there is "
+                "nothing to explain.",
+                path=self.model.path,
+                found=self.model.shape.architecture,
+            )
+        tensors = self.model.loaded
+        task = Task(
+            load=load_of(tensors, self.model.shape.n_layer),
+            shape=self.model.shape,
+            settings=self.settings,
+        )
+        return explain_placement(task, tensors, self.placement)
+
+    def as_json(self, *, explain: bool = False) -> dict[str, object]:
+        """The object of `hakaru fit --json`; with `explain` also the terms of `explanation`."""
+        model, shown, growth = self.model, self.computed or self.best, self.growth.as_json()
+        stored = self.found.stored if self.found else None
+        return {
+            "schema": "hakaru.fit/1",
+            "verdict": self.verdict,
+            "model": {"name": model.name, "path": str(model.path),
+                "origin": self.found.origin if self.found else str(model.path),
+                "architecture": model.shape.architecture, "type": model.type_name,
+                "n_params": model.n_params, "bpw": model.bpw,
+                "n_ctx_train": model.shape.n_ctx_train},
+            "context": self.settings.n_ctx,
+            "parts": shown.parts() | {name: growth[name] for name in growth if name in GROWTH},
+            "growth": growth,
+            "parts_source": shown.source,
+            "total_bytes": self.total_bytes,
+            "formula_gigabytes": round(formula_gigabytes(model.n_params, model.bpw), 6),
+            "hardware_notes": list(self.hardware.notes),
+            "placement_source": "computed" if self.is_modelled else "assumed",
+            "devices": [share.as_json() for share in self.placement.devices],
+            "flags": self.flags,
+            "dry_run": self.dry_run.parts() | {"total_bytes": self.dry_run.total_bytes}
+            if self.dry_run
+            else None,
+            "extras": [extra.as_json() for extra in self.extras],
+            "margin": self.margin.as_json(),
+            "max_context": self.max_context,
+            "alternatives": [way.as_json() for way in self.alternatives],
+        } | ({"terms": [_term_json(term) for term in self.explanation()]} if explain else {}) | (
+            {"checkpoint": asdict(stored)} if stored else {}
+        )  # fmt: skip
+
+
+def _term_json(term: Term) -> dict[str, object]:
+    return {
+        "part": term.part, "what": term.what, "formula": spelled(term.formula),
+        "where": spelled(term.where), "bytes": term.bytes,
+    }  # fmt: skip

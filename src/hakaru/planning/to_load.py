@@ -1,0 +1,62 @@
+"""Before a model is loaded: the verdict of `fit` for the memory that is free now. What does not fit
+is not loaded.
+"""
+
+from hakaru.engine.unused import idle_gpu
+from hakaru.errors import DoesNotFit
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import Model
+from hakaru.planning.answer import Fit
+from hakaru.planning.fit_at import fit_at
+from hakaru.planning.here import leaves_gpu_idle, within
+from hakaru.planning.sentences import verdict_sentence
+from hakaru.planning.ways_out import in_words
+from hakaru.servers import beside_servers
+from hakaru.session import Session
+from hakaru.units import compared, size_in_bytes
+
+
+class NothingLoaded(DoesNotFit):
+    """A model was not loaded, since it does not fit; `fit` is the answer that says so."""
+
+    def __init__(self, fit: Fit) -> None:
+        share = fit.placement.fullest
+        needed, free = compared(share.needed_bytes, share.device.usable_bytes)
+        super().__init__(
+            "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but "
+            "{free} may be used; nothing was loaded: {ways}.",
+            path=fit.model.path,
+            needed=needed,
+            n_ctx=fit.settings.n_ctx,
+            n=fit.settings.n_parallel,
+            free=free,
+            ways=in_words(fit.alternatives),
+        )
+        self.fit = fit
+
+
+def fit_to_load(
+    model: Model,
+    settings: ContextSettings,
+    session: Session,
+    *,
+    memory: str | int | None = None,
+    warns_of_idle_gpu: bool = False,
+) -> Fit:
+    """The answer for a model that is about to be loaded here. A note tells what is tight.
+
+    `memory` is the part of the free memory that may be used. With `warns_of_idle_gpu` a GPU that
+    the engine cannot use is told, too. Raises NothingLoaded for what does not fit.
+    """
+    machine = session.machine_now()
+    if memory is not None:
+        machine = within(machine, size_in_bytes(memory))
+    machine = beside_servers(machine, model.parts)
+    answer = fit_at(model, settings, machine=machine, ledger=session.ledger, engine=session.lab)
+    if warns_of_idle_gpu and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
+        session.warn(idle_gpu(machine))
+    if answer.verdict == "does_not_fit":
+        raise NothingLoaded(answer)
+    if answer.verdict == "tight":
+        session.note(verdict_sentence(answer.placement, answer.margin.fraction))
+    return answer

@@ -1,0 +1,115 @@
+"""The verb `fit`: the same answer for whoever types the command and whoever imports hakaru."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.errors import DoesNotFit, Misuse
+from hakaru.hardware.machine import Machine, Memory, SilentDevice
+from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import read_model
+from hakaru.models.sources.find import whole_model
+from hakaru.planning.fit import fit
+from hakaru.planning.to_load import NothingLoaded, fit_to_load
+from hakaru.session import Session
+from hakaru.testing import tiny_hyperparameters, write_tiny
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    """A whole model of two layers."""
+    return write_tiny(tmp_path / "tiny.gguf", tiny_hyperparameters("llama"))
+
+
+def with_memory(machine: Machine, available_bytes: int) -> Machine:
+    """The machine with so much RAM that is free, and without accelerators."""
+    memory = Memory(total_bytes=2**40, available_bytes=available_bytes)
+    return replace(machine, memory=memory, devices=())
+
+
+def session(tmp_path: Path, told: list[str], **fields: object) -> Session:
+    """A session with a ledger of its own, whose notes and warnings are in `told`."""
+    machine = with_memory(probe_machine(), 2**34)
+    made = Session(
+        machine=machine,
+        ledger=Ledger(tmp_path / "ledger.sqlite"),
+        note=told.append,
+        warn=lambda text: told.append(f"warning: {text}"),
+    )
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+def test_the_answer_s_json_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a model that nobody has downloaded, with the terms and the longest context."""
+    asked = ["qwen3-8b", "--hardware", "L4", "--type", "Q4_K_M", "--context", "8192"]
+    code = run(["fit", *asked, "--source", "computed", "--explain", "--max-context", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    answer = fit(
+        "qwen3-8b", hardware="L4", preset="Q4_K_M", n_ctx=8192, source="computed", find_max=True
+    )
+    assert (code, answer.verdict, answer.max_context) == (0, "fits", printed["max_context"])
+    assert json.loads(json.dumps(answer.as_json(explain=True))) == printed
+    assert "terms" not in answer.as_json()
+
+
+def test_what_is_told_on_the_way_goes_to_the_session(tmp_path: Path, tiny_model: Path) -> None:
+    """How a machine's name was understood is a note; a device that nobody can plan with, a
+    warning.
+    """
+    told: list[str] = []
+    here = session(tmp_path, told)
+    fit("qwen3-0.6b", hardware="RTX 3060", source="computed", session=here)
+    assert len(told) == 1 and told[0].startswith("RTX 3060: taken as the one with 12 GB")
+    silent = (SilentDevice(name="Arc A770", reason="no driver"),)
+    told.clear()
+    here = replace(here, machine=replace(here.machine, silent_devices=silent))
+    fit(tiny_model, source="computed", session=here)
+    assert told == ["warning: Arc A770 is not planned with: no driver"]
+
+
+def test_a_model_is_named_by_a_text_a_path_or_itself(tmp_path: Path, tiny_model: Path) -> None:
+    """And the answer is the same."""
+    here = session(tmp_path, [])
+    named = (str(tiny_model), tiny_model, read_model(tiny_model))
+    answers = [fit(name, source="computed", session=here).as_json() for name in named]
+    assert answers[0] == answers[1] == answers[2]
+    model = read_model(tiny_model)
+    assert whole_model(model) is model
+
+
+def test_what_has_no_meaning_is_told_by_the_names_of_fields() -> None:
+    """Whoever imports hakaru typed no option."""
+    with pytest.raises(Misuse, match=re.escape("`hardware` and `memory` both say")):
+        fit("qwen3-8b", hardware="L4", memory="8GiB")
+    with pytest.raises(Misuse, match=re.escape("`draft` and `mtp` both say")):
+        fit("qwen3-8b", hardware="L4", draft="qwen3-0.6b", mtp=True, source="computed")
+    with pytest.raises(Misuse, match=re.escape("`type_k` is 'q9', expected one of")):
+        fit("qwen3-8b", hardware="L4", type_k="q9")
+
+
+def test_what_counts_is_the_memory_that_is_free_now(tmp_path: Path, tiny_model: Path) -> None:
+    """A session lives long: it looks at the machine again for every answer."""
+    here = session(tmp_path, [], look=lambda: with_memory(probe_machine(), 2**20))
+    assert fit(tiny_model, source="computed", session=here).verdict == "does_not_fit"
+    assert fit(tiny_model, memory=2**34, source="computed", session=here).verdict == "fits"
+
+
+@pytest.mark.engine
+def test_what_does_not_fit_is_not_loaded(tmp_path: Path, tiny_model: Path) -> None:
+    """The error has the whole answer; what is tight is noted, and goes."""
+    told: list[str] = []
+    here, model = session(tmp_path, told), read_model(tiny_model)
+    with pytest.raises(NothingLoaded, match="may be used; nothing was loaded") as refused:
+        fit_to_load(model, ContextSettings(n_ctx=256), here, memory="1MiB")
+    assert isinstance(refused.value, DoesNotFit)
+    assert refused.value.fit.verdict == "does_not_fit"
+    needed = fit_to_load(model, ContextSettings(n_ctx=256), here).total_bytes
+    assert told == []
+    fit_to_load(model, ContextSettings(n_ctx=256), here, memory=int(needed * 1.01))
+    assert len(told) == 1 and told[0].endswith("it fits, but tightly.")
