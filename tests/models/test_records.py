@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hakaru.models.architectures import ARCHITECTURES, Architecture, architecture
-from hakaru.models.hf_fields import CLASSES
+from hakaru.models.hf_classes import CLASSES
 
 SOURCE = Path(__file__).parents[2] / "src" / "hakaru"
 OTHER_MEANINGS = {

@@ -2,13 +2,14 @@
 
 The KV cache is a property of layers, not of the model: heads differ by layer, most layers of some
 models see only a window, some layers read another layer's cache, MLA keeps one compressed row, and
-recurrent layers keep a state instead. Each of these has made some calculator wrong by a factor of 2
-to 80.
+recurrent layers keep a state instead. A calculator that leaves one of these out is wrong by a
+factor of 2 to 80.
+
+This file is the arithmetic; the record of an architecture says what its layers keep
+(`architectures.record.Caches`). All records are compared with llama.cpp's dry run.
 
 Sources: llama.cpp, src/llama-model.cpp (create_memory), src/llama-hparams.cpp (n_embd_r, n_embd_s,
-has_kv) and src/models/*.cpp (load_arch_hparams). What an architecture keeps is said by its record
-(`architectures.Caches`), compared with llama.cpp's dry run for all of them. This file is the
-arithmetic.
+has_kv) and src/models/*.cpp (load_arch_hparams).
 """
 
 from collections.abc import Sequence
@@ -21,25 +22,25 @@ from hakaru.models.architectures.record import Caches, Window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCache:
-    """One layer: elements of K and of V per cell (0: none), heads and their lengths for the check
-    of block sizes, the window in tokens (None: every token is kept) and the F32 elements of a
-    recurrent state per conversation. `copied_whole`: the engine takes the model for one with
-    windows although no layer has one, and copies every token into context checkpoints.
-    """
+    """What one layer keeps."""
 
-    k: int = 0
-    v: int = 0
-    n_embd_head_k: int = 0
-    n_embd_head_v: int = 0
-    window: int | None = None
-    state: int = 0
+    k: int = 0  # elements of the keys of one cell; 0: the layer keeps no keys
+    v: int = 0  # elements of the values of one cell
+    n_embd_head_k: int = 0  # elements of one head's keys
+    n_embd_head_v: int = 0  # elements of one head's values
+    window: int | None = None  # tokens; None: every token is kept
+    state: int = 0  # F32 elements of a recurrent state, per conversation
     copied_whole: bool = False
+    """The engine treats the model as one with windows, although no layer has a window, and copies
+    every token into context checkpoints.
+    """
 
 
 def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
-    """What each of the `n_layer` layers keeps; None for an architecture that is not modelled.
+    """What each of the `n_layer` layers keeps; None for an architecture whose caches are not known.
 
-    Draft (MTP) layers at the end keep nothing while the model itself runs. Raises ModelDamaged.
+    Draft layers (multi-token prediction) at the end keep nothing while the model itself runs.
+    Raises ModelDamaged.
     """
     rule = architecture(meta.architecture).caches
     if rule is None:
@@ -49,35 +50,27 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     recurrent, attends = _kinds(meta, rule, n_layer)
     own_caches = _layers_with_own_cache(meta, rule, n_layer)
     state = _state_elements(meta, rule, n_layer) if any(recurrent) else 0
-    stated = (
+    states_window = (
         rule.window
         and rule.window.of_n_layer
         and meta.integer(meta.arch_key("attention.sliding_window"))
     )
+    copied_whole = bool(states_window) and not any(windows)
     caches = []
     for i in range(n_layer):
         draft = i >= n_layer - n_draft and rule.layers != "one part"
         kv = _attention(meta, n_layer, i, windows[i]) if attends[i] and not draft else LayerCache()
         if i >= own_caches:
             kv = replace(kv, k=0, v=0)
-        caches.append(
-            LayerCache(
-                k=kv.k,
-                v=kv.v,
-                n_embd_head_k=kv.n_embd_head_k,
-                n_embd_head_v=kv.n_embd_head_v,
-                window=kv.window,
-                state=state if recurrent[i] and not draft else 0,
-                copied_whole=bool(stated) and not any(windows),
-            )
-        )
+        kept_state = state if recurrent[i] and not draft else 0
+        caches.append(replace(kv, state=kept_state, copied_whole=copied_whole))
     return tuple(caches)
 
 
 def full_attention(
     n_head_kv: Sequence[int], n_embd_head_k: int, n_embd_head_v: int
 ) -> tuple[LayerCache, ...]:
-    """The caches of layers that all see everything, with so many KV heads each."""
+    """The caches of layers without a window; `n_head_kv` has the number of KV heads per layer."""
     return tuple(
         LayerCache(
             k=n * n_embd_head_k,
@@ -90,7 +83,9 @@ def full_attention(
 
 
 def _attention(meta: Metadata, n_layer: int, layer: int, window: int | None) -> LayerCache:
-    """K and V of one attention layer. With MLA the cache holds one compressed row and no V."""
+    """Keys and values of one attention layer. With MLA the cache holds one compressed row as keys
+    and no values.
+    """
     heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
     heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
     lengths = []
@@ -112,10 +107,12 @@ def _head_length(meta: Metadata, n_head: int) -> int:
 
 
 def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) -> list[int | None]:
-    """The window of every layer in tokens, or None where it sees everything, as draft layers do."""
+    """The window of every layer in tokens; None for a layer that sees everything, such as a draft
+    layer.
+    """
     everything: list[int | None] = [None] * n_layer
     if rule is None:
-        return everything  # what the file says of windows is not read, be it -1
+        return everything  # llama.cpp does not read the window that a file may state
     stated = meta.integer(meta.arch_key("attention.sliding_window"))
     n_own = n_layer - n_draft
     window = stated if stated is not None else rule.default
@@ -136,7 +133,9 @@ def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) ->
 
 
 def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list[bool]]:
-    """Which layers have a recurrent state, and which have attention."""
+    """For every layer, whether it has a recurrent state; then for every layer, whether it has
+    attention.
+    """
     heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
     heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
     all_, none = [True] * n_layer, [False] * n_layer
@@ -154,20 +153,19 @@ def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list
         case "one part":
             n_ff = meta.per_layer(meta.arch_key("feed_forward_length"), n_layer) or (0,) * n_layer
             layers = list(zip(heads_kv, n_ff, strict=True))
-            return [not kv and not ff for kv, ff in layers], [
-                bool(kv) and not ff for kv, ff in layers
-            ]
+            recurrent = [not kv and not ff for kv, ff in layers]
+            return recurrent, [bool(kv) and not ff for kv, ff in layers]
         case "state by interval":
             stated = meta.per_layer(meta.arch_key("attention.recurrent_layers"), n_layer)
             interval = meta.integer(meta.arch_key("full_attention_interval")) or 4
-            recurrent = [bool(r) for r in stated] or [
-                (i + 1) % interval != 0 for i in range(n_layer)
-            ]
-            return recurrent, [not r for r in recurrent]
+            recurrent = list(map(bool, stated)) or [(i + 1) % interval != 0 for i in range(n_layer)]
+            return recurrent, [not has_state for has_state in recurrent]
 
 
 def _layers_with_own_cache(meta: Metadata, rule: Caches, n_layer: int) -> int:
-    """How many layers have a cache of their own; the layers above read the last ones'."""
+    """How many layers, from the first on, have a cache of their own. All later layers read the
+    cache of an earlier layer.
+    """
     if rule.n_own is not None:
         return rule.n_own
     if rule.shares:

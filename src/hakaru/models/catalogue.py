@@ -3,8 +3,8 @@ get exact answers.
 
 `catalogue.json` holds one model per line: public hyperparameters under GGUF's names, without the
 architecture before them; `{"cycle": [...]}` is a pattern that repeats over the layers. A model
-stands in it only if the number of its parameters follows from these numbers, to one in a hundred
-thousand; docs/facts.md tells where they were read.
+stands in the catalogue only if its published number of parameters follows from its hyperparameters
+to one in a hundred thousand. docs/facts.md tells where the hyperparameters were read.
 
 Rope factor tables (a few hundred bytes) follow the family's published rope scaling.
 """
@@ -24,23 +24,18 @@ from hakaru.models.shape import Shape, shape_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """A catalogue entry: its hyperparameters, its exact number of parameters and where to find it.
-
-    `n_params` is the published number without blocks for multi-token prediction, whose weights are
-    `n_params_mtp`; `n_unconverted` of them are in no converted file (a pooler; below 0: padding
-    that converters add). `having` names its optional tensors as `tensors_of` does.
-    """
+    """An entry of the catalogue."""
 
     id: str
     name: str
     architecture: str
     hyperparameters: Mapping[str, Any]
-    n_params: int
-    n_params_mtp: int = 0
-    n_unconverted: int = 0
+    n_params: int  # as published, without blocks for multi-token prediction
+    n_params_mtp: int = 0  # of the blocks for multi-token prediction
+    n_unconverted: int = 0  # in no converted file (a pooler); below 0: padding of converters
     n_vocab: int
-    tied: bool
-    having: tuple[str, ...] = ()
+    tied: bool  # the output matrix is the embedding
+    having: tuple[str, ...] = ()  # optional tensors, see `tensors_of`
     license: str | None
     hf_repo: str
 
@@ -67,30 +62,23 @@ class KnownModel:
 def known_models() -> tuple[KnownModel, ...]:
     """All entries, the most downloaded first."""
     rows = json.loads((files("hakaru.models") / "catalogue.json").read_text(encoding="utf-8"))
-    return tuple(
-        KnownModel(
-            **row | {"hyperparameters": row.pop("metadata"), "having": tuple(row.pop("having", ()))}
-        )
-        for row in rows
-    )
+    for row in rows:
+        row |= {"hyperparameters": row.pop("metadata"), "having": tuple(row.get("having", ()))}
+    return tuple(KnownModel(**row) for row in rows)
 
 
 def model_called(part: str) -> KnownModel | None:
     """The most downloaded known model whose name has `part` between its dashes, such as `8x7b` or
     `30b-a3b`.
     """
-    wanted = f"-{part.lower()}-"
-    return next((model for model in known_models() if wanted in f"-{model.id}-"), None)
+    dashed = f"-{part.lower()}-"
+    return next((model for model in known_models() if dashed in f"-{model.id}-"), None)
 
 
 def nearest_model(n_params: int) -> KnownModel | None:
-    """The known dense model whose size is nearest to `n_params`, if one lies within 10 %: the
-    worked example for a bare number.
-
-    Of several with the same shape the most downloaded one.
+    """The known dense model whose size is nearest to `n_params`, or None if the nearest is more
+    than 10 % off. Of several models with the same size, the most downloaded.
     """
-    nearest = min(
-        (m for m in known_models() if architecture(m.architecture).is_llama_like),
-        key=lambda m: abs(m.n_params - n_params),
-    )
+    dense = (known for known in known_models() if architecture(known.architecture).is_llama_like)
+    nearest = min(dense, key=lambda known: abs(known.n_params - n_params))
     return nearest if abs(nearest.n_params / n_params - 1) <= 0.1 else None

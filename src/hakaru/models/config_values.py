@@ -10,12 +10,12 @@ from hakaru.errors import ModelDamaged
 from hakaru.language import say
 
 TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
-"""Where a model with eyes or ears keeps its language model's fields."""
+"""Fields of config.json that hold the language model's fields, for models with eyes or ears."""
 
 
 class ConfigValues:
-    """The fields of one config.json, the language model's part laid over the whole. `where` stands
-    in the sentences.
+    """The fields of one config.json; those of the language model's part come first. `absent` has
+    the values of fields that the file leaves out. Errors name the file as `where`.
     """
 
     def __init__(
@@ -27,25 +27,22 @@ class ConfigValues:
         self.where, self._values = where, {**(absent or {}), **values, **inner}
 
     def number(self, *keys: str) -> int | None:
-        """The first of the fields that is there, a whole number from 0 to 2^31, or None. Raises
-        ModelDamaged.
+        """The first of the fields `keys` that the file has, a whole number from 0 to 2^31, or None.
+        Raises ModelDamaged.
         """
         for key in keys:
             value = self._values.get(key)
             if value is None:
                 continue
-            whole = (
-                int(value) if isinstance(value, float) and value.is_integer() else value
-            )  # 1e6 is 1000000
+            # some files write 1e6 for 1000000
+            whole = int(value) if isinstance(value, float) and value.is_integer() else value
             if type(whole) is not int or not 0 <= whole < 2**31:
                 raise self._wrong(key, value, "a whole number")
             return whole
         return None
 
     def number_if_any(self, *keys: str) -> int | None:
-        """`number`, where -1 and other impossible numbers mean that there is none, as in
-        `"sliding_window": -1`.
-        """
+        """As `number`, but an impossible value counts as absent, as in `"sliding_window": -1`."""
         for key in keys:
             value = self._values.get(key)
             if (
@@ -82,21 +79,15 @@ class ConfigValues:
         return value
 
     def texts(self, key: str, n: int) -> tuple[str, ...] | None:
-        """At least `n` strings, of which the first `n`, or None. Raises ModelDamaged."""
+        """The first `n` strings of an array, or None. Raises ModelDamaged for fewer strings."""
         value = self._values.get(key)
         if value is None:
             return None
-        if (
-            not isinstance(value, list)
-            or len(value) < n
-            or not all(isinstance(v, str) for v in value)
-        ):
-            raise self._wrong(
-                key,
-                f"an array of {len(value)}" if isinstance(value, list) else value,
-                f"{n} strings",
-            )
-        return tuple(value[:n])
+        texts = value if isinstance(value, list) else []
+        if len(texts) < n or not all(isinstance(text, str) for text in texts):
+            shown = f"an array of {len(value)}" if isinstance(value, list) else value
+            raise self._wrong(key, shown, f"{n} strings")
+        return tuple(texts[:n])
 
     def rope_type(self) -> str | None:
         """How the positions are scaled (`llama3`, `yarn`, `longrope`), or None."""

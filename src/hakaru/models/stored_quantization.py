@@ -1,10 +1,10 @@
-"""How a Hugging Face checkpoint was quantized: what its configuration says, how its packed tensors
-are counted, who runs it so.
+"""How a Hugging Face checkpoint was quantized: its method, how many weights its packed tensors
+hold, and which programs run it.
 
 A quantized checkpoint names its method in config.json (`quantization_config`, MLX: `quantization`)
 or, by ModelOpt, in hf_quant_config.json. Its tensors are packed: eight weights of 4 bits in one
-I32, with scales beside them. What it takes on the disk is the sum of its tensors; how many weights
-that are, follows from the packing, where it is one of the plain ones.
+I32, with scales in tensors beside. For plain packings the number of weights follows from the
+shapes; for other packings it stays unknown.
 
 Sources: transformers, quantizers/ and utils/quantization_config.py; compressed-tensors,
 compressors/; NVIDIA ModelOpt; mlx-lm, utils.py; llama.cpp, conversion/base.py (dequant_model,
@@ -13,9 +13,11 @@ prepare_tensors) for what its converter takes.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from hakaru.models.config_values import TEXT_PARTS
 
 REFUSES, DEQUANTIZES, KEEPS = "refuses", "dequantizes", "keeps"
 """What llama.cpp's converter does with a method."""
@@ -43,7 +45,7 @@ _METHODS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "mlx": ("MLX", ("mlx-lm", "LM Studio (Apple)"), REFUSES),
 }  # fmt: skip
 _UNCOUNTED: Final = {"aqlm", "vptq", "spqr", "higgs", "torchao", "exl2", "exl3", "fp_quant"}
-"""Methods whose packing says nothing simple about how many weights a tensor holds."""
+"""Methods whose packing does not say how many weights a tensor holds."""
 _BESIDE: Final = re.compile(
     r"(\.(qzeros|scales|biases|g_idx|SCB|weight_format|absmax|nested_absmax|nested_quant_map|quant_map|bias_correction|zero|scale|meta|"
     r"weight_shape|zero_point|qscale_act|qscale_weight|_scale|_shift|weight\._scale|weight\._shift|activation_scale|shape|zeros)"
@@ -57,23 +59,18 @@ _WORD_BITS: Final = {"I32": 32, "U32": 32, "U8": 8, "I64": 64, "I16": 16, "U16":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredQuantization:
-    """The method and what it states; None where it states nothing. `by_module` are bits that single
-    modules have (MLX).
+    """The quantization of a checkpoint, as its configuration states it."""
 
-    `label` is what people call it. `converter` is what llama.cpp's converter does with it,
-    `runners` run it as it is.
-    """
-
-    method: str
-    label: str
-    bits: float | None
-    group: int | None
-    runners: tuple[str, ...]
-    converter: str
-    by_module: Mapping[str, float]
+    method: str  # as transformers spells it, such as "awq"
+    label: str  # as people call the method
+    bits: float | None  # of a weight
+    group: int | None  # weights that share a scale
+    runners: tuple[str, ...]  # programs that run the checkpoint as it is
+    converter: str  # what llama.cpp's converter does with it: REFUSES, DEQUANTIZES or KEEPS
+    by_module: Mapping[str, float]  # bits of single modules (MLX)
 
     def weights_in(self, name: str, dtype: str, shape: tuple[int, ...]) -> int | None:
-        """How many weights the stored tensor holds: 0 for scales and the like, None where the
+        """The number of weights in a stored tensor: 0 for scales and the like, None where the
         packing does not tell.
         """
         if _BESIDE.search(name):
@@ -86,16 +83,12 @@ class StoredQuantization:
             return math.prod(shape)
         return int(math.prod(shape) * word / bits)
 
-    def is_counted(self) -> bool:
-        """Whether the packed tensors tell how many weights they hold."""
-        return self.method not in _UNCOUNTED
-
 
 def stored_quantization(
     config: Mapping[str, Any], beside: Mapping[str, Any] | None = None
 ) -> StoredQuantization | None:
-    """What config.json and `beside` (hf_quant_config.json) say; None for a checkpoint that is not
-    quantized.
+    """The quantization that config.json and `beside` (hf_quant_config.json) state; None for a
+    checkpoint that is not quantized.
     """
     field, stated = _stated(config)
     if beside and isinstance(beside.get("quantization"), dict):
@@ -114,18 +107,11 @@ def stored_quantization(
         .replace("intel/", "")
     )
     if not method:
-        method = (
-            "mlx"
-            if "group_size" in stated and "bits" in stated
-            else "bitsandbytes"
-            if _bnb_bits(stated)
-            else "?"
-        )
+        is_mlx = "group_size" in stated and "bits" in stated
+        method = "mlx" if is_mlx else "bitsandbytes" if _bnb_bits(stated) else "?"
     label, runners, converter = _METHODS.get(method, (method[:40], (), REFUSES))
-    bits, group = (
-        _bits(method, stated),
-        _number(stated.get("group_size", stated.get("q_group_size"))),
-    )
+    bits = _bits(method, stated)
+    group = _number(stated.get("group_size", stated.get("q_group_size")))
     if method == "compressed-tensors":
         label, bits, group, converter = _compressed(stated)
     if method in {"modelopt", "modelopt_fp4"}:
@@ -135,9 +121,9 @@ def stored_quantization(
     if field in {"compression_config", "beside"}:
         converter = REFUSES  # it reads quantization_config and hf_quant_config.json alone
     by_module = {
-        k: float(b)
-        for k, v in stated.items()
-        if isinstance(v, dict) and (b := _number(v.get("bits")))
+        module: float(module_bits)
+        for module, fields in stated.items()
+        if isinstance(fields, dict) and (module_bits := _number(fields.get("bits")))
     }
     return StoredQuantization(
         method=method, label=label, bits=bits, group=int(group) if group and group > 0 else None,
@@ -146,17 +132,10 @@ def stored_quantization(
 
 
 def _stated(config: Mapping[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
-    """The field that tells and what it says, in the whole configuration or its language model's
-    part.
+    """The name and the value of the field that states a quantization, in the whole configuration or
+    in the language model's part; None, None without such a field.
     """
-    parts = [
-        config,
-        *(
-            config[p]
-            for p in ("text_config", "llm_config", "language_config")
-            if isinstance(config.get(p), dict)
-        ),
-    ]
+    parts = [config, *(config[part] for part in TEXT_PARTS if isinstance(config.get(part), dict))]
     for key in ("quantization_config", "compression_config", "quantization"):
         for part in parts:
             if isinstance(part.get(key), dict) and part[key]:
@@ -175,8 +154,7 @@ def _bits(method: str, stated: Mapping[str, Any]) -> float | None:
     if method == "bitnet":
         return 2
     if method == "quanto":
-        found = re.search(r"\d+", str(stated.get("weights", "")))
-        return float(found[0]) if found else None
+        return _first_number(stated.get("weights"))
     if method == "hqq":
         inner = stated.get("quant_config", stated)
         inner = inner.get("weight_quant_params", inner) if isinstance(inner, dict) else {}
@@ -185,23 +163,16 @@ def _bits(method: str, stated: Mapping[str, Any]) -> float | None:
         whole = stated.get("global_quant_config")
         weight = whole.get("weight") if isinstance(whole, dict) else None
         weight = weight[0] if isinstance(weight, list) and weight else weight
-        found = (
-            re.search(r"\d+", str(weight.get("dtype", ""))) if isinstance(weight, dict) else None
-        )
-        return float(found[0]) if found else None
+        return _first_number(weight.get("dtype")) if isinstance(weight, dict) else None
     if method == "aqlm":
-        books, book = (
-            _number(stated.get("num_codebooks")),
-            _number(stated.get("nbits_per_codebook")),
+        n_books, book_bits, n_in, n_out = (
+            _number(stated.get(key))
+            for key in ("num_codebooks", "nbits_per_codebook", "in_group_size", "out_group_size")
         )
-        size = (_number(stated.get("in_group_size")) or 0) * (
-            _number(stated.get("out_group_size")) or 1
-        )
-        return books * book / size if books and book and size else None
-    return next(
-        (n for key in ("bits", "w_bit", "nbits", "weight_bits") if (n := _number(stated.get(key)))),
-        None,
-    )
+        if not (n_books and book_bits and n_in):
+            return None
+        return n_books * book_bits / (n_in * (n_out or 1))
+    return _first(_number(stated.get(key)) for key in ("bits", "w_bit", "nbits", "weight_bits"))
 
 
 def _bnb_bits(stated: Mapping[str, Any]) -> float | None:
@@ -211,64 +182,63 @@ def _bnb_bits(stated: Mapping[str, Any]) -> float | None:
 
 
 def _compressed(stated: Mapping[str, Any]) -> tuple[str, float | None, float | None, str]:
-    """Label, bits, group and what the converter does, by format. Source: llama.cpp,
-    conversion/base.py (dequant_model).
+    """Label, bits, group and what the converter does, of the method compressed-tensors. Source:
+    llama.cpp, conversion/base.py (dequant_model).
     """
     groups = stated.get("config_groups")
-    rows = [g for g in groups.values() if isinstance(g, dict)] if isinstance(groups, dict) else []
-    weights = [w for g in rows if isinstance(w := g.get("weights"), dict)]
-    bits = next((n for w in weights if (n := _number(w.get("num_bits")))), None)
-    group = next((n for w in weights if (n := _number(w.get("group_size")))), None)
+    values = groups.values() if isinstance(groups, dict) else ()
+    rows = [row for row in values if isinstance(row, dict)]
+    weights = [fields for row in rows if isinstance(fields := row.get("weights"), dict)]
+    bits = _first(_number(fields.get("num_bits")) for fields in weights)
+    group = _first(_number(fields.get("group_size")) for fields in weights)
     strategy = weights[0].get("strategy") if weights else None
     kind = str(stated.get("format") or "")
     nvfp4 = kind == "nvfp4-pack-quantized" or (
         kind == "mixed-precision"
         and bool(rows)
-        and all(g.get("format") == "nvfp4-pack-quantized" for g in rows)
+        and all(row.get("format") == "nvfp4-pack-quantized" for row in rows)
     )
     label = f"compressed-tensors, {kind[:40]}" if kind else "compressed-tensors"
     if nvfp4:
         return label, 4, 16, KEEPS
     if kind == "pack-quantized":
-        takes = len(rows) == 1 and strategy == "group" and weights[0].get("type", "int") == "int"
+        converts = strategy == "group" and weights[0].get("type", "int") == "int"
     else:
-        takes = (
-            kind in {"float-quantized", "int-quantized", "naive-quantized"}
-            and len(rows) == 1
-            and strategy in {"channel", "block"}
-        )
-    return (
-        label,
-        bits or (4 if "pack" in kind or "mxfp4" in kind else 8),
-        group,
-        DEQUANTIZES if takes else REFUSES,
-    )
+        plain = {"float-quantized", "int-quantized", "naive-quantized"}
+        converts = kind in plain and strategy in {"channel", "block"}
+    usual_bits = 4 if "pack" in kind or "mxfp4" in kind else 8
+    converter = DEQUANTIZES if converts and len(rows) == 1 else REFUSES
+    return label, bits or usual_bits, group, converter
 
 
 def _modelopt(stated: Mapping[str, Any]) -> tuple[str, float | None, str]:
-    """Label, bits and what the converter does, by algorithm."""
+    """Label, bits and what the converter does, of ModelOpt's methods."""
     layers = stated.get("quantized_layers")
-    mixed = (
-        {str(v.get("quant_algo")) for v in layers.values() if isinstance(v, dict)}
-        if isinstance(layers, dict)
-        else set()
-    )
+    by_layer = layers.values() if isinstance(layers, dict) else ()
+    mixed = {str(layer.get("quant_algo")) for layer in by_layer if isinstance(layer, dict)}
     algorithm = str(stated.get("quant_algo") or "").upper()
-    if "NVFP4" in algorithm or any("NVFP4" in a for a in mixed):
+    if "NVFP4" in algorithm or any("NVFP4" in of_layer for of_layer in mixed):
         return f"ModelOpt, {algorithm or 'NVFP4'}", 4, KEEPS
     bits = 8 if "FP8" in algorithm or "INT8" in algorithm else 4 if "4" in algorithm else None
-    return (
-        f"ModelOpt, {algorithm[:40] or '?'}",
-        bits,
-        DEQUANTIZES if "FP8" in algorithm else REFUSES,
-    )
+    converter = DEQUANTIZES if "FP8" in algorithm else REFUSES
+    return f"ModelOpt, {algorithm[:40] or '?'}", bits, converter
 
 
 def _number(value: Any) -> float | None:
+    """`value` as a number above 0, or None."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 8:
         value = int(value)
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**20
-        else None
-    )
+    if type(value) not in {int, float} or not 0 < value < 2**20:
+        return None
+    return float(value)
+
+
+def _first_number(text: Any) -> float | None:
+    """The first number in a text such as `int4`."""
+    digits = re.search(r"\d+", str(text))
+    return float(digits[0]) if digits else None
+
+
+def _first(numbers: Iterable[float | None]) -> float | None:
+    """The first number that is not None."""
+    return next((number for number in numbers if number), None)

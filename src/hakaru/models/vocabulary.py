@@ -1,8 +1,8 @@
-"""Whether a model's tokens may be drafted by another one: llama.cpp's own conditions.
+"""llama.cpp's conditions for a pair of models, of which one drafts tokens for the other.
 
-The kind of vocabulary, the tokens that begin and end a text, nearly the same number of tokens, and
-the same texts from the sixth on. What a header does not say is not held against it: llama.cpp has
-defaults of its own there.
+Both vocabularies must be of one kind, begin and end a text with the same tokens, have nearly the
+same number of tokens, and the same texts from the sixth token on. A value that a header leaves out
+is no reason against the pair: llama.cpp has a default for it.
 
 Source: llama.cpp, common/speculative.cpp (common_speculative_are_compatible).
 """
@@ -20,17 +20,20 @@ MOST_MORE_TOKENS: Final = 128
 FIRST_COMPARED: Final = 5
 TOKENS_KEY: Final = "tokenizer.ggml.tokens"
 KINDS: Final = {"gpt2": "BPE", "llama": "SPM", "gemma4": "BPE"}
-"""Kinds of vocabulary that have several names; the others are called by their own."""
+"""Kinds of vocabulary that have several names."""
 
 
 def why_not_drafted_by(target: Model, draft: Model) -> str | None:
-    """The reason in words, both values in it; None where nothing speaks against the pair."""
-    ours, theirs = (_kind(m) for m in (target, draft))
+    """The reason in words, with the values of both models; None where nothing speaks against the
+    pair.
+    """
+    ours, theirs = _kind(target), _kind(draft)
     if ours and theirs and ours != theirs:
         return say("{theirs} tokens instead of {ours}", theirs=theirs, ours=ours)
     for end in ("bos", "eos"):
-        added = [m.metadata.get(f"tokenizer.ggml.add_{end}_token") for m in (target, draft)]
-        ids = [m.metadata.get(f"tokenizer.ggml.{end}_token_id") for m in (target, draft)]
+        pair = (target.metadata, draft.metadata)
+        added = [metadata.get(f"tokenizer.ggml.add_{end}_token") for metadata in pair]
+        ids = [metadata.get(f"tokenizer.ggml.{end}_token_id") for metadata in pair]
         if None not in added and (
             added[0] != added[1] or (added[0] and None not in ids and ids[0] != ids[1])
         ):
@@ -60,7 +63,7 @@ def _kind(model: Model) -> str | None:
 
 
 def _other_text(target: Model, draft: Model) -> str | None:
-    """The first token whose text differs."""
+    """The reason if a token has another text, naming the first such token."""
     if (
         not target.tokenizer_digest
         or not draft.tokenizer_digest
@@ -72,10 +75,10 @@ def _other_text(target: Model, draft: Model) -> str | None:
     except (ModelError, OSError, struct.error):
         return None
     pairs = enumerate(zip(ours, theirs, strict=False))
-    for i, (one, other) in islice(pairs, FIRST_COMPARED, None):
-        if one != other:
+    for i, (our, their) in islice(pairs, FIRST_COMPARED, None):
+        if our != their:
             return say(
-                "token {i} is {theirs} instead of {ours}", i=i, theirs=repr(other), ours=repr(one)
+                "token {i} is {theirs} instead of {ours}", i=i, theirs=repr(their), ours=repr(our)
             )
     return None
 
@@ -90,11 +93,12 @@ def token_texts(model: Model) -> list[str]:
     with model.path.open("rb") as file:
         file.seek(span[0])
         raw = file.read(span[1] - span[0])
-    at = 8 + len(TOKENS_KEY) + 4 + 4  # the key, the type of the value, that of its entries
-    (count,) = struct.unpack_from("<Q", raw, at)
-    at, texts = at + 8, []
+    position = 8 + len(TOKENS_KEY) + 4 + 4  # the key, the type of the value, that of its entries
+    (count,) = struct.unpack_from("<Q", raw, position)
+    position, texts = position + 8, []
     for _ in range(count):
-        (length,) = struct.unpack_from("<Q", raw, at)
-        texts.append(raw[at + 8 : at + 8 + length].decode("utf-8", errors="replace"))
-        at += 8 + length
+        (length,) = struct.unpack_from("<Q", raw, position)
+        position += 8
+        texts.append(raw[position : position + length].decode("utf-8", errors="replace"))
+        position += length
     return texts

@@ -5,8 +5,8 @@ from typing import Final
 from hakaru.models.architectures.parts.attention import attention
 from hakaru.models.architectures.parts.blueprint import Attention, Blueprint, Dense, Parallel
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
-from hakaru.models.architectures.parts.layers import TensorTable, after_lead
 from hakaru.models.architectures.parts.sizes import Sizes, either, norm
+from hakaru.models.architectures.parts.tensor_table import TensorTable, after_lead
 from hakaru.models.architectures.record import (
     UNCONVERTED,
     Architecture,

@@ -16,7 +16,9 @@ from hakaru.models.architectures.parts.blueprint import (
     Shared,
 )
 from hakaru.models.architectures.parts.feed_forward import experts, shared_expert
-from hakaru.models.architectures.parts.layers import (
+from hakaru.models.architectures.parts.recurrent import kimi_delta
+from hakaru.models.architectures.parts.sizes import Sizes, either, lead, norm, table, without_kv
+from hakaru.models.architectures.parts.tensor_table import (
     PROBS_BIAS,
     WITH_SHARED,
     TensorTable,
@@ -24,8 +26,6 @@ from hakaru.models.architectures.parts.layers import (
     nextn,
     plain,
 )
-from hakaru.models.architectures.parts.recurrent import kimi_delta
-from hakaru.models.architectures.parts.sizes import Sizes, either, lead, norm, table, without_kv
 from hakaru.models.architectures.record import (
     SIGMOID,
     UNCONVERTED,

@@ -3,10 +3,10 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
-from hakaru.models.architectures.parts.blueprint import Blueprint, Dense, PostNormed
+from hakaru.models.architectures.parts.blueprint import Blueprint, Dense, PostNormed, Start
 from hakaru.models.architectures.parts.feed_forward import dense
-from hakaru.models.architectures.parts.layers import TOKENS, TensorTable
 from hakaru.models.architectures.parts.sizes import Block, Sizes, either, norm, table
+from hakaru.models.architectures.parts.tensor_table import TOKENS, TensorTable
 from hakaru.models.architectures.record import ENCODER, UNCONVERTED, Architecture, Caches
 
 
@@ -25,49 +25,47 @@ def _post_normed(attend: Block, feed: Block, *start: Block) -> TensorTable:
     )
 
 
+def _post_normed_graph(layer: PostNormed, start: Start) -> Blueprint:
+    return Blueprint(layer=layer, start=start, end="nothing", layer_norm=True, begins_normed=False)
+
+
 def _is_later(_: Sizes, layer: int) -> bool:
-    """ModernBERT's first layer has no norm before attention."""
+    """True for every layer but the first, which in ModernBERT has no norm before attention."""
     return layer > 0
 
 
+def _encoder(name: str, tensors: TensorTable, graph: Blueprint) -> Architecture:
+    return Architecture(
+        name,
+        tensors=tensors,
+        caches=Caches(layers="nothing"),
+        graph=graph,
+        why_no_hugging_face=UNCONVERTED,
+        plain=ENCODER,
+        purpose="embedding",
+    )
+
+
 ARCHITECTURES: Final = (
-    Architecture(
+    _encoder(
         "bert",
-        tensors=_post_normed(
+        _post_normed(
             attention(bias=(*QKV_BIAS, "attn_output.bias")),
             dense(gate=False, bias=True),
             table("position_embd.weight", lambda m: (m.n_embd, m.number("context_length"))),
         ),
-        caches=Caches(layers="nothing"),
-        graph=Blueprint(
-            layer=PostNormed(feed=Dense(gate=False), rope=False),
-            start="tokens, types and positions, normed",
-            end="nothing",
-            layer_norm=True,
-            begins_normed=False,
+        _post_normed_graph(
+            PostNormed(feed=Dense(gate=False), rope=False), "tokens, types and positions, normed"
         ),
-        why_no_hugging_face=UNCONVERTED,
-        plain=ENCODER,
-        purpose="embedding",
     ),
-    Architecture(
+    _encoder(
         "nomic-bert",
-        tensors=_post_normed(attention(), dense()),
-        caches=Caches(layers="nothing"),
-        graph=Blueprint(
-            layer=PostNormed(feed=Dense()),
-            start="tokens and types, normed",
-            end="nothing",
-            layer_norm=True,
-            begins_normed=False,
-        ),
-        why_no_hugging_face=UNCONVERTED,
-        plain=ENCODER,
-        purpose="embedding",
+        _post_normed(attention(), dense()),
+        _post_normed_graph(PostNormed(feed=Dense()), "tokens and types, normed"),
     ),
-    Architecture(
+    _encoder(
         "modern-bert",
-        tensors=TensorTable(
+        TensorTable(
             layer=(
                 either(_is_later, (norm("attn_norm"),)),
                 attention(fused=True),
@@ -77,16 +75,12 @@ ARCHITECTURES: Final = (
             start=(TOKENS, norm("token_embd_norm")),
             end=(norm("output_norm"),),
         ),
-        caches=Caches(layers="nothing"),
-        graph=Blueprint(
+        Blueprint(
             layer="later normed",
             start="tokens, normed",
             end="norm",
             layer_norm=True,
             first_differs=True,
         ),
-        why_no_hugging_face=UNCONVERTED,
-        plain=ENCODER,
-        purpose="embedding",
     ),
 )

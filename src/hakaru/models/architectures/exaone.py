@@ -13,14 +13,14 @@ from hakaru.models.architectures.parts.blueprint import (
     Shared,
 )
 from hakaru.models.architectures.parts.feed_forward import dense
-from hakaru.models.architectures.parts.layers import (
+from hakaru.models.architectures.parts.sizes import norm
+from hakaru.models.architectures.parts.tensor_table import (
     WITH_SHARED,
     TensorTable,
     nextn,
     plain,
     post_normed,
 )
-from hakaru.models.architectures.parts.sizes import norm
 from hakaru.models.architectures.record import (
     SIGMOID,
     UNCONVERTED,

@@ -41,14 +41,14 @@ _FAMILIES: Final = (
     partly,
 )
 
-ARCHITECTURES: Final = {a.name: a for family in _FAMILIES for a in family.ARCHITECTURES}
+ARCHITECTURES: Final = {
+    record.name: record for family in _FAMILIES for record in family.ARCHITECTURES
+}
 """Every record, family by family."""
 
 
 def architecture(name: str) -> Architecture:
-    """The record of that name. One that hakaru has never heard of has no parts, and every flag is
-    off.
-    """
+    """The record of that name; for an unknown name a record without parts."""
     return ARCHITECTURES.get(name) or Architecture(
         name,
         why_no_tensors=UNWRITTEN,

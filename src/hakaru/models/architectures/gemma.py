@@ -9,8 +9,8 @@ from typing import Final
 from hakaru.models.architectures.parts.attention import attention
 from hakaru.models.architectures.parts.blueprint import Attention, Blueprint, Dense, Residual
 from hakaru.models.architectures.parts.feed_forward import dense, experts
-from hakaru.models.architectures.parts.layers import TOKENS, TensorTable, plain, sandwich
 from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either
+from hakaru.models.architectures.parts.tensor_table import TOKENS, TensorTable, plain, sandwich
 from hakaru.models.architectures.record import (
     ENCODER,
     UNCONVERTED,

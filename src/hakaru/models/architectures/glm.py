@@ -14,14 +14,14 @@ from hakaru.models.architectures.parts.blueprint import (
     Shared,
 )
 from hakaru.models.architectures.parts.feed_forward import dense
-from hakaru.models.architectures.parts.layers import (
+from hakaru.models.architectures.parts.sizes import norm
+from hakaru.models.architectures.parts.tensor_table import (
     WITH_SHARED,
     TensorTable,
     append_nextn,
     nextn,
     sandwich,
 )
-from hakaru.models.architectures.parts.sizes import norm
 from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
 from hakaru.models.config_values import ConfigValues
 

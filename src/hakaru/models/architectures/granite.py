@@ -15,9 +15,9 @@ from hakaru.models.architectures.parts.blueprint import (
     Residual,
     Shared,
 )
-from hakaru.models.architectures.parts.layers import DENSE_OR_EXPERTS, plain
 from hakaru.models.architectures.parts.recurrent import mamba2
 from hakaru.models.architectures.parts.sizes import either, without_kv
+from hakaru.models.architectures.parts.tensor_table import DENSE_OR_EXPERTS, plain
 from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
 from hakaru.models.config_values import ConfigValues
 

@@ -13,8 +13,8 @@ from hakaru.models.architectures.parts.blueprint import (
     Shared,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
-from hakaru.models.architectures.parts.layers import TensorTable, after_lead, nextn, plain
 from hakaru.models.architectures.parts.sizes import norm
+from hakaru.models.architectures.parts.tensor_table import TensorTable, after_lead, nextn, plain
 from hakaru.models.architectures.record import UNCONVERTED, Architecture, Caches, HuggingFace
 
 _ATTEND: Final = (norm("attn_norm"), attention(qk_norm="head"), norm("ffn_norm"))

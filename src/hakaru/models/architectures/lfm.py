@@ -14,9 +14,14 @@ from hakaru.models.architectures.parts.blueprint import (
     Residual,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts
-from hakaru.models.architectures.parts.layers import PROBS_BIAS, TensorTable, after_lead, output
 from hakaru.models.architectures.parts.recurrent import short_conv
 from hakaru.models.architectures.parts.sizes import Block, either, norm, without_kv
+from hakaru.models.architectures.parts.tensor_table import (
+    PROBS_BIAS,
+    TensorTable,
+    after_lead,
+    output,
+)
 from hakaru.models.architectures.record import (
     SIGMOID,
     Architecture,

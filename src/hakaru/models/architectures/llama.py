@@ -14,8 +14,8 @@ from hakaru.models.architectures.parts.blueprint import (
     Shared,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
-from hakaru.models.architectures.parts.layers import DENSE_OR_EXPERTS, TensorTable, plain
 from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either, norm, without_kv
+from hakaru.models.architectures.parts.tensor_table import DENSE_OR_EXPERTS, TensorTable, plain
 from hakaru.models.architectures.record import (
     UNCONVERTED,
     Architecture,

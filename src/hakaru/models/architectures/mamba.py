@@ -13,9 +13,9 @@ from hakaru.models.architectures.parts.blueprint import (
     Single,
 )
 from hakaru.models.architectures.parts.feed_forward import dense
-from hakaru.models.architectures.parts.layers import TensorTable
 from hakaru.models.architectures.parts.recurrent import mamba, mamba2, plamo_mamba
 from hakaru.models.architectures.parts.sizes import Block, either, norm, table, without_kv
+from hakaru.models.architectures.parts.tensor_table import TensorTable
 from hakaru.models.architectures.record import UNCONVERTED, Architecture, Caches
 
 

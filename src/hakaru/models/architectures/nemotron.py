@@ -7,9 +7,14 @@ from typing import Final
 from hakaru.models.architectures.parts.attention import attention
 from hakaru.models.architectures.parts.blueprint import Blueprint
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
-from hakaru.models.architectures.parts.layers import PROBS_BIAS, TensorTable, has_experts, nextn
 from hakaru.models.architectures.parts.recurrent import mamba2
 from hakaru.models.architectures.parts.sizes import Sizes, either, norm, without_kv
+from hakaru.models.architectures.parts.tensor_table import (
+    PROBS_BIAS,
+    TensorTable,
+    has_experts,
+    nextn,
+)
 from hakaru.models.architectures.record import UNCONVERTED, Architecture, Caches
 
 

@@ -16,7 +16,8 @@ from hakaru.models.architectures.parts.blueprint import (
     Shared,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts
-from hakaru.models.architectures.parts.layers import (
+from hakaru.models.architectures.parts.sizes import Sizes, either, norm, table
+from hakaru.models.architectures.parts.tensor_table import (
     PROBS_BIAS,
     WITH_SHARED,
     TensorTable,
@@ -26,7 +27,6 @@ from hakaru.models.architectures.parts.layers import (
     post_normed,
     sandwich,
 )
-from hakaru.models.architectures.parts.sizes import Sizes, either, norm, table
 from hakaru.models.architectures.record import (
     SIGMOID,
     UNCONVERTED,

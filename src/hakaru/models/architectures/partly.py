@@ -1,7 +1,8 @@
-"""Architectures of which hakaru knows a fact or two: a purpose, a rule of the quantizer, what a
-graph's records take.
+"""Architectures of which hakaru knows only a fact or two: a purpose, a rule of the quantizer, or
+the size of a graph's records.
 
-Their tensors, caches and graphs are not written down; the engine's dry run answers for them.
+Tensors, caches and graphs of these architectures are not written down; only the engine's dry run
+can tell what such a model takes.
 """
 
 from typing import Final, TypedDict
@@ -65,8 +66,8 @@ ARCHITECTURES: Final = (
     *(Architecture(name, **_DRAFT, role="draft") for name in _DRAFTS),
     *(Architecture(name, **_PICTURES, role="image model") for name in _IMAGE_MODELS),
     *(
-        Architecture(name, **_UNWRITTEN, graph_nodes_per_token=n)
-        for name, n in _WITH_RECORDS.items()
+        Architecture(name, **_UNWRITTEN, graph_nodes_per_token=n_nodes)
+        for name, n_nodes in _WITH_RECORDS.items()
     ),
     Architecture("deepseek4", **_UNWRITTEN, goes_back=True, graph_nodes_per_token=40),
     Architecture("kimi-k3", **_UNWRITTEN, goes_back=True, graph_nodes_per_token=160),

@@ -12,8 +12,8 @@ from hakaru.models.architectures.parts.blueprint import (
     Residual,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts
-from hakaru.models.architectures.parts.layers import TensorTable, output, plain, rope
 from hakaru.models.architectures.parts.sizes import norm, table
+from hakaru.models.architectures.parts.tensor_table import TensorTable, output, plain, rope
 from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
 from hakaru.models.config_values import ConfigValues
 

@@ -19,9 +19,9 @@ from hakaru.models.architectures.parts.blueprint import (
     WithImages,
 )
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
-from hakaru.models.architectures.parts.layers import TensorTable, append_nextn, nextn, plain
 from hakaru.models.architectures.parts.recurrent import delta_net, is_linear
 from hakaru.models.architectures.parts.sizes import MAX_LAYERS, Block, either, norm
+from hakaru.models.architectures.parts.tensor_table import TensorTable, append_nextn, nextn, plain
 from hakaru.models.architectures.record import (
     Architecture,
     Caches,

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from hakaru.formats.metadata import MetadataValue
 from hakaru.models.architectures.parts.blueprint import Blueprint
-from hakaru.models.architectures.parts.layers import TensorTable
+from hakaru.models.architectures.parts.tensor_table import TensorTable
 from hakaru.models.config_values import ConfigValues
 
 Purpose: TypeAlias = Literal["text", "embedding", "encoder-decoder", "diffusion", "speech"]
@@ -66,7 +66,7 @@ class Caches(NamedTuple):
 
     @property
     def has_states(self) -> bool:
-        """Whether some layers may be recurrent."""
+        """True if some layers may be recurrent."""
         return self.layers not in {"attention", "nothing"}
 
 
@@ -113,11 +113,9 @@ UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Architecture:
-    """One architecture by llama.cpp's name for it. A part is None where hakaru does not know it;
-    why, stands beside it.
-    """
+    """One architecture. A part that hakaru does not know is None; the field behind it says why."""
 
-    name: str
+    name: str  # llama.cpp's
     _: KW_ONLY
     tensors: TensorTable | None = None  # names and shapes of all tensors
     why_no_tensors: str | None = None
@@ -147,11 +145,11 @@ class Architecture:
 
     @property
     def has_states(self) -> bool:
-        """Whether some layers may be recurrent."""
+        """True if some layers may be recurrent."""
         return self.caches is not None and self.caches.has_states
 
 
 ENCODER: Final[Mapping[str, MetadataValue]] = {"attention.causal": False, "pooling_type": 1}
-"""`plain` of encoders, whose vectors are the mean of their tokens'."""
+"""`plain` of encoders whose vector of a text is the mean of the vectors of its tokens."""
 SIGMOID: Final[Mapping[str, MetadataValue]] = {"expert_gating_func": 2}
 """`plain` of mixtures whose router has sigmoids."""

@@ -20,10 +20,10 @@ def tensors_of(
 ) -> Iterator[tuple[str, Dims]]:
     """Name and shape of every tensor that a converted file of this model has, layer by layer.
 
-    Shapes are in GGML order: the row length first, as in `gguf.Tensor`. `tied`: the output matrix
-    is the embedding. `having`: optional tensors, by name without the block (see `Sizes`). Raises
-    ModelUnknown for an architecture without an entry, ModelDamaged for metadata that makes no
-    sense. Source: llama.cpp, src/models and conversion.
+    Shapes are in GGML's order: the length of a row comes first. `tied`: the output matrix is the
+    embedding. `having`: optional tensors, by name without the block (see `Sizes`). Raises
+    ModelUnknown for an architecture without a table, ModelDamaged for metadata that makes no sense.
+    Source: llama.cpp, src/models and conversion.
     """
     table = architecture(metadata.architecture).tensors
     if table is None:
@@ -31,7 +31,7 @@ def tensors_of(
             "{path}: the tensors of architecture '{found}' cannot be derived; known are {known}.",
             path=metadata.where,
             found=metadata.architecture,
-            known=", ".join(sorted(a.name for a in ARCHITECTURES.values() if a.tensors)),
+            known=", ".join(sorted(r.name for r in ARCHITECTURES.values() if r.tensors)),
         )
     sizes = Sizes(metadata, n_vocab=n_vocab, tied=tied, having=having)
     for block in table.start:
@@ -45,40 +45,39 @@ def tensors_of(
 
 
 def is_loaded(metadata: Metadata, name: str) -> bool:
-    """Whether llama.cpp loads the tensor by default: the blocks for multi-token prediction stay on
+    """True if llama.cpp loads the tensor by default. Blocks for multi-token prediction stay on
     disk.
 
     Source: llama.cpp, TENSOR_SKIP in src/models.
     """
     if not name.startswith("blk."):
         return True
-    _, block, own = name.split(".", 2)
+    _, block, role = name.split(".", 2)
     nextn = metadata.integer(metadata.arch_key("nextn_predict_layers")) or 0
     if int(block) < (metadata.integer(metadata.arch_key("block_count")) or 0) - nextn:
         return True
     table = architecture(metadata.architecture).tensors
-    return table is not None and own.startswith(table.nextn_loaded)
+    return table is not None and role.startswith(table.nextn_loaded)
 
 
 def loaded(metadata: Metadata, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """The tensors that llama.cpp gives a place in its buffers, in the order of the file.
 
-    A tied embedding comes twice for the architectures whose loader asks for it as output before it
-    asks for it as input (Gemma 3n and 4): on one device it then holds two copies, unless the file
-    is mapped.
+    A tied embedding comes twice for architectures whose loader asks for the output matrix before
+    the embedding (Gemma 3n and 4): one device then has two copies, unless the file is mapped.
     """
     some_stay = bool(metadata.integer(metadata.arch_key("nextn_predict_layers")))
-    kept = [t for t in tensors if not some_stay or is_loaded(metadata, t.name)]
-    tied = all(t.name != "output.weight" for t in kept)
+    placed = [t for t in tensors if not some_stay or is_loaded(metadata, t.name)]
+    tied = all(tensor.name != "output.weight" for tensor in placed)
     twice = tied and architecture(metadata.architecture).output_first
-    for tensor in kept:
+    for tensor in placed:
         yield tensor
         if twice and tensor.name == "token_embd.weight":
             yield tensor
 
 
 def buffer_bytes(tensors: Iterable[Tensor], *, alignment: int = ALIGNMENT) -> int:
-    """Bytes of the buffer that holds `tensors`: each begins at a multiple of the alignment (32 in
-    host memory).
+    """Bytes of the buffer that holds `tensors`. Every tensor begins at a multiple of the alignment,
+    which is 32 in host memory.
     """
-    return sum(padded(t.n_bytes, alignment) for t in tensors)
+    return sum(padded(tensor.n_bytes, alignment) for tensor in tensors)

@@ -18,19 +18,15 @@ def attention(
 ) -> Block:
     """Query, key, value and output matrices.
 
-    `qk_norm`: one norm for a head, one for each head, or one over all heads. `gated` doubles the
-    query rows (Qwen3-Next's output gate), `fused` keeps the three matrices in one. Biases: those
-    named here and those that the model has. Source: llama.cpp, src/llama-model.cpp
-    (create_tensor_qkv) and src/models.
+    `qk_norm`: one norm that all heads share ("head"), one norm for each head ("heads"), or one norm
+    over all heads ("whole"). `gated` doubles the query rows (Qwen3-Next's output gate). `fused`:
+    the three matrices are one. A bias is there if `bias` or the model's `having` names it. Source:
+    llama.cpp, src/llama-model.cpp (create_tensor_qkv) and src/models.
     """
 
     def tensors(m: Sizes, layer: int) -> Tensors:
-        heads, heads_kv, k, v = (
-            m.n_head(layer),
-            m.n_head_kv(layer),
-            m.n_embd_head_k,
-            m.n_embd_head_v,
-        )
+        heads, heads_kv = m.n_head(layer), m.n_head_kv(layer)
+        k, v = m.n_embd_head_k, m.n_embd_head_v
         rows = {"attn_q": heads * k * (1 + gated), "attn_k": heads_kv * k, "attn_v": heads_kv * v}
         if fused:
             rows = {"attn_qkv": sum(rows.values())}
@@ -42,15 +38,8 @@ def attention(
         if "attn_output.bias" in bias or "attn_output.bias" in m.having:
             yield "attn_output.bias", (m.n_embd,)
         if qk_norm or "attn_q_norm.weight" in m.having:
-            kind = qk_norm or "head"
-            yield (
-                "attn_q_norm.weight",
-                {"head": (k,), "heads": (k, heads), "whole": (k * heads,)}[kind],
-            )
-            yield (
-                "attn_k_norm.weight",
-                {"head": (k,), "heads": (k, heads_kv), "whole": (k * heads_kv,)}[kind],
-            )
+            for name, n in (("attn_q_norm.weight", heads), ("attn_k_norm.weight", heads_kv)):
+                yield name, {"head": (k,), "heads": (k, n), "whole": (k * n,)}[qk_norm or "head"]
         if sinks:
             yield "attn_sinks.weight", (heads,)
 
@@ -63,11 +52,8 @@ def mla(m: Sizes, layer: int) -> Tensors:
 
     Source: llama.cpp, src/models/deepseek2.cpp and conversion/deepseek.py.
     """
-    heads, q_rank, kv_rank = (
-        m.n_head(layer),
-        m.number("attention.q_lora_rank"),
-        m.number("attention.kv_lora_rank"),
-    )
+    heads = m.n_head(layer)
+    q_rank, kv_rank = m.number("attention.q_lora_rank"), m.number("attention.kv_lora_rank")
     k, v = m.number("attention.key_length_mla"), m.number("attention.value_length_mla")
     if q_rank:
         yield "attn_q_a.weight", (m.n_embd, q_rank)
@@ -83,8 +69,8 @@ def mla(m: Sizes, layer: int) -> Tensors:
 
 
 def indexer(m: Sizes, layer: int) -> Tensors:
-    """DeepSeek's sparse attention: a small key per token and its query. Layers may share another
-    layer's.
+    """DeepSeek's sparse attention: a small key per token and its query. A layer without tensors of
+    its own uses those of another layer.
 
     Source: llama.cpp, src/models/{deepseek32,glm-dsa}.cpp.
     """

@@ -6,7 +6,7 @@ from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
 
 
 def dense(*, gate: bool = True, fused: bool = False, bias: bool = False) -> Block:
-    """Up, down and usually a gate; `fused` keeps gate and up in one matrix."""
+    """Up, down and usually a gate. `fused`: gate and up are one matrix."""
 
     def tensors(m: Sizes, layer: int) -> Tensors:
         n_ff = m.n_ff(layer)
@@ -31,8 +31,8 @@ def experts(
     bias: bool = False,
     probs_bias: str | None = None,
 ) -> Block:
-    """The router and its experts. `width` says which of the two lengths in the metadata is the
-    experts'.
+    """The router and the experts. `width` says which length in the metadata is that of an expert.
+    `probs_bias` is the name of the router's bias.
 
     With a latent size the experts work in a narrower space than the layer (Nemotron 3 Super).
     """
@@ -49,13 +49,11 @@ def experts(
         if latent:
             yield "ffn_latent_down.weight", (m.n_embd, latent)
             yield "ffn_latent_up.weight", (latent, m.n_embd)
-        rows = (
-            {"ffn_gate_up_exps": 2 * n_ff}
-            if fused
-            else {"ffn_gate_exps": n_ff, "ffn_up_exps": n_ff}
-        )
-        if not gate:
-            rows.pop("ffn_gate_exps")
+        if fused:
+            rows = {"ffn_gate_up_exps": 2 * n_ff}
+        else:
+            rows = {"ffn_gate_exps": n_ff} if gate else {}
+            rows |= {"ffn_up_exps": n_ff}
         for name, n_rows in rows.items():
             yield f"{name}.weight", (inner, n_rows, n)
             if bias:
@@ -68,14 +66,13 @@ def experts(
 
 
 def shared_expert(*, gate: bool = True, router: bool = False) -> Block:
-    """The expert that every token passes. Its width is stated, or is that many times an expert's;
-    without either there is none.
+    """The expert that every token passes. The metadata state its width, or how many times as wide
+    as an expert it is; without either there is no shared expert.
     """
 
     def tensors(m: Sizes, layer: int) -> Tensors:
-        width = m.number("expert_shared_feed_forward_length") or m.number(
-            "expert_shared_count"
-        ) * m.n_ff_exp(layer)
+        width = m.number("expert_shared_feed_forward_length")
+        width = width or m.number("expert_shared_count") * m.n_ff_exp(layer)
         if not width:
             return
         if router:

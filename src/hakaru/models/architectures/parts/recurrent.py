@@ -7,11 +7,8 @@ from hakaru.models.architectures.parts.sizes import Block, Sizes, Tensors
 
 def mamba(m: Sizes, _: int) -> Tensors:
     """Mamba 1: one decay per channel and state. Source: llama.cpp, src/models/mamba.cpp."""
-    inner, state, rank = (
-        m.number("ssm.inner_size"),
-        m.number("ssm.state_size"),
-        m.number("ssm.time_step_rank"),
-    )
+    inner, state = m.number("ssm.inner_size"), m.number("ssm.state_size")
+    rank = m.number("ssm.time_step_rank")
     yield "ssm_in.weight", (m.n_embd, 2 * inner)
     yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), inner)
     yield "ssm_conv1d.bias", (inner,)
@@ -30,11 +27,8 @@ def mamba2(*, normed: bool = True) -> Block:
     """
 
     def tensors(m: Sizes, _: int) -> Tensors:
-        inner, heads, groups = (
-            m.number("ssm.inner_size"),
-            m.number("ssm.time_step_rank"),
-            m.need("ssm.group_count"),
-        )
+        inner, heads = m.number("ssm.inner_size"), m.number("ssm.time_step_rank")
+        groups = m.need("ssm.group_count")
         conv = inner + 2 * groups * m.number("ssm.state_size")
         yield "ssm_in.weight", (m.n_embd, inner + conv + heads)
         yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), conv)
@@ -53,11 +47,8 @@ def plamo_mamba(m: Sizes, _: int) -> Tensors:
     """PLaMo 2's Mamba: per head, with norms on the step and the two projections. Source: llama.cpp,
     src/models/plamo2.cpp.
     """
-    inner, state, heads = (
-        m.number("ssm.inner_size"),
-        m.number("ssm.state_size"),
-        m.number("ssm.time_step_rank"),
-    )
+    inner, state = m.number("ssm.inner_size"), m.number("ssm.state_size")
+    heads = m.number("ssm.time_step_rank")
     step = max(64, m.n_embd // 16)
     yield "ssm_in.weight", (m.n_embd, 2 * inner)
     yield "ssm_conv1d.weight", (m.number("ssm.conv_kernel"), inner)
@@ -73,8 +64,8 @@ def plamo_mamba(m: Sizes, _: int) -> Tensors:
 
 
 def is_linear(m: Sizes, layer: int) -> bool:
-    """Whether a layer of Qwen3-Next or Qwen3.5 is a delta net: said per layer, or all but every
-    n-th (4 by default).
+    """True if a layer of Qwen3-Next or Qwen3.5 is a delta net: as the metadata list it, or all
+    layers but every fourth (or `full_attention_interval`-th).
     """
     if layer >= m.n_layer:
         return False

@@ -1,8 +1,11 @@
 """The sizes of one model as its tensor table needs them, read from GGUF metadata.
 
-llama.cpp's names without the prefix: `of("attention.head_count_kv", i)` is the value of layer i,
-whether the file gives one number or one per layer. What no key decides (a bias, a table of rope
-factors) stands in `having`: names of tensors without their block, such as `attn_q.bias`.
+Keys stand without the architecture's name: `of("attention.head_count_kv", i)` is the value of layer
+i, whether the file has one number or one per layer. Tensors that no key decides (a bias, a table of
+rope factors) are listed in `having` by their names without the block, such as `attn_q.bias`.
+
+A block is a function that yields the tensors of one layer. In these functions `m` is the model's
+`Sizes`.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -29,26 +32,23 @@ class Sizes:
         self.n_layer = self.n_layer_all - self.number("nextn_predict_layers")
         self.n_embd = metadata.need(metadata.arch_key("embedding_length"), high=2**24)
         self.n_expert = self.number("expert_count")
-        head = (
-            self.n_embd // max(self.all("attention.head_count"), default=0)
-            if any(self.all("attention.head_count"))
-            else 0
-        )
+        most_heads = max(self.all("attention.head_count"), default=0)
+        head = self.n_embd // most_heads if most_heads else 0
         self.n_embd_head_k = self.number("attention.key_length") or head
         self.n_embd_head_v = self.number("attention.value_length") or head
         self.n_rot = self.number("rope.dimension_count") or self.n_embd_head_k
         self.n_token_types = metadata.integer("tokenizer.ggml.token_type_count") or 0
 
     def number(self, key: str) -> int:
-        """The model's one value of `key`, 0 if it has none."""
+        """The value of `key` for the whole model; 0 if the key is absent."""
         return self._metadata.integer(self._metadata.arch_key(key)) or 0
 
     def need(self, key: str) -> int:
-        """The model's one value of `key`, above 0. Raises ModelDamaged."""
+        """The value of `key` for the whole model, above 0. Raises ModelDamaged."""
         return self._metadata.need(self._metadata.arch_key(key), high=2**24)
 
     def all(self, key: str) -> tuple[int, ...]:
-        """The values of `key` for every layer, empty if it has none."""
+        """The values of `key` for every layer; empty if the key is absent."""
         if key not in self._layers:
             self._layers[key] = self._metadata.per_layer(
                 self._metadata.arch_key(key), self.n_layer_all
@@ -56,13 +56,13 @@ class Sizes:
         return self._layers[key]
 
     def main(self, key: str) -> tuple[int, ...]:
-        """The values of `key` for the layers before those for multi-token prediction, empty if it
-        has none.
+        """The values of `key` for the layers before those for multi-token prediction; empty if the
+        key is absent.
         """
         return self._metadata.per_layer(self._metadata.arch_key(key), self.n_layer)
 
     def of(self, key: str, layer: int) -> int:
-        """The value of `key` for one layer, 0 if it has none."""
+        """The value of `key` for one layer; 0 if the key is absent."""
         values = self.all(key)
         return values[layer] if values else 0
 
@@ -71,7 +71,7 @@ class Sizes:
         return self.of("attention.head_count", layer)
 
     def n_head_kv(self, layer: int) -> int:
-        """Key and value heads; as many as query heads if the file does not say."""
+        """Key and value heads; without a key for them, as many as query heads."""
         key = "attention.head_count_kv"
         return self.of(key if self.all(key) else "attention.head_count", layer)
 
@@ -80,7 +80,7 @@ class Sizes:
         return self.of("feed_forward_length", layer)
 
     def n_ff_exp(self, layer: int) -> int:
-        """Width of one expert, which older files call the feed-forward length."""
+        """Width of one expert; older files store it as the feed-forward length."""
         return self.of("expert_feed_forward_length", layer) or self.n_ff(layer)
 
 
@@ -119,10 +119,10 @@ def either(test: Test, yes: tuple[Block, ...], no: tuple[Block, ...] = ()) -> Bl
 
 
 def without_kv(m: Sizes, layer: int) -> bool:
-    """A layer without key and value heads is recurrent (or a plain feed-forward one)."""
+    """True for a layer without key and value heads: recurrent, or feed-forward alone."""
     return m.n_head_kv(layer) == 0
 
 
 def lead(m: Sizes, layer: int) -> bool:
-    """One of the dense layers before the experts begin."""
+    """True for one of the dense layers before the first layer with experts."""
     return layer < m.number("leading_dense_block_count")

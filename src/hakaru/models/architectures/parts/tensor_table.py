@@ -1,5 +1,4 @@
-"""What several architectures have in common above single blocks: whole layers, and what stands
-before and after them.
+"""The tensor table of an architecture, and the blocks and layers that several architectures share.
 
 Source: llama.cpp, src/models.
 """
@@ -29,16 +28,14 @@ def output(m: Sizes, _: int) -> Tensors:
 
 
 def rope(m: Sizes, _: int) -> Tensors:
-    """Factors that stretch the positions (Llama 3.1's table, Phi's LongRoPE): converters write them
-    once.
-    """
+    """Factors that stretch the positions (Llama 3.1, Phi's LongRoPE), once for the whole model."""
     for name in ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"):
         if name in m.having:
             yield name, (m.n_rot // 2,)
 
 
 def nextn(m: Sizes, _: int) -> Tensors:
-    """What a block for multi-token prediction has besides a layer."""
+    """The tensors of a block for multi-token prediction beyond those of a layer."""
     yield "nextn.eh_proj.weight", (2 * m.n_embd, m.n_embd)
     yield "nextn.enorm.weight", (m.n_embd,)
     yield "nextn.hnorm.weight", (m.n_embd,)
@@ -60,13 +57,13 @@ TOKENS: Final = table("token_embd.weight", lambda m: (m.n_embd, m.n_vocab))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorTable:
-    """The blocks of which a model's tensors come."""
+    """The blocks that yield a model's tensors."""
 
-    layer: tuple[Block, ...]
+    layer: tuple[Block, ...]  # of one layer
     nextn: tuple[Block, ...] = ()  # of a block for multi-token prediction
     nextn_loaded: tuple[str, ...] = ()
-    """Beginnings of names. llama.cpp leaves blocks for multi-token prediction on disk, but for
-    these tensors.
+    """Beginnings of names. Of a block for multi-token prediction, llama.cpp loads these tensors
+    alone.
     """
     start: tuple[Block, ...] = (TOKENS,)
     end: tuple[Block, ...] = (norm("output_norm"), output, rope)
@@ -95,17 +92,19 @@ def post_normed(attend: Block, feed: Block) -> TensorTable:
 
 
 def has_experts(m: Sizes, _: int) -> bool:
-    """A mixture, not a dense model."""
+    """True for a model with experts."""
     return m.n_expert > 0
 
 
 def after_lead(*feed: Block) -> Block:
-    """Dense in the first layers, experts after them."""
+    """A dense feed-forward part in the first layers, `feed` in the later ones."""
     return either(lead, (dense(),), feed)
 
 
 def attention_gate(*, of_heads: bool) -> Block:
-    """A gate on the output of attention: one row for a head, or for each of its elements."""
+    """A gate on the output of attention: one number for a head (`of_heads`), or for each element of
+    a head.
+    """
 
     def tensors(m: Sizes, layer: int) -> Tensors:
         yield "attn_gate.weight", (m.n_embd, m.n_head(layer) * (1 if of_heads else m.n_embd_head_k))
