@@ -105,19 +105,19 @@ def child() -> None:
     os.dup2(2, 1)
     from concurrent.futures import ThreadPoolExecutor
 
-    from hakaru.engine import llama
+    from hakaru.engine import libllama
     from hakaru.engine.distributions import sums_of, token_divergences
     from hakaru.engine.logits import Batch, Plan, targets
 
-    llama.start()
+    libllama.start()
     request = json.loads(sys.stdin.read())
     windows = request["windows"]
     with (
-        llama.model(Path(request["reference"])) as a,
-        llama.model(Path(request["candidate"])) as b,
+        libllama.model(Path(request["reference"])) as a,
+        libllama.model(Path(request["candidate"])) as b,
         ThreadPoolExecutor(n_threads()) as pool,
     ):
-        plan = Plan(windows, n_vocab=llama.n_vocab(a))
+        plan = Plan(windows, n_vocab=libllama.n_vocab(a))
         with plan.context(a) as one, plan.context(b) as two:
             batch = Batch(plan.n_tokens)
             batch.decode_windows(one, plan.batches[0])

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 FLOORS = (
-    {"errors", "language", "units", "places", "threads"},
+    {"errors", "language", "units", "places", "pool"},
     {"formats"},
     {"models", "hardware"},
     {"memory"},
@@ -138,6 +139,28 @@ def test_pure_rooms_touch_no_world(path: Path) -> None:
     allowed = PURE_BY_VALUE.get(str(path.relative_to(SOURCE)), set())
     touched = {m.split(".")[0] for m in imports(path)} & IMPURE_MODULES - allowed
     assert not touched
+
+
+HALVES: Final = {
+    "catalogue": "accelerators, and models",
+    "comparison": "of several models, and its text",
+    "gemma": "tensors of a family, and the graphs that only it has",
+    "presets": "llama.cpp's, and their mixtures",
+    "probes": "which are made, and the child that makes them",
+    "projector": "the estimate, and the engine's own figure",
+    "recurrent": "the tensors of layers with a state, and their graph",
+    "tasks": "what a person asks a model, and the text of the result",
+}
+"""File names that stand twice because both files are parts of one thing, with these parts."""
+
+
+def test_one_file_name_means_one_thing() -> None:
+    """A file name stands once, but for the name of a command, which its function, its options and
+    its text share, and for the halves of one thing.
+    """
+    times = Counter(path.stem for path in FILES if path.stem != "__init__")
+    commands = {path.stem for path in FILES if path.parent.name == "commands"}
+    assert {name for name, n in times.items() if n > 1} - commands == HALVES.keys()
 
 
 def test_only_the_engine_knows_llama_cpp() -> None:

@@ -69,21 +69,23 @@ def serve() -> None:
     """The child: a line for each context of the request on what was stdout, llama.cpp's own words
     on stderr.
     """
-    from hakaru.engine import llama
+    from hakaru.engine import libllama
     from hakaru.engine.log import buffer_bytes
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # C code may print: that must not reach the answers
     request = json.loads(sys.stdin.read())
-    llama.start()
-    with llama.model(Path(request["path"]), no_alloc=True) as model:
+    libllama.start()
+    with libllama.model(Path(request["path"]), no_alloc=True) as model:
         for wanted in request["contexts"]:
-            llama.log_lines.clear()
+            libllama.log_lines.clear()
             answer = None
             try:
-                with llama.context(model, **wanted) as context:
-                    answer = _sums(llama.buffers(context), buffer_bytes(llama.log_lines)["output"])
-            except llama.Refused:
+                with libllama.context(model, **wanted) as context:
+                    answer = _sums(
+                        libllama.buffers(context), buffer_bytes(libllama.log_lines)["output"]
+                    )
+            except libllama.Refused:
                 pass
             print(json.dumps(answer), file=answers, flush=True)
 

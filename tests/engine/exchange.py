@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hakaru.engine import llama, weights
+from hakaru.engine import libllama, weights
 from hakaru.engine.logits import Batch, Plan
 from hakaru.formats.tensor_data import TensorData
 
@@ -20,7 +20,7 @@ KEPT = ("norm", "conv", "ffn_gate_inp.")
 
 
 def main(path: Path, type_: str) -> None:
-    llama.start()
+    libllama.start()
     data = TensorData(path)
     matrices = [
         t.name
@@ -30,7 +30,7 @@ def main(path: Path, type_: str) -> None:
     matrices = [name for name in matrices if not any(part in name for part in KEPT)]
     with weights.model(path) as model, ThreadPoolExecutor(2) as pool:
         found = weights.Weights(model, data, pool, lambda name: None)
-        plan = Plan(WINDOWS, n_vocab=llama.n_vocab(model))
+        plan = Plan(WINDOWS, n_vocab=libllama.n_vocab(model))
         with plan.context(model) as ctx:
             batch = Batch(plan.n_tokens)
 

@@ -181,14 +181,14 @@ def test_an_unknown_graph_is_not_guessed() -> None:
 DRY_RUNS = """
 import json, sys
 from pathlib import Path
-from hakaru.engine import llama
-llama.start()
+from hakaru.engine import libllama
+libllama.start()
 for line in sys.stdin:
     path, contexts = json.loads(line)
-    with llama.model(Path(path), no_alloc=True) as model:
+    with libllama.model(Path(path), no_alloc=True) as model:
         for wanted in contexts:
-            with llama.context(model, **wanted) as context:
-                print(sum(b["compute"] for b in llama.buffers(context).values()), flush=True)
+            with libllama.context(model, **wanted) as context:
+                print(sum(b["compute"] for b in libllama.buffers(context).values()), flush=True)
 """
 SETTINGS = [
     ContextSettings(n_ctx=n_ctx, n_ubatch=n_ubatch, type_k=type_, type_v=type_,

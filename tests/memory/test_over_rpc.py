@@ -29,15 +29,15 @@ SETTINGS = [ContextSettings(n_ctx=4096), ContextSettings(n_ctx=32768, n_ubatch=2
 DRY_RUNS = """
 import ctypes, json, os, sys
 from pathlib import Path
-from hakaru.engine import llama
-from hakaru.engine.llama import c
+from hakaru.engine import libllama
+from hakaru.engine.libllama import c
 
 folder = Path(os.environ["HAKARU_ENGINE_LIBRARY"])
 rpc, registry = (ctypes.CDLL(str(folder / name)) for name in ("libggml-rpc.so", "libggml.so"))
 rpc.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
 rpc.ggml_backend_rpc_add_server.argtypes = [ctypes.c_char_p]
 registry.ggml_backend_register.argtypes = [ctypes.c_void_p]
-llama.start()
+libllama.start()
 for worker in sys.argv[1:]:
     registry.ggml_backend_register(rpc.ggml_backend_rpc_add_server(worker.encode()))
 devices = [c.ggml_backend_dev_get(i) for i in range(c.ggml_backend_dev_count())]
@@ -45,12 +45,12 @@ workers = [d for d in devices if b"RPC" in c.ggml_backend_dev_name(d)]
 for line in sys.stdin:
     path, n_devices, wanted = json.loads(line)
     params = c.llama_model_default_params()
-    params.no_alloc, params.load_mode, params.n_gpu_layers = True, llama.LOAD_PLAIN, 999
+    params.no_alloc, params.load_mode, params.n_gpu_layers = True, libllama.LOAD_PLAIN, 999
     chosen = (ctypes.c_void_p * (n_devices + 1))(*workers[:n_devices], None)
     params.devices = ctypes.cast(chosen, ctypes.c_void_p)
     model = c.llama_model_load_from_file(path.encode(), params)
-    with llama.context(model, **wanted) as context:
-        print("buffers " + json.dumps(llama.buffers(context)), flush=True)
+    with libllama.context(model, **wanted) as context:
+        print("buffers " + json.dumps(libllama.buffers(context)), flush=True)
     c.llama_model_free(model)
 """
 

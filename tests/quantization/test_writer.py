@@ -155,7 +155,7 @@ def quantized(source: Path, name: str, type_: str, importance: Any) -> bytes:
     """The tensor in one call of ggml for each matrix, in a process of its own."""
     code = """
 import ctypes, sys, gguf, numpy as np
-from hakaru.engine.llama import c
+from hakaru.engine.libllama import c
 from hakaru.formats.quant_types import BY_NAME
 source, name, type_ = sys.argv[1:4]
 weights = next(t for t in gguf.GGUFReader(source).tensors if t.name == name).data.astype(np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from hakaru.engine.build import LIBRARIES
+from hakaru.engine.build_id import LIBRARIES
 from hakaru.engine.log import last_words
 from hakaru.engine.process import engine_environment
 from hakaru.errors import EngineRefused

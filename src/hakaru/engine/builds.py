@@ -20,7 +20,7 @@ from typing import Any, Final
 import platformdirs
 
 from hakaru.engine.binary import identity_of_binary
-from hakaru.engine.build import build_of
+from hakaru.engine.build_id import build_of
 from hakaru.engine.capi import PINNED, STAMP, wheel_library
 from hakaru.errors import EngineMissing, Misuse
 from hakaru.places import data_dir, written_whole

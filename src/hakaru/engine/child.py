@@ -37,11 +37,11 @@ def main() -> None:
     from hakaru.engine.capi import UnknownBuildError
 
     try:
-        from hakaru.engine import llama
+        from hakaru.engine import libllama
     except UnknownBuildError as unknown:
         _write(replies, {"unknown_build": unknown.args})
         return
-    llama.start()
+    libllama.start()
     operation = request.pop("operation")
     steps = getattr(importlib.import_module(OPERATIONS[operation]), operation)(request)
     try:
@@ -51,9 +51,9 @@ def main() -> None:
             except StopIteration as end:
                 _write(replies, {"result": end.value})
                 return
-    except llama.Refused as refusal:
+    except libllama.Refused as refusal:
         _write(replies, {"refused": str(refusal)})
-    except llama.NotNumbers as damage:
+    except libllama.NotNumbers as damage:
         _write(replies, {"damaged": damage.path, "tensor": damage.tensor})
 
 

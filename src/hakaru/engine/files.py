@@ -10,8 +10,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from hakaru.engine import llama
-from hakaru.engine.llama import c
+from hakaru.engine import libllama
+from hakaru.engine.libllama import c
 from hakaru.engine.log import buffer_bytes
 
 Steps = Generator[tuple[Any, ...], None, dict[str, Any]]
@@ -21,27 +21,27 @@ _KV_SIZE = re.compile(r"llama_kv_cache: size =\s+([0-9.]+) MiB")
 def dry_run(request: dict[str, Any]) -> Steps:
     """Lay the model and its context out without allocating, and report every buffer."""
     with (
-        llama.model(Path(request["path"]), no_alloc=True) as model,
-        llama.context(model, **request["context"]) as ctx,
+        libllama.model(Path(request["path"]), no_alloc=True) as model,
+        libllama.context(model, **request["context"]) as ctx,
     ):
-        found = llama.buffers(ctx)
+        found = libllama.buffers(ctx)
         yield (1, 1)
         totals = _totals(found) if found else _totals_from_log(model)
         return {
             **totals,
-            "output_bytes": buffer_bytes(llama.log_lines)["output"],
+            "output_bytes": buffer_bytes(libllama.log_lines)["output"],
             "devices": found or {},
         }
 
 
 def tokenize(request: dict[str, Any]) -> Steps:
     """Token ids of every text, and those that every text begins with."""
-    with llama.model(Path(request["path"]), no_alloc=True) as model:
+    with libllama.model(Path(request["path"]), no_alloc=True) as model:
         tokens = []
         for i, text in enumerate(request["texts"]):
-            tokens.append(llama.tokenize(model, text))
+            tokens.append(libllama.tokenize(model, text))
             yield (i + 1, len(request["texts"]))
-        return {"tokens": tokens, "opening": llama.opening(model)}
+        return {"tokens": tokens, "opening": libllama.opening(model)}
 
 
 def _totals(found: dict[str, dict[str, int]]) -> dict[str, int]:
@@ -52,9 +52,9 @@ def _totals(found: dict[str, dict[str, int]]) -> dict[str, int]:
 
 
 def _totals_from_log(model: Any) -> dict[str, int]:
-    kv = sum(float(m[1]) for line in llama.log_lines if (m := _KV_SIZE.search(line)))
+    kv = sum(float(m[1]) for line in libllama.log_lines if (m := _KV_SIZE.search(line)))
     return {
         "weights_bytes": c.llama_model_size(model),
         "kv_cache_bytes": round(kv * 2**20),
-        "compute_bytes": buffer_bytes(llama.log_lines)["compute"],
+        "compute_bytes": buffer_bytes(libllama.log_lines)["compute"],
     }

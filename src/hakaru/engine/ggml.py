@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.engine.llama import c
+from hakaru.engine.libllama import c
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME, QuantType
 from hakaru.formats.tensor_data import Bytes

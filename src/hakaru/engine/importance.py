@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.engine import llama, weights
+from hakaru.engine import libllama, weights
 from hakaru.engine.capi import EvalCallback, GgmlTensor
 from hakaru.engine.files import Steps
-from hakaru.engine.llama import c
+from hakaru.engine.libllama import c
 from hakaru.engine.logits import Batch, Plan
 from hakaru.formats.imatrix import Activations, Imatrix, write_imatrix
 from hakaru.formats.tensor_data import TensorData
@@ -34,7 +34,7 @@ def importance(request: dict[str, Any]) -> Steps:
     longest = max(len(w["tokens"]) for w in windows)
     collector = Collector(TensorData(Path(request["path"])).tensors)
     with weights.model(Path(request["path"])) as model:
-        plan = Plan(windows, n_vocab=llama.n_vocab(model))
+        plan = Plan(windows, n_vocab=libllama.n_vocab(model))
         with plan.context(model, on_node=collector.on_node) as ctx:
             batch, done = Batch(plan.n_tokens), 0
             for some in plan.batches:
@@ -50,7 +50,7 @@ def importance(request: dict[str, Any]) -> Steps:
         for name, sums in collector.sums.items()
     }
     if any(not np.isfinite(e.sums).all() for e in entries.values()):
-        raise llama.NotNumbers(request["path"])
+        raise libllama.NotNumbers(request["path"])
     found = Imatrix(
         entries=entries,
         datasets=tuple(request["datasets"]),

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.engine import llama
+from hakaru.engine import libllama
 from hakaru.engine.capi import ChatMessage
 from hakaru.engine.distributions import NotFiniteError, sample, sums_of, token_divergences
 from hakaru.engine.files import Steps
-from hakaru.engine.llama import c
+from hakaru.engine.libllama import c
 from hakaru.engine.side_by_side import N_SEQUENCES, groups_of
 from hakaru.hardware.threads import n_threads
 
@@ -33,9 +33,9 @@ def answer(request: dict[str, Any]) -> Steps:
     same answers on the same build.
     """
     n_predict = request["n_predict"]
-    with llama.model(Path(request["path"])) as model:
+    with libllama.model(Path(request["path"])) as model:
         asked = [
-            _opened(model, llama.tokenize(model, _chat(model, prompt), special=True))
+            _opened(model, libllama.tokenize(model, _chat(model, prompt), special=True))
             for prompt in request["prompts"]
         ]
         texts = [list(tokens) for tokens in asked]
@@ -64,7 +64,7 @@ def _continued(
     longest, vocabulary = max(map(len, texts.values())) + n_predict, c.llama_model_get_vocab(model)
     dice = {i: np.random.default_rng([seed, i]) for i in texts}
     place = {i: at for at, i in enumerate(texts)}
-    with llama.context(
+    with libllama.context(
         model, n_ctx=longest * len(texts), n_seq_max=len(texts), n_batch=max(2048, longest)
     ) as ctx:
         latest: dict[int, int] = {}
@@ -113,8 +113,8 @@ def compare(request: dict[str, Any]) -> Steps:
     """
     windows, paths = request["windows"], [request["reference"], *request["candidates"]]
     with ExitStack() as stack, ThreadPoolExecutor(n_threads()) as pool:
-        models = [stack.enter_context(llama.model(Path(path))) for path in paths]
-        plan = Plan(windows, n_vocab=llama.n_vocab(models[0]))
+        models = [stack.enter_context(libllama.model(Path(path))) for path in paths]
+        plan = Plan(windows, n_vocab=libllama.n_vocab(models[0]))
         caches = [
             {},
             *[{"type_k": request["type_k"], "type_v": request["type_v"]}] * (len(models) - 1),
@@ -135,7 +135,7 @@ def compare(request: dict[str, Any]) -> Steps:
                 try:
                     found = list(pool.map(token_divergences, reference, rows, map(targets, some)))
                 except NotFiniteError as error:
-                    raise llama.NotNumbers(
+                    raise libllama.NotNumbers(
                         request["reference"] if str(error) == "reference" else path
                     ) from error
                 told.append(
@@ -191,9 +191,9 @@ class Plan:
         return sum(4 * self.n_vocab * (len(w["tokens"]) - 1 - w["first"]) for w in windows)
 
     def context(self, model: Any, **options: Any) -> AbstractContextManager[Any]:
-        """A context that holds the largest batch; `options` as of `llama.context`."""
+        """A context that holds the largest batch; `options` as of `libllama.context`."""
         n_ubatch = min(N_TOKENS, self.n_tokens)
-        return llama.context(
+        return libllama.context(
             model,
             n_ctx=self.n_ctx,
             n_ubatch=n_ubatch,
@@ -235,8 +235,8 @@ class Batch:
             )
             batch.seq_id[i][0] = sequence
         if c.llama_decode(ctx, batch) != 0:
-            raise llama.Refused("decode")
-        rows, columns = sum(wanted), llama.n_vocab(c.llama_get_model(ctx))
+            raise libllama.Refused("decode")
+        rows, columns = sum(wanted), libllama.n_vocab(c.llama_get_model(ctx))
         return np.ctypeslib.as_array(c.llama_get_logits(ctx), shape=(rows, columns))
 
     def decode_windows(
@@ -245,7 +245,7 @@ class Batch:
         """The logits of every window that are compared, all windows read side by side; views as in
         `decode`.
         """
-        llama.forget(ctx)
+        libllama.forget(ctx)
         tokens, positions, sequences, wanted = list[int](), list[int](), list[int](), list[bool]()
         for i, window in enumerate(windows):
             n = len(window["tokens"])
@@ -265,7 +265,7 @@ def targets(window: dict[str, Any]) -> npt.NDArray[np.int64]:
 
 def _opened(model: Any, tokens: list[int]) -> list[int]:
     """The tokens with the model's opening before them, unless the template wrote it already."""
-    opening = llama.opening(model)
+    opening = libllama.opening(model)
     return tokens if tokens[: len(opening)] == opening else opening + tokens
 
 

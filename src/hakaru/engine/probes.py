@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.engine import llama, weights
+from hakaru.engine import libllama, weights
 from hakaru.engine.distributions import NotFiniteError, divergence
 from hakaru.engine.files import Steps
 from hakaru.engine.logits import Batch, Plan, targets
@@ -48,7 +48,7 @@ def probe(request: dict[str, Any]) -> Steps:
             lambda name: imatrix.importance(data.tensors[name]) if imatrix else None,
             kept,
         )
-        plan = Plan(windows, n_vocab=llama.n_vocab(model))
+        plan = Plan(windows, n_vocab=libllama.n_vocab(model))
         done = 0
         with plan.context(model) as ctx:
             batch = Batch(plan.n_tokens)
@@ -91,5 +91,5 @@ def _divergences(
         return list(pool.map(divergence, reference, rows, map(targets, windows)))
     except NotFiniteError as error:
         if str(error) == "reference":
-            raise llama.NotNumbers(path) from error
-        raise llama.Refused("give numbers with the exchanged tensors of") from error
+            raise libllama.NotNumbers(path) from error
+        raise libllama.Refused("give numbers with the exchanged tensors of") from error

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.engine import ggml, llama
+from hakaru.engine import ggml, libllama
 from hakaru.engine.files import Steps
 from hakaru.engine.ggml import Numbers
 from hakaru.formats.gguf import Tensor
@@ -77,7 +77,7 @@ def _errors(
     w = None if importance is None or shares is None else _bounded(importance) * shares[:, None]
     whole = _energies(data.rows(name), tensor, w)
     if not np.isfinite(whole).all():
-        raise llama.NotNumbers(request["path"], name)
+        raise libllama.NotNumbers(request["path"], name)
     left = [
         t
         for t in types

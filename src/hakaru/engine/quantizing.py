@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from hakaru.engine.files import Steps
 from hakaru.engine.jobs import TensorJob, pieces
-from hakaru.engine.llama import c
+from hakaru.engine.libllama import c
 from hakaru.formats.quant_types import BY_ID, QuantType
 from hakaru.hardware.threads import n_threads
 

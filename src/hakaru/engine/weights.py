@@ -27,9 +27,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from hakaru.engine import ggml, llama
+from hakaru.engine import ggml, libllama
 from hakaru.engine.capi import EvalCallback, GgmlTensor, Token
-from hakaru.engine.llama import c
+from hakaru.engine.libllama import c
 from hakaru.errors import MachineError
 from hakaru.formats.quant_types import BY_NAME, QuantType
 from hakaru.formats.tensor_data import Bytes, TensorData
@@ -48,7 +48,7 @@ def model(path: Path) -> Iterator[Any]:
     os.environ["LLAMA_GRAPH_REUSE_DISABLE"] = (
         "1"  # a graph that is used again would keep views of the old weights
     )
-    with llama.model(path, use_extra_bufts=False) as loaded:
+    with libllama.model(path, use_extra_bufts=False) as loaded:
         yield loaded
 
 
@@ -136,7 +136,7 @@ class Weights:
     def exchanged(self, types: Mapping[str, str]) -> Iterator[None]:
         """The model with these tensors in these types; one that has its type already stays as it
         is, as it would in a file. Leaving the block restores the model exactly. Raises
-        llama.Refused.
+        libllama.Refused.
         """
         before = []
         try:
@@ -175,10 +175,10 @@ class Weights:
                     self._found.setdefault(name, {})[ctypes.addressof(tensor)] = tensor
             return False
 
-        with llama.context(loaded, n_ctx=32, n_ubatch=32, on_node=EvalCallback(look)) as ctx:
+        with libllama.context(loaded, n_ctx=32, n_ubatch=32, on_node=EvalCallback(look)) as ctx:
             token = (Token * 1)(0)
             if c.llama_decode(ctx, c.llama_batch_get_one(token, 1)) != 0:
-                raise llama.Refused("decode")
+                raise libllama.Refused("decode")
 
     def _copy(self, name: str, type_: QuantType) -> list[_Place]:
         """The tensor's places in another type: kept from before, or made now."""
@@ -193,7 +193,7 @@ class Weights:
 
     def _raw(self, name: str, type_: QuantType) -> Bytes:
         """The tensor's bytes in another type: from a kept file, or quantized now. Raises
-        llama.Refused.
+        libllama.Refused.
         """
         tensor = self._data.tensors[name]
         raw = self._kept.read(name, type_, tensor.bytes_as(type_)) if self._kept else None
@@ -201,7 +201,7 @@ class Weights:
             return raw
         importance = self._importance(name)
         if importance is None and ggml.needs_importance(type_):
-            raise llama.Refused(f"quantize {name} to {type_.name} without importance data in")
+            raise libllama.Refused(f"quantize {name} to {type_.name} without importance data in")
         raw = ggml.requantized(self._data.rows(name), tensor, type_, importance, self._pool)
         if self._kept:
             self._kept.keep(name, type_, raw)
@@ -241,7 +241,7 @@ def _placed(tensor: GgmlTensor, type_: QuantType, raw: Bytes) -> _Place:
             device, c.ggml_backend_buft_get_alloc_size(device, address)
         )
         if not buffer:
-            raise llama.Refused("find memory for a copy of a tensor of")
+            raise libllama.Refused("find memory for a copy of a tensor of")
         c.ggml_backend_buffer_set_usage(buffer, USAGE_WEIGHTS)
         tensor.buffer, tensor.data = buffer, c.ggml_backend_buffer_get_base(buffer)
         c.ggml_backend_buffer_init_tensor(buffer, address)

@@ -24,7 +24,7 @@ from hakaru.errors import EngineRefused
 from hakaru.evaluation.statistics import median_of
 from hakaru.hardware.busy import Others, gpu_of_others, read_clock
 from hakaru.hardware.energy import read_energy
-from hakaru.threads import impatient_pool
+from hakaru.pool import impatient_pool
 from hakaru.units import Figure
 
 N_PROMPT: Final = 128

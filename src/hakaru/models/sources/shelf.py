@@ -28,7 +28,7 @@ from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.models.sources.web import shown
 from hakaru.places import disk_error, header_dir, one_at_a_time, written_whole
-from hakaru.threads import impatient_pool
+from hakaru.pool import impatient_pool
 
 FRESH_S: Final = 24 * 3600
 AT_ONCE: Final = 8

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hakaru.engine.build import build_of
+from hakaru.engine.build_id import build_of
 
 
 def installed(folder: Path, *libraries: tuple[str, str], listed: bool = True) -> None:

@@ -1,5 +1,5 @@
-"""Threads that are no reason to stay: Ctrl-C must end a command at once, whatever its threads wait
-for.
+"""A pool of threads that does not hold up a command: Ctrl-C ends the command at once, whatever the
+threads wait for.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def impatient_pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `n_threads`. A block that ends well has taken all results; where it is interrupted
-    nobody waits for the rest.
+    """A pool of `n_threads`. A block that ends well has taken all results. If a block is
+    interrupted, nothing waits for the threads that still run.
     """
     pool = ThreadPoolExecutor(n_threads)
     try:
