@@ -10,19 +10,22 @@ from typing import Any, ClassVar
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.commands import test as command
-from hakaru.cli.tell.test import NOT_COMPARED, loss_sentences
+from hakaru.cli.tell.test import loss_sentences
+from hakaru.errors import Misuse
 from hakaru.evaluation import comparison, losses
+from hakaru.evaluation import test as verb
 from hakaru.evaluation.divergence import identical, quality_of
+from hakaru.evaluation.findings import NOT_COMPARED
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
 from hakaru.evaluation.tasks import Graded, Item
+from hakaru.evaluation.test import Wishes
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial
 from hakaru.language import use_language
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
-from hakaru.models.model import Model
+from hakaru.models.model import Model, read_model
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.units import Figure
@@ -93,7 +96,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Quick:
     """Nothing is measured; who was to be timed is noted."""
     quick = Quick()
     for name in ("windows_of", "noise_floor", "graded_answers"):
-        monkeypatch.setattr(command, name, getattr(quick, name))
+        monkeypatch.setattr(verb, name, getattr(quick, name))
     monkeypatch.setattr(comparison, "graded_answers", quick.graded_answers)
     monkeypatch.setattr(Timing, "trial", lambda _, *given, **named: quick.trial(*given, **named))
     monkeypatch.setattr(Timing, "loads", lambda _, *given: quick.loads(*given))
@@ -113,6 +116,31 @@ def models(tmp_path: Path) -> dict[str, str]:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     assert run([*arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("names", [("slow",), ("slow", "fast")])
+def test_the_verb_gives_what_the_command_prints(
+    quick: Quick, models: dict[str, str], capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
+) -> None:
+    """The same object for one model and for several, by text, path or model."""
+    first, *others = [models[name] for name in names]
+    printed = told(capsys, "test", first, *others, "--context", "1024", "--tasks", "ours")
+    wishes = Wishes(n_ctx=1024, tasks=["ours"])
+    for model in (first, Path(first), read_model(Path(first))):
+        answer = verb.test(model, *others, **wishes)
+        assert json.loads(json.dumps(answer.as_json())) == printed
+    assert quick.timed == [*names] * 4
+
+
+def test_the_verb_names_the_field_that_has_nothing_to_judge(
+    quick: Quick, models: dict[str, str]
+) -> None:
+    """Whoever imports hakaru typed no option."""
+    with pytest.raises(Misuse, match=r"`tier` is about what is lost .* name it with `reference`"):
+        verb.test(models["slow"], tier="balanced")
+    with pytest.raises(Misuse, match="`full_speed` is of one model"):
+        verb.test(models["slow"], models["fast"], full_speed=True)
+    assert quick.timed == []
 
 
 def test_nothing_is_judged_without_a_reference(

@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from hakaru.cli.tell.tasks import as_json, print_tasks
+from hakaru.cli.tell.tasks import print_tasks
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, EngineRefused
 from hakaru.evaluation.answers import Answer, answer_items
+from hakaru.evaluation.findings import tasks_as_json
 from hakaru.evaluation.tasks import Item, grade, parse_items
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import write_tiny_llama
@@ -151,7 +152,7 @@ def test_models_that_never_stop_or_say_nothing_are_told(capsys: pytest.CaptureFi
         grade(ITEMS, ["", "aa", " "], cut=[False, True, False]),
         grade(ITEMS, ["a", "a", "a"]),
     )
-    told = as_json(mine, theirs)
+    told = tasks_as_json(mine, theirs)
     assert (told["empty"], told["cut"], [i["cut"] for i in told["items"]]) == (
         2,
         1,

@@ -8,16 +8,18 @@ from typing import Final
 
 _AS_IT_IS: Final = (
     "backend", "chat_template", "converter", "draft", "dry_run", "fit", "full_speed", "hardware",
-    "importance", "language", "memory", "mmproj", "mtp", "overwrite", "pin", "plot", "port",
-    "reference", "report", "size", "source", "tasks",
+    "importance", "language", "memory", "mmproj", "mtp", "no_speed", "overwrite", "pin", "plot",
+    "port", "prompts", "reference", "report", "size", "source", "tasks",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
+    "budget_s": "--budget",
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own
     "n_ctx": "--context",
     "n_parallel": "--parallel",
     "n_ubatch": "--ubatch",
     "output": "-o",
     "preset": "--type",
+    "texts": "--text",
     "tier": "--quality",
     "type_k": "--cache-type-k",
     "type_v": "--cache-type-v",

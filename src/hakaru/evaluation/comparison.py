@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final
 
 from hakaru.engine.mode import Mode
@@ -11,7 +12,7 @@ from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.losses import Row, divergences, room_beside
 from hakaru.evaluation.memory_groups import in_groups
 from hakaru.evaluation.statistics import paired_ratio
-from hakaru.evaluation.tasks import Graded, Item, accuracy
+from hakaru.evaluation.tasks import Graded, Item, accuracy, pair
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial
@@ -85,6 +86,48 @@ def measured_side_by_side(
             )
         )  # fmt: skip
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Several models, measured the same way."""
+
+    measured: Sequence[Measured]
+    reference: Model | None  # what each lost against; None: no loss was measured
+    tier: Tier
+    chat_template: str | None = None  # the name of the one that took the place of the models' own
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `hakaru test A B --json`."""
+        return {
+            "schema": "hakaru.comparison/1",
+            "reference": str(self.reference.path) if self.reference else None,
+            "tier": self.tier.name if self.reference else None,
+            "models": [each.as_json() for each in self.measured],
+            "pairs": [_pair_as_json(a, b) for a, b in combinations(self.measured, 2)],
+            "chat_template": self.chat_template,
+        }
+
+
+def _pair_as_json(a: Measured, b: Measured) -> dict[str, Any]:
+    """An entry of `pairs`."""
+    told: dict[str, Any] = {
+        "first": str(a.model.path), "second": str(b.model.path), "kld_ratio": None,
+        "less_loss": None, "speed": None, "tasks": None,
+    }  # fmt: skip
+    if a.rows and b.rows:
+        ratio, told["less_loss"] = kld_ratio(a, b)
+        told["kld_ratio"] = ratio.as_json() if ratio else None
+    if a.trial and b.trial:
+        rates = {rate: rate_ratio(*both) for rate, both in rates_of(a.trial, b.trial).items()}
+        told["speed"] = {
+            rate: {"ratio": ratio.as_json(), "faster": faster}
+            for rate, (ratio, faster) in rates.items()
+        }
+        told["speed"]["contended"] = a.trial.speed.is_contended or b.trial.speed.is_contended
+    if a.graded:
+        told["tasks"] = pair(a.graded, b.graded).as_json()
+    return told
 
 
 def kld_ratio(a: Measured, b: Measured) -> tuple[Figure | None, str]:

@@ -350,3 +350,21 @@ def _detectable(flips: int, n: int) -> float:
         if binomtest((flips + net) // 2, flips).pvalue < 0.05:
             return net / n
     return 1.0 if not n else min(1.0, max(flips, 6) / n)
+
+
+def by_domain(graded: Sequence[Graded]) -> dict[str, list[Graded]]:
+    """The answers by the domain of their tasks, in order."""
+    domains: dict[str, list[Graded]] = {}
+    for each in graded:
+        domains.setdefault(each.item.domain, []).append(each)
+    return domains
+
+
+def never_right(*models: Sequence[Graded]) -> list[Item]:
+    """The tasks of a person's own that were checked and that no model got right. Each model
+    answered the same, or nothing.
+    """
+    answers = zip(*(graded for graded in models if graded), strict=True)
+    return [
+        some[0].item for some in answers if some[0].item.own and {g.right for g in some} == {False}
+    ]

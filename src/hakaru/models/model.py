@@ -78,6 +78,11 @@ class Model:
         """Bits per weight over the whole model."""
         return 8 * self.weights_bytes / self.n_params
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether matrices of it were quantized; a model in full precision has none."""
+        return any(t.type.is_quantized for t in self.tensors if len(t.shape) > 1)
+
     def type_bytes(self) -> dict[str, int]:
         """Bytes per tensor type, the largest first."""
         return _bytes_by_type(self.tensors)

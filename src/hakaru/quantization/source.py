@@ -44,8 +44,8 @@ class SourceKind:
 
 def source_kind(model: Model) -> SourceKind:
     """Whether `model` is in full precision, by its matrices' types."""
-    quantized = any(t.type.is_quantized for t in model.tensors if len(t.shape) > 1)
-    return SourceKind(kind="quantized" if quantized else "full", types=model.type_bytes())
+    kind: Literal["full", "quantized"] = "quantized" if model.is_quantized else "full"
+    return SourceKind(kind=kind, types=model.type_bytes())
 
 
 def hidden_grids(errors: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:

@@ -4,51 +4,21 @@ that was compared.
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.cli.tell.tasks import doubts, right_in, unended
 from hakaru.cli.words import CONTENDED, contention, speed_in, verdict_word
-from hakaru.evaluation.comparison import Measured, kld_ratio, rate_ratio, rates_of
+from hakaru.evaluation.comparison import Comparison, Measured, kld_ratio, rate_ratio, rates_of
 from hakaru.evaluation.tasks import Pairs, pair
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
-from hakaru.models.model import Model
 from hakaru.units import Figure, format_bytes
 
 
-def comparison_json(
-    found: Sequence[Measured], reference: Model | None, tier: Tier
-) -> dict[str, Any]:
-    """The object of `hakaru test A B --json`."""
-    pairs = []
-    for a, b in combinations(found, 2):
-        told: dict[str, Any] = {
-            "first": str(a.model.path), "second": str(b.model.path), "kld_ratio": None,
-            "less_loss": None, "speed": None, "tasks": None,
-        }  # fmt: skip
-        if a.rows and b.rows:
-            ratio, told["less_loss"] = kld_ratio(a, b)
-            told["kld_ratio"] = ratio.as_json() if ratio else None
-        if a.trial and b.trial:
-            rates = {rate: rate_ratio(*both) for rate, both in rates_of(a.trial, b.trial).items()}
-            told["speed"] = {
-                rate: {"ratio": ratio.as_json(), "faster": faster}
-                for rate, (ratio, faster) in rates.items()
-            }
-            told["speed"]["contended"] = a.trial.speed.is_contended or b.trial.speed.is_contended
-        if a.graded:
-            told["tasks"] = pair(a.graded, b.graded).as_json()
-        pairs.append(told)
-    return {"schema": "hakaru.comparison/1",
-        "reference": str(reference.path) if reference else None,
-        "tier": tier.name if reference else None,
-            "models": [each.as_json() for each in found], "pairs": pairs}  # fmt: skip
-
-
-def print_comparison(found: Sequence[Measured], tier: Tier) -> None:
-    """The same as text."""
-    print_table(*_table(found, tier))
+def print_comparison(comparison: Comparison) -> None:
+    """Tell it as text."""
+    found = comparison.measured
+    print_table(*_table(found, comparison.tier))
     for sentence in contention(each.trial.speed for each in found if each.trial):
         print_text(sentence)
     for sentence in [

@@ -1,39 +1,23 @@
 """What is told of the answers to tasks."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
-from hakaru.evaluation.tasks import Graded, Item, Pairs, accuracy, pair
+from hakaru.evaluation.tasks import Graded, Pairs, accuracy, by_domain, never_right, pair
 from hakaru.language import say
 
 NAMED: Final = 5
 """Tasks that a sentence names at most."""
 
 
-def as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, Any]:
-    """The `tasks` object of `hakaru test --json`."""
-    return {
-        "n": len(graded),
-        "unchecked": sum(g.right is None for g in graded),
-        "accuracy": _json(graded),
-        "domains": {name: _json(some) for name, some in _by_domain(graded).items()},
-        "reference_accuracy": _json(reference),
-        "paired": pair(reference, graded).as_json() if reference else None,
-        "never_right": never_right(graded, reference),
-        "empty": sum(g.is_empty for g in graded),
-        "cut": sum(g.is_cut for g in graded),
-        "items": [g.as_json() for g in graded],
-    }
-
-
 def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
     """A row per domain, and the comparison in one sentence."""
-    theirs = _by_domain(reference)
+    theirs = by_domain(reference)
     rows = []
-    for name, some in {**_by_domain(graded), say("all tasks"): list(graded)}.items():
+    for name, some in {**by_domain(graded), say("all tasks"): list(graded)}.items():
         other = theirs.get(name, list(reference))
         rows.append([name, str(len(some)), right_in(some), right_in(other) if reference else "-"])
     print_table([say("tasks"), say("number"), say("right"), say("reference")], rows)
@@ -80,38 +64,24 @@ def doubts(*models: Sequence[Graded]) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
-def never_right(*models: Sequence[Graded]) -> list[str]:
-    """The tasks of a person's own that were checked and that no model got right. Each model
-    answered the same, or nothing.
-    """
-    return [item.id for item in _never_right(*models)]
-
-
-def _never_right(*models: Sequence[Graded]) -> list[Item]:
-    answers = zip(*(graded for graded in models if graded), strict=True)
-    return [
-        some[0].item for some in answers if some[0].item.own and {g.right for g in some} == {False}
-    ]
-
-
 def never_right_sentence(*models: Sequence[Graded]) -> str | None:
     """That no model got them right, and what that may mean; None where there is none."""
-    found = never_right(*models)
+    ids = [item.id for item in never_right(*models)]
     return (
         say(
             "{n} of your own tasks were answered right by no model ({ids}); it may be their "
             "checks that are wrong.",
-            n=len(found),
-            ids=_named(found),
+            n=len(ids),
+            ids=_named(ids),
         )
-        if found
+        if ids
         else None
     )
 
 
 def unproven_sentence(*models: Sequence[Graded]) -> str | None:
     """How a person finds out whether such a check can pass at all; None where all of them can."""
-    ids = [item.id for item in _never_right(*models) if not item.is_proven]
+    ids = [item.id for item in never_right(*models) if not item.is_proven]
     return (
         say(
             "Nothing shows that any answer can pass the checks of {ids}: write an 'example' "
@@ -151,11 +121,6 @@ def right_in(graded: Sequence[Graded]) -> str:
     return with_interval(found, ".0%") if found else "-"
 
 
-def _json(graded: Sequence[Graded]) -> dict[str, object] | None:
-    found = accuracy(graded)
-    return found.as_json() if found else None
-
-
 def pairs_sentence(found: Pairs) -> str:
     """What was lost and won against the reference."""
     if found.verdict == "cannot tell":
@@ -181,10 +146,3 @@ def pairs_sentence(found: Pairs) -> str:
         won=found.won,
         p=found.p,
     )
-
-
-def _by_domain(graded: Sequence[Graded]) -> dict[str, list[Graded]]:
-    found: dict[str, list[Graded]] = {}
-    for each in graded:
-        found.setdefault(each.item.domain, []).append(each)
-    return found

@@ -1,59 +1,19 @@
-"""What `hakaru test` found of one model, told as JSON, as text and as a report."""
+"""What `hakaru test` found of one model, told as text and as a report."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Final
 
-from hakaru.cli.output import next_step, print_json, print_table, print_text
-from hakaru.cli.tell.tasks import as_json as tasks_json
+from hakaru.cli.output import next_step, print_table, print_text
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.cli.words import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
+from hakaru.evaluation.findings import Findings
 from hakaru.evaluation.losses import Tested
-from hakaru.evaluation.speed import LeftOut, Point
-from hakaru.evaluation.tasks import Graded
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
-from hakaru.evaluation.trial import Trial
 from hakaru.language import say
-from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.pictures.report import Report
 from hakaru.quantization.source import source_kind
-from hakaru.units import Figure, format_bytes
-
-NOT_COMPARED: Final[dict[str, Any]] = {
-    "kld_mean": None, "kld_p99": None, "top1_agreement": None, "perplexity_ratio": None,
-    "domains": {}, "n_windows": 0, "n_tokens": 0,
-}  # fmt: skip
-"""The `quality` of a model that was compared with nothing: the keys of `Quality.as_json`, and no
-figure.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """What was measured of one model; None or empty where it was not asked for. `original` is what
-    it was compared with.
-    """
-
-    model: Model
-    settings: ContextSettings
-    original: Model | None
-    tier: Tier
-    tested: Tested | None
-    floor: Figure | None
-    trial: Trial | None
-    points: Sequence[Point]
-    left_out: Sequence[LeftOut]
-    graded: Sequence[Graded]
-    theirs: Sequence[Graded]
-    chat_template: str | None = None  # the name of the one that took the place of the model's own
-
-    @property
-    def quality(self) -> Quality | None:
-        """What was lost; None where nothing was compared."""
-        return self.tested.quality if self.tested else None
+from hakaru.units import format_bytes
 
 
 def title(candidate: Model, original: Model | None) -> str:
@@ -75,43 +35,8 @@ def report_of(found: Findings) -> Report:
     )  # fmt: skip
 
 
-def tell_json(found: Findings) -> None:
-    """The object of `hakaru test --json`."""
-    trial, tested, memory, speed = found.trial, found.tested, dict[str, Any](), None
-    if trial:
-        memory = trial.memory.parts() | {
-            "total_bytes": trial.memory.total_bytes,
-            "peak_rss_bytes": trial.peak_rss_bytes,
-        }
-        speed = trial.speed.as_json() | {
-            "points": [point.as_json() for point in found.points],
-            "depths_left_out": [left.as_json() for left in found.left_out],
-        }
-    print_json({
-        "schema": "hakaru.measurement/1",
-        "model": str(found.model.path),
-        "reference": str(found.original.path) if found.original else None,
-        "reference_is_quantized": source_kind(found.original).kind == "quantized"
-        if found.original
-        else None,
-        "quality": found.quality.as_json() if found.quality else NOT_COMPARED,
-        "noise_floor": found.floor.as_json() if found.floor else None,
-        "speed": speed,
-        "memory": memory,
-        "tier": found.tier.name if tested else None,
-        "best_tier": tested.best_tier if tested else None,
-        "verdict": tested.judgement.verdict if tested else "inconclusive",
-        "broken": tested.judgement.broken if tested else None,
-        "suspects": list(tested.judgement.suspects) if tested else [],
-        "tokens_evaluated": tested.quality.n_tokens if tested else 0,
-        "windows_available": len(tested.domains) if tested else 0,
-        "tasks": tasks_json(found.graded, found.theirs) if found.graded else None,
-        "chat_template": found.chat_template,
-    })  # fmt: skip
-
-
 def tell(found: Findings) -> None:
-    """The same as text."""
+    """Tell it as text."""
     if found.original and (warning := source_kind(found.original).sentence()):
         print_text(warning)
     if rows := _rows(found):

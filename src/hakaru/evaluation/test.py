@@ -1,0 +1,266 @@
+"""What was lost and how fast it is here: the verb behind `hakaru test`.
+
+Of one model it tells what the model loses against a reference, its speed and memory through the
+server, and its answers to tasks. Several models are measured the same way and compared, each two.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Final, Unpack, cast, overload
+
+from hakaru.engine.mode import Mode
+from hakaru.engine.mode_of import mode_for, needs_text
+from hakaru.errors import Misuse
+from hakaru.evaluation.answers import graded_answers
+from hakaru.evaluation.comparison import Comparison, measured_side_by_side
+from hakaru.evaluation.divergence import check_same_tokenizer
+from hakaru.evaluation.findings import Findings
+from hakaru.evaluation.losses import Row, Tested, noise_floor, tested, windows_of
+from hakaru.evaluation.speed import depths_left_out
+from hakaru.evaluation.tasks import Item, named_tasks
+from hakaru.evaluation.texts import named_prompts, named_texts
+from hakaru.evaluation.tiers import Tier, tier_named
+from hakaru.evaluation.timing import Timing
+from hakaru.evaluation.windows import Window
+from hakaru.language import say, spelled
+from hakaru.memory.context import Context, settings_for
+from hakaru.memory.settings import F16_CACHE, ContextSettings
+from hakaru.models.model import Model
+from hakaru.models.sources.find import Reference, whole_model
+from hakaru.planning.to_load import fit_to_load
+from hakaru.servers import beside_servers
+from hakaru.session import Session
+from hakaru.units import Figure
+
+OF_ONE: Final = ("budget_s", "full_speed")
+OF_LOSS: Final = ("texts", "prompts", "tier", "budget_s")
+"""Fields that say how the loss is measured or judged."""
+
+
+class Wishes(Context, total=False):
+    """What is asked of a test beside its models. What is left out has the default that stands
+    behind it.
+    """
+
+    reference: Reference | None  # what the loss is measured against; None: nothing is compared
+    texts: Sequence[Path]  # files that are read beside the texts at hand; none
+    prompts: Path | None  # one prompt a line, whose answers by the reference are read, too; None
+    budget_s: float  # seconds for reading windows; without end
+    tier: str  # the tier that is judged; balanced
+    tasks: Sequence[str]  # "ours", "humaneval" or JSONL files; none
+    language: str  # of our tasks; en
+    chat_template: str | None  # in the place of the model's own: a name or a file; None
+    no_speed: bool  # nothing is timed; False
+    full_speed: bool  # decoding behind long contexts and for several users is timed, too; False
+    again: bool  # speeds that were measured before are measured anew; False
+    seen: Callable[[Sequence[Row], Sequence[str]], None]
+    """Called while windows are read, with their rows so far and the kind of text of all."""
+    judged: Callable[[Tested], None]  # called when the loss is known, before the speed is
+    session: Session | None  # `Session.here()`
+
+
+@overload
+def test(model: Reference, /, **wishes: Unpack[Wishes]) -> Findings: ...
+
+
+@overload
+def test(
+    model: Reference, other: Reference, /, *others: Reference, **wishes: Unpack[Wishes]
+) -> Comparison: ...
+
+
+def test(
+    model: Reference, /, *others: Reference, **wishes: Unpack[Wishes]
+) -> Findings | Comparison:
+    """What `model` loses against a `reference`, how fast it is here, and how it does at `tasks`. Of
+    several models: the same of each, compared.
+
+    Example: `test("small.gguf", reference="large.gguf").quality.kld_mean`.
+
+    The loss of one model with another KV cache than F16's is measured against the model itself, if
+    no reference is named. Raises Misuse where nothing can be measured or compared, NothingLoaded
+    (see `fit_to_load`) before anything is measured, ModelError and EngineError.
+    """
+    if others:
+        asked = _asked([model, *others], wishes)
+        return _compared(asked, no_speed=wishes.get("no_speed", False))
+    return _findings(_asked([model], wishes), wishes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What `Wishes` name, read and checked."""
+
+    models: list[Model]
+    settings: list[ContextSettings]  # of each model
+    reference: Model | None  # None: nothing is compared
+    tier: Tier
+    items: Sequence[Item]  # the tasks
+    mode: Mode  # how the servers that answer tasks are run
+    timing: Timing
+    windows: Callable[[Model], list[Window]]  # those of a reference
+
+    @property
+    def session(self) -> Session:
+        """The session of the test."""
+        return self.timing.session
+
+    @property
+    def template(self) -> str | None:
+        """The name of the chat template that takes the place of the models' own."""
+        return self.mode.template.name if self.mode.template else None
+
+
+def _asked(named: Sequence[Reference], wishes: Wishes) -> _Asked:
+    """The models and everything else that was named. Raises Misuse and NothingLoaded."""
+    models = [whole_model(name) for name in named]
+    settings = [settings_for(model, **_context(wishes)) for model in models]
+    reference = _reference(models, settings, wishes)
+    template, tasks = wishes.get("chat_template"), wishes.get("tasks", ())
+    for model in [*models, *([reference] if reference else [])]:
+        needs_text(model, "test", tasks=bool(tasks), chat_template=template)
+    items = named_tasks(tasks, wishes.get("language", "en")).items
+    windows = partial(
+        windows_of,
+        own=named_texts(wishes.get("texts", ())),
+        prompts=named_prompts(wishes.get("prompts")),
+        parts=("test",),
+    )
+    no_speed, session = wishes.get("no_speed", False), wishes.get("session") or Session.here()
+    if len(models) > 1 and reference is None and no_speed and not items:
+        raise Misuse(
+            "several models are compared with a `reference` of the same vocabulary, on `tasks`, or "
+            "by their speed; name one of the first two, or leave `no_speed` out."
+        )
+    for model in models if reference else ():
+        check_same_tokenizer(reference or model, model)
+    for model, asked in zip(models, settings, strict=True):
+        if items or not no_speed:
+            fit_to_load(model, asked, session)
+    parts = [part for model in [*models, reference or models[0]] for part in model.parts]
+    session = replace(session, machine=beside_servers(session.machine, parts))
+    return _Asked(
+        models=models,
+        settings=settings,
+        reference=reference,
+        tier=tier_named(wishes.get("tier", "balanced")),
+        items=items,
+        mode=mode_for(models[0], template, warn=session.warn) if template else Mode(),
+        timing=Timing(session=session, again=wishes.get("again", False)),
+        windows=partial(windows, session),
+    )
+
+
+def _context(wishes: Wishes) -> Context:
+    given: dict[str, object] = dict(wishes)
+    return cast("Context", {name: given[name] for name in given.keys() & Context.__annotations__})
+
+
+def _reference(
+    models: Sequence[Model], settings: Sequence[ContextSettings], wishes: Wishes
+) -> Model | None:
+    """What the models are compared with. Raises Misuse for a wish about a loss where there is
+    nothing to compare with, or about one model where several are named.
+    """
+    if len(models) > 1:
+        for field in OF_ONE:
+            if wishes.get(field):
+                raise Misuse("{option} is of one model; name one.", option=spelled(f"`{field}`"))
+    named = wishes.get("reference")
+    if named is not None:
+        return whole_model(named)
+    if len(models) == 1 and settings[0].cache != F16_CACHE:
+        return models[0]
+    for field in OF_LOSS:
+        if field in wishes:
+            raise nothing_to_judge(spelled(f"`{field}`"))
+    return None
+
+
+def nothing_to_judge(option: str) -> Misuse:
+    """The refusal of an option about a loss where nothing is compared."""
+    return Misuse(
+        "{option} is about what is lost against a reference, and none was named: there is nothing "
+        "to judge; name it with `reference`, or leave {option} out.",
+        option=option,
+    )
+
+
+def _findings(asked: _Asked, wishes: Wishes) -> Findings:
+    (model,), (settings,) = asked.models, asked.settings
+    read = floor = None
+    if asked.reference:
+        read, floor = _loss(asked, asked.reference, wishes)
+    timing, name = asked.timing, model.type_name
+    trial = None if wishes.get("no_speed") else timing.trial(model, settings, name=name)
+    points = (
+        timing.loads(model, settings, trial.speed) if trial and wishes.get("full_speed") else []
+    )
+    answers = partial(graded_answers, asked.session, items=asked.items, mode=asked.mode)
+    return Findings(
+        model=model,
+        settings=settings,
+        original=asked.reference,
+        tier=asked.tier,
+        tested=read,
+        floor=floor,
+        trial=trial,
+        points=points,
+        left_out=depths_left_out(points, n_ctx=settings.tokens_each) if points else [],
+        graded=answers(model, settings=settings, name=name),
+        theirs=answers(
+            asked.reference, settings=settings.with_cache(F16_CACHE), name=say("reference")
+        )
+        if asked.reference
+        else [],
+        chat_template=asked.template,
+    )
+
+
+def _loss(asked: _Asked, reference: Model, wishes: Wishes) -> tuple[Tested, Figure | None]:
+    """What the model loses, and the noise floor of the reference; None where nothing was read."""
+    session, (model,), (settings,) = asked.session, asked.models, asked.settings
+    is_read = settings.cache != F16_CACHE or not same_file(session, model, reference)
+    windows = asked.windows(reference) if is_read else []
+    domains, seen = [w.domain for w in windows], wishes.get("seen")
+    read = tested(
+        session,
+        model,
+        reference,
+        windows,
+        asked.tier,
+        cache=settings.cache,
+        budget_s=wishes.get("budget_s", inf),
+        name=model.type_name,
+        seen=lambda rows: seen(rows, domains) if seen else None,
+    )
+    floor = noise_floor(session, reference, windows) if read.quality.n_tokens else None
+    if judged := wishes.get("judged"):
+        judged(read)
+    return read, floor
+
+
+def same_file(session: Session, model: Model, other: Model) -> bool:
+    """Whether both are the same file, by their hashes."""
+    return session.ledger.model_sha256(model) == session.ledger.model_sha256(other)
+
+
+def _compared(asked: _Asked, *, no_speed: bool) -> Comparison:
+    reference = asked.reference
+    measured = measured_side_by_side(
+        asked.timing,
+        asked.models,
+        reference,
+        asked.windows(reference) if reference else [],
+        asked.items,
+        asked.settings,
+        asked.tier,
+        mode=asked.mode,
+        no_speed=no_speed,
+    )
+    return Comparison(
+        measured=measured, reference=reference, tier=asked.tier, chat_template=asked.template
+    )
