@@ -9,10 +9,10 @@ import pytest
 from platformdirs import user_data_dir
 
 from hakaru.cli import run
-from hakaru.cli.commands import engine as command
 from hakaru.engine.binary import version_of_binary
 from hakaru.engine.builds import ABOUT_SCHEMA, processor_flags, selection, wheel
 from hakaru.engine.capi import STAMP
+from hakaru.engine.native import backend_for
 from hakaru.engine.server_flags import every_flag
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory, Vendor
 
@@ -22,7 +22,7 @@ VERSION = wheel().version
 @pytest.fixture(autouse=True)
 def no_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the builds of this machine can use does not matter here."""
-    monkeypatch.setattr(command, "devices_of", lambda build: [])
+    monkeypatch.setattr("hakaru.engine.inventory.devices_of", lambda build: [])
 
 
 def native() -> Path:
@@ -135,7 +135,7 @@ def test_a_server_of_one_s_own_must_know_every_option(
 )
 def test_the_backend_is_that_of_the_gpu_that_is_there(vendors: list[Vendor], backend: str) -> None:
     """A native build for the processor would leave the GPU idle."""
-    assert command.backend_for(machine(vendors=vendors)) == backend
+    assert backend_for(machine(vendors=vendors)) == backend
 
 
 def machine(*, vendors: Sequence[Vendor] = ()) -> Machine:

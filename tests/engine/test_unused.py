@@ -76,9 +76,7 @@ def test_doctor_says_whether_the_engine_can_use_the_gpu(
     """By what the build itself lists."""
     card = EngineDevice(name="CUDA0", description="NVIDIA L4", total_bytes=2**34, free_bytes=2**34)
     monkeypatch.setattr("hakaru.session.probe_machine", lambda: with_card("nvidia"))
-    monkeypatch.setattr(
-        "hakaru.cli.commands.doctor.devices_of", lambda build: [card] if can else []
-    )
+    monkeypatch.setattr("hakaru.planning.checkup.devices_of", lambda build: [card] if can else [])
     assert run(["doctor"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert ("The engine can use: NVIDIA L4." in out) == can

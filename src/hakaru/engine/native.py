@@ -28,12 +28,27 @@ from hakaru.engine.capi import PINNED, STAMP
 from hakaru.engine.compiling import TARGETS, check_compilers, compile_tree, options
 from hakaru.engine.sdist import fetch_source, fetch_tools
 from hakaru.errors import Interrupted, MachineError
+from hakaru.hardware.machine import Machine
 from hakaru.language import translate
 from hakaru.places import data_dir, disk_error, one_at_a_time
 
 Watch = Callable[[str, int, int], None]
 TREE_BYTES: Final = 700 * 10**6
 """What a build for the processor takes while it is made, sources and tools included."""
+
+
+BACKEND_OF_VENDOR: Final = {"nvidia": "cuda", "amd": "hip", "intel": "vulkan"}
+
+
+def backend_for(machine: Machine) -> str:
+    """The backend that uses this machine's GPU, or `cpu` without one that people install an engine
+    for.
+    """
+    if machine.system == "Darwin" and platform.machine() == "arm64":
+        return "metal"
+    vendors = [device.vendor for device in machine.accelerators] if machine.has_gpu else []
+    backends = (BACKEND_OF_VENDOR[vendor] for vendor in vendors if vendor in BACKEND_OF_VENDOR)
+    return next(backends, "cpu")
 
 
 def native_key(version: str, backend: str) -> str:

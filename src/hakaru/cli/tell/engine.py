@@ -1,0 +1,74 @@
+"""What `hakaru engine list | build | use` says."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hakaru.cli.output import next_step, print_table, print_text
+from hakaru.engine.builds import Build, Selection
+from hakaru.engine.devices import EngineDevice
+from hakaru.engine.inventory import BuildFacts, Inventory, chosen_by
+from hakaru.language import say
+
+UNKNOWN: Final = "?"
+
+
+def print_inventory(inventory: Inventory) -> None:
+    """One row for each build."""
+    header = [
+        say("engine"), say("version"), say("backend"), say("accelerators"), say("can"),
+        say("used for"),
+    ]  # fmt: skip
+    print_table(header, [_row(facts) for facts in inventory.builds], left=len(header))
+    _print_override()
+    if not any(facts.build.name.startswith("native-") for facts in inventory.builds):
+        next_step("hakaru engine build")
+
+
+def print_use(chosen: Selection) -> None:
+    """What is used from now on."""
+    print_text(
+        say(
+            "Measured with {lab}, served with {server}; what another build measured is not taken "
+            "for theirs.",
+            lab=chosen.lab.name,
+            server=chosen.server.name,
+        )
+    )
+    _print_override()
+    next_step("hakaru up")
+
+
+def _print_override() -> None:
+    if name := chosen_by():
+        print_text(say("{name} in the environment decides which is used.", name=name))
+
+
+def _row(facts: BuildFacts) -> list[str]:
+    build = facts.build
+    return [
+        build.name, facts.version or "-", build.backend or "-", _names(facts.devices),
+        _abilities(build), _state(facts),
+    ]  # fmt: skip
+
+
+def _names(devices: Sequence[EngineDevice] | None) -> str:
+    if devices is None:
+        return UNKNOWN
+    return ", ".join(f"{d.name} {d.description}" for d in devices) or "-"
+
+
+def _abilities(build: Build) -> str:
+    parts = {
+        say("measure"): build.library is not None,
+        say("serve"): True,
+        "llama-quantize": build.quantizer is not None,
+        "RPC": build.rpc_server is not None,
+    }
+    return ", ".join(name for name, can in parts.items() if can)
+
+
+def _state(facts: BuildFacts) -> str:
+    if facts.build.mismatch:
+        return say("made for {found}", found=facts.build.mismatch[0])
+    names = {"lab": say("measuring"), "server": say("serving")}
+    return ", ".join(names[part] for part in facts.used_for) or "-"
