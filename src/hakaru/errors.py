@@ -1,16 +1,16 @@
 """Everything that can go wrong, by who can act on it.
 
     HakaruError
-    ├── Misuse                     2    the command line, or a value in it
-    ├── DoesNotFit                 3    the machine is too small for what was asked
+    ├── Misuse                     2    an option, or an argument of a function
+    ├── DoesNotFit                 3    the model needs more memory than the machine has
     ├── ModelError                 4    the file
     │   ├── ModelNotFound
     │   ├── ModelDamaged
-    │   └── ModelUnknown                 an architecture that nobody here can read
+    │   └── ModelUnknown                 an architecture or a type that hakaru does not know
     ├── Offline                    5    the network is needed, and is off or does not answer
     ├── EngineError                6    llama.cpp
     │   ├── EngineMissing                not installed or not the pinned build
-    │   ├── EngineRefused                it said no
+    │   ├── EngineRefused                it answered with an error
     │   └── EngineDied                   its process ended; the last log lines are kept
     └── MachineError               1    disk full, read-only, port in use
 
@@ -35,8 +35,8 @@ class HakaruError(Exception):
         self.fields = fields
 
     def __str__(self) -> str:
-        """The sentence in the language in use. What a stranger's file or server named in it cannot
-        move a terminal's cursor.
+        """The sentence in the language in use. Text in it that comes from a stranger's file or
+        server cannot move a terminal's cursor.
         """
         return translate(
             self.template, **{name: _harmless(value) for name, value in self.fields.items()}
@@ -44,20 +44,20 @@ class HakaruError(Exception):
 
 
 def _harmless(value: object) -> object:
-    """`value`, or the text of it without control characters where it has any."""
+    """`value`, or its text without control characters if it has any."""
     text = str(value)
     clean = without_controls(text)
     return value if clean == text else clean
 
 
 class Misuse(HakaruError):
-    """The command line asks for something that has no meaning."""
+    """An option or an argument asks for something that has no meaning."""
 
     exit_code = 2
 
 
 class DoesNotFit(HakaruError):
-    """What was asked needs more memory than there is."""
+    """The model needs more memory than there is."""
 
     exit_code = 3
 
@@ -77,7 +77,7 @@ class ModelDamaged(ModelError):
 
 
 class ModelUnknown(ModelError):
-    """The file is well-formed, but its architecture or types are not known here."""
+    """The file is well-formed, but hakaru does not know its architecture or its types."""
 
 
 class Offline(HakaruError):

@@ -1,8 +1,8 @@
 """English and Japanese, one catalogue.
 
-English sentences stand in the code, where they are read together with what they describe;
-`messages_ja.toml` maps each of them to Japanese. A test walks the source and fails when a sentence
-has no Japanese, or when the catalogue holds one that nobody says. The language is a context
+English sentences stand in the code, beside what they describe; `messages_ja.toml` maps every
+English sentence to a Japanese one. A test walks the source and fails when a sentence has no
+Japanese, or when the catalogue has a sentence that the source does not. The language is a context
 variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, `LANG`).
 """
 
@@ -24,7 +24,7 @@ _language: ContextVar[str] = ContextVar("language", default="en")
 
 
 def use_language(language: str | None) -> str:
-    """Choose the language for this context: the one named, or the environment's. Returns the one in
+    """Use `language` in this context, or if it is None, the environment's. Returns the language in
     use.
     """
     _language.set(language or _from_environment())
@@ -40,40 +40,38 @@ def translate(template: str, /, **fields: object) -> str:
     """The sentence for `template` in the language in use, with its fields filled in."""
     if _language.get() == "ja":
         template = japanese().get(template, template)
-    told = {
+    values = {
         name: spelled(value) if isinstance(value, str) and value.startswith("`") else value
         for name, value in fields.items()
     }
-    return spelled(template).format(**told) if fields else spelled(template)
+    return spelled(template).format(**values) if fields else spelled(template)
 
 
 def spell_fields(names: Mapping[str, str]) -> None:
     """Choose how sentences name fields in this context: by `names`, such as `{"n_ctx":
     "--context"}`.
 
-    A sentence writes a field in backticks: "`n_ctx` is 0, expected a whole number from 1". Whoever
-    imports hakaru reads it so; the command line puts the option in its place, since nobody typed
-    the field there.
+    A sentence names a field in backticks: "`n_ctx` is 0, expected a whole number from 1". A person
+    who imports hakaru reads the sentence as it stands; the command line puts the option
+    (`--context`) in the place of the field.
     """
     _names.set(names)
 
 
 def spelled(text: str) -> str:
-    """`text` with the fields that it names in backticks spelled as `spell_fields` was told."""
+    """`text` with its fields in backticks spelled as `spell_fields` has chosen."""
     names = _names.get()
     return _FIELD.sub(lambda field: names.get(field[1], field[0]), text) if names else text
 
 
 def say(template: str, /, **fields: object) -> str:
-    """`translate`, by the short name that the command line uses. The test for missing Japanese
-    looks for this name.
-    """
+    """`translate` by a short name, for which the test for missing Japanese looks."""
     return translate(template, **fields)
 
 
 def without_controls(text: str) -> str:
-    """A stranger's text with a question mark for what would move a terminal's cursor or turn its
-    writing direction.
+    """A stranger's text, with a question mark for every character that would move a terminal's
+    cursor or turn the writing direction.
     """
     return _CONTROLS.sub("?", text)
 
@@ -86,5 +84,6 @@ def japanese() -> dict[str, str]:
 
 
 def _from_environment() -> str:
-    wanted = next((v for k in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := os.environ.get(k))), "")
-    return "ja" if wanted.lower().startswith("ja") else "en"
+    values = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    first = next((value for value in values if value), "")
+    return "ja" if first.lower().startswith("ja") else "en"

@@ -17,21 +17,21 @@ import platformdirs
 from hakaru.errors import HakaruError, MachineError, Misuse
 
 ROOM_FOR_HEADERS: Final = 2**25
-"""Bytes that must be free where headers are kept: a header with the largest vocabularies takes 16
+"""Bytes that must be free in a folder for headers. A header with the largest vocabularies takes 16
 MiB.
 """
-PASSING: Final = ("/tmp", "/var/tmp", "/dev/shm")
+TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def data_dir(*parts: str) -> Path:
-    """The ledger, the evidence files and the models that hakaru built, or a folder there. Made on
-    first use.
+    """The folder of the ledger, the evidence files and the models that hakaru built, or the folder
+    `parts` in it. Made on first use.
     """
     return _made(Path(platformdirs.user_data_dir("hakaru")).joinpath(*parts))
 
 
 def cache_dir(*parts: str) -> Path:
-    """What can be fetched again, or a folder there. Made on first use."""
+    """The folder of what can be fetched again, or the folder `parts` in it. Made on first use."""
     return _made(Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts))
 
 
@@ -40,22 +40,22 @@ def header_dir(*parts: str) -> Path:
     cache holds some already or has room for more. On a full disk, or in a home that is read-only,
     the folder lies under `passing_dir`: a question about a model needs no place that lasts.
     """
-    kept = Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts)
+    cached = Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts)
     with suppress(OSError):
-        if any(kept.iterdir()):
-            return kept
+        if any(cached.iterdir()):
+            return cached
     with suppress(MachineError):
         if _has_room(cache_dir(*parts)):
-            return kept
-    return _made(_own(passing_dir()).joinpath("headers", *parts))
+            return cached
+    return _made(_users_folder(passing_dir()).joinpath("headers", *parts))
 
 
 def passing_dir() -> Path:
-    """A place for files that do not last: the usual temporary folder, or where that is full,
-    another one.
+    """A place for files that do not last: the usual temporary folder, or if that is full, another
+    temporary folder.
     """
     usual = Path(tempfile.gettempdir())
-    return next((place for place in (usual, *map(Path, PASSING)) if _has_room(place)), usual)
+    return next((place for place in (usual, *map(Path, TEMPORARY)) if _has_room(place)), usual)
 
 
 def _has_room(folder: Path) -> bool:
@@ -66,22 +66,22 @@ def _has_room(folder: Path) -> bool:
 
 
 def run_dir(*, make: bool = True) -> Path:
-    """Sockets and the record of a running server, readable by this user only. `make` is False for a
-    caller who only looks whether a server runs.
+    """The folder of sockets and of the record of a running server, readable by this user only.
+    `make` is False for a caller who only looks whether a server runs.
 
-    A Unix socket's path holds at most 107 bytes (Linux, unix(7)): where XDG_RUNTIME_DIR is longer,
-    unset or not writable (containers often have no /run/user), a directory of this user's own under
-    the temporary one is used.
+    A Unix socket's path holds at most 107 bytes (Linux, unix(7)). Where XDG_RUNTIME_DIR is longer,
+    unset or not writable (containers often have no /run/user), the folder lies in the temporary
+    folder.
     """
     named = os.environ.get("XDG_RUNTIME_DIR")
     if named and len(named) <= 60 and os.access(named, os.W_OK):
         return _made(Path(named) / "hakaru") if make else Path(named) / "hakaru"
-    return _own(Path(tempfile.gettempdir()), make=make)
+    return _users_folder(Path(tempfile.gettempdir()), make=make)
 
 
-def _own(place: Path, *, make: bool = True) -> Path:
-    """This user's own folder at `place`, which others may write to. Raises MachineError where it is
-    somebody else's.
+def _users_folder(place: Path, *, make: bool = True) -> Path:
+    """This user's folder in `place`, where others may write, too. Raises MachineError if the folder
+    belongs to somebody else.
     """
     directory = place / f"hakaru-{os.getuid()}"
     if make:
@@ -104,8 +104,8 @@ def _made(directory: Path) -> Path:
 
 @contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Wait until no other process of this user is in the block of this name. The lock ends with the
-    process, however it ends.
+    """Wait until no other process of this user is in the block of this name. A process that ends in
+    the block, in whatever way, lets the next one in.
     """
     with (run_dir() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -113,8 +113,8 @@ def one_at_a_time(name: str) -> Iterator[None]:
 
 
 def check_place(option: str, path: Path) -> None:
-    """Raises Misuse where no file can be written at the `path` that `option` names: said before
-    anything is measured for it.
+    """Raises Misuse if no file can be written at the `path` that `option` names. Called before
+    anything is measured for that file.
     """
     if path.is_dir():
         raise Misuse("{option} {path}: is a folder; name a file in it.", option=option, path=path)
@@ -138,11 +138,10 @@ def check_place(option: str, path: Path) -> None:
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that takes its name when the block ends well and is removed
-    when it does not.
+    """A temporary path beside `target`. When the block ends well, that file takes the name of
+    `target`; when the block fails in any way, Ctrl-C included, the file is removed.
 
-    The block may fail in any way, Ctrl-C included: no half file is left. Raises MachineError for a
-    full or read-only disk.
+    Raises MachineError for a full or read-only disk.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

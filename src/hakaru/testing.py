@@ -1,8 +1,8 @@
-"""Tiny models that tests import: ours and users'.
+"""Tiny models for tests: those of hakaru, and those of programs that use it.
 
 `write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred
 kilobytes: random weights, a byte-level vocabulary, the chat template ChatML. `write_header_only`
-and `write_header` make the file that llama.cpp can dry-run: a true header without a vocabulary,
+and `write_header` make a file that llama.cpp can dry-run: a true header without a vocabulary,
 followed by a hole, so that a 70B model takes a few kilobytes of disk.
 """
 
@@ -29,8 +29,8 @@ CHATML = (
 
 
 def tiny_shape(**changes: Any) -> Shape:
-    """A shape of two layers whose rows divide by 256, so that every type applies; `changes` replace
-    its fields.
+    """A shape of two layers. Its rows divide by 256, so that they can have every type. `changes`
+    replace fields.
     """
     fields: dict[str, Any] = {
         "architecture": "llama", "n_layer": 2, "n_embd": 256, "n_ff": 512, "n_head": 4,
@@ -90,8 +90,8 @@ def write_tiny_llama(
     """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same
     weights.
 
-    With `part_tensors` it is split into files of at most so many tensors each; the first one's path
-    is returned.
+    With `part_tensors` the model is split into files of at most that many tensors, and the path of
+    the first file is returned.
     """
     shape = shape or tiny_shape()
     random = np.random.default_rng(seed)
@@ -107,11 +107,8 @@ def write_tiny_llama(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return (
-        next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path)
-        if part_tensors
-        else path
-    )
+    parts = sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf")) if part_tensors else []
+    return parts[0] if parts else path
 
 
 def write_header_only(
@@ -120,7 +117,7 @@ def write_header_only(
     """Write the header of a model with `shape` in F16, then a hole of the weights' size. Returns
     `path`.
 
-    A `vocabulary` makes it as long as a real one's.
+    With `vocabulary` the header has tokens, as that of a real model.
     """
     a = shape.architecture
     metadata: dict[str, MetadataValue] = {
@@ -139,7 +136,7 @@ def write_header_only(
         tokens, types = _vocabulary(shape.n_vocab)
         metadata |= {
             "tokenizer.ggml.tokens": tokens,
-            "tokenizer.ggml.token_type": [int(t) for t in types],
+            "tokenizer.ggml.token_type": list(map(int, types)),
         }
     return header_file.write_header_only(path, metadata, tensors)
 
@@ -168,15 +165,14 @@ def tiny_hyperparameters(architecture: str, **changes: Any) -> dict[str, Metadat
     divide by 256.
 
     `changes` replace values by their names without the architecture; `__` stands for the dot, and
-    None removes the key. Some architectures need keys of their own beyond what stands here; Gemma,
-    Command R and Cohere 2 are always tied.
+    None removes the key. Some architectures need further keys. Gemma, Command R and Cohere 2 are
+    always tied.
     """
-    own = {key.replace("__", "."): value for key, value in changes.items()}
     values = {
         **_TINY,
         **(_EXPERTS if architecture in _WITH_EXPERTS else {}),
-        **_OWN.get(architecture, {}),
-        **own,
+        **_BY_ARCHITECTURE.get(architecture, {}),
+        **{key.replace("__", "."): value for key, value in changes.items()},
     }
     return expand(architecture, {key: value for key, value in values.items() if value is not None})
 
@@ -195,9 +191,7 @@ def write_tiny(
     """Write a whole model of any known architecture with random weights to `path`, and return it.
     Without a `vocabulary` of bytes llama.cpp's server cannot load it.
 
-    `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32. It reads tokens by
-    their numbers.
-    """
+    `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32."""
     shapes = dict(tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having))
     rows = header_file.header_tensors(shapes.items(), type_)
     random = np.random.default_rng(seed)
@@ -221,15 +215,16 @@ def write_tiny(
 def _with_vocabulary(
     metadata: Mapping[str, MetadataValue], n_vocab: int, *, whole: bool
 ) -> dict[str, MetadataValue]:
-    """The metadata with a vocabulary: that of a header alone, or a `whole` one of bytes with ChatML
-    for its template.
+    """The metadata with the size of a vocabulary, or if `whole`, with a vocabulary of bytes and the
+    chat template ChatML.
     """
     if not whole:
         return header_file.without_vocabulary(metadata, n_vocab)
     tokens, _ = _vocabulary(n_vocab)
-    names: dict[str, MetadataValue] = {"model": "gpt2", "pre": "smollm", "tokens": tokens,
-        "merges": ["a b"],
-             "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
+    names: dict[str, MetadataValue] = {
+        "model": "gpt2", "pre": "smollm", "tokens": tokens, "merges": ["a b"], "bos_token_id": 0,
+        "eos_token_id": 1,
+    }  # fmt: skip
     return {
         **metadata,
         **{f"tokenizer.ggml.{name}": value for name, value in names.items()},
@@ -265,7 +260,7 @@ _SECOND_ATTENDS: dict[str, Any] = {"attention.head_count_kv": [0, 2]}
 _NO_ATTENTION: dict[str, Any] = {
     key: None for key in _TINY if key.startswith(("attention", "rope"))
 }
-_OWN: dict[str, dict[str, Any]] = {
+_BY_ARCHITECTURE: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         (
             "gemma2", "gemma3", "gemma3n", "exaone4", "gpt-oss", "olmo2", "phi3", "exaone-moe",
@@ -292,8 +287,8 @@ _OWN: dict[str, dict[str, Any]] = {
 
 
 def _random_weights(row: Tensor, random: np.random.Generator) -> Any:
-    """Numbers with which a model computes sensibly: norms of one, states that fade, matrices that
-    keep lengths.
+    """Weights with which a model computes sensibly: norms are about one, states fade, and matrices
+    keep the length of a vector.
     """
     shape = row.shape[::-1]
     if row.name.endswith("ssm_a"):
@@ -334,14 +329,14 @@ def _writer(path: Path, shape: Shape, part_tensors: int = 0) -> Any:
 
 
 def _vocabulary(n_vocab: int) -> tuple[list[str], list[int]]:
-    """Control tokens, the 256 byte tokens in GPT-2's spelling, one merge, then unused ones up to
-    `n_vocab`.
+    """The texts and kinds of `n_vocab` tokens: control tokens, 256 bytes in GPT-2's spelling, one
+    merge, and unused tokens.
     """
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spelled = {b: chr(b) for b in plain}
-    others = (b for b in range(256) if b not in spelled)
-    spelled |= {b: chr(256 + i) for i, b in enumerate(others)}
-    tokens = ["<|im_start|>", "<|im_end|>", *(spelled[b] for b in range(256)), "ab"]
+    spelled = {byte: chr(byte) for byte in plain}
+    others = (byte for byte in range(256) if byte not in spelled)
+    spelled |= {byte: chr(256 + i) for i, byte in enumerate(others)}
+    tokens = ["<|im_start|>", "<|im_end|>", *(spelled[byte] for byte in range(256)), "ab"]
     types = [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * 257
     unused = n_vocab - len(tokens)
     return (

@@ -1,9 +1,9 @@
 """Values that every room uses: figures with their source, and the spelling of bytes and parameter
 counts.
 
-A figure that a person will act on is a `Figure`: it says where it comes from and how sure it is.
-Bytes are plain integers. GB is 10^9 bytes and GiB is 2^30 bytes; both are spelled out wherever they
-are printed, because mixing them is the field's oldest mistake.
+A figure that a person will act on is a `Figure`: a number with its source and its interval. Bytes
+are plain integers. GB is 10^9 bytes and GiB is 2^30 bytes; every printed size has its unit, because
+mixing GB and GiB is the field's oldest mistake.
 """
 
 import operator
@@ -29,20 +29,18 @@ _QUANTITY = re.compile(r"^\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-zA-Z]*)\s*$")
 _EXPERTS = re.compile(r"^(\d{1,3})x(?=\d)", re.IGNORECASE)
 _ACTIVE = re.compile(r"[-_ ]a\d+(?:\.\d+)?[mb]$", re.IGNORECASE)
 LEAST_BARE_BYTES = 2**20
-"""A number without a unit is taken as bytes if it is at least this; a smaller one may mean MiB."""
+"""A number without a unit counts as bytes from this size on; a smaller number may mean MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A number that a person acts on: value, unit, where it comes from, and its 95 % interval (None
-    if unknown).
-    """
+    """A number that a person acts on."""
 
     value: float
     unit: str
-    source: Source
-    low: float | None = None
-    high: float | None = None
+    source: Source  # where the number comes from
+    low: float | None = None  # the low end of the 95 % interval; None: unknown
+    high: float | None = None  # the high end
 
     def __post_init__(self) -> None:
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -75,8 +73,8 @@ class Figure:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes meant by `2GiB`, `4.2GB`, `512M` or `253100000`. A bare letter is binary, as llama.cpp
-    and ulimit read it.
+    """The number of bytes that a text such as `2GiB`, `4.2GB`, `512M` or `253100000` means. A bare
+    letter is binary, as llama.cpp and ulimit read it.
 
     Raises Misuse for anything else, also for a small number without a unit: `16384` may be MiB or
     bytes.
@@ -99,15 +97,13 @@ def size_in_bytes(size: str | int) -> int:
 def parse_params(text: str) -> int:
     """The number of parameters that `text` means. B is 10^9 here, as in a model's name.
 
-    `70B`, `135M` and `1.5b` are as they stand, and `0.6` is in billions. `30B-A3B` is 30B: all
-    parameters, not the active ones. `8x7B` is 56B, which is more than such a model has, since its
-    experts share the rest. Raises Misuse otherwise.
+    Examples: `135M`, `1.5b`; `0.6` is in billions; `30B-A3B` is 30B, all parameters and not the
+    active ones. `8x7B` is 56B, which is more than such a model has, since its experts share all
+    other layers. Raises Misuse for any other text.
     """
     bare = _ACTIVE.sub("", _plain(text))
     experts, size = _EXPERTS.match(bare), _EXPERTS.sub("", bare)
-    if re.fullmatch(
-        r"\d{1,15}(?:\.\d{1,15})?", size
-    ):  # no unit: billions, or a count that somebody copied
+    if re.fullmatch(r"\d{1,15}(?:\.\d{1,15})?", size):  # billions, or a count that was copied
         number = float(size)
         if 10**4 <= number < 10**6:
             raise Misuse("'{found}' has no unit; expected such as 70B, 1.5B or 135M.", found=text)
@@ -163,15 +159,13 @@ def format_bytes(n: float) -> str:
 def compared(
     needed: int, free: int, test: Callable[[float, float], object] = operator.gt
 ) -> tuple[str, str]:
-    """Both sizes in the larger one's unit, with enough decimals that the rounded numbers give the
-    same result of `test` as the bytes. Example: 22.49 GiB of 22.46 GiB, where one decimal would say
-    22.5 of 22.5 and contradict a verdict beside the numbers.
+    """Two sizes in the unit of the larger one, with as many decimals as `test` needs to give the
+    same result for the rounded numbers as for the bytes. Example: 22.49 GiB of 22.46 GiB, since
+    "22.5 of 22.5" would contradict the verdict "too large" beside the numbers.
     """
-    unit = byte_unit(max(needed, free))
+    unit, verdict = byte_unit(max(needed, free)), test(needed, free)
     for digits in range(1, 7):
-        if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == test(
-            needed, free
-        ):
+        if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == verdict:
             return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)
     return bytes_in(needed, "B"), bytes_in(free, "B")
 
@@ -186,7 +180,7 @@ def format_params(n: int) -> str:
 
 def parse_seconds(text: str) -> float:
     """A duration such as `120s`, `2m` or `1.5h`; a bare number is seconds. Raises Misuse."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
-    if not found or float(found[1]) <= 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    if not match or float(match[1]) <= 0:
         raise Misuse("'{found}' is no duration; expected such as 120s, 2m or 1h.", found=text)
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

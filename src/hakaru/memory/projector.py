@@ -1,16 +1,16 @@
-"""What a vision or audio projector (mmproj) computes with: an estimate from its header. Pure.
+"""The compute buffers of a vision or audio projector (mmproj): an estimate from its header. Pure.
 
 The engine lays a projector out for one picture of a fixed number of tokens (`WARMUP_TOKENS`) or one
-clip of 30 seconds, and again for a larger picture when one comes. With flash attention the buffer
-grows with the patches: at its fullest it holds a few rows of the width and of the feed-forward
-layer for each. For ten projectors the estimate lies 0 to 15 % above the engine's own figure
-(docs/memory.md), which takes its place where the engine can be asked. Left out: what encoders other
-than plain transformers need (DeepSeek's OCR, Gemma 3n's).
+clip of 30 seconds, and again when a larger picture comes. With flash attention the buffer grows
+with the patches: at its fullest it holds for every patch a few rows of the model's width and of the
+feed-forward layer. For ten projectors the estimate lies 0 to 15 % above the engine's own figure
+(docs/memory.md), which is taken instead where the engine can be asked. Left out: encoders other
+than plain transformers (DeepSeek's OCR, Gemma 3n's).
 
 Source: llama.cpp, tools/mtmd/clip.cpp (load_hparams, warmup), tools/mtmd/models.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.formats.gguf import Header
@@ -25,55 +25,46 @@ WARMUP_TOKENS: Final = {
     "gemma4uv": 16**2, "minimax_m3": 16**2, "youtuvl": 16**2, "deepseek4v": 16**2, "lfm2": 16**2,
     "d1omni_v": 16**2,
 }  # fmt: skip
-"""Tokens of the picture at start by type of projector; the others take pictures of one size."""
+"""Tokens of the picture at start, by type of projector; other types take pictures of one size."""
 LARGEST_TOKENS: Final = {
     "qwen2vl_merger": 4096, "qwen2.5vl_merger": 4096, "qwen3vl_merger": 4096, "ling3vl": 4096,
     "glm4v": 4096, "pixtral": 1024, "kimivl": 1024, "gemma4v": 1120, "gemma4uv": 1120, "lfm2": 256,
     "d1omni_v": 256, "minimax_m3": 576, "muse-glimmer": 4096, "hunyuanvl": 16384, "youtuvl": 62500,
     "deepseek4v": 384,
 }  # fmt: skip
-"""Tokens of the largest picture that is taken, where the header does not say it in pixels."""
+"""Tokens of the largest picture, where the header does not state pixels."""
 MERGED: Final = {"gemma3": 4, "gemma4v": 3, "gemma4uv": 3, "pixtral": 1, "lightonocr": 1, "phi4": 1}
-"""Patches a side that become one token where the header does not say it; else 2."""
+"""Patches a side that become one token, where the header does not state it; 2 for other types."""
 LARGEST_PIXELS: Final = 2**22
-"""Pictures above 4.2 million pixels are not planned for; who sends such limits them with
---image-max-tokens.
-"""
+"""Larger pictures (4.2 million pixels) are not planned for. --image-max-tokens limits them."""
 AUDIO_POSITIONS: Final = 1500  # 30 seconds in frames of 10 ms, halved
 BYTES_PER_PIXEL: Final = 12  # three colours in F32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectorCompute:
-    """Bytes that the projector computes with at start, how many more for the largest picture, and
-    the copies of both in RAM.
-    """
+    """The compute buffers of a projector."""
 
-    start_bytes: int
-    growth_bytes: int
-    host_bytes: int = 0
+    start_bytes: int  # for the picture or the clip at start
+    growth_bytes: int  # more than that for the largest picture
+    host_bytes: int = 0  # copies of the picture in RAM
 
 
 def projector_compute(
     where: str, header: Header, *, start_bytes: int | None = None
 ) -> ProjectorCompute:
-    """The estimate; with the engine's own `start_bytes` only the growth is estimated. Raises
+    """The estimate; `start_bytes` is the engine's own figure, if it was asked. Raises
     ModelDamaged.
     """
     meta = Metadata(where, header.metadata)
-    seen = (
-        _vision(meta, header)
-        if _has(meta, "vision")
-        else ProjectorCompute(start_bytes=0, growth_bytes=0)
-    )
-    heard = 4 * AUDIO_POSITIONS * _floats(meta, header, "audio") if _has(meta, "audio") else 0
-    if start_bytes is None:
-        start_bytes = seen.start_bytes + heard
-    share = start_bytes / max(1, seen.start_bytes + heard)
-    growth = int(seen.growth_bytes * max(1.0, share))
-    return ProjectorCompute(
-        start_bytes=start_bytes, growth_bytes=growth, host_bytes=seen.host_bytes
-    )
+    vision = ProjectorCompute(start_bytes=0, growth_bytes=0)
+    if _has(meta, "vision"):
+        vision = _vision(meta, header)
+    audio_bytes = 4 * AUDIO_POSITIONS * _floats(meta, header, "audio") if _has(meta, "audio") else 0
+    estimate = vision.start_bytes + audio_bytes
+    start_bytes = estimate if start_bytes is None else start_bytes
+    growth_bytes = int(vision.growth_bytes * max(1.0, start_bytes / max(1, estimate)))
+    return replace(vision, start_bytes=start_bytes, growth_bytes=growth_bytes)
 
 
 def _has(meta: Metadata, kind: str) -> bool:
@@ -81,12 +72,12 @@ def _has(meta: Metadata, kind: str) -> bool:
 
 
 def _vision(meta: Metadata, header: Header) -> ProjectorCompute:
-    """By patches: those of the picture at start, and those of the largest one."""
+    """The compute buffers for pictures, by the patches of the picture at start and of the largest
+    picture.
+    """
     kind = meta.text("clip.vision.projector_type") or meta.text("clip.projector_type") or ""
-    patch, side = (
-        meta.need("clip.vision.patch_size", high=2**12),
-        meta.integer("clip.vision.image_size") or 0,
-    )
+    patch = meta.need("clip.vision.patch_size", high=2**12)
+    side = meta.integer("clip.vision.image_size") or 0
     merged = (
         meta.integer("clip.vision.spatial_merge_size")
         or meta.integer("clip.vision.projector.scale_factor")
@@ -110,8 +101,8 @@ def _vision(meta: Metadata, header: Header) -> ProjectorCompute:
 
 
 def _floats(meta: Metadata, header: Header, kind: str) -> int:
-    """Numbers that are alive for each position when most are: in attention, or in the feed-forward
-    layer.
+    """How many numbers the buffer holds for each position at its fullest, which is in attention or
+    in the feed-forward layer.
     """
     n_embd = meta.need(f"clip.{kind}.embedding_length", high=2**20)
     n_ff = meta.integer(f"clip.{kind}.feed_forward_length") or 4 * n_embd
@@ -123,8 +114,8 @@ def _floats(meta: Metadata, header: Header, kind: str) -> int:
 
 
 def _deepstack(meta: Metadata) -> int:
-    """What layers hand to the language model besides the last one's rows, kept until the end, with
-    those.
+    """Numbers per position that several layers hand to the language model, which stay in the buffer
+    until the end; 0 if only the last layer does.
     """
     flags = meta.values.get("clip.vision.is_deepstack_layers")
     values = flags.values if isinstance(flags, Array) else flags
