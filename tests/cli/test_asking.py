@@ -57,7 +57,9 @@ def test_a_ledger_on_a_full_disk_is_read_and_goes_on_in_memory(tmp_path: Path) -
     Ledger(path).remember("kind", {"n": 1}, "old")
     ledger = Ledger(path, keeps=False)
     assert ledger.trouble is None
-    ledger._db.execute("PRAGMA max_page_count = 1")  # SQLite's own "database or disk is full"
+    ledger._db.connection.execute(
+        "PRAGMA max_page_count = 1"
+    )  # SQLite's own "database or disk is full"
     ledger.remember("kind", {"n": 2}, "new" * 10_000)
     assert (ledger.recall("kind", {"n": 1}), ledger.recall("kind", {"n": 2})) == (
         "old",

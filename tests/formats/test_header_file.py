@@ -8,8 +8,8 @@ import pytest
 from hakaru.engine.lab import Lab
 from hakaru.errors import MachineError
 from hakaru.formats.gguf import read_header
-from hakaru.formats.header_cursor import Array
 from hakaru.formats.header_file import header_tensors, without_vocabulary, write_header_only
+from hakaru.formats.header_values import Array
 from hakaru.formats.metadata import MetadataValue
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models

@@ -12,7 +12,7 @@ import pytest
 
 from hakaru.errors import ModelNotFound, ModelUnknown
 from hakaru.formats.gguf import first_keys, read_header
-from hakaru.formats.header_cursor import Value
+from hakaru.formats.header_values import Value
 from hakaru.models.kinds import likely_role, role_of
 from hakaru.models.model import read_language_model, read_model
 from hakaru.models.sources.find import find_model

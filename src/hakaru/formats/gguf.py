@@ -26,7 +26,8 @@ from typing import Final, TypeAlias
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.formats.foreign_types import foreign_type, is_bitnet_s
-from hakaru.formats.header_cursor import U32, Cursor, Value
+from hakaru.formats.header_cursor import U32, Cursor
+from hakaru.formats.header_values import Value, value_at
 from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
 from hakaru.formats.quant_types import BY_ID, QuantType
 
@@ -116,7 +117,7 @@ def parse_header(where: Path | str, *, size: int, read: Callable[[int], bytes]) 
         if key in metadata or not key:
             raise cursor.damaged("the metadata key '{key}' stands twice or is empty", key=key[:80])
         kinds[key] = cursor.number("I")
-        metadata[key] = cursor.value(kinds[key])
+        metadata[key] = value_at(cursor, kinds[key])
         key_spans[key] = (begin, cursor.position)
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if (
@@ -157,7 +158,7 @@ def first_keys(
         key = cursor.string()
         if key.startswith("tokenizer."):
             break
-        metadata[key] = cursor.value(cursor.number("I"))
+        metadata[key] = value_at(cursor, cursor.number("I"))
     return metadata, n_tensors
 
 

@@ -1,7 +1,8 @@
-"""Reading forward through a GGUF header: numbers, strings and values, none of them believed.
+"""Reading forward through a GGUF header: numbers and strings, none of them believed.
 
 Nothing is allocated from a number that the header names, and strings are counted, so that memory
-and time stay bounded. `gguf` knows in which order they stand.
+and time stay bounded. `header_values` reads metadata with it, and `gguf` knows in which order
+everything stands.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from hakaru.errors import ModelDamaged
 from hakaru.language import translate
@@ -19,38 +20,17 @@ MAX_HEADER: Final = 2**27
 MAX_STRINGS: Final = (
     2**21
 )  # over the whole header; the largest vocabularies with their merges have less than one million
-KEPT_ARRAY: Final = 4096  # longer arrays (vocabularies) are walked and hashed, not kept
 
-_SCALARS: Final = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
-_STRING, _ARRAY = 8, 9
 U32: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
-    """A metadata array. `values` is None where the array is too long to keep; its digest identifies
-    it all the same.
-    """
+class Walked:
+    """Strings that were read one after the other."""
 
-    length: int
-    digest: str
-    values: tuple[int | float | bool | str, ...] | None
-    longest: int = 0  # bytes of the longest string in it
-
-
-Value: TypeAlias = int | float | bool | str | Array
+    digest: str  # of their lengths and bytes
+    texts: list[str]  # empty where they were not kept
+    longest: int  # bytes
 
 
 class Cursor:
@@ -86,65 +66,15 @@ class Cursor:
         self._count_strings(1)
         return self._text(self.take(self.bounded("Q", MAX_STRING, "bytes in a string")))
 
-    def value(self, kind: int) -> Value:
-        """The next value, of metadata type `kind`."""
-        return self._array() if kind == _ARRAY else self._scalar(kind)
+    def strings(self, length: int, *, keep: bool) -> "Walked":
+        """The next `length` strings; their texts are kept only if `keep`.
 
-    def damaged(self, finding: str, /, **fields: object) -> ModelDamaged:
-        """The error for `finding` at this position."""
-        return ModelDamaged(
-            "{path}: damaged header at byte {position}: {finding}; fetch the file again.",
-            path=self.path,
-            position=self.position,
-            finding=translate(finding, **fields),
-        )
-
-    def _text(self, raw: bytes) -> str:
-        return raw.decode("utf-8", errors="replace")
-
-    def _scalar(self, kind: int) -> int | float | bool | str:
-        if kind == _STRING:
-            return self.string()
-        if kind not in _SCALARS:
-            raise self.damaged("metadata type {kind} is not defined", kind=kind)
-        code = _SCALARS[kind]
-        value: int | float | bool = struct.unpack("<" + code, self.take(struct.calcsize(code)))[0]
-        return value
-
-    def _array(self) -> Array:
-        kind, length = self.number("I"), self.number("Q")
-        if kind == _STRING:
-            return self._string_array(length)
-        if kind not in _SCALARS:
-            raise self.damaged("an array of metadata type {kind} is not defined", kind=kind)
-        if length > MAX_HEADER:
-            raise self.damaged(
-                "{n} {what}, expected at most {limit}",
-                n=length,
-                what="array elements",
-                limit=MAX_HEADER,
-            )
-        digest, values = hashlib.sha256(), list[int | float | bool]()
-        code, keep = _SCALARS[kind], length <= KEPT_ARRAY
-        width = struct.calcsize(code)
-        self._within(length * width)
-        for done in range(0, length, KEPT_ARRAY):
-            n = min(KEPT_ARRAY, length - done)
-            raw = self.take(n * width)
-            digest.update(raw)
-            if keep:
-                values.extend(struct.unpack(f"<{n}{code}", raw))
-        return Array(
-            length=length, digest=digest.hexdigest(), values=tuple(values) if keep else None
-        )
-
-    def _string_array(self, length: int) -> Array:
-        """A vocabulary has half a million strings, so those that lie whole in the buffer are walked
+        A vocabulary has half a million strings, so those that lie whole in the buffer are walked
         without a call each.
         """
         self._count_strings(length)
         digest, values, done, longest = hashlib.sha256(), list[str](), 0, 0
-        keep, length_at = length <= KEPT_ARRAY, struct.Struct("<Q").unpack_from
+        length_at = struct.Struct("<Q").unpack_from
         while done < length:
             buffer, begin = self._buffer, self.position - self._start
             at, end = begin, len(self._buffer) - 8
@@ -167,12 +97,19 @@ class Cursor:
                 longest = max(longest, len(raw))
                 values += [self._text(raw)] if keep else []
                 done += 1
-        return Array(
-            length=length,
-            digest=digest.hexdigest(),
-            values=tuple(values) if keep else None,
-            longest=longest,
+        return Walked(digest=digest.hexdigest(), texts=values, longest=longest)
+
+    def damaged(self, finding: str, /, **fields: object) -> ModelDamaged:
+        """The error for `finding` at this position."""
+        return ModelDamaged(
+            "{path}: damaged header at byte {position}: {finding}; fetch the file again.",
+            path=self.path,
+            position=self.position,
+            finding=translate(finding, **fields),
         )
+
+    def _text(self, raw: bytes) -> str:
+        return raw.decode("utf-8", errors="replace")
 
     def _count_strings(self, n: int) -> None:
         self._strings += n
@@ -184,7 +121,7 @@ class Cursor:
                 limit=MAX_STRINGS,
             )
 
-    def _within(self, n: int) -> None:
+    def within(self, n: int) -> None:
         """Refuses the next `n` bytes where the file or a header cannot have them."""
         if self.position + n > self.size:
             raise ModelDamaged(
@@ -198,7 +135,7 @@ class Cursor:
             raise self.damaged("the header is longer than {limit} bytes", limit=MAX_HEADER)
 
     def _refill(self, n: int) -> None:
-        self._within(n)
+        self.within(n)
         pieces = [self._buffer[self.position - self._start :]]
         held = len(pieces[0])
         while held < n:

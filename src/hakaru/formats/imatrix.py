@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from hakaru.errors import Misuse, ModelDamaged, ModelNotFound
 from hakaru.formats.gguf import MAX_TENSORS, Tensor, read_header
-from hakaru.formats.header_cursor import MAX_STRING, Array
+from hakaru.formats.header_cursor import MAX_STRING
 from hakaru.formats.header_file import header_bytes, header_tensors
+from hakaru.formats.header_values import Array
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.formats.tensor_data import TensorData
 from hakaru.language import translate

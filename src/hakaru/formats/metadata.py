@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hakaru.errors import ModelDamaged
-from hakaru.formats.header_cursor import Array, Value
+from hakaru.formats.header_values import Array, Value
 from hakaru.language import say
 
 MetadataValue: TypeAlias = int | float | bool | str | Sequence[int | float | bool | str]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.formats.gguf import Header
-from hakaru.formats.header_cursor import Array
+from hakaru.formats.header_values import Array
 from hakaru.formats.metadata import Metadata
 
 WARMUP_TOKENS: Final = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import ModelUnknown
-from hakaru.formats.header_cursor import Array, Value
+from hakaru.formats.header_values import Array, Value
 from hakaru.models.architectures import architecture as record_of
 
 PROJECTOR, ADAPTER, IMATRIX, CONTROL, DRAFT, VOCABULARY, IMAGES = (

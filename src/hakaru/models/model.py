@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hakaru.errors import ModelUnknown
 from hakaru.formats.gguf import Header, Tensor, has_weights
-from hakaru.formats.header_cursor import Array, Value
 from hakaru.formats.header_file import header_tensors
+from hakaru.formats.header_values import Array, Value
 from hakaru.formats.metadata import Metadata
 from hakaru.formats.split import read_parts
 from hakaru.models.architectures import loaded

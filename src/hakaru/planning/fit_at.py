@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from hakaru.errors import ModelUnknown
-from hakaru.formats.header_cursor import Array
 from hakaru.formats.header_file import without_vocabulary, write_header_only
+from hakaru.formats.header_values import Array
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.ledger import Ledger
 from hakaru.memory.flash_attention import Backend

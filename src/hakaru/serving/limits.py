@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hakaru.formats.header_cursor import Array
+from hakaru.formats.header_values import Array
 from hakaru.memory.growth import requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model

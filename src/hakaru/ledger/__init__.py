@@ -10,10 +10,7 @@ file (path, size, time) is remembered, not computed again. Footprints belong to 
 
 import hashlib
 import json
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,6 +19,7 @@ import platformdirs
 
 from hakaru.errors import MachineError
 from hakaru.language import say
+from hakaru.ledger.database import Database
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
@@ -31,23 +29,6 @@ T = TypeVar("T")
 HASHED_PIECE: Final = 2**28
 READ_PIECE: Final = 2**24
 """Bytes between two looks at Ctrl-C, also on a slow disk."""
-FREE_WITHIN_S: Final = 30.0
-DEAF_S: Final = 0.05
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS footprints (
-    at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, architecture TEXT NOT NULL,
-    engine TEXT NOT NULL, settings TEXT NOT NULL, source TEXT NOT NULL,
-    weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER,
-    output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER, backend TEXT
-);
-CREATE TABLE IF NOT EXISTS measurements (
-    key TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, inputs TEXT NOT NULL,
-    result TEXT NOT NULL
-);
-"""
 
 
 FOOTPRINT_PARTS: Final = (
@@ -60,27 +41,6 @@ FOOTPRINT_PARTS: Final = (
 """The parts of a footprint that have a column."""
 
 
-class _Patient(sqlite3.Connection):
-    """Waits for other writers in Python, where Ctrl-C is heard; SQLite's own wait is deaf to it."""
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        return _when_free(super().execute, *arguments)
-
-    def executescript(self, script: str) -> sqlite3.Cursor:
-        return _when_free(super().executescript, script)
-
-
-def _when_free(statement: Callable[..., sqlite3.Cursor], *arguments: Any) -> sqlite3.Cursor:
-    until = time.monotonic() + FREE_WITHIN_S
-    while True:
-        try:
-            return statement(*arguments)
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(DEAF_S)
-
-
 class Ledger:
     """The ledger in the file `path`, by default in the data directory.
 
@@ -89,8 +49,6 @@ class Ledger:
     remembered there, and `trouble` says why.
     """
 
-    trouble: MachineError | None = None
-
     def __init__(
         self,
         path: Path | None = None,
@@ -98,65 +56,18 @@ class Ledger:
         watch: Callable[[str, int, int], None] = lambda step, done, total: None,
         keeps: bool = True,
     ) -> None:
-        self.watch, self._keeps = watch, keeps
+        self.watch = watch
         self.path = path or Path(platformdirs.user_data_dir("hakaru")) / "ledger.sqlite"
-        try:
-            if path is None:
-                data_dir()
-            with _translated(self.path):
-                self._open(str(self.path))
-        except MachineError as trouble:
-            if keeps:
-                raise
-            self._read_into_memory(trouble)
+        self._db = (
+            Database(self.path, keeps=keeps)
+            if path
+            else Database(self.path, make_folder=data_dir, keeps=keeps)
+        )
 
-    def _open(self, name: str) -> None:
-        self._db = sqlite3.connect(name, timeout=DEAF_S, isolation_level=None, factory=_Patient)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(SCHEMA)
-        self._add_backends()
-
-    def _read_into_memory(self, trouble: MachineError) -> None:
-        """From now on what is remembered is what stands in the file, as far as it can be read, and
-        what comes.
-        """
-        self.trouble = trouble
-        memory = sqlite3.connect(":memory:", isolation_level=None, factory=_Patient)
-        for how in (
-            "mode=ro",
-            "mode=ro&immutable=1",
-        ):  # the second one where SQLite may not make its own files beside
-            with (
-                suppress(sqlite3.Error),
-                closing(
-                    sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)
-                ) as kept,
-            ):
-                kept.backup(memory)
-                break
-        self._db = memory
-        memory.executescript(SCHEMA)
-        self._add_backends()
-
-    def _write(self, command: str, row: tuple[Any, ...]) -> None:
-        """Store a row; where nothing must be kept, in memory if the disk refuses."""
-        try:
-            with _translated(self.path):
-                self._db.execute(command, row)
-        except MachineError as trouble:
-            if self._keeps:
-                raise
-            self._read_into_memory(trouble)
-            self._db.execute(command, row)
-
-    def _add_backends(self) -> None:
-        """Give a ledger of before the column for the backend, empty in its rows."""
-        if any(
-            name == "backend" for _, name, *_ in self._db.execute("PRAGMA table_info(footprints)")
-        ):
-            return
-        with suppress(sqlite3.OperationalError):  # another process was faster
-            self._db.execute("ALTER TABLE footprints ADD COLUMN backend TEXT")
+    @property
+    def trouble(self) -> MachineError | None:
+        """Why nothing is kept; None where it is."""
+        return self._db.trouble
 
     def close(self) -> None:
         """Close the file."""
@@ -165,15 +76,13 @@ class Ledger:
     def sha256(self, path: Path) -> str:
         """The SHA-256 of the file at `path`, from memory if the file has not changed."""
         stat, name = path.stat(), str(path.resolve())
-        with _translated(self.path):
-            row = self._db.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-                (name, stat.st_size, stat.st_mtime_ns),
-            ).fetchone()
-        if row:
-            return str(row[0])
+        for row in self._db.rows(
+            "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+            (name, stat.st_size, stat.st_mtime_ns),
+        ):
+            return str(row["sha256"])
         digest = _sha256_of(path, stat.st_size, self.watch)
-        self._write(
+        self._db.write(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
             (name, stat.st_size, stat.st_mtime_ns, digest),
         )
@@ -210,14 +119,11 @@ class Ledger:
         } | {part: n_bytes for part,
         n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
         names, places = ", ".join(row), ", ".join("?" * len(row))
-        self._write(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
+        self._db.write(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
 
     def memory_rows(self) -> list[dict[str, Any]]:
         """All stored footprints, the oldest first."""
-        with _translated(self.path):
-            cursor = self._db.execute("SELECT * FROM footprints ORDER BY at")
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+        return self._db.rows("SELECT * FROM footprints ORDER BY at")
 
     def recall(
         self, kind: str, inputs: Mapping[str, object], *, since: str | None = None
@@ -225,12 +131,11 @@ class Ledger:
         """The stored result for the same kind and inputs, or None. One that was stored before the
         moment `since` (as `now` tells it) does not count.
         """
-        with _translated(self.path):
-            row = self._db.execute(
-                "SELECT result FROM measurements WHERE key = ? AND at >= ?",
-                (_key(kind, inputs), since or ""),
-            ).fetchone()
-        return json.loads(row[0]) if row else None
+        rows = self._db.rows(
+            "SELECT result FROM measurements WHERE key = ? AND at >= ?",
+            (_key(kind, inputs), since or ""),
+        )
+        return json.loads(rows[0]["result"]) if rows else None
 
     def remembered(
         self,
@@ -256,37 +161,17 @@ class Ledger:
 
     def recall_all(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """Inputs and results of everything that was stored under `kind`, the oldest first."""
-        with _translated(self.path):
-            rows = self._db.execute(
-                "SELECT inputs, result FROM measurements WHERE kind = ? ORDER BY at", (kind,)
-            ).fetchall()
-        return [(json.loads(inputs), json.loads(result)) for inputs, result in rows]
+        rows = self._db.rows(
+            "SELECT inputs, result FROM measurements WHERE kind = ? ORDER BY at", (kind,)
+        )
+        return [(json.loads(row["inputs"]), json.loads(row["result"])) for row in rows]
 
     def remember(self, kind: str, inputs: Mapping[str, object], result: object) -> None:
         """Store a result under its kind and inputs; an older one of the same is replaced."""
-        self._write(
+        self._db.write(
             "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
             (_key(kind, inputs), now(), kind, _canonical(inputs), json.dumps(result)),
         )
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """What SQLite says of the file `path` becomes a MachineError with the next step."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise MachineError(
-            "{path}: the ledger cannot be used ({reason}); check the disk and its permissions.",
-            path=path,
-            reason=error,
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise MachineError(
-            "{path}: the ledger is damaged ({reason}); move the file away, a new one is made.",
-            path=path,
-            reason=error,
-        ) from error
 
 
 def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) -> str:
