@@ -294,7 +294,7 @@ def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:
             **shards,
         },
     )
-    folder = find._found("hf:org/repo")
+    folder = find._find("hf:org/repo")
     assert folder.path.is_dir() and not folder.complete
     assert sorted(p.name for p in folder.path.iterdir()) == sorted(
         ["config.json", "model.safetensors.index.json", *shards]

@@ -1,4 +1,4 @@
-"""A GGUF file at a web address; of a split one all parts, which lie beside it."""
+"""A GGUF file at a web address, with all parts of a split model, which lie beside the file."""
 
 import shlex
 from urllib.parse import quote, unquote, urlsplit
@@ -16,10 +16,10 @@ def find_at_address(address: Address) -> Found:
     """A stand-in for the file at `address`. Raises ModelNotFound, Offline, ModelDamaged and
     ModelUnknown.
     """
-    return answered(str(address), lambda _: _asked(address))
+    return answered(str(address), lambda _: _stand_in_for(address))
 
 
-def _asked(address: Address) -> Found:
+def _stand_in_for(address: Address) -> Found:
     folder_url, _, name = urlsplit(address.url).path.rpartition("/")
     name = unquote(name)
     if not name or "/" in name or name in {".", ".."} or len(name) > 200 or not name.isprintable():
@@ -29,17 +29,15 @@ def _asked(address: Address) -> Found:
     piece = piece_of(name)
     if piece and piece.certain and (piece.marked or piece.count):
         raise joining(str(address), piece.whole, (name,))
-    urls = [
-        urlsplit(address.url)._replace(path=f"{folder_url}/{quote(part)}").geturl()
-        for part in part_names(name)
-    ]
+    base = urlsplit(address.url)
     wanted = tuple(
-        Wanted(url=url, name=part) for url, part in zip(urls, part_names(name), strict=True)
+        Wanted(url=base._replace(path=f"{folder_url}/{quote(part)}").geturl(), name=part)
+        for part in part_names(name)
     )
     with web_client() as client:
         folder, version, fetched = stand_ins(client, str(address), wanted, {})
     command = "curl -L --remote-name-all " + " ".join(
-        shlex.quote(str(Address(url=url))) for url in urls
+        shlex.quote(str(Address(url=part.url))) for part in wanted
     )
     return Found(
         path=folder / wanted[0].name,

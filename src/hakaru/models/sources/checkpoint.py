@@ -1,9 +1,9 @@
 """A Hugging Face checkpoint (config.json and safetensors) as the GGUF header that llama.cpp's
 converter would write.
 
-Only headers are read. The type is the converter's own choice: BF16, or F16 for a checkpoint in F16;
-experts that are stored as MXFP4 stay so, and so do NVFP4 matrices. What lies there (its true size,
-how it is quantized, who runs it so) comes along in `Stored`. Weights are not converted here.
+Only headers are read, and no weight is converted. The types are those that the converter would
+choose: BF16, or F16 for a checkpoint in F16; experts in MXFP4 and matrices in NVFP4 stay as they
+are. `Stored` describes the checkpoint itself: its size, its quantization, the programs that run it.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ LARGEST_CONFIG: Final = 2**22
 LARGEST_INDEX: Final = 2**24
 CONFIG: Final = "config.json"
 QUANT_CONFIGS: Final = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
-"""What tells of a quantization beside config.json: ModelOpt's, AutoGPTQ's and AutoAWQ's."""
+"""Files beside config.json that state a quantization: by ModelOpt, AutoGPTQ and AutoAWQ."""
 _KINDS: Final = {
     "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output",
     "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "w1": "ffn_gate",
@@ -49,16 +49,15 @@ _KINDS: Final = {
 def as_gguf(found: Found) -> Found:
     """The stand-in for the checkpoint in the folder `found.path`: a GGUF header with a hole.
 
-    Raises ModelUnknown for a model class or a folder that is none of a language model, ModelDamaged
-    and ModelNotFound.
+    Raises ModelUnknown for a folder or a model class that is not that of a language model,
+    ModelDamaged and ModelNotFound.
     """
     folder = found.path
     config, files = _config(folder / CONFIG), _files(folder)
     quantization = _quantization(folder, config)
     tensors = {} if files.is_pickled else _tensors(folder, files)
-    made = converted(
-        folder / CONFIG, config, {n: (t.dtype, t.shape) for n, t in tensors.items()}, quantization
-    )
+    checkpoint = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
+    made = converted(folder / CONFIG, config, checkpoint, quantization)
     stored = _stored(folder, files, made, quantization)
     values = {
         "general.name": found.origin.rpartition("/")[2],
@@ -66,27 +65,19 @@ def as_gguf(found: Found) -> Found:
     }
     types = _types(made, tensors, config, quantization)
     content = json.dumps([values, made.tensors, types], sort_keys=True).encode()
-    path = (
-        header_dir("checkpoints", hashlib.sha256(content).hexdigest()[:16])
-        / f"{folder.name or 'model'}.gguf"
-    )
+    room = header_dir("checkpoints", hashlib.sha256(content).hexdigest()[:16])
+    path = room / f"{folder.name or 'model'}.gguf"
     if not path.exists():
         write_header_only(path, values, made.tensors, types)
-    towers = (
-        (Companion(role="mmproj", name=say("vision and audio towers"), bytes=made.companion_bytes),)
-        if made.companion_bytes
-        else ()
-    )
-    fetch = (
-        None
-        if stored.converter == REFUSES or not stored.complete
-        else f"convert_hf_to_gguf.py {folder}"
-    )
+    name = say("vision and audio towers")
+    towers = [Companion(role="mmproj", name=name, bytes=made.companion_bytes)]
+    can_convert = stored.converter != REFUSES and stored.complete
+    fetch = f"convert_hf_to_gguf.py {folder}" if can_convert else None
     return replace(
         found,
         path=path,
         complete=False,
-        companions=(*found.companions, *towers),
+        companions=(*found.companions, *(towers if made.companion_bytes else ())),
         fetch=found.fetch or fetch,
         note=" ".join([*_sentences(stored, made), *([found.note] if found.note else [])]) or None,
         stored=stored,
@@ -125,10 +116,12 @@ def convertible(folder: Path) -> str | None:
 
 
 def _files(folder: Path) -> WeightFiles:
-    """The weight files of the folder, all there. Raises ModelUnknown for another kind of folder."""
+    """The weight files of the folder. Raises ModelNotFound if one is missing, ModelUnknown for
+    another kind of folder.
+    """
     try:
         sizes: dict[str, int | None] = {
-            p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()
+            file.name: file.stat().st_size for file in folder.iterdir() if file.is_file()
         }
     except OSError as error:
         raise ModelNotFound(
@@ -143,11 +136,9 @@ def _files(folder: Path) -> WeightFiles:
 
 
 def _tensors(folder: Path, files: WeightFiles) -> dict[str, StoredTensor]:
-    """All tensors of the weight files. Raises ModelDamaged for one that the index promises and that
-    is not there.
-    """
-    found = {t.name: t for name in files.names for t in read_stored(folder / name).tensors}
-    lacking = next((n for n in files.index if n not in found), None)
+    """All tensors of the weight files. Raises ModelDamaged if a tensor of the index is missing."""
+    tensors = {t.name: t for name in files.names for t in read_stored(folder / name).tensors}
+    lacking = next((name for name in files.index if name not in tensors), None)
     if lacking is not None:
         raise ModelDamaged(
             "{path}: lacks the tensor {name}, which the index promises in it; fetch the file and "
@@ -155,7 +146,7 @@ def _tensors(folder: Path, files: WeightFiles) -> dict[str, StoredTensor]:
             path=folder / files.index[lacking],
             name=lacking[:100],
         )
-    return found
+    return tensors
 
 
 def _content(path: Path, limit: int) -> bytes:
@@ -172,8 +163,8 @@ def _content(path: Path, limit: int) -> bytes:
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    """The fields of a configuration; numbers that are none (NaN, Infinity), which Python writes,
-    are taken as absent.
+    """The fields of a configuration. NaN and Infinity, which Python's JSON writes, count as
+    absent.
     """
     try:
         config = json.loads(_content(path, LARGEST_CONFIG), parse_constant=lambda name: None)
@@ -191,15 +182,13 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> StoredQuantization
     if name := next((name for name in QUANT_CONFIGS if (folder / name).is_file()), None):
         with suppress(HakaruError):
             beside = _config(folder / name)
-    found = stored_quantization(config, beside)
+    quantization = stored_quantization(config, beside)
     names = config.get("architectures")
-    if (
-        found
-        and found.method == "mxfp4"
-        and not (isinstance(names, list) and "GptOssForCausalLM" in names)
-    ):
-        return replace(found, converter=REFUSES)  # llama.cpp, conversion/gpt_oss.py alone takes it
-    return found
+    is_gpt_oss = isinstance(names, list) and "GptOssForCausalLM" in names
+    if quantization and quantization.method == "mxfp4" and not is_gpt_oss:
+        # llama.cpp: only conversion/gpt_oss.py takes MXFP4
+        return replace(quantization, converter=REFUSES)
+    return quantization
 
 
 def _stored(
@@ -223,7 +212,7 @@ def _stored(
 
 
 def _label(quantization: StoredQuantization) -> str:
-    """What people call it, with its bits."""
+    """The method as people call it, with its bits."""
     if quantization.bits is None:
         return quantization.label
     bits = f"{quantization.bits:g}"
@@ -243,69 +232,59 @@ def _types(
     config: Mapping[str, Any],
     quantization: StoredQuantization | None,
 ) -> dict[str, str]:
-    matrices = [t for t in stored.values() if len(t.shape) > 1]
-    half = sum(t.n_bytes for t in matrices if t.dtype == "F16") * 2 > sum(
-        t.n_bytes for t in matrices
-    )
+    """The type of every tensor in the converted file, by name."""
+    matrices = [tensor for tensor in stored.values() if len(tensor.shape) > 1]
+    f16_bytes = sum(tensor.n_bytes for tensor in matrices if tensor.dtype == "F16")
+    half = 2 * f16_bytes > sum(tensor.n_bytes for tensor in matrices)
     if quantization or not stored:
         half = "float16" in {str(config.get(key)) for key in ("torch_dtype", "dtype")}
     packed = any(name.endswith("_blocks") for name in stored)
-    kept = (
-        _kept(stored) if quantization and quantization.converter == KEEPS and not packed else set()
-    )
-    return {
-        name: _type(name, shape, "F16" if half else "BF16", packed, kept)
-        for name, shape in made.tensors
-    }
+    keeps = quantization and quantization.converter == KEEPS and not packed
+    nvfp4 = _nvfp4_names(stored) if keeps else set()
+    plain = "F16" if half else "BF16"
+    return {name: _type(name, shape, plain, packed, nvfp4) for name, shape in made.tensors}
 
 
-def _type(name: str, shape: Dims, plain: str, packed: bool, kept: set[str]) -> str:
+def _type(name: str, shape: Dims, plain: str, packed: bool, nvfp4: set[str]) -> str:
     if stays_f32(name, shape):
         return "F32"
-    if name in kept and not shape[0] % 64:
+    if name in nvfp4 and not shape[0] % 64:
         return "NVFP4"
     return "MXFP4" if packed and name.endswith("_exps.weight") else plain
 
 
-def _kept(stored: Mapping[str, StoredTensor]) -> set[str]:
-    """The converted file's tensors whose matrices are NVFP4 in the checkpoint: two weights a byte,
-    with a scale per tensor.
+def _nvfp4_names(stored: Mapping[str, StoredTensor]) -> set[str]:
+    """The names in the converted file of matrices that are NVFP4 in the checkpoint: two weights a
+    byte, with a scale per tensor.
     """
-    found = set()
+    names = set()
     for name, tensor in stored.items():
-        module = (
-            name.removesuffix(".weight_packed")
-            if name.endswith(".weight_packed")
-            else name.removesuffix(".weight")
-        )
-        if (
-            tensor.dtype != "U8"
-            or module == name
-            or not {f"{module}.weight_scale_2", f"{module}.weight_global_scale"} & stored.keys()
-        ):
+        module = re.sub(r"\.weight(_packed)?$", "", name)
+        scales = {f"{module}.weight_scale_2", f"{module}.weight_global_scale"}
+        if tensor.dtype != "U8" or module == name or not scales & stored.keys():
             continue
         kind, layer = _KINDS.get(module.rpartition(".")[2]), re.search(r"layers\.(\d+)\.", module)
         if kind and layer:
             kind += (
                 "_shexp" if "shared_expert" in module else "_exps" if ".experts." in module else ""
             )
-            found.add(f"blk.{layer[1]}.{kind}.weight")
+            names.add(f"blk.{layer[1]}.{kind}.weight")
         elif module.endswith("lm_head"):
-            found.add("output.weight")
-    return found
+            names.add("output.weight")
+    return names
 
 
 def _sentences(stored: Stored, made: Converted) -> list[str]:
-    """What a person must know before the figures: what kind of model it is, how it is quantized,
-    where they are uncertain.
+    """Sentences that a person must read before the figures: on the kind of the model, on its
+    quantization, and on what is uncertain.
     """
-    found = []
+    sentences = []
     if stored.kind != WRITES:
-        found.append(
+        sentences.append(
             say("{name} is {kind}.", name=stored.class_name, kind=kind_in_words(stored.kind))
         )
     if not made.model_class.is_named:
-        found.append(
+        sentences.append(
             say(
                 "config.json names no class, which llama.cpp's converter asks for; taken is "
                 "{name}, as its model_type suggests.",
@@ -313,16 +292,16 @@ def _sentences(stored: Stored, made: Converted) -> list[str]:
             )
         )
     elif not made.model_class.is_converted:
-        found.append(
+        sentences.append(
             say(
                 "llama.cpp's converter does not take the class as it is named here; the figures "
                 "are of its body."
             )
         )
     if stored.quantization:
-        found += _about_quantization(stored)
+        sentences += _about_quantization(stored)
     if stored.is_pickled:
-        found.append(
+        sentences.append(
             say(
                 "Its weights are pickled ({size} in pytorch_model.bin files), which hakaru does "
                 "not open, since opening them runs what stands "
@@ -331,7 +310,7 @@ def _sentences(stored: Stored, made: Converted) -> list[str]:
             )
         )
     if made.difference:
-        found.append(
+        sentences.append(
             say(
                 "The checkpoint has {found:,} weights, but its configuration gives {expected:,}; "
                 "the figures hold for the latter.",
@@ -339,12 +318,14 @@ def _sentences(stored: Stored, made: Converted) -> list[str]:
                 expected=made.n_params,
             )
         )
-    return found
+    return sentences
 
 
 def _about_quantization(stored: Stored) -> list[str]:
-    """How it is stored, who runs it so, and what llama.cpp's converter makes of it."""
-    found = [
+    """Sentences on how a quantized checkpoint is stored, which programs run it, and what
+    llama.cpp's converter makes of it.
+    """
+    sentences = [
         say(
             "The checkpoint is quantized: {label}; {size} as stored, {bpw:.2f} bits per weight.",
             label=stored.quantization,
@@ -353,22 +334,22 @@ def _about_quantization(stored: Stored) -> list[str]:
         )
     ]
     if stored.runners:
-        found.append(say("So it runs in {programs}.", programs=say(", ").join(stored.runners)))
+        sentences.append(say("So it runs in {programs}.", programs=say(", ").join(stored.runners)))
     if stored.converter == KEEPS:
-        found.append(say("llama.cpp's converter keeps these weights as they are."))
+        sentences.append(say("llama.cpp's converter keeps these weights as they are."))
     elif stored.converter == DEQUANTIZES:
-        found.append(
+        sentences.append(
             say(
                 "llama.cpp's converter turns it back into 16 bits, of which the figures here "
                 "are; quantizing that loses twice."
             )
         )
     else:
-        found.append(
+        sentences.append(
             say(
                 "llama.cpp's converter refuses it: the figures here are of the model in 16 bits. "
                 "Start from the original "
                 "checkpoint, or take a GGUF file of it."
             )
         )
-    return found
+    return sentences

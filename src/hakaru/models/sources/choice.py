@@ -1,7 +1,7 @@
-"""Which model file a folder or a repository means: split files are one choice, companions are none.
+"""The models in a folder or a repository: the parts of a split model are one choice, companions are
+no choice.
 
-What a file is, is told by its header (`kinds`); where that was not read, its name is taken at its
-word.
+The header tells the role of a file (`kinds`); where the header was not read, the name tells it.
 """
 
 import re
@@ -22,58 +22,57 @@ from hakaru.units import format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One model among files: its parts in order and their bytes together (None if unknown)."""
+    """One model among files."""
 
-    parts: tuple[str, ...]
-    bytes: int | None
+    parts: tuple[str, ...]  # paths, in order
+    bytes: int | None  # of all parts; None: unknown
 
     @property
     def name(self) -> str:
-        """What a person calls it: the first part's path."""
+        """The path of the first part, by which a person names the model."""
         return self.parts[0]
 
 
 Roles = Mapping[str, str | None]
-"""What files are beside a model (see `kinds`), or None for a model, by path; of a split one the
-first part's.
+"""Roles of files beside a model (see `kinds`), or None for a model, by path. A split model stands
+under the path of its first part.
 """
 
 
 def choices(files: Mapping[str, int | None], roles: Roles | None = None) -> tuple[Choice, ...]:
-    """The models among `files` (path to bytes): every GGUF file that is nothing else, the parts of
-    a split one together.
+    """The models among `files` (path to bytes): GGUF files without a role beside a model.
 
-    `roles` are what headers told; the name tells of all others.
+    `roles` are those that headers told; the role of any other file is told by its name.
     """
-    found: dict[str, Choice] = {}
+    models: dict[str, Choice] = {}
     for path in sorted(files):
         folder, _, name = path.rpartition("/")
         if not name.lower().endswith(".gguf") or role(path, roles):
             continue
         prefix = f"{folder}/" if folder else ""
         parts = tuple(prefix + part for part in part_names(name))
-        sizes = [files.get(part) for part in parts]
-        known = [n for n in sizes if n is not None]
-        found.setdefault(
-            parts[0], Choice(parts=parts, bytes=sum(known) if len(known) == len(parts) else None)
-        )
-    return tuple(found.values())
+        sizes = [size for part in parts if (size := files.get(part)) is not None]
+        n_bytes = sum(sizes) if len(sizes) == len(parts) else None
+        models.setdefault(parts[0], Choice(parts=parts, bytes=n_bytes))
+    return tuple(models.values())
 
 
 def roles_of_files(files: Mapping[str, Path]) -> dict[str, str | None]:
-    """What the GGUF files among `files` are beside a model, by their headers; those that cannot be
-    read are left out.
+    """The roles of the GGUF files among `files`, by their headers; files that cannot be read are
+    left out.
     """
-    found = {}
+    roles = {}
     for name, path in files.items():
         if name.lower().endswith(".gguf"):
             with suppress(HakaruError, OSError):
-                found[name] = _role_of_file(path)
-    return found
+                roles[name] = _role_of_file(path)
+    return roles
 
 
 def _role_of_file(path: Path) -> str | None:
-    """By the first keys, where they suffice: a vocabulary is long, and a folder has many files."""
+    """The role of one file. The first keys often suffice; reading them alone saves the time for a
+    long vocabulary.
+    """
     with path.open("rb") as file:
         keys, n_tensors = first_keys(path, size=path.stat().st_size, read=file.read)
     if (
@@ -87,27 +86,33 @@ def _role_of_file(path: Path) -> str | None:
 
 
 def role(path: str, roles: Roles | None) -> str | None:
-    """What the GGUF file at `path` is beside a model, by its header if that is among `roles`, else
-    by its name.
-    """
+    """The role of the GGUF file at `path`: as in `roles`, or if it is not there, by its name."""
     folder, _, name = path.rpartition("/")
     first = (f"{folder}/" if folder else "") + part_names(name)[0]
     return roles[first] if roles is not None and first in roles else likely_role(name)
 
 
 def projector(files: Mapping[str, int | None], roles: Roles | None = None) -> str | None:
-    """The vision projector among `files`: F16 before BF16 before the first by name."""
-    found = sorted(f for f in files if f.lower().endswith(".gguf") and role(f, roles) == PROJECTOR)
-    ranked = sorted(found, key=lambda f: (not _names_type(f, "f16"), not _names_type(f, "bf16")))
-    return next(iter(ranked), None)
+    """The vision projector among `files`: one in F16, else one in BF16, else the first by name."""
+    projectors = _in_role(files, roles, PROJECTOR)
+    return min(
+        projectors,
+        key=lambda name: (not _names_type(name, "f16"), not _names_type(name, "bf16")),
+        default=None,
+    )
+
+
+def _in_role(files: Mapping[str, int | None], roles: Roles | None, wanted: str) -> list[str]:
+    ggufs = (name for name in sorted(files) if name.lower().endswith(".gguf"))
+    return [name for name in ggufs if role(name, roles) == wanted]
 
 
 def companions_of(
     files: Mapping[str, int | None], roles: Roles | None, paths: Mapping[str, Path] | None = None
 ) -> tuple[Companion, ...]:
-    """What lies beside a model to be loaded with it: the projector, then draft heads."""
+    """The files beside a model that are loaded with it: the projector, then draft heads."""
     eyes = projector(files, roles)
-    drafts = sorted(f for f in files if f.lower().endswith(".gguf") and role(f, roles) == DRAFT)
+    drafts = _in_role(files, roles, DRAFT)
     return tuple(
         Companion(
             role=PROJECTOR if name == eyes else DRAFT,
@@ -126,23 +131,23 @@ def choose(
     files: Mapping[str, int | None] | None = None,
     roles: Roles | None = None,
 ) -> Choice:
-    """The one choice that `wanted` means: a path, a file name or a type such as Q4_K_M, in any
-    case; without it the only one.
+    """The choice among `found` that `wanted` means: a path, a file name or a type such as Q4_K_M.
+    If `wanted` is None, the only choice.
 
-    `files` are all that lie there, `roles` what headers told of them: where no model is meant, what
-    lies there instead is told, such as the pieces of a cut file. Raises ModelNotFound, which lists
-    the choices with their sizes.
+    `files` are all files there and `roles` their roles: they tell what is there in the place of a
+    model, such as the pieces of a cut file. Raises ModelNotFound, which lists the choices with
+    their sizes.
     """
     meant = matching(found, wanted) if wanted else found
     if len(meant) == 1:
         return meant[0]
     if not meant:
         _refuse_pieces(where, files or {}, wanted)
-    listed = say(", ").join(_described(c) for c in (meant or found))
+    listed = say(", ").join(_described(choice) for choice in (meant or found))
     others = [
-        f"{f} ({r})"
-        for f in sorted(files or {})
-        if f.lower().endswith(".gguf") and (r := role(f, roles))
+        f"{name} ({name_role})"
+        for name in sorted(files or {})
+        if name.lower().endswith(".gguf") and (name_role := role(name, roles))
     ]
     if not found and others:
         raise ModelNotFound(
@@ -172,7 +177,7 @@ def choose(
 
 
 def named_file(files: Mapping[str, int | None], wanted: str) -> Choice | None:
-    """The GGUF file of exactly that path or name, whatever it is."""
+    """The GGUF file of exactly that path or name, in whatever role."""
     for path in sorted(files):
         if path.lower().endswith(".gguf") and wanted.lower() in {
             path.lower(),
@@ -187,37 +192,35 @@ def named_file(files: Mapping[str, int | None], wanted: str) -> Choice | None:
 
 
 def _refuse_pieces(where: str, files: Mapping[str, int | None], wanted: str | None) -> None:
-    """Raises ModelUnknown or ModelNotFound if what is meant lies there in pieces."""
+    """Raises ModelUnknown or ModelNotFound if the wanted file was cut into pieces."""
     pieces = cut_up(files)
     whole = tuple(Choice(parts=(name,), bytes=None) for name in pieces)
-    named = tuple(c for c in whole if wanted in pieces[c.name]) if wanted else whole
+    named = tuple(file for file in whole if wanted in pieces[file.name]) if wanted else whole
     for choice in named or (matching(whole, wanted) if wanted else ()):
         raise joining(where, choice.name, pieces[choice.name])
 
 
 def matching(found: tuple[Choice, ...], wanted: str) -> tuple[Choice, ...]:
-    """Those of `found` that `wanted` names by path or file name; else those whose name holds it as
-    a type.
+    """The choices of `found` that `wanted` names by path or file name; without such a choice, those
+    whose name has `wanted` as a type.
     """
     exact = [
-        c
-        for c in found
-        if any(wanted.lower() in {p.lower(), p.rpartition("/")[2].lower()} for p in c.parts)
+        choice
+        for choice in found
+        if any(
+            wanted.lower() in {part.lower(), part.rpartition("/")[2].lower()}
+            for part in choice.parts
+        )
     ]
     return tuple(exact or [c for c in found if _names_type(whole_name(c.name), wanted)])
 
 
 def _names_type(path: str, tag: str) -> bool:
-    """Whether `tag` stands in the path as a word of its own: Q4_K is not in Q4_K_M."""
-    return (
-        re.search(
-            rf"(?<![^\W_]){re.escape(tag.lower())}(?![\w])", path.lower().removesuffix(".gguf")
-        )
-        is not None
-    )
+    """True if `tag` is a whole word of the path: Q4_K is none of Q4_K_M."""
+    word = rf"(?<![^\W_]){re.escape(tag.lower())}(?![\w])"
+    return re.search(word, path.lower().removesuffix(".gguf")) is not None
 
 
 def _described(choice: Choice) -> str:
-    return (
-        f"{choice.name} ({format_bytes(choice.bytes)})" if choice.bytes is not None else choice.name
-    )
+    size = "" if choice.bytes is None else f" ({format_bytes(choice.bytes)})"
+    return choice.name + size

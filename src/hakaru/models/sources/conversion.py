@@ -1,11 +1,10 @@
-"""A Hugging Face checkpoint becomes a GGUF file by llama.cpp's own converter, where the person has
-it.
+"""A Hugging Face checkpoint becomes a GGUF file, by llama.cpp's own converter.
 
-`convert_hf_to_gguf.py` needs torch and transformers, so hakaru does not bring it: it runs the one
-that the person names, as that person would, or a program `convert-hf-to-gguf` that is installed.
-The file is kept in the data directory under what identifies the checkpoint (the names, sizes and
-times of its files), so that it is found again exactly as long as nothing changed, and no file of
-the person's is ever taken for it or replaced.
+The converter `convert_hf_to_gguf.py` needs torch and transformers, so it does not come with hakaru:
+hakaru runs the script that a person names, as that person would, or an installed program
+`convert-hf-to-gguf`. The GGUF file lies in the data directory under a hash of the names, sizes and
+times of the checkpoint's files. So the file is used again until the checkpoint changes, and no file
+of a person is ever taken for it or replaced.
 """
 
 import hashlib
@@ -33,18 +32,18 @@ PROGRAM: Final = "convert-hf-to-gguf"
 
 def installed_converter() -> Path | None:
     """An installed converter: beside this Python, or on the PATH."""
-    found = shutil.which(PROGRAM, path=str(Path(sys.executable).parent)) or shutil.which(PROGRAM)
-    return Path(found) if found else None
+    beside = str(Path(sys.executable).parent)
+    program = shutil.which(PROGRAM, path=beside) or shutil.which(PROGRAM)
+    return Path(program) if program else None
 
 
 def needs_conversion(reference: str) -> bool:
-    """Whether `reference` is a folder with a Hugging Face checkpoint and no model as GGUF; an
-    imatrix beside it is none.
+    """True if `reference` is a folder with a Hugging Face checkpoint and without a model as GGUF.
+    An imatrix beside the checkpoint is no model.
     """
     folder = Path(reference).expanduser()
-    if not os.path.isfile(
-        folder / "config.json"
-    ):  # also where the name is impossible, or the folder closed
+    # os.path.isfile raises nothing where the name is impossible, or the folder closed
+    if not os.path.isfile(folder / "config.json"):
         return False
     ggufs = {path.name: path for path in folder.glob("*.gguf") if path.is_file()}
     return not choices(dict.fromkeys(ggufs), roles_of_files(ggufs))
@@ -59,9 +58,9 @@ def convert(
 ) -> Found:
     """The checkpoint in the folder `reference` as a GGUF file in its own type.
 
-    `on_line` is given what the converter says. With `dry_run` only a file that is there already is
-    taken. Raises Misuse for a folder or converter that is none, EngineRefused with the converter's
-    last words, and what `read_model` raises.
+    `on_line` gets every line that the converter prints. With `dry_run` nothing is converted, only
+    an earlier file is taken. Raises Misuse (no checkpoint, no converter, nothing to take),
+    EngineRefused with the converter's last words, and what `read_model` raises.
     """
     folder = Path(reference).expanduser().resolve()
     if not (folder / "config.json").is_file():
@@ -93,24 +92,25 @@ def convert(
 
 
 def _identity(folder: Path) -> str:
-    """What changes when any file of the checkpoint does."""
+    """A hash that changes when any file of the checkpoint changes."""
     parts = [
-        (p.name, p.stat().st_size, p.stat().st_mtime_ns)
-        for p in sorted(folder.iterdir())
-        if p.is_file()
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for file in sorted(folder.iterdir())
+        if file.is_file()
     ]
     return hashlib.sha256(json.dumps([str(folder), parts]).encode()).hexdigest()[:16]
 
 
 def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], None]) -> None:
-    """Run the converter: by itself where it is executable, since its first line may name its own
-    Python, else by ours. It ends with us, and so does what it started.
+    """Run the converter: as a program if it is executable, since its first line may name another
+    Python, else with the Python of hakaru. When hakaru ends, the converter ends with all that it
+    started.
     """
     command = (
         [str(converter)] if os.access(converter, os.X_OK) else [sys.executable, str(converter)]
     )
     command += [str(folder), "--outfile", str(part), "--outtype", "auto"]
-    said: deque[str] = deque(maxlen=KEPT_LINES)
+    lines: deque[str] = deque(maxlen=KEPT_LINES)
     try:
         process = subprocess.Popen(
             command,
@@ -129,7 +129,7 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
         assert process.stdout
         try:
             for line in process.stdout:
-                said.append(line.strip())
+                lines.append(line.strip())
                 if "%|" not in line:  # a bar that is drawn again and again
                     on_line(line.rstrip())
         except BaseException:
@@ -137,7 +137,7 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode or not part.is_file():
-        last = next((line for line in reversed(said) if line), "-")
+        last = next((line for line in reversed(lines) if line), "-")
         if "No module named" in last:
             raise EngineRefused(
                 "the converter {path} needs a Python with torch and transformers ({last}); name "

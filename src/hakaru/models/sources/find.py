@@ -1,7 +1,7 @@
-"""The front door: from what a person typed to a local file that can be read.
+"""The front door: from the text that a person typed to a local file that can be read.
 
-A model that is far away becomes a stand-in here, a true header and a hole, so that everything
-behind this door works on local files alone. `reference` lists what can be typed.
+A model on another machine becomes a stand-in, a true header and a hole, so that everything behind
+this door works on local files alone. `reference` lists the texts that a person can type.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from hakaru.models.sources.reference import (
     HubFile,
     Local,
     OllamaName,
+    Origin,
     Word,
     parse_reference,
 )
@@ -46,11 +47,11 @@ def find_model(reference: Reference) -> Found:
     if isinstance(reference, Model):
         path, complete = reference.path, reference.complete
         return Found(path=path, origin=str(path), complete=complete)
-    found = _found(reference)
+    found = _find(reference)
     return as_gguf(found) if found.path.is_dir() else found
 
 
-def _found(reference: str | Path) -> Found:
+def _find(reference: str | Path) -> Found:
     match _parsed(reference):
         case Local(path=path):
             return _find_local(path)
@@ -67,7 +68,7 @@ def _found(reference: str | Path) -> Found:
 
             return find_in_ollama(name)
         case Word(text=text):
-            return _find_known(text)
+            return _find_in_catalogue(text)
 
 
 def whole_model(reference: Reference) -> Model:
@@ -106,7 +107,7 @@ def _whole(model: Model, found: Found) -> Model:
 
 
 def _unconverted(found: Found, stored: Stored) -> HakaruError:
-    """Why a checkpoint cannot be run, quantized or measured as it is."""
+    """The reason why a checkpoint cannot be run, quantized or measured as it is."""
     if stored.converter == REFUSES:
         return ModelUnknown(
             "{origin}: is a checkpoint ({label}) that llama.cpp's converter refuses; fetch a "
@@ -130,7 +131,7 @@ def _unconverted(found: Found, stored: Stored) -> HakaruError:
     )
 
 
-def _parsed(reference: str | Path) -> Local | HubFile | Address | OllamaName | Word:
+def _parsed(reference: str | Path) -> Origin:
     if isinstance(reference, Path):
         return Local(path=reference.absolute())
     if reference.lower().startswith(("http:", "https:")):
@@ -141,16 +142,16 @@ def _parsed(reference: str | Path) -> Local | HubFile | Address | OllamaName | W
 
 
 def _find_local(path: Path) -> Found:
-    """A file, the first part of the split model that it belongs to, or a folder."""
+    """The model at `path`: a file, any part of a split model, or a folder."""
     try:
-        return _found_at(path)
+        return _find_at(path)
     except OSError as error:
         raise ModelNotFound(
             "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
         ) from error
 
 
-def _found_at(path: Path) -> Found:
+def _find_at(path: Path) -> Found:
     if path.is_dir():
         return _find_in_folder(path)
     first = path.with_name(part_names(path.name)[0])
@@ -160,13 +161,13 @@ def _found_at(path: Path) -> Found:
 
 
 def _refuse_piece(path: Path) -> None:
-    """Raises ModelUnknown or ModelNotFound if `path` is a piece of a file that was cut up, or the
-    name of that file.
+    """Raises ModelUnknown or ModelNotFound if `path` is a piece of a file that was cut up, or a
+    missing file whose pieces are there.
     """
     if not path.exists():
-        beside = cut_up(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else {}
-        if path.name in beside:
-            raise joining(path, path.name, beside[path.name])
+        names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        if pieces := cut_up(names).get(path.name):
+            raise joining(path, path.name, pieces)
         return
     piece = piece_of(path.name)
     if piece is None or not (pieces := pieces_beside(path)):
@@ -181,20 +182,22 @@ def _refuse_piece(path: Path) -> None:
 
 
 def _find_in_folder(folder: Path) -> Found:
-    """The only GGUF model in it, or the folder itself where it is a Hugging Face model."""
+    """The only GGUF model in the folder, or the folder itself if it is a Hugging Face
+    checkpoint.
+    """
     sizes: dict[str, int | None] = {
-        p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()
+        file.name: file.stat().st_size for file in folder.iterdir() if file.is_file()
     }
     paths = {name: folder / name for name in sizes}
     roles = roles_of_files(paths)
-    known = choices(sizes, roles)
-    if not known:
+    models = choices(sizes, roles)
+    if not models:
         refuse_other_folders(
             folder, _with_subfolders(folder, sizes), lambda name: _small(folder / name)
         )
         if "config.json" in sizes:
             return Found(path=folder, origin=str(folder), complete=False)
-    path = folder / choose(str(folder), known, None, sizes, roles).name
+    path = folder / choose(str(folder), models, None, sizes, roles).name
     return Found(
         path=path,
         origin=str(path),
@@ -204,10 +207,10 @@ def _find_in_folder(folder: Path) -> Found:
 
 
 def _with_subfolders(folder: Path, sizes: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The folder's files and the names of what lies one folder below, which tells other programs'
-    formats.
+    """The folder's files, and the names of files one folder below, by which formats of other
+    programs are told.
     """
-    below = {f"{p.parent.name}/{p.name}": None for p in folder.glob("*/*")}
+    below = {f"{file.parent.name}/{file.name}": None for file in folder.glob("*/*")}
     return {**below, **sizes}
 
 
@@ -217,12 +220,12 @@ def _small(path: Path) -> bytes | None:
     return None
 
 
-def _find_known(word: str) -> Found:
+def _find_in_catalogue(word: str) -> Found:
     """The catalogue's model of that id. Raises ModelNotFound, with similar ids."""
-    known = {entry.id: entry for entry in known_models()}
-    if entry := known.get(word.lower()):
-        return _from_catalogue(entry)
-    near = get_close_matches(word.lower(), known, n=3, cutoff=0.5)
+    by_id = {entry.id: entry for entry in known_models()}
+    if entry := by_id.get(word.lower()):
+        return _stand_in_for(entry)
+    near = get_close_matches(word.lower(), by_id, n=3, cutoff=0.5)
     if near:
         raise ModelNotFound(
             "'{word}' is neither a file nor a model of the catalogue; did you mean {listed}?",
@@ -236,9 +239,9 @@ def _find_known(word: str) -> Found:
     )
 
 
-def _from_catalogue(entry: KnownModel) -> Found:
-    """A header written from the entry's hyperparameters, in F16, with a hole where its weights
-    would be.
+def _stand_in_for(entry: KnownModel) -> Found:
+    """A header from the hyperparameters of a catalogue's entry, in F16, and a hole in the place of
+    the weights.
     """
     values = {"general.name": entry.name, **without_vocabulary(entry.metadata(), entry.n_vocab)}
     content = json.dumps([values, [*entry.tensors()]]).encode()

@@ -1,4 +1,4 @@
-"""What finding a model gives: a local path, and what is known about where it comes from."""
+"""A model that was found: its local path, and where it comes from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,63 +8,54 @@ from hakaru.formats.split import whole_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companion:
-    """A file that belongs to the model, such as the vision projector. `path` is None where it is
-    not on this machine.
-    """
+    """A file that belongs to the model, such as the vision projector."""
 
-    role: str
+    role: str  # such as "mmproj"
     name: str
-    bytes: int | None
-    path: Path | None = None
+    bytes: int | None  # None: unknown
+    path: Path | None = None  # None: the file is not on this machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A Hugging Face checkpoint as it lies there: what its files take, and what can be done with
-    it.
-
-    `bpw` are the bits per weight of all its files together. `quantization` describes `method`; None
-    if it is not quantized. `converter` is what llama.cpp's converter does: `converts`, `keeps` the
-    quantized weights, `dequantizes` or `refuses`.
-    """
+    """A Hugging Face checkpoint: its size, and what can be done with it."""
 
     n_files: int
-    bytes: int
+    bytes: int  # of all files
     is_pickled: bool
     complete: bool  # the weights are on this machine
-    class_name: str
-    kind: str
-    quantization: str | None
-    method: str | None
-    bpw: float
-    runners: tuple[str, ...]
+    class_name: str  # of the model, such as "Qwen3ForCausalLM"
+    kind: str  # what a model of this class does, such as "language model"
+    quantization: str | None  # the method in words; None: not quantized
+    method: str | None  # the method as transformers spells it
+    bpw: float  # bits per weight, over all files
+    runners: tuple[str, ...]  # programs that run the checkpoint as it is
     converter: str
+    """What llama.cpp's converter does with the weights: `converts`, `keeps`, `dequantizes` or
+    `refuses`.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A model that `read_model` can read at `path`.
-
-    `complete` is False for a stand-in: the true header, then a hole of the true size. `version` is
-    the commit or the ETag that it was read from; `fetch` is the command that brings the weights;
-    `fetched_bytes` is what finding it cost; `note` is a sentence about what is uncertain.
-    """
+    """A model that `read_model` can read."""
 
     path: Path
-    origin: str
-    complete: bool
+    origin: str  # where it comes from, such as "hf:org/repo"
+    complete: bool  # False: a stand-in, the true header and then a hole of the true size
     companions: tuple[Companion, ...] = ()
-    version: str | None = None
-    fetch: str | None = None
-    fetched_bytes: int = 0
-    note: str | None = None
-    stored: Stored | None = None  # the checkpoint that `path` is the stand-in of
-    download_bytes: int | None = None  # what `fetch` would bring
+    version: str | None = None  # the commit or the ETag of the file that was read
+    fetch: str | None = None  # the command that brings the weights
+    fetched_bytes: int = 0  # from the network, to find the model
+    note: str | None = None  # a sentence about what is uncertain
+    stored: Stored | None = None  # the checkpoint for which `path` stands in
+    download_bytes: int | None = None  # that `fetch` would bring
 
     @property
     def workplace(self) -> Path:
-        """A path without its ending for what is made from this model: beside a person's own file,
-        else in the current folder, since other programs' stores are not ours to write in.
+        """The path, without an ending, for files that are made from this model. It lies beside a
+        file that a person named, else in the current folder, since hakaru writes nothing into the
+        stores of other programs.
         """
         stem = Path(whole_name(self.path.name)).stem
         if self.origin == str(self.path):

@@ -1,10 +1,10 @@
 """The Hugging Face Hub, and its cache in place.
 
-huggingface_hub says where the Hub is, who we are, whether we are offline and where its cache lies;
-the requests are made by `web`, so that they are bounded, retried and refused like all others. A
-file that lies whole in the cache is used there. A repository without GGUF files gives the folder
-that a local Hugging Face model is: config.json, the index, and a stand-in for every safetensors
-file.
+The library huggingface_hub tells the address of the Hub, the person's token, the offline mode and
+the place of the cache. `web` makes the requests, so that they are bounded, tried again and refused
+like all others. A file that lies whole in the cache is used there. A repository without GGUF files
+becomes a folder like that of a local checkpoint: config.json, the index, and a stand-in for every
+safetensors file.
 """
 
 import shlex
@@ -41,10 +41,10 @@ from hakaru.models.sources.shelf import AT_ONCE, Wanted, answered, stand_ins
 from hakaru.models.sources.web import MAX_SMALL, read_small, web_client
 from hakaru.places import written_whole
 
-LARGE: Final = (
-    50 * 2**20
-)  # a file beside the weights that is larger holds weights, too: a tokenizer has at most 40 MB
-MAX_PEEKED: Final = 40  # of more files that may be meant, only the names are judged
+LARGE: Final = 50 * 2**20
+"""A larger file beside the weights holds weights, too: a tokenizer has at most 40 MB."""
+MAX_PEEKED: Final = 40
+"""If more files may be meant, no headers are read, and the names tell the roles."""
 SMALL_FILES: Final = (CONFIG, *INDEXES, *QUANT_CONFIGS)
 
 
@@ -60,59 +60,51 @@ def find_at_hub(wanted: HubFile) -> Found:
 
     Raises ModelNotFound, Offline, ModelDamaged and ModelUnknown.
     """
-    if wanted.file and (here := _in_cache(wanted)):
-        return here
+    if wanted.file and (cached := _in_cache(wanted)):
+        return cached
     try:
-        found = answered(f"{hub_endpoint()} {wanted}", lambda known: _asked(wanted, known))
+        found = answered(f"{hub_endpoint()} {wanted}", lambda old: _ask_hub(wanted, old))
     except Offline:
-        if here := _in_cache(wanted):
-            return here
+        if cached := _in_cache(wanted):
+            return cached
         raise
-    meant = parse_reference(found.origin)
-    return (
-        _in_cache(replace(meant, revision=wanted.revision)) if isinstance(meant, HubFile) else None
-    ) or found
+    origin = parse_reference(found.origin)
+    if not isinstance(origin, HubFile):
+        return found
+    return _in_cache(replace(origin, revision=wanted.revision)) or found
 
 
-def _asked(wanted: HubFile, known: Found | None) -> Found:
+def _ask_hub(wanted: HubFile, old: Found | None) -> Found:
+    """A stand-in for the model; the `old` one if the repository has not changed."""
     from huggingface_hub import constants, get_token
 
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with web_client() as client:
         commit, files = _listing(client, wanted, headers)
-        if known and known.version == commit:
-            return known
+        if old and old.version == commit:
+            return old
         roles: dict[str, str | None] = {}
-        found = choices(files)
-        if not found and wanted.file in {None, "config.json"}:
+        models = choices(files)
+        if not models and wanted.file in {None, "config.json"}:
             refuse_other_folders(
                 str(wanted),
                 files,
                 lambda name: _content(client, wanted, commit, name, files, headers),
             )
-        if not found and "config.json" in files and wanted.file in {None, "config.json"}:
+        if not models and "config.json" in files and wanted.file in {None, "config.json"}:
             return _folder(client, wanted, commit, files, headers)
-        meant = matching(found, wanted.file) if wanted.file else found
-        asked = [c.name for c in meant] or sorted(f for f in files if f.lower().endswith(".gguf"))
-        if len(meant) != 1 and len(asked) <= MAX_PEEKED:
-            roles = _roles(client, wanted, commit, asked, headers)
-            found = choices(files, roles)
-        if (
-            wanted.file
-            and (named := named_file(files, wanted.file))
-            and not matching(found, wanted.file)
-        ):
-            found = (*found, named)  # whatever it is: who reads it says so
-        return _gguf(
-            client,
-            wanted,
-            commit,
-            choose(str(wanted), found, wanted.file, files, roles),
-            files,
-            roles,
-            headers,
-        )
+        meant = matching(models, wanted.file) if wanted.file else models
+        ggufs = sorted(name for name in files if name.lower().endswith(".gguf"))
+        peeked = [choice.name for choice in meant] or ggufs
+        if len(meant) != 1 and len(peeked) <= MAX_PEEKED:
+            roles = _roles(client, wanted, commit, peeked, headers)
+            models = choices(files, roles)
+        named = named_file(files, wanted.file) if wanted.file else None
+        if wanted.file and named and not matching(models, wanted.file):
+            models = (*models, named)  # a file in another role: reading it raises the error
+        choice = choose(str(wanted), models, wanted.file, files, roles)
+        return _gguf(client, wanted, commit, choice, files, roles, headers)
 
 
 def _roles(
@@ -122,11 +114,11 @@ def _roles(
     names: Sequence[str],
     headers: Mapping[str, str],
 ) -> dict[str, str | None]:
-    """What these files are beside a model, by the first kilobytes of their headers; those that
-    cannot be read are left out.
+    """The roles of these files, by the first kilobytes of their headers; files that cannot be read
+    are left out.
     """
 
-    def told(name: str) -> tuple[str, str | None] | None:
+    def named_role(name: str) -> tuple[str, str | None] | None:
         with (
             suppress(HakaruError, Changed),
             RemoteFile(client, _url(wanted, commit, name), headers) as remote,
@@ -137,13 +129,13 @@ def _roles(
         return None
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(row for row in pool.map(told, names) if row)
+        return dict(row for row in pool.map(named_role, names) if row)
 
 
 def _listing(
     client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]
 ) -> tuple[str, dict[str, int | None]]:
-    """The commit that is meant, and all files of it with their bytes.
+    """The commit of the wanted revision, and all its files with their bytes.
 
     Source: the Hub's API, GET /api/models/{repo}/revision/{revision}?blobs=true.
     """
@@ -151,10 +143,8 @@ def _listing(
     url += f"/revision/{quote(wanted.revision, safe='')}" if wanted.revision else ""
     try:
         answer: Any = bounded_json(read_small(client, f"{url}?blobs=true", headers))
-        commit, rows = (
-            str(answer["sha"]),
-            [(row["rfilename"], row.get("size")) for row in answer["siblings"]],
-        )
+        commit = str(answer["sha"])
+        rows = [(row["rfilename"], row.get("size")) for row in answer["siblings"]]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelDamaged(
             "{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url
@@ -168,7 +158,7 @@ def _listing(
 
 
 def _is_plain(name: object) -> bool:
-    """Whether a stranger's file name may become one of ours."""
+    """True if a stranger's file name may become the name of a file on this machine."""
     return (
         isinstance(name, str)
         and 0 < len(name) < 250
@@ -281,15 +271,11 @@ def _download(
         if name == pattern or name.startswith(pattern.removesuffix("*") if "*" in pattern else "\0")
     }
     sizes = [size for name, size in files.items() if name not in skipped]
-    known = [size for size in sizes if size is not None]
-    command = [
-        "hf",
-        "download",
-        wanted.repo,
-        *(["--revision", wanted.revision] if wanted.revision else []),
-    ]
+    known_sizes = [size for size in sizes if size is not None]
+    command = ["hf", "download", wanted.repo]
+    command += ["--revision", wanted.revision] if wanted.revision else []
     command += [word for pattern in left_out for word in ("--exclude", pattern)]
-    return shlex.join(command), sum(known) if len(known) == len(sizes) else None
+    return shlex.join(command), sum(known_sizes) if len(known_sizes) == len(sizes) else None
 
 
 def _url(wanted: HubFile, commit: str, name: str) -> str:
@@ -297,7 +283,7 @@ def _url(wanted: HubFile, commit: str, name: str) -> str:
 
 
 def _in_cache(wanted: HubFile) -> Found | None:
-    """The model where it lies whole in the Hugging Face cache. Raises ModelNotFound if several
+    """The model, if it lies whole in the Hugging Face cache. Raises ModelNotFound if several models
     there may be meant.
     """
     folder = _snapshot(wanted)
@@ -308,25 +294,20 @@ def _in_cache(wanted: HubFile) -> Found | None:
     }
     sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
     roles = roles_of_files(cached)
-    known = tuple(c for c in choices(sizes, roles) if all(part in cached for part in c.parts))
-    if not known:
-        whole = wanted.file is None and _is_whole_folder(cached)
-        return (
-            Found(
-                path=folder,
-                origin=str(replace(wanted, file=None)),
-                complete=True,
-                version=folder.name,
-            )
-            if whole
-            else None
-        )
-    if wanted.file and not matching(known, wanted.file):
+    models = tuple(
+        model for model in choices(sizes, roles) if all(part in cached for part in model.parts)
+    )
+    if not models:
+        if wanted.file is not None or not _is_whole_folder(cached):
+            return None
+        origin = str(replace(wanted, file=None))
+        return Found(path=folder, origin=origin, complete=True, version=folder.name)
+    if wanted.file and not matching(models, wanted.file):
         return None
-    chosen = choose(str(wanted), known, wanted.file)
+    choice = choose(str(wanted), models, wanted.file)
     return Found(
-        path=cached[chosen.name],
-        origin=str(replace(wanted, file=chosen.name)),
+        path=cached[choice.name],
+        origin=str(replace(wanted, file=choice.name)),
         complete=True,
         companions=companions_of(sizes, roles, cached),
         version=folder.name,
@@ -334,7 +315,7 @@ def _in_cache(wanted: HubFile) -> Found | None:
 
 
 def _snapshot(wanted: HubFile) -> Path | None:
-    """The folder of the cache that holds the wanted revision's files.
+    """The folder of the cache with the files of the wanted revision.
 
     Source: huggingface_hub, "Understand caching": models--org--repo/{refs/<name>,
     snapshots/<commit>/<files>}.
@@ -350,7 +331,7 @@ def _snapshot(wanted: HubFile) -> Path | None:
 
 
 def _is_whole_folder(cached: Mapping[str, Path]) -> bool:
-    """Whether the configuration and every weight file lie in the cache."""
+    """True if the configuration and every weight file lie in the cache."""
     sizes: dict[str, int | None] = {name: path.stat().st_size for name, path in cached.items()}
     try:
         weight_files("", sizes, lambda name: _cached(cached.get(name)))

@@ -31,7 +31,7 @@ def find_in_ollama(wanted: OllamaName) -> Found:
     for store in stores():
         manifest = store / "manifests" / wanted.name / wanted.tag
         if os.access(manifest, os.R_OK) and manifest.is_file():
-            return _found(store, manifest, wanted)
+            return _found_in(store, manifest, wanted)
     names = _names()
     near = get_close_matches(str(wanted), names, n=5, cutoff=0.4) or names[:5]
     if not names and (closed := closed_stores()):
@@ -49,7 +49,7 @@ def find_in_ollama(wanted: OllamaName) -> Found:
     )
 
 
-def _found(store: Path, manifest: Path, wanted: OllamaName) -> Found:
+def _found_in(store: Path, manifest: Path, wanted: OllamaName) -> Found:
     layers = _layers(manifest)
     models = [blob for kind, blob, _ in layers if kind == _MODEL]
     if not models:
@@ -101,19 +101,20 @@ def _layers(manifest: Path) -> list[tuple[str, str, int | None]]:
 
 
 def _blob(digest: str) -> str:
-    found = _DIGEST.fullmatch(digest)
-    if found is None:
+    """The name of the blob with this digest. Raises ValueError."""
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
         raise ValueError(digest)
-    return f"sha256-{found[1]}"
+    return f"sha256-{match[1]}"
 
 
 def _names() -> list[str]:
     """Every model of every store, as a person would name it."""
-    found = []
+    names = []
     for store in stores():
         root = store / "manifests"
-        with suppress(OSError):  # a store of the service's, which may be closed to others
+        with suppress(OSError):  # the store of Ollama's service may be closed to this user
             for path in sorted(root.glob("*/*/*/*")):
                 name, tag = path.parent.relative_to(root).as_posix(), path.name
-                found.append(str(OllamaName(name=name, tag=tag)))
-    return found
+                names.append(str(OllamaName(name=name, tag=tag)))
+    return names

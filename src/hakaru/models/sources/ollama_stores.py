@@ -1,5 +1,5 @@
-"""Where Ollama keeps its models: by the environment, by its service's unit file, and by every
-package's habit.
+"""Where Ollama keeps its models: as the environment says, as the unit file of its service says, and
+where packages put them.
 
 Sources: ollama, envconfig/config.go and docs/faq (home, service user); packages of Arch Linux and
 NixOS (/var/lib/ollama), the snap (/var/snap/ollama/common), Alpaca's flatpak; `podman volume` for
@@ -24,24 +24,24 @@ _SETTING: Final = re.compile(
     re.MULTILINE,
 )
 _HOMES: Final = ("/usr/share/ollama", "/var/lib/ollama", "/var/snap/ollama/common", "/opt/ollama")
-_OWN: Final = (
+_IN_HOME: Final = (
     ".ollama/models",
     ".var/app/com.jeffser.Alpaca/data/.ollama/models",
     ".local/share/containers/storage/volumes/ollama/_data/models",
     "snap/ollama/common/models",
 )
-_INSIDE: Final = (".ollama/models", "models", "")
+_IN_PACKAGE: Final = (".ollama/models", "models", "")
 
 
 def stores() -> tuple[Path, ...]:
-    """The folders that may hold Ollama's models, those of this user first; only OLLAMA_MODELS where
-    that is set.
+    """The folders that may hold Ollama's models, those of this user first. If OLLAMA_MODELS is set,
+    only that folder.
     """
     if named := os.environ.get("OLLAMA_MODELS"):
         return (Path(named).expanduser().absolute(),)
-    own = [Path.home() / place for place in _OWN]
-    packaged = [Path(home) / place for home in _HOMES for place in _INSIDE]
-    return tuple(dict.fromkeys([*own, *_by_service(), *packaged]))
+    of_user = [Path.home() / place for place in _IN_HOME]
+    packaged = [Path(home) / place for home in _HOMES for place in _IN_PACKAGE]
+    return tuple(dict.fromkeys([*of_user, *_by_service(), *packaged]))
 
 
 def closed_stores() -> list[Path]:
@@ -50,7 +50,7 @@ def closed_stores() -> list[Path]:
 
 
 def _exists(path: Path) -> bool | None:
-    """Whether `path` can be listed; None if the answer is refused."""
+    """True if `path` can be listed; None if this user may not look."""
     try:
         os.scandir(path).close()
     except PermissionError:
@@ -61,11 +61,11 @@ def _exists(path: Path) -> bool | None:
 
 
 def _by_service() -> Iterator[Path]:
-    """What the service's unit file or its drop-ins set, which is how people move the store to a
-    larger disk.
+    """The folders that the unit file of Ollama's service, or a drop-in of it, sets: so people move
+    the store to a larger disk.
     """
     for folder in UNIT_FOLDERS:
         for unit in (*sorted(folder.glob("ollama.service.d/*.conf")), folder / "ollama.service"):
             with suppress(OSError, ValueError), unit.open("rb") as file:
                 text = file.read(LARGEST_UNIT).decode("utf-8")
-                yield from (Path(found["path"]).absolute() for found in _SETTING.finditer(text))
+                yield from (Path(match["path"]).absolute() for match in _SETTING.finditer(text))

@@ -1,10 +1,10 @@
-"""What the person typed, taken apart.
+"""The text that a person typed for a model, taken apart.
 
 model.gguf, folder/              Local         also any part of a split model
-hf:org/repo[@revision][:file]    HubFile       `file` may be a type's name, such as Q4_K_M
-https://host/model.gguf          Address       an address at the Hub becomes the HubFile that it
-means ollama:name[:tag]                OllamaName qwen3-8b                         Word
-neither file nor folder: a name of the catalogue, or a mistake
+hf:org/repo[@revision][:file]    HubFile       `file` may be a type, such as Q4_K_M
+https://host/model.gguf          Address       an address at the Hub becomes a HubFile
+ollama:name[:tag]                OllamaName
+qwen3-8b                         Word          a name of the catalogue, or a mistake
 """
 
 import os
@@ -40,11 +40,8 @@ class HubFile:
     file: str | None
 
     def __str__(self) -> str:
-        return (
-            f"hf:{self.repo}"
-            + (f"@{self.revision}" if self.revision else "")
-            + (f":{self.file}" if self.file else "")
-        )
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"hf:{self.repo}{revision}" + (f":{self.file}" if self.file else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +74,17 @@ class Word:
     text: str
 
 
-Reference: TypeAlias = Local | HubFile | Address | OllamaName | Word
+Origin: TypeAlias = Local | HubFile | Address | OllamaName | Word
 
 
-def parse_reference(text: str, *, endpoint: str = HUB) -> Reference:
-    """The reference that `text` means. `endpoint` is the Hub's address. Raises Misuse."""
-    kind, _, rest = text.partition(":")
+def parse_reference(text: str, *, endpoint: str = HUB) -> Origin:
+    """Where the model lies that `text` means. `endpoint` is the Hub's address. Raises Misuse."""
+    kind, _, name = text.partition(":")
     match kind.lower():
         case "hf":
-            return _hub(text, rest)
+            return _hub(text, name)
         case "ollama":
-            return _ollama(text, rest)
+            return _ollama(text, name)
         case "http" | "https":
             return _address(text, endpoint)
     path = Path(text).expanduser()
@@ -96,28 +93,28 @@ def parse_reference(text: str, *, endpoint: str = HUB) -> Reference:
     return Word(text=text)
 
 
-def _hub(text: str, rest: str) -> HubFile:
-    found = _REPO.fullmatch(rest)
-    if found is None or {".", ".."} & {*rest.replace("@", "/").replace(":", "/").split("/")}:
+def _hub(text: str, name: str) -> HubFile:
+    match = _REPO.fullmatch(name)
+    if match is None or {".", ".."} & {*name.replace("@", "/").replace(":", "/").split("/")}:
         raise Misuse(
             "'{found}': expected such as hf:org/repo, hf:org/repo:Q4_K_M or hf:org/repo:file.gguf.",
             found=text,
         )
-    return HubFile(repo=found["repo"], revision=found["revision"], file=found["file"])
+    return HubFile(repo=match["repo"], revision=match["revision"], file=match["file"])
 
 
-def _ollama(text: str, rest: str) -> OllamaName:
-    found = _OLLAMA.fullmatch(rest)
+def _ollama(text: str, name: str) -> OllamaName:
+    match = _OLLAMA.fullmatch(name)
     if (
-        found is None
-        or set(found["name"].split("/")) & {".", ".."}
-        or set(found["tag"] or "") == {"."}
+        match is None
+        or set(match["name"].split("/")) & {".", ".."}
+        or set(match["tag"] or "") == {"."}
     ):
         raise Misuse(
             "'{found}': expected such as ollama:llama3.2 or ollama:llama3.2:3b.", found=text
         )
-    prefix = ("registry.ollama.ai/library/", "registry.ollama.ai/", "")[found["name"].count("/")]
-    return OllamaName(name=prefix + found["name"], tag=found["tag"] or "latest")
+    prefix = ("registry.ollama.ai/library/", "registry.ollama.ai/", "")[match["name"].count("/")]
+    return OllamaName(name=prefix + match["name"], tag=match["tag"] or "latest")
 
 
 def _address(text: str, endpoint: str) -> Address | HubFile:
@@ -132,7 +129,7 @@ def _address(text: str, endpoint: str) -> Address | HubFile:
             "'{found}': is no web address; expected such as https://host/model.gguf.", found=text
         )
     hub = _HUB_PATH.fullmatch(unquote(parts.path))
-    at_hub = any((parts.scheme, parts.netloc) == urlsplit(e)[:2] for e in (endpoint, HUB))
+    at_hub = (parts.scheme, parts.netloc) in (urlsplit(endpoint)[:2], urlsplit(HUB)[:2])
     if at_hub and hub and ".." not in unquote(parts.path).split("/"):
         return HubFile(
             repo=hub["repo"],

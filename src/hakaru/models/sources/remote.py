@@ -1,8 +1,8 @@
-"""Reading the beginning of a file on a web server, by range requests, forward and no further than
-asked.
+"""Reading the beginning of a file on a web server, by range requests, forward and only as far as
+the caller reads.
 
-A connection that is cut is taken up again where it broke off; a server that ignores ranges is read
-from the start and left early; a file that changes meanwhile raises `Changed`.
+After a cut the reading goes on where it stopped. From a server that ignores ranges the file is read
+from the start, and the connection closed early. A file that changes meanwhile raises `Changed`.
 """
 
 import re
@@ -23,11 +23,11 @@ _RANGE: Final = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16})")
 
 
 class Changed(Exception):
-    """The file became another one between two requests."""
+    """The file has changed between two requests."""
 
 
 class RemoteFile:
-    """A file on a web server, read forward. `size` and `version` are known once it is open."""
+    """A file on a web server, read forward. `size` and `version` are known after `open`."""
 
     def __init__(
         self, client: httpx.Client, url: str, headers: Mapping[str, str] | None = None
@@ -92,12 +92,10 @@ class RemoteFile:
         return piece[: self._end - self._at]
 
     def _open(self) -> None:
-        asked = self._at + self._piece
+        stop = self._at + self._piece
+        stop = min(stop, self.size) if self._opened else stop
         self._piece = min(4 * self._piece, LARGEST_PIECE)
-        span = {
-            "Range": f"bytes={self._at}-{(min(asked, self.size) if self._opened else asked) - 1}",
-            "Accept-Encoding": "identity",
-        }
+        span = {"Range": f"bytes={self._at}-{stop - 1}", "Accept-Encoding": "identity"}
         self._response = response = send(self._client, self.url, self._headers | span)
         self._pieces = self._counted(response)
         if response.status_code == 206:
@@ -109,8 +107,8 @@ class RemoteFile:
         self._skip(self._at - start)
 
     def _content_range(self, response: httpx.Response) -> tuple[int, int, int]:
-        found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        start, last, size = (int(n) for n in found.groups()) if found else (-1, -1, -1)
+        match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        start, last, size = map(int, match.groups()) if match else (-1, -1, -1)
         if start != self._at or not start <= last < size < MAX_SIZE:
             raise ModelNotFound(
                 "{url}: the server answers a range request with '{found}', expected the bytes "
@@ -141,17 +139,21 @@ class RemoteFile:
         return int(length)
 
     def _identify(self, response: httpx.Response, size: int) -> None:
-        """Remember what the file is, or find that it is no longer the same."""
+        """Remember version and size of the file. Raises Changed if they are no longer the same."""
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
         if self._opened and (version, size) != (self.version, self.size):
             raise Changed
         self.version, self.size, self._opened = version, size, True
         if "Authorization" not in response.request.headers:
-            self._headers = {k: v for k, v in self._headers.items() if k.lower() != "authorization"}
-        self.url = str(response.url)  # what a redirect led to is asked directly from now on
+            self._headers = {
+                name: value
+                for name, value in self._headers.items()
+                if name.lower() != "authorization"
+            }
+        self.url = str(response.url)  # the end of redirects, which the next request goes to
 
     def _skip(self, n: int) -> None:
-        """Read over the first `n` bytes, where a server that ignores ranges begins again."""
+        """Skip the first `n` bytes of an answer that begins too early."""
         at, self._at = self._at, self._at - n
         while n > 0:
             piece = self._next()
@@ -175,6 +177,6 @@ class RemoteFile:
             self._response = None
 
 
-def _before(piece: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _before(piece: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield piece
-    yield from rest
+    yield from pieces

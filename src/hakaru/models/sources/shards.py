@@ -1,9 +1,9 @@
-"""Which files of a Hugging Face folder are the model's weights: what the index names, else the
-numbered or the only one.
+"""The weight files of a Hugging Face folder: those that the index names, else the numbered files,
+else the only file.
 
 Beside them often lie the same weights in another form (`consolidated.safetensors`, `original/`,
-`pytorch_model.bin`), adapters and a training's state: they are neither counted nor fetched. A file
-that the index or the numbers promise, and that is not there, is named.
+`pytorch_model.bin`), adapters and the state of a training; such files are neither counted nor
+fetched. If the index or the numbers promise a file that is missing, the error names that file.
 """
 
 import re
@@ -32,26 +32,22 @@ ReadFile = Callable[[str], bytes | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightFiles:
-    """The files with the weights in order. `index` says which tensor stands in which, where the
-    folder has one.
-    """
+    """The files with the weights."""
 
-    names: tuple[str, ...]
-    index: Mapping[str, str]
+    names: tuple[str, ...]  # in order
+    index: Mapping[str, str]  # the file of every tensor; empty for a folder without an index
 
     @property
     def is_pickled(self) -> bool:
-        """Whether they are PyTorch's pickles, which nobody opens without running what stands in
-        them.
-        """
+        """True for PyTorch's pickles: to open a pickle is to run the code in it."""
         return bool(self.names) and not self.names[0].endswith(".safetensors")
 
 
 def weight_files(where: Path | str, files: Mapping[str, int | None], read: ReadFile) -> WeightFiles:
     """The weights among `files` (name to bytes) of the folder `where`.
 
-    Raises ModelNotFound (a file is missing, or there are no weights), ModelDamaged (an index
-    without sense), ModelUnknown (a folder of another kind, told which).
+    Raises ModelNotFound if a file is missing or there are no weights, ModelDamaged for an index
+    without sense.
     """
     for index_name, stem, ending in zip(
         INDEXES, ("model", "pytorch_model"), (".safetensors", ".bin"), strict=True
@@ -61,21 +57,22 @@ def weight_files(where: Path | str, files: Mapping[str, int | None], read: ReadF
             names = tuple(sorted(set(index.values())))
             _refuse_missing(where, names, files, index_name)
             return WeightFiles(names=names, index=index)
-        own = sorted(
-            n for n in files if n.endswith(ending) and "/" not in n and not _BESIDE.match(n)
+        shards = sorted(
+            name
+            for name in files
+            if name.endswith(ending) and "/" not in name and not _BESIDE.match(name)
         )
-        own = [n for n in own if ending == ".safetensors" or n.startswith((stem, "model-"))]
-        if f"{stem}{ending}" in own:
+        if ending == ".bin":
+            shards = [name for name in shards if name.startswith((stem, "model-"))]
+        if f"{stem}{ending}" in shards:
             return WeightFiles(names=(f"{stem}{ending}",), index={})
-        if own:
-            names = _numbered(own[:MAX_SHARDS])
+        if shards:
+            names = _numbered(shards[:MAX_SHARDS])
             _refuse_missing(where, names, files, None)
             return WeightFiles(names=names, index={})
-    only = tuple(
-        sorted(n for n in files if n.startswith("consolidated") and n.endswith(".safetensors"))
-    )
-    if only:
-        return WeightFiles(names=only, index={})
+    consolidated = [name for name in files if re.fullmatch(r"consolidated.*\.safetensors", name)]
+    if consolidated:
+        return WeightFiles(names=tuple(sorted(consolidated)), index={})
     raise ModelNotFound(
         "{path}: has a config.json but no weights (.safetensors or pytorch_model.bin); fetch "
         "them into the folder.",
@@ -102,10 +99,10 @@ def refuse_other_folders(
             path=where,
             name=name,
         )
-    if _has_model(files) or any(n.endswith(".gguf") for n in files):
+    if _has_model(files) or any(name.endswith(".gguf") for name in files):
         return
-    for program, sign in _OTHERS.items():
-        if any(re.fullmatch(sign, n) for n in files):
+    for program, sign in _OTHER_PROGRAMS.items():
+        if any(re.fullmatch(sign, name) for name in files):
             raise ModelUnknown(
                 "{path}: is a model in the format of {program}, which llama.cpp does not read; "
                 "fetch the model as GGUF or as safetensors.",
@@ -114,7 +111,7 @@ def refuse_other_folders(
             )
 
 
-_OTHERS: Final = {
+_OTHER_PROGRAMS: Final = {
     "MLC": r"mlc-chat-config\.json|params_shard_\d+\.bin", "TensorRT-LLM": r"rank\d+\.engine",
     "CTranslate2": r"model\.bin", "OpenVINO": r"openvino_model.*\.(xml|bin)",
     "ONNX": r"(onnx/)?[\w.-]+\.onnx(_data)?", "Core ML": r".+\.(mlpackage|mlmodelc)/.+",
@@ -126,9 +123,11 @@ _OTHERS: Final = {
 
 
 def _has_model(files: Mapping[str, int | None]) -> bool:
-    """Whether the folder has a checkpoint's configuration and weights."""
-    weights = (n for n in files if n.endswith((".safetensors", ".bin")) and "/" not in n)
-    return "config.json" in files and any(not n.startswith("adapter") for n in weights)
+    """True if the folder has the configuration and weights of a checkpoint."""
+    weights = (name for name in files if name.endswith((".safetensors", ".bin")))
+    return "config.json" in files and any(
+        "/" not in name and not name.startswith("adapter") for name in weights
+    )
 
 
 def _lora(where: Path | str, config: Mapping[str, Any]) -> ModelUnknown:
@@ -146,21 +145,20 @@ def _lora(where: Path | str, config: Mapping[str, Any]) -> ModelUnknown:
 
 
 def _fields(raw: bytes | None) -> dict[str, Any]:
+    """The fields of a JSON file; none if it is no JSON object."""
     try:
-        found = bounded_json(raw or b"{}")
+        fields = bounded_json(raw or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _index(where: str, raw: bytes | None) -> dict[str, str]:
-    """Which tensor stands in which file. Raises ModelDamaged, also for a file that would lie
-    outside of the folder.
-    """
+    """The file of every tensor. Raises ModelDamaged, also for a file outside of the folder."""
     rows = _fields(raw).get("weight_map")
     if not isinstance(rows, dict) or not rows:
         raise ModelDamaged("{path}: is no index of a checkpoint; fetch it again.", path=where)
-    strange = next((v for v in rows.values() if not _is_plain(v)), None)
+    strange = next((name for name in rows.values() if not _is_plain(name)), None)
     if strange is not None or len(set(rows.values())) > MAX_SHARDS:
         raise ModelDamaged(
             "{path}: names '{found}', which is no file of this folder; fetch it again.",
@@ -180,16 +178,19 @@ def _is_plain(name: object) -> bool:
     )
 
 
-def _numbered(own: list[str]) -> tuple[str, ...]:
-    """All files of the first numbered set, also those that are not there; else all that are."""
-    part = next((m for name in own if (m := _NUMBERED.fullmatch(name))), None)
-    if part is None:
-        return tuple(own)
+def _numbered(names: list[str]) -> tuple[str, ...]:
+    """All files of the set to which the first numbered file belongs, also missing ones. Without a
+    numbered file, `names`.
+    """
+    parts = [match for name in names if (match := _NUMBERED.fullmatch(name))]
+    if not parts:
+        return tuple(names)
+    part = parts[0]
     width, count = len(part["no"]), min(int(part["count"]), MAX_SHARDS)
-    first = 0 if any((m := _NUMBERED.fullmatch(n)) and int(m["no"]) == 0 for n in own) else 1
-    numbers = range(first, count + first)
+    first = 0 if any(int(match["no"]) == 0 for match in parts) else 1
     return tuple(
-        f"{part['stem']}-{i:0{width}d}-of-{part['count']}{part['ending']}" for i in numbers
+        f"{part['stem']}-{no:0{width}d}-of-{part['count']}{part['ending']}"
+        for no in range(first, count + first)
     )
 
 

@@ -2,10 +2,9 @@
 the file's own name.
 
     <cache>/sources/<question>/found.json           the answer to that question, written last
-    <cache>/sources/<question>/<version>/<name>     the files that it speaks of
+    <cache>/sources/<question>/<version>/<name>     the files that the answer names
 
-An answer is given again without the network for a day, and after that where the network cannot be
-had.
+For a day an answer is given again without the network; later only if the network cannot be reached.
 """
 
 import hashlib
@@ -36,28 +35,29 @@ AT_ONCE: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A remote file of which a stand-in is wanted. `name` is relative to the folder."""
+    """A remote file of which a stand-in is wanted."""
 
     url: str
-    name: str
+    name: str  # relative to the folder
 
 
 def answered(question: str, ask: Callable[[Found | None], Found]) -> Found:
-    """What `question` found less than a day ago; else what `ask` finds, which is given the old
-    answer, or, where that is Offline, the old answer itself. Two processes do not ask the same at
-    the same time.
+    """The answer to `question`: that of less than a day ago, else a new one by `ask`, which gets
+    the old answer, if there is one. If `ask` raises Offline, the old answer.
+
+    Two processes do not ask the same question at the same time.
     """
     room = _room(question)
     record = room / "found.json"
     with one_at_a_time(f"source-{room.name}"):
-        known = _recalled(record)
-        if known and 0 <= time.time() - record.stat().st_mtime < FRESH_S:
-            return known
+        old = _recalled(record)
+        if old and 0 <= time.time() - record.stat().st_mtime < FRESH_S:
+            return old
         try:
-            found = ask(known)
+            found = ask(old)
         except Offline:
-            if known:
-                return known
+            if old:
+                return old
             raise
         _remember(record, found)
         return found
@@ -73,9 +73,9 @@ def stand_ins(
 ) -> tuple[Path, str | None, int]:
     """Fetch the headers of the `wanted` files into one folder, several at once.
 
-    Returns the folder, the version (`version`, or the first file's own) and the bytes fetched. A
-    file that changes meanwhile is begun again once. Raises Offline, ModelNotFound, ModelDamaged and
-    ModelUnknown.
+    Returns the folder, the version (`version`, or that of the first file) and the number of fetched
+    bytes. A file that changes meanwhile is read once more from the start. Raises Offline,
+    ModelNotFound, ModelDamaged and ModelUnknown.
     """
     room = _room(question)
     incoming = room / f".{os.getpid()}.part"
@@ -92,7 +92,7 @@ def stand_ins(
         raise disk_error(error, room) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-    return folder, version, sum(n for _, n in done)
+    return folder, version, sum(n_bytes for _, n_bytes in done)
 
 
 def _all_fetched(
@@ -102,7 +102,9 @@ def _all_fetched(
     if len(wanted) == 1:
         return [_stand_in(client, wanted[0], folder / wanted[0].name, headers)]
     with impatient_pool(AT_ONCE) as pool:
-        return list(pool.map(lambda w: _stand_in(client, w, folder / w.name, headers), wanted))
+        return list(
+            pool.map(lambda file: _stand_in(client, file, folder / file.name, headers), wanted)
+        )
 
 
 def _stand_in(
@@ -152,7 +154,7 @@ def _remember(record: Path, found: Found) -> None:
     folder = record.parent
     with suppress(ValueError):  # files that are used in place are found anew every time
         row = asdict(found) | {"path": str(found.path.relative_to(folder))}
-        row["companions"] = [asdict(replace(c, path=None)) for c in found.companions]
+        row["companions"] = [asdict(replace(file, path=None)) for file in found.companions]
         with written_whole(record) as part:
             part.write_text(json.dumps(row), encoding="utf-8")
 
@@ -162,7 +164,7 @@ def _recalled(record: Path) -> Found | None:
     try:
         row = json.loads(record.read_text(encoding="utf-8"))
         row |= {"path": record.parent / row["path"], "fetched_bytes": 0}
-        row["companions"] = tuple(Companion(**c) for c in row["companions"])
+        row["companions"] = tuple(Companion(**fields) for fields in row["companions"])
         found = Found(**row)
     except (OSError, ValueError, TypeError, KeyError):
         return None

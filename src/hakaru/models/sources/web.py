@@ -1,10 +1,8 @@
-"""Asking a web server: one request, tried again after a cut, and what every refusal means.
+"""Requests to a web server: tried again after a cut, and every refusal in a sentence.
 
 All errors of HTTP are translated here and nowhere else. httpx follows redirects and never shows the
-Authorization header to another host. Nothing is sent in offline mode.
-
-Left out: connections are not retried when nobody answers at all, since then the person should know
-at once.
+Authorization header to another host. Nothing is sent in offline mode. If a server does not answer
+at all, nothing is tried again, since a person should know that at once.
 """
 
 import re
@@ -32,7 +30,7 @@ class Cut(Exception):
 
 
 def web_client() -> httpx.Client:
-    """A client for all requests of one question. Refused in offline mode."""
+    """A client for all requests of one question. Raises Offline in offline mode."""
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
@@ -44,7 +42,9 @@ def web_client() -> httpx.Client:
 
 
 def read_small(client: httpx.Client, url: str, headers: Mapping[str, str]) -> bytes:
-    """The whole answer of `url`, at most MAX_SMALL bytes."""
+    """The whole answer of `url`. Raises ModelDamaged above MAX_SMALL bytes, and what `send`
+    raises.
+    """
 
     def once() -> bytes:
         body = bytearray()
@@ -66,7 +66,7 @@ def read_small(client: httpx.Client, url: str, headers: Mapping[str, str]) -> by
 
 
 class Patience:
-    """How often and how long one file is tried: TRIES and PATIENCE_S."""
+    """The limits for one file: TRIES failures, PATIENCE_S seconds."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -74,8 +74,8 @@ class Patience:
         self._deadline = time.monotonic() + PATIENCE_S
 
     def until_done(self, action: Callable[[], T]) -> T:
-        """What `action` returns, tried again after a cut. Raises Offline when there is no point any
-        more.
+        """The result of `action`, which is tried again after a cut. Raises Offline beyond the
+        limits.
         """
         while True:
             try:
@@ -101,8 +101,8 @@ class Patience:
 
 
 def send(client: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Response:
-    """The streamed answer with status 200, 206 or 416. Raises Cut where another try makes sense,
-    else a HakaruError.
+    """The streamed answer with status 200, 206 or 416. Raises Cut if another try makes sense, else
+    a HakaruError.
     """
     where = shown(url)
     try:
@@ -130,9 +130,7 @@ def send(client: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Re
 
 
 def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
-    """What a status means to the person. Source of the Hub's X-Error-Code: huggingface_hub,
-    utils/_http.py.
-    """
+    """The error for a status. Source of the Hub's X-Error-Code: huggingface_hub, utils/_http.py."""
     status = response.status_code
     if status == 429:
         wait = response.headers.get("Retry-After", "")
@@ -169,7 +167,7 @@ def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
 
 
 def shown(url: str) -> str:
-    """The address without what is secret in it."""
+    """The address without its secret parts: a user's name and password, and the query."""
     return re.sub(r"(?<=://)[^/@]*@", "", url).partition("?")[0]
 
 
