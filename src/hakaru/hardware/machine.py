@@ -154,8 +154,8 @@ class Machine:
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
     def silence(self) -> list[str]:
-        """A sentence for each accelerator that is there and that nobody can plan with. Those that
-        somebody hid on purpose are not told.
+        """A sentence for each accelerator that is in the machine and not planned with, except for
+        accelerators that a person hid.
         """
         return [
             say("{name} is not planned with: {reason}", name=device.name, reason=device.reason)

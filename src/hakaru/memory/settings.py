@@ -1,8 +1,8 @@
-"""How the engine is asked to run, and its four spellings: evidence, the lab, the server,
-llama-server's flags.
+"""The settings with which the engine runs a model, and their four spellings: in evidence, for the
+lab, for the server, and as flags of llama-server.
 
-One value, one place: what a setting is called elsewhere stands here and nowhere else, so that no
-reader of the settings can forget one of them. Pure.
+All names of a setting stand in this file and nowhere else, so that no spelling can lack a setting.
+Pure.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ MAX_UBATCH: Final = 2**16
 MAX_PARALLEL: Final = 256
 CELL_PADDING: Final = 256  # llama.cpp, src/llama-context.cpp: n_ctx_seq is padded to 256 cells
 LEAST_CHECKPOINTS: Final = 1
-"""Per conversation: the one near the end of the last prompt, from which the next turn goes on. See
-docs/labbook.md.
+"""Context checkpoints per conversation: the one near the end of the last prompt, from which the
+next turn goes on. See docs/labbook.md.
 """
 
 Cache = tuple[str, str]
@@ -27,24 +27,18 @@ F16_CACHE: Final[Cache] = ("f16", "f16")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextSettings:
-    """How the engine is asked to run, in llama.cpp's own words. Raises Misuse for values that no
-    engine takes.
-    """
+    """The settings, by llama.cpp's names. Raises Misuse for values that the engine refuses."""
 
     n_ctx: int  # tokens of context, shared by all conversations, as in llama-server
     n_ubatch: int = 512  # tokens of a micro-batch
     type_k: str = "f16"  # type of the KV cache's keys
     type_v: str = "f16"  # type of the KV cache's values
     n_parallel: int = 1  # conversations at the same time
-    n_outputs_max: int | None = (
-        None  # tokens of a micro-batch with logits; None: one per conversation, as in serving
-    )
-    kv_unified: bool = (
-        False  # True: the conversations share one pool of cells; False: each has its part
-    )
-    n_checkpoints: int | None = (
-        None  # context checkpoints per conversation (memory/growth.py); None: nobody has chosen
-    )
+    n_outputs_max: int | None = None
+    """Tokens of a micro-batch that get logits; None: one per conversation, as in serving."""
+    kv_unified: bool = False  # the conversations share one pool of cells; False: equal parts
+    n_checkpoints: int | None = None
+    """Context checkpoints per conversation (memory/growth.py); None: LEAST_CHECKPOINTS."""
 
     def __post_init__(self) -> None:
         for name, value, high in (
@@ -83,9 +77,7 @@ class ContextSettings:
 
     @property
     def tokens_each(self) -> int:
-        """Tokens of context that one conversation may have: all of a pool that is shared, else an
-        equal part.
-        """
+        """Tokens of context of one conversation: all of a shared pool, else an equal part."""
         return self.n_ctx if self.kv_unified else self.n_ctx // self.n_parallel
 
     @property
@@ -105,21 +97,19 @@ class ContextSettings:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the largest micro-batch: never more than the context, before it is padded."""
+        """Tokens of the largest micro-batch: never more than the context (without padding)."""
         return min(self.n_ubatch, self.n_ctx)
 
     @property
     def checkpoints_kept(self) -> int:
-        """Context checkpoints that the server keeps per conversation: what was chosen, or as few as
-        are of use.
-        """
+        """Context checkpoints that the server keeps per conversation."""
         return LEAST_CHECKPOINTS if self.n_checkpoints is None else self.n_checkpoints
 
     def as_json(self) -> dict[str, object]:
-        """The settings as they stand in the ledger and in evidence; keys of the ledger hang on
-        every byte of it.
+        """The settings in the ledger and in evidence. A change of a single byte here changes the
+        keys of the ledger.
 
-        `n_checkpoints` is left out: no figure that is kept depends on it.
+        Left out: `n_checkpoints`, on which no figure in the ledger depends.
         """
         return {
             "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "type_k": self.type_k,
@@ -128,16 +118,14 @@ class ContextSettings:
         }  # fmt: skip
 
     def as_lab(self) -> dict[str, int | bool]:
-        """The settings as the lab's child takes them for a context: llama.cpp's
-        `llama_context_params`.
-        """
+        """The settings for the lab's child: fields of llama.cpp's `llama_context_params`."""
         return {
             "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_outputs_max": self.n_outputs,
             "n_seq_max": self.n_parallel, **self._cache_ids(), "kv_unified": self.kv_unified,
         }  # fmt: skip
 
     def as_server(self) -> dict[str, int | bool]:
-        """The settings as the server's child takes them: llama.cpp's `common_params`."""
+        """The settings for the server's child: fields of llama.cpp's `common_params`."""
         return {
             "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_parallel": self.n_parallel,
             **self._cache_ids(), "kv_unified": self.kv_unified,
@@ -146,20 +134,13 @@ class ContextSettings:
 
     def as_flags(self) -> list[str]:
         """The settings as arguments of llama-server."""
-        flags = [
-            "-c",
-            str(self.n_ctx),
-            "-ub",
-            str(self.n_ubatch),
-            "-np",
-            str(self.n_parallel),
-            "-ctk",
-            self.type_k,
-        ]
-        flags += ["-ctv", self.type_v, *(["--kv-unified"] if self.kv_unified else [])]
-        return flags + (
-            ["--ctx-checkpoints", str(self.n_checkpoints)] if self.n_checkpoints is not None else []
-        )
+        flags = ["-c", str(self.n_ctx), "-ub", str(self.n_ubatch), "-np", str(self.n_parallel)]
+        flags += ["-ctk", self.type_k, "-ctv", self.type_v]
+        if self.kv_unified:
+            flags.append("--kv-unified")
+        if self.n_checkpoints is not None:
+            flags += ["--ctx-checkpoints", str(self.n_checkpoints)]
+        return flags
 
     def _cache_ids(self) -> dict[str, int]:
         return {

@@ -1,4 +1,4 @@
-"""A model as the rest of the house sees it: hyperparameters and tensors, with llama.cpp's names."""
+"""A model as all rooms above see it: hyperparameters and tensors, with llama.cpp's names."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -21,21 +21,17 @@ from hakaru.models.shape import Shape, shape_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model file, or the first of its `parts`. What the file does not state is None.
+    """A model in one file or several. A value that the file does not state is None."""
 
-    `complete` is False where only the header is here, followed by a hole: such a file can be laid
-    out, but not run.
-    """
-
-    path: Path
+    path: Path  # of the first part
     parts: tuple[Path, ...]
-    complete: bool
+    complete: bool  # False: a header, then a hole; llama.cpp can lay the file out, but not run it
     name: str
     shape: Shape
-    tokenizer_digest: str | None
-    file_bytes: int
-    data_offset: int
-    tensors: tuple[Tensor, ...]
+    tokenizer_digest: str | None  # equal digests mean equal tokens
+    file_bytes: int  # of all parts
+    data_offset: int  # the byte of the first part at which the weights begin
+    tensors: tuple[Tensor, ...]  # of all parts
     metadata: dict[str, Value] = field(repr=False, compare=False)
 
     @property
@@ -45,20 +41,20 @@ class Model:
 
     @property
     def is_draft_head(self) -> bool:
-        """Whether it only drafts for another model (EAGLE, DFlash, a file of MTP layers)."""
+        """True if the model only drafts for another model (EAGLE, DFlash, a file of MTP layers)."""
         return role_of(self.metadata, len(self.tensors), {t.name for t in self.tensors}) == DRAFT
 
     @property
     def loaded(self) -> tuple[Tensor, ...]:
-        """The tensors that llama.cpp gives a place in memory: without draft layers, with a second
-        copy where it makes one.
+        """The tensors that llama.cpp loads: without draft layers, and with a tensor twice of which
+        llama.cpp makes two copies.
         """
         return tuple(loaded(self.meta, self.tensors))
 
     @property
     def layout_digest(self) -> str:
-        """What decides its memory: the architecture and the tensor table. Equal for a file, its
-        stand-in and its parts.
+        """A hash of all that decides the memory of the model: the shape and the tensor table. Equal
+        for a file, its stand-in and its parts.
         """
         rows = [(t.name, t.shape, t.type.name) for t in self.tensors]
         return hashlib.sha256(repr((self.shape, rows)).encode()).hexdigest()
@@ -89,8 +85,8 @@ class Model:
 
     @property
     def type_name(self) -> str:
-        """The type that most bytes of the layers' matrices have, which is what people call the
-        file's type.
+        """The type of the file, as people call it: the type of most bytes of the layers'
+        matrices.
         """
         layers = [t for t in self.tensors if t.name.startswith("blk.") and len(t.shape) > 1]
         return next(iter(_bytes_by_type(layers or self.tensors)))
@@ -104,8 +100,8 @@ def _bytes_by_type(tensors: Iterable[Tensor]) -> dict[str, int]:
 
 
 def read_model(path: Path) -> Model:
-    """The model in the GGUF file at `path`, which may be any part of a split one. Raises what
-    `read_parts` raises, and ModelUnknown for a file that is no text model (a projector, an
+    """The model in the GGUF file at `path`, which may be any part of a split model. Raises what
+    `read_parts` raises, and ModelUnknown for a file that is no language model (a projector, an
     adapter).
     """
     parts, header = read_parts(path)
@@ -134,7 +130,7 @@ def read_model(path: Path) -> Model:
     return Model(
         path=path,
         parts=parts,
-        complete=all(has_weights(p) for p in parts),
+        complete=all(has_weights(part) for part in parts),
         name=meta.text("general.name") or path.stem,
         shape=shape_of(meta, n_vocab=n_vocab),
         tokenizer_digest=tokens.digest if isinstance(tokens, Array) else None,
@@ -146,8 +142,8 @@ def read_model(path: Path) -> Model:
 
 
 def read_language_model(path: Path) -> Model:
-    """`read_model`, but a head for drafts is refused, which runs only beside its model. Raises what
-    `read_model` raises.
+    """As `read_model`, but raises ModelUnknown for a draft head, too, which runs only beside its
+    model.
     """
     model = read_model(path)
     if model.is_draft_head:
@@ -156,11 +152,9 @@ def read_language_model(path: Path) -> Model:
 
 
 def as_preset(model: Model, preset: str) -> Model:
-    """The model as llama.cpp's quantizer would write it at `preset`: the types of its tensors, and
-    nothing on disk.
-
-    Presets that need importance data are taken to have it. Raises Misuse for a preset that nobody
-    knows.
+    """The model with the types of tensors that llama.cpp's quantizer would choose for `preset`;
+    nothing is written. A preset that needs importance data is taken to have it. Raises Misuse for
+    an unknown preset.
     """
     preset = preset_named(preset)
     entries = roster(quantizer_facts(model.meta), model.tensors)
@@ -168,11 +162,10 @@ def as_preset(model: Model, preset: str) -> Model:
 
 
 def with_types(model: Model, types: Mapping[str, str]) -> Model:
-    """The model with these types by tensor name, the others as they are, and nothing on disk."""
+    """The model with other types for the tensors that `types` names; nothing is written."""
     all_types = {t.name: types.get(t.name, t.type.name) for t in model.tensors}
-    return replace(
-        model, tensors=header_tensors(((t.name, t.shape) for t in model.tensors), all_types)
-    )
+    shapes = ((t.name, t.shape) for t in model.tensors)
+    return replace(model, tensors=header_tensors(shapes, all_types))
 
 
 def _rows(header: Header, name: str) -> int:
