@@ -17,7 +17,7 @@ from hakaru.models.architectures.record import (
 
 
 def _is_plus(m: Sizes, _: int) -> bool:
-    """Command R+ and larger ones norm queries and keys."""
+    """True for Command R+ and larger models, which norm queries and keys."""
     return m.n_layer >= 64
 
 

@@ -1,4 +1,6 @@
-"""DeepSeek 2 to 3.2, and what has their latent attention (MLA): Mistral 4, GLM 5, Kimi Linear."""
+"""DeepSeek 2 to 3.2, and models with the same latent attention (MLA): Mistral 4, GLM 5, Kimi
+Linear.
+"""
 
 from collections.abc import Collection
 from typing import Final
@@ -43,7 +45,7 @@ _RANKS: Final = ("attention.q_lora_rank", "attention.kv_lora_rank")
 
 
 def _has_probs_bias(m: Sizes, layer: int) -> bool:
-    """A layer of experts, in a model whose file has a bias for their choice."""
+    """True for a layer of experts, in a model whose file has a bias for the choice of experts."""
     return not lead(m, layer) and PROBS_BIAS in m.having
 
 
@@ -76,7 +78,9 @@ def _mla(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[s
 
 
 def _graph_of_moe(*, unstated: Gating = "sigmoid") -> IfExperts:
-    """Of vocabularies, 154,880 tokens are GLM 4.7 Flash's, whose files mean sigmoids."""
+    """The feed-forward part. A vocabulary of 154,880 tokens is that of GLM 4.7 Flash, whose files
+    state no gating and mean sigmoids.
+    """
     gating = Experts(gating="stated", unstated=unstated, sigmoid_n_vocab=154880)
     return IfExperts(Shared(gating), Dense())
 

@@ -27,8 +27,8 @@ N_ALTUP, N_EMBD_ALTUP, LAUREL_RANK = 4, 256, 64
 
 
 def _per_layer_embeddings(m: Sizes, _: int) -> Tensors:
-    """The second embedding table, of which each layer reads a slice; absent where its length
-    is 0.
+    """The per-layer embeddings: a second embedding table, of which each layer reads a slice. Absent
+    if the length of a slice is 0.
     """
     if n := m.number("embedding_length_per_layer_input"):
         yield "per_layer_token_embd.weight", (n * m.n_layer, m.n_vocab)
@@ -37,7 +37,7 @@ def _per_layer_embeddings(m: Sizes, _: int) -> Tensors:
 
 
 def _per_layer_input(m: Sizes, _: int) -> Tensors:
-    """A layer's own part in the per-layer embeddings."""
+    """The tensors with which a layer uses its slice of the per-layer embeddings."""
     if n := m.number("embedding_length_per_layer_input"):
         yield "inp_gate.weight", (m.n_embd, n)
         yield "proj.weight", (n, m.n_embd)
@@ -54,7 +54,7 @@ def _altup_model(m: Sizes, _: int) -> Tensors:
 
 
 def _altup_layer(m: Sizes, _: int) -> Tensors:
-    """What a layer of Gemma 3n has besides attention and feed-forward."""
+    """The tensors of a layer of Gemma 3n beyond attention and feed-forward."""
     yield "inp_gate.weight", (m.n_embd, N_EMBD_ALTUP)
     yield "proj.weight", (N_EMBD_ALTUP, m.n_embd)
     yield "post_norm.weight", (m.n_embd,)
@@ -69,18 +69,17 @@ def _altup_layer(m: Sizes, _: int) -> Tensors:
 
 
 def _gemma4_attention(m: Sizes, layer: int) -> Tensors:
-    """Heads of two lengths, by window. A full layer may use its keys as values (`shared values` in
-    `having`).
+    """Attention whose heads have one length in layers with a window and another in full layers. A
+    full layer may use its keys as values (`shared values` in `having`).
 
-    Layers that reuse another layer's cache need no key and value, but published checkpoints hold
-    them and converters keep them (`unused keys` in `having`); llama.cpp then loads them.
+    A layer that reads another layer's cache needs no keys and values, but published checkpoints
+    have them, and converters keep them (`unused keys` in `having`); llama.cpp then loads them.
     """
     windowed = bool(m.of("attention.sliding_window_pattern", layer))
     size = m.number("attention.key_length_swa") if windowed else m.n_embd_head_k
     heads, heads_kv = m.n_head(layer), m.n_head_kv(layer)
-    own_kv = (
-        layer < m.n_layer_all - m.number("attention.shared_kv_layers") or "unused keys" in m.having
-    )
+    n_own = m.n_layer_all - m.number("attention.shared_kv_layers")
+    own_kv = layer < n_own or "unused keys" in m.having
     yield "attn_q.weight", (m.n_embd, heads * size)
     if own_kv:
         yield "attn_k.weight", (m.n_embd, heads_kv * size)

@@ -1,4 +1,4 @@
-"""Granite: dense ones, mixtures of experts, and hybrids with Mamba 2."""
+"""Granite: dense models, mixtures of experts, and hybrids with Mamba 2."""
 
 from collections.abc import Collection
 from typing import Final
@@ -44,7 +44,7 @@ def _hybrid(config: ConfigValues, hyperparameters: Hyperparameters, _: Collectio
 
 
 def _without_states(hyperparameters: Hyperparameters) -> str | None:
-    """A hybrid all of whose layers attend is converted as a plain Granite."""
+    """The plain Granite that a hybrid without recurrent layers is converted to; None for others."""
     if "ssm.state_size" in hyperparameters:
         return None
     return "granitemoe" if hyperparameters.get("expert_count") else "granite"

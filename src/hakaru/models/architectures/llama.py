@@ -1,4 +1,4 @@
-"""Llama, and what has its layers: Mistral 3, Llama 4, DeciLM, Arcee, SmolLM 3."""
+"""Llama, and models with the same layers: Mistral 3, Llama 4, DeciLM, Arcee, SmolLM 3."""
 
 from collections.abc import Collection
 from typing import Final
@@ -29,7 +29,7 @@ from hakaru.models.config_values import ConfigValues
 
 
 def _has_moe(m: Sizes, layer: int) -> bool:
-    """Llama 4 has experts in every n-th layer."""
+    """True for the layers of Llama 4 with experts: every n-th layer."""
     return (layer + 1) % m.need("interleave_moe_layer_step") == 0
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA's Nemotron H: layers of one part each, Mamba 2, attention, a dense feed-forward one or
+"""NVIDIA's Nemotron H. Each layer has one part: Mamba 2, attention, a dense feed-forward part, or
 experts.
 """
 

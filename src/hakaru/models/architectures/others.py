@@ -49,7 +49,7 @@ def _ernie_moe(config: ConfigValues, hyperparameters: Hyperparameters, _: Collec
 
 
 def _has_window(m: Sizes, layer: int) -> bool:
-    """MiMo 2 has sinks only in layers with a window."""
+    """True for a layer with a window. In MiMo 2 only such layers have sinks."""
     return m.of("attention.sliding_window_pattern", layer) > 0
 
 

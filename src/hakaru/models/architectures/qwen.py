@@ -1,4 +1,4 @@
-"""Qwen 2, 3 and 3.5: dense ones, mixtures of experts, those with eyes, and hybrids of delta nets
+"""Qwen 2, 3 and 3.5: dense models, mixtures of experts, models with eyes, and hybrids of delta nets
 and attention.
 """
 
@@ -53,7 +53,7 @@ _SHARED: Final = Shared(Experts(), gate=True)
 
 
 def _hybrid_layer(feed: Dense | Shared, *, joint: bool) -> Residual:
-    """The same in the words of a graph."""
+    """The layer of `_hybrid` in the words of a graph."""
     return Residual(IfRecurrent(DeltaNet(joint=joint), "gated attention"), feed, at_once=True)
 
 

@@ -1,7 +1,6 @@
-"""The words in which a record says what a graph is made of. What each word costs is known to
-`memory/assembly.py`.
+"""The words in which a record describes a graph. `memory/assembly.py` turns each word into nodes.
 
-Example: `Blueprint(layer=Residual(Attention(), Dense()))` is Llama's graph, a norm, attention, a
+Example: `Blueprint(layer=Residual(Attention(), Dense()))` is Llama's graph: a norm, attention, a
 sum, a norm, a gated feed-forward part, a sum. Source: llama.cpp, src/models/<architecture>.cpp.
 """
 
@@ -13,7 +12,7 @@ Gating: TypeAlias = Literal["softmax", "sigmoid", "chosen"]
 class Attention(NamedTuple):
     """Attention with shared keys."""
 
-    fused: bool = False  # queries, keys and values come of one matrix
+    fused: bool = False  # one matrix gives queries, keys and values
     rope: bool = True  # queries and keys are rotated by their positions
     whole: bool = False  # queries and keys are normed over all heads at once
     scaled: bool = False  # queries of layers without rope are scaled by their positions
@@ -46,36 +45,35 @@ class Dense(NamedTuple):
 
 
 class Experts(NamedTuple):
-    """A mixture of experts.
-
-    `gating`: a softmax over all, sigmoids, a softmax over the chosen ones, or what the file states.
-    Sigmoids that the file states have a bias for the choice, and their sum is normed.
-    """
+    """A mixture of experts."""
 
     gating: Gating | Literal["stated"] = "softmax"
-    normed: bool = True  # the weights of the chosen ones are divided by their sum
+    """How the router weighs experts: a softmax over all, sigmoids, a softmax over the chosen
+    experts, or as the file states. Sigmoids that a file states have a bias and normed weights.
+    """
+    normed: bool = True  # the weights of the chosen experts are divided by their sum
     biased: bool = False  # a bias for the choice alone
     weighted_first: bool = False  # the weights multiply what goes in, not what comes out
     unstated: Gating = "sigmoid"  # the gating of files that state none
-    sigmoid_n_vocab: int | None = None  # but of models with so many tokens it is sigmoids
+    sigmoid_n_vocab: int | None = None  # files of models with this n_vocab mean sigmoids
 
 
 class Shared(NamedTuple):
-    """Experts, and one more that every token passes."""
+    """Experts, and a shared expert that every token passes."""
 
     experts: Experts
-    gate: bool = False  # the output of the shared one is multiplied by a gate
+    gate: bool = False  # the output of the shared expert is multiplied by a gate
 
 
 class IfRecurrent(NamedTuple):
-    """One block in layers with a state, another one in the rest."""
+    """`yes` in layers with a state, `no` in the others."""
 
     yes: "Block"
     no: "Block"
 
 
 class IfExperts(NamedTuple):
-    """One block in layers with experts, another one in the rest."""
+    """`yes` in layers with experts, `no` in the others."""
 
     yes: "Block"
     no: "Block"
@@ -94,18 +92,21 @@ Block: TypeAlias = (
 
 
 class Residual(NamedTuple):
-    """A layer of two halves, each added to what came in."""
+    """A layer of two halves. The output of each half is added to its input, the residual.
+
+    ggml may give a sum the memory of its first operand, so the order of operands matters.
+    """
 
     mix: Block
     feed: Block
     norms: Literal["before", "both", "after"] = "before"
-    first: bool = False  # the residual is the first source of the first sum
-    late: bool = False  # the residual is the first source of the second sum
-    at_once: bool = False  # the first norm is computed before anything that `mix` asks for
+    first: bool = False  # in the sum after `mix`, the residual is the first operand
+    late: bool = False  # in the sum after `feed`, the residual is the first operand
+    at_once: bool = False  # the first norm is computed before anything that `mix` needs
 
 
 class Single(NamedTuple):
-    """A layer of one block, added to what came in."""
+    """A layer of one block, whose output is added to its input."""
 
     mix: Block
 
@@ -159,18 +160,18 @@ class Blueprint(NamedTuple):
     start: Start = "tokens"
     end: End = "logits"
     trimmed: bool = True  # the last layer goes on with the rows whose logits are wanted
-    layer_norm: bool = False  # norms subtract the mean, which takes a place of its own
+    layer_norm: bool = False  # norms subtract the mean, so they cannot overwrite their source
     begins_normed: bool = True  # a layer begins with a norm of the residual
-    first_differs: bool = False  # the first layer's graph is another one
+    first_differs: bool = False  # the first layer has another graph than the others
     n_positions: int = 1  # numbers per token's position: 4 where images are
-    rope_period: int | None = None  # every so manieth layer has no rope
+    rope_period: int | None = None  # every `rope_period`-th layer has no rope
     rope_in_windows: bool = False  # only layers with a window have rope
     early_states: bool = False
-    """Layers ask for the convolution's last inputs before anything else, so before the layer before
-    them has ended.
+    """A layer needs the convolution's last inputs before anything else, so they are fetched before
+    the layer below has ended.
     """
     experts_by_width: bool = False  # a layer with a feed-forward width has experts
-    n_sparse: int = 0  # the first layers keep only what lies far above the mean
+    n_sparse: int = 0  # the first layers, whose gates keep only values far above the mean
     shares_values: bool = False  # layers that see everything use their keys as values
     n_streams: int = 1  # parallel residuals
     n_embd_per_layer: int | None = None  # width of per-layer embeddings, where no key states it
