@@ -211,7 +211,6 @@ LONGER_YET: Final = {
     "choosing/worker:Worker",
     "cli/commands/formula:_print",
     "cli/commands/quantize:_to_preset",
-    "cli/commands/serve:serve",
     "cli/tell/quantize:_print_predictions",
     "engine/lab:Lab",
     "engine/server:EngineServer",

@@ -21,7 +21,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
 from hakaru.servers import Deployment, running
 from hakaru.serving.conversation import Conversation
-from hakaru.serving.deployment import bound_socket
+from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
 from hakaru.testing import write_tiny_llama
 

@@ -13,9 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from hakaru.memory.settings import ContextSettings
-from hakaru.serving.deployment import bound_socket
 from hakaru.serving.gateway import make_gateway
 from hakaru.serving.limits import Limits
+from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
 from hakaru.web.page import page_routes
 

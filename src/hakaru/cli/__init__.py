@@ -13,7 +13,7 @@ from hakaru.language import LANGUAGES, say, spell_fields, use_language
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
-    from hakaru.serving.deployment import Pages
+    from hakaru.serving.serve_at import Pages
 
 INTERRUPTED: Final = 130
 """The exit code of what Ctrl-C, SIGTERM or a closed terminal ended before it was done."""

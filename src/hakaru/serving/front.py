@@ -6,10 +6,7 @@ engine, in well under a second.
 """
 
 import asyncio
-import contextlib
-import signal
 import socket
-from collections.abc import Generator
 from typing import Final
 
 import uvicorn
@@ -22,7 +19,9 @@ LAST_WORDS_WITHIN_S: Final = 0.3
 
 
 class Front(uvicorn.Server):
-    """uvicorn for `gateway`, which stops the engine of `supervisor` before itself."""
+    """uvicorn for `gateway`, which stops the engine of `supervisor` before itself. It runs in a
+    thread, so the signals of the process are not its business.
+    """
 
     def __init__(self, gateway: Starlette, supervisor: Supervisor) -> None:
         super().__init__(
@@ -32,16 +31,9 @@ class Front(uvicorn.Server):
         )
         self._supervisor = supervisor
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """As uvicorn does; but Ctrl-C stays ignored where it was ignored, as behind a shell's
-        `&`.
-        """
-        is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        with super().capture_signals():
-            if is_ignored:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-            yield
+    def leave(self) -> None:
+        """End soon; the thread in which the server runs comes back."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the engine, give its last words a moment to leave, and close everything."""

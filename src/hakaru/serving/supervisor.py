@@ -45,6 +45,7 @@ class Supervisor:
         )
         self.state: State = "loading"
         self.restarts = 0
+        self.gave_up = False
         self.death: EngineDied | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS_ALLOWED)
         self._lock = threading.Lock()
@@ -104,7 +105,7 @@ class Supervisor:
                 len(self._deaths) == DEATHS_ALLOWED
                 and self._deaths[-1] - self._deaths[0] < WITHIN_S
             ):
-                self.state = "failed"
+                self.state, self.gave_up = "failed", True
                 on_failed()
                 return False
             if self._stopped.wait(FIRST_PAUSE_S * 2 ** (len(self._deaths) - 1)):

@@ -9,20 +9,15 @@ import httpx
 
 from hakaru.choosing.evidence import last_choice
 from hakaru.cli.options import ChatOptions
-from hakaru.cli.output import warn
 from hakaru.cli.terminal import terminal_session
-from hakaru.engine.mode_of import mode_for, needs_text
-from hakaru.engine.server import EngineServer
+from hakaru.engine.mode_of import needs_text
 from hakaru.errors import EngineRefused, Misuse, Terminated
-from hakaru.evaluation.served import laid_out
 from hakaru.language import say
-from hakaru.memory.context import default_context
-from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
-from hakaru.planning.to_load import fit_to_load
-from hakaru.servers import running
+from hakaru.servers import Deployment, running
 from hakaru.serving.conversation import Conversation
+from hakaru.serving.serve import serve
 
 
 def run(options: ChatOptions) -> int:
@@ -32,26 +27,24 @@ def run(options: ChatOptions) -> int:
     model, port = options.model, options.port
     served = [d for d in running() if port in (None, d.port)]
     if model is None and served:
-        with httpx.Client(base_url=f"{served[0].url}/", timeout=None) as client:
-            return _talk(Conversation(client, served[0].model, options.system), options.prompt)
+        return _talk_to(served[0], options)
     if port is not None and model is None:
         raise Misuse(
             "no hakaru server runs at port {port}; start one with: hakaru serve MODEL.gguf "
             "--port {port}",
             port=port,
         )
-    found = whole_model(model or last_choice() or embedded_model())
-    needs_text(found, "chat")
-    mode = mode_for(found, options.chat_template, warn=warn)
-    settings = ContextSettings(n_ctx=default_context(found))
+    named = whole_model(model or last_choice() or embedded_model())
+    needs_text(named, "chat")
     session = terminal_session(aside=True, keeps=False)
-    fit = fit_to_load(found, settings, session, memory=options.memory)
-    with (
-        EngineServer(found.path, fit.settings, laid_out(fit, mode)) as engine,
-        engine.client() as client,
-    ):
-        client.base_url = httpx.URL("http://engine/v1/")
-        return _talk(Conversation(client, found.path.stem, options.system), options.prompt)
+    template, memory = options.chat_template, options.memory
+    with serve(named, memory=memory, chat_template=template, session=session) as serving:
+        return _talk_to(serving.deployment, options)
+
+
+def _talk_to(server: Deployment, options: ChatOptions) -> int:
+    with httpx.Client(base_url=f"{server.url}/", timeout=None) as client:
+        return _talk(Conversation(client, server.model, options.system), options.prompt)
 
 
 def _talk(conversation: Conversation, prompt: str | None) -> int:

@@ -1,12 +1,14 @@
 """`hakaru up`: look at the machine, check, quantize, test, decide, serve."""
 
-from hakaru.cli.commands.serve import serve
+from dataclasses import replace
+
+from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide
 from hakaru.cli.options import UpOptions
-from hakaru.cli.output import print_json
+from hakaru.cli.output import print_aside, print_json
 from hakaru.cli.tell.tune import print_decision
 from hakaru.models.model import read_model
-from hakaru.serving.deployment import Pages
+from hakaru.serving.serve_at import Pages, serve_at
 
 
 def run(options: UpOptions, *, pages: Pages | None) -> int:
@@ -21,14 +23,14 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         return 1
     if options.no_serve:
         return 0
-    return serve(
+    serving = serve_at(
         read_model(decision.chosen.path),
         decision.served,
-        options.port,
-        pages,
+        decided.mode,
+        replace(decided.session, note=print_aside),
+        port=options.port,
         memory=options.memory,
-        mode=decided.mode,
-        session=decided.session,
-        quiet=options.json,
-        decided=True,
+        pages=pages,
+        warns_of_idle_gpu=False,  # the decision said it
     )
+    return stay(serving, quiet=options.json)

@@ -1,0 +1,36 @@
+"""The port at which a model answers: on loopback, so that nobody else's machine reaches it."""
+
+import socket
+from typing import Final
+
+from hakaru.errors import MachineError
+from hakaru.servers import HOST
+
+DEFAULT_PORT: Final = 8600
+
+
+def bound_socket(port: int | None) -> socket.socket:
+    """A listening socket on loopback: at `port`; if None, at the default port, or at any free port
+    if the default one is taken.
+
+    Raises MachineError if the port that was asked for is in use.
+    """
+    for wanted in (port,) if port else (DEFAULT_PORT, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, wanted))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            if port or wanted == 0:
+                raise MachineError(
+                    "port {port} of {host} cannot be used ({reason}); choose another one with "
+                    "`port`.",
+                    port=wanted,
+                    host=HOST,
+                    reason=error.strerror,
+                ) from error
+        else:
+            return listener
+    raise AssertionError("the last port is any free one")

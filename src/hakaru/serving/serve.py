@@ -1,0 +1,63 @@
+"""Serve a model for any OpenAI client: the verb behind `hakaru serve`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple, Unpack
+
+from hakaru.engine.mode import Mode
+from hakaru.engine.mode_of import mode_for
+from hakaru.memory.context import Context, settings_for
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import Model
+from hakaru.models.sources.find import Reference, whole_model
+from hakaru.serving.serve_at import Pages, Serving, serve_at
+from hakaru.session import Session
+
+
+class ToServe(NamedTuple):
+    """What a server is started with."""
+
+    model: Model
+    settings: ContextSettings
+    mode: Mode
+
+
+@contextmanager
+def serve(
+    model: Reference,
+    *,
+    port: int | None = None,
+    memory: str | int | None = None,
+    chat_template: str | None = None,
+    pages: Pages | None = None,
+    session: Session | None = None,
+    **context: Unpack[Context],
+) -> Iterator[Serving]:
+    """Serve `model` at 127.0.0.1 while the block lasts.
+
+    Example: `with serve("model.gguf", n_ctx=8192) as serving: print(serving.url)`.
+
+    `port` None is 8600, or any free one. `memory` is the part of the free memory that may be used,
+    such as "8GiB". `chat_template` names a format of llama.cpp's or a Jinja file, for a model
+    without a template. `pages` makes what a browser sees beside the API. A model that a server of
+    ours serves already with these settings is not loaded again. However the block ends, no process
+    stays. Raises what `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
+    DoesNotFit, and nothing is loaded.
+    """
+    session = session or Session.here(keeps=False)
+    asked = to_serve(model, chat_template, session, **context)
+    with serve_at(*asked, session, port=port, memory=memory, pages=pages) as serving:
+        yield serving
+
+
+def to_serve(
+    model: Reference, chat_template: str | None, session: Session, **context: Unpack[Context]
+) -> ToServe:
+    """The model that `model` names, with its settings and how its server is run."""
+    whole = whole_model(model)
+    mode = mode_for(whole, chat_template, warn=session.warn)
+    settings = settings_for(whole, **context)
+    if mode.gives != "text":  # a text is pooled in one piece
+        settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))
+    return ToServe(whole, settings, mode)

@@ -1,0 +1,162 @@
+"""A model served at given settings, for as long as a block lasts.
+
+The engine is a child process that the supervisor keeps alive; the gateway before it answers in a
+thread, so that the block may do what it likes. However the block ends, by Ctrl-C or an error, the
+thread and the engine end with it.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from hakaru.engine.mode import Gives, Mode
+from hakaru.errors import Interrupted, MachineError
+from hakaru.evaluation.served import laid_out
+from hakaru.language import say
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import Model
+from hakaru.planning.dry_run import remember_load
+from hakaru.planning.to_load import fit_to_load
+from hakaru.servers import Deployment, engine_bytes, running
+from hakaru.serving.limits import Limits, limits_of
+from hakaru.serving.port import bound_socket
+from hakaru.serving.supervisor import Supervisor
+from hakaru.session import Session
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+Pages = Callable[[Supervisor], Sequence["BaseRoute"]]
+"""What a browser may see beside the API: the routes, made for a supervisor."""
+ENDS_WITHIN_S: Final = 10.0
+"""So long the block's end waits for the thread, which needs less than a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A model that answers at `url`."""
+
+    deployment: Deployment
+    gives: Gives  # text, vectors or an order of documents
+    is_new: bool = True  # False: it was served before by another process, which goes on
+    ended: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def url(self) -> str:
+        """The base URL for OpenAI clients."""
+        return self.deployment.url
+
+    def wait(self) -> None:
+        """Return when nobody answers any more: the engine died too often. The end of the block then
+        raises why.
+        """
+        self.ended.wait()
+
+
+@contextmanager
+def serve_at(
+    model: Model,
+    settings: ContextSettings,
+    mode: Mode,
+    session: Session,
+    *,
+    port: int | None = None,
+    memory: str | int | None = None,
+    pages: Pages | None = None,
+    warns_of_idle_gpu: bool = True,
+) -> Iterator[Serving]:
+    """Serve `model` while the block lasts; where it is served already, that server is taken.
+
+    `port` None is the default port, or any free one. `memory` is the part of the free memory that
+    may be used. Raises NothingLoaded (a DoesNotFit), MachineError for a port in use, EngineDied if
+    the engine does not come up or dies too often, and Interrupted for Ctrl-C before it is up.
+    """
+    for deployment in running():
+        if deployment.serves(model.path, settings, mode) and port in (None, deployment.port):
+            yield Serving(deployment=deployment, gives=mode.gives, is_new=False)
+            return
+    with bound_socket(port) as listener:
+        fit = fit_to_load(
+            model, settings, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
+        )
+        supervisor = Supervisor(
+            model.path, fit.settings, laid_out(fit, mode), on_event=session.warn
+        )
+        limits, grows_bytes = limits_of(model, fit.settings), fit.growth.total_bytes
+        with _answering(supervisor, listener, limits, pages, grows_bytes) as serving:
+            if mode.gives == "text":
+                with suppress(MachineError):  # a full disk keeps nobody from serving
+                    remember_load(
+                        supervisor.server, model, machine=session.machine, ledger=session.ledger
+                    )
+            yield serving
+
+
+@contextmanager
+def _answering(
+    supervisor: Supervisor,
+    listener: socket.socket,
+    limits: Limits,
+    pages: Pages | None,
+    grows_bytes: int,
+) -> Iterator[Serving]:
+    """The engine started, its record written, and the gateway answering on `listener` in a
+    thread.
+    """
+    from hakaru.serving.front import Front  # a web framework, which nobody else needs
+    from hakaru.serving.gateway import make_gateway
+
+    routes = pages(supervisor) if pages else ()
+    front = Front(make_gateway(supervisor, limits, routes), supervisor)
+    deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
+    deployment = replace(deployment, grows_bytes=grows_bytes)
+    serving = Serving(deployment=deployment, gives=supervisor.mode.gives)
+
+    def answer() -> None:
+        try:
+            front.run(sockets=[listener])
+        finally:
+            serving.ended.set()
+
+    thread = threading.Thread(target=answer, daemon=True)
+    try:
+        deployment.announce()
+        thread.start()
+        yield serving
+    finally:
+        deployment.record.unlink(missing_ok=True)
+        front.leave()
+        try:
+            if thread.ident:
+                thread.join(ENDS_WITHIN_S)
+        finally:
+            supervisor.stop()
+    if supervisor.gave_up and supervisor.death:
+        raise supervisor.death
+
+
+def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]) -> Deployment:
+    """Start the engine. Returns what its record will say."""
+    name = supervisor.path.stem
+    try:
+        supervisor.start(on_failed=on_failed)
+    except KeyboardInterrupt as stop:
+        supervisor.stop()
+        raise Interrupted(
+            say("{model} was still being loaded: nothing was served.", model=name)
+        ) from stop
+    except BaseException:
+        supervisor.stop()
+        raise
+    return Deployment(
+        pid=os.getpid(), started=psutil.Process().create_time(), port=port, model=name,
+        path=str(supervisor.path),
+        settings=asdict(supervisor.settings) | supervisor.mode.as_key(),
+        own_bytes=engine_bytes(os.getpid()),
+    )  # fmt: skip
