@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hakaru.choosing.candidate import Constraints
-from hakaru.choosing.loop import tune
+from hakaru.choosing.loop import tune_at
 from hakaru.choosing.worker import Effort
 from hakaru.engine.call import PATIENT
 from hakaru.engine.lab import Lab, lab_build
@@ -203,9 +203,9 @@ def tokens(model: Model) -> None:
     session = Session(machine=probe_machine(), ledger=Ledger())
     constraints = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None)
     settings = ContextSettings(n_ctx=min(4096, model.shape.n_ctx_train or 4096))
-    rounds = tune(session, model, settings, constraints)
+    rounds = tune_at(session, model, settings, constraints)
     mix = next((c.types for c in rounds.candidates if c.types), {})  # the same candidates for both
-    sweep = tune(session, model, settings, constraints, Effort(sweep=True), mix=mix)
+    sweep = tune_at(session, model, settings, constraints, Effort(sweep=True), mix=mix)
     taken = [d.chosen.name if d.chosen else None for d in (rounds, sweep)]
     print(
         f"  tokens: {rounds.tokens_evaluated:,} of {sweep.tokens_evaluated:,} "

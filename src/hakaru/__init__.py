@@ -1,5 +1,92 @@
 """hakaru (測る measure, 量る weigh, 図る plan): the language model that truly fits your machine,
 measured.
+
+Every verb of the command line is a function here, over a `Session`:
+
+    import hakaru
+
+    hakaru.fit("qwen3-8b", hardware="L4").verdict
+    with hakaru.serve("model.gguf", n_ctx=8192) as serving:
+        print(serving.url)
+
+A name is loaded when it is first used, so that `import hakaru` takes milliseconds. See
+docs/python.md.
 """
 
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers take it for true; the module `typing` would take 5 ms
+if TYPE_CHECKING:
+    from hakaru.choosing.decision import Decision
+    from hakaru.choosing.tune import tune
+    from hakaru.errors import (
+        DoesNotFit,
+        EngineDied,
+        EngineError,
+        EngineMissing,
+        EngineRefused,
+        HakaruError,
+        Interrupted,
+        MachineError,
+        Misuse,
+        ModelDamaged,
+        ModelError,
+        ModelNotFound,
+        ModelUnknown,
+        Offline,
+    )
+    from hakaru.memory.context import Context
+    from hakaru.planning.answer import Fit
+    from hakaru.planning.fit import fit
+    from hakaru.serving.serve import serve
+    from hakaru.serving.serve_at import Serving
+    from hakaru.session import Session
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Context",
+    "Decision",
+    "DoesNotFit",
+    "EngineDied",
+    "EngineError",
+    "EngineMissing",
+    "EngineRefused",
+    "Fit",
+    "HakaruError",
+    "Interrupted",
+    "MachineError",
+    "Misuse",
+    "ModelDamaged",
+    "ModelError",
+    "ModelNotFound",
+    "ModelUnknown",
+    "Offline",
+    "Serving",
+    "Session",
+    "fit",
+    "serve",
+    "tune",
+]
+
+_MODULES = {
+    "Context": "hakaru.memory.context", "Decision": "hakaru.choosing.decision",
+    "Fit": "hakaru.planning.answer", "Serving": "hakaru.serving.serve_at",
+    "Session": "hakaru.session", "fit": "hakaru.planning.fit", "serve": "hakaru.serving.serve",
+    "tune": "hakaru.choosing.tune",
+}  # fmt: skip
+"""Where a name is defined; the errors are all in `hakaru.errors`."""
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and that there are no others
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'hakaru' has no attribute '{name}'")
+        value: object = getattr(import_module(_MODULES.get(name, "hakaru.errors")), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

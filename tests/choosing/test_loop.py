@@ -10,7 +10,7 @@ import pytest
 
 from hakaru.choosing.candidate import SOURCE, Constraints
 from hakaru.choosing.decision import Decision
-from hakaru.choosing.loop import needs_of, tune
+from hakaru.choosing.loop import needs_of, tune_at
 from hakaru.choosing.replay import replay
 from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.choosing.worker import Effort
@@ -74,7 +74,7 @@ def test_the_loop_decides_and_the_second_time_remembers(
     def decided() -> Decision:
         lab.asked.clear()
         session = Session(machine=machine, ledger=Ledger(), lab=lab)
-        return tune(session, model, ContextSettings(n_ctx=512), constraints, effort)
+        return tune_at(session, model, ContextSettings(n_ctx=512), constraints, effort)
 
     decision = decided()
     assert {"write_tensors", "answer", "compare"} <= set(lab.asked)
@@ -128,7 +128,7 @@ def test_one_level_predicts_the_others_and_a_mix_joins_them(
 
     monkeypatch.setattr(Levels, "built", noting)
     monkeypatch.setattr(Timing, "trial", lambda *_, **__: EVEN)
-    decision = tune(
+    decision = tune_at(
         Session(machine=probe_machine(), ledger=Ledger()), model, settings, constraints, effort
     )
     by_type = {c.type: c for c in decision.candidates}
@@ -159,13 +159,13 @@ def test_the_loop_says_when_nothing_fits(tiny: Path) -> None:
         Effort(n_documents=2, n_prompts=1, repeats=2, presets=("Q8_0",)),
     )
     with pytest.raises(DoesNotFit, match="even Q8_0 needs") as caught:
-        tune(session, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
+        tune_at(session, model, settings, replace(ANYTHING, memory_bytes=1000), effort)
     assert caught.value.exit_code == 3
     assert "choose a smaller model" in str(caught.value)
     assert "`n_ctx`" not in str(caught.value)  # 512 tokens are short already
     needs = needs_of(session, model, settings).total_bytes
     with pytest.raises(DoesNotFit) as longer:
-        tune(
+        tune_at(
             session,
             model,
             replace(settings, n_ctx=32768),

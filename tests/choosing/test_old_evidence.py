@@ -78,7 +78,7 @@ def walked(
     write_tiny_llama(folder / "model.gguf", tiny_shape(n_vocab=1024))
     file = folder / "evidence.json"
     file.write_text(json.dumps(content).replace("FOLDER", str(folder)), encoding="utf-8")
-    monkeypatch.setattr("hakaru.choosing.replay.tune", loop)
+    monkeypatch.setattr("hakaru.choosing.replay.tune_at", loop)
     return replay(file, Session(machine=MACHINE, ledger=Ledger(folder / "ledger.sqlite")))
 
 

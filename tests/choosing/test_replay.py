@@ -190,7 +190,7 @@ def test_a_replay_asks_by_the_chat_template_of_then(
         given.append(mode)
         raise Interrupted("enough")
 
-    monkeypatch.setattr("hakaru.choosing.replay.tune", walked)
+    monkeypatch.setattr("hakaru.choosing.replay.tune_at", walked)
     for template in (
         ChatTemplate(name="gemma"),
         ChatTemplate(name="own.jinja", text="{{ messages }}"),
@@ -221,7 +221,7 @@ def test_a_replay_leaves_to_other_servers_what_they_hold(
         assert list(parts) == [tiny]
         return replace(machine, memory=replace(machine.memory, available_bytes=7))
 
-    monkeypatch.setattr("hakaru.choosing.replay.tune", walked)
+    monkeypatch.setattr("hakaru.choosing.replay.tune_at", walked)
     with pytest.raises(Interrupted):
         replay(
             file,

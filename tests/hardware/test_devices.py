@@ -11,7 +11,6 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from hakaru.cli.tell.hardware import describe
 from hakaru.hardware import apple, nvidia
 from hakaru.hardware.accelerators import (
     _without_driver,
@@ -21,6 +20,7 @@ from hakaru.hardware.accelerators import (
     nvidia_process_bytes,
 )
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
+from hakaru.hardware.spoken import describe
 from hakaru.planning.here import hardware_here
 
 MIB, GIB = 2**20, 2**30

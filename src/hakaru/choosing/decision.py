@@ -1,11 +1,13 @@
 """A decision: the candidates, the choice, and everything that evidence needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from hakaru.choosing.candidate import Candidate, Constraints
+from hakaru.engine.mode import Mode
 from hakaru.hardware.machine import Machine
+from hakaru.memory.context import Context
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 
@@ -27,11 +29,26 @@ class Decision:
     tokens_full_sweep: int  # that reading every level on every window would have taken
     conditions: dict[str, object]  # what the decision depends on besides the above
     evidence: Path | None = None  # the file in which it is saved
+    mode: Mode = field(default_factory=Mode)  # how the server of the chosen one is run
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the chosen one; None where nothing was chosen."""
+        return self.chosen.path if self.chosen else None
 
     @property
     def served(self) -> ContextSettings:
         """The settings with the KV cache of the chosen one."""
         return self.settings.with_cache(self.chosen.cache) if self.chosen else self.settings
+
+    @property
+    def context(self) -> Context:
+        """`served` as verbs take it: `serve(decision.path, **decision.context)`."""
+        served = self.served
+        return Context(
+            n_ctx=served.n_ctx, n_ubatch=served.n_ubatch, type_k=served.type_k,
+            type_v=served.type_v, n_parallel=served.n_parallel,
+        )  # fmt: skip
 
     @property
     def tokens_evaluated(self) -> int:

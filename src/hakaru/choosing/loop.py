@@ -42,7 +42,7 @@ from hakaru.quantization.build import plan_presets
 from hakaru.session import Session
 
 
-def tune(
+def tune_at(
     session: Session,
     model: Model,
     settings: ContextSettings,
@@ -183,6 +183,7 @@ def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
         uses_gpu=uses_gpu,
         tokens_full_sweep=sum(w.n_scored for w in windows) * len(swept),
         conditions=_conditions(worker),
+        mode=worker.mode,
     )
     return replace(decision, evidence=save_evidence(model.path.stem, decision.as_json()))
 

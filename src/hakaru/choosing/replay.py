@@ -8,7 +8,7 @@ from typing import Any
 from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.evidence import read_evidence
-from hakaru.choosing.loop import tune
+from hakaru.choosing.loop import tune_at
 from hakaru.choosing.worker import Effort
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
@@ -66,7 +66,7 @@ def replay(
 ) -> Replay:
     """Walk the loop again as the file `evidence` says. `again` measures every speed anew. `beside`
     says what other programs leave of the machine to a model of these parts. Raises Misuse for a
-    file that is no evidence, and what `read_model` and `tune` raise.
+    file that is no evidence, and what `read_model` and `tune_at` raise.
     """
     data = read_evidence(evidence)
     try:
@@ -89,7 +89,9 @@ def replay(
         mix = None  # another model now, which is told below
     if "levels" in conditions:
         effort = replace(effort or Effort(), presets=tuple(conditions["levels"]))
-    decision = tune(session, model, settings, constraints, effort, mix=mix, mode=mode, again=again)
+    decision = tune_at(
+        session, model, settings, constraints, effort, mix=mix, mode=mode, again=again
+    )
     conditions, now = (
         _flat(conditions),
         _flat({**decision.conditions, "machine": session.machine.fingerprint}),

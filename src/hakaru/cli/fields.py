@@ -13,6 +13,7 @@ _AS_IT_IS: Final = (
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",
+    "min_tokens_per_s": "--min-speed",
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own
     "n_ctx": "--context",
     "n_parallel": "--parallel",

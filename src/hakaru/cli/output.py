@@ -128,7 +128,6 @@ class Watching:
                 TimeRemainingColumn(),
             )
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bars.start()
         return self
 
     def __exit__(
@@ -153,6 +152,8 @@ class Watching:
                 self._announced.add(step)
                 print(f"  {step} …", file=sys.stderr, flush=True)
             return
+        if not self._tasks:
+            self._bars.start()  # not before: what is printed until then goes where it should
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=total)
         self._bars.update(self._tasks[step], completed=done, total=total)

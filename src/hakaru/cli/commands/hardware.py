@@ -2,8 +2,8 @@
 
 from hakaru.cli.options import HardwareOptions
 from hakaru.cli.output import next_step, print_json
-from hakaru.cli.tell.hardware import describe
 from hakaru.hardware.probe import probe_machine
+from hakaru.hardware.spoken import describe
 
 
 def run(options: HardwareOptions) -> int:

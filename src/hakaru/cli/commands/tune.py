@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.choosing.replay import replay
-from hakaru.cli.deciding import decide, effort_beside_servers
+from hakaru.choosing.tune import effort_beside_servers
+from hakaru.cli.deciding import decide
 from hakaru.cli.options import TuneOptions
 from hakaru.cli.output import Watching, print_json
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
@@ -29,7 +30,7 @@ def run(options: TuneOptions, given: Collection[str] = ()) -> int:
         check_picture(options.plot)
     if options.report:
         check_report(options.report)
-    decision = decide(options, "tune", serves=False).decision
+    decision = decide(options, serves=False)
     if options.plot:
         from hakaru.pictures.pareto import save_pareto_picture
 
@@ -40,7 +41,7 @@ def run(options: TuneOptions, given: Collection[str] = ()) -> int:
         print_json(decision.as_json())
     else:
         print_decision(decision)
-    return 1 if decision.chosen is None or decision.chosen.path is None else 0
+    return 1 if decision.path is None else 0
 
 
 def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:

@@ -1,4 +1,4 @@
-"""What `hakaru hardware` tells of a machine."""
+"""A machine in words: what `hakaru hardware` tells, and every verb that measures."""
 
 from hakaru.hardware.machine import Cpu, Machine
 from hakaru.language import say

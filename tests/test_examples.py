@@ -1,0 +1,45 @@
+"""The examples run as they stand, and are short."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from hakaru.testing import tiny_shape, write_tiny_llama
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+pytestmark = pytest.mark.engine
+
+
+def printed(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    *arguments: str | Path,
+) -> str:
+    """What the example prints."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_an_example_is_seen_at_one_glance(path: Path) -> None:
+    """Under 25 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 25
+
+
+def test_fit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Q8_0 with a context of 32k is too much for 12 GB; Q4_K_M is not."""
+    large, *ways, small = printed(capsys, monkeypatch, "fit.py").splitlines()
+    assert large.startswith("Q8_0: does_not_fit, ") and small.startswith("Q4_K_M: fits, ")
+    assert any(way.startswith("  ") and way.endswith(": fits") for way in ways)
+
+
+def test_tune_and_serve(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A tiny model is decided for, served, and answers."""
+    model = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024))
+    assert printed(capsys, monkeypatch, "tune_and_serve.py", model).endswith("\n")
