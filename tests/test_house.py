@@ -209,18 +209,10 @@ def test_no_command_takes_a_bag_of_options(path: Path) -> None:
 LONGEST: Final = {"function": 60, "class": 150}
 LONGER_YET: Final = {
     "choosing/worker:Worker",
-    "cli/commands/formula:_print",
     "cli/commands/quantize:_to_preset",
     "cli/tell/quantize:_print_predictions",
     "engine/lab:Lab",
     "engine/server:EngineServer",
-    "formats/foreign_types:foreign_type",
-    "hardware/catalogue:parse_hardware",
-    "memory/allocator:steps_of",
-    "memory/blocks:attend",
-    "models/shape:shape_of",
-    "pictures/memory:memory_chart",
-    "pictures/pareto:pareto_chart",
 }
 """Those that are to be cut."""
 

@@ -78,6 +78,15 @@ def foreign_type(where: Path | str, tensor: str, number: int, *, is_bitnet: bool
             name=tensor,
             found=number,
         )
+    return (
+        _of_the_past(where, tensor, number)
+        if number in REMOVED or number in REPACKED
+        else _of_a_fork(where, tensor, number)
+    )
+
+
+def _of_the_past(where: Path | str, tensor: str, number: int) -> ModelUnknown:
+    """The error for a type that llama.cpp once had."""
     if number in REMOVED:
         return ModelUnknown(
             "{path}: tensor {name} is stored as {type} (number {found}), which llama.cpp removed "
@@ -88,19 +97,22 @@ def foreign_type(where: Path | str, tensor: str, number: int, *, is_bitnet: bool
             type=REMOVED[number],
             found=number,
         )
-    if number in REPACKED:
-        type_, plain = REPACKED[number]
-        return ModelUnknown(
-            "{path}: tensor {name} is stored as {type} (number {found}), {plain} interleaved for "
-            "some processors, which llama.cpp no "
-            "longer reads from files; fetch the model as {plain}, which it interleaves when "
-            "loading, or quantize it again from the original.",
-            path=where,
-            name=tensor,
-            type=type_,
-            found=number,
-            plain=plain,
-        )
+    type_, plain = REPACKED[number]
+    return ModelUnknown(
+        "{path}: tensor {name} is stored as {type} (number {found}), {plain} interleaved for "
+        "some processors, which llama.cpp no "
+        "longer reads from files; fetch the model as {plain}, which it interleaves when "
+        "loading, or quantize it again from the original.",
+        path=where,
+        name=tensor,
+        type=type_,
+        found=number,
+        plain=plain,
+    )
+
+
+def _of_a_fork(where: Path | str, tensor: str, number: int) -> ModelUnknown:
+    """The error for a type of ik_llama.cpp, or one that nobody here knows."""
     if number in IK_LLAMA:
         return ModelUnknown(
             "{path}: tensor {name} is stored as {type} (number {found}), a type of ik_llama.cpp, "

@@ -52,28 +52,16 @@ def parse_hardware(text: str) -> Hardware:
             "`hardware` '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.",
             found=text,
         )
-    parts = _sizes_at_home(_whole_names([_counted(part) for part in parts]))
-    processors = [
-        part
-        for part in parts
-        if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))
-    ]
-    beside = [
-        Part(kind="ram", text=f"{size:g}GB")
-        for part in processors
-        for size in sizes_in(part.text)[0]
-    ]
-    if len(processors) < len(
-        parts + beside
-    ):  # a processor has no memory of its own; what else is named has
-        parts = [part for part in parts if part not in processors] + beside
+    parts, has_processor = _without_processors(
+        _sizes_at_home(_whole_names([_counted(part) for part in parts]))
+    )
     accelerators: list[Device] = []
     notes: list[str] = []
     for part in parts:
         if part.kind == "name":
-            device, said = _device(part)
+            device, told = _device(part)
             accelerators += [device] * part.count
-            notes += said
+            notes += told
     if len(shared := [device.name for device in accelerators if device.unified]) > 1:
         notes.append(
             say(
@@ -83,12 +71,7 @@ def parse_hardware(text: str) -> Hardware:
             )
         )
     sizes = [part for part in parts if part.kind != "name"]
-    kinds = [part.kind for part in sizes]
-    if (
-        kinds.count("size") == 1
-        and "ram" not in kinds
-        and (accelerators or processors or "vram" in kinds)
-    ):
+    if _names_ram(sizes, beside=bool(accelerators) or has_processor):
         sizes = [replace(part, kind="ram") if part.kind == "size" else part for part in sizes]
     accelerators += [
         _sized(part) for part in sizes if part.kind != "ram" for _ in range(part.count)
@@ -99,6 +82,31 @@ def parse_hardware(text: str) -> Hardware:
         ram=named_ram(ram) if ram else None,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _without_processors(parts: list[Part]) -> tuple[list[Part], bool]:
+    """The parts without processors, which have no memory of their own, and whether there were any.
+    A size beside a processor's name is RAM. A processor that is named alone stays.
+    """
+    processors = [
+        part
+        for part in parts
+        if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))
+    ]
+    beside = [
+        Part(kind="ram", text=f"{size:g}GB")
+        for part in processors
+        for size in sizes_in(part.text)[0]
+    ]
+    if len(processors) < len(parts + beside):
+        parts = [part for part in parts if part not in processors] + beside
+    return parts, bool(processors)
+
+
+def _names_ram(sizes: list[Part], *, beside: bool) -> bool:
+    """Whether the only size without a word is RAM: `beside` something else that computes."""
+    kinds = [part.kind for part in sizes]
+    return kinds.count("size") == 1 and "ram" not in kinds and (beside or "vram" in kinds)
 
 
 def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:

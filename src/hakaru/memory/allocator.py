@@ -49,61 +49,80 @@ def steps_of(
     `outside` are tensors that others made and own; those in `ending` are needed here for the last
     time. `exits` are what the next stretch goes on with: nobody gives them back here.
     """
-    users: dict[Tensor, int] = {}
-    views: dict[Tensor, int] = {}
-    for node in nodes:
-        if node.root is not None:
-            views[node.root] = views.get(node.root, 0) + 1
-        for source in node.sources:
-            users[source] = users.get(source, 0) + 1
-    numbers = {tensor: i for i, tensor in enumerate(outside)}
-    sizes: dict[Size, int] = {}
-    held = {tensor for tensor in outside if tensor in ending}
-    steps: list[Step] = []
-
-    def size(tensor: Tensor) -> int:
-        return sizes.setdefault(tensor.size, len(sizes))
-
-    def reusable(node: Tensor) -> Tensor | None:
-        for source in node.sources if node.in_place else ():
-            alone = users[source] == 1 and not views.get(source)
-            if (
-                source in held
-                and alone
-                and not source.kept
-                and source not in exits
-                and source.shape == node.shape
-            ):
-                return source
-        return None
-
+    walk = _Walk(nodes, outside, exits, ending)
     for node in nodes:
         if node.root is None:
-            numbers[node] = len(numbers)
-            place = reusable(node)
-            if place is None:
-                steps.append((GIVE, numbers[node], size(node), 0, 0))
-            else:
-                steps.append((REUSE, numbers[node], size(node), numbers[place], size(place)))
-                held.discard(place)
-            held.add(node)
+            walk.place(node)
         for source in node.sources:
-            users[source] -= 1
-            if users[source] or views.get(source):
-                continue
-            owner = source
-            if source.root is not None:
-                owner = source.root
-                views[owner] -= 1
-                if views[owner] or users.get(owner):
-                    continue
-            if owner in held and not owner.kept and owner not in exits:
-                steps.append((TAKE_BACK, numbers[owner], size(owner), 0, 0))
-                held.discard(owner)
-    names = tuple(tensor.name for tensor in numbers)
-    return Steps(
-        tuple(steps), tuple(sizes), names, tuple(numbers[tensor.root or tensor] for tensor in exits)
-    )
+            walk.used(source)
+    numbers, names = walk.numbers, tuple(tensor.name for tensor in walk.numbers)
+    ends = tuple(numbers[tensor.root or tensor] for tensor in exits)
+    return Steps(tuple(walk.steps), tuple(walk.sizes), names, ends)
+
+
+class _Walk:
+    """One walk over the nodes of a stretch: who still needs a tensor, and whose memory is held."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Tensor],
+        outside: Sequence[Tensor],
+        exits: Sequence[Tensor],
+        ending: Collection[Tensor],
+    ) -> None:
+        self.exits = exits
+        self.users: dict[Tensor, int] = {}  # nodes to come that read the tensor
+        self.views: dict[Tensor, int] = {}  # views of the tensor that are still read
+        for node in nodes:
+            if node.root is not None:
+                self.views[node.root] = self.views.get(node.root, 0) + 1
+            for source in node.sources:
+                self.users[source] = self.users.get(source, 0) + 1
+        self.numbers = {tensor: i for i, tensor in enumerate(outside)}
+        self.sizes: dict[Size, int] = {}
+        self.held = {tensor for tensor in outside if tensor in ending}
+        self.steps: list[Step] = []
+
+    def place(self, node: Tensor) -> None:
+        """A place for what `node` computes: a source's, or one of its own."""
+        self.numbers[node] = len(self.numbers)
+        place = self._reusable(node)
+        if place is None:
+            self.steps.append((GIVE, self.numbers[node], self._size(node), 0, 0))
+        else:
+            size = self._size(node)
+            other = self.numbers[place], self._size(place)
+            self.steps.append((REUSE, self.numbers[node], size, *other))
+            self.held.discard(place)
+        self.held.add(node)
+
+    def used(self, source: Tensor) -> None:
+        """One of its readers has read `source`; after the last one its place is taken back."""
+        users, views = self.users, self.views
+        users[source] -= 1
+        if users[source] or views.get(source):
+            return
+        owner = source
+        if source.root is not None:
+            owner = source.root
+            views[owner] -= 1
+            if views[owner] or users.get(owner):
+                return
+        if owner in self.held and not owner.kept and owner not in self.exits:
+            self.steps.append((TAKE_BACK, self.numbers[owner], self._size(owner), 0, 0))
+            self.held.discard(owner)
+
+    def _size(self, tensor: Tensor) -> int:
+        return self.sizes.setdefault(tensor.size, len(self.sizes))
+
+    def _reusable(self, node: Tensor) -> Tensor | None:
+        """The source whose place `node` may write into: nobody else reads it."""
+        for source in node.sources if node.in_place else ():
+            alone = self.users[source] == 1 and not self.views.get(source)
+            free = source in self.held and not source.kept and source not in self.exits
+            if alone and free and source.shape == node.shape:
+                return source
+        return None
 
 
 class Memory:

@@ -13,7 +13,6 @@ from hakaru.memory.blocks import (
     Build,
     attention,
     dense,
-    fused_attention,
     fused_dense,
     head_gated_attention,
     mla,
@@ -59,9 +58,8 @@ def block_of(block: words.Block) -> Function:
     match block:
         case str():
             return _MIXES[block]
-        case words.Attention(fused=fused, rope=rope, whole=whole, scaled=scaled, head_gate=gate):
-            function = head_gated_attention if gate else attention
-            return partial(function, fused=fused, rope=rope, whole=whole, scaled=scaled)
+        case words.Attention():
+            return partial(head_gated_attention if block.head_gate else attention, word=block)
         case words.Mla(rope=rope):
             return partial(mla, rope=rope)
         case words.Mamba2(normed=normed):
@@ -180,7 +178,7 @@ def _one_part(b: Build, x: Tensor) -> Tensor:
     if b.layer.recurrent:
         return mamba2(b, x)
     if b.layer.attends:
-        return attention(b, x, rope=False)
+        return attention(b, x, words.Attention(rope=False))
     return _latent_experts(b, x) if b.layer.experts else ungated(b, x)
 
 
@@ -209,7 +207,7 @@ def _one_part_with_dense(b: Build, x: Tensor) -> Tensor:
 
 
 def _post_normed(b: Build, x: Tensor, *, feed: Function, rope: bool) -> Tensor:
-    cur = attention(b, x, rope=rope)
+    cur = attention(b, x, words.Attention(rope=rope))
     if b.layer.last:
         cur, x = b.outputs(cur), b.outputs(x)
     cur = b.norm(b.add(cur, x))
@@ -219,7 +217,7 @@ def _post_normed(b: Build, x: Tensor, *, feed: Function, rope: bool) -> Tensor:
 
 
 def _later_normed(b: Build, x: Tensor) -> Tensor:
-    cur = fused_attention(b, x if b.layer.first else b.norm(x))
+    cur = attention(b, x if b.layer.first else b.norm(x), words.Attention(fused=True))
     if b.layer.last:
         cur, x = b.outputs(cur), b.outputs(x)
     x = b.add(cur, x)

@@ -8,13 +8,15 @@ src/models.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from hakaru.memory.flash_attention import Attention, Backend, scratch
 from hakaru.memory.graph import Graph, Size, Tensor, size_of
-from hakaru.models.architectures.parts.blueprint import Blueprint
+from hakaru.models.architectures.parts import blueprint as words
 from hakaru.models.shape import Shape
 
 ROTATION_K_MIN, ROTATION_V = 64, 64
+PLAIN: Final = words.Attention()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Build:
     """
 
     model: Shape
-    blueprint: Blueprint
+    blueprint: words.Blueprint
     layer: Layer = field(default_factory=Layer)
     graph: Graph = field(default_factory=Graph)
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -225,22 +227,7 @@ def attend(
         v = rotated(b, v, ROTATION_V, "values")
     order = [q, k, v] if b.windows or not cached else [q, v, k]
     g.stored(t for t in order if t is not None)
-    if cached:
-        for t, name in ((k, "K indices"), (v, "V indices")):
-            if t is not None and t is not latent:
-                ids = b.input(name + _of_window(b), ((8, "T"),))
-                g.store(g.view(t, ("row", "T")), ids)
-        sources = [g.view(q, ("queries",))]
-        mask = b.input(
-            "mask" + _of_window(b), ((2 if b.flash else 4, "TW" if layer.windowed else "TC"),)
-        )
-    else:
-        assert k is not None and v is not None
-        mask = b.input("mask" + _of_window(b), ((2, "TT"),))
-        sources = [g.view(q, ("queries",))]
-        sources += [
-            g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)
-        ]
+    sources, mask = _cells(b, q, k, v, latent)
     length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
     shape = length, layer.n_head, "T"
     if not b.flash:
@@ -262,6 +249,30 @@ def attend(
     if turn_v:
         cur = rotated(b, cur, ROTATION_V, "values")
     return b.mm(cur, out, "attention output") if out else cur
+
+
+def _cells(
+    b: Build, q: Tensor, k: Tensor | None, v: Tensor | None, latent: Tensor | None
+) -> tuple[list[Tensor], Tensor]:
+    """What the attention reads, and its mask: the cells of the cache, into which keys and values go
+    first. A model without a cache reads its own keys and values, in F16.
+    """
+    g = b.graph
+    if not b.cached:
+        assert k is not None and v is not None
+        mask = b.input("mask" + _of_window(b), ((2, "TT"),))
+        sources = [g.view(q, ("queries",))]
+        sources += [
+            g.new(t.name + " in F16", t.shape, g.view(t, ("heads",)), n_bytes=2) for t in (k, v)
+        ]
+        return sources, mask
+    for t, name in ((k, "K indices"), (v, "V indices")):
+        if t is not None and t is not latent:
+            ids = b.input(name + _of_window(b), ((8, "T"),))
+            g.store(g.view(t, ("row", "T")), ids)
+    sources = [g.view(q, ("queries",))]
+    cells = "TW" if b.layer.windowed else "TC"
+    return sources, b.input("mask" + _of_window(b), ((2 if b.flash else 4, cells),))
 
 
 def _by_scores(
@@ -306,16 +317,8 @@ def _scratch(b: Build, latent: bool) -> Size:
     )
 
 
-def heads(
-    b: Build,
-    x: Tensor,
-    *,
-    fused: bool = False,
-    rope: bool = True,
-    whole: bool = False,
-    scaled: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values; the flags are those of `blueprint.Attention`."""
+def heads(b: Build, x: Tensor, word: words.Attention) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values."""
     g, y = b.graph, b.layer
     shapes = [
         (y.n_embd_head_k, y.n_head, "T"),
@@ -323,53 +326,40 @@ def heads(
         (y.n_embd_head_v, y.n_head_kv, "T"),
     ]
     rows = [length * n for length, n, _ in shapes]
-    if fused:
+    if word.fused:
         qkv = b.mm(x, sum(rows), "queries, keys, values")
         q, k, v = (g.view(qkv, shape) for shape in shapes)
     else:
         made = [
             b.mm(x, n, name) for n, name in zip(rows, ("queries", "keys", "values"), strict=True)
         ]
-        if whole:
+        if word.whole:
             made[:2] = [b.norm(t) for t in made[:2]]
         q, k, v = (g.reshape(t, shape) for t, shape in zip(made, shapes, strict=True))
-    if rope and y.rope:
+    if word.rope and y.rope:
         q, k = (g.like(t, b.positions(), name=name) for t, name in ((q, "queries"), (k, "keys")))
-    elif scaled:
+    elif word.scaled:
         q = g.like(q, b.input("attention scale", ((4, "T"),)))
     return q, k, v
 
 
-def attention(
-    b: Build,
-    x: Tensor,
-    *,
-    fused: bool = False,
-    rope: bool = True,
-    whole: bool = False,
-    scaled: bool = False,
-) -> Tensor:
+def attention(b: Build, x: Tensor, word: words.Attention = PLAIN) -> Tensor:
     """Attention with shared keys (GQA)."""
-    q, k, v = heads(b, x, fused=fused, rope=rope, whole=whole, scaled=scaled)
+    q, k, v = heads(b, x, word)
     return attend(b, q, k, v, out=b.model.n_embd)
 
 
-def head_gated_attention(b: Build, x: Tensor, **flags: bool) -> Tensor:
+def head_gated_attention(b: Build, x: Tensor, word: words.Attention) -> Tensor:
     """Attention whose output is multiplied by a gate, one number per head (Laguna)."""
     g, y = b.graph, b.layer
     shape = y.n_embd_head_v, y.n_head, "T"
-    q, k, v = heads(b, x, **flags)
+    q, k, v = heads(b, x, word)
     cur = attend(b, q, k, v, out=None)
     gate = g.like(b.mm(x, y.n_head, "gate"))
     cur = b.mul(g.reshape(cur, shape), g.reshape(gate, (1, y.n_head, "T")))
     return b.mm(
         g.reshape(cur, (y.n_embd_head_v * y.n_head, "T")), b.model.n_embd, "attention output"
     )
-
-
-def fused_attention(b: Build, x: Tensor) -> Tensor:
-    """Attention whose queries, keys and values are one matrix."""
-    return attention(b, x, fused=True)
 
 
 def dense(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """The numbers that decide a model's memory, with llama.cpp's names."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from hakaru.errors import ModelDamaged
 from hakaru.formats.metadata import Metadata
@@ -80,18 +81,7 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
     n_head = max(heads, default=0)
     head_length = n_embd // n_head if n_head else 0
 
-    def number(key: str) -> int:
-        try:
-            return max(meta.per_layer(meta.arch_key(key), n_layer), default=0)
-        except ModelDamaged:
-            if _is_read(meta, key):
-                raise
-            return 0
-
-    def or_else(key: str, default: int) -> int:
-        found = meta.integer(meta.arch_key(key))
-        return default if found is None else found
-
+    number, or_else = partial(_number, meta, n_layer), partial(_or_else, meta)
     return Shape(
         architecture=meta.architecture,
         n_layer=n_layer,
@@ -135,6 +125,23 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         expert_gating_func=number("expert_gating_func"),
         expert_weights_norm=bool(number("expert_weights_norm")),
     )
+
+
+def _number(meta: Metadata, n_layer: int, key: str) -> int:
+    """The largest of a number's values by layer; 0 where the header has none. Raises ModelDamaged
+    for one that makes no sense, if the architecture reads it.
+    """
+    try:
+        return max(meta.per_layer(meta.arch_key(key), n_layer), default=0)
+    except ModelDamaged:
+        if _is_read(meta, key):
+            raise
+        return 0
+
+
+def _or_else(meta: Metadata, key: str, default: int) -> int:
+    value = meta.integer(meta.arch_key(key))
+    return default if value is None else value
 
 
 def _context(meta: Metadata) -> int | None:

@@ -1,11 +1,13 @@
 """The memory of every device as a stacked bar with the line where it ends."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hakaru.language import say
 from hakaru.pictures.save import format_of, save_chart
 from hakaru.planning.answer import Fit
+from hakaru.planning.placement import Share
 from hakaru.units import format_bytes
 
 GIB: Final = 2**30
@@ -28,21 +30,9 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
     """One bar per device: weights, KV cache, compute, other, what comes with use; a rule and a
     label at what is free.
     """
-    shares = list(fit.placement.devices) if fit.placement else []
-    names = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
+    shares = fit.placement.devices
     labels = [
         f"{i}: {s.device.name}" if len(shares) > 1 else s.device.name for i, s in enumerate(shares)
-    ]
-    rows = [
-        {
-            "device": label,
-            "part": name,
-            "order": order,
-            "gib": part / GIB,
-            "bytes": format_bytes(part),
-        }
-        for label, share in zip(labels, shares, strict=True)
-        for order, (name, part) in enumerate(zip(names, share.bar, strict=True))
     ]
     limits = [
         {
@@ -52,50 +42,58 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
         }
         for label, share in zip(labels, shares, strict=True)
     ]
-    title = say(
+    device = altair.Y("device:N", title=None, sort=labels)
+    ends = altair.Chart(altair.Data(values=limits)).encode(x="gib:Q", y=device)
+    rule = ends.mark_tick(thickness=3, height=40, color="black")
+    text = ends.mark_text(align="left", dx=6, baseline="middle", color="black").encode(
+        text="text:N"
+    )
+    return (
+        (_bars(shares, labels, device, altair) + rule + text)
+        .properties(title=_title(fit), width=560, height=altair.Step(56))
+        .configure_view(stroke=None)
+    )
+
+
+def _bars(shares: Sequence[Share], labels: Sequence[str], device: Any, altair: Any) -> Any:
+    """The parts of every device's memory, side by side."""
+    names = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
+    rows = [
+        {
+            "device": label, "part": name, "order": order, "gib": part / GIB,
+            "bytes": format_bytes(part),
+        }
+        for label, share in zip(labels, shares, strict=True)
+        for order, (name, part) in enumerate(zip(names, share.bar, strict=True))
+    ]  # fmt: skip
+    most = max((max(s.device.usable_bytes, s.needed_bytes) for s in shares), default=1) / GIB
+    scale = altair.Scale(domainMax=1.12 * most, nice=False)
+    colour = altair.Color(
+        "part:N",
+        title=None,
+        sort=names,
+        legend=altair.Legend(orient="bottom"),
+        scale=altair.Scale(domain=names, range=COLOURS),
+    )
+    return (
+        altair.Chart(altair.Data(values=rows))
+        .mark_bar(height=26)
+        .encode(
+            x=altair.X("gib:Q", title="GiB", stack="zero", scale=scale),
+            y=device,
+            color=colour,
+            order=altair.Order("order:Q"),
+            tooltip=["device:N", "part:N", "bytes:N"],
+        )
+    )
+
+
+def _title(fit: Fit) -> str:
+    return say(
         "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
         name=fit.model.name,
         architecture=fit.model.shape.architecture,
         type=fit.model.type_name,
         params=f"{fit.model.n_params / 1e9:.1f}B",
         n_ctx=fit.settings.n_ctx,
-    )
-    most = max((max(s.device.usable_bytes, s.needed_bytes) for s in shares), default=1) / GIB
-    device = altair.Y("device:N", title=None, sort=labels)
-    bars = (
-        altair.Chart(altair.Data(values=rows))
-        .mark_bar(height=26)
-        .encode(
-            x=altair.X(
-                "gib:Q",
-                title="GiB",
-                stack="zero",
-                scale=altair.Scale(domainMax=1.12 * most, nice=False),
-            ),
-            y=device,
-            color=altair.Color(
-                "part:N",
-                title=None,
-                sort=names,
-                legend=altair.Legend(orient="bottom"),
-                scale=altair.Scale(domain=names, range=COLOURS),
-            ),
-            order=altair.Order("order:Q"),
-            tooltip=["device:N", "part:N", "bytes:N"],
-        )
-    )
-    rule = (
-        altair.Chart(altair.Data(values=limits))
-        .mark_tick(thickness=3, height=40, color="black")
-        .encode(x="gib:Q", y=device)
-    )
-    text = (
-        altair.Chart(altair.Data(values=limits))
-        .mark_text(align="left", dx=6, baseline="middle", color="black")
-        .encode(x="gib:Q", y=device, text="text:N")
-    )
-    return (
-        (bars + rule + text)
-        .properties(title=title, width=560, height=altair.Step(56))
-        .configure_view(stroke=None)
     )

@@ -7,7 +7,7 @@ lines. The source loses nothing, which a logarithmic axis cannot show; it stands
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
@@ -63,52 +63,66 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
     """Two panels with one axis of loss: against the memory that is needed, with its limit, and
     against the speed of those that were timed.
     """
-    words = state_words()
+    words, tier = state_words(), decision.constraints.tier
     known = [c for c in decision.candidates if c.quality or c.predicted]
-    edge = (
-        min(
-            [kld.value for c in known if (kld := _kld(c)).value > 0],
-            default=decision.constraints.tier.kld_mean,
-        )
-        / FLOOR
-    )
-    by_size = sorted(known, key=lambda c: c.total_bytes)
+    losses = [kld.value for c in known if (kld := _kld(c)).value > 0]
+    edge = min(losses, default=tier.kld_mean) / FLOOR
     rows = [
         {
-            **_row(c, words[state_of(c, decision.chosen, decision.constraints.tier)], edge),
+            **_row(c, words[state_of(c, decision.chosen, tier)], edge),
             "above": i % 2 == 0 or _kld(c).value <= edge,
         }
-        for i, c in enumerate(by_size)
+        for i, c in enumerate(sorted(known, key=lambda c: c.total_bytes))
     ]
     there = [state for state in STATES if any(row["state"] == words[state] for row in rows)]
-    shown, (marks, shades) = (
-        [words[state] for state in there],
-        zip(*(STATES[state] for state in there), strict=True),
-    )
-    bound = decision.constraints.tier.kld_mean
-    y = altair.Y(
-        "kld:Q",
-        title=say("mean KLD, nats per token"),
-        scale=altair.Scale(type="log", domainMin=edge),
-    )
-    title = say(
-        "{name}: levels and the tier {tier}",
-        name=decision.model.name,
-        tier=decision.constraints.tier.name,
-    )
+    panel = _Panel(decision, altair, edge, {words[state]: STATES[state] for state in there})
+    panels = [panel.of("mib", say("memory, MiB"), rows)]
+    if timed := [row for row in rows if row["speed"]]:
+        panels.append(panel.of("speed", say("decode, tokens/s"), timed))
+    title = say("{name}: levels and the tier {tier}", name=decision.model.name, tier=tier.name)
+    return altair.hconcat(*panels, title=title).resolve_scale(y="shared")
 
-    def panel(field: str, axis: str, kept: list[dict[str, Any]]) -> Any:
-        data, span = (
-            altair.Data(values=kept),
-            _around(
-                [
-                    row[name]
-                    for row in kept
-                    for name in ((field, "slow", "fast") if field == "speed" else (field,))
-                ]
-            ),
+
+class _Panel(NamedTuple):
+    """What both panels share."""
+
+    decision: Decision
+    altair: Any
+    edge: float  # the lower edge of the axis of loss
+    states: Mapping[str, tuple[str, str]]  # mark and colour of each state that is there, in words
+
+    def of(self, field: str, axis: str, rows: list[dict[str, Any]]) -> Any:
+        """Loss against the values of `field`."""
+        altair = self.altair
+        names = (field, "slow", "fast") if field == "speed" else (field,)
+        span = _around([row[name] for row in rows for name in names])
+        scale = altair.Scale(domain=span, nice=False)
+        x, y = altair.X(f"{field}:Q", title=axis, scale=scale), self._loss()
+        base = altair.Chart(altair.Data(values=rows))
+        low = altair.Y("low:Q", title=say("mean KLD, nats per token"))
+        lines = [base.mark_rule(color="#555555").encode(x=x, y=low, y2="high:Q")]
+        if field == "speed":
+            slow = altair.X("slow:Q")
+            lines.append(base.mark_rule(color="#555555").encode(x=slow, x2="fast:Q", y=y))
+        return altair.layer(
+            *bound_line(altair, self.decision.constraints.tier.kld_mean, y),
+            *(self._limit(x, span) if field == "mib" else ()),
+            *lines,
+            self._points(base, x, y),
+            *self._labels(base, x, y, field, middle=sum(span) / 2),
+        ).properties(width=380, height=320)
+
+    def _loss(self) -> Any:
+        return self.altair.Y(
+            "kld:Q",
+            title=say("mean KLD, nats per token"),
+            scale=self.altair.Scale(type="log", domainMin=self.edge),
         )
-        x = altair.X(f"{field}:Q", title=axis, scale=altair.Scale(domain=span, nice=False))
+
+    def _points(self, base: Any, x: Any, y: Any) -> Any:
+        """A mark and a colour for each state."""
+        altair, shown = self.altair, list(self.states)
+        marks, shades = zip(*self.states.values(), strict=True)
         shape = altair.Shape(
             "state:N", title=None, sort=shown, scale=altair.Scale(domain=shown, range=marks)
         )
@@ -119,20 +133,14 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
             scale=altair.Scale(domain=shown, range=shades),
             legend=altair.Legend(orient="bottom"),
         )
-        base = altair.Chart(data)
-        lines = base.mark_rule(color="#555555").encode(
-            x=x, y=altair.Y("low:Q", title=say("mean KLD, nats per token")), y2="high:Q"
-        )
-        across = (
-            [base.mark_rule(color="#555555").encode(x=altair.X("slow:Q"), x2="fast:Q", y=y)]
-            if field == "speed"
-            else []
-        )
-        points = base.mark_point(size=110, filled=True, opacity=1).encode(
+        return base.mark_point(size=110, filled=True, opacity=1).encode(
             x=x, y=y, shape=shape, color=colour, tooltip=["name:N", "why:N"]
         )
-        middle = sum(span) / 2
-        texts = [
+
+    @staticmethod
+    def _labels(base: Any, x: Any, y: Any, field: str, *, middle: float) -> list[Any]:
+        """The names: above or below by turns, and towards the middle, where there is room."""
+        return [
             base.transform_filter(
                 f"{'' if above else '!'}datum.above && datum.{field} {'>' if to_left else '<='} "
                 f"{middle}"
@@ -144,24 +152,18 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
             for above in (True, False)
             for to_left in (True, False)
         ]
-        limit = (decision.constraints.memory_bytes or 0) / MIB
-        limited = altair.Chart(
-            altair.Data(values=[{field: limit, "text": f"≤ {format_bytes(int(limit * MIB))}"}])
-        ).encode(x=x)
-        ends = [
-            limited.mark_rule(strokeDash=[2, 3], color="black"),
-            limited.mark_text(align="left", dx=3, y=8).encode(text="text:N"),
-        ]
-        within = ends if field == "mib" and span[0] < limit < span[1] else []
-        return altair.layer(
-            *bound_line(altair, bound, y), *within, lines, *across, points, *texts
-        ).properties(width=380, height=320)
 
-    panels = [panel("mib", say("memory, MiB"), rows)]
-    timed = [row for row in rows if row["speed"]]
-    if timed:
-        panels.append(panel("speed", say("decode, tokens/s"), timed))
-    return altair.hconcat(*panels, title=title).resolve_scale(y="shared")
+    def _limit(self, x: Any, span: tuple[float, float]) -> list[Any]:
+        """A line at the memory that may be used, if it lies on the axis."""
+        limit = (self.decision.constraints.memory_bytes or 0) / MIB
+        if not span[0] < limit < span[1]:
+            return []
+        value = {"mib": limit, "text": f"≤ {format_bytes(int(limit * MIB))}"}
+        chart = self.altair.Chart(self.altair.Data(values=[value])).encode(x=x)
+        return [
+            chart.mark_rule(strokeDash=[2, 3], color="black"),
+            chart.mark_text(align="left", dx=3, y=8).encode(text="text:N"),
+        ]
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:

@@ -122,8 +122,16 @@ def _print(
                 "4.9 over a whole model."
             )
         )
-    if place is None:
-        return
+    if place:
+        _print_place(data, exact, model, place)
+
+
+def _print_place(
+    data: dict[str, Any], exact: Any, model: KnownModel | None, place: Hardware
+) -> None:
+    """The formula's verdict for the machine that was named, and the exact one where there is
+    one.
+    """
     for note in place.notes:
         print_text(note)
     counts = Counter(d.name for d in place.accelerators or (place.ram,) if d)
