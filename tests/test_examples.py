@@ -37,6 +37,15 @@ def test_fit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     assert any(way.startswith("  ") and way.endswith(": fits") for way in ways)
 
 
+def test_test(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
+    """A model loses nothing against itself."""
+    loss, speed = printed(capsys, monkeypatch, "test.py", tiny, tiny).splitlines()
+    assert loss == "mean KLD 0.0000 nats per token, the same first token at 100.0%"
+    assert float(speed.removesuffix(" tokens/s")) > 0
+
+
 def test_tune_and_serve(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

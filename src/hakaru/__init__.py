@@ -35,9 +35,13 @@ if TYPE_CHECKING:
         ModelUnknown,
         Offline,
     )
+    from hakaru.evaluation.comparison import Comparison
+    from hakaru.evaluation.findings import Findings
+    from hakaru.evaluation.test import test
     from hakaru.memory.context import Context
     from hakaru.planning.answer import Fit
     from hakaru.planning.fit import fit
+    from hakaru.planning.to_load import NothingLoaded
     from hakaru.serving.serve import serve
     from hakaru.serving.serve_at import Serving
     from hakaru.session import Session
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "Context",
     "Decision",
     "DoesNotFit",
@@ -52,6 +57,7 @@ __all__ = [
     "EngineError",
     "EngineMissing",
     "EngineRefused",
+    "Findings",
     "Fit",
     "HakaruError",
     "Interrupted",
@@ -61,19 +67,23 @@ __all__ = [
     "ModelError",
     "ModelNotFound",
     "ModelUnknown",
+    "NothingLoaded",
     "Offline",
     "Serving",
     "Session",
     "fit",
     "serve",
+    "test",
     "tune",
 ]
 
 _MODULES = {
-    "Context": "hakaru.memory.context", "Decision": "hakaru.choosing.decision",
-    "Fit": "hakaru.planning.answer", "Serving": "hakaru.serving.serve_at",
-    "Session": "hakaru.session", "fit": "hakaru.planning.fit", "serve": "hakaru.serving.serve",
-    "tune": "hakaru.choosing.tune",
+    "Comparison": "hakaru.evaluation.comparison", "Context": "hakaru.memory.context",
+    "Decision": "hakaru.choosing.decision", "Findings": "hakaru.evaluation.findings",
+    "Fit": "hakaru.planning.answer", "NothingLoaded": "hakaru.planning.to_load",
+    "Serving": "hakaru.serving.serve_at", "Session": "hakaru.session",
+    "fit": "hakaru.planning.fit", "serve": "hakaru.serving.serve",
+    "test": "hakaru.evaluation.test", "tune": "hakaru.choosing.tune",
 }  # fmt: skip
 """Where a name is defined; the errors are all in `hakaru.errors`."""
 
