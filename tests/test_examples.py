@@ -2,10 +2,12 @@
 
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hakaru.choosing.worker import Effort
 from hakaru.testing import tiny_shape, write_tiny_llama
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -49,6 +51,8 @@ def test_test(
 def test_tune_and_serve(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A tiny model is decided for, served, and answers."""
+    """A tiny model is decided for, served, and answers. Two levels on few texts are enough."""
+    few = partial(Effort, presets=("Q8_0", "Q4_K_M"), n_documents=1, n_prompts=1, repeats=1)
+    monkeypatch.setattr("hakaru.choosing.tune.Effort", few)
     model = write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024))
     assert printed(capsys, monkeypatch, "tune_and_serve.py", model).endswith("\n")
