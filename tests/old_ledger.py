@@ -19,7 +19,7 @@ import pytest
 from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.losses import divergences, noise_floor, windows_of
 from hakaru.evaluation.tasks import Item, named_tasks
-from hakaru.evaluation.timing import Timing
+from hakaru.evaluation.timing import Timing, known_paces
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.memory.settings import ContextSettings
@@ -129,7 +129,7 @@ QUESTIONS: Final[Mapping[str, Question]] = {
     "trial": lambda session, model, study: Timing(session=session).trial(
         model, SETTINGS, repeats=2
     ),
-    "pace": lambda session, model, study: Timing(session=session).paces(),
+    "pace": lambda session, model, study: known_paces(session),
     "deep": lambda session, model, study: Timing(session=session).deep(model, SETTINGS, SPEED, 256),
     "loads": lambda session, model, study: Timing(session=session).loads(model, SETTINGS, SPEED),
     "answers with their ends": lambda session, model, study: graded_answers(

@@ -208,7 +208,6 @@ def test_no_command_takes_a_bag_of_options(path: Path) -> None:
 
 LONGEST: Final = {"function": 60, "class": 150}
 LONGER_YET: Final = {
-    "choosing/worker:Worker",
     "cli/commands/quantize:_to_preset",
     "cli/tell/quantize:_print_predictions",
     "engine/lab:Lab",

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -164,3 +165,39 @@ def test_who_cannot_be_built_takes_nobody_along_later(world: World) -> None:
         if isinstance(step := field.next(), steps.Read):
             assert not refused & set(step.keys)
             refused |= set(step.keys) if isinstance(answer, str) else set()
+
+
+class UntimeableWorld(World):
+    """A world in which some levels cannot be built when they are to be timed."""
+
+    def answer(self, step: steps.Step) -> Any:
+        answer = super().answer(step)
+        if isinstance(step, steps.Time):
+            return {key: why if (why := self.why_untimed(key)) else answer[key] for key in answer}
+        if isinstance(step, steps.TimeDeep) and self.chance(0.3, "no room for deep"):
+            return "no room behind a long context"
+        return answer
+
+    def why_untimed(self, key: Key) -> str | None:
+        """Why a candidate cannot be timed; None where it can."""
+        return f"no room to time {key[0]}" if self.chance(0.3, "untimeable", key[0]) else None
+
+
+@settings(deadline=None)
+@given(worlds)
+def test_who_cannot_be_timed_is_out_with_the_reason_and_the_others_go_on(world: World) -> None:
+    """It is asked for no more, does not pass, and is told why; the choice is one that was timed."""
+    there = UntimeableWorld(world.number)
+    walked = walk(there)
+    out: dict[Key, str] = {}
+    for field, answer in zip(walked.fields, walked.answers, strict=False):
+        step = field.next()
+        if isinstance(step, steps.Read | steps.Time | steps.Group):
+            assert not out.keys() & set(step.keys)
+        if isinstance(step, steps.Time):
+            out |= {key: why for key, why in answer.items() if isinstance(why, str)}
+    for c in walked.end.assessed():
+        if c.key in out:
+            assert not c.passes and c.speed is None
+            assert out[c.key] in c.why or c.verdict != "pass"
+    assert walked.choice is None or walked.choice.speed

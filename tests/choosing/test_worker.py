@@ -1,6 +1,6 @@
 """Every step is asked of the engine in the right words, and files of losers go at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from worlds import World
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import Constraints
+from hakaru.choosing.level_files import LevelFiles
 from hakaru.choosing.loop import walked
 from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.choosing.transitions import opened
@@ -51,6 +52,7 @@ class FakeEngine:
     ever_built: set[str] = field(default_factory=set)
     full: frozenset[str] = frozenset()  # types for which the disk is too small
     knows_trials: bool = False
+    knows_finals: bool = False  # readings, answers and long contexts of finalists
     ledger: FakeLedger = field(default_factory=FakeLedger)
 
     def windows_of(
@@ -79,6 +81,18 @@ class FakeEngine:
             ("test", candidate.path.stem, reference.path.stem, windows[0], tier.name, cache, name)
         )
         return steps.Reading(quality=identical(), judgement=Judgement("pass"))
+
+    def known_test(self, session: Any, sha256: str, *_: Any, **__: Any) -> steps.Reading | None:
+        known = steps.Reading(quality=identical(), judgement=Judgement("fail"))
+        return known if self.knows_finals else None
+
+    def known_answers(
+        self, session: Any, sha256: str, items: Sequence[Any], *_: Any
+    ) -> list[Any] | None:
+        return grade(items, ["known"] * len(items)) if self.knows_finals else None
+
+    def known_deep(self, sha256: str, settings: ContextSettings, depth: int) -> list[Any] | None:
+        return [] if self.knows_finals else None
 
     def known_trial(self, sha256: str, settings: ContextSettings, *, repeats: int) -> Trial | None:
         return self.trial_of(90.0) if self.knows_trials else None
@@ -179,23 +193,30 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture
 def engine(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     engine = FakeEngine(folder=tmp_path, model=model)
-    for name in ("windows_of", "tested", "graded_answers"):
+    for name in ("windows_of", "tested", "known_test", "graded_answers", "known_answers"):
         monkeypatch.setattr(f"hakaru.choosing.worker.{name}", getattr(engine, name))
     return engine
 
 
-def worker_of(engine: FakeEngine, kind: type[Worker] = Worker, **changes: Any) -> Any:
-    """A worker with the levels Q8_0 and Q2_K and a text of 20 windows, of which 12 are a round."""
-    levels = {name: recipe(name, engine.model) for name in ("Q8_0", "Q2_K")}
+def worker_of(
+    engine: FakeEngine,
+    kind: type[Worker] = Worker,
+    types: Collection[str] = ("Q8_0", "Q2_K"),
+    keep: frozenset[Path] = frozenset(),
+    **changes: Any,
+) -> Any:
+    """A worker with these levels and a text of 20 windows, of which 12 are a round."""
+    session: Any = engine
+    recipes = {type_: recipe(type_, engine.model) for type_ in types}
+    files = LevelFiles(session=session, source=engine.model, recipes=recipes, keep=keep)
+    files.__dict__["levels"] = FakeLevels(engine)
     whole: dict[str, Any] = {
-        "session": engine, "timing": engine, "mode": Mode(),
-        "model": engine.model, "settings": ContextSettings(n_ctx=512),
-        "constraints": CONSTRAINTS, "recipes": levels,
-        "effort": Effort(n_documents=4, n_prompts=1, repeats=2), "mix": None,
-        "windows": [Windowed()] * 20,
+        "timing": engine, "mode": Mode(), "files": files, "settings": ContextSettings(n_ctx=512),
+        "constraints": CONSTRAINTS, "effort": Effort(n_documents=4, n_prompts=1, repeats=2),
+        "mix": None, "windows": [Windowed()] * 20,
     }  # fmt: skip
     worker = kind(**whole | changes)
-    worker.__dict__ |= {"forecast": FakeForecast(), "levels": FakeLevels(engine)}
+    worker.__dict__["forecast"] = FakeForecast()
     return worker
 
 
@@ -249,7 +270,7 @@ def test_who_was_timed_is_not_built_for_it_again(engine: FakeEngine) -> None:
         ("time", "Q8_0", SMALL_CACHE, "Q8_0, KV cache q8_0", 2),
     ]
     engine.asked, engine.knows_trials = [], True
-    worker.remove("Q8_0")
+    worker.files.remove("Q8_0")
     timed = worker.answer(steps.Time((Q8_0_SMALL,)))
     assert isinstance(timed, dict) and timed[Q8_0_SMALL].decode_tokens_per_s.value == 90.0
     assert engine.asked == []
@@ -280,6 +301,34 @@ def test_finalists_are_tested_as_they_will_be_served(engine: FakeEngine) -> None
     ]
 
 
+def test_a_finalist_whose_figures_are_remembered_is_not_built_again(engine: FakeEngine) -> None:
+    """The ledger is asked by the hash of the file that was removed."""
+    tasks = TaskSet(names=("ours",), language="en", items=tuple(our_items("en")[:2]), digest="d")
+    worker = worker_of(engine, constraints=replace(CONSTRAINTS, tasks=tasks))
+    for type_ in ("Q8_0", "Q2_K"):
+        worker.files.built(type_)
+        worker.files.remove(type_)
+    engine.asked, engine.knows_finals = [], True
+    assert worker.answer(steps.Prove(Q8_0)).judgement.verdict == "fail"
+    assert worker.answer(steps.TimeDeep((Q8_0_SMALL, Q8_0), (speed_of(1), speed_of(2)), 256)) == (
+        None,
+        None,
+    )
+    assert worker.answer(steps.Examine(Q8_0)).n == 2
+    assert engine.asked == [("answers", "model", F16_CACHE, "source")]
+
+
+def test_a_level_that_cannot_be_built_for_timing_says_why(engine: FakeEngine) -> None:
+    """The other levels are timed all the same; behind a long context it is the same."""
+    engine.full = frozenset({"Q8_0"})
+    worker = worker_of(engine)
+    speeds = worker.answer(steps.Time((Q8_0, ("Q2_K", F16_CACHE))))
+    assert "Q8_0.gguf: the disk is full" in speeds[Q8_0]
+    assert speeds["Q2_K", F16_CACHE].decode_tokens_per_s.value == 50.0
+    deep = worker.answer(steps.TimeDeep((Q8_0_SMALL, Q8_0), (speed_of(1), speed_of(2)), 256))
+    assert "Q8_0.gguf: the disk is full" in deep
+
+
 def test_the_mix_is_the_one_asked_for_or_the_one_that_is_forecast(engine: FakeEngine) -> None:
     """None where the mix asked for is empty; its file can then be built like any level's."""
     assert worker_of(engine, mix={}).answer(steps.Mix()) is None
@@ -295,16 +344,16 @@ def test_the_mix_is_the_one_asked_for_or_the_one_that_is_forecast(engine: FakeEn
     worker.__dict__["forecast"] = FakeForecast(recipe("mix-1", engine.model, 77))
     sought = worker.answer(steps.Mix())
     assert isinstance(sought, steps.Level) and (sought.type, sought.weights_bytes) == ("mix-1", 77)
-    assert worker.built("mix-1").path.name == "mix-1.gguf"
+    assert worker.files.built("mix-1").path.name == "mix-1.gguf"
 
 
 def test_files_in_use_are_not_removed(engine: FakeEngine) -> None:
     """Nor the source, which has no recipe."""
-    worker = worker_of(engine, effort=Effort(keep=frozenset({engine.folder / "Q8_0.gguf"})))
+    worker = worker_of(engine, keep=frozenset({engine.folder / "Q8_0.gguf"}))
     for type_ in ("Q8_0", "Q2_K"):
-        assert worker.built(type_).path.exists()
+        assert worker.files.built(type_).path.exists()
     for type_ in ("Q8_0", "Q2_K", "source"):
-        worker.remove(type_)
+        worker.files.remove(type_)
     assert [(engine.folder / f"{type_}.gguf").exists() for type_ in ("Q8_0", "Q2_K")] == [
         True,
         False,
@@ -320,11 +369,14 @@ class BuildingWorker(Worker):
         assert walked(self.field, self) == self.field
 
     def answer(self, step: steps.Step) -> Any:
-        lying = {path.stem for path in self.levels.path(self.recipes["Q2_K"]).parent.glob("*.gguf")}
+        lying = {
+            path.stem
+            for path in self.files.levels.path(self.files.recipes["Q2_K"]).parent.glob("*.gguf")
+        }
         assert not lying & self.field.lost_types()
         keys = step.keys if isinstance(step, steps.Read | steps.Time) else ()
         for type_, _ in keys:
-            self.built(type_)
+            self.files.built(type_)
         answer = self.world.answer(step)
         self.field = self.field.after(answer)
         return answer
@@ -335,7 +387,5 @@ def test_the_files_of_losers_go_at_once(number: int, engine: FakeEngine) -> None
     """Before the next step is done."""
     world = World(number)
     types = {level.type for level in world.levels} | {"Q2_K", "mix-1"}
-    worker = worker_of(
-        engine, kind=BuildingWorker, recipes={type_: recipe(type_, engine.model) for type_ in types}
-    )
+    worker = worker_of(engine, kind=BuildingWorker, types=types)
     worker.walk_in(world)

@@ -52,6 +52,7 @@ class Candidate:
     quality: Quality | None = None  # on the windows to choose by, as far as it was read
     judgement: Judgement | None = None  # what the windows of `quality` prove of the tier
     speed: Speed | None = None
+    why_untimed: str | None = None  # why the speed could not be measured
     untouched: Quality | None = None  # on texts that played no part in the choice, of finalists
     tasks: Pairs | None = None  # answers beside the source's, of finalists
     beaten_by: str | None = (

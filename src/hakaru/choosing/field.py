@@ -14,6 +14,7 @@ from hakaru.choosing.candidate import SOURCE, Candidate, Constraints, Key
 from hakaru.choosing.rounds import ROUNDS
 from hakaru.choosing.rule import assessed
 from hakaru.choosing.smaller_cache import with_small_cache
+from hakaru.evaluation.speed import Speed
 from hakaru.language import say
 from hakaru.memory.settings import Cache
 
@@ -99,7 +100,11 @@ class Field:
         self, keys: Iterable[Key], then: Callable[["Field", steps.Speeds], "Field"]
     ) -> "Field":
         """This field, waiting for the speeds that are missing. If none is, `then` comes at once."""
-        untimed = tuple(key for key in dict.fromkeys(keys) if self.candidates[key].speed is None)
+        untimed = tuple(
+            key
+            for key in dict.fromkeys(keys)
+            if self.candidates[key].speed is None and not self.candidates[key].why_untimed
+        )
         return self.asks(steps.Time(untimed), then) if untimed else then(self, {})
 
     def having(self, *changed: Candidate) -> "Field":
@@ -107,9 +112,9 @@ class Field:
         return replace(self, candidates={**self.candidates, **{c.key: c for c in changed}})
 
     def having_speeds(self, speeds: steps.Speeds) -> "Field":
-        """This field with what was timed."""
-        timed = [replace(self.candidates[key], speed=speed) for key, speed in speeds.items()]
-        return self.having(*timed)
+        """This field with what was timed, and why some could not be."""
+        before = [(self.candidates[key], answer) for key, answer in speeds.items()]
+        return self.having(*(with_speed(c, answer) for c, answer in before))
 
     def having_read(self, keys: Sequence[Key], answer: steps.Readings | str) -> "Field":
         """This field with what was read, or why it could not be."""
@@ -120,8 +125,16 @@ class Field:
         return self.having(*(replace(c, quality=r.quality, judgement=r.judgement) for c, r in read))
 
 
+def with_speed(candidate: Candidate, answer: Speed | str) -> Candidate:
+    """The candidate with its speed, or with the reason why it could not be timed."""
+    if isinstance(answer, str):
+        return replace(candidate, why_untimed=answer)
+    return replace(candidate, speed=answer)
+
+
 def _has_lost(candidate: Candidate) -> bool:
-    return candidate.verdict == "fail" or candidate.beaten_by is not None
+    is_out = candidate.beaten_by is not None or candidate.why_untimed is not None
+    return candidate.verdict == "fail" or is_out
 
 
 def entrant(level: steps.Level, terms: Terms) -> Candidate:

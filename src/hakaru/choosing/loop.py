@@ -16,10 +16,11 @@ answered.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
+from hakaru.choosing.candidate import SOURCE, Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.evidence import conditions, save_evidence
 from hakaru.choosing.field import Field, Terms, entrants
+from hakaru.choosing.level_files import LevelFiles
 from hakaru.choosing.rule import why_chosen
 from hakaru.choosing.smaller_cache import SMALL_CACHE, is_slow
 from hakaru.choosing.steps import Done, Level
@@ -64,19 +65,18 @@ def tune_at(
         recipes = {recipe.preset: recipe for recipe in plan_presets(model, effort.presets)}
         needs = needs_of(session, model, settings)
         terms = _terms(session, model, settings, constraints, effort, needs)
+        files = LevelFiles(session=session, source=model, recipes=recipes, keep=effort.keep)
         worker = Worker(
-            session=session,
             timing=Timing(session=session, again=again),
             mode=mode or Mode(),
-            model=model,
+            files=files,
             settings=settings,
             constraints=terms.constraints,
             effort=effort,
             mix=mix,
-            recipes=recipes,
         )
         candidates = entrants(
-            terms, _source(model), [worker.level(recipe) for recipe in recipes.values()]
+            terms, _source(model), [files.level(recipe) for recipe in recipes.values()]
         )
         if not any(c.fits for c in candidates):
             raise too_small(
@@ -93,7 +93,7 @@ def walked(field: Field, worker: Worker) -> Field:
     while not isinstance(step := field.next(), Done):
         field = field.after(worker.answer(step))
         for type_ in field.lost_types() - removed:
-            worker.remove(type_)
+            worker.files.remove(type_)
         removed = field.lost_types()
     return field
 
@@ -162,16 +162,18 @@ def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
     assert isinstance(step, Done)
     best = step.choice
     largest_first = sorted(field.assessed(), key=lambda c: (-c.weights_bytes, -c.total_bytes))
-    judged = [worker.identified(c) for c in largest_first]
+    judged = [worker.files.identified(c) for c in largest_first]
     why = why_chosen(best, judged) if best else say("no level meets every constraint")
     chosen = None
     if best:
-        chosen = replace(worker.identified(best), why=why, path=worker.built(best.type).path)
-    for type_ in worker.recipes:
+        chosen = replace(
+            worker.files.identified(best), why=why, path=worker.files.built(best.type).path
+        )
+    for type_ in list(worker.files.recipes):
         if best is None or type_ != best.type:
-            worker.remove(type_)
+            worker.files.remove(type_)
     others = [c for c in judged if c.fits and c.key != field.source.key]
-    swept = [c for c in others if not is_slow(c) and not _is_copy(c, worker)]
+    swept = [c for c in others if not is_slow(c) and not worker.files.is_copy(c.type)]
     decision = Decision(
         machine=worker.session.machine,
         model=model,
@@ -186,10 +188,6 @@ def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
         mode=worker.mode,
     )
     return replace(decision, evidence=save_evidence(model.path.stem, decision.as_json()))
-
-
-def _is_copy(candidate: Candidate, worker: Worker) -> bool:
-    return candidate.type in worker.recipes and worker.level(worker.recipes[candidate.type]).is_copy
 
 
 def _conditions(worker: Worker) -> dict[str, object]:

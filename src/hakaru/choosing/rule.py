@@ -36,6 +36,8 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
             "its interval crosses a bound of the tier {tier}: not proven",
             tier=constraints.tier.name,
         )
+    if candidate.why_untimed:
+        return candidate.why_untimed
     wanted = constraints.min_tokens_per_s
     if (
         wanted is not None

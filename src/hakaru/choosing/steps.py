@@ -65,7 +65,7 @@ class Time:
 class TimeDeep:
     """Time both candidates behind `depth` tokens of context."""
 
-    keys: tuple[Key, Key]  # -> Points: of the first and of the second
+    keys: tuple[Key, Key]  # -> Points: of the first and of the second; or why not, as text
     speeds: tuple[Speed, Speed]  # at an empty context
     depth: int
 
@@ -116,6 +116,6 @@ class Level:
 Predictions = Mapping[Key, Figure | None]  # mean KLD, nats per token; None: nothing can be said
 Groups = tuple[tuple[Key, ...], ...]
 Readings = Mapping[Key, Reading]
-Speeds = Mapping[Key, Speed]
+Speeds = Mapping[Key, Speed | str]  # a text: why that candidate could not be timed
 Points = tuple[Point | None, Point | None]  # None where so many tokens take too long to read
 Answer = Reading | Predictions | Groups | Readings | str | Level | None | Speeds | Points | Pairs

@@ -14,7 +14,7 @@ from math import log
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import SOURCE, Candidate, Key
-from hakaru.choosing.field import Field, Terms, Turn, entrant
+from hakaru.choosing.field import Field, Terms, Turn, entrant, with_speed
 from hakaru.choosing.rounds import next_round
 from hakaru.choosing.rule import beaten_by, choose, objection
 from hakaru.choosing.smaller_cache import depth_for, next_smaller, slowness
@@ -48,7 +48,8 @@ def _race_opened(field: Field) -> Field:
 
 def _is_open(candidate: Candidate) -> bool:
     may_pass = candidate.verdict in (None, "inconclusive")
-    return candidate.fits and may_pass and not candidate.beaten_by and not candidate.why
+    is_out = candidate.beaten_by or candidate.why or candidate.why_untimed
+    return candidate.fits and may_pass and not is_out
 
 
 def _untimed(field: Field) -> tuple[Key, ...]:
@@ -127,14 +128,16 @@ def _joined(field: Field, level: steps.Level | None) -> Field:
 
 
 def _losers_leave(field: Field, speeds: steps.Speeds) -> Field:
-    """Candidates that cannot win, whatever else is read, leave the race."""
+    """Candidates that cannot win, whatever else is read, leave the race; so do those that could not
+    be timed.
+    """
     field, racing = field.having_speeds(speeds), list[Key]()
     candidates = field.candidates.values()
     rivals = [c for c in candidates if not c.why and not _breaks_a_constraint(c, field)]
     for c in (field.candidates[key] for key in field.racing):
         if winner := beaten_by(c, rivals):
             field = field.having(replace(c, beaten_by=winner.type))
-        else:
+        elif not c.why_untimed:
             racing.append(c.key)
     return _next_turn(replace(field, racing=tuple(racing)))
 
@@ -204,7 +207,9 @@ def _decided(field: Field, speeds: steps.Speeds) -> Field:
 def _small_timed(field: Field, speeds: steps.Speeds) -> Field:
     """The smaller cache is compared with F16 at an empty context, then behind a longer one."""
     assert field.small
-    small = replace(field.small, speed=speeds[field.small.key])
+    small = with_speed(field.small, speeds[field.small.key])
+    if small.why_untimed:
+        return _small_joined(field, small.why_untimed)
     usual = field.candidates[small.type, F16_CACHE]
     assert small.speed and usual.speed
     field, why = replace(field, small=small), slowness(small.speed, usual.speed)
@@ -215,9 +220,11 @@ def _small_timed(field: Field, speeds: steps.Speeds) -> Field:
     return field.asks(step, _small_timed_deep)
 
 
-def _small_timed_deep(field: Field, points: steps.Points) -> Field:
+def _small_timed_deep(field: Field, answer: steps.Points | str) -> Field:
     assert isinstance(field.step, steps.TimeDeep)
-    ours, theirs = points
+    if isinstance(answer, str):
+        return _small_joined(field, answer)
+    ours, theirs = answer
     why = slowness(*field.step.speeds, (ours, theirs)) if ours and theirs else None
     return _small_joined(field, why)
 

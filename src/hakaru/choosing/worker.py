@@ -1,22 +1,23 @@
 """The hands of the loop: every step of a field done with the engine, the forecast and the disk."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from hakaru.choosing import steps
-from hakaru.choosing.candidate import Candidate, Constraints, Key, name_of
+from hakaru.choosing.candidate import Constraints, Key, name_of
 from hakaru.choosing.forecast import Forecast
+from hakaru.choosing.level_files import LevelFiles
 from hakaru.choosing.rounds import ROUNDS
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
-from hakaru.evaluation.answers import graded_answers
+from hakaru.evaluation.answers import graded_answers, known_answers
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.judgement import judge
-from hakaru.evaluation.losses import tested, windows_of
-from hakaru.evaluation.speed import REPEATS, Speed
+from hakaru.evaluation.losses import known_test, tested, windows_of
+from hakaru.evaluation.speed import REPEATS, Point, Speed
 from hakaru.evaluation.tasks import Pairs, pair
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.timing import Timing
@@ -24,8 +25,7 @@ from hakaru.evaluation.windows import Window
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
-from hakaru.quantization.build import Recipe, copies_all, is_mix, mix_recipe
-from hakaru.quantization.levels import Levels
+from hakaru.quantization.build import mix_recipe
 from hakaru.quantization.presets import LADDER
 from hakaru.quantization.study.study import Study
 from hakaru.session import Session
@@ -48,21 +48,24 @@ class Effort:
 class Worker:
     """What one walk of the loop works with."""
 
-    session: Session
     timing: Timing
     mode: Mode  # how the servers that answer tasks are run
-    model: Model  # the source
+    files: LevelFiles  # of the source and its levels
     settings: ContextSettings  # with the KV cache that was asked for
     constraints: Constraints
     effort: Effort
     mix: Mapping[str, str] | None  # types by tensor name; empty: no mix; None: one is sought
-    recipes: dict[str, Recipe] = field(default_factory=dict)  # of the levels, by name
     windows: Sequence[Window] = ()  # those to choose by
 
-    @cached_property
-    def levels(self) -> Levels:
-        """The levels that are kept on the disk."""
-        return Levels(self.session, self.model)
+    @property
+    def session(self) -> Session:
+        """The session of the walk."""
+        return self.files.session
+
+    @property
+    def model(self) -> Model:
+        """The source."""
+        return self.files.source
 
     @cached_property
     def forecast(self) -> Forecast:
@@ -75,7 +78,7 @@ class Worker:
             case steps.Settle(key):
                 return self._read_alone(key, self.windows)
             case steps.Predict(keys):
-                return {key: self.forecast.kld(self._types(key[0])) for key in keys}
+                return {key: self.forecast.kld(self.files.types(key[0])) for key in keys}
             case steps.Group(keys):
                 return self._groups(keys)
             case steps.Read(keys, n_windows):
@@ -94,13 +97,6 @@ class Worker:
             case steps.Done():
                 return None
 
-    def level(self, recipe: Recipe) -> steps.Level:
-        """What a recipe would make of the source."""
-        is_copy = copies_all(self.model, recipe.types)
-        return steps.Level(
-            type=recipe.preset, weights_bytes=recipe.weights_bytes, bpw=recipe.bpw, is_copy=is_copy
-        )
-
     def windows_of(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
         n_documents, n_prompts = self.effort.n_documents, self.effort.n_prompts
@@ -108,43 +104,12 @@ class Worker:
             self.session, self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts
         )
 
-    def built(self, type_: str) -> Model:
-        """The source where it lies, or a level, built again if its file is gone."""
-        recipe = self.recipes.get(type_)
-        return self.levels.built(recipe) if recipe else self.model
-
-    def sha256(self, type_: str) -> str | None:
-        """The SHA-256 of the file of that type; None before it was ever built."""
-        recipe = self.recipes.get(type_)
-        return (
-            self.levels.known_sha256(recipe)
-            if recipe
-            else self.session.ledger.model_sha256(self.model)
-        )
-
-    def identified(self, candidate: Candidate) -> Candidate:
-        """The candidate with what its file is known by, and a mix with its types."""
-        types = self._types(candidate.type) if is_mix(candidate.type) else None
-        return replace(candidate, sha256=self.sha256(candidate.type), types=types)
-
-    def remove(self, type_: str) -> None:
-        """Remove a level's file, unless somebody uses it. The level's figures stay in the
-        ledger.
-        """
-        if recipe := self.recipes.get(type_):
-            path = self.levels.path(recipe)
-            if path not in self.effort.keep:
-                path.unlink(missing_ok=True)
-
-    def _types(self, type_: str) -> Mapping[str, str]:
-        """The types of a level's tensors; empty for the source."""
-        return self.recipes[type_].types if type_ in self.recipes else {}
-
     def _read_alone(self, key: Key, windows: Sequence[Window], *, name: str = "") -> steps.Reading:
-        tier = self.constraints.tier
-        read = tested(
-            self.session, self.built(key[0]), self.model, windows, tier, cache=key[1], name=name
-        )
+        tier, sha256 = self.constraints.tier, self.files.sha256(key[0])
+        read = sha256 and known_test(self.session, sha256, self.model, windows, tier, cache=key[1])
+        if not read:
+            model = self.files.built(key[0])
+            read = tested(self.session, model, self.model, windows, tier, cache=key[1], name=name)
         return steps.Reading(quality=read.quality, judgement=read.judgement)
 
     def _groups(self, keys: Sequence[Key]) -> steps.Groups:
@@ -153,12 +118,8 @@ class Worker:
         return tuple(group for some in alike for group in self._grouped(some))
 
     def _grouped(self, keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
-        files = [_File(key, self._weights_bytes(key[0])) for key in keys]
-        return (tuple(file.key for file in group) for group in self.levels.groups(files))
-
-    def _weights_bytes(self, type_: str) -> int:
-        recipe = self.recipes.get(type_)
-        return recipe.weights_bytes if recipe else self.model.weights_bytes
+        files = [_File(key, self.files.weights_bytes(key[0])) for key in keys]
+        return (tuple(file.key for file in group) for group in self.files.levels.groups(files))
 
     def _read(self, keys: Sequence[Key], n: int) -> steps.Readings | str:
         """What these lose on the first `n` windows.
@@ -169,14 +130,14 @@ class Worker:
         cache, domains = keys[0][1], [w.domain for w in self.windows]
         teaches = cache == F16_CACHE and len(self.windows) > self.effort.rounds[0]
         try:
-            recipes = [self.recipes.get(type_) for type_, _ in keys]
-            several = self.levels.losses(recipes, self.windows, n, cache=cache)
+            recipes = [self.files.recipes.get(type_) for type_, _ in keys]
+            several = self.files.levels.losses(recipes, self.windows, n, cache=cache)
         except MachineError as error:
             return str(error)
         readings = {}
         for key, rows in zip(keys, several, strict=True):
             if teaches:
-                self.forecast.learn(key[0], self._types(key[0]), rows)
+                self.forecast.learn(key[0], self.files.types(key[0]), rows)
             judgement = judge(rows, domains, self.constraints.tier)
             readings[key] = steps.Reading(quality=quality_of(rows, domains), judgement=judgement)
         return readings
@@ -187,38 +148,50 @@ class Worker:
             recipe = self.forecast.mix(self.constraints.tier)
         else:
             recipe = mix_recipe(self.model, self.mix) if self.mix else None
-        if recipe is None or recipe.preset in self.recipes:
+        if recipe is None or recipe.preset in self.files.recipes:
             return None
-        self.recipes[recipe.preset] = recipe
-        return replace(self.level(recipe), predicted=self.forecast.kld(recipe.types))
+        self.files.recipes[recipe.preset] = recipe
+        return replace(self.files.level(recipe), predicted=self.forecast.kld(recipe.types))
 
-    def _speed(self, key: Key) -> Speed:
-        settings, repeats, sha256 = (
-            self.settings.with_cache(key[1]),
-            self.effort.repeats,
-            self.sha256(key[0]),
-        )
-        trial = self.timing.known_trial(sha256, settings, repeats=repeats) if sha256 else None
-        if trial is None:
-            trial = self.timing.trial(
-                self.built(key[0]), settings, name=name_of(key), repeats=repeats
-            )
-        return trial.speed
+    def _speed(self, key: Key) -> Speed | str:
+        settings, repeats = self.settings.with_cache(key[1]), self.effort.repeats
+        sha256 = self.files.sha256(key[0])
+        if sha256 and (trial := self.timing.known_trial(sha256, settings, repeats=repeats)):
+            return trial.speed
+        try:
+            model = self.files.built(key[0])
+            return self.timing.trial(model, settings, name=name_of(key), repeats=repeats).speed
+        except MachineError as error:
+            return str(error)
 
-    def _deep(self, step: steps.TimeDeep) -> steps.Points:
-        small, usual = (
-            self.timing.deep(self.built(type_), self.settings.with_cache(cache), speed, step.depth)
-            for (type_, cache), speed in zip(step.keys, step.speeds, strict=True)
-        )
+    def _deep(self, step: steps.TimeDeep) -> steps.Points | str:
+        points = list[Point | None]()
+        for (type_, cache), speed in zip(step.keys, step.speeds, strict=True):
+            settings, sha256 = self.settings.with_cache(cache), self.files.sha256(type_)
+            known = self.timing.known_deep(sha256, settings, step.depth) if sha256 else None
+            try:
+                points.append(
+                    next(iter(known), None)
+                    if known is not None
+                    else self.timing.deep(self.files.built(type_), settings, speed, step.depth)
+                )
+            except MachineError as error:
+                return str(error)
+        small, usual = points
         return small, usual
 
     def _examined(self, key: Key) -> Pairs:
-        tasks, usual = self.constraints.tasks, self.settings
+        tasks, usual, served = (
+            self.constraints.tasks,
+            self.settings,
+            self.settings.with_cache(key[1]),
+        )
         assert tasks
+        sha256 = self.files.sha256(key[0])
+        ours = sha256 and known_answers(self.session, sha256, tasks.items, served, self.mode)
         answers = partial(graded_answers, self.session, items=tasks.items, mode=self.mode)
         theirs = answers(self.model, settings=usual, name=say("source"))
-        served = usual.with_cache(key[1])
-        return pair(theirs, answers(self.built(key[0]), settings=served, name=key[0]))
+        return pair(theirs, ours or answers(self.files.built(key[0]), settings=served, name=key[0]))
 
 
 class _File(NamedTuple):

@@ -21,6 +21,8 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.session import Session
 
+KIND: Final = "answers with their ends"
+"""The kind of answers in the ledger."""
 CHOICE_TOKENS: Final = 2
 TOKEN_WITHIN_S: Final = 600.0
 """A server that gives no token for so long is not waited for."""
@@ -74,19 +76,37 @@ def graded_answers(
     if not items:
         return []
     mode = mode or Mode()
-    inputs = {
-        "model": session.ledger.model_sha256(model),
-        "engine": server_build(),
-        "settings": settings.as_json(),
-        "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
-    } | mode.as_key()
+    inputs = _inputs(session.ledger.model_sha256(model), items, settings, mode)
 
     def asked() -> list[Answer]:
         progress = partial(session.watch, say("tasks {name}", name=name).strip())
         with served(session, model, settings, mode) as server:
             return answer_items(server, items, progress=progress)
 
-    answers = session.ledger.remembered("answers with their ends", inputs, asked)
+    return _graded(items, session.ledger.remembered(KIND, inputs, asked))
+
+
+def known_answers(
+    session: Session, sha256: str, items: Sequence[Item], settings: ContextSettings, mode: Mode
+) -> list[Graded] | None:
+    """What `graded_answers` would recall of the file with this hash; None where it would ask."""
+    answers = session.ledger.recall(KIND, _inputs(sha256, items, settings, mode))
+    return None if answers is None else _graded(items, answers)
+
+
+def _inputs(
+    sha256: str, items: Sequence[Item], settings: ContextSettings, mode: Mode
+) -> dict[str, object]:
+    return {
+        "model": sha256,
+        "engine": server_build(),
+        "settings": settings.as_json(),
+        "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
+        **mode.as_key(),
+    }
+
+
+def _graded(items: Sequence[Item], answers: Sequence[Answer]) -> list[Graded]:
     return grade(items, [text for text, _ in answers], cut=[is_cut for _, is_cut in answers])
 
 

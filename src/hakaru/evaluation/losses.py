@@ -119,16 +119,12 @@ def tested(
     until = time.monotonic() + budget_s
     check_same_tokenizer(reference, candidate)
     sha256, domains = session.ledger.model_sha256(candidate), [w.domain for w in windows]
-    is_reference = sha256 == session.ledger.model_sha256(reference) and cache == F16_CACHE
-    if is_reference or not windows:
+    if _loses_nothing(session, sha256, reference, windows, cache):
         return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
-
-    least = max(LEAST_FOR_INTERVALS, least_to_read(domains))
 
     def enough(rows: Sequence[Row]) -> bool:
         seen(rows)
-        is_certain = len(rows) >= least and judge(rows, domains, tier).verdict != "inconclusive"
-        return is_certain or (len(rows) > 0 and time.monotonic() > until)
+        return _is_certain(rows, domains, tier) or (len(rows) > 0 and time.monotonic() > until)
 
     rows = divergences(
         session,
@@ -140,6 +136,43 @@ def tested(
         enough=enough,
         name=name,
     )[sha256]
+    return _judged(rows, domains, tier)
+
+
+def known_test(
+    session: Session,
+    sha256: str,
+    reference: Model,
+    windows: Sequence[Window],
+    tier: Tier,
+    *,
+    cache: Cache,
+) -> Tested | None:
+    """What `tested` would say of the file with this hash without reading anything; None where it
+    would read on.
+    """
+    domains = [w.domain for w in windows]
+    if _loses_nothing(session, sha256, reference, windows, cache):
+        return Tested(quality=identical(), judgement=Judgement("pass"), domains=domains)
+    rows = known_rows(session, sha256, reference, windows, cache)
+    is_enough = len(rows) >= len(windows) or _is_certain(rows, domains, tier)
+    return _judged(rows, domains, tier) if is_enough else None
+
+
+def _loses_nothing(
+    session: Session, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache
+) -> bool:
+    """Whether nothing needs to be read: the file is the reference itself, or there is no window."""
+    is_reference = sha256 == session.ledger.model_sha256(reference) and cache == F16_CACHE
+    return is_reference or not windows
+
+
+def _is_certain(rows: Sequence[Row], domains: Sequence[str], tier: Tier) -> bool:
+    least = max(LEAST_FOR_INTERVALS, least_to_read(domains))
+    return len(rows) >= least and judge(rows, domains, tier).verdict != "inconclusive"
+
+
+def _judged(rows: Sequence[Row], domains: Sequence[str], tier: Tier) -> Tested:
     return Tested(
         quality=quality_of(rows, domains),
         judgement=judge(rows, domains, tier),

@@ -51,7 +51,7 @@ class Timing:
         """How fast `model` is here and what it really takes. `name` is what progress calls it."""
 
         def measured() -> dict[str, Any]:
-            return self._measured(model, settings, name=name, repeats=repeats).as_json()
+            return _measured(self.session, model, settings, name=name, repeats=repeats).as_json()
 
         trial = self.session.ledger.remembered(
             "trial",
@@ -81,6 +81,14 @@ class Timing:
 
         return next(iter(self._points("deep", model, settings, depth, measured)), None)
 
+    def known_deep(self, sha256: str, settings: ContextSettings, depth: int) -> list[Point] | None:
+        """What `deep` would recall of the file with this hash: one point, or none where the tokens
+        take too long to read. None where it would measure.
+        """
+        inputs = {**self._inputs(sha256, settings, REPEATS), "depth": depth}
+        points = self.session.ledger.recall("deep", inputs, since=self._since)
+        return None if points is None else [Point.from_json(point) for point in points]
+
     def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
         """How fast `model` decodes behind long contexts, and for several users at the same time,
         each with an eighth of the context.
@@ -101,41 +109,6 @@ class Timing:
                 )
 
         return self._points("loads", model, settings, 0, measured)
-
-    def paces(self) -> list[Pace]:
-        """The files that were timed on this kind of machine with this build, whatever their
-        settings.
-        """
-        here = self._here().items()
-        return [
-            Pace(**result)
-            for inputs, result in self.session.ledger.recall_all("pace")
-            if here <= inputs.items()
-        ]
-
-    def _measured(
-        self, model: Model, settings: ContextSettings, *, name: str, repeats: int
-    ) -> Trial:
-        """The trial, measured now. The memory that was really taken goes into the ledger; so does
-        the pace of the machine if nobody else computed.
-        """
-        session = self.session
-        progress = partial(session.watch, say("speed {name}", name=name).strip())
-        with served(session, model, settings) as server:
-            speed = measure_speed(
-                server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress
-            )
-            peak = server.peak_rss_bytes()
-            trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=peak)
-            remember_load(
-                server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
-            )
-        if not speed.is_contended:
-            seconds = 1 / speed.decode_tokens_per_s.value
-            pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=seconds)
-            inputs = {**self._here(), "model": session.ledger.model_sha256(model)}
-            session.ledger.remember("pace", inputs, pace.as_json())
-        return trial
 
     def _depths(
         self, server: EngineServer, model: Model, speed: Speed, depths: Sequence[int]
@@ -170,14 +143,51 @@ class Timing:
     def _since(self) -> str | None:
         return self.began if self.again else None
 
-    def _here(self) -> dict[str, object]:
-        return {"machine": self.session.machine.fingerprint, "engine": server_build()}
-
     def _inputs(self, sha256: str, settings: ContextSettings, repeats: int) -> dict[str, object]:
         return {
-            **self._here(),
+            **_here(self.session),
             "model": sha256,
             "settings": settings.as_json(),
             "version": TEST_VERSION,
             "repeats": repeats,
         }
+
+
+def known_paces(session: Session) -> list[Pace]:
+    """The files that were timed on this kind of machine with this build, whatever their
+    settings.
+    """
+    here = _here(session).items()
+    return [
+        Pace(**result)
+        for inputs, result in session.ledger.recall_all("pace")
+        if here <= inputs.items()
+    ]
+
+
+def _measured(
+    session: Session, model: Model, settings: ContextSettings, *, name: str, repeats: int
+) -> Trial:
+    """The trial, measured now. The memory that was really taken goes into the ledger; so does
+    the pace of the machine if nobody else computed.
+    """
+    progress = partial(session.watch, say("speed {name}", name=name).strip())
+    with served(session, model, settings) as server:
+        speed = measure_speed(
+            server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress
+        )
+        peak = server.peak_rss_bytes()
+        trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=peak)
+        remember_load(
+            server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
+        )
+    if not speed.is_contended:
+        seconds = 1 / speed.decode_tokens_per_s.value
+        pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=seconds)
+        inputs = {**_here(session), "model": session.ledger.model_sha256(model)}
+        session.ledger.remember("pace", inputs, pace.as_json())
+    return trial
+
+
+def _here(session: Session) -> dict[str, object]:
+    return {"machine": session.machine.fingerprint, "engine": server_build()}

@@ -5,7 +5,7 @@ from typing import Final
 
 from hakaru.engine.server import server_build
 from hakaru.evaluation.pace import TypeSpeeds, fit_paces, fit_speeds
-from hakaru.evaluation.timing import Timing
+from hakaru.evaluation.timing import Timing, known_paces
 from hakaru.formats.imatrix import Imatrix
 from hakaru.memory.settings import ContextSettings
 from hakaru.quantization.probes import Errors
@@ -58,9 +58,9 @@ def machine_pace(study: Study) -> TypeSpeeds | None:
     """Seconds per byte of the types, from what was timed on this machine. Before anything was, the
     source is timed, if it is small; else None.
     """
-    timing = Timing(session=study.session)
-    paces = timing.paces()
+    session, soon = study.session, ContextSettings(n_ctx=SOON_TIMED_CONTEXT)
+    paces = known_paces(session)
     if not paces and study.model.weights_bytes <= SOON_TIMED_BYTES:
-        timing.trial(study.model, ContextSettings(n_ctx=SOON_TIMED_CONTEXT), repeats=1)
-        paces = timing.paces()
+        Timing(session=session).trial(study.model, soon, repeats=1)
+        paces = known_paces(session)
     return fit_paces(paces) if paces else None
