@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.compute import is_known
 from hakaru.memory.footprint import compute_footprint
 from hakaru.memory.settings import ContextSettings

@@ -143,7 +143,6 @@ def test_pure_rooms_touch_no_world(path: Path) -> None:
 
 
 HALVES: Final = {
-    "catalogue": "accelerators, and models",
     "comparison": "of several models, and its text",
     "gemma": "tensors of a family, and the graphs that only it has",
     "presets": "llama.cpp's, and their mixtures",

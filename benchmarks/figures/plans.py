@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.compute import device_compute
 from hakaru.memory.schedule import schedule
 from hakaru.memory.settings import ContextSettings

@@ -14,8 +14,8 @@ from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.served import laid_out, served
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Memory
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings

@@ -9,8 +9,9 @@ import pytest
 from hakaru.errors import Misuse
 from hakaru.hardware.accelerators import drm_scan, nvidia_load, nvidia_process_bytes
 from hakaru.hardware.busy import gpu_of_others
-from hakaru.hardware.catalogue import known_bandwidth, parse_hardware
+from hakaru.hardware.facts import known_bandwidth
 from hakaru.hardware.machine import named_ram, size_class
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.processor import cpu, memory
 

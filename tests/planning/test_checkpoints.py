@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device, Hardware, named_ram
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded

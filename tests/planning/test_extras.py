@@ -10,7 +10,7 @@ import pytest
 from hakaru.errors import Misuse
 from hakaru.formats.header_file import write_header_only
 from hakaru.formats.metadata import MetadataValue
-from hakaru.hardware.catalogue import parse_hardware
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model

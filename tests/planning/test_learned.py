@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import DeviceBuffers, Footprint

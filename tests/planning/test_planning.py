@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Device
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.footprint import DeviceBuffers, Footprint, kv_cache_bytes
 from hakaru.memory.settings import ContextSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hakaru.errors import DoesNotFit
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.model import Model, as_preset, read_model, with_types

@@ -16,8 +16,8 @@ from hakaru.cli import run
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_file import header_tensors
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.compute import is_known
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import Footprint, compute_footprint

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.model import Model, as_preset, read_model

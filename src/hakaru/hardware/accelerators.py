@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.hardware.apple import apple
-from hakaru.hardware.catalogue import known_bandwidth, name_by_pci
+from hakaru.hardware.facts import known_bandwidth, name_by_pci
 from hakaru.hardware.kernel import read_integer, read_text
 from hakaru.hardware.machine import Device, Memory, SilentDevice, Vendor
 from hakaru.hardware.nvidia import ask, name_of, nvml, scan

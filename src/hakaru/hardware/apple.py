@@ -8,7 +8,7 @@ counts, and without one the figure that `unified` has for a Mac of this memory.
 import ctypes
 import platform
 
-from hakaru.hardware.catalogue import known_bandwidth
+from hakaru.hardware.facts import known_bandwidth
 from hakaru.hardware.kernel import sysctl
 from hakaru.hardware.machine import Device, Memory
 from hakaru.hardware.unified import apple_share

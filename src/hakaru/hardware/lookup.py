@@ -79,6 +79,11 @@ class Match:
         """True if the catalogue has the name, be it with another memory."""
         return bool(self.rows or self.other_sizes)
 
+    @property
+    def is_unified(self) -> bool:
+        """True if the name means chips that share the processor's memory, and nothing else."""
+        return bool(self.rows) and all(row["kind"] == "unified" for row in self.rows)
+
 
 @cache
 def table() -> tuple[Row, ...]:

@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.hardware.catalogue import is_unified, known_bandwidth, known_rate
+from hakaru.hardware.facts import known_bandwidth, known_rate
 from hakaru.hardware.kernel import read_text
+from hakaru.hardware.lookup import find_rows
 from hakaru.hardware.machine import Device, Memory, SilentDevice, ram_device
 from hakaru.hardware.processor import memory as system_memory
 from hakaru.hardware.visible import Card, cuda_cards
@@ -156,7 +157,7 @@ def _cards(handle: object, memory: Memory) -> list[Card]:
     if mode and mode[0] == 1:
         return _slices(handle, uuid)
     name = name_of(handle)
-    if is_unified(name) or "nvgpu" in name.lower():
+    if find_rows(name).is_unified or "nvgpu" in name.lower():
         return [Card(device=_unified(name, memory), uuid=uuid, speed=_speed(handle))]
     info = ask("nvmlDeviceGetMemoryInfo", handle).value
     if info is None or not info.total:

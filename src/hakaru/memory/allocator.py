@@ -1,11 +1,11 @@
 """llama.cpp's graph allocator: where every tensor of a graph lies, and so how large the buffer
 becomes.
 
-A tensor is given memory when it is computed and gives it back after its last use; the smallest free
-block that holds it is taken, and the buffer grows at its end only when none does. A result may take
-the place of a source of the same shape that nobody else needs. Who is given and gives back what
-does not depend on sizes: it is worked out once per graph (`steps_of`), and only the search for free
-blocks runs for every setting (`Memory`).
+A tensor gets memory when it is computed, and gives it back after its last use. It gets the smallest
+free block that is large enough; without such a block the buffer grows at its end. A result may
+overwrite a source of the same shape that no other node needs. The order of these steps does not
+depend on sizes, so it is worked out once per graph (`steps_of`). Only the search for free blocks
+runs for every setting (`Memory`).
 
 Source: llama.cpp, ggml/src/ggml-alloc.c.
 """
@@ -21,21 +21,21 @@ ENDLESS: Final = 2**62
 GIVE, TAKE_BACK, REUSE = 0, 1, 2
 
 Step: TypeAlias = tuple[int, int, int, int, int]
-"""What to do, the tensor, its size (an index into `sizes`), and for REUSE the tensor whose place is
-taken and its size.
+"""The action, the number of the tensor, and the index of its size in `Steps.sizes`; for REUSE, then
+the number of the overwritten tensor, and the index of its size.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
-    """What one stretch of a graph does to memory. Tensors are numbered; `inputs` and the entry come
-    from outside.
+    """What one stretch of a graph does to memory. Its tensors are numbered, those from outside
+    first.
     """
 
     steps: tuple[Step, ...]
     sizes: tuple[Size, ...]
-    names: tuple[str, ...]
-    exits: tuple[int, ...]
+    names: tuple[str, ...]  # of all tensors, by their numbers
+    exits: tuple[int, ...]  # numbers of the tensors that the next stretch gets
 
 
 def steps_of(
@@ -44,10 +44,10 @@ def steps_of(
     exits: Sequence[Tensor],
     ending: Collection[Tensor],
 ) -> Steps:
-    """The steps of `nodes`.
+    """The steps of the stretch `nodes`.
 
-    `outside` are tensors that others made and own; those in `ending` are needed here for the last
-    time. `exits` are what the next stretch goes on with: nobody gives them back here.
+    `outside` are tensors from other stretches; those of them in `ending` are used for the last
+    time. `exits` are given to the next stretch, so this stretch does not give them back.
     """
     walk = _Walk(nodes, outside, exits, ending)
     for node in nodes:
@@ -126,8 +126,8 @@ class _Walk:
 
 
 class Memory:
-    """A buffer during one run: its free blocks by address, the last of them endless, and how far it
-    has grown.
+    """A buffer during one run: its free blocks by address, of which the last is endless, and its
+    size so far.
     """
 
     __slots__ = ("free", "top")
@@ -171,21 +171,23 @@ class Memory:
         free.insert(i, (start, end - start))
 
     def run(self, steps: Steps, sizes: Sequence[int], where: list[int]) -> None:
-        """Do the steps. `where` has the addresses of what comes from outside, and room for all."""
+        """Do the steps. `where` has an address for every tensor; at first only those from outside
+        are set.
+        """
         for step in steps.steps:
             self.run_step(step, sizes, where)
 
     def run_step(self, step: Step, sizes: Sequence[int], where: list[int]) -> None:
         """Do one step."""
-        what, tensor, size, other, other_size = step
-        if what == GIVE:
+        action, tensor, size, old, old_size = step
+        if action == GIVE:
             where[tensor] = self.give(sizes[size])
-        elif what == TAKE_BACK:
+        elif action == TAKE_BACK:
             self.take_back(where[tensor], sizes[size])
         else:
-            where[tensor] = where[other]
-            if sizes[other_size] > sizes[size]:
-                self.take_back(where[other] + sizes[size], sizes[other_size] - sizes[size])
+            where[tensor] = where[old]
+            if sizes[old_size] > sizes[size]:
+                self.take_back(where[old] + sizes[size], sizes[old_size] - sizes[size])
 
 
 def bytes_of(size: Size, values: Mapping[str, int]) -> int:

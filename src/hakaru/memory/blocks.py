@@ -1,7 +1,10 @@
 """The blocks of which llama.cpp builds its graphs: norms, attention, feed-forward layers.
 
-Only what changes memory is there: a bias, a scale or a rotation of positions takes the place of its
-source and is left out unless its source is a view that cannot be overwritten.
+Only nodes that change the use of memory are there. A bias, a scale or a rotation by positions
+overwrites its source, so it is left out, unless the source is a view that cannot be overwritten.
+
+In all files of graphs `b` is the `Build`, `g` its graph, `m` the shape of the model, and `x` the
+tensor that comes in.
 
 Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build_ffn) and
 src/models.
@@ -28,66 +31,62 @@ class Layer:
     n_embd_head_k: int = 0
     n_embd_head_v: int = 0
     n_ff: int = 0
-    windowed: bool = False
-    recurrent: bool = False
+    windowed: bool = False  # attention sees a window
+    recurrent: bool = False  # the layer keeps a state
     attends: bool = True
-    own_kv: bool = True
-    rope: bool = True
-    experts: bool = False
-    first: bool = False
-    sparse: bool = False
-    shared_values: bool = False
-    last: bool = False
-    hands: bool = False
-    then: tuple[int, ...] = ()
+    own_kv: bool = True  # False: the layer reads another layer's cache
+    rope: bool = True  # queries and keys are rotated by their positions
+    experts: bool = False  # the feed-forward part is a mixture of experts
+    first: bool = False  # the first layer, where its graph differs from the others
+    sparse: bool = False  # gates keep only values far above the mean
+    shared_values: bool = False  # the keys are the values, too
+    last: bool = False  # only the rows whose logits are wanted go on
+    hands: bool = False  # the next layer gets an extra input from this one
+    then: tuple[int, ...] = ()  # widths of dense layers that are computed with this one
 
 
 @dataclass(slots=True, kw_only=True)
 class Build:
-    """What is being built: the model, the layer, the graph so far and the inputs that it
-    asked for.
-    """
+    """A stretch of the graph that is being built: what it is built for, and its nodes so far."""
 
     model: Shape
     blueprint: words.Blueprint
     layer: Layer = field(default_factory=Layer)
     graph: Graph = field(default_factory=Graph)
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    one: bool = True
-    rotate_k: bool = False
+    inputs: dict[str, Tensor] = field(default_factory=dict)  # of all stretches, by name
+    one: bool = True  # there is one conversation
+    rotate_k: bool = False  # keys are turned before they are stored (see `rotated`)
     rotate_v: bool = False
-    cached: bool = True
-    beside: Tensor | None = None
-    on_device: bool = False
-    copies: int = 1
-    normed: bool = False
+    cached: bool = True  # False: an encoder, which keeps nothing
+    beside: Tensor | None = None  # the extra input from the layer before
+    on_device: bool = False  # embeddings are looked up in host memory and copied
+    copies: int = 1  # of every input
+    normed: bool = False  # the next norm was computed by the device before
     experts_on_host: bool = False
-    windows: bool = False
-    mixed: bool = True
+    windows: bool = False  # some layer has a window
+    mixed: bool = True  # micro-batches may have tokens and embeddings of images
     backend: Backend = "cpu"
     k_is_f16: bool = True
     v_is_f16: bool = True
-    flash: bool = True
+    flash: bool = True  # the backend runs flash attention
 
     def again(self, layer: Layer, beside: Tensor | None = None) -> "Build":
-        """The same for another stretch of the graph, which is handed `beside` besides the
-        residual.
-        """
+        """The same for another stretch of the graph, which gets the extra input `beside`."""
         return replace(self, layer=layer, graph=Graph(), beside=beside)
 
     def input(self, name: str, size: Size) -> Tensor:
-        """An input of the graph by name."""
+        """The input of that name; it is made when it is first needed."""
         many = tuple((self.copies * factor, letters) for factor, letters in size)
         return self.inputs.setdefault(name, Tensor(name, (name,), many, kept=self.copies > 1))
 
     def row(self, name: str) -> Tensor:
-        """A row of the model's width per token that was computed elsewhere."""
+        """An input of one row of n_embd per token, computed by another device."""
         x = self.input(name, ((4 * self.model.n_embd, "T"),))
         x.shape = self.model.n_embd, "T"
         return x
 
     def rows_of(self, name: str, width: int, tokens: str = "tokens") -> Tensor:
-        """Rows of an embedding table, which lies in host memory: a device gets a copy."""
+        """Rows of an embedding table. The table lies in host memory: a device gets a copy."""
         if self.on_device:
             x = self.input(name, ((4 * width, "T"),))
             x.shape = width, "T"
@@ -95,9 +94,7 @@ class Build:
         return self.graph.new(name, (width, "T"), self.input(tokens, ((4, "T"),)))
 
     def norm(self, x: Tensor) -> Tensor:
-        """Normalize; the weights are multiplied in place. A norm that subtracts the mean takes no
-        place.
-        """
+        """Normalize. Only a norm that subtracts no mean may overwrite its source."""
         if self.normed:
             self.normed = False
             return self.graph.like(self.row("normed rows from the device before"))
@@ -123,17 +120,16 @@ class Build:
         return self.graph.new(x.name, (x.shape[0], "O"), x, ids)
 
     def positions(self) -> Tensor:
-        """The position of every token, four numbers each where images are."""
+        """The position of every token: four numbers in models with eyes, else one."""
         return self.input("positions", ((4 * self.blueprint.n_positions, "T"),))
 
 
 def embedded(b: Build) -> Tensor:
-    """The rows of the tokens' embeddings, with room for what images add to the first layers
-    (Qwen3-VL).
+    """The embeddings of tokens, with room for what images add to the first layers (Qwen3-VL).
 
-    Two other ways in stay, used or not: embeddings from outside, and (`mixed`) a micro-batch that
-    has both. The copy that the mixed way writes into is never given back. Source: llama.cpp,
-    src/llama-graph.cpp (build_inp_embd).
+    The graph also has inputs for embeddings from outside, and if `mixed`, for a micro-batch with
+    tokens and images, be they used or not. The copy that a mixed micro-batch is written into is
+    never given back. Source: llama.cpp, src/llama-graph.cpp (build_inp_embd).
     """
     g, m = b.graph, b.model
     width = m.n_embd * (1 + m.n_deepstack_layers)

@@ -10,32 +10,28 @@ from hakaru.models.architectures.parts.sizes import MAX_LAYERS, MAX_WIDTH
 from hakaru.models.caches import LayerCache, layer_caches
 
 _READ_BY_SOME = frozenset(key for record in ARCHITECTURES.values() for key in record.reads)
-"""Keys that only some architectures read, by what they begin with; elsewhere their value means
-nothing, be it -1.
+"""Beginnings of keys that only some architectures read. In another architecture their value means
+nothing: it may be -1.
 """
 _OF_EXPERTS = ("expert_", "leading_dense_block_count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Hyperparameters of a language model. Where layers differ, `n_head` and `n_ff` are the
-    largest.
-
-    `n_layer` counts draft layers too. `caches` has one entry per layer, or is None for an
-    architecture that we do not model. What the file does not state is None, or 0 for a block that
-    the model does not have.
+    """Hyperparameters of a language model. A value that the file does not state is None, or 0 for a
+    block that the model does not have.
     """
 
     architecture: str
-    n_layer: int
+    n_layer: int  # with draft layers
     n_embd: int
-    n_ff: int | None
-    n_head: int
-    n_head_kv: tuple[int, ...]
+    n_ff: int | None  # the largest of all layers
+    n_head: int  # the largest of all layers
+    n_head_kv: tuple[int, ...]  # of each layer
     n_embd_head_k: int
     n_embd_head_v: int
     n_vocab: int
-    caches: tuple[LayerCache, ...] | None
+    caches: tuple[LayerCache, ...] | None  # of each layer; None: not known
     n_ctx_train: int | None = None
     n_expert: int = 0
     n_expert_used: int = 0
@@ -54,13 +50,13 @@ class Shape:
     ssm_n_group: int = 0
     ssm_dt_b_c_rms: bool = False
     n_shortconv_l_cache: int = 0
-    n_heads: tuple[int, ...] = ()
-    n_ffs: tuple[int, ...] = ()
-    n_rot: int = 0
-    n_layer_nextn: int = 0
-    n_layer_dense_lead: int = 0
-    n_moe_layer_step: int = 1
-    n_deepstack_layers: int = 0
+    n_heads: tuple[int, ...] = ()  # of each layer
+    n_ffs: tuple[int, ...] = ()  # of each layer
+    n_rot: int = 0  # elements of a head that positions rotate
+    n_layer_nextn: int = 0  # draft layers, for multi-token prediction
+    n_layer_dense_lead: int = 0  # the first layers, which have no experts
+    n_moe_layer_step: int = 1  # every n-th layer has experts
+    n_deepstack_layers: int = 0  # the first layers, to which images add rows
     moe_latent_size: int = 0
     expert_gating_func: int = 0
     expert_weights_norm: bool = False
@@ -145,15 +141,15 @@ def _or_else(meta: Metadata, key: str, default: int) -> int:
 
 
 def _context(meta: Metadata) -> int | None:
-    """The trained context; None where the file gives the largest 32-bit number, as some writers do
-    for "no limit".
+    """The context that the model was trained for; None also for the largest 32-bit number, by which
+    some converters mean "no limit".
     """
     key = meta.arch_key("context_length")
     return None if meta.values.get(key) in {2**31 - 1, 2**32 - 1} else meta.integer(key)
 
 
 def _is_read(meta: Metadata, key: str) -> bool:
-    """Whether llama.cpp reads this key of a model of its architecture."""
+    """True if llama.cpp reads the key for this architecture."""
     record = architecture(meta.architecture)
     if key.startswith("ssm."):
         return record.has_states

@@ -6,8 +6,8 @@ from typing import Unpack
 
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import Misuse
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model

@@ -6,8 +6,8 @@ from typing import Any
 
 from hakaru.cli.options import FormulaOptions
 from hakaru.cli.output import print_json, print_text
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Hardware
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
 from hakaru.memory.compute import is_known
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes

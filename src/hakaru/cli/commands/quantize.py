@@ -17,8 +17,8 @@ from hakaru.engine.lab import Lab
 from hakaru.errors import EngineRefused, Misuse, ModelDamaged
 from hakaru.evaluation.tiers import tier_named
 from hakaru.formats.imatrix import Imatrix, read_imatrix
-from hakaru.hardware.catalogue import parse_hardware
 from hakaru.hardware.machine import Machine
+from hakaru.hardware.named_machine import parse_hardware
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
 from hakaru.memory.context import Context, any_settings_for

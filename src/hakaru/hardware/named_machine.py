@@ -2,9 +2,9 @@
 `RTX 4090 + 64GiB RAM`, `24GiB`.
 
 `accelerators.json` holds public specifications with the names of their sources; docs/facts.md tells
-how they were read. `reported_mib` is what the driver gives an idle card, where it was seen: error
-correction takes a sixteenth of an L4. `spelling` cuts a description into parts, `lookup` finds the
-row of a name, `unified` says what of a shared memory may be used.
+how they were read. `reported_mib` is the memory that the driver of an idle card reports, where that
+was seen: error correction takes a sixteenth of an L4. `spelling` cuts a description into parts,
+`lookup` finds the row of a name, `unified` tells how much of a shared memory a model may take.
 """
 
 import re
@@ -19,7 +19,6 @@ from hakaru.hardware.lookup import (
     is_processor,
     names_with_plus,
     nearest_names,
-    table,
 )
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.spelling import Part, names_card_memory, parts_of, sizes_in
@@ -27,12 +26,12 @@ from hakaru.hardware.unified import unified_note, unified_share
 from hakaru.language import say
 
 MOST_ALIKE: Final = 64
-"""Accelerators of one kind that a description may name."""
+"""How many accelerators of one kind a description may name."""
 _NEGATIVE: Final = re.compile(r"(?:^|[+,、])\s*-\d")
 _MIG: Final = re.compile(r"\bmig\s*(\d)g\.(\d+)gb\b", re.IGNORECASE)
 MIG_PART: Final = 0.95
-"""The part of a MIG slice's name that is memory (4,864 MiB of 1g.5gb, 9,728 of 1g.10gb in public
-logs); assumed for others.
+"""The part of the size in a MIG slice's name that is memory: 4,864 MiB of 1g.5gb and 9,728 of
+1g.10gb in public logs; assumed for other slices.
 """
 
 
@@ -40,9 +39,12 @@ def parse_hardware(text: str) -> Hardware:
     """The machine that `text` names: accelerators joined by `+`, each with an optional count, and
     RAM.
 
-    `RTX 4090 + 64GiB` is a card and its machine's RAM, as `RTX 4090 + 64GiB RAM` is; sizes alone,
-    `24GiB + 12GiB`, are accelerators; `64GiB RAM` alone is a machine without one; behind a chip
-    with unified memory a size is that memory's. Raises Misuse.
+    Raises Misuse. Examples of how a size is read:
+
+    - `RTX 4090 + 64GiB`, `RTX 4090 + 64GiB RAM`: a card, and RAM.
+    - `24GiB + 12GiB`: two accelerators.
+    - `64GiB RAM`: a machine without an accelerator.
+    - `M4 Max + 64GB`: a chip with a unified memory of that size.
     """
     parts = parts_of(text, names_with_plus())
     if _NEGATIVE.search(text) or any(
@@ -59,9 +61,9 @@ def parse_hardware(text: str) -> Hardware:
     notes: list[str] = []
     for part in parts:
         if part.kind == "name":
-            device, told = _device(part)
+            device, part_notes = _device(part)
             accelerators += [device] * part.count
-            notes += told
+            notes += part_notes
     if len(shared := [device.name for device in accelerators if device.unified]) > 1:
         notes.append(
             say(
@@ -91,7 +93,7 @@ def _without_processors(parts: list[Part]) -> tuple[list[Part], bool]:
     processors = [
         part
         for part in parts
-        if part.kind == "name" and is_processor(part.text) and not _known(find_rows(part.text))
+        if part.kind == "name" and is_processor(part.text) and not find_rows(part.text).is_known
     ]
     beside = [
         Part(kind="ram", text=f"{size:g}GB")
@@ -104,87 +106,40 @@ def _without_processors(parts: list[Part]) -> tuple[list[Part], bool]:
 
 
 def _names_ram(sizes: list[Part], *, beside: bool) -> bool:
-    """Whether the only size without a word is RAM: `beside` something else that computes."""
+    """True if the only size without a word for its kind is RAM. So it is `beside` anything that
+    computes.
+    """
     kinds = [part.kind for part in sizes]
     return kinds.count("size") == 1 and "ram" not in kinds and (beside or "vram" in kinds)
 
 
-def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
-    """Memory bandwidth in GB/s of the accelerator called `name`, if the catalogue knows exactly one
-    such; where it knows several, the one with about `total_bytes` of memory.
-    """
-    rows = find_rows(name).rows
-    if total_bytes is not None and len(rows) > 1:
-        rows = (
-            tuple(
-                row
-                for row in rows
-                if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1
-            )
-            or rows
-        )
-    bandwidth = {row["bandwidth_gb_s"] for row in rows}
-    return bandwidth.pop() if len(bandwidth) == 1 else None
-
-
-def known_rate(name: str) -> float | None:
-    """The FP16 rate of the accelerator called `name` in TFLOP/s, or None: to tell which of several
-    cards is the faster one.
-    """
-    return next((row["fp16_tflops"] for row in find_rows(name).rows if row["fp16_tflops"]), None)
-
-
-def name_by_pci(number: str, total_bytes: int | None) -> str | None:
-    """The name of the accelerator with this vendor and PCI number, such as `amd:0x744c`: of several
-    the one with about `total_bytes` of memory, if that is only one.
-    """
-    rows = [row for row in table() if number in row.get("pci", ())]
-    if total_bytes is not None:
-        rows = [
-            row
-            for row in rows
-            if row["memory_gib"] and abs(row["memory_gib"] * 2**30 / total_bytes - 1) < 0.1
-        ]
-    return rows[0]["name"] if len(rows) == 1 else None
-
-
-def is_unified(name: str) -> bool:
-    """Whether the catalogue knows the accelerator called `name`, and that it shares the processor's
-    memory.
-    """
-    rows = find_rows(name).rows
-    return bool(rows) and all(row["kind"] == "unified" for row in rows)
-
-
-def _known(match: Match) -> bool:
-    return bool(match.rows or match.other_sizes)
-
-
 def _counted(part: Part) -> Part:
-    """`2 RTX 3090`: a number before a name that is known without it counts."""
+    """The part with the count in `2 RTX 3090`: a number is a count if the catalogue has the name
+    without the number, and not the whole.
+    """
     counted = re.match(r"^(\d{1,2})\s+(.+)$", part.text)
     if (
         part.kind == "name"
         and part.count == 1
         and counted
-        and not _known(find_rows(part.text, loosely=False))
-        and _known(find_rows(counted[2]))
+        and not find_rows(part.text, loosely=False).is_known
+        and find_rows(counted[2]).is_known
     ):
         return replace(part, text=counted[2], count=int(counted[1]))
     return part
 
 
 def _whole_names(parts: list[Part]) -> list[Part]:
-    """Names of the catalogue, or of processors, that a plus has cut in two (`Pi 500+ (RX 7900 XT)`)
-    are put together again.
+    """The parts, where names that a plus has cut in two (`Pi 500+ (RX 7900 XT)`) are one part
+    again.
     """
     whole: list[Part] = []
     for part in parts:
         before = whole[-1] if whole and part.border == "+" else None
-        if before and before.kind == part.kind == "name" and not _known(find_rows(before.text)):
+        if before and before.kind == part.kind == "name" and not find_rows(before.text).is_known:
             both = f"{before.text} {part.text}"
-            if _known(find_rows(both)) or (
-                is_processor(before.text) and not _known(find_rows(part.text))
+            if find_rows(both).is_known or (
+                is_processor(before.text) and not find_rows(part.text).is_known
             ):
                 whole[-1] = replace(before, text=both)
                 continue
@@ -193,22 +148,22 @@ def _whole_names(parts: list[Part]) -> list[Part]:
 
 
 def _sizes_at_home(parts: list[Part]) -> list[Part]:
-    """Sizes beside a chip with unified memory go into its name, and so does a size behind a comma
-    that a card of that name has.
+    """The parts, where a size has joined the name before it: the size of a unified memory, and
+    behind a comma, the size of a card that is sold with it.
     """
     joined: list[Part] = []
     for part in parts:
         before = joined[-1] if joined and joined[-1].kind == "name" else None
         if before and part.kind != "name":
             match = find_rows(before.text)
-            unified = bool(match.rows) and all(row["kind"] == "unified" for row in match.rows)
             variant = (
                 part.border == ","
                 and part.kind == "size"
                 and not match.sizes
                 and find_rows(f"{before.text} {part.text}").rows
             )
-            if (unified and len(match.sizes) < (2 if part.kind == "vram" else 1)) or variant:
+            most_sizes = 2 if part.kind == "vram" else 1
+            if (match.is_unified and len(match.sizes) < most_sizes) or variant:
                 joined[-1] = replace(before, text=f"{before.text} {_times(part)}")
                 continue
         joined.append(part)
@@ -216,11 +171,11 @@ def _sizes_at_home(parts: list[Part]) -> list[Part]:
 
 
 def _times(part: Part) -> str:
-    return (
-        part.text
-        if part.count == 1
-        else f"{part.n_bytes * part.count / (2**30 if 'ib' in part.text.lower() else 10**9):g}GB"
-    )
+    """The size of all pieces of a part together, such as `32GB` for two of 16GB."""
+    if part.count == 1:
+        return part.text
+    unit_bytes = 2**30 if "ib" in part.text.lower() else 10**9
+    return f"{part.n_bytes * part.count / unit_bytes:g}GB"
 
 
 def _sized(part: Part) -> Device:
@@ -230,9 +185,9 @@ def _sized(part: Part) -> Device:
 
 
 def _device(part: Part) -> tuple[Device, list[str]]:
-    """The accelerator that a part names, and what is to be said about it. Raises Misuse."""
+    """The accelerator that a part names, and notes on how the name was read. Raises Misuse."""
     if re.fullmatch(r"[\d.]+", part.text) and (
-        len(part.text) < 4 or not _known(find_rows(part.text))
+        len(part.text) < 4 or not find_rows(part.text).is_known
     ):
         raise Misuse(
             "`hardware`: '{found}' has no unit; write such as 16GiB, or the name of an "
@@ -241,8 +196,9 @@ def _device(part: Part) -> tuple[Device, list[str]]:
         )
     mig = _MIG.search(part.text)
     match = find_rows(_MIG.sub(" ", part.text))
-    if not _known(match) and len(pieces := re.split(r"(?i)\s+(?:with|w/)\s+", part.text)) > 1:
-        match = next((found for piece in pieces if _known(found := find_rows(piece))), match)
+    if not match.is_known and len(pieces := re.split(r"(?i)\s+(?:with|w/)\s+", part.text)) > 1:
+        by_piece = (find_rows(piece) for piece in pieces)
+        match = next((candidate for candidate in by_piece if candidate.is_known), match)
     row, notes = _one_row(part.text, match)
     if row["kind"] == "unified":
         return _unified(row, match, part.text, notes)
@@ -278,8 +234,8 @@ def _card(row: Row) -> Device:
 
 
 def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Device, list[str]]:
-    """A chip with its memory: of two sizes in its name, the smaller one is what somebody set for
-    the GPU.
+    """A chip with a unified memory, and notes. Of two sizes in the name, the smaller is the part
+    that a person set for the GPU.
     """
     sold = max(match.sizes, default=row["memory_gib"])
     if sold is None:
@@ -319,10 +275,10 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
 
 
 def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
-    """The row that a name means, and what is to be said: of several memory sizes the usual one is
-    taken. Raises Misuse.
+    """The row that a name means, and notes. If the product is sold with several memories, the usual
+    one is taken. Raises Misuse.
     """
-    if not _known(match):
+    if not match.is_known:
         nearest = nearest_names(name)
         if not nearest:
             raise Misuse(
