@@ -255,9 +255,10 @@ def test_a_real_load_is_held_against_its_prediction(
     assert run(["test", str(tiny), "--json"]) == 0
     capsys.readouterr()
     assert run(["doctor", "--json"]) == 0
-    llama = json.loads(capsys.readouterr().out)["architectures"]["llama"]
+    data = json.loads(capsys.readouterr().out)
+    llama = data["architectures"]["llama"]
     assert llama["loads"] == 1
     assert set(llama["dry_run_less_measured_bytes"].values()) == {0}, (
         "the lab and the server are one build"
     )
-    assert -0.5 < llama["peak_over_prediction"]["most"] < 0.5
+    assert llama["peak_over_prediction"]["most"] <= data["margin"]["fraction"]
