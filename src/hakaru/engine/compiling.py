@@ -36,6 +36,8 @@ NEEDED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "hip": (("hipcc", "amdclang++"), "AMD's ROCm SDK"),
 }
 """Programs of which a backend needs one, and where they come from."""
+QUICKER: Final = Path(__file__).with_name("native.cmake")
+"""What makes the compile short; llama.cpp's CMakeLists.txt includes it."""
 COMPILERS: Final = ("c++", "g++", "clang++")
 JOB_BYTES: Final = 2**30
 """Memory that one compiler takes at most for llama.cpp's largest files; 0.7 GiB was the most seen.
@@ -55,6 +57,7 @@ def options(version: str, backend: str) -> list[str]:
         "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DGGML_RPC=ON", "-DGGML_CCACHE=OFF",
         "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_APP=OFF",
         "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_OPENSSL=OFF",
+        "-DLLAMA_ALL_WARNINGS=OFF",
         "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON", f"-DCMAKE_INSTALL_RPATH={ORIGIN}",
         f"-DLLAMA_BUILD_NUMBER={version.rpartition('.')[2]}", f"-DLLAMA_BUILD_COMMIT={version}",
         *BACKENDS[backend],
@@ -94,7 +97,12 @@ def compile_tree(
     log = tree / "build.log"
     tree.mkdir(exist_ok=True)
     log.unlink(missing_ok=True)
-    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    generator = [
+        "-G",
+        "Ninja",
+        f"-DCMAKE_MAKE_PROGRAM={ninja}",
+        f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={QUICKER}",
+    ]
     _run(
         [cmake, "-S", str(source), "-B", str(tree / "build"), *generator, *configuration],
         log,

@@ -25,7 +25,7 @@ from hakaru.engine.builds import (
     processor_flags,
 )
 from hakaru.engine.capi import PINNED, STAMP
-from hakaru.engine.compiling import TARGETS, check_compilers, compile_tree, options
+from hakaru.engine.compiling import QUICKER, TARGETS, check_compilers, compile_tree, options
 from hakaru.engine.sdist import fetch_source, fetch_tools
 from hakaru.errors import Interrupted, MachineError
 from hakaru.hardware.machine import Machine
@@ -55,7 +55,7 @@ def native_key(version: str, backend: str) -> str:
     """What a native build depends on, as 12 digits."""
     facts = [PACKAGE, version, backend, platform.system(), platform.machine(), *platform.libc_ver(),
         processor_flags(),
-             *options(version, backend)]  # fmt: skip
+             *options(version, backend), QUICKER.read_text(encoding="utf-8")]  # fmt: skip
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:12]
 
 
