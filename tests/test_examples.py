@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hakaru.choosing.worker import Effort
+from hakaru.quantization.study.study import SAMPLINGS
 from hakaru.testing import tiny_shape, write_tiny_llama
+from little_effort import LITTLE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 pytestmark = pytest.mark.engine
@@ -37,6 +39,16 @@ def test_fit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     large, *ways, small = printed(capsys, monkeypatch, "fit.py").splitlines()
     assert large.startswith("Q8_0: does_not_fit, ") and small.startswith("Q4_K_M: fits, ")
     assert any(way.startswith("  ") and way.endswith(": fits") for way in ways)
+
+
+def test_quantize(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: Path, tmp_path: Path
+) -> None:
+    """The file is as large as the example says."""
+    monkeypatch.setitem(SAMPLINGS, "quick", LITTLE)
+    out = tmp_path / "small.gguf"
+    told = printed(capsys, monkeypatch, "quantize.py", tiny, out)
+    assert f", {out.stat().st_size:,} bytes, mean KLD " in told
 
 
 def test_test(

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from hakaru.planning.answer import Fit
     from hakaru.planning.fit import fit
     from hakaru.planning.to_load import NothingLoaded
+    from hakaru.quantization.made import Made
+    from hakaru.quantization.quantize import quantize
+    from hakaru.quantization.to_preset import MadePreset
     from hakaru.serving.serve import serve
     from hakaru.serving.serve_at import Serving
     from hakaru.session import Session
@@ -62,6 +65,8 @@ __all__ = [
     "HakaruError",
     "Interrupted",
     "MachineError",
+    "Made",
+    "MadePreset",
     "Misuse",
     "ModelDamaged",
     "ModelError",
@@ -72,6 +77,7 @@ __all__ = [
     "Serving",
     "Session",
     "fit",
+    "quantize",
     "serve",
     "test",
     "tune",
@@ -80,9 +86,11 @@ __all__ = [
 _MODULES = {
     "Comparison": "hakaru.evaluation.comparison", "Context": "hakaru.memory.context",
     "Decision": "hakaru.choosing.decision", "Findings": "hakaru.evaluation.findings",
-    "Fit": "hakaru.planning.answer", "NothingLoaded": "hakaru.planning.to_load",
+    "Fit": "hakaru.planning.answer", "Made": "hakaru.quantization.made",
+    "MadePreset": "hakaru.quantization.to_preset", "NothingLoaded": "hakaru.planning.to_load",
     "Serving": "hakaru.serving.serve_at", "Session": "hakaru.session",
-    "fit": "hakaru.planning.fit", "serve": "hakaru.serving.serve",
+    "fit": "hakaru.planning.fit", "quantize": "hakaru.quantization.quantize",
+    "serve": "hakaru.serving.serve",
     "test": "hakaru.evaluation.test", "tune": "hakaru.choosing.tune",
 }  # fmt: skip
 """Where a name is defined; the errors are all in `hakaru.errors`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import little_effort
 from hakaru.quantization.journal import journal_path
 
 pytestmark = pytest.mark.engine
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.engine
 def command(source: Path, out: Path) -> list[str]:
     return [
         sys.executable,
-        "-m",
-        "hakaru",
+        little_effort.__file__,
         "quantize",
         str(source),
         "--bpw",

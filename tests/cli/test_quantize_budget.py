@@ -13,7 +13,9 @@ from hakaru.cli.tell.quantize import role_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.formats.gguf import read_header
 from hakaru.models.model import read_model
+from hakaru.quantization.study.study import SAMPLINGS
 from hakaru.testing import tiny_shape, write_tiny_llama
+from little_effort import LITTLE
 
 pytestmark = pytest.mark.engine
 
@@ -34,8 +36,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def shared_home(own_places: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The places of `own_places`, but for the data directory."""
+    """The places of `own_places`, but for the data directory; and little text."""
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    monkeypatch.setitem(SAMPLINGS, "quick", LITTLE)
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
@@ -131,6 +134,7 @@ def test_a_dry_run_of_a_stranger_measures_no_loss(
     machine.
     """
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("hakaru.hardware.busy.Others.matter", False)  # else no pace is remembered
 
     def no(*_: object, **__: object) -> None:
         raise AssertionError("a glance measures no loss")

@@ -20,7 +20,6 @@ from hakaru.models.roster import quantizer_facts, roster
 from hakaru.places import data_dir
 from hakaru.quantization.choices import TypeChoices
 from hakaru.quantization.file_bytes import budget_bytes
-from hakaru.quantization.made import make
 from hakaru.quantization.plan import plan_recipe
 from hakaru.quantization.source import hidden_grids
 from hakaru.quantization.study.calibration import importance as collected_importance
@@ -29,6 +28,7 @@ from hakaru.quantization.study.probing import probed
 from hakaru.quantization.study.study import SAMPLINGS, Study, imatrix_digest
 from hakaru.quantization.study.type_errors import type_errors
 from hakaru.quantization.target import Target
+from hakaru.quantization.to_budget import make
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama

@@ -19,25 +19,27 @@ from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model, read_model
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.build import build, plan_presets
-from hakaru.quantization.made import make
 from hakaru.quantization.plan import Plan, plan_recipe
 from hakaru.quantization.race import race, rival_presets, without_copies
 from hakaru.quantization.study.linking import measured_link, predicted_loss
 from hakaru.quantization.study.recipe_file import written as written_file
-from hakaru.quantization.study.study import Study
+from hakaru.quantization.study.study import SAMPLINGS, Study
 from hakaru.quantization.study.type_errors import type_errors
 from hakaru.quantization.target import Target
+from hakaru.quantization.to_budget import make
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
+from little_effort import LITTLE
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(autouse=True)
 def numbers_for_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The windows are numbers: a tiny model has no texts of its own."""
-    windows = [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(9)]
+    """The windows are numbers, since a tiny model has no texts of its own; few runs."""
+    windows = [Window(domain="own", tokens=tuple(range(i + 2, i + 34)), first=4) for i in range(6)]
+    monkeypatch.setitem(SAMPLINGS, "quick", LITTLE)
     monkeypatch.setattr("hakaru.evaluation.losses.gather_windows", lambda *_, **__: windows)
     monkeypatch.setattr("hakaru.quantization.study.study.windows_of", lambda *_, **__: windows)
 
@@ -55,12 +57,10 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return build(Lab(), model, recipe, folder / f"{preset}.gguf").path
 
 
-def study_of(path: Path, folder: Path) -> Study:
-    return Study(
-        Session(machine=probe_machine(), ledger=Ledger(folder / "ledger.sqlite")),
-        read_model(path),
-        "quick",
-    )
+def study_of(path: Path) -> Study:
+    """A study whose ledger lies beside the model, so that tests of one model share it."""
+    ledger = Ledger(path.with_name("ledger.sqlite"))
+    return Study(Session(machine=probe_machine(), ledger=ledger), read_model(path), "quick")
 
 
 def damage(plan: Plan) -> float:
@@ -84,7 +84,7 @@ def test_budgets_below_a_quantized_source_are_filled_with_copies(
     smallest, and the copied tensors are the source's to the byte. What is told of a mix is what a
     run of it showed, and a dry run without that run is less sure.
     """
-    study, damages, filled = study_of(quantized, tmp_path), list[float](), list[bool]()
+    study, damages, filled = study_of(quantized), list[float](), list[bool]()
     for part in (0.999, 0.98, 0.95):
         n_bytes = int(study.model.file_bytes * part)
         plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None)
@@ -109,7 +109,7 @@ def test_budgets_below_a_quantized_source_are_filled_with_copies(
 
 def test_the_row_without_copies_is_raced_and_never_written(quantized: Path, tmp_path: Path) -> None:
     """It copies nothing, has at most the same bytes, and loses more than the mix that may copy."""
-    study = study_of(quantized, tmp_path)
+    study = study_of(quantized)
     plan = plan_recipe(study, Target(file_bytes=int(study.model.file_bytes * 0.97)), imatrix=None)
     bare = without_copies(study, plan)
     assert bare and not study.choices.copied(bare)
@@ -164,9 +164,9 @@ def test_a_source_within_the_budget_is_the_answer(
         assert "the source itself is the answer" in capsys.readouterr().err
 
 
-def test_a_pin_to_the_own_type_copies(quantized: Path, tmp_path: Path) -> None:
+def test_a_pin_to_the_own_type_copies(quantized: Path) -> None:
     """And keeps the tensor out of what the budget takes from."""
-    study = study_of(quantized, tmp_path)
+    study = study_of(quantized)
     own = {t.name: t.type.name for t in study.tensors}
     pins = [(r"blk\.0\.ffn_up", own["blk.0.ffn_up.weight"])]
     plan = plan_recipe(
@@ -189,7 +189,7 @@ def test_a_dequantized_source_keeps_the_choice_of_a_copy(tmp_path: Path) -> None
     }
     wide = write_recipe(Lab(), small, back, tmp_path / "wide.gguf")
     assert {t.type.name for t in read_header(wide.path).tensors} == {"F16", "F32"}
-    study = study_of(wide.path, tmp_path)
+    study = study_of(wide.path)
     assert "Q4_0" in study.choices.hidden(type_errors(study, None))
     n_bytes = int(wide.file_bytes * 0.9)
     plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None)
@@ -207,7 +207,7 @@ def test_the_parts_of_a_split_source_are_copied_from(tmp_path: Path) -> None:
     (recipe,) = plan_presets(whole, ["Q8_0"])
     split = build(Lab(), whole, recipe, tmp_path / "split.gguf", split_bytes=500_000)
     assert len(split.parts) > 2
-    study = study_of(split.path, tmp_path)
+    study = study_of(split.path)
     n_bytes = int(split.file_bytes * 0.97)
     plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None)
     made = make(study, plan, tmp_path / "out.gguf")

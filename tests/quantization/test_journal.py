@@ -83,7 +83,7 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_a_blob_is_no_error(tmp_path: Path) -> None:
     """Keeping is a favour."""
     blobs = Blobs(tmp_path / "kept", 100)
-    (tmp_path / "kept").rmdir()
+    blobs.folder.rmdir()
     (tmp_path / "part").write_bytes(bytes(50))
     blobs.keep("a", tmp_path / "part", 0, 40)
     assert not blobs.copy_to("a", tmp_path / "part", 0, 40)

@@ -89,9 +89,9 @@ def allocate(
     if least_bytes:
         rows.append(Row(weights=-_bytes(open_choices), limit=fixed_bytes - least_bytes))
     problem = _problem(open_choices, _damages(open_choices), rows)
-    found = _solved(problem, time_limit_s)
+    solution = _solved(problem, time_limit_s)
     return _allocation(
-        items, open_choices, found, fixed_bytes=fixed_bytes, price=float(found.prices[0])
+        items, open_choices, solution, fixed_bytes=fixed_bytes, price=float(solution.prices[0])
     )
 
 
@@ -124,9 +124,9 @@ def smallest_within(
         _bytes(open_choices).astype(np.float64),
         [quality, *_rows(items, open_choices, limits)],
     )
-    found = _solved(problem, time_limit_s)
-    price = 1 / float(found.prices[0]) if found.prices[0] else 0.0
-    return _allocation(items, open_choices, found, fixed_bytes=fixed_bytes, price=price)
+    solution = _solved(problem, time_limit_s)
+    price = 1 / float(solution.prices[0]) if solution.prices[0] else 0.0
+    return _allocation(items, open_choices, solution, fixed_bytes=fixed_bytes, price=price)
 
 
 def least_damage(items: Iterable[Item], *, pins: Mapping[str, str] | None = None) -> float:
@@ -207,33 +207,33 @@ def _problem(
 
 
 def _solved(problem: Problem, time_limit_s: float) -> Solution:
-    found = solve(problem, time_limit_s=time_limit_s)
-    if found is None:
+    solution = solve(problem, time_limit_s=time_limit_s)
+    if solution is None:
         raise DoesNotFit(
             "no choice of types keeps the bytes, the speed and the devices' memory at once; "
             "allow more of one of them, or "
             "pin fewer tensors."
         )
-    return found
+    return solution
 
 
 def _allocation(
     items: Sequence[Item],
     open_choices: Sequence[tuple[Choice, ...]],
-    found: Solution,
+    solution: Solution,
     *,
     fixed_bytes: int,
     price: float,
 ) -> Allocation:
     flat = [choice for choices in open_choices for choice in choices]
-    chosen = {item.name: flat[at] for item, at in zip(items, found.chosen, strict=True)}
-    gap = (found.cost - found.bound) / found.bound if found.bound > 0 else 0.0
+    chosen = {item.name: flat[at] for item, at in zip(items, solution.chosen, strict=True)}
+    gap = (solution.cost - solution.bound) / solution.bound if solution.bound > 0 else 0.0
     return Allocation(
         choices=chosen,
         n_bytes=fixed_bytes + sum(c.n_bytes for c in chosen.values()),
         damage=sum(c.damage for c in chosen.values()),
         seconds=sum(c.seconds for c in chosen.values()),
-        bound=found.bound,
+        bound=solution.bound,
         gap=max(gap, 0.0),
         price=price,
     )

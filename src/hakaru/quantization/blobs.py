@@ -14,6 +14,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -35,25 +37,35 @@ def blob_key(
     ).hexdigest()
 
 
+@dataclass(eq=False)
 class Blobs:
-    """The kept tensors in `folder`, by default in the cache directory."""
+    """The kept tensors. Their folder is made and counted with the first question."""
 
-    def __init__(self, folder: Path | None = None, limit_bytes: int | None = None) -> None:
-        self.folder = folder or cache_dir("tensors")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._limit = limit_bytes
-        self._held = sum(stat.st_size for _, stat in self._kept())
+    place: Path | None = None  # the folder; None for the one in the cache directory
+    limit: int | None = None  # bytes; None for LIMIT_BYTES and a tenth of the free disk
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the blobs lie."""
+        folder = self.place or cache_dir("tensors")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @property
     def limit_bytes(self) -> int:
         """What the folder may hold now."""
-        if self._limit is not None:
-            return self._limit
+        if self.limit is not None:
+            return self.limit
         return min(LIMIT_BYTES, (shutil.disk_usage(self.folder).free + self._held) // 10)
 
+    @cached_property
+    def _held(self) -> int:
+        """The bytes in the folder, as far as this process knows."""
+        return sum(stat.st_size for _, stat in self._kept())
+
     def takes(self, n_bytes: int) -> bool:
-        """Whether a recipe of so many bytes is kept. The folder is counted anew: probes add to it,
-        too.
+        """Whether the tensors of a recipe of `n_bytes` are kept. The folder is counted anew, since
+        probes add to it, too.
         """
         self._held = sum(stat.st_size for _, stat in self._kept())
         return n_bytes <= self.limit_bytes // 2
@@ -87,7 +99,7 @@ class Blobs:
             self._held += n_bytes
 
     def make_room(self, n_bytes: int) -> None:
-        """Remove what was used longest ago until so many bytes more are within the limit."""
+        """Remove what was used longest ago, until `n_bytes` more are within the limit."""
         if self._held + n_bytes <= self.limit_bytes:
             return
         for blob, stat in sorted(self._kept(), key=lambda item: item[1].st_mtime_ns):

@@ -36,13 +36,13 @@ def places(names: Iterable[str]) -> dict[str, Place]:
     parts = {name: _parts(name) for name in names}
     n_layer = max((layer for layer, _ in parts.values() if layer is not None), default=0) + 1
     is_tied = not any(role == "output" for _, role in parts.values())
-    found = {}
+    by_name = {}
     for name, (layer, role) in parts.items():
         tied_role = TIED if is_tied and role == "token_embd" else role
-        found[name] = Place(
+        by_name[name] = Place(
             role=tied_role, depth=None if layer is None else (layer + 0.5) / n_layer
         )
-    return found
+    return by_name
 
 
 def _parts(name: str) -> tuple[int | None, str]:

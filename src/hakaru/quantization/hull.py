@@ -47,7 +47,7 @@ def items_of(
     `errors` and `seconds` are by tensor, then by type. A type whose blocks do not divide the rows
     is no choice.
     """
-    found = []
+    items = []
     for tensor in tensors:
         rates = (seconds or {}).get(tensor.name, {})
         choices = tuple(
@@ -61,8 +61,8 @@ def items_of(
             if tensor.shape[0] % BY_NAME[type_].block == 0
         )
         if choices:
-            found.append(Item(name=tensor.name, choices=choices))
-    return found
+            items.append(Item(name=tensor.name, choices=choices))
+    return items
 
 
 def undominated(choices: Iterable[Choice]) -> tuple[Choice, ...]:

@@ -173,16 +173,16 @@ def _read_at(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _read(file: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """The first line and the tensors; what is no whole line of ours ends it."""
-    found: list[Any] = []
+    entries: list[Any] = []
     for line in file:
         try:
-            found.append(json.loads(line) if line.endswith("\n") else None)
+            entries.append(json.loads(line) if line.endswith("\n") else None)
         except ValueError:
             break
-        if not isinstance(found[-1], str if len(found) > 1 else dict):
-            found.pop()
+        if not isinstance(entries[-1], str if len(entries) > 1 else dict):
+            entries.pop()
             break
-    return (found[0], found[1:]) if found else ({}, [])
+    return (entries[0], entries[1:]) if entries else ({}, [])
 
 
 def _parts(journal: Path, first: dict[str, Any]) -> tuple[Path, ...]:

@@ -83,9 +83,9 @@ def solve(problem: Problem, *, time_limit_s: float) -> Solution | None:
     core = np.flatnonzero(extra <= (cost - bound) * (1 + MARGIN) + MARGIN * abs(bound))
     best, proven = first, bound
     if len(core) > len(problem.starts) and cost - bound > GAP * abs(bound):
-        found, proven = _integer(problem, core, cost, bound, time_limit_s)
-        if found is not None and (best is None or problem.costs[found].sum() < cost):
-            best = found
+        better, proven = _integer(problem, core, cost, bound, time_limit_s)
+        if better is not None and (best is None or problem.costs[better].sum() < cost):
+            best = better
     if best is None:
         return None
     cost = float(problem.costs[best].sum())
@@ -100,7 +100,7 @@ def _relaxation(problem: Problem, time_limit_s: float) -> tuple[Vector, Vector] 
 
     scale = SCALE / max(float(np.abs(problem.costs).max()), 1e-300)
     upper, limits, units = _matrix(problem, np.arange(len(problem.costs)))
-    found = linprog(
+    relaxed = linprog(
         problem.costs * scale,
         A_ub=upper,
         b_ub=limits,
@@ -110,10 +110,10 @@ def _relaxation(problem: Problem, time_limit_s: float) -> tuple[Vector, Vector] 
         method="highs",
         options={"time_limit": time_limit_s},
     )
-    if found.x is None:
+    if relaxed.x is None:
         return None
-    prices = np.maximum(-np.asarray(found.ineqlin.marginals), 0) / scale / units
-    return prices, np.asarray(found.x)
+    prices = np.maximum(-np.asarray(relaxed.ineqlin.marginals), 0) / scale / units
+    return prices, np.asarray(relaxed.x)
 
 
 def _bound(problem: Problem, prices: Vector) -> tuple[float, Vector]:
@@ -199,7 +199,7 @@ def _integer(
     proven: float | None = None
     for part in (1 / 2, 1 / 6, 1 / 6, 1 / 6):
         options["time_limit"] = part * time_limit_s
-        found = milp(
+        answer = milp(
             over * scale,
             integrality=np.ones(len(core)),
             bounds=Bounds(0, 1),
@@ -210,15 +210,15 @@ def _integer(
             ],
         )
         if proven is None:
-            dual = getattr(found, "mip_dual_bound", None)
+            dual = getattr(answer, "mip_dual_bound", None)
             proven = (
                 max(bound, min(cost, dual / scale + float(least.sum())))
                 if dual is not None and np.isfinite(dual)
                 else bound
             )
-        if found.x is None:
-            return None, cost if found.status == 2 and np.isfinite(cost) else proven
-        chosen = core[np.asarray(found.x) > 0.5]
+        if answer.x is None:
+            return None, cost if answer.status == 2 and np.isfinite(cost) else proven
+        chosen = core[np.asarray(answer.x) > 0.5]
         if problem.fits(chosen):
             return chosen, proven
         for i, row in enumerate(problem.rows):

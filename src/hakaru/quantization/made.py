@@ -10,23 +10,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
-from hakaru.errors import Interrupted
-from hakaru.evaluation.divergence import measure_quality
-from hakaru.evaluation.losses import Tested, tested, windows_of
-from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.losses import Tested
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.hardware.busy import Others
-from hakaru.language import say
 from hakaru.models.model import Model, with_types
-from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
-from hakaru.quantization.journal import Journal
 from hakaru.quantization.plan import Plan
-from hakaru.quantization.race import Race, race
+from hakaru.quantization.race import Race
 from hakaru.quantization.source import source_kind
-from hakaru.quantization.study.recipe_file import written as written_file
-from hakaru.quantization.study.recipe_speed import recipe_speed
-from hakaru.quantization.study.study import Study
 from hakaru.units import Figure
 
 Why = Literal["kept", "copied", "pinned", "preset", "sensitive", "robust", "usual"]
@@ -38,18 +29,15 @@ the part of it.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRow:
-    """One tensor of the file: the damage it is predicted to do (its part of S), the KLD that one
-    unit of its error costs over the median of all tensors, and why it has its type. Where `blocks`
-    is not 256, its rows allow types of that block only.
-    """
+    """One tensor of the file, and why it has its type."""
 
     name: str
     type: str
     n_bytes: int
     bpw: float
-    damage: float | None
-    sensitivity: float | None
-    blocks: int
+    damage: float | None  # its part of the predicted S; None where it has no other type
+    sensitivity: float | None  # the KLD that one unit of its error costs, over the usual tensor's
+    blocks: int  # 256, or 32 where the rows allow only types of such blocks
     why: Why
 
     def as_json(self) -> dict[str, Any]:
@@ -63,30 +51,29 @@ class TensorRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The file, how it came about and what it loses; `race` and `measured` are None where only a
-    plan was asked for, `tested` where no tier was, `speed` (decoded tokens per second) where none
-    was asked for or nothing is known. `others`: what others kept busy while speeds were taken.
-    """
+    """The file, how it came about and what it loses."""
 
     source: Model
     path: Path
     plan: Plan
-    types: Mapping[str, str]
-    preset: str | None
+    types: Mapping[str, str]  # of the tensors that could have another one
+    preset: str | None  # the preset that won the race; None for a mix
     file_bytes: int
-    predicted: Figure
-    race: Race | None = None
-    measured: Figure | None = None
-    tested: Tested | None = None
+    predicted: Figure  # the loss
+    race: Race | None = None  # None where only a plan was asked for
+    measured: Figure | None = None  # the loss; None where only a plan was asked for
+    tested: Tested | None = None  # None where no tier was asked for
     speed: Figure | None = None
+    """Decoded tokens per second; None where no speed was asked for, or nothing is known."""
     others: Others = field(default_factory=Others)
+    """What others kept busy while speeds were taken."""
 
     @cached_property
     def tensors(self) -> list[TensorRow]:
         """Every tensor, in the order of the file."""
-        known = self.plan.link.known.expected()
-        usual = median(known.values()) if known else 1.0
-        return [self._row(t, known.get(t.name), usual) for t in self.source.tensors]
+        costs = self.plan.link.known.expected()
+        usual = median(costs.values()) if costs else 1.0
+        return [self._row(t, costs.get(t.name), usual) for t in self.source.tensors]
 
     @cached_property
     def device_bytes(self) -> dict[str, int]:
@@ -112,14 +99,19 @@ class Made:
         """How many tensors could have another type."""
         return len(self.types)
 
-    def _row(self, tensor: Tensor, known: float | None, usual: float) -> TensorRow:
+    @property
+    def keeps_tier(self) -> bool:
+        """False where the file is proven to break the tier that was asked for."""
+        return self.tested is None or self.tested.judgement.verdict != "fail"
+
+    def _row(self, tensor: Tensor, cost: float | None, usual: float) -> TensorRow:
         type_ = self.types.get(tensor.name, tensor.type.name)
         n_bytes = tensor.bytes_as(BY_NAME[type_])
-        chosen = known if tensor.name in self.types else None
+        chosen = cost if tensor.name in self.types else None
         return TensorRow(
             name=tensor.name, type=type_, n_bytes=n_bytes, bpw=8 * n_bytes / tensor.n_elements,
             damage=None if chosen is None else chosen * self.plan.errors[tensor.name][type_],
-            sensitivity=None if known is None else known / usual,
+            sensitivity=None if cost is None else cost / usual,
             blocks=256 if tensor.shape[0] % 256 == 0 else 32,
             why="kept" if chosen is None else self._why(tensor.name, chosen / usual,
                 is_copied=type_ == tensor.type.name),
@@ -190,100 +182,3 @@ class Made:
             else None,
             "tensors": [t.as_json() for t in self.tensors],
         }
-
-
-def planned(source: Model, plan: Plan, out: Path) -> Made:
-    """What would be made; nothing is raced or written."""
-    return Made(
-        source=source, path=out, plan=plan, types=plan.types, preset=None,
-        file_bytes=plan.file_bytes, predicted=plan.predicted, speed=plan.speed,
-    )  # fmt: skip
-
-
-def make(
-    study: Study,
-    plan: Plan,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    split_bytes: int | None = None,
-    journal: Journal | None = None,
-) -> Made:
-    """Race the plan against the presets, write the winner to `out`, read it back and measure it on
-    the test windows; where a tier was asked for, on as many of all test windows as it takes to know
-    whether it holds. With the `journal` of `out` the same call goes on after any interruption, in
-    the measurement, too.
-
-    Raises what `write_recipe` raises.
-    """
-    raced = race(study, plan)
-    chosen = raced.rival.recipe if raced.rival and not raced.wins else None
-    types = chosen.types if chosen else plan.types
-    preset = chosen.preset if chosen else None
-    number = {**FTYPES, **NEEDS_IMPORTANCE}[preset] if preset else None
-    written = written_file(
-        study,
-        types,
-        plan.imatrix,
-        out,
-        file_type=number,
-        split_bytes=split_bytes,
-        overwrite=overwrite,
-        journal=journal,
-    )
-    try:
-        made = _measured(study, plan, raced, written, types, preset)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(
-            say(
-                "{path} is written and verified, and its measurement is missing: the same "
-                "command goes on there.",
-                path=written.path,
-            )
-        ) from stop
-    if journal:
-        journal.end(delete_parts=False)
-    return made
-
-
-def _measured(
-    study: Study,
-    plan: Plan,
-    raced: Race,
-    written: Model,
-    types: Mapping[str, str],
-    preset: str | None,
-) -> Made:
-    """What was written, with what it loses and how fast it is."""
-    model, session, tier = study.model, study.session, plan.target.tier
-    judged = None
-    if tier:
-        judged = tested(session, written, model, windows_of(session, model, parts=("test",)), tier)
-    return Made(
-        source=model,
-        path=written.path,
-        plan=plan,
-        types=types,
-        preset=preset,
-        file_bytes=written.file_bytes,
-        predicted=plan.link.predict(types),
-        race=raced,
-        measured=(judged.quality if judged else _lost(study, written)).kld_mean,
-        tested=judged,
-        speed=recipe_speed(study, types, plan.imatrix, plan.target.speed.settings)
-        if plan.target.speed
-        else None,
-        others=study.others,
-    )
-
-
-def _lost(study: Study, written: Model) -> Quality:
-    """What a file of the model loses on the test windows."""
-    (quality,) = measure_quality(
-        study.session.lab,
-        study.model.path,
-        [written.path],
-        study.test,
-        progress=study.progress(say("test")),
-    )
-    return quality

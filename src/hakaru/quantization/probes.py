@@ -87,16 +87,16 @@ def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str,
     """For each type the recipe that gives it to every tensor; where a tensor cannot have it, the
     type of the nearest error among those that do no more damage takes its place.
     """
-    found = {}
+    recipes = {}
     for type_ in types:
         known = [by_type[type_] for by_type in errors.values() if type_ in by_type]
         if known:
             usual = float(np.median(known))
-            found[type_] = {
+            recipes[type_] = {
                 name: type_ if type_ in by_type else _stand_in(by_type, usual)
                 for name, by_type in errors.items()
             }
-    return found
+    return recipes
 
 
 def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
@@ -105,16 +105,16 @@ def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
     tensor are rounded otherwise. Empty if no layer is quantized.
     """
     at, wanted = places(errors), set(quantized)
-    found = [
+    candidates = [
         (depth, error, name, type_)
         for name in errors
         if name in wanted and (depth := at[name].depth) is not None
         for type_, error in errors[name].items()
         if error > 0
     ]
-    if not found:
+    if not candidates:
         return {}
-    _, _, name, type_ = min(found)
+    _, _, name, type_ = min(candidates)
     return {name: type_}
 
 

@@ -19,36 +19,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import lab_build
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
 from hakaru.formats.gguf import Tensor, read_header
 from hakaru.formats.metadata import MetadataValue
-from hakaru.formats.quant_types import BY_ID
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
 from hakaru.places import disk_error
-from hakaru.quantization.blobs import Blobs, blob_key
+from hakaru.quantization.blobs import Blobs
 from hakaru.quantization.importance_file import Vectors, written_vectors
 from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unfinished_at
-from hakaru.quantization.layout import Layout, PlannedFile, Stored, lay_out
+from hakaru.quantization.layout import Layout, PlannedFile, lay_out
 from hakaru.quantization.loadable import check_result
+from hakaru.quantization.tensor_tasks import TensorTask, check_types, needing_importance, tasks_of
 from hakaru.units import format_bytes
 
 Progress: TypeAlias = Callable[[int, int], None]
-
-NOT_WRITTEN: Final = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
-"""Types that ggml does not quantize to: helpers of its arithmetic, and plain numbers."""
-ALWAYS_NEED_IMPORTANCE: Final = {"IQ2_XXS", "IQ2_XS", "IQ1_S"}
-"""llama.cpp, ggml/src/ggml.c: ggml_quantize_requires_imatrix; ggml aborts without."""
-NEED_IMPORTANCE: Final = ALWAYS_NEED_IMPORTANCE | {"IQ3_XXS", "IQ2_S", "IQ1_M"}
-"""llama.cpp, src/llama-quant.cpp: tensor_requires_imatrix; embeddings and output are exempt where
-ggml allows it.
-"""
-_EXEMPT: Final = {"token_embd.weight", "per_layer_token_embd.weight", "output.weight"}
 
 
 class TensorWriter(Protocol):
@@ -65,16 +55,6 @@ class TensorWriter(Protocol):
     ) -> None: ...
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """One tensor of one file."""
-
-    job: TensorJob  # what the engine is asked for
-    tensor: Tensor
-    file: PlannedFile
-    blob: str | None  # the name under which the tensor's bytes may be kept
 
 
 def write_recipe(
@@ -111,16 +91,25 @@ def write_recipe(
     try:
         with (
             nullcontext(journal) if journal else locked_journal(out) as held,
-            written_vectors(out, imatrix, _needing(layout)) as vectors,
+            written_vectors(out, imatrix, needing_importance(layout)) as vectors,
         ):
-            tasks = _tasks(layout, vectors, source_sha256 if blobs else None)
+            tasks = tasks_of(layout, vectors, source_sha256 if blobs else None)
             digest = _digest(source, layout, vectors)
             if not (held.continues(digest) and _has_names(layout.files)):
                 for file in layout.files:
                     check_target(source, file.path, overwrite=overwrite)
-                _check_types(source, tasks)
+                check_types(source, tasks)
                 _prepare(held, digest, layout.files)
-                _write_whole(engine, source, layout, tasks, vectors, held, blobs, progress)
+                _Write(
+                    engine=engine,
+                    source=source,
+                    layout=layout,
+                    tasks=tasks,
+                    importance=vectors.path,
+                    journal=held,
+                    blobs=blobs,
+                    progress=progress,
+                ).whole()
             if journal is None:
                 held.end(delete_parts=False)
     except HakaruError:
@@ -130,34 +119,82 @@ def write_recipe(
     return read_model(layout.files[0].path)
 
 
-def _write_whole(
-    engine: TensorWriter,
-    source: Model,
-    layout: Layout,
-    tasks: Sequence[_Task],
-    vectors: Vectors,
-    journal: Journal,
-    blobs: Blobs | None,
-    progress: Progress,
-) -> None:
-    """Write every tensor, verify the files, and give them their names. Raises what `write_recipe`
-    raises.
-    """
-    files = layout.files
-    try:
-        _write(engine, source, layout, tasks, vectors, journal, blobs, progress)
-        _verify(files)
-        check_result(engine, [file.part for file in files], [file.path.name for file in files])
-    except (KeyboardInterrupt, EngineDied) as stop:
-        left = _left(journal)
-        if left and isinstance(stop, KeyboardInterrupt):
-            raise Interrupted(left.sentence()) from stop
-        raise
-    except BaseException:
-        journal.end(delete_parts=True)
-        raise
-    for file in reversed(files):  # the first part last: without it nobody reads the others
-        file.part.replace(file.path)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Write:
+    """One write of one model, whose files are prepared."""
+
+    engine: TensorWriter
+    source: Model
+    layout: Layout
+    tasks: Sequence[TensorTask]
+    importance: Path | None  # the file of the importances, for the engine
+    journal: Journal
+    blobs: Blobs | None
+    progress: Progress
+
+    def whole(self) -> None:
+        """Write every tensor, verify the files, and give them their names. Raises what
+        `write_recipe` raises.
+        """
+        files, journal = self.layout.files, self.journal
+        try:
+            self._tensors()
+            _verify(files)
+            check_result(
+                self.engine, [file.part for file in files], [file.path.name for file in files]
+            )
+        except (KeyboardInterrupt, EngineDied) as stop:
+            left = _left(journal)
+            if left and isinstance(stop, KeyboardInterrupt):
+                raise Interrupted(left.sentence()) from stop
+            raise
+        except BaseException:
+            journal.end(delete_parts=True)
+            raise
+        for file in reversed(files):  # the first part last: without it nobody reads the others
+            file.part.replace(file.path)
+
+    def _tensors(self) -> None:
+        """Every tensor that the journal does not have: from a kept blob, or by the engine."""
+        tasks, journal = self.tasks, self.journal
+        kept = self.blobs if self.blobs and self.blobs.takes(self.layout.file_bytes) else None
+        done_before = journal.done
+        open_ = [task for task in tasks if task.job.name not in done_before]
+        copied = {task.job.name for task in open_ if self._copied(task)}
+        journal.add(copied)
+        open_ = [task for task in open_ if task.job.name not in copied]
+        before = reported = len(tasks) - len(open_)
+        self.progress(before, len(tasks))
+
+        def on_disk(done: int, total: int) -> None:
+            nonlocal reported
+            new = open_[reported - before : done]
+            journal.add(task.job.name for task in new)
+            reported = before + done
+            self.progress(reported, before + total)
+            for task in new:
+                if kept and task.blob:
+                    kept.keep(task.blob, task.file.part, task.job.to, task.tensor.n_bytes)
+
+        if open_:
+            self.engine.write_tensors(
+                [task.job for task in open_],
+                sources=self.source.parts,
+                targets=[file.part for file in self.layout.files],
+                importance=self.importance,
+                progress=on_disk,
+            )
+
+    def _copied(self, task: TensorTask) -> bool:
+        """Copy the tensor from its kept blob; False where there is none."""
+        part, n_bytes = task.file.part, task.tensor.n_bytes
+        if not self.blobs or not task.blob:
+            return False
+        if not self.blobs.copy_to(task.blob, part, task.job.to, n_bytes):
+            return False
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        return True
 
 
 def _left(journal: Journal) -> Unfinished | None:
@@ -193,55 +230,6 @@ def check_free(out: Path, *, overwrite: bool) -> None:
         raise Misuse(
             "{path}: exists already; name another file with `output`, or add `overwrite`.", path=out
         )
-
-
-def _write(
-    engine: TensorWriter,
-    source: Model,
-    layout: Layout,
-    tasks: Sequence[_Task],
-    vectors: Vectors,
-    journal: Journal,
-    blobs: Blobs | None,
-    progress: Progress,
-) -> None:
-    """Every tensor that the journal does not have: from a kept blob, or by the engine."""
-    kept = blobs if blobs and blobs.takes(layout.file_bytes) else None
-    done_before = journal.done
-    open_ = [task for task in tasks if task.job.name not in done_before]
-    if blobs:
-        found = {task.job.name for task in open_ if task.blob and _from_blob(blobs, task)}
-        journal.add(found)
-        open_ = [task for task in open_ if task.job.name not in found]
-    before = reported = len(tasks) - len(open_)
-    progress(before, len(tasks))
-
-    def on_disk(done: int, total: int) -> None:
-        nonlocal reported
-        new = open_[reported - before : done]
-        journal.add(task.job.name for task in new)
-        reported = before + done
-        progress(reported, before + total)
-        for task in new:
-            if kept and task.blob:
-                kept.keep(task.blob, task.file.part, task.job.to, task.tensor.n_bytes)
-
-    if open_:
-        engine.write_tensors(
-            [task.job for task in open_],
-            sources=source.parts,
-            targets=[file.part for file in layout.files],
-            importance=vectors.path,
-            progress=on_disk,
-        )
-
-
-def _from_blob(blobs: Blobs, task: _Task) -> bool:
-    found = blobs.copy_to(task.blob or "", task.file.part, task.job.to, task.tensor.n_bytes)
-    if found:
-        with task.file.part.open("rb+") as part:
-            os.fsync(part.fileno())
-    return found
 
 
 def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> None:
@@ -293,91 +281,6 @@ def _has_names(files: Sequence[PlannedFile]) -> bool:
         for file in named:
             file.path.replace(file.part)
     return len(named) == len(files)
-
-
-def _needing(layout: Layout) -> dict[str, int]:
-    """How many importances each tensor takes that is quantized now: a row's length for each matrix
-    of a stack.
-    """
-    return {
-        t.name: t.shape[0] * (t.n_elements // _per_vector(t))
-        for file in layout.files
-        for t in file.tensors
-        if t.type.is_quantized and t.type is not layout.stored[t.name].tensor.type
-    }
-
-
-def _per_vector(tensor: Tensor) -> int:
-    return tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) > 1 else 1)
-
-
-def _tasks(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[_Task]:
-    tasks, engine = [], lab_build()
-    for target, file in enumerate(layout.files):
-        for tensor in file.tensors:
-            stored = layout.stored[tensor.name]
-            changed = tensor.type is not stored.tensor.type
-            blob = None
-            if source_sha256 and changed:
-                blob = blob_key(
-                    source_sha256,
-                    tensor.name,
-                    tensor.type.name,
-                    vectors.digests.get(tensor.name),
-                    engine,
-                )
-            job = TensorJob(
-                name=tensor.name,
-                type_id=stored.tensor.type.id,
-                wanted_id=tensor.type.id,
-                n_elements=tensor.n_elements,
-                unit=_unit(stored, tensor),
-                source=stored.part,
-                at=stored.at,
-                target=target,
-                to=len(file.header) + tensor.offset,
-                importance_at=vectors.offsets.get(tensor.name),
-                per_vector=_per_vector(tensor),
-            )
-            tasks.append(_Task(job=job, tensor=tensor, file=file, blob=blob))
-    return tasks
-
-
-def _unit(stored: Stored, tensor: Tensor) -> int:
-    """Weights that stay together: a row where it is quantized, a block of the source where it is
-    copied or widened.
-    """
-    changed = tensor.type is not stored.tensor.type
-    return tensor.shape[0] if changed and tensor.type.is_quantized else stored.tensor.type.block
-
-
-def needs_importance(tensor: str, type_: str) -> bool:
-    """Whether a tensor is not written in this type without importance data."""
-    return type_ in (ALWAYS_NEED_IMPORTANCE if tensor in _EXEMPT else NEED_IMPORTANCE)
-
-
-def _check_types(source: Model, tasks: Sequence[_Task]) -> None:
-    """Raises Misuse for what ggml would refuse by aborting, or would do badly in silence."""
-    for task in tasks:
-        name, wanted, stored = task.job.name, task.tensor.type, BY_ID[task.job.type_id]
-        if wanted is stored:
-            continue
-        if wanted.name in NOT_WRITTEN or stored.name in NOT_WRITTEN:
-            raise Misuse(
-                "{path}: {name} cannot be turned from {found} into {type}; choose another type.",
-                path=source.path,
-                name=name,
-                found=stored.name,
-                type=wanted.name,
-            )
-        if needs_importance(name, wanted.name) and task.job.importance_at is None:
-            raise Misuse(
-                "{path}: {type} needs importance data, and there is none for {name}; choose "
-                "another type or give the data.",
-                path=source.path,
-                name=name,
-                type=wanted.name,
-            )
 
 
 def _digest(source: Model, layout: Layout, vectors: Vectors) -> str:

@@ -1,14 +1,10 @@
 """What `hakaru quantize` to a budget tells at the end, or beforehand."""
 
-from pathlib import Path
 from typing import Final
 
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.words import beside_others, verdict_sentence
-from hakaru.engine.lab import lab_build
 from hakaru.language import say
-from hakaru.models.model import Model
-from hakaru.quantization.build import Recipe
 from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.solver import FILLED
 from hakaru.quantization.source import source_kind
@@ -174,7 +170,12 @@ def _print_predictions(made: Made) -> None:
                 "measured first; a dry run after that tells what is known."
             )
         )
-    if made.speed and plan.target.speed and made.speed.source == "measured":
+    _print_speed(made)
+
+
+def _print_speed(made: Made) -> None:
+    goal = made.plan.target.speed
+    if made.speed and goal and made.speed.source == "measured":
         print_text(
             say(
                 "{n:.1f} [{low:.1f}…{high:.1f}] tokens per second, measured through the server "
@@ -182,7 +183,7 @@ def _print_predictions(made: Made) -> None:
                 n=made.speed.value,
                 low=made.speed.lowest,
                 high=made.speed.highest,
-                wanted=plan.target.speed.tokens_per_s,
+                wanted=goal.tokens_per_s,
             )
         )
     elif made.speed:
@@ -277,30 +278,3 @@ def _print_race(made: Made) -> None:
                 high=made.measured.high,
             )
         )
-
-
-def preset_json(
-    model: Model, recipe: Recipe, made: Model | None, out: Path, warning: str | None
-) -> dict[str, object]:
-    """The object of `hakaru quantize --type … --json`."""
-    return {
-        "schema": "hakaru.recipe/1",
-        "path": str(made.path if made else out),
-        "written": made is not None,
-        "loads": True if made else None,
-        "type": recipe.preset,
-        "bytes": recipe.weights_bytes,
-        "bpw": recipe.bpw,
-        "file_bytes": made.file_bytes if made else None,
-        "source": {
-            "path": str(model.path),
-            "bytes": model.weights_bytes,
-            "bpw": model.bpw,
-            "kind": source_kind(model).kind,
-        },
-        "warning": warning,
-        "engine": lab_build(),
-        "tensors": [
-            {"name": t.name, "type": recipe.types.get(t.name, t.type.name)} for t in model.tensors
-        ],
-    }

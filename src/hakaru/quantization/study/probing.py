@@ -65,7 +65,7 @@ def probed(
     """Sums per recipe and window. A recipe with a tensor that the model computes with and the probe
     did not find (a copy of it, on another device) is written to a file and compared.
     """
-    found = study.session.lab.probe(
+    measured = study.session.lab.probe(
         study.model.path,
         recipes,
         [w.as_json() for w in windows],
@@ -73,12 +73,12 @@ def probed(
         kept=_kept(study, recipes, imatrix),
         progress=study.progress(_step(what)),
     )
-    unseen = found.missing & {t.name for t in study.model.loaded}
+    unseen = measured.missing & {t.name for t in study.model.loaded}
     return [
         _compared(study, types, windows, imatrix)
         if unseen & (types.keys() - study.choices.copied(types))
         else sums
-        for types, sums in zip(recipes, found.probes, strict=True)
+        for types, sums in zip(recipes, measured.probes, strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from hakaru.language import say
 from hakaru.quantization.choices import TYPES
 from hakaru.quantization.importance_file import vector_digest
 from hakaru.quantization.study.study import Study, imatrix_digest
-from hakaru.quantization.writer import needs_importance
+from hakaru.quantization.tensor_tasks import needs_importance
 
 KIND: Final = "quantization errors"
 GLANCE: Final = {"n_rows": 4, "n_weights": 2**12}

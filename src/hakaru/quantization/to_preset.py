@@ -1,0 +1,123 @@
+"""A preset of llama.cpp's as a file, byte for byte its quantizer's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hakaru.engine.lab import lab_build
+from hakaru.formats.imatrix import Imatrix, read_imatrix
+from hakaru.language import say
+from hakaru.models.model import Model
+from hakaru.models.presets import NEEDS_IMPORTANCE
+from hakaru.quantization.build import Recipe, build, copies_all, plan_presets, plan_with_importance
+from hakaru.quantization.journal import Journal
+from hakaru.quantization.order import Order
+from hakaru.quantization.source import source_kind
+from hakaru.session import Session
+from hakaru.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadePreset:
+    """The file of a preset, written or only planned."""
+
+    source: Model
+    recipe: Recipe
+    path: Path
+    written: Model | None = None  # None where only a plan was asked for
+    warning: str | None = None  # that the source is quantized already
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `hakaru quantize --type … --json`."""
+        source, recipe, written = self.source, self.recipe, self.written
+        return {
+            "schema": "hakaru.recipe/1",
+            "path": str(self.path),
+            "written": written is not None,
+            "loads": True if written else None,
+            "type": recipe.preset,
+            "bytes": recipe.weights_bytes,
+            "bpw": recipe.bpw,
+            "file_bytes": written.file_bytes if written else None,
+            "source": {
+                "path": str(source.path),
+                "bytes": source.weights_bytes,
+                "bpw": source.bpw,
+                "kind": source_kind(source).kind,
+            },
+            "warning": self.warning,
+            "engine": lab_build(),
+            "tensors": [
+                {"name": t.name, "type": recipe.types.get(t.name, t.type.name)}
+                for t in source.tensors
+            ],
+        }
+
+
+def to_preset(
+    source: Model, preset: str, order: Order, out: Path, journal: Journal | None, session: Session
+) -> MadePreset:
+    """Write the preset, or with `dry_run` say what it would be. Raises what `build` raises."""
+    importance = order.importance or ("auto" if preset.upper() in NEEDS_IMPORTANCE else "none")
+    recipe = (
+        plan_presets(source, [preset])[0]
+        if importance == "none"
+        else plan_with_importance(source, preset)
+    )
+    is_copy = copies_all(source, recipe.types)
+    warning = None if is_copy else source_kind(source).sentence(recipe.preset)
+    is_planned = order.dry_run and importance == "auto"
+    imatrix = None if is_planned else _imatrix(importance, source, order, session)
+    for sentence in _sentences(source, recipe, warning, is_copy=is_copy):
+        session.note(sentence)
+    if order.dry_run:
+        return MadePreset(source=source, recipe=recipe, path=out, warning=warning)
+    written = build(
+        session.lab,
+        source,
+        recipe,
+        out,
+        imatrix=imatrix,
+        split_bytes=order.split_bytes,
+        overwrite=order.overwrite,
+        journal=journal,
+        progress=lambda done, total: session.watch(recipe.preset, done, total),
+    )
+    if journal:
+        journal.end(delete_parts=False)
+    return MadePreset(
+        source=source, recipe=recipe, path=written.path, written=written, warning=warning
+    )
+
+
+def _imatrix(importance: str, source: Model, order: Order, session: Session) -> Imatrix | None:
+    """Importance data as asked for: none, collected here, or a file's. Raises Misuse for a file of
+    another model.
+    """
+    if importance == "none":
+        return None
+    if importance == "auto":
+        from hakaru.quantization.study.calibration import importance as collected
+        from hakaru.quantization.study.study import Study
+
+        return collected(Study(session, source, order.effort))
+    imatrix = read_imatrix(Path(importance))
+    imatrix.check("`importance`", source.path, source.tensors)
+    return imatrix
+
+
+def _sentences(source: Model, recipe: Recipe, warning: str | None, *, is_copy: bool) -> list[str]:
+    """What a person likes to know before the file is written."""
+    sizes = say(
+        "{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: "
+        "{source}, {source_bpw:.2f})",
+        type=recipe.preset,
+        bytes=format_bytes(recipe.weights_bytes),
+        bpw=recipe.bpw,
+        source=format_bytes(source.weights_bytes),
+        source_bpw=source.bpw,
+    )
+    copy = say(
+        "That is the source itself, bit for bit: every tensor has its type already and is copied."
+    )
+    return [*([warning] if warning else []), sizes, *([copy] if is_copy else [])]

@@ -1,0 +1,71 @@
+"""`quantize` in Python is what `hakaru quantize` does: the same value, the same sentences."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.errors import Misuse
+from hakaru.models.model import read_model
+from hakaru.quantization.quantize import quantize
+from hakaru.session import Session
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        (["--type", "Q4_K_M"], {"preset": "Q4_K_M"}),
+        (["--type", "q4_k_m", "--dry-run"], {"preset": "q4_k_m", "dry_run": True}),
+        (
+            ["--size", "1500kB", "--pin", "ffn_up=Q8_0", "--importance", "none", "--dry-run"],
+            {"size": 1_500_000, "pins": ("ffn_up=Q8_0",), "importance": "none", "dry_run": True},
+        ),
+    ],
+)
+def test_the_result_is_the_object_that_the_command_prints(
+    tiny: Path,
+    tmp_path: Path,
+    options: list[str],
+    arguments: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a preset, written or planned, and of a budget; for a path and for a model."""
+    monkeypatch.setattr("hakaru.hardware.busy.Others.matter", False)  # else no speed is remembered
+    out = tmp_path / "small.gguf"
+    assert run(["quantize", str(tiny), *options, "-o", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    for model in (tiny, read_model(tiny)):
+        made = quantize(model, output=out, overwrite=True, **arguments)
+        assert json.loads(json.dumps(made.as_json())) == told
+    assert out.exists() == ("--dry-run" not in options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "name one target: `preset`, `bpw`, `size`, `fit` or `tier`"),
+        ({"bpw": 5, "tier": "compact"}, "name one target"),
+        ({"preset": "Q4_0", "pins": ("ffn=Q8_0",)}, "`pin` goes with a budget: `bpw`"),
+        ({"preset": "Q4_0", "min_tokens_per_s": 5}, "`min_tokens_per_s` goes with a budget"),
+        ({"bpw": 5, "min_tokens_per_s": 0}, "`min_tokens_per_s` is 0, expected more than 0"),
+        ({"bpw": 5, "output": Path("/nowhere/m.gguf")}, "`output` /nowhere/m.gguf: there is no"),
+    ],
+)
+def test_what_cannot_be_is_told_by_the_names_of_fields(
+    tmp_path: Path, arguments: dict[str, Any], words: str
+) -> None:
+    """Before the model is looked for: whoever imports hakaru typed no option."""
+    with pytest.raises(Misuse, match=words):
+        quantize(tmp_path / "no model.gguf", **arguments)
+
+
+def test_notes_go_to_the_session(tiny: Path) -> None:
+    """What the command prints before it writes, a program hears if it wants to."""
+    heard: list[str] = []
+    session = Session.here(note=heard.append, keeps=False)
+    quantize(tiny, preset="Q8_0", dry_run=True, session=session)
+    assert [sentence.split(":")[0] for sentence in heard] == ["Q8_0"]
