@@ -11,7 +11,7 @@ from hakaru.choosing.evidence import last_choice
 from hakaru.cli.options import ChatOptions
 from hakaru.cli.terminal import terminal_session
 from hakaru.engine.mode_of import needs_text
-from hakaru.errors import EngineRefused, Misuse, Terminated
+from hakaru.errors import EngineRefused, Interrupted, Misuse, Terminated
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import whole_model
@@ -38,8 +38,11 @@ def run(options: ChatOptions) -> int:
     needs_text(named, "chat")
     session = terminal_session(aside=True, keeps=False)
     template, memory = options.chat_template, options.memory
-    with serve(named, memory=memory, chat_template=template, session=session) as serving:
-        return _talk_to(serving.deployment, options)
+    try:
+        with serve(named, memory=memory, chat_template=template, session=session) as serving:
+            return _talk_to(serving.deployment, options)
+    except Interrupted as stop:  # while it was loaded; whoever chats asked for no server
+        raise KeyboardInterrupt from stop
 
 
 def _talk_to(server: Deployment, options: ChatOptions) -> int:
