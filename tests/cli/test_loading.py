@@ -220,4 +220,4 @@ def test_the_engine_takes_a_layout(tmp_path: Path) -> None:
     with EngineServer(
         path, ContextSettings(n_ctx=256), Mode(n_gpu_layers=2, tensor_split=(1, 1), n_cpu_moe=2)
     ) as server:
-        assert any("overrid" in line for line in server.log)
+        assert any("overrid" in line for line in server.log.lines)

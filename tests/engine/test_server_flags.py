@@ -205,11 +205,11 @@ def test_both_servers_are_set_up_alike(
     for engine in (str(native_server.parent), "wheel"):
         monkeypatch.setenv(OVERRIDE, engine)
         with EngineServer(embedded, SETTINGS, mode) as server, server.client() as client:
-            footprint = server.footprint()
+            footprint = server.log.footprint()
             seen.append(
                 (
                     answers(client),
-                    server.context_per_slot(),
+                    server.log.context_per_slot(),
                     footprint.kv_cache_bytes,
                     footprint.compute_bytes,
                 )

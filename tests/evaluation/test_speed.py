@@ -29,6 +29,10 @@ from hakaru.models.model import Model, read_model
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 
+EMPTY = Footprint(
+    source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0
+)
+
 
 class Server:
     """A server that is only asked for its process and its context."""
@@ -38,27 +42,26 @@ class Server:
 
     settings = ContextSettings(n_ctx=4096)
 
-    @staticmethod
-    def context_per_slot() -> int:
-        return 4096
+    class log:  # noqa: N801  # stands for an attribute
+        @staticmethod
+        def context_per_slot() -> int:
+            return 4096
+
+        @staticmethod
+        def accelerator_bytes() -> int:
+            return 0
+
+        @staticmethod
+        def footprint() -> Footprint:
+            return EMPTY
 
     @staticmethod
     def client() -> Any:
         return nullcontext()
 
-    @staticmethod
-    def accelerator_bytes() -> int:
-        return 0
-
 
 class Served(Server):
     """One that also tells what it takes."""
-
-    @staticmethod
-    def footprint() -> Footprint:
-        return Footprint(
-            source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0
-        )
 
     @staticmethod
     def peak_rss_bytes() -> int:
@@ -68,9 +71,10 @@ class Served(Server):
 class OnGpu(Server):
     """The same with its weights on a GPU."""
 
-    @staticmethod
-    def accelerator_bytes() -> int:
-        return 1
+    class log(Server.log):  # noqa: N801  # stands for an attribute
+        @staticmethod
+        def accelerator_bytes() -> int:
+            return 1
 
 
 @pytest.fixture

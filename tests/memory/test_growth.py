@@ -198,7 +198,7 @@ _SIZE = re.compile(r"created context checkpoint .* size = ([0-9.]+) MiB")
 
 
 def sizes_of(server: EngineServer) -> set[float]:
-    return {float(found[1]) for line in server.log if (found := _SIZE.search(line))}
+    return {float(found[1]) for line in server.log.lines if (found := _SIZE.search(line))}
 
 
 @pytest.mark.engine
@@ -283,7 +283,7 @@ def test_forty_turns_stay_within_the_plan(
                 asked = {"prompt": prompt, "n_predict": 2, "id_slot": slot}
                 client.post("/completion", json=asked).raise_for_status()
         peak = server.peak_rss_bytes()
-    assert server.grown_bytes() == pytest.approx(
+    assert server.log.grown_bytes() == pytest.approx(
         grows * (MOST_CHECKPOINTS - 1) / MOST_CHECKPOINTS, rel=0.001
     )
     if peak is not None:

@@ -67,6 +67,6 @@ def test_a_server_shares_its_pool_if_it_is_told_to(tiny: Path) -> None:
     """Read back from the server's own log: what one conversation may have."""
     settings = ContextSettings(n_ctx=1024, n_parallel=2, kv_unified=True)
     with EngineServer(tiny, settings) as server:
-        assert server.context_per_slot() == 1024
+        assert server.log.context_per_slot() == 1024
     with EngineServer(tiny, replace(settings, kv_unified=False)) as server:
-        assert server.context_per_slot() == 512
+        assert server.log.context_per_slot() == 512

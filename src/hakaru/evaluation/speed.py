@@ -252,7 +252,7 @@ def _points(
 
 def _room(server: EngineServer) -> int:
     """Tokens of prompt that one conversation holds beside its answer."""
-    return (server.context_per_slot() or server.settings.n_cells) - N_PREDICT - 1
+    return (server.log.context_per_slot() or server.settings.n_cells) - N_PREDICT - 1
 
 
 def _prompt(dice: np.random.Generator, n_vocab: int, n: int) -> list[int]:
@@ -297,7 +297,7 @@ def _samples(
 
 
 def _gpu_of_others(server: EngineServer) -> Others:
-    return Others(gpu=gpu_of_others(server.process.pid) if server.accelerator_bytes() else None)
+    return Others(gpu=gpu_of_others(server.process.pid) if server.log.accelerator_bytes() else None)
 
 
 def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[str, float]:

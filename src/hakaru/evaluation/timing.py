@@ -177,7 +177,7 @@ def _measured(
             server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress
         )
         peak = server.peak_rss_bytes()
-        trial = Trial(speed=speed, memory=server.footprint(), peak_rss_bytes=peak)
+        trial = Trial(speed=speed, memory=server.log.footprint(), peak_rss_bytes=peak)
         remember_load(
             server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
         )

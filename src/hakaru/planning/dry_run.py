@@ -104,13 +104,15 @@ def remember_load(
     them (memory/growth.py counts them).
     """
     ledger.remember_memory(
-        server.footprint(),
+        server.log.footprint(),
         machine=machine.fingerprint,
         model=model.layout_digest,
         settings=server.settings,
         architecture=model.shape.architecture,
         engine=server_build(),
-        peak_rss_bytes=peak_rss_bytes - server.grown_bytes() if peak_rss_bytes else None,
-        backend=server.backend(),
+        peak_rss_bytes=peak_rss_bytes - server.log.grown_bytes() if peak_rss_bytes else None,
+        backend=server.log.backend(),
     )
-    remember_driver(ledger, nvidia_process_bytes(server.process.pid), server.accelerator_bytes())
+    remember_driver(
+        ledger, nvidia_process_bytes(server.process.pid), server.log.accelerator_bytes()
+    )

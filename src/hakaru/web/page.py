@@ -37,7 +37,7 @@ def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
 def render(supervisor: Supervisor, *, base_url: str) -> str:
     """The page as HTML, in the language in use."""
     try:
-        taken = supervisor.server.footprint().parts()
+        taken = supervisor.server.log.footprint().parts()
     except EngineDied:
         taken = {}
     sizes = {label: taken[key] for key, label in _labels().items() if taken.get(key)}

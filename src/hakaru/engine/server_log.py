@@ -1,0 +1,97 @@
+"""What a server process says: its last lines, and what it told of itself while it started."""
+
+import re
+import threading
+import time
+from collections import deque
+from typing import IO, Final
+
+from hakaru.engine.log import (
+    accelerator_bytes,
+    backend_of_log,
+    buffer_bytes,
+    checkpoint_of,
+    last_words,
+)
+from hakaru.engine.process import KEPT_LINES
+from hakaru.memory.footprint import Footprint
+
+LOG_WITHIN_S: Final = 5.0
+POLL_S: Final = 0.005
+_TEMPLATE_ERROR: Final = re.compile(r"chat template parsing error: (.*)")
+_N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
+
+
+class ServerLog:
+    """The log of one server process, collected by a thread of its own."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._start: list[str] = []  # the lines until the server was ready
+        self._checkpoints: dict[int, int] = {}  # bytes by slot, at most
+        self._listener: threading.Thread | None = None
+
+    def listen(self, stream: IO[str]) -> None:
+        """Collect what the process writes to `stream`, until it ends."""
+        self._listener = threading.Thread(target=self._collect, args=(stream,), daemon=True)
+        self._listener.start()
+
+    def wait_for_end(self, within_s: float) -> None:
+        """Wait for the last words of a process that has ended."""
+        if self._listener:
+            self._listener.join(timeout=within_s)
+
+    def wait_for_start(self) -> None:
+        """Wait until everything is here that the process said while it started.
+
+        The log may come after the process's `ready`. The slots are the last thing that is told; a
+        build that does not tell them is not waited for longer than a moment.
+        """
+        until = time.monotonic() + LOG_WITHIN_S
+        while True:
+            self._start = list(self.lines)
+            if self.context_per_slot() is not None or time.monotonic() > until:
+                return
+            time.sleep(POLL_S)
+
+    def last_words(self) -> str:
+        """What the process said last."""
+        return last_words(list(self.lines))
+
+    def template_error(self) -> str | None:
+        """Why the chat template cannot be used; None if nothing was said of it."""
+        return next((m[1] for line in self.lines if (m := _TEMPLATE_ERROR.search(line))), None)
+
+    def footprint(self) -> Footprint:
+        """The buffers that the process really allocated (to 0.01 MiB each)."""
+        sizes = buffer_bytes(self._start)
+        return Footprint(
+            weights_bytes=sizes["model"],
+            kv_cache_bytes=sizes["KV"],
+            compute_bytes=sizes["compute"],
+            output_bytes=sizes["output"],
+            source="measured",
+        )
+
+    def accelerator_bytes(self) -> int:
+        """How much of its buffers the process has on accelerators."""
+        return accelerator_bytes(self._start)
+
+    def backend(self) -> str:
+        """What runs the model: `cpu`, or the engine's name for its accelerators, such as CUDA."""
+        return backend_of_log(self._start)
+
+    def context_per_slot(self) -> int | None:
+        """Tokens that one conversation really has."""
+        return next((int(m[2]) for line in self._start if (m := _N_CTX.search(line))), None)
+
+    def grown_bytes(self) -> int:
+        """What the process has kept in context checkpoints so far, at most (to 0.001 MiB each)."""
+        return sum(self._checkpoints.values())
+
+    def _collect(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.lines.append(line.rstrip("\n"))
+            if made := checkpoint_of(line):
+                slot, n_bytes = made
+                self._checkpoints[slot] = max(n_bytes, self._checkpoints.get(slot, 0))
