@@ -18,7 +18,10 @@ from hakaru.memory.footprint import Footprint
 
 LOG_WITHIN_S: Final = 5.0
 POLL_S: Final = 0.005
-_TEMPLATE_ERROR: Final = re.compile(r"chat template parsing error: (.*)")
+_TEMPLATE_ERRORS: Final = (
+    re.compile(r"chat template parsing error: (.*)"),
+    re.compile(r"common_chat_templates_init: error: (.*)"),  # while a program reads its options
+)
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
@@ -60,7 +63,8 @@ class ServerLog:
 
     def template_error(self) -> str | None:
         """Why the chat template cannot be used; None if nothing was said of it."""
-        return next((m[1] for line in self.lines if (m := _TEMPLATE_ERROR.search(line))), None)
+        found = (e.search(line) for e in _TEMPLATE_ERRORS for line in self.lines)
+        return next((m[1] for m in found if m), None)
 
     def footprint(self) -> Footprint:
         """The buffers that the process really allocated (to 0.01 MiB each)."""
