@@ -5,10 +5,13 @@ HAKARU  := $(VENV)/bin/hakaru
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 PYTEST  := $(VENV)/bin/python -m pytest
-# All tests: those without a model on all cores, then those that load one, which need the cores themselves. Or what ARGS name.
-TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -m "not engine" -n logical && $(PYTEST) -m engine)
+# All tests: those without a model on all cores, those that load one two at a time, and those that time something one
+# by one. Or what ARGS name.
+FAST    := $(PYTEST) -m "not engine" -n logical
+ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile && $(PYTEST) -m "engine and alone"
+TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(FAST) && $(ENGINE))
 
-.PHONY: up test check bench clean
+.PHONY: up test check lint types pages wheel fast bench clean
 .DEFAULT_GOAL := up
 
 up: $(READY)
@@ -17,15 +20,31 @@ up: $(READY)
 test: $(DEV)
 	@$(TESTS)
 
+# Types, the wheel and the tests without a model wait for different things, so they run side by side.
 check: $(DEV)
+	@$(MAKE) --no-print-directory lint pages
+	@$(MAKE) --no-print-directory -j3 types wheel fast
+	@$(ENGINE)
+
+lint types pages wheel fast: $(DEV)
+
+lint:
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+
+types:
 	@$(VENV)/bin/mypy
+
+pages:
 	@$(VENV)/bin/python scripts/help_text.py --check
 	@$(VENV)/bin/python scripts/rooms.py --check
 	@$(VENV)/bin/python scripts/architectures.py --check
+
+wheel:
 	@$(VENV)/bin/python scripts/check_wheel.py
-	@$(TESTS)
+
+fast:
+	@$(FAST)
 
 bench: $(DEV)
 	@for b in benchmarks/*.py; do $(VENV)/bin/python $$b || exit 1; done

@@ -24,7 +24,7 @@ from hakaru.ledger import Ledger
 from hakaru.places import one_at_a_time
 from hakaru.testing import write_tiny_llama
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
 LIMIT_S = 1.0
 ENDLESS = "{% for m in range(100000000) %}{% endfor %}x"
 SIGNALS = pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from hakaru.servers import Deployment, beside_servers
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
 HUGE = ("--context", "524288", "--parallel", "256")
 """Of the tiny model that is 2,048 tokens each, as it was trained for, and a KV cache of 256 MiB."""
 

@@ -21,6 +21,8 @@ from hakaru.models.model import read_model
 from hakaru.models.purpose import chat_template_in, purpose_of
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny, write_tiny_llama
 
+pytestmark = pytest.mark.alone
+
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
     """Exit code, and everything that was printed."""

@@ -92,6 +92,7 @@ def test_a_dry_run_plans_and_writes_nothing(
     assert first == {"Q8_0"}
 
 
+@pytest.mark.alone
 def test_a_speed_is_measured_and_kept(
     capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.units import Figure
 
+pytestmark = pytest.mark.alone
+
 
 def figure(value: float, *, spread: float = 0.05, unit: str = "tokens/s") -> Figure:
     return Figure(

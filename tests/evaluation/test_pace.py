@@ -23,6 +23,8 @@ from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
 from hakaru.units import Figure
 
+pytestmark = pytest.mark.alone
+
 SETTINGS = ContextSettings(n_ctx=512, n_ubatch=512, type_k="f16", type_v="f16", n_parallel=1)
 
 

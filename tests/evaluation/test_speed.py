@@ -29,6 +29,8 @@ from hakaru.models.model import Model, read_model
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 
+pytestmark = pytest.mark.alone
+
 EMPTY = Footprint(
     source="measured", weights_bytes=1, kv_cache_bytes=0, compute_bytes=0, output_bytes=0
 )

@@ -15,6 +15,8 @@ from hakaru.evaluation.tiers import TIERS
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.web.live import LivePage
 
+pytestmark = pytest.mark.alone
+
 
 def rows(n: int) -> list[dict[str, Any]]:
     window = {

@@ -21,7 +21,7 @@ from hakaru.web.page import page_routes
 
 LIMITS = Limits(n_ctx=1024, longest=64, max_body=2**20, at_once=2**18)
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
 
 class Text(HTMLParser):
