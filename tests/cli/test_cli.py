@@ -28,8 +28,6 @@ from hakaru.testing import (
 
 pytestmark = pytest.mark.alone
 
-pytestmark = pytest.mark.alone
-
 HAKARU = [sys.executable, "-m", "hakaru"]
 
 
