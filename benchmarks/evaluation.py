@@ -190,8 +190,7 @@ def agreement(reference: Path, candidate: Path, windows: Sequence[Window]) -> No
     error = ours.std(ddof=1) / np.sqrt(len(ours))
     print(
         f"  agreement: ours {ours.mean():.6f}, perplexity tool's method {theirs.mean():.6f}, "
-        f"difference {theirs.mean() - ours.mean():+.2e}, "
-        f"standard error of the mean {error:.2e}",
+        f"difference {theirs.mean() - ours.mean():+.2e}, standard error of the mean {error:.2e}",
         flush=True,
     )
 

@@ -222,8 +222,7 @@ def main() -> None:
     asked = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, "
-        f"{lab_build()}"
+        f"{platform.python_version()}, {lab_build()}"
     )
     found = {
         str(path): one_model(path, asked.effort) for path in asked.models or [embedded_model()]

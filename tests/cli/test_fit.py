@@ -76,9 +76,8 @@ def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(
         (
             "Ryzen AI Max+ 395",
             (
-                "a model may take 64.0 GiB of its 128 GB (half of the RAM by default; more if "
-                "set by "
-                "hand)."
+                "a model may take 64.0 GiB of its 128 GB (half of the RAM by default; more if set "
+                "by hand)."
             ),
         ),
         ("M2 Max 96GB", "(what Metal recommends, interpolated between sizes that were seen)."),

@@ -76,9 +76,8 @@ def test_a_struct_that_is_shifted_shows_other_defaults() -> None:
 def test_every_declared_function_is_in_the_wheel() -> None:
     """Looked up in a process of its own; a function that is not declared is no attribute."""
     code = (
-        "from hakaru.engine import capi; library = capi.opened();"
-        "print([symbol for symbol in capi.FUNCTIONS if not hasattr(library, symbol)], "
-        "hasattr(library, 'llama_n_ctx'))"
+        "from hakaru.engine import capi; library = capi.opened();print([symbol for symbol in "
+        "capi.FUNCTIONS if not hasattr(library, symbol)], hasattr(library, 'llama_n_ctx'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[] False\n"

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from hakaru.engine.lab import Lab
+from hakaru.engine.sampled_errors import sampled_errors
 from hakaru.errors import ModelDamaged
 from hakaru.formats.imatrix import Activations, Imatrix
 from hakaru.testing import tiny_hyperparameters, write_tiny
@@ -41,7 +41,7 @@ def test_the_error_over_all_rows_is_that_of_gguf_py(model: Path, type_: str) -> 
     """The other implementation of the same formats gives the same loss; a whole tensor has no
     standard error.
     """
-    (error, standard_error) = Lab().errors(model, [type_], tensors=[DOWN], n_rows=10_000)[DOWN][
+    (error, standard_error) = sampled_errors(model, [type_], tensors=[DOWN], n_rows=10_000)[DOWN][
         type_
     ]
     x = values(model, DOWN)
@@ -66,7 +66,9 @@ def test_a_sampled_error_tells_how_far_it_may_lie_from_the_true_one(model: Path)
     spread = np.sqrt((shares * (errors - truth) ** 2).sum() / n_rows)
 
     def sampled(seed: int) -> tuple[float, float]:
-        return Lab().errors(model, ["Q4_0"], tensors=[name], n_rows=n_rows, seed=seed)[name]["Q4_0"]
+        return sampled_errors(model, ["Q4_0"], tensors=[name], n_rows=n_rows, seed=seed)[name][
+            "Q4_0"
+        ]
 
     error, standard_error = sampled(3)
     assert standard_error == pytest.approx(spread, rel=0.2)
@@ -81,12 +83,12 @@ def test_types_that_cannot_be_are_left_out(tmp_path: Path) -> None:
         tiny_hyperparameters("llama", embedding_length=96, feed_forward_length=256),
     )
     types = ["Q8_0", "Q4_0", "Q4_K", "IQ2_XXS"]
-    found = Lab().errors(narrow, types, tensors=["blk.0.ffn_up.weight", DOWN])
+    found = sampled_errors(narrow, types, tensors=["blk.0.ffn_up.weight", DOWN])
     assert set(found["blk.0.ffn_up.weight"]) == {"Q8_0", "Q4_0"}
     assert set(found[DOWN]) == {"Q8_0", "Q4_0", "Q4_K"}
     entry = Activations(sums=np.ones(256, np.float32), counts=np.ones(1, np.float32))
     assert set(
-        Lab().errors(narrow, types, tensors=[DOWN], imatrix=Imatrix(entries={DOWN: entry}))[DOWN]
+        sampled_errors(narrow, types, tensors=[DOWN], imatrix=Imatrix(entries={DOWN: entry}))[DOWN]
     ) == {*types}
 
 
@@ -102,10 +104,10 @@ def test_importance_weighs_the_error_and_guides_the_quantizer(model: Path) -> No
         .copy()
     )
     imatrix = Imatrix(entries={DOWN: Activations(sums=sums, counts=np.ones(1, np.float32))})
-    (guided, _) = Lab().errors(model, ["Q3_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[
+    (guided, _) = sampled_errors(model, ["Q3_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[
         DOWN
     ]["Q3_K"]
-    (plain, _) = Lab().errors(model, ["Q3_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q3_K"]
+    (plain, _) = sampled_errors(model, ["Q3_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q3_K"]
     assert guided < 0.9 * plain
 
 
@@ -119,10 +121,10 @@ def test_a_few_huge_columns_do_not_hide_what_happens_to_all_others(
     sums = np.ones(1024, np.float32)
     sums[7 : 7 + n_huge] = size
     imatrix = Imatrix(entries={DOWN: Activations(sums=sums, counts=np.ones(1, np.float32))})
-    (found, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[
+    (found, _) = sampled_errors(model, ["Q2_K"], tensors=[DOWN], imatrix=imatrix, n_rows=10_000)[
         DOWN
     ]["Q2_K"]
-    (plain, _) = Lab().errors(model, ["Q2_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q2_K"]
+    (plain, _) = sampled_errors(model, ["Q2_K"], tensors=[DOWN], n_rows=10_000)[DOWN]["Q2_K"]
     assert 0.3 * plain < found < 3 * plain
 
 
@@ -147,7 +149,7 @@ def test_experts_count_by_the_tokens_that_they_saw(tmp_path: Path) -> None:
         imatrix = Imatrix(
             entries={name: Activations(sums=sums, counts=np.array(counts, np.float32))}
         )
-        return Lab().errors(path, ["Q4_0"], tensors=[name], imatrix=imatrix, n_rows=10_000)[name][
+        return sampled_errors(path, ["Q4_0"], tensors=[name], imatrix=imatrix, n_rows=10_000)[name][
             "Q4_0"
         ][0]
 
@@ -168,4 +170,4 @@ def test_weights_that_are_not_numbers_are_named(tmp_path: Path, bits: bytes) -> 
         ModelDamaged,
         match=r"model\.gguf: tensor blk\.0\.ffn_down\.weight holds weights that are not numbers",
     ):
-        Lab().errors(path, ["Q8_0"], tensors=["output.weight", DOWN], n_rows=1)
+        sampled_errors(path, ["Q8_0"], tensors=["output.weight", DOWN], n_rows=1)

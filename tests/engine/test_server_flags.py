@@ -128,8 +128,7 @@ def test_a_program_s_end_is_its_parent_s(monkeypatch: pytest.MonkeyPatch, tmp_pa
     command = server_command(Path("/m.gguf"), SETTINGS, socket=Path("/x.sock"))
     code = (
         "import subprocess, sys, json; child = subprocess.Popen(json.loads(sys.argv[1]), "
-        "stdin=subprocess.PIPE);"
-        "print(child.pid, flush=True); child.wait()"
+        "stdin=subprocess.PIPE);print(child.pid, flush=True); child.wait()"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code, json.dumps(command)], stdout=subprocess.PIPE, text=True

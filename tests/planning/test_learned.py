@@ -147,11 +147,9 @@ def test_a_ledger_of_before_backends_goes_on(tmp_path: Path) -> None:
     old = sqlite3.connect(path)
     old.execute(
         "CREATE TABLE footprints (at TEXT NOT NULL, machine TEXT NOT NULL, model TEXT NOT NULL, "
-        "architecture TEXT NOT NULL, "
-        "engine TEXT NOT NULL, settings TEXT NOT NULL, source TEXT NOT NULL, weights_bytes "
-        "INTEGER, kv_cache_bytes INTEGER, "
-        "compute_bytes INTEGER, output_bytes INTEGER, overhead_bytes INTEGER, peak_rss_bytes "
-        "INTEGER)"
+        "architecture TEXT NOT NULL, engine TEXT NOT NULL, settings TEXT NOT NULL, source TEXT NOT "
+        "NULL, weights_bytes INTEGER, kv_cache_bytes INTEGER, compute_bytes INTEGER, output_bytes "
+        "INTEGER, overhead_bytes INTEGER, peak_rss_bytes INTEGER)"
     )
     old.execute(
         "INSERT INTO footprints VALUES ('2026', 'here', 'm', 'llama', 'e', '{}', 'measured', 1, "

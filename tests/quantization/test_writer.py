@@ -254,10 +254,9 @@ def test_kill_9_in_the_middle_and_the_same_file_in_the_end(tmp_path: Path) -> No
     whole = write_recipe(Lab(), model, types, tmp_path / "whole.gguf")
     code = (
         "import hakaru.quantization.writer as w, json, os, sys; os.sched_setaffinity(0, "
-        "{min(os.sched_getaffinity(0))}); from pathlib import Path; from hakaru.engine.lab "
-        "import Lab;"
-        "from hakaru.models.model import read_model; source, out, types = sys.argv[1:];"
-        "w.write_recipe(Lab(), read_model(Path(source)), json.loads(types), Path(out))"
+        "{min(os.sched_getaffinity(0))}); from pathlib import Path; from hakaru.engine.lab import "
+        "Lab;from hakaru.models.model import read_model; source, out, types = "
+        "sys.argv[1:];w.write_recipe(Lab(), read_model(Path(source)), json.loads(types), Path(out))"
     )
     # on one core it takes seconds everywhere
     process = subprocess.Popen(

@@ -49,16 +49,14 @@ def beside_others(others: Others) -> str:
     if (others.gpu or 0.0) > MOST_GPU:
         return say(
             "{mark} Others kept {n:.1f} processors and {gpu:.0%} of a GPU busy meanwhile: these "
-            "speeds say little, and are not "
-            "remembered. Close what computes and run it again.",
+            "speeds say little, and are not remembered. Close what computes and run it again.",
             mark=CONTENDED,
             n=others.processors,
             gpu=others.gpu,
         )
     return say(
         "{mark} Others kept {n:.1f} processors busy meanwhile: these speeds say little, and are "
-        "not remembered. Close what computes and "
-        "run it again.",
+        "not remembered. Close what computes and run it again.",
         mark=CONTENDED,
         n=others.processors,
     )
@@ -77,8 +75,7 @@ def left_out_sentence(left: LeftOut, settings: ContextSettings, model: Model) ->
     if trained < left.n_ctx:
         return say(
             "The depth of {depth:,} tokens was left out: with its answer it needs a context of "
-            "{needed:,} tokens, and the model was trained "
-            "for {trained:,}.",
+            "{needed:,} tokens, and the model was trained for {trained:,}.",
             depth=left.depth,
             needed=left.n_ctx,
             trained=trained,

@@ -55,8 +55,7 @@ class Build:
             made_for, here = self.mismatch
             raise EngineMissing(
                 "the engine {name} was made for {found}, expected {expected}; type hakaru engine "
-                "build, "
-                "or: hakaru engine use wheel",
+                "build, or: hakaru engine use wheel",
                 name=self.name,
                 found=made_for,
                 expected=here,

@@ -149,8 +149,7 @@ def _unknown_build(expected: str, found: str) -> EngineMissing:
     """
     return EngineMissing(
         "this llama.cpp is not the build that hakaru measures with (expected {expected}, found "
-        "{found}): "
-        "run make, or: pip install {package}=={version}.",
+        "{found}): run make, or: pip install {package}=={version}.",
         expected=expected,
         found=found,
         package=PACKAGE,
@@ -187,8 +186,7 @@ def _refused(step: str, path: object, log: list[str]) -> HakaruError:
     if any("unknown model architecture" in line for line in told):
         return ModelUnknown(
             "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture "
-            "({reason}); "
-            "update hakaru or choose another model.",
+            "({reason}); update hakaru or choose another model.",
             path=path,
             reason=reason,
         )

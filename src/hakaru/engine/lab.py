@@ -4,8 +4,8 @@ call (see `call`).
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,9 @@ from typing import Any
 from hakaru.engine.call import Progress, call, lab_build, no_progress
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
+from hakaru.engine.sampled_errors import imatrix_file
 from hakaru.errors import Misuse, ModelDamaged
-from hakaru.formats.imatrix import Imatrix, read_imatrix, write_imatrix
+from hakaru.formats.imatrix import Imatrix, read_imatrix
 from hakaru.formats.quant_types import BY_ID, BY_NAME
 from hakaru.memory.footprint import DeviceBuffers, Footprint
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
@@ -46,7 +47,7 @@ class Lab:
         """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output
         to 0.01 MiB (from its log).
         """
-        result = self._call("dry_run", {"path": str(path), "context": settings.as_lab()})
+        result = call("dry_run", {"path": str(path), "context": settings.as_lab()})
         return Footprint(
             weights_bytes=result["weights_bytes"],
             kv_cache_bytes=result["kv_cache_bytes"],
@@ -79,23 +80,7 @@ class Lab:
             "jobs": [job.as_json() for job in jobs],
         }
         result = call("write_tensors", request, progress=progress)
-        if "not_finite" in result:
-            raise ModelDamaged(
-                "{path}: tensor {name} holds weights that are not finite numbers; nothing was "
-                "kept: fetch the file again.",
-                path=sources[0],
-                name=result["not_finite"],
-            )
-        if "too_large" in result:
-            raise Misuse(
-                "{path}: tensor {name} holds weights that are too large for the type {type}; "
-                "nothing was kept: choose another type.",
-                path=sources[0],
-                name=result["too_large"],
-                type=next(
-                    BY_ID[job.wanted_id].name for job in jobs if job.name == result["too_large"]
-                ),
-            )
+        _refuse_weights(result, jobs, sources[0])
         if "errno" in result:
             raise OSError(result["errno"], os.strerror(result["errno"]))
 
@@ -103,7 +88,7 @@ class Lab:
         """Token ids of each text without its opening, and the opening: the tokens that every text
         begins with for this model.
         """
-        result = self._call("tokenize", {"path": str(path), "texts": list(texts)})
+        result = call("tokenize", {"path": str(path), "texts": list(texts)})
         return result["tokens"], result["opening"]
 
     def answer(
@@ -124,7 +109,7 @@ class Lab:
             "n_predict": n_predict,
             "seed": seed,
         }
-        answers: list[dict[str, Any]] = self._call("answer", request, progress=progress)["answers"]
+        answers: list[dict[str, Any]] = call("answer", request, progress=progress)["answers"]
         return answers
 
     def compare(
@@ -160,7 +145,7 @@ class Lab:
             "type_v": BY_NAME[cache[1].upper()].id,
         }
         with suppress(_EnoughError):
-            self._call("compare", request, progress=progress, on_part=on_part)
+            call("compare", request, progress=progress, on_part=on_part)
         return results
 
     def importance(
@@ -182,40 +167,8 @@ class Lab:
                 "datasets": list(datasets),
                 "out": str(out),
             }
-            self._call("importance", request, progress=progress)
+            call("importance", request, progress=progress)
             return read_imatrix(out)
-
-    def errors(
-        self,
-        path: Path,
-        types: Sequence[str],
-        *,
-        tensors: Collection[str],
-        imatrix: Imatrix | None = None,
-        n_rows: int = 64,
-        n_weights: int = 2**16,
-        seed: int = 0,
-        progress: Progress = no_progress,
-    ) -> dict[str, dict[str, tuple[float, float]]]:
-        """For every tensor named, by type, the relative squared error and its standard error (0:
-        all rows were taken).
-
-        At least `n_rows` rows and `n_weights` weights are drawn of each, and more where few weights
-        decide (see `engine.quantization_errors`). A type is left out where its blocks do not divide
-        the rows, or where it needs importance and there is none. Raises ModelDamaged with the
-        tensor's name for weights that are not numbers.
-        """
-        with _imatrix_file(imatrix) as file:
-            request = {
-                "path": str(path), "types": list(types), "tensors": list(tensors), "imatrix": file,
-                "n_rows": n_rows, "n_weights": n_weights, "seed": seed,
-            }  # fmt: skip
-            found: dict[str, dict[str, list[float]]] = self._call(
-                "quantization_errors", request, progress=progress
-            )["errors"]
-        return {
-            name: {type_: (e, se) for type_, (e, se) in row.items()} for name, row in found.items()
-        }
 
     def probe(
         self,
@@ -237,24 +190,34 @@ class Lab:
         windows than these hold, the probes go round several times. `kept` is a folder and the file
         name by tensor and type in which quantized copies are kept and found again.
         """
-        with _imatrix_file(imatrix) as file:
+        with imatrix_file(imatrix) as file:
             request = {
                 "path": str(path), "probes": [dict(p) for p in probes], "windows": list(windows),
                 "imatrix": file, "reference_bytes": reference_bytes,
                 "kept": {"folder": str(kept[0]), "names": kept[1]} if kept else None,
             }  # fmt: skip
-            result = self._call("probe", request, progress=progress)
+            result = call("probe", request, progress=progress)
         return Probed(probes=result["probes"], missing=frozenset(result["missing"]))
 
-    def _call(self, operation: str, request: dict[str, Any], **options: Any) -> dict[str, Any]:
-        return call(operation, request, **options)
 
-
-@contextmanager
-def _imatrix_file(imatrix: Imatrix | None) -> Iterator[str | None]:
-    """The importance data as a file for the child."""
-    with TemporaryDirectory(prefix="hakaru-") as folder:
-        yield str(write_imatrix(Path(folder) / "imatrix.gguf", imatrix)) if imatrix else None
+def _refuse_weights(result: Mapping[str, Any], jobs: Sequence[TensorJob], path: Path) -> None:
+    """Raises ModelDamaged or Misuse for weights that cannot be written."""
+    if "not_finite" in result:
+        raise ModelDamaged(
+            "{path}: tensor {name} holds weights that are not finite numbers; nothing was "
+            "kept: fetch the file again.",
+            path=path,
+            name=result["not_finite"],
+        )
+    if "too_large" in result:
+        name = result["too_large"]
+        raise Misuse(
+            "{path}: tensor {name} holds weights that are too large for the type {type}; "
+            "nothing was kept: choose another type.",
+            path=path,
+            name=name,
+            type=next(BY_ID[job.wanted_id].name for job in jobs if job.name == name),
+        )
 
 
 def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ...]:

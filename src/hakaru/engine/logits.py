@@ -190,8 +190,10 @@ class Plan:
         """Bytes of the logits that are compared in these windows."""
         return sum(4 * self.n_vocab * (len(w["tokens"]) - 1 - w["first"]) for w in windows)
 
-    def context(self, model: Any, **options: Any) -> AbstractContextManager[Any]:
-        """A context that holds the largest batch; `options` as of `libllama.context`."""
+    def context(
+        self, model: Any, *, type_k: int = 1, type_v: int = 1, on_node: Any = None
+    ) -> AbstractContextManager[Any]:
+        """A context that holds the largest batch; what is named is as in `libllama.context`."""
         n_ubatch = min(N_TOKENS, self.n_tokens)
         return libllama.context(
             model,
@@ -200,7 +202,9 @@ class Plan:
             n_batch=self.n_tokens,
             n_seq_max=self.n_seq,
             kv_unified=self.is_pool,
-            **options,
+            type_k=type_k,
+            type_v=type_v,
+            on_node=on_node,
         )
 
 

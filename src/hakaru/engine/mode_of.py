@@ -31,9 +31,8 @@ def mode_for(model: Model, chat_template: str | None, *, warn: Callable[[str], N
         warn(
             say(
                 "{path} has no chat template: a base model, which continues texts. Conversations "
-                "are written as ChatML, which it was not taught; "
-                "ask it for completions (/v1/completions), or name its format: `chat_template` "
-                "NAME or FILE.",
+                "are written as ChatML, which it was not taught; ask it for completions "
+                "(/v1/completions), or name its format: `chat_template` NAME or FILE.",
                 path=model.path.name,
             )
         )

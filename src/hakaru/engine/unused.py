@@ -30,9 +30,8 @@ def idle_gpu(machine: Machine) -> str:
         )
     return say(
         "{gpu} is here, but the engine computes on the processor alone. To use it: pip install "
-        "{package}=={version} "
-        "--force-reinstall --no-deps --index-url {index} (README, With a GPU), or: hakaru engine "
-        "build",
+        "{package}=={version} --force-reinstall --no-deps --index-url {index} (README, With a "
+        "GPU), or: hakaru engine build",
         gpu=gpu.name,
         package=PACKAGE,
         version=PINNED,

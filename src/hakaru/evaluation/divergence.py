@@ -172,8 +172,7 @@ def check_same_tokenizer(reference: Model, candidate: Model) -> None:
     ):
         raise Misuse(
             "{candidate}: has another vocabulary ({found} tokens) than the reference {reference} "
-            "({expected} tokens), so that KLD is not "
-            "defined; name a reference of the same model.",
+            "({expected} tokens), so that KLD is not defined; name a reference of the same model.",
             candidate=candidate.path,
             found=candidate.shape.n_vocab,
             reference=reference.path,

@@ -35,8 +35,7 @@ PROMPTS: Final = {
         "Write a Python function that returns the n-th Fibonacci number, and explain it.",
         (
             "Extract the name, the date and the amount from: 'On 3 May 2024 Maria Silva paid "
-            "129.50 "
-            "euros for a chair.'"
+            "129.50 euros for a chair.'"
         ),
         "Give me three ideas for a simple dinner with rice and eggs.",
         "Summarize the advantages and disadvantages of working from home.",
@@ -60,13 +59,11 @@ PROMPTS: Final = {
         ),
         (
             "Anna is older than Ben, and Ben is older than Carl. Is Carl younger than Anna? "
-            "Explain "
-            "why."
+            "Explain why."
         ),
         (
             "Turn these keywords into a product description: bottle, steel, half a litre, keeps "
-            "tea "
-            "hot for eight hours."
+            "tea hot for eight hours."
         ),
         (
             "A shirt costs 40 euros. It is reduced by a quarter, and then by another ten percent. "
@@ -74,8 +71,7 @@ PROMPTS: Final = {
         ),
         (
             "Write a shell command that finds all files larger than 100 MB below the current "
-            "folder, "
-            "and say what each part does."
+            "folder, and say what each part does."
         ),
         "Describe a walk through a forest in autumn in about five sentences.",
         "What should a first-aid kit for a day in the mountains contain, and why?",
@@ -87,8 +83,7 @@ PROMPTS: Final = {
         ),
         (
             "A tank holds 240 litres and loses 5 litres an hour. After how many hours is it a "
-            "third "
-            "full? Show your work."
+            "third full? Show your work."
         ),
         "Explain what a deadlock is, with an example from everyday life.",
         (

@@ -71,9 +71,8 @@ def foreign_type(where: Path | str, tensor: str, number: int, *, is_bitnet: bool
     if number == OLLAMA_MXFP4:
         return ModelUnknown(
             "{path}: tensor {name} is stored as Ollama's MXFP4 (number {found}), which llama.cpp "
-            "cannot read, its own being number "
-            "39; run the file with Ollama, or fetch the model's GGUF file from the Hugging Face "
-            "Hub.",
+            "cannot read, its own being number 39; run the file with Ollama, or fetch the model's "
+            "GGUF file from the Hugging Face Hub.",
             path=where,
             name=tensor,
             found=number,
@@ -90,8 +89,7 @@ def _of_the_past(where: Path | str, tensor: str, number: int) -> ModelUnknown:
     if number in REMOVED:
         return ModelUnknown(
             "{path}: tensor {name} is stored as {type} (number {found}), which llama.cpp removed "
-            "in 2023; fetch the model in another "
-            "type, or quantize it again from the original.",
+            "in 2023; fetch the model in another type, or quantize it again from the original.",
             path=where,
             name=tensor,
             type=REMOVED[number],
@@ -99,10 +97,9 @@ def _of_the_past(where: Path | str, tensor: str, number: int) -> ModelUnknown:
         )
     type_, plain = REPACKED[number]
     return ModelUnknown(
-        "{path}: tensor {name} is stored as {type} (number {found}), {plain} interleaved for "
-        "some processors, which llama.cpp no "
-        "longer reads from files; fetch the model as {plain}, which it interleaves when "
-        "loading, or quantize it again from the original.",
+        "{path}: tensor {name} is stored as {type} (number {found}), {plain} interleaved for some "
+        "processors, which llama.cpp no longer reads from files; fetch the model as {plain}, "
+        "which it interleaves when loading, or quantize it again from the original.",
         path=where,
         name=tensor,
         type=type_,
@@ -116,19 +113,17 @@ def _of_a_fork(where: Path | str, tensor: str, number: int) -> ModelUnknown:
     if number in IK_LLAMA:
         return ModelUnknown(
             "{path}: tensor {name} is stored as {type} (number {found}), a type of ik_llama.cpp, "
-            "which llama.cpp cannot read; run the "
-            "file with ik_llama.cpp, or fetch the model in a type of llama.cpp's, such as Q4_K_M "
-            "or IQ4_XS.",
+            "which llama.cpp cannot read; run the file with ik_llama.cpp, or fetch the model in a "
+            "type of llama.cpp's, such as Q4_K_M or IQ4_XS.",
             path=where,
             name=tensor,
             type=IK_LLAMA[number],
             found=number,
         )
     return ModelUnknown(
-        "{path}: tensor {name} has type number {found}, which neither this hakaru's llama.cpp "
-        "nor any fork known to hakaru defines; it "
-        "comes from a newer llama.cpp or another fork: ask whoever made the file, or fetch the "
-        "model in another type.",
+        "{path}: tensor {name} has type number {found}, which neither this hakaru's llama.cpp nor "
+        "any fork known to hakaru defines; it comes from a newer llama.cpp or another fork: ask "
+        "whoever made the file, or fetch the model in another type.",
         path=where,
         name=tensor,
         found=number,

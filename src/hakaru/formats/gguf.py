@@ -186,17 +186,15 @@ def _opening(cursor: Cursor) -> int:
     version = cursor.number("I")
     if magic == b"FUGG" or not version & 0xFFFF:
         raise ModelUnknown(
-            "{path}: a big-endian GGUF file (for processors such as s390x), which llama.cpp "
-            "reads only there; fetch the little-endian "
-            "file, or turn this one around: pip install gguf, then gguf-convert-endian {path} "
-            "little",
+            "{path}: a big-endian GGUF file (for processors such as s390x), which llama.cpp reads "
+            "only there; fetch the little-endian file, or turn this one around: pip install gguf, "
+            "then gguf-convert-endian {path} little",
             path=cursor.path,
         )
     if version == 1:
         raise ModelUnknown(
-            "{path}: GGUF version 1 (August 2023), which llama.cpp no longer reads; expected 2 "
-            "or 3: fetch a newer file of the model, "
-            "or convert it again from the original.",
+            "{path}: GGUF version 1 (August 2023), which llama.cpp no longer reads; expected 2 or "
+            "3: fetch a newer file of the model, or convert it again from the original.",
             path=cursor.path,
         )
     if version not in VERSIONS:
@@ -284,9 +282,8 @@ def _check_layout(
         if tensor.offset != expected:
             raise ModelDamaged(
                 "{path}: tensor {name} begins at byte {offset} of the data, expected {expected}: "
-                "llama.cpp takes tensors only in the "
-                "table's order and without gaps; fetch the file again, or write it again with "
-                "llama.cpp's tools.",
+                "llama.cpp takes tensors only in the table's order and without gaps; fetch the "
+                "file again, or write it again with llama.cpp's tools.",
                 path=path,
                 name=tensor.name,
                 offset=tensor.offset,

@@ -100,8 +100,7 @@ class Imatrix:
         if 2 * len(common) < len(self.entries):
             raise Misuse(
                 "{path}: importance data of another model: {n} of its {count} tensors are in "
-                "{model}; name the file that was made "
-                "with this model.",
+                "{model}; name the file that was made with this model.",
                 path=where,
                 n=len(common),
                 count=len(self.entries),

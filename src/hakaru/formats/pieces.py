@@ -93,8 +93,7 @@ def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnkn
     if missing:
         return ModelNotFound(
             "{path}: a file that was cut into pieces, and {missing} is not there; fetch it into "
-            "the same folder, then join all in "
-            "order: {command}",
+            "the same folder, then join all in order: {command}",
             path=where,
             missing=", ".join(missing[:3]),
             command=_command(whole, (*pieces, *missing)),
@@ -102,8 +101,7 @@ def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnkn
     if len(pieces) == 1:
         return ModelUnknown(
             "{path}: one piece of a file that was cut into pieces, none of which is a model; "
-            "fetch the others and join all in order, "
-            "such as: cat {name}* > {whole}",
+            "fetch the others and join all in order, such as: cat {name}* > {whole}",
             path=where,
             name=pieces[0][:-1],
             whole=whole,

@@ -105,8 +105,7 @@ def _check_number(path: Path, header: Header, key: str, expected: int | None) ->
     if expected is None and number not in {None, 0, 1}:
         raise ModelUnknown(
             "{path}: is one part of a model split into {n} files, but its name does not say "
-            "which; expected a name such as "
-            "model-00001-of-0000{n}.gguf: rename the parts.",
+            "which; expected a name such as model-00001-of-0000{n}.gguf: rename the parts.",
             path=path,
             n=number,
         )

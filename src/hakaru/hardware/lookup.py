@@ -26,11 +26,9 @@ def _set(words: str) -> frozenset[str]:
 
 _NOISE: Final = _set(
     "nvidia amd ati intel apple geforce radeon instinct tesla gpu gpus graphics card cards "
-    "corporation corp desktop board "
-    "machine vram memory unified generation gen edition with w design the a of series superchip "
-    "grace hopper founders fe oc "
-    "nvgpu rebuilt modded gddr5 gddr6 gddr6x gddr7 lpddr5x gb gib core cores kit developer "
-    "devkit mainboard center data"
+    "corporation corp desktop board machine vram memory unified generation gen edition with w "
+    "design the a of series superchip grace hopper founders fe oc nvgpu rebuilt modded gddr5 gddr6 "
+    "gddr6x gddr7 lpddr5x gb gib core cores kit developer devkit mainboard center data"
 )
 _DECORATION: Final = _set("pcie sxm hbm2 hbm2e hbm3 hbm3e workstation server ac nvl72 dgx hgx")
 """Words that a form may lack; a row with such a word is preferred to one without."""
@@ -52,8 +50,7 @@ _ALIASES: Final = {
 }
 _PROCESSOR: Final = _set(
     "i3 i5 i7 i9 n95 n97 n100 n150 n200 n300 n305 xeon epyc threadripper ryzen athlon pentium "
-    "celeron cpu snapdragon pi "
-    "raspberry ampereone altra graviton"
+    "celeron cpu snapdragon pi raspberry ampereone altra graviton"
 )
 _SIZE_TOLERANCE: Final = 0.02
 

@@ -174,8 +174,7 @@ def runs_flash_attention(shape: Shape, settings: ContextSettings, backend: Backe
     if without and BY_NAME[settings.type_v.upper()].block > 1 and not shape.n_embd_head_k_mla:
         raise Misuse(
             "the cache type {type} for values needs flash attention, and {backend} has no kernel "
-            "for it (heads of {k} and {v}, keys in "
-            "{type_k}); choose f16.",
+            "for it (heads of {k} and {v}, keys in {type_k}); choose f16.",
             type=settings.type_v,
             type_k=settings.type_k,
             backend=backend,

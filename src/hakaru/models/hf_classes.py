@@ -125,8 +125,7 @@ def _unknown(where: Path | str, names: list[str], config: Mapping[str, Any]) -> 
     if name is None:
         return ModelUnknown(
             "{path}: names no model class (architectures), and hakaru cannot tell it from "
-            "model_type '{found}'; fetch the file again, "
-            "or name a GGUF file of the model.",
+            "model_type '{found}'; fetch the file again, or name a GGUF file of the model.",
             path=where,
             found=str(config.get("model_type"))[:60],
         )

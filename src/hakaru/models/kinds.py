@@ -91,15 +91,13 @@ def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnkno
     if role == PROJECTOR:
         return ModelUnknown(
             "{path}: is a projector (the eyes or ears of a model), no language model; name the "
-            "model's own file, and this one with "
-            "`mmproj`.",
+            "model's own file, and this one with `mmproj`.",
             path=path,
         )
     if role == ADAPTER:
         return ModelUnknown(
             "{path}: is a LoRA adapter for {base} ({architecture}), no whole model; name that "
-            "model's file, or merge the two with "
-            "llama.cpp's llama-export-lora.",
+            "model's file, or merge the two with llama.cpp's llama-export-lora.",
             path=path,
             base=base,
             architecture=architecture or "?",

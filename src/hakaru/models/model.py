@@ -120,8 +120,7 @@ def read_model(path: Path) -> Model:
     if f"{architecture}.block_count" not in header.metadata:
         raise ModelUnknown(
             "{path}: architecture '{found}' states no block_count, so it is no language model (a "
-            "projector or an adapter?); "
-            "name the language model's own file.",
+            "projector or an adapter?); name the language model's own file.",
             path=path,
             found=architecture,
         )

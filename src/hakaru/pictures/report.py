@@ -207,9 +207,8 @@ def _loads(report: Report, altair: Any) -> Any:
         {"at": p.users, **_spanned(p.decode_tokens_per_s)} for p in report.points if not p.depth
     ]
 
-    def panel(rows: list[dict[str, Any]], label: str, title: str, **options: Any) -> Any:
+    def panel(rows: list[dict[str, Any]], x: Any, title: str) -> Any:
         base = altair.Chart(altair.Data(values=rows))
-        x = altair.X("at:Q", title=label, **options)
         y = altair.Y("rate:Q", title=say("decode, tokens/s"), scale=altair.Scale(zero=True))
         spans = base.mark_rule(color=GREY).encode(
             x=x, y=altair.Y("low:Q", title=say("decode, tokens/s")), y2="high:Q"
@@ -221,21 +220,13 @@ def _loads(report: Report, altair: Any) -> Any:
 
     panels = []
     if len(depths) > 1:
-        panels.append(
-            panel(depths, say("tokens of context before the answer"), say("speed against depth"))
-        )
+        x = altair.X("at:Q", title=say("tokens of context before the answer"))
+        panels.append(panel(depths, x, say("speed against depth")))
     if users:
         ticks = altair.Axis(values=[row["at"] for row in users])
         wide = altair.Scale(type="log", base=2)
-        panels.append(
-            panel(
-                users,
-                say("users at the same time"),
-                say("speed of all together"),
-                axis=ticks,
-                scale=wide,
-            )
-        )
+        x = altair.X("at:Q", title=say("users at the same time"), axis=ticks, scale=wide)
+        panels.append(panel(users, x, say("speed of all together")))
     return altair.hconcat(*panels)
 
 

@@ -100,9 +100,8 @@ class Growth:
             )
         if n > LEAST_CHECKPOINTS:
             return say(
-                "Context checkpoints: {n} per conversation of {each}, {all} when all are made: "
-                "as many as there is room for "
-                "(the engine's own number is {most}).",
+                "Context checkpoints: {n} per conversation of {each}, {all} when all are made: as "
+                "many as there is room for (the engine's own number is {most}).",
                 n=n,
                 each=each,
                 all=where,
@@ -111,8 +110,7 @@ class Growth:
         if n == LEAST_CHECKPOINTS:
             return say(
                 "Context checkpoints: {n} per conversation of {each}, {all} in all: the least "
-                "with which a chat turn is not read "
-                "from its beginning.",
+                "with which a chat turn is not read from its beginning.",
                 n=n,
                 each=each,
                 all=where,

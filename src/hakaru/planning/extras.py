@@ -119,8 +119,7 @@ def draft_extra(
     if reason := why_not_drafted_by(target, draft):
         raise Misuse(
             "`draft` {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses "
-            "such a pair, name a smaller model of the "
-            "same family.",
+            "such a pair, name a smaller model of the same family.",
             draft=draft.name,
             model=target.name,
             reason=reason,

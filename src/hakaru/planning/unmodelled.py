@@ -135,8 +135,7 @@ def _runs_flash_attention(
     if not found and engine.kv_cache_bytes and BY_NAME[settings.type_v.upper()].block > 1:
         raise Misuse(
             "the cache type {type} for values needs flash attention, and {backend} has no kernel "
-            "for it (heads of {k} and {v}, keys in "
-            "{type_k}); choose f16.",
+            "for it (heads of {k} and {v}, keys in {type_k}); choose f16.",
             type=settings.type_v,
             type_k=settings.type_k,
             backend=backend,

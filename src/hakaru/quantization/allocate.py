@@ -76,8 +76,7 @@ def allocate(
     if budget_bytes < smallest:
         raise DoesNotFit(
             "the budget is {budget}, but this model's files can have {smallest} to {largest} "
-            "({smallest_bytes} to {largest_bytes} "
-            "bytes); ask for at least {smallest_bytes} bytes.",
+            "({smallest_bytes} to {largest_bytes} bytes); ask for at least {smallest_bytes} bytes.",
             budget=format_bytes(budget_bytes),
             smallest=format_bytes(smallest),
             largest=format_bytes(largest),
@@ -113,8 +112,7 @@ def smallest_within(
     if max_damage < least:
         raise DoesNotFit(
             "the best types that this model's tensors can have still lose {least:.3g}, but "
-            "{limit:.3g} is allowed; allow more, "
-            "or take a larger type into the choice.",
+            "{limit:.3g} is allowed; allow more, or take a larger type into the choice.",
             least=least,
             limit=max_damage,
         )
@@ -210,9 +208,8 @@ def _solved(problem: Problem, time_limit_s: float) -> Solution:
     solution = solve(problem, time_limit_s=time_limit_s)
     if solution is None:
         raise DoesNotFit(
-            "no choice of types keeps the bytes, the speed and the devices' memory at once; "
-            "allow more of one of them, or "
-            "pin fewer tensors."
+            "no choice of types keeps the bytes, the speed and the devices' memory at once; allow "
+            "more of one of them, or pin fewer tensors."
         )
     return solution
 

@@ -186,9 +186,8 @@ def _checked_bytes(
     exact = planned_bytes(study.model, types, added=study.how_made(types, imatrix))
     if target.tier and exact > most_bytes:
         raise DoesNotFit(
-            "a file that keeps the tier {tier} takes {found}, more than the source "
-            "({limit}); keep the source, or ask for a lower "
-            "tier.",
+            "a file that keeps the tier {tier} takes {found}, more than the source ({limit}); "
+            "keep the source, or ask for a lower tier.",
             tier=target.tier.name,
             found=format_bytes(exact),
             limit=format_bytes(most_bytes),

@@ -37,9 +37,8 @@ def fast_enough(
         except DoesNotFit:
             break
     raise DoesNotFit(
-        "the fastest mix that was tried decodes {found:.1f} tokens per second here, expected "
-        "at least {wanted:.1f}; ask for "
-        "less speed, or for fewer bytes.",
+        "the fastest mix that was tried decodes {found:.1f} tokens per second here, expected at "
+        "least {wanted:.1f}; ask for less speed, or for fewer bytes.",
         found=fastest,
         wanted=tokens_per_s,
     )

@@ -83,8 +83,7 @@ def target_of(model: Model, order: Order, session: Session) -> Target:
     if n_bytes >= model.file_bytes:
         raise Misuse(
             "{path}: the source itself is the answer: it has {source} ({source_bytes:,} bytes), "
-            "within the budget of {found}, and loses nothing; use it as it "
-            "is, or ask for less.",
+            "within the budget of {found}, and loses nothing; use it as it is, or ask for less.",
             path=model.path,
             found=format_bytes(n_bytes),
             source=format_bytes(model.file_bytes),

@@ -143,8 +143,7 @@ class Intake:
             error_response(
                 400,
                 f"the request has {n_bytes} bytes; a prompt that fits the context of "
-                f"{limits.n_ctx} tokens, and all around it, "
-                f"has at most {limits.max_body}",
+                f"{limits.n_ctx} tokens, and all around it, has at most {limits.max_body}",
                 "context_length_exceeded",
                 n_ctx=limits.n_ctx,
             )

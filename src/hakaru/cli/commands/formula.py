@@ -109,9 +109,8 @@ def _print(
     print_text(
         say(
             "The weights alone are {weights:.1f} GB. The factor 1.2 is a rule of thumb for the "
-            "rest: the KV cache, compute buffers and the "
-            "driver. It is far too much for a short context on a large model and far too little "
-            "for a long one on a small model.",
+            "rest: the KV cache, compute buffers and the driver. It is far too much for a short "
+            "context on a large model and far too little for a long one on a small model.",
             weights=data["weights_gigabytes"],
         )
     )

@@ -133,9 +133,8 @@ def _tasks_sentence(found: Pairs, names: dict[str, str]) -> str:
     told = {"lost": found.lost, "won": found.won, "p": found.p, **names}
     if found.verdict == "cannot tell":
         return say(
-            "Tasks: {second} lost {lost} and won {won} against {first}: cannot tell them apart "
-            "(p = {p:.2g}; {percent:.1%} of the tasks would "
-            "have been seen).",
+            "Tasks: {second} lost {lost} and won {won} against {first}: cannot tell them apart (p "
+            "= {p:.2g}; {percent:.1%} of the tasks would have been seen).",
             percent=found.detectable,
             **told,
         )

@@ -87,9 +87,8 @@ def _unmodelled_sentence(fit: Fit) -> str:
         )
     return say(
         "hakaru has no arithmetic for the architecture '{architecture}' yet. The weights of each "
-        "device are exact, the sums are the engine's "
-        "dry run; how much of the KV cache each layer keeps, and what each device computes with, "
-        "is assumed.",
+        "device are exact, the sums are the engine's dry run; how much of the KV cache each layer "
+        "keeps, and what each device computes with, is assumed.",
         architecture=architecture,
     )
 

@@ -85,8 +85,7 @@ def unproven_sentence(*models: Sequence[Graded]) -> str | None:
     return (
         say(
             "Nothing shows that any answer can pass the checks of {ids}: write an 'example' "
-            "beside each, "
-            "an answer that should pass; hakaru tries it when it reads the file.",
+            "beside each, an answer that should pass; hakaru tries it when it reads the file.",
             ids=_named(ids),
         )
         if ids
@@ -126,8 +125,7 @@ def pairs_sentence(found: Pairs) -> str:
     if found.verdict == "cannot tell":
         return say(
             "Tasks: {lost} lost and {won} won against the reference: cannot tell them apart (p = "
-            "{p:.2g}; {percent:.1%} of the tasks would have "
-            "been seen).",
+            "{p:.2g}; {percent:.1%} of the tasks would have been seen).",
             lost=found.lost,
             won=found.won,
             p=found.p,

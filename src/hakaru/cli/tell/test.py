@@ -180,9 +180,8 @@ def _in_plain_words(lost: Quality) -> str:
     """
     kld = max(lost.kld_mean.highest, 1e-12)
     return say(
-        "In plain words: at most {percent:.1%} of the next tokens would be drawn differently, "
-        "and it takes at least {n:,} tokens until "
-        "the two texts are one nat apart.",
+        "In plain words: at most {percent:.1%} of the next tokens would be drawn differently, and "
+        "it takes at least {n:,} tokens until the two texts are one nat apart.",
         percent=min(1.0, sqrt(kld / 2)),
         n=round(1 / kld),
     )

@@ -101,8 +101,7 @@ def convertible(folder: Path) -> str | None:
     if quantization and quantization.converter == REFUSES:
         raise ModelUnknown(
             "{path}: is quantized as {label}, which llama.cpp's converter refuses; quantize the "
-            "original checkpoint, or fetch a GGUF "
-            "file of the model.",
+            "original checkpoint, or fetch a GGUF file of the model.",
             path=folder,
             label=_label(quantization),
         )
@@ -348,8 +347,7 @@ def _about_quantization(stored: Stored) -> list[str]:
         sentences.append(
             say(
                 "llama.cpp's converter refuses it: the figures here are of the model in 16 bits. "
-                "Start from the original "
-                "checkpoint, or take a GGUF file of it."
+                "Start from the original checkpoint, or take a GGUF file of it."
             )
         )
     return sentences

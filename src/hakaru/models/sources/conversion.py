@@ -81,8 +81,7 @@ def convert(
             if dry_run:
                 raise Misuse(
                     "`dry_run` changes nothing, and {folder} is not converted yet; leave "
-                    "`dry_run` out once, or name the GGUF "
-                    "file.",
+                    "`dry_run` out once, or name the GGUF file.",
                     folder=folder,
                 )
             with written_whole(out) as part:
@@ -141,8 +140,7 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
         if "No module named" in last:
             raise EngineRefused(
                 "the converter {path} needs a Python with torch and transformers ({last}); name "
-                "that Python in the first line of "
-                "the script, and make it executable.",
+                "that Python in the first line of the script, and make it executable.",
                 path=converter,
                 last=last,
             )

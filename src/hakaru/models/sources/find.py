@@ -110,9 +110,8 @@ def _unconverted(found: Found, stored: Stored) -> HakaruError:
     """The reason why a checkpoint cannot be run, quantized or measured as it is."""
     if stored.converter == REFUSES:
         return ModelUnknown(
-            "{origin}: is a checkpoint ({label}) that llama.cpp's converter refuses; fetch a "
-            "GGUF file of the model, or start from the "
-            "original checkpoint.",
+            "{origin}: is a checkpoint ({label}) that llama.cpp's converter refuses; fetch a GGUF "
+            "file of the model, or start from the original checkpoint.",
             origin=found.origin,
             label=stored.quantization or stored.class_name,
         )

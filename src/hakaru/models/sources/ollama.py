@@ -37,8 +37,7 @@ def find_in_ollama(wanted: OllamaName) -> Found:
     if not names and (closed := closed_stores()):
         raise ModelNotFound(
             "{where}: Ollama's store {store} may not be read by this user; join its group (sudo "
-            "usermod -aG ollama $USER, then log in "
-            "again), or set OLLAMA_MODELS to another store.",
+            "usermod -aG ollama $USER, then log in again), or set OLLAMA_MODELS to another store.",
             where=wanted,
             store=closed[0],
         )

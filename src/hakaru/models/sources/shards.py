@@ -134,9 +134,8 @@ def _lora(where: Path | str, config: Mapping[str, Any]) -> ModelUnknown:
     base = str(config.get("base_model_name_or_path") or "?")[:100]
     return ModelUnknown(
         "{path}: is a {kind} adapter of rank {rank} for {base}, no whole model; name that model, "
-        "merged with it by peft's "
-        "merge_and_unload, or turn the adapter into GGUF with llama.cpp's "
-        "convert_lora_to_gguf.py and give it to llama-server --lora.",
+        "merged with it by peft's merge_and_unload, or turn the adapter into GGUF with "
+        "llama.cpp's convert_lora_to_gguf.py and give it to llama-server --lora.",
         path=where,
         kind=str(config.get("peft_type") or "LoRA")[:20],
         rank=str(config.get("r", "?"))[:8],
@@ -203,8 +202,7 @@ def _refuse_missing(
     have = sum(files[name] or 0 for name in names if name in files)
     raise ModelNotFound(
         "{path}: {n} of its {count} weight files are missing, the first of them {name}, as {by} "
-        "tells; there are {have}: fetch the rest into the "
-        "folder.",
+        "tells; there are {have}: fetch the rest into the folder.",
         path=where,
         n=len(missing),
         count=len(names),

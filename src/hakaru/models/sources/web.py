@@ -150,8 +150,7 @@ def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
     if status in {401, 403}:
         return ModelNotFound(
             "{url}: access is refused ({status}), or there is no such model; check the name. If "
-            "it is private or gated, ask for "
-            "access on its page and set HF_TOKEN.",
+            "it is private or gated, ask for access on its page and set HF_TOKEN.",
             url=where,
             status=status,
         )

@@ -3,6 +3,7 @@
 from typing import Final
 
 from hakaru.engine.lab import lab_build
+from hakaru.engine.sampled_errors import sampled_errors
 from hakaru.formats.imatrix import Imatrix
 from hakaru.language import say
 from hakaru.quantization.choices import TYPES
@@ -44,7 +45,7 @@ def _sampled(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float
         inputs, sample = {**inputs, **GLANCE}, GLANCE
 
     def sampled() -> dict[str, dict[str, float]]:
-        errors = study.session.lab.errors(
+        errors = sampled_errors(
             study.model.path,
             TYPES,
             tensors=[t.name for t in study.tensors],
