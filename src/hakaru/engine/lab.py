@@ -49,13 +49,10 @@ class Lab:
         """
         result = call("dry_run", {"path": str(path), "context": settings.as_lab()})
         return Footprint(
-            weights_bytes=result["weights_bytes"],
-            kv_cache_bytes=result["kv_cache_bytes"],
-            compute_bytes=result["compute_bytes"],
-            output_bytes=result["output_bytes"],
-            source="dry_run",
-            accelerators=_accelerators(result["devices"]),
-        )
+            weights_bytes=result["weights_bytes"], kv_cache_bytes=result["kv_cache_bytes"],
+            compute_bytes=result["compute_bytes"], output_bytes=result["output_bytes"],
+            source="dry_run", accelerators=_accelerators(result["devices"]),
+        )  # fmt: skip
 
     def write_tensors(
         self,
@@ -73,12 +70,10 @@ class Lab:
         type, and OSError.
         """
         request = {
-            "path": str(sources[0]),
-            "sources": [str(p) for p in sources],
-            "targets": [str(p) for p in targets],
+            "path": str(sources[0]), "sources": [str(p) for p in sources],
+            "targets": [str(p) for p in targets], "jobs": [job.as_json() for job in jobs],
             "importance": str(importance) if importance else None,
-            "jobs": [job.as_json() for job in jobs],
-        }
+        }  # fmt: skip
         result = call("write_tensors", request, progress=progress)
         _refuse_weights(result, jobs, sources[0])
         if "errno" in result:
@@ -137,13 +132,10 @@ class Lab:
                 raise _EnoughError
 
         request = {
-            "reference": str(reference),
-            "candidates": [str(p) for p in candidates],
-            "windows": list(windows),
-            "alone": alone,
-            "type_k": BY_NAME[cache[0].upper()].id,
-            "type_v": BY_NAME[cache[1].upper()].id,
-        }
+            "reference": str(reference), "candidates": [str(p) for p in candidates],
+            "windows": list(windows), "alone": alone,
+            "type_k": BY_NAME[cache[0].upper()].id, "type_v": BY_NAME[cache[1].upper()].id,
+        }  # fmt: skip
         with suppress(_EnoughError):
             call("compare", request, progress=progress, on_part=on_part)
         return results
