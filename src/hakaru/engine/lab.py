@@ -39,9 +39,7 @@ class _EnoughError(Exception):
 
 
 class Lab:
-    """llama.cpp for loading, dry runs, writing tensors and comparing. Values in, values out; one
-    child per call.
-    """
+    """llama.cpp for dry runs, writing tensors, reading and comparing; one child per call."""
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
         """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output
