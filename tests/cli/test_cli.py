@@ -8,14 +8,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hakaru.cli import run
-from hakaru.engine.lab import Lab
-from hakaru.engine.server import EngineServer
-from hakaru.hardware.busy import Others
 from hakaru.models.model import read_model
 from hakaru.quantization.journal import unfinished
 from hakaru.testing import (
@@ -25,8 +21,6 @@ from hakaru.testing import (
     write_header_only,
     write_tiny_llama,
 )
-
-pytestmark = pytest.mark.alone
 
 HAKARU = [sys.executable, "-m", "hakaru"]
 
@@ -339,6 +333,7 @@ def test_streams_that_are_closed_full_or_plain(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.alone
 def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit code 130, one sentence, no file, no
     child.
@@ -364,6 +359,7 @@ def test_ctrl_c_while_quantizing_leaves_nothing(embedded: Path, tmp_path: Path) 
 
 
 @pytest.mark.engine
+@pytest.mark.alone
 def test_ctrl_c_in_long_quantizing_says_what_is_kept(embedded: Path, tmp_path: Path) -> None:
     """When tensors are done: still no file of the target's name, and one sentence with their number
     and their place.
@@ -427,33 +423,6 @@ def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: 
         capsys, "test", tmp_path / "q8.gguf", "--reference", tiny, "--text", short
     )
     assert (code, "expected at least one window" in err) == (2, True)
-
-
-@pytest.mark.engine
-def test_up_decides_and_the_second_time_measures_nothing(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The whole way for a model of our own, then again from memory: no server is started, no text
-    is read.
-    """
-    model = write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024))
-    monkeypatch.setattr(Others, "matter", property(lambda others: False))  # contended is forgotten
-    arguments = ("up", model, "--no-serve", "--context", "512")
-    code, out, err = answer(capsys, *arguments, "--json")
-    first: dict[str, Any] = json.loads(out)
-    assert (code, err, first["schema"]) == (0, "", "hakaru.decision/1")
-    assert {"machine", "candidates", "chosen", "evidence"} <= set(first)
-    assert first["chosen"]["passes"]
-    assert Path(first["evidence"]).is_file()
-    monkeypatch.setattr(EngineServer, "__enter__", never)
-    monkeypatch.setattr(Lab, "compare", never)
-    code, out, _ = answer(capsys, *arguments, "--json")
-    assert (code, json.loads(out)["candidates"]) == (0, first["candidates"])
-
-
-def never(*arguments: Any, **named: Any) -> None:
-    """In the place of what must not be called."""
-    raise AssertionError("measured again")
 
 
 @pytest.mark.engine

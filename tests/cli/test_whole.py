@@ -5,13 +5,17 @@ Of what a processor or a moment decides, a named pattern stands in the file (`MA
 be the same on every machine: hardware is named, and each file decodes equally fast.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hakaru.cli import run
+from hakaru.engine.lab import Lab
+from hakaru.engine.server import EngineServer
 from hakaru.evaluation import speed
 from hakaru.hardware.busy import Others
 from hakaru.testing import tiny_shape, write_tiny_llama
@@ -78,8 +82,30 @@ def test_quantize_test_and_doctor(said: Callable[[str, str, int], None]) -> None
     said("doctor", "doctor", 0)
 
 
-def test_up_and_tune(said: Callable[[str, str, int], None]) -> None:
-    """The decision; the same again from memory, and in Japanese."""
+def test_up_and_tune(
+    said: Callable[[str, str, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The decision; the same again from memory, in Japanese and as JSON: no server is started, and
+    no text is read.
+    """
     said("up model.gguf --no-serve --context 512 --memory 1GiB", "up", 0)
+    monkeypatch.setattr(EngineServer, "__enter__", never)
+    monkeypatch.setattr(Lab, "compare", never)
     said("tune model.gguf --context 512 --memory 1GiB", "tune", 0)
     said("up model.gguf --no-serve --context 512 --memory 1GiB --lang ja", "up-ja", 0)
+    assert (
+        run(["up", "model.gguf", *["--no-serve", "--context", "512", "--memory", "1GiB", "--json"]])
+        == 0
+    )
+    decision = json.loads(capsys.readouterr().out)
+    assert decision["schema"] == "hakaru.decision/1"
+    assert {"machine", "candidates", "chosen", "evidence"} <= set(decision)
+    assert decision["chosen"]["passes"]
+    assert Path(decision["evidence"]).is_file()
+
+
+def never(*arguments: Any, **named: Any) -> None:
+    """In the place of what must not be called."""
+    raise AssertionError("measured again")

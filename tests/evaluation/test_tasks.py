@@ -35,8 +35,6 @@ from hakaru.language import use_language
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import tiny_shape, write_tiny_llama
 
-pytestmark = pytest.mark.alone
-
 needs_sandbox = pytest.mark.skipif(
     why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}"
 )

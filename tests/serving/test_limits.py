@@ -33,8 +33,6 @@ from hakaru.serving.limits import (
 )
 from hakaru.testing import write_tiny_llama
 
-pytestmark = pytest.mark.alone
-
 LIMITS = Limits(n_ctx=100, longest=8, max_body=2**20, at_once=2**18)
 
 
