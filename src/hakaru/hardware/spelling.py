@@ -26,12 +26,15 @@ _RAM_DETAIL: Final = (
     r"|dual[- ]channel)\b)*"
 )
 _RAM: Final = re.compile(
-    rf"(?:(?P<count>\d{{1,2}})\s*x\s*)?(?P<before>{SIZE})\s*(?:of\s+|の\s*|ecc\s+)?(?:{_RAM_WORD}\s*)+{_RAM_DETAIL}"
-    rf"|(?:メイン|システム)?(?:{_RAM_WORD}\s*)+(?:of\s+|が|は|:)?\s*(?P<behind>{SIZE}){_RAM_DETAIL}",
+    rf"(?:(?P<count>\d{{1,2}})\s*x\s*)?(?P<before>{SIZE})\s*(?:of\s+|の\s*|ecc\s+)?"
+    rf"(?:{_RAM_WORD}\s*)+{_RAM_DETAIL}"
+    rf"|(?:メイン|システム)?(?:{_RAM_WORD}\s*)+"
+    rf"(?:of\s+|が|は|:)?\s*(?P<behind>{SIZE}){_RAM_DETAIL}",
     re.IGNORECASE,
 )
 _CARD_WORD: Final = re.compile(
-    r"(?<![a-z])(?:vram|video\s*memory|gddr\d\w*|hbm\d\w*|gpus?|(?:graphics\s*)?cards?)(?![a-z])|ビデオメモリー?|グラボ",
+    r"(?<![a-z])(?:vram|video\s*memory|gddr\d\w*|hbm\d\w*|gpus?|(?:graphics\s*)?cards?)(?![a-z])"
+    r"|ビデオメモリー?|グラボ",
     re.IGNORECASE,
 )
 _MEMORY_WORD: Final = re.compile(

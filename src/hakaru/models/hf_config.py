@@ -30,10 +30,12 @@ Checkpoint = Mapping[str, tuple[str, tuple[int, ...]]]
 """Dtype and shape of every tensor by name, as in safetensors headers."""
 
 _COMPANION: Final = re.compile(
-    r"(model\.)?(visual|vision_tower|vision_model|vision_embed_tokens|multi_modal_projector|audio_tower|embed_vision|embed_audio|connector)\."
+    r"(model\.)?(visual|vision_tower|vision_model|vision_embed_tokens|multi_modal_projector|"
+    r"audio_tower|embed_vision|embed_audio|connector)\."
 )
 _HEADS: Final = re.compile(
-    r"(model\.)?(score|classifier|qa_outputs|v_head|value_head|reward_head|regression_head|classification_head)\."
+    r"(model\.)?(score|classifier|qa_outputs|v_head|value_head|reward_head|regression_head|"
+    r"classification_head)\."
 )
 """Tensors of a classifier's head, which stands on top of a body."""
 _NOT_WEIGHTS: Final = re.compile(

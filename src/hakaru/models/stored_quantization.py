@@ -47,9 +47,13 @@ _METHODS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
 _UNCOUNTED: Final = {"aqlm", "vptq", "spqr", "higgs", "torchao", "exl2", "exl3", "fp_quant"}
 """Methods whose packing does not say how many weights a tensor holds."""
 _BESIDE: Final = re.compile(
-    r"(\.(qzeros|scales|biases|g_idx|SCB|weight_format|absmax|nested_absmax|nested_quant_map|quant_map|bias_correction|zero|scale|meta|"
-    r"weight_shape|zero_point|qscale_act|qscale_weight|_scale|_shift|weight\._scale|weight\._shift|activation_scale|shape|zeros)"
-    r"|\.quant_state\..*|(weight|input|output|k|v|activation)(_global)?_scale(_inv|_2|_ub)?|weight_zero_point|weight_g_idx|_scales|_scale_inv)$"
+    r"(\.(qzeros|scales|biases|g_idx|SCB|weight_format|absmax|nested_absmax|nested_quant_map|"
+    r"quant_map|bias_correction|zero|scale|meta|"
+    r"weight_shape|zero_point|qscale_act|qscale_weight|_scale|_shift|weight\._scale|"
+    r"weight\._shift|activation_scale|shape|zeros)"
+    r"|\.quant_state\..*"
+    r"|(weight|input|output|k|v|activation)(_global)?_scale(_inv|_2|_ub)?"
+    r"|weight_zero_point|weight_g_idx|_scales|_scale_inv)$"
 )
 _PACKED: Final = re.compile(
     r"(\.qweight|\.weight_packed|\.W_q|\.weight\._data|\.weight|_packed|_proj|_blocks)$"
