@@ -11,7 +11,7 @@ Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), c
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -126,16 +126,13 @@ def draft_extra(
         )
     own = settings.with_cache(F16_CACHE)
     load = load_of(draft.loaded, draft.shape.n_layer)
-    return _context(
-        draft,
-        own,
-        backend,
-        name=draft.name,
-        kv_cache_bytes=kv_cache_bytes(draft.shape, own),
-        host_bytes=load.input_bytes,
-        weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
-        copied_bytes=draft_copy_bytes(draft.shape.caches or (), own),
-    )
+    compute_bytes, host_bytes = _context_bytes(draft, own, backend)
+    return Extra(
+        name=draft.name, weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
+        compute_bytes=compute_bytes, kv_cache_bytes=kv_cache_bytes(draft.shape, own),
+        host_bytes=load.input_bytes + host_bytes,
+        copied_bytes=draft_copy_bytes(draft.shape.caches or (), own), source="computed",
+    )  # fmt: skip
 
 
 def mtp_extra(
@@ -157,32 +154,20 @@ def mtp_extra(
     own = settings.with_cache(F16_CACHE)
     layers = [_attention(model.shape)] * model.shape.n_layer_nextn
     caches = sum(layer_cache_bytes(layer, own) for layer in layers)
-    found = _context(
-        model,
-        own,
-        backend,
-        mixed=False,
-        name="MTP",
-        weights_bytes=weights,
-        kv_cache_bytes=caches + n_draft * _states(model.shape, settings),
-        copied_bytes=draft_copy_bytes(layers, own),
-    )
-    return replace(
-        found, compute_bytes=found.compute_bytes + _handed_over(model.shape, settings, n_draft)
-    )
+    compute_bytes, host_bytes = _context_bytes(model, own, backend, mixed=False)
+    return Extra(
+        name="MTP", weights_bytes=weights,
+        compute_bytes=compute_bytes + _handed_over(model.shape, settings, n_draft),
+        kv_cache_bytes=caches + n_draft * _states(model.shape, settings), host_bytes=host_bytes,
+        copied_bytes=draft_copy_bytes(layers, own), source="computed",
+    )  # fmt: skip
 
 
-def _context(
-    model: Model,
-    settings: ContextSettings,
-    backend: Backend,
-    *,
-    host_bytes: int = 0,
-    mixed: bool = True,
-    **parts: int | str,
-) -> Extra:
-    """An extra with the buffers of a second context, of the same graph or of one that is
-    smaller.
+def _context_bytes(
+    model: Model, settings: ContextSettings, backend: Backend, *, mixed: bool = True
+) -> tuple[int, int]:
+    """The buffers of a second context, of the same graph or of one that is smaller: on the first
+    device, and in RAM.
     """
     compute = device_compute(model.shape, settings, n_devices=1, backend=backend, mixed=mixed)
     if compute is None:
@@ -192,8 +177,7 @@ def _context(
             path=model.path,
             found=model.shape.architecture,
         )
-    kept = host_bytes + compute.host_bytes + output_bytes(model.shape, settings)
-    return Extra(compute_bytes=compute.first_bytes, host_bytes=kept, source="computed", **parts)  # type: ignore[arg-type]
+    return compute.first_bytes, compute.host_bytes + output_bytes(model.shape, settings)
 
 
 def _attention(shape: Shape) -> LayerCache:
