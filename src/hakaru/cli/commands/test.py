@@ -80,6 +80,8 @@ def _one(options: TestOptions, given: Collection[str], live: Live | None) -> int
         watch = stack.enter_context(Watching(quiet=options.json))
         session = terminal_session(watch=watch, aside=True)
         wishes, original = _wishes(options, given, session), _original(model, options)
+        if options.reference:
+            wishes["reference"] = original  # the model, which is not looked for again
         _refuse_empty_picture(options, session, model, original)
         if options.page and original is None:
             raise nothing_to_judge("--page")
