@@ -59,6 +59,11 @@ class Session:
         """The machine with the memory that is free now."""
         return self.look() if self.look else self.machine
 
+    def warn_of_silence(self, machine: Machine) -> None:
+        """Warn of each accelerator that is in `machine` and not planned with."""
+        for sentence in machine.silence():
+            self.warn(sentence)
+
     @classmethod
     def here(
         cls,

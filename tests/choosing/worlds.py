@@ -23,20 +23,10 @@ from hakaru.evaluation.tasks import Pairs, TaskSet
 from hakaru.evaluation.tiers import TIERS, Quality, Verdict
 from hakaru.memory.settings import F16_CACHE
 from hakaru.units import Figure
+from speeds import figure
 
 LADDER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q2_K")
 T = TypeVar("T")
-
-
-def figure(value: float, spread: float) -> Figure:
-    """So much to either side."""
-    return Figure(
-        value=value,
-        unit="x",
-        source="measured",
-        low=(1 - spread) * value,
-        high=(1 + spread) * value,
-    )
 
 
 class World:

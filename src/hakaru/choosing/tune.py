@@ -73,8 +73,7 @@ def tune(
     has_mode = serves or chat_template is not None
     mode = mode_for(whole, chat_template, warn=session.warn) if has_mode else Mode()
     machine = beside_servers(session.machine_now(), whole.parts)
-    for silence in machine.silence():
-        session.warn(silence)
+    session.warn_of_silence(machine)
     if tasks:
         constraints = replace(constraints, tasks=named_tasks(tasks, language))
     for note in _notes(machine, whole):

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from hakaru.hardware.machine import Machine
-
 
 def print_json(data: dict[str, Any]) -> None:
     """One JSON object on stdout."""
@@ -76,19 +74,6 @@ def _console() -> "Console":
 def with_interval(figure: Figure, style: str) -> str:
     """A figure and its interval in one table cell."""
     return f"{figure.value:{style}} [{figure.lowest:{style}}…{figure.highest:{style}}]"
-
-
-def warn_idle_gpu(machine: "Machine") -> None:
-    """Never a silent fall-back to the processor."""
-    from hakaru.engine.unused import idle_gpu
-
-    print_text(idle_gpu(machine))
-
-
-def warn_silent_devices(machine: "Machine") -> None:
-    """On stderr: accelerators that are there and cannot be planned with."""
-    for sentence in machine.silence():
-        warn(sentence)
 
 
 def next_step(command: str) -> None:

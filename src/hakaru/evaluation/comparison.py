@@ -43,9 +43,7 @@ class Measured:
             "quality": self.quality.as_json() if self.quality else None,
             "verdict": self.judgement.verdict if self.judgement else None,
             "speed": self.trial.speed.as_json() if self.trial else None,
-            "memory": self.trial.memory.parts() | {"total_bytes": self.trial.memory.total_bytes}
-            if self.trial
-            else {},
+            "memory": self.trial.memory.as_json() if self.trial else {},
             "task_accuracy": right.as_json() if right else None,
             "tasks_empty": sum(g.is_empty for g in self.graded),
             "tasks_cut": sum(g.is_cut for g in self.graded),

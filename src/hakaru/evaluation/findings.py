@@ -78,10 +78,7 @@ class Findings:
     def _memory_as_json(self) -> dict[str, Any]:
         if self.trial is None:
             return {}
-        return self.trial.memory.parts() | {
-            "total_bytes": self.trial.memory.total_bytes,
-            "peak_rss_bytes": self.trial.peak_rss_bytes,
-        }
+        return self.trial.memory.as_json() | {"peak_rss_bytes": self.trial.peak_rss_bytes}
 
 
 def tasks_as_json(graded: Sequence[Graded], reference: Sequence[Graded]) -> dict[str, Any]:

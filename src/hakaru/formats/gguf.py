@@ -254,6 +254,13 @@ def _tensor(cursor: Cursor, metadata: Mapping[str, Value]) -> Tensor:
     return Tensor(name=name, shape=shape, type=type_, offset=offset)
 
 
+def tensor_twice(path: Path | str, name: str) -> ModelDamaged:
+    """The error for a name that two tensors have."""
+    return ModelDamaged(
+        "{path}: tensor {name} stands twice; fetch the file again.", path=path, name=name
+    )
+
+
 def _check_layout(
     path: Path | str, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int
 ) -> None:
@@ -263,11 +270,7 @@ def _check_layout(
     expected, names = 0, set[str]()
     for tensor in tensors:
         if tensor.name in names:
-            raise ModelDamaged(
-                "{path}: tensor {name} stands twice; fetch the file again.",
-                path=path,
-                name=tensor.name,
-            )
+            raise tensor_twice(path, tensor.name)
         names.add(tensor.name)
         end = tensor.offset + tensor.n_bytes
         if data_offset + end > size:

@@ -8,12 +8,13 @@ Source: llama.cpp, src/llama-model-loader.cpp, src/llama.cpp (llama_split_path),
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
-from hakaru.formats.gguf import Header, read_header
+from hakaru.formats.gguf import Header, read_header, tensor_twice
 
 MAX_PARTS: Final = 4096  # a name such as x-00001-of-99999.gguf is a stranger's claim
 _PART: Final = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
@@ -60,14 +61,7 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
     paths = tuple(path.with_name(name) for name in names)
     missing = [part.name for part in paths if not part.exists()]
     if missing and path.exists():
-        raise ModelNotFound(
-            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them "
-            "into the same folder.",
-            path=path,
-            n=len(missing),
-            count=len(paths),
-            name=missing[0],
-        )
+        raise parts_missing(path, missing, len(paths))
     headers = tuple(read_header(part) for part in paths)
     check_parts(paths, headers)
     joined = replace(
@@ -76,6 +70,18 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], Header]:
         tensors=tuple(tensor for header in headers for tensor in header.tensors),
     )
     return paths, joined
+
+
+def parts_missing(path: Path | str, missing: Sequence[str], count: int) -> ModelNotFound:
+    """The error for a split file of `count` parts without those that are named."""
+    return ModelNotFound(
+        "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them "
+        "into the same folder.",
+        path=path,
+        n=len(missing),
+        count=count,
+        name=missing[0],
+    )
 
 
 def check_parts(paths: tuple[Path, ...], headers: tuple[Header, ...]) -> None:
@@ -89,11 +95,7 @@ def check_parts(paths: tuple[Path, ...], headers: tuple[Header, ...]) -> None:
             _check_number(path, header, "split.no", i)
         for tensor in header.tensors:
             if tensor.name in names:
-                raise ModelDamaged(
-                    "{path}: tensor {name} stands twice; fetch the file again.",
-                    path=path,
-                    name=tensor.name,
-                )
+                raise tensor_twice(path, tensor.name)
             names.add(tensor.name)
     if len(paths) > 1:
         _check_number(paths[0], headers[0], "split.tensors.count", len(names))

@@ -69,6 +69,10 @@ class Footprint:
             "overhead_bytes": self.overhead_bytes,
         }
 
+    def as_json(self) -> dict[str, int]:
+        """The parts and their sum."""
+        return self.parts() | {"total_bytes": self.total_bytes}
+
 
 def compute_footprint(
     shape: Shape, tensors: Iterable[Tensor], settings: ContextSettings

@@ -117,9 +117,7 @@ class Fit:
             "placement_source": "computed" if self.is_modelled else "assumed",
             "devices": [share.as_json() for share in self.placement.devices],
             "flags": self.flags,
-            "dry_run": self.dry_run.parts() | {"total_bytes": self.dry_run.total_bytes}
-            if self.dry_run
-            else None,
+            "dry_run": self.dry_run.as_json() if self.dry_run else None,
             "extras": [extra.as_json() for extra in self.extras],
             "margin": self.margin.as_json(),
             "max_context": self.max_context,

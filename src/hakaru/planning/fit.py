@@ -54,8 +54,8 @@ def fit(
     settings = any_settings_for(whole, kv_unified=kv_unified, **context)
     session = session or Session.here(keeps=False)
     machine = beside_servers(session.machine_now(), whole.parts)
-    for silence in () if place else machine.silence():
-        session.warn(silence)
+    if place is None:
+        session.warn_of_silence(machine)
     variant = as_preset(whole, preset) if preset else whole
     where = place or Hardware(accelerators=machine.devices)
     answer = fit_at(

@@ -37,8 +37,8 @@ def to_budget(
     """Make the best file that the order asks for, or with `dry_run` say what it would be. Raises
     DoesNotFit, Misuse and what `write_recipe` raises.
     """
-    for silence in [] if order.hardware else session.machine.silence():
-        session.warn(silence)
+    if not order.hardware:
+        session.warn_of_silence(session.machine)
     target = target_of(source, order, session)
     if warning := source_kind(source).sentence():
         session.note(warning)

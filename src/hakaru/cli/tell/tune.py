@@ -6,9 +6,10 @@ from typing import Final
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.replay import Replay
-from hakaru.cli.output import print_table, print_text, warn_idle_gpu, with_interval
+from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.cli.tell.tasks import pairs_sentence
 from hakaru.cli.words import contention, speed_in, suspicion
+from hakaru.engine.unused import idle_gpu
 from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
 from hakaru.evaluation.tiers import Quality
 from hakaru.language import say
@@ -20,7 +21,7 @@ LONGEST_CONDITION: Final = 60
 def print_decision(decision: Decision) -> None:
     """The candidates, the reasons, and what was chosen."""
     if decision.machine.devices and not decision.uses_gpu:
-        warn_idle_gpu(decision.machine)
+        print_text(idle_gpu(decision.machine))
     print_table(_head(), _table(decision), left=2)
     for sentence in _sentences(decision):
         print_text(sentence)

@@ -98,12 +98,7 @@ def _whole(model: Model, found: Found) -> Model:
             "{path}: is only a header, its weights are not here; name a whole file.",
             path=found.path,
         )
-    raise ModelNotFound(
-        "{origin}: its weights are not on this machine, only its header; fetch them with: "
-        "{command}",
-        origin=found.origin,
-        command=found.fetch,
-    )
+    raise _not_fetched(found)
 
 
 def _unconverted(found: Found, stored: Stored) -> HakaruError:
@@ -122,6 +117,10 @@ def _unconverted(found: Found, stored: Stored) -> HakaruError:
             origin=found.origin,
             command=found.fetch,
         )
+    return _not_fetched(found)
+
+
+def _not_fetched(found: Found) -> ModelNotFound:
     return ModelNotFound(
         "{origin}: its weights are not on this machine, only its header; fetch them with: "
         "{command}",

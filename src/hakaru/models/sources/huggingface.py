@@ -18,9 +18,10 @@ from urllib.parse import quote
 
 import httpx
 
-from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, Offline
+from hakaru.errors import HakaruError, ModelDamaged, Offline
 from hakaru.formats.bounded_json import bounded_json
 from hakaru.formats.gguf import first_keys
+from hakaru.formats.split import parts_missing
 from hakaru.models.kinds import role_of
 from hakaru.models.sources.checkpoint import CONFIG, QUANT_CONFIGS
 from hakaru.models.sources.choice import (
@@ -182,14 +183,7 @@ def _gguf(
     )
     missing = [part for part in choice.parts if part not in files]
     if missing:
-        raise ModelNotFound(
-            "{path}: {n} of its {count} parts are missing, the first of them {name}; fetch them "
-            "into the same folder.",
-            path=wanted,
-            n=len(missing),
-            count=len(parts),
-            name=missing[0],
-        )
+        raise parts_missing(str(wanted), missing, len(parts))
     folder, _, fetched = stand_ins(
         client, f"{hub_endpoint()} {wanted}", parts, headers, version=commit
     )
