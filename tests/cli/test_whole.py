@@ -17,6 +17,7 @@ from hakaru.cli import run
 from hakaru.engine.lab import Lab
 from hakaru.engine.server import EngineServer
 from hakaru.evaluation import speed
+from hakaru.hardware import processor
 from hakaru.hardware.busy import Others
 from hakaru.testing import tiny_shape, write_tiny_llama
 
@@ -50,10 +51,11 @@ def masked(text: str, folder: Path) -> str:
 def said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str, str, int], None]:
-    """Holds the output of a command against the file of a name. Nothing beside hakaru computes, and
-    every answer takes the same time.
+    """Holds the output of a command against the file of a name. Nothing beside hakaru computes,
+    every answer takes the same time, and the processor has AVX2 and no more.
     """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(processor, "INSTRUCTION_SETS", ("avx2",))
     monkeypatch.setattr(speed, "_one", lambda server, client, prompt: dict(TIMINGS))
     monkeypatch.setattr(Others, "matter", property(lambda others: False))
     write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024))
