@@ -6,9 +6,10 @@ from pathlib import Path
 from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.grading import Graded, pair
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
-from hakaru.evaluation.tasks import Graded, our_items, pair
+from hakaru.evaluation.tasks import our_items
 from hakaru.evaluation.tiers import TIERS, Quality
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.settings import ContextSettings

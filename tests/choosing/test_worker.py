@@ -18,8 +18,9 @@ from hakaru.choosing.worker import Effort, Worker
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
 from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.grading import grade
 from hakaru.evaluation.judgement import Judgement
-from hakaru.evaluation.tasks import TaskSet, grade, our_items
+from hakaru.evaluation.tasks import TaskSet, our_items
 from hakaru.evaluation.tiers import TIERS
 from hakaru.evaluation.trial import Trial
 from hakaru.memory.footprint import Footprint

@@ -17,9 +17,10 @@ from hakaru.choosing.field import Field, Terms, entrants
 from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.choosing.transitions import opened
 from hakaru.evaluation.divergence import identical
+from hakaru.evaluation.grading import Pairs
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
-from hakaru.evaluation.tasks import Pairs, TaskSet
+from hakaru.evaluation.tasks import TaskSet
 from hakaru.evaluation.tiers import TIERS, Quality, Verdict
 from hakaru.memory.settings import F16_CACHE
 from hakaru.units import Figure

@@ -16,9 +16,10 @@ from hakaru.evaluation import comparison, losses
 from hakaru.evaluation import test as verb
 from hakaru.evaluation.divergence import identical, quality_of
 from hakaru.evaluation.findings import NOT_COMPARED
+from hakaru.evaluation.grading import Graded
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
-from hakaru.evaluation.tasks import Graded, Item
+from hakaru.evaluation.tasks import Item
 from hakaru.evaluation.test import Wishes
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial

@@ -17,7 +17,8 @@ from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, EngineRefused
 from hakaru.evaluation.answers import Answer, answer_items
 from hakaru.evaluation.findings import tasks_as_json
-from hakaru.evaluation.tasks import Item, grade, parse_items
+from hakaru.evaluation.grading import grade
+from hakaru.evaluation.tasks import Item, parse_items
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import write_tiny_llama
 

@@ -8,7 +8,7 @@ import pytest
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.checks import LONGEST, check_of, code_of
-from hakaru.evaluation.numerals import final_number, numbers
+from hakaru.evaluation.numerals import final_number
 from hakaru.evaluation.schemas import first_json
 
 
@@ -27,7 +27,7 @@ def test_checks_are_fair_to_how_models_answer() -> None:
     assert right({"type": "numeric", "answer": 1080}, "９本で１，０８０円です。")
     assert right({"type": "numeric", "answer": -3.5, "tolerance": 0.1}, "so x = −3.45")
     assert not right({"type": "numeric", "answer": 5}, "5 or 6")
-    assert numbers("from 3 to 1,250.75") == [3.0, 1250.75]
+    assert final_number("from 3 to 1,250.75") == 1250.75
     schema = {
         "type": "json",
         "schema": {"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}},

@@ -30,8 +30,8 @@ from hakaru.evaluation.windows import (
     N_TOKENS,
     Window,
     least_to_read,
+    window_of_answer,
     windows_digest,
-    windows_of_answers,
     windows_of_documents,
 )
 
@@ -245,7 +245,7 @@ def test_windows_are_cut_from_the_middle_and_never_too_short() -> None:
     (opened,) = windows_of_documents(documents[:1], [list(range(1000))], [7])
     assert opened.tokens == (7, *window.tokens)
     assert opened.n_scored == window.n_scored
-    assert windows_of_answers("answers-en", [{"tokens": list(range(20)), "n_prompt": 15}]) == []
+    assert window_of_answer("answers-en", {"tokens": list(range(20)), "n_prompt": 15}) is None
     assert windows_digest([window]) != windows_digest([window, window])
 
 

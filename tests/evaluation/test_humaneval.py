@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hakaru.errors import Misuse
+from hakaru.evaluation.grading import grade
 from hakaru.evaluation.sandbox import why_no_sandbox
-from hakaru.evaluation.tasks import grade, humaneval_items
+from hakaru.evaluation.tasks import humaneval_items
 
 needs_sandbox = pytest.mark.skipif(
     why_no_sandbox() is not None, reason=f"no sandbox: {why_no_sandbox()}"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hakaru.evaluation.checks import code_of
+from hakaru.evaluation.grading import grade
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
-from hakaru.evaluation.tasks import Item, grade, our_items
+from hakaru.evaluation.tasks import Item, our_items
 
 HERE = Path(__file__).parent
 KEY: dict[str, dict[str, str]] = json.loads(

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from hakaru.evaluation import sandbox
+from hakaru.evaluation.grading import grade
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
-from hakaru.evaluation.tasks import grade, parse_items
+from hakaru.evaluation.tasks import parse_items
 from hakaru.language import use_language
 
 needs_sandbox = pytest.mark.skipif(

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hakaru.evaluation.grading import Pairs
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Speed
-from hakaru.evaluation.tasks import Pairs, TaskSet
+from hakaru.evaluation.tasks import TaskSet
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache

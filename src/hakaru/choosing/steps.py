@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hakaru.choosing.candidate import Candidate, Key
+from hakaru.evaluation.grading import Pairs
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.speed import Point, Speed
-from hakaru.evaluation.tasks import Pairs
 from hakaru.evaluation.tiers import Quality
 from hakaru.units import Figure
 

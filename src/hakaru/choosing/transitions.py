@@ -18,7 +18,7 @@ from hakaru.choosing.field import Field, Terms, Turn, entrant, with_speed
 from hakaru.choosing.rounds import next_round
 from hakaru.choosing.rule import beaten_by, choose, objection
 from hakaru.choosing.smaller_cache import depth_for, next_smaller, slowness
-from hakaru.evaluation.tasks import Pairs
+from hakaru.evaluation.grading import Pairs
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE

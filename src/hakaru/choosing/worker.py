@@ -15,10 +15,10 @@ from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
 from hakaru.evaluation.answers import graded_answers, known_answers
 from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.grading import Pairs, pair
 from hakaru.evaluation.judgement import judge
 from hakaru.evaluation.losses import known_test, tested, windows_of
 from hakaru.evaluation.speed import REPEATS, Point, Speed
-from hakaru.evaluation.tasks import Pairs, pair
 from hakaru.evaluation.texts import Part
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import Window

@@ -1,5 +1,6 @@
-"""Answers to tasks, greedily through the server, token by token: a model that is slow or never
-stops is waited for as long as tokens come.
+"""Has a model answer tasks, greedily and through the server.
+
+Answers are streamed, so that a slow model is waited for as long as its tokens come.
 """
 
 import subprocess
@@ -14,8 +15,9 @@ from hakaru.engine.events import events
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer, server_build
 from hakaru.errors import EngineError, EngineRefused
+from hakaru.evaluation.grading import Graded, grade
 from hakaru.evaluation.served import served
-from hakaru.evaluation.tasks import Graded, Item, grade
+from hakaru.evaluation.tasks import Item
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
@@ -24,22 +26,23 @@ from hakaru.session import Session
 KIND: Final = "answers with their ends"
 """The kind of answers in the ledger."""
 CHOICE_TOKENS: Final = 2
+"""Tokens of an answer that a grammar limits to one letter."""
 TOKEN_WITHIN_S: Final = 600.0
-"""A server that gives no token for so long is not waited for."""
+"""Seconds without a token after which a server is not waited for."""
 
 
 class Answer(NamedTuple):
-    """An answer, and whether its tokens ended before it did."""
+    """What a model answered to one task."""
 
     text: str
-    is_cut: bool
+    is_cut: bool  # the tokens ended before the answer did
 
 
 def answer_items(
     server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress
 ) -> list[Answer]:
-    """The greedy answers of the model that `server` serves, one after the other: side by side they
-    could differ by rounding.
+    """The greedy answers of the model that `server` serves. The items are answered one after the
+    other, because answers that are computed side by side may differ by rounding.
     """
     answers = []
     with server.client(timeout=TOKEN_WITHIN_S) as client:
@@ -70,20 +73,22 @@ def graded_answers(
     *,
     name: str = "",
 ) -> list[Graded]:
-    """The greedy answers of `model` to the items, through the server, graded; asked for once.
-    `mode` has the chat template; `name` is what progress calls the model.
+    """The greedy answers of `model` to the items, through the server, graded.
+
+    The ledger remembers the answers. `mode` has the chat template; `name` is what progress calls
+    the model.
     """
     if not items:
         return []
     mode = mode or Mode()
     inputs = _inputs(session.ledger.model_sha256(model), items, settings, mode)
 
-    def asked() -> list[Answer]:
+    def answered() -> list[Answer]:
         progress = partial(session.watch, say("tasks {name}", name=name).strip())
         with served(session, model, settings, mode) as server:
             return answer_items(server, items, progress=progress)
 
-    return _graded(items, session.ledger.remembered(KIND, inputs, asked))
+    return _graded(items, session.ledger.remembered(KIND, inputs, answered))
 
 
 def known_answers(
@@ -117,7 +122,7 @@ def _answer(client: httpx.Client, item: Item) -> Answer:
     }  # fmt: skip
     if item.check.letters:
         request |= {"grammar": f"root ::= [{item.check.letters}]", "max_tokens": CHOICE_TOKENS}
-    text, ended = "", None
+    text, finish_reason = "", None
     with client.stream("POST", "/v1/chat/completions", json=request) as response:
         if response.status_code != 200:
             raise EngineRefused(
@@ -129,18 +134,18 @@ def _answer(client: httpx.Client, item: Item) -> Answer:
         for event in events(response):
             for choice in event.get("choices", ()):
                 text += choice.get("delta", {}).get("content") or ""
-                ended = choice.get("finish_reason") or ended
-    if ended is None:
+                finish_reason = choice.get("finish_reason") or finish_reason
+    if finish_reason is None:
         raise EngineRefused(
             "the engine's server broke off its answer to the task '{id}' without a reason; run "
             "it again.",
             id=item.id,
         )
-    return Answer(text, ended == "length" and not item.check.letters)
+    return Answer(text, finish_reason == "length" and not item.check.letters)
 
 
 def _broken(server: EngineServer, item: Item, error: httpx.TransportError) -> EngineError:
-    """How the process ended; or, where it still runs, that it broke off."""
+    """The error for a broken connection: how the server's process ended, or that it still runs."""
     try:
         server.process.wait(timeout=2)
     except subprocess.TimeoutExpired:

@@ -1,17 +1,14 @@
 """Checks of an answer: what a task asks for, and whether an answer gives it.
 
-A check is made from the JSON of a task file. An answer is right or not, or takes a pattern too long
-(TimeoutError). What is wrong with a check
-itself is found when the task file is read. Whether any answer can pass a check of `UNPROVEN` kind
-cannot be seen from the check: the `example` of its task proves it (see `tasks`). Answers are
-untrusted: nothing of them is executed here (see `sandbox` for Python), and only their first
-`LONGEST` characters are looked at.
+A check is made from the JSON of a task file; a faulty check is refused when that file is read. An
+answer is right or not, or takes a pattern too long (TimeoutError). Answers are untrusted: none is
+executed here (see `sandbox` for Python), and only the first `LONGEST` characters of one are read.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import regex
 
@@ -21,10 +18,14 @@ from hakaru.evaluation.python_tests import check_tests
 from hakaru.evaluation.schemas import MATCH_SECONDS, satisfies
 
 LONGEST: Final = 20_000
+"""Characters of an answer that are read."""
 TOLERANCE: Final = 1e-6
+"""How far a number may be off, where the check names no other tolerance."""
 LETTERS: Final = "ABCDEFGH"
 UNPROVEN: Final = ("regex", "json", "python")
-"""Kinds of checks that do not hold a right answer themselves."""
+"""Kinds of checks that do not hold a right answer themselves: only the `example` of a task proves
+that an answer can pass (see `tasks`).
+"""
 _FENCED: Final = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
 _FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)}
 """Full-width ASCII to ASCII."""
@@ -32,16 +33,13 @@ _FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What an answer is held against. `letters` are the choices where the answer must be one of
-    them, and `before` and `tests` the Python that runs around the answer's code; `is_right` is None
-    then.
-    """
+    """What an answer is held against."""
 
-    kind: str
-    is_right: Callable[[str], bool] | None = None
-    letters: str = ""
-    before: str = ""
-    tests: str = ""
+    kind: str  # one of the types that `check_of` knows
+    is_right: Callable[[str], bool] | None = None  # None for Python, which runs in the sandbox
+    letters: str = ""  # of a choice: those that an answer may begin with
+    before: str = ""  # Python that runs before the answer's code
+    tests: str = ""  # Python that runs after the answer's code
 
 
 def check_of(data: Mapping[str, Any]) -> Check:
@@ -85,9 +83,9 @@ def _regex(data: Mapping[str, Any]) -> Check:
         raise Misuse("the pattern is no regular expression ({reason})", reason=error) from error
 
     def is_right(answer: str) -> bool:
-        """As it is written, or with letters, digits and signs of the usual width."""
+        """Full-width letters, digits and signs match as they are, or as those of ASCII."""
         read = answer[:LONGEST]
-        texts = dict.fromkeys((read, read.translate(_FULL_WIDTH)))
+        texts = {read, read.translate(_FULL_WIDTH)}
         return any(pattern.search(text, timeout=MATCH_SECONDS) is not None for text in texts)
 
     return Check(kind="regex", is_right=is_right)
@@ -99,11 +97,11 @@ def _numeric(data: Mapping[str, Any]) -> Check:
         raise Misuse(
             "a numeric check needs a finite number as its answer, and a tolerance of at least 0"
         )
-    value = float(wanted or 0)
+    value = float(wanted)
 
     def is_right(answer: str) -> bool:
-        found = final_number(answer[:LONGEST])
-        return found is not None and abs(found - value) <= tolerance
+        number = final_number(answer[:LONGEST])
+        return number is not None and abs(number - value) <= tolerance
 
     return Check(kind="numeric", is_right=is_right)
 
@@ -140,17 +138,17 @@ def _python(data: Mapping[str, Any]) -> Check:
 
 
 def code_of(answer: str) -> str:
-    """The Python in an answer: the first fenced block that is called so, else the first without a
-    name, else the first; or all of it.
+    """The Python in an answer: the first fenced block that is labelled Python, else the first
+    without a label, else the first with another label. Without a block, the whole answer.
     """
     blocks = _FENCED.findall(answer[:LONGEST])
-    called = [code for label, code in blocks if label.strip().casefold().startswith("py")]
-    unnamed = [code for label, code in blocks if not label.strip()]
-    return str(next(iter([*called, *unnamed, *(code for _, code in blocks)]), answer[:LONGEST]))
+    python = [code for label, code in blocks if label.strip().casefold().startswith("py")]
+    unlabelled = [code for label, code in blocks if not label.strip()]
+    return str(next(iter([*python, *unlabelled, *(code for _, code in blocks)]), answer[:LONGEST]))
 
 
 def _plain(text: str) -> str:
-    """Without what nobody means: outer quotes and dots, case, widths and doubled spaces."""
+    """The text without outer quotes and dots, case, full width and doubled spaces."""
     return (
         re.sub(r"\s+", " ", text.translate(_FULL_WIDTH))
         .strip()
@@ -160,11 +158,11 @@ def _plain(text: str) -> str:
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
-    found = data.get(key)
-    if not isinstance(found, str):
+    text = data.get(key)
+    if not isinstance(text, str):
         raise Misuse("the check needs '{key}', a text", key=key)
-    return found
+    return text
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -8,11 +8,12 @@ from typing import Any, Final
 from hakaru.engine.mode import Mode
 from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.divergence import quality_of
+from hakaru.evaluation.grading import Graded, accuracy, pair
 from hakaru.evaluation.judgement import Judgement, judge
 from hakaru.evaluation.losses import Row, divergences, room_beside
 from hakaru.evaluation.memory_groups import in_groups
 from hakaru.evaluation.statistics import paired_ratio
-from hakaru.evaluation.tasks import Graded, Item, accuracy, pair
+from hakaru.evaluation.tasks import Item
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.trial import Trial
@@ -22,18 +23,19 @@ from hakaru.models.model import Model
 from hakaru.units import Figure
 
 MOST_WINDOWS: Final = 60
+"""Windows on which models are compared; more only where the person's own text asks for more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One of the models, and what was measured of it; None or empty where it was not asked for."""
+    """One of the models, and what was measured; None or empty where a test leaves it out."""
 
     model: Model
-    rows: Sequence[Row]
-    quality: Quality | None
-    judgement: Judgement | None
-    trial: Trial | None
-    graded: Sequence[Graded]
+    rows: Sequence[Row]  # the sums of every window
+    quality: Quality | None  # what the model lost against the reference
+    judgement: Judgement | None  # what the windows prove of the tier
+    trial: Trial | None  # speed and memory
+    graded: Sequence[Graded]  # the answers to tasks
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `models`."""
@@ -62,7 +64,9 @@ def measured_side_by_side(
     mode: Mode,
     no_speed: bool,
 ) -> list[Measured]:
-    """What each model loses against the reference, how fast it is, and how it does at the tasks."""
+    """What each model loses against the reference, its speed, and its answers to the tasks.
+    `settings` are those of each model.
+    """
     session, rows = timing.session, dict[str, list[Row]]()
     domains = [w.domain for w in windows]
     n_read = min(max(MOST_WINDOWS, least_to_read(domains)), len(windows))
@@ -71,19 +75,19 @@ def measured_side_by_side(
             files = {session.ledger.model_sha256(model): model.path for model in group}
             cache = settings[0].cache
             rows |= divergences(session, files, reference, windows, n=n_read, cache=cache)
-    found = []
-    for model, asked in zip(models, settings, strict=True):
-        own_rows = rows.get(session.ledger.model_sha256(model), [])
-        found.append(
+    measured = []
+    for model, context in zip(models, settings, strict=True):
+        own_rows, name = rows.get(session.ledger.model_sha256(model), []), model.path.name
+        measured.append(
             Measured(
                 model=model, rows=own_rows,
                 quality=quality_of(own_rows, domains) if own_rows else None,
                 judgement=judge(own_rows, domains[: len(own_rows)], tier) if own_rows else None,
-                trial=None if no_speed else timing.trial(model, asked, name=model.path.name),
-                graded=graded_answers(session, model, items, asked, mode, name=model.path.name),
+                trial=None if no_speed else timing.trial(model, context, name=name),
+                graded=graded_answers(session, model, items, context, mode, name=name),
             )
         )  # fmt: skip
-    return found
+    return measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +95,9 @@ class Comparison:
     """Several models, measured the same way."""
 
     measured: Sequence[Measured]
-    reference: Model | None  # what each lost against; None: no loss was measured
+    reference: Model | None  # None: no loss was measured
     tier: Tier
-    chat_template: str | None = None  # the name of the one that took the place of the models' own
+    chat_template: str | None = None  # its name, if it took the place of the models' own
 
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru test A B --json`."""
@@ -101,7 +105,7 @@ class Comparison:
             "schema": "hakaru.comparison/1",
             "reference": str(self.reference.path) if self.reference else None,
             "tier": self.tier.name if self.reference else None,
-            "models": [each.as_json() for each in self.measured],
+            "models": [model.as_json() for model in self.measured],
             "pairs": [_pair_as_json(a, b) for a, b in combinations(self.measured, 2)],
             "chat_template": self.chat_template,
         }
@@ -109,48 +113,52 @@ class Comparison:
 
 def _pair_as_json(a: Measured, b: Measured) -> dict[str, Any]:
     """An entry of `pairs`."""
-    told: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "first": str(a.model.path), "second": str(b.model.path), "kld_ratio": None,
         "less_loss": None, "speed": None, "tasks": None,
     }  # fmt: skip
     if a.rows and b.rows:
-        ratio, told["less_loss"] = kld_ratio(a, b)
-        told["kld_ratio"] = ratio.as_json() if ratio else None
+        ratio, entry["less_loss"] = kld_ratio(a, b)
+        entry["kld_ratio"] = ratio.as_json() if ratio else None
     if a.trial and b.trial:
         rates = {rate: rate_ratio(*both) for rate, both in rates_of(a.trial, b.trial).items()}
-        told["speed"] = {
+        entry["speed"] = {
             rate: {"ratio": ratio.as_json(), "faster": faster}
             for rate, (ratio, faster) in rates.items()
         }
-        told["speed"]["contended"] = a.trial.speed.is_contended or b.trial.speed.is_contended
+        entry["speed"]["contended"] = a.trial.speed.is_contended or b.trial.speed.is_contended
     if a.graded:
-        told["tasks"] = pair(a.graded, b.graded).as_json()
-    return told
+        entry["tasks"] = pair(a.graded, b.graded).as_json()
+    return entry
 
 
 def kld_ratio(a: Measured, b: Measured) -> tuple[Figure | None, str]:
-    """The KLD of `a` over that of `b` on the same windows, None where one of them loses nothing;
-    and which of them loses less.
+    """The KLD of `a` over the KLD of `b` on the same windows, None where a model loses nothing; and
+    which model loses less: `first`, `second` or `cannot tell`.
     """
-    ours, theirs = ([r["kld"] for r in each.rows] for each in (a, b))
-    if sum(ours) <= 0 or sum(theirs) <= 0:
-        return None, "first" if sum(ours) < sum(theirs) else "second" if sum(theirs) < sum(
-            ours
-        ) else "cannot tell"
-    ratio, below = paired_ratio(ours, theirs)
-    return ratio, "first" if below else "second" if ratio.lowest > 1 else "cannot tell"
+    first, second = ([row["kld"] for row in model.rows] for model in (a, b))
+    if min(sum(first), sum(second)) <= 0:
+        return None, _which(sum(first) < sum(second), sum(second) < sum(first))
+    ratio, is_below_one = paired_ratio(first, second)
+    return ratio, _which(is_below_one, ratio.lowest > 1)
+
+
+def _which(is_first: bool, is_second: bool) -> str:
+    return "first" if is_first else "second" if is_second else "cannot tell"
 
 
 def rate_ratio(a: Figure, b: Figure) -> tuple[Figure, str]:
-    """The rate `a` over the rate `b`, whose interval goes from the ends of theirs that lie nearest
-    to those that lie farthest; and which is the higher one.
+    """The rate `a` over the rate `b`, and which rate is higher: `first`, `second` or `cannot tell`.
+
+    The interval of the ratio goes from the lowest `a` over the highest `b` to the highest `a` over
+    the lowest `b`.
     """
     low, high = a.lowest / b.highest, a.highest / b.lowest
     ratio = Figure(value=a.value / b.value, unit="ratio", source="measured", low=low, high=high)
-    return ratio, "first" if low > 1 else "second" if high < 1 else "cannot tell"
+    return ratio, _which(low > 1, high < 1)
 
 
 def rates_of(a: Trial, b: Trial) -> dict[str, tuple[Figure, Figure]]:
-    """The rates of two models that are compared."""
+    """The rates of two models that are compared, by the name that JSON gives them."""
     names = {"decode": "decode_tokens_per_s", "prefill": "prefill_tokens_per_s"}
     return {rate: (getattr(a.speed, name), getattr(b.speed, name)) for rate, name in names.items()}

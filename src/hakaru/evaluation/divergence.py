@@ -1,26 +1,27 @@
-"""Measuring what was lost: windows from the texts, the engine's sums per window, figures with
-intervals.
+"""Measures what a model lost: windows are cut from the texts, the engine sums over every window,
+and the sums become figures with intervals.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from hakaru.engine.call import Progress, no_progress
 from hakaru.errors import Misuse
 from hakaru.evaluation.statistics import Sums, quantile_of, ratio_of_sums
 from hakaru.evaluation.texts import PROMPT_SEED, Document, Part, prompts_at_hand, texts_at_hand
 from hakaru.evaluation.tiers import Quality
-from hakaru.evaluation.windows import Window, windows_of_answers, windows_of_documents
+from hakaru.evaluation.windows import Window, window_of_answer, windows_of_documents
 from hakaru.models.model import Model
 from hakaru.units import Figure
 
 N_ANSWER: Final = 80
+"""Tokens of the reference's answer to a prompt, at most."""
 PER_OWN_DOCUMENT: Final = 40
-
-Progress = Callable[[int, int], None]
+"""Windows that are cut from one text of the person, at most."""
 
 
 class Comparer(Protocol):
@@ -51,16 +52,16 @@ def gather_windows(
     prompts: Sequence[str] = (),
     n_documents: int | None = None,
     n_prompts: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> list[Window]:
     """The windows on which a candidate of `reference` is measured.
 
-    One window of each document at hand and one of the reference's own answer (sampled at
-    temperature 1 with a fixed seed) to each of our prompts, of these `parts` and at most
-    `n_documents` and `n_prompts` of each domain; and the person's own texts and answers to the
-    person's `prompts`. They are mixed evenly: any beginning holds the domains in the shares that
-    they have of the whole, so that it is a sample of the same text. Raises Misuse if an own text is
-    shorter than a window.
+    One window comes from each document at hand, and one from the answer of `reference` (sampled at
+    temperature 1 with a fixed seed) to each of our prompts: of these `parts`, and at most
+    `n_documents` and `n_prompts` of each domain. The person's texts (`own`) and prompts (`prompts`)
+    are used whole. The windows are mixed evenly: however many are read from the first on, every
+    domain has the share among them that it has of all. Raises Misuse if an own text is shorter than
+    a window.
     """
     at_hand = texts_at_hand(parts)
     chosen = [
@@ -81,16 +82,9 @@ def gather_windows(
                 found=len(ids),
             )
         groups.append(windows)
-    asked = [
-        (domain, prompt)
-        for domain, ours in prompts_at_hand(parts).items()
-        for prompt in ours[:n_prompts]
-    ]
-    groups.append(
-        _answers(
-            engine, reference, [*asked, *(("answers-own", prompt) for prompt in prompts)], progress
-        )
-    )
+    by_domain = {d: ours[:n_prompts] for d, ours in prompts_at_hand(parts).items()}
+    by_domain["answers-own"] = list(prompts)
+    groups.append(_answers(engine, reference, by_domain, progress))
     return evenly_mixed([w for group in groups for w in group])
 
 
@@ -100,7 +94,7 @@ def measure_quality(
     candidates: Sequence[Path],
     windows: Sequence[Window],
     *,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> list[Quality]:
     """What each candidate lost against `reference`, all on the same windows."""
     results = engine.compare(
@@ -110,8 +104,8 @@ def measure_quality(
 
 
 def quality_of(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Quality:
-    """Figures from the sums per window (see `Lab.compare`) of the first windows, whose domains are
-    the first of `domains`.
+    """Figures from the sums per window (see `Lab.compare`). `domains` are those of the same
+    windows; more are ignored.
     """
     domains = domains[: len(sums)]
 
@@ -181,29 +175,25 @@ def check_same_tokenizer(reference: Model, candidate: Model) -> None:
 
 
 def _answers(
-    engine: Comparer, reference: Model, asked: Sequence[tuple[str, str]], progress: Progress
+    engine: Comparer, reference: Model, prompts: Mapping[str, Sequence[str]], progress: Progress
 ) -> list[Window]:
-    """Windows of the reference's answers to prompts, each with its domain."""
-    if not asked:
+    """Windows of the reference's answers to these prompts, which stand by domain."""
+    domains = [domain for domain, some in prompts.items() for _ in some]
+    if not domains:
         return []
     answers = engine.answer(
         reference.path,
-        [p for _, p in asked],
+        [prompt for some in prompts.values() for prompt in some],
         n_predict=N_ANSWER,
         seed=PROMPT_SEED,
         progress=progress,
     )
-    return [
-        w
-        for (domain, _), a in zip(asked, answers, strict=True)
-        for w in windows_of_answers(domain, [a])
-    ]
+    windows = (window_of_answer(d, answer) for d, answer in zip(domains, answers, strict=True))
+    return [window for window in windows if window]
 
 
 def _spread(documents: Sequence[Document], n: int | None) -> list[Document]:
-    """`n` documents at even distances; all of them, in the order of their names' hashes, for
-    None.
-    """
+    """`n` documents at even distances. None: all of them, in the order of their names' hashes."""
     if n is None:
         return sorted(documents, key=lambda d: hashlib.sha256(d.name.encode()).digest())
     step = max(1.0, len(documents) / n) if n else 1.0
@@ -220,4 +210,4 @@ def evenly_mixed(windows: Sequence[Window]) -> list[Window]:
         for queue in queues.values()
         for i, window in enumerate(queue)
     ]
-    return [window for _, window in sorted(placed, key=lambda each: each[0])]
+    return [window for _, window in sorted(placed, key=lambda place: place[0])]

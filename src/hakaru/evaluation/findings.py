@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hakaru.evaluation.grading import Graded, accuracy, by_domain, never_right, pair
 from hakaru.evaluation.losses import Tested
 from hakaru.evaluation.speed import LeftOut, Point
-from hakaru.evaluation.tasks import Graded, accuracy, by_domain, never_right, pair
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.evaluation.trial import Trial
 from hakaru.memory.settings import ContextSettings
@@ -24,7 +24,7 @@ figure.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What was measured of one model; None or empty where it was not asked for."""
+    """What was measured of one model; None or empty where a test leaves it out."""
 
     model: Model
     settings: ContextSettings
@@ -33,11 +33,11 @@ class Findings:
     tested: Tested | None  # the loss, and what is proven of the tier
     floor: Figure | None  # mean KLD of the reference from itself
     trial: Trial | None  # the speed, and the memory that was really taken
-    points: Sequence[Point]  # decoding behind long contexts and for several users
+    points: Sequence[Point]  # speeds behind long contexts and for several users
     left_out: Sequence[LeftOut]  # the contexts that were not timed
     graded: Sequence[Graded]  # the model's answers to tasks
     theirs: Sequence[Graded]  # the reference's answers to the same tasks
-    chat_template: str | None = None  # the name of the one that took the place of the model's own
+    chat_template: str | None = None  # its name, if it took the place of the model's own
 
     @property
     def quality(self) -> Quality | None:
@@ -72,7 +72,7 @@ class Findings:
             return None
         return self.trial.speed.as_json() | {
             "points": [point.as_json() for point in self.points],
-            "depths_left_out": [left.as_json() for left in self.left_out],
+            "depths_left_out": [depth.as_json() for depth in self.left_out],
         }
 
     def _memory_as_json(self) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""What windows of text prove of a tier, whoever looks however often.
+"""What windows of text prove of a tier, however often the test looks.
 
-Passing takes that every bound is known to hold for all text together, failing that one is known to
-break, for all text together or, for KLD, for one kind of text. Each answer is wrong in at most 5 %
-of all cases: several bounds are several chances to fail wrongly, so each of them gets its part of
-the 5 %. A kind of text that loses more than the bound by what was read so far holds passing back
-while there is more to read; of a few windows nothing can be proven, so in the end it is named
-(`suspects`).
+A model passes when every bound of the tier is known to hold for all text together. It fails when
+one bound is known to break, for all text together or, for KLD, for one kind of text. Each verdict
+is wrong in at most 5 % of all cases. Several bounds are several chances to fail wrongly, so each
+bound gets its part of the 5 %.
+
+A kind of text whose mean KLD lies above the bound so far is a suspect. A suspect holds passing back
+while there is more to read. A few windows of one kind may prove nothing, so suspects that are left
+at the end are named with the verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,29 +33,29 @@ class Judgement:
 
     verdict: Verdict
     broken: str | None = None
-    """The figure that is known to break its bound: `top1_agreement`, or `kld_mean, code` for one
-    kind of text.
+    """The figure that is known to break its bound, such as `top1_agreement`, or `kld_mean, code`
+    for one kind of text.
     """
-    suspects: tuple[str, ...] = ()
-    """The kinds of text whose own mean KLD was measured above the bound, proven or not."""
+    suspects: tuple[str, ...] = ()  # kinds of text with a mean KLD above the bound, proven or not
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That Σ losses / Σ tokens lies below a bound; arrays of one entry per window."""
+    """The claim that Σ losses / Σ tokens lies below a bound."""
 
-    name: str
-    losses: Losses
-    tokens: Losses
+    name: str  # as in `Judgement.broken`
+    losses: Losses  # one entry per window
+    tokens: Losses  # one entry per window
     bound: float
-    least_spread: float = LEAST_SPREAD
+    least_spread: float = LEAST_SPREAD  # of a window's loss, in units of the bound
 
     @property
     def is_above(self) -> bool:
-        """Whether the mean of what was read lies above the bound."""
+        """Whether the loss per token that was measured lies above the bound."""
         return bool(self.losses.sum() > self.bound * self.tokens.sum())
 
-    def answers(self, error_rate: float) -> npt.NDArray[np.int8]:
+    def verdicts(self, error_rate: float) -> npt.NDArray[np.int8]:
+        """After each window: 1 proven, -1 refuted, 0 not known yet."""
         return verdicts_below(
             self.losses,
             self.tokens,
@@ -64,28 +66,26 @@ class Claim:
 
 
 def judge(sums: Sequence[Mapping[str, Any]], domains: Sequence[str], tier: Tier) -> Judgement:
-    """What the windows read so far prove of the tier; `sums` as from `Lab.compare`, `domains` one
-    for each window, or more.
+    """What the windows read so far prove of the tier.
+
+    `sums` are those of `Lab.compare`, one entry per window that was read. `domains` are the kinds
+    of text of all windows, also of the unread.
     """
     if not sums:
         return Judgement("inconclusive")
-    whole = claims(sums, tier)
-    kinds = [
-        _of_domain(whole[0], np.array([d == domain for d in domains[: len(sums)]]), domain)
-        for domain in dict.fromkeys(domains)
-    ]
-    suspects = tuple(
-        domain for domain, kind in zip(dict.fromkeys(domains), kinds, strict=True) if kind.is_above
-    )
-    every = [*whole, *kinds]
+    whole, read = claims(sums, tier), np.array(domains[: len(sums)])
+    by_kind = {
+        domain: _of_domain(whole[0], read == domain, domain) for domain in dict.fromkeys(domains)
+    }
+    suspects = tuple(domain for domain, kld in by_kind.items() if kld.is_above)
+    every = [*whole, *by_kind.values()]
     for claim in every:
-        if (claim.answers(ERROR_RATE / len(every)) == -1).any():
+        if (claim.verdicts(ERROR_RATE / len(every)) == -1).any():
             return Judgement("fail", broken=claim.name, suspects=suspects)
-    proven = all((claim.answers(ERROR_RATE) == 1).any() for claim in whole)
-    return Judgement(
-        "pass" if proven and not (suspects and len(sums) < len(domains)) else "inconclusive",
-        suspects=suspects,
-    )
+    passes = all((claim.verdicts(ERROR_RATE) == 1).any() for claim in whole)
+    if suspects and len(sums) < len(domains):
+        passes = False
+    return Judgement("pass" if passes else "inconclusive", suspects=suspects)
 
 
 def best_tier(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> str | None:
@@ -96,6 +96,7 @@ def best_tier(sums: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> str 
 
 
 def claims(sums: Sequence[Mapping[str, Any]], tier: Tier) -> list[Claim]:
+    """One claim for each bound of the tier, that of `kld_mean` first, for all text together."""
     keys = ("n", "kld", "agreed", "nll_candidate", "nll_reference")
     n, kld, agreed, nll_candidate, nll_reference = (
         np.array([r[key] for r in sums], dtype=np.float64) for key in keys
@@ -116,5 +117,6 @@ def claims(sums: Sequence[Mapping[str, Any]], tier: Tier) -> list[Claim]:
     return claims
 
 
-def _of_domain(kld: Claim, taken: npt.NDArray[np.bool_], domain: str) -> Claim:
-    return Claim(f"{kld.name}, {domain}", kld.losses[taken], kld.tokens[taken], kld.bound)
+def _of_domain(kld: Claim, is_of: npt.NDArray[np.bool_], domain: str) -> Claim:
+    """The claim `kld` for the windows of one kind of text."""
+    return Claim(f"{kld.name}, {domain}", kld.losses[is_of], kld.tokens[is_of], kld.bound)

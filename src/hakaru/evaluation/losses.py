@@ -1,4 +1,4 @@
-"""What a model loses against a reference: windows read by both, compared token by token.
+"""What a model loses against a reference: both read the same windows, compared token by token.
 
 Every function asks the ledger of its session first. A key holds the hashes of the files, the
 engine's build, the settings and the texts, so that nothing is read twice and nothing stale is used.
@@ -27,14 +27,15 @@ from hakaru.units import Figure
 Row = Mapping[str, Any]
 """The sums of one window, as `Lab.compare` returns them."""
 LEAST_FOR_INTERVALS: Final = 30
-"""Windows that a bootstrap wants before its intervals are believed."""
+"""Windows that are read at least, so that the bootstrap's intervals can be believed."""
 FLOOR_WINDOWS: Final = 12
+"""Windows on which the noise floor is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
     """The result of reading windows against a tier. Reading stopped when the verdict was certain,
-    or at the last window.
+    when its time was spent, or at the last window.
     """
 
     quality: Quality
@@ -61,8 +62,8 @@ def windows_of(
 ) -> list[Window]:
     """The windows of these parts of the texts, with the answers of `reference` to the prompts.
 
-    `reference` answers once: the windows are remembered. `ask` False only recalls them: the list is
-    empty if the reference has not answered yet.
+    `reference` answers once: the ledger remembers the windows. `ask` False only recalls them: the
+    list is empty if `reference` has not answered yet. The other arguments: see `gather_windows`.
     """
     inputs = {
         "reference": session.ledger.model_sha256(reference),
@@ -112,11 +113,11 @@ def tested(
 ) -> Tested:
     """What `candidate` with this KV cache loses against `reference` with F16's.
 
-    Reads window after window, until it is known whether the tier holds, until all are read, or
-    until `budget_s` seconds are spent. `seen` is called with the rows that were read so far. `name`
-    is what progress calls the candidate. Raises Misuse for another vocabulary.
+    Reads window after window, until the verdict is certain, all windows are read, or `budget_s`
+    seconds are spent. `seen` is called with the rows that were read so far. `name` is what progress
+    calls the candidate. Raises Misuse for another vocabulary.
     """
-    until = time.monotonic() + budget_s
+    end = time.monotonic() + budget_s
     check_same_tokenizer(reference, candidate)
     sha256, domains = session.ledger.model_sha256(candidate), [w.domain for w in windows]
     if _loses_nothing(session, sha256, reference, windows, cache):
@@ -124,7 +125,7 @@ def tested(
 
     def enough(rows: Sequence[Row]) -> bool:
         seen(rows)
-        return _is_certain(rows, domains, tier) or (len(rows) > 0 and time.monotonic() > until)
+        return _is_certain(rows, domains, tier) or (len(rows) > 0 and time.monotonic() > end)
 
     rows = divergences(
         session,
@@ -148,8 +149,8 @@ def known_test(
     *,
     cache: Cache,
 ) -> Tested | None:
-    """What `tested` would say of the file with this hash without reading anything; None where it
-    would read on.
+    """What `tested` would return for the file with this hash from the ledger alone; None where
+    `tested` would read more windows.
     """
     domains = [w.domain for w in windows]
     if _loses_nothing(session, sha256, reference, windows, cache):
@@ -192,11 +193,11 @@ def divergences(
     enough: Callable[[Sequence[Row]], bool] = lambda rows: False,
     name: str = "",
 ) -> dict[str, list[Row]]:
-    """Sums per window of each file, by its SHA-256: of the first `n` windows, or until `enough`
-    holds for the rows of each file.
+    """The rows of each file, by its SHA-256: of the first `n` windows, or of fewer if `enough`
+    holds for the rows of every file.
 
-    Rows that the ledger has are recalled. Files with equally many rows are read on together, so
-    that the reference runs once for all of them.
+    Rows that the ledger has are recalled. Files with equally many rows are read together, so that
+    the reference runs once for all of them.
     """
     rows = {sha256: known_rows(session, sha256, reference, windows, cache)[:n] for sha256 in files}
     open_ = [sha256 for sha256, read in rows.items() if len(read) < n and not enough(read)]
@@ -228,7 +229,7 @@ def divergences(
 def known_rows(
     session: Session, sha256: str, reference: Model, windows: Sequence[Window], cache: Cache
 ) -> list[Row]:
-    """The rows of the file with this hash that the ledger has: of the first windows, in order."""
+    """The rows that the ledger has of the file with this hash: those of the first windows."""
     inputs = _divergence_inputs(session, sha256, reference, windows, cache)
     rows: list[Row] | None = session.ledger.recall("divergence", inputs)
     return rows or []
@@ -248,8 +249,10 @@ def _divergence_inputs(
 
 
 def noise_floor(session: Session, reference: Model, windows: Sequence[Window]) -> Figure:
-    """Mean KLD of `reference` from itself, the windows read one by one instead of side by side:
-    what no candidate can be blamed for. On the first FLOOR_WINDOWS windows.
+    """Mean KLD of `reference` from itself, on the first FLOOR_WINDOWS windows.
+
+    One of both runs reads the windows one by one instead of side by side. So this is the loss by
+    rounding alone, for which no candidate is to blame.
     """
     some = windows[:FLOOR_WINDOWS]
     inputs = {
@@ -268,5 +271,5 @@ def noise_floor(session: Session, reference: Model, windows: Sequence[Window]) -
 
 
 def room_beside(session: Session, model: Model) -> int:
-    """The bytes of memory in which other models may be loaded at the same time as `model`."""
+    """Bytes of memory for other models that are loaded at the same time as `model`."""
     return session.machine.memory.available_bytes // 2 - model.weights_bytes

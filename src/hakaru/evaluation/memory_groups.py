@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 
 class Weighed(Protocol):
-    """Whatever has weights."""
+    """Something with weights that are loaded."""
 
     @property
     def weights_bytes(self) -> int: ...
@@ -14,14 +14,14 @@ class Weighed(Protocol):
 W = TypeVar("W", bound=Weighed)
 
 
-def in_groups(several: Sequence[W], room: int) -> list[list[W]]:
-    """In order, as many in each group as fit into `room` bytes; at least one."""
+def in_groups(models: Sequence[W], room_bytes: int) -> list[list[W]]:
+    """The models in their order: as many in each group as fit into `room_bytes`, at least one."""
     groups: list[list[W]] = []
     used = 0
-    for each in several:
-        if not groups or used + each.weights_bytes > room:
+    for model in models:
+        if not groups or used + model.weights_bytes > room_bytes:
             groups.append([])
             used = 0
-        groups[-1].append(each)
-        used += each.weights_bytes
+        groups[-1].append(model)
+        used += model.weights_bytes
     return groups

@@ -5,12 +5,12 @@ number, and 千, 万, 億 and 兆 multiply (3万5千 is 35,000). A minus sign be
 the sign stands right behind a Latin letter, a digit or a bracket: `total-42` is 42. A comma never
 begins the decimals.
 
-Which of them is the answer: the number right behind the last `answer is`, `answer:`, `答え` or
-`\\boxed{`; else the one behind the last `=` of the last sentence that holds a number; else the last
-number.
+The final number is the one right behind the last `answer is`, `answer:`, `答え` or `\\boxed{`; else
+the one behind the last `=` of the last sentence that holds a number; else the last number.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _FULL_WIDTH: Final = str.maketrans("０１２３４５６７８９．－，：＝−", "0123456789.-,:=-")
@@ -23,39 +23,34 @@ _NUMBER: Final = re.compile(
     r"(?:(?: ?[千万億兆])+(?:\d[\d,]*(?:\.\d+)?[千万億兆]*)*)?"
 )
 _PART: Final = re.compile(rf"({_PLAIN}) ?([千万億兆]*)")
-_TOLD: Final = re.compile(
+_ANSWER_IS: Final = re.compile(
     r"(?:\banswer\W{0,4}(?:is|:|=)|答え(?:は|が|:|=)?|\\boxed *\{)[^\w+.-]*", re.IGNORECASE
 )
 _EQUALS: Final = re.compile(r"=[^\w+.-]*")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
 
 
-def numbers(answer: str) -> list[float]:
-    """The numbers in an answer, in order."""
-    return [_value(found.group()) for found in _NUMBER.finditer(answer.translate(_FULL_WIDTH))]
-
-
 def final_number(answer: str) -> float | None:
     """The number that an answer comes to (see above); None where it holds none."""
     text = answer.translate(_FULL_WIDTH)
-    found = list(_NUMBER.finditer(text))
-    if not found:
+    numbers = list(_NUMBER.finditer(text))
+    if not numbers:
         return None
-    last = max(
-        (end.end() for end in _SENTENCE_END.finditer(text) if end.end() <= found[-1].start()),
-        default=0,
-    )
-    told = _behind(found, [mark.end() for mark in _TOLD.finditer(text)])
-    equal = _behind(found, [mark.end() for mark in _EQUALS.finditer(text, last)])
-    return _value((told or equal or found)[-1].group())
+    ends = (mark.end() for mark in _SENTENCE_END.finditer(text))
+    last_sentence = max((end for end in ends if end <= numbers[-1].start()), default=0)
+    named = _behind(_ANSWER_IS.finditer(text), numbers)
+    equal = _behind(_EQUALS.finditer(text, last_sentence), numbers)
+    return _value((named or equal or numbers)[-1].group())
 
 
-def _behind(found: list[re.Match[str]], marks: list[int]) -> list[re.Match[str]]:
-    return [number for number in found if number.start() in marks]
+def _behind(marks: Iterable[re.Match[str]], numbers: list[re.Match[str]]) -> list[re.Match[str]]:
+    """The numbers that begin where a mark ends."""
+    ends = {mark.end() for mark in marks}
+    return [number for number in numbers if number.start() in ends]
 
 
 def _value(text: str) -> float:
-    """Its parts' sum: 1億2000万 is 100,000,000 and 20,000,000."""
+    """The value of a number as it is written: 1億2000万 is 100,000,000 and 20,000,000."""
     sign = -1.0 if text[0] == "-" else 1.0
     total = 0.0
     for digits, units in _PART.findall(text.lstrip("+-")):

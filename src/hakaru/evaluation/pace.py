@@ -1,15 +1,15 @@
 """How fast each type is on this machine: seconds per byte, from files that were served and timed.
 
-What a decoded token costs is close to a sum: of every matrix that is read, its bytes times the
-seconds that a byte of its type takes here. A few recipes of one type everywhere, timed through the
-server that will serve, give the rates by least squares that stay at or above zero. What a token
-costs beside its matrices is spread over their bytes: recipes that name every matrix cannot tell the
-two apart, nor need they. A type that no timed recipe held has no rate, and is no choice where a
-speed is asked for. Left out: prompts, whose speed other things decide. The rates only propose: what
-is promised is the speed of the proposed recipe itself, measured.
+The time of a decoded token is close to a sum over the matrices that are read: the bytes of each,
+times the seconds that a byte of its type takes here. A few recipes of one type everywhere, timed
+through the server that will serve, give these rates by least squares that stay at or above zero.
+The rates also carry what a token costs besides its matrices. A type that no timed recipe held has
+no rate, and is no choice where a speed is asked for. The rates only propose a recipe: the promised
+speed is that of the recipe itself, measured. Left out: the speed of reading prompts.
 
-Before anything of a model was timed, other files that were timed on the machine tell its pace: the
-same least squares, each rate drawn to the usual one, which also stands for types that no file held.
+Before any file of a model was timed, other files that were timed on this machine give the rates: by
+the same least squares, with each rate drawn to the usual one. Types that no file held have the
+usual rate.
 """
 
 import math
@@ -26,17 +26,18 @@ from hakaru.models.shape import Shape
 from hakaru.units import Figure
 
 USUAL_SPREAD: Final = 0.35
-"""Spread of log seconds around the rates before files were timed, and how many files that is worth:
-assumed.
-"""
+"""Standard deviation of log seconds around the rates, before files were timed: assumed."""
 WORTH: Final = 2
+"""How many timed files USUAL_SPREAD counts for: assumed."""
 DRAWN: Final = 0.3
-"""How much a rate is drawn to the usual one, against one file that holds nothing else."""
+"""How strongly a rate is drawn to the usual one; by 1 to a timed file that holds one type alone."""
 
 
 def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
-    """The part of a tensor's bytes that one decoded token reads: of experts those in use, of an
-    embedding that is not the output as well, one row.
+    """The part of a tensor's bytes that one decoded token reads.
+
+    Of experts it reads those in use, and of the embedding one row, unless the embedding is the
+    output as well (`is_tied`).
     """
     if tensor.name == "token_embd.weight" and not is_tied:
         return 1 / tensor.shape[1]
@@ -55,8 +56,8 @@ def parts_read(tensors: Iterable[Tensor], shape: Shape) -> dict[str, float]:
 def bytes_read(
     tensors: Sequence[Tensor], shape: Shape, types: Mapping[str, str] | None = None
 ) -> dict[str, float]:
-    """Bytes that one decoded token reads, by type; a tensor has its own type unless `types` names
-    another one.
+    """Bytes that one decoded token reads, by type. `types` names the types of tensors that are to
+    have another one than their own.
     """
     types = {t.name: (types or {}).get(t.name, t.type.name) for t in tensors}
     return _bytes_by_type(tensors, parts_read(tensors, shape), types)
@@ -77,19 +78,19 @@ def _bytes_by_type(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeSpeeds:
-    """Seconds per byte of each type; `usual` for the others, None where they have none. `spread`:
-    of log seconds per token.
-    """
+    """How fast this machine reads each type."""
 
-    rates: Mapping[str, float]
-    usual: float | None = None
-    spread: float = 0.0
+    rates: Mapping[str, float]  # seconds per byte, by type
+    usual: float | None = None  # seconds per byte of any other type; None: unknown
+    spread: float = 0.0  # standard deviation of the log of predicted seconds per token
 
     def seconds(
         self, tensors: Iterable[Tensor], shape: Shape, types: Sequence[str] = ()
     ) -> dict[str, dict[str, float]]:
-        """Seconds per token of each tensor at each type that its rows allow: those with a rate, and
-        `types` at the usual one.
+        """Seconds per token, by tensor and type.
+
+        The types are those that have a rate, and `types` at the usual rate; of a tensor, those by
+        whose block its rows can be divided.
         """
         tensors = list(tensors)
         parts = parts_read(tensors, shape)
@@ -107,8 +108,8 @@ class TypeSpeeds:
         }
 
     def predict(self, read: Mapping[str, float]) -> Figure:
-        """Decoded tokens per second of a file of which a token reads these bytes by type, with a 95
-        % interval.
+        """Decoded tokens per second, with a 95 % interval. `read`: the bytes that one token reads,
+        by type.
         """
         seconds = sum(
             n_bytes * self.rates.get(type_, self.usual or 0.0) for type_, n_bytes in read.items()
@@ -122,12 +123,10 @@ class TypeSpeeds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """One file that was timed: bytes that a decoded token reads by type, and the seconds that it
-    took.
-    """
+    """One file that was timed."""
 
-    read: Mapping[str, float]
-    seconds: float
+    read: Mapping[str, float]  # bytes that one decoded token reads, by type
+    seconds: float  # per decoded token
 
     def as_json(self) -> dict[str, Any]:
         """The form in which the ledger keeps it."""
@@ -159,17 +158,19 @@ def fit_speeds(
     recipes: Sequence[Mapping[str, str]],
     tokens_per_s: Sequence[float],
 ) -> TypeSpeeds:
-    """The rates that explain the speeds of these recipes best, none below zero."""
+    """The rates, none below zero, that explain best how fast these recipes decode. `recipes`: types
+    by tensor name.
+    """
     from scipy.optimize import nnls
 
     parts = parts_read(tensors, shape)
     types, matrix = _matrix([_bytes_by_type(tensors, parts, recipe) for recipe in recipes])
-    unit = matrix.max()
-    found, _ = nnls(matrix / unit, 1 / np.asarray(tokens_per_s))
-    return TypeSpeeds(rates=dict(zip(types, (found / unit).tolist(), strict=True)))
+    most = matrix.max()
+    rates, _ = nnls(matrix / most, 1 / np.asarray(tokens_per_s))
+    return TypeSpeeds(rates=dict(zip(types, (rates / most).tolist(), strict=True)))
 
 
 def _matrix(read: Sequence[Mapping[str, float]]) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """The types that stand in any of these rows, and the bytes of each row by type."""
+    """All types that stand in these rows, and the bytes: one row each, one column a type."""
     types = sorted({type_ for row in read for type_ in row})
     return types, np.array([[row.get(type_, 0.0) for type_ in types] for row in read])

@@ -1,9 +1,9 @@
-"""The tests of a Python check, read before anything runs: they must be Python, import only what is
-there, and assert something. That an answer can pass them is proven by the task's `example`.
+"""Refuses tests of a Python check that can tell nothing, before anything runs: they must be
+Python, import only the standard library, and assert something.
 
 What runs (see `program`) are the statements at top level, classes of unittest, and functions
-`test_…` and classes `Test…` as pytest knows them. Something is asserted if one of these holds an
-assertion that can fail, or a function that is used does.
+`test_…` and classes `Test…` as pytest knows them. The tests assert something if one of these, or a
+function that is used, holds an assertion that can fail.
 """
 
 import ast
@@ -14,24 +14,20 @@ from typing import Final
 
 from hakaru.errors import Misuse
 
-_AT_HAND: Final = sys.stdlib_module_names | {"answer", "__main__"}
+_IMPORTABLE: Final = sys.stdlib_module_names | {"answer", "__main__"}
 
 
 def check_tests(before: str, tests: str) -> None:
-    """Raises Misuse for tests, or for what stands before the answer, that make a check without
-    sense.
-    """
+    """Raises Misuse if `tests`, or the code `before` the answer, make no check."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of an odd escape or comparison; it is not ours to improve
+            warnings.simplefilter("ignore")  # odd escapes and comparisons are not ours to improve
             trees = [ast.parse(text) for text in (before, tests)]
             for text in (before, tests):
                 compile(text, "tests", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Misuse("the tests are no Python ({reason})", reason=error) from error
-    for name in (name for tree in trees for name in _imports(tree) if name not in _AT_HAND):
+    for name in (name for tree in trees for name in _imports(tree) if name not in _IMPORTABLE):
         raise Misuse(
             "the tests import '{name}', but the sandbox holds Python's standard library alone",
             name=name,
@@ -42,7 +38,7 @@ def check_tests(before: str, tests: str) -> None:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """The packages that are imported whatever happens."""
+    """The packages that the top level imports."""
     for statement in tree.body:
         if isinstance(statement, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in statement.names)
@@ -51,8 +47,8 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _asserts(statement: ast.stmt) -> bool:
-    """Whether there is an assertion in it that can fail: `assert`, `raise`, `fail(…)`, or a call of
-    something named `assert…`.
+    """Whether `statement` holds an assertion that can fail: `assert`, `raise`, `fail(…)`, or a call
+    of something named `assert…`.
     """
     for node in ast.walk(statement):
         if isinstance(node, ast.Assert) and not _is_always_true(node.test):
@@ -69,8 +65,8 @@ def _asserts(statement: ast.stmt) -> bool:
 
 
 def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
-    """Whether what a statement at top level holds comes to run; a function does if it is a test or
-    is used elsewhere.
+    """Whether the code in `statement`, one of `body`, comes to run. A function or class runs if it
+    is a test or is used elsewhere.
     """
     if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return True
@@ -87,28 +83,26 @@ def _runs(statement: ast.stmt, body: list[ast.stmt]) -> bool:
 
 
 def _is_case(statement: ast.ClassDef, body: list[ast.stmt]) -> bool:
-    """Whether a class is a case of unittest, itself or by a class of these tests, or one of
-    pytest's.
-    """
+    """Whether a class is a case of unittest, also by a base class in `body`, or one of pytest's."""
     bases = [name for base in statement.bases if (name := _name(base))]
-    own = [
+    base_classes = (
         other
         for other in body
         if isinstance(other, ast.ClassDef) and other is not statement and other.name in bases
-    ]
-    if any(name.endswith("TestCase") for name in bases) or any(
-        _is_case(base, body) for base in own
-    ):
+    )
+    if any(name.endswith("TestCase") for name in bases):
         return True
-    made = any(
+    if any(_is_case(base, body) for base in base_classes):
+        return True
+    has_init = any(
         isinstance(inner, ast.FunctionDef) and inner.name == "__init__" for inner in statement.body
     )
-    return statement.name.startswith("Test") and not made
+    return statement.name.startswith("Test") and not has_init
 
 
-def _needs_arguments(given: ast.arguments) -> bool:
-    n_free = len(given.posonlyargs) + len(given.args) - len(given.defaults)
-    return n_free > 0 or None in given.kw_defaults
+def _needs_arguments(arguments: ast.arguments) -> bool:
+    n_needed = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+    return n_needed > 0 or None in arguments.kw_defaults
 
 
 def _is_always_true(condition: ast.expr) -> bool:
@@ -119,10 +113,7 @@ def _is_always_true(condition: ast.expr) -> bool:
 
 
 def _name(node: ast.AST) -> str | None:
-    return (
-        node.id
-        if isinstance(node, ast.Name)
-        else node.attr
-        if isinstance(node, ast.Attribute)
-        else None
-    )
+    """The name that a node reads, of an attribute the last part."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else None

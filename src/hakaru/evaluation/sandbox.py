@@ -3,10 +3,10 @@
 `bwrap` (bubblewrap) gives the program Linux namespaces of its own, in which there are no other
 processes, no network, and of all files only Python and the system's libraries, read-only. A filter
 of system calls (libseccomp) refuses new processes, threads, sockets and namespaces, to root as
-well, and the program begins with limits of time, memory and file size. What is left: the code may
-read its own tests and how passing is told, so code that is out to cheat can; and whoever breaks the
-kernel is out. Where any part of this is missing or refused nothing is run, and the reason is told:
-a sandbox that leaks is none.
+well, and the program begins with limits of time, memory and file size. Not prevented:
+code may read its own tests and how passing is told, and so pass by cheating; code that breaks the
+kernel gets out. Where any part of this is missing or refused, no code is run, and the reason is
+told: a sandbox that leaks is none.
 """
 
 import errno
@@ -24,6 +24,7 @@ from hakaru.evaluation import program
 from hakaru.language import say
 
 SECONDS: Final = 10
+"""Of processor time, and of waiting for the program."""
 MEMORY_BYTES: Final = 512 * 2**20
 FILE_BYTES: Final = 2**20
 REFUSED: Final = (
@@ -45,8 +46,8 @@ def why_no_sandbox() -> str | None:
 
 
 def passes(code: str, tests: str, *, before: str = "", seconds: float = SECONDS) -> bool:
-    """Whether `tests` pass after `before` and `code`. Nothing that happens inside is an error
-    here.
+    """Whether `tests` pass after `before` and `code`. Whatever the code does inside, no error is
+    raised here.
     """
     assert why_no_sandbox() is None
     return _run(code, tests, before=before, seconds=seconds)[0]
@@ -54,7 +55,7 @@ def passes(code: str, tests: str, *, before: str = "", seconds: float = SECONDS)
 
 @cache
 def _refusal() -> str | None:
-    """What bwrap says where it cannot work here; None where it can. Tried once."""
+    """Why bwrap cannot work here, in its words; None where it can. Tried once."""
     has_passed, complaint = _run("", "assert True", is_heard=True)
     return None if has_passed else complaint
 
@@ -62,15 +63,15 @@ def _refusal() -> str | None:
 def _run(
     code: str, tests: str, *, before: str = "", seconds: float = SECONDS, is_heard: bool = False
 ) -> tuple[bool, str]:
-    """Whether the tests pass; and if `is_heard`, the last line of what bwrap complained. Code of an
-    answer is not heard, because it may write without end.
+    """Whether the tests pass; and if `is_heard`, the last line that bwrap wrote to stderr. No
+    answer's code is heard, because it may write without end.
     """
-    mark = os.urandom(16).hex()  # said by the last line, not by code that ends early or prints
+    mark = os.urandom(16).hex()  # written by the last line; code that ends early never writes it
     reader, writer = os.pipe()
     texts = [ascii(text.encode("utf-8", "replace").decode()) for text in (before, code, tests)]
     limits = f"limit(seconds={SECONDS}, memory_bytes={MEMORY_BYTES}, file_bytes={FILE_BYTES})"
-    given = f"before={texts[0]}, code={texts[1]}, tests={texts[2]}"
-    call = f"run({given}, writer={writer}, mark=b'{mark}')"
+    sources = f"before={texts[0]}, code={texts[1]}, tests={texts[2]}"
+    call = f"run({sources}, writer={writer}, mark=b'{mark}')"
     try:
         with tempfile.TemporaryFile() as rules, tempfile.TemporaryDirectory() as folder:
             rules.write(_filter())
@@ -101,7 +102,9 @@ def _run(
 
 
 def _command(file: Path, rules: int) -> list[str]:
-    """bwrap, and in it Python with the program in `file`. `rules`: the open file of the filter."""
+    """The command that runs the program in `file` inside bwrap. `rules` is the file descriptor of
+    the filter of system calls.
+    """
     mounts = [word for path in _readable() for word in ("--ro-bind-try", path, path)]
     return [
         str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent", "--new-session",
@@ -112,7 +115,7 @@ def _command(file: Path, rules: int) -> list[str]:
 
 
 def _readable() -> list[str]:
-    """Where Python and its libraries lie, outer folders first, and how the loader finds them."""
+    """The folders of Python and its libraries, outer ones first, and the loader's cache."""
     python = {sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
     python |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     libraries = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store", "/etc/ld.so.cache"}
@@ -121,7 +124,7 @@ def _readable() -> list[str]:
 
 @cache
 def _filter() -> bytes:
-    """The filter for this processor, as the kernel takes it; empty where libseccomp is missing."""
+    """The filter of system calls, as the kernel takes it; empty where libseccomp is missing."""
     try:
         from pyseccomp import ALLOW, ERRNO, SyscallFilter
     except (ImportError, RuntimeError, OSError):

@@ -1,10 +1,10 @@
-"""JSON checks: what of an answer is its JSON, and the schema that it must satisfy.
+"""JSON checks: finds the JSON in an answer and holds it against a schema.
 
-The JSON is all of the answer where that is a value, else the first object or list in it, else the
-first fenced block that is a value; a number, text, truth or null counts only where the schema may
-mean one. Nothing is fetched. What is no schema, or refers to nowhere, is refused. Patterns in a
-schema are matched by `regex`, which stops after `MATCH_SECONDS` of computing; only beside
-`unevaluatedProperties` jsonschema matches names of properties itself.
+The JSON of an answer is the whole answer if that is a JSON value, else the first object or list in
+the answer, else the first fenced block that is a value. A scalar (number, text, true, false, null)
+counts only where the schema may mean one. A schema that is none, or refers to nowhere, is refused;
+nothing is fetched. Patterns in a schema are matched by `regex`, which stops after `MATCH_SECONDS`
+of computing; only beside `unevaluatedProperties` jsonschema matches names of properties itself.
 """
 
 import json
@@ -17,14 +17,14 @@ import regex
 from hakaru.errors import Misuse
 
 MATCH_SECONDS: Final = 2.0
-"""What a pattern may compute on an answer: some take longer than anybody lives."""
+"""Seconds that a pattern may compute on an answer: some patterns take longer than anybody lives."""
 _NOTHING: Final = object()
 _OF_MANY: Final = frozenset(
     {"properties", "required", "additionalProperties", "patternProperties", "propertyNames",
         "minProperties", "maxProperties", "dependentRequired",
      "items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems"}
 )  # fmt: skip
-"""Keywords that an object or a list is meant by."""
+"""Keywords of a schema that mean an object or a list."""
 _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
@@ -56,9 +56,9 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
     scalars = _may_mean_a_scalar(schema)
 
     def is_right(answer: str) -> bool:
-        found = first_json(answer, scalars=scalars)
+        value = first_json(answer, scalars=scalars)
         try:
-            return found is not _NOTHING and validator.is_valid(found)
+            return value is not _NOTHING and validator.is_valid(value)
         except (RecursionError, Unresolvable, ValueError, OverflowError, regex.error):
             # nested too deeply, a number beyond reason, or a pattern that only `re` knows
             return False
@@ -81,8 +81,8 @@ def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[
 def _patterns(
     validator: Any, patterns: Mapping[str, Any], value: Any, schema: Any
 ) -> Iterator[Exception]:
-    """The keyword `patternProperties`: what has a name that a pattern matches satisfies its
-    part.
+    """The keyword `patternProperties`: a property whose name matches a pattern satisfies the part
+    of the schema behind that pattern.
     """
     for pattern, part in patterns.items() if isinstance(value, dict) else ():
         for name in value:
@@ -93,8 +93,8 @@ def _patterns(
 def _others(
     validator: Any, part: Any, value: Any, schema: Mapping[str, Any]
 ) -> Iterator[Exception]:
-    """The keyword `additionalProperties`: what neither a name nor a pattern speaks of satisfies
-    `part`.
+    """The keyword `additionalProperties`: a property that neither `properties` nor
+    `patternProperties` describe satisfies `part`.
     """
     named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     for name in value if isinstance(value, dict) else ():
@@ -103,7 +103,7 @@ def _others(
 
 
 def first_json(answer: str, *, scalars: bool = True) -> Any:
-    """The JSON value in an answer (see above), or a mark for none."""
+    """The JSON value in an answer (see the top of this file), or `_NOTHING`."""
     whole = _value(answer)
     if whole is not _NOTHING and (scalars or isinstance(whole, dict | list)):
         return whole
@@ -118,8 +118,10 @@ def first_json(answer: str, *, scalars: bool = True) -> Any:
 
 
 def _may_mean_a_scalar(schema: Mapping[str, Any]) -> bool:
-    """By its type, or else by the lack of what only objects and lists have: anything else satisfies
-    `required`.
+    """Whether a number, text, true, false or null may be meant: by the schema's type, else by the
+    lack of keywords that only mean objects and lists.
+
+    JSON Schema itself does not tell: any scalar satisfies `required`.
     """
     if "type" not in schema:
         return not _OF_MANY & set(schema)
@@ -144,34 +146,32 @@ def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
 
     resource = DRAFT202012.create_resource(schema)
     resolver = Registry().with_resource("", resource).crawl().resolver(base_uri=resource.id() or "")
-    inside: list[Any] = [schema]
-    while inside:
-        some = inside.pop()
-        data = {"const", "enum", "default", "examples"}
-        inside += (
-            [v for k, v in some.items() if k not in data]
-            if isinstance(some, dict)
-            else some
-            if isinstance(some, list)
-            else ()
-        )
-        for reference in (
-            (some.get("$ref"), some.get("$dynamicRef")) if isinstance(some, dict) else ()
-        ):
-            try:
-                if isinstance(reference, str):
-                    resolver.lookup(reference)
-            except Unresolvable as error:
-                raise Misuse(
-                    "the schema refers to {found}, which is not in it (nothing is fetched)",
-                    found=repr(reference),
-                ) from error
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise _refers_to_nowhere(reference) from error
     try:
         validator.is_valid({})
     except RecursionError as error:
         raise Misuse("the schema refers to itself without end") from error
     except Unresolvable as error:  # from below an $id of its own
-        raise Misuse(
-            "the schema refers to {found}, which is not in it (nothing is fetched)",
-            found=repr(error.ref),
-        ) from error
+        raise _refers_to_nowhere(error.ref) from error
+
+
+def _refers_to_nowhere(reference: str) -> Misuse:
+    return Misuse(
+        "the schema refers to {found}, which is not in it (nothing is fetched)",
+        found=repr(reference),
+    )
+
+
+def _references(part: Any) -> Iterator[str]:
+    """The targets of all `$ref` and `$dynamicRef` in a part of a schema."""
+    if isinstance(part, dict):
+        targets = (part.get("$ref"), part.get("$dynamicRef"))
+        yield from (target for target in targets if isinstance(target, str))
+    data = {"const", "enum", "default", "examples"}  # hold values, no schemas
+    inner = [v for k, v in part.items() if k not in data] if isinstance(part, dict) else part
+    for inner_part in inner if isinstance(inner, list) else ():
+        yield from _references(inner_part)

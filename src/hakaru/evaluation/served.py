@@ -15,7 +15,7 @@ from hakaru.session import Session
 def served(
     session: Session, model: Model, settings: ContextSettings, mode: Mode | None = None
 ) -> EngineServer:
-    """A server process that loads `model`; what was predicted for it is remembered. Raises
+    """A server process that loads `model`. The ledger remembers the prediction of `fit`. Raises
     NothingLoaded before anything is loaded.
     """
     answer = fit_at(
@@ -27,7 +27,7 @@ def served(
 
 
 def laid_out(fit: Fit, mode: Mode) -> Mode:
-    """`mode` with the layout that `fit` promises, where llama.cpp would not arrive at it by
+    """`mode` with the layout that `fit` promises, unless llama.cpp would choose the same layout by
     itself.
     """
     layout = fit.placement.layout

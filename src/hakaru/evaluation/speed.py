@@ -1,11 +1,11 @@
-"""How fast the model is here, measured through the server process that will serve it.
+"""How fast the model is here, measured through the server process that will serve the model.
 
 Each sample sends a prompt that the server has not seen (so that no cache helps) and streams the
 answer: time to the first token by our clock, prefill and decode rates from the server's own
-timings. The first request warms up and is thrown away. While a sample runs, the processor time of
-others is watched, and before and after them all the GPUs that the server uses (`hardware.busy`): a
-sample beside other work is taken again, and where the machine stays busy the speed is marked, and
-nobody remembers it.
+timings. The first request warms up and is thrown away. The processor time of other programs is
+watched during each sample, and the GPUs that the server uses before the first and after the last
+(`hardware.busy`). A sample beside other work is taken again. Where the machine stays busy, the
+speed is marked as contended, and the ledger does not keep it.
 """
 
 import time
@@ -28,17 +28,20 @@ from hakaru.pool import impatient_pool
 from hakaru.units import Figure
 
 N_PROMPT: Final = 128
+"""Tokens of a prompt at an empty context."""
 N_PREDICT: Final = 48
+"""Tokens of every answer."""
 REPEATS: Final = 6
-"""With six repeats the range of all of them holds the true median in 97 of 100 cases (1 - 2 ×
-0.5^6).
+"""Samples of each speed. The range of six holds the true median in 97 of 100 cases (1 - 2 × 0.5^6).
 """
 RETRIES: Final = 6
 """Samples beside other work that are thrown away, and looks at a busy GPU, before the speed is
 taken as it is, and marked.
 """
 DEPTHS: Final = (2048, 8192)
+"""Tokens of context behind which decoding is timed."""
 USERS: Final = (1, 2, 4, 8)
+"""How many users at the same time are timed."""
 LONGEST_PREFILL_S: Final = 30.0
 """A depth whose prompt would take longer is left out."""
 
@@ -51,7 +54,7 @@ class Point:
     users: int  # at the same time
     decode_tokens_per_s: Figure  # of all users together
     first_token_ms: Figure
-    others: Others = field(default_factory=Others)  # what others kept busy meanwhile
+    others: Others = field(default_factory=Others)  # what other programs kept busy meanwhile
 
     @property
     def is_contended(self) -> bool:
@@ -83,19 +86,19 @@ class Speed:
 
     decode_tokens_per_s: Figure
     prefill_tokens_per_s: Figure
-    first_token_ms: Figure
-    n_prompt: int
-    n_predict: int
+    first_token_ms: Figure  # from the request to the first token
+    n_prompt: int  # tokens of each prompt
+    n_predict: int  # tokens of each answer
     repeats: int
     energy_j: Figure | None = None
-    """Joules of the machine for one prompt and its answer, idling included. None: it does not
-    tell.
+    """Joules of the machine for one prompt and its answer, idling included. None where the machine
+    does not tell.
     """
     others: Others = field(default_factory=Others)  # in the worst sample that counts
 
     @property
     def is_contended(self) -> bool:
-        """Whether others computed meanwhile, so that the figures say little about the machine."""
+        """Whether other programs computed meanwhile: then the figures say little of the machine."""
         return self.others.matter
 
     def as_json(self) -> dict[str, object]:
@@ -125,8 +128,8 @@ class Speed:
 def measure_speed(
     server: EngineServer, *, n_vocab: int, repeats: int = REPEATS, progress: Progress = no_progress
 ) -> Speed:
-    """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if it does
-    not answer.
+    """The speed of the model that `server` serves. Raises EngineRefused or EngineDied if the server
+    does not answer.
     """
     dice = np.random.default_rng(0)
     n_prompt = max(1, min(N_PROMPT, _room(server)))
@@ -159,8 +162,8 @@ def measure_depths(
     depths: Sequence[int] = DEPTHS,
     progress: Progress = no_progress,
 ) -> list[Point]:
-    """Decoding behind each of `depths` that the context holds and whose prompt is read in
-    LONGEST_PREFILL_S.
+    """Decoding behind each of `depths` that the context holds and whose prompt is predicted to be
+    read within LONGEST_PREFILL_S.
     """
     dice = np.random.default_rng(1)
     depths = [
@@ -179,15 +182,15 @@ def measure_depths(
 class LeftOut:
     """One of DEPTHS that was not timed."""
 
-    depth: int
+    depth: int  # tokens of context before the answer
     reason: Literal["context", "prefill"]
-    """context: the context is too small. prefill: its prompt would take longer than
+    """`context`: the context is too small. `prefill`: reading the prompt would take longer than
     LONGEST_PREFILL_S.
     """
 
     @property
     def n_ctx(self) -> int:
-        """Tokens of context that one conversation needs for it."""
+        """Tokens of context that one conversation needs for this depth."""
         return self.depth + N_PREDICT + 1
 
     def as_json(self) -> dict[str, Any]:
@@ -196,7 +199,7 @@ class LeftOut:
 
 
 def depths_left_out(points: Sequence[Point], *, n_ctx: int) -> list[LeftOut]:
-    """Those of DEPTHS that none of `points` has, where one conversation has `n_ctx` tokens."""
+    """The depths of DEPTHS that no point has. `n_ctx`: tokens of context of one conversation."""
     missing = [depth for depth in DEPTHS if depth not in {point.depth for point in points}]
     return [
         LeftOut(depth=d, reason="context" if d + N_PREDICT + 1 > n_ctx else "prefill")
@@ -207,8 +210,8 @@ def depths_left_out(points: Sequence[Point], *, n_ctx: int) -> list[LeftOut]:
 def measure_users(
     server: EngineServer, *, n_vocab: int, progress: Progress = no_progress
 ) -> list[Point]:
-    """Decoding for each of USERS at the same time, as many as the server has slots for; the rate of
-    all together.
+    """Decoding for several users at the same time: for each number of USERS that the server has
+    slots for, the rate of all users together.
     """
     dice = np.random.default_rng(2)
     counts = [n for n in USERS if n <= server.settings.n_parallel]
@@ -232,26 +235,26 @@ def _points(
     loads: Sequence[tuple[int, int, Callable[[], dict[str, float]]]],
     progress: Progress,
 ) -> list[Point]:
-    """The point of each load: its depth, its users, and how one sample of it is taken."""
-    found: list[Point] = []
+    """A point for each load. A load is a depth, a number of users, and what takes one sample."""
+    points: list[Point] = []
 
-    def told(done: int) -> None:
-        progress(len(found) * REPEATS + done, len(loads) * REPEATS)
+    def sampled(done: int) -> None:
+        progress(len(points) * REPEATS + done, len(loads) * REPEATS)
 
     for depth, users, sample in loads:
-        samples, others = _samples(server, sample, REPEATS, told)
+        samples, others = _samples(server, sample, REPEATS, sampled)
         rates, firsts = [s["decode"] for s in samples], [s["first"] for s in samples]
-        found.append(
+        points.append(
             Point(
                 depth=depth, users=users, decode_tokens_per_s=median_of(rates, unit="tokens/s"),
                 first_token_ms=median_of(firsts, unit="ms"), others=others,
             )
         )  # fmt: skip
-    return found
+    return points
 
 
 def _room(server: EngineServer) -> int:
-    """Tokens of prompt that one conversation holds beside its answer."""
+    """Tokens of prompt that the context of one conversation holds beside the answer."""
     return (server.log.context_per_slot() or server.settings.n_cells) - N_PREDICT - 1
 
 
@@ -276,22 +279,24 @@ def _samples(
     n: int,
     progress: Callable[[int], None],
 ) -> tuple[list[dict[str, float]], Others]:
-    """`n` samples beside which nobody else computed, and what others took in the worst of them.
-    Samples beside other work are taken again, RETRIES of them in all; then they count.
+    """`n` samples, and what other programs took in the worst of the samples.
+
+    Samples beside other work are thrown away and taken again; after RETRIES such samples, they
+    count. The same goes for looks at a busy GPU before the first sample.
     """
     kept, retries, worst = list[dict[str, float]](), RETRIES, _gpu_of_others(server)
     while worst.matter and retries:
         retries, worst = retries - 1, _gpu_of_others(server)
     while len(kept) < n:
         energy, before = read_energy(), read_clock([server.process.pid])
-        found = sample()
+        rates = sample()
         joules = read_energy().since(energy)
         others = Others(processors=round(read_clock([server.process.pid]).others_since(before), 2))
         if others.matter and retries:
             retries -= 1
             continue
         worst = worst.or_worse(others)
-        kept.append(found if joules is None else {**found, "joules": joules})
+        kept.append(rates if joules is None else {**rates, "joules": joules})
         progress(len(kept))
     return kept, worst.or_worse(_gpu_of_others(server))
 
@@ -301,7 +306,9 @@ def _gpu_of_others(server: EngineServer) -> Others:
 
 
 def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[str, float]:
-    """One prompt and its answer: rates by the server's own clock, moments by ours."""
+    """One prompt and its answer: rates in tokens/s by the server's clock; `first` in ms, `first_at`
+    and `last_at` in seconds by our clock.
+    """
     request = {
         "prompt": prompt,
         "n_predict": N_PREDICT,

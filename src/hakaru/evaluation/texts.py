@@ -1,11 +1,10 @@
 """Texts for measuring divergence: nothing is downloaded and nothing leaves the machine.
 
-Two kinds. **Text at hand**: English prose (CPython's language reference and NumPy's documentation
-of its functions) and the standard library's source, which are on every machine, and files that the
-person names. **The reference's own answers** to our prompts, in English and Japanese, because what
-matters is the distribution where the model will really be. Documents are split by a hash of their
-name into calibration, validation and test, prompts by their place; figures that a person sees come
-from the test part.
+**Text at hand**: English prose (CPython's language reference and NumPy's documentation of its
+functions), the standard library's source, and files that the person names. **Prompts** in English
+and Japanese, to which the reference answers: loss matters most on text that the model itself
+writes. Documents are split by a hash of their name into calibration, validation and test, prompts
+by their place. Figures that a person sees come from the test part.
 """
 
 import hashlib
@@ -122,12 +121,13 @@ PROMPTS: Final = {
         "夏の夕方の川辺の様子を、五つほどの文で描写してください。",
     ),
 }
-"""Prompts for the reference's own answers, by domain; written for hakaru. Their place decides their
-part: new ones come last.
+"""Prompts for the reference's own answers, by domain; written for hakaru. The place of a prompt
+decides its part: new prompts come last.
 """
 LEAST_PROSE: Final = 3000
-"""Characters of NumPy's documentation of a function at least."""
+"""Characters that NumPy's documentation of a function has at least."""
 LEAST_TEXT: Final = 1500
+"""Characters that any other document has at least."""
 
 
 def part_of(name: str) -> Part:
@@ -138,15 +138,15 @@ def part_of(name: str) -> Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text, its domain and the name that decides its part."""
+    """One text."""
 
-    name: str
-    domain: str
+    name: str  # decides the part, such as `stdlib/ast`
+    domain: str  # the kind of text
     text: str
 
     @property
     def part(self) -> Part:
-        """By the name alone, so it never moves (see `part_of`)."""
+        """The part of the texts. It follows from the name alone, so a document never moves."""
         return part_of(self.name)
 
 
@@ -168,8 +168,8 @@ def texts_at_hand(parts: Collection[Part] | None = None) -> list[Document]:
 
 
 def prompts_at_hand(parts: Collection[Part] | None = None) -> dict[str, list[str]]:
-    """Our prompts by domain: those of `parts`, or all. Of five in a row one is for calibration and
-    one for validation.
+    """Our prompts by domain: those of `parts`, or all. Of five prompts in a row one is for
+    calibration and one for validation.
     """
     turn: tuple[Part, ...] = ("calibration", "validation", "test", "test", "test")
     return {
@@ -188,9 +188,8 @@ def named_texts(paths: Sequence[Path]) -> list[Document]:
 
 
 def named_prompts(path: Path | None) -> list[str]:
-    """The person's prompts, one per line; other characters that some take for ends of lines (form
-    feed, U+2028) belong to the prompt. Raises Misuse for a file that is missing, empty or no UTF-8
-    text.
+    """The person's prompts, one per line. Only a line feed ends a line: a form feed or U+2028
+    belongs to the prompt. Raises Misuse for a file that is missing, empty or no UTF-8 text.
     """
     return [line.strip() for line in read_text(path).split("\n") if line.strip()] if path else []
 
@@ -208,7 +207,7 @@ def _all_at_hand() -> tuple[Document, ...]:
 
 
 def texts_digest(documents: Iterable[Document]) -> str:
-    """What identifies documents in the ledger: their names and texts."""
+    """The SHA-256 of the names and texts of documents, by which the ledger knows them."""
     digest = hashlib.sha256()
     for document in documents:
         digest.update(json.dumps([document.name, document.text]).encode())
@@ -216,8 +215,10 @@ def texts_digest(documents: Iterable[Document]) -> str:
 
 
 def _numpy_reference() -> Iterator[Document]:
-    """Functions as NumPy documents them: SciPy, once it is imported, adds to what stands at their
-    outer shell.
+    """The documentation of NumPy's functions.
+
+    It is taken from the function inside (`_implementation`), because SciPy, once imported, adds to
+    the documentation of the function outside.
     """
     for name in sorted(np.__all__):
         function = getattr(np, name)
@@ -242,8 +243,8 @@ def _standard_library() -> Iterator[Document]:
 
 
 def read_text(path: Path) -> str:
-    """The text in a file, without a byte order mark, its lines ended by `\\n`. Raises Misuse for
-    one that is missing, empty or not UTF-8.
+    """The text in a file, without a byte order mark, with `\\n` at the end of each line. Raises
+    Misuse for a file that is missing, empty or not UTF-8.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")

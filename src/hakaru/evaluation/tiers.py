@@ -1,5 +1,5 @@
-"""Tiers of quality: how much of the reference a person is willing to lose. What windows prove of
-them: `judgement`.
+"""Tiers of quality: how much of the reference a person is willing to lose. What windows of text
+prove of a tier, `judgement` says.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """The bounds of one tier."""
+    """A tier and its bounds."""
 
     name: str
     kld_mean: float  # at most, in nats per token
-    top1_agreement: float  # at least
-    perplexity_ratio: float | None  # at most; None: not asked
+    top1_agreement: float  # at least, as a fraction
+    perplexity_ratio: float | None  # at most; None: without a bound
 
     def bound(self, figure: str) -> float:
-        """The bound of `kld_mean` (of one kind of text, too), `top1_agreement` or
-        `perplexity_ratio`.
+        """The bound of `kld_mean`, `top1_agreement` or `perplexity_ratio`. For one kind of text
+        (`kld_mean, code`) it is the same.
         """
         return float(getattr(self, figure.partition(",")[0]))
 
@@ -53,12 +53,12 @@ class Quality:
     """What was lost against the reference, each figure with its 95 % interval."""
 
     kld_mean: Figure  # nats per token
-    top1_agreement: Figure
-    perplexity_ratio: Figure
+    top1_agreement: Figure  # fraction of tokens with the same first choice
+    perplexity_ratio: Figure  # of the model over the reference
     domains: dict[str, Figure]  # the mean KLD of each kind of text
     n_windows: int  # that were read
     n_tokens: int  # that were compared
-    kld_p99: Figure | None = None  # of the worst token in a hundred; None: too few windows
+    kld_p99: Figure | None = None  # one token in a hundred loses more; None: not measured
 
     def as_json(self) -> dict[str, object]:
         """The `quality` object of `hakaru test --json`."""

@@ -1,7 +1,7 @@
-"""How fast models are on this machine, through the server, and what they really take of its memory.
+"""How fast models are on this machine, through the server, and how much memory they really take.
 
-Every figure is asked of the ledger first. What was measured while others computed is returned, and
-not remembered.
+Every function asks the ledger first. A figure that was measured while other programs computed is
+returned, but the ledger does not keep it.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,23 +32,23 @@ from hakaru.planning.dry_run import remember_load
 from hakaru.session import Session
 
 LEAST_PER_USER: Final = 256
-"""Tokens of context that each of many users has at least."""
+"""Tokens of context that each of several users has at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Speeds in one session. With `again` each is measured anew, once: what the ledger had before
-    is not used.
-    """
+    """Speeds in one session."""
 
     session: Session
-    again: bool = False
+    again: bool = False  # measure anew, once: figures from before `began` are not used
     began: str = field(default_factory=now)
 
     def trial(
         self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS
     ) -> Trial:
-        """How fast `model` is here and what it really takes. `name` is what progress calls it."""
+        """The speed of `model` here, and the memory that it really takes. `name` is what progress
+        calls the model.
+        """
 
         def measured() -> dict[str, Any]:
             return _measured(self.session, model, settings, name=name, repeats=repeats).as_json()
@@ -73,7 +73,9 @@ class Timing:
     def deep(
         self, model: Model, settings: ContextSettings, speed: Speed, depth: int
     ) -> Point | None:
-        """How fast `model` decodes behind `depth` tokens; None where they take too long to read."""
+        """How fast `model` decodes behind `depth` tokens; None where so many tokens take too long
+        to read.
+        """
 
         def measured() -> list[Point]:
             with served(self.session, model, settings) as server:
@@ -82,8 +84,8 @@ class Timing:
         return next(iter(self._points("deep", model, settings, depth, measured)), None)
 
     def known_deep(self, sha256: str, settings: ContextSettings, depth: int) -> list[Point] | None:
-        """What `deep` would recall of the file with this hash: one point, or none where the tokens
-        take too long to read. None where it would measure.
+        """What `deep` would recall of the file with this hash: one point, or an empty list where
+        the tokens take too long to read. None where `deep` would measure.
         """
         inputs = {**self._inputs(sha256, settings, REPEATS), "depth": depth}
         points = self.session.ledger.recall("deep", inputs, since=self._since)
@@ -91,11 +93,11 @@ class Timing:
 
     def loads(self, model: Model, settings: ContextSettings, speed: Speed) -> list[Point]:
         """How fast `model` decodes behind long contexts, and for several users at the same time,
-        each with an eighth of the context.
+        who share the context.
         """
-        many = max(USERS)
+        most = max(USERS)
         shared = replace(
-            settings, n_parallel=many, n_ctx=max(settings.n_ctx, many * LEAST_PER_USER)
+            settings, n_parallel=most, n_ctx=max(settings.n_ctx, most * LEAST_PER_USER)
         )
 
         def measured() -> list[Point]:
@@ -154,7 +156,7 @@ class Timing:
 
 
 def known_paces(session: Session) -> list[Pace]:
-    """The files that were timed on this kind of machine with this build, whatever their
+    """The files that were timed on this kind of machine with this build of the engine, at any
     settings.
     """
     here = _here(session).items()
@@ -168,8 +170,8 @@ def known_paces(session: Session) -> list[Pace]:
 def _measured(
     session: Session, model: Model, settings: ContextSettings, *, name: str, repeats: int
 ) -> Trial:
-    """The trial, measured now. The memory that was really taken goes into the ledger; so does
-    the pace of the machine if nobody else computed.
+    """The trial, measured now. The ledger keeps the memory that was really taken, and the pace of
+    the machine if no other program computed.
     """
     progress = partial(session.watch, say("speed {name}", name=name).strip())
     with served(session, model, settings) as server:

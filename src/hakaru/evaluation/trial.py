@@ -1,4 +1,4 @@
-"""Speed and memory of one file, as its server showed them."""
+"""Speed and memory of one file, measured through the server."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,11 @@ from hakaru.memory.footprint import Footprint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Speed and memory of one file, measured through the server."""
+    """Speed and memory of one file."""
 
     speed: Speed
-    memory: Footprint
-    peak_rss_bytes: int | None
+    memory: Footprint  # as the server's log tells it
+    peak_rss_bytes: int | None  # the most that the server's process took of the main memory
 
     def as_json(self) -> dict[str, Any]:
         """The form in which the ledger keeps it."""

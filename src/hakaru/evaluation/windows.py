@@ -1,13 +1,13 @@
 """Windows: the pieces of text on which two models are compared, and the units of the statistics.
 
-A window is a run of tokens from one document; the first `first` of them are context and are not
-scored. Documents at hand give one window each from their middle part; an answer of the reference
-gives one window whose context is the prompt.
+A window is a run of tokens from one document. Its first tokens are context and are not scored. A
+document at hand gives one window from its middle; an answer of the reference gives one window whose
+context is the prompt.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +15,16 @@ from hakaru.evaluation.sequences import LEAST_WINDOWS
 from hakaru.evaluation.texts import Document
 
 N_TOKENS: Final = 128
+"""Tokens of a document in one window."""
 N_CONTEXT: Final = 16
+"""Tokens of those that are context."""
+LEAST_SCORED: Final = 8
+"""Tokens of an answer that must be scored at least."""
 OWN: Final = ("own", "answers-own")
 """The kinds of text that the person named."""
 TEST_VERSION: Final = 6
-"""Raise it when the windows, the scoring or the speed test change: results of another version are
-not reused.
+"""To be raised when the windows, the scoring or the speed test change: results of another version
+are not reused.
 """
 
 
@@ -30,7 +34,7 @@ class Window:
 
     domain: str  # the kind of text
     tokens: tuple[int, ...]
-    first: int  # how many tokens are context; scoring begins behind them
+    first: int  # tokens of context; scoring begins behind them
 
     @property
     def n_scored(self) -> int:
@@ -53,22 +57,25 @@ def windows_of_documents(
     shorter than a window give none.
 
     Every window begins with the model's `opening` (its beginning-of-text token, if it has one):
-    without it, some models give distributions that nobody will ever see.
+    without that token, some models give distributions that nobody will ever see.
     """
-    found = []
+    windows = []
     for document, ids in zip(documents, tokens, strict=True):
         n_windows = min(per_document, len(ids) // N_TOKENS)
         for i in range(n_windows):
             begin = i * N_TOKENS + (len(ids) - n_windows * N_TOKENS) * (i + 1) // (n_windows + 1)
             cut = (*opening, *ids[begin : begin + N_TOKENS])
-            found.append(Window(domain=document.domain, tokens=cut, first=len(opening) + N_CONTEXT))
-    return found
+            first = len(opening) + N_CONTEXT
+            windows.append(Window(domain=document.domain, tokens=cut, first=first))
+    return windows
 
 
-def windows_of_answers(domain: str, answers: Sequence[dict[str, Any]]) -> list[Window]:
-    """One window per answer that is long enough to score at least eight tokens."""
-    made = [Window(domain=domain, tokens=tuple(a["tokens"]), first=a["n_prompt"]) for a in answers]
-    return [w for w in made if w.n_scored >= 8]
+def window_of_answer(domain: str, answer: Mapping[str, Any]) -> Window | None:
+    """The window of one of the reference's answers; None where fewer than LEAST_SCORED tokens could
+    be scored.
+    """
+    window = Window(domain=domain, tokens=tuple(answer["tokens"]), first=answer["n_prompt"])
+    return window if window.n_scored >= LEAST_SCORED else None
 
 
 def least_to_read(domains: Sequence[str]) -> int:
@@ -76,10 +83,8 @@ def least_to_read(domains: Sequence[str]) -> int:
     own text was seen LEAST_WINDOWS times, or as often as that kind occurs. `domains`: the kind of
     text of every window, in the order of reading.
     """
-    places = [[i for i, domain in enumerate(domains) if domain == own] for own in OWN]
-    return max(
-        (of_one[min(len(of_one), LEAST_WINDOWS) - 1] + 1 for of_one in places if of_one), default=0
-    )
+    places = [[i for i, domain in enumerate(domains, 1) if domain == own] for own in OWN]
+    return max((some[:LEAST_WINDOWS][-1] for some in places if some), default=0)
 
 
 def windows_digest(windows: Sequence[Window]) -> str:

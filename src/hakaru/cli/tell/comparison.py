@@ -9,7 +9,7 @@ from hakaru.cli.output import print_table, print_text, with_interval
 from hakaru.cli.tell.tasks import doubts, right_in, unended
 from hakaru.cli.words import CONTENDED, contention, speed_in, verdict_word
 from hakaru.evaluation.comparison import Comparison, Measured, kld_ratio, rate_ratio, rates_of
-from hakaru.evaluation.tasks import Pairs, pair
+from hakaru.evaluation.grading import Pairs, pair
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
 from hakaru.units import Figure, format_bytes

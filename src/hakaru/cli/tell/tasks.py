@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from hakaru.cli.output import print_table, print_text, with_interval
+from hakaru.evaluation.grading import Graded, Pairs, accuracy, by_domain, never_right, pair
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
-from hakaru.evaluation.tasks import Graded, Pairs, accuracy, by_domain, never_right, pair
 from hakaru.language import say
 
 NAMED: Final = 5
