@@ -1,0 +1,111 @@
+"""How wrong our compute buffers are where the experts of all layers stay in RAM (`-ncmoe`).
+
+`python benchmarks/experts_in_ram.py FOLDER` takes the folder of a native build
+(`hakaru engine list --json` names it). For the most downloaded mixture of every architecture it
+compares with llama.cpp's dry run, at two settings and on one and two devices, which are RPC workers
+on this machine. Prints every figure that is not equal, in MiB, and the sums.
+"""
+
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the workers
+
+from hakaru.engine.lab import lab_build
+from hakaru.formats.header_file import without_vocabulary, write_header_only
+from hakaru.hardware.probe import probe_machine
+from hakaru.memory.compute import device_compute, is_known
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.catalogue import KnownModel, known_models
+from over_rpc import compute_on_devices, workers_of
+
+MIB = 2**20
+TOLERANCE = 17 * 2**10
+SETTINGS = [ContextSettings(n_ctx=4096), ContextSettings(n_ctx=32768, n_ubatch=2048)]
+PLACES = ("host", "first", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One compute buffer of one dry run, in bytes."""
+
+    architecture: str
+    n_devices: int
+    n_ctx: int
+    place: str  # one of PLACES
+    ours: int
+    engine: int
+
+    @property
+    def error(self) -> int:
+        """Ours less the engine's."""
+        return self.ours - self.engine
+
+
+def main() -> None:
+    """Compare and print."""
+    native, machine = Path(sys.argv[1]), probe_machine()
+    print(f"{machine.cpu.model}, {machine.system}, Python {platform.python_version()}")
+    print(lab_build())
+    first: dict[str, KnownModel] = {}
+    for known in known_models():
+        if is_known(known.shape) and known.shape.n_expert:
+            first.setdefault(known.architecture, known)
+    with tempfile.TemporaryDirectory() as folder, workers_of(native) as workers:
+        rows = [
+            row for known in first.values() for row in compare(known, native, workers, Path(folder))
+        ]
+    print()
+    for place in PLACES:
+        print_sum(place, [row for row in rows if row.place == place])
+
+
+def compare(known: KnownModel, native: Path, workers: Sequence[str], folder: Path) -> list[Row]:
+    """All figures of one model; those that are not equal are printed."""
+    metadata = without_vocabulary(known.metadata(), known.n_vocab)
+    path = write_header_only(folder / f"{known.id}.gguf", metadata, known.tensors())
+    cases = [(settings, n) for settings in SETTINGS for n in (1, 2)]
+    requests = [
+        (path, n, {"n_ctx": s.n_ctx, "n_ubatch": s.n_ubatch, "n_outputs_max": s.n_outputs}, True)
+        for s, n in cases
+    ]
+    rows = []
+    for (settings, n), theirs in zip(
+        cases, compute_on_devices(native, workers, requests), strict=True
+    ):
+        computed = device_compute(known.shape, settings, n_devices=n, experts_on_host=True)
+        assert computed
+        ours = [computed.host_bytes, *(computed.of(i, n) for i in range(n))]
+        rows += [
+            Row(known.architecture, n, settings.n_ctx, *figures)
+            for figures in zip(PLACES, ours, theirs, strict=False)
+        ]
+    for row in rows:
+        if abs(row.error) > TOLERANCE:
+            print(
+                f"{row.architecture:<16}{row.n_devices} devices{row.n_ctx:>7} {row.place:<6}"
+                f"{row.ours / MIB:>9.1f}{row.engine / MIB:>9.1f}{row.error / MIB:>+9.1f}",
+                flush=True,
+            )
+    return rows
+
+
+def print_sum(place: str, rows: Sequence[Row]) -> None:
+    """One line: how many figures are equal, near and too small, and the worst."""
+    equal = sum(abs(row.error) <= TOLERANCE for row in rows)
+    near = sum(abs(row.error) <= max(16 * MIB, 0.03 * row.engine) for row in rows)
+    small = sum(row.error < -TOLERANCE for row in rows)
+    worst = min(rows, key=lambda row: row.error)
+    print(
+        f"{place:<6}{len(rows):>4} figures, {equal} equal, {near} within 3 % or 16 MiB, {small} "
+        f"too small, the worst {worst.architecture} {worst.error / MIB:+.1f} of "
+        f"{worst.engine / MIB:.1f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
