@@ -8,11 +8,10 @@ variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, 
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -79,7 +78,9 @@ def without_controls(text: str) -> str:
 @cache
 def japanese() -> dict[str, str]:
     """The catalogue: English template to Japanese template."""
-    text = (files("hakaru") / "messages_ja.toml").read_text(encoding="utf-8")
+    import tomllib  # English needs none
+
+    text = Path(__file__).with_name("messages_ja.toml").read_text(encoding="utf-8")
     return {entry["en"]: entry["ja"] for entry in tomllib.loads(text)["message"]}
 
 

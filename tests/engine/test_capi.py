@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hakaru.engine import capi
+from hakaru.engine.builds import lab_build
 from hakaru.engine.call import lab_library
-from hakaru.engine.lab import Lab, lab_build
+from hakaru.engine.lab import Lab
 from hakaru.errors import EngineMissing
 from hakaru.language import use_language
 from hakaru.memory.settings import ContextSettings

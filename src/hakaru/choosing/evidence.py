@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hakaru import __version__
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build, server_build
 from hakaru.engine.mode import Mode
-from hakaru.engine.server import server_build
 from hakaru.errors import Misuse
 from hakaru.evaluation.texts import PARTS, PROMPT_SEED, texts_at_hand, texts_digest
 from hakaru.evaluation.windows import TEST_VERSION

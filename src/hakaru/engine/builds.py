@@ -190,6 +190,16 @@ def selection() -> Selection:
     return Selection(lab=named(lab), server=named(server))
 
 
+def lab_build() -> str:
+    """The build that measures, such as `xllamacpp 2026.10.11549+1f0c9a3e`. Raises EngineMissing."""
+    return selection().lab.identity
+
+
+def server_build() -> str:
+    """The build that serves, spelled as `lab_build` is. Raises EngineMissing."""
+    return selection().server.identity
+
+
 def use(name: str) -> Selection:
     """Measure and serve with the build `name` from now on; a person's `llama-server` only
     serves.

@@ -40,11 +40,6 @@ def no_part(part: Any) -> None:
     """For operations whose steps carry nothing."""
 
 
-def lab_build() -> str:
-    """The build that measures, such as `xllamacpp 2026.10.11549+1f0c9a3e`. Raises EngineMissing."""
-    return selection().lab.identity
-
-
 def lab_library() -> str:
     """The folder of the native build that measures, or nothing for the wheel, which a child finds
     by itself.

@@ -9,19 +9,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hakaru.engine.call import Progress, call, lab_build, no_progress
+from hakaru.engine.call import Progress, call, no_progress
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
 from hakaru.engine.sampled_errors import imatrix_file
 from hakaru.errors import Misuse, ModelDamaged
-from hakaru.formats.imatrix import Imatrix, read_imatrix
 from hakaru.formats.quant_types import BY_ID, BY_NAME
 from hakaru.memory.footprint import DeviceBuffers, Footprint
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
 
-__all__ = ["Lab", "Probed", "Progress", "lab_build", "no_progress"]
+if TYPE_CHECKING:  # it imports numpy, and a dry run needs none
+    from hakaru.formats.imatrix import Imatrix
+
+__all__ = ["Lab", "Probed", "Progress", "no_progress"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +147,12 @@ class Lab:
         *,
         datasets: Sequence[str] = (),
         progress: Progress = no_progress,
-    ) -> Imatrix:
+    ) -> "Imatrix":
         """Importance of every column of every matrix, as the model reads the windows; `datasets`
         names their texts.
         """
+        from hakaru.formats.imatrix import read_imatrix
+
         with TemporaryDirectory(prefix="hakaru-") as folder:
             out = Path(folder) / "imatrix.gguf"
             request = {
@@ -166,7 +170,7 @@ class Lab:
         probes: Sequence[Mapping[str, str]],
         windows: Sequence[dict[str, Any]],
         *,
-        imatrix: Imatrix | None = None,
+        imatrix: "Imatrix | None" = None,
         reference_bytes: int = 2**30,
         kept: tuple[Path, Mapping[str, Mapping[str, str]]] | None = None,
         progress: Progress = no_progress,

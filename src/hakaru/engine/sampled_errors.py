@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from hakaru.engine.call import Progress, call, no_progress
-from hakaru.formats.imatrix import Imatrix, write_imatrix
+
+if TYPE_CHECKING:  # it imports numpy, and a dry run needs none
+    from hakaru.formats.imatrix import Imatrix
 
 
 def sampled_errors(
@@ -16,7 +19,7 @@ def sampled_errors(
     types: Sequence[str],
     *,
     tensors: Collection[str],
-    imatrix: Imatrix | None = None,
+    imatrix: "Imatrix | None" = None,
     n_rows: int = 64,
     n_weights: int = 2**16,
     seed: int = 0,
@@ -45,7 +48,12 @@ def sampled_errors(
 
 
 @contextmanager
-def imatrix_file(imatrix: Imatrix | None) -> Iterator[str | None]:
+def imatrix_file(imatrix: "Imatrix | None") -> Iterator[str | None]:
     """The importance data as a file for the child."""
+    if imatrix is None:
+        yield None
+        return
+    from hakaru.formats.imatrix import write_imatrix
+
     with TemporaryDirectory(prefix="hakaru-") as folder:
-        yield str(write_imatrix(Path(folder) / "imatrix.gguf", imatrix)) if imatrix else None
+        yield str(write_imatrix(Path(folder) / "imatrix.gguf", imatrix))

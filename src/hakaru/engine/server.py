@@ -54,11 +54,6 @@ of 280 KB grew by 208 MiB over 40 of them, and by 18 MiB with one arena that giv
 """
 
 
-def server_build() -> str:
-    """The identity of the build that serves. Raises EngineMissing."""
-    return selection().server.identity
-
-
 def server_request(
     path: Path, settings: ContextSettings, *, socket: Path, mode: Mode
 ) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
+from hakaru.engine.builds import server_build
 from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.events import events
 from hakaru.engine.mode import Mode
-from hakaru.engine.server import EngineServer, server_build
+from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineError, EngineRefused
 from hakaru.evaluation.grading import Graded, grade
 from hakaru.evaluation.served import served

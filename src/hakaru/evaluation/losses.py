@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
 from hakaru.evaluation.judgement import Judgement, best_tier, judge
 from hakaru.evaluation.texts import Document, Part, prompts_at_hand, texts_at_hand, texts_digest

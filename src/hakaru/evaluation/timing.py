@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from hakaru.engine.server import EngineServer, server_build
+from hakaru.engine.builds import server_build
+from hakaru.engine.server import EngineServer
 from hakaru.evaluation.pace import Pace, bytes_read
 from hakaru.evaluation.served import served
 from hakaru.evaluation.speed import (

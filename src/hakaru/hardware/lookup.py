@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from hakaru.hardware.spelling import fold, sizes_in
@@ -86,7 +86,7 @@ class Match:
 def table() -> tuple[Row, ...]:
     """All rows of the catalogue."""
     return tuple(
-        json.loads((files("hakaru.hardware") / "accelerators.json").read_text(encoding="utf-8"))
+        json.loads(Path(__file__).with_name("accelerators.json").read_text(encoding="utf-8"))
     )
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from hakaru.formats.metadata import Metadata, MetadataValue
@@ -61,7 +61,7 @@ class KnownModel:
 @cache
 def known_models() -> tuple[KnownModel, ...]:
     """All entries, the most downloaded first."""
-    rows = json.loads((files("hakaru.models") / "catalogue.json").read_text(encoding="utf-8"))
+    rows = json.loads(Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8"))
     for row in rows:
         row |= {"hyperparameters": row.pop("metadata"), "having": tuple(row.get("having", ()))}
     return tuple(KnownModel(**row) for row in rows)

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from hakaru.engine.builds import selection
+from hakaru.engine.builds import lab_build, selection, server_build
 from hakaru.engine.devices import devices_of
-from hakaru.engine.lab import lab_build
-from hakaru.engine.server import server_build
 from hakaru.engine.unused import idle_gpu, narrow_vectors
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine

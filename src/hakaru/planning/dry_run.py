@@ -5,10 +5,9 @@ side, both remembered.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hakaru.engine.lab import lab_build
-from hakaru.engine.server import EngineServer, server_build
+from hakaru.engine.builds import lab_build, server_build
 from hakaru.hardware.accelerators import nvidia_process_bytes
 from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
@@ -17,6 +16,9 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.backends import backend_name, with_conversions
 from hakaru.planning.learned import remember_driver
+
+if TYPE_CHECKING:  # `hakaru fit` starts no server
+    from hakaru.engine.server import EngineServer
 
 
 class Engine(Protocol):
@@ -92,7 +94,7 @@ def remember(
 
 
 def remember_load(
-    server: EngineServer,
+    server: "EngineServer",
     model: Model,
     *,
     machine: Machine,

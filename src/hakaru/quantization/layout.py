@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Header, Tensor, padded, read_header
 from hakaru.formats.header_file import header_tensors, packed_header, packed_key

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.evaluation.losses import Row, divergences, known_rows, room_beside
 from hakaru.evaluation.memory_groups import W, in_groups
 from hakaru.evaluation.windows import Window

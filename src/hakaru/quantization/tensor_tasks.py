@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hakaru.engine.builds import lab_build
 from hakaru.engine.jobs import TensorJob
-from hakaru.engine.lab import lab_build
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_ID

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.formats.imatrix import Imatrix, read_imatrix
 from hakaru.language import say
 from hakaru.models.model import Model

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from hakaru.engine.builds import lab_build
 from hakaru.engine.jobs import TensorJob
-from hakaru.engine.lab import lab_build
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
 from hakaru.formats.gguf import Tensor, read_header
 from hakaru.formats.metadata import MetadataValue

@@ -5,7 +5,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.errors import MachineError
 from hakaru.formats.imatrix import Imatrix, read_imatrix, write_imatrix
 from hakaru.language import say

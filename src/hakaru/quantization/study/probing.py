@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.evaluation.windows import Window
 from hakaru.formats.imatrix import Imatrix
 from hakaru.formats.quant_types import BY_NAME

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from hakaru.engine.server import server_build
+from hakaru.engine.builds import server_build
 from hakaru.evaluation.pace import TypeSpeeds, fit_paces, fit_speeds
 from hakaru.evaluation.timing import Timing, known_paces
 from hakaru.formats.imatrix import Imatrix

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.engine.sampled_errors import sampled_errors
 from hakaru.formats.imatrix import Imatrix
 from hakaru.language import say
