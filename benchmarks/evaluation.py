@@ -37,8 +37,9 @@ import numpy.typing as npt
 from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.loop import tune_at
 from hakaru.choosing.worker import Effort
+from hakaru.engine.builds import lab_build
 from hakaru.engine.call import PATIENT
-from hakaru.engine.lab import Lab, lab_build
+from hakaru.engine.lab import Lab
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.losses import windows_of
 from hakaru.evaluation.tiers import TIERS

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hakaru.engine.lab import Lab, lab_build
-from hakaru.engine.server import server_build
+from hakaru.engine.builds import lab_build, server_build
+from hakaru.engine.lab import Lab
 from hakaru.evaluation.texts import texts_at_hand
 from hakaru.evaluation.windows import windows_of_documents
 from hakaru.hardware.probe import probe_machine

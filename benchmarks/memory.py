@@ -22,7 +22,7 @@ from typing import TextIO
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the Hub on loopback
 
 from figures import errors, logs, peers, plans
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.hardware.probe import probe_machine
 
 PARTS = ("engine", "logs", "peers", "plans")

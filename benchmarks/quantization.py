@@ -33,7 +33,7 @@ from statistics import median
 import numpy as np
 from scipy.stats import spearmanr
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.evaluation.statistics import paired_ratio
 from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.probe import probe_machine

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hakaru.engine.lab import Lab, lab_build
+from hakaru.engine.builds import lab_build
+from hakaru.engine.lab import Lab
 from hakaru.formats.gguf import read_header
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.threads import n_threads

@@ -1,6 +1,7 @@
 """The rules of the house, read from the source itself."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -170,18 +171,47 @@ def test_only_the_engine_knows_llama_cpp() -> None:
         assert not named or room_of(path) == "engine", path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["formula", "--params", "70B", "--bits", "4"]])
-def test_quick_commands_import_no_heavy_library(arguments: list[str]) -> None:
-    """`--help` and `formula` start fast because they load nothing heavy."""
+HEAVY: Final = {
+    "numpy", "scipy", "httpx", "huggingface_hub", "gguf", "xllamacpp", "starlette", "jinja2",
+}  # fmt: skip
+"""Libraries that take 30 ms or more to import."""
+
+
+def loaded_by(arguments: list[str], libraries: set[str]) -> set[str]:
+    """The `libraries` that `hakaru` imports when it runs with `arguments`, which must succeed."""
     code = (
-        "import sys; from hakaru.cli import run; code = run(sys.argv[1:]);heavy = {'numpy', "
-        "'scipy', 'httpx', 'huggingface_hub', 'rich', 'gguf', 'xllamacpp', 'starlette'} & "
-        "set(sys.modules);sys.exit(f'loaded {heavy}' if heavy else code)"
+        "import json, os, sys; from hakaru.cli import run; code = run(sys.argv[1:]); "
+        "os.write(2, json.dumps([code, sorted(sys.modules)]).encode())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    code_and_modules = done.stderr.splitlines()[-1]
+    exit_code, modules = json.loads(code_and_modules)
+    assert exit_code == 0, done.stderr
+    return libraries & set(modules)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["formula", "--params", "70B", "--bits", "4"]])
+def test_quick_commands_import_no_heavy_library(arguments: list[str]) -> None:
+    """`--help` and `formula` start fast because they load nothing heavy."""
+    assert loaded_by(arguments, HEAVY | {"rich", "tomllib"}) == set()
+
+
+@pytest.mark.parametrize("verb", ["fit", "show"])
+def test_questions_about_a_model_import_no_heavy_library(verb: str, tiny: Path) -> None:
+    """`fit` and `show` answer fast, for a name of the catalogue as for a file: nothing but the
+    tables' library is loaded. The dry run is a child, so that its libraries do not count.
+    """
+    source = ["--source", "computed"] if verb == "fit" else []
+    for model in ("smollm2-135m-instruct", str(tiny)):
+        assert loaded_by([verb, model, *source], HEAVY) == set()
+
+
+@pytest.mark.engine
+def test_a_dry_run_imports_no_heavy_library(tiny: Path) -> None:
+    """`fit` with the engine's own figures loads nothing heavier than `fit` without them."""
+    assert loaded_by(["fit", str(tiny)], HEAVY) == set()
 
 
 @pytest.mark.parametrize(

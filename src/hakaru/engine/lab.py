@@ -155,13 +155,8 @@ class Lab:
 
         with TemporaryDirectory(prefix="hakaru-") as folder:
             out = Path(folder) / "imatrix.gguf"
-            request = {
-                "path": str(path),
-                "windows": list(windows),
-                "datasets": list(datasets),
-                "out": str(out),
-            }
-            call("importance", request, progress=progress)
+            request = {"path": str(path), "windows": list(windows), "datasets": list(datasets)}
+            call("importance", request | {"out": str(out)}, progress=progress)
             return read_imatrix(out)
 
     def probe(
