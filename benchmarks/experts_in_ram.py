@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the workers
 
-from hakaru.engine.lab import lab_build
+from hakaru.engine.builds import lab_build
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.hardware.probe import probe_machine
 from hakaru.memory.compute import device_compute, is_known
