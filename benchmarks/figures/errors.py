@@ -5,7 +5,7 @@ the verdicts.
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.embedded import embedded_model
 from hakaru.models.model import Model, read_model
+from hakaru.planning.here import grown
 from hakaru.planning.load import Load, load_of
 from hakaru.planning.placement import Task
 from hakaru.planning.search import place
@@ -130,10 +131,11 @@ def _row(
 
 
 def _verdicts(task: Task, ours: Footprint, engine: Footprint) -> dict[str, int]:
-    """What `place` says to memories around the engine's need, the server's own process included in
-    it.
+    """What `place` says to memories around the engine's need. The server's own process and what a
+    server takes with use are included in the need: the dry run names neither.
     """
-    need = engine.total_bytes + ours.overhead_bytes
+    loaded = replace(engine, overhead_bytes=ours.overhead_bytes)
+    need = grown(loaded, task.shape, task.settings).total_bytes
     wrong = missed = 0
     for size in SIZES:
         memory = round(need * size)
