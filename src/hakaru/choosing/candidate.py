@@ -1,4 +1,4 @@
-"""Who takes part in a choice: ways to run a model, and what is known of each. Pure."""
+"""The candidates of a choice: ways to run a model, and what was measured of every way. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from hakaru.units import Figure
 SOURCE: Final = "source"
 """The type of the candidate that is the source itself."""
 Key = tuple[str, Cache]
-"""What tells candidates apart: the type of the weights, and the KV cache."""
+"""The type of the weights and the KV cache, which tell candidates apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Constraints:
     tier: Tier
     min_tokens_per_s: float | None  # None: however slow
     memory_bytes: int | None = None  # None: what is free
-    tasks: TaskSet | None = None  # at which the choice must not be worse than the source
+    tasks: TaskSet | None = None  # the chosen candidate must not be worse at them than the source
 
     def as_json(self) -> dict[str, object]:
         """The constraints as they stand in the evidence."""
@@ -46,47 +46,45 @@ class Candidate:
     type: str  # of the weights: SOURCE, a preset such as `Q4_K_M`, or a mix such as `mix-1f2e3d4c`
     weights_bytes: int
     bpw: float
-    total_bytes: int  # what its server takes
-    fits: bool  # into the memory that may be used
+    total_bytes: int  # of memory that its server takes
+    fits: bool  # `total_bytes` is within the memory that may be used
     cache: Cache = F16_CACHE
-    predicted: Figure | None = None  # mean KLD, as other levels foretold it before it was read
-    quality: Quality | None = None  # on the windows to choose by, as far as it was read
+    predicted: Figure | None = None  # mean KLD, before the candidate was read
+    quality: Quality | None = None  # on the windows to choose by, as far as they were read
     judgement: Judgement | None = None  # what the windows of `quality` prove of the tier
     speed: Speed | None = None
     why_untimed: str | None = None  # why the speed could not be measured
-    untouched: Quality | None = None  # on texts that played no part in the choice, of finalists
-    tasks: Pairs | None = None  # answers beside the source's, of finalists
-    beaten_by: str | None = (
-        None  # type of the candidate that wins, whatever else is read of this one
-    )
+    untouched: Quality | None = None  # of finalists: on texts that played no part in the choice
+    tasks: Pairs | None = None  # of finalists: answers beside those of the source
+    beaten_by: str | None = None  # type of the candidate that wins, whatever is read later
     passes: bool = False  # measured, and meets every constraint
     why: str = ""  # the reason why it passes, does not pass, or was not measured
-    path: Path | None = None  # of the chosen one
-    sha256: str | None = None  # of its file; None if that was never built
-    types: Mapping[str, str] | None = None  # by tensor name, of a mix
+    path: Path | None = None  # the file, of the chosen candidate
+    sha256: str | None = None  # of the file; None if the file was never built
+    types: Mapping[str, str] | None = None  # of a mix: types by tensor name
 
     @property
     def key(self) -> Key:
-        """What tells it from other candidates."""
+        """The type of the weights and the KV cache."""
         return self.type, self.cache
 
     @property
     def name(self) -> str:
-        """Its name for people."""
+        """The name for people."""
         return name_of(self.key)
 
     @property
     def n_read(self) -> int:
-        """Windows that it was read on."""
+        """How many windows were read."""
         return self.quality.n_windows if self.quality else 0
 
     @property
     def verdict(self) -> Verdict | None:
-        """What is known of the tier."""
+        """What the windows that were read prove of the tier; None before any was read."""
         return self.judgement.verdict if self.judgement else None
 
     def is_hopeless(self, tier: Tier) -> bool:
-        """Whether it was not read, because it is predicted to break `tier`."""
+        """Whether the candidate was not read, because it is predicted to break `tier`."""
         return (
             self.quality is None
             and self.predicted is not None
@@ -120,9 +118,9 @@ def name_of(key: Key) -> str:
     """The name of a candidate for people, such as `Q6_K, KV cache q8_0`."""
     type_, cache = key
     name = say("source") if type_ == SOURCE else type_
-    return (
-        name if cache == F16_CACHE else say("{type}, KV cache {cache}", type=name, cache=cache[0])
-    )
+    if cache == F16_CACHE:
+        return name
+    return say("{type}, KV cache {cache}", type=name, cache=cache[0])
 
 
 def _json(figure: Figure | None) -> dict[str, object] | None:

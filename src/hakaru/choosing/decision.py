@@ -1,4 +1,4 @@
-"""A decision: the candidates, the choice, and everything that evidence needs."""
+"""A decision: the candidates, the choice, and everything that its evidence tells."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,29 +16,29 @@ SCHEMA: Final = "hakaru.decision/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was tried, what was taken and why, and where the evidence lies."""
+    """Which candidates were tried, which was chosen and why, and where the evidence lies."""
 
     machine: Machine
     model: Model  # the source
-    settings: ContextSettings  # with the KV cache that was asked for
+    settings: ContextSettings  # with the KV cache that the person asked for
     constraints: Constraints
     candidates: tuple[Candidate, ...]  # the largest first
-    chosen: Candidate | None  # None where none meets every constraint
-    why: str  # what made the chosen one win
+    chosen: Candidate | None  # None where no candidate meets every constraint
+    why: str  # what made the chosen candidate win
     uses_gpu: bool
-    tokens_full_sweep: int  # that reading every level on every window would have taken
-    conditions: dict[str, object]  # what the decision depends on besides the above
-    evidence: Path | None = None  # the file in which it is saved
-    mode: Mode = field(default_factory=Mode)  # how the server of the chosen one is run
+    tokens_full_sweep: int  # tokens, if every level had been read on every window
+    conditions: dict[str, object]  # what the decision depends on besides the fields above
+    evidence: Path | None = None  # the file in which this decision is saved
+    mode: Mode = field(default_factory=Mode)  # how the server of the chosen candidate is run
 
     @property
     def path(self) -> Path | None:
-        """The file of the chosen one; None where nothing was chosen."""
+        """The file of the chosen candidate; None where nothing was chosen."""
         return self.chosen.path if self.chosen else None
 
     @property
     def served(self) -> ContextSettings:
-        """The settings with the KV cache of the chosen one."""
+        """The settings with the KV cache of the chosen candidate."""
         return self.settings.with_cache(self.chosen.cache) if self.chosen else self.settings
 
     @property
@@ -52,7 +52,7 @@ class Decision:
 
     @property
     def tokens_evaluated(self) -> int:
-        """Tokens on which levels were compared with the source before one was taken."""
+        """Tokens on which levels were compared with the source until the choice was made."""
         return sum(c.quality.n_tokens for c in self.candidates if c.quality)
 
     def as_json(self) -> dict[str, object]:

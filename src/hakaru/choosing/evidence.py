@@ -1,6 +1,7 @@
-"""Evidence: a decision as a file, with everything that is needed to check it, and the way back to
-the last one. `decision.schema.json` describes such a file; a file that is no evidence is told in
-one sentence, whoever wrote it.
+"""Evidence: a decision as a file, with everything that is needed to check the decision.
+
+`decision.schema.json` describes such a file. A file that breaks the schema is refused in one
+sentence, whoever wrote the file.
 """
 
 import json
@@ -21,7 +22,7 @@ from hakaru.places import data_dir, written_whole
 
 
 def save_evidence(name: str, evidence: Mapping[str, object]) -> Path:
-    """Write `evidence` and return its path, which is also noted in it."""
+    """Write `evidence` to a new file and return the path, which the file holds, too."""
     folder = data_dir("evidence")
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S.%f}Z-{name}.json"
@@ -44,7 +45,7 @@ def conditions(mode: Mode) -> dict[str, object]:
 
 
 def last_choice() -> Path | None:
-    """The model file that the latest decision chose, if it is still there."""
+    """The model file that the latest decision chose, if that file is still there."""
     for path in sorted(data_dir("evidence").glob("*.json"), reverse=True):
         try:
             chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
@@ -91,12 +92,14 @@ def read_evidence(path: Path) -> dict[str, Any]:
 
 
 def _constant(name: str) -> float | str:
-    """NaN, which is no JSON, stays a text: it fits no field that wants a number."""
+    """The value of NaN or an infinity, which are no JSON. NaN stays a text, so that it breaks the
+    schema wherever a number is expected.
+    """
     return name if name == "NaN" else float(name)
 
 
 def _complaint(path: Path, error: Any) -> Misuse:
-    """A violation of the schema, as jsonschema tells it, in one sentence."""
+    """The refusal in one sentence; `error` is jsonschema's."""
     place = "".join(
         f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path
     )
@@ -120,7 +123,7 @@ def _complaint(path: Path, error: Any) -> Misuse:
 
 
 def _expected(part: Mapping[str, Any]) -> str:
-    """What a part of the schema asks for, in words."""
+    """What a part of the schema expects, in words."""
     if "enum" in part:
         return ", ".join(json.dumps(value) for value in part["enum"])
     words = {

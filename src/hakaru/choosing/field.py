@@ -1,8 +1,7 @@
-"""The loop without the world: who takes part, what is known of each, what must be known next. Pure.
+"""The loop without the world: the candidates, what was measured of them, and the next step. Pure.
 
 `field.next()` is the step that a field waits for. `field.after(answer)` is the field that knows the
-answer to this step. The last step is `Done`. How one field follows from another stands in
-`transitions`.
+answer to this step. The last step is `Done`. `transitions` says how one field follows from another.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,12 +23,12 @@ class Terms:
     """What does not change while the loop is walked."""
 
     constraints: Constraints  # `memory_bytes` is the limit, never None
-    cache: Cache  # the KV cache that was asked for
-    besides_bytes: int  # what a server takes besides the weights, with that cache
-    saved_bytes: int | None  # what SMALL_CACHE takes less; None where it is not tried
+    cache: Cache  # the KV cache that the person asked for
+    besides_bytes: int  # that a server with this cache takes besides the weights
+    saved_bytes: int | None  # by which SMALL_CACHE is smaller; None where it is not tried
     n_ctx: int  # tokens of context of one conversation
     n_windows: int  # windows of text to choose by
-    sweep: bool = False  # every level is read on every window; the rounds are held against that
+    sweep: bool = False  # read every level on every window: the rounds are tested against that
     rounds: Sequence[int] = ROUNDS  # windows after which candidates are dropped or settled
 
     @property
@@ -45,12 +44,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A turn of a round: who is read in it, and who waits."""
+    """A turn of the race: some candidates are read up to the same window, the others wait."""
 
-    waiting: tuple[Key, ...]  # of the race, but not of this turn
-    groups: steps.Groups = ()  # what is left to be read
-    n_windows: int  # up to which window
-    unsettled: tuple[Key, ...] = ()  # of those that were read: neither pass nor fail
+    waiting: tuple[Key, ...]  # candidates of the race that are not of this turn
+    groups: steps.Groups = ()  # candidates of this turn that are still to be read
+    n_windows: int  # the window up to which they are read
+    unsettled: tuple[Key, ...] = ()  # candidates that were read and neither pass nor fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,24 +58,24 @@ class Field:
 
     terms: Terms
     candidates: Mapping[Key, Candidate]
-    step: steps.Step  # what is waited for
-    then: Callable[["Field", Any], "Field"]  # the transition that takes its answer
-    racing: tuple[Key, ...] = ()  # those of which it is open whether they keep the tier
+    step: steps.Step  # the step that this field waits for
+    then: Callable[["Field", Any], "Field"]  # the transition that takes the step's answer
+    racing: tuple[Key, ...] = ()  # candidates that may keep or break the tier
     turn: Turn | None = None
-    mix_sought: bool = False
-    small: Candidate | None = None  # tried with the smaller KV cache
+    mix_sought: bool = False  # the step `Mix` was made
+    small: Candidate | None = None  # the candidate that is being tried with SMALL_CACHE
 
     def next(self) -> steps.Step:
-        """What must be known next."""
+        """The step that this field waits for."""
         return self.step
 
     def after(self, answer: Any) -> "Field":
-        """The field that knows the answer to its step."""
+        """The field that knows the answer to this field's step."""
         return self.then(self, answer)
 
     @property
     def source(self) -> Candidate:
-        """The source with the KV cache that was asked for."""
+        """The source with the KV cache that the person asked for."""
         return self.candidates[SOURCE, self.terms.cache]
 
     def assessed(self) -> list[Candidate]:
@@ -84,9 +83,9 @@ class Field:
         return [assessed(c, self.terms.constraints) for c in self.candidates.values()]
 
     def lost_types(self) -> frozenset[str]:
-        """The types whose candidates all break the tier or cannot win: nobody needs their files.
+        """The types whose candidates all break the tier or cannot win: their files may go.
 
-        A finalist's file stays. If the finalist fails, candidates that it had beaten come back.
+        A finalist's file stays. If a finalist fails, the candidates that it had beaten come back.
         """
         candidates = [*self.candidates.values(), *([self.small] if self.small else [])]
         needed = {c.type for c in candidates if c.untouched or not _has_lost(c)}
@@ -99,7 +98,9 @@ class Field:
     def times(
         self, keys: Iterable[Key], then: Callable[["Field", steps.Speeds], "Field"]
     ) -> "Field":
-        """This field, waiting for the speeds that are missing. If none is, `then` comes at once."""
+        """This field, waiting for the speeds of those candidates that were not timed yet. If all
+        were, `then` follows at once.
+        """
         untimed = tuple(
             key
             for key in dict.fromkeys(keys)
@@ -112,16 +113,18 @@ class Field:
         return replace(self, candidates={**self.candidates, **{c.key: c for c in changed}})
 
     def having_speeds(self, speeds: steps.Speeds) -> "Field":
-        """This field with what was timed, and why some could not be."""
-        before = [(self.candidates[key], answer) for key, answer in speeds.items()]
-        return self.having(*(with_speed(c, answer) for c, answer in before))
+        """This field with the speeds of the candidates that were timed."""
+        timed = ((self.candidates[key], answer) for key, answer in speeds.items())
+        return self.having(*(with_speed(c, answer) for c, answer in timed))
 
     def having_read(self, keys: Sequence[Key], answer: steps.Readings | str) -> "Field":
-        """This field with what was read, or why it could not be."""
-        before = [self.candidates[key] for key in keys]
-        if isinstance(answer, str):  # the disk is too small for these; the others may still do
-            return self.having(*(replace(c, why=answer) for c in before))
-        read = [(c, answer[c.key]) for c in before]
+        """This field with the readings of these candidates, or the reason why they were not
+        read.
+        """
+        candidates = [self.candidates[key] for key in keys]
+        if isinstance(answer, str):  # the disk is too small for these; others may still fit on it
+            return self.having(*(replace(c, why=answer) for c in candidates))
+        read = ((c, answer[c.key]) for c in candidates)
         return self.having(*(replace(c, quality=r.quality, judgement=r.judgement) for c, r in read))
 
 
@@ -138,9 +141,10 @@ def _has_lost(candidate: Candidate) -> bool:
 
 
 def entrant(level: steps.Level, terms: Terms) -> Candidate:
-    """A level before it is read: with the KV cache asked for, or with a smaller one that fits.
+    """The candidate of a level, before it is read: with the KV cache that the person asked for, or
+    with SMALL_CACHE if only that may fit.
 
-    A level that is a copy of the source takes no part.
+    A level that is a copy of the source stands in the list and takes no part.
     """
     total = terms.besides_bytes + level.weights_bytes
     usual = Candidate(
@@ -158,9 +162,10 @@ def entrant(level: steps.Level, terms: Terms) -> Candidate:
 
 
 def entrants(terms: Terms, source: steps.Level, levels: Sequence[steps.Level]) -> list[Candidate]:
-    """Who takes part, before anything is read.
+    """The candidates before anything is read: the source, then its levels.
 
-    The source comes with the KV cache asked for; where it fits with a smaller one only, so, too.
+    The source has the KV cache that the person asked for. If the source only fits with SMALL_CACHE,
+    it is a second candidate with that.
     """
     usual = entrant(source, replace(terms, saved_bytes=None))
     candidates = [usual, *(entrant(level, terms) for level in levels)]

@@ -1,9 +1,9 @@
-"""What a level will lose, before it is read.
+"""Predicts what a level will lose, before the level is read.
 
-The link between errors of types and loss is that of budgets (`quantization/prediction.py`), at a
-glance: sensitivities are the prior's, or remembered ones, and every level that was read is a run.
-So one level tells much of all others. Levels that are predicted to lose too much are not read at
-all.
+The link between errors of types and loss is that of budgets (`quantization/prediction.py`), with
+less work: sensitivities are those of the prior, or remembered ones, and every level that was read
+is a run. So one level tells much of all others, and levels that are predicted to lose too much are
+not read at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ from hakaru.quantization.tier_target import room_in_tier
 from hakaru.units import Figure
 
 PROVEN_ON: Final = 48
-"""Windows on which the mix should pass. Closer to a bound it would be smaller, and take all the
-text.
+"""Windows on which the mix should pass. A mix closer to the bound would be smaller, but might need
+all the text to pass.
 """
 
 
@@ -39,10 +39,10 @@ text.
 class Forecast:
     """Predictions for the levels of one model. Only errors of types are measured, in seconds."""
 
-    study: Study  # at a glance
+    study: Study  # one that measures no sensitivities (`glance`)
     _runs: dict[str, Reading] = field(default_factory=dict)  # by the name of the level
-    _rows: dict[str, Sequence[Row]] = field(default_factory=dict)
-    _link: Link | None = None
+    _rows: dict[str, Sequence[Row]] = field(default_factory=dict)  # by the name of the level
+    _link: Link | None = None  # None where it must be fitted anew
 
     @cached_property
     def _errors(self) -> Errors:
@@ -53,21 +53,19 @@ class Forecast:
         return self.study.choices.hidden(self._errors)
 
     @cached_property
-    def _known(self) -> Sensitivities:
+    def _sensitivities(self) -> Sensitivities:
         return sensitivities(self.study, self._errors, None)
 
     @property
     def link(self) -> Link | None:
         """The link through the levels that were read; None before any was."""
         if self._link is None and self._runs:
-            self._link = fit_link(self._known, self._errors, list(self._runs.values()))
+            self._link = fit_link(self._sensitivities, self._errors, list(self._runs.values()))
         return self._link
 
     def knows(self, types: Mapping[str, str]) -> bool:
-        """Whether anything can be said of these types.
-
-        All of them were measured, and none only looks free. A type looks free where the weights lie
-        on its grid already.
+        """Whether a loss can be predicted for these types: the error of each was measured, and no
+        type is one that the tensor was quantized to before (`hidden`).
         """
         return all(
             types.get(name) in row and types[name] not in self._hidden
@@ -75,16 +73,17 @@ class Forecast:
         )
 
     def learn(self, name: str, types: Mapping[str, str], rows: Sequence[Row]) -> None:
-        """Take a level that was read as a run; another reading of the same level replaces it."""
+        """Take a level that was read as a run. It replaces an earlier reading of the same level."""
         if self.knows(types) and sum(row["kld"] for row in rows) > 0:
-            self._runs[name], self._rows[name] = reading_of(self._of(types), rows), rows
+            self._runs[name], self._rows[name] = reading_of(self._studied(types), rows), rows
             self._link = None
 
     def kld(self, types: Mapping[str, str]) -> Figure | None:
         """The mean KLD in nats per token: median, 95 % interval. None where nothing can be said."""
         if not self.knows(types):
             return None
-        return (self.link or fit_link(self._known, self._errors, [])).predict(self._of(types))
+        link = self.link or fit_link(self._sensitivities, self._errors, [])
+        return link.predict(self._studied(types))
 
     def mix(self, tier: Tier) -> Recipe | None:
         """The mix of types that is predicted to keep `tier` in the fewest bytes.
@@ -105,20 +104,18 @@ class Forecast:
         return mix_recipe(self.study.model, plan.types)
 
     def _provable(self, tier: Tier) -> float:
-        """The mean KLD with which all bounds of `tier` would be proven.
+        """The mean KLD with which all bounds of `tier` would be proven on PROVEN_ON windows.
 
-        Taken from the level whose own loss lies nearest to that.
+        Every level that was read gives an estimate. The one of the level that lies nearest to its
+        own estimate is taken.
         """
-        found = []
+        estimates = []
         for rows in self._rows.values():
             room = room_in_tier(rows, tier, PROVEN_ON)
-            found.append(
-                (
-                    abs(log(room)),
-                    room * sum(row["kld"] for row in rows) / sum(row["n"] for row in rows),
-                )
-            )
-        return float(min(found)[1])
+            kld = sum(row["kld"] for row in rows) / sum(row["n"] for row in rows)
+            estimates.append((abs(log(room)), room * kld))
+        return float(min(estimates)[1])
 
-    def _of(self, types: Mapping[str, str]) -> dict[str, str]:
+    def _studied(self, types: Mapping[str, str]) -> dict[str, str]:
+        """The types of those tensors whose errors were measured."""
         return {name: types[name] for name in self._errors}

@@ -1,5 +1,5 @@
-"""The files of those who take part: the source where it lies, and its levels, built when they are
-needed and removed when they have lost.
+"""The files of the candidates: the source where it lies, and its levels, which are built when they
+are needed and removed when they have lost.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class LevelFiles:
 
     session: Session
     source: Model
-    recipes: dict[str, Recipe]  # of the levels; a mix joins them on the way
+    recipes: dict[str, Recipe]  # of the levels, by type; a mix joins them on the way
     keep: frozenset[Path] = frozenset()  # files in use, which are not removed
 
     @cached_property
@@ -46,29 +46,29 @@ class LevelFiles:
         return self.recipes[type_].types if type_ in self.recipes else {}
 
     def weights_bytes(self, type_: str) -> int:
-        """What the weights of that type take."""
+        """The bytes of the weights at that type."""
         recipe = self.recipes.get(type_)
         return recipe.weights_bytes if recipe else self.source.weights_bytes
 
     def built(self, type_: str) -> Model:
-        """The source where it lies, or a level, built again if its file is gone."""
+        """The source, or the level of that type, built again if its file is gone."""
         recipe = self.recipes.get(type_)
         return self.levels.built(recipe) if recipe else self.source
 
     def sha256(self, type_: str) -> str | None:
-        """The SHA-256 of the file of that type; None before it was ever built."""
+        """The SHA-256 of the file of that type; None before the file was ever built."""
         recipe = self.recipes.get(type_)
         if recipe:
             return self.levels.known_sha256(recipe)
         return self.session.ledger.model_sha256(self.source)
 
     def identified(self, candidate: Candidate) -> Candidate:
-        """The candidate with the hash of its file, and a mix with its types."""
+        """The candidate with the hash of its file; a mix also with its types."""
         types = self.types(candidate.type) if is_mix(candidate.type) else None
         return replace(candidate, sha256=self.sha256(candidate.type), types=types)
 
     def remove(self, type_: str) -> None:
-        """Remove a level's file, unless somebody uses it. The level's figures stay in the
+        """Remove a level's file, unless the file is in use. The level's figures stay in the
         ledger.
         """
         if recipe := self.recipes.get(type_):

@@ -1,16 +1,16 @@
-"""The loop: the article's steps as one walk, with figures instead of rules of thumb.
+"""The loop that chooses a level: one walk, with figures instead of rules of thumb.
 
-Check what each level needs. Read one level on a few windows: it predicts the others, and those that
-will lose too much are not even built. Read the rest in rounds, as long as it takes to know who
-keeps the quality asked for, and time it through the server. The rule in `rule` chooses.
+Check how much memory each level needs. Read one level on a few windows: that level predicts the
+others, and levels that will lose too much are not even built. Read the rest in rounds, until it is
+known which levels keep the tier, and time them through the server. The rule in `rule` chooses.
 
 The source itself takes part. So do levels larger than the source: they cannot be better, but may be
-faster. Example: on a processor without good kernels for the source's type, Q8_0 is. The KV cache is
-F16's where that fits. The best level is tried once more with a smaller cache, which is taken where
-it is as fast and keeps the quality.
+faster. Example: Q8_0 is, on a processor without good kernels for the source's type. The KV cache is
+F16 where that fits. The best level is tried once more with a smaller cache, which is taken if the
+level is as fast with it and keeps the tier.
 
-What is asked next stands in `field`, without any I/O. Here it is asked, done by a `Worker`, and
-answered.
+A `Field` says which step comes next, without any I/O. Here a `Worker` does the step, and the field
+takes the answer.
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ def tune_at(
 
 
 def walked(field: Field, worker: Worker) -> Field:
-    """The field at its end. On the way the files of types that lost are removed."""
+    """The last field. On the way, files of types that have lost are removed."""
     removed: frozenset[str] = frozenset()
     while not isinstance(step := field.next(), Done):
         field = field.after(worker.answer(step))
@@ -99,7 +99,7 @@ def walked(field: Field, worker: Worker) -> Field:
 
 
 def needs_of(session: Session, model: Model, settings: ContextSettings) -> Footprint:
-    """What a server takes: the engine's dry run, and what comes with use."""
+    """The memory that a server takes: by the engine's dry run, and what grows with use."""
     check = check_memory(
         model, settings, machine=session.machine, ledger=session.ledger, engine=session.lab
     )
@@ -118,10 +118,8 @@ def _terms(
     effort: Effort,
     needs: Footprint,
 ) -> Terms:
-    """What does not change on the walk: the memory that may be used, and what every level takes of
-    it.
-
-    Besides its weights a level takes what the source's dry run says.
+    """What does not change on the walk: the memory that may be used, and what a level takes besides
+    its weights, which is the same as for the source.
     """
     kind = kind_of(session.machine, model.shape.architecture, needs)
     margin = learned_margin(errors(session.ledger.memory_rows()), kind)
@@ -152,7 +150,7 @@ def _saved(
             needs.total_bytes
             - needs_of(session, model, settings.with_cache(SMALL_CACHE)).total_bytes
         )
-    except (EngineRefused, Misuse):  # the engine, or our arithmetic for the kernels of a card
+    except (EngineRefused, Misuse):  # by the engine, or by our arithmetic for a card's kernels
         return None
 
 

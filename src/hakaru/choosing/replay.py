@@ -1,4 +1,4 @@
-"""A decision walked again from its evidence: the same model, settings and wishes, now and here."""
+"""Walks the loop again from evidence: the same model, settings and wishes, now and here."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from hakaru.quantization.choices import TYPES
 from hakaru.session import Session
 
 Beside = Callable[[Machine, Collection[Path]], Machine]
+"""Gives the machine that other programs leave to a model of these parts."""
 
 
 def _alone(machine: Machine, _: Collection[Path]) -> Machine:
@@ -30,22 +31,24 @@ def _alone(machine: Machine, _: Collection[Path]) -> Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What the evidence says was taken, what is taken now, and which conditions are others: name,
-    then, now. A KV cache that is not F16's belongs to the name of what was taken.
+    """The decision of some evidence beside the decision now.
+
+    The name of a choice is its type, and its KV cache unless that is F16. Example: `Q4_K_M, KV
+    cache q8_0`.
     """
 
-    before: str | None
-    decision: Decision
-    changed: tuple[tuple[str, Any, Any], ...]
+    before: str | None  # the name of the choice in the evidence; None: nothing was chosen
+    decision: Decision  # the decision now
+    changed: tuple[tuple[str, Any, Any], ...]  # conditions that differ: name, then, now
 
     @property
     def now(self) -> str | None:
-        """What is taken now."""
+        """The name of the choice now; None: nothing is chosen."""
         return _label(*self.decision.chosen.key) if self.decision.chosen else None
 
     @property
     def holds(self) -> bool:
-        """Whether the decision is the same."""
+        """Whether the choice is the same."""
         return self.before == self.now
 
     def as_json(self) -> dict[str, Any]:
@@ -64,9 +67,8 @@ def replay(
     again: bool = False,
     beside: Beside = _alone,
 ) -> Replay:
-    """Walk the loop again as the file `evidence` says. `again` measures every speed anew. `beside`
-    says what other programs leave of the machine to a model of these parts. Raises Misuse for a
-    file that is no evidence, and what `read_model` and `tune_at` raise.
+    """Walk the loop again as the file `evidence` says. `again` measures every speed anew. Raises
+    Misuse for a file that is no evidence, and what `read_model` and `tune_at` raise.
     """
     data = read_evidence(evidence)
     try:
@@ -86,18 +88,16 @@ def replay(
     model = read_model(Path(data["model"]["path"]))
     session = replace(session, machine=beside(session.machine, model.parts))
     if mix and not all(_can_have(model, name, type_) for name, type_ in mix.items()):
-        mix = None  # another model now, which is told below
+        mix = None  # the file holds another model now; `changed` tells so
     if "levels" in conditions:
         effort = replace(effort or Effort(), presets=tuple(conditions["levels"]))
     decision = tune_at(
         session, model, settings, constraints, effort, mix=mix, mode=mode, again=again
     )
-    conditions, now = (
-        _flat(conditions),
-        _flat({**decision.conditions, "machine": session.machine.fingerprint}),
-    )
+    then = _flat(conditions)
+    now = _flat({**decision.conditions, "machine": session.machine.fingerprint})
     changed = tuple(
-        (name, conditions.get(name), now[name]) for name in now if conditions.get(name) != now[name]
+        (name, then.get(name), now[name]) for name in now if then.get(name) != now[name]
     )
     return Replay(before=before, decision=decision, changed=changed)
 
@@ -117,12 +117,11 @@ def _settings(data: Mapping[str, Any]) -> ContextSettings:
 
 
 def _flat(conditions: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The conditions with those that hold others taken apart: `texts.test.digest`."""
+    """The conditions on one level: `{"texts": {"n": 3}}` becomes `{"texts.n": 3}`."""
     flat: dict[str, Any] = {}
     for name, value in conditions.items():
-        flat |= (
-            _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
-        )
+        nested = isinstance(value, dict)
+        flat |= _flat(value, f"{above}{name}.") if nested else {above + name: value}
     return flat
 
 
@@ -140,6 +139,7 @@ def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | No
 
 
 def _can_have(model: Model, name: str, type_: str) -> bool:
+    """Whether the model has a tensor of this name that may have this type."""
     tensor = next((t for t in model.tensors if t.name == name), None)
     return tensor is not None and (
         type_ == tensor.type.name

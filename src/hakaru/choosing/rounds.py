@@ -1,9 +1,8 @@
-"""Which candidates are read next, and how far. Pure.
+"""Which candidates are read next, and on how many windows. Pure.
 
-The race has rounds, so that most candidates are dropped before much of them was read. All
-candidates of a turn are read on the same windows, beside one run of the source. The half that the
-rule would rather take comes first: if one of these passes, the others often need not be read at
-all.
+The race has rounds, so that most candidates are dropped after a few windows. All candidates of a
+turn are read on the same windows, beside one run of the source. The half that the rule would rather
+take comes first: if a candidate of this half passes, the others often need not be read at all.
 """
 
 from collections.abc import Sequence
@@ -21,9 +20,9 @@ def next_round(
 ) -> tuple[list[Candidate], int]:
     """The candidates to read next, and up to which window.
 
-    Takes the better half of `open_`: by the rule's order if all are timed, else the smallest. They
-    are read to the next entry of `rounds` above the one that was read least; the last round ends at
-    `n_windows`. Example: four untimed levels of which none was read -> the two smallest, to 12.
+    Takes the better half of `open_`: by the rule's order if all are timed, else the smallest. This
+    half is read to the next entry of `rounds` above its least-read candidate; the last round ends
+    at `n_windows`. Example: four untimed levels of which none was read -> the two smallest, to 12.
     """
     order = (
         ranked(open_) if all(c.speed for c in open_) else sorted(open_, key=lambda c: c.total_bytes)

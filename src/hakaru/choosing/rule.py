@@ -1,8 +1,8 @@
 """The rule that decides. Pure.
 
-Constraints first: a candidate fits, the quality's bounds hold with their intervals, and it is fast
-enough. Of the candidates that pass, the fastest is taken; of equally fast ones the smallest. Two
-speeds whose intervals overlap count as equal, so that noise does not decide.
+Constraints first: a candidate passes if it fits, keeps the bounds of the tier with their intervals,
+and is fast enough. Of the candidates that pass, the fastest is taken; of equally fast ones the
+smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ from hakaru.units import Figure, compared
 
 
 def objection(candidate: Candidate, constraints: Constraints) -> str | None:
-    """The first constraint that `candidate` breaks, in words; None if none is known to break."""
+    """Why `candidate` does not pass: the first constraint that it breaks, or may break, in words.
+    None if it may be chosen.
+    """
     if not candidate.fits:
         needed, free = compared(candidate.total_bytes, constraints.memory_bytes or 0)
         return say("needs {needed}, but {free} may be used", needed=needed, free=free)
@@ -49,7 +51,9 @@ def objection(candidate: Candidate, constraints: Constraints) -> str | None:
 
 
 def assessed(candidate: Candidate, constraints: Constraints) -> Candidate:
-    """The candidate with its verdict: whether it passes, and why. A finalist keeps its own."""
+    """The candidate with `passes` and `why`. A finalist, and a candidate that was dropped before it
+    was read, keep theirs.
+    """
     if candidate.untouched or (candidate.why and candidate.quality is None):
         return candidate
     reason = objection(candidate, constraints)
@@ -69,15 +73,16 @@ def figure_name(name: str) -> str:
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The best of the candidates that pass and were measured; None if there is none.
-
-    That is the fastest; of those as fast as the fastest, the smallest; then the one of least loss.
-    """
+    """The best of the candidates that pass and were measured; None if there is none."""
     return next(iter(ranked([c for c in candidates if c.passes and c.quality])), None)
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that were timed, in the order in which the rule would take them if all passed."""
+    """The candidates that were timed, in the order in which the rule would take them if all passed.
+
+    The first is the fastest; of candidates as fast as the fastest, the smallest; of equally small
+    ones, the one of least loss.
+    """
     left, order = [c for c in candidates if c.speed], list[Candidate]()
     while left:
         fastest = max(left, key=lambda c: _decode(c).value)
@@ -91,8 +96,8 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def as_fast(candidate: Candidate, other: Candidate) -> bool:
-    """Whether `candidate`, if both were timed, decodes as fast as `other` as far as the intervals
-    tell.
+    """Whether `candidate` may decode as fast as `other`, by their intervals; False if one of them
+    was not timed.
     """
     return (
         bool(candidate.speed and other.speed)
@@ -103,9 +108,10 @@ def as_fast(candidate: Candidate, other: Candidate) -> bool:
 def beaten_by(candidate: Candidate, others: Sequence[Candidate]) -> Candidate | None:
     """A rival that wins against `candidate` by the rule of `choose`, whatever is read later.
 
-    The rival passed. Whichever candidate that may still pass turns out to be the fastest:
-    `candidate` is slower than the fastest beyond the intervals, or both `candidate` and the rival
-    are as fast as the fastest and the rival is smaller. None while no such rival is known.
+    The rival passed, and the rule prefers it to `candidate`, whichever candidate turns out to be
+    the fastest of those that pass. That is: `candidate` is slower than that fastest one, or the
+    rival is as fast as the fastest one and smaller than `candidate`. None while there is no such
+    rival.
     """
     if candidate.speed is None:
         return None

@@ -1,8 +1,9 @@
-"""Which candidates are tried with a smaller KV cache, and whether that makes them slower. Pure.
+"""Which candidates are tried with a smaller KV cache, and whether the cache slows them down. Pure.
 
 By the rule, the smaller of two equally fast candidates wins. So a smaller cache is tried wherever
-it saves enough. It is timed first: on processors such a cache is slow to fill and to read, and then
-no text need be read (docs/labbook.md, 2026-11-27).
+the cache saves enough. Such a candidate is timed before any text is read: on processors a smaller
+cache is often slow to fill and to read, and then the candidate is out (docs/labbook.md,
+2026-11-27).
 """
 
 from collections.abc import Collection
@@ -15,15 +16,15 @@ from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache
 
 SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
-"""The KV cache that is tried besides F16's."""
+"""The KV cache that is tried besides F16."""
 WORTH: Final = 0.05
-"""Where F16's cache fits, too, the smaller one is tried if it saves so much of the whole."""
+"""The part of a candidate's memory that SMALL_CACHE must save to be tried where F16 fits, too."""
 SOON_S: Final = 2.0
-"""Seconds that the loop waits for a prompt to be read."""
+"""Seconds that reading the prompt of a comparison behind a long context may take."""
 
 
 def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -> Candidate:
-    """The same weights with SMALL_CACHE, which takes `saved_bytes` less, before it is read."""
+    """The same weights with SMALL_CACHE, which saves `saved_bytes`; not yet read."""
     total = candidate.total_bytes - saved_bytes
     return Candidate(
         type=candidate.type, weights_bytes=candidate.weights_bytes, bpw=candidate.bpw,
@@ -32,20 +33,20 @@ def with_small_cache(candidate: Candidate, saved_bytes: int, limit_bytes: int) -
 
 
 def next_smaller(
-    found: Collection[Candidate], best: Candidate, saved_bytes: int, limit_bytes: int
+    candidates: Collection[Candidate], best: Candidate, saved_bytes: int, limit_bytes: int
 ) -> Candidate | None:
-    """What to try next instead of `best`: the smallest with SMALL_CACHE that may be worth it.
+    """The smallest candidate with SMALL_CACHE that is worth trying instead of `best`.
 
-    Its weights are as fast as `best`, keep the tier or may keep it, and with SMALL_CACHE all
-    together is smaller than `best` by WORTH. None if there is none, or if SMALL_CACHE was slow
-    here.
+    With F16 its type is as fast as `best` and keeps the tier, or was beaten before that was known;
+    with SMALL_CACHE it takes less memory than `best` by WORTH. None if there is no such candidate,
+    or if SMALL_CACHE was slow here.
     """
-    tried = {c.type: c for c in found if c.cache == SMALL_CACHE}
+    tried = {c.type: c for c in candidates if c.cache == SMALL_CACHE}
     if best.cache != F16_CACHE or any(is_slow(c) for c in tried.values()):
         return None
     alive = [
         c
-        for c in found
+        for c in candidates
         if c.cache == F16_CACHE and c.fits and (c.passes or c.beaten_by) and c.type not in tried
     ]
     smaller = [with_small_cache(c, saved_bytes, limit_bytes) for c in alive if as_fast(c, best)]
@@ -54,9 +55,9 @@ def next_smaller(
 
 
 def is_slow(candidate: Candidate) -> bool:
-    """Whether its cache was found to be slow: it was timed, and for that not read.
+    """Whether the candidate is out because SMALL_CACHE made it slow: it was timed and not read.
 
-    A candidate that was beaten before it was read says nothing of its cache.
+    A candidate that was beaten before it was read says nothing of the cache.
     """
     was_only_timed = candidate.speed is not None and candidate.quality is None
     return (
@@ -68,10 +69,11 @@ def is_slow(candidate: Candidate) -> bool:
 
 
 def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
-    """Tokens of context behind which both caches are compared; 0 where they would tell nothing new.
+    """Tokens of context behind which both caches are compared; 0 where there is no room for more
+    than the usual prompt.
 
-    A power of two: as many tokens as the slower one reads in SOON_S, at most the largest of DEPTHS
-    and half of the context.
+    A power of two: as many tokens as the slower cache reads in SOON_S, at most the largest of
+    DEPTHS and half of the context.
     """
     rate = min(speed.prefill_tokens_per_s.value for speed in (small, usual))
     most = min(max(DEPTHS), n_ctx // 2, int(SOON_S * rate))
@@ -79,10 +81,10 @@ def depth_for(small: Speed, usual: Speed, n_ctx: int) -> int:
 
 
 def slowness(small: Speed, usual: Speed, deep: tuple[Point, Point] | None = None) -> str | None:
-    """At what the smaller cache is slower beyond the intervals, in words; None where it is not.
+    """What the smaller cache does more slowly beyond the intervals, in words; None if nothing.
 
-    Both are compared at reading a prompt and at answering, at an empty context and, where `deep`
-    (small and usual) is given, behind a long one.
+    Both caches are compared at reading a prompt and at answering: at an empty context, and with
+    `deep` (the points of the smaller and the usual cache) also behind a long one.
     """
     if small.prefill_tokens_per_s.highest < usual.prefill_tokens_per_s.lowest:
         return say(

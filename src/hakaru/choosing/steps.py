@@ -1,7 +1,7 @@
-"""What the loop asks of the world, one step at a time, and what the answers are. Pure values.
+"""The steps of the loop, and the types of their answers. Pure values.
 
-A `Field` says with one of these steps what it must know next; `loop` has the step done and answers.
-The comment behind the key of a step, `# -> Reading`, names the type of its answer.
+A `Field` waits for one of these steps; a `Worker` does the step and answers. The comment behind the
+key of a step, `# -> Reading`, names the type of the answer.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from hakaru.units import Figure
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Read the source with the KV cache asked for, until the verdict of the tier is certain."""
+    """Read the source with its KV cache, until the verdict of the tier is certain."""
 
     key: Key  # -> Reading
 
 
 @dataclass(frozen=True, slots=True)
 class Predict:
-    """Say what these candidates will lose, as far as the levels that were read so far tell."""
+    """Predict what these candidates will lose, from the levels that were read so far."""
 
     keys: tuple[Key, ...]  # -> Predictions
 
@@ -33,7 +33,7 @@ class Predict:
 class Group:
     """Put these candidates in groups that are read together, beside one run of the source.
 
-    A group has one KV cache, and its files go into memory and onto the disk.
+    A group has one KV cache, and its files fit into the memory and onto the disk.
     """
 
     keys: tuple[Key, ...]  # -> Groups
@@ -51,7 +51,7 @@ class Read:
 class Mix:
     """Say which mix of types takes part."""
 
-    # -> Level; None where none does
+    # -> Level; None where no mix does
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class Time:
 class TimeDeep:
     """Time both candidates behind `depth` tokens of context."""
 
-    keys: tuple[Key, Key]  # -> Points: of the first and of the second; or why not, as text
-    speeds: tuple[Speed, Speed]  # at an empty context
-    depth: int
+    keys: tuple[Key, Key]  # -> Points, in the same order; or the reason why not, as text
+    speeds: tuple[Speed, Speed]  # of both, at an empty context
+    depth: int  # tokens of context
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class Prove:
 
 @dataclass(frozen=True, slots=True)
 class Examine:
-    """Have the source and this candidate answer the tasks."""
+    """Let the source and this candidate answer the tasks."""
 
     key: Key  # -> Pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing is left to ask."""
+    """The end of the loop: nothing is left to do."""
 
     choice: Candidate | None  # None where no candidate meets every constraint
 
@@ -96,7 +96,7 @@ Step = Settle | Predict | Group | Read | Mix | Time | TimeDeep | Prove | Examine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What was read of one candidate."""
+    """What reading windows told of one candidate."""
 
     quality: Quality
     judgement: Judgement  # what the windows of `quality` prove of the tier

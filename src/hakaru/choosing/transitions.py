@@ -1,11 +1,12 @@
 """How one field follows from another. Pure.
 
-`opened` makes the first field. The transitions stand in the order in which they are walked. Each
-takes a field and the answer that this field waited for, and returns the next field:
+`opened` makes the first field. The transitions stand in the order in which they are walked. A
+transition takes a field and the answer that this field waited for, and returns the next field:
 
     settled -> foretold -> turns of rounds; the mix joins after the first -> timed -> the best
-            -> the best with a smaller KV cache, and all again
-            -> proven on untouched texts, examined at the tasks; if it fails, all again without it
+            -> the best with a smaller KV cache, and the race again
+            -> the best proven on untouched texts, then examined at the tasks; if the best fails,
+               the race again without it
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ def _settled(field: Field, reading: steps.Reading) -> Field:
 
 
 def _race_opened(field: Field) -> Field:
-    """The race of all candidates that may still pass; what they will lose is predicted first."""
+    """Opens the race of all candidates that may still pass. First, their losses are predicted."""
     open_ = [c.key for c in field.candidates.values() if _is_open(c)]
     racing = tuple(key for key in open_ if key != field.source.key)
     field = replace(field, racing=racing)
@@ -53,19 +54,22 @@ def _is_open(candidate: Candidate) -> bool:
 
 
 def _untimed(field: Field) -> tuple[Key, ...]:
-    """The candidates whose prediction is told; a level tried with another cache is not."""
+    """The candidates whose predictions are shown. A level that is tried with SMALL_CACHE was timed
+    before, and has none.
+    """
     return tuple(c.key for c in field.candidates.values() if c.speed is None)
 
 
 def _nearest_foretold(field: Field, klds: steps.Predictions) -> Field:
-    """The level predicted nearest to the tier's bound tells most of the others: it is read
-    first.
+    """The level that is predicted nearest to the tier's bound is read first: it tells most of the
+    other levels.
     """
     bound = field.terms.constraints.tier.kld_mean
-    told = [(abs(log(kld.value / bound)), key) for key in field.racing if (kld := klds[key])]
-    if not told or field.candidates[min(told)[1]].quality:
+    distances = [(abs(log(kld.value / bound)), key) for key in field.racing if (kld := klds[key])]
+    nearest = min(distances, default=(0.0, None))[1]
+    if nearest is None or field.candidates[nearest].quality:
         return _foretold(field, klds)
-    return field.asks(steps.Read((min(told)[1],), field.terms.rounds[0]), _nearest_read)
+    return field.asks(steps.Read((nearest,), field.terms.rounds[0]), _nearest_read)
 
 
 def _nearest_read(field: Field, answer: steps.Readings | str) -> Field:
@@ -100,7 +104,7 @@ def _why_hopeless(kld: Figure, tier: Tier) -> str:
 
 
 def _mix_sought(field: Field, then: Callable[[Field, steps.Level | None], Field]) -> Field:
-    """The mix joins once: when levels were read that tell where the mix should lie."""
+    """Seeks the mix, once: after levels were read that tell how much the mix may lose."""
     if field.mix_sought or not field.terms.has_rounds:
         return then(field, None)
     return replace(field, mix_sought=True).asks(steps.Mix(), then)
@@ -119,7 +123,7 @@ def _first_joined(field: Field, level: steps.Level | None) -> Field:
 
 
 def _joined(field: Field, level: steps.Level | None) -> Field:
-    """Those in the race are timed, and those that pass: the rule then tells who cannot win."""
+    """Times the candidates that race and those that pass: then the rule tells which cannot win."""
     field = _with_mix(field, level)
     if not field.racing or field.terms.sweep:
         return _next_turn(field)
@@ -128,8 +132,8 @@ def _joined(field: Field, level: steps.Level | None) -> Field:
 
 
 def _losers_leave(field: Field, speeds: steps.Speeds) -> Field:
-    """Candidates that cannot win, whatever else is read, leave the race; so do those that could not
-    be timed.
+    """Candidates that cannot win, whatever is read later, leave the race; so do candidates that
+    could not be timed.
     """
     field, racing = field.having_speeds(speeds), list[Key]()
     candidates = field.candidates.values()
@@ -143,13 +147,15 @@ def _losers_leave(field: Field, speeds: steps.Speeds) -> Field:
 
 
 def _breaks_a_constraint(candidate: Candidate, field: Field) -> bool:
-    """Whether a candidate keeps the tier and is out all the same. Example: it is too slow."""
+    """Whether a candidate keeps the tier and is out all the same. Example: the candidate is too
+    slow.
+    """
     is_out = objection(candidate, field.terms.constraints) is not None
     return candidate.verdict == "pass" and is_out
 
 
 def _next_turn(field: Field) -> Field:
-    """The next turn of the race. Without a race all that may be chosen are timed."""
+    """The next turn of the race. After the race, all candidates that may be chosen are timed."""
     if not field.racing:
         eligible = [c.key for c in field.candidates.values() if _is_eligible(c, field)]
         return field.times(eligible, _decided)
@@ -190,7 +196,7 @@ def _group_read(field: Field, answer: steps.Readings | str) -> Field:
 
 
 def _decided(field: Field, speeds: steps.Speeds) -> Field:
-    """The best of those that pass is tried with a smaller KV cache, then proven."""
+    """The best of the candidates that pass is tried with a smaller KV cache, then proven."""
     field = field.having_speeds(speeds)
     candidates, saved, limit = field.assessed(), field.terms.saved_bytes, field.terms.limit
     best = choose(candidates)
@@ -199,13 +205,13 @@ def _decided(field: Field, speeds: steps.Speeds) -> Field:
     small = next_smaller(candidates, best, saved, limit) if saved is not None else None
     if small:
         return replace(field, small=small).asks(steps.Time((small.key,)), _small_timed)
-    if best.key == (SOURCE, F16_CACHE):  # it loses nothing
+    if best.key == (SOURCE, F16_CACHE):  # the reference itself loses nothing
         return _taken(field, best)
     return field.asks(steps.Prove(best.key), _proven)
 
 
 def _small_timed(field: Field, speeds: steps.Speeds) -> Field:
-    """The smaller cache is compared with F16 at an empty context, then behind a longer one."""
+    """The smaller cache is compared with F16 at an empty context, then behind a longer context."""
     assert field.small
     small = with_speed(field.small, speeds[field.small.key])
     if small.why_untimed:
@@ -230,7 +236,9 @@ def _small_timed_deep(field: Field, answer: steps.Points | str) -> Field:
 
 
 def _small_joined(field: Field, why_slow: str | None) -> Field:
-    """The level with the smaller cache is one more candidate: open, or out because it is slow."""
+    """The level with the smaller cache is one more candidate: open, or out because the cache is
+    slow.
+    """
     assert field.small
     joined = replace(field.small, why=why_slow or "")
     return _race_opened(replace(field.having(joined), small=None))
@@ -249,7 +257,7 @@ def _proven(field: Field, reading: steps.Reading) -> Field:
         why = say("breaks the tier on untouched texts")
         failed = replace(best, judgement=reading.judgement, passes=False, why=why)
         return _disqualified(field, failed)
-    if field.terms.constraints.tasks and field.source.fits:  # else the source cannot answer them
+    if field.terms.constraints.tasks and field.source.fits:  # the source must answer the tasks, too
         return field.having(best).asks(steps.Examine(best.key), _examined)
     return _taken(field, best)
 

@@ -48,8 +48,8 @@ def tune(
 
     Example: `tune("model.gguf", tier="near-lossless", min_tokens_per_s=20).chosen`.
 
-    `model` None is the embedded model. `tier` says how much may be lost, `min_tokens_per_s` how
-    fast it must decode, `memory` how much of the free memory it may take; at `tasks` (ours in
+    `model` None is the embedded model. `tier` says how much the level may lose, `min_tokens_per_s`
+    how fast it must decode, `memory` how much of the free memory it may take; at `tasks` (ours in
     `language`, HumanEval, or files) it must not be worse than the source. `again` measures every
     speed anew. `serves`: the level will be served, so a model that llama.cpp's server cannot run
     is refused at once. Nothing is chosen where no level meets every wish. Raises Misuse,
@@ -83,12 +83,12 @@ def tune(
 
 
 def effort_beside_servers(effort: Effort | None = None) -> Effort:
-    """The effort, or the usual one, which leaves the files of running servers alone."""
+    """The effort, None for the usual one, so that the files of running servers are not removed."""
     return replace(effort or Effort(), keep=frozenset(Path(d.path) for d in running()))
 
 
 def _notes(machine: Machine, model: Model) -> Iterator[str]:
-    """The machine and the model, before anything is measured."""
+    """Sentences on the machine and the model, for the person to read before the long work."""
     yield from describe(machine)
     if narrow := narrow_vectors(machine, selection().lab):
         yield narrow

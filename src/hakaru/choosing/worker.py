@@ -1,4 +1,4 @@
-"""The hands of the loop: every step of a field done with the engine, the forecast and the disk."""
+"""Does the steps of the loop, with the engine, the forecast and the disk."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Effort:
     repeats: int = REPEATS  # samples of every speed
     presets: Sequence[str] = LADDER
     keep: frozenset[Path] = frozenset()  # files in use, which are not removed
-    sweep: bool = False  # every level is read on every window; the rounds are held against that
+    sweep: bool = False  # read every level on every window: the rounds are tested against that
     rounds: Sequence[int] = ROUNDS  # windows after which levels are dropped or settled
 
 
@@ -51,7 +51,7 @@ class Worker:
     timing: Timing
     mode: Mode  # how the servers that answer tasks are run
     files: LevelFiles  # of the source and its levels
-    settings: ContextSettings  # with the KV cache that was asked for
+    settings: ContextSettings  # with the KV cache that the person asked for
     constraints: Constraints
     effort: Effort
     mix: Mapping[str, str] | None  # types by tensor name; empty: no mix; None: one is sought
@@ -69,11 +69,11 @@ class Worker:
 
     @cached_property
     def forecast(self) -> Forecast:
-        """What levels will lose; what is asked of it takes seconds."""
+        """Predicts what levels will lose. The first prediction takes seconds."""
         return Forecast(Study(self.session, self.model, "quick", glance=True))
 
     def answer(self, step: steps.Step) -> steps.Answer:
-        """Do what a step asks, and return its answer."""
+        """Do a step and return its answer."""
         match step:
             case steps.Settle(key):
                 return self._read_alone(key, self.windows)
@@ -122,20 +122,19 @@ class Worker:
         return (tuple(file.key for file in group) for group in self.files.levels.groups(files))
 
     def _read(self, keys: Sequence[Key], n: int) -> steps.Readings | str:
-        """What these lose on the first `n` windows.
+        """What these candidates lose on the first `n` windows.
 
-        With F16's cache a loss comes from the weights alone, so it tells what other levels will
-        lose.
+        The forecast learns from losses with an F16 cache, which come from the weights alone.
         """
         cache, domains = keys[0][1], [w.domain for w in self.windows]
         teaches = cache == F16_CACHE and len(self.windows) > self.effort.rounds[0]
         try:
             recipes = [self.files.recipes.get(type_) for type_, _ in keys]
-            several = self.files.levels.losses(recipes, self.windows, n, cache=cache)
+            losses = self.files.levels.losses(recipes, self.windows, n, cache=cache)
         except MachineError as error:
             return str(error)
         readings = {}
-        for key, rows in zip(keys, several, strict=True):
+        for key, rows in zip(keys, losses, strict=True):
             if teaches:
                 self.forecast.learn(key[0], self.files.types(key[0]), rows)
             judgement = judge(rows, domains, self.constraints.tier)
@@ -143,7 +142,9 @@ class Worker:
         return readings
 
     def _mix(self) -> steps.Level | None:
-        """The mix that was asked for, or what is predicted to keep the tier in the fewest bytes."""
+        """The mix that was named, or the one that is predicted to keep the tier in the fewest
+        bytes.
+        """
         if self.mix is None:
             recipe = self.forecast.mix(self.constraints.tier)
         else:
@@ -168,13 +169,13 @@ class Worker:
         points = list[Point | None]()
         for (type_, cache), speed in zip(step.keys, step.speeds, strict=True):
             settings, sha256 = self.settings.with_cache(cache), self.files.sha256(type_)
-            known = self.timing.known_deep(sha256, settings, step.depth) if sha256 else None
+            recalled = self.timing.known_deep(sha256, settings, step.depth) if sha256 else None
+            if recalled is not None:
+                points.append(next(iter(recalled), None))
+                continue
             try:
-                points.append(
-                    next(iter(known), None)
-                    if known is not None
-                    else self.timing.deep(self.files.built(type_), settings, speed, step.depth)
-                )
+                model = self.files.built(type_)
+                points.append(self.timing.deep(model, settings, speed, step.depth))
             except MachineError as error:
                 return str(error)
         small, usual = points
@@ -195,7 +196,7 @@ class Worker:
 
 
 class _File(NamedTuple):
-    """What goes into a group."""
+    """A candidate's file, to be put in a group."""
 
     key: Key
     weights_bytes: int

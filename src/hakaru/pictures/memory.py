@@ -1,4 +1,6 @@
-"""The memory of every device as a stacked bar with the line where it ends."""
+"""A picture of the memory of every device: a stacked bar of what a model takes there, and a mark at
+what is free.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +14,7 @@ from hakaru.units import format_bytes
 
 GIB: Final = 2**30
 COLOURS: Final = ("#0b4f6c", "#2a9dc2", "#e0a030", "#8d8d8d", "#d4d4d4")
-"""Dark, middle, light and two greys: told apart in greyscale, too; each segment is also labelled.
-"""
+"""Of weights, KV cache, compute, other and growth; different in greyscale, too."""
 
 
 def save_memory_picture(fit: Fit, path: Path) -> None:
@@ -27,7 +28,7 @@ def save_memory_picture(fit: Fit, path: Path) -> None:
 
 
 def memory_chart(fit: Fit, altair: Any) -> Any:
-    """One bar per device: weights, KV cache, compute, other, what comes with use; a rule and a
+    """One bar per device: weights, KV cache, compute, other, what grows with use; a mark and a
     label at what is free.
     """
     shares = fit.placement.devices
@@ -43,20 +44,20 @@ def memory_chart(fit: Fit, altair: Any) -> Any:
         for label, share in zip(labels, shares, strict=True)
     ]
     device = altair.Y("device:N", title=None, sort=labels)
-    ends = altair.Chart(altair.Data(values=limits)).encode(x="gib:Q", y=device)
-    rule = ends.mark_tick(thickness=3, height=40, color="black")
-    text = ends.mark_text(align="left", dx=6, baseline="middle", color="black").encode(
+    free = altair.Chart(altair.Data(values=limits)).encode(x="gib:Q", y=device)
+    tick = free.mark_tick(thickness=3, height=40, color="black")
+    text = free.mark_text(align="left", dx=6, baseline="middle", color="black").encode(
         text="text:N"
     )
     return (
-        (_bars(shares, labels, device, altair) + rule + text)
+        (_bars(shares, labels, device, altair) + tick + text)
         .properties(title=_title(fit), width=560, height=altair.Step(56))
         .configure_view(stroke=None)
     )
 
 
 def _bars(shares: Sequence[Share], labels: Sequence[str], device: Any, altair: Any) -> Any:
-    """The parts of every device's memory, side by side."""
+    """The bars: the parts of each device's memory, stacked."""
     names = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
     rows = [
         {

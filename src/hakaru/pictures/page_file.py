@@ -1,7 +1,7 @@
-"""The pages that a browser shows: one base, one style sheet, and a template for each kind of page.
+"""Fills the templates of pages: one base, one style sheet, and a template for each kind of page.
 
 A report is one HTML file that needs nothing else: a title, sentences, a table, and a chart that the
-reader's browser draws. What a server shows is filled into the same templates (see `web`). Every
+reader's browser draws. The pages that a server shows (see `web`) use the same templates. Every
 value is escaped where it is filled in.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_report(path: Path) -> None:
-    """Raises Misuse for a path that is no HTML file's, or at which nothing can be written."""
+    """Raises Misuse if `path` does not end like an HTML file, or nothing can be written there."""
     if path.suffix.lower() not in {".html", ".htm"}:
         raise Misuse(
             "`report` {path}: the report is an HTML file; expected a name that ends in .html.",
@@ -38,8 +38,8 @@ def save_page(
     table: Sequence[Sequence[str]],
     chart: Any | None,
 ) -> None:
-    """Write the page to `path`, whole or not at all. `chart` is an Altair chart. Raises Misuse,
-    MachineError.
+    """Write the page to `path`, whole or not at all. `head` is the first row of the table; `chart`
+    is an Altair chart. Raises Misuse, MachineError.
     """
     from markupsafe import Markup
 
@@ -59,8 +59,8 @@ def save_page(
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of `pages/`, filled in, in the language in use. Only values that are `Markup` are
-    taken for HTML.
+    """A template of `pages/`, filled in, in the language in use. All values but `Markup` are
+    escaped.
     """
     return _templates().get_template(template).render(lang=current_language(), **values)
 
@@ -83,14 +83,16 @@ def _templates() -> "Environment":
 
 
 def _specification(chart: Any) -> Any:
-    """The chart as JSON that may stand in a script: it never ends one."""
+    """The chart as JSON that can stand in a `<script>`: no `<` in it can end the script."""
     from markupsafe import Markup
 
     return Markup(chart.to_json(indent=None).replace("<", "\\u003c"))
 
 
 def _library() -> Any:
-    """What draws the chart. Altair's own inline page is a whole document, not a part of one."""
+    """The JavaScript that draws the chart. Altair's own inline page is a whole document, which
+    cannot be part of ours.
+    """
     import vl_convert
     from markupsafe import Markup
 

@@ -1,8 +1,8 @@
-"""What a decision weighed: the loss of every level, measured or predicted, against its memory and
-its speed, what passes, and what was taken.
+"""A picture of a decision: the loss of every candidate, measured or predicted, against its memory
+and its speed, and what became of the candidate.
 
 Readable without colour: each state has a mark of its own, every mark a label, and intervals are
-lines. The source loses nothing, which a logarithmic axis cannot show; it stands on the lower edge.
+lines. The source loses nothing, which a logarithmic axis cannot show: it stands on the lower edge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ State = Literal[
 ]
 MIB: Final = 2**20
 FLOOR: Final = 3.0
-"""The lower edge lies so many times below the least loss that was measured."""
+"""How many times the lower edge lies below the least loss."""
 ROOM: Final = 0.25
-"""Room for labels at both ends of an axis, in its length."""
+"""Room for labels at each end of an axis, as a part of the span of its values."""
 CROSSED: Final = "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z"
 """A mark of our own, as an SVG path: crossed out."""
 STATES: Final[Mapping[State, tuple[str, str]]] = {
@@ -64,18 +64,19 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
     against the speed of those that were timed.
     """
     words, tier = state_words(), decision.constraints.tier
-    known = [c for c in decision.candidates if c.quality or c.predicted]
-    losses = [kld.value for c in known if (kld := _kld(c)).value > 0]
+    drawn = [c for c in decision.candidates if c.quality or c.predicted]
+    losses = [kld.value for c in drawn if (kld := _kld(c)).value > 0]
     edge = min(losses, default=tier.kld_mean) / FLOOR
     rows = [
         {
             **_row(c, words[state_of(c, decision.chosen, tier)], edge),
             "above": i % 2 == 0 or _kld(c).value <= edge,
         }
-        for i, c in enumerate(sorted(known, key=lambda c: c.total_bytes))
+        for i, c in enumerate(sorted(drawn, key=lambda c: c.total_bytes))
     ]
-    there = [state for state in STATES if any(row["state"] == words[state] for row in rows)]
-    panel = _Panel(decision, altair, edge, {words[state]: STATES[state] for state in there})
+    present = {row["state"] for row in rows}
+    marks = {words[state]: mark for state, mark in STATES.items() if words[state] in present}
+    panel = _Panel(decision, altair, edge, marks)
     panels = [panel.of("mib", say("memory, MiB"), rows)]
     if timed := [row for row in rows if row["speed"]]:
         panels.append(panel.of("speed", say("decode, tokens/s"), timed))
@@ -88,11 +89,11 @@ class _Panel(NamedTuple):
 
     decision: Decision
     altair: Any
-    edge: float  # the lower edge of the axis of loss
-    states: Mapping[str, tuple[str, str]]  # mark and colour of each state that is there, in words
+    edge: float  # the lower edge of the axis of loss, in nats per token
+    states: Mapping[str, tuple[str, str]]  # mark and colour, by the state in words
 
     def of(self, field: str, axis: str, rows: list[dict[str, Any]]) -> Any:
-        """Loss against the values of `field`."""
+        """The panel of loss against `field`, which is `mib` or `speed`."""
         altair = self.altair
         names = (field, "slow", "fast") if field == "speed" else (field,)
         span = _around([row[name] for row in rows for name in names])
@@ -139,7 +140,9 @@ class _Panel(NamedTuple):
 
     @staticmethod
     def _labels(base: Any, x: Any, y: Any, field: str, *, middle: float) -> list[Any]:
-        """The names: above or below by turns, and towards the middle, where there is room."""
+        """The names of the candidates: by turns above and below the mark, and on its side towards
+        the middle of the axis, where there is room.
+        """
         return [
             base.transform_filter(
                 f"{'' if above else '!'}datum.above && datum.{field} {'>' if to_left else '<='} "
@@ -167,7 +170,7 @@ class _Panel(NamedTuple):
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:
-    """An axis that holds the values with room for their labels, and nothing below zero."""
+    """The ends of an axis that holds the values and room for labels, and nothing below zero."""
     low, high = min(values), max(values)
     room = ROOM * (high - low or high)
     return max(0.0, low - room), high + room
@@ -183,19 +186,15 @@ def state_of(candidate: Candidate, chosen: Candidate | None, tier: Tier) -> Stat
         return "does not fit"
     if candidate.beaten_by:
         return "cannot win"
+    if candidate.quality is None and candidate.speed:
+        return "too slow"
     if candidate.quality is None:
-        return (
-            "too slow"
-            if candidate.speed
-            else "predicted to break it"
-            if candidate.is_hopeless(tier)
-            else "not proven"
-        )
+        return "predicted to break it" if candidate.is_hopeless(tier) else "not proven"
     if candidate.tasks and candidate.tasks.verdict == "worse":
         return "worse at the tasks"
-    return {"inconclusive": "not proven", "fail": "breaks the tier"}.get(
-        candidate.verdict or "", "too slow"
-    )  # type: ignore[return-value]
+    if candidate.verdict == "inconclusive":
+        return "not proven"
+    return "breaks the tier" if candidate.verdict == "fail" else "too slow"
 
 
 def state_words() -> dict[State, str]:
@@ -210,12 +209,13 @@ def state_words() -> dict[State, str]:
 
 
 def _kld(candidate: Candidate) -> Figure:
-    found = candidate.quality.kld_mean if candidate.quality else candidate.predicted
-    assert found
-    return found
+    kld = candidate.quality.kld_mean if candidate.quality else candidate.predicted
+    assert kld
+    return kld
 
 
 def _row(candidate: Candidate, state: str, edge: float) -> dict[str, Any]:
+    """The values of a mark. A loss below `edge` stands on the edge."""
     kld, speed = _kld(candidate), candidate.speed.decode_tokens_per_s if candidate.speed else None
     return {
         "name": candidate.name, "state": state, "why": candidate.why,

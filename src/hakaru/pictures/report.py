@@ -1,6 +1,8 @@
-"""The report of a test as one HTML file that needs nothing else: the verdict, the figures as a
-table, the interval closing as windows were read, the loss by kind of text, and the speed behind
-long contexts and for several users. Or its pictures alone.
+"""The report of a test, as one HTML file that needs nothing else, or its pictures alone.
+
+It tells the verdict and the figures as a table. The pictures show how the interval closed while
+windows were read, the loss by kind of text, and the speed behind long contexts and for several
+users.
 """
 
 from collections.abc import Sequence
@@ -29,28 +31,26 @@ BLUE, GREY = "#0b4f6c", "#555555"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a report tells: a title, sentences, and a table with its head; and what its pictures
-    show.
-    """
+    """What a report tells and what its pictures show."""
 
     title: str
     sentences: Sequence[str]
-    head: Sequence[str]
+    head: Sequence[str]  # the first row of the table
     table: Sequence[Sequence[str]]
-    quality: Quality | None
-    rows: Sequence[Row]
+    quality: Quality | None  # by kind of text; None: nothing was read
+    rows: Sequence[Row]  # the sums of the windows that were read
     tier: Tier
-    speed: Speed | None = None
-    points: Sequence[Point] = ()
+    speed: Speed | None = None  # at an empty context
+    points: Sequence[Point] = ()  # speeds behind long contexts and for several users
 
     @property
     def has_pictures(self) -> bool:
-        """Whether anything was read or timed that can be drawn."""
+        """Whether there is anything to draw."""
         return bool(self.rows or self.points)
 
     @property
     def is_drawable(self) -> bool:
-        """Whether so many windows were read that their interval can be drawn."""
+        """Whether enough windows were read to draw the interval."""
         return len(self.rows) >= LEAST_WINDOWS
 
 
@@ -62,18 +62,18 @@ def report_so_far(
     *,
     end: Sequence[str] | None = None,
 ) -> Report:
-    """The report of a test that still runs, or ends with the sentences `end`. `rows` are the
-    windows that were read, `domains` the kinds of text of all windows.
+    """The report of a test that still runs, or has ended with the sentences `end`. `rows` are the
+    sums of the windows that were read, `domains` the kinds of text of all windows.
     """
     quality = quality_of(rows, domains) if rows else None
     words = {"pass": say("passed"), "fail": say("failed"), "inconclusive": say("not known yet")}
     verdict = words[judge(rows, domains, tier).verdict]
-    told = end or [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=verdict)]
+    sentences = end or [say("Tier {tier}: {verdict}.", tier=tier.name, verdict=verdict)]
     read = say("{n} of {total} windows read", n=len(rows), total=len(domains))
     table = _losses(quality) if quality else []
     return Report(
         title=title,
-        sentences=[*told, read],
+        sentences=[*sentences, read],
         head=(),
         table=table,
         quality=quality,
@@ -112,8 +112,8 @@ def save_report(report: Report, path: Path) -> None:
 
 
 def save_report_picture(report: Report, path: Path) -> None:
-    """Write the report's pictures to `path`. Raises Misuse for an ending that is no picture's or
-    where there is nothing to draw, MachineError.
+    """Write the report's pictures to `path`. Raises Misuse if `path` does not end like a picture or
+    there is nothing to draw, MachineError.
     """
     format_of(path)
     if not report.has_pictures:
@@ -124,7 +124,7 @@ def save_report_picture(report: Report, path: Path) -> None:
 
 
 def nothing_to_draw(path: Path) -> Misuse:
-    """The error for a picture of a test that reads nothing and times no loads."""
+    """The error for a picture of a test that reads no windows and times no loads."""
     return Misuse(
         "`plot` {path}: there is nothing to draw; name a `reference`, or ask for `full_speed`.",
         path=path,
@@ -140,7 +140,7 @@ def chart_svg(report: Report) -> str:
 
 
 def report_chart(report: Report, altair: Any) -> Any:
-    """What was read and what was timed, each drawn as far as it was asked for."""
+    """The loss above, the speed below; what was not measured is left out."""
     rows = []
     if report.rows:
         rows.append(altair.hconcat(_closing(report, altair), _kinds(report, altair)))
@@ -150,7 +150,7 @@ def report_chart(report: Report, altair: Any) -> Any:
 
 
 def _closing(report: Report, altair: Any) -> Any:
-    """The confidence sequence of the mean KLD over windows."""
+    """The confidence sequence of the mean KLD, closing as windows are read."""
     n, kld = (np.array([row[key] for row in report.rows], dtype=np.float64) for key in ("n", "kld"))
     bound = report.tier.kld_mean
     low, high = looks(kld, n, least_spread=LEAST_SPREAD * bound)
@@ -180,11 +180,11 @@ def _kinds(report: Report, altair: Any) -> Any:
         for name, f in figures.items()
     ]
     kind = altair.Y("kind:N", title=None, sort=[kind["kind"] for kind in kinds])
-    each = altair.Chart(altair.Data(values=kinds))
-    spans = each.mark_rule(color=GREY).encode(
+    base = altair.Chart(altair.Data(values=kinds))
+    spans = base.mark_rule(color=GREY).encode(
         y=kind, x=altair.X("low:Q", title=say("mean KLD, nats per token")), x2="high:Q"
     )
-    points = each.mark_point(filled=True, size=90, color=BLUE, opacity=1).encode(y=kind, x="kld:Q")
+    points = base.mark_point(filled=True, size=90, color=BLUE, opacity=1).encode(y=kind, x="kld:Q")
     edge = (
         altair.Chart(altair.Data(values=[{"kld": report.tier.kld_mean}]))
         .mark_rule(strokeDash=[5, 3], color="black")
@@ -231,4 +231,5 @@ def _loads(report: Report, altair: Any) -> Any:
 
 
 def _spanned(figure: Figure) -> dict[str, float]:
+    """A rate with its interval, as the values of a mark."""
     return {"rate": figure.value, "low": figure.lowest, "high": figure.highest}

@@ -10,7 +10,7 @@ FORMATS: Final = ("svg", "png")
 
 
 def format_of(path: Path) -> str:
-    """The format that the ending of `path` asks for. Raises Misuse for another one."""
+    """The format that the ending of `path` names. Raises Misuse for any other ending."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise Misuse(
@@ -21,9 +21,7 @@ def format_of(path: Path) -> str:
 
 
 def check_picture(path: Path) -> None:
-    """Raises Misuse for an ending that is no picture's, or a path at which nothing can be
-    written.
-    """
+    """Raises Misuse if `path` does not end like a picture, or nothing can be written there."""
     format_of(path)
     check_place("`plot`", path)
 

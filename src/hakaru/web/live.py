@@ -1,8 +1,7 @@
-"""The page of a test that is running: what is known so far, drawn anew at every look; on loopback,
-without scripts.
+"""The page of a test that is running, on loopback and without scripts.
 
-The page looks again every other second until the test is done. Figures are computed when somebody
-looks, not while nobody does.
+The browser loads the page again every other second until the test is done. Figures are computed and
+drawn when the page is loaded, so that nobody waits for them when no browser is open.
 """
 
 import socket
@@ -30,14 +29,14 @@ HEADERS: Final = headers(images="'self' data:")
 
 
 class LivePage:
-    """The page, served while the `with` block runs. `show` tells it what was read; `finish` ends
-    its looking again.
+    """The page, served while the `with` block runs. `show` gives the page the windows that were
+    read; after `finish` the browser does not load the page again.
     """
 
     def __init__(self, title: str, tier: Tier) -> None:
         self._title, self._tier, self._language = title, tier, current_language()
-        self._seen: tuple[Sequence[Row], Sequence[str]] = ((), ())
-        self._end: Sequence[str] | None = None
+        self._read: tuple[Sequence[Row], Sequence[str]] = ((), ())  # as `show` takes them
+        self._end: Sequence[str] | None = None  # sentences; None while the test runs
         routes = [
             Route("/", self._page),
             Route("/chart.svg", self._chart),
@@ -49,17 +48,15 @@ class LivePage:
             access_log=False,
             timeout_graceful_shutdown=1,
         )
-        self._server, self._listener = (
-            uvicorn.Server(config),
-            socket.create_server((HOST, 0)),
-        )  # never the port of the API
+        self._server = uvicorn.Server(config)
+        self._listener = socket.create_server((HOST, 0))  # any free port: the API keeps its own
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
         )
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """The address of the page."""
         return f"http://{HOST}:{self._listener.getsockname()[1]}/"
 
     def __enter__(self) -> "LivePage":
@@ -77,11 +74,13 @@ class LivePage:
         self._listener.close()
 
     def show(self, rows: Sequence[Row], domains: Sequence[str]) -> None:
-        """What was read so far: the sums per window, and the kinds of all windows."""
-        self._seen = (list(rows), domains)
+        """Show the sums of the windows that were read so far. `domains`: the kind of text of every
+        window, also of the unread.
+        """
+        self._read = (list(rows), domains)
 
     def finish(self, sentences: Sequence[str]) -> None:
-        """The test is done; what there is to say of it."""
+        """End the page with the sentences on the result."""
         self._end = list(sentences)
 
     def render(self) -> str:
@@ -100,7 +99,7 @@ class LivePage:
         )
 
     def _report(self) -> Report:
-        return report_so_far(self._title, *self._seen, self._tier, end=self._end)
+        return report_so_far(self._title, *self._read, self._tier, end=self._end)
 
     def _page(self, request: Request) -> Response:
         return HTMLResponse(self.render(), headers=HEADERS)

@@ -22,7 +22,7 @@ HEADERS: Final = headers()
 
 
 def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
-    """Routes of the page, for the gateway in front of `supervisor`'s engine."""
+    """The routes of the page, for the gateway in front of the engine that `supervisor` runs."""
 
     async def page(request: Request) -> Response:
         use_language(_language(request))
@@ -84,7 +84,9 @@ def _state(supervisor: Supervisor) -> str:
 
 
 def _parts(sizes: dict[str, int]) -> list[dict[str, str]]:
-    """The parts of the bar, in hundredths of its width; the table below the bar says the same."""
+    """The parts of the bar, from where and how wide in hundredths of its width; and their rows in
+    the table below the bar.
+    """
     total, begin, parts = sum(sizes.values()), 0.0, []
     for label, n_bytes in sizes.items():
         share = 100 * n_bytes / total
@@ -116,6 +118,8 @@ def _python(base_url: str) -> str:
 
 
 def _language(request: Request) -> str:
-    asked = request.query_params.get("lang", "")
+    language = request.query_params.get("lang", "")
+    if language in LANGUAGES:
+        return language
     preferred = request.headers.get("accept-language", "").lower()
-    return asked if asked in LANGUAGES else "ja" if preferred.startswith("ja") else "en"
+    return "ja" if preferred.startswith("ja") else "en"

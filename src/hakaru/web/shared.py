@@ -1,4 +1,4 @@
-"""What every page has in common: its policy and its style."""
+"""What all pages have in common: the headers and the style sheet."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,8 +7,8 @@ from hakaru.pictures.page_file import style_sheet
 
 
 def headers(*, images: str = "data:") -> dict[str, str]:
-    """Headers of a page without scripts and without anything from elsewhere; `images`: where its
-    pictures may come from.
+    """Headers of a page without scripts and without anything from elsewhere. `images`: where the
+    pictures of the page may come from.
     """
     policy = (
         f"default-src 'none'; style-src 'self'; img-src {images}; base-uri 'none'; form-action "
