@@ -8,9 +8,7 @@ PYTEST  := $(VENV)/bin/python -m pytest
 # All tests: those without a model on all cores, those that load one two at a time, and those that time something one
 # by one. Or what ARGS name.
 FAST    := $(PYTEST) -m "not engine" -n logical
-# A short folder for the parallel ones: the path of a socket holds 107 bytes.
-ENGINE  := T=$$(mktemp -d) && trap 'rm -rf $$T' EXIT && \
-           $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile --basetemp $$T && $(PYTEST) -m "engine and alone"
+ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile && $(PYTEST) -m "engine and alone"
 TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(FAST) && $(ENGINE))
 
 .PHONY: up test check lint types pages wheel fast bench clean

@@ -3,6 +3,7 @@ embedded model and one tiny one.
 """
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import settings
 from hakaru.errors import ModelNotFound
 from hakaru.language import spell_fields, use_language
 from hakaru.models.embedded import embedded_model
+from hakaru.places import run_dir
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
 
@@ -27,7 +29,7 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing that a test does touches the person's own files or the internet."""
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -43,6 +45,9 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     use_language("en")
     spell_fields({})  # as for whoever imports hakaru, until a command runs
+    sockets = run_dir(make=False)
+    yield
+    shutil.rmtree(sockets, ignore_errors=True)  # it lies outside `tmp_path` where that is too deep
 
 
 @pytest.fixture

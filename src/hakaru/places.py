@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,10 @@ ROOM_FOR_HEADERS: Final = 2**25
 MiB.
 """
 TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")
+LONGEST_RUN_DIR: Final = 77
+"""Bytes. A socket in the folder, `/engine-12345678/http.sock`, adds 26, and its whole path has at
+most 103 on macOS (sys/un.h); Linux takes 107 (unix(7)).
+"""
 
 
 def data_dir(*parts: str) -> Path:
@@ -47,7 +52,9 @@ def header_dir(*parts: str) -> Path:
     with suppress(MachineError):
         if _has_room(cache_dir(*parts)):
             return cached
-    return _made(_users_folder(passing_dir()).joinpath("headers", *parts))
+    shared = _made(_in_shared(passing_dir()))
+    _check_owner(shared)
+    return _made(shared.joinpath("headers", *parts))
 
 
 def passing_dir() -> Path:
@@ -66,32 +73,46 @@ def _has_room(folder: Path) -> bool:
 
 
 def run_dir(*, make: bool = True) -> Path:
-    """The folder of sockets and of the record of a running server, readable by this user only.
-    `make` is False for a caller who only looks whether a server runs.
+    """The folder of sockets and of the records of running servers, readable by this user only: in
+    XDG_RUNTIME_DIR, or in the temporary folder where that variable is unset or names no writable
+    folder (containers often have no /run/user). `make` is False for a caller who only looks whether
+    a server runs.
 
-    A Unix socket's path holds at most 107 bytes (Linux, unix(7)). Where XDG_RUNTIME_DIR is longer,
-    unset or not writable (containers often have no /run/user), the folder lies in the temporary
-    folder.
+    Where the path would be too long for a socket, a folder under /tmp takes its place. The hash in
+    the name of that folder is the hash of the long path, so that all commands find it.
     """
-    named = os.environ.get("XDG_RUNTIME_DIR")
-    if named and len(named) <= 60 and os.access(named, os.W_OK):
-        return _made(Path(named) / "hakaru") if make else Path(named) / "hakaru"
-    return _users_folder(Path(tempfile.gettempdir()), make=make)
-
-
-def _users_folder(place: Path, *, make: bool = True) -> Path:
-    """This user's folder in `place`, where others may write, too. Raises MachineError if the folder
-    belongs to somebody else.
-    """
-    directory = place / f"hakaru-{os.getuid()}"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    is_private = bool(runtime) and os.access(str(runtime), os.W_OK)
+    directory = Path(str(runtime), "hakaru") if is_private else _in_shared(tempfile.gettempdir())
+    path = os.fsencode(directory)
+    if len(path) > LONGEST_RUN_DIR:
+        directory, is_private = _in_shared("/tmp", sha256(path).hexdigest()[:16]), False
     if make:
         _made(directory)
-    if directory.exists() and directory.stat().st_uid != os.getuid():
+    if not is_private:
+        _check_owner(directory)
+    return directory
+
+
+def _in_shared(place: str | Path, *more: str) -> Path:
+    """This user's folder in `place`, where others may write, too."""
+    return Path(place) / "-".join(("hakaru", str(os.getuid()), *more))
+
+
+def _check_owner(directory: Path) -> None:
+    """Close the folder to other users. Raises MachineError if it, or a link in its place, belongs
+    to somebody else.
+    """
+    try:
+        owners = {directory.lstat().st_uid, directory.stat().st_uid}
+    except FileNotFoundError:
+        return
+    if owners != {os.getuid()}:
         raise MachineError(
             "{path}: belongs to another user; set XDG_RUNTIME_DIR to a place of your own.",
             path=directory,
         )
-    return directory
+    directory.chmod(0o700)
 
 
 def _made(directory: Path) -> Path:
@@ -143,7 +164,8 @@ def written_whole(target: Path) -> Iterator[Path]:
 
     Raises MachineError for a full or read-only disk.
     """
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    digest = sha256(os.fsencode(target.name)).hexdigest()[:8]
+    part = target.with_name(f".{target.name[:50]}.{digest}.{os.getpid()}.part")
     try:
         yield part
         with part.open("rb+") as written:
