@@ -48,6 +48,7 @@ class CountingLab(Lab):
     """The real lab, which notes the name of every question that it is asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:

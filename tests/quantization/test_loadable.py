@@ -142,6 +142,7 @@ class Blind(Lab):
     """An engine that loads nothing."""
 
     def __init__(self, error: Exception) -> None:
+        super().__init__()
         self.error, self.asked = error, list[Path]()
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:

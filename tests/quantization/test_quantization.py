@@ -26,6 +26,7 @@ class Interrupting(Lab):
     """
 
     def __init__(self, error: BaseException | None) -> None:
+        super().__init__()
         self.error = error
 
     def write_tensors(

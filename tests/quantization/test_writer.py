@@ -44,6 +44,7 @@ class Stopping(Lab):
     """An engine that writes the first `n` tensors and then raises `error`."""
 
     def __init__(self, n: int, error: BaseException) -> None:
+        super().__init__()
         self.n, self.error = n, error
         self.asked: list[str] = []
 

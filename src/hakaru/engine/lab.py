@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from hakaru.engine.builds import lab_build
 from hakaru.engine.call import Progress, call, no_progress
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.log import is_host
@@ -28,31 +29,34 @@ __all__ = ["Lab", "Probed", "Progress", "no_progress"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """For each probe the sums per window (see `distributions.divergence`), and the tensors that
-    play no part in them.
-    """
+    """How far the model moved with each probe."""
 
-    probes: list[list[dict[str, float]]]
-    missing: frozenset[str]
+    probes: list[list[dict[str, float]]]  # per probe and window, as `distributions.divergence`
+    missing: frozenset[str]  # tensors that llama.cpp does not compute with (see `weights`)
 
 
 class _EnoughError(Exception):
-    """Whoever asked knows enough."""
+    """`enough` said that no further window is needed."""
 
 
 class Lab:
     """llama.cpp for dry runs, writing tensors, reading and comparing; one child per call."""
 
+    def __init__(self) -> None:
+        self._dry_runs: dict[tuple[Path, int, ContextSettings, str], Footprint] = {}
+
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
         """What llama.cpp itself would allocate: weights, KV cache and compute to the byte, output
         to 0.01 MiB (from its log).
+
+        Asked once for an unchanged file. With accelerators it is asked every time: how llama.cpp
+        splits the layers over them depends on the memory that is free.
         """
-        result = call("dry_run", {"path": str(path), "context": settings.as_lab()})
-        return Footprint(
-            weights_bytes=result["weights_bytes"], kv_cache_bytes=result["kv_cache_bytes"],
-            compute_bytes=result["compute_bytes"], output_bytes=result["output_bytes"],
-            source="dry_run", accelerators=_accelerators(result["devices"]),
-        )  # fmt: skip
+        key = path, path.stat().st_mtime_ns, settings, lab_build()
+        footprint = self._dry_runs.get(key) or _dry_run(path, settings)
+        if not footprint.accelerators:
+            self._dry_runs[key] = footprint
+        return footprint
 
     def write_tensors(
         self,
@@ -80,9 +84,7 @@ class Lab:
             raise OSError(result["errno"], os.strerror(result["errno"]))
 
     def tokenize(self, path: Path, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each text without its opening, and the opening: the tokens that every text
-        begins with for this model.
-        """
+        """The token ids of each text, and the tokens that this model expects before every text."""
         result = call("tokenize", {"path": str(path), "texts": list(texts)})
         return result["tokens"], result["opening"]
 
@@ -95,8 +97,8 @@ class Lab:
         seed: int,
         progress: Progress = no_progress,
     ) -> list[dict[str, Any]]:
-        """The model's own answers: `{"tokens": prompt and answer, "n_prompt": how many are the
-        prompt}` each.
+        """The model's own answers, each `{"tokens": prompt and answer, "n_prompt": tokens of the
+        prompt}`.
         """
         request = {
             "path": str(path),
@@ -115,18 +117,19 @@ class Lab:
         *,
         alone: bool = False,
         cache: Cache = F16_CACHE,
-        enough: Callable[[list[list[dict[str, Any]]]], bool] = lambda found: False,
+        enough: Callable[[list[list[dict[str, Any]]]], bool] = lambda results: False,
         progress: Progress = no_progress,
     ) -> list[list[dict[str, Any]]]:
-        """For each candidate the sums per window (see `distributions.sums_of`) and `klds`, the KLD
-        of its every token; all on the same windows, in order. `cache`: the types of the candidates'
-        KV cache, keys and values. `enough` is asked after every batch and ends the work. `alone`
-        has the candidates read each window by itself.
+        """For each candidate and window, in order, the sums of `distributions.sums_of`, and as
+        `klds` the KLD of every token.
+
+        `cache`: the types of the candidates' KV cache, keys and values. `enough` sees all results
+        after every batch; True ends the work. `alone`: the candidates read one window at a time.
         """
         results: list[list[dict[str, Any]]] = [[] for _ in candidates]
 
-        def on_part(told: list[list[dict[str, Any]]]) -> None:
-            for result, rows in zip(results, told, strict=True):
+        def on_part(batch: list[list[dict[str, Any]]]) -> None:
+            for result, rows in zip(results, batch, strict=True):
                 result += rows
             if enough(results):
                 raise _EnoughError
@@ -170,14 +173,11 @@ class Lab:
         kept: tuple[Path, Mapping[str, Mapping[str, str]]] | None = None,
         progress: Progress = no_progress,
     ) -> Probed:
-        """How far the model moves when the tensors of a probe have the types that it names, nothing
-        being written.
+        """How far the model moves with each probe, a set of tensors with their types, against the
+        model in its file. No file is written: see `weights`.
 
-        The reference is the model as it is in its file. Every exchanged tensor is quantized from
-        there and computed with the kernels of its type, so that a probe is what the file with these
-        types would be. The model's own logits take up to `reference_bytes` of memory; with more
-        windows than these hold, the probes go round several times. `kept` is a folder and the file
-        name by tensor and type in which quantized copies are kept and found again.
+        The logits of the model itself take up to `reference_bytes` of memory at a time. `kept`: a
+        folder for quantized copies, and in it the name of the copy by tensor and type.
         """
         with imatrix_file(imatrix) as file:
             request = {
@@ -187,6 +187,15 @@ class Lab:
             }  # fmt: skip
             result = call("probe", request, progress=progress)
         return Probed(probes=result["probes"], missing=frozenset(result["missing"]))
+
+
+def _dry_run(path: Path, settings: ContextSettings) -> Footprint:
+    result = call("dry_run", {"path": str(path), "context": settings.as_lab()})
+    return Footprint(
+        weights_bytes=result["weights_bytes"], kv_cache_bytes=result["kv_cache_bytes"],
+        compute_bytes=result["compute_bytes"], output_bytes=result["output_bytes"],
+        source="dry_run", accelerators=_accelerators(result["devices"]),
+    )  # fmt: skip
 
 
 def _refuse_weights(result: Mapping[str, Any], jobs: Sequence[TensorJob], path: Path) -> None:
@@ -210,8 +219,10 @@ def _refuse_weights(result: Mapping[str, Any], jobs: Sequence[TensorJob], path: 
 
 
 def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ...]:
-    """The buffers that are not host memory and hold something, in the order of their numbers."""
-    found = [(name, parts) for name, parts in buffers.items() if not is_host(name)]
+    """The buffers that hold something and lie on an accelerator, by its number: CUDA2 before
+    CUDA10.
+    """
+    on_accelerators = [(name, parts) for name, parts in buffers.items() if not is_host(name)]
     return tuple(
         DeviceBuffers(
             name=name,
@@ -220,7 +231,7 @@ def _accelerators(buffers: dict[str, dict[str, int]]) -> tuple[DeviceBuffers, ..
             compute_bytes=parts["compute"],
         )
         for name, parts in sorted(
-            found,
+            on_accelerators,
             key=lambda item: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", item[0])],
         )
         if any(parts.values())
