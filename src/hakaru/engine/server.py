@@ -6,7 +6,6 @@ supervises it.
 """
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -31,14 +30,15 @@ from hakaru.places import run_dir
 
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 0.5
-"""An engine that works on something does not look up; it holds nothing that would be lost, and
-people wait for its end.
+"""Seconds for an end in order. A busy engine does not hear that it should end; it holds nothing
+that would be lost.
 """
-POLL_S: Final = 0.02  # between two questions whether a program answers that cannot say it by itself
+POLL_S: Final = 0.02  # between two questions to a program that does not say when it is ready
 ANSWERS_WITHIN_S: Final = 5.0
-LOAD_BYTES_PER_S: Final = (
-    20e6  # a slow disk; whoever takes longer than both together hangs and is ended
-)
+LOAD_BYTES_PER_S: Final = 20e6
+"""A slow disk. A server that takes longer than READY_WITHIN_S and the reading of its model hangs,
+and is ended.
+"""
 NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
 """llama.cpp's server closes a connection after a streamed answer without saying so; a client must
 not use it again.
@@ -57,16 +57,15 @@ of 280 KB grew by 208 MiB over 40 of them, and by 18 MiB with one arena that giv
 def server_request(
     path: Path, settings: ContextSettings, *, socket: Path, mode: Mode
 ) -> dict[str, Any]:
-    """What is asked of the server process, whichever build it is."""
+    """What a server of either kind is started with."""
     is_text = mode.gives == "text"
     return {
         "path": str(path),
         "socket": str(socket),
         "alias": path.stem,
         "n_threads": n_threads(),
-        "n_batch": max(2048, settings.n_ubatch)
-        if is_text
-        else settings.n_ubatch,  # a text to embed is pooled in one piece
+        # a text to embed is pooled in one piece
+        "n_batch": max(2048, settings.n_ubatch) if is_text else settings.n_ubatch,
         **settings.as_server(),
         **mode.as_request(socket.parent),
     }
@@ -85,7 +84,7 @@ def server_command(
 
 
 def _started(command: list[str], *, is_child: bool) -> subprocess.Popen[str]:
-    """The server process; a child of ours, or a program."""
+    """The server process; with `is_child` a module of ours, else a program of llama.cpp's."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -100,8 +99,8 @@ def _started(command: list[str], *, is_child: bool) -> subprocess.Popen[str]:
 
 
 def _is_healthy(address: Path, client: httpx.Client) -> bool:
-    """Whether the model behind the socket answers. Somebody must take calls there before httpx is
-    asked: httpx would leave its own end of a refused call open.
+    """Whether the model behind the socket answers. A plain socket knocks first: httpx would leave
+    its own end of a refused connection open.
     """
     with socket.socket(socket.AF_UNIX) as knock:
         if knock.connect_ex(str(address)) != 0:
@@ -164,37 +163,35 @@ class EngineServer:
         """Return when the model answers. Raises EngineDied if the process ends before that or takes
         too long, and EngineRefused if it took a smaller context than the one asked for.
         """
-        assert self.process.stdout
-        patience = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
+        patience_s = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
         too_slow = threading.Event()
 
         def give_up() -> None:
             too_slow.set()
             self.process.kill()
 
-        timer = threading.Timer(patience, give_up)
+        timer = threading.Timer(patience_s, give_up)
         timer.daemon = True
         timer.start()
         try:
-            ready = (
-                self._answers()
-                if self._binary
-                else self.process.stdout.readline().strip() == "ready"
-            )
+            self._is_ready = self._answers() if self._binary else self._says_ready()
         finally:  # Ctrl-C, too: a timer that goes on keeps the whole process
             timer.cancel()
-        self._is_ready = ready
         if too_slow.is_set():
             raise EngineDied(
                 "the engine did not become ready with {path} within {seconds:.0f} s and was "
                 "ended; choose another model.",
                 log=list(self.log.lines),
                 path=self.path,
-                seconds=patience,
+                seconds=patience_s,
             )
-        if not ready:
+        if not self._is_ready:
             self.process.wait()
             raise self._broken_template() or self.death()
+        self._check_context()
+
+    def _check_context(self) -> None:
+        """Raises EngineRefused if a conversation has less context than was asked for."""
         self.log.wait_for_start()
         real, wanted = self.log.context_per_slot(), self.settings.tokens_each
         if real is not None and real < wanted:  # never a smaller context in silence
@@ -205,10 +202,13 @@ class EngineServer:
                 expected=wanted,
             )
 
+    def _says_ready(self) -> bool:
+        """Wait until our child says that the model answers; False if it ends before."""
+        assert self.process.stdout
+        return self.process.stdout.readline().strip() == "ready"
+
     def _answers(self) -> bool:
-        """Whether the program answers, waited for until it does; False if its process ends
-        before.
-        """
+        """Ask until the program answers; False if it ends before."""
         with self.client(timeout=ANSWERS_WITHIN_S) as client:
             while self.process.poll() is None:
                 if _is_healthy(self.socket, client):
@@ -275,5 +275,4 @@ class EngineServer:
             if stream:
                 with suppress(BrokenPipeError):
                     stream.close()
-        if os.path.isdir(self._folder.name):
-            self._folder.cleanup()
+        self._folder.cleanup()

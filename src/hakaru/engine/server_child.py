@@ -1,7 +1,8 @@
 """The server's child process: llama.cpp's own HTTP server, in xllamacpp's build, on a Unix socket.
 
 `python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model
-answers, and leaves when stdin closes. Its log goes to stderr.
+answers, and leaves when stdin closes. Its log goes to stderr. Why a parameter is fixed stands in
+`server_flags.py`, behind the option of the same meaning.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import sys
 
 from hakaru.engine.orphan import die_with_parent
+from hakaru.engine.server_flags import VERBOSITY
 
 
 def main() -> None:
@@ -32,17 +34,15 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
-    params.cache_ram_mib = (
-        0  # llama-server would reserve up to 8 GiB of host memory for old prompts
-    )
+    params.cache_ram_mib = 0
     params.n_ctx_checkpoints = request["n_checkpoints"]
-    params.fit_params = False  # never a smaller context than the one asked for
+    params.fit_params = False
     params.endpoint_metrics = True
     if "n_gpu_layers" in request:
         params.n_gpu_layers = request["n_gpu_layers"]
         if split := [float(n) for n in request["tensor_split"]]:
             params.tensor_split = split + [0.0] * (len(params.tensor_split) - len(split))
-        # as --n-cpu-moe does; llama.cpp, common/common.h
+        # what --n-cpu-moe sets; llama.cpp, common/common.h
         experts = r"ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"
         params.tensor_buft_overrides = ",".join(
             rf"blk\.{i}\.{experts}" for i in range(request["n_cpu_moe"])
@@ -56,9 +56,9 @@ def main() -> None:
             params.chat_template = file.read()
     elif "template_name" in request:
         params.chat_template = request["template_name"]
-        params.use_jinja = False  # with Jinja the name itself would be the template
+        params.use_jinja = False
     params.ui = False
-    params.verbosity = 4  # the level at which the buffers are logged
+    params.verbosity = VERBOSITY
     server = xllamacpp.Server(params)
     ready.write("ready\n")
     ready.flush()
