@@ -38,7 +38,7 @@ from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.loop import tune_at
 from hakaru.choosing.worker import Effort
 from hakaru.engine.builds import lab_build
-from hakaru.engine.call import PATIENT
+from hakaru.engine.call import SLEEP_SOON
 from hakaru.engine.lab import Lab
 from hakaru.evaluation.divergence import quality_of
 from hakaru.evaluation.losses import windows_of
@@ -94,7 +94,7 @@ def timed(
         stdout=subprocess.PIPE,
         check=True,
         stderr=subprocess.DEVNULL,
-        env=PATIENT | os.environ,
+        env=SLEEP_SOON | os.environ,
     )
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -2,7 +2,7 @@
 they hold of the memory.
 
 A server is a process that serves a model, with the engine as its child. Its record is a file in
-the run directory, which goes with the process.
+the run directory, removed when the process ends.
 """
 
 import json
@@ -33,8 +33,8 @@ class Deployment:
     model: str
     path: str
     settings: dict[str, object]
-    grows_bytes: int = 0  # what the engine may take with use, beside `own_bytes`
     own_bytes: int = 0  # in the engine's memory when it was ready, without the model's file
+    grows_bytes: int = 0  # the engine may take so many more with use
 
     @property
     def url(self) -> str:
@@ -65,24 +65,24 @@ class Deployment:
         """True if the server serves this file with these settings and this template. A setting of
         None matches every value.
         """
-        asked = {name: value for name, value in asdict(settings).items() if value is not None}
+        wanted = {name: value for name, value in asdict(settings).items() if value is not None}
         same_template = self.settings.get("template") == mode.as_key().get("template")
-        return self.path == str(path) and same_template and asked.items() <= self.settings.items()
+        return self.path == str(path) and same_template and wanted.items() <= self.settings.items()
 
 
 def running() -> list[Deployment]:
     """The servers that run now, the latest first; records of dead ones are removed."""
-    found = []
+    alive = []
     for record in run_dir(make=False).glob("serve-*.json"):
         try:
             deployment = Deployment(**json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             continue  # another process removes it, or another version wrote it
         if deployment.is_alive:
-            found.append(deployment)
+            alive.append(deployment)
         else:
             record.unlink(missing_ok=True)
-    return sorted(found, key=lambda d: -d.started)
+    return sorted(alive, key=lambda d: -d.started)
 
 
 def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:

@@ -21,34 +21,31 @@ from hakaru.language import say
 from hakaru.ledger import Ledger
 
 Watch = Callable[[str, int, int], None]
-"""What is told of progress: the name of a step, how many of its parts are done, and how many there
-are.
-"""
-
+"""Called with progress: the name of a step, how many of its parts are done, and of how many."""
 
 Tell = Callable[[str], None]
-"""What is told a sentence while a verb works."""
+"""Called with one sentence for a person."""
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
-    """The watch of callers without a screen."""
+    """The `watch` of callers without a screen."""
 
 
 def nobody_listens(sentence: str) -> None:
-    """The note of callers who want the result alone."""
+    """The `note` of callers who want the result alone."""
 
 
 def log_warning(sentence: str) -> None:
-    """The warning of a program that imports hakaru: it goes where the logger `hakaru` sends it."""
+    """The `warn` of a program that imports hakaru: the sentence goes to the logger `hakaru`."""
     logging.getLogger("hakaru").warning(sentence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Everything that a verb needs besides what it is asked."""
+    """Everything that a verb needs besides its arguments."""
 
     machine: Machine  # where models are placed, and whose speeds are measured
-    look: Callable[[], Machine] | None = None  # at the machine again; None: it stays as it is
+    look: Callable[[], Machine] | None = None  # reads the machine anew; None: `machine` holds
     ledger: Ledger  # what was measured before, and where new figures go
     lab: Lab = field(default_factory=Lab)  # llama.cpp for dry runs, quantizing and comparing
     watch: Watch = nobody_watches  # hears how far a step is
@@ -76,10 +73,9 @@ class Session:
     ) -> "Session":
         """A session on this machine, with the ledger in the data directory.
 
-        `machine` is what `probe_machine` returned, where the command looked before; None looks now.
-        `keeps` False is for verbs that only ask: they answer on a full disk and in a home that is
-        read-only, too, and warn that nothing is remembered. Raises MachineError for a ledger that
-        cannot be opened.
+        `machine`: what `probe_machine` returned; None: it is called. `keeps` False is for verbs
+        that only ask: on a full disk and in a read-only home they answer, too, and warn that
+        nothing is remembered. Raises MachineError for a ledger that cannot be opened.
         """
         ledger = Ledger(watch=watch, keeps=keeps)
         if ledger.trouble:

@@ -17,14 +17,14 @@ _VERSION: Final = re.compile(r"^version: (.+)$", re.MULTILINE)
 
 
 def version_of_binary(path: Path) -> str:
-    """What `--version` says. Raises EngineRefused where the program says nothing of the kind."""
-    said = what_it_says(path, "--version")
-    if not (version := _VERSION.search(said)):
+    """The version of llama.cpp that `--version` prints. Raises EngineRefused if it prints none."""
+    output = what_it_says(path, "--version")
+    if not (version := _VERSION.search(output)):
         raise EngineRefused(
             "{path} --version gave '{found}', expected the version of a llama-server; name "
             "another program.",
             path=path,
-            found=last_words(said.splitlines())[:100],
+            found=last_words(output.splitlines())[:100],
         )
     return version[1].strip()
 
@@ -33,8 +33,8 @@ def check_options(path: Path, flags: Iterable[str]) -> None:
     """Raises EngineRefused where the program at `path` lacks one of the options that hakaru starts
     a server with.
     """
-    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", what_it_says(path, "--help")))
-    if missing := sorted(flag for flag in flags if flag.startswith("-") and flag not in known):
+    options = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", what_it_says(path, "--help")))
+    if missing := sorted(flag for flag in flags if flag.startswith("-") and flag not in options):
         raise EngineRefused(
             "{path} does not know {options}; take a newer llama-server, or: hakaru engine use "
             "wheel",

@@ -19,11 +19,12 @@ def build_of(package: str) -> str:
     2026.10.11549+1f0c9a3e`; without the hash where the installer left no list. Raises
     PackageNotFoundError.
     """
-    found = metadata.distribution(package)
+    distribution = metadata.distribution(package)
     hashes = [
-        f"{f}={f.hash.value}"
-        for f in found.files or ()
-        if f.hash and any(end in f.name for end in LIBRARIES)
+        f"{file}={file.hash.value}"
+        for file in distribution.files or ()
+        if file.hash and any(end in file.name for end in LIBRARIES)
     ]
     digest = hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:8]
-    return f"{package} {found.version}+{digest}" if hashes else f"{package} {found.version}"
+    name = f"{package} {distribution.version}"
+    return f"{name}+{digest}" if hashes else name

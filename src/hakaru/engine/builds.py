@@ -37,17 +37,14 @@ class Build:
 
     name: str  # wheel, native-cpu, or the path of a person's llama-server
     identity: str  # as the ledger names it: xllamacpp 2026.10.11549 native-cpu+1f0c9a3e
-    version: (
-        str | None
-    )  # of the package whose source it is; None: a person's, see version_of_binary
+    version: str | None  # of the package with its source; None: a person's (version_of_binary)
     backend: str | None  # cpu, cuda, vulkan, hip or metal; None: whatever its maker compiled in
     library: Path | None  # a file or a folder of libraries that the lab loads; None: it only serves
     server: Path | None = None  # its llama-server; None: the server inside the wheel
     quantizer: Path | None = None  # its llama-quantize
     rpc_server: Path | None = None  # its ggml-rpc-server
-    mismatch: tuple[str, str] | None = (
-        None  # why it cannot be used here: what it was made for, what is here
-    )
+    mismatch: tuple[str, str] | None = None
+    """What the build was made for and what is here, where they differ; None: it can be used."""
 
     def usable(self) -> "Build":
         """This build. Raises EngineMissing where it was made for another version or processor."""
@@ -65,7 +62,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What measures and what serves."""
+    """The build that measures and the build that serves."""
 
     lab: Build
     server: Build
@@ -177,7 +174,7 @@ def named(name: str) -> Build:
 
 
 def selection() -> Selection:
-    """What measures and what serves here: HAKARU_ENGINE's, else the person's choice, else the
+    """The builds that are used here: by HAKARU_ENGINE, else by the person's choice, else the
     wheel.
     """
     if override := os.environ.get(OVERRIDE):
@@ -214,8 +211,8 @@ def use(name: str) -> Selection:
 
 
 def _kept(build: Build) -> str:
-    """The name by which `build` is kept: of a native build its kind, so that a newer one takes its
-    place, or its folder elsewhere.
+    """The name under which the choice of `build` is kept. A native build is kept by its kind, so
+    that a newer one takes its place, or by its folder if that lies elsewhere.
     """
     is_elsewhere = build.library and build.server and build.library.parent != engines_folder()
     return str(build.library) if is_elsewhere else build.name

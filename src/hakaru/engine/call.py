@@ -26,18 +26,18 @@ from hakaru.errors import (
 )
 
 Progress = Callable[[int, int], None]
-PATIENT: Final = {"GOMP_SPINCOUNT": "10000"}
-"""Behind a graph llama.cpp's threads soon sleep: as long as they spin they take the processors from
-our own work on the logits.
+SLEEP_SOON: Final = {"GOMP_SPINCOUNT": "10000"}
+"""llama.cpp's threads spin for a moment only when a graph is done: threads that spin take the
+processors from our own work on the logits.
 """
 
 
 def no_progress(done: int, total: int) -> None:
-    """For calls that nobody watches."""
+    """The `progress` of calls that nobody watches."""
 
 
 def no_part(part: Any) -> None:
-    """For operations whose steps carry nothing."""
+    """The `on_part` of operations whose steps carry no part of the result."""
 
 
 def lab_library() -> str:
@@ -55,9 +55,10 @@ def call(
     progress: Progress = no_progress,
     on_part: Callable[[Any], None] = no_part,
 ) -> dict[str, Any]:
-    """The result of one operation of `child.OPERATIONS`; `on_part` is given what a step carries.
-    What these raise ends the child. Raises EngineMissing, EngineDied, EngineRefused, ModelDamaged
-    and ModelUnknown.
+    """The result of one operation of `child.OPERATIONS`. `on_part` is given the part of the result
+    that a step carries. An exception of `progress` or `on_part` ends the child.
+
+    Raises EngineMissing, EngineDied, EngineRefused, ModelDamaged and ModelUnknown.
     """
     path = request.get("path", request.get("reference"))
     with _Child() as child:
@@ -103,7 +104,7 @@ class _Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=PATIENT | child_environment() | {LIBRARY: lab_library()},
+            env=SLEEP_SOON | child_environment() | {LIBRARY: lab_library()},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -168,17 +169,15 @@ def _damaged(path: str, tensor: str | None) -> ModelDamaged:
 
 
 def _refused(step: str, path: object, log: list[str]) -> HakaruError:
-    """The error for what llama.cpp refused, with the reason from its log; an unknown architecture
-    is the model's matter.
-    """
-    told = [
+    """The error for a step that llama.cpp refused, with the reason from its log."""
+    reasons = [
         line.strip()
         for word in ("error", "failed", "unknown")
         for line in log
         if word in line.lower()
     ]
-    reason = next(iter([*told, *log]), "-")
-    if any("unknown model architecture" in line for line in told):
+    reason = next(iter([*reasons, *log]), "-")
+    if any("unknown model architecture" in line for line in reasons):
         return ModelUnknown(
             "{path}: neither hakaru nor this build of llama.cpp knows the model's architecture "
             "({reason}); update hakaru or choose another model.",

@@ -13,8 +13,8 @@ class NotFiniteError(ValueError):
 
 
 Rows = npt.NDArray[np.float64]
-ROWS: Final = 16
-PART: Final = 32
+ROWS: Final = 16  # rows of logits at a time, so that they stay in the cache
+PART: Final = 32  # terms that are added in single precision
 
 
 def divergence(
@@ -29,7 +29,7 @@ def divergence(
 
 
 def sums_of(rows: dict[str, Rows]) -> dict[str, float]:
-    """The sums of what `token_divergences` found, and their number."""
+    """The sums of what `token_divergences` gives, and the number of tokens."""
     return {"n": len(rows["kld"]), **{name: float(values.sum()) for name, values in rows.items()}}
 
 
@@ -41,10 +41,9 @@ def token_divergences(
     """For every row the KLD in nats, whether the most likely token is the same, and both negative
     log-likelihoods; shape (n,).
 
-    KLD(p‖q) = Σ p (x − y) + log Zq − log Zp with x, y the logits less their maximum. Rows are taken
-    ROWS at a time, so that they stay in the cache.
+    KLD = Σ p (x − y) / Zp + log Zq − log Zp with x, y the logits less their maximum, p = exp x.
     """
-    found: dict[str, list[Rows]] = {
+    columns: dict[str, list[Rows]] = {
         "kld": [],
         "agreed": [],
         "nll_reference": [],
@@ -64,11 +63,11 @@ def token_divergences(
         p, q = np.exp(x, out=x), np.exp(y, out=y)
         zp, zq = _sums(p), _sums(q)
         log_zp, log_zq = np.log(zp), np.log(zq)
-        found["kld"].append(_sums(np.multiply(p, apart, out=apart)) / zp + log_zq - log_zp)
-        found["agreed"].append((best[0] == best[1]).astype(np.float64))
-        found["nll_reference"].append(log_zp - chosen[0])
-        found["nll_candidate"].append(log_zq - chosen[1])
-    return {name: np.concatenate(rows) if rows else np.zeros(0) for name, rows in found.items()}
+        columns["kld"].append(_sums(np.multiply(p, apart, out=apart)) / zp + log_zq - log_zp)
+        columns["agreed"].append((best[0] == best[1]).astype(np.float64))
+        columns["nll_reference"].append(log_zp - chosen[0])
+        columns["nll_candidate"].append(log_zq - chosen[1])
+    return {name: np.concatenate(rows) if rows else np.zeros(0) for name, rows in columns.items()}
 
 
 def _sums(terms: npt.NDArray[np.float32]) -> Rows:

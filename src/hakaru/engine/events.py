@@ -1,7 +1,7 @@
 """The events of a streamed answer of the server: one JSON object a line, after `data: `.
 
-Lines end at line feeds alone: the server writes U+2028 and U+0085 as they are, which the client's
-own reading by lines would take for ends.
+Lines end at line feeds alone: the server writes U+2028 and U+0085 into a line, where httpx's
+`iter_lines` would end it.
 """
 
 import json

@@ -24,18 +24,18 @@ def dry_run(request: dict[str, Any]) -> Steps:
         libllama.model(Path(request["path"]), no_alloc=True) as model,
         libllama.context(model, **request["context"]) as ctx,
     ):
-        found = libllama.buffers(ctx)
+        by_device = libllama.buffers(ctx)
         yield (1, 1)
-        totals = _totals(found) if found else _totals_from_log(model)
+        totals = _totals(by_device) if by_device else _totals_from_log(model)
         return {
             **totals,
             "output_bytes": buffer_bytes(libllama.log_lines)["output"],
-            "devices": found or {},
+            "devices": by_device or {},
         }
 
 
 def tokenize(request: dict[str, Any]) -> Steps:
-    """Token ids of every text, and those that every text begins with."""
+    """Token ids of every text, and the tokens that this model expects before every text."""
     with libllama.model(Path(request["path"]), no_alloc=True) as model:
         tokens = []
         for i, text in enumerate(request["texts"]):
@@ -44,9 +44,9 @@ def tokenize(request: dict[str, Any]) -> Steps:
         return {"tokens": tokens, "opening": libllama.opening(model)}
 
 
-def _totals(found: dict[str, dict[str, int]]) -> dict[str, int]:
+def _totals(by_device: dict[str, dict[str, int]]) -> dict[str, int]:
     return {
-        f"{part}_bytes": sum(device[kind] for device in found.values())
+        f"{part}_bytes": sum(device[kind] for device in by_device.values())
         for part, kind in (("weights", "model"), ("kv_cache", "context"), ("compute", "compute"))
     }
 

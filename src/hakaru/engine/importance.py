@@ -51,13 +51,13 @@ def importance(request: dict[str, Any]) -> Steps:
     }
     if any(not np.isfinite(e.sums).all() for e in entries.values()):
         raise libllama.NotNumbers(request["path"])
-    found = Imatrix(
+    imatrix = Imatrix(
         entries=entries,
         datasets=tuple(request["datasets"]),
         chunk_count=len(windows),
         chunk_size=longest,
     )
-    write_imatrix(Path(request["out"]), found)
+    write_imatrix(Path(request["out"]), imatrix)
     return {}
 
 

@@ -12,29 +12,25 @@ PIECE: Final = 2**18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorJob:
-    """Read `n_elements` weights of the type `type_id` from byte `at` of the file `source`, make
-    them `wanted_id`, write them from byte `to` of the file `target`. Both files are numbers in the
-    request's lists.
-
-    `unit` weights stay together: a row where blocks of the target may look at its other blocks.
-    Every `per_vector` weights share one vector of `unit` importances; the vectors lie one after
-    another from byte `importance_at` of the file of importances (None: the tensor has none).
-    """
+    """Read the weights of one tensor, quantize them, and write them."""
 
     name: str
-    type_id: int
-    wanted_id: int
+    type_id: int  # of the weights that are read
+    wanted_id: int  # the type in which they are written
     n_elements: int
-    unit: int
-    source: int
-    at: int
-    target: int
-    to: int
+    unit: int  # weights that stay together: a row, if a block of it may look at the others
+    source: int  # number of the file in the request's list `sources`
+    at: int  # byte of the first weight in `source`
+    target: int  # number of the file in the request's list `targets`
+    to: int  # byte of the first weight in `target`
     importance_at: int | None = None
-    per_vector: int = 0
+    """Byte in the file of importances from which the tensor's vectors lie, each of `unit` numbers;
+    None: the tensor has none.
+    """
+    per_vector: int = 0  # weights that share one vector of importances
 
     def as_json(self) -> dict[str, str | int | None]:
-        """The fields as the child takes them."""
+        """The job in the child's request."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 

@@ -87,8 +87,8 @@ def context(
     on_node: Any = None,
 ) -> Iterator[Any]:
     """A context on a loaded model. `n_outputs_max` 0 keeps logits for every token of a batch.
-    `on_node` is shown every node of the graph before it is computed, and after it if it says so
-    (`cb_eval`).
+    `on_node` is called for every node of the graph before the node is computed, and again after
+    that if the first call returned True (`cb_eval`).
     """
     params = c.llama_context_default_params()
     params.n_ctx, params.n_ubatch, params.n_batch = n_ctx, n_ubatch, max(n_batch, n_ubatch)
@@ -156,15 +156,15 @@ def buffers(ctx: Any) -> dict[str, dict[str, int]] | None:
     if breakdown is None:
         return None
     result = breakdown(ctx)
-    found: dict[str, dict[str, int]] = {}
+    by_type: dict[str, dict[str, int]] = {}
 
     def walk(address: int | None) -> None:
         if address:
             node = capi.BreakdownNode.from_address(address)
             walk(node.left)
             name = c.ggml_backend_buft_name(node.buffer_type).decode()
-            found[name] = {"model": node.model, "context": node.context, "compute": node.compute}
+            by_type[name] = {"model": node.model, "context": node.context, "compute": node.compute}
             walk(node.right)
 
     walk(result.root)
-    return found if len(found) == result.count else None
+    return by_type if len(by_type) == result.count else None

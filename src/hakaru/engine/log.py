@@ -33,8 +33,8 @@ def accelerator_bytes(lines: Iterable[str]) -> int:
 
 
 def backend_of_log(lines: Iterable[str]) -> str:
-    """What ran the load, by the engine's first name for a device without its number, CUDA of CUDA1;
-    `cpu` without accelerators.
+    """What ran the model: the engine's name for its first accelerator, without the number (CUDA
+    for CUDA1), or `cpu` without accelerators.
     """
     names = [device for device, _ in _buffers(lines) if not is_host(device)]
     return re.sub(r"\d.*", "", names[0]) if names else "cpu"
@@ -48,11 +48,11 @@ def is_host(device: str) -> bool:
 
 
 def checkpoint_of(line: str) -> tuple[int, int] | None:
-    """The slot for which a line says that a context checkpoint was made, and the bytes of all that
-    the slot has now; else None.
+    """The slot and the bytes of all its context checkpoints, if the line says that one was made;
+    else None.
     """
-    found = _CHECKPOINT.search(line)
-    return (int(found[1]), round(int(found[2]) * float(found[3]) * 2**20)) if found else None
+    made = _CHECKPOINT.search(line)
+    return (int(made[1]), round(int(made[2]) * float(made[3]) * 2**20)) if made else None
 
 
 def _buffers(lines: Iterable[str]) -> dict[tuple[str, str], float]:
@@ -62,8 +62,8 @@ def _buffers(lines: Iterable[str]) -> dict[tuple[str, str], float]:
     """
     sizes: dict[tuple[str, str], float] = {}
     for line in lines:
-        if found := _BUFFER.search(line):
-            device, kind, mib = found[1], found[2].replace("RS", "KV"), float(found[3])
+        if buffer := _BUFFER.search(line):
+            device, kind, mib = buffer[1], buffer[2].replace("RS", "KV"), float(buffer[3])
             added = sizes.get((device, kind), 0.0) if kind in {"model", "KV"} else 0.0
             sizes[device, kind] = added + mib
     return sizes

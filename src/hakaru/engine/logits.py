@@ -34,13 +34,13 @@ def answer(request: dict[str, Any]) -> Steps:
     """
     n_predict = request["n_predict"]
     with libllama.model(Path(request["path"])) as model:
-        asked = [
+        prompts = [
             _opened(model, libllama.tokenize(model, _chat(model, prompt), special=True))
             for prompt in request["prompts"]
         ]
-        texts = [list(tokens) for tokens in asked]
-        groups = groups_of([len(tokens) + n_predict for tokens in asked])
-        batch = Batch(max(2048, *(len(tokens) + n_predict for tokens in asked)))
+        texts = [list(tokens) for tokens in prompts]
+        groups = groups_of([len(tokens) + n_predict for tokens in prompts])
+        batch = Batch(max(2048, *(len(tokens) + n_predict for tokens in prompts)))
         for done, group in enumerate(groups):
             for step in _continued(
                 model, batch, {i: texts[i] for i in group}, n_predict, request["seed"]
@@ -50,7 +50,7 @@ def answer(request: dict[str, Any]) -> Steps:
         return {
             "answers": [
                 {"tokens": whole, "n_prompt": len(tokens)}
-                for whole, tokens in zip(texts, asked, strict=True)
+                for whole, tokens in zip(texts, prompts, strict=True)
             ]
         }
 
@@ -58,8 +58,8 @@ def answer(request: dict[str, Any]) -> Steps:
 def _continued(
     model: Any, batch: "Batch", texts: dict[int, list[int]], n_predict: int, seed: int
 ) -> Iterator[int]:
-    """Write up to `n_predict` tokens to the end of each text, all side by side; each has dice of
-    its own, by its number. Yields the tokens done.
+    """Write up to `n_predict` tokens to the end of each text, all texts side by side. A text has
+    dice of its own, by its number. Yields how many tokens each text has got.
     """
     longest, vocabulary = max(map(len, texts.values())) + n_predict, c.llama_model_get_vocab(model)
     dice = {i: np.random.default_rng([seed, i]) for i in texts}
@@ -125,7 +125,7 @@ def compare(request: dict[str, Any]) -> Steps:
         ]
         batch, done = Batch(plan.n_tokens), 0
         for some in plan.batches:
-            reference, told = batch.decode_windows(contexts[0], some), []
+            reference, sums = batch.decode_windows(contexts[0], some), []
             for path, ctx in zip(request["candidates"], contexts[1:], strict=True):
                 rows = (
                     _alone(batch, ctx, some)
@@ -133,19 +133,19 @@ def compare(request: dict[str, Any]) -> Steps:
                     else batch.decode_windows(ctx, some)
                 )
                 try:
-                    found = list(pool.map(token_divergences, reference, rows, map(targets, some)))
+                    apart = list(pool.map(token_divergences, reference, rows, map(targets, some)))
                 except NotFiniteError as error:
                     raise libllama.NotNumbers(
                         request["reference"] if str(error) == "reference" else path
                     ) from error
-                told.append(
+                sums.append(
                     [
-                        {**sums_of(each), "klds": [float(f"{kld:.4g}") for kld in each["kld"]]}
-                        for each in found
+                        {**sums_of(window), "klds": [float(f"{kld:.4g}") for kld in window["kld"]]}
+                        for window in apart
                     ]
                 )
             done += len(some)
-            yield (done, len(windows), told)
+            yield (done, len(windows), sums)
     return {}
 
 
@@ -180,9 +180,8 @@ class Plan:
             self.batches[-1].append(window)
         self.n_seq = max(map(len, self.batches))
         self.n_tokens = max(sum(len(w["tokens"]) for w in b) for b in self.batches)
-        self.is_pool = (
-            longest > N_TOKENS
-        )  # one long window would make every sequence's part as long
+        # with equal parts one long window would make every sequence's part as long
+        self.is_pool = longest > N_TOKENS
         cells, n_parts = (self.n_tokens, 1) if self.is_pool else (longest, self.n_seq)
         self.n_ctx = n_parts * (-(-cells // 256) * 256)  # llama.cpp pads every sequence's part
 

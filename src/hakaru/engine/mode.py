@@ -42,21 +42,18 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """Text by the model's own template, laid out as the engine does it by itself, if nothing else
-    is said.
-    """
+    """What a server gives, by which template, and on which devices its model lies."""
 
     gives: Gives = "text"
-    template: ChatTemplate | None = None
-    n_gpu_layers: int | None = None
-    tensor_split: tuple[
-        int, ...
-    ] = ()  # layers of each accelerator; empty: in proportion to their free memory
+    template: ChatTemplate | None = None  # None: the model's own
+    n_gpu_layers: int | None = None  # layers on accelerators; None: the engine decides
+    tensor_split: tuple[int, ...] = ()
+    """Layers of each accelerator; empty: in proportion to their free memory."""
     n_cpu_moe: int = 0  # layers whose experts stay in RAM
 
     def as_key(self) -> dict[str, str]:
-        """What the ledger adds to the inputs of answers; nothing for the model's own template, as
-        it always was.
+        """The part of the ledger's key of an answer; empty for the model's own template, so that
+        old keys stay.
         """
         return {"template": self.template.digest} if self.template else {}
 
@@ -89,8 +86,8 @@ class Mode:
 
 
 def named_template(name: str) -> ChatTemplate:
-    """The built-in template of that name, or the file's. Raises Misuse for neither, or for a file
-    that is none.
+    """The built-in template of that name, or the template in the file. Raises Misuse for neither,
+    or for a file that is no text.
     """
     if name in BUILT_IN:
         return ChatTemplate(name=name)

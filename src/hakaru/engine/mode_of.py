@@ -14,8 +14,8 @@ from hakaru.models.purpose import Purpose, chat_template_in, purpose_of
 def mode_for(model: Model, chat_template: str | None, *, warn: Callable[[str], None]) -> Mode:
     """How the server of `model` is run. `warn` hears of a model that was never taught to chat.
 
-    Raises ModelUnknown for a model that llama.cpp's server cannot run, and Misuse for a template
-    that is none, or not wanted.
+    Raises ModelUnknown for a model that llama.cpp's server cannot run, and Misuse for a file that
+    is no template, or a template for a model that does not chat.
     """
     purpose = _served_purpose(model)
     if purpose != "text":

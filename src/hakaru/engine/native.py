@@ -1,9 +1,9 @@
 """Making a native build: the pinned version's own source, compiled for this very processor.
 
 The finished build is a folder under the data directory with programs and libraries side by side.
-Its name ends with a key of all that the build depends on, so that one made for another processor is
-never taken for it. The tree in which it is made stays until the build is done: whoever interrupts
-goes on where he was.
+The folder's name ends with a key of all that the build depends on, so that a build for another
+processor is never taken for it. The tree in which a build is made stays until the build is done: an
+interrupted build goes on.
 """
 
 import hashlib
@@ -35,8 +35,6 @@ from hakaru.places import data_dir, disk_error, one_at_a_time
 Watch = Callable[[str, int, int], None]
 TREE_BYTES: Final = 700 * 10**6
 """What a build for the processor takes while it is made, sources and tools included."""
-
-
 BACKEND_OF_VENDOR: Final = {"nvidia": "cuda", "amd": "hip", "intel": "vulkan"}
 
 
@@ -53,9 +51,10 @@ def backend_for(machine: Machine) -> str:
 
 def native_key(version: str, backend: str) -> str:
     """What a native build depends on, as 12 digits."""
-    facts = [PACKAGE, version, backend, platform.system(), platform.machine(), *platform.libc_ver(),
-        processor_flags(),
-             *options(version, backend), QUICKER.read_text(encoding="utf-8")]  # fmt: skip
+    facts = [
+        PACKAGE, version, backend, platform.system(), platform.machine(), *platform.libc_ver(),
+        processor_flags(), *options(version, backend), QUICKER.read_text(encoding="utf-8"),
+    ]  # fmt: skip
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:12]
 
 

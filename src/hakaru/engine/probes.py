@@ -28,8 +28,8 @@ Windows = list[dict[str, Any]]
 
 
 def probe(request: dict[str, Any]) -> Steps:
-    """For every probe, a set of tensors with types, the sums per window; and the tensors that play
-    no part.
+    """For every probe, a set of tensors with types, the sums per window; and as `missing` the
+    tensors that llama.cpp does not compute with.
     """
     path, probes, windows = Path(request["path"]), request["probes"], request["windows"]
     data = TensorData(path)
@@ -41,7 +41,7 @@ def probe(request: dict[str, Any]) -> Steps:
     )
     results: list[list[dict[str, float]]] = [[] for _ in probes]
     with weights.model(path) as model, ThreadPoolExecutor(n_threads()) as pool:
-        found = Weights(
+        exchangeable = Weights(
             model,
             data,
             pool,
@@ -57,14 +57,14 @@ def probe(request: dict[str, Any]) -> Steps:
                     [np.array(rows) for rows in batch.decode_windows(ctx, some)] for some in group
                 ]
                 for types, result in zip(probes, results, strict=True):
-                    with found.exchanged(types):
+                    with exchangeable.exchanged(types):
                         for some, reference in zip(group, references, strict=True):
                             rows = batch.decode_windows(ctx, some)
                             result += _divergences(request["path"], some, reference, rows, pool)
                             done += len(some)
                             yield (done, len(windows) * len(probes))
-        found.close()
-    return {"probes": results, "missing": found.missing}
+        exchangeable.close()
+    return {"probes": results, "missing": exchangeable.missing}
 
 
 def _groups(plan: Plan, room: int) -> Iterator[list[Windows]]:

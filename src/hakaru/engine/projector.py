@@ -16,21 +16,17 @@ WITHIN_S: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectorBuffers:
-    """Bytes of weights and of what is computed with at start, and the tokens of the largest picture
-    (-1: audio only).
-    """
+    """What a projector takes when it is loaded."""
 
-    total_bytes: int
-    image_max_tokens: int
+    total_bytes: int  # weights and compute buffers
+    image_max_tokens: int  # of the largest picture; -1: audio only
 
 
 def projector_dry_run(path: Path) -> ProjectorBuffers | None:
-    """The engine's figures; None where this build cannot be asked, refuses the file or dies over
-    it.
-    """
+    """The engine's figures; None if this build cannot be asked, refuses the file or dies."""
     command = child_command("hakaru.engine.projector_child", str(path))
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -42,5 +38,5 @@ def projector_dry_run(path: Path) -> ProjectorBuffers | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    line = found.stdout.strip().splitlines()[-1:] if found.returncode == 0 else []
+    line = done.stdout.strip().splitlines()[-1:] if done.returncode == 0 else []
     return ProjectorBuffers(**json.loads(line[0])) if line else None

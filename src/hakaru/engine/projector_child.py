@@ -57,18 +57,17 @@ def ask(path: str) -> dict[str, int] | None:
     usage = engine[SYMBOL]
     usage.argtypes, usage.restype = (ctypes.c_char_p, ContextParams), MemoryUsage
     params = engine.mtmd_context_params_default()
-    if (
-        params.n_threads != 4 or params.batch_max_tokens != 1024
-    ):  # the defaults of the pinned build, read back
+    # the defaults of the pinned build, read back
+    if params.n_threads != 4 or params.batch_max_tokens != 1024:
         return None
     params.use_gpu = False
-    found = usage(path.encode(), params).words
-    if found[HEAD_COUNT] != 1:
+    words = usage(path.encode(), params).words
+    if words[HEAD_COUNT] != 1:
         return None
-    node = (ctypes.c_uint64 * 6).from_address(found[HEAD_LEFTMOST])
+    node = (ctypes.c_uint64 * 6).from_address(words[HEAD_LEFTMOST])
     return {
         "total_bytes": node[NODE_VALUE],
-        "image_max_tokens": ctypes.c_int32(found[AFTER_MAP] & 0xFFFFFFFF).value,
+        "image_max_tokens": ctypes.c_int32(words[AFTER_MAP] & 0xFFFFFFFF).value,
     }
 
 

@@ -42,6 +42,7 @@ of the importance, and Q2_K an error of 5e-6; on a model without such columns th
 medians, and nothing changes.
 """
 Table = dict[str, list[float]]
+"""By type: the error, and its standard error."""
 Sums = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
@@ -57,11 +58,11 @@ def quantization_errors(request: dict[str, Any]) -> Steps:
     names: list[str] = request["tensors"]
     with ThreadPoolExecutor(n_threads()) as pool:
         jobs = [pool.submit(_errors, data, name, types, imatrix, request) for name in names]
-        found: dict[str, Table] = {}
+        errors: dict[str, Table] = {}
         for done, (name, job) in enumerate(zip(names, jobs, strict=True), start=1):
-            found[name] = job.result()
+            errors[name] = job.result()
             yield (done, len(names))
-    return {"errors": found}
+    return {"errors": errors}
 
 
 def _errors(
@@ -84,10 +85,8 @@ def _errors(
         if tensor.shape[0] % t.block == 0
         and (importance is not None or not ggml.needs_importance(t))
     ]
-    random, found = (
-        np.random.default_rng([request["seed"], *name.encode()]),
-        dict[str, list[float]](),
-    )
+    random = np.random.default_rng([request["seed"], *name.encode()])
+    table: Table = {}
     for n_weights in (request["n_weights"], MORE * request["n_weights"]):
         rows, times = _drawn(
             whole, max(request["n_rows"], -(-n_weights // tensor.shape[0])), random
@@ -98,11 +97,11 @@ def _errors(
             back = ggml.numbers(_quantized(values, type_, importance, matrices), type_)
             np.subtract(back, values, out=back)
             lost = _weighted(back, w[matrices] if w is not None else None)
-            found[type_.name] = _estimate(lost, whole[rows], times, whole.sum())
-        left = [t for t in left if found[t.name][1] > PRECISION * found[t.name][0]]
+            table[type_.name] = _estimate(lost, whole[rows], times, whole.sum())
+        left = [t for t in left if table[t.name][1] > PRECISION * table[t.name][0]]
         if not left:
             break
-    return found
+    return table
 
 
 def _bounded(importance: Numbers) -> Numbers:
@@ -119,12 +118,12 @@ def _bounded(importance: Numbers) -> Numbers:
 
 def _energies(rows: Bytes, tensor: Tensor, w: Numbers | None) -> Sums:
     """Σ w x² of every row."""
-    found = np.empty(len(rows))
+    energies = np.empty(len(rows))
     for matrix, some in ggml.chunks(tensor):
-        found[some] = _weighted(
+        energies[some] = _weighted(
             ggml.numbers(rows[some], tensor.type), w[matrix] if w is not None else None
         )
-    return found
+    return energies
 
 
 def _drawn(whole: Sums, n: int, random: np.random.Generator) -> tuple[Rows, Rows]:
@@ -164,6 +163,6 @@ def _estimate(lost: Sums, whole: Sums, times: Rows, total: float) -> list[float]
     n = times.sum()
     if np.isclose(whole.sum(), total, rtol=1e-12) and (times == 1).all():
         return [float(lost.sum() / total) if total else 0.0, 0.0]
-    each = lost / whole
-    mean = float((times * each).sum() / n)
-    return [mean, float(np.sqrt((times * (each - mean) ** 2).sum() / (n - 1) / n))]
+    errors = lost / whole
+    mean = float((times * errors).sum() / n)
+    return [mean, float(np.sqrt((times * (errors - mean) ** 2).sum() / (n - 1) / n))]

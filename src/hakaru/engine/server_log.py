@@ -47,8 +47,8 @@ class ServerLog:
     def wait_for_start(self) -> None:
         """Wait until everything is here that the process said while it started.
 
-        The log may come after the process's `ready`. The slots are the last thing that is told; a
-        build that does not tell them is not waited for longer than a moment.
+        The log may come after the process's `ready`. Its last line of interest is that of the
+        slots; for a build without this line the wait ends after LOG_WITHIN_S.
         """
         until = time.monotonic() + LOG_WITHIN_S
         while True:
@@ -63,8 +63,8 @@ class ServerLog:
 
     def template_error(self) -> str | None:
         """Why the chat template cannot be used; None if nothing was said of it."""
-        found = (e.search(line) for e in _TEMPLATE_ERRORS for line in self.lines)
-        return next((m[1] for m in found if m), None)
+        matches = (e.search(line) for e in _TEMPLATE_ERRORS for line in self.lines)
+        return next((match[1] for match in matches if match), None)
 
     def footprint(self) -> Footprint:
         """The buffers that the process really allocated (to 0.01 MiB each)."""

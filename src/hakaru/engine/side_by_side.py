@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 N_CELLS: Final = 2**14
-"""Cells of the KV cache that answers take at once; one that needs more stands alone."""
+"""KV cells that a run takes at most; a prompt that needs more is answered alone."""
 N_SEQUENCES: Final = 64
 
 
 def groups_of(cells: Sequence[int]) -> list[range]:
-    """The places of those that are answered together, in order; `cells` is what each of them
-    needs.
+    """Runs of prompts that are answered together, in order. `cells`: the KV cells of each prompt
+    with its answer.
     """
     groups: list[range] = []
     longest = 0

@@ -45,9 +45,8 @@ def model(path: Path) -> Iterator[Any]:
     """A loaded model whose weights lie in memory as they lie in the file: nothing is packed for
     faster kernels.
     """
-    os.environ["LLAMA_GRAPH_REUSE_DISABLE"] = (
-        "1"  # a graph that is used again would keep views of the old weights
-    )
+    # a graph that is used again would keep views of the old weights
+    os.environ["LLAMA_GRAPH_REUSE_DISABLE"] = "1"
     with libllama.model(path, use_extra_bufts=False) as loaded:
         yield loaded
 
@@ -88,12 +87,12 @@ class KeptFiles:
         """The copy, or None where there is none."""
         path = self._path(name, type_)
         try:
-            found = np.fromfile(path, dtype=np.uint8) if path else None
+            raw = np.fromfile(path, dtype=np.uint8) if path else None
             if path:
                 os.utime(path)
         except OSError:
             return None
-        return found if found is not None and found.nbytes == n_bytes else None
+        return raw if raw is not None and raw.nbytes == n_bytes else None
 
     def keep(self, name: str, type_: QuantType, raw: Bytes) -> None:
         """Keep the copy, whole or not at all. A disk that refuses is no reason to fail."""

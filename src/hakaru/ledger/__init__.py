@@ -27,9 +27,9 @@ from hakaru.places import data_dir
 
 T = TypeVar("T")
 HASHED_PIECE: Final = 2**28
+"""Bytes of one step of progress."""
 READ_PIECE: Final = 2**24
-"""Bytes between two looks at Ctrl-C, also on a slow disk."""
-
+"""Bytes of one read. Ctrl-C is heard between two reads."""
 
 FOOTPRINT_PARTS: Final = (
     "weights_bytes",
@@ -44,9 +44,8 @@ FOOTPRINT_PARTS: Final = (
 class Ledger:
     """The ledger in the file `path`, by default in the data directory.
 
-    `keeps`: what is measured must be kept, and a disk that refuses is an error. Where not, for
-    whoever only asks, a ledger that cannot be written is read into memory, what is new is
-    remembered there, and `trouble` says why.
+    With `keeps` a file that cannot be written is an error. Without, for commands that only ask,
+    such a file is read into memory, new rows stay there, and `trouble` says why.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Ledger:
 
     @property
     def trouble(self) -> MachineError | None:
-        """Why nothing is kept; None where it is."""
+        """Why new rows are not kept; None if they are."""
         return self._db.trouble
 
     def close(self) -> None:
@@ -74,7 +73,7 @@ class Ledger:
         self._db.close()
 
     def sha256(self, path: Path) -> str:
-        """The SHA-256 of the file at `path`, from memory if the file has not changed."""
+        """The SHA-256 of the file at `path`, remembered as long as its size and time are equal."""
         stat, name = path.stat(), str(path.resolve())
         for row in self._db.rows(
             "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
@@ -89,13 +88,11 @@ class Ledger:
         return digest
 
     def model_sha256(self, model: Model) -> str:
-        """What identifies a model: its file's hash, or for a split one the hash of its parts'
-        hashes.
+        """What identifies a model: the hash of its file, or the hash over the hashes of its
+        parts.
         """
-        hashes = [self.sha256(part) for part in model.parts]
-        return (
-            hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-        )
+        first, *others = hashes = [self.sha256(part) for part in model.parts]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest() if others else first
 
     def remember_memory(
         self,
@@ -109,17 +106,17 @@ class Ledger:
         peak_rss_bytes: int | None = None,
         backend: str | None = None,
     ) -> None:
-        """Store one footprint, whatever its source; `model` is its layout digest, `backend` runs it
-        (`cpu` without accelerators).
+        """Store one footprint, whatever its source. `model`: the digest of the model's layout.
+        `backend`: what runs the model, `cpu` without accelerators.
         """
         row = {
             "at": now(), "machine": machine, "model": model, "architecture": architecture,
             "engine": engine, "settings": _canonical(settings.as_json()),
             "source": footprint.source, "peak_rss_bytes": peak_rss_bytes, "backend": backend,
-        } | {part: n_bytes for part,
-        n_bytes in footprint.parts().items() if part in FOOTPRINT_PARTS}  # fmt: skip
-        names, places = ", ".join(row), ", ".join("?" * len(row))
-        self._db.write(f"INSERT INTO footprints ({names}) VALUES ({places})", tuple(row.values()))
+        }  # fmt: skip
+        row |= {part: n for part, n in footprint.parts().items() if part in FOOTPRINT_PARTS}
+        names, values = ", ".join(row), ", ".join("?" * len(row))
+        self._db.write(f"INSERT INTO footprints ({names}) VALUES ({values})", tuple(row.values()))
 
     def memory_rows(self) -> list[dict[str, Any]]:
         """All stored footprints, the oldest first."""
@@ -128,8 +125,8 @@ class Ledger:
     def recall(
         self, kind: str, inputs: Mapping[str, object], *, since: str | None = None
     ) -> Any | None:
-        """The stored result for the same kind and inputs, or None. One that was stored before the
-        moment `since` (as `now` tells it) does not count.
+        """The stored result for the same kind and inputs, or None. A result from before `since`, a
+        moment as `now` writes it, does not count.
         """
         rows = self._db.rows(
             "SELECT result FROM measurements WHERE key = ? AND at >= ?",
@@ -146,8 +143,8 @@ class Ledger:
         keeps: Callable[[T], bool] = lambda result: True,
         since: str | None = None,
     ) -> T:
-        """The stored result for the same kind and inputs, as `recall` finds it; where there is
-        none, what `compute` returns, which is stored if `keeps` holds for it.
+        """The result that `recall` finds, else what `compute` returns, which is stored if `keeps`
+        is true of it.
 
         `compute` returns what JSON can hold. Example: `ledger.remembered("plan", {"model": sha256},
         plan_of_model)`.

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from hakaru.errors import MachineError
 
-FREE_WITHIN_S: Final = 30.0
-DEAF_S: Final = 0.05
+FREE_WITHIN_S: Final = 30.0  # the longest wait for another process that writes
+DEAF_S: Final = 0.05  # a single wait, during which Ctrl-C is not heard
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS measurements (
 
 
 class _Patient(sqlite3.Connection):
-    """Waits for other writers in Python, where Ctrl-C is heard; SQLite's own wait is deaf to it."""
+    """A connection that waits for other writers in Python: SQLite's own wait hears no Ctrl-C."""
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         return _when_free(super().execute, *arguments)
@@ -86,7 +86,7 @@ class Database:
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def write(self, command: str, row: tuple[Any, ...]) -> None:
-        """Store a row; where nothing must be kept, in memory if the disk refuses."""
+        """Store a row: in the file, or in memory if the disk refuses and `keeps` is False."""
         try:
             with _translated(self._path):
                 self.connection.execute(command, row)
@@ -101,7 +101,7 @@ class Database:
         self.connection.close()
 
     def _read_into_memory(self, trouble: MachineError) -> None:
-        """Go on in memory, with what stands in the file as far as the file can be read."""
+        """Go on in memory, with the rows of the file if the file can be read."""
         self.trouble = trouble
         memory = sqlite3.connect(":memory:", isolation_level=None, factory=_Patient)
         # The second way is for folders in which SQLite may not make its own files.
@@ -114,9 +114,7 @@ class Database:
         self._make_tables()
 
     def _make_tables(self) -> None:
-        """Make the tables that are missing, and the column for the backend in a ledger of before,
-        empty in its rows.
-        """
+        """Make the tables that are missing, and the column `backend`, which older ledgers lack."""
         self.connection.executescript(SCHEMA)
         columns = self.connection.execute("PRAGMA table_info(footprints)").fetchall()
         if "backend" not in [name for _, name, *_ in columns]:

@@ -13,22 +13,21 @@ from hakaru.errors import EngineRefused
 
 @dataclass(slots=True)
 class Conversation:
-    """The turns so far, and a client whose base URL ends where `/chat/completions` begins."""
+    """The turns so far, and who answers the next one."""
 
-    client: httpx.Client
+    client: httpx.Client  # with the base URL of the API, http://…/v1
     model: str
-    system: str | None = None
+    system: str | None = None  # the instruction before the first turn
     turns: list[dict[str, str]] = field(default_factory=list)
-    tokens_per_s: float | None = None
-    n_tokens: int = 0
+    tokens_per_s: float | None = None  # of the last answer
+    n_tokens: int = 0  # of the last answer
 
     def ask(self, text: str) -> Generator[str, None, None]:
-        """Stream the answer to `text`. An answer that the caller stops early is kept as far as it
-        came. Raises EngineRefused.
+        """Stream the answer to `text`. If the caller stops early, the turn keeps what was streamed.
+        Raises EngineRefused.
         """
-        readable = text.encode("utf-8", "surrogateescape").decode(
-            "utf-8", "replace"
-        )  # a terminal may send any bytes
+        raw = text.encode("utf-8", "surrogateescape")  # a terminal may send any bytes
+        readable = raw.decode("utf-8", "replace")
         self.turns.append({"role": "user", "content": readable})
         answer: list[str] = []
         try:

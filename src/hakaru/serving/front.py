@@ -14,8 +14,7 @@ from starlette.applications import Starlette
 
 from hakaru.serving.supervisor import Supervisor
 
-LAST_WORDS_WITHIN_S: Final = 0.3
-"""So long the server waits for a client that does not read."""
+LAST_WORDS_WITHIN_S: Final = 0.3  # the longest wait for a client that does not read
 
 
 class Front(uvicorn.Server):
@@ -32,7 +31,7 @@ class Front(uvicorn.Server):
         self._supervisor = supervisor
 
     def leave(self) -> None:
-        """End soon; the thread in which the server runs comes back."""
+        """Ask the server to end. `run` returns soon."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

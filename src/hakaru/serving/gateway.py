@@ -34,7 +34,7 @@ ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
     "embedding": ("/v1/embeddings",),
     "reranker": ("/v1/rerank",),
 }
-"""What a model can be asked, by what it gives."""
+"""The endpoints of a model, by what it gives."""
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 LOOK_FOR_CLIENT_S: Final = 0.25
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
@@ -61,20 +61,19 @@ def make_gateway(
         )
 
     async def no_answer(request: Request) -> Response:
-        can = " or ".join(ours)
         return error_response(
             400,
             f"this model cannot answer {request.url.path}: it gives {supervisor.mode.gives}; ask "
-            f"{can}",
+            f"{' or '.join(answered)}",
             code="unsupported",
         )
 
-    ours = ANSWERED[supervisor.mode.gives]
+    answered = ANSWERED[supervisor.mode.gives]
     routes = [Route(path, client.forward, methods=[method]) for path, method in FORWARDED.items()]
-    asked = (path for paths in ANSWERED.values() for path in paths)
     routes += [
-        Route(path, client.forward if path in ours else no_answer, methods=["POST"])
-        for path in asked
+        Route(path, client.forward if path in answered else no_answer, methods=["POST"])
+        for paths in ANSWERED.values()
+        for path in paths
     ]
     handlers: Any = {
         404: lambda request, error: error_response(
@@ -190,8 +189,8 @@ class _EngineClient:
 async def _unless_gone(
     request: Request, sending: Coroutine[Any, Any, httpx.Response]
 ) -> httpx.Response | None:
-    """The engine's answer; or None, and the engine stops working, if the client leaves before it
-    comes.
+    """The engine's answer. None if the client leaves before the answer comes; then the engine stops
+    working on it.
     """
     task = asyncio.ensure_future(sending)
     try:
@@ -204,7 +203,7 @@ async def _unless_gone(
 
 
 def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
-    """Message and code for an answer that ended before its end."""
+    """Message and code for an answer that broke off."""
     if supervisor.state == "stopped":
         return "the server was stopped before the answer was done", "server_stopped"
     return (
@@ -227,10 +226,12 @@ async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncItera
 
 
 def _translated(status: int, body: bytes) -> Response:
-    """The engine's error in OpenAI's form; a prompt that is too long says both numbers."""
+    """The engine's error in OpenAI's form; the error of a prompt that is too long has both
+    numbers.
+    """
     try:
-        found = json.loads(body)["error"]
-        message, kind = str(found["message"]), str(found.get("type", ""))
+        error = json.loads(body)["error"]
+        message, kind = str(error["message"]), str(error.get("type", ""))
     except (ValueError, KeyError, TypeError):
         return error_response(
             status,
@@ -238,6 +239,6 @@ def _translated(status: int, body: bytes) -> Response:
             code="engine_error",
         )
     if kind == "exceed_context_size_error":
-        numbers = {key: found[key] for key in ("n_prompt_tokens", "n_ctx") if key in found}
+        numbers = {key: error[key] for key in ("n_prompt_tokens", "n_ctx") if key in error}
         return error_response(400, message, code="context_length_exceeded", **numbers)
     return error_response(status, message, code=kind or "engine_error")

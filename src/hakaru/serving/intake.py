@@ -18,11 +18,11 @@ BODY_WITHIN_S: Final = 30.0
 TURN_WITHIN_S: Final = 30.0
 TOKENIZED_S: Final = 0.1
 TOKENIZED_S_PER_BYTE: Final = 5e-6
-"""How long a text is taken to be tokenized, since the engine does not say when it is done. Seen for
-the slowest text (spaces) on a busy machine: 2.5e-6.
+"""Seconds that a text is assumed to be tokenized, fixed and per byte: the engine does not say when
+that is done. The slowest text (spaces) took 2.5e-6 s a byte on a busy machine.
 """
 LOST_AT_CUTS: Final = 16
-"""For every cut, so many tokens less than its pieces together a text may have."""
+"""Tokens by which a text may have fewer than its pieces together, for every cut."""
 PROMPTS: Final = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
 CHAT: Final = "/v1/chat/completions"
 
@@ -43,8 +43,8 @@ class Intake:
         self._reading, self._tokenizing = Turnstile(2 * limits.max_body), Turnstile(limits.at_once)
 
     async def body(self, request: Request) -> bytes:
-        """The body of `request`. Raises Refused for one that is too long, too slow, or would be one
-        too many.
+        """The body of `request`. Raises Refused for a body that is too long or too slow, or finds
+        no room beside others within TURN_WITHIN_S.
         """
         limit, declared = self.limits.max_body, request.headers.get("content-length")
         if declared is None and "transfer-encoding" not in request.headers:
@@ -78,9 +78,8 @@ class Intake:
     async def admitted(
         self, client: httpx.AsyncClient, path: str, body: bytes
     ) -> AsyncIterator[None]:
-        """A block in which `body` may go to the engine behind `client`. It is left open for others
-        as soon as its text should be tokenized, which is long before its answer is done. Raises
-        Refused.
+        """A block in which `body` may go to the engine behind `client`. The next body may go as
+        soon as this one should be tokenized, long before its answer is done. Raises Refused.
         """
         if len(body) <= SMALL:
             yield
@@ -124,8 +123,8 @@ class Intake:
                 )
 
     async def _counted(self, client: httpx.AsyncClient, text: str) -> int:
-        """How many tokens `text` has at least, by the engine, piece by piece until it is known to
-        be too long.
+        """How many tokens `text` has at least. The engine counts piece by piece, until the sum is
+        above the context.
         """
         least = 0
         for piece in pieces(text):
@@ -150,7 +149,7 @@ class Intake:
         )
 
     async def _poured_away(self, request: Request) -> None:
-        """Read what nobody wants, so that the client, which is still sending, hears the answer."""
+        """Read the body and drop it: a client that is still sending hears no answer."""
         try:
             async with asyncio.timeout(BODY_WITHIN_S):
                 async for _ in request.stream():
@@ -161,7 +160,7 @@ class Intake:
 
 @asynccontextmanager
 async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[], None]]:
-    """A block in its turn. Raises Refused where that does not come."""
+    """A block that begins when `n_bytes` have room. Raises Refused after TURN_WITHIN_S."""
     try:
         leave = await turnstile.entered(n_bytes, within_s=TURN_WITHIN_S)
     except TimeoutError as error:
@@ -175,8 +174,8 @@ async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[]
 
 
 async def _rendered(client: httpx.AsyncClient, body: bytes) -> list[Any]:
-    """The prompt that the chat template makes of a conversation, which may leave parts of it out;
-    nothing where the engine refuses it, and will say why.
+    """The prompt that the chat template makes of a conversation: a template may leave turns out.
+    Nothing if the engine refuses the conversation; its answer will say why.
     """
     answer = await client.post(
         "/apply-template", content=body, headers={"content-type": "application/json"}

@@ -6,11 +6,11 @@ docs/serving.md). So three things are bounded here: how long a body may be at al
 its prompt has *at least*, and how many bytes are read, and tokenized, at the same time. The memory
 for it stands in the plan (`memory.growth.requests_bytes`).
 
-A prompt has at least as many tokens as its bytes hold the longest token of the vocabulary: a
-token's text in the header is never shorter than the text that it stands for (GPT-2 spells one byte
-with one or two, SentencePiece a space with three). That does not hold where a tokenizer drops text
-(WordPiece, unigram, and models that strip white space behind special tokens); their prompts are
-only counted. Nothing that could fit is refused.
+A prompt of n bytes has at least n / m tokens, where m is the bytes of the vocabulary's longest
+token: a token's text in the header is never shorter than the text that it stands for (GPT-2 spells
+one byte with one or two, SentencePiece a space with three). That does not hold where a tokenizer
+drops text (WordPiece, unigram, and models that strip white space behind special tokens); their
+prompts are only counted. Nothing that could fit is refused.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 
 SMALL: Final = 4096
-"""A body of at most so many bytes is neither counted nor made to wait."""
+"""Bytes of a body up to which its tokens are not counted, and it does not wait."""
 AROUND: Final = 2**20
 """Bytes of a body around its prompt: tools, schemas, earlier turns that a template leaves out."""
 ESCAPED: Final = 6
@@ -35,7 +35,7 @@ ESCAPED: Final = 6
 MAX_BODY: Final = 32 * 2**20
 MAX_VALUES: Final = 2**20
 """Values in one body. A Python object for each takes about a hundred bytes."""
-LONGEST_KNOWN: Final = 256
+LONGEST_ASSUMED: Final = 256
 """Bytes of a long token, for a vocabulary whose longest token says nothing about texts."""
 TOKENIZING: Final = 160
 """Bytes that the engine takes for one byte of text: 37 (words) to 146 (spaces) were seen with
@@ -53,7 +53,7 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Unreadable(ValueError):
-    """A body that is no JSON object, or has too many values."""
+    """A request's body that is no JSON object, or has too many values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Limits:
     @property
     def surely_short(self) -> int:
         """Bytes of a body up to which nothing is counted: its text could fit, and is cheap."""
-        return min(self.n_ctx * (self.longest or LONGEST_KNOWN), self.at_once)
+        return min(self.n_ctx * (self.longest or LONGEST_ASSUMED), self.at_once)
 
     def least_tokens(self, prompt: Any) -> int:
         """How many tokens `prompt` (a text, token ids, or both mixed) has at least."""
@@ -92,7 +92,7 @@ def limits_of(model: Model, settings: ContextSettings) -> Limits:
     )
     longest = max(4, tokens.longest) if proves and isinstance(tokens, Array) else None
     n_ctx = settings.n_ctx if settings.kv_unified else settings.n_ctx // settings.n_parallel
-    body = AROUND + ESCAPED * n_ctx * (longest or LONGEST_KNOWN)
+    body = AROUND + ESCAPED * n_ctx * (longest or LONGEST_ASSUMED)
     return Limits(
         n_ctx=n_ctx,
         longest=longest,
@@ -108,14 +108,14 @@ def parsed(body: bytes) -> dict[str, Any]:
     if _marks(body) > MAX_VALUES and _marks(_STRINGS.sub(b"", body)) > MAX_VALUES:
         raise Unreadable(f"the body holds more than {MAX_VALUES} values")
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Unreadable(
             f"the body is no JSON object: {type(error).__name__} {error}"[:200]
         ) from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise Unreadable("the body is no JSON object")
-    return found
+    return value
 
 
 def _marks(body: bytes) -> int:
@@ -169,11 +169,11 @@ class Turnstile:
             await asyncio.wait_for(asyncio.shield(turn), within_s)
         except BaseException:
             if turn.done():
-                self._left(n_bytes)  # it came at the last moment
+                self._left(n_bytes)  # the turn came at the last moment
             else:
                 self._waiting.remove((n_bytes, turn))
                 turn.cancel()
-                self._left(0)  # who stands behind may be smaller
+                self._left(0)  # the next request may be smaller
             raise
 
     def _left(self, n_bytes: int) -> None:

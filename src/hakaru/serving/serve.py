@@ -46,8 +46,8 @@ def serve(
     DoesNotFit, and nothing is loaded.
     """
     session = session or Session.here(keeps=False)
-    asked = to_serve(model, chat_template, session, **context)
-    with serve_at(*asked, session, port=port, memory=memory, pages=pages) as serving:
+    what = to_serve(model, chat_template, session, **context)
+    with serve_at(*what, session, port=port, memory=memory, pages=pages) as serving:
         yield serving
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Pages = Callable[[Supervisor], Sequence["BaseRoute"]]
 """What a browser may see beside the API: the routes, made for a supervisor."""
 ENDS_WITHIN_S: Final = 10.0
-"""So long the block's end waits for the thread, which needs less than a second."""
+"""The longest wait for the gateway's thread when the block ends; it needs less than a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,8 @@ class Serving:
         return self.deployment.url
 
     def wait(self) -> None:
-        """Return when nobody answers any more: the engine died too often. The end of the block then
-        raises why.
+        """Return when the model answers no more, since the engine died too often. The end of the
+        block then raises the reason.
         """
         self.ended.wait()
 
@@ -142,7 +142,7 @@ def _answering(
 
 
 def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]) -> Deployment:
-    """Start the engine. Returns what its record will say."""
+    """Start the engine. Returns the server's record."""
     name = supervisor.path.stem
     try:
         supervisor.start(on_failed=on_failed)

@@ -1,8 +1,8 @@
 """Keeping the engine alive: a server process that dies is started again, and says why it died.
 
-The supervisor owns one `EngineServer` at a time. A thread waits for the end of its process. An end
-that nobody asked for is followed by a new start, after a pause that doubles. After five deaths
-within a minute the supervisor gives up and keeps the reason.
+The supervisor owns one `EngineServer` at a time. A thread waits for the end of that process. Unless
+`stop` ended it, a new process is started after a pause, which doubles. After five deaths within a
+minute the supervisor gives up and keeps the reason.
 """
 
 import threading
@@ -18,7 +18,7 @@ from hakaru.errors import EngineDied, HakaruError
 from hakaru.memory.settings import ContextSettings
 
 State = Literal["loading", "ready", "failed", "stopped"]
-DEATHS_ALLOWED: Final = 5
+DEATHS_ALLOWED: Final = 5  # within WITHIN_S; with the fifth the supervisor gives up
 WITHIN_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.2
 """The pause before the second start. The pause doubles with every death."""
@@ -37,12 +37,8 @@ class Supervisor:
         *,
         on_event: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.path, self.settings, self.mode, self._on_event = (
-            path,
-            settings,
-            mode or Mode(),
-            on_event,
-        )
+        self.path, self.settings, self.mode = path, settings, mode or Mode()
+        self._on_event = on_event
         self.state: State = "loading"
         self.restarts = 0
         self.gave_up = False
@@ -98,7 +94,9 @@ class Supervisor:
                 return
 
     def _start_again(self, on_failed: Callable[[], None]) -> bool:
-        """Start until it comes up, is stopped, or has died too often. Whether it came up."""
+        """Start the engine until it comes up: True. False if the supervisor was stopped or gives
+        up.
+        """
         while True:
             self._deaths.append(time.monotonic())
             if (
@@ -127,8 +125,8 @@ class Supervisor:
             return True
 
     def _comes_up(self) -> bool:
-        """Start one more process, which `stop` can see and end while it loads. Whether it is
-        wanted.
+        """Start one more process, which `stop` can end while it loads. False if the supervisor was
+        stopped.
         """
         server = EngineServer(self.path, self.settings, self.mode)
         with self._lock:
