@@ -1,18 +1,34 @@
 """Where hakaru keeps things."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hakaru.engine.builds import OVERRIDE
 from hakaru.engine.server import EngineServer
 from hakaru.errors import MachineError
 from hakaru.memory.settings import ContextSettings
 from hakaru.places import LONGEST_RUN_DIR, run_dir, written_whole
 
 LONGEST_SOCKET_PATH = 103  # bytes on macOS, sys/un.h; Linux takes 107, unix(7)
+LISTENER = """
+import http.server, socketserver, sys
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+print("n_slots = 1, n_ctx_slot = 256", file=sys.stderr, flush=True)
+socketserver.UnixStreamServer(sys.argv[sys.argv.index("--host") + 1], Answer).serve_forever()
+"""  # a program in the place of a `llama-server`, which listens at the same kind of socket
 
 
 @pytest.fixture
@@ -62,15 +78,19 @@ def test_the_longest_folder_that_stays_is_counted_in_bytes(
     placed.rmdir()
 
 
-@pytest.mark.engine
-@pytest.mark.parametrize("n_more", [0, 1])
+@pytest.mark.parametrize("n_more", [0, 1, 50])
 def test_a_server_starts_however_deep_its_folder_lies(
-    n_more: int, tiny: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+    n_more: int, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the longest folder that is taken as it is, and in one that is a byte longer."""
-    room = LONGEST_RUN_DIR - len(os.fsencode(short)) - len("//hakaru")
-    placed = run_dir_in("XDG_RUNTIME_DIR", short / ("d" * (room + n_more)), monkeypatch)
-    with EngineServer(tiny, ContextSettings(n_ctx=256)) as server, server.client() as client:
+    """In the longest folder that is taken as it is, and in longer ones."""
+    program, model = short / "llama-server", short / "model.gguf"
+    program.write_text(f"#!{sys.executable}\n{LISTENER}")
+    program.chmod(0o755)
+    model.touch()
+    monkeypatch.setenv(OVERRIDE, str(program))
+    room = LONGEST_RUN_DIR - len(os.fsencode(short)) - len(f"//hakaru-{os.getuid()}")
+    placed = run_dir_in("TMPDIR", short / ("d" * (room + n_more)), monkeypatch)
+    with EngineServer(model, ContextSettings(n_ctx=256)) as server, server.client() as client:
         assert len(os.fsencode(server.socket)) <= LONGEST_SOCKET_PATH
         assert client.get("/health").status_code == 200
     placed.rmdir()
