@@ -41,9 +41,9 @@ def cache_dir(*parts: str) -> Path:
 
 
 def header_dir(*parts: str) -> Path:
-    """A folder for headers that stand in for whole models. The folder lies in the cache, if the
-    cache holds some already or has room for more. On a full disk, or in a home that is read-only,
-    the folder lies under `passing_dir`: a question about a model needs no place that lasts.
+    """A folder for headers that stand in for whole models. It lies in the cache, if the cache holds
+    some already or has room for more. On a full disk, or in a home that is read-only, it lies under
+    `passing_dir`: whether a model fits is answered there, too.
     """
     cached = Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts)
     with suppress(OSError):
@@ -58,8 +58,8 @@ def header_dir(*parts: str) -> Path:
 
 
 def passing_dir() -> Path:
-    """A place for files that do not last: the usual temporary folder, or if that is full, another
-    temporary folder.
+    """A folder for files that do not last: the usual temporary folder, or another if that is
+    full.
     """
     usual = Path(tempfile.gettempdir())
     return next((place for place in (usual, *map(Path, TEMPORARY)) if _has_room(place)), usual)

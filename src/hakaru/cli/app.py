@@ -2,7 +2,7 @@
 only when it runs.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -27,6 +27,7 @@ from hakaru.cli.parameters import (
 from hakaru.errors import Misuse
 
 if TYPE_CHECKING:
+    from hakaru.cli.commands.test import Live
     from hakaru.cli.options import (
         ChatOptions,
         DoctorOptions,
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
         TuneOptions,
         UpOptions,
     )
+    from hakaru.serving.serve_at import Pages
 
 
 class Browser(NamedTuple):
-    """How the pages are made; None where there are none."""
+    """How the pages are made. None: there are none."""
 
-    pages: Any = None
-    live: Any = None
+    pages: "Pages | None" = None  # of a server
+    live: "Live | None" = None  # of a test
 
 
 def invoke(arguments: list[str], browser: Browser) -> int:
@@ -93,8 +95,8 @@ def given() -> tuple[str, ...]:
 
 def browser() -> Browser:
     """How the pages are made, as `invoke` was told."""
-    told: Browser = click.get_current_context().obj
-    return told
+    given_to_click: Browser = click.get_current_context().obj
+    return given_to_click
 
 
 @app.command()

@@ -29,19 +29,17 @@ BACKENDS: Final[Mapping[str, tuple[str, ...]]] = {
     "hip": ("-DGGML_HIP=ON",),
     "metal": ("-DGGML_METAL=ON", "-DGGML_METAL_EMBED_LIBRARY=ON"),
 }
-"""What CMake is told for each backend; everything else is the same."""
+"""The options of CMake by backend; all others are the same for all."""
 NEEDED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "cuda": (("nvcc",), "NVIDIA's CUDA toolkit"),
     "vulkan": (("glslc",), "the Vulkan SDK (Debian: libvulkan-dev glslc)"),
     "hip": (("hipcc", "amdclang++"), "AMD's ROCm SDK"),
 }
-"""Programs of which a backend needs one, and where they come from."""
+"""By backend: programs of which it needs one, and the package that has them."""
 QUICKER: Final = Path(__file__).with_name("native.cmake")
 """What makes the compile short; llama.cpp's CMakeLists.txt includes it."""
 COMPILERS: Final = ("c++", "g++", "clang++")
-JOB_BYTES: Final = 2**30
-"""Memory that one compiler takes at most for llama.cpp's largest files; 0.7 GiB was the most seen.
-"""
+JOB_BYTES: Final = 2**30  # memory of one compiler at most; 0.7 GiB was the most seen
 ORIGIN: Final = "@loader_path" if sys.platform == "darwin" else "$ORIGIN"
 ENDS_WITHIN_S: Final = 5.0
 _STEP: Final = re.compile(r"^\[(\d+)/(\d+)\]")
@@ -52,7 +50,7 @@ Progress = Callable[[int, int], None]
 
 
 def options(version: str, backend: str) -> list[str]:
-    """What CMake is told: for this processor, without what would be fetched or is not used."""
+    """The options of CMake: for this processor, without parts that are fetched or not used."""
     return [
         "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DGGML_RPC=ON", "-DGGML_CCACHE=OFF",
         "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_APP=OFF",
@@ -65,7 +63,7 @@ def options(version: str, backend: str) -> list[str]:
 
 
 def check_compilers(backend: str) -> None:
-    """Raises MachineError where the compiler is missing, said before anything is fetched for it."""
+    """Raises MachineError if a compiler is missing. Called before anything is fetched."""
     if not os.environ.get("CXX") and not any(map(shutil.which, COMPILERS)):
         raise MachineError(
             "no C++ compiler was found (looked for {names}); install one, such as: sudo apt "

@@ -15,11 +15,11 @@ USED_FOR: Final = ("lab", "server")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildFacts:
-    """One build, asked what it is."""
+    """One build, and what it says of itself."""
 
     build: Build
-    version: str | None  # None: its program does not say
-    devices: Sequence[EngineDevice] | None  # None: it cannot be asked
+    version: str | None  # None: the program does not say
+    devices: Sequence[EngineDevice] | None  # None: the build cannot be asked
     used_for: Sequence[str]  # of USED_FOR
 
     def as_json(self) -> dict[str, Any]:
@@ -45,8 +45,8 @@ class Inventory:
     """Every build that is here."""
 
     builds: Sequence[BuildFacts]
-    chosen: Selection | None  # None where what was chosen is not there
-    trouble: EngineError | None  # why it is not
+    chosen: Selection | None  # None if a chosen build is not here
+    trouble: EngineError | None  # why `chosen` is None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru engine list --json`."""

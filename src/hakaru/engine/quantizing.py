@@ -5,8 +5,8 @@ quantized and written by one thread without a word to the others; ggml and the f
 Python's lock. Memory is a few MiB per thread, whatever the model's size. Pieces do not change the
 result, because ggml quantizes row by row; llama.cpp's own quantizer cuts tensors into pieces, too.
 
-Tensors are reported in the order of the request and only when their bytes are on the disk, so that
-whoever continues later may trust the report. Source: llama.cpp, ggml/include/ggml.h
+Tensors are reported in the order of the request and only when their bytes are on the disk: a later
+run goes on behind the last tensor that was reported. Source: llama.cpp, ggml/include/ggml.h
 (ggml_quantize_chunk, ggml_get_type_traits).
 """
 
@@ -26,7 +26,7 @@ from hakaru.engine.libllama import c
 from hakaru.formats.quant_types import BY_ID, QuantType
 from hakaru.hardware.threads import n_threads
 
-SYNC_S: Final = 0.5
+SYNC_S: Final = 0.5  # the least time between two syncs to the disk
 _F32: Final = 0
 
 
@@ -63,10 +63,8 @@ def _written(
         def descriptor(path: str, mode: str) -> int:
             return opened.enter_context(open(path, mode, buffering=0)).fileno()
 
-        read, written = (
-            [descriptor(path, "rb") for path in sources],
-            [descriptor(path, "rb+") for path in targets],
-        )
+        read = [descriptor(path, "rb") for path in sources]
+        written = [descriptor(path, "rb+") for path in targets]
         vectors = descriptor(importance, "rb") if importance else None
         work = _Work(jobs)
         threads = [
@@ -96,18 +94,18 @@ class _Work:
         self._pieces: Iterator[tuple[int, int, int]] = (
             (i, *piece) for i, job in enumerate(jobs) for piece in pieces(job)
         )
-        self._open = [job.n_elements for job in jobs]
-        self._done = 0
+        self._open = [job.n_elements for job in jobs]  # weights of each job that are not written
+        self._done = 0  # jobs that are done, all jobs before them, too
         self._failure: BaseException | None = None
         self._state = threading.Condition()
 
     def help(self, hand: "_Hand") -> None:
-        """Do pieces until none is left or somebody fails."""
+        """Do pieces until none is left or a thread fails."""
         while (piece := self._next()) is not None:
             i, first, n = piece
             try:
                 hand.do(self._jobs[i], first, n)
-            except Exception as failure:  # whatever it is, the thread that waits raises it
+            except Exception as failure:  # `wait` raises it in the main thread
                 self._fail(failure)
                 return
             with self._state:
@@ -117,8 +115,8 @@ class _Work:
                 self._state.notify()
 
     def wait(self, done: int) -> int:
-        """How many jobs are done: all of them, or more than `done` after a while. Raises what a
-        thread raised.
+        """Wait until all jobs are done, or after SYNC_S more than `done` are. Returns how many are.
+        Raises the exception of a thread that failed.
         """
         with self._state:
             self._state.wait_for(self._settled, SYNC_S)
@@ -154,20 +152,16 @@ class _Buffer:
         self._held = ctypes.create_string_buffer(1)
 
     def of(self, n_bytes: int) -> "_Buffer":
-        """Itself, with a view of `n_bytes`. What was in it is lost where it grows."""
+        """This buffer with a view of `n_bytes`. Its contents are lost when it grows."""
         if len(self._held) < n_bytes:
             self._held = ctypes.create_string_buffer(n_bytes)
-        self.view, self.address = (
-            memoryview(self._held).cast("B")[:n_bytes],
-            ctypes.addressof(self._held),
-        )
+        self.view = memoryview(self._held).cast("B")[:n_bytes]
+        self.address = ctypes.addressof(self._held)
         return self
 
 
 class _Hand:
-    """What one thread needs: open files, and buffers for what is read, widened, made and for
-    importances.
-    """
+    """The work of one thread: the open files, and a buffer for each step of a piece."""
 
     def __init__(
         self, sources: Sequence[int], targets: Sequence[int], importance: int | None
@@ -219,8 +213,8 @@ def _n_bytes(type_: QuantType, n: int) -> int:
 
 @cache
 def _to_float(type_id: int) -> Any:
-    """The function that widens a type: for F16 and BF16 the processor's own where there is one,
-    which is ten times as fast.
+    """The function that widens a type. For F16 and BF16 that of ggml's CPU backend, if the build
+    has one, is ten times as fast.
     """
     quick = {"F16": "ggml_cpu_fp16_to_fp32", "BF16": "ggml_cpu_bf16_to_fp32"}.get(
         BY_ID[type_id].name, ""
@@ -229,8 +223,8 @@ def _to_float(type_id: int) -> Any:
 
 
 def _is_finite(address: int, n: int) -> bool:
-    """Whether all numbers are finite. A sum of squares says yes in a tenth of the time; else every
-    number is looked at.
+    """Whether all numbers are finite. A finite sum of squares proves it in a tenth of the time;
+    without this proof every number is looked at.
     """
     if n < 2**31 and (dot := getattr(c, "ggml_vec_dot_f32", None)):
         total = ctypes.c_float()

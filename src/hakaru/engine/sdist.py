@@ -30,8 +30,8 @@ KEPT: Final = (
     "tools",
     "vendor",
 )
-"""What of llama.cpp's tree is unpacked: 50 of 170 MB, the rest being vocabularies, pictures and
-tests.
+"""The parts of llama.cpp's tree that are unpacked: 50 of 170 MB. The rest is vocabularies, pictures
+and tests.
 """
 TOOLS: Final = ("cmake>=3.28,<5", "ninja>=1.11")
 _FULL: Final = "No space left on device"

@@ -1,5 +1,5 @@
-"""What this machine can do and the engine's build does not use: a GPU, the processor's widest
-vectors. And what to type.
+"""Sentences about what the engine's build leaves unused, a GPU or the processor's widest vectors,
+with the command that mends it.
 
 The makers of the wheel publish the same version for GPUs, each kind in an index of its own. The
 ready-made wheel for processors is compiled for AVX2, so a native build is faster where there is
