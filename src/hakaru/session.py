@@ -74,8 +74,9 @@ class Session:
         """A session on this machine, with the ledger in the data directory.
 
         `machine`: what `probe_machine` returned; None: it is called. `keeps` False is for verbs
-        that only ask: on a full disk and in a read-only home they answer, too, and warn that
-        nothing is remembered. Raises MachineError for a ledger that cannot be opened.
+        whose result is told or written elsewhere, such as `fit`, `test` and a preset: on a full
+        disk and in a read-only home they do their work and warn that nothing is remembered. Raises
+        MachineError for a ledger that cannot be opened.
         """
         ledger = Ledger(watch=watch, keeps=keeps)
         if ledger.trouble:

@@ -1,5 +1,5 @@
-"""Commands that only ask answer on a full disk and in a home that is read-only; whoever writes says
-first where it cannot.
+"""On a full disk and in a home that is read-only, commands answer that need no place that lasts;
+the others say first where they cannot write.
 """
 
 import json
@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+import hakaru
 from hakaru.cli import run
 from hakaru.ledger import Ledger
+from hakaru.models.model import read_model
 from hakaru.places import cache_dir, header_dir
 
 
@@ -47,6 +49,36 @@ def test_who_only_asks_is_answered_without_a_home(
     assert said.out
     if command[0] in {"fit", "doctor"}:
         assert "nothing is remembered" in said.err
+
+
+@pytest.mark.engine
+def test_a_preset_is_written_and_tested_without_a_home(
+    no_home: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file lies where it was asked for, and the loss is told; one sentence says that nothing is
+    remembered.
+    """
+    out = tmp_path / "small.gguf"
+    write = ["quantize", str(tiny), "--type", "Q8_0", "-o", str(out)]
+    read = ["test", str(out), "--reference", str(tiny), "--no-speed", "--quality", "extreme"]
+    for command in (write, read):
+        assert run(command) == 0
+        said = capsys.readouterr()
+        assert (bool(said.out), said.err.count("nothing is remembered")) == (True, 1)
+    hakaru.quantize(tiny, preset="Q6_K", output=out, overwrite=True)
+    assert read_model(out).type_name == "Q6_K"
+
+
+def test_who_races_says_first_that_nothing_can_be_kept(
+    no_home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A race takes long and needs room for the files that it compares."""
+    for command in (["tune", str(tiny)], ["quantize", str(tiny), "--bpw", "5"]):
+        assert run(command) == 1
+        assert capsys.readouterr().err == (
+            f"hakaru: {no_home}/hakaru: cannot be written (Not a directory); choose another "
+            "place.\n"
+        )
 
 
 def test_a_ledger_on_a_full_disk_is_read_and_goes_on_in_memory(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ def terminal_session(
     """A session whose notes stand on stdout and whose warnings on stderr.
 
     `quiet` leaves the notes out, for commands whose stdout is one JSON object; `aside` puts them on
-    stderr, for commands whose stdout is a conversation. `keeps` False is for commands that only
-    ask: they answer on a full disk and in a home that is read-only, too.
+    stderr, for commands whose stdout is a conversation. `keeps` is that
+    of `Session.here`.
     """
     note = print_aside if aside else nobody_listens if quiet else print_text
     return Session.here(machine=machine, watch=watch, note=note, warn=warn, keeps=keeps)

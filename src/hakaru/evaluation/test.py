@@ -130,7 +130,8 @@ def _set_up(references: Sequence[Reference], wishes: Wishes) -> _Setup:
         prompts=named_prompts(wishes.get("prompts")),
         parts=("test",),
     )
-    no_speed, session = wishes.get("no_speed", False), wishes.get("session") or Session.here()
+    no_speed = wishes.get("no_speed", False)
+    session = wishes.get("session") or Session.here(keeps=False)
     if len(models) > 1 and reference is None and no_speed and not items:
         raise Misuse(
             "several models are compared with a `reference` of the same vocabulary, on `tasks`, or "

@@ -44,8 +44,8 @@ FOOTPRINT_PARTS: Final = (
 class Ledger:
     """The ledger in the file `path`, by default in the data directory.
 
-    With `keeps` a file that cannot be written is an error. Without, for commands that only ask,
-    such a file is read into memory, new rows stay there, and `trouble` says why.
+    With `keeps` a file that cannot be written is an error. Without, such a file is read into
+    memory, new rows stay there, and `trouble` says why.
     """
 
     def __init__(

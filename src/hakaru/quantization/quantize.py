@@ -65,7 +65,7 @@ def quantize(
         output=output, overwrite=overwrite, dry_run=dry_run, context=context,
     )  # fmt: skip
     order.check()
-    session = session or Session.here(keeps=not dry_run)
+    session = session or Session.here(keeps=preset is None and not dry_run)
     return _made(model, order, session, converter, hear_converter)
 
 

@@ -18,7 +18,7 @@ def run(options: QuantizeOptions) -> int:
     its tier.
     """
     context = Context() if options.context is None else Context(n_ctx=options.context)
-    only_asks = options.dry_run or options.type_ is not None
+    races = options.type_ is None and not options.dry_run
     with Watching(quiet=options.json) as watch:
         made = quantize(
             options.model,
@@ -38,7 +38,7 @@ def run(options: QuantizeOptions) -> int:
             output=options.output,
             overwrite=options.overwrite,
             dry_run=options.dry_run,
-            session=terminal_session(watch=watch, quiet=options.json, keeps=not only_asks),
+            session=terminal_session(watch=watch, quiet=options.json, keeps=races),
             **context,
         )
     if options.json:
