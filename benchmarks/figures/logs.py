@@ -20,7 +20,8 @@ from hakaru.memory.compute import compute_bytes, device_compute
 from hakaru.memory.footprint import kv_cache_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
-from hakaru.planning.placement import GPU_CONTEXT_BYTES, judge
+from hakaru.planning.placement import GPU_CONTEXT_BYTES
+from hakaru.planning.shares import judge
 
 MIB: Final = 2**20
 FILE: Final = Path(__file__).with_name("load_logs.json")

@@ -25,8 +25,9 @@ from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task
+from hakaru.planning.placement import Task
 from hakaru.planning.search import place
+from hakaru.planning.shares import Placement
 
 MODELS: Final = (
     "llama-3.2-1b-instruct", "qwen3-8b", "llama-3.1-8b-instruct", "mistral-nemo-instruct-2407",

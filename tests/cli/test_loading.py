@@ -22,7 +22,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.planning.answer import Fit
 from hakaru.planning.fit_at import fit_at
-from hakaru.planning.placement import Layout
+from hakaru.planning.shares import Layout
 from hakaru.servers import Deployment, beside_servers
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny

@@ -18,8 +18,9 @@ from hakaru.models.catalogue import known_models
 from hakaru.planning.checkpoints import Growth, with_checkpoints
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import MARGIN, Placement, Task
+from hakaru.planning.placement import Task
 from hakaru.planning.search import max_context, place
+from hakaru.planning.shares import MARGIN, Placement
 
 GIB = 2**30
 GEMMA = next(m for m in known_models() if m.id == "gemma-3-27b-it")

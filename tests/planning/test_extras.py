@@ -16,9 +16,10 @@ from hakaru.models.model import Model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.extras import bytes_of, draft_extra, mtp_extra
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Layout, Task, placement
+from hakaru.planning.placement import Task, placement
 from hakaru.planning.search import max_context
 from hakaru.planning.search import place as find_place
+from hakaru.planning.shares import Layout
 from hakaru.testing import llama_tensors, tiny_shape
 
 MIB = 2**20

@@ -26,7 +26,7 @@ from hakaru.planning.learned import (
     learned_margin,
     remember_driver,
 )
-from hakaru.planning.placement import MARGIN
+from hakaru.planning.shares import MARGIN
 from hakaru.units import Source
 
 HERE = Kind(machine="here", backend="cpu", architecture="llama", alone=True)

@@ -24,16 +24,9 @@ from hakaru.planning.exact import exact_answer
 from hakaru.planning.explain import PARTS, explain_placement
 from hakaru.planning.here import free_for_models
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import (
-    GPU_CONTEXT_BYTES,
-    Layout,
-    Task,
-    judge,
-    placement,
-    shares_of,
-    split_by,
-)
+from hakaru.planning.placement import GPU_CONTEXT_BYTES, Task, placement, shares_of, split_by
 from hakaru.planning.search import max_context, place
+from hakaru.planning.shares import Layout, judge
 from hakaru.planning.ways_out import Change, Outcome, Search, alternatives
 
 LLAMA_70B = nearest_model(70 * 10**9)

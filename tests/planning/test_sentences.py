@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hakaru.cli import run
-from hakaru.planning.placement import judge
 from hakaru.planning.sentences import verdict_word
+from hakaru.planning.shares import judge
 from hakaru.units import BYTE_SCALES, compared
 
 SIZE: Final = r"([\d.]+) (B|KiB|MiB|GiB|TiB)"

@@ -18,8 +18,9 @@ from hakaru.models.model import Model, as_preset, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task
+from hakaru.planning.placement import Task
 from hakaru.planning.search import place
+from hakaru.planning.shares import Placement
 from hakaru.planning.variations import Variations
 from hakaru.planning.ways_out import (
     GENTLE,

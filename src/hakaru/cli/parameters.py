@@ -28,8 +28,8 @@ PATH = _AbsolutePath()
 
 
 def taking(command: Callable[[Options], int]) -> Callable[..., int]:
-    """Hand a command what click read of its options, as one value of the type that stands at its
-    parameter `options`.
+    """Hand a command its options as one value, of the type that the command's parameter `options`
+    has.
 
     The types are imported when a command runs: `hakaru --help` starts without them.
     """

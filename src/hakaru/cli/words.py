@@ -18,7 +18,7 @@ from hakaru.models.model import Model
 from hakaru.units import Figure
 
 CONTENDED: Final = "‡"
-"""The mark of a speed beside which others computed."""
+"""The mark of a speed beside which other programs computed."""
 
 
 def cells(figure: Figure, style: str) -> list[str]:
@@ -39,13 +39,13 @@ def speed_in(speed: Speed) -> str:
 
 
 def contention(loads: Iterable[Speed | Point]) -> list[str]:
-    """What to say of speeds beside which others computed; empty where there are none."""
+    """The sentence for speeds beside which other programs computed; empty where there are none."""
     others = reduce(Others.or_worse, (load.others for load in loads if load.is_contended), Others())
     return [beside_others(others)] if others.matter else []
 
 
 def beside_others(others: Others) -> str:
-    """The sentence for what others kept busy."""
+    """The sentence for what other programs kept busy."""
     if (others.gpu or 0.0) > MOST_GPU:
         return say(
             "{mark} Others kept {n:.1f} processors and {gpu:.0%} of a GPU busy meanwhile: these "
@@ -99,13 +99,13 @@ def verdict_sentence(tested: Tested, tier: Tier) -> str:
     return " ".join(sentences)
 
 
-def suspicion(found: Judgement) -> list[str]:
-    """What to say of kinds of text that alone lose more than the tier allows, by what was read;
-    empty where there are none.
+def suspicion(judgement: Judgement) -> list[str]:
+    """The sentence for kinds of text that, read alone, lost more than the tier allows; empty where
+    there are none.
     """
-    if not found.suspects or found.verdict == "fail":
+    if not judgement.suspects or judgement.verdict == "fail":
         return []
-    kinds = say(", ").join(kind_of_text(domain) for domain in found.suspects)
+    kinds = say(", ").join(kind_of_text(domain) for domain in judgement.suspects)
     return [
         say(
             "On its own this kind of text lost more than the tier allows, which is not proven: "
@@ -116,20 +116,21 @@ def suspicion(found: Judgement) -> list[str]:
 
 
 def _word(tested: Tested) -> str:
-    found = tested.judgement
-    if found.verdict == "inconclusive":
+    """The verdict on a tier, and what would decide an open one."""
+    judgement = tested.judgement
+    if judgement.verdict == "inconclusive":
         if tested.quality.n_windows < len(tested.domains):
             return say("cannot tell within the time (--budget)")
         return say(
             "cannot tell after all {n} windows; test on more text (--text)", n=len(tested.domains)
         )
-    return verdict_word(found)
+    return verdict_word(judgement)
 
 
-def verdict_word(found: Judgement) -> str:
+def verdict_word(judgement: Judgement) -> str:
     """A verdict in a word or two."""
-    if found.broken:
-        return say("failed ({figure})", figure=figure_name(found.broken))
+    if judgement.broken:
+        return say("failed ({figure})", figure=figure_name(judgement.broken))
     return {"pass": say("passed"), "inconclusive": say("cannot tell"), "fail": say("failed")}[
-        found.verdict
+        judgement.verdict
     ]

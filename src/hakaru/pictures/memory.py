@@ -9,7 +9,7 @@ from typing import Any, Final
 from hakaru.language import say
 from hakaru.pictures.save import format_of, save_chart
 from hakaru.planning.answer import Fit
-from hakaru.planning.placement import Share
+from hakaru.planning.shares import Share
 from hakaru.units import format_bytes
 
 GIB: Final = 2**30

@@ -18,7 +18,8 @@ from hakaru.planning.explain import explain_placement
 from hakaru.planning.extras import Extra
 from hakaru.planning.learned import Margin
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import FitVerdict, Placement, Task
+from hakaru.planning.placement import Task
+from hakaru.planning.shares import FitVerdict, Placement
 from hakaru.planning.ways_out import Alternative
 
 GROWTH: Final = ("checkpoints_bytes", "requests_bytes")
@@ -32,13 +33,13 @@ class Fit:
     model: Model  # at the preset that was asked for
     settings: ContextSettings  # with the context checkpoints that go in
     hardware: Hardware  # where the model was placed
-    computed: Footprint | None  # by our arithmetic; None if it was not asked, or knows no answer
-    dry_run: Footprint | None  # by the engine; None if it was not asked
+    computed: Footprint | None  # by our arithmetic; None if not asked for, or not modelled
+    dry_run: Footprint | None  # by the engine; None if not asked for
     placement: Placement  # what lies on which device
     verdict: FitVerdict
     margin: Margin  # the part of the memory that is left free, since predictions err
     alternatives: tuple[Alternative, ...]  # ways out, where it does not simply fit
-    max_context: int | None  # the longest context that fits; None if it was not asked
+    max_context: int | None  # tokens, the most that fit; None if not asked for
     extras: tuple[Extra, ...] = ()  # what is loaded beside the model
     is_modelled: bool = True  # False: caches and compute of a device are assumed
     found: Found | None = None  # how the model was found, where it was named by a text
@@ -46,9 +47,9 @@ class Fit:
     @property
     def best(self) -> Footprint:
         """The footprint to trust: the engine's own where it was asked."""
-        found = self.dry_run or self.computed
-        assert found is not None  # one of them was asked for
-        return found
+        best = self.dry_run or self.computed
+        assert best is not None  # one of the two was asked for
+        return best
 
     @property
     def total_bytes(self) -> int:
@@ -57,12 +58,12 @@ class Fit:
 
     @property
     def growth(self) -> Growth:
-        """What comes while the server is used; it is part of `total_bytes`."""
-        each = checkpoint_bytes(self.model.shape, self.settings)
-        each = each + sum(e.copied_bytes for e in self.extras) if each else each
+        """The memory that comes while the server is used; a part of `total_bytes`."""
+        of_model = checkpoint_bytes(self.model.shape, self.settings)
+        of_extras = sum(extra.copied_bytes for extra in self.extras)
         return Growth(
             n_checkpoints=self.settings.checkpoints_kept,
-            checkpoint_bytes=each,
+            checkpoint_bytes=of_model + of_extras if of_model else of_model,
             n_parallel=self.settings.n_parallel,
             requests_bytes=requests_bytes(self.settings),
             judged=self.hardware.ram is not None or self.hardware.is_unified,

@@ -1,7 +1,7 @@
 """What the weights of a model may take on each device of a machine, so that the whole fits. Pure.
 
-The layout is the one with which the largest file fits whose weights are shrunk alike. Under a
-layout, cache and buffers do not depend on the types of the weights, so what they leave is exact,
+The layout is that of the largest file that fits, if all weights are shrunk by the same part. Under
+a layout, cache and buffers do not depend on the types of the weights, so what they leave is exact,
 and tensors of one device may take what those of another one cannot. Left out: layouts that keep
 some layers or experts in RAM beside accelerators.
 
@@ -19,8 +19,9 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.model import Model
 from hakaru.planning.load import EMBEDDINGS, INPUT_TENSORS, SHARED_TENSORS, Load, layer_of, load_of
-from hakaru.planning.placement import MARGIN, Layout, Placement, Task, placement
+from hakaru.planning.placement import Task, placement
 from hakaru.planning.search import largest, place
+from hakaru.planning.shares import MARGIN, Layout, Placement
 
 STEP: Final = 2**20
 RAM: Final = "RAM"
@@ -47,7 +48,7 @@ class Room:
         return placement(_task(model, self.settings), self.hardware, self.layout).verdict == "fits"
 
     def used_bytes(self, model: Model) -> dict[str, int]:
-        """What the weights of `model` take of it on each device."""
+        """What the weights of `model` take of the room on each device."""
         used = dict.fromkeys(self.device_bytes, 0)
         for tensor in {t.name: t for t in model.loaded}.values():
             for device in self.devices_of[tensor.name]:
@@ -58,7 +59,8 @@ class Room:
 
 def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings) -> Room:
     """The room that `hardware` has for the weights of `model`, whatever their types. Raises
-    DoesNotFit where even a weightless model would not fit, or nothing is known of its memory.
+    DoesNotFit where even a model without weights would not fit, or where the architecture is not
+    modelled.
     """
     if not is_known(model.shape):
         raise DoesNotFit(
@@ -75,9 +77,9 @@ def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings
             path=model.path,
             n_ctx=settings.n_ctx,
         )
-    found = placement(task, hardware, layout)
-    shares = dict(zip(_labels(hardware), found.shares, strict=True)) | (
-        {RAM: found.ram} if found.ram_known else {}
+    placed = placement(task, hardware, layout)
+    shares = dict(zip(_labels(hardware), placed.shares, strict=True)) | (
+        {RAM: placed.ram} if placed.ram_known else {}
     )
     room = {
         name: int(share.device.usable_bytes * (1 - MARGIN))
@@ -117,11 +119,11 @@ def _layout(task: Task, hardware: Hardware) -> Layout | None:
         return place(replace(task, load=shrunk), hardware)
 
     def fits(mebibytes: int) -> bool:
-        found = at(mebibytes)
+        shrunk = at(mebibytes)
         return (
-            found.verdict == "fits"
-            and found.layout.n_gpu_layers in {0, found.n_items}
-            and not found.layout.n_cpu_moe
+            shrunk.verdict == "fits"
+            and shrunk.layout.n_gpu_layers in {0, shrunk.n_items}
+            and not shrunk.layout.n_cpu_moe
         )
 
     most = largest(0, -(-load.total_bytes // STEP), fits)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from hakaru.language import say
 from hakaru.memory.growth import MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
 from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
-from hakaru.planning.placement import Placement, Share, Task, judged
+from hakaru.planning.placement import Task
+from hakaru.planning.shares import Placement, Share, judged
 from hakaru.units import format_bytes
 
 
 def with_checkpoints(placement: Placement, task: Task) -> tuple[Placement, ContextSettings]:
-    """The placement, made with the least number where none is asked for, and its settings, with the
-    number that was chosen.
+    """The placement and its settings with the number of context checkpoints that has room. A number
+    that was asked for stays.
     """
     shape, settings, margin = task.shape, task.settings, task.margin
     if settings.n_checkpoints is not None:
@@ -53,8 +54,8 @@ class Growth:
     n_checkpoints: int  # per conversation
     checkpoint_bytes: int | None  # of one checkpoint; None: not known
     n_parallel: int  # conversations
-    requests_bytes: int
-    judged: bool  # the size of the memory in which they lie is known
+    requests_bytes: int  # of requests while they are read
+    judged: bool  # the size of the memory in which checkpoints lie is known
 
     @property
     def checkpoints_bytes(self) -> int:
@@ -63,7 +64,7 @@ class Growth:
 
     @property
     def total_bytes(self) -> int:
-        """Everything that comes."""
+        """All checkpoints, and the requests."""
         return self.checkpoints_bytes + self.requests_bytes
 
     def sentence(self) -> str | None:
@@ -76,7 +77,7 @@ class Growth:
             )
         if not self.checkpoint_bytes:
             return None
-        n, each, where = (
+        n, one, together = (
             self.n_checkpoints,
             format_bytes(self.checkpoint_bytes),
             format_bytes(self.checkpoints_bytes),
@@ -87,24 +88,24 @@ class Growth:
                 "told and not judged (name the RAM "
                 "for more); without any, a chat turn may read its whole conversation again.",
                 n=n,
-                each=each,
-                all=where,
+                each=one,
+                all=together,
             )
         if n >= MOST_CHECKPOINTS:
             return say(
                 "Context checkpoints: {n} per conversation of {each}, {all} when all are made; "
                 "the engine's own number has room.",
                 n=n,
-                each=each,
-                all=where,
+                each=one,
+                all=together,
             )
         if n > LEAST_CHECKPOINTS:
             return say(
                 "Context checkpoints: {n} per conversation of {each}, {all} when all are made: as "
                 "many as there is room for (the engine's own number is {most}).",
                 n=n,
-                each=each,
-                all=where,
+                each=one,
+                all=together,
                 most=MOST_CHECKPOINTS,
             )
         if n == LEAST_CHECKPOINTS:
@@ -112,8 +113,8 @@ class Growth:
                 "Context checkpoints: {n} per conversation of {each}, {all} in all: the least "
                 "with which a chat turn is not read from its beginning.",
                 n=n,
-                each=each,
-                all=where,
+                each=one,
+                all=together,
             )
         return say("Context checkpoints: none; a chat turn may read its whole conversation again.")
 

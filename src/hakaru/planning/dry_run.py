@@ -65,8 +65,8 @@ def dry_run_at(path: Path, model: Model, settings: ContextSettings, *, engine: E
     """The engine's own figures for `model`, laid out from the file at `path`, and our assumption
     for the process around it.
     """
-    found = with_conversions(engine.dry_run(path, settings), model.shape, settings)
-    return replace(found, overhead_bytes=overhead_bytes(model.shape, settings))
+    laid_out = with_conversions(engine.dry_run(path, settings), model.shape, settings)
+    return replace(laid_out, overhead_bytes=overhead_bytes(model.shape, settings))
 
 
 def remember(

@@ -20,8 +20,9 @@ from hakaru.models.mixture import preset_types
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task
+from hakaru.planning.placement import Task
 from hakaru.planning.search import max_context, place
+from hakaru.planning.shares import Placement
 
 TYPES_BY_BITS: Final = {
     2: "Q2_K",

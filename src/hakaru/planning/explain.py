@@ -1,6 +1,4 @@
-"""The ledger of a placement: the terms of the model on one memory, and what placing it adds.
-Pure.
-"""
+"""A placement as a sum of terms: the model's in one memory, and what the devices add. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,7 +7,8 @@ from hakaru.formats.gguf import Tensor
 from hakaru.language import say
 from hakaru.memory.growth import checkpoint_bytes, requests_bytes
 from hakaru.memory.terms import Term, explain
-from hakaru.planning.placement import Placement, Task
+from hakaru.planning.placement import Task
+from hakaru.planning.shares import Placement
 
 PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes",
         "overhead_bytes", "extras_bytes",
@@ -22,7 +21,7 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
     """
     terms = explain(task.shape, tensors, task.settings)
     shares = (*placement.shares, placement.ram)
-    found: list[Term] = []
+    placed: list[Term] = []
     for part in PARTS:
         own = [t for t in terms if t.part == part] + [
             t for t in _growth(task) if t.part == part and t.bytes
@@ -31,19 +30,17 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
         if part == "compute_bytes" and (converted := sum(s.conversion_bytes for s in shares)):
             own.append(_conversion(task, converted))
             rest -= converted
-        found += own + ([_because_of_the_place(part, rest, placement)] if rest else [])
-    return found
+        placed += own + ([_because_of_the_place(part, rest, placement)] if rest else [])
+    return placed
 
 
 def _growth(task: Task) -> list[Term]:
     """What comes while the server is used: context checkpoints and the bodies of requests."""
-    settings, each = (
-        task.settings,
-        (checkpoint_bytes(task.shape, task.settings) or 0) + task.copied_bytes,
-    )
+    settings = task.settings
+    one_checkpoint = (checkpoint_bytes(task.shape, settings) or 0) + task.copied_bytes
     return [
         Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
-             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {each:,} B",
+             formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {one_checkpoint:,} B",
              where="`n_checkpoints`, `n_parallel`", bytes=task.checkpoints_bytes),
         Term(part="requests_bytes", what=say("requests while they are read"),
             formula="docs/memory.md", where=say("assumed, docs/memory.md"),

@@ -33,8 +33,9 @@ from hakaru.planning.extras import Beside, bytes_of, nothing
 from hakaru.planning.here import hardware_here
 from hakaru.planning.learned import Margin, errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task, judged
+from hakaru.planning.placement import Task
 from hakaru.planning.search import place
+from hakaru.planning.shares import Placement, judged
 from hakaru.planning.variations import Variations
 
 FigureSource = Literal["computed", "dry-run", "both"]
@@ -98,7 +99,7 @@ def fit_at(
 
 def _computed(model: Model, settings: ContextSettings, source: FigureSource) -> Footprint | None:
     """What our arithmetic says; None for an architecture that it does not know. Raises ModelUnknown
-    where nobody else is asked.
+    where only our arithmetic was asked for.
     """
     computed = compute_footprint(model.shape, model.loaded, settings)
     if computed is None and source == "computed":
@@ -147,11 +148,11 @@ def _by_engine(placement: Placement, dry_run: Footprint | None, margin: Margin) 
     """The engine's own figures take the place of ours where it laid the model out in the same way:
     all in RAM, or all on the accelerators with its own split.
     """
-    layout, found = placement.layout, dry_run.accelerators if dry_run else ()
+    layout, buffers = placement.layout, dry_run.accelerators if dry_run else ()
     whole = (
         layout.default_split and not layout.n_cpu_moe and layout.n_gpu_layers == placement.n_items
     )
-    if dry_run is None or len(found) != len(placement.shares) or (found and not whole):
+    if dry_run is None or len(buffers) != len(placement.shares) or (buffers and not whole):
         return placement
     shares = tuple(
         replace(
@@ -160,13 +161,13 @@ def _by_engine(placement: Placement, dry_run: Footprint | None, margin: Margin) 
             kv_cache_bytes=d.kv_cache_bytes,
             compute_bytes=d.compute_bytes,
         )
-        for share, d in zip(placement.shares, found, strict=True)
+        for share, d in zip(placement.shares, buffers, strict=True)
     )
     ram = replace(
         placement.ram,
-        weights_bytes=dry_run.weights_bytes - sum(d.weights_bytes for d in found),
-        kv_cache_bytes=dry_run.kv_cache_bytes - sum(d.kv_cache_bytes for d in found),
-        compute_bytes=dry_run.compute_bytes - sum(d.compute_bytes for d in found),
+        weights_bytes=dry_run.weights_bytes - sum(d.weights_bytes for d in buffers),
+        kv_cache_bytes=dry_run.kv_cache_bytes - sum(d.kv_cache_bytes for d in buffers),
+        compute_bytes=dry_run.compute_bytes - sum(d.compute_bytes for d in buffers),
         output_bytes=dry_run.output_bytes,
         overhead_bytes=dry_run.overhead_bytes,
     )

@@ -26,7 +26,7 @@ from hakaru.language import say
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.planning.backends import backend_name
-from hakaru.planning.placement import MARGIN
+from hakaru.planning.shares import MARGIN
 from hakaru.units import Source
 
 ENOUGH_LOADS: Final = 5
@@ -47,8 +47,8 @@ class Kind:
     alone: bool = False
 
     def covers(self, error: "Error") -> bool:
-        """Whether a load was of this kind. A row of before backends were told was the processor's
-        where there is nothing else.
+        """Whether a load was of this kind. A row without a backend is older than that column: the
+        processor ran it, if the machine has no accelerator.
         """
         backend = error.backend or ("cpu" if self.alone else None)
         return (error.machine, backend, error.architecture) == (
@@ -119,7 +119,8 @@ class Margin:
 class Error:
     """One model at one setting on one machine: the prediction and the measured peak in bytes, and
     by part our arithmetic less the engine's dry run, and the dry run less the buffers of the real
-    load. `backend` ran it; None where nobody told.
+    load. `backend` ran the load; None in rows of before the
+    ledger kept it.
     """
 
     machine: str
@@ -145,12 +146,12 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
         kinds = runs.setdefault((row["machine"], row["model"], row["settings"]), {})
         if (kinds.get(row["source"], row)["peak_rss_bytes"] or 0) <= (row["peak_rss_bytes"] or 0):
             kinds[row["source"]] = row
-    found = []
+    lessons = []
     for (machine, _, _), kinds in runs.items():
         if (dry_run := kinds.get("dry_run")) is None:
             continue
         computed, measured = kinds.get("computed"), kinds.get("measured")
-        found.append(
+        lessons.append(
             Error(
                 machine=machine,
                 architecture=dry_run["architecture"],
@@ -161,7 +162,7 @@ def errors(rows: Iterable[Mapping[str, Any]]) -> list[Error]:
                 backend=(measured or dry_run).get("backend"),
             )
         )
-    return found
+    return lessons
 
 
 def kind_of(
@@ -172,19 +173,21 @@ def kind_of(
     """
     if named:
         return Kind(machine=None, backend="", architecture=architecture)
-    names = backend_name(needs) if needs else ("" if machine.devices else "cpu")
+    backend = backend_name(needs) if needs else ("" if machine.devices else "cpu")
     return Kind(
         machine=machine.fingerprint,
-        backend=names,
+        backend=backend,
         architecture=architecture,
         alone=not machine.devices,
     )
 
 
-def learned_margin(found: Sequence[Error], kind: Kind) -> Margin:
-    """The margin for loads of `kind`, from those that there were. Never for an accelerator."""
+def learned_margin(loads: Sequence[Error], kind: Kind) -> Margin:
+    """The margin for loads of `kind`, learned from earlier `loads`; always assumed for an
+    accelerator.
+    """
     excesses = (
-        [e.excess for e in found if kind.covers(e) and e.excess is not None] if kind.machine else []
+        [e.excess for e in loads if kind.covers(e) and e.excess is not None] if kind.machine else []
     )
     if len(excesses) < ENOUGH_LOADS or kind.backend != "cpu":
         return Margin(fraction=MARGIN, n_loads=len(excesses), source="assumed", kind=kind)
@@ -205,8 +208,8 @@ def remember_driver(ledger: Ledger, taken: Mapping[str, list[int]], buffers_byte
     name; `buffers_bytes`: the engine's buffers over all of them. GPUs of one process share the rest
     evenly: the log's names do not tell which is which.
     """
-    n_devices = sum(len(each) for each in taken.values())
-    rest = sum(sum(each) for each in taken.values()) - buffers_bytes
+    n_devices = sum(len(gpus) for gpus in taken.values())
+    rest = sum(sum(gpus) for gpus in taken.values()) - buffers_bytes
     for name in taken:
         if rest > 0:
             ledger.remember("driver", {"device": name}, {"bytes": rest // n_devices})
@@ -214,5 +217,5 @@ def remember_driver(ledger: Ledger, taken: Mapping[str, list[int]], buffers_byte
 
 def known_driver_bytes(ledger: Ledger, names: Iterable[str]) -> dict[str, int]:
     """The driver's bytes for those of the named GPUs on which a model was loaded before."""
-    found = {name: ledger.recall("driver", {"device": name}) for name in set(names)}
-    return {name: int(row["bytes"]) for name, row in found.items() if row}
+    rows = {name: ledger.recall("driver", {"device": name}) for name in set(names)}
+    return {name: int(row["bytes"]) for name, row in rows.items() if row}

@@ -44,11 +44,11 @@ class Load:
     experts: tuple[int, ...]  # of each layer
     output_bytes: int
     tied_bytes: int  # the head's copy of the embeddings
-    always_copied: bool = False  # llama.cpp makes that copy even if both lie in one memory
+    always_copied: bool = False  # llama.cpp copies them even if head and input share a memory
     shared_bytes: int = 0  # on every device that has layers
     largest_bytes: int = 0  # of the largest tensor of a layer
-    kv_widths: tuple[int, ...] = ()
-    has_states: bool = False
+    kv_widths: tuple[int, ...] = ()  # of each layer: elements of a token's keys and values
+    has_states: bool = False  # any layer keeps a recurrent state
 
     @property
     def n_layer(self) -> int:
@@ -78,8 +78,8 @@ def layer_of(name: str) -> int | None:
     """
     if name in FIRST_LAYER_TENSORS:
         return 0
-    found = _LAYER.match(name)
-    return int(found[1]) if found else None
+    match = _LAYER.match(name)
+    return int(match[1]) if match else None
 
 
 def load_of(tensors: Iterable[Tensor], n_layer: int) -> Load:

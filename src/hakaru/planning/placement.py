@@ -1,15 +1,12 @@
-"""Where a model goes on a machine: which layers on which device, and the exact flags for llama.cpp.
-Pure.
+"""The placement of a model on a machine under a layout: what each device holds, counted. Pure.
 
-A layout is llama.cpp's own terms; the shares are what every device holds under it. A verdict takes
-the margin into account: `fits` leaves it free, `tight` eats into it, `does_not_fit` exceeds what
-there is.
+`search` chooses the layout.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Final, Literal
+from typing import Final
 
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
@@ -20,135 +17,13 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 from hakaru.planning.backends import backend_of
 from hakaru.planning.load import Load
+from hakaru.planning.shares import MARGIN, Layout, Placement, Share, judged
 from hakaru.planning.unmodelled import compute_of, spread, uneven_bytes
 
-FitVerdict = Literal["fits", "tight", "does_not_fit"]
-MARGIN: Final = 0.03
-"""Part of the free memory that stays free under `fits` until measurements say better: assumed."""
 GPU_CONTEXT_BYTES: Final = 450 * 2**20
 """Driver and CUDA context per GPU, as seen on an RTX 4090; assumed for GPUs on which nothing was
 loaded yet.
 """
-
-
-def judge(needed_bytes: float, free_bytes: float, margin: float = MARGIN) -> FitVerdict:
-    """Whether `needed_bytes` go into `free_bytes`."""
-    if needed_bytes > free_bytes:
-        return "does_not_fit"
-    return "fits" if needed_bytes <= free_bytes * (1 - margin) else "tight"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """What one device holds of a model."""
-
-    device: Device
-    layers: int  # whole ones
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
-    output_bytes: int = 0
-    overhead_bytes: int = 0
-    extras_bytes: int = 0
-    conversion_bytes: int = 0  # the part of compute_bytes for a KV cache in F16 (attention)
-    checkpoints_bytes: int = 0  # with use (memory/growth.py)
-    requests_bytes: int = 0  # with use
-
-    @property
-    def needed_bytes(self) -> int:
-        """The sum of the parts."""
-        own = self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.output_bytes
-        return own + self.overhead_bytes + self.extras_bytes + self.growth_bytes
-
-    @property
-    def growth_bytes(self) -> int:
-        """What comes while the server is used."""
-        return self.checkpoints_bytes + self.requests_bytes
-
-    @property
-    def bar(self) -> tuple[int, int, int, int, int]:
-        """What a picture shows of it: weights, KV cache, compute with output, the rest, and what
-        comes with use.
-        """
-        return (
-            self.weights_bytes,
-            self.kv_cache_bytes,
-            self.compute_bytes + self.output_bytes,
-            self.overhead_bytes + self.extras_bytes,
-            self.growth_bytes,
-        )
-
-    @property
-    def headroom_bytes(self) -> int:
-        """What stays free; negative if it does not fit."""
-        return self.device.usable_bytes - self.needed_bytes
-
-    def as_json(self) -> dict[str, object]:
-        """The device as it stands in `--json`."""
-        return {
-            "name": self.device.name, "capacity_bytes": self.device.total_bytes,
-            "free_bytes": self.device.usable_bytes, "layers": self.layers,
-            "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
-            "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes,
-            "overhead_bytes": self.overhead_bytes, "extras_bytes": self.extras_bytes,
-            "checkpoints_bytes": self.checkpoints_bytes, "requests_bytes": self.requests_bytes,
-            "headroom_bytes": self.headroom_bytes,
-            "of_compute": {"conversion_bytes": self.conversion_bytes},
-        }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """A placement in llama.cpp's own terms. An item is a layer; the output is the last item."""
-
-    counts: tuple[int, ...]  # items on each accelerator, counted from the end
-    n_cpu_moe: int = 0  # layers whose experts stay in RAM
-    default_split: bool = True  # llama.cpp arrives at the counts by itself
-
-    @property
-    def n_gpu_layers(self) -> int:
-        """What `-ngl` is given."""
-        return sum(self.counts)
-
-    def flags(self) -> list[str]:
-        """The arguments of llama-server that make this layout."""
-        if not self.counts:
-            return []
-        flags = ["-ngl", str(self.n_gpu_layers)]
-        if len(self.counts) > 1 and not self.default_split:
-            flags += ["-ts", ",".join(str(n) for n in self.counts)]
-        return flags + (["-ncmoe", str(self.n_cpu_moe)] if self.n_cpu_moe else [])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A model on a machine."""
-
-    layout: Layout
-    shares: tuple[Share, ...]  # of the accelerators
-    ram: Share
-    ram_known: bool  # if not, the share of the RAM is told and not judged
-    n_items: int  # layers and output
-    verdict: FitVerdict
-
-    @property
-    def devices(self) -> tuple[Share, ...]:
-        """All shares that were judged."""
-        return (*self.shares, self.ram) if self.ram_known else self.shares
-
-    @property
-    def fullest(self) -> Share:
-        """The device that decides: of those that were judged the one with the largest part of its
-        memory taken.
-        """
-        return max(
-            self.devices, key=lambda share: share.needed_bytes / max(1, share.device.usable_bytes)
-        )
-
-    @property
-    def total_bytes(self) -> int:
-        """Everything that is needed, on all devices and in RAM."""
-        return sum(s.needed_bytes for s in self.shares) + self.ram.needed_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +46,7 @@ class Task:
     """The engine's dry run at these settings, for an architecture without arithmetic of ours."""
     copied_bytes: int = 0  # of a draft, in every context checkpoint
     layer_caches: tuple[int, ...] = field(init=False, repr=False)  # bytes per layer, counted once
-    checkpoints_bytes: int = field(init=False, repr=False)
+    checkpoints_bytes: int = field(init=False, repr=False)  # of all conversations
 
     def __post_init__(self) -> None:
         if self.extras_at:
@@ -285,14 +160,14 @@ def _on_device(
 def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan") -> DeviceCompute:
     """Compute buffers under `layout`.
 
-    Where the experts of some layers only are in RAM, a device needs what the others' experts need,
-    too. Where weights stay in RAM, a GPU fetches them while a prompt is read (op_offload), one at a
-    time: room for the largest on the first.
+    If only some layers have their experts in RAM, a device still needs the buffer for experts of
+    its own. While a prompt is read, the first GPU fetches the weights that stay in RAM one tensor
+    at a time (op_offload): it needs room for the largest.
     """
     if task.engine:
         return _assumed_compute(task, task.engine, layout, n_used, backend)
     whole = layout.n_gpu_layers == task.load.n_layer + 1
-    found = device_compute(
+    computed = device_compute(
         task.shape,
         task.settings,
         n_devices=n_used,
@@ -300,28 +175,28 @@ def _compute(task: Task, layout: Layout, n_used: int, backend: Backend = "vulkan
         experts_on_host=bool(layout.n_cpu_moe),
         backend=backend,
     )
-    assert found is not None
+    assert computed is not None
     if not n_used or (whole and not layout.n_cpu_moe):
-        return found
+        return computed
     least = 0
     if 0 < layout.n_cpu_moe < sum(map(bool, task.load.experts)):
         alone = device_compute(task.shape, task.settings, n_devices=1, backend=backend)
         least = alone.first_bytes if alone else 0
     return DeviceCompute(
-        host_bytes=found.host_bytes,
-        first_bytes=max(found.first_bytes, least) + task.load.largest_bytes,
-        middle_bytes=max(found.middle_bytes, least),
-        last_bytes=max(found.last_bytes, least),
-        flash=found.flash,
+        host_bytes=computed.host_bytes,
+        first_bytes=max(computed.first_bytes, least) + task.load.largest_bytes,
+        middle_bytes=max(computed.middle_bytes, least),
+        last_bytes=max(computed.last_bytes, least),
+        flash=computed.flash,
     )
 
 
 def _assumed_compute(
     task: Task, engine: Footprint, layout: Layout, n_used: int, backend: Backend
 ) -> DeviceCompute:
-    """The same for a graph that we do not know."""
+    """Compute buffers under `layout` for a graph that we do not know, from the engine's dry run."""
     whole = layout.n_gpu_layers == task.load.n_layer + 1
-    found = compute_of(
+    assumed = compute_of(
         engine,
         task.load,
         task.shape,
@@ -331,7 +206,7 @@ def _assumed_compute(
         backend=backend,
     )
     fetched = task.load.largest_bytes if n_used and (not whole or layout.n_cpu_moe) else 0
-    return replace(found, first_bytes=found.first_bytes + fetched)
+    return replace(assumed, first_bytes=assumed.first_bytes + fetched)
 
 
 def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
@@ -343,29 +218,19 @@ def placement(task: Task, hardware: Hardware, layout: Layout) -> Placement:
             (*shares[:where], _joined(shares[where], ram), *shares[where + 1 :]),
             _empty(ram),
         )
-    known = hardware.ram is not None and not hardware.is_unified
-    found = Placement(
+    unjudged = Placement(
         layout=layout,
         shares=shares,
         ram=ram,
-        ram_known=known,
+        ram_known=hardware.ram is not None and not hardware.is_unified,
         n_items=task.load.n_layer + 1,
         verdict="fits",
     )
-    return judged(found, task.margin)
-
-
-def judged(placement: Placement, margin: float) -> Placement:
-    """The placement with the verdict of its fullest device."""
-    verdicts = {judge(s.needed_bytes, s.device.usable_bytes, margin) for s in placement.devices}
-    worst: FitVerdict = (
-        "does_not_fit" if "does_not_fit" in verdicts else "tight" if "tight" in verdicts else "fits"
-    )
-    return replace(placement, verdict=worst)
+    return judged(unjudged, task.margin)
 
 
 def _joined(share: Share, ram: Share) -> Share:
-    """One memory for both: what would lie in RAM lies on the device, too."""
+    """The share of a device whose memory is also the RAM: it holds both shares."""
     return Share(
         device=share.device,
         layers=share.layers + ram.layers,
@@ -401,6 +266,7 @@ def _weights(load: Load, items: range, n_cpu_moe: int) -> int:
 
 
 def caches_bytes(task: Task, items: range) -> int:
+    """The caches of these items; the output has none."""
     return sum(task.layer_caches[items.start : items.stop])
 
 

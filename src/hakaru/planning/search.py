@@ -11,16 +11,8 @@ from dataclasses import replace
 
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import knows_partial_offload
-from hakaru.planning.placement import (
-    Layout,
-    Placement,
-    Task,
-    caches_bytes,
-    item_bytes,
-    judge,
-    placement,
-    split_by,
-)
+from hakaru.planning.placement import Task, caches_bytes, item_bytes, placement, split_by
+from hakaru.planning.shares import Layout, Placement
 
 
 def place(task: Task, hardware: Hardware) -> Placement:
@@ -85,10 +77,9 @@ def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
 
 
 def _fits(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> bool:
-    found = _balanced(task, hardware, n_gpu_layers, n_cpu_moe)
-    return all(
-        judge(s.needed_bytes, s.device.usable_bytes, task.margin) == "fits" for s in found.shares
-    )
+    """Whether every accelerator holds its share; RAM is not looked at."""
+    candidate = _balanced(task, hardware, n_gpu_layers, n_cpu_moe)
+    return all(share.verdict(task.margin) == "fits" for share in candidate.shares)
 
 
 def _balanced(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> Placement:
@@ -137,12 +128,14 @@ def _filled(
     return tuple(counts)
 
 
-def _deficit(found: Placement) -> int:
-    return sum(max(0, -s.headroom_bytes) for s in found.devices)
+def _deficit(candidate: Placement) -> int:
+    """Bytes that do not go in, over all devices."""
+    return sum(max(0, -share.headroom_bytes) for share in candidate.devices)
 
 
-def _fullest(found: Placement) -> float:
-    return max(s.needed_bytes / max(1, s.device.usable_bytes) for s in found.shares)
+def _fullest(candidate: Placement) -> float:
+    """The part taken of the fullest accelerator."""
+    return max(share.part_taken for share in candidate.shares)
 
 
 def _at_context(task: Task, n_ctx: int) -> Task:

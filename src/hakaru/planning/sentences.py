@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from hakaru.language import say
-from hakaru.planning.placement import Placement, Share, judge
+from hakaru.planning.shares import Placement, Share, judge
 from hakaru.planning.ways_out import Alternative
 from hakaru.units import compared, format_bytes
 
@@ -22,15 +22,15 @@ def verdict_word(verdict: str) -> str:
 
 def verdict_sentences(placement: Placement, margin: float) -> list[str]:
     """The verdict, and what lies in RAM of which nothing is known."""
-    told = [verdict_sentence(placement, margin)]
+    sentences = [verdict_sentence(placement, margin)]
     if not placement.ram_known and placement.ram.needed_bytes:
-        told.append(
+        sentences.append(
             say(
                 "It also needs {needed} of RAM; no size was named for it.",
                 needed=format_bytes(placement.ram.needed_bytes),
             )
         )
-    return told
+    return sentences
 
 
 def verdict_sentence(placement: Placement, margin: float) -> str:
@@ -49,7 +49,7 @@ def _sum_sentence(share: Share, margin: float) -> str:
         "Needs {needed} of the {free} that may be used: {verdict}.",
         needed=needed,
         free=free,
-        verdict=verdict_word(judge(share.needed_bytes, share.device.usable_bytes, margin)),
+        verdict=verdict_word(share.verdict(margin)),
     )
 
 

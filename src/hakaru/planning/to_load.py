@@ -43,7 +43,7 @@ def fit_to_load(
     memory: str | int | None = None,
     warns_of_idle_gpu: bool = False,
 ) -> Fit:
-    """The answer for a model that is about to be loaded here. A note tells what is tight.
+    """The answer for a model that is about to be loaded here. A note tells where memory is tight.
 
     `memory` is the part of the free memory that may be used. With `warns_of_idle_gpu` a GPU that
     the engine cannot use is told, too. Raises NothingLoaded for what does not fit.

@@ -38,7 +38,7 @@ CROSSING_ROWS: Final = 12
 has a recurrent state.
 """
 CROSSING_ROWS_RECURRENT: Final = 32
-"""The same where layers have a recurrent state: at most 31."""
+"""CROSSING_ROWS where layers have a recurrent state: at most 31."""
 MASK_BYTES: Final = 2
 """Bytes per cell and token of the attention mask, with flash attention. Source: llama.cpp,
 src/llama-graph.cpp.
@@ -51,7 +51,7 @@ MOST_TRIES: Final = 6
 
 def spread(total_bytes: int, widths: Sequence[int]) -> tuple[int, ...]:
     """`total_bytes` over layers in proportion to `widths`, or evenly where all are 0. The parts add
-    up to it.
+    up to `total_bytes`.
     """
     parts = widths if any(widths) else [1] * len(widths)
     edges = [total_bytes * edge // sum(parts) for edge in accumulate(parts)]
@@ -59,8 +59,8 @@ def spread(total_bytes: int, widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def uneven_bytes(total_bytes: int, widths: Sequence[int], settings: ContextSettings) -> int:
-    """By how much the cache of one layer may exceed its part of `total_bytes`; 0 where that is what
-    all tokens in all layers take.
+    """By how much the cache of one layer may exceed its part of `total_bytes`; 0 where
+    `total_bytes` is what all tokens take in all layers.
     """
     types = [BY_NAME[name.upper()] for name in settings.cache]
     bytes_per_element = sum(type_.block_bytes / type_.block for type_ in types) / 2
@@ -131,8 +131,8 @@ def _runs_flash_attention(
     if not heads_kv or not shape.n_head:
         return True
     heads = shape.n_embd_head_k, shape.n_embd_head_v, shape.n_head // max(heads_kv)
-    found = has_kernel(backend, heads, type_k=settings.type_k, type_v=settings.type_v)
-    if not found and engine.kv_cache_bytes and BY_NAME[settings.type_v.upper()].block > 1:
+    has_one = has_kernel(backend, heads, type_k=settings.type_k, type_v=settings.type_v)
+    if not has_one and engine.kv_cache_bytes and BY_NAME[settings.type_v.upper()].block > 1:
         raise Misuse(
             "the cache type {type} for values needs flash attention, and {backend} has no kernel "
             "for it (heads of {k} and {v}, keys in {type_k}); choose f16.",
@@ -142,7 +142,7 @@ def _runs_flash_attention(
             k=heads[0],
             v=heads[1],
         )
-    return found
+    return has_one
 
 
 def _copies(load: Load, shape: Shape, settings: ContextSettings, backend: Backend) -> int:
@@ -172,12 +172,12 @@ def longest_context(
     dry-run, so it never promises more than the engine says.
     """
     high = max(1, most // 256)
-    known: dict[int, Footprint] = {}
+    dry_runs: dict[int, Footprint] = {}  # by 256 tokens of context
 
     def at(steps: int) -> Footprint:
-        if steps not in known:
-            known[steps] = ask(256 * steps)
-        return known[steps]
+        if steps not in dry_runs:
+            dry_runs[steps] = ask(256 * steps)
+        return dry_runs[steps]
 
     if not fits(256, at(1)):
         return 0
@@ -188,7 +188,7 @@ def longest_context(
         left, right = low, high
         while right - left > 1:
             middle = (left + right) // 2
-            if fits(256 * middle, _between(known, middle)):
+            if fits(256 * middle, _between(dry_runs, middle)):
                 left = middle
             else:
                 right = middle
@@ -201,19 +201,19 @@ def longest_context(
     return 256 * low
 
 
-def _between(known: dict[int, Footprint], steps: int) -> Footprint:
-    """The footprint on the straight line between the nearest two that are known."""
-    left, right = max(n for n in known if n <= steps), min(n for n in known if n >= steps)
+def _between(dry_runs: dict[int, Footprint], steps: int) -> Footprint:
+    """The footprint on the straight line between the nearest two dry runs."""
+    left, right = max(n for n in dry_runs if n <= steps), min(n for n in dry_runs if n >= steps)
     if left == right:
-        return known[left]
+        return dry_runs[left]
     part = (steps - left) / (right - left)
 
     def value(name: str) -> int:
-        low, high = getattr(known[left], name), getattr(known[right], name)
+        low, high = getattr(dry_runs[left], name), getattr(dry_runs[right], name)
         return int(low + part * (high - low))
 
     return replace(
-        known[left],
+        dry_runs[left],
         kv_cache_bytes=value("kv_cache_bytes"),
         compute_bytes=value("compute_bytes"),
         output_bytes=value("output_bytes"),

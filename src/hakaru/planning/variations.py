@@ -17,8 +17,9 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset
 from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.load import load_of
-from hakaru.planning.placement import Placement, Task
+from hakaru.planning.placement import Task
 from hakaru.planning.search import max_context, place
+from hakaru.planning.shares import Placement
 from hakaru.planning.unmodelled import longest_context
 from hakaru.planning.ways_out import Alternative, Change, Outcome, Search, alternatives
 
@@ -27,23 +28,22 @@ SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variations:
-    """`task` is what was asked for. `ask` dry-runs the same model at other settings; None where our
-    arithmetic answers.
-    """
+    """A model on a machine, and the way to judge it at other settings and types."""
 
     model: Model
-    task: Task
+    task: Task  # as asked for
     hardware: Hardware
     ask: Callable[[ContextSettings], Footprint] | None = None
-    asked: dict[ContextSettings, Footprint] = field(default_factory=dict)
+    """A dry run of the model at other settings; None where our arithmetic answers."""
+    dry_runs: dict[ContextSettings, Footprint] = field(default_factory=dict)  # made so far
 
     def engine_at(self, settings: ContextSettings) -> Footprint | None:
         """The dry run at `settings`, made once; None where our arithmetic answers."""
         if self.ask is None:
             return None
-        if settings not in self.asked:
-            self.asked[settings] = self.ask(settings)
-        return self.asked[settings]
+        if settings not in self.dry_runs:
+            self.dry_runs[settings] = self.ask(settings)
+        return self.dry_runs[settings]
 
     def task_at(self, settings: ContextSettings, preset: str | None = None) -> Task:
         """What is to be placed at other settings, or as another type."""
@@ -70,9 +70,9 @@ class Variations:
         most = (self.task.shape.n_ctx_train or 2**20) * self.task.settings.n_parallel
 
         def ask(n_ctx: int) -> Footprint:
-            found = self.engine_at(self.task.settings.with_context(n_ctx))
-            assert found
-            return found
+            footprint = self.engine_at(self.task.settings.with_context(n_ctx))
+            assert footprint
+            return footprint
 
         def fits(n_ctx: int, engine: Footprint) -> bool:
             task = replace(
@@ -108,14 +108,14 @@ class Variations:
 
     def _outcome(self, change: Change) -> Outcome | None:
         try:
-            found = self.placed(change)
+            placement = self.placed(change)
         except (Misuse, EngineRefused):  # a cache type whose blocks do not divide the heads
             return None
         return Outcome(
-            total_bytes=found.total_bytes,
-            verdict=found.verdict,
-            ram_bytes=found.ram.needed_bytes,
-            gpu_layers=sum(share.layers for share in found.shares),
+            total_bytes=placement.total_bytes,
+            verdict=placement.verdict,
+            ram_bytes=placement.ram.needed_bytes,
+            gpu_layers=sum(share.layers for share in placement.shares),
         )
 
 

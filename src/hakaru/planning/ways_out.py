@@ -11,8 +11,8 @@ from typing import Final
 
 from hakaru.language import say, spelled
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
-from hakaru.planning.placement import FitVerdict
 from hakaru.planning.search import largest
+from hakaru.planning.shares import FitVerdict
 
 SMALL_CACHE: Final[Cache] = ("q8_0", "q8_0")
 SMALL_UBATCH: Final = 128
@@ -61,18 +61,18 @@ class Change:
         """What to ask for, fields in backticks (see `language.spell_fields`). `hardware` is how the
         machine was named, with room for the size of its RAM.
         """
-        found = []
+        parts = []
         if self.preset:
-            found.append(f"`preset` {self.preset}")
+            parts.append(f"`preset` {self.preset}")
         if self.cache:
-            found.append(f"`type_k` {self.cache[0]} `type_v` {self.cache[1]}")
+            parts.append(f"`type_k` {self.cache[0]} `type_v` {self.cache[1]}")
         if self.ram_bytes:
-            found.append(f'`hardware` "{hardware.format(f"{self.ram_bytes // 2**30}GiB")}"')
+            parts.append(f'`hardware` "{hardware.format(f"{self.ram_bytes // 2**30}GiB")}"')
         if self.n_ubatch:
-            found.append(f"`n_ubatch` {self.n_ubatch}")
+            parts.append(f"`n_ubatch` {self.n_ubatch}")
         if self.n_ctx:
-            found.append(f"`n_ctx` {self.n_ctx}")
-        return " ".join(found)
+            parts.append(f"`n_ctx` {self.n_ctx}")
+        return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Where ways out are looked for."""
+    """The machine and the settings for which ways out are looked for."""
 
     settings: ContextSettings  # that were asked for
     presets: Sequence[str]  # smaller than the model's own type, from the most bits to the least
@@ -138,18 +138,16 @@ def alternatives(search: Search, outcome: Try) -> list[Alternative]:
     now = outcome(Change())
     assert now is not None
     singles = list(_singles(search, outcome))
-    found = [
-        way for change in singles if (way := _way(change, outcome, now, search.hardware or ""))
-    ]
-    if not any(way.fits and _is_gentle(way.change) for way in found):
+    ways = [way for change in singles if (way := _way(change, outcome, now, search.hardware or ""))]
+    if not any(way.fits and _is_gentle(way.change) for way in ways):
         combined = _combined(search, outcome)
         if (
             combined
             and combined not in singles
             and (way := _way(combined, outcome, now, search.hardware or ""))
         ):
-            found.append(way)
-    return sorted(found, key=lambda way: not way.fits)
+            ways.append(way)
+    return sorted(ways, key=lambda way: not way.fits)
 
 
 def in_words(ways: Sequence[Alternative]) -> str:
@@ -241,9 +239,9 @@ def _first_type(types: Sequence[str | None], change: Change, outcome: Try) -> Ch
     """`change` with the first of `types` that fits, or that fits tightly if none does better."""
     tried = [(at, outcome(at)) for at in (replace(change, preset=preset) for preset in types)]
     for wanted in ("fits", "tight"):
-        for at, found in tried:
-            if found and found.verdict == wanted:
-                return at
+        for candidate, result in tried:
+            if result and result.verdict == wanted:
+                return candidate
     return None
 
 
@@ -277,8 +275,8 @@ def _with_context(change: Change, search: Search, outcome: Try) -> Change | None
 
 
 def _fits(change: Change, outcome: Try) -> bool:
-    found = outcome(change)
-    return found is not None and found.verdict == "fits"
+    result = outcome(change)
+    return result is not None and result.verdict == "fits"
 
 
 def _thinned(change: Change, outcome: Try) -> Change:

@@ -57,19 +57,19 @@ def _greeting(serving: Serving) -> str:
     if not serving.is_new:
         return say("{model} already answers at {url}", model=model, url=url)
     if serving.gives == "embedding":
-        told = say("{model} gives vectors: POST {url}/embeddings  (Ctrl-C stops it)")
+        sentence = say("{model} gives vectors: POST {url}/embeddings  (Ctrl-C stops it)")
     elif serving.gives == "reranker":
-        told = say("{model} ranks documents: POST {url}/rerank  (Ctrl-C stops it)")
+        sentence = say("{model} ranks documents: POST {url}/rerank  (Ctrl-C stops it)")
     else:
-        told = say("{model} answers at {url}  (Ctrl-C stops it)")
-    return told.format(model=model, url=url)
+        sentence = say("{model} answers at {url}  (Ctrl-C stops it)")
+    return sentence.format(model=model, url=url)
 
 
 def _command(options: ServeOptions, session: Session) -> list[str]:
     """The command that would start the engine's server."""
     from hakaru.engine.server import server_command
 
-    asked = to_serve(options.model, options.chat_template, session, **options.as_context())
-    fit = fit_to_load(asked.model, asked.settings, session, memory=options.memory)
-    mode = laid_out(fit, asked.mode)
-    return server_command(asked.model.path, fit.settings, socket=Path("SOCKET"), mode=mode)
+    to_load = to_serve(options.model, options.chat_template, session, **options.as_context())
+    fit = fit_to_load(to_load.model, to_load.settings, session, memory=options.memory)
+    mode = laid_out(fit, to_load.mode)
+    return server_command(to_load.model.path, fit.settings, socket=Path("SOCKET"), mode=mode)

@@ -16,18 +16,17 @@ from hakaru.units import Figure, format_bytes
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Tell it as text."""
-    found = comparison.measured
-    print_table(*_table(found, comparison.tier))
-    for sentence in contention(each.trial.speed for each in found if each.trial):
+    """The comparison as text on stdout."""
+    models = comparison.measured
+    print_table(*_table(models, comparison.tier))
+    for sentence in contention(m.trial.speed for m in models if m.trial):
         print_text(sentence)
-    for sentence in [
-        sentence for each in found for sentence in unended(each.graded, each.model.path.name)
-    ]:
+    for measured in models:
+        for sentence in unended(measured.graded, measured.model.path.name):
+            print_text(sentence)
+    for sentence in doubts(*(measured.graded for measured in models)):
         print_text(sentence)
-    for told in doubts(*(each.graded for each in found)):
-        print_text(told)
-    for a, b in combinations(found, 2):
+    for a, b in combinations(models, 2):
         names = {"first": a.model.path.name, "second": b.model.path.name}
         if a.rows and b.rows:
             print_text(_loss_sentence(*kld_ratio(a, b), names))
@@ -38,7 +37,7 @@ def print_comparison(comparison: Comparison) -> None:
                 print_text(_speed_sentence(spoken[rate], *rate_ratio(*both), names) + mark)
         if a.graded:
             print_text(_tasks_sentence(pair(a.graded, b.graded), names))
-    if not any(each.quality or each.graded for each in found):
+    if not any(m.quality or m.graded for m in models):
         print_text(
             say(
                 "Quality was not compared: name a --reference of the same vocabulary, or ask for "
@@ -47,12 +46,12 @@ def print_comparison(comparison: Comparison) -> None:
         )
 
 
-def _table(found: Sequence[Measured], tier: Tier) -> tuple[list[str], list[list[str]]]:
+def _table(models: Sequence[Measured], tier: Tier) -> tuple[list[str], list[list[str]]]:
     """The head, and a row for each model: a column for all that was asked for."""
     has_quality, has_speed, has_tasks = (
-        any(e.quality for e in found),
-        any(e.trial for e in found),
-        any(e.graded for e in found),
+        any(m.quality for m in models),
+        any(m.trial for m in models),
+        any(m.graded for m in models),
     )
     head = [say("model"), say("weights"), say("bits")]
     head += [say("mean KLD"), say("top-1")] if has_quality else []
@@ -60,26 +59,26 @@ def _table(found: Sequence[Measured], tier: Tier) -> tuple[list[str], list[list[
     head += [say("tasks")] if has_tasks else []
     head += [say("tier {tier}", tier=tier.name)] if has_quality else []
     rows = []
-    for each in found:
+    for measured in models:
         row = [
-            each.model.path.name,
-            format_bytes(each.model.weights_bytes),
-            f"{each.model.bpw:.2f}",
+            measured.model.path.name,
+            format_bytes(measured.model.weights_bytes),
+            f"{measured.model.bpw:.2f}",
         ]
-        if each.quality:
+        if measured.quality:
             row += [
-                with_interval(each.quality.kld_mean, ".5f"),
-                f"{each.quality.top1_agreement.value:.1%}",
+                with_interval(measured.quality.kld_mean, ".5f"),
+                f"{measured.quality.top1_agreement.value:.1%}",
             ]
-        if each.trial:
-            prefill = with_interval(each.trial.speed.prefill_tokens_per_s, ".0f")
+        if measured.trial:
+            prefill = with_interval(measured.trial.speed.prefill_tokens_per_s, ".0f")
             row += [
-                format_bytes(each.trial.memory.total_bytes),
-                speed_in(each.trial.speed),
+                format_bytes(measured.trial.memory.total_bytes),
+                speed_in(measured.trial.speed),
                 prefill,
             ]
-        row += [right_in(each.graded)] if has_tasks else []
-        row += [verdict_word(each.judgement)] if each.judgement else []
+        row += [right_in(measured.graded)] if has_tasks else []
+        row += [verdict_word(measured.judgement)] if measured.judgement else []
         rows.append(row)
     return head, rows
 
@@ -93,14 +92,14 @@ def _loss_sentence(ratio: Figure | None, less: str, names: dict[str, str]) -> st
         )
     if ratio is None:
         return say("Neither {first} nor {second} loses anything.", **names)
-    told = {"ratio": ratio.value, "low": ratio.lowest, "high": ratio.highest, **names}
+    fields = {"ratio": ratio.value, "low": ratio.lowest, "high": ratio.highest, **names}
     if less == "cannot tell":
         return say(
             "{first} and {second}: cannot tell their losses apart ({ratio:.2f} "
             "[{low:.2f}…{high:.2f}]).",
-            **told,
+            **fields,
         )
-    return say("{first} loses {ratio:.2f} [{low:.2f}…{high:.2f}] of what {second} loses.", **told)
+    return say("{first} loses {ratio:.2f} [{low:.2f}…{high:.2f}] of what {second} loses.", **fields)
 
 
 def _speed_sentence(rate: str, ratio: Figure, faster: str, names: dict[str, str]) -> str:
@@ -129,13 +128,13 @@ def _speed_sentence(rate: str, ratio: Figure, faster: str, names: dict[str, str]
     )
 
 
-def _tasks_sentence(found: Pairs, names: dict[str, str]) -> str:
-    told = {"lost": found.lost, "won": found.won, "p": found.p, **names}
-    if found.verdict == "cannot tell":
+def _tasks_sentence(pairs: Pairs, names: dict[str, str]) -> str:
+    fields = {"lost": pairs.lost, "won": pairs.won, "p": pairs.p, **names}
+    if pairs.verdict == "cannot tell":
         return say(
             "Tasks: {second} lost {lost} and won {won} against {first}: cannot tell them apart (p "
             "= {p:.2g}; {percent:.1%} of the tasks would have been seen).",
-            percent=found.detectable,
-            **told,
+            percent=pairs.detectable,
+            **fields,
         )
-    return say("Tasks: {second} lost {lost} and won {won} against {first} (p = {p:.2g}).", **told)
+    return say("Tasks: {second} lost {lost} and won {won} against {first} (p = {p:.2g}).", **fields)

@@ -5,8 +5,8 @@ from hakaru.language import say, spelled
 from hakaru.memory.terms import Term
 from hakaru.planning.answer import Fit
 from hakaru.planning.extras import Extra
-from hakaru.planning.placement import Placement
 from hakaru.planning.sentences import verdict_sentences, ways_sentences
+from hakaru.planning.shares import Placement
 from hakaru.units import format_bytes, format_params
 
 

@@ -116,31 +116,31 @@ def _named(ids: Sequence[str]) -> str:
 
 def right_in(graded: Sequence[Graded]) -> str:
     """The share of right answers with its interval in one table cell."""
-    found = accuracy(graded)
-    return with_interval(found, ".0%") if found else "-"
+    part = accuracy(graded)
+    return with_interval(part, ".0%") if part else "-"
 
 
-def pairs_sentence(found: Pairs) -> str:
+def pairs_sentence(pairs: Pairs) -> str:
     """What was lost and won against the reference."""
-    if found.verdict == "cannot tell":
+    if pairs.verdict == "cannot tell":
         return say(
             "Tasks: {lost} lost and {won} won against the reference: cannot tell them apart (p = "
             "{p:.2g}; {percent:.1%} of the tasks would have been seen).",
-            lost=found.lost,
-            won=found.won,
-            p=found.p,
-            percent=found.detectable,
+            lost=pairs.lost,
+            won=pairs.won,
+            p=pairs.p,
+            percent=pairs.detectable,
         )
-    if found.verdict == "worse":
+    if pairs.verdict == "worse":
         return say(
             "Tasks: {lost} lost and {won} won against the reference: worse (p = {p:.2g}).",
-            lost=found.lost,
-            won=found.won,
-            p=found.p,
+            lost=pairs.lost,
+            won=pairs.won,
+            p=pairs.p,
         )
     return say(
         "Tasks: {lost} lost and {won} won against the reference: better (p = {p:.2g}).",
-        lost=found.lost,
-        won=found.won,
-        p=found.p,
+        lost=pairs.lost,
+        won=pairs.won,
+        p=pairs.p,
     )

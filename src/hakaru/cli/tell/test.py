@@ -25,25 +25,26 @@ def title(candidate: Model, original: Model | None) -> str:
     )
 
 
-def report_of(found: Findings) -> Report:
-    """The same as a report."""
+def report_of(findings: Findings) -> Report:
+    """The findings as a report."""
     return Report(
-        title=title(found.model, found.original), sentences=[_verdict(found), *_further(found)],
-        head=_head(found), table=_rows(found), quality=found.quality,
-        rows=found.tested.rows if found.tested else (), tier=found.tier,
-        speed=found.trial.speed if found.trial else None, points=found.points,
+        title=title(findings.model, findings.original),
+        sentences=[_verdict(findings), *_further(findings)],
+        head=_head(findings), table=_rows(findings), quality=findings.quality,
+        rows=findings.tested.rows if findings.tested else (), tier=findings.tier,
+        speed=findings.trial.speed if findings.trial else None, points=findings.points,
     )  # fmt: skip
 
 
-def tell(found: Findings) -> None:
+def tell(findings: Findings) -> None:
     """Tell it as text."""
-    if found.original and (warning := source_kind(found.original).sentence()):
+    if findings.original and (warning := source_kind(findings.original).sentence()):
         print_text(warning)
-    if rows := _rows(found):
-        print_table(_head(found), rows)
-    for sentence in _further(found):
+    if rows := _rows(findings):
+        print_table(_head(findings), rows)
+    for sentence in _further(findings):
         print_text(sentence)
-    if trial := found.trial:
+    if trial := findings.trial:
         print_text(
             say(
                 "Speed for a prompt of {n_prompt} tokens and an answer of {n_predict}, the "
@@ -61,30 +62,31 @@ def tell(found: Findings) -> None:
                 peak=peak,
             )
         )
-    print_text(_verdict(found))
-    if found.graded:
-        print_tasks(found.graded, found.theirs)
-    next_step(f"hakaru serve {found.model.path}")
+    print_text(_verdict(findings))
+    if findings.graded:
+        print_tasks(findings.graded, findings.theirs)
+    next_step(f"hakaru serve {findings.model.path}")
 
 
-def _verdict(found: Findings) -> str:
+def _verdict(findings: Findings) -> str:
     """What was proven of the tier, or that nothing was judged."""
-    if found.tested:
-        return verdict_sentence(found.tested, found.tier)
+    if findings.tested:
+        return verdict_sentence(findings.tested, findings.tier)
     return say(
         "No --reference was named, so nothing was compared: what the model lost is not known, "
         "and no tier was judged."
     )
 
 
-def _head(found: Findings) -> list[str]:
+def _head(findings: Findings) -> list[str]:
     head = [say("figure"), say("value"), say("95 % interval")]
-    return [*head, say("tier {tier}", tier=found.tier.name) if found.tested else ""]
+    return [*head, say("tier {tier}", tier=findings.tier.name) if findings.tested else ""]
 
 
-def _rows(found: Findings) -> list[list[str]]:
+def _rows(findings: Findings) -> list[list[str]]:
     """The table: figure, value, interval, bound."""
-    rows, trial = _loss_rows(found.quality, found.tier) if found.quality else [], found.trial
+    rows = _loss_rows(findings.quality, findings.tier) if findings.quality else []
+    trial = findings.trial
     if trial:
         mark = CONTENDED if trial.speed.is_contended else ""
         rows += [
@@ -96,7 +98,7 @@ def _rows(found: Findings) -> list[list[str]]:
             rows.append(
                 [say("energy for one answer, J"), *cells(trial.speed.energy_j, ".1f"), mark]
             )
-    for point in found.points:
+    for point in findings.points:
         what = (
             say("  decode behind {n:,} tokens", n=point.depth)
             if point.depth
@@ -157,21 +159,23 @@ def loss_sentences(tested: Tested) -> list[str]:
     return [read, *(missed if unread else []), _in_plain_words(lost)]
 
 
-def _further(found: Findings) -> list[str]:
+def _further(findings: Findings) -> list[str]:
     """What was read and what it means, the noise floor, what was timed beside other work, and what
     was not timed.
     """
-    told = loss_sentences(found.tested) if found.tested else []
-    if found.floor:
-        told.append(
+    sentences = loss_sentences(findings.tested) if findings.tested else []
+    if findings.floor:
+        sentences.append(
             say(
                 "Noise floor: the reference differs from itself by {kld} when its batches are "
                 "split differently.",
-                kld=f"{found.floor.value:.2g}",
+                kld=f"{findings.floor.value:.2g}",
             )
         )
-    told += contention([found.trial.speed, *found.points] if found.trial else [])
-    return told + [left_out_sentence(left, found.settings, found.model) for left in found.left_out]
+    sentences += contention([findings.trial.speed, *findings.points] if findings.trial else [])
+    return sentences + [
+        left_out_sentence(left, findings.settings, findings.model) for left in findings.left_out
+    ]
 
 
 def _in_plain_words(lost: Quality) -> str:

@@ -175,10 +175,10 @@ def _spanned(figure: Figure, style: str) -> str:
     return with_interval(figure, style)
 
 
-def print_replay(found: Replay) -> None:
+def print_replay(replayed: Replay) -> None:
     """A decision that was walked again, what changed since, and whether it holds."""
-    print_decision(found.decision)
-    for what, then, now in found.changed:
+    print_decision(replayed.decision)
+    for what, then, now in replayed.changed:
         print_text(
             say(
                 "Changed since then: {what} was {then}, is {now}.",
@@ -187,14 +187,14 @@ def print_replay(found: Replay) -> None:
                 now=_short(now),
             )
         )
-    if found.holds:
-        print_text(say("The decision holds: {type}.", type=_spoken(found.now)))
+    if replayed.holds:
+        print_text(say("The decision holds: {type}.", type=_spoken(replayed.now)))
     else:
         print_text(
             say(
                 "The decision does not hold: it was {before}, it is {now}.",
-                before=_spoken(found.before),
-                now=_spoken(found.now),
+                before=_spoken(replayed.before),
+                now=_spoken(replayed.now),
             )
         )
 
