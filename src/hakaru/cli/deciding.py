@@ -3,7 +3,7 @@
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.tune import tune
 from hakaru.cli.options import WishOptions
-from hakaru.cli.output import Watching
+from hakaru.cli.progress import Watching
 from hakaru.cli.terminal import terminal_session
 
 

@@ -5,7 +5,8 @@ which is used.
 import sys
 
 from hakaru.cli.options import EngineBuildOptions, EngineListOptions, EngineUseOptions
-from hakaru.cli.output import Watching, next_step, print_json, print_text
+from hakaru.cli.output import next_step, print_json, print_text
+from hakaru.cli.progress import Watching
 from hakaru.cli.tell.engine import print_inventory, print_use
 from hakaru.engine.binary import check_options, version_of_binary
 from hakaru.engine.builds import named, use

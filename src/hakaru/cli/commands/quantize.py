@@ -5,7 +5,8 @@ that is read back.
 import sys
 
 from hakaru.cli.options import QuantizeOptions
-from hakaru.cli.output import Watching, next_step, print_json, print_text
+from hakaru.cli.output import next_step, print_json, print_text
+from hakaru.cli.progress import Watching
 from hakaru.cli.terminal import terminal_session
 from hakaru.language import say
 from hakaru.memory.context import Context

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Final, Protocol, cast
 
 from hakaru.cli.options import TestOptions
-from hakaru.cli.output import Watching, print_json
+from hakaru.cli.output import print_json
+from hakaru.cli.progress import Watching
 from hakaru.cli.tell.comparison import print_comparison
 from hakaru.cli.tell.test import loss_sentences, report_of, tell, title
 from hakaru.cli.terminal import terminal_session

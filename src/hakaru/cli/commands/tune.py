@@ -8,7 +8,8 @@ from hakaru.choosing.replay import replay
 from hakaru.choosing.tune import effort_beside_servers
 from hakaru.cli.deciding import decide
 from hakaru.cli.options import TuneOptions
-from hakaru.cli.output import Watching, print_json
+from hakaru.cli.output import print_json
+from hakaru.cli.progress import Watching
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
 from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
