@@ -17,6 +17,11 @@ from typing import Final
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LANGUAGES: Final = ("en", "ja")
 _FIELD: Final = re.compile(r"`(\w+)`")
+_KANA_KANJI: Final = "[\u3005\u3041-\u3096\u30a1-\u30fa\u30fc\u4e00-\u9fff]"
+_TOUCHING: Final = re.compile(f"(?<={_KANA_KANJI}) ?\0+ ?(?={_KANA_KANJI})")
+_APART: Final = re.compile(
+    f"(?<={_KANA_KANJI}) ?\0+ ?(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%]) ?\0+ ?(?={_KANA_KANJI})"
+)
 _NOTHING: Final[Mapping[str, str]] = {}
 _names: ContextVar[Mapping[str, str]] = ContextVar("names", default=_NOTHING)
 _language: ContextVar[str] = ContextVar("language", default="en")
@@ -43,7 +48,20 @@ def translate(template: str, /, **fields: object) -> str:
         name: spelled(value) if isinstance(value, str) and value.startswith("`") else value
         for name, value in fields.items()
     }
-    return spelled(template).format(**values) if fields else spelled(template)
+    if not fields:
+        return spelled(template)
+    if _language.get() == "ja":
+        return _spaced(spelled(template), values)
+    return spelled(template).format(**values)
+
+
+def _spaced(template: str, values: Mapping[str, object]) -> str:
+    """The Japanese sentence, with a space between a field and the text beside it where exactly one
+    of them is Latin, whatever stands in the template: "平均 KLD が", "一致率が".
+    """
+    marked = re.sub(r"\{\w+(?:![rs])?(?::[^{}]*)?\}", lambda field: f"\0{field[0]}\0", template)
+    text = marked.format(**values)
+    return _APART.sub(" ", _TOUCHING.sub("", text)).replace("\0", "")
 
 
 def spell_fields(names: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.engine
 
 MASKS: dict[str, str] = {
     "<engine>": r"xllamacpp \S+",
-    "<read>": r"[\d,]+ (?:tokens, \d+% of what|トークンで、全段階を全文章で試す場合の \d+%)",
+    "<read>": r"[\d,]+ (?:tokens, \d+% of what|トークンで、全候補を全文章で試す場合の \d+%)",
     "<evidence>": r"\S+/evidence/\S+\.json",
     "<machine>\n": r"(?s)\A(?:Processor|CPU) .*?\n(?=Model|モデル)",
     "<loss>": r"(?<![\d.])\d\.\d{4,5}(?: \[\d\.\d+…\d\.\d+\]| +\d\.\d+ … \d\.\d+)?",

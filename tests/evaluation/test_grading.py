@@ -109,7 +109,7 @@ def test_own_tasks_that_no_model_got_right_are_told(
     assert never_right(grade([ours], ["b"])) == []
     use_language("ja")
     print_tasks(mine, theirs)
-    assert "自分の課題のうち 6 件は" in capsys.readouterr().out
+    assert "自分のタスクのうち 6 件は" in capsys.readouterr().out
 
 
 def test_an_example_is_asked_for_where_nothing_shows_that_a_check_can_pass(

@@ -1,0 +1,67 @@
+"""The Japanese of the catalogue and of the documents: one term for one thing, one rule of spacing.
+
+The terms are those of docs/glossary.md.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from hakaru.language import japanese, say, use_language
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.ja.md", ROOT / "docs" / "glossary.md", *sorted(ROOT.glob("docs/*.ja.md"))]
+NOT_OURS = {
+    "文脈": "コンテキスト",
+    "区画": "ウィンドウ",
+    "課題": "タスク",
+    "試し配置": "ドライラン",
+    "遠くの": "リモートの",
+    "機械": "マシン",
+    "第一候補": "top-1 一致率",
+    "トークン中最悪": "KLD の 99 パーセンタイル",
+    "利用者": "ユーザー",
+    "プロセッサ": "CPU",
+    "入力処理": "プロンプト処理",
+    "計測": "測定",
+    "原本": "オリジナル",
+    "元ファイル": "元のモデル",
+    "元のファイル": "元のモデル",
+    "主メモリ": "ホストメモリ",
+    "次は:": "次の手順:",
+}
+"""Words that have been used for the term beside them."""
+ALLOWED = ("機械学習", "コプロセッサ")
+"""Other words that hold one of these."""
+
+
+def found_in(text: str) -> dict[str, str]:
+    """The words of `NOT_OURS` in a text, with the terms that belong there."""
+    for word in ALLOWED:
+        text = text.replace(word, "")
+    return {word: term for word, term in NOT_OURS.items() if word in text}
+
+
+def test_the_catalogue_has_one_term_for_one_thing() -> None:
+    """No sentence has a word of which the glossary has another."""
+    assert {text: found_in(text) for text in japanese().values() if found_in(text)} == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_a_page_has_one_term_for_one_thing(page: Path) -> None:
+    """The documents say what the outputs say."""
+    assert found_in(page.read_text(encoding="utf-8")) == {}
+
+
+@pytest.mark.parametrize(
+    ("figure", "sentence"),
+    [
+        ("平均 KLD", "平均 KLD が品質段階 balanced の限度 0.03 を破ります"),
+        ("top-1 一致率", "top-1 一致率が品質段階 balanced の限度 0.03 を破ります"),
+    ],
+)
+def test_a_space_stands_between_japanese_and_latin(figure: str, sentence: str) -> None:
+    """Also where a field begins or ends, whatever its value is."""
+    use_language("ja")
+    template = "{figure} breaks the bound of {bound:g} of the tier {tier}"
+    assert say(template, figure=figure, bound=0.03, tier="balanced") == sentence
