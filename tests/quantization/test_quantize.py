@@ -10,6 +10,7 @@ from hakaru.cli import run
 from hakaru.errors import Misuse
 from hakaru.models.model import read_model
 from hakaru.quantization.quantize import quantize
+from hakaru.quantization.to_preset import MadePreset
 from hakaru.session import Session
 
 
@@ -47,7 +48,12 @@ def test_the_result_is_the_object_that_the_command_prints(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "name one target: `preset`, `bpw`, `size`, `fit` or `tier`"),
+        ({}, "name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`"),
+        ({"bits": 4, "preset": "Q4_K_M"}, "name one target"),
+        ({"bits": 4, "bpw": 4.5}, "name one target"),
+        ({"bits": 4.5}, "`bits` is '4.5', expected one of 2, 3, 4, .* such as 4.5, name `bpw`"),
+        ({"bits": "four"}, "`bits` is 'four', expected one of 2"),
+        ({"bits": 7}, "`bits` is '7', expected one of 2"),
         ({"bpw": 5, "tier": "compact"}, "name one target"),
         ({"preset": "Q4_0", "pins": ("ffn=Q8_0",)}, "`pin` goes with a budget: `bpw`"),
         ({"preset": "Q4_0", "min_tokens_per_s": 5}, "`min_tokens_per_s` goes with a budget"),
@@ -69,3 +75,21 @@ def test_notes_go_to_the_session(tiny: Path) -> None:
     session = Session.here(note=heard.append, keeps=False)
     quantize(tiny, preset="Q8_0", dry_run=True, session=session)
     assert [sentence.split(":")[0] for sentence in heard] == ["Q8_0"]
+
+
+@pytest.mark.parametrize(
+    ("bits", "preset"),
+    [(8, "Q8_0"), ("4", "Q4_K_M"), ("4bit", "Q4_K_M"), ("8-bit", "Q8_0"), ("４ビット", "Q4_K_M")],
+)
+def test_a_number_of_bits_is_the_usual_preset_and_says_which(
+    tiny: Path, bits: str | int, preset: str
+) -> None:
+    """The article's own words; the sentence behind tells what the preset really takes."""
+    heard: list[str] = []
+    session = Session.here(note=heard.append, keeps=False)
+    made = quantize(tiny, bits=bits, dry_run=True, session=session)
+    assert isinstance(made, MadePreset)
+    assert made.recipe.preset == preset
+    assert made.path.name == f"{tiny.stem}-{preset}.gguf"
+    assert heard[0].startswith(f"This is the preset {preset}, the usual one")
+    assert f"{made.recipe.bpw:.2f} bits per weight" in heard[1]

@@ -201,7 +201,12 @@ def show(options: "ShowOptions") -> int:
     "--type",
     "type_",
     metavar="TYPE",
-    help="To this preset: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …",
+    help="To this preset of llama.cpp's: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …",
+)
+@click.option(
+    "--bits",
+    metavar="N",
+    help="To the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
 @click.option("--bpw", metavar="X", help="To at most so many bits per weight, such as 4.5.")
 @click.option("--size", metavar="SIZE", help="To a file of at most this size, such as 4.2GiB.")

@@ -7,7 +7,7 @@ imports hakaru typed no option. Where a person typed options, each field is told
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "backend", "bpw", "chat_template", "converter", "draft", "dry_run", "fit", "full_speed",
+    "backend", "bits", "bpw", "chat_template", "converter", "draft", "dry_run", "fit", "full_speed",
     "hardware", "importance", "language", "memory", "mmproj", "mtp", "no_speed", "overwrite",
     "pin", "plot", "port", "prompts", "reference", "report", "size", "source", "tasks",
 )  # fmt: skip

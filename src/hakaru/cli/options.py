@@ -90,9 +90,12 @@ class FitOptions(ContextOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """`hakaru quantize`; exactly one of `type_`, `bpw`, `size`, `fit` and `quality` is given."""
+    """`hakaru quantize`; exactly one of `bits`, `type_`, `bpw`, `size`, `fit` and `quality`
+    is given.
+    """
 
     model: str
+    bits: str | None  # of the usual preset: 4 is Q4_K_M
     type_: str | None
     bpw: str | None
     size: str | None

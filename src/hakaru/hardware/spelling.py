@@ -45,11 +45,12 @@ _COUNT_WORDS: Final = {
     "eight": 8,
 }  # fmt: skip
 _COUNT_FIRST: Final = re.compile(
-    rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|[枚台基]の?)\s*)(.+)$",
+    rf"^(?:(?:a\s+)?({'|'.join(_COUNT_WORDS)})[\s-]+|(\d{{1,2}})\s*(?:x|\*|[枚台基]の?)\s*"
+    rf"|x\s*(\d{{1,2}})\s+)(.+)$",
     re.IGNORECASE,
 )
 _COUNT_LAST: Final = re.compile(
-    r"^(.+?)(?:(?:(?<=[\d\s)])|(?<=gb)|(?<=ti)|(?<=xt))[x*]\s*(\d{1,2})"
+    r"^(.+?)(?:(?:(?<=[\d\s)])|(?<=gb)|(?<=ti)|(?<=xt)|(?<=\d[a-wyz]))[x*]\s*(\d{1,2})"
     r"|\s(\d{1,2})\s*x|\s*[xを]?\s*(\d{1,2})\s*(?:枚|台|基)(?:挿し|刺し|差し)?)$",
     re.IGNORECASE,
 )
@@ -157,7 +158,7 @@ def _counted(piece: str, border: str) -> Part:
     count, name = 1, piece
     piece = re.sub(r"\((\s*x\s*\d{1,2}|\d{1,2}\s*x)\s*\)", r"\1", piece)
     if first := _COUNT_FIRST.match(piece):
-        count, name = int(first[2] or _COUNT_WORDS[first[1].lower()]), first[3]
+        count, name = int(first[2] or first[3] or _COUNT_WORDS[first[1].lower()]), first[4]
     elif last := _COUNT_LAST.match(piece):
         count, name = int(last[2] or last[3] or last[4]), last[1]
     name = name.strip(" -:")

@@ -7,6 +7,8 @@ trained for them, and NVFP4, which llama.cpp reads and does not write. Source: l
 include/llama.h (llama_ftype) and src/llama-quant.cpp (llama_ftype_get_default_type).
 """
 
+import re
+import unicodedata
 from typing import Final
 
 from hakaru.errors import Misuse
@@ -30,6 +32,30 @@ BASE_TYPES: Final = {name: name for name in (*FTYPES, *NEEDS_IMPORTANCE)} | {
     "IQ2_M": "IQ2_S", "IQ2_S": "IQ2_XS", "MXFP4_MOE": "MXFP4",
 }  # fmt: skip
 """The type that a tensor gets when nothing else is said about it, by preset."""
+
+USUAL: Final = {
+    2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32",
+}  # fmt: skip
+"""The preset that people mean by a number of bits. Its real bits per weight are more: Q4_K_M has
+about 4.85, Q8_0 has 8.5.
+"""
+
+
+def preset_of_bits(bits: str | int) -> str:
+    """The usual preset of so many bits, such as Q4_K_M for 4, "4", "4bit" or "4-bit". Raises
+    Misuse.
+    """
+    number = re.fullmatch(
+        r"(\d+)[\s-]*(?:bits?|ビット)?", unicodedata.normalize("NFKC", str(bits)).strip().lower()
+    )
+    if number is None or int(number[1]) not in USUAL:
+        raise Misuse(
+            "`bits` is '{found}', expected one of {known}; for another number of bits per weight, "
+            "such as 4.5, name `bpw`.",
+            found=bits,
+            known=", ".join(map(str, USUAL)),
+        )
+    return USUAL[int(number[1])]
 
 
 def preset_named(name: str) -> str:

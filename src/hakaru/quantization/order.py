@@ -27,7 +27,7 @@ TOLD: Final = {"overwrite", "output", "dry_run"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One of `preset`, `bpw`, `size`, `fit` and `tier` is given; the fields are those of
-    `quantize`.
+    `quantize`, whose `bits` are a preset here.
     """
 
     preset: str | None = None
@@ -52,7 +52,7 @@ class Order:
         """
         targets = (self.preset, self.bpw, self.size, self.tier)
         if sum(target is not None for target in targets) + self.fit != 1:
-            raise Misuse("name one target: `preset`, `bpw`, `size`, `fit` or `tier`.")
+            raise Misuse("name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`.")
         if self.preset:
             preset_named(self.preset)
             budgets = {"min_tokens_per_s": self.min_tokens_per_s is not None, "pin": self.pins}

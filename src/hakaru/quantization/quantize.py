@@ -4,7 +4,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from hakaru.errors import Misuse
+from hakaru.language import say
 from hakaru.memory.context import Context
+from hakaru.models.presets import preset_of_bits
 from hakaru.models.sources.find import Reference
 from hakaru.quantization.journal import locked_journal, waits
 from hakaru.quantization.order import Order
@@ -21,6 +24,7 @@ if TYPE_CHECKING:  # a preset is written without what a budget needs
 def quantize(
     model: Reference,
     *,
+    bits: str | int | None = None,
     preset: str | None = None,
     bpw: str | float | None = None,
     size: str | int | None = None,
@@ -44,11 +48,12 @@ def quantize(
 
     Example: `quantize("model.gguf", bpw=4.5).measured` is its mean KLD in nats per token.
 
-    Exactly one target is named: a `preset` of llama.cpp's, such as "Q4_K_M"; the bits per weight
-    `bpw` or the `size` of the file, such as "4GiB"; `fit`, for this machine or the `hardware` that
-    is named; or the `tier` of quality that is to be kept in the fewest bytes. All but a preset are
-    budgets: the best mix of types is sought, as fast as `min_tokens_per_s` and with each of `pins`,
-    such as "ffn_down=Q6_K", and raced against the presets on text that no step has seen.
+    Exactly one target is named: a `preset` of llama.cpp's, such as "Q4_K_M", or the `bits` of the
+    usual one, here 4; the bits per weight `bpw` or the `size` of the file, such as "4GiB"; `fit`,
+    for this machine or the `hardware` that is named; or the `tier` of quality that is to be kept in
+    the fewest bytes. All but a preset are budgets: the best mix of types is sought, as fast as
+    `min_tokens_per_s` and with each of `pins`, such as "ffn_down=Q6_K", and raced against the
+    presets on text that no step has seen.
 
     `importance` is "auto", "none" or an imatrix file; None is auto, but none for a preset that
     needs none. `split` writes parts of that size. A Hugging Face folder becomes a GGUF file first,
@@ -59,14 +64,34 @@ def quantize(
     Raises Misuse, DoesNotFit, ModelError, Offline, MachineError and EngineError.
     """
     order = Order(
-        preset=preset, bpw=None if bpw is None else str(bpw), size=size, fit=fit, tier=tier,
-        hardware=hardware, min_tokens_per_s=min_tokens_per_s, effort=effort,
+        preset=_preset(preset, bits), bpw=None if bpw is None else str(bpw), size=size, fit=fit,
+        tier=tier, hardware=hardware, min_tokens_per_s=min_tokens_per_s, effort=effort,
         importance=None if importance is None else str(importance), pins=tuple(pins), split=split,
         output=output, overwrite=overwrite, dry_run=dry_run, context=context,
     )  # fmt: skip
     order.check()
-    session = session or Session.here(keeps=preset is None and not dry_run)
+    session = session or Session.here(keeps=order.preset is None and not dry_run)
+    if bits is not None:
+        session.note(_which(order))
     return _made(model, order, session, converter, hear_converter)
+
+
+def _preset(preset: str | None, bits: str | int | None) -> str | None:
+    """The preset that is asked for, by its name or by a number of bits. Raises Misuse."""
+    if bits is None:
+        return preset
+    if preset is not None:
+        raise Misuse("name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`.")
+    return preset_of_bits(bits)
+
+
+def _which(order: Order) -> str:
+    """Which preset a number of bits has become."""
+    return say(
+        "This is the preset {preset}, the usual one for so many bits. What it really takes stands "
+        "below.",
+        preset=order.name,
+    )
 
 
 def _made(

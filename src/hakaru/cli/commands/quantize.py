@@ -19,10 +19,11 @@ def run(options: QuantizeOptions) -> int:
     its tier.
     """
     context = Context() if options.context is None else Context(n_ctx=options.context)
-    races = options.type_ is None and not options.dry_run
+    races = options.type_ is None and options.bits is None and not options.dry_run
     with Watching(quiet=options.json) as watch:
         made = quantize(
             options.model,
+            bits=options.bits,
             preset=options.type_,
             bpw=options.bpw,
             size=options.size,
