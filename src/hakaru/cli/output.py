@@ -1,16 +1,29 @@
 """Printing: JSON, sentences and tables."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+<<<<<<< Updated upstream
 from typing import TYPE_CHECKING, Any
 
 from hakaru.cli.paste import runnable
+=======
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from hakaru.cli.table import GAP, Cell, Column, Table
+from hakaru.cli.wrapping import cells_of, unmarked, whole, wrapped
+>>>>>>> Stashed changes
 from hakaru.language import say, without_controls
 from hakaru.units import Figure
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+WIDEST: Final = 100
+"""Cells of a line of sentences, since longer lines are hard to read."""
 
 
 def print_json(data: dict[str, Any]) -> None:
@@ -19,44 +32,71 @@ def print_json(data: dict[str, Any]) -> None:
 
 
 def print_text(text: str) -> None:
-    """A sentence: on a terminal wrapped between words (by cells, so that Japanese fits too),
-    elsewhere in one line.
+    """A sentence, or several below each other: on a terminal wrapped where it may be, elsewhere
+    each in one line.
     """
-    text = "\n".join(without_controls(line) for line in text.split("\n"))
-    if sys.stdout.isatty() and len(text) > 40:
-        _console().print(text)
-    else:
-        print(text)
+    _print_sentences(text, sys.stdout)
 
 
 def print_aside(text: str) -> None:
     """A sentence on stderr."""
-    print(without_controls(text), file=sys.stderr, flush=True)
+    _print_sentences(text, sys.stderr)
 
 
 def warn(text: str) -> None:
     """What a person should know, on stderr, where it stands in nobody's way."""
-    print(f"hakaru: {without_controls(text)}", file=sys.stderr, flush=True)
+    print_aside(f"hakaru: {text}")
+
+
+def _print_sentences(text: str, stream: TextIO) -> None:
+    width = terminal_width(stream)
+    for line in map(without_controls, text.split("\n")):
+        lines = [unmarked(line)] if width is None else wrapped(line, min(width, WIDEST))
+        print("\n".join(lines), file=stream, flush=stream is sys.stderr)
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """How many cells wide the terminal of `stream` is, or as COLUMNS says; None: it is none."""
+    if not stream.isatty():
+        return None
+    named = os.environ.get("COLUMNS", "")
+    with suppress(OSError, ValueError):  # a stream without a descriptor
+        return (
+            int(named) if named.isdigit() else os.get_terminal_size(stream.fileno()).columns or 80
+        )
+    return 80
+
+
+def show_table(table: Table) -> None:
+    """A table on stdout that fits the terminal; in a pipe all of it, a row in a line."""
+    lines = table.lines(terminal_width(sys.stdout))
+    if not sys.stdout.isatty():
+        for line in lines:
+            print("".join(text for text, _ in line))
+        return
+    from rich.text import Text
+
+    console = _console()
+    for line in lines:
+        console.print(Text.assemble(*line), soft_wrap=True)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """A plain table that is never cut: the first `left` columns to the left, the others to the
+    """A table of cells that have one form: the first `left` columns to the left, the others to the
     right.
     """
-    from rich.measure import Measurement
-    from rich.table import Table
+    show_table(Table([Column(title, left=i < left) for i, title in enumerate(header)], rows))
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, title in enumerate(header):
-        table.add_column(title, justify="left" if i < left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(without_controls(cell) for cell in row))
-    console = _console()
-    console.width = max(
-        console.width,
-        Measurement.get(console, console.options.update(max_width=10_000), table).maximum,
-    )
-    console.print(table)
+
+def print_facts(rows: Sequence[Sequence[str]]) -> None:
+    """Names, and beside each its value, which goes on below itself where it is too long."""
+    width, names = terminal_width(sys.stdout), max((cells_of(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        start = f"{name}{' ' * (names - cells_of(name))}{GAP}"
+        plain = without_controls(value)
+        beside = width and wrapped(plain, max(width - cells_of(start), 1))
+        hanging = f"\n{' ' * cells_of(start)}".join(beside or [unmarked(plain)])
+        print(f"{start}{hanging}".rstrip())
 
 
 def _console() -> "Console":
@@ -75,7 +115,82 @@ def with_interval(figure: Figure, style: str) -> str:
     return f"{figure.value:{style}} [{figure.lowest:{style}}…{figure.highest:{style}}]"
 
 
+def interval_cell(figure: Figure, style: str, *, mark: str = "") -> Cell:
+    """A figure as a table cell: with its interval, or where there is little room, without."""
+    return Cell(with_interval(figure, style) + mark, f"{figure.value:{style}}{mark}")
+
+
 def next_step(command: str) -> None:
+<<<<<<< Updated upstream
     """The last line on a terminal: what to do now, as `paste.pasted` spells it."""
     if sys.stdout.isatty():
         print(say("Next: {command}", command=runnable(command)))
+=======
+    """The last line on a terminal: what to do now. The command is never broken: too long for the
+    line, it has its own.
+    """
+    if sys.stdout.isatty():
+        print_text(say("Next: {command}", command=whole(command)))
+
+
+class Watching:
+    """Progress on stderr: a bar with the time left on a terminal, one line per step elsewhere,
+    nothing when quiet.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._announced: set[str] = set()
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: Progress | None = None
+
+    def __enter__(self) -> "Watching":
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            columns = (
+                TextColumn("{task.description:<20}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars away; what is printed next stands alone."""
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Show that `done` of `total` parts of `step` are done."""
+        if self._quiet:
+            return
+        if self._bars is None:
+            if step not in self._announced:
+                self._announced.add(step)
+                print(f"  {step} …", file=sys.stderr, flush=True)
+            return
+        if not self._tasks:
+            self._bars.start()  # not before: what is printed until then goes where it should
+        if step not in self._tasks:
+            self._tasks[step] = self._bars.add_task(step, total=total)
+        self._bars.update(self._tasks[step], completed=done, total=total)
+>>>>>>> Stashed changes

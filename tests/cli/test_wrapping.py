@@ -1,0 +1,71 @@
+"""Where a line of a sentence ends."""
+
+import pytest
+
+from hakaru.cli.wrapping import cells_of, unmarked, whole, wrapped
+
+ENGLISH = (
+    "Read for it: 12,000 tokens, 92.1 MiB of weights and 4.53 bits; p = 0.3, 60.2 [52.1…61.2] "
+    "tokens/s, a loss ≤ 0.03. Ask for less: --quality compact, or a smaller model."
+)
+JAPANESE = (
+    "区間が品質段階 balanced の限度をまたぎ、証明できません。そのために読んだのは "
+    "3,255 トークンで、30 ウィンドウです。最速の候補と区間が重なるほど速く、より小さいものです（対象は Q5_K_M、"
+    "Q4_K_M、Q4_K_S、IQ4_XS）。105.6 MiB 必要です。"
+)
+
+
+@pytest.mark.parametrize("text", [ENGLISH, JAPANESE], ids=["en", "ja"])
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+def test_lines_fit_and_lose_nothing(text: str, width: int) -> None:
+    """At every width, without a blank at an end; put together again they are the sentence."""
+    lines = wrapped(text, width)
+    assert max(map(cells_of, lines)) <= width
+    assert [line.strip() for line in lines] == lines
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("width", range(30, 100))
+def test_a_number_stays_with_its_unit_and_an_option_with_its_value(width: int) -> None:
+    """`92.1` at the end of a line is a number of nothing."""
+    lines = "\n".join(wrapped(ENGLISH, width) + wrapped(JAPANESE, width))
+    for together in (
+        "12,000 tokens", "92.1 MiB", "4.53 bits", "p = 0.3", "60.2 [52.1…61.2] tokens/s", "≤ 0.03",
+        "--quality compact", "3,255 トークン", "30 ウィンドウ", "105.6 MiB",
+    ):  # fmt: skip
+        assert together in lines
+
+
+@pytest.mark.parametrize("width", range(12, 100))
+def test_no_line_begins_with_a_closing_sign_or_ends_with_an_opening_one(width: int) -> None:
+    """Kinsoku, at any width, also where a phrase is wider than the line."""
+    for line in wrapped(JAPANESE, width):
+        assert line[0] not in "、。）ー"
+        assert line[-1] not in "（「"
+
+
+def test_japanese_ends_between_phrases() -> None:
+    """And not within the word that reaches the edge."""
+    assert wrapped("すべての条件を満たします。区間が限度をまたぎ、証明できません。", 30) == [
+        "すべての条件を満たします。",
+        "区間が限度をまたぎ、",
+        "証明できません。",
+    ]
+
+
+def test_what_is_pasted_stays_whole() -> None:
+    """On its own line if it must, with a Japanese name, and no mark is printed."""
+    command = "hakaru up '日本語の モデル.gguf' --context 8192 --quality compact"
+    sentence = f"Try it with a smaller one: {whole(command)} or with a shorter context."
+    for width in (30, 60, 80):
+        assert any(command in line for line in wrapped(sentence, width))
+    assert wrapped(f"次は {whole(command)} です。", 30)[1] == command
+    assert unmarked(sentence) == "".join(c for c in sentence if c not in "\ufdd0\ufdd1")
+
+
+def test_the_indent_goes_on() -> None:
+    """A list item's lines begin below each other."""
+    assert wrapped("  Q6_K: its interval crosses a bound", 22, indent="  ") == [
+        "  Q6_K: its interval",
+        "    crosses a bound",
+    ]
