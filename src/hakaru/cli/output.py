@@ -4,18 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-<<<<<<< Updated upstream
-from typing import TYPE_CHECKING, Any
-
-from hakaru.cli.paste import runnable
-=======
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from hakaru.cli.paste import runnable
 from hakaru.cli.table import GAP, Cell, Column, Table
 from hakaru.cli.wrapping import cells_of, unmarked, whole, wrapped
->>>>>>> Stashed changes
 from hakaru.language import say, without_controls
 from hakaru.units import Figure
 
@@ -121,76 +115,8 @@ def interval_cell(figure: Figure, style: str, *, mark: str = "") -> Cell:
 
 
 def next_step(command: str) -> None:
-<<<<<<< Updated upstream
-    """The last line on a terminal: what to do now, as `paste.pasted` spells it."""
-    if sys.stdout.isatty():
-        print(say("Next: {command}", command=runnable(command)))
-=======
-    """The last line on a terminal: what to do now. The command is never broken: too long for the
-    line, it has its own.
+    """The last line on a terminal: what to do now, as `paste.pasted` spells it. The command is
+    never broken: too long for the line, it has its own.
     """
     if sys.stdout.isatty():
-        print_text(say("Next: {command}", command=whole(command)))
-
-
-class Watching:
-    """Progress on stderr: a bar with the time left on a terminal, one line per step elsewhere,
-    nothing when quiet.
-    """
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._announced: set[str] = set()
-        self._tasks: dict[str, TaskID] = {}
-        self._bars: Progress | None = None
-
-    def __enter__(self) -> "Watching":
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            columns = (
-                TextColumn("{task.description:<20}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take the bars away; what is printed next stands alone."""
-        if self._bars:
-            self._bars.stop()
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """Show that `done` of `total` parts of `step` are done."""
-        if self._quiet:
-            return
-        if self._bars is None:
-            if step not in self._announced:
-                self._announced.add(step)
-                print(f"  {step} …", file=sys.stderr, flush=True)
-            return
-        if not self._tasks:
-            self._bars.start()  # not before: what is printed until then goes where it should
-        if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=total)
-        self._bars.update(self._tasks[step], completed=done, total=total)
->>>>>>> Stashed changes
+        print_text(say("Next: {command}", command=whole(runnable(command))))
