@@ -7,6 +7,7 @@ English. `tests/test_language.py` holds that every sentence has its Japanese.
 import ast
 import sys
 import tomllib
+from inspect import cleandoc
 from typing import Final
 
 from rooms import SOURCE, floor, rooms
@@ -49,10 +50,11 @@ def texts(room: str) -> frozenset[str]:
     folder = SOURCE / room
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [SOURCE / f"{room}.py"]
     return frozenset(
-        node.value
+        text
         for file in files
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for text in (node.value, cleandoc(node.value))  # a docstring is a command's help
     )
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from hakaru.cli.app import app
 from hakaru.cli.fields import OPTION_OF
+from hakaru.cli.in_language import texts_of_help
 from hakaru.errors import Misuse
 from hakaru.language import japanese, say, spell_fields, use_language
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
-SPEAKERS = {"say", "translate", "damaged", "_speak", "__init__"}
+SPEAKERS = {"say", "translate", "damaged", "_speak", "click_says", "__init__"}
 COMMANDS = [
     c
     for command in app.commands.values()
@@ -43,6 +44,11 @@ def sentences(without: tuple[str, ...] = ()) -> dict[str, str]:
                 for text in _strings(node.args[0]):
                     found[text] = f"{path.name}:{node.lineno}"
     return found
+
+
+def help_texts() -> dict[str, str]:
+    """Every text of `--help`."""
+    return {english: f"the help of {thing.name}" for thing, _, english in texts_of_help(app)}
 
 
 def _speaks(function: ast.expr) -> bool:
@@ -74,7 +80,7 @@ def fields(template: str) -> set[str]:
 
 def test_every_sentence_has_its_japanese() -> None:
     """A missing translation fails here, and so does one that nobody says any more."""
-    said = sentences()
+    said = sentences() | help_texts()
     missing = {text: place for text, place in said.items() if text not in japanese()}
     assert not missing
     assert not set(japanese()) - set(said), "these translations belong to no sentence"

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 import hakaru
+from hakaru.cli.in_language import in_one_sentence, use_language_in
 from hakaru.cli.parameters import (
     PATH,
     again_option,
@@ -58,6 +59,7 @@ def invoke(arguments: list[str], browser: Browser) -> int:
     """Run one command line and return its exit code. What click finds wrong with it becomes Misuse:
     one way of saying errors.
     """
+    use_language_in(app)
     try:
         result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=browser)
     except click.exceptions.NoArgsIsHelpError as help_text:
@@ -66,7 +68,7 @@ def invoke(arguments: list[str], browser: Browser) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "hakaru"
         raise Misuse(
-            "{reason} See: {command} --help", reason=error.format_message(), command=command
+            "{reason} See: {command} --help", reason=in_one_sentence(error), command=command
         ) from error
     except click.Abort as error:
         raise (error.__cause__ or KeyboardInterrupt()) from error  # the cause may say what is kept

@@ -1,0 +1,110 @@
+"""Help and the sentences of Click in the language in use.
+
+A command's texts stand in English where it is declared. Before a command line is read, each is set
+to its sentence in the language in use. Click asks gettext for its own sentences, by the names `_`
+and `ngettext` in its modules; here these names lead to hakaru's catalogue instead.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+import click
+from click import core, decorators, exceptions, formatting, parser, types
+
+from hakaru.language import current_language, translate
+
+_MODULES: Final = (core, decorators, exceptions, formatting, parser, types)
+
+
+def click_says(sentence: str) -> str:
+    """A sentence of Click's; the test for missing Japanese looks for this name."""
+    return sentence
+
+
+OF_CLICK: Final = (
+    click_says("Usage:"),
+    click_says("Options"),
+    click_says("Commands"),
+    click_says("Show this message and exit."),
+    click_says("default: {default}"),
+    click_says("required"),
+    click_says("Missing command."),
+    click_says("Missing argument"),
+    click_says("Missing option"),
+    click_says("Choose from:\n\t{choices}"),
+    click_says("No such command {name!r}."),
+    click_says("No such option {name!r}."),
+    click_says("Did you mean {possibility}?"),
+    click_says("(Did you mean one of: {possibilities}?)"),
+    click_says("Invalid value for {param_hint}: {message}"),
+    click_says("Invalid value: {message}"),
+    click_says("{value!r} is not {choice}."),
+    click_says("{value!r} is not one of {choices}."),
+    click_says("{value!r} is not a valid {number_type}."),
+    click_says("{value} is not in the range {range}."),
+    click_says("Option {name!r} does not take a value."),
+    click_says("Option {name!r} requires an argument."),
+    click_says("Option {name!r} requires {nargs} arguments."),
+    click_says("Got unexpected extra argument ({args})"),
+    click_says("Got unexpected extra arguments ({args})"),
+)
+"""What Click says to a person who types `hakaru`."""
+
+
+def use_language_in(group: click.Group) -> None:
+    """Have the help of the commands, and Click, speak the language in use."""
+    texts = texts_of_help(group)  # before Click speaks through the catalogue: in English
+    for module in _MODULES:
+        names = vars(module)
+        names.update({name: _SPEAKERS[name] for name in _SPEAKERS if name in names})
+    for thing, field, english in texts:
+        setattr(thing, field, translate(english))
+        if isinstance(thing, click.Command) and field == "help":
+            thing.short_help = _first_sentence(translate(english))
+
+
+def in_one_sentence(error: click.UsageError) -> str:
+    """What Click found wrong, punctuated as the language in use is."""
+    text = error.format_message()
+    if current_language() == "ja":
+        text = text.removesuffix(".").replace("。 ", "。")
+        return text if text.endswith("。") else f"{text}。"
+    return text
+
+
+def _first_sentence(text: str) -> str | None:
+    """A Japanese text to its first full stop, for the list of commands. Click shortens an English
+    text itself, but counts words, which Japanese does not part.
+    """
+    return f"{text.partition('。')[0]}。" if current_language() == "ja" else None
+
+
+def _plural(singular: str, plural: str, n: int) -> str:
+    return translate(singular if n == 1 else plural)
+
+
+_SPEAKERS: Final = {"_": translate, "ngettext": _plural}
+
+
+@cache
+def texts_of_help(group: click.Group) -> tuple[tuple[click.Command | click.Option, str, str], ...]:
+    """Each text of the help as its holder, the field in which it stands, and its English."""
+    return tuple(
+        (thing, field, english)
+        for command in _commands(group)
+        for thing in (command, *command.get_params(click.Context(command)))
+        if isinstance(thing, click.Command | click.Option)
+        for field in ("help", "epilog")
+        if (english := getattr(thing, field, None))
+    )
+
+
+def _commands(group: click.Group) -> Iterator[click.Command]:
+    """The group, and every command below it."""
+    yield group
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from _commands(command)
+        else:
+            yield command

@@ -1,0 +1,128 @@
+"""`--help` and what Click finds wrong are in Japanese where hakaru speaks Japanese."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from hakaru.cli import run
+from hakaru.cli.app import app
+from hakaru.cli.in_language import OF_CLICK
+
+KEPT = {
+    *("hakaru", "llama", "cpp", "server", "GGUF", "GPU", "CPU", "JSON", "JSONL", "Jinja", "RAM"),
+    *(
+        "KV",
+        "K",
+        "V",
+        "MTP",
+        "LLM",
+        "OpenAI",
+        "Hugging",
+        "Face",
+        "Ctrl",
+        "C",
+        "GiB",
+        "GB",
+        "imatrix",
+    ),
+    *(
+        "ours",
+        "humaneval",
+        "HumanEval",
+        "auto",
+        "none",
+        "cpu",
+        "svg",
+        "png",
+        "html",
+        "py",
+        "s",
+        "m",
+    ),
+    *("transparent", "near", "lossless", "balanced", "compact", "extreme", "hf", "org", "repo"),
+    *("https", "ollama", "RTX", "M", "Max", "L", "A", "x", "B", "convert", "lang", "en", "ja"),
+    *("quick", "standard", "thorough", "computed", "dry", "run", "both", "f", "MiB", "h", "up"),
+    *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "FILE", "hakaru", "ls"),
+}
+"""Names and values that are typed as they are, or that have no Japanese."""
+
+
+def commands(group: click.Group, *words: str) -> list[list[str]]:
+    """The words of the group and of every command below it."""
+    found = [list(words)]
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, *words, name)
+        else:
+            found.append([*words, name])
+    return found
+
+
+def words_in(text: str) -> set[str]:
+    """The Latin words of a help text, without options, placeholders and choices."""
+    text = re.sub(r"(?m)^  -.*?(?=   |$)|^(Usage|使い方):.*$|^  [a-z]+  ", " ", text)
+    text = re.sub(r"--[a-z-]+|\[\d?<?=?x.*?\]|PATH|MODEL|convert[_-]hf[\w-]+(\.py)?", " ", text)
+    return set(re.findall(r"[A-Za-z]+", text))
+
+
+@pytest.mark.parametrize("command", commands(app), ids=" ".join)
+def test_the_help_of_every_command_is_in_japanese(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under `LANG=ja_JP.UTF-8` as under `--lang ja`; afterwards it is in English again."""
+    monkeypatch.setenv("LANG", "ja_JP.UTF-8")
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run([*command, "--help"]) == 0
+    by_environment = capsys.readouterr().out
+    assert run([*command, "--help", "--lang", "ja"]) == 0
+    assert capsys.readouterr().out == by_environment
+    assert by_environment.startswith("使い方: hakaru")
+    assert words_in(by_environment) <= KEPT
+    assert run([*command, "--help", "--lang", "en"]) == 0
+    english = capsys.readouterr().out
+    assert "Show this message and exit." in english
+    assert not re.search("[ぁ-ん]", english)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("nothing", "'nothing' というコマンドはありません。"),
+        ("fit", "引数を指定してください: 'MODEL'。"),
+        ("formula --bits 4", "オプションを指定してください: '--params'。"),
+        ("hardware --jsn", "'--jsn' というオプションはありません。'--json' のことですか。"),
+        (
+            "up --context x",
+            "'--context' の値が正しくありません: 'x' は数（integer）として読めません。",
+        ),
+        ("up --port 0", "'--port' の値が正しくありません: 0 は範囲 1<=x<=65535 に入っていません。"),
+        ("fit x --source y", "'computed', 'dry-run', 'both' のいずれかを指定してください。"),
+        ("hardware a b", "余分な引数があります（a b）。"),
+        ("up --context", "オプション '--context' には値が必要です。"),
+        ("up --json=1", "オプション '--json' に値は指定できません。"),
+    ],
+)
+def test_what_is_typed_wrong_is_said_in_japanese(
+    typed: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Click's own sentences, too."""
+    assert run([*typed.split(), "--lang", "ja"]) == 2
+    error = capsys.readouterr().err
+    assert f"{sentence} 使い方: hakaru " in error
+    assert not re.search(r"\. |\.$", error)
+
+
+def test_click_still_says_these_sentences() -> None:
+    """A sentence that a newer Click words otherwise would be English again."""
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in Path(click.__file__).parent.glob("*.py")
+    )
+    assert [
+        text
+        for text in OF_CLICK
+        if f'"{text}"'.replace("\n", "\\n").replace("\t", "\\t") not in source
+    ] == []
