@@ -150,7 +150,6 @@ HALVES: Final = {
     "probes": "which are made, and the child that makes them",
     "projector": "the estimate, and the engine's own figure",
     "recurrent": "the tensors of layers with a state, and their graph",
-    "tasks": "what a person asks a model, and the text of the result",
 }
 """File names that stand twice because both files are parts of one thing, with these parts."""
 

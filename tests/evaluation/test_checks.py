@@ -18,6 +18,38 @@ def right(check: dict[str, Any], answer: str) -> bool:
     return made.is_right(answer)
 
 
+def test_contains_finds_a_text_in_every_spelling() -> None:
+    """Case, full and half width and line breaks do not count; of a list, every text is there."""
+    assert right({"type": "contains", "answer": "Lisbon"}, "It is ＬＩＳＢＯＮ, of course.")
+    assert right({"type": "contains", "answer": "リスボン"}, "答えはﾘｽﾎﾞﾝです。")
+    assert right({"type": "contains", "answer": "new york"}, "New\nYork")
+    assert not right({"type": "contains", "answer": "Lisbon"}, "Porto")
+    both = {"type": "contains", "answer": ["ice", "steam"]}
+    assert right(both, "Steam and ice")
+    assert not right(both, "ice")
+    cased = {"type": "contains", "answer": "US", "ignore_case": False}
+    assert right(cased, "the US")
+    assert not right(cased, "join us")
+    assert not right({"type": "contains", "answer": "late"}, "x" * LONGEST + "late")
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        ({}, "a text or a list of texts"),
+        ({"answer": 5}, "a text or a list of texts"),
+        ({"answer": []}, "a text or a list of texts"),
+        ({"answer": ["a", " "]}, "every answer has it"),
+        ({"answer": "a", "ignore_case": "no"}, "expected true or false"),
+        ({"answer": "a" * (LONGEST + 1)}, "has 20,001 characters"),
+    ],
+)
+def test_contains_is_refused_where_it_means_nothing(check: dict[str, Any], words: str) -> None:
+    """A text that every answer has, or none can have."""
+    with pytest.raises(Misuse, match=words):
+        check_of({"type": "contains", **check})
+
+
 def test_checks_are_fair_to_how_models_answer() -> None:
     """Quotes, case, full-width digits, thousands, a sentence around the number, a fence around the
     JSON.

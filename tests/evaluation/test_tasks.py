@@ -12,7 +12,9 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.answers import answer_items
 from hakaru.evaluation.grading import grade
 from hakaru.evaluation.sandbox import why_no_sandbox
-from hakaru.evaluation.tasks import our_items, parse_items, read_items
+from hakaru.evaluation.task_example import write_example
+from hakaru.evaluation.tasks import LANGUAGES, named_tasks, our_items, parse_items, read_items
+from hakaru.language import use_language
 from hakaru.memory.settings import ContextSettings
 from hakaru.testing import tiny_shape, write_tiny_llama
 
@@ -33,7 +35,7 @@ needs_sandbox = pytest.mark.skipif(
         ('{"prompt": "a"}', "'check' is missing"),
         (
             '{"prompt": "a", "check": {"type": "taste"}}',
-            "type is 'taste', expected one of exact, regex",
+            "type is 'taste', expected one of contains, exact",
         ),
         (
             '{"prompt": "a", "check": {"type": "exact", "answer": " "}}',
@@ -141,6 +143,68 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
     )
     with pytest.raises(Misuse, match=words):
         read_items(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("{", '{"id": "capital"'),
+        ('["a"]', '{"id": "capital"'),
+        ('{"question": "a"}', '{"id": "capital"'),
+        ('{"prompt": "a", "check": {"type": "regex"}}', '{"id": "date"'),
+        ('{"prompt": "a", "check": {"type": "numeric", "answer": "5"}}', '{"id": "sum"'),
+        ("", '{"id": "capital"'),
+    ],
+)
+def test_a_right_line_stands_beside_a_wrong_one(line: str, right: str) -> None:
+    """With the same type of check where the wrong line names one; and it is right."""
+    with pytest.raises(Misuse) as caught:
+        parse_items("x", line)
+    shown = str(caught.value).partition("\nA right line: ")[2]
+    assert shown.startswith(right)
+    assert parse_items("x", shown)
+
+
+def test_a_wrong_line_tells_the_fields_that_it_has() -> None:
+    """So a person who calls it `question` sees what to rename."""
+    with pytest.raises(Misuse, match=r"'prompt' is missing .*\(fields of this line: question, a\)"):
+        parse_items("x", '{"question": "a", "a": "b"}')
+
+
+def test_a_missing_file_is_told_what_could_stand_there(tmp_path: Path) -> None:
+    """A misspelt `ours` is taken for a file."""
+    with pytest.raises(
+        Misuse, match=r"ourz: there is no such file. `tasks` takes ours | humaneval"
+    ):
+        named_tasks([str(tmp_path / "ourz")], "en")
+
+
+def test_comments_are_left_out_and_lines_are_counted_with_them() -> None:
+    """So the line in an error is the line in the editor."""
+    task = '{"prompt": "a", "check": {"type": "contains", "answer": "#"}}'
+    (item,) = parse_items("x", f"# one\n  // two\n\n{task}\n")
+    assert item.id == "line 4"
+    with pytest.raises(Misuse, match="holds no task"):
+        parse_items("x", "# only a comment\n")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_example_has_every_check_and_each_can_pass(tmp_path: Path, language: str) -> None:
+    """In both languages; its own answers pass, and nothing that was there is replaced."""
+    use_language(language)
+    file = tmp_path / "自分の tasks.jsonl"
+    write_example(file)
+    items = read_items(file)
+    assert sorted(i.check.kind for i in items) == [
+        "choice", "contains", "contains", "exact", "json", "numeric", "python", "regex",
+    ]  # fmt: skip
+    assert all(item.is_proven for item in items)
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(Misuse, match=r"(?s)自分の tasks.jsonl: "):
+        write_example(file)
+    assert file.read_text(encoding="utf-8") == "mine"
+    with pytest.raises(Misuse):
+        write_example(tmp_path / "no folder" / "tasks.jsonl")
 
 
 def test_a_line_is_what_ends_with_a_newline(tmp_path: Path) -> None:

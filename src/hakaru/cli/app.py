@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         QuantizeOptions,
         ServeOptions,
         ShowOptions,
+        TasksNewOptions,
         TestOptions,
         TuneOptions,
         UpOptions,
@@ -292,7 +293,7 @@ def quantize(options: "QuantizeOptions") -> int:
     help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers "
     "when they are first asked for, the noise floor, speed and tasks come on top.",
 )
-@tasks_options("Also answer tasks: ours, HumanEval, or a JSONL file.")
+@tasks_options("Also answer tasks: ours, HumanEval, or a task file.")
 @template_option
 @quality_option
 @context_options
@@ -396,6 +397,37 @@ def chat(options: "ChatOptions") -> int:
     from hakaru.cli.commands import chat as command
 
     return command.run(options)
+
+
+@app.group(epilog="A task file has one JSON object per line; lines that begin with # are comments.")
+def tasks() -> None:
+    """Tasks of your own, for --tasks of test, tune and up.
+
+    \b
+    One line of a task file:
+    {"prompt": "What is the capital of Portugal?",
+     "check": {"type": "contains", "answer": "Lisbon"}}
+
+    \b
+    Checks:
+    {"type": "contains", "answer": "Lisbon"}      or a list: all of its texts
+    {"type": "exact", "answer": "Lisbon"}         this text and nothing else
+    {"type": "numeric", "answer": 5, "tolerance": 0.1}
+    {"type": "choice", "answer": "B", "n": 4}     one of the first n letters
+    {"type": "regex", "pattern": "^yes"}
+    {"type": "json", "schema": {"type": "object"}}
+    {"type": "python", "tests": "assert f(1) == 2"}
+    """
+
+
+@tasks.command("new")
+@click.argument("file", metavar="FILE", type=PATH)
+@taking
+def tasks_new(options: "TasksNewOptions") -> int:
+    """Write a commented example to start from; it can be run as it is."""
+    from hakaru.cli.commands import tasks as command
+
+    return command.write_new(options)
 
 
 @app.group()

@@ -193,6 +193,13 @@ class ChatOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TasksNewOptions:
+    """`hakaru tasks new`."""
+
+    file: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineListOptions:
     """`hakaru engine list`."""
 

@@ -136,7 +136,7 @@ def wishes(function: F) -> F:
         "--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach."
     )
     tasks = tasks_options(
-        "Tasks at which the level must not be worse than the source: ours, HumanEval, or a JSONL "
+        "Tasks at which the level must not be worse than the source: ours, HumanEval, or a task "
         "file."
     )
     return quality_option(
@@ -146,6 +146,10 @@ def wishes(function: F) -> F:
 
 def tasks_options(text: str) -> Callable[[F], F]:
     """`--tasks` and `--language`."""
+    text += (
+        """ A task file has one JSON object per line, such as {"prompt": "What is 2 + 3?", """
+        """"check": {"type": "numeric", "answer": 5}}; hakaru tasks new FILE writes an example."""
+    )
 
     def decorate(function: F) -> F:
         language = click.option(

@@ -6,6 +6,7 @@ executed here (see `sandbox` for Python), and only the first `LONGEST` character
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
@@ -46,8 +47,8 @@ def check_of(data: Mapping[str, Any]) -> Check:
     """The check that `data`, an entry of a task file, describes. Raises Misuse."""
     kind = data.get("type")
     makers: dict[str, Callable[[Mapping[str, Any]], Check]] = {
-        "exact": _exact, "regex": _regex, "numeric": _numeric, "json": _json, "choice": _choice,
-        "python": _python,
+        "contains": _contains, "exact": _exact, "regex": _regex, "numeric": _numeric,
+        "json": _json, "choice": _choice, "python": _python,
     }  # fmt: skip
     if not isinstance(kind, str) or kind not in makers:
         raise Misuse(
@@ -56,6 +57,32 @@ def check_of(data: Mapping[str, Any]) -> Check:
             known=", ".join(makers),
         )
     return makers[kind](data)
+
+
+def _contains(data: Mapping[str, Any]) -> Check:
+    """The answer has a text, or every text of a list, somewhere."""
+    named, ignore_case = data.get("answer"), data.get("ignore_case", True)
+    texts = [named] if isinstance(named, str) else named
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise Misuse("the check needs 'answer', a text or a list of texts")
+    if not isinstance(ignore_case, bool):
+        raise Misuse("'ignore_case' is {found}, expected true or false", found=repr(ignore_case))
+    wanted = [_in_one_form(text, ignore_case=ignore_case).strip() for text in texts]
+    if not all(wanted):
+        raise Misuse("a text that the answer has to contain is empty, so that every answer has it")
+    if any(len(text) > LONGEST for text in texts):
+        raise Misuse(
+            "a text that the answer has to contain has {n:,} characters, but only the first "
+            "{most:,} of an answer are read",
+            n=max(map(len, texts)),
+            most=LONGEST,
+        )
+
+    def is_right(answer: str) -> bool:
+        read = _in_one_form(answer[:LONGEST], ignore_case=ignore_case)
+        return all(text in read for text in wanted)
+
+    return Check(kind="contains", is_right=is_right)
 
 
 def _exact(data: Mapping[str, Any]) -> Check:
@@ -155,6 +182,12 @@ def _plain(text: str) -> str:
         .strip("\"'`*.。「」『』 ")
         .casefold()
     )
+
+
+def _in_one_form(text: str, *, ignore_case: bool) -> str:
+    """The text with every letter in its usual width (Unicode's NFKC) and every gap as one blank."""
+    spaced = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text))
+    return spaced.casefold() if ignore_case else spaced
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

@@ -1,10 +1,11 @@
 """Tasks: prompts with checks, read from files.
 
-A task file has one JSON object per line: `id`, `domain`, `prompt`, `check` (see `checks`),
-`example`, and optionally `max_tokens`. The example is an answer that passes the check: it proves
-that the check can be passed. A person's file needs an example for every pattern, schema and test of
-code; exact answers, numbers and choices hold their right answer themselves. The tasks that come
-with hakaru are in English and Japanese (`items-en.jsonl`, `items-ja.jsonl`).
+A task file has one JSON object per line, and comments (see `task_example`). The fields of an object
+are `id`, `domain`, `prompt`, `check` (see `checks`), `example`, and optionally `max_tokens`. The
+example is an answer that passes the check: it proves that the check can be passed. A person's file
+needs an example for every pattern, schema and test of code; texts, numbers and choices hold their
+right answer themselves. The tasks that come with hakaru are in English and Japanese
+(`items-en.jsonl`, `items-ja.jsonl`).
 """
 
 import gzip
@@ -20,6 +21,7 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
+from hakaru.evaluation.task_example import is_comment, right_line
 from hakaru.evaluation.texts import read_text
 
 LANGUAGES: Final = ("en", "ja")
@@ -113,8 +115,18 @@ def _humaneval_item(problem: Mapping[str, Any], number: int) -> Item:
 
 
 def read_items(path: Path) -> list[Item]:
-    """The items in a person's task file. Raises Misuse with the line that holds no task."""
-    items = parse_items(str(path), read_text(path))
+    """The items in a person's task file. Raises Misuse with the line that holds no task, and a
+    right line beside it.
+    """
+    if not path.exists():
+        raise Misuse(
+            "{path}: there is no such file. `tasks` takes {built_in}, or a file such as `hakaru "
+            "tasks new` writes.",
+            path=path,
+            built_in=" | ".join((OURS, HUMANEVAL)),
+        )
+    is_empty = path.is_file() and not path.stat().st_size
+    items = parse_items(str(path), "" if is_empty else read_text(path))
     return [replace(item, own=True) for item in items]
 
 
@@ -124,8 +136,9 @@ def parse_items(where: str, text: str) -> list[Item]:
     """
     items: dict[str, Item] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        if not line.strip():
+        if is_comment(line):
             continue
+        data: Any = None
         try:
             data = json.loads(line)
             _check_characters(data)
@@ -135,10 +148,11 @@ def parse_items(where: str, text: str) -> list[Item]:
             _check_example(item.check, data.get("example"))
         except (ValueError, RecursionError) as error:
             raise Misuse(
-                "{path}, line {line}: no JSON object ({reason}).",
+                "{path}, line {line}: no JSON object ({reason}).\nA right line: {right}",
                 path=where,
                 line=number,
                 reason=error,
+                right=right_line(data),
             ) from error
         except TimeoutError as error:
             raise Misuse(
@@ -150,12 +164,20 @@ def parse_items(where: str, text: str) -> list[Item]:
             ) from error
         except Misuse as error:
             raise Misuse(
-                "{path}, line {line}: {reason}.", path=where, line=number, reason=error
+                "{path}, line {line}: {reason}.\nA right line: {right}",
+                path=where,
+                line=number,
+                reason=error,
+                right=right_line(data),
             ) from error
         is_proven = data.get("example") is not None or item.check.kind not in UNPROVEN
         items[item.id] = replace(item, is_proven=is_proven)
     if not items:
-        raise Misuse("{path}: holds no task; expected one JSON object per line.", path=where)
+        raise Misuse(
+            "{path}: holds no task; expected one JSON object per line.\nA right line: {right}",
+            path=where,
+            right=right_line(None),
+        )
     return list(items.values())
 
 
@@ -168,7 +190,9 @@ def _item(data: Any, number: int) -> Item:
         data.get("max_tokens", MAX_TOKENS),
     )
     if not isinstance(prompt, str) or not prompt.strip():
-        raise Misuse("'prompt' is missing or empty")
+        raise Misuse(
+            "'prompt' is missing or empty (fields of this line: {fields})", fields=", ".join(data)
+        )
     if not isinstance(check, Mapping):
         raise Misuse("'check' is missing; expected an object with a 'type'")
     if (

@@ -1,0 +1,30 @@
+"""`hakaru tasks`: files of tasks, to start from."""
+
+from hakaru.cli.options import TasksNewOptions
+from hakaru.cli.output import next_step, print_text
+from hakaru.cli.paste import pasted
+from hakaru.errors import ModelNotFound
+from hakaru.evaluation.task_example import write_example
+from hakaru.evaluation.tasks import read_items
+from hakaru.language import say
+from hakaru.models.embedded import embedded_model
+
+
+def write_new(options: TasksNewOptions) -> int:
+    """Write a commented example that can be run as it is."""
+    write_example(options.file)
+    print_text(
+        say(
+            "{path}: an example with {n} tasks, one for every type of check, explained in its "
+            "comments. Write your own tasks in their place.",
+            path=options.file,
+            n=len(read_items(options.file)),
+        )
+    )
+    try:
+        model = embedded_model()
+    except ModelNotFound:
+        return 0
+    print_text(say("It runs as it is, on the embedded model or on any model file of yours."))
+    next_step(pasted("hakaru", "test", model, "--no-speed", "--tasks", options.file))
+    return 0
