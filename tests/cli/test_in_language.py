@@ -45,6 +45,7 @@ KEPT = {
     *("https", "ollama", "RTX", "M", "Max", "L", "A", "x", "B", "convert", "lang", "en", "ja"),
     *("quick", "standard", "thorough", "computed", "dry", "run", "both", "f", "MiB", "h", "up"),
     *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "FILE", "hakaru", "ls"),
+    *("test", "tune", "JSON", "check", "n"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""
 
@@ -63,6 +64,7 @@ def commands(group: click.Group, *words: str) -> list[list[str]]:
 def words_in(text: str) -> set[str]:
     """The Latin words of a help text, without options, placeholders and choices."""
     text = re.sub(r"(?m)^  -.*?(?=   |$)|^(Usage|使い方):.*$|^  [a-z]+  ", " ", text)
+    text = re.sub(r'\{".*\}|^ +"check":.*|\{"prompt".*', " ", text, flags=re.MULTILINE)
     text = re.sub(r"--[a-z-]+|\[\d?<?=?x.*?\]|PATH|MODEL|convert[_-]hf[\w-]+(\.py)?", " ", text)
     return set(re.findall(r"[A-Za-z]+", text))
 

@@ -76,6 +76,24 @@ def invoke(arguments: list[str], browser: Browser) -> int:
     return result if isinstance(result, int) else 0
 
 
+TASK_FORMAT = """\b
+A task file has one JSON object per line; lines with # in front are comments.
+hakaru tasks new FILE writes an example to start from. A line:
+{"prompt": "What is the capital of Portugal?",
+ "check": {"type": "contains", "answer": "Lisbon"}}
+
+\b
+Checks:
+{"type": "contains", "answer": "Lisbon"}   the text is in the answer
+{"type": "exact", "answer": "Lisbon"}      the answer is the text
+{"type": "numeric", "answer": 5, "tolerance": 0.1}
+{"type": "choice", "answer": "B", "n": 4}  one of the first n letters
+{"type": "regex", "pattern": "^yes"}
+{"type": "json", "schema": {"type": "object"}}
+{"type": "python", "tests": "assert f(1) == 2"}
+"""
+
+
 @click.group(
     epilog="MODEL is a GGUF file, a folder, hf:org/repo[:file or type], https://… or ollama:name. "
     "Every command takes --lang en|ja. Start with: hakaru up"
@@ -274,7 +292,7 @@ def quantize(options: "QuantizeOptions") -> int:
     return command.run(options)
 
 
-@app.command()
+@app.command(epilog=TASK_FORMAT)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]"
@@ -293,7 +311,7 @@ def quantize(options: "QuantizeOptions") -> int:
     help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers "
     "when they are first asked for, the noise floor, speed and tasks come on top.",
 )
-@tasks_options("Also answer tasks: ours, HumanEval, or a task file.")
+@tasks_options("Also answer tasks: ours, HumanEval, or a file (hakaru tasks new).")
 @template_option
 @quality_option
 @context_options
@@ -399,25 +417,9 @@ def chat(options: "ChatOptions") -> int:
     return command.run(options)
 
 
-@app.group(epilog="A task file has one JSON object per line; lines that begin with # are comments.")
+@app.group(epilog=TASK_FORMAT)
 def tasks() -> None:
-    """Tasks of your own, for --tasks of test, tune and up.
-
-    \b
-    One line of a task file:
-    {"prompt": "What is the capital of Portugal?",
-     "check": {"type": "contains", "answer": "Lisbon"}}
-
-    \b
-    Checks:
-    {"type": "contains", "answer": "Lisbon"}      or a list: all of its texts
-    {"type": "exact", "answer": "Lisbon"}         this text and nothing else
-    {"type": "numeric", "answer": 5, "tolerance": 0.1}
-    {"type": "choice", "answer": "B", "n": 4}     one of the first n letters
-    {"type": "regex", "pattern": "^yes"}
-    {"type": "json", "schema": {"type": "object"}}
-    {"type": "python", "tests": "assert f(1) == 2"}
-    """
+    """Tasks of your own, for --tasks of test, tune and up."""
 
 
 @tasks.command("new")

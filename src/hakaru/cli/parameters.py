@@ -136,8 +136,8 @@ def wishes(function: F) -> F:
         "--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach."
     )
     tasks = tasks_options(
-        "Tasks at which the level must not be worse than the source: ours, HumanEval, or a task "
-        "file."
+        "Tasks at which the level must not be worse than the source: ours, HumanEval, or a file "
+        "(hakaru tasks --help)."
     )
     return quality_option(
         min_speed(tasks(template_option(memory_option(context_options(function)))))
@@ -146,10 +146,6 @@ def wishes(function: F) -> F:
 
 def tasks_options(text: str) -> Callable[[F], F]:
     """`--tasks` and `--language`."""
-    text += (
-        """ A task file has one JSON object per line, such as {"prompt": "What is 2 + 3?", """
-        """"check": {"type": "numeric", "answer": 5}}; hakaru tasks new FILE writes an example."""
-    )
 
     def decorate(function: F) -> F:
         language = click.option(
