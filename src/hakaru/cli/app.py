@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         FitOptions,
         FormulaOptions,
         HardwareOptions,
+        LsOptions,
         QuantizeOptions,
         ServeOptions,
         ShowOptions,
@@ -201,6 +202,22 @@ def doctor(options: "DoctorOptions") -> int:
 def fit(options: "FitOptions") -> int:
     """Does it fit, and where? Memory by part and device, computed and dry-run."""
     from hakaru.cli.commands import fit as command
+
+    return command.run(options)
+
+
+@app.command()
+@click.argument("words", metavar="[WORD]...", nargs=-1)
+@click.option(
+    "--catalog",
+    is_flag=True,
+    help="Of the models that hakaru knows by name, those that have every WORD; without one, all.",
+)
+@json_option
+@taking
+def ls(options: "LsOptions") -> int:
+    """List and search the models that hakaru knows by name."""
+    from hakaru.cli.commands import ls as command
 
     return command.run(options)
 

@@ -193,6 +193,15 @@ class ChatOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LsOptions:
+    """`hakaru ls`."""
+
+    words: tuple[str, ...]
+    catalog: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TasksNewOptions:
     """`hakaru tasks new`."""
 

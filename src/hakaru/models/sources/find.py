@@ -232,8 +232,9 @@ def _find_in_catalogue(word: str) -> Found:
         )
     raise ModelNotFound(
         "'{word}' is neither a file nor a model of the catalogue; name a GGUF file, hf:org/repo "
-        "or ollama:name.",
+        "or ollama:name. The catalogue is listed by: {command}",
         word=word,
+        command="hakaru ls --catalog",
     )
 
 

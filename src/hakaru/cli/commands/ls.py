@@ -1,0 +1,116 @@
+"""`hakaru ls`: the models that hakaru knows by name, listed and searched."""
+
+from hakaru.cli.options import LsOptions
+from hakaru.cli.output import next_step, print_json, print_text, show_table
+from hakaru.cli.paste import pasted
+from hakaru.cli.table import Cell, Column, Table
+from hakaru.errors import Misuse, ModelNotFound
+from hakaru.language import say
+from hakaru.models.by_word import (
+    gives_vectors,
+    is_for_japanese,
+    maker,
+    models_with,
+    nearest_words,
+    size_class_of,
+)
+from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.units import format_params
+
+
+def run(options: LsOptions) -> int:
+    """List the catalogue's models that have every word. Raises ModelNotFound where none has."""
+    if not options.catalog:
+        raise Misuse(
+            "{command} lists the models that hakaru knows by name; models on this machine are "
+            "named by their file, folder, hf:org/repo or ollama:name.",
+            command=pasted("hakaru", "ls", "--catalog", *options.words),
+        )
+    models = models_with(options.words)
+    if not models:
+        raise _not_found(options.words)
+    if options.json:
+        print_json(
+            {
+                "schema": "hakaru.catalogue/1",
+                "words": list(options.words),
+                "models": [_as_json(model) for model in models],
+            }
+        )
+        return 0
+    show_table(_table(models))
+    print_text(
+        say(
+            "{n} of {total} models of the catalogue. Each name works in hakaru fit and hakaru "
+            "show; nothing is downloaded.",
+            n=len(models),
+            total=len(known_models()),
+        )
+    )
+    if not options.words:
+        print_text(
+            say(
+                "A word searches: hakaru ls --catalog elyza, swallow, japanese, embedding, large, …"
+            )
+        )
+    first = next((m for m in models if not gives_vectors(m)), models[0])
+    next_step(pasted("hakaru", "fit", first.id, "--type", "Q4_K_M"))
+    return 0
+
+
+def _not_found(words: tuple[str, ...]) -> ModelNotFound:
+    text = " ".join(words)
+    if near := nearest_words(words):
+        return ModelNotFound(
+            "no model of the catalogue has '{word}'; the nearest names are {listed}.",
+            word=text,
+            listed=say(", ").join(near),
+        )
+    return ModelNotFound(
+        "no model of the catalogue has '{word}'; {command} lists all.",
+        word=text,
+        command="hakaru ls --catalog",
+    )
+
+
+def _as_json(model: KnownModel) -> dict[str, object]:
+    return {
+        "id": model.id,
+        "name": model.name,
+        "maker": maker(model),
+        "hf_repo": model.hf_repo,
+        "architecture": model.architecture,
+        "n_params": model.n_params,
+        "class": size_class_of(model),
+        "n_ctx_train": model.hyperparameters.get("context_length"),
+        "license": model.license,
+        "for_japanese": True if is_for_japanese(model) else None,  # None: not known
+        "embedding": gives_vectors(model),
+    }
+
+
+def _table(models: list[KnownModel]) -> Table:
+    columns = [
+        Column(say("name"), left=True),
+        Column(say("parameters"), goes=5),
+        Column(say("class"), left=True, goes=3),
+        Column(Cell(say("context length"), say("context")), shortens=(1,), goes=4),
+        Column(say("licence"), left=True, shortens=(1,), goes=4),
+        Column(say("maker"), left=True, goes=2),
+    ]
+    return Table(columns, [_row(model) for model in models])
+
+
+def _row(model: KnownModel) -> list[str | Cell]:
+    sizes = {"small": say("small"), "medium": say("medium"), "large": say("large")}
+    n_ctx = model.hyperparameters.get("context_length")
+    licence = (model.license or "?").removeprefix("LicenseRef-")
+    is_own = licence != (model.license or "?")
+    return [
+        model.id,
+        format_params(model.n_params),
+        sizes[size_class_of(model)],
+        f"{n_ctx:,}" if n_ctx else "?",
+        Cell(licence, say("its own")) if is_own else licence,
+        maker(model),
+    ]

@@ -1,0 +1,87 @@
+"""The catalogue's models by word: `elyza`, `swallow 8b`, `japanese`, `日本語`, `embedding`.
+
+A model is found by every word that stands in its name, its repository, its architecture, its
+licence, its size class, or what it is made for. What it is made for is known of two kinds: of
+models that give vectors, by their architecture or name, and of models for Japanese, by their name
+or by a maker whose models in the catalogue are all trained for Japanese (`FOR_JAPANESE`). Of the
+other models hakaru does not know which languages they speak.
+"""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+from hakaru.models.architectures import architecture
+from hakaru.models.catalogue import KnownModel, known_models
+
+FOR_JAPANESE: Final = {
+    "cyberagent", "elyza", "llm-jp", "pfnet", "rakuten", "sakanaai", "sbintuitions", "shisa-ai",
+    "stockmark", "tokyotech-llm",
+}  # fmt: skip
+"""Makers at Hugging Face whose models in the catalogue are all trained for Japanese."""
+_JAPANESE_IN_NAME: Final = re.compile(r"(?:^|[-_.])(?:jp|jpn|ja|japanese)(?:[-_.]|$)")
+_EMBEDDING_IN_NAME: Final = re.compile(r"(?:^|[-_.])(?:embed|embedding)(?:[-_.]|$)")
+CLASS_PARAMS: Final = (("large", 10**10), ("medium", 10**9))
+"""The least number of parameters of each class: a large model has tens of billions, a medium one
+billions, a small one hundreds of millions.
+"""
+
+
+def size_class_of(model: KnownModel) -> str:
+    """The class of a model by its parameters: small, medium or large."""
+    return next((name for name, least in CLASS_PARAMS if model.n_params >= least), "small")
+
+
+def maker(model: KnownModel) -> str:
+    """Who made it, as Hugging Face spells it."""
+    return model.hf_repo.partition("/")[0]
+
+
+def is_for_japanese(model: KnownModel) -> bool:
+    """True if it is known to be trained for Japanese."""
+    return maker(model).lower() in FOR_JAPANESE or bool(_JAPANESE_IN_NAME.search(model.id))
+
+
+def gives_vectors(model: KnownModel) -> bool:
+    """True if it turns texts into vectors instead of writing."""
+    return architecture(model.architecture).purpose == "embedding" or bool(
+        _EMBEDDING_IN_NAME.search(model.id)
+    )
+
+
+def models_with(words: Sequence[str]) -> list[KnownModel]:
+    """The models in which every word stands, the most downloaded first; without words, all."""
+    wanted = [word for text in words for word in _folded(text).split()]
+    return [m for m in known_models() if all(word in _searched(m) for word in wanted)]
+
+
+def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
+    """Up to `n` names of models and makers that are spelled most like `words`."""
+    wanted = _folded("-".join(words))
+    names = {
+        key: name
+        for model in reversed(known_models())
+        for name in (maker(model), model.id)
+        for key in (name.lower(), *re.split(r"[-_]", name.lower()))
+        if len(key) > 3
+    }
+    near = difflib.get_close_matches(wanted, names, n=3 * n, cutoff=0.6)
+    return list(dict.fromkeys(names[key] for key in near))[:n]
+
+
+def _searched(model: KnownModel) -> str:
+    texts = [
+        model.id, model.name, model.hf_repo, model.architecture, model.license or "",
+        size_class_of(model),
+    ]  # fmt: skip
+    if is_for_japanese(model):
+        texts.append("japanese 日本語 ja jp")
+    if gives_vectors(model):
+        texts.append("embedding embeddings 埋め込み")
+    return _folded(" ".join(texts))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
