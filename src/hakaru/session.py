@@ -23,12 +23,21 @@ from hakaru.ledger import Ledger
 Watch = Callable[[str, int, int], None]
 """Called with progress: the name of a step, how many of its parts are done, and of how many."""
 
+Foresee = Callable[[float, float], None]
+"""Called with the seconds that the whole work still takes, present step included: at least about,
+and at most about.
+"""
+
 Tell = Callable[[str], None]
 """Called with one sentence for a person."""
 
 
 def nobody_watches(step: str, done: int, total: int) -> None:
     """The `watch` of callers without a screen."""
+
+
+def nobody_waits(least_s: float, most_s: float) -> None:
+    """The `foresee` of callers without a screen."""
 
 
 def nobody_listens(sentence: str) -> None:
@@ -49,6 +58,7 @@ class Session:
     ledger: Ledger  # what was measured before, and where new figures go
     lab: Lab = field(default_factory=Lab)  # llama.cpp for dry runs, quantizing and comparing
     watch: Watch = nobody_watches  # hears how far a step is
+    foresee: Foresee = nobody_waits  # hears how long the whole work still takes
     note: Tell = nobody_listens  # hears what a person likes to know, such as the kind of the model
     warn: Tell = log_warning  # hears what a person should know, such as a GPU that is not used
 
@@ -67,6 +77,7 @@ class Session:
         *,
         machine: Machine | None = None,
         watch: Watch = nobody_watches,
+        foresee: Foresee = nobody_waits,
         note: Tell = nobody_listens,
         warn: Tell = log_warning,
         keeps: bool = True,
@@ -86,6 +97,7 @@ class Session:
             look=probe_machine,
             ledger=ledger,
             watch=watch,
+            foresee=foresee,
             note=note,
             warn=warn,
         )

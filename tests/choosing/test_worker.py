@@ -293,7 +293,7 @@ def test_finalists_are_tested_as_they_will_be_served(engine: FakeEngine) -> None
             (("test",), 4, 1),
             "balanced",
             SMALL_CACHE,
-            "Q8_0 on untouched texts",
+            "Q8_0 (untouched texts)",
         ),
         ("answers", "model", F16_CACHE, "source"),
         ("answers", "Q8_0", SMALL_CACHE, "Q8_0"),

@@ -16,6 +16,7 @@ from hakaru.errors import DoesNotFit
 from hakaru.evaluation.losses import Row
 from hakaru.evaluation.tiers import Tier
 from hakaru.quantization.build import Recipe, mix_recipe
+from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.plan import plan_recipe
 from hakaru.quantization.prediction import Link, fit_link
 from hakaru.quantization.probes import Errors
@@ -102,6 +103,23 @@ class Forecast:
         except DoesNotFit:
             return None
         return mix_recipe(self.study.model, plan.types)
+
+    def mix_within(self, preset: Recipe) -> Recipe | None:
+        """The mix of types that is predicted to lose least in at most the bytes of `preset`.
+
+        None where that is the preset itself, and where there is no such mix.
+        """
+        study, link = self.study, self.link or fit_link(self._sensitivities, self._errors, [])
+        n_bytes = planned_bytes(
+            study.model, preset.types, added=study.how_made(preset.types, imatrix=None)
+        )
+        try:
+            plan = plan_recipe(study, Target(file_bytes=n_bytes), imatrix=None, link=link)
+        except DoesNotFit:
+            return None
+        if all(preset.types.get(name) == type_ for name, type_ in plan.types.items()):
+            return None
+        return mix_recipe(study.model, plan.types)
 
     def _provable(self, tier: Tier) -> float:
         """The mean KLD with which all bounds of `tier` would be proven on PROVEN_ON windows.

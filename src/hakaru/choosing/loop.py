@@ -13,14 +13,16 @@ A `Field` says which step comes next, without any I/O. Here a `Worker` does the 
 takes the answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import monotonic
 
 from hakaru.choosing.candidate import SOURCE, Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.evidence import conditions, save_evidence
 from hakaru.choosing.field import Field, Terms, entrants
 from hakaru.choosing.level_files import LevelFiles
+from hakaru.choosing.outlook import done_by, least_left, most_left
 from hakaru.choosing.rule import why_chosen
 from hakaru.choosing.smaller_cache import SMALL_CACHE, is_slow
 from hakaru.choosing.steps import Done, Level
@@ -29,6 +31,7 @@ from hakaru.choosing.transitions import opened
 from hakaru.choosing.worker import Effort, Worker
 from hakaru.engine.mode import Mode
 from hakaru.errors import EngineRefused, Misuse
+from hakaru.evaluation.paces import Paces
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import windows_digest
 from hakaru.language import say
@@ -39,8 +42,9 @@ from hakaru.places import one_at_a_time
 from hakaru.planning.dry_run import check_memory
 from hakaru.planning.here import free_for_models, grown
 from hakaru.planning.learned import errors, kind_of, learned_margin
-from hakaru.quantization.build import plan_presets
-from hakaru.session import Session
+from hakaru.quantization.build import is_mix, plan_presets
+from hakaru.quantization.known_mixes import remember_mix
+from hakaru.session import Foresee, Session, nobody_waits
 
 
 def tune_at(
@@ -83,15 +87,28 @@ def tune_at(
                 session, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit
             )
         worker.windows = worker.windows_of(("calibration", "validation"))
-        field = walked(opened(replace(terms, n_windows=len(worker.windows)), candidates), worker)
+        first = opened(replace(terms, n_windows=len(worker.windows)), candidates)
+        field = walked(first, worker, session.foresee)
         return _decision(field, worker, uses_gpu=bool(needs.accelerator_bytes))
 
 
-def walked(field: Field, worker: Worker) -> Field:
-    """The last field. On the way, files of types that have lost are removed."""
-    removed: frozenset[str] = frozenset()
+def walked(
+    field: Field,
+    worker: Worker,
+    foresee: Foresee = nobody_waits,
+    clock: Callable[[], float] = monotonic,
+) -> Field:
+    """The last field. On the way, files of types that have lost are removed, and `foresee` hears
+    how long the rest takes as soon as there is a basis for it.
+    """
+    removed, paces = frozenset[str](), Paces()
     while not isinstance(step := field.next(), Done):
-        field = field.after(worker.answer(step))
+        if (seconds := paces.left(least_left(field), most_left(field))) is not None:
+            foresee(*seconds)
+        began = clock()
+        answer = worker.answer(step)
+        paces.took(done_by(step, field, answer), clock() - began)
+        field = field.after(answer)
         for type_ in field.lost_types() - removed:
             worker.files.remove(type_)
         removed = field.lost_types()
@@ -167,6 +184,8 @@ def _decision(field: Field, worker: Worker, *, uses_gpu: bool) -> Decision:
         chosen = replace(
             worker.files.identified(best), why=why, path=worker.files.built(best.type).path
         )
+    for recipe in filter(lambda recipe: is_mix(recipe.preset), worker.files.recipes.values()):
+        remember_mix(worker.session, model, recipe)
     for type_ in list(worker.files.recipes):
         if best is None or type_ != best.type:
             worker.files.remove(type_)

@@ -90,7 +90,7 @@ class Worker:
             case steps.TimeDeep():
                 return self._deep(step)
             case steps.Prove(key):
-                name = say("{type} on untouched texts", type=key[0])
+                name = say("{type} (untouched texts)", type=key[0])
                 return self._read_alone(key, self.windows_of(("test",)), name=name)
             case steps.Examine(key):
                 return self._examined(key)
@@ -99,10 +99,7 @@ class Worker:
 
     def windows_of(self, parts: Sequence[Part]) -> list[Window]:
         """Windows of these parts of the texts."""
-        n_documents, n_prompts = self.effort.n_documents, self.effort.n_prompts
-        return windows_of(
-            self.session, self.model, parts=parts, n_documents=n_documents, n_prompts=n_prompts
-        )
+        return loop_windows(self.session, self.model, self.effort, parts)
 
     def _read_alone(self, key: Key, windows: Sequence[Window], *, name: str = "") -> steps.Reading:
         tier, sha256 = self.constraints.tier, self.files.sha256(key[0])
@@ -193,6 +190,14 @@ class Worker:
         answers = partial(graded_answers, self.session, items=tasks.items, mode=self.mode)
         theirs = answers(self.model, settings=usual, name=say("source"))
         return pair(theirs, ours or answers(self.files.built(key[0]), settings=served, name=key[0]))
+
+
+def loop_windows(
+    session: Session, model: Model, effort: Effort, parts: Sequence[Part]
+) -> list[Window]:
+    """Windows of these parts of the texts, as many as the effort reads."""
+    n_documents, n_prompts = effort.n_documents, effort.n_prompts
+    return windows_of(session, model, parts=parts, n_documents=n_documents, n_prompts=n_prompts)
 
 
 class _File(NamedTuple):

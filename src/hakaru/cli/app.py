@@ -423,6 +423,14 @@ def serve(options: "ServeOptions") -> int:
 @optional_model
 @click.option("--system", metavar="TEXT", help="Instruction for the model.")
 @click.option("-p", "--prompt", metavar="TEXT", help="Ask once and end.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    metavar="N",
+    help="Stop an answer after so many tokens; /more goes on.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
 @memory_option
 @template_option

@@ -187,6 +187,7 @@ class ChatOptions:
     model: str | None
     system: str | None
     prompt: str | None
+    max_tokens: int
     port: int | None
     memory: str | None
     chat_template: str | None

@@ -1,44 +1,41 @@
-"""Progress on stderr, while stdout holds the result."""
+"""Progress on stderr, while stdout holds the result.
+
+On a terminal there are two lines, which go when the work is done: how long it has taken and how
+long it still takes, as a whole; and the present step with its bar. Elsewhere each step is told
+once, in a line. How long the whole still takes is told by whoever does the work (`foresee`), and
+between two such tellings it counts down; where nobody knows, nothing is said.
+"""
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from hakaru.language import say
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import RenderableType
+    from rich.live import Live
+
+BAR: Final = 20
+"""Cells of the bar of the present step."""
 
 
 class Watching:
-    """Progress on stderr: a bar with the time left on a terminal, one line per step elsewhere,
-    nothing when quiet.
+    """Progress on stderr: two lines on a terminal, one line per step elsewhere, nothing when
+    quiet.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet, self._clock, self._began = quiet, clock, clock()
+        self._has_screen = sys.stderr.isatty()
         self._announced: set[str] = set()
-        self._tasks: dict[str, TaskID] = {}
-        self._bars: Progress | None = None
+        self._step = ("", 0, 0)  # its name, parts that are done, all parts
+        self._foreseen: tuple[float, float] | None = None  # moments: the end at best, and at worst
+        self._live: Live | None = None
 
     def __enter__(self) -> "Watching":
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            columns = (
-                TextColumn("{task.description:<20}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
         return self
 
     def __exit__(
@@ -50,21 +47,83 @@ class Watching:
         self.close()
 
     def close(self) -> None:
-        """Take the bars away; what is printed next stands alone."""
-        if self._bars:
-            self._bars.stop()
+        """Take the lines away; what is printed next stands alone."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def foresee(self, least_s: float, most_s: float) -> None:
+        """Hear how many seconds the whole still takes."""
+        now = self._clock()
+        self._foreseen = now + least_s, now + most_s
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show that `done` of `total` parts of `step` are done."""
         if self._quiet:
             return
-        if self._bars is None:
-            if step not in self._announced:
-                self._announced.add(step)
-                print(f"  {step} …", file=sys.stderr, flush=True)
-            return
-        if not self._tasks:
-            self._bars.start()  # not before: what is printed until then goes where it should
-        if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=total)
-        self._bars.update(self._tasks[step], completed=done, total=total)
+        self._step = step, done, total
+        if self._has_screen:
+            if self._live is None:  # not before: what is printed until then goes where it should
+                self._live = _live(self._shown)
+                self._live.start()
+            self._live.refresh()
+        elif step not in self._announced:
+            self._announced.add(step)
+            print(f"  {step} …", file=sys.stderr, flush=True)
+
+    def overall(self) -> str:
+        """How long the whole has taken, and how long it still takes."""
+        now = self._clock()
+        spent = say("{time} so far", time=_minutes(now - self._began))
+        ends = self._foreseen
+        if ends is None or ends[1] <= now:  # unknown, or it takes longer than was thought
+            return spent
+        return say(
+            "{spent}, {left}", spent=spent, left=time_left(max(0.0, ends[0] - now), ends[1] - now)
+        )
+
+    def _shown(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        step, done, total = self._step
+        line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_column(width=BAR)
+        line.add_column(no_wrap=True)
+        count = say("{done} of {total}", done=done, total=total)
+        line.add_row(Text(step), ProgressBar(total=total, completed=done, width=BAR), Text(count))
+        return Group(Text(self.overall(), no_wrap=True, overflow="ellipsis"), line)
+
+
+def _live(shown: "Callable[[], RenderableType]") -> "Live":
+    from rich.console import Console
+    from rich.live import Live
+
+    return Live(
+        console=Console(stderr=True),
+        get_renderable=shown,
+        transient=True,
+        refresh_per_second=2,
+        redirect_stdout=sys.stdout.isatty(),  # else the result in a pipe would go to the screen
+    )
+
+
+def time_left(least_s: float, most_s: float) -> str:
+    """A range in whole minutes, its upper end rounded up. Example: 50 and 200 seconds are `at most
+    4 min left`, 70 and 200 seconds `1 to 4 min left`.
+    """
+    least, most = int(least_s // 60), int(-(-most_s // 60))
+    if most <= 1:
+        return say("less than a minute left")
+    if least == 0:
+        return say("at most {most} min left", most=most)
+    if most - least <= 1:
+        return say("about {most} min left", most=most)
+    return say("{least} to {most} min left", least=least, most=most)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

@@ -85,7 +85,9 @@ def graded_answers(
     inputs = _inputs(session.ledger.model_sha256(model), items, settings, mode)
 
     def answered() -> list[Answer]:
-        progress = partial(session.watch, say("tasks {name}", name=name).strip())
+        progress = partial(
+            session.watch, say("answering tasks with {name}", name=name or model.path.stem)
+        )
         with served(session, model, settings, mode) as server:
             return answer_items(server, items, progress=progress)
 

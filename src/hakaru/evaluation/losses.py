@@ -85,7 +85,7 @@ def windows_of(
             prompts=prompts,
             n_documents=n_documents,
             n_prompts=n_prompts,
-            progress=partial(session.watch, say("reference answers")),
+            progress=partial(session.watch, say("the reference answers prompts")),
         )
         return [{"domain": w.domain, **w.as_json()} for w in windows]
 
@@ -199,6 +199,8 @@ def divergences(
     Rows that the ledger has are recalled. Files with equally many rows are read together, so that
     the reference runs once for all of them.
     """
+    names = name or say(", ").join(path.stem for path in files.values())
+    step = say("reading {n} texts with {names}", n=n, names=names)
     rows = {sha256: known_rows(session, sha256, reference, windows, cache)[:n] for sha256 in files}
     open_ = [sha256 for sha256, read in rows.items() if len(read) < n and not enough(read)]
     for begin in sorted({len(rows[sha256]) for sha256 in open_}):
@@ -209,7 +211,7 @@ def divergences(
             return all(enough([*old, *more]) for old, more in zip(before, new, strict=True))
 
         def progress(done: int, total: int, begin: int = begin) -> None:
-            session.watch(say("test {name}", name=name).strip(), begin + done, begin + total)
+            session.watch(step, begin + done, begin + total)
 
         read_on = session.lab.compare(
             reference.path,

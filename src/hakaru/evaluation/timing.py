@@ -108,7 +108,7 @@ class Timing:
                 return points + measure_users(
                     server,
                     n_vocab=model.shape.n_vocab,
-                    progress=partial(self.session.watch, say("users")),
+                    progress=partial(self.session.watch, say("timing several users at once")),
                 )
 
         return self._points("loads", model, settings, 0, measured)
@@ -121,7 +121,7 @@ class Timing:
             speed,
             n_vocab=model.shape.n_vocab,
             depths=depths,
-            progress=partial(self.session.watch, say("depths")),
+            progress=partial(self.session.watch, say("timing behind long contexts")),
         )
 
     def _points(
@@ -174,7 +174,7 @@ def _measured(
     """The trial, measured now. The ledger keeps the memory that was really taken, and the pace of
     the machine if no other program computed.
     """
-    progress = partial(session.watch, say("speed {name}", name=name).strip())
+    progress = partial(session.watch, say("timing {name}", name=name or model.path.stem))
     with served(session, model, settings) as server:
         speed = measure_speed(
             server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress

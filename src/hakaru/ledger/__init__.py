@@ -179,7 +179,9 @@ def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) ->
             digest.update(piece)
             done += len(piece)
             if size > HASHED_PIECE:
-                watch(say("hash"), done // HASHED_PIECE, size // HASHED_PIECE)
+                watch(
+                    say("reading the file for its hash"), done // HASHED_PIECE, size // HASHED_PIECE
+                )
     return digest.hexdigest()
 
 

@@ -42,7 +42,7 @@ class Levels:
             return read_model(out)
 
         def progress(done: int, total: int) -> None:
-            self.session.watch(say("quantize {type}", type=recipe.preset), done, total)
+            self.session.watch(say("building {type}", type=recipe.preset), done, total)
 
         made = build(self.session.lab, self.source, recipe, out, overwrite=True, progress=progress)
         ledger.remember("build", self._inputs(recipe), {"sha256": ledger.sha256(out)})
@@ -67,16 +67,18 @@ class Levels:
         on the first `n` windows, all on the same; built only if that is not known.
         """
         session, source = self.session, self.source
-        hashes, files = list[str](), dict[str, Path]()
+        hashes, files, names = list[str](), dict[str, Path](), list[str]()
         for recipe in recipes:
             sha256 = self.known_sha256(recipe) if recipe else session.ledger.model_sha256(source)
             if sha256 is None or len(known_rows(session, sha256, source, windows, cache)) < n:
                 path = self.built(recipe).path if recipe else source.path
                 sha256 = session.ledger.sha256(path)
                 files[sha256] = path
+                names.append(recipe.preset if recipe else say("source"))
             hashes.append(sha256)
-        name = say("on {n} windows", n=n)
-        read = divergences(session, files, source, windows, n=n, cache=cache, name=name)
+        read = divergences(
+            session, files, source, windows, n=n, cache=cache, name=say(", ").join(names)
+        )
         return [
             read[sha256]
             if sha256 in read

@@ -14,6 +14,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.presets import preset_named
 from hakaru.places import check_place
+from hakaru.quantization.build import is_mix
 from hakaru.quantization.journal import journal_path
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.probes import Effort
@@ -27,7 +28,8 @@ TOLD: Final = {"overwrite", "output", "dry_run"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One of `preset`, `bpw`, `size`, `fit` and `tier` is given; the fields are those of
-    `quantize`, whose `bits` are a preset here.
+    `quantize`, whose `bits` are a preset here. A `preset` may also be the name of a mix that is
+    known, such as `mix-1f2e3d4c`.
     """
 
     preset: str | None = None
@@ -54,7 +56,7 @@ class Order:
         if sum(target is not None for target in targets) + self.fit != 1:
             raise Misuse("name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`.")
         if self.preset:
-            preset_named(self.preset)
+            _type_named(self.preset)
             budgets = {"min_tokens_per_s": self.min_tokens_per_s is not None, "pin": self.pins}
             for name, is_given in budgets.items():
                 if is_given:
@@ -83,7 +85,7 @@ class Order:
     def name(self) -> str:
         """The end of the file's name where no `output` is given."""
         if self.preset:
-            return preset_named(self.preset)
+            return _type_named(self.preset)
         return str(self.bpw or self.size or self.tier or "fit")
 
     @property
@@ -105,3 +107,8 @@ class Order:
         parts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
         text = json.dumps([parts, sorted(kept.items())], default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _type_named(name: str) -> str:
+    """The canonical name of a preset, or a mix's name as it stands. Raises Misuse."""
+    return name if is_mix(name) else preset_named(name)

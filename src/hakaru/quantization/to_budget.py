@@ -193,6 +193,6 @@ def _lost(study: Study, written: Model) -> Quality:
         study.model.path,
         [written.path],
         study.test,
-        progress=study.progress(say("test")),
+        progress=study.progress(say("reading texts with the file")),
     )
     return quality

@@ -1,4 +1,6 @@
-"""A preset of llama.cpp's as a file, byte for byte its quantizer's."""
+"""A preset of llama.cpp's as a file, byte for byte its quantizer's; or a mix that is known by its
+name.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +11,16 @@ from hakaru.formats.imatrix import Imatrix, read_imatrix
 from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.models.presets import NEEDS_IMPORTANCE
-from hakaru.quantization.build import Recipe, build, copies_all, plan_presets, plan_with_importance
+from hakaru.quantization.build import (
+    Recipe,
+    build,
+    copies_all,
+    is_mix,
+    plan_presets,
+    plan_with_importance,
+)
 from hakaru.quantization.journal import Journal
+from hakaru.quantization.known_mixes import known_mix
 from hakaru.quantization.order import Order
 from hakaru.quantization.source import source_kind
 from hakaru.session import Session
@@ -57,13 +67,11 @@ class MadePreset:
 def to_preset(
     source: Model, preset: str, order: Order, out: Path, journal: Journal | None, session: Session
 ) -> MadePreset:
-    """Write the preset, or with `dry_run` say what it would be. Raises what `build` raises."""
+    """Write the preset or the known mix, or with `dry_run` say what it would be. Raises what
+    `build` raises.
+    """
     importance = order.importance or ("auto" if preset.upper() in NEEDS_IMPORTANCE else "none")
-    recipe = (
-        plan_presets(source, [preset])[0]
-        if importance == "none"
-        else plan_with_importance(source, preset)
-    )
+    recipe = _recipe(session, source, preset, importance)
     is_copy = copies_all(source, recipe.types)
     warning = None if is_copy else source_kind(source).sentence(recipe.preset)
     is_planned = order.dry_run and importance == "auto"
@@ -81,13 +89,23 @@ def to_preset(
         split_bytes=order.split_bytes,
         overwrite=order.overwrite,
         journal=journal,
-        progress=lambda done, total: session.watch(recipe.preset, done, total),
+        progress=lambda done, total: session.watch(
+            say("building {type}", type=recipe.preset), done, total
+        ),
     )
     if journal:
         journal.end(delete_parts=False)
     return MadePreset(
         source=source, recipe=recipe, path=written.path, written=written, warning=warning
     )
+
+
+def _recipe(session: Session, source: Model, preset: str, importance: str) -> Recipe:
+    if is_mix(preset):
+        return known_mix(session, source, preset)
+    if importance == "none":
+        return plan_presets(source, [preset])[0]
+    return plan_with_importance(source, preset)
 
 
 def _imatrix(importance: str, source: Model, order: Order, session: Session) -> Imatrix | None:

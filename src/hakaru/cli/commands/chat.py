@@ -1,9 +1,11 @@
 """`hakaru chat`: talk in the terminal. Ctrl-C stops an answer; Ctrl-C or Ctrl-D at the prompt ends
-the conversation.
+the conversation. An answer that never ends by itself, as small models give them, is stopped after
+`--max-tokens`; `/more` goes on with it.
 """
 
 import sys
 from contextlib import closing, suppress
+from typing import Final
 
 import httpx
 
@@ -18,6 +20,9 @@ from hakaru.models.sources.find import whole_model
 from hakaru.servers import Deployment, running
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.serve import serve
+
+MORE: Final = "/more"
+"""What a person types to have a cut answer continued."""
 
 
 def run(options: ChatOptions) -> int:
@@ -47,12 +52,15 @@ def run(options: ChatOptions) -> int:
 
 def _talk_to(server: Deployment, options: ChatOptions) -> int:
     with httpx.Client(base_url=f"{server.url}/", timeout=None) as client:
-        return _talk(Conversation(client, server.model, options.system), options.prompt)
+        conversation = Conversation(
+            client, server.model, options.system, max_tokens=options.max_tokens
+        )
+        return _talk(conversation, options.prompt)
 
 
 def _talk(conversation: Conversation, prompt: str | None) -> int:
     if prompt is not None:
-        _answer(conversation, prompt)
+        _answer(conversation, prompt, is_last=True)
         return 0
     with suppress(ImportError):
         import readline  # noqa: F401 -- line editing and history for input()
@@ -80,8 +88,14 @@ def _talk(conversation: Conversation, prompt: str | None) -> int:
                 print(f"hakaru: {error}", file=sys.stderr)
 
 
-def _answer(conversation: Conversation, text: str) -> None:
-    with closing(conversation.ask(text)) as pieces:
+def _answer(conversation: Conversation, text: str, *, is_last: bool = False) -> None:
+    """Print the answer to `text`, or with MORE what follows an answer that was cut."""
+    wants_more = text.strip() == MORE
+    if wants_more and not conversation.goes_on:
+        print(say("[no answer was cut: there is nothing to go on with]"), file=sys.stderr)
+        return
+    answer = conversation.more() if wants_more else conversation.ask(text)
+    with closing(answer) as pieces:
         try:
             for piece in pieces:
                 print(piece, end="", flush=True)
@@ -89,6 +103,8 @@ def _answer(conversation: Conversation, text: str) -> None:
             print(" …")
             raise
     print()
+    if conversation.is_cut:
+        print(_cut(conversation, is_last=is_last), file=sys.stderr)
     if conversation.tokens_per_s:
         print(
             say(
@@ -98,3 +114,17 @@ def _answer(conversation: Conversation, text: str) -> None:
             ),
             file=sys.stderr,
         )
+
+
+def _cut(conversation: Conversation, *, is_last: bool) -> str:
+    """Why an answer ended before its end, and how to read on."""
+    n, limit = conversation.n_tokens, conversation.max_tokens
+    if limit is None or n < limit:
+        return say("[stopped: the context is full]")
+    if is_last or not conversation.goes_on:  # not even begun: the model was still thinking
+        return say("[stopped after {n} tokens; for more: --max-tokens {more}]", n=n, more=4 * n)
+    return say(
+        "[stopped after {n} tokens; /more goes on, --max-tokens {more} allows more]",
+        n=n,
+        more=4 * n,
+    )

@@ -40,7 +40,7 @@ def run(options: QuantizeOptions) -> int:
             output=options.output,
             overwrite=options.overwrite,
             dry_run=options.dry_run,
-            session=terminal_session(watch=watch, quiet=options.json, keeps=races),
+            session=terminal_session(watching=watch, quiet=options.json, keeps=races),
             **context,
         )
     if options.json:

@@ -62,7 +62,7 @@ def _several(options: TestOptions, given: Collection[str]) -> int:
             raise Misuse("{option} is of one model; name one.", option=option)
     with Watching(quiet=options.json) as watch:
         first, second, *others = options.models
-        session = terminal_session(watch=watch, aside=True, keeps=False)
+        session = terminal_session(watching=watch, aside=True, keeps=False)
         comparison = test(first, second, *others, **_wishes(options, given, session))
     if options.json:
         print_json(comparison.as_json())
@@ -79,7 +79,7 @@ def _one(options: TestOptions, given: Collection[str], live: Live | None) -> int
     model = whole_model(options.models[0])
     with ExitStack() as stack:
         watch = stack.enter_context(Watching(quiet=options.json))
-        session = terminal_session(watch=watch, aside=True, keeps=False)
+        session = terminal_session(watching=watch, aside=True, keeps=False)
         wishes, original = _wishes(options, given, session), _original(model, options)
         if options.reference:
             wishes["reference"] = original  # the model, which is not looked for again

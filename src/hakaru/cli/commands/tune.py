@@ -58,7 +58,7 @@ def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:
             "--replay takes its model from the evidence; leave {model} out.", model=options.model
         )
     with Watching(quiet=options.json) as watch:
-        session = terminal_session(watch=watch, quiet=options.json)
+        session = terminal_session(watching=watch, quiet=options.json)
         replayed = replay(
             evidence, session, effort_beside_servers(), again=True, beside=beside_servers
         )

@@ -1,9 +1,12 @@
 """`hakaru up`: look at the machine, check, quantize, test, decide, serve."""
 
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.commands.serve import stay
-from hakaru.cli.deciding import decide
+from hakaru.cli.deciding import decide, decide_with_gain
 from hakaru.cli.options import UpOptions
 from hakaru.cli.output import print_json
+from hakaru.cli.tell.gain import gain_json, print_gain
 from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.terminal import terminal_session
 from hakaru.models.model import read_model
@@ -12,10 +15,12 @@ from hakaru.serving.serve_at import Pages, serve_at
 
 def run(options: UpOptions, *, pages: Pages | None) -> int:
     """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint."""
-    decision = decide(options, serves=not options.no_serve)
+    decision, gain = _decided(options)
     if options.json:
-        print_json(decision.as_json())
+        print_json({**decision.as_json(), "gain": gain_json(gain) if gain else None})
     else:
+        if gain:
+            print_gain(gain)
         print_decision(decision)
     if decision.path is None:
         return 1
@@ -32,3 +37,11 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         warns_of_idle_gpu=False,  # the decision said it
     )
     return stay(serving, quiet=options.json)
+
+
+def _decided(options: UpOptions) -> tuple[Decision, Gain | None]:
+    """The decision; whoever names no model also sees what hakaru can make of the embedded one."""
+    serves = not options.no_serve
+    if options.model is None:
+        return decide_with_gain(options, serves=serves)
+    return decide(options, serves=serves), None

@@ -102,7 +102,7 @@ def _compared(
             study.model.path,
             [written.path],
             [w.as_json() for w in windows],
-            progress=study.progress(say("compare")),
+            progress=study.progress(say("comparing a file")),
         )[0]
 
 
@@ -137,6 +137,9 @@ def _kept(
 def _step(what: str) -> str:
     """The name of a kind of probes, in words."""
     return {
-        "probes": say("probes"), "runs": say("runs"), "single tensors": say("single tensors"),
-        "tier": say("tier"), "race": say("race"),
-    }.get(what, what)  # fmt: skip
+        "probes": say("probing which tensors matter"),
+        "runs": say("reading texts with whole mixes"),
+        "single tensors": say("probing single tensors"),
+        "tier": say("looking for the smallest mix of the tier"),
+        "race": say("racing the mix against presets"),
+    }.get(what, what)

@@ -1,0 +1,74 @@
+"""What is still to be done before the loop ends: as little, and as much, as it may be. Pure.
+
+The loop cannot know which candidates will be settled early. As little: the candidates of the next
+turn are read to its end, and those that pass are timed. As much: every candidate that races is read
+to the last window, and all of them are timed; the best is tried with a smaller KV cache and read
+with it, too; and the winner is proven on as many windows again.
+"""
+
+from typing import Final
+
+from hakaru.choosing import steps
+from hakaru.choosing.candidate import Candidate
+from hakaru.choosing.field import Field
+from hakaru.choosing.rounds import next_round
+from hakaru.choosing.smaller_cache import SMALL_CACHE
+from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
+from hakaru.evaluation.paces import Work
+
+DEEP: Final = 2
+"""A step that times two candidates behind a long context counts as so many trials."""
+
+
+def done_by(step: steps.Step, field: Field, answer: steps.Answer) -> Work:
+    """The work that this `step` of `field` was, in parts of one kind; empty where it is none of
+    those that take long.
+    """
+    match step, answer:
+        case steps.Read(keys, n), _:
+            return {"windows": sum(n - field.candidates[key].n_read for key in keys)}
+        case steps.Time(keys), _:
+            return {"trials": len(keys)}
+        case steps.Prove(), steps.Reading():
+            return {"windows": answer.quality.n_windows}
+    return {}
+
+
+def least_left(field: Field) -> Work:
+    """The work that is left if whatever may be settled early is."""
+    open_ = [field.candidates[key] for key in field.racing]
+    if isinstance(field.step, steps.Prove):
+        return {"windows": min(LEAST_FOR_INTERVALS, field.terms.n_windows)}
+    if field.turn:
+        n, groups = field.turn.n_windows, field.turn.groups
+        turn = [field.candidates[key] for group in groups for key in group]
+    elif open_:
+        turn, n = next_round(open_, field.terms.n_windows, field.terms.rounds)
+    else:
+        turn, n = [], 0
+    passing = [c for c in field.candidates.values() if c.verdict == "pass" and _is_untimed(c)]
+    return {"windows": sum(max(0, n - c.n_read) for c in turn), "trials": len(passing)}
+
+
+def most_left(field: Field) -> Work:
+    """The work that is left if nothing is settled early."""
+    n_windows, candidates = field.terms.n_windows, field.candidates.values()
+    if isinstance(field.step, steps.Done):
+        return {}
+    if isinstance(field.step, steps.Prove):
+        return {"windows": n_windows}
+    open_ = [field.candidates[key] for key in field.racing]
+    windows = sum(n_windows - c.n_read for c in open_) + n_windows  # the last are the winner's
+    trials = sum(_is_untimed(c) and (c in open_ or c.verdict == "pass") for c in candidates)
+    if _may_try_small(field):
+        windows, trials = windows + n_windows, trials + 1 + DEEP
+    return {"windows": windows, "trials": trials}
+
+
+def _is_untimed(candidate: Candidate) -> bool:
+    return candidate.speed is None and not candidate.why_untimed and candidate.fits
+
+
+def _may_try_small(field: Field) -> bool:
+    is_tried = any(c.cache == SMALL_CACHE and c.n_read for c in field.candidates.values())
+    return field.terms.saved_bytes is not None and not is_tried

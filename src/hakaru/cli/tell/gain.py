@@ -1,0 +1,87 @@
+"""What a mix gains over the best preset of its size, told as text and as JSON."""
+
+from pathlib import Path
+from typing import Any
+
+from hakaru.choosing.mix_gain import Gain
+from hakaru.cli.output import print_table, print_text
+from hakaru.cli.paste import pasted, runnable
+from hakaru.cli.wrapping import whole
+from hakaru.evaluation.tiers import Quality
+from hakaru.language import say
+from hakaru.quantization.build import Recipe
+from hakaru.units import format_bytes
+
+
+def print_gain(gain: Gain) -> None:
+    """Preset and mix side by side, what is copied, and the command that makes the mix."""
+    print_text(
+        say(
+            "What hakaru can make of this model: a mix of types, beside the best preset that is "
+            "smaller than the source, both read on the same {n} windows of text.",
+            n=gain.mix_quality.n_windows,
+        )
+    )
+    print_table(
+        ["", say("weights"), say("bits"), say("mean KLD"), say("top-1")],
+        [
+            _row(gain.preset.preset, gain.preset, gain.preset_quality),
+            _row(say("our mix"), gain.mix, gain.mix_quality),
+        ],
+    )
+    print_text(_verdict(gain))
+    print_text(
+        say(
+            "{n} of the mix's {of} matrices ({bytes}) are copies of the source's and lose nothing: "
+            "that is part of the figure. The mix takes no part in the choice below.",
+            n=gain.n_copied,
+            of=gain.n_tensors,
+            bytes=format_bytes(gain.copied_bytes),
+        )
+    )
+    if gain.is_better:
+        print_text(say("To make exactly this mix:"))
+        print_text(f"  {whole(runnable(command(gain)))}")
+    print()
+
+
+def gain_json(gain: Gain) -> dict[str, Any]:
+    """The object `gain` of `hakaru up --json`."""
+    return {**gain.as_json(), "command": command(gain)}
+
+
+def command(gain: Gain) -> str:
+    """The command that writes the mix into the current folder."""
+    source = gain.source.path
+    out = Path(f"{source.stem}-{gain.mix.preset}.gguf")
+    return pasted("hakaru", "quantize", source, "--type", gain.mix.preset, "-o", out)
+
+
+def _verdict(gain: Gain) -> str:
+    ratio = gain.ratio
+    if not gain.is_better:
+        return say(
+            "It is not proven that the mix loses less than {preset}: {low:.0%} to {high:.0%} of "
+            "its loss.",
+            preset=gain.preset.preset,
+            low=ratio.lowest,
+            high=ratio.highest,
+        )
+    return say(
+        "The mix loses {percent:.0%} less than {preset} (at least {least:.0%} less, with 95 % "
+        "certainty) and takes {bytes} less.",
+        percent=1 - ratio.value,
+        least=1 - ratio.highest,
+        preset=gain.preset.preset,
+        bytes=format_bytes(gain.preset.weights_bytes - gain.mix.weights_bytes),
+    )
+
+
+def _row(name: str, recipe: Recipe, lost: Quality) -> list[str]:
+    return [
+        name,
+        format_bytes(recipe.weights_bytes),
+        f"{recipe.bpw:.2f}",
+        f"{lost.kld_mean.value:.4f}",
+        f"{lost.top1_agreement.value:.1%}",
+    ]

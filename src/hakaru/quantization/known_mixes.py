@@ -1,0 +1,33 @@
+"""Mixes by their names: what `mix-1f2e3d4c` of a source is made of, as the ledger remembers it.
+
+So a mix that was measured can be made again, byte by byte, without searching for it anew.
+"""
+
+from typing import Final
+
+from hakaru.errors import Misuse
+from hakaru.models.model import Model
+from hakaru.quantization.build import Recipe, mix_recipe
+from hakaru.session import Session
+
+KIND: Final = "mix"
+
+
+def remember_mix(session: Session, source: Model, mix: Recipe) -> None:
+    """Keep what a mix of this source is made of."""
+    inputs = {"source": session.ledger.model_sha256(source), "mix": mix.preset}
+    session.ledger.remember(KIND, inputs, dict(mix.types))
+
+
+def known_mix(session: Session, source: Model, name: str) -> Recipe:
+    """The mix of this name. Raises Misuse for a name that no mix of this source has."""
+    inputs = {"source": session.ledger.model_sha256(source), "mix": name}
+    types = session.ledger.recall(KIND, inputs)
+    if types is None:
+        raise Misuse(
+            "`preset` is '{found}', but no mix of {source} has this name here; name a preset, or "
+            "find the mix again with: hakaru tune {source}",
+            found=name,
+            source=source.path,
+        )
+    return mix_recipe(source, types)
