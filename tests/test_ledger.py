@@ -9,6 +9,8 @@ from hakaru.errors import MachineError
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
+from hakaru.models.model import read_model
+from hakaru.testing import write_tiny_llama
 from hakaru.units import Source
 
 
@@ -32,6 +34,18 @@ def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:
     assert ledger.sha256(file) == first
     file.write_bytes(b"other")
     assert ledger.sha256(file) != first
+
+
+def test_a_hash_that_is_remembered_needs_no_reading(tmp_path: Path) -> None:
+    """A page asks of large files, and never waits for a hash."""
+    ledger = Ledger(tmp_path / "l.sqlite")
+    model = read_model(write_tiny_llama(tmp_path / "tiny.gguf"))
+    assert ledger.known_model_sha256(model) is None
+    sha256 = ledger.model_sha256(model)
+    assert ledger.known_model_sha256(model) == sha256
+    with model.path.open("ab") as file:
+        file.write(b"more")
+    assert ledger.known_model_sha256(model) is None
 
 
 def test_memory_figures_stand_side_by_side(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from hakaru.evaluation.tiers import Tier
-    from hakaru.serving.supervisor import Supervisor
+    from hakaru.serving.serve_at import Loaded
     from hakaru.web.live import LivePage
 
 
@@ -55,10 +55,10 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _pages(supervisor: "Supervisor") -> "Sequence[BaseRoute]":
+def _pages(loaded: "Loaded") -> "Sequence[BaseRoute]":
     from hakaru.web.page import page_routes
 
-    return page_routes(supervisor)
+    return page_routes(loaded)
 
 
 def _live(title: str, tier: "Tier") -> "LivePage":

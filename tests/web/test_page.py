@@ -2,24 +2,29 @@
 is one.
 """
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
 
+from chromium import PRESENT, Browser, chromium
+from copies import quantized_copy
+from hakaru.choosing.candidate import Constraints
+from hakaru.choosing.loop import tune_at
+from hakaru.choosing.worker import Effort
+from hakaru.evaluation import test as verbs
+from hakaru.evaluation.tiers import TIERS
+from hakaru.hardware.probe import probe_machine
+from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
-from hakaru.serving.gateway import make_gateway
-from hakaru.serving.limits import Limits
-from hakaru.serving.port import bound_socket
-from hakaru.serving.supervisor import Supervisor
+from hakaru.models.model import read_model
+from hakaru.serving.serve import serve
+from hakaru.session import Session
+from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.units import format_bytes
 from hakaru.web.page import page_routes
-
-LIMITS = Limits(n_ctx=1024, longest=64, max_body=2**20, at_once=2**18)
 
 pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
@@ -40,79 +45,159 @@ class Text(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """The gateway with the page, before a running engine whose file has an unfriendly name."""
-    unfriendly = tmp_path_factory.mktemp("m") / "<b>&quot;.gguf"
+def page(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The page of a server whose model has an unfriendly name."""
+    unfriendly = tmp_path_factory.mktemp("m") / "<b>&quot; モデル.gguf"
     unfriendly.symlink_to(tiny)
-    supervisor = Supervisor(unfriendly, ContextSettings(n_ctx=512))
-    supervisor.start()
-    app = make_gateway(supervisor, LIMITS, page_routes(supervisor))
-    with TestClient(app, base_url="http://127.0.0.1:8600") as client:
+    with (
+        serve(unfriendly, n_ctx=512, pages=page_routes) as serving,
+        httpx.Client(base_url=serving.url.removesuffix("/v1"), timeout=60) as client,
+    ):
         yield client
-    supervisor.stop()
 
 
-def test_the_page_speaks_the_reader_s_language(page: TestClient) -> None:
+def test_the_page_speaks_the_reader_s_language(page: httpx.Client) -> None:
     """By the browser's preference, or by the link on the page."""
     english = page.get("/", headers={"Accept-Language": "en-GB"})
     japanese = page.get("/", headers={"Accept-Language": "ja,en;q=0.5"})
     assert '<html lang="en">' in english.text
-    assert "Memory that the engine took" in english.text
+    assert "What was measured" in english.text
     assert '<html lang="ja">' in japanese.text
-    assert "エンジンが使ったメモリ" in japanese.text
-    assert page.get("/?lang=ja", headers={"Accept-Language": "en"}).text == japanese.text
+    assert "測ったこと" in japanese.text
+    linked = page.get("/?lang=ja", headers={"Accept-Language": "en"})
+    assert "測ったこと" in linked.text
 
 
-def test_the_page_is_escaped_and_needs_nothing_from_elsewhere(page: TestClient) -> None:
-    """No script, a strict policy, only its own addresses, and a file name is text."""
+def test_the_page_is_escaped_and_needs_nothing_from_elsewhere(page: httpx.Client) -> None:
+    """One script of its own, a strict policy, only its own addresses, and a file name is text."""
     answer = page.get("/")
     found = Text(answer.text)
-    assert "<b>&quot; on this machine" in found.words
+    assert "<b>&quot; モデル.gguf" in found.words
     assert "<b>" not in answer.text
-    assert "<script" not in answer.text
+    assert answer.text.count("<script") == answer.text.count('<script src="/copy.js" defer>') == 1
     assert all(a.startswith(("/", "data:,")) for a in found.addresses)
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert "http://127.0.0.1:8600/v1" in found.words
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'self'; img-src data:; ")
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert f"{page.base_url}".rstrip("/") + "/v1" in found.words
     assert page.get("/page.css").headers["Content-Type"].startswith("text/css")
+    assert page.get("/copy.js").headers["Content-Type"].startswith("text/javascript")
 
 
-def test_the_page_is_not_for_other_hosts(page: TestClient) -> None:
+def test_the_page_is_not_for_other_hosts(page: httpx.Client) -> None:
     """The same refusal as for the API."""
-    assert page.get("/", headers={"Host": "evil.example"}).status_code == 403
-    assert page.get("/page.css", headers={"Host": "evil.example"}).status_code == 403
+    for path in ("/", "/page.css", "/copy.js"):
+        assert page.get(path, headers={"Host": "evil.example"}).status_code == 403
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
-def test_a_browser_shows_the_page(tiny: Path, tmp_path: Path) -> None:
-    """Headless Chromium loads the page and its style under the policy, without an error on its
-    console.
-    """
-    import threading
+def test_a_page_without_figures_says_which_command_measures(page: httpx.Client) -> None:
+    """The command can be pasted: the path is quoted, and the settings are the server's."""
+    words = Text(page.get("/").text).words
+    assert "was not measured yet" in words
+    assert "モデル.gguf' --context 512 --reference ORIGINAL.gguf" in words
 
-    import uvicorn
 
-    supervisor = Supervisor(tiny, ContextSettings(n_ctx=512))
-    supervisor.start()
-    listener = bound_socket(None)
-    port = listener.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_gateway(supervisor, LIMITS, page_routes(supervisor)), log_level="critical"
-        )
+def test_what_a_decision_measured_stands_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tier, the loss, both speeds, and the very memory that the decision said."""
+    monkeypatch.setattr("hakaru.hardware.busy.Others.matter", False)  # else it is not remembered
+    model = read_model(write_tiny_llama(tmp_path / "model.gguf", tiny_shape(n_vocab=1024)))
+    session = Session(machine=probe_machine(), ledger=Ledger())
+    constraints = Constraints(
+        tier=TIERS["balanced"],
+        min_tokens_per_s=None,
+        memory_bytes=session.machine.memory.available_bytes,
     )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
-        done = subprocess.run(
-            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-             f"--user-data-dir={tmp_path}", "--dump-dom", f"http://127.0.0.1:{port}/"],
-             capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
-    finally:
-        server.should_exit = True
-        thread.join()
-        supervisor.stop()
-    assert "tiny-f16 on this machine" in Text(done.stdout).words
-    assert "CONSOLE" not in done.stderr
+    effort = Effort(n_documents=4, n_prompts=1, presets=("Q8_0",))
+    decision = tune_at(session, model, ContextSettings(n_ctx=512), constraints, effort)
+    assert decision.chosen
+    assert decision.chosen.speed
+    with serve(decision.chosen.path or "", pages=page_routes, **decision.context) as serving:
+        words = Text(httpx.get(serving.url.removesuffix("v1")).text).words
+    assert "Tier balanced" in words
+    assert "✓ kept" in words
+    assert "was not measured yet" not in words
+    assert f"{decision.chosen.speed.decode_tokens_per_s.value:,.0f} tokens/s" in words
+    assert f"{decision.chosen.speed.prefill_tokens_per_s.value:,.0f} tokens/s" in words
+    assert format_bytes(decision.chosen.total_bytes) in words
+
+
+def test_what_a_test_found_stands_on_the_page(tmp_path: Path) -> None:
+    """The loss that `hakaru test` found, while the speed is still missing."""
+    large = write_tiny_llama(tmp_path / "large.gguf", tiny_shape(n_vocab=1024))
+    small = tmp_path / "small.gguf"
+    quantized_copy(large, small, "Q8_0")
+    verbs.test(small, reference=large, no_speed=True, tier="extreme")
+    with serve(small, pages=page_routes) as serving:
+        words = Text(httpx.get(serving.url.removesuffix("v1")).text).words
+    assert "Tier extreme" in words
+    assert "next word in" in words
+    assert "What it lost was not measured yet" not in words
+    assert "How fast it is here was not measured yet" in words
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with chromium(tmp_path / "profile") as browser:
+        yield browser
+
+
+@PRESENT
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_browser_shows_the_page_at_every_width(
+    page: httpx.Client, browser: Browser, language: str
+) -> None:
+    """From a phone to a desktop nothing is cut off, the console stays empty under the policy, and
+    nothing is asked of another host; dark is dark.
+    """
+    grounds = set()
+    for width, dark in ((375, False), (375, True), (768, False), (1280, True)):
+        browser.look(width=width, dark=dark)
+        browser.open(f"{page.base_url}?lang={language}")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.complaints == []
+        assert all(
+            address.startswith((f"{page.base_url}", "data:,")) for address in browser.requested
+        )
+        grounds.add((dark, browser.evaluate("getComputedStyle(document.body).backgroundColor")))
+    assert len(grounds) == 2
+
+
+@PRESENT
+@pytest.mark.parametrize("has_clipboard", [True, False])
+def test_the_keyboard_copies(page: httpx.Client, browser: Browser, has_clipboard: bool) -> None:
+    """Tab to the button and Enter, also where the browser offers pages no clipboard; the button
+    says that it was done, and is itself again after a while.
+    """
+    browser.ask(
+        "Browser.grantPermissions",
+        permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
+        origin=f"{page.base_url}".rstrip("/"),
+    )
+    if not has_clipboard:
+        browser.ask(
+            "Page.addScriptToEvaluateOnNewDocument",
+            source="window.real = navigator.clipboard;"
+            "Object.defineProperty(navigator, 'clipboard', {value: undefined})",
+        )
+    browser.open(f"{page.base_url}?lang=en")
+    label = "document.activeElement.getAttribute('aria-label') || ''"
+    for _ in range(30):
+        browser.press("Tab")
+        if browser.evaluate(label) == "Copy: In Python":
+            break
+    browser.press("Enter")
+    said = browser.evaluate(
+        "new Promise(done => setTimeout(() => done(document.activeElement.textContent), 300))"
+    )
+    assert said == "Copied"
+    assert browser.evaluate("document.getElementById('said').textContent") == "Copied"
+    text = browser.evaluate("(window.real || navigator.clipboard).readText()")
+    assert text.startswith("from openai import OpenAI")
+    assert text.endswith("print(answer.choices[0].message.content)")
+    later = browser.evaluate(
+        "new Promise(done => setTimeout(() => done(document.activeElement.textContent), 3200))"
+    )
+    assert later == "Copy"

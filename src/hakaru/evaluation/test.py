@@ -18,6 +18,7 @@ from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.comparison import Comparison, measured_side_by_side
 from hakaru.evaluation.divergence import check_same_tokenizer
 from hakaru.evaluation.findings import Findings
+from hakaru.evaluation.last_test import remember_test
 from hakaru.evaluation.losses import Row, Tested, noise_floor, tested, windows_of
 from hakaru.evaluation.speed import depths_left_out
 from hakaru.evaluation.tasks import Item, named_tasks
@@ -239,6 +240,14 @@ def _loss(setup: _Setup, reference: Model, wishes: Wishes) -> tuple[Tested, Figu
         seen=lambda rows: seen(rows, domains) if seen else None,
     )
     floor = noise_floor(session, reference, windows) if loss.quality.n_tokens else None
+    remember_test(
+        session.ledger,
+        session.ledger.model_sha256(model),
+        settings.cache,
+        loss,
+        tier=setup.tier.name,
+        reference=reference.path.name,
+    )
     if judged := wishes.get("judged"):
         judged(loss)
     return loss, floor

@@ -10,7 +10,7 @@ file (path, size, time) is remembered, not computed again. Footprints belong to 
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -74,12 +74,9 @@ class Ledger:
 
     def sha256(self, path: Path) -> str:
         """The SHA-256 of the file at `path`, remembered as long as its size and time are equal."""
+        if known := self._known_sha256(path):
+            return known
         stat, name = path.stat(), str(path.resolve())
-        for row in self._db.rows(
-            "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-            (name, stat.st_size, stat.st_mtime_ns),
-        ):
-            return str(row["sha256"])
         digest = _sha256_of(path, stat.st_size, self.watch)
         self._db.write(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
@@ -87,12 +84,27 @@ class Ledger:
         )
         return digest
 
+    def _known_sha256(self, path: Path) -> str | None:
+        """The SHA-256 that is remembered of the unchanged file at `path`; no file is read."""
+        stat, name = path.stat(), str(path.resolve())
+        for row in self._db.rows(
+            "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+            (name, stat.st_size, stat.st_mtime_ns),
+        ):
+            return str(row["sha256"])
+        return None
+
     def model_sha256(self, model: Model) -> str:
         """What identifies a model: the hash of its file, or the hash over the hashes of its
         parts.
         """
-        first, *others = hashes = [self.sha256(part) for part in model.parts]
-        return hashlib.sha256("".join(hashes).encode()).hexdigest() if others else first
+        return _sha256_of_parts([self.sha256(part) for part in model.parts])
+
+    def known_model_sha256(self, model: Model) -> str | None:
+        """`model_sha256`, without reading a file: None where a part was never hashed as it is."""
+        known = [self._known_sha256(part) for part in model.parts]
+        hashes = [sha256 for sha256 in known if sha256]
+        return _sha256_of_parts(hashes) if len(hashes) == len(known) else None
 
     def remember_memory(
         self,
@@ -169,6 +181,12 @@ class Ledger:
             "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
             (_key(kind, inputs), now(), kind, _canonical(inputs), json.dumps(result)),
         )
+
+
+def _sha256_of_parts(hashes: Sequence[str]) -> str:
+    """The hash of a model, whose parts have these hashes."""
+    first, *others = hashes
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if others else first
 
 
 def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) -> str:

@@ -67,7 +67,16 @@ def render(template: str, **values: Any) -> str:
 
 def style_sheet() -> str:
     """The style sheet of every page."""
-    return (files("hakaru.pictures") / "pages" / "page.css").read_text(encoding="utf-8")
+    return _read("page.css")
+
+
+def copy_script() -> str:
+    """The JavaScript of the buttons that copy a text of a page."""
+    return _read("copy.js")
+
+
+def _read(name: str) -> str:
+    return (files("hakaru.pictures") / "pages" / name).read_text(encoding="utf-8")
 
 
 @cache

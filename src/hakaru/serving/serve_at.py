@@ -18,9 +18,11 @@ import psutil
 from hakaru.engine.mode import Gives, Mode
 from hakaru.errors import Interrupted, MachineError
 from hakaru.evaluation.served import laid_out
+from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.answer import Fit
 from hakaru.planning.dry_run import remember_load
 from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
@@ -32,8 +34,18 @@ from hakaru.session import Session
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-Pages = Callable[[Supervisor], Sequence["BaseRoute"]]
-"""What a browser may see beside the API: the routes, made for a supervisor."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model that is served, for a page that tells of it."""
+
+    supervisor: Supervisor
+    fit: Fit  # the plan, by which the model was loaded
+    machine: Machine
+
+
+Pages = Callable[[Loaded], Sequence["BaseRoute"]]
+"""What a browser may see beside the API: the routes, made for what is served."""
 ENDS_WITHIN_S: Final = 10.0
 """The longest wait for the gateway's thread when the block ends; it needs less than a second."""
 
@@ -89,7 +101,9 @@ def serve_at(
             model.path, fit.settings, laid_out(fit, mode), on_event=session.warn
         )
         limits, grows_bytes = limits_of(model, fit.settings), fit.growth.total_bytes
-        with _answering(supervisor, listener, limits, pages, grows_bytes) as serving:
+        loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
+        routes = pages(loaded) if pages else ()
+        with _answering(supervisor, listener, limits, routes, grows_bytes) as serving:
             if mode.gives == "text":
                 with suppress(MachineError):  # a full disk keeps nobody from serving
                     remember_load(
@@ -103,7 +117,7 @@ def _answering(
     supervisor: Supervisor,
     listener: socket.socket,
     limits: Limits,
-    pages: Pages | None,
+    routes: Sequence["BaseRoute"],
     grows_bytes: int,
 ) -> Iterator[Serving]:
     """The engine started, its record written, and the gateway answering on `listener` in a
@@ -112,7 +126,6 @@ def _answering(
     from hakaru.serving.front import Front  # a web framework, which nobody else needs
     from hakaru.serving.gateway import make_gateway
 
-    routes = pages(supervisor) if pages else ()
     front = Front(make_gateway(supervisor, limits, routes), supervisor)
     deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
     deployment = replace(deployment, grows_bytes=grows_bytes)

@@ -1,8 +1,9 @@
-"""The page at the server's root: the model that runs, its memory, and how to call it, in the
-reader's language.
+"""The page at the server's root: the model that runs, what was measured of it, its memory, and how
+to call it, in the reader's language.
 
-The page has no scripts and nothing from elsewhere; its content security policy allows only its own
-style sheet. The language is the one of `?lang=`, or the browser's first choice.
+Nothing comes from elsewhere: the content security policy allows the page's own style sheet, and its
+own script for the buttons that copy. Without the script the page says the same, and a reader marks
+the text. The language is the one of `?lang=`, or the browser's first choice.
 """
 
 from typing import Final
@@ -11,66 +12,81 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hakaru.errors import EngineDied
+from hakaru.hardware.machine import Machine
 from hakaru.language import LANGUAGES, current_language, say, use_language
 from hakaru.pictures import page_file
+from hakaru.serving.serve_at import Loaded
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
-from hakaru.web.shared import headers, style
+from hakaru.web.examples import examples
+from hakaru.web.measured import cards, commands, measured_of
+from hakaru.web.memory_rows import memory_of
+from hakaru.web.shared import headers, script, style
 
-HEADERS: Final = headers()
+HEADERS: Final = headers(scripts="'self'")
 
 
-def page_routes(supervisor: Supervisor) -> list[BaseRoute]:
-    """The routes of the page, for the gateway in front of the engine that `supervisor` runs."""
+def page_routes(loaded: Loaded) -> list[BaseRoute]:
+    """The routes of the page, for the gateway in front of the engine that serves `loaded`."""
 
-    async def page(request: Request) -> Response:
+    def page(request: Request) -> Response:  # in a thread: it reads files
         use_language(_language(request))
-        return HTMLResponse(
-            render(supervisor, base_url=f"{request.url.scheme}://{request.url.netloc}/v1"),
-            headers=HEADERS,
-        )
+        base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
+        return HTMLResponse(render(loaded, base_url=base_url), headers=HEADERS)
 
-    return [Route("/", page), Route("/page.css", style)]
+    return [Route("/", page), Route("/page.css", style), Route("/copy.js", script)]
 
 
-def render(supervisor: Supervisor, *, base_url: str) -> str:
+def render(loaded: Loaded, *, base_url: str) -> str:
     """The page as HTML, in the language in use."""
-    try:
-        taken = supervisor.server.log.footprint().parts()
-    except EngineDied:
-        taken = {}
-    sizes = {label: taken[key] for key, label in _labels().items() if taken.get(key)}
+    supervisor, measured = loaded.supervisor, measured_of(loaded)
     other, other_name = ("en", "English") if current_language() == "ja" else ("ja", "日本語")
     return page_file.render(
         "serving.html",
-        title=say("{model} on this machine", model=supervisor.path.stem),
+        title=supervisor.path.name,
+        script="/copy.js",
         other=other,
         other_name=other_name,
-        facts=[
-            (say("State"), _state(supervisor)),
-            (say("Context"), say("{n} tokens", n=f"{supervisor.settings.n_ctx:,}")),
-        ],
-        memory_title=say("Memory that the engine took"),
-        parts=_parts(sizes),
+        state=supervisor.state,
+        facts=_facts(loaded),
+        measured_title=say("What was measured"),
+        cards=cards(measured),
+        commands=commands(measured, loaded.fit.model, supervisor.settings),
+        memory_title=say("Memory"),
+        head=["", say("planned"), say("allocated")],
+        memory=memory_of(loaded),
         total_label=say("total"),
-        total=format_bytes(sum(sizes.values())),
         use_title=say("Use it"),
         use_text=say(
             "Any OpenAI client works with this address; no key is needed. The server listens on "
             "this machine only."
         ),
-        examples=[base_url, _curl(base_url), _python(base_url)],
+        examples=examples(base_url, supervisor.mode.gives),
+        copy=say("Copy"),
+        copied=say("Copied"),
+        marked=say("Marked: press Ctrl+C"),
     )
 
 
-def _labels() -> dict[str, str]:
-    return {
-        "weights_bytes": say("weights"),
-        "kv_cache_bytes": say("KV cache"),
-        "compute_bytes": say("compute"),
-        "output_bytes": say("output"),
-    }
+def _facts(loaded: Loaded) -> list[tuple[str, str]]:
+    n_ctx = loaded.supervisor.settings.n_ctx
+    return [
+        (say("State"), _state(loaded.supervisor)),
+        (say("Context"), say("{n} tokens", n=f"{n_ctx:,}")),
+        (say("Machine"), _machine(loaded.machine)),
+    ]
+
+
+def _machine(machine: Machine) -> str:
+    """The machine in one line."""
+    ram = machine.memory.limit_bytes or machine.memory.total_bytes
+    return " · ".join(
+        [
+            say("{model}, {cores} cores", model=machine.cpu.model, cores=machine.cpu.usable_cores),
+            say("{bytes} of RAM", bytes=format_bytes(ram)),
+            *[device.name for device in machine.accelerators],
+        ]
+    )
 
 
 def _state(supervisor: Supervisor) -> str:
@@ -81,40 +97,6 @@ def _state(supervisor: Supervisor) -> str:
             return say("loading")
         case _:
             return say("stopped")
-
-
-def _parts(sizes: dict[str, int]) -> list[dict[str, str]]:
-    """The parts of the bar, from where and how wide in hundredths of its width; and their rows in
-    the table below the bar.
-    """
-    total, begin, parts = sum(sizes.values()), 0.0, []
-    for label, n_bytes in sizes.items():
-        share = 100 * n_bytes / total
-        parts.append(
-            {
-                "label": label,
-                "size": format_bytes(n_bytes),
-                "begin": f"{begin:.2f}",
-                "share": f"{share:.2f}",
-            }
-        )
-        begin += share
-    return parts
-
-
-def _curl(base_url: str) -> str:
-    body = '{"messages": [{"role": "user", "content": "Hello!"}]}'
-    return f"curl {base_url}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
-
-
-def _python(base_url: str) -> str:
-    return (
-        "from openai import OpenAI\n"
-        f'client = OpenAI(base_url="{base_url}", api_key="none")\n'
-        'answer = client.chat.completions.create(model="any", messages=[{"role": "user", '
-        '"content": "Hello!"}])\n'
-        "print(answer.choices[0].message.content)"
-    )
 
 
 def _language(request: Request) -> str:

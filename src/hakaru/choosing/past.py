@@ -1,0 +1,85 @@
+"""What past decisions measured of a file, read from their evidence."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hakaru.errors import MachineError
+from hakaru.evaluation.last_test import Loss
+from hakaru.memory.settings import ContextSettings
+from hakaru.places import data_dir
+from hakaru.units import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the latest decision that knew a file measured of it, at the same settings."""
+
+    loss: Loss | None
+    is_source: bool  # the file is the one against which the other levels were compared
+    total_bytes: int  # of memory, as the decision said
+    machine: str  # the fingerprint of the machine
+    decode_tokens_per_s: Figure | None
+    prefill_tokens_per_s: Figure | None
+    is_contended: bool  # other programs computed while the speed was measured
+
+
+def past_of(sha256: str, settings: ContextSettings) -> Past | None:
+    """What is known of the file with this hash from decisions; None if no decision knew it."""
+    for evidence in _latest_first(sha256):
+        asked = evidence["settings"]
+        for candidate in evidence["candidates"]:
+            cache = {key: candidate[f"cache_{key}"] for key in ("type_k", "type_v")}
+            if candidate["sha256"] == sha256 and asked | cache == settings.as_json():
+                return _past(evidence, candidate)
+    return None
+
+
+def _latest_first(sha256: str) -> Iterator[dict[str, Any]]:
+    """The evidence that names this hash; what another version wrote in other words is left out."""
+    try:
+        folder = data_dir("evidence")
+    except MachineError:  # a home that is read-only
+        return
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            text = path.read_text(encoding="utf-8")
+            if sha256 in text and json.loads(text)["schema"] == "hakaru.decision/1":
+                yield json.loads(text)
+        except (OSError, ValueError, KeyError):
+            continue
+
+
+def _past(evidence: dict[str, Any], candidate: dict[str, Any]) -> Past:
+    decode, prefill = (
+        Figure.from_json(candidate[key]) if candidate.get(key) else None
+        for key in ("decode_tokens_per_s", "prefill_tokens_per_s")
+    )
+    return Past(
+        loss=_loss(evidence, candidate),
+        is_source=candidate["type"] == "source",
+        total_bytes=candidate["total_bytes"],
+        machine=evidence["machine"]["fingerprint"],
+        decode_tokens_per_s=decode,
+        prefill_tokens_per_s=prefill,
+        is_contended=bool(candidate.get("contended")),
+    )
+
+
+def _loss(evidence: dict[str, Any], candidate: dict[str, Any]) -> Loss | None:
+    """The loss on texts that played no part in the choice where that was measured, else on the
+    texts to choose by.
+    """
+    lost = candidate.get("untouched") or candidate
+    if not lost["kld_mean"]:
+        return None
+    return Loss(
+        at=evidence["at"],
+        tier=evidence["constraints"]["quality"],
+        verdict=candidate["verdict"],
+        kld_mean=Figure.from_json(lost["kld_mean"]),
+        top1_agreement=Figure.from_json(lost["top1_agreement"]),
+        n_windows=lost["n_windows"] or 0,
+        reference=evidence["model"]["name"],
+    )
