@@ -114,9 +114,12 @@ def interval_cell(figure: Figure, style: str, *, mark: str = "") -> Cell:
     return Cell(with_interval(figure, style) + mark, f"{figure.value:{style}}{mark}")
 
 
-def next_step(command: str) -> None:
+def next_step(command: str, *, before: str = "") -> None:
     """The last line on a terminal: what to do now, as `paste.pasted` spells it. The command is
-    never broken: too long for the line, it has its own.
+    never broken: too long for the line, it has its own. The sentence `before` explains it.
     """
     if sys.stdout.isatty():
-        print_text(say("Next: {command}", command=whole(runnable(command))))
+        if before:
+            print_text(before)
+        label = say("Next: {command}", command="").strip()
+        print_text(f"{whole(label)} {whole(runnable(command))}")

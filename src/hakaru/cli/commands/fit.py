@@ -2,6 +2,7 @@
 change it.
 """
 
+from hakaru.cli.next_steps import after_fit, before_fetching
 from hakaru.cli.options import FitOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.fit import print_fit
@@ -35,12 +36,5 @@ def run(options: FitOptions) -> int:
         print_json(answer.as_json(explain=options.explain_terms))
     else:
         print_fit(answer, answer.explanation() if options.explain_terms else [])
-    if answer.verdict == "does_not_fit":
-        return 3
-    if answer.found and answer.found.fetch:
-        step = answer.found.fetch
-    else:
-        step = "" if answer.found and answer.found.stored else f"hakaru test {options.model}"
-    if step and not options.json:
-        next_step(step)
-    return 0
+        next_step(after_fit(answer, options), before=before_fetching(answer, options))
+    return 3 if answer.verdict == "does_not_fit" else 0

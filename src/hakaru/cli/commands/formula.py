@@ -4,8 +4,9 @@ import math
 from collections import Counter
 from typing import Any
 
+from hakaru.cli.next_steps import after_formula
 from hakaru.cli.options import FormulaOptions
-from hakaru.cli.output import print_json, print_text
+from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.hardware.machine import Hardware
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
@@ -13,6 +14,7 @@ from hakaru.memory.compute import is_known
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, model_called, nearest_model
+from hakaru.models.presets import USUAL
 from hakaru.planning.sentences import verdict_word
 from hakaru.units import format_bytes, format_params, names_experts, parse_params
 
@@ -46,6 +48,8 @@ def run(options: FormulaOptions) -> int:
         if names_experts(params):
             print_text(_experts_sentence(params, called))
         _print(data, exact, model, place)
+        type_ = exact.type if exact else USUAL.get(int(bits)) if bits == int(bits) else None
+        next_step(after_formula(model.id if model else None, type_, options.hardware))
     return 3 if exact and exact.placement.verdict == "does_not_fit" else 0
 
 

@@ -3,7 +3,9 @@ that is read back.
 """
 
 import sys
+from typing import TYPE_CHECKING
 
+from hakaru.cli.next_steps import after_quantize
 from hakaru.cli.options import QuantizeOptions
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.progress import Watching
@@ -12,6 +14,9 @@ from hakaru.language import say
 from hakaru.memory.context import Context
 from hakaru.quantization.quantize import quantize
 from hakaru.quantization.to_preset import MadePreset
+
+if TYPE_CHECKING:
+    from hakaru.quantization.made import Made
 
 
 def run(options: QuantizeOptions) -> int:
@@ -52,8 +57,15 @@ def run(options: QuantizeOptions) -> int:
 
         print_made(made)
     if not options.json and not options.dry_run:
-        next_step(f"hakaru test {made.path} --reference {made.source.path}")
+        next_step(after_quantize(made.path, made.source.path, _broken_tier(made)))
     return 0 if isinstance(made, MadePreset) or made.keeps_tier else 1
+
+
+def _broken_tier(made: "Made | MadePreset") -> str | None:
+    """The tier that was asked for and is proven to be broken; None where none is."""
+    if isinstance(made, MadePreset) or made.keeps_tier or made.plan.target.tier is None:
+        return None
+    return made.plan.target.tier.name
 
 
 def _print_preset(made: MadePreset) -> None:

@@ -1,5 +1,6 @@
 """`hakaru show`: what is known about a model, before anything is downloaded."""
 
+from hakaru.cli.next_steps import after_show
 from hakaru.cli.options import ShowOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.show import print_description
@@ -14,5 +15,5 @@ def run(options: ShowOptions) -> int:
         print_json(description.as_json())
     else:
         print_description(description)
-        next_step(f"hakaru fit {options.model}")
+        next_step(after_show(options.model))
     return 0

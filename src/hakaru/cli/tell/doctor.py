@@ -24,11 +24,11 @@ def print_checkup(checkup: Checkup) -> None:
         _print_errors(checkup.summaries)
     else:
         print_text(say("Nothing was checked here yet."))
-        next_step("hakaru up")
     for margin in checkup.margins:
         print_text(margin.sentence())
     if sentence := checkup.unused():
         print_text(sentence)
+    next_step("hakaru up")
 
 
 def _print_errors(summaries: dict[str, dict[str, Any]]) -> None:

@@ -20,8 +20,8 @@ def print_inventory(inventory: Inventory) -> None:
     ]  # fmt: skip
     print_table(header, [_row(facts) for facts in inventory.builds], left=len(header))
     _print_override()
-    if not any(facts.build.name.startswith("native-") for facts in inventory.builds):
-        next_step("hakaru engine build")
+    has_native = any(facts.build.name.startswith("native-") for facts in inventory.builds)
+    next_step("hakaru up" if has_native else "hakaru engine build")
 
 
 def print_use(chosen: Selection) -> None:

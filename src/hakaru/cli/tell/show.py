@@ -31,7 +31,15 @@ def print_description(description: Description) -> None:
             )
     elif not description.model.complete:
         print_text(say("Only the header is on this machine; the weights are not."))
-        if description.found.fetch:
+        if url := description.found.gguf_files_url:
+            told = say(
+                "GGUF files that were made of it are listed at {url} ; the original weights are "
+                "fetched with: {command}",
+                url=url,
+                command=description.found.fetch,
+            )
+            print_text(told)
+        elif description.found.fetch:
             print_text(say("Fetch them with: {command}", command=description.found.fetch))
 
 

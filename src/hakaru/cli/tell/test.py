@@ -2,6 +2,7 @@
 
 from math import sqrt
 
+from hakaru.cli.next_steps import after_test
 from hakaru.cli.output import next_step, print_table, print_text
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.cli.words import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
@@ -65,7 +66,7 @@ def tell(findings: Findings) -> None:
     print_text(_verdict(findings))
     if findings.graded:
         print_tasks(findings.graded, findings.theirs)
-    next_step(f"hakaru serve {findings.model.path}")
+    next_step(after_test(findings))
 
 
 def _verdict(findings: Findings) -> str:

@@ -9,6 +9,7 @@ are. `Stored` describes the checkpoint itself: its size, its quantization, the p
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -72,7 +73,7 @@ def as_gguf(found: Found) -> Found:
     name = say("vision and audio towers")
     towers = [Companion(role="mmproj", name=name, bytes=made.companion_bytes)]
     can_convert = stored.converter != REFUSES and stored.complete
-    fetch = f"convert_hf_to_gguf.py {folder}" if can_convert else None
+    fetch = f"convert_hf_to_gguf.py {shlex.quote(str(folder))}" if can_convert else None
     return replace(
         found,
         path=path,

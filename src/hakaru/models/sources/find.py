@@ -121,6 +121,15 @@ def _unconverted(found: Found, stored: Stored) -> HakaruError:
 
 
 def _not_fetched(found: Found) -> ModelNotFound:
+    if found.gguf_files_url:
+        return ModelNotFound(
+            "{origin}: its weights are not on this machine, only its header. Fetch one of its GGUF "
+            "files, listed at {url} , and name that file; or fetch the original weights, to "
+            "quantize them here: {command}",
+            origin=found.origin,
+            url=found.gguf_files_url,
+            command=found.fetch,
+        )
     return ModelNotFound(
         "{origin}: its weights are not on this machine, only its header; fetch them with: "
         "{command}",
@@ -252,4 +261,5 @@ def _stand_in_for(entry: KnownModel) -> Found:
         origin=f"catalogue:{entry.id}",
         complete=False,
         fetch=f"hf download {entry.hf_repo}",
+        base_repo=entry.hf_repo,
     )

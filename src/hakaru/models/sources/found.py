@@ -50,6 +50,19 @@ class Found:
     note: str | None = None  # a sentence about what is uncertain
     stored: Stored | None = None  # the checkpoint for which `path` stands in
     download_bytes: int | None = None  # that `fetch` would bring
+    base_repo: str | None = None  # with the original weights, which are no GGUF file
+
+    @property
+    def gguf_files_url(self) -> str | None:
+        """Where Hugging Face lists the GGUF files that were made of these original weights; None
+        where the weights are GGUF already, or on this machine.
+        """
+        if self.base_repo is None:
+            return None
+        return (
+            "https://huggingface.co/models?library=gguf&other=base_model:quantized:"
+            + self.base_repo
+        )
 
     @property
     def workplace(self) -> Path:

@@ -235,6 +235,7 @@ def _folder(
         fetch=command,
         fetched_bytes=fetched,
         download_bytes=brought,
+        base_repo=wanted.repo,
     )
 
 
