@@ -14,13 +14,12 @@ from hakaru.units import Figure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What the latest decision that knew a file measured of it, at the same settings."""
+    """What the latest decision that knew a file measured of it with the same KV cache."""
 
     loss: Loss | None
     is_source: bool  # the file is the one against which the other levels were compared
-    total_bytes: int  # of memory, as the decision said
     machine: str  # the fingerprint of the machine
-    decode_tokens_per_s: Figure | None
+    decode_tokens_per_s: Figure | None  # None, too, if another setting was different
     prefill_tokens_per_s: Figure | None
     is_contended: bool  # other programs computed while the speed was measured
 
@@ -30,9 +29,10 @@ def past_of(sha256: str, settings: ContextSettings) -> Past | None:
     for evidence in _latest_first(sha256):
         asked = evidence["settings"]
         for candidate in evidence["candidates"]:
-            cache = {key: candidate[f"cache_{key}"] for key in ("type_k", "type_v")}
-            if candidate["sha256"] == sha256 and asked | cache == settings.as_json():
-                return _past(evidence, candidate)
+            cache = (candidate["cache_type_k"], candidate["cache_type_v"])
+            if candidate["sha256"] == sha256 and cache == settings.cache:
+                asked |= {"type_k": cache[0], "type_v": cache[1]}
+                return _past(evidence, candidate, timed=asked == settings.as_json())
     return None
 
 
@@ -51,15 +51,14 @@ def _latest_first(sha256: str) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _past(evidence: dict[str, Any], candidate: dict[str, Any]) -> Past:
+def _past(evidence: dict[str, Any], candidate: dict[str, Any], *, timed: bool) -> Past:
     decode, prefill = (
-        Figure.from_json(candidate[key]) if candidate.get(key) else None
+        Figure.from_json(candidate[key]) if timed and candidate.get(key) else None
         for key in ("decode_tokens_per_s", "prefill_tokens_per_s")
     )
     return Past(
         loss=_loss(evidence, candidate),
         is_source=candidate["type"] == "source",
-        total_bytes=candidate["total_bytes"],
         machine=evidence["machine"]["fingerprint"],
         decode_tokens_per_s=decode,
         prefill_tokens_per_s=prefill,

@@ -40,6 +40,7 @@ def page_routes(loaded: Loaded) -> list[BaseRoute]:
 def render(loaded: Loaded, *, base_url: str) -> str:
     """The page as HTML, in the language in use."""
     supervisor, measured = loaded.supervisor, measured_of(loaded)
+    is_text = supervisor.mode.gives == "text"  # no command measures others
     other, other_name = ("en", "English") if current_language() == "ja" else ("ja", "日本語")
     return page_file.render(
         "serving.html",
@@ -51,7 +52,7 @@ def render(loaded: Loaded, *, base_url: str) -> str:
         facts=_facts(loaded),
         measured_title=say("What was measured"),
         cards=cards(measured),
-        commands=commands(measured, loaded.fit.model, supervisor.settings),
+        commands=commands(measured, loaded.fit.model, supervisor.settings) if is_text else [],
         memory_title=say("Memory"),
         head=["", say("planned"), say("allocated")],
         memory=memory_of(loaded),
