@@ -156,6 +156,13 @@ def format_bytes(n: float) -> str:
     return bytes_in(n, byte_unit(n))
 
 
+def short_bytes(n: float) -> str:
+    """`n` bytes in the fewest signs that still tell 10^9 from 2^30: `98.4Mi`, as `free -h` writes
+    it.
+    """
+    return format_bytes(n).replace(" ", "").removesuffix("B") if n else "0"
+
+
 def compared(
     needed: int, free: int, test: Callable[[float, float], object] = operator.gt
 ) -> tuple[str, str]:

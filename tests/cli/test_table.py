@@ -9,8 +9,8 @@ TABLE = Table(
     [
         Column("モデル", left=True),
         Column(Cell("loss, mean", "loss"), shortens=(1,)),
-        Column("speed", shortens=(2,), below=True),
-        Column("picture", left=True, shortens=(1, 3), goes=4, below=True),
+        Column("speed", shortens=(2,), below=1),
+        Column("picture", left=True, shortens=(1, 3), goes=4, below=1),
     ],
     [
         [

@@ -2,8 +2,9 @@
 
 A cell has one or more forms, the longest first: `Cell("60.2 [52.1…61.2]", "60.2")`. Where the
 terminal is too narrow, columns take shorter forms or go, turn by turn, in the order that the
-columns name. If that does not suffice, a row takes two lines, and at last a line for each cell. No
-cell is ever wrapped or cut. Piped, all stands in its longest form, a row in a line.
+columns name. If that does not suffice, a row takes as many lines as the columns name, and at last
+a line for each cell. No cell is ever wrapped or cut. Piped, all stands in its longest form, a row
+in a line.
 Left out: borders, and columns of equal width.
 """
 
@@ -13,6 +14,7 @@ from typing import Final
 
 from hakaru.cli.wrapping import cells_of
 from hakaru.language import without_controls
+from hakaru.units import format_bytes, short_bytes
 
 GAP: Final = "  "
 Piece = tuple[str, str]
@@ -39,6 +41,11 @@ class Cell:
         return self.forms[min(n, len(self.forms) - 1)]
 
 
+def bytes_cell(n: int | None) -> Cell:
+    """A number of bytes: `98.4 MiB`, or where there is little room `98.4Mi`."""
+    return Cell("-") if n is None else Cell(format_bytes(n), short_bytes(n))
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: its title, and what it does where there is little room."""
@@ -47,7 +54,7 @@ class Column:
     left: bool = False  # whether its cells begin below each other; else they end so
     shortens: tuple[int, ...] = ()  # the turns at which its cells take their next form
     goes: int | None = None  # the turn at which the column goes; None: it stays
-    below: bool = False  # whether it stands in the second line of a row of two
+    below: int = 0  # its line, where a row takes several
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +97,25 @@ class Table:
             return _drawn([self._shown(0, self.columns)])
         if not self.columns:
             return []
-        for turn in self._turns():
-            shown = self._shown(turn, self.columns)
-            if _width(shown) <= width:
-                return _drawn([shown])
-        above, below = self._halves()
-        for turn in self._turns():
-            halves = [self._shown(turn, above), self._shown(turn, below)]
-            if max(_width(halves[0]), len(GAP) + _width(halves[1])) <= width:
-                return _drawn(halves)
+        for parts in self._in_parts():
+            for turn in self._turns():
+                shown = [self._shown(turn, columns) for columns in parts]
+                if all(bool(i) * len(GAP) + _width(s) <= width for i, s in enumerate(shown)):
+                    return _drawn(shown)
         return self._one_by_one()
 
     def _turns(self) -> Iterator[int]:
         last = max(max((*column.shortens, column.goes or 0)) for column in self.columns)
         yield from range(last + 1)
 
-    def _halves(self) -> tuple[Sequence[Column], Sequence[Column]]:
-        above = [column for column in self.columns if not column.below]
-        below = [column for column in self.columns if column.below]
-        return (above, below) if below else (self.columns[:1], self.columns[1:])
+    def _in_parts(self) -> Iterator[list[Sequence[Column]]]:
+        """The columns in one line, then in two, and so on."""
+        lines = [column.below for column in self.columns]
+        for last in range(max(lines) + 1):
+            yield [
+                [c for c, line in zip(self.columns, lines, strict=True) if min(line, last) == i]
+                for i in range(last + 1)
+            ]
 
     def _shown(self, turn: int, columns: Sequence[Column]) -> list[Shown]:
         """Those of `columns` that are left at `turn`, in the form that they have there."""

@@ -5,7 +5,8 @@ from functools import reduce
 from typing import Final
 
 from hakaru.choosing.rule import figure_name
-from hakaru.cli.output import with_interval
+from hakaru.cli.output import interval_cell
+from hakaru.cli.table import Cell
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.losses import Tested
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
@@ -17,6 +18,8 @@ from hakaru.memory.settings import CELL_PADDING, MAX_CONTEXT, ContextSettings
 from hakaru.models.model import Model
 from hakaru.units import Figure
 
+TIMES: Final = 2.0
+"""From this ratio on a loss is told as so many times another, since "150 % more" is misread."""
 CONTENDED: Final = "‡"
 """The mark of a speed beside which other programs computed."""
 
@@ -33,9 +36,39 @@ def cells(figure: Figure, style: str) -> list[str]:
 
 def speed_in(speed: Speed) -> str:
     """Decoded tokens per second in one table cell."""
-    return with_interval(speed.decode_tokens_per_s, ".1f") + (
-        CONTENDED if speed.is_contended else ""
-    )
+    return str(speed_cell(speed))
+
+
+def speed_cell(speed: Speed) -> Cell:
+    """Decoded tokens per second, with their interval where there is room."""
+    mark = CONTENDED if speed.is_contended else ""
+    return interval_cell(speed.decode_tokens_per_s, ".1f", mark=mark)
+
+
+def change(ratio: Figure) -> str:
+    """A ratio of two losses in words, with its interval: `61 % [55…66] less` for 0.39 [0.34…0.45],
+    `20 % [4…38] more` for 1.20, `2.5 [2.1…3.0] times as much` from 2 on. An interval that holds 1
+    is told by its ends: `5 % less to 10 % more`.
+    """
+    low, high = ratio.lowest, ratio.highest
+    if low < 1 < high:
+        return say("{low} to {high}", low=_change(low), high=_change(high))
+    if ratio.value >= TIMES:
+        return say(
+            "{n:.1f} [{low:.1f}…{high:.1f}] times as much", n=ratio.value, low=low, high=high
+        )
+    ends = sorted(100 * abs(1 - end) for end in (low, high))
+    n = 100 * abs(1 - ratio.value)
+    digits = 1 if ends[0] < 10 else 0
+    parts = {"n": f"{n:.{digits}f}", "ends": "…".join(f"{end:.{digits}f}" for end in ends)}
+    if ratio.value < 1:
+        return say("{n} % [{ends}] less", **parts)
+    return say("{n} % [{ends}] more", **parts)
+
+
+def _change(ratio: float) -> str:
+    percent = f"{100 * abs(1 - ratio):.0f}"
+    return say("{n} % less", n=percent) if ratio < 1 else say("{n} % more", n=percent)
 
 
 def contention(loads: Iterable[Speed | Point]) -> list[str]:

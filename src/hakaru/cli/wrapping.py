@@ -23,6 +23,7 @@ _NEVER_FIRST: Final = frozenset(
 _SIGNS: Final = frozenset("≤≥=×~")
 _NEVER_LAST: Final = frozenset("（［｛「『【〈《〔〝([{“‘約") | _SIGNS
 _NUMBER: Final = re.compile(r"(?:^|[\s(（\[「、。:：~≤≥±+-])[\d.,…:×x+-]*\d(?:\]|\b)?$")
+_LABEL: Final = re.compile(r"\S{1,12}(?: \S{1,12})? {2,}(?=\S)")
 _UNIT: Final = re.compile(r"[^\W\d]|[%％\[‡×=/]")
 
 
@@ -47,13 +48,17 @@ def cells_of(text: str) -> int:
 
 def wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
     """The lines of `text`, none of them wider than `width` cells unless one word is. All lines but
-    the first begin with `indent`, and with the blanks that `text` begins with.
+    the first begin with `indent`, and with the blanks that `text` begins with; after a label such
+    as `RAM     ` they begin below what follows it.
     """
     body = text.lstrip(" ")
     first = text[: len(text) - len(body)]
     lines, line = [], first
+    if label := _LABEL.match(body):
+        line, body, indent = first + label[0], body[label.end() :], " " * cells_of(label[0])
+    start = line
     for part in _parts(body, width - cells_of(first + indent)):
-        is_begun = line.strip() != ""
+        is_begun = len(line) > len(start)
         if is_begun and cells_of(line + part.rstrip()) > width:
             lines.append(line.rstrip())
             line = first + indent + part.lstrip()
@@ -82,13 +87,15 @@ def _ends(text: str, width: int) -> list[int]:
     """
     taken = {i for m in _WHOLE.finditer(text) for i in range(m.start() + 1, m.end())}
     wide = [m.span() for m in _WHOLE.finditer(text) if cells_of(m[0]) > width]
-    blanks = {m.start() for m in re.finditer(r"(?<=\S) +(?=\S)", text)}
+    blanks = {m.start() for m in re.finditer(r"(?<=\S) (?=\S)", text)}
     if _JAPANESE.search(text):
         found = {p for p in blanks if text[p - 1].isascii() and text[p:].lstrip()[0].isascii()}
         found |= {m.end() for m in re.finditer("[、。]", text)} | _phrases(text)
     else:
         found = blanks
-    found |= {p for span in wide for p in span}
+    found |= {p for span in wide for p in span} | {
+        m.start() for m in re.finditer(f" {_START}", text)
+    }
     return sorted(p for p in found - taken if 0 < p < len(text) and _may_end(text, p))
 
 

@@ -5,20 +5,21 @@ that was compared.
 from collections.abc import Sequence
 from itertools import combinations
 
-from hakaru.cli.output import print_table, print_text, with_interval
-from hakaru.cli.tell.tasks import doubts, right_in, unended
-from hakaru.cli.words import CONTENDED, contention, speed_in, verdict_word
+from hakaru.cli.output import interval_cell, print_text, show_table
+from hakaru.cli.table import Cell, Column, Table, bytes_cell
+from hakaru.cli.tell.tasks import doubts, right_cell, unended
+from hakaru.cli.words import CONTENDED, change, contention, speed_cell, verdict_word
 from hakaru.evaluation.comparison import Comparison, Measured, kld_ratio, rate_ratio, rates_of
 from hakaru.evaluation.grading import Pairs, pair
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure
 
 
 def print_comparison(comparison: Comparison) -> None:
     """The comparison as text on stdout."""
     models = comparison.measured
-    print_table(*_table(models, comparison.tier))
+    show_table(comparison_table(models, comparison.tier))
     for sentence in contention(m.trial.speed for m in models if m.trial):
         print_text(sentence)
     for measured in models:
@@ -46,41 +47,48 @@ def print_comparison(comparison: Comparison) -> None:
         )
 
 
-def _table(models: Sequence[Measured], tier: Tier) -> tuple[list[str], list[list[str]]]:
-    """The head, and a row for each model: a column for all that was asked for."""
-    has_quality, has_speed, has_tasks = (
-        any(m.quality for m in models),
-        any(m.trial for m in models),
-        any(m.graded for m in models),
-    )
-    head = [say("model"), say("weights"), say("bits")]
-    head += [say("mean KLD"), say("top-1")] if has_quality else []
-    head += [say("memory"), say("tokens/s"), say("prefill")] if has_speed else []
-    head += [say("tasks")] if has_tasks else []
-    head += [say("tier {tier}", tier=tier.name)] if has_quality else []
-    rows = []
-    for measured in models:
-        row = [
-            measured.model.path.name,
-            format_bytes(measured.model.weights_bytes),
-            f"{measured.model.bpw:.2f}",
+def comparison_table(models: Sequence[Measured], tier: Tier) -> Table:
+    """A row for each model, and a column for all that was asked for. In a narrow terminal the
+    intervals go first, those of speeds before that of the loss; then the figures stand below the
+    names.
+    """
+    columns = [
+        Column(say("model"), left=True),
+        Column(say("weights"), below=1, shortens=(5,)),
+        Column(say("bits"), below=1),
+    ]
+    if any(m.quality for m in models):
+        columns += [Column(say("mean KLD"), below=1, shortens=(4,)), Column(say("top-1"), below=1)]
+    if any(m.trial for m in models):
+        columns += [
+            Column(say("memory"), below=1, shortens=(5,)),
+            Column(say("tokens/s"), below=1, shortens=(3,)),
+            Column(say("prefill"), below=1, shortens=(1,)),
         ]
-        if measured.quality:
-            row += [
-                with_interval(measured.quality.kld_mean, ".5f"),
-                f"{measured.quality.top1_agreement.value:.1%}",
-            ]
-        if measured.trial:
-            prefill = with_interval(measured.trial.speed.prefill_tokens_per_s, ".0f")
-            row += [
-                format_bytes(measured.trial.memory.total_bytes),
-                speed_in(measured.trial.speed),
-                prefill,
-            ]
-        row += [right_in(measured.graded)] if has_tasks else []
-        row += [verdict_word(measured.judgement)] if measured.judgement else []
-        rows.append(row)
-    return head, rows
+    if has_tasks := any(m.graded for m in models):
+        columns += [Column(say("tasks"), below=1, shortens=(2,))]
+    if any(m.quality for m in models):
+        columns += [Column(Cell(say("tier {tier}", tier=tier.name), tier.name), shortens=(1,))]
+    return Table(columns, [_row(m, has_tasks=has_tasks) for m in models])
+
+
+def _row(measured: Measured, *, has_tasks: bool) -> list[str | Cell]:
+    model, quality, trial = measured.model, measured.quality, measured.trial
+    weights, bits = bytes_cell(model.weights_bytes), f"{model.bpw:.2f}"
+    row: list[str | Cell] = [model.path.name, weights, bits]
+    if quality:
+        row += [interval_cell(quality.kld_mean, ".5f"), f"{quality.top1_agreement.value:.1%}"]
+    if trial:
+        row += [
+            bytes_cell(trial.memory.total_bytes),
+            speed_cell(trial.speed),
+            interval_cell(trial.speed.prefill_tokens_per_s, ".0f"),
+        ]
+    row += [right_cell(measured.graded)] if has_tasks else []
+    if measured.judgement:
+        verdict = verdict_word(measured.judgement)
+        row.append(Cell(verdict, say("failed")) if measured.judgement.broken else verdict)
+    return row
 
 
 def _loss_sentence(ratio: Figure | None, less: str, names: dict[str, str]) -> str:
@@ -92,14 +100,13 @@ def _loss_sentence(ratio: Figure | None, less: str, names: dict[str, str]) -> st
         )
     if ratio is None:
         return say("Neither {first} nor {second} loses anything.", **names)
-    fields = {"ratio": ratio.value, "low": ratio.lowest, "high": ratio.highest, **names}
     if less == "cannot tell":
         return say(
-            "{first} and {second}: cannot tell their losses apart ({ratio:.2f} "
-            "[{low:.2f}…{high:.2f}]).",
-            **fields,
+            "{first} and {second}: cannot tell their losses apart (the first loses {change}).",
+            change=change(ratio),
+            **names,
         )
-    return say("{first} loses {ratio:.2f} [{low:.2f}…{high:.2f}] of what {second} loses.", **fields)
+    return say("{first} against {second}: loses {change}.", change=change(ratio), **names)
 
 
 def _speed_sentence(rate: str, ratio: Figure, faster: str, names: dict[str, str]) -> str:

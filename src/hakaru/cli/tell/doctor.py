@@ -2,23 +2,22 @@
 
 from typing import Any
 
-from hakaru.cli.output import next_step, print_table, print_text
+from hakaru.cli.output import next_step, print_facts, print_text, show_table
+from hakaru.cli.table import Cell, Column, Table, bytes_cell
+from hakaru.cli.wrapping import whole
 from hakaru.language import say
 from hakaru.planning.checkup import Checkup
-from hakaru.units import format_bytes
 
 
 def print_checkup(checkup: Checkup) -> None:
     """The engines, the worst errors by architecture, the margins, and what is not used."""
     engines = checkup.engines
-    print_table(
-        ["", ""],
+    print_facts(
         [
             [say("engine, lab"), engines["lab"] or say("missing: run make")],
             [say("engine, server"), engines["server"] or say("missing: run make")],
-            [say("ledger"), checkup.ledger],
-        ],
-        left=2,
+            [say("ledger"), whole(checkup.ledger)],
+        ]
     )
     if checkup.summaries:
         _print_errors(checkup.summaries)
@@ -38,14 +37,26 @@ def _print_errors(summaries: dict[str, dict[str, Any]]) -> None:
             "dry run less the real load's buffers, and the process's peak over the prediction."
         )
     )
-    header = [
-        say("architecture"), say("checks"), say("weights"), say("KV cache"), say("compute"),
-        say("loads"), say("compute"), say("peak"),
-    ]  # fmt: skip
-    print_table(header, [_row(name, summary) for name, summary in summaries.items()])
+    show_table(errors_table(summaries))
 
 
-def _row(name: str, summary: dict[str, Any]) -> list[str]:
+def errors_table(summaries: dict[str, dict[str, Any]]) -> Table:
+    """One row per architecture; in a narrow terminal what real loads told stands below."""
+    columns = [
+        Column(say("architecture"), left=True),
+        Column(say("checks")),
+        *(
+            Column(title, shortens=(1,))
+            for title in (say("weights"), say("KV cache"), say("compute"))
+        ),
+        Column(say("loads"), below=1),
+        Column(say("compute"), shortens=(1,), below=1),
+        Column(say("peak"), below=1),
+    ]
+    return Table(columns, [_row(name, summary) for name, summary in summaries.items()])
+
+
+def _row(name: str, summary: dict[str, Any]) -> list[str | Cell]:
     ours, engine = (summary["computed_less_dry_run_bytes"], summary["dry_run_less_measured_bytes"])
     peak = summary["peak_over_prediction"]
     return [
@@ -55,8 +66,9 @@ def _row(name: str, summary: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _bytes(n: int | None) -> str:
-    return "-" if n is None else f"{'-' if n < 0 else '+'}{format_bytes(abs(n))}"
+def _bytes(n: int | None) -> Cell:
+    sign = "-" if (n or 0) < 0 else "+"
+    return bytes_cell(n) if n is None else Cell(*(f"{sign}{f}" for f in bytes_cell(abs(n)).forms))
 
 
 def _range(low: float | None, high: float | None) -> str:

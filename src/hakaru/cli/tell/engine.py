@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from hakaru.cli.output import next_step, print_table, print_text
+from hakaru.cli.output import next_step, print_text, show_table
+from hakaru.cli.table import Column, Table
 from hakaru.engine.builds import Build, Selection
 from hakaru.engine.devices import EngineDevice
 from hakaru.engine.inventory import BuildFacts, Inventory, chosen_by
@@ -14,14 +15,23 @@ UNKNOWN: Final = "?"
 
 def print_inventory(inventory: Inventory) -> None:
     """One row for each build."""
-    header = [
-        say("engine"), say("version"), say("backend"), say("accelerators"), say("can"),
-        say("used for"),
-    ]  # fmt: skip
-    print_table(header, [_row(facts) for facts in inventory.builds], left=len(header))
+    show_table(inventory_table(inventory))
     _print_override()
     has_native = any(facts.build.name.startswith("native-") for facts in inventory.builds)
     next_step("hakaru up" if has_native else "hakaru engine build")
+
+
+def inventory_table(inventory: Inventory) -> Table:
+    """One row for each build; in a narrow terminal the devices, and what it can do, stand below."""
+    columns = [
+        Column(say("engine"), left=True),
+        Column(say("version"), left=True),
+        Column(say("backend"), left=True),
+        Column(say("accelerators"), left=True, below=2),
+        Column(say("can"), left=True, below=1),
+        Column(say("used for"), left=True),
+    ]
+    return Table(columns, [_row(facts) for facts in inventory.builds])
 
 
 def print_use(chosen: Selection) -> None:

@@ -1,6 +1,11 @@
 """What `hakaru fit` tells as text: parts, devices, the verdict and what would change it."""
 
-from hakaru.cli.output import print_table, print_text
+from collections.abc import Sequence
+from typing import Final
+
+from hakaru.cli.output import print_text, show_table
+from hakaru.cli.table import Cell, Column, Table, bytes_cell
+from hakaru.cli.wrapping import whole
 from hakaru.language import say, spelled
 from hakaru.memory.terms import Term
 from hakaru.planning.answer import Fit
@@ -53,7 +58,7 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
     )
     if terms:
         _print_terms(terms)
-    print_table(["", say("computed"), say("dry run"), say("difference")], _rows(fit))
+    show_table(parts_table(fit))
     if not fit.is_modelled:
         print_text(_unmodelled_sentence(fit))
     if checkpoints := fit.growth.sentence():
@@ -74,7 +79,7 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
             else say("It does not fit even with a context of 256 tokens.")
         )
     if fit.flags:
-        print_text(say("llama-server flags: {flags}", flags=" ".join(fit.flags)))
+        print_text(say("llama-server flags: {flags}", flags=whole(" ".join(fit.flags))))
 
 
 def _unmodelled_sentence(fit: Fit) -> str:
@@ -94,23 +99,50 @@ def _unmodelled_sentence(fit: Fit) -> str:
 
 
 def _print_terms(terms: list[Term]) -> None:
+    show_table(terms_table(terms))
+
+
+def terms_table(terms: Sequence[Term]) -> Table:
+    """One row per term; in a narrow terminal its formula, and where it was read, stand below it."""
+    columns = [
+        Column(say("what"), left=True),
+        Column(say("formula"), left=True, below=1),
+        Column(say("read from"), left=True, below=2),
+        Column(say("bytes")),
+    ]
     rows = [[t.what, spelled(t.formula), spelled(t.where), f"{t.bytes:,} B"] for t in terms]
-    rows.append([say("total"), "", "", f"{sum(t.bytes for t in terms):,} B"])
-    print_table([say("what"), say("formula"), say("read from"), say("bytes")], rows, left=3)
+    return Table(columns, [*rows, [say("total"), "", "", f"{sum(t.bytes for t in terms):,} B"]])
+
+
+def devices_table(placement: Placement) -> Table:
+    """One row per device, and a bar in which each part has the sign that stands before its title,
+    so that no colour is needed. In a narrow terminal the parts stand below the bar.
+    """
+    parts = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
+    short = {say("KV cache"): "KV"}
+    columns = [
+        Column(say("device"), left=True),
+        Column(say("layers")),
+        *(
+            Column(
+                Cell(f"{sign} {title}", f"{sign}{short.get(title, title)}"), below=1, shortens=(3,)
+            )
+            for sign, title in zip(f"{SIGNS}|", [*parts, say("free")], strict=True)
+        ),
+        Column("", left=True, shortens=(1, 2)),
+    ]
+    rows = list[list[str | Cell]]()
+    for share in placement.devices:
+        parts_and_end = (*share.bar, share.device.usable_bytes)
+        bars = [bar(share.bar, share.device.usable_bytes, n) for n in BAR_CELLS]
+        rows.append(
+            [share.device.name, str(share.layers), *map(bytes_cell, parts_and_end), Cell(*bars)]
+        )
+    return Table(columns, rows)
 
 
 def _print_devices(placement: Placement) -> None:
-    """One row per device, and a bar in which each part has its own sign, so that no colour is
-    needed.
-    """
-    rows = [
-        [share.device.name, str(share.layers), *(format_bytes(n) for n in share.bar),
-         format_bytes(share.device.usable_bytes), bar(share.bar, share.device.usable_bytes)]
-        for share in placement.devices
-    ]  # fmt: skip
-    print_table([say("device"), say("layers"), say("weights"), say("KV cache"), say("compute"),
-        say("other"),
-                 say("with use"), say("free"), "█ ▓ ▒ ░ + |"], rows)  # fmt: skip
+    show_table(devices_table(placement))
     if converted := max(s.conversion_bytes for s in placement.devices):
         print_text(
             say(
@@ -121,24 +153,35 @@ def _print_devices(placement: Placement) -> None:
         )
 
 
-BAR_CELLS = 24
+SIGNS: Final = "█▓▒░+"
+"""Of the parts in a bar: weights, KV cache, compute, other, with use."""
+BAR_CELLS: Final = (48, 24, 12)
 
 
-def bar(parts: tuple[int, ...], limit: int) -> str:
-    """Parts of `limit` in 24 cells, █ weights, ▓ KV cache, ▒ compute, ░ other, + with use, and |
-    where the memory ends.
-    """
-    scale = BAR_CELLS / max(limit, sum(parts), 1)
+def bar(parts: tuple[int, ...], limit: int, n_cells: int) -> str:
+    """Parts of `limit` in `n_cells`, each with its sign, and | where the memory ends."""
+    scale = n_cells / max(limit, sum(parts), 1)
     filled, done = "", 0.0
-    for sign, part in zip("█▓▒░+", parts, strict=True):
+    for sign, part in zip(SIGNS, parts, strict=True):
         done += part
         filled += sign * (round(done * scale) - len(filled))
-    edge = min(BAR_CELLS, round(limit * scale))
-    cells = filled.ljust(BAR_CELLS)
+    edge = min(n_cells, round(limit * scale))
+    cells = filled.ljust(n_cells)
     return cells[:edge] + "|" + cells[edge:]
 
 
-def _rows(fit: Fit) -> list[list[str]]:
+def parts_table(fit: Fit) -> Table:
+    """One row per part, by our arithmetic and by the engine's dry run."""
+    columns = [
+        Column("", left=True),
+        Column(say("computed"), shortens=(1,)),
+        Column(say("dry run"), shortens=(1,)),
+        Column(say("difference")),
+    ]
+    return Table(columns, _rows(fit))
+
+
+def _rows(fit: Fit) -> list[list[str | Cell]]:
     labels = {
         "weights_bytes": say("weights"),
         "kv_cache_bytes": say("KV cache"),
@@ -152,17 +195,11 @@ def _rows(fit: Fit) -> list[list[str]]:
     }
     growth = {key: getattr(fit.growth, key) for key in come}
     sides = [side.parts() | growth if side else {} for side in (fit.computed, fit.dry_run)]
-    rows = []
+    rows = list[list[str | Cell]]()
     for key, label in (
         labels | {k: v for k, v in come.items() if growth[k]} | {"total": say("total")}
     ).items():
         ours, engine = (side.get(key, sum(side.values())) if side else None for side in sides)
         difference = f"{ours - engine:+,} B" if ours is not None and engine is not None else "-"
-        rows.append(
-            [
-                label,
-                *(format_bytes(v) if v is not None else "-" for v in (ours, engine)),
-                difference,
-            ]
-        )
+        rows.append([label, bytes_cell(ours), bytes_cell(engine), difference])
     return rows

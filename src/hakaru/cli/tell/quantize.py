@@ -1,9 +1,11 @@
 """What `hakaru quantize` to a budget tells at the end, or beforehand."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from hakaru.cli.output import print_table, print_text
-from hakaru.cli.words import beside_others, verdict_sentence
+from hakaru.cli.output import print_table, print_text, show_table
+from hakaru.cli.table import Cell, Column, Table
+from hakaru.cli.words import beside_others, change, verdict_sentence
 from hakaru.language import say
 from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.solver import FILLED
@@ -19,9 +21,9 @@ def print_made(made: Made) -> None:
     was made.
     """
     if made.measured:
-        _print_roles(made)
+        show_table(roles_table(made))
     else:
-        _print_tensors(made)
+        show_table(tensors_table(made.tensors))
     if made.plan.hidden:
         print_text(
             say(
@@ -40,41 +42,60 @@ def print_made(made: Made) -> None:
         print_text(say("Dry run: {path} would be written; nothing was changed.", path=made.path))
 
 
-def _print_tensors(made: Made) -> None:
-    rows = [
-        [
-            row.name,
-            row.type,
-            f"{row.bpw:.2f}",
-            "-" if row.damage is None else f"{row.damage:.6f}",
-            _why(row),
-        ]
-        for row in made.tensors
+def tensors_table(tensors: Sequence[TensorRow]) -> Table:
+    """One row per tensor, and why it has its type."""
+    columns = [
+        Column(say("tensor"), left=True),
+        Column(say("type"), left=True),
+        Column(say("bits"), goes=3),
+        Column(Cell(say("predicted damage"), say("damage")), shortens=(1,)),
+        Column(say("why"), left=True, shortens=(2,), below=1),
     ]
-    print_table(
-        [say("tensor"), say("type"), say("bits"), say("predicted damage"), say("why")], rows, left=2
+    return Table(
+        columns,
+        [
+            [
+                row.name,
+                row.type,
+                f"{row.bpw:.2f}",
+                "-" if row.damage is None else f"{row.damage:.6f}",
+                _why(row),
+            ]
+            for row in tensors
+        ],
     )
 
 
-def _why(row: TensorRow) -> str:
-    """Why a tensor has its type, in a few words."""
-    words = {
-        "kept": say("is not quantized"),
-        "copied": say("copied as it is"),
-        "pinned": say("pinned"),
-        "preset": say("the preset's"),
-        "sensitive": say("sensitive: {n:.1f} times the median", n=row.sensitivity or 0),
-        "robust": say("robust: {n:.2f} times the median", n=row.sensitivity or 0),
-        "usual": say("usual: {n:.1f} times the median", n=row.sensitivity or 0),
+def _why(row: TensorRow) -> Cell:
+    """Why a tensor has its type, in a few words or fewer."""
+    words, few = {
+        "kept": (say("is not quantized"),) * 2,
+        "copied": (say("copied as it is"), say("copied")),
+        "pinned": (say("pinned"),) * 2,
+        "preset": (say("the preset's"),) * 2,
+        "sensitive": (
+            say("sensitive: {n:.1f} times the median", n=row.sensitivity or 0),
+            say("sensitive ({n:.1f} ×)", n=row.sensitivity or 0),
+        ),
+        "robust": (
+            say("robust: {n:.2f} times the median", n=row.sensitivity or 0),
+            say("robust ({n:.2f} ×)", n=row.sensitivity or 0),
+        ),
+        "usual": (
+            say("usual: {n:.1f} times the median", n=row.sensitivity or 0),
+            say("usual ({n:.1f} ×)", n=row.sensitivity or 0),
+        ),
     }[row.why]
-    return (
-        say("{why}; rows allow blocks of 32 only", why=words)
-        if row.blocks == 32 and row.why != "kept"
-        else words
-    )
+    if row.blocks == 32 and row.why != "kept":
+        return Cell(
+            say("{why}; rows allow blocks of 32 only", why=words),
+            say("{why}, blocks of 32", why=few),
+        )
+    return Cell(words, few)
 
 
-def _print_roles(made: Made) -> None:
+def roles_table(made: Made) -> Table:
+    """One row per role and type of what was made."""
     found = dict[tuple[str, str], list[TensorRow]]()
     elements = {t.name: t.n_elements for t in made.source.tensors}
     for row in made.tensors:
@@ -90,11 +111,14 @@ def _print_roles(made: Made) -> None:
         ]
         for (role, type_), each in sorted(found.items())
     ]
-    print_table(
-        [say("tensors"), say("type"), say("number"), say("weights"), say("predicted damage")],
-        rows,
-        left=2,
-    )
+    columns = [
+        Column(say("tensors"), left=True),
+        Column(say("type"), left=True),
+        Column(say("number")),
+        Column(say("weights")),
+        Column(Cell(say("predicted damage"), say("damage")), shortens=(1,)),
+    ]
+    return Table(columns, rows)
 
 
 def role_of(name: str) -> str:
@@ -230,14 +254,12 @@ def _print_race(made: Made) -> None:
         print_text(
             say(
                 "Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours "
-                "{ours:.5f}, {ratio:.2f} [{low:.2f}…{high:.2f}] of it.",
+                "{ours:.5f}: loses {change}.",
                 preset=race.rival.recipe.preset,
                 bytes=format_bytes(race.rival.recipe.file_bytes),
                 kld=race.rival.kld.value,
                 ours=race.ours.value,
-                ratio=race.ratio.value,
-                low=race.ratio.low,
-                high=race.ratio.high,
+                change=change(race.ratio),
             )
         )
     elif race:
@@ -245,12 +267,10 @@ def _print_race(made: Made) -> None:
     if race and race.bare and race.bare_ratio:
         print_text(
             say(
-                "Without copies the best mix of these bytes loses {kld:.5f}, {ratio:.2f} "
-                "[{low:.2f}…{high:.2f}] of the preset.",
+                "Without copies the best mix of these bytes loses {kld:.5f}; against the preset: "
+                "loses {change}.",
                 kld=race.bare.value,
-                ratio=race.bare_ratio.value,
-                low=race.bare_ratio.low,
-                high=race.bare_ratio.high,
+                change=change(race.bare_ratio),
             )
         )
         if race.wins and race.bare_ratio.highest >= 1:

@@ -1,6 +1,6 @@
 """What `hakaru show` says."""
 
-from hakaru.cli.output import print_table, print_text
+from hakaru.cli.output import print_facts, print_text
 from hakaru.language import say
 from hakaru.models.description import Description
 from hakaru.units import format_bytes, format_params
@@ -9,9 +9,7 @@ from hakaru.units import format_bytes, format_params
 def print_description(description: Description) -> None:
     """The figures of the header, and where the weights are."""
     print_text(description.name)
-    print_table(
-        ["", ""], [*_origin(description), *_figures(description), *_texts(description)], left=2
-    )
+    print_facts([*_origin(description), *_figures(description), *_texts(description)])
     if description.model.is_draft_head:
         print_text(
             say(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from hakaru.cli.output import print_table, print_text, with_interval
+from hakaru.cli.output import interval_cell, print_text, show_table
+from hakaru.cli.table import Cell, Column, Table
 from hakaru.evaluation.grading import Graded, Pairs, accuracy, by_domain, never_right, pair
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
@@ -15,12 +16,7 @@ NAMED: Final = 5
 
 def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
     """A row per domain, and the comparison in one sentence."""
-    theirs = by_domain(reference)
-    rows = []
-    for name, some in {**by_domain(graded), say("all tasks"): list(graded)}.items():
-        other = theirs.get(name, list(reference))
-        rows.append([name, str(len(some)), right_in(some), right_in(other) if reference else "-"])
-    print_table([say("tasks"), say("number"), say("right"), say("reference")], rows)
+    show_table(tasks_table(graded, reference))
     if any(g.right is None for g in graded):
         print_text(
             say(
@@ -35,6 +31,22 @@ def print_tasks(graded: Sequence[Graded], reference: Sequence[Graded]) -> None:
         print_text(told)
     if reference:
         print_text(pairs_sentence(pair(reference, graded)))
+
+
+def tasks_table(graded: Sequence[Graded], reference: Sequence[Graded]) -> Table:
+    """A row per domain, and one for all."""
+    columns = [
+        Column(say("tasks"), left=True),
+        Column(say("number")),
+        Column(say("right"), shortens=(2,)),
+        Column(say("reference"), shortens=(1,)),
+    ]
+    theirs = by_domain(reference)
+    rows = list[list[str | Cell]]()
+    for name, some in {**by_domain(graded), say("all tasks"): list(graded)}.items():
+        other = theirs.get(name, list(reference))
+        rows.append([name, str(len(some)), right_cell(some), right_cell(other)])
+    return Table(columns, rows)
 
 
 def unended(graded: Sequence[Graded], name: str) -> list[str]:
@@ -114,10 +126,10 @@ def _named(ids: Sequence[str]) -> str:
     return ", ".join([*distinct[:NAMED], *(["…"] if len(distinct) > NAMED else [])])
 
 
-def right_in(graded: Sequence[Graded]) -> str:
-    """The share of right answers with its interval in one table cell."""
+def right_cell(graded: Sequence[Graded]) -> Cell:
+    """The share of right answers, with its interval where there is room."""
     part = accuracy(graded)
-    return with_interval(part, ".0%") if part else "-"
+    return interval_cell(part, ".0%") if part else Cell("-")
 
 
 def pairs_sentence(pairs: Pairs) -> str:

@@ -3,7 +3,8 @@
 from math import sqrt
 
 from hakaru.cli.next_steps import after_test
-from hakaru.cli.output import next_step, print_table, print_text
+from hakaru.cli.output import next_step, print_text, show_table
+from hakaru.cli.table import Cell, Column, Table
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.cli.words import CONTENDED, cells, contention, left_out_sentence, verdict_sentence
 from hakaru.evaluation.findings import Findings
@@ -28,10 +29,11 @@ def title(candidate: Model, original: Model | None) -> str:
 
 def report_of(findings: Findings) -> Report:
     """The findings as a report."""
+    table = findings_table(findings)
     return Report(
         title=title(findings.model, findings.original),
         sentences=[_verdict(findings), *_further(findings)],
-        head=_head(findings), table=_rows(findings), quality=findings.quality,
+        head=table.head(), table=table.full(), quality=findings.quality,
         rows=findings.tested.rows if findings.tested else (), tier=findings.tier,
         speed=findings.trial.speed if findings.trial else None, points=findings.points,
     )  # fmt: skip
@@ -41,8 +43,8 @@ def tell(findings: Findings) -> None:
     """Tell it as text."""
     if findings.original and (warning := source_kind(findings.original).sentence()):
         print_text(warning)
-    if rows := _rows(findings):
-        print_table(_head(findings), rows)
+    if (table := findings_table(findings)).rows:
+        show_table(table)
     for sentence in _further(findings):
         print_text(sentence)
     if trial := findings.trial:
@@ -79,13 +81,20 @@ def _verdict(findings: Findings) -> str:
     )
 
 
-def _head(findings: Findings) -> list[str]:
-    head = [say("figure"), say("value"), say("95 % interval")]
-    return [*head, say("tier {tier}", tier=findings.tier.name) if findings.tested else ""]
-
-
-def _rows(findings: Findings) -> list[list[str]]:
+def findings_table(findings: Findings) -> Table:
     """The table: figure, value, interval, bound."""
+    tier = findings.tier.name
+    bound = Cell(say("tier {tier}", tier=tier), tier) if findings.tested else ""
+    columns = [
+        Column(say("figure"), left=True, shortens=(2,)),
+        Column(say("value")),
+        Column(say("95 % interval"), goes=3),
+        Column(bound, shortens=(1,)),
+    ]
+    return Table(columns, _rows(findings))
+
+
+def _rows(findings: Findings) -> list[list[str | Cell]]:
     rows = _loss_rows(findings.quality, findings.tier) if findings.quality else []
     trial = findings.trial
     if trial:
@@ -115,9 +124,9 @@ def _rows(findings: Findings) -> list[list[str]]:
     return rows
 
 
-def _loss_rows(lost: Quality, tier: Tier) -> list[list[str]]:
+def _loss_rows(lost: Quality, tier: Tier) -> list[list[str | Cell]]:
     ratio_bound = f"≤ {tier.perplexity_ratio:g}" if tier.perplexity_ratio else "-"
-    rows = [
+    rows: list[list[str | Cell]] = [
         [say("mean KLD"), *cells(lost.kld_mean, ".5f"), f"≤ {tier.kld_mean:g}"],
         [
             say("top-1 agreement"),
@@ -127,7 +136,8 @@ def _loss_rows(lost: Quality, tier: Tier) -> list[list[str]]:
         [say("perplexity ratio"), *cells(lost.perplexity_ratio, ".4f"), ratio_bound],
     ]
     if lost.kld_p99:
-        rows.insert(1, [say("KLD of the worst token in 100"), *cells(lost.kld_p99, ".4f"), ""])
+        worst = Cell(say("KLD of the worst token in 100"), say("KLD, worst in 100"))
+        rows.insert(1, [worst, *cells(lost.kld_p99, ".4f"), ""])
     for domain, figure in lost.domains.items():
         rows.append(
             [
