@@ -2,6 +2,8 @@
 is one.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -136,6 +138,12 @@ def test_what_a_test_found_stands_on_the_page(tmp_path: Path) -> None:
     assert "next word in" in words
     assert "What it lost was not measured yet" not in words
     assert "How fast it is here was not measured yet" in words
+
+
+def test_no_server_waits_for_the_page() -> None:
+    """What reads figures is imported when a browser comes, not when a server starts."""
+    heavy = "import sys, hakaru.web.page; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
 
 
 @pytest.fixture

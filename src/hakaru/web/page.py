@@ -19,7 +19,6 @@ from hakaru.serving.serve_at import Loaded
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
 from hakaru.web.examples import examples
-from hakaru.web.measured import cards, commands, measured_of
 from hakaru.web.memory_rows import memory_of
 from hakaru.web.shared import headers, script, style
 
@@ -39,6 +38,8 @@ def page_routes(loaded: Loaded) -> list[BaseRoute]:
 
 def render(loaded: Loaded, *, base_url: str) -> str:
     """The page as HTML, in the language in use."""
+    from hakaru.web.measured import cards, commands, measured_of  # numpy: no server waits for it
+
     supervisor, measured = loaded.supervisor, measured_of(loaded)
     is_text = supervisor.mode.gives == "text"  # no command measures others
     other, other_name = ("en", "English") if current_language() == "ja" else ("ja", "日本語")
