@@ -67,8 +67,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (
             ["fit", "llama-3.1-70b-instruct", "--type", "Q8_0", "--hardware", "L4 x2",
              "--parallel", "2", "--source", "computed"],
-            ["fit", "llama-3.1-70b-instruct", "--type", "Q4_K_M", "--hardware", "L4 x2",
-             "--parallel", "2"],
+            ["fit", "llama-3.1-70b-instruct", "--hardware", "L4 x2", "--parallel", "2",
+             "--source", "computed", "--type", "Q4_K_M"],
         ),
         (
             ["fit", "llama-3.1-405b-instruct", "--memory", "100MiB", "--source", "computed"],
@@ -81,6 +81,10 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (
             ["formula", "--params", "8x7B", "--bits", "8"],
             ["fit", "mixtral-8x7b-instruct-v0.1", "--type", "Q8_0"],
+        ),
+        (
+            ["quantize", "--bits", "4", "--split", "1GiB", "--dry-run", "--", NAME],
+            ["quantize", f"./{NAME}", "--bits", "4", "--split", "1GiB"],
         ),
         (["formula", "--params", "70B", "--bits", "4.5"], ["ls", "--catalog"]),
     ],

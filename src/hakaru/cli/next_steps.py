@@ -5,8 +5,12 @@ there. Of a model that is not on this machine it is an address, since hakaru fet
 """
 
 import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
 
 from hakaru.cli.fields import OPTION_OF
 from hakaru.cli.options import FitOptions
@@ -62,22 +66,34 @@ def before_fetching(fit: "Fit", options: FitOptions) -> str:
 
 def _fit_with(options: FitOptions, way: "Alternative") -> str:
     """The same question, with the options that the way out names in place of those given."""
-    default = FitOptions.__dataclass_fields__
-    given = {
-        "--type": options.type_, "--hardware": options.hardware, "--memory": options.memory,
-        "--context": options.context, "--mmproj": options.mmproj, "--draft": options.draft,
-        **{
-            f"--{field.replace('_', '-')}": value
-            for field in ("ubatch", "cache_type_k", "cache_type_v", "parallel")
-            if (value := getattr(options, field)) != default[field].default
-        },
-    }  # fmt: skip
     words = shlex.split(way.flag)
     fields, values = (word.strip("`") for word in words[::2]), words[1::2]
     changed = {OPTION_OF[field]: value for field, value in zip(fields, values, strict=True)}
-    flags = {"--mtp": options.mtp, "--kv-unified": options.kv_unified}
-    pairs = [str(text) for pair in (given | changed).items() if pair[1] for text in pair]
-    return pasted("hakaru", "fit", named(options.model), *pairs, *(f for f in flags if flags[f]))
+    return _again(options.model, without={"--plot", *changed}) + f" {pasted(*_flat(changed))}"
+
+
+def _again(model: str, *, without: Collection[str]) -> str:
+    """The command that runs, as it was typed, but for the options `without`."""
+    context, words = click.get_current_context(), list[str | Path]()
+    for param in context.command.params:
+        is_given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if not isinstance(param, click.Option) or not is_given or param.opts[0] in without:
+            continue
+        value = context.params[param.name or ""]
+        if param.is_flag:
+            words.append(param.opts[0])
+        for one in value if param.multiple else () if param.is_flag else (value,):
+            words += [param.opts[0], str(one)]
+    return pasted(*context.command_path.split(), named(model), *words)
+
+
+def _flat(options: Mapping[str, str]) -> list[str]:
+    return [word for pair in options.items() for word in pair]
+
+
+def after_dry_run(model: str) -> str:
+    """The same in earnest."""
+    return _again(model, without={"--dry-run"})
 
 
 def after_formula(model: str | None, type_: str | None, hardware: str | None) -> str:

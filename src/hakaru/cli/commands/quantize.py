@@ -5,7 +5,7 @@ that is read back.
 import sys
 from typing import TYPE_CHECKING
 
-from hakaru.cli.next_steps import after_quantize
+from hakaru.cli.next_steps import after_dry_run, after_quantize
 from hakaru.cli.options import QuantizeOptions
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.progress import Watching
@@ -56,7 +56,9 @@ def run(options: QuantizeOptions) -> int:
         from hakaru.cli.tell.quantize import print_made
 
         print_made(made)
-    if not options.json and not options.dry_run:
+    if not options.json and options.dry_run:
+        next_step(after_dry_run(options.model))
+    elif not options.json:
         next_step(after_quantize(made.path, made.source.path, _broken_tier(made)))
     return 0 if isinstance(made, MadePreset) or made.keeps_tier else 1
 
