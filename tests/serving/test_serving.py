@@ -224,6 +224,24 @@ def test_chat_asks_the_running_server(served: Served) -> None:
     assert (missing.returncode, "no hakaru server runs at port 1" in missing.stderr) == (2, True)
 
 
+def test_an_endless_answer_is_stopped_and_goes_on(served: Served) -> None:
+    """After `--max-tokens`; the engine takes the half answer and adds to it."""
+    chat = [sys.executable, "-m", "hakaru", "chat", "--max-tokens", "5"]
+    done = subprocess.run(
+        [*chat, "--port", str(served.port)],
+        env=served.environment,
+        input="Count from one to a hundred.\n/more\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("[stopped after 5 tokens; /more goes on") == 2
+    assert "hakaru:" not in done.stderr
+    assert len(done.stdout.strip().splitlines()) >= 2
+
+
 def test_chat_with_a_model_needs_no_server(tiny: Path) -> None:
     """It starts an engine of its own, and ends it."""
     chat = [sys.executable, "-m", "hakaru", "chat", str(tiny), "-p", "hello", "--port", "1"]

@@ -3,7 +3,8 @@
 The loop cannot know which candidates will be settled early. As little: the candidates of the next
 turn are read to its end, and those that pass are timed. As much: every candidate that races is read
 to the last window, and all of them are timed; the best is tried with a smaller KV cache and read
-with it, too; and the winner is proven on as many windows again.
+with it, too; and the winner is proven on as many windows again. Left out, as they are rare: that a
+winner fails its proof, and that a second level is tried with a smaller KV cache.
 """
 
 from typing import Final
@@ -15,6 +16,7 @@ from hakaru.choosing.rounds import next_round
 from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
 from hakaru.evaluation.paces import Work
+from hakaru.memory.settings import F16_CACHE
 
 DEEP: Final = 2
 """A step that times two candidates behind a long context counts as so many trials."""
@@ -56,13 +58,18 @@ def most_left(field: Field) -> Work:
     if isinstance(field.step, steps.Done):
         return {}
     if isinstance(field.step, steps.Prove):
-        return {"windows": n_windows}
-    open_ = [field.candidates[key] for key in field.racing]
-    windows = sum(n_windows - c.n_read for c in open_) + n_windows  # the last are the winner's
+        return {"windows": max(n_windows, LEAST_FOR_INTERVALS)}
+    open_ = [c for c in candidates if c.verdict in (None, "inconclusive") and _is_in(c)]
+    proof = max(n_windows, LEAST_FOR_INTERVALS)  # read of the winner, on other texts
+    windows = sum(n_windows - c.n_read for c in open_) + proof
     trials = sum(_is_untimed(c) and (c in open_ or c.verdict == "pass") for c in candidates)
     if _may_try_small(field):
         windows, trials = windows + n_windows, trials + 1 + DEEP
     return {"windows": windows, "trials": trials}
+
+
+def _is_in(candidate: Candidate) -> bool:
+    return candidate.fits and not (candidate.beaten_by or candidate.why or candidate.why_untimed)
 
 
 def _is_untimed(candidate: Candidate) -> bool:
@@ -70,5 +77,11 @@ def _is_untimed(candidate: Candidate) -> bool:
 
 
 def _may_try_small(field: Field) -> bool:
-    is_tried = any(c.cache == SMALL_CACHE and c.n_read for c in field.candidates.values())
-    return field.terms.saved_bytes is not None and not is_tried
+    """Whether the best may still be tried with SMALL_CACHE. A level that only fits with it takes
+    part from the start, and is no such trial.
+    """
+    if field.terms.saved_bytes is None:
+        return False
+    usual = {c.type for c in field.candidates.values() if c.cache == F16_CACHE and c.fits}
+    tried = [c for c in field.candidates.values() if c.cache == SMALL_CACHE and c.type in usual]
+    return field.small is not None or not tried

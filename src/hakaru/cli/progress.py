@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from hakaru.cli.wrapping import cells_of
 from hakaru.language import say
 
 if TYPE_CHECKING:
@@ -89,12 +90,12 @@ class Watching:
         from rich.text import Text
 
         step, done, total = self._step
-        line = Table.grid(padding=(0, 1))
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        line.add_column(width=BAR)
-        line.add_column(no_wrap=True)
         count = say("{done} of {total}", done=done, total=total)
-        line.add_row(Text(step), ProgressBar(total=total, completed=done, width=BAR), Text(count))
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column(width=BAR)
+        line.add_column(width=cells_of(count))
+        line.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
+        line.add_row(ProgressBar(total=total, completed=done, width=BAR), Text(count), Text(step))
         return Group(Text(self.overall(), no_wrap=True, overflow="ellipsis"), line)
 
 

@@ -1,0 +1,119 @@
+"""What is said while a long work goes on, with a clock that is moved by hand."""
+
+import io
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from hakaru.cli.progress import Watching, time_left
+from hakaru.language import use_language
+
+
+class Screen(io.StringIO):
+    """A terminal, as far as `isatty` goes."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def english() -> Iterator[None]:
+    use_language("en")
+    yield
+    use_language("en")
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "sentence"),
+    [
+        (0, 59, "less than a minute left"),
+        (50, 60, "less than a minute left"),
+        (50, 61, "at most 2 min left"),
+        (60, 119, "about 2 min left"),
+        (70, 200, "1 to 4 min left"),
+        (600, 600, "about 10 min left"),
+    ],
+)
+def test_the_rest_is_told_in_minutes_that_are_rounded_up(
+    least: float, most: float, sentence: str
+) -> None:
+    """Nobody is told that it is done sooner than it is."""
+    assert time_left(least, most) == sentence
+
+
+def test_the_rest_counts_down_and_nothing_is_said_without_a_basis() -> None:
+    """Before anybody foresees an end, and after the last moment that was foreseen."""
+    clock = Clock()
+    watching = Watching(clock=clock)
+    clock.now += 42
+    assert watching.overall() == "0:42 so far"
+    watching.foresee(70, 200)
+    assert watching.overall() == "0:42 so far, 1 to 4 min left"
+    clock.now += 90
+    assert watching.overall() == "2:12 so far, at most 2 min left"
+    clock.now += 60
+    assert watching.overall() == "3:12 so far, less than a minute left"
+    clock.now += 60
+    assert watching.overall() == "4:12 so far"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.usefixtures("english")
+def test_both_lines_fit_the_terminal(width: int, language: str) -> None:
+    """The whole on one line, the step with its bar on the other; a long step is cut, its count is
+    not.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    use_language(language)
+    watching = Watching(clock=Clock())
+    watching.foresee(70, 200)
+    watching._step = ("reading 24 texts with " + "Q4_K_M, " * 20, 12, 24)
+    console = Console(width=width, file=Screen(), color_system=None)
+    with console.capture() as capture:
+        console.print(watching._shown())
+    whole, step, *more = capture.get().splitlines()
+    assert more == [""] or not more
+    assert ("4 min" in whole) == (language == "en")
+    count = "12 of 24" if language == "en" else "12/24"
+    assert step.startswith(f"{'━' * 10}") and f" {count} reading 24 texts with Q4_K_M" in step
+    assert step.rstrip().endswith("…") and cell_len(step) <= width
+
+
+def test_on_a_terminal_the_lines_go_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand there meanwhile."""
+    monkeypatch.setattr(sys, "stderr", Screen())
+    monkeypatch.setenv("TERM", "xterm")
+    with Watching(clock=Clock()) as watching:
+        watching("timing Q8_0", 1, 7)
+        shown = sys.stderr
+        assert isinstance(shown, io.StringIO) or shown.isatty()
+    assert isinstance(sys.stderr, Screen)
+    assert "timing Q8_0" in sys.stderr.getvalue()
+    assert "1 of 7" in sys.stderr.getvalue()
+    assert sys.stderr.getvalue().endswith("\x1b[2K")  # the last line is erased
+
+
+def test_elsewhere_each_step_is_a_line_and_quiet_says_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a log as in a pipe."""
+    for quiet in (False, True):
+        with Watching(quiet=quiet, clock=Clock()) as watching:
+            watching.foresee(1, 2)
+            for done in range(3):
+                watching("timing Q8_0", done, 7)
+            watching("building Q4_K_M", 1, 2)
+    assert capsys.readouterr().err == "  timing Q8_0 …\n  building Q4_K_M …\n"
