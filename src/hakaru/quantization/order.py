@@ -54,7 +54,10 @@ class Order:
         """
         targets = (self.preset, self.bpw, self.size, self.tier)
         if sum(target is not None for target in targets) + self.fit != 1:
-            raise Misuse("name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`.")
+            raise Misuse(
+                "name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`; "
+                "`bits` 4 is usual."
+            )
         if self.preset:
             _type_named(self.preset)
             budgets = {"min_tokens_per_s": self.min_tokens_per_s is not None, "pin": self.pins}

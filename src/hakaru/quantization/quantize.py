@@ -81,7 +81,9 @@ def _preset(preset: str | None, bits: str | int | None) -> str | None:
     if bits is None:
         return preset
     if preset is not None:
-        raise Misuse("name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`.")
+        raise Misuse(
+            "name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`; `bits` 4 is usual."
+        )
     return preset_of_bits(bits)
 
 
