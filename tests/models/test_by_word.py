@@ -38,7 +38,9 @@ def test_japanese_finds_what_is_known_to_be_made_for_it() -> None:
     assert found == ids("japanese") == [m.id for m in known_models() if is_for_japanese(m)]
     assert {"gemma-2-2b-jpn-it", "lfm2.5-1.2b-jp-202606", "llm-jp-4.1-8b-thinking"} <= set(found)
     assert not {"qwen3-8b", "gemma-2-9b-it", "llama-3.1-8b-instruct"} & set(found)
-    assert {maker(m).lower() for m in known_models()} >= FOR_JAPANESE
+    assert {maker(m).lower() for m in known_models()} >= FOR_JAPANESE.keys()
+    assert set(ids("スワロー")) < set(ids("swallow"))
+    assert ids("イライザ") == [m.id for m in known_models() if maker(m) == "elyza"]
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,20 @@ from hakaru.models.architectures import architecture
 from hakaru.models.catalogue import KnownModel, known_models
 
 FOR_JAPANESE: Final = {
-    "cyberagent", "elyza", "llm-jp", "pfnet", "rakuten", "sakanaai", "sbintuitions", "shisa-ai",
-    "stockmark", "tokyotech-llm",
-}  # fmt: skip
-"""Makers at Hugging Face whose models in the catalogue are all trained for Japanese."""
+    "cyberagent": "サイバーエージェント",
+    "elyza": "イライザ",
+    "llm-jp": "国立情報学研究所",
+    "pfnet": "プリファードネットワークス プラモ",
+    "rakuten": "楽天",
+    "sakanaai": "サカナ",
+    "sbintuitions": "ソフトバンク サラシナ 更科",
+    "shisa-ai": "シーサー",
+    "stockmark": "ストックマーク",
+    "tokyotech-llm": "東京科学大学 東工大 スワロー",
+}
+"""Makers at Hugging Face whose models in the catalogue are all trained for Japanese, and what
+Japanese call them or their models.
+"""
 _JAPANESE_IN_NAME: Final = re.compile(r"(?:^|[-_.])(?:jp|jpn|ja|japanese)(?:[-_.]|$)")
 _EMBEDDING_IN_NAME: Final = re.compile(r"(?:^|[-_.])(?:embed|embedding)(?:[-_.]|$)")
 CLASS_PARAMS: Final = (("large", 10**10), ("medium", 10**9))
@@ -77,7 +87,7 @@ def _searched(model: KnownModel) -> str:
         size_class_of(model),
     ]  # fmt: skip
     if is_for_japanese(model):
-        texts.append("japanese 日本語 ja jp")
+        texts += ["japanese 日本語 ja jp", FOR_JAPANESE.get(maker(model).lower(), "")]
     if gives_vectors(model):
         texts.append("embedding embeddings 埋め込み")
     return _folded(" ".join(texts))
