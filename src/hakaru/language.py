@@ -8,7 +8,7 @@ variable, set once by the command line (`--lang`, then `LC_ALL`, `LC_MESSAGES`, 
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -84,6 +84,11 @@ def spelled(text: str) -> str:
 def say(template: str, /, **fields: object) -> str:
     """`translate` by a short name, for which the test for missing Japanese looks."""
     return translate(template, **fields)
+
+
+def listed(things: Iterable[str]) -> str:
+    """The things with the comma of the language in use between them."""
+    return say(", ").join(things)
 
 
 def without_controls(text: str) -> str:

@@ -17,7 +17,7 @@ from hakaru.engine.mode import Mode
 from hakaru.errors import Misuse
 from hakaru.evaluation.texts import PARTS, PROMPT_SEED, texts_at_hand, texts_digest
 from hakaru.evaluation.windows import TEST_VERSION
-from hakaru.language import say
+from hakaru.language import listed, say
 from hakaru.places import data_dir, written_whole
 
 
@@ -125,7 +125,7 @@ def _complaint(path: Path, error: Any) -> Misuse:
 def _expected(part: Mapping[str, Any]) -> str:
     """What a part of the schema expects, in words."""
     if "enum" in part:
-        return ", ".join(json.dumps(value) for value in part["enum"])
+        return listed(json.dumps(value) for value in part["enum"])
     words = {
         "object": say("an object"), "array": say("a list"), "string": say("a text"),
         "boolean": say("true or false"), "integer": say("a whole number"),

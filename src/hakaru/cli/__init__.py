@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
 from hakaru.errors import DoesNotFit, HakaruError, Interrupted, Misuse, Terminated
-from hakaru.language import LANGUAGES, say, spell_fields, use_language
+from hakaru.language import LANGUAGES, listed, say, spell_fields, use_language
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
@@ -105,6 +105,6 @@ def _language(arguments: list[str]) -> tuple[list[str], str | None]:
             raise Misuse(
                 "--lang is '{found}', expected one of {known}.",
                 found=language,
-                known=", ".join(LANGUAGES),
+                known=listed(LANGUAGES),
             )
     return kept, language

@@ -11,6 +11,7 @@ from hakaru.engine.build_id import LIBRARIES
 from hakaru.engine.log import last_words
 from hakaru.engine.process import engine_environment
 from hakaru.errors import EngineRefused
+from hakaru.language import listed
 
 ANSWERS_WITHIN_S: Final = 60.0  # the first start of a build for a GPU may compile its kernels
 _VERSION: Final = re.compile(r"^version: (.+)$", re.MULTILINE)
@@ -39,7 +40,7 @@ def check_options(path: Path, flags: Iterable[str]) -> None:
             "{path} does not know {options}; take a newer llama-server, or: hakaru engine use "
             "wheel",
             path=path,
-            options=", ".join(missing),
+            options=listed(missing),
         )
 
 

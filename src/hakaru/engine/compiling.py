@@ -19,6 +19,7 @@ import psutil
 
 from hakaru.errors import EngineRefused, MachineError
 from hakaru.hardware.threads import threads
+from hakaru.language import listed
 from hakaru.places import disk_error
 
 TARGETS: Final = ("llama-server", "llama-quantize", "ggml-rpc-server")
@@ -68,7 +69,7 @@ def check_compilers(backend: str) -> None:
         raise MachineError(
             "no C++ compiler was found (looked for {names}); install one, such as: sudo apt "
             "install g++",
-            names=", ".join(("$CXX", *COMPILERS)),
+            names=listed(("$CXX", *COMPILERS)),
         )
     if backend == "metal" and sys.platform != "darwin":
         raise MachineError("the backend metal needs a Mac; name another: `backend` cpu")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from hakaru.errors import Misuse
+from hakaru.language import listed
 
 Gives = Literal["text", "embedding", "reranker"]
 MAX_TEMPLATE: Final = 2**18
@@ -101,7 +102,7 @@ def named_template(name: str) -> ChatTemplate:
             "expected a Jinja file, or one of {known}.",
             name=name,
             reason=error.strerror,
-            known=", ".join(BUILT_IN),
+            known=listed(BUILT_IN),
         ) from error
     if len(raw) > MAX_TEMPLATE:
         raise Misuse(

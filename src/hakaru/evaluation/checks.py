@@ -17,6 +17,7 @@ from hakaru.errors import Misuse
 from hakaru.evaluation.numerals import final_number
 from hakaru.evaluation.python_tests import check_tests
 from hakaru.evaluation.schemas import MATCH_SECONDS, satisfies
+from hakaru.language import listed
 
 LONGEST: Final = 20_000
 """Characters of an answer that are read."""
@@ -54,7 +55,7 @@ def check_of(data: Mapping[str, Any]) -> Check:
         raise Misuse(
             "the check's type is {found}, expected one of {known}",
             found=repr(kind),
-            known=", ".join(makers),
+            known=listed(makers),
         )
     return makers[kind](data)
 

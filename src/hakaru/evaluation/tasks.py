@@ -23,6 +23,7 @@ from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.task_example import is_comment, right_line
 from hakaru.evaluation.texts import read_text
+from hakaru.language import listed
 
 LANGUAGES: Final = ("en", "ja")
 OURS, HUMANEVAL = "ours", "humaneval"
@@ -83,7 +84,7 @@ def our_items(language: str) -> list[Item]:
         raise Misuse(
             "`language` is '{found}', expected one of {known}.",
             found=language,
-            known=", ".join(LANGUAGES),
+            known=listed(LANGUAGES),
         )
     source = files("hakaru.evaluation") / f"items-{language}.jsonl"
     return parse_items(f"items-{language}.jsonl", source.read_text(encoding="utf-8"))
@@ -191,7 +192,7 @@ def _item(data: Any, number: int) -> Item:
     )
     if not isinstance(prompt, str) or not prompt.strip():
         raise Misuse(
-            "'prompt' is missing or empty (fields of this line: {fields})", fields=", ".join(data)
+            "'prompt' is missing or empty (fields of this line: {fields})", fields=listed(data)
         )
     if not isinstance(check, Mapping):
         raise Misuse("'check' is missing; expected an object with a 'type'")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from hakaru.errors import Misuse
+from hakaru.language import listed
 from hakaru.units import Figure
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -43,7 +44,7 @@ def tier_named(name: str) -> Tier:
     """The tier called `name`. Raises Misuse."""
     if name not in TIERS:
         raise Misuse(
-            "`tier` is '{found}', expected one of {known}.", found=name, known=", ".join(TIERS)
+            "`tier` is '{found}', expected one of {known}.", found=name, known=listed(TIERS)
         )
     return TIERS[name]
 

@@ -5,6 +5,8 @@ commas are counted before anything is parsed.
 import json
 from typing import Any, Final
 
+from hakaru.language import say
+
 MAX_MARKS: Final = 2**20
 
 
@@ -14,15 +16,15 @@ def bounded_json(raw: bytes) -> Any:
     """
     marks = raw.count(b"[") + raw.count(b"{") + raw.count(b",")
     if marks > MAX_MARKS:
-        raise ValueError(f"{marks} brackets and commas")
+        raise ValueError(say("{n} brackets and commas", n=marks))
     try:
         return json.loads(raw, object_pairs_hook=_without_repeats)
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError(say("nested too deep")) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError(say("a name stands twice"))
     return mapping

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.errors import ModelNotFound, ModelUnknown
+from hakaru.language import listed
 
 MAX_PIECES: Final = 4096
 _NUMBER: Final = r"(?P<no>\d{1,4}|[a-z]{1,3})([-._]?of[-._]?(?P<count>\d{1,4}))?"
@@ -95,7 +96,7 @@ def joining(where: Path | str, whole: str, pieces: tuple[str, ...]) -> ModelUnkn
             "{path}: a file that was cut into pieces, and {missing} is not there; fetch it into "
             "the same folder, then join all in order: {command}",
             path=where,
-            missing=", ".join(missing[:3]),
+            missing=listed(missing[:3]),
             command=_command(whole, (*pieces, *missing)),
         )
     if len(pieces) == 1:

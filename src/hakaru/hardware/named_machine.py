@@ -23,7 +23,7 @@ from hakaru.hardware.lookup import (
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.spelling import Part, names_card_memory, parts_of, sizes_in
 from hakaru.hardware.unified import unified_note, unified_share
-from hakaru.language import say
+from hakaru.language import listed, say
 
 MOST_ALIKE: Final = 64
 """How many accelerators of one kind a description may name."""
@@ -229,7 +229,7 @@ def _card(row: Row) -> Device:
         total_bytes=int(row["memory_gib"] * 2**30),
         free_bytes=reported * 2**20 if reported else None,
         bandwidth_gb_s=row["bandwidth_gb_s"],
-        source=", ".join(row["sources"]),
+        source=listed(row["sources"]),
     )
 
 
@@ -290,7 +290,7 @@ def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
             "`hardware`: no accelerator '{found}' in the catalogue; the nearest names are "
             "{names}. Or name its memory, such as 24GiB.",
             found=name,
-            names=", ".join(nearest),
+            names=listed(nearest),
         )
     if not match.rows:
         raise Misuse(
@@ -317,7 +317,7 @@ def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:
         raise Misuse(
             "`hardware`: '{found}' may be {names}; add the memory, or more of the name.",
             found=name,
-            names=", ".join(row["name"] for row in rows[:5]),
+            names=listed(row["name"] for row in rows[:5]),
         )
     other = next(row for row in rows if row["memory_gib"] != usual[0]["memory_gib"])
     sentence = say(

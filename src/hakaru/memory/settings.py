@@ -10,6 +10,7 @@ from typing import Final
 
 from hakaru.errors import Misuse
 from hakaru.formats.quant_types import BY_NAME, CACHE_TYPES
+from hakaru.language import listed
 
 MAX_CONTEXT: Final = 2**24
 MAX_UBATCH: Final = 2**16
@@ -59,7 +60,7 @@ class ContextSettings:
                     "{name} is '{found}', expected one of {known}.",
                     name=name,
                     found=type_,
-                    known=", ".join(CACHE_TYPES),
+                    known=listed(CACHE_TYPES),
                 )
 
     @property

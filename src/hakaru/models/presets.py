@@ -12,6 +12,7 @@ import unicodedata
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.language import listed
 
 FTYPES: Final = {
     "F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_1": 9, "Q5_K_M": 17, "Q5_K_S": 16,
@@ -53,7 +54,7 @@ def preset_of_bits(bits: str | int) -> str:
             "`bits` is '{found}', expected one of {known}; for another number of bits per weight, "
             "such as 4.5, name `bpw`.",
             found=bits,
-            known=", ".join(map(str, USUAL)),
+            known=listed(map(str, USUAL)),
         )
     return USUAL[int(number[1])]
 
@@ -63,8 +64,6 @@ def preset_named(name: str) -> str:
     canonical = name.upper()
     if canonical not in BASE_TYPES:
         raise Misuse(
-            "`preset` is '{found}', expected one of {known}.",
-            found=name,
-            known=", ".join(BASE_TYPES),
+            "`preset` is '{found}', expected one of {known}.", found=name, known=listed(BASE_TYPES)
         )
     return canonical

@@ -15,7 +15,7 @@ from hakaru.engine.devices import devices_of
 from hakaru.engine.unused import idle_gpu, narrow_vectors
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
-from hakaru.language import say
+from hakaru.language import listed, say
 from hakaru.planning.learned import PARTS, Error, Kind, Margin, errors, learned_margin
 from hakaru.session import Session
 
@@ -77,7 +77,7 @@ class Checkup:
         if not self.is_whole:
             return None
         if self.usable_gpus:
-            return say("The engine can use: {names}.", names=", ".join(self.usable_gpus))
+            return say("The engine can use: {names}.", names=listed(self.usable_gpus))
         if self.usable_gpus is not None:
             return idle_gpu(self.machine)
         return narrow_vectors(self.machine, selection().lab)

@@ -10,6 +10,7 @@ from typing import Final
 
 from hakaru.errors import Misuse
 from hakaru.formats.quant_types import BY_NAME
+from hakaru.language import listed
 from hakaru.quantization.hull import Item
 
 LONGEST: Final = 200
@@ -44,7 +45,7 @@ def pinned(items: Iterable[Item], pins: Sequence[tuple[str, str]]) -> dict[str, 
             unused.pop(pattern, None)
             if item.name not in chosen:
                 if type_ not in {c.type for c in item.choices}:
-                    known = ", ".join(c.type for c in item.choices)
+                    known = listed(c.type for c in item.choices)
                     raise Misuse(
                         "`pin` {pattern}={type}: {name} cannot be {type}; its types are {known}.",
                         pattern=pattern,

@@ -11,6 +11,7 @@ from typing import Final
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
+from hakaru.language import listed
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 
 LADDER: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "Q2_K")
@@ -28,10 +29,10 @@ def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
             "`preset` {found} needs importance data: `importance` auto or an imatrix file; or "
             "choose one of {known}.",
             found=canonical,
-            known=", ".join(FTYPES),
+            known=listed(FTYPES),
         )
     raise Misuse(
-        "`preset` is '{found}', expected one of {known}.", found=name, known=", ".join(FTYPES)
+        "`preset` is '{found}', expected one of {known}.", found=name, known=listed(FTYPES)
     )
 
 

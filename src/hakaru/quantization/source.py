@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hakaru.formats.quant_types import BY_NAME
-from hakaru.language import say
+from hakaru.language import listed, say
 from hakaru.models.model import Model
 
 
@@ -24,7 +24,7 @@ class SourceKind:
         """
         if self.kind == "full":
             return None
-        named = ", ".join(name for name in self.types if name != "F32")
+        named = listed(name for name in self.types if name != "F32")
         if target in self.types:
             return say(
                 "The source is already quantized ({types}). {target} lies on its own grid, so "

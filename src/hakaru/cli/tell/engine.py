@@ -8,7 +8,7 @@ from hakaru.cli.table import Column, Table
 from hakaru.engine.builds import Build, Selection
 from hakaru.engine.devices import EngineDevice
 from hakaru.engine.inventory import BuildFacts, Inventory, chosen_by
-from hakaru.language import say
+from hakaru.language import listed, say
 
 UNKNOWN: Final = "?"
 
@@ -64,7 +64,7 @@ def _row(facts: BuildFacts) -> list[str]:
 def _names(devices: Sequence[EngineDevice] | None) -> str:
     if devices is None:
         return UNKNOWN
-    return ", ".join(f"{d.name} {d.description}" for d in devices) or "-"
+    return listed(f"{d.name} {d.description}" for d in devices) or "-"
 
 
 def _abilities(build: Build) -> str:
@@ -74,11 +74,11 @@ def _abilities(build: Build) -> str:
         "llama-quantize": build.quantizer is not None,
         "RPC": build.rpc_server is not None,
     }
-    return ", ".join(name for name, can in parts.items() if can)
+    return listed(name for name, can in parts.items() if can)
 
 
 def _state(facts: BuildFacts) -> str:
     if facts.build.mismatch:
         return say("made for {found}", found=facts.build.mismatch[0])
     names = {"lab": say("measuring"), "server": say("serving")}
-    return ", ".join(names[part] for part in facts.used_for) or "-"
+    return listed(names[part] for part in facts.used_for) or "-"

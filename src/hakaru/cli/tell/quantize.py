@@ -6,7 +6,7 @@ from typing import Final
 from hakaru.cli.output import print_table, print_text, show_table
 from hakaru.cli.table import Cell, Column, Table
 from hakaru.cli.words import beside_others, change, verdict_sentence
-from hakaru.language import say
+from hakaru.language import listed, say
 from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.solver import FILLED
 from hakaru.quantization.source import source_kind
@@ -30,7 +30,7 @@ def print_made(made: Made) -> None:
                 "The weights of this file lie on the grid of {types}: it was quantized before, "
                 "whatever it says now. There these types look "
                 "free, and would undo what was changed since, so they are no choice.",
-                types=", ".join(made.plan.hidden),
+                types=listed(made.plan.hidden),
             )
         )
     _print_copies(made)

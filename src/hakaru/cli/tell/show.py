@@ -1,7 +1,7 @@
 """What `hakaru show` says."""
 
 from hakaru.cli.output import print_facts, print_text
-from hakaru.language import say
+from hakaru.language import listed, say
 from hakaru.models.description import Description
 from hakaru.units import format_bytes, format_params
 
@@ -65,7 +65,7 @@ def _origin(description: Description) -> list[list[str]]:
                 ]
             )
         files = say("{name}, as it would be written", name=files)
-    rows.append([say("file"), f"{files}, {format_bytes(model.file_bytes)}"])
+    rows.append([say("file"), listed([files, format_bytes(model.file_bytes)])])
     if description.download_bytes is not None:
         rows.append([say("download"), format_bytes(description.download_bytes)])
     return rows + [

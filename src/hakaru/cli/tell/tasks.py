@@ -8,7 +8,7 @@ from hakaru.cli.table import Cell, Column, Table
 from hakaru.evaluation.grading import Graded, Pairs, accuracy, by_domain, never_right, pair
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
-from hakaru.language import say
+from hakaru.language import listed, say
 
 NAMED: Final = 5
 """Tasks that a sentence names at most."""
@@ -45,8 +45,20 @@ def tasks_table(graded: Sequence[Graded], reference: Sequence[Graded]) -> Table:
     rows = list[list[str | Cell]]()
     for name, some in {**by_domain(graded), say("all tasks"): list(graded)}.items():
         other = theirs.get(name, list(reference))
-        rows.append([name, str(len(some)), right_cell(some), right_cell(other)])
+        rows.append([name_of(name), str(len(some)), right_cell(some), right_cell(other)])
     return Table(columns, rows)
+
+
+def name_of(domain: str) -> str:
+    """The name of a domain of our tasks for people; JSON keeps the domain, and a person's own has
+    the name that the person gave it.
+    """
+    names = {
+        "extraction": say("extraction"), "classification": say("classification"),
+        "instructions": say("instructions"), "arithmetic": say("arithmetic"), "code": say("code"),
+        "passage": say("passage"), "tools": say("tools"),
+    }  # fmt: skip
+    return names.get(domain, domain)
 
 
 def unended(graded: Sequence[Graded], name: str) -> list[str]:
@@ -123,7 +135,7 @@ def timed_out_sentence(*models: Sequence[Graded]) -> str | None:
 
 def _named(ids: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(ids))
-    return ", ".join([*distinct[:NAMED], *(["…"] if len(distinct) > NAMED else [])])
+    return listed([*distinct[:NAMED], *(["…"] if len(distinct) > NAMED else [])])
 
 
 def right_cell(graded: Sequence[Graded]) -> Cell:

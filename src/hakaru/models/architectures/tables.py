@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from hakaru.errors import ModelUnknown
 from hakaru.formats.gguf import ALIGNMENT, Dims, Tensor, padded
 from hakaru.formats.metadata import Metadata
+from hakaru.language import listed
 from hakaru.models.architectures.families import ARCHITECTURES, architecture
 from hakaru.models.architectures.parts.sizes import Sizes
 
@@ -31,7 +32,7 @@ def tensors_of(
             "{path}: the tensors of architecture '{found}' cannot be derived; known are {known}.",
             path=metadata.where,
             found=metadata.architecture,
-            known=", ".join(sorted(r.name for r in ARCHITECTURES.values() if r.tensors)),
+            known=listed(sorted(r.name for r in ARCHITECTURES.values() if r.tensors)),
         )
     sizes = Sizes(metadata, n_vocab=n_vocab, tied=tied, having=having)
     for block in table.start:

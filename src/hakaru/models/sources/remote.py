@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 
 from hakaru.errors import ModelDamaged, ModelNotFound
+from hakaru.language import say
 from hakaru.models.sources.web import Cut, Patience, reason, send, shown
 
 FIRST_PIECE: Final = 2**18
@@ -72,7 +73,7 @@ class RemoteFile:
             self._open()
         piece = self._next()
         if not piece:
-            raise Cut("the answer ended early")
+            raise Cut(say("the answer ended early"))
         if len(piece) > n:
             self._pieces = _before(piece[n:], self._pieces)
             piece = piece[:n]
@@ -159,7 +160,7 @@ class RemoteFile:
             piece = self._next()
             if not piece:
                 self._at = at
-                raise Cut("the answer ended early")
+                raise Cut(say("the answer ended early"))
             self._pieces = _before(piece[n:], self._pieces) if len(piece) > n else self._pieces
             self._at += min(n, len(piece))
             n -= len(piece)
