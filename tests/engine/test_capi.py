@@ -45,7 +45,7 @@ def test_another_version_is_refused(
         Lab().tokenize(embedded, ["a"])
     assert caught.value.exit_code == 6
     use_language("ja")
-    assert "測定に使う版ではありません" in str(caught.value)
+    assert "測定に使うビルドではありません" in str(caught.value)
 
 
 def test_a_folder_that_says_no_version_is_refused(
