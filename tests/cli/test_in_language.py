@@ -44,7 +44,7 @@ KEPT = {
     *("transparent", "near", "lossless", "balanced", "compact", "extreme", "hf", "org", "repo"),
     *("https", "ollama", "RTX", "M", "Max", "L", "A", "x", "B", "convert", "lang", "en", "ja"),
     *("quick", "standard", "thorough", "computed", "dry", "run", "both", "f", "MiB", "h", "up"),
-    *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "FILE", "hakaru", "ls"),
+    *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "FILE", "hakaru", "ls", "more"),
     *("test", "tune", "JSON", "check", "n"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""
