@@ -65,7 +65,9 @@ def words_in(text: str) -> set[str]:
     """The Latin words of a help text, without options, placeholders and choices."""
     text = re.sub(r"(?m)^  -.*?(?=   |$)|^(Usage|使い方):.*$|^  [a-z]+  ", " ", text)
     text = re.sub(r'\{".*\}|^ +"check":.*|\{"prompt".*', " ", text, flags=re.MULTILINE)
-    text = re.sub(r"--[a-z-]+|\[\d?<?=?x.*?\]|PATH|MODEL|convert[_-]hf[\w-]+(\.py)?", " ", text)
+    text = re.sub(
+        r"--[a-z-]+|\[\d?<?=?x.*?\]|PATH|MODEL|WORD|convert[_-]hf[\w-]+(\.py)?", " ", text
+    )
     return set(re.findall(r"[A-Za-z]+", text))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hakaru.cli.wrapping import cells_of, unmarked, whole, wrapped
+from hakaru.cli.wrapping import cells_of, unmarked, whole, wrap_help, wrapped
 
 ENGLISH = (
     "Read for it: 12,000 tokens, 92.1 MiB of weights and 4.53 bits; p = 0.3, 60.2 [52.1…61.2] "
@@ -69,3 +69,23 @@ def test_the_indent_goes_on() -> None:
         "  Q6_K: its interval",
         "    crosses a bound",
     ]
+
+
+def test_help_pages_are_wrapped_by_cells() -> None:
+    """Where click counts letters, a Japanese line would be twice as wide. A label that a sentence
+    merely seems to begin with is none.
+    """
+    told = wrap_help(
+        f"既定値は二つ。  [既定値: 4096]\n{JAPANESE}\n\n\b\na\n  b", 60, "  ", "  ", True
+    )
+    *lines, _, kept, last = told.split("\n")
+    assert max(map(cells_of, lines)) <= 60
+    assert {line[:2] for line in lines} == {"  "} and not any(line[2] == " " for line in lines)
+    assert (kept, last) == ("  a", "    b")
+
+
+def test_what_stands_behind_a_label_goes_on_below_itself() -> None:
+    """As in what `hakaru hardware` tells."""
+    assert wrapped("RAM     22.0 GiB available of 23.5 GiB", 28) == [
+        "RAM     22.0 GiB available", "        of 23.5 GiB",
+    ]  # fmt: skip

@@ -42,7 +42,7 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         _tell(error)
         return error.exit_code
     except Interrupted as kept:
-        print(f"hakaru: {kept}", file=sys.stderr)
+        _warn(str(kept))
         return INTERRUPTED
     except KeyboardInterrupt:
         print(say("hakaru: interrupted; nothing half-done was kept."), file=sys.stderr)
@@ -71,7 +71,13 @@ def _tell(error: HakaruError) -> None:
             with redirect_stdout(sys.stderr):
                 print_fit(error.fit, [])
             return
-    print(f"hakaru: {error}", file=sys.stderr)
+    _warn(str(error))
+
+
+def _warn(text: str) -> None:
+    from hakaru.cli.output import warn  # help needs none of it
+
+    warn(text)
 
 
 def _terminate(number: int, frame: object) -> None:

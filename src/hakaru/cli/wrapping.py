@@ -10,6 +10,7 @@ import re
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
+from unicodedata import combining, east_asian_width
 
 if TYPE_CHECKING:
     from budoux import Parser
@@ -39,14 +40,14 @@ def unmarked(text: str) -> str:
 
 def cells_of(text: str) -> int:
     """How many cells of a terminal `text` takes; a Japanese letter takes two."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(unmarked(text))
+    return len(text) if text.isascii() else sum(map(_cells, unmarked(text)))
 
 
-def wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
+def _cells(character: str) -> int:
+    return 0 if combining(character) else 1 + (east_asian_width(character) in "WF")
+
+
+def wrapped(text: str, width: int, *, indent: str = "", has_label: bool = True) -> list[str]:
     """The lines of `text`, none of them wider than `width` cells unless one word is. All lines but
     the first begin with `indent`, and with the blanks that `text` begins with; after a label such
     as `RAM     ` they begin below what follows it.
@@ -54,7 +55,7 @@ def wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
     body = text.lstrip(" ")
     first = text[: len(text) - len(body)]
     lines, line = [], first
-    if label := _LABEL.match(body):
+    if has_label and (label := _LABEL.match(body)):
         line, body, indent = first + label[0], body[label.end() :], " " * cells_of(label[0])
     start = line
     for part in _parts(body, width - cells_of(first + indent)):
@@ -65,6 +66,27 @@ def wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
         else:
             line += part if is_begun else part.lstrip()
     return [unmarked(one) for one in (*lines, line.rstrip())]
+
+
+def wrap_help(
+    text: str,
+    width: int = 78,
+    initial_indent: str = "",
+    subsequent_indent: str = "",
+    preserve_paragraphs: bool = False,
+) -> str:
+    """`text` in lines, as `click.formatting.wrap_text` gives it for help pages; Click counts
+    letters, not cells, and knows no Japanese.
+    """
+    told = []
+    room = width - max(map(cells_of, (initial_indent, subsequent_indent)))
+    for paragraph in text.split("\n\n") if preserve_paragraphs else [text]:
+        is_kept, body = paragraph.startswith("\b\n"), paragraph.removeprefix("\b\n")
+        one_line = re.sub(r"\s*\n\s*", " ", body.strip())
+        lines = body.split("\n") if is_kept else wrapped(one_line, room, has_label=False)
+        indents = [initial_indent, *[subsequent_indent] * (len(lines) - 1)]
+        told.append("\n".join(map("".join, zip(indents, lines, strict=True))))
+    return "\n\n".join(told)
 
 
 def _parts(text: str, width: int) -> list[str]:
@@ -87,7 +109,7 @@ def _ends(text: str, width: int) -> list[int]:
     """
     taken = {i for m in _WHOLE.finditer(text) for i in range(m.start() + 1, m.end())}
     wide = [m.span() for m in _WHOLE.finditer(text) if cells_of(m[0]) > width]
-    blanks = {m.start() for m in re.finditer(r"(?<=\S) (?=\S)", text)}
+    blanks = {m.start() for m in re.finditer(r"(?<=\S) +(?=\S)", text)}
     if _JAPANESE.search(text):
         found = {p for p in blanks if text[p - 1].isascii() and text[p:].lstrip()[0].isascii()}
         found |= {m.end() for m in re.finditer("[、。]", text)} | _phrases(text)
@@ -106,8 +128,8 @@ def _may_end(text: str, place: int) -> bool:
     is_blank = text[place] == " " or text[place - 1] == " "
     if after[0] in _NEVER_FIRST and not (is_blank and re.match(r"[*.][\w*]", after)):
         return False
-    if re.search(r"(?:^|\s)--[a-z-]+$", before) and not after.startswith("-"):
-        return False  # an option and its value
+    if re.search(r"(?:^|\s)(?:--[a-z-]+|hakaru)$", before) and not after.startswith("-"):
+        return False  # an option and its value, or a command
     return not (_NUMBER.search(before) and _UNIT.match(after))
 
 

@@ -8,6 +8,7 @@ from hakaru.cli.options import EngineBuildOptions, EngineListOptions, EngineUseO
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.engine import print_inventory, print_use
+from hakaru.cli.wrapping import whole
 from hakaru.engine.binary import check_options, version_of_binary
 from hakaru.engine.builds import named, use
 from hakaru.engine.inventory import facts_of, inventory
@@ -38,7 +39,7 @@ def build(options: EngineBuildOptions) -> int:
         facts = facts_of(made, chosen).as_json()
         print_json({"schema": "hakaru.engine/1", "used": not options.no_use, **facts})
         return 0
-    print_text(say("{name} is ready: {path}", name=made.name, path=made.library))
+    print_text(say("{name} is ready: {path}", name=made.name, path=whole(str(made.library))))
     if chosen:
         print_use(chosen)
     else:

@@ -1,7 +1,7 @@
 """`hakaru hardware`."""
 
 from hakaru.cli.options import HardwareOptions
-from hakaru.cli.output import next_step, print_json
+from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.spoken import describe
 
@@ -12,6 +12,6 @@ def run(options: HardwareOptions) -> int:
     if options.json:
         print_json({"schema": "hakaru.hardware/1", **machine.as_json()})
         return 0
-    print("\n".join(describe(machine)))
+    print_text("\n".join(describe(machine)))
     next_step("hakaru up")
     return 0

@@ -10,6 +10,7 @@ from hakaru.cli.options import QuantizeOptions
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.progress import Watching
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.wrapping import whole
 from hakaru.language import say
 from hakaru.memory.context import Context
 from hakaru.quantization.quantize import quantize
@@ -73,8 +74,15 @@ def _broken_tier(made: "Made | MadePreset") -> str | None:
 def _print_preset(made: MadePreset) -> None:
     """Where the file of a preset is, or would be."""
     if made.written is None:
-        print_text(say("Dry run: {path} would be written; nothing was changed.", path=made.path))
+        print_text(
+            say(
+                "Dry run: {path} would be written; nothing was changed.", path=whole(str(made.path))
+            )
+        )
     else:
         print_text(
-            say("{path}: written, read back and verified: llama.cpp loads it.", path=made.path)
+            say(
+                "{path}: written, read back and verified: llama.cpp loads it.",
+                path=whole(str(made.path)),
+            )
         )

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from hakaru.cli.output import print_table, print_text, show_table
+from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table
 from hakaru.cli.words import beside_others, change, verdict_sentence
+from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say
 from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.solver import FILLED
@@ -39,7 +40,11 @@ def print_made(made: Made) -> None:
     if made.measured:
         _print_race(made)
     else:
-        print_text(say("Dry run: {path} would be written; nothing was changed.", path=made.path))
+        print_text(
+            say(
+                "Dry run: {path} would be written; nothing was changed.", path=whole(str(made.path))
+            )
+        )
 
 
 def tensors_table(tensors: Sequence[TensorRow]) -> Table:
@@ -153,7 +158,8 @@ def _print_devices(made: Made) -> None:
         [name, format_bytes(made.device_bytes[name]), format_bytes(n)]
         for name, n in room.device_bytes.items()
     ]
-    print_table([say("device"), say("weights"), say("room for weights")], rows)
+    titles = (say("device"), say("weights"), say("room for weights"))
+    show_table(Table([Column(title, left=i == 0) for i, title in enumerate(titles)], rows))
 
 
 def _print_predictions(made: Made) -> None:
@@ -292,7 +298,7 @@ def _print_race(made: Made) -> None:
             say(
                 "{path}: written, read back and verified: llama.cpp loads it; measured mean KLD "
                 "{kld:.5f} [{low:.5f}…{high:.5f}] on texts that no step had seen.",
-                path=made.path,
+                path=whole(str(made.path)),
                 kld=made.measured.value,
                 low=made.measured.low,
                 high=made.measured.high,

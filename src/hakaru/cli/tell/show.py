@@ -1,6 +1,7 @@
 """What `hakaru show` says."""
 
 from hakaru.cli.output import print_facts, print_text
+from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say
 from hakaru.models.description import Description
 from hakaru.units import format_bytes, format_params
@@ -24,7 +25,7 @@ def print_description(description: Description) -> None:
             print_text(
                 say(
                     "The weights are here, but not as GGUF yet; make it with: {command}",
-                    command=description.found.fetch,
+                    command=whole(description.found.fetch or ""),
                 )
             )
     elif not description.model.complete:
@@ -34,11 +35,13 @@ def print_description(description: Description) -> None:
                 "GGUF files that were made of it are listed at {url} ; the original weights are "
                 "fetched with: {command}",
                 url=url,
-                command=description.found.fetch,
+                command=whole(description.found.fetch or ""),
             )
             print_text(told)
         elif description.found.fetch:
-            print_text(say("Fetch them with: {command}", command=description.found.fetch))
+            print_text(
+                say("Fetch them with: {command}", command=whole(description.found.fetch or ""))
+            )
 
 
 def _origin(description: Description) -> list[list[str]]:
