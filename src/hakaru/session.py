@@ -12,7 +12,8 @@ process.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import monotonic
 
 from hakaru.engine.lab import Lab
 from hakaru.hardware.machine import Machine
@@ -101,3 +102,28 @@ class Session:
             note=note,
             warn=warn,
         )
+
+
+def last_step(
+    session: Session,
+    *,
+    may_end_early: bool = False,
+    n_behind: int = 0,
+    clock: Callable[[], float] = monotonic,
+) -> Session:
+    """The session for the last long step of a work: what is left of the step, by its pace so far,
+    is left of the whole. `may_end_early`: it is left at most. `n_behind`: parts of the same kind
+    that another step still does.
+    """
+    begun: dict[str, tuple[float, int]] = {}  # by step: when it began, and with how many parts done
+
+    def watch(step: str, done: int, total: int) -> None:
+        began, before = begun.setdefault(step, (clock(), done))
+        behind = n_behind if len(begun) == 1 else 0
+        if done > before:
+            pace = (clock() - began) / (done - before)
+            least = behind if may_end_early else total - done + behind
+            session.foresee(pace * least, pace * (total - done + behind))
+        session.watch(step, done, total)
+
+    return replace(session, watch=watch)

@@ -265,7 +265,11 @@ def noise_floor(session: Session, reference: Model, windows: Sequence[Window]) -
 
     def measured() -> dict[str, Any]:
         (rows,) = session.lab.compare(
-            reference.path, [reference.path], [w.as_json() for w in some], alone=True
+            reference.path,
+            [reference.path],
+            [w.as_json() for w in some],
+            alone=True,
+            progress=partial(session.watch, say("measuring the noise floor")),
         )
         return quality_of(rows, [w.domain for w in some]).kld_mean.as_json()
 

@@ -19,7 +19,7 @@ from hakaru.evaluation.comparison import Comparison, measured_side_by_side
 from hakaru.evaluation.divergence import check_same_tokenizer
 from hakaru.evaluation.findings import Findings
 from hakaru.evaluation.last_test import remember_test
-from hakaru.evaluation.losses import Row, Tested, noise_floor, tested, windows_of
+from hakaru.evaluation.losses import FLOOR_WINDOWS, Row, Tested, noise_floor, tested, windows_of
 from hakaru.evaluation.speed import depths_left_out
 from hakaru.evaluation.tasks import Item, named_tasks
 from hakaru.evaluation.texts import named_prompts, named_texts
@@ -33,7 +33,7 @@ from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
 from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import beside_servers
-from hakaru.session import Session
+from hakaru.session import Session, last_step
 from hakaru.units import Figure
 
 OF_ONE: Final = ("budget_s", "full_speed")
@@ -196,12 +196,13 @@ def nothing_to_judge(option: str) -> Misuse:
 
 def _findings(setup: _Setup, wishes: Wishes) -> Findings:
     (model,), (settings,), reference = setup.models, setup.settings, setup.reference
+    no_speed, full_speed = wishes.get("no_speed"), wishes.get("full_speed")
     loss, floor = _loss(setup, reference, wishes) if reference else (None, None)
     timing, name = setup.timing, model.type_name
-    trial = None if wishes.get("no_speed") else timing.trial(model, settings, name=name)
-    points = (
-        timing.loads(model, settings, trial.speed) if trial and wishes.get("full_speed") else []
-    )
+    if not setup.items and not full_speed:
+        timing = replace(timing, session=last_step(setup.session))
+    trial = None if no_speed else timing.trial(model, settings, name=name)
+    points = timing.loads(model, settings, trial.speed) if trial and full_speed else []
     answers = partial(graded_answers, setup.session, items=setup.items, mode=setup.mode)
     f16 = settings.with_cache(F16_CACHE)
     return Findings(
@@ -225,6 +226,8 @@ def _loss(setup: _Setup, reference: Model, wishes: Wishes) -> tuple[Tested, Figu
     was read.
     """
     session, (model,), (settings,) = setup.session, setup.models, setup.settings
+    if wishes.get("no_speed") and not setup.items:
+        session = last_step(session, may_end_early=True, n_behind=FLOOR_WINDOWS)
     is_read = settings.cache != F16_CACHE or not same_file(session, model, reference)
     windows = setup.windows(reference) if is_read else []
     domains, seen = [w.domain for w in windows], wishes.get("seen")

@@ -20,13 +20,16 @@ from hakaru.quantization.made import Made
 from hakaru.quantization.order import Order
 from hakaru.quantization.pins import parse_pin
 from hakaru.quantization.plan import Plan, glancing_study, plan_recipe
-from hakaru.quantization.race import Race, race
+from hakaru.quantization.probes import group_probes
+from hakaru.quantization.race import RIVALS, Race, race
 from hakaru.quantization.source import source_kind
 from hakaru.quantization.study.calibration import importance, known_importance
 from hakaru.quantization.study.recipe_file import written as written_file
 from hakaru.quantization.study.recipe_speed import recipe_speed
 from hakaru.quantization.study.study import Study
+from hakaru.quantization.study.type_errors import type_errors
 from hakaru.quantization.target import SpeedGoal, Target
+from hakaru.quantization.tier_search import ROUNDS as TRIES
 from hakaru.session import Session
 from hakaru.units import format_bytes, size_in_bytes
 
@@ -46,17 +49,32 @@ def to_budget(
         session.note(note)
     studied = glancing_study if order.dry_run else Study
     study = studied(session, source, order.effort)
-    plan = plan_recipe(
-        study,
-        target,
-        imatrix=_imatrix(order.importance or "auto", study),
-        pins=[parse_pin(pin) for pin in order.pins],
-    )
+    imatrix = _imatrix(order.importance or "auto", study)
+    if not order.dry_run and not target.speed:
+        study.agenda.ahead = steps_ahead(study, target, imatrix)
+    pins = [parse_pin(pin) for pin in order.pins]
+    plan = plan_recipe(study, target, imatrix=imatrix, pins=pins)
     if order.dry_run:
         return planned(source, plan, out)
     return make(
         study, plan, out, overwrite=order.overwrite, split_bytes=order.split_bytes, journal=journal
     )
+
+
+def steps_ahead(study: Study, target: Target, imatrix: Imatrix | None) -> dict[str, int]:
+    """The steps of a budget that read windows, and how many windows each reads at most, counted for
+    each recipe.
+    """
+    errors, some, more = type_errors(study, imatrix), study.sampling, len(study.validation)
+    n_runs = len(study.choices.run_recipes(errors, some.runs)) + 1  # and the floor
+    return {
+        "probes": len(group_probes(errors, study.effort)) * some.n_windows,
+        "single tensors": some.n_singles * some.n_windows,
+        "runs": n_runs * some.n_windows + more,  # the last is the chosen mix's own
+        "tier": TRIES * more if target.tier else 0,
+        "race": (2 + RIVALS) * len(study.test),  # our mix, without copies, too
+        "test": len(study.test),
+    }
 
 
 def target_of(model: Model, order: Order, session: Session) -> Target:
@@ -188,11 +206,12 @@ def _measured(
 
 def _lost(study: Study, written: Model) -> Quality:
     """What a file of the model loses on the test windows."""
+    study.agenda.begins("test", len(study.test))
     (quality,) = measure_quality(
         study.session.lab,
         study.model.path,
         [written.path],
         study.test,
-        progress=study.progress(say("reading texts with the file")),
+        progress=study.reading(say("reading texts with the file"), len(study.test)),
     )
     return quality

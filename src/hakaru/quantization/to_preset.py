@@ -3,6 +3,7 @@ name.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from hakaru.quantization.journal import Journal
 from hakaru.quantization.known_mixes import known_mix
 from hakaru.quantization.order import Order
 from hakaru.quantization.source import source_kind
-from hakaru.session import Session
+from hakaru.session import Session, last_step
 from hakaru.units import format_bytes
 
 
@@ -74,6 +75,7 @@ def to_preset(
     recipe = _recipe(session, source, preset, importance)
     is_copy = copies_all(source, recipe.types)
     warning = None if is_copy else source_kind(source).sentence(recipe.preset)
+    watch = last_step(session).watch
     is_planned = order.dry_run and importance == "auto"
     imatrix = None if is_planned else _imatrix(importance, source, order, session)
     for sentence in _sentences(source, recipe, warning, is_copy=is_copy):
@@ -89,9 +91,7 @@ def to_preset(
         split_bytes=order.split_bytes,
         overwrite=order.overwrite,
         journal=journal,
-        progress=lambda done, total: session.watch(
-            say("building {type}", type=recipe.preset), done, total
-        ),
+        progress=partial(watch, say("building {type}", type=recipe.preset)),
     )
     if journal:
         journal.end(delete_parts=False)

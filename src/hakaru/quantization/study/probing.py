@@ -51,6 +51,7 @@ def known_sums(
         "windows": [list(w.tokens) for w in windows],
         "probes": [dict(types) for types in recipes],
     }  # fmt: skip
+    study.agenda.begins(what, len(recipes) * len(windows))
     if study.glance:
         sums: list[Sums] | None = study.session.ledger.recall(what, inputs)
         return sums
@@ -71,7 +72,7 @@ def probed(
         [w.as_json() for w in windows],
         imatrix=imatrix,
         kept=_kept(study, recipes, imatrix),
-        progress=study.progress(_step(what)),
+        progress=study.reading(_step(what), len(recipes) * len(windows)),
     )
     unseen = measured.missing & {t.name for t in study.model.loaded}
     return [

@@ -25,6 +25,7 @@ from hakaru.quantization.choices import TypeChoices
 from hakaru.quantization.layout import how_made
 from hakaru.quantization.priors import Priors
 from hakaru.quantization.probes import Effort
+from hakaru.quantization.study.agenda import Agenda
 from hakaru.session import Session
 
 
@@ -63,6 +64,7 @@ class Study:
     effort: Effort
     _: KW_ONLY
     glance: bool = False  # nothing is measured for longer than seconds; priors stand in
+    agenda: Agenda = field(default_factory=Agenda)  # empty where nothing can be foreseen
     others: Others = field(default_factory=Others)
     """What others kept busy while speeds were taken, at worst."""
 
@@ -133,6 +135,10 @@ class Study:
     def progress(self, step: str) -> Callable[[int, int], None]:
         """Tells the session's watch how far a step is."""
         return lambda done, total: self.session.watch(step, done, total)
+
+    def reading(self, step: str, n_read: int) -> Callable[[int, int], None]:
+        """The same for a step of the agenda that reads so many windows, counted for each recipe."""
+        return self.agenda.progress(n_read, self.progress(step), self.session.foresee)
 
     def _windows_of(self, part: Part) -> list[Window]:
         return windows_of(
