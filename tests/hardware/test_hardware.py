@@ -1,5 +1,6 @@
 """The machine: real here, made elsewhere."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +11,11 @@ from hakaru.errors import Misuse
 from hakaru.hardware.accelerators import drm_scan, nvidia_load, nvidia_process_bytes
 from hakaru.hardware.busy import gpu_of_others
 from hakaru.hardware.facts import known_bandwidth
-from hakaru.hardware.machine import named_ram, size_class
+from hakaru.hardware.machine import Device, Memory, named_ram, size_class
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.processor import cpu, memory
+from hakaru.hardware.spoken import describe_briefly
 
 
 def test_this_machine_is_described() -> None:
@@ -186,3 +188,30 @@ def test_nvml_tells_how_busy_the_gpus_of_a_process_are(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", silent)
     assert nvidia_load(7) is gpu_of_others(7) is None
+
+
+@pytest.mark.parametrize(
+    ("gib", "threads", "name"),
+    [(32, 2, "small"), (512, 7, "small"), (32, 8, "medium"), (512, 64, "medium"), (3, 64, "tiny")],
+)
+def test_without_a_gpu_the_cores_count_too(gib: int, threads: int, name: str) -> None:
+    """Much RAM does not make a machine large: its processor would take seconds for each word."""
+    machine = probe_machine()
+    machine = replace(
+        machine,
+        devices=(),
+        cpu=replace(machine.cpu, threads=threads),
+        memory=Memory(total_bytes=gib * 2**30, available_bytes=gib * 2**30),
+    )
+    assert machine.size_class == name
+    brief = "\n".join(describe_briefly(machine))
+    assert "no GPU" in brief and "half the speed" in brief
+
+
+def test_a_gpu_is_named_first_and_its_memory_is_the_class() -> None:
+    """What a person looks for first stands first."""
+    card = Device(name="NVIDIA L4", vendor="nvidia", total_bytes=24 * 2**30, free_bytes=22 * 2**30)
+    machine = replace(probe_machine(), devices=(card,))
+    first, second = describe_briefly(machine)
+    assert first.startswith("Machine  NVIDIA L4 (22.0 GiB free), ")
+    assert "class large" in second and "speed" not in second

@@ -2,7 +2,6 @@
 the tier ends.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import altair
@@ -86,13 +85,13 @@ def test_a_report_holds_table_reasons_and_picture(
 ) -> None:
     """In one file; what a model calls itself is text."""
     path = tmp_path / "levels.html"
-    monkeypatch.setattr(Model, "name", "<b>x</b>")
-    save_decision_report(replace(decision, why="the fastest of all"), path)
+    monkeypatch.setattr(Model, "title", "<b>x</b>")
+    save_decision_report(decision, path)
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert "&lt;b&gt;x&lt;/b&gt;" in page and "<b>x</b>" not in page
     for words in (
-        "Chosen: Q6_K, the fastest of all.",
+        "Chosen: Q6_K, the fastest of the 2 that meet every wish, 80.0 tokens/s.",
         "<td>Q6_K, KV cache q8_0</td>",
         "<td>512.0 MiB</td>",
         "predicted to break it",

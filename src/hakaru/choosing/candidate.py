@@ -114,10 +114,15 @@ class Candidate:
         }  # fmt: skip
 
 
+def bare_name(type_: str) -> str:
+    """The name of the weights of a candidate for people, without that of the KV cache."""
+    return say("source") if type_ == SOURCE else type_
+
+
 def name_of(key: Key) -> str:
     """The name of a candidate for people, such as `Q6_K, KV cache q8_0`."""
     type_, cache = key
-    name = say("source") if type_ == SOURCE else type_
+    name = bare_name(type_)
     if cache == F16_CACHE:
         return name
     return say("{type}, KV cache {cache}", type=name, cache=cache[0])

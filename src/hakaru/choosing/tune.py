@@ -1,6 +1,6 @@
 """Which level of a model to take here: the verb behind `hakaru tune` and `hakaru up`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -8,25 +8,19 @@ from typing import Unpack
 from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.loop import tune_at
+from hakaru.choosing.opening import opening
 from hakaru.choosing.worker import Effort
-from hakaru.engine.builds import selection
 from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for, needs_text
-from hakaru.engine.unused import narrow_vectors
 from hakaru.errors import Misuse
 from hakaru.evaluation.tasks import named_tasks
 from hakaru.evaluation.tiers import tier_named
-from hakaru.hardware.machine import Machine
-from hakaru.hardware.spoken import describe
-from hakaru.language import say
 from hakaru.memory.context import Context, settings_for
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
-from hakaru.quantization.source import source_kind
 from hakaru.servers import beside_servers, running
 from hakaru.session import Session
-from hakaru.units import format_bytes, format_params, size_in_bytes
+from hakaru.units import size_in_bytes
 
 
 def tune(
@@ -76,7 +70,7 @@ def tune(
     session.warn_of_silence(machine)
     if tasks:
         constraints = replace(constraints, tasks=named_tasks(tasks, language))
-    for note in _notes(machine, whole):
+    for note in opening(machine, whole, settings, constraints):
         session.note(note)
     here, effort = replace(session, machine=machine), effort_beside_servers(effort)
     return tune_at(here, whole, settings, constraints, effort, mode=mode, again=again)
@@ -85,20 +79,3 @@ def tune(
 def effort_beside_servers(effort: Effort | None = None) -> Effort:
     """The effort, None for the usual one, so that the files of running servers are not removed."""
     return replace(effort or Effort(), keep=frozenset(Path(d.path) for d in running()))
-
-
-def _notes(machine: Machine, model: Model) -> Iterator[str]:
-    """Sentences on the machine and the model, for the person to read before the long work."""
-    yield from describe(machine)
-    if narrow := narrow_vectors(machine, selection().lab):
-        yield narrow
-    yield say(
-        "Model      {name} ({architecture}, {type}, {params} parameters, {bytes})",
-        name=model.name,
-        architecture=model.shape.architecture,
-        type=model.type_name,
-        params=format_params(model.n_params),
-        bytes=format_bytes(model.weights_bytes),
-    )
-    if warning := source_kind(model).sentence():
-        yield warning

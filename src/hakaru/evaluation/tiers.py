@@ -3,6 +3,7 @@ prove of a tier, `judgement` says.
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Final, Literal
 
 from hakaru.errors import Misuse
@@ -26,6 +27,22 @@ class Tier:
         (`kld_mean, code`) it is the same.
         """
         return float(getattr(self, figure.partition(",")[0]))
+
+    @property
+    def one_word_in(self) -> int:
+        """At `kld_mean`, at most one next word in so many comes out differently."""
+        return one_word_in(self.kld_mean)
+
+
+def one_word_in(kld_mean: float) -> int:
+    """At a mean KLD of `kld_mean` nats at most one next word in so many comes out differently.
+    Example: 0.03 -> 8.
+
+    That is: drawn beside each other as alike as can be, the words of both models differ with the
+    probability of their total variation. This is at most sqrt(KLD / 2) at each place (Pinsker), so
+    on average over the places at most sqrt(mean KLD / 2), since the root is concave (Jensen).
+    """
+    return max(1, int(1 / max(sqrt(kld_mean / 2), 1e-9)))
 
 
 TIERS: Final = {

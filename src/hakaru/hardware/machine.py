@@ -15,6 +15,14 @@ CLASS_GIGABYTES: Final[tuple[tuple[SizeClass, int], ...]] = (
     ("small", 4),
 )
 """The least memory of each class in GB (10^9 bytes): from 20 GB a machine is large."""
+_CLASSES: Final[tuple[SizeClass, ...]] = ("large", "medium", "small", "tiny")
+CORES_OF_MEDIUM: Final = 8
+"""Cores from which a machine without a GPU is medium; it is never large.
+
+Two cores of a server processor decode a model of 135 million parameters with 56 tokens/s
+(docs/the-loop.md): 4 billion parameters a second and core. At 5 tokens/s, the speed of reading,
+that is a model of 0.8 billion parameters for each core: of billions from 8 cores on.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +144,15 @@ class Machine:
 
     @property
     def size_class(self) -> SizeClass:
-        """The class of the machine: by the memory of all accelerators, or by RAM without a GPU."""
+        """The class of the machine: by the memory of all accelerators. Without a GPU by the RAM and
+        by the cores, which then compute every word: the smaller of both.
+        """
         accelerators = sum(d.total_bytes for d in self.accelerators) if self.has_gpu else 0
-        return size_class(accelerators or self.memory.limit_bytes or self.memory.total_bytes)
+        if accelerators:
+            return size_class(accelerators)
+        by_cores: SizeClass = "medium" if self.cpu.threads >= CORES_OF_MEDIUM else "small"
+        by_ram = size_class(self.memory.limit_bytes or self.memory.total_bytes)
+        return max(by_cores, by_ram, key=_CLASSES.index)
 
     @property
     def fingerprint(self) -> str:

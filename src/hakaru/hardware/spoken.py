@@ -1,8 +1,48 @@
 """A machine in words: what `hakaru hardware` tells, and every verb that measures."""
 
+import re
+
 from hakaru.hardware.machine import Cpu, Machine
 from hakaru.language import say
 from hakaru.units import format_bytes
+
+
+def describe_briefly(machine: Machine) -> list[str]:
+    """The machine in two lines: what there is, and what that means for models."""
+    cpu = machine.cpu
+    gpus = [
+        say("{name} ({free} free)", name=device.name, free=format_bytes(device.usable_bytes))
+        for device in machine.accelerators
+        if not device.unified or machine.has_gpu
+    ]
+    parts = [
+        *(gpus or [say("no GPU")]),
+        say("{n} cores of {model}", n=cpu.threads, model=_short(cpu.model)),
+        say("{free} of RAM free", free=format_bytes(machine.memory.available_bytes)),
+    ]
+    return [
+        say("Machine  {parts}", parts=say(", ").join(parts)),
+        say(
+            "         class {size_class}: {meaning}",
+            size_class=_class_name(machine.size_class),
+            meaning=_briefly(machine),
+        ),
+    ]
+
+
+def _briefly(machine: Machine) -> str:
+    models = _models(machine.size_class)
+    if machine.has_gpu:
+        return models
+    return say("{models}; twice the size, half the speed", models=models)
+
+
+def _short(processor: str) -> str:
+    """The name of a processor without what says nothing. Example: `Intel(R) Xeon(R) Platinum 8481C
+    CPU @ 2.70GHz` -> `Intel Xeon Platinum 8481C`.
+    """
+    name = re.sub(r"\((?:R|TM|C)\)|\bCPU\b|\bProcessor\b|@.*|\d+-Core", "", processor)
+    return " ".join(name.split()) or processor
 
 
 def describe(machine: Machine) -> list[str]:
@@ -59,7 +99,7 @@ def describe(machine: Machine) -> list[str]:
         say(
             "Class      {size_class}: {meaning}",
             size_class=_class_name(machine.size_class),
-            meaning=_meaning(machine.size_class),
+            meaning=_meaning(machine),
         )
     )
     return lines
@@ -81,15 +121,28 @@ def _class_name(size_class: str) -> str:
     }[size_class]
 
 
-def _meaning(size_class: str) -> str:
-    match size_class:
-        case "large":
-            return say("20 GB or more, models of tens of billions of parameters")
-        case "medium":
-            return say("8 to 20 GB, models of billions of parameters")
-        case "small":
-            return say(
-                "4 to 8 GB, models of hundreds of millions of parameters up to a few billions"
-            )
-        case _:
-            return say("under 4 GB, models of hundreds of millions of parameters")
+def _meaning(machine: Machine) -> str:
+    """What the class says of models, and without a GPU, of speed."""
+    models = _models(machine.size_class)
+    if machine.has_gpu:
+        memory = {
+            "large": say("20 GB or more"),
+            "medium": say("8 to 20 GB"),
+            "small": say("4 to 8 GB"),
+            "tiny": say("under 4 GB"),
+        }[machine.size_class]
+        return say("{memory}, {models}", memory=memory, models=models)
+    return say(
+        "no GPU, so {n} cores compute every word: {models}; twice the size, half the speed",
+        n=machine.cpu.threads,
+        models=models,
+    )
+
+
+def _models(size_class: str) -> str:
+    return {
+        "large": say("models of tens of billions of parameters"),
+        "medium": say("models of billions of parameters"),
+        "small": say("models of up to a few billion parameters"),
+        "tiny": say("models of hundreds of millions of parameters"),
+    }[size_class]

@@ -1,6 +1,7 @@
 """A model as all rooms above see it: hyperparameters and tensors, with llama.cpp's names."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,14 @@ class Model:
     def meta(self) -> Metadata:
         """Typed access to the header's keys."""
         return Metadata(self.path, self.metadata)
+
+    @property
+    def title(self) -> str:
+        """The name by which its owner knows the model: that of its file without `.gguf` and without
+        the number of a part. A file that is only named by a hash has the name in its header.
+        """
+        stem = re.sub(r"-\d{5}-of-\d{5}$", "", self.path.stem)
+        return self.name if re.fullmatch(r"(sha256[-:])?[0-9a-f]{32,}", stem) else stem
 
     @property
     def is_draft_head(self) -> bool:

@@ -80,7 +80,7 @@ def pareto_chart(decision: Decision, altair: Any) -> Any:
     panels = [panel.of("mib", say("memory, MiB"), rows)]
     if timed := [row for row in rows if row["speed"]]:
         panels.append(panel.of("speed", say("decode, tokens/s"), timed))
-    title = say("{name}: levels and the tier {tier}", name=decision.model.name, tier=tier.name)
+    title = say("{name}: levels and the tier {tier}", name=decision.model.title, tier=tier.name)
     return altair.hconcat(*panels, title=title).resolve_scale(y="shared")
 
 

@@ -2,14 +2,19 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from hakaru.cli.options import ServeOptions
+from hakaru.cli.paste import pasted, runnable
 from hakaru.cli.terminal import terminal_session
+from hakaru.errors import ModelNotFound
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
+from hakaru.models.embedded import embedded_model
 from hakaru.planning.to_load import fit_to_load
+from hakaru.servers import running
 from hakaru.serving.serve import serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving
 from hakaru.session import Session
@@ -30,12 +35,18 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         session=session,
         **options.as_context(),
     )
-    return stay(serving)
+    return stay(serving, has_pages=pages is not None)
 
 
-def stay(served: AbstractContextManager[Serving], *, quiet: bool = False) -> int:
+def stay(
+    served: AbstractContextManager[Serving],
+    *,
+    quiet: bool = False,
+    has_pages: bool,
+    source: Path | None = None,
+) -> int:
     """Serve until Ctrl-C, or say where the model is served already. With `quiet` stdout is left
-    alone.
+    alone. `source` is the file that the served one was made from, if another.
     """
 
     def tell(text: str) -> None:
@@ -43,10 +54,10 @@ def stay(served: AbstractContextManager[Serving], *, quiet: bool = False) -> int
 
     with served as serving, suppress(KeyboardInterrupt):
         tell(_greeting(serving))
+        for line in _ways_on(serving, source, has_pages=has_pages):
+            tell(line)
         if not serving.is_new:
             return 0
-        if serving.gives == "text":
-            tell(say("Try it in another terminal: hakaru chat"))
         serving.wait()
     tell(say("Stopped."))
     return 0
@@ -63,6 +74,27 @@ def _greeting(serving: Serving) -> str:
     else:
         sentence = say("{model} answers at {url}  (Ctrl-C stops it)")
     return sentence.format(model=model, url=url)
+
+
+def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Iterator[str]:
+    """What to do with the address; the next step is the last line."""
+    url = serving.url
+    if has_pages:
+        yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
+    if serving.gives != "text":
+        return
+    yield say("For programs: any OpenAI client, base_url {url}, no key", url=url)
+    if _is_embedded(source or Path(serving.deployment.path)):
+        yield say("This small model understands English only. Another one: hakaru up MODEL.gguf")
+    port = ("--port", str(serving.deployment.port)) if len(running()) > 1 else ()
+    command = runnable(pasted("hakaru", "chat", *port))
+    yield say("Talk to it in another terminal: {command}", command=command)
+
+
+def _is_embedded(path: Path) -> bool:
+    with suppress(ModelNotFound):
+        return path == embedded_model()
+    return False
 
 
 def _command(options: ServeOptions, session: Session) -> list[str]:

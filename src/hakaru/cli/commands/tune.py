@@ -8,9 +8,10 @@ from hakaru.choosing.replay import replay
 from hakaru.choosing.tune import effort_beside_servers
 from hakaru.cli.deciding import decide
 from hakaru.cli.options import TuneOptions
-from hakaru.cli.output import print_json
+from hakaru.cli.output import next_step, print_json
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
+from hakaru.cli.tell.ways_on import next_command
 from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
 from hakaru.pictures.page_file import check_report
@@ -42,6 +43,8 @@ def run(options: TuneOptions, given: Collection[str] = ()) -> int:
         print_json(decision.as_json())
     else:
         print_decision(decision)
+        if step := next_command("tune", decision, options):
+            next_step(step)
     return 1 if decision.path is None else 0
 
 

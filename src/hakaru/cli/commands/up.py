@@ -5,9 +5,10 @@ from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide, decide_with_gain
 from hakaru.cli.options import UpOptions
-from hakaru.cli.output import print_json
+from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.gain import gain_json, print_gain
 from hakaru.cli.tell.tune import print_decision
+from hakaru.cli.tell.ways_on import next_command
 from hakaru.cli.terminal import terminal_session
 from hakaru.models.model import read_model
 from hakaru.serving.serve_at import Pages, serve_at
@@ -22,6 +23,9 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         if gain:
             print_gain(gain)
         print_decision(decision)
+    step = next_command("up", decision, options)
+    if step and not options.json and (decision.path is None or options.no_serve):
+        next_step(step)
     if decision.path is None:
         return 1
     if options.no_serve:
@@ -36,7 +40,9 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         pages=pages,
         warns_of_idle_gpu=False,  # the decision said it
     )
-    return stay(serving, quiet=options.json)
+    return stay(
+        serving, quiet=options.json, has_pages=pages is not None, source=decision.model.path
+    )
 
 
 def _decided(options: UpOptions) -> tuple[Decision, Gain | None]:

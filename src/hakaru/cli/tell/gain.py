@@ -15,6 +15,7 @@ from hakaru.units import format_bytes
 
 def print_gain(gain: Gain) -> None:
     """Preset and mix side by side, what is copied, and the command that makes the mix."""
+    print()
     print_text(
         say(
             "What hakaru can make of this model: a mix of types, beside the best preset that is "
@@ -23,7 +24,7 @@ def print_gain(gain: Gain) -> None:
         )
     )
     print_table(
-        ["", say("weights"), say("bits"), say("mean KLD"), say("top-1")],
+        ["", say("size"), say("bits"), say("loss"), say("top-1")],
         [
             _row(gain.preset.preset, gain.preset, gain.preset_quality),
             _row(say("our mix"), gain.mix, gain.mix_quality),
@@ -42,7 +43,6 @@ def print_gain(gain: Gain) -> None:
     if gain.is_better:
         print_text(say("To make exactly this mix:"))
         print_text(f"  {whole(runnable(command(gain)))}")
-    print()
 
 
 def gain_json(gain: Gain) -> dict[str, Any]:

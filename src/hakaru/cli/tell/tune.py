@@ -5,15 +5,19 @@ from typing import Final
 
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.choosing.decision import Decision
+from hakaru.choosing.opening import wishes
 from hakaru.choosing.replay import Replay
-from hakaru.cli.output import print_table, print_text, with_interval
+from hakaru.cli.output import print_text, show_table
+from hakaru.cli.tell.decision_table import decision_table, legend, spanned
+from hakaru.cli.tell.reasons import reasons, why_taken
 from hakaru.cli.tell.tasks import pairs_sentence
-from hakaru.cli.words import contention, speed_in, suspicion
+from hakaru.cli.tell.ways_on import way_out
+from hakaru.cli.words import contention, suspicion
+from hakaru.cli.wrapping import whole
 from hakaru.engine.unused import idle_gpu
-from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
-from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.tiers import one_word_in
 from hakaru.language import say
-from hakaru.units import Figure, format_bytes
+from hakaru.units import format_bytes
 
 LONGEST_CONDITION: Final = 60
 
@@ -22,10 +26,11 @@ def print_decision(decision: Decision) -> None:
     """The candidates, the reasons, and what was chosen."""
     if decision.machine.devices and not decision.uses_gpu:
         print_text(idle_gpu(decision.machine))
-    print_table(_head(), _table(decision), left=2)
+    print()
+    show_table(decision_table(decision))
     for sentence in _sentences(decision):
         print_text(sentence)
-    print(_evidence(decision))
+    print_text(_evidence(decision))
 
 
 def save_decision_report(decision: Decision, path: Path) -> None:
@@ -35,65 +40,35 @@ def save_decision_report(decision: Decision, path: Path) -> None:
     from hakaru.pictures.page_file import save_page
     from hakaru.pictures.pareto import pareto_chart
 
-    sentences = [*(sentence.strip() for sentence in _sentences(decision)), _evidence(decision)]
-    title = say("{name}: what was weighed, and what was taken", name=decision.model.name)
+    asked = say("Asked for: {wishes}.", wishes=say(", ").join(_wishes(decision)))
+    sentences = [sentence.strip() for sentence in (asked, *_sentences(decision))]
+    title = say("{name}: what was weighed, and what was taken", name=decision.model.title)
+    table = decision_table(decision)
     save_page(
         path,
         title=title,
-        sentences=sentences,
-        head=_head(),
-        table=_table(decision),
+        sentences=[*sentences, _evidence(decision)],
+        head=table.head(),
+        table=table.full(),
         chart=pareto_chart(decision, altair),
     )
 
 
 def _evidence(decision: Decision) -> str:
-    return say("Evidence: {path}", path=decision.evidence)
+    return say("Evidence: {path}", path=whole(str(decision.evidence)))
 
 
-def _head() -> list[str]:
-    return [
-        "",
-        say("type"),
-        say("weights"),
-        say("memory"),
-        say("bits"),
-        say("mean KLD"),
-        say("top-1"),
-        say("tokens/s"),
-    ]
-
-
-def _table(decision: Decision) -> list[list[str]]:
-    return [_row(c, decision.chosen) for c in decision.candidates]
+def _wishes(decision: Decision) -> list[str]:
+    return wishes(decision.constraints, decision.settings)
 
 
 def _sentences(decision: Decision) -> list[str]:
-    """Marks, reasons, wishes, the choice, and what it took to make it."""
-    chosen, told = decision.chosen, list[str]()
-    if any(_is_early(c.quality) for c in decision.candidates):
-        told.append(say("* settled after fewer than {n} windows", n=LEAST_FOR_INTERVALS))
+    """What the marks mean, reasons, the choice, and what it took to make it."""
+    chosen = decision.chosen
+    told = [legend(decision)]
     told += contention(c.speed for c in decision.candidates if c.speed)
-    reasons: dict[str, list[str]] = {}
-    for candidate in decision.candidates:
-        if candidate is not chosen:
-            reasons.setdefault(candidate.why, []).append(candidate.name)
-    told += [
-        say("  {names}: {reason}.", names=say(", ").join(names), reason=reason.rstrip("."))
-        for reason, names in reasons.items()
-    ]
-    told.append(say("Asked for: {wishes}.", wishes=say(", ").join(_wishes(decision))))
-    told += (
-        _choice(decision, chosen)
-        if chosen
-        else [
-            say(
-                "Nothing was chosen: {why}. Ask for less: --quality compact, a lower "
-                "--min-speed, or a smaller model.",
-                why=decision.why,
-            )
-        ]
-    )
+    told += [f"  {reason}" for reason in reasons(decision)]
+    told += _choice(decision, chosen) if chosen else _nothing(decision)
     if decision.tokens_full_sweep:
         told.append(
             say(
@@ -106,37 +81,35 @@ def _sentences(decision: Decision) -> list[str]:
     return told
 
 
-def _wishes(decision: Decision) -> list[str]:
-    wishes = [
-        say("tier {tier}", tier=decision.constraints.tier.name),
-        say("{n_ctx} tokens of context", n_ctx=decision.settings.n_ctx),
-        say("at most {memory}", memory=format_bytes(decision.constraints.memory_bytes or 0)),
-    ]
-    if decision.constraints.min_tokens_per_s:
-        wishes.append(say("at least {n:g} tokens/s", n=decision.constraints.min_tokens_per_s))
-    return wishes
+def _nothing(decision: Decision) -> list[str]:
+    told = [say("Nothing was chosen: {why}.", why=decision.why)]
+    if way := way_out(decision):
+        told.append(way.sentence)
+    return told
 
 
 def _choice(decision: Decision, chosen: Candidate) -> list[str]:
     """What was chosen and why, and what was found of it at last."""
-    needs = format_bytes(chosen.total_bytes)
     told = [
         say(
-            "Chosen: {type}, {why}. It needs {needs}.",
+            "Chosen: {type}, {why}. It needs {needs} of memory.",
             type=chosen.name,
-            why=decision.why,
-            needs=needs,
+            why=why_taken(decision, chosen),
+            needs=format_bytes(chosen.total_bytes),
         )
     ]
+    if chosen.path:
+        told.append(say("File: {path}", path=whole(str(chosen.path))))
     told += suspicion(chosen.judgement) if chosen.judgement else []
     if lost := chosen.untouched:
         told.append(
             say(
-                "On {n} windows of texts that played no part in the choice: mean KLD {kld}, "
-                "top-1 {top1:.1%}.",
+                "Proven on {n} windows of text that played no part in the choice: loss {kld}, "
+                "top-1 {top1:.1%}. At most one word in {words} comes out differently.",
                 n=lost.n_windows,
-                kld=_spanned(lost.kld_mean, ".4f"),
+                kld=spanned(lost.kld_mean, ".4f"),
                 top1=lost.top1_agreement.value,
+                words=one_word_in(lost.kld_mean.highest),
             )
         )
     if chosen.tasks:
@@ -149,30 +122,6 @@ def _choice(decision: Decision, chosen: Candidate) -> list[str]:
             )
         )
     return told
-
-
-def _row(candidate: Candidate, chosen: Candidate | None) -> list[str]:
-    lost, speed = candidate.quality, candidate.speed
-    return [
-        "→" if candidate is chosen else "✓" if candidate.passes else "✗",
-        candidate.name,
-        format_bytes(candidate.weights_bytes),
-        format_bytes(candidate.total_bytes),
-        f"{candidate.bpw:.2f}",
-        (_spanned(lost.kld_mean, ".4f") + ("*" if _is_early(lost) else "")) if lost else "-",
-        f"{lost.top1_agreement.value:.1%}" if lost else "-",
-        speed_in(speed) if speed else "-",
-    ]
-
-
-def _is_early(quality: Quality | None) -> bool:
-    return quality is not None and 0 < quality.n_windows < LEAST_FOR_INTERVALS
-
-
-def _spanned(figure: Figure, style: str) -> str:
-    if figure.low is None or figure.high is None or figure.low == figure.high:
-        return f"{figure.value:{style}}"
-    return with_interval(figure, style)
 
 
 def print_replay(replayed: Replay) -> None:

@@ -1,0 +1,205 @@
+"""The first screen of `up`: it fits, explains itself, gives real reasons and ends in a command."""
+
+import io
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pytest
+
+from decisions import decision_of_every_state, figure, level
+from hakaru.choosing.candidate import Candidate
+from hakaru.choosing.decision import Decision
+from hakaru.choosing.opening import opening
+from hakaru.cli.app import app
+from hakaru.cli.options import TuneOptions, UpOptions
+from hakaru.cli.output import print_text
+from hakaru.cli.tell.decision_table import legend
+from hakaru.cli.tell.reasons import reasons, why_taken
+from hakaru.cli.tell.tune import print_decision
+from hakaru.cli.tell.ways_on import next_command, way_out
+from hakaru.cli.wrapping import cells_of
+from hakaru.evaluation.judgement import Judgement
+from hakaru.evaluation.tiers import TIERS
+from hakaru.language import use_language
+from hakaru.units import Figure
+
+UP = UpOptions(
+    model=None, quality="balanced", min_speed=None, memory=None, tasks=(), language="en",
+    chat_template=None, again=False, json=False, port=None, no_serve=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def decision(tmp_path: Path) -> Decision:
+    return decision_of_every_state(tmp_path)
+
+
+def of(decision: Decision, *candidates: Candidate, chosen: Candidate | None) -> Decision:
+    return replace(decision, candidates=candidates, chosen=chosen)
+
+
+class Terminal(io.StringIO):
+    """A stdout that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+def test_no_line_is_wider_than_the_terminal(
+    decision: Decision, language: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both languages; a level stays on one line, and nothing ends in a blank."""
+    use_language(language)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    machine, model, settings = decision.machine, decision.model, decision.settings
+    for line in opening(machine, model, settings, decision.constraints):
+        print_text(line)
+    print_decision(decision)
+    use_language("en")
+    lines = terminal.getvalue().splitlines()
+    assert max(map(cells_of, lines)) <= width, [line for line in lines if cells_of(line) > width]
+    assert all(line == line.rstrip() for line in lines)
+    assert sum(line[:1] in "→✓✗" and line[1:3] == "  " for line in lines) == len(
+        decision.candidates
+    )
+
+
+def test_the_loss_is_explained_by_words_and_by_the_tier(decision: Decision) -> None:
+    """Before the table, for somebody who has never heard of KLD."""
+    machine, model, settings = decision.machine, decision.model, decision.settings
+    told = "\n".join(opening(machine, model, settings, decision.constraints))
+    assert "Model    tiny (" in told
+    assert "balanced allows 0.03: at most one word in 8" in told
+    assert "the same in at least 92 of 100 places" in told
+
+
+def test_the_legend_names_the_marks_that_occur(decision: Decision) -> None:
+    """And no other."""
+    told = legend(decision)
+    assert "→ taken" in told and "✗ out" in told and "- not measured" in told
+    assert "*" not in told
+    only = of(decision, decision.candidates[0], chosen=decision.candidates[0])
+    assert "✗" not in legend(only) and "✓" not in legend(only)
+
+
+def test_reasons_have_the_figure_and_the_bound(decision: Decision) -> None:
+    """Whatever decided stands in the sentence; levels with the same reason share it."""
+    lossy = replace(level("Q2_K", 3, 0.0665, 50), judgement=Judgement("fail", broken="kld_mean"))
+    rare = replace(
+        level("Q3_K_M", 4, 0.02, 50), judgement=Judgement("fail", broken="top1_agreement")
+    )
+    rival = replace(level("Q6_K", 9, 0.01, 80), judgement=Judgement("pass"), passes=True)
+    slow = replace(level("Q5_K_M", 8, 0.01, 50), quality=None, judgement=None, beaten_by="Q6_K")
+    large = replace(level("Q8_0", 20, 0.001, 78), quality=None, judgement=None, beaten_by="Q6_K")
+    told = reasons(of(decision, large, rival, slow, rare, lossy, chosen=rival))
+    assert told == [
+        (
+            "Q8_0 (70.2…85.8): as fast as Q6_K (72.0…88.0 tokens/s), since the ranges of repeated "
+            "measurements overlap, and larger."
+        ),
+        "Q5_K_M (50.0): slower than Q6_K (80.0 tokens/s).",
+        "Q3_K_M (81.0…99.0 %): top-1 too rarely the same, the tier balanced asks for 92 %.",
+        "Q2_K (0.0665): more loss than the tier balanced allows (0.03).",
+    ]
+
+
+def test_an_open_level_says_which_bound_lies_in_its_interval(decision: Decision) -> None:
+    """The loss first, then top-1."""
+    narrow = replace(level("Q4_K_M", 5, 0.02), judgement=Judgement("inconclusive"))
+    assert reasons(of(decision, narrow, chosen=None)) == [
+        "Q4_K_M (81.0…99.0 %): not proven on this text: the tier balanced asks for top-1 92 %."
+    ]
+    wide = replace(level("Q4_K_M", 5, 0.03), judgement=Judgement("inconclusive"))
+    assert reasons(of(decision, wide, chosen=None)) == [
+        "Q4_K_M (0.0270…0.0330): not proven on this text: the tier balanced allows a loss of 0.03."
+    ]
+
+
+def test_what_is_as_fast_says_both_ranges(decision: Decision) -> None:
+    """As fast is no feeling: the ranges overlap, and here they are."""
+    fast = replace(level("Q8_0", 20, 0.001, 82), judgement=Judgement("pass"), passes=True)
+    small = replace(level("Q6_K", 9, 0.01, 80), judgement=Judgement("pass"), passes=True)
+    told = why_taken(of(decision, fast, small, chosen=small), small)
+    assert told == (
+        "as fast as Q8_0 (72.0…88.0 against 73.8…90.2 tokens/s: the ranges overlap), and smaller"
+    )
+    assert "fastest of the 2" in why_taken(of(decision, fast, small, chosen=fast), fast)
+
+
+def test_after_a_failed_tier_a_command_asks_for_what_a_level_can_do(decision: Decision) -> None:
+    """The strictest tier that a level keeps; everything else stays as it was asked."""
+    quality = level("Q4_K_M", 5, 0.05).quality
+    assert quality
+    good = replace(
+        level("Q4_K_M", 5, 0.05, 30),
+        quality=replace(quality, top1_agreement=figure(0.99, "fraction")),
+        judgement=Judgement("fail", broken="kld_mean"),
+    )
+    nothing = of(decision, good, chosen=None)
+    asked = replace(UP, model="my model.gguf", context=512, memory="8GiB", tasks=("ours",))
+    way = way_out(nothing)
+    assert way and "Q4_K_M loses 0.0500, and the tier compact allows 0.1" in way.sentence
+    assert next_command("up", nothing, asked) == (
+        "hakaru up 'my model.gguf' --context 512 --quality compact --memory 8GiB --tasks ours "
+        "--no-serve"
+    )
+
+
+def test_after_too_slow_a_command_asks_for_the_speed_there_is(decision: Decision) -> None:
+    """The tier stays."""
+    slow = replace(level("Q4_K_M", 5, 0.01, 12), judgement=Judgement("pass"))
+    wishes = replace(decision.constraints, min_tokens_per_s=40.0)
+    nothing = replace(of(decision, slow, chosen=None), constraints=wishes)
+    asked = TuneOptions(
+        model="a.gguf", quality="balanced", min_speed=40.0, memory=None, tasks=(), language="en",
+        chat_template=None, again=False, json=False, replay_file=None, report=None, plot=None,
+    )  # fmt: skip
+    assert next_command("tune", nothing, asked) == "hakaru tune a.gguf --min-speed 10.8"
+
+
+def test_where_nothing_would_do_no_command_is_said(decision: Decision) -> None:
+    """Better none than one that fails again."""
+    hopeless = replace(level("Q2_K", 5, 3.0, 30), judgement=Judgement("fail", broken="kld_mean"))
+    assert next_command("up", of(decision, hopeless, chosen=None), UP) is None
+
+
+@pytest.mark.parametrize("name", ["a b.gguf", "モデル.gguf", "-x.gguf"])
+def test_what_was_chosen_is_served_by_the_command(decision: Decision, name: str) -> None:
+    """With the settings of the decision; the parser that reads what a person types accepts it."""
+    chosen = replace(level("Q6_K", 9, 0.01, 80), path=Path(name), cache=("q8_0", "q8_0"))
+    command = next_command("up", of(decision, chosen, chosen=chosen), replace(UP, memory="8GiB"))
+    assert command
+    words = shlex.split(command)
+    assert Path(words[2]) == Path(name)
+    assert words[3:5] == ["--context", "256"]
+    assert words[5:] == ["--cache-type-k", "q8_0", "--cache-type-v", "q8_0", "--memory", "8GiB"]
+    serve = app.commands["serve"]
+    assert isinstance(serve, click.Command)
+    serve.make_context("serve", words[2:])
+
+
+def test_a_tier_s_words_are_the_tier_s(decision: Decision) -> None:
+    """Another tier, other figures."""
+    wishes = replace(decision.constraints, tier=TIERS["near-lossless"])
+    told = "\n".join(opening(decision.machine, decision.model, decision.settings, wishes))
+    assert "near-lossless allows 0.01: at most one word in 14" in told
+
+
+def test_a_figure_without_an_interval_is_one_number(decision: Decision) -> None:
+    """No `50.0…50.0`."""
+    exact = Figure(value=50.0, unit="tokens/s", source="measured")
+    slow = level("Q8_0", 20, 0.001, 50)
+    assert slow.speed
+    slow = replace(slow, speed=replace(slow.speed, decode_tokens_per_s=exact), passes=True)
+    fast = replace(level("Q6_K", 9, 0.01, 80), passes=True)
+    assert reasons(of(decision, slow, fast, chosen=fast)) == [
+        "Q8_0 (50.0): slower than Q6_K (80.0 tokens/s)."
+    ]
