@@ -36,21 +36,21 @@ def test_the_loss_is_told_in_plain_words() -> None:
     """
     tier, lost = cards(Measured(loss=loss(0.02, 0.03)))
     assert (tier.label, tier.value, tier.kind) == ("Tier balanced", "✓ kept", "good")
-    assert "a loss of 0.03 on average" in tier.note
-    assert "in 92 of 100 places" in tier.note
+    assert "a loss of 0.03 on average: at most one word in 8" in tier.note
+    assert "in at least 92 of 100 places" in tier.note
     assert lost.value == "0.0200"
-    assert "At most one next word in 8 would be drawn differently" in lost.note
+    assert "At most one word in 8 comes out differently" in lost.note
     assert "the same in 93.1 of 100 places" in lost.note
     assert "0.0100 to 0.0300, on 12 windows" in lost.note
     use_language("ja")
     _, lost = cards(Measured(loss=loss(0.02, 0.03)))
-    assert "多くても 8 語に 1 語です" in lost.note
+    assert "違う語になるのは多くても 8 語に 1 語です" in lost.note
 
 
 def test_a_loss_that_says_nothing_of_a_word_makes_no_promise() -> None:
     """From a KLD of 0.5 on the bound is half of all words."""
     _, lost = cards(Measured(loss=loss(0.4, 0.6, "fail")))
-    assert "one next word in" not in lost.note
+    assert "one word in" not in lost.note
 
 
 @pytest.mark.parametrize(

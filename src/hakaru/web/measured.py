@@ -9,12 +9,11 @@ measured. Where something is missing, the page has the command that measures it.
 
 import shlex
 from dataclasses import dataclass
-from math import sqrt
 
 from hakaru.choosing.past import Past, past_of
 from hakaru.errors import MachineError
 from hakaru.evaluation.last_test import Loss, last_test
-from hakaru.evaluation.tiers import TIERS
+from hakaru.evaluation.tiers import TIERS, one_word_in
 from hakaru.evaluation.timing import Timing
 from hakaru.language import say
 from hakaru.ledger import Ledger
@@ -131,9 +130,10 @@ def _tier(loss: Loss) -> Card:
         label=say("Tier {tier}", tier=tier.name),
         value=f"{sign} {verdict}",
         note=say(
-            "The tier allows a loss of {loss:g} on average, and asks for the same first choice in "
-            "{top1:g} of 100 places.",
+            "The tier allows a loss of {loss:g} on average: at most one word in {n} comes out "
+            "differently. The likeliest word must be the same in at least {top1:g} of 100 places.",
             loss=tier.kld_mean,
+            n=tier.one_word_in,
             top1=round(100 * tier.top1_agreement, 1),
         ),
         kind=kind,
@@ -141,22 +141,20 @@ def _tier(loss: Loss) -> Card:
 
 
 def _lost(measured: Measured) -> Card:
-    """The loss in plain words. By Pinsker's inequality at most sqrt(KLD / 2) of the next words
-    would be drawn differently.
-    """
+    """The loss in plain words, at the worse end of its interval."""
     loss = measured.loss
     assert loss is not None
     if measured.is_source or not loss.n_windows:
         note = say("This is the file with which smaller ones are compared.")
         return Card(label=say("Loss"), value=say("none"), note=note)
-    share = sqrt(max(loss.kld_mean.highest, 1e-12) / 2)
+    n = one_word_in(loss.kld_mean.highest)
     different = (
-        say("At most one next word in {n:,} would be drawn differently", n=int(1 / share))
-        if share <= 1 / 2
+        say("At most one word in {n:,} comes out differently", n=n)
+        if n > 1
         else say("The next word may be a different one more often than not")
     )
     same = say(
-        "the first choice is the same in {top1:.1f} of 100 places",
+        "the likeliest word is the same in {top1:.1f} of 100 places",
         top1=100 * loss.top1_agreement.value,
     )
     low, high = f"{loss.kld_mean.lowest:.4f}", f"{loss.kld_mean.highest:.4f}"
