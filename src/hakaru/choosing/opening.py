@@ -27,12 +27,17 @@ def opening(
         params=format_params(model.n_params),
         bytes=format_bytes(model.weights_bytes),
     )
-    yield say("Wanted   {wishes}", wishes=say(", ").join(wishes(constraints, settings)))
+    yield what_was_asked(constraints, settings)
     yield what_loss_is(constraints.tier)
     if narrow := narrow_vectors(machine, selection().lab):
         yield narrow
     if warning := source_kind(model).sentence():
         yield warning
+
+
+def what_was_asked(constraints: Constraints, settings: ContextSettings) -> str:
+    """The wishes in one line."""
+    return say("Wanted   {wishes}", wishes=say(", ").join(wishes(constraints, settings)))
 
 
 def wishes(constraints: Constraints, settings: ContextSettings) -> list[str]:

@@ -72,7 +72,9 @@ def _reason(candidate: Candidate, decision: Decision) -> Reason:
 def why_taken(decision: Decision, chosen: Candidate) -> str:
     """What made `chosen` win, with the speeds where speed decided."""
     passing = [c for c in decision.candidates if c.passes and c.speed]
-    if len(passing) < 2 or chosen.speed is None:
+    if len(passing) < 2:
+        return say("every other level is out for the reason above")
+    if chosen.speed is None:
         return decision.why
     fastest = max(passing, key=_decode)
     ours, theirs = chosen.speed.decode_tokens_per_s, _speed(fastest)

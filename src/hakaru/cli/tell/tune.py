@@ -5,7 +5,7 @@ from typing import Final
 
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.choosing.decision import Decision
-from hakaru.choosing.opening import wishes
+from hakaru.choosing.opening import what_loss_is, what_was_asked, wishes
 from hakaru.choosing.replay import Replay
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.tell.decision_table import decision_table, legend, spanned
@@ -126,7 +126,10 @@ def _choice(decision: Decision, chosen: Candidate) -> list[str]:
 
 def print_replay(replayed: Replay) -> None:
     """A decision that was walked again, what changed since, and whether it holds."""
-    print_decision(replayed.decision)
+    decision = replayed.decision
+    print_text(what_was_asked(decision.constraints, decision.settings))
+    print_text(what_loss_is(decision.constraints.tier))
+    print_decision(decision)
     for what, then, now in replayed.changed:
         print_text(
             say(
