@@ -133,7 +133,7 @@ def _meaning(machine: Machine) -> str:
         }[machine.size_class]
         return say("{memory}, {models}", memory=memory, models=models)
     return say(
-        "no GPU, so {n} cores compute every word: {models}; twice the size, half the speed",
+        "{models}; no GPU, so {n} cores compute every word: twice the size, half the speed",
         n=machine.cpu.threads,
         models=models,
     )
