@@ -1,5 +1,5 @@
 """Our mixes against the best presets of at most the same bytes, on texts that no step has seen; and
-how true predictions are.
+how far predictions are from measurements.
 
     python benchmarks/quantization.py [MODEL.gguf ...] [--effort standard] [--json FILE]
 
@@ -7,16 +7,16 @@ Without a model it takes the one that comes with hakaru. Six budgets from 3.0 to
 weight, or from the smallest preset where that is larger. The rivals have the same importance data
 and bytes:
 
-- preset: the one that loses least on these texts, of the two that are predicted to;
-- two types: the largest single type that fits, and as many tensors as fit, from the first layer on,
-  in the next larger one;
-- errors only: our solver on plain relative errors, without probes; it may copy where ours may.
+- preset: of the two presets that are predicted to lose least, the one that does on these texts;
+- two types: the largest type that fits everywhere, and the next larger type for as many tensors as
+  fit, from the first layer on;
+- errors only: our solver on plain relative errors, without probes; it may copy where our mix may.
 
-Everything is computed in a loaded model (probes), so nothing is written. `filled` is the planned
+Everything is computed in a loaded model (probes), so no model is written. `filled` is the planned
 file over the budget. Then random mixes are predicted and measured on the same texts.
 
-A tensor that keeps its type is copied and loses nothing, which flatters whoever copies. So of a
-source whose mix copies tensors a second row follows, without copies on either side: the best mix of
+A tensor that keeps its type is copied and loses nothing, which flatters whoever copies more. So
+where our mix copies tensors a second row follows, without copies on either side: the best mix of
 these bytes that copies nothing, and the best preset that copies no layer.
 """
 
@@ -43,9 +43,8 @@ from hakaru.models.model import read_model
 from hakaru.quantization.allocate import allocate
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.hull import items_of
-from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.plan import Plan, fixed_bytes, plan_recipe
-from hakaru.quantization.probes import uniform_recipes
+from hakaru.quantization.probes import Effort, uniform_recipes
 from hakaru.quantization.quiet import stdout_muted
 from hakaru.quantization.race import race, rival_presets
 from hakaru.quantization.study.calibration import importance
@@ -59,10 +58,10 @@ from hakaru.session import Session
 LOWEST, HIGHEST, N_BUDGETS, N_MIXES = 3.0, 6.5, 6, 30
 
 
-def one_model(path: Path, effort: str) -> dict[str, object]:
+def one_model(path: Path, effort: Effort) -> dict[str, object]:
     """Races at every budget, then random mixes."""
     model, began = read_model(path), time.perf_counter()
-    study = Study(Session(machine=probe_machine(), ledger=Ledger()), model, effort)  # type: ignore[arg-type]  # argparse checked it
+    study = Study(Session(machine=probe_machine(), ledger=Ledger()), model, effort)
     imatrix = importance(study)
     print(
         f"\n{path.name}: {len(study.calibration)} + {len(study.validation)} + "
@@ -72,7 +71,7 @@ def one_model(path: Path, effort: str) -> dict[str, object]:
         "bpw   copied  filled    preset    preset KLD  ours     ratio              two types  "
         "errors only  predicted (interval)       seconds"
     )
-    rows: list[dict[str, object]] = []
+    rows, ratios = list[dict[str, object]](), list[float]()  # ratios: without copies
     for bpw in budgets(study, imatrix):
         n_bytes = budget_bytes(model.n_params, f"{bpw:.2f}")
         for copies in (True, False):
@@ -81,10 +80,12 @@ def one_model(path: Path, effort: str) -> dict[str, object]:
             plan = plan_recipe(study, Target(file_bytes=n_bytes, copies=copies), imatrix=imatrix)
             if copies and not study.choices.copied(plan.types):
                 continue  # the row without copies is the same
-            rows.append(one_row(study, imatrix, plan, bpw, began))
-    values = [r["ratio"]["value"] for r in rows if r["copied"] == 0]  # type: ignore[index]  # an object of JSON
+            row, ratio = one_row(study, imatrix, plan, bpw, began)
+            rows.append(row)
+            if not row["copied"]:
+                ratios.append(ratio)
     print(
-        f"median ratio {median(values):.2f}, worst {max(values):.2f}, over {len(values)} budgets, "
+        f"median ratio {median(ratios):.2f}, worst {max(ratios):.2f}, over {len(ratios)} budgets, "
         "without copies"
     )
     return {"budgets": rows, "mixes": random_mixes(study, imatrix)}
@@ -92,15 +93,17 @@ def one_model(path: Path, effort: str) -> dict[str, object]:
 
 def one_row(
     study: Study, imatrix: Imatrix, plan: Plan, bpw: float, began: float
-) -> dict[str, object]:
-    """The race of one plan, and the other rivals; printed, too."""
+) -> tuple[dict[str, object], float]:
+    """The race of one plan and of the other rivals, printed and as JSON; and our loss over the best
+    preset's.
+    """
     raced, seconds = race(study, plan), time.perf_counter() - began
     rivals = {
         "two types": two_types(study, plan, imatrix),
         "errors only": errors_only(study, plan, imatrix),
     }
     sums = probed(study, [plan.types, *rivals.values()], study.test, imatrix, "rivals")
-    ours, *others = [[window["kld"] for window in each] for each in sums]
+    ours, *others = [[window["kld"] for window in windows] for windows in sums]
     ratios = {
         name: paired_ratio(ours, theirs)[0] for name, theirs in zip(rivals, others, strict=True)
     }
@@ -122,7 +125,7 @@ def one_row(
         f"{seconds:.0f}",
         flush=True,
     )
-    return row
+    return row, raced.ratio.value
 
 
 def budgets(study: Study, imatrix: Imatrix) -> list[float]:
@@ -132,8 +135,8 @@ def budgets(study: Study, imatrix: Imatrix) -> list[float]:
     presets = rival_presets(
         study, type_errors(study, imatrix), imatrix, at_most=2**62, copies=False
     )
-    smallest = min(8 * preset.file_bytes / study.model.n_params for preset in presets)
-    lowest = max(LOWEST, np.ceil(100 * smallest + 1) / 100)
+    smallest = min(study.file_bytes(preset.types, imatrix) for preset in presets)
+    lowest = max(LOWEST, np.ceil(100 * 8 * smallest / study.model.n_params + 1) / 100)
     return [float(bpw) for bpw in np.linspace(lowest, HIGHEST, N_BUDGETS)]
 
 
@@ -143,11 +146,11 @@ def two_types(study: Study, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
     """
 
     def n_bytes(types: Mapping[str, str]) -> int:
-        return planned_bytes(study.model, types, added=study.how_made(types, imatrix))
+        return study.file_bytes(types, imatrix)
 
     choices = study.choices.offered(plan.errors, copies=False)
-    kinds = sorted({type_ for row in choices.values() for type_ in row})
-    ladder = sorted(uniform_recipes(choices, kinds).values(), key=n_bytes)
+    types = sorted({type_ for row in choices.values() for type_ in row})
+    ladder = sorted(uniform_recipes(choices, types).values(), key=n_bytes)
     small = [recipe for recipe in ladder if n_bytes(recipe) <= plan.budget_bytes][-1]
     large = next(recipe for recipe in ladder if n_bytes(recipe) > plan.budget_bytes)
     names, mixed = list(small), 0
@@ -175,8 +178,8 @@ def errors_only(study: Study, plan: Plan, imatrix: Imatrix) -> dict[str, str]:
 
 
 def random_mixes(study: Study, imatrix: Imatrix) -> dict[str, float]:
-    """How well the KLD of random mixes is predicted. Each mix draws every tensor's type from the
-    neighbours of one type, so that mixes lie at all sizes.
+    """How well the KLD of random mixes is predicted. A mix aims at one error: every tensor draws
+    one of the three types next to it. So mixes have all sizes.
     """
     random, errors = np.random.default_rng(0), type_errors(study, imatrix)
     choices, link, mixes = (
@@ -184,17 +187,17 @@ def random_mixes(study: Study, imatrix: Imatrix) -> dict[str, float]:
         measured_link(study, errors, imatrix),
         list[dict[str, str]](),
     )
-    for wanted in np.geomspace(1e-4, 0.1, N_MIXES):
+    for error in np.geomspace(1e-4, 0.1, N_MIXES):
         mix = {}
         for name, row in choices.items():
-            near = sorted(row, key=lambda type_: abs(np.log(max(row[type_], 1e-9) / wanted)))[:3]
+            near = sorted(row, key=lambda type_: abs(np.log(max(row[type_], 1e-9) / error)))[:3]
             mix[name] = str(random.choice(near))
         mixes.append(mix)
     sums = probed(study, mixes, study.test, imatrix, "random mixes")
     measured = np.array([sum(r["kld"] for r in rows) / sum(r["n"] for r in rows) for rows in sums])
     predicted = [link.predict(mix) for mix in mixes]
     inside = [p.lowest <= m <= p.highest for p, m in zip(predicted, measured, strict=True)]
-    found = {
+    summary = {
         "rank_correlation": float(spearmanr([p.value for p in predicted], measured).statistic),
         "median_log_ratio": float(
             np.median(np.abs(np.log([p.value for p in predicted] / measured)))
@@ -203,12 +206,12 @@ def random_mixes(study: Study, imatrix: Imatrix) -> dict[str, float]:
         "highest": float(measured.max()),
     }  # fmt: skip
     print(
-        f"{len(mixes)} random mixes of KLD {found['lowest']:.5f} to {found['highest']:.5f}: rank "
-        f"correlation {found['rank_correlation']:.3f}, "
-        f"median |log ratio| {found['median_log_ratio']:.3f}, {sum(inside)} within their interval",
+        f"{len(mixes)} random mixes of KLD {summary['lowest']:.5f} to {summary['highest']:.5f}: "
+        f"rank correlation {summary['rank_correlation']:.3f}, median |log ratio| "
+        f"{summary['median_log_ratio']:.3f}, {sum(inside)} within their interval",
         flush=True,
     )
-    return found
+    return summary
 
 
 def main() -> None:
@@ -219,16 +222,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--effort", choices=["quick", "standard", "thorough"], default="standard")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, {lab_build()}"
     )
-    found = {
-        str(path): one_model(path, asked.effort) for path in asked.models or [embedded_model()]
+    results = {
+        str(path): one_model(path, options.effort) for path in options.models or [embedded_model()]
     }
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

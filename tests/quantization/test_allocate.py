@@ -106,7 +106,7 @@ def test_the_bytes_go_where_they_save_most() -> None:
     assert found.types == {"dull": "Q4_K", "keen": "Q8_0"}
     assert found.n_bytes == 1000 + 96 + 192
     assert found.damage == pytest.approx(0.2)
-    assert found.gap <= GAP
+    assert found.damage <= found.bound * TOLERANCE
     assert allocate(items, 2000).types == {"dull": "Q8_0", "keen": "Q8_0"}
     assert allocate(items, 192).types == {"dull": "Q4_K", "keen": "Q4_K"}
 
@@ -341,13 +341,13 @@ def test_a_large_model_is_allocated_in_seconds(n: int, seconds: float) -> None:
     found = allocate(items, budget)
     assert time.process_time() - before < seconds
     assert 0.9998 * budget <= found.n_bytes <= budget
-    assert found.gap <= GAP
+    assert found.damage <= found.bound * TOLERANCE
 
 
 def test_without_time_for_the_integer_program_the_walk_answers_with_its_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A solver that finds nothing leaves the greedy solution, which fits, and an honest gap."""
+    """A solver that finds nothing leaves the greedy solution, which fits, and an honest bound."""
     items = model(10, 9)
     low, high = byte_range(items)
     exact = allocate(items, (low + high) // 2)
@@ -357,8 +357,7 @@ def test_without_time_for_the_integer_program_the_walk_answers_with_its_bound(
     found = allocate(items, (low + high) // 2)
     assert found.n_bytes <= (low + high) // 2
     assert found.bound <= exact.damage <= found.damage
-    assert found.gap == pytest.approx(found.damage / found.bound - 1)
-    assert found.gap < 0.5
+    assert found.damage < 1.5 * found.bound
 
 
 def test_the_solver_s_own_words_stay_out_of_stdout() -> None:

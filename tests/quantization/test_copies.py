@@ -20,7 +20,7 @@ from hakaru.models.model import Model, read_model
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.quantization.build import build, plan_presets
 from hakaru.quantization.plan import Plan, plan_recipe
-from hakaru.quantization.race import race, rival_presets, without_copies
+from hakaru.quantization.race import mix_without_copies, race, rival_presets
 from hakaru.quantization.study.linking import measured_link, predicted_loss
 from hakaru.quantization.study.recipe_file import written as written_file
 from hakaru.quantization.study.study import SAMPLINGS, Study
@@ -65,7 +65,7 @@ def study_of(path: Path) -> Study:
 
 def damage(plan: Plan) -> float:
     """The damage that a plan is predicted to do, Σ a e."""
-    known = plan.link.known.expected()
+    known = plan.link.sensitivities.expected()
     return sum(known[name] * plan.errors[name][type_] for name, type_ in plan.types.items())
 
 
@@ -111,10 +111,10 @@ def test_the_row_without_copies_is_raced_and_never_written(quantized: Path, tmp_
     """It copies nothing, has at most the same bytes, and loses more than the mix that may copy."""
     study = study_of(quantized)
     plan = plan_recipe(study, Target(file_bytes=int(study.model.file_bytes * 0.97)), imatrix=None)
-    bare = without_copies(study, plan)
+    bare = mix_without_copies(study, plan)
     assert bare and not study.choices.copied(bare)
-    found = race(study, plan)
-    assert found.bare and found.ours.value < found.bare.value
+    raced = race(study, plan)
+    assert raced.without_copies and raced.ours.value < raced.without_copies.value
     for preset in rival_presets(study, plan.errors, None, at_most=2**40, copies=False):
         assert not {name for name in study.choices.copied(preset.types) if name.startswith("blk.")}
     made = make(study, plan, tmp_path / "out.gguf")

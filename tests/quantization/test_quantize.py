@@ -9,6 +9,7 @@ import pytest
 from hakaru.cli import run
 from hakaru.errors import Misuse
 from hakaru.models.model import read_model
+from hakaru.quantization.journal import locked_journal
 from hakaru.quantization.quantize import quantize
 from hakaru.quantization.to_preset import MadePreset
 from hakaru.session import Session
@@ -93,3 +94,21 @@ def test_a_number_of_bits_is_the_usual_preset_and_says_which(
     assert made.path.name == f"{tiny.stem}-{preset}.gguf"
     assert heard[0].startswith(f"This is the preset {preset}, the usual one")
     assert f"{made.recipe.bpw:.2f} bits per weight" in heard[1]
+
+
+@pytest.mark.parametrize("interrupted", ["an order of another version", ""])
+def test_a_file_that_another_order_never_measured_is_told_as_that(
+    tiny: Path, tmp_path: Path, interrupted: str
+) -> None:
+    """An interrupted order of another version has another digest: its file is neither taken for
+    this order's, nor for the person's own.
+    """
+    out = tmp_path / "out.gguf"
+    out.write_text("all of it")
+    with locked_journal(out, interrupted) as journal:
+        journal.begin("digest of the write", [tmp_path / ".out.gguf.part"])
+    with pytest.raises(
+        Misuse, match=r"interrupted before it measured.*of another version of hakaru.*`overwrite`"
+    ):
+        quantize(tiny, preset="Q8_0", output=out)
+    assert out.read_text() == "all of it"

@@ -284,7 +284,7 @@ def test_what_any_change_costs_is_in_every_prediction() -> None:
     """
     world = World(np.random.default_rng(5), 6)
     link, _ = floored(world, 0.003)
-    without = fit_link(link.known, world.errors, link.runs[:-1])
+    without = fit_link(link.sensitivities, world.errors, link.runs[:-1])
     inside, blind = [], []
     for n in range(1, 13):
         types = dict.fromkeys(world.names, "own") | {

@@ -96,7 +96,7 @@ def model_class(where: Path | str, config: Mapping[str, Any]) -> ModelClass:
 
 
 def kind_in_words(kind: str) -> str:
-    """What a model of a kind does, for a sentence."""
+    """A kind and what its models do, for a sentence."""
     return {
         WRITES: say("a language model"),
         CLASSIFIES: say("a classifier or reranker: it scores texts and writes none"),
@@ -145,17 +145,11 @@ def _guessed(name: str) -> str:
         re.search(r"Bert|Roberta|BERT|MPNet|Electra|Encoder|ColBERT|Embed", name)
         and "Classification" not in name
     ):
-        return say("an embedding model: it turns texts into vectors and writes none")
+        return kind_in_words(EMBEDS)
     for pattern, words in (
-        (
-            r"SequenceClassification|CrossEncoder",
-            say("a classifier or reranker: it scores texts and writes none"),
-        ),
-        (
-            r"TokenClassification|QuestionAnswering",
-            say("a token classifier: it marks words and writes none"),
-        ),
-        (r"Reward", say("a reward model: it scores answers and writes none")),
+        (r"SequenceClassification|CrossEncoder", kind_in_words(CLASSIFIES)),
+        (r"TokenClassification|QuestionAnswering", kind_in_words(MARKS)),
+        (r"Reward", kind_in_words(REWARDS)),
         (
             r"Whisper|SpeechSeq2Seq|ForCTC|Wav2Vec|Audio|TTS|Speech",
             say("a model of speech or sound"),
@@ -166,7 +160,7 @@ def _guessed(name: str) -> str:
         ),
         (r"T5|Bart|Marian|M2M|Pegasus", say("an encoder with a decoder, as for translation")),
         (r"ForConditionalGeneration|VL|Vision|Omni", say("a language model with eyes or ears")),
-        (r"CausalLM|LMHead", say("a language model")),
+        (r"CausalLM|LMHead", kind_in_words(WRITES)),
     ):
         if re.search(pattern, name):
             return words

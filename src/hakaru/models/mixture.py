@@ -1,14 +1,14 @@
 """Which type llama.cpp's quantizer gives every tensor for a preset, without asking it.
 
-A preset's base type goes to every matrix except where a table below says otherwise. A table belongs
-to a role (attn_v, ffn_down, …) and names for each preset the exceptions as steps, "where in the
-model -> type"; the first step that applies counts, and where none does the base type stays. A row
-that the type's blocks do not divide falls back to a type of smaller blocks, and at last to F16.
+A preset's base type goes to every matrix unless a table below says otherwise. A table belongs to a
+role (attn_v, ffn_down, …) and has for each preset its exceptions as steps: "where in the model ->
+type". The first step that applies counts; if none does, the base type stays. A row that the type's
+blocks do not divide falls back to a type of smaller blocks, and at last to F16.
 
-The quantizer itself is the oracle: tests compare every tensor of many architectures at every
-preset. Left out: types that a person sets by hand, and models that the quantizer refuses for
-another reason than a layer out of range. With importance data (`has_imatrix`) a few tensors differ.
-Source: llama.cpp, src/llama-quant.cpp (llama_tensor_get_type_impl, tensor_type_fallback).
+Tests compare every tensor of many architectures at every preset with the quantizer itself. Left
+out: types that a person sets by hand, and models that the quantizer refuses for another reason than
+a layer out of range. With importance data (`has_imatrix`) a few tensors differ. Source: llama.cpp,
+src/llama-quant.cpp (llama_tensor_get_type_impl, tensor_type_fallback).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from hakaru.models.presets import BASE_TYPES
 from hakaru.models.roster import FFN, Facts, Group, Role, Roster
 
 Where = Callable[[int, int], bool]
-"""Whether a step applies to number i of n."""
+"""True if a step applies to the i-th of n tensors, or layers, from 0 (`_positions`)."""
 Steps = tuple[tuple[Where, str], ...]
 Table = dict[str, Steps]
 
@@ -80,8 +80,8 @@ _IQ1: Final = ("IQ1_S", "IQ1_M")
 _SMALL: Final = ("IQ2_XXS", "IQ2_XS", *_IQ1)
 _SMALL_S: Final = ("IQ2_S", "IQ2_M")
 _LOW: Final = frozenset({*_SMALL, *_SMALL_S})
-"""Presets about two bits and less: neither the rule for 70B nor the one for eight experts lifts
-them.
+"""Presets of about two bits and less, to which the rules for 70B and for eight experts do not
+apply.
 """
 _NOT_LOW: Final = tuple(preset for preset in BASE_TYPES if preset not in _LOW)
 
@@ -170,23 +170,18 @@ def _choices(model: Roster, preset: str, has_imatrix: bool) -> Iterator[tuple[Gr
     base = BASE_TYPES[preset]
     for group in model.groups:
         one = _type_of_all(group, model, preset, base)
+        rest = _fitting(one or base, group.row)
+        types = [rest] * len(group.names)
         if one is None:
-            steps = _steps(group.role, preset, model.facts, has_imatrix)
-            fitting = tuple((where, _fitting(type_, group.row)) for where, type_ in steps)
-            numbers, n = _positions(group, model, preset)
-            rest = _fitting(base, group.row)
-            yield (
-                group,
-                [_first(fitting, i, n) or rest for i in numbers]
-                if steps
-                else [rest] * len(numbers),
-            )
-        else:
-            yield group, [_fitting(one, group.row)] * len(group.names)
+            positions, n = _positions(group, model, preset)  # raises where the quantizer refuses
+            if steps := _steps(group.role, preset, model.facts, has_imatrix):
+                fitting = tuple((where, _fitting(type_, group.row)) for where, type_ in steps)
+                types = [_first(fitting, i, n) or rest for i in positions]
+        yield group, types
 
 
 def _type_of_all(group: Group, model: Roster, preset: str, base: str) -> str | None:
-    """The type of the whole group where the steps have no say, before any fallback."""
+    """The type of the whole group where no steps count, before any fallback; else None."""
     if not BY_NAME[base].is_quantized:
         return base
     if group.role is Role.AT_LEAST_Q8:
@@ -210,8 +205,8 @@ def _mxfp4_type(group: Group, facts: Facts) -> str:
 
 
 def _positions(group: Group, model: Roster, preset: str) -> tuple[tuple[int, ...], int]:
-    """The numbers i of n, as the steps count. Experts are counted by their layer, all else as it
-    comes.
+    """The i of every tensor of the group, and n, for the steps. FFN tensors of a mixture of experts
+    are counted by their layer, all others by their order in the role.
     """
     if group.role not in FFN:
         return group.indices, model.n_attn_v
@@ -238,6 +233,7 @@ def _first(steps: Steps, i: int, n: int) -> str | None:
 
 
 def _steps(role: Role, preset: str, facts: Facts, has_imatrix: bool) -> Steps:
+    """The exceptions of a preset for a role; empty where the base type goes to all."""
     steps = _table(role, facts, has_imatrix).get(preset, ())
     if role is Role.ATTN_V and facts.is_70b and preset not in _LOW and facts.n_expert != 8:
         return tuple(
@@ -247,12 +243,12 @@ def _steps(role: Role, preset: str, facts: Facts, has_imatrix: bool) -> Steps:
 
 
 def _lifted(type_: str) -> str:
-    """A 70B's attn_v is an eighth of its attn_q, so better types cost little."""
+    """The type of attn_v in a 70B, where attn_v is an eighth of attn_q: five bits cost little."""
     return "Q5_K" if type_ in {"Q3_K", "Q4_K"} else type_
 
 
 def _table(role: Role, facts: Facts, has_imatrix: bool) -> Table:
-    """What holds for a role in a model like this."""
+    """The table of a role in a model like this."""
     match role:
         case Role.TOKEN_EMBD:
             return _TOKEN_EMBD

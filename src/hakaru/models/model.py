@@ -55,8 +55,8 @@ class Model:
 
     @property
     def loaded(self) -> tuple[Tensor, ...]:
-        """The tensors that llama.cpp loads: without draft layers, and with a tensor twice of which
-        llama.cpp makes two copies.
+        """The tensors that llama.cpp loads: without draft layers; a tensor of which llama.cpp makes
+        two copies stands twice.
         """
         return tuple(loaded(self.meta, self.tensors))
 
@@ -85,7 +85,7 @@ class Model:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether matrices of it were quantized; a model in full precision has none."""
+        """True if any matrix is quantized; False for a model in full precision."""
         return any(t.type.is_quantized for t in self.tensors if len(t.shape) > 1)
 
     def type_bytes(self) -> dict[str, int]:
@@ -118,8 +118,8 @@ def read_model(path: Path) -> Model:
     meta = Metadata(path, header.metadata)
     architecture = meta.text("general.architecture")
     role = role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
-    if role not in {None, DRAFT}:
-        raise no_model(path, header.metadata, role or "")
+    if role and role != DRAFT:
+        raise no_model(path, header.metadata, role)
     if architecture is None or not header.tensors:
         raise ModelUnknown(
             "{path}: a GGUF file without {what}; expected a language model.",

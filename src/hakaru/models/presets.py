@@ -1,8 +1,8 @@
 """llama.cpp's presets: the names that people know, their ftype numbers, and the type that each one
 is made of.
 
-A preset is a mixture: `Q4_K_M` is made of Q4_K and gives some tensors Q6_K. Which tensors get what
-is `mixture.py`'s matter. Left out: TQ1_0, TQ2_0, Q1_0 and Q2_0, which serve models that were
+A preset is a mixture: `Q4_K_M` is made of Q4_K and gives some tensors Q6_K. Which tensors get which
+type stands in `mixture.py`. Left out: TQ1_0, TQ2_0, Q1_0 and Q2_0, which serve models that were
 trained for them, and NVFP4, which llama.cpp reads and does not write. Source: llama.cpp,
 include/llama.h (llama_ftype) and src/llama-quant.cpp (llama_ftype_get_default_type).
 """
@@ -32,7 +32,7 @@ BASE_TYPES: Final = {name: name for name in (*FTYPES, *NEEDS_IMPORTANCE)} | {
     "Q3_K_M": "Q3_K", "Q3_K_S": "Q3_K", "Q2_K_S": "Q2_K", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S",
     "IQ2_M": "IQ2_S", "IQ2_S": "IQ2_XS", "MXFP4_MOE": "MXFP4",
 }  # fmt: skip
-"""The type that a tensor gets when nothing else is said about it, by preset."""
+"""By preset, the type of every tensor for which the rules of `mixture.py` name no other."""
 
 USUAL: Final = {
     2: "Q2_K", 3: "Q3_K_M", 4: "Q4_K_M", 5: "Q5_K_M", 6: "Q6_K", 8: "Q8_0", 16: "F16", 32: "F32",

@@ -1,5 +1,4 @@
-"""A model as llama.cpp's quantizer sees it: which tensors it quantizes, in which order, and what
-each one is for.
+"""A model as llama.cpp's quantizer sees it: the tensors that are quantized, their order and roles.
 
 Nothing here depends on the preset, so a roster is made once per model and serves every preset. The
 quantizer does not go in the order of the file: it sorts by layer, then by name, and the running
@@ -27,7 +26,7 @@ from hakaru.models.architectures.record import Quantizer
 
 
 class Role(IntEnum):
-    """What a tensor is for, as far as the quantizer's rules tell tensors apart."""
+    """The roles of tensors that the quantizer's rules tell apart."""
 
     OUTPUT = auto()
     TOKEN_EMBD = auto()
@@ -55,7 +54,7 @@ _ROLE_BY_PART: Final = (
     ("attn_output.weight", Role.ATTN_OUTPUT), ("ffn_up", Role.FFN_UP), ("ffn_gate", Role.FFN_GATE),
     ("ffn_down", Role.FFN_DOWN),
 )  # fmt: skip
-"""Where several match, the first one counts."""
+"""Roles by a part of the name; the first part that matches counts."""
 
 _KEPT_NAMES: Final = frozenset({"position_embd.weight", "token_types.weight"})
 _KEPT_PARTS: Final = (
@@ -70,7 +69,7 @@ _KEPT_PARTS: Final = (
     ".patch_merger",  # vision
     "a.rvq.codebook", "mm.a.code_embd",  # audio
 )  # fmt: skip
-"""Tensors with any of these in their name keep the type that they have."""
+"""Tensors with any of these parts in their name keep their type."""
 _LAYER: Final = re.compile(r"blk\.([0-9]+)")
 
 
@@ -126,17 +125,13 @@ def quantizer_facts(meta: Metadata) -> Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The tensors of one role and shape, one entry each: its name, its running number in the role,
-    the layer in its name.
-
-    A layer of -1 is none.
-    """
+    """The tensors of one role and shape. The three tuples have one entry for each tensor."""
 
     role: Role
     shape: tuple[int, ...]
     names: tuple[str, ...]
-    indices: tuple[int, ...]
-    layers: tuple[int, ...]
+    indices: tuple[int, ...]  # the running number in the role, in the quantizer's order
+    layers: tuple[int, ...]  # the layer in the name; -1: none
 
     @property
     def row(self) -> int:
@@ -145,30 +140,24 @@ class Group:
 
     @property
     def is_stack(self) -> bool:
-        """Whether it is several matrices, as experts are."""
+        """True if every tensor is several matrices, as experts are."""
         return len(self.shape) > 2 and self.shape[2] > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
-    """The tensors of one model, sorted by what the quantizer does with them. `groups` are
-    quantized, `kept` is not.
-    """
+    """The tensors of one model, sorted by what the quantizer does with them."""
 
     facts: Facts
-    groups: tuple[Group, ...]
-    kept: tuple[Tensor, ...]
-    n_attn_v: int
-    is_tied: bool
+    groups: tuple[Group, ...]  # that are quantized
+    kept: tuple[Tensor, ...]  # that keep their type
+    n_attn_v: int  # tensors of the role ATTN_V
+    is_tied: bool  # the embedding serves as the output matrix
 
 
 def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
-    """The roster of a model; `tensors` in any order, since the quantizer sorts them. Linear but for
-    that sorting.
-    """
-    known: dict[
-        str, Role | None
-    ] = {}  # by what follows the layer's number: a dozen different names per model
+    """The roster of a model; `tensors` may have any order, since the quantizer sorts them."""
+    roles: dict[str, Role | None] = {}  # by stem, a dozen per model; None: kept
     n_seen = dict.fromkeys(Role, 0)
     members: dict[tuple[Role, tuple[int, ...]], list[tuple[str, int, int]]] = {}
     kept = []
@@ -176,9 +165,9 @@ def roster(facts: Facts, tensors: Iterable[Tensor]) -> Roster:
     for layer, name, stem, tensor in sorted(
         (_sorted_name(t) for t in tensors), key=itemgetter(0, 1)
     ):
-        if stem not in known:
-            known[stem] = None if _is_kept(stem, facts.rules) else _role(stem, facts.rules)
-        role = known[stem]
+        if stem not in roles:
+            roles[stem] = None if _is_kept(stem, facts.rules) else _role(stem, facts.rules)
+        role = roles[stem]
         n_attn_v += role is Role.ATTN_V
         is_tied &= name != "output.weight"
         if role is None or _n_dims(tensor.shape) < 2:
@@ -201,7 +190,7 @@ def _group(role: Role, shape: tuple[int, ...], entries: list[tuple[str, int, int
 
 
 def _sorted_name(tensor: Tensor) -> tuple[int, str, str, Tensor]:
-    """Layer, name, and the name behind the layer; names without a layer come before all others."""
+    """Layer, name, and stem (the name behind the layer); -1 outside the layers."""
     match = _LAYER.match(tensor.name)
     return (
         (int(match[1]), tensor.name, tensor.name[match.end() :], tensor)
@@ -225,7 +214,7 @@ def _role(stem: str, rules: Quantizer) -> Role:
 
 
 def _n_dims(shape: tuple[int, ...]) -> int:
-    """Dimensions as ggml counts them: ones at the end are none."""
+    """The number of dimensions as ggml counts them: without ones at the end."""
     n_dims = len(shape)
     while n_dims > 1 and shape[n_dims - 1] == 1:
         n_dims -= 1

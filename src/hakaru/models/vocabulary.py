@@ -20,7 +20,7 @@ MOST_MORE_TOKENS: Final = 128
 FIRST_COMPARED: Final = 5
 TOKENS_KEY: Final = "tokenizer.ggml.tokens"
 KINDS: Final = {"gpt2": "BPE", "llama": "SPM", "gemma4": "BPE"}
-"""Kinds of vocabulary that have several names."""
+"""The kind of vocabulary by `tokenizer.ggml.model`, where several names mean one kind."""
 
 
 def why_not_drafted_by(target: Model, draft: Model) -> str | None:

@@ -1,11 +1,10 @@
 """Which type every tensor gets: the least predicted damage in a number of bytes, or the fewest
 bytes for a damage.
 
-The damage of a recipe is S = Σ a e: over tensors the sensitivity times the error of the chosen
-type. Both questions are a multiple-choice knapsack on exact file bytes (`knapsack.py`), with
-further rows where asked: seconds per token, and the capacity of each device for the tensors that
-lie on it. A pin leaves a tensor one choice. Nothing here is rounded in the person's disfavour: a
-file never has more bytes than its budget.
+The damage of a recipe is S = Σ a e: the sum over all tensors of sensitivity times error of the
+chosen type. Both questions are a multiple-choice knapsack on exact file bytes (`knapsack.py`). It
+has further rows where speed or devices limit the choice: seconds per token, and the bytes of each
+device. A pin leaves a tensor one choice. A file never has more bytes than its budget.
 
 Left out: which device a tensor lies on (that is the placement's matter), and the damage of two
 tensors together beyond the sum (that is the link's matter, see `prediction.py`).
@@ -39,15 +38,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """The choice of every tensor, and what follows. The solver minimized damage, or else bytes."""
+    """The choice of every tensor, and what follows from the choices."""
 
-    choices: Mapping[str, Choice]
+    choices: Mapping[str, Choice]  # by tensor
     n_bytes: int  # of the whole file
-    damage: float
-    seconds: float  # per token
-    bound: float  # what no allocation undercuts, in the unit that was minimized
-    gap: float  # the distance to the bound, as a part of the bound
-    price: float  # the damage that one more byte would save, if the bytes are limited
+    damage: float  # S, the sum over all tensors
+    seconds: float  # per token, the sum over all tensors
+    bound: float  # no allocation has less damage (`allocate`), or fewer bytes (`smallest_within`)
 
     @property
     def types(self) -> dict[str, str]:
@@ -64,8 +61,8 @@ def allocate(
     limits: Limits | None = None,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Allocation:
-    """The least damage in a file of at most `budget_bytes`, and at least `least_bytes`, of which
-    `fixed_bytes` are taken already.
+    """The least damage in a file of `least_bytes` to `budget_bytes`, of which `fixed_bytes` are
+    taken whatever is chosen.
 
     Raises DoesNotFit where no choice of types keeps the budget (with the range of possible bytes)
     or the other limits.
@@ -88,10 +85,7 @@ def allocate(
     if least_bytes:
         rows.append(Row(weights=-_bytes(open_choices), limit=fixed_bytes - least_bytes))
     problem = _problem(open_choices, _damages(open_choices), rows)
-    solution = _solved(problem, time_limit_s)
-    return _allocation(
-        items, open_choices, solution, fixed_bytes=fixed_bytes, price=float(solution.prices[0])
-    )
+    return _allocation(items, open_choices, _solved(problem, time_limit_s), fixed_bytes)
 
 
 def smallest_within(
@@ -122,9 +116,7 @@ def smallest_within(
         _bytes(open_choices).astype(np.float64),
         [quality, *_rows(items, open_choices, limits)],
     )
-    solution = _solved(problem, time_limit_s)
-    price = 1 / float(solution.prices[0]) if solution.prices[0] else 0.0
-    return _allocation(items, open_choices, solution, fixed_bytes=fixed_bytes, price=price)
+    return _allocation(items, open_choices, _solved(problem, time_limit_s), fixed_bytes)
 
 
 def least_damage(items: Iterable[Item], *, pins: Mapping[str, str] | None = None) -> float:
@@ -144,7 +136,7 @@ def byte_range(
 
 
 def _open(items: Sequence[Item], limits: Limits) -> list[tuple[Choice, ...]]:
-    """The choices of every item that a pin leaves and that are not dominated."""
+    """For every item the choices that its pin leaves, without those that another one beats."""
     return [undominated(_pinned(item, limits.pins or {})) for item in items]
 
 
@@ -218,19 +210,14 @@ def _allocation(
     items: Sequence[Item],
     open_choices: Sequence[tuple[Choice, ...]],
     solution: Solution,
-    *,
     fixed_bytes: int,
-    price: float,
 ) -> Allocation:
     flat = [choice for choices in open_choices for choice in choices]
     chosen = {item.name: flat[at] for item, at in zip(items, solution.chosen, strict=True)}
-    gap = (solution.cost - solution.bound) / solution.bound if solution.bound > 0 else 0.0
     return Allocation(
         choices=chosen,
         n_bytes=fixed_bytes + sum(c.n_bytes for c in chosen.values()),
         damage=sum(c.damage for c in chosen.values()),
         seconds=sum(c.seconds for c in chosen.values()),
         bound=solution.bound,
-        gap=max(gap, 0.0),
-        price=price,
     )

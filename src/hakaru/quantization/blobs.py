@@ -1,11 +1,11 @@
 """Quantized tensors that are kept, so that a second budget of the same model is cheap.
 
-A blob is the bytes of one tensor at one type. Its name is a hash of what decides them: the source's
-hash, the tensor, the type, the importances and the engine. Probes make blobs, too
+A blob is the bytes of one tensor at one type. Its name is a hash of what decides the bytes: the
+source's hash, the tensor, the type, the importances and the engine. Probes make blobs, too
 (`engine/weights.py`), so that the winner of a race is mostly copied. Quantizing to a budget keeps
 blobs, a preset keeps none. The folder holds at most `limit_bytes` (by default 16 GiB, and never
-more than a tenth of the free disk); what was used longest ago goes first. A recipe of more than
-half of that is not kept, because it would push itself out.
+more than a tenth of the free disk); the blob that was used longest ago goes first. A recipe of more
+than half the limit is not kept, because its last tensors would push out its first.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from hakaru.errors import MachineError
 from hakaru.places import cache_dir, written_whole
 
 LIMIT_BYTES: Final = 16 * 2**30
-_COPIED: Final = 2**24
+_CHUNK_BYTES: Final = 2**24
 
 
 def blob_key(
@@ -79,7 +79,7 @@ class Blobs:
             os.utime(blob)
             with blob.open("rb") as source, part.open("rb+") as target:
                 target.seek(at)
-                _copy(source.fileno(), target.fileno(), 0, at, n_bytes)
+                _copy(source, target, n_bytes)
         except FileNotFoundError:
             return False
         return True
@@ -95,11 +95,12 @@ class Blobs:
                 part.open("rb") as source,
                 half.open("wb") as target,
             ):
-                _copy(source.fileno(), target.fileno(), at, 0, n_bytes)
+                source.seek(at)
+                _copy(source, target, n_bytes)
             self._held += n_bytes
 
     def make_room(self, n_bytes: int) -> None:
-        """Remove what was used longest ago, until `n_bytes` more are within the limit."""
+        """Remove blobs, the one used longest ago first, until `n_bytes` more fit."""
         if self._held + n_bytes <= self.limit_bytes:
             return
         for blob, stat in sorted(self._kept(), key=lambda item: item[1].st_mtime_ns):
@@ -114,13 +115,10 @@ class Blobs:
                 yield blob, blob.stat()
 
 
-def _copy(source: int, target: int, at: int, to: int, n_bytes: int) -> None:
-    done = 0
-    while done < n_bytes:
-        piece = os.pread(source, min(_COPIED, n_bytes - done), at + done)
-        if not piece:
+def _copy(source: BinaryIO, target: BinaryIO, n_bytes: int) -> None:
+    while n_bytes:
+        piece = source.read(min(_CHUNK_BYTES, n_bytes))
+        if not piece:  # somebody shortened the file
             raise FileNotFoundError
-        written = 0
-        while written < len(piece):
-            written += os.pwrite(target, piece[written:], to + done + written)
-        done += len(piece)
+        target.write(piece)
+        n_bytes -= len(piece)

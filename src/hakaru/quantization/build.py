@@ -24,10 +24,10 @@ MIX: Final = "mix"
 class Recipe:
     """Which type every tensor gets, and the bytes of the weights that follow."""
 
-    preset: str
-    types: Mapping[str, str]
+    preset: str  # its name; that of a mix begins with MIX
+    types: Mapping[str, str]  # tensor -> type
     weights_bytes: int
-    bpw: float
+    bpw: float  # of the weights
 
 
 def copies_all(model: Model, types: Mapping[str, str]) -> bool:
@@ -44,15 +44,16 @@ def plan_presets(model: Model, presets: Sequence[str]) -> list[Recipe]:
     """
     facts = roster(quantizer_facts(model.meta), model.tensors)
     names = [ftype_of(preset)[0] for preset in presets]
-    return [_recipe(model, name, preset_types(facts, name)) for name in names]
+    return [recipe_of(model, name, preset_types(facts, name)) for name in names]
 
 
 def plan_with_importance(model: Model, preset: str) -> Recipe:
-    """The same at one preset for a quantizer that is given importance data. Raises Misuse,
-    ModelUnknown.
+    """What llama.cpp's quantizer would do with `model` and importance data at one preset.
+
+    Raises Misuse and ModelUnknown.
     """
     name, _ = ftype_of(preset, has_importance=True)
-    return _recipe(
+    return recipe_of(
         model,
         name,
         preset_types(roster(quantizer_facts(model.meta), model.tensors), name, has_imatrix=True),
@@ -62,7 +63,7 @@ def plan_with_importance(model: Model, preset: str) -> Recipe:
 def mix_recipe(model: Model, types: Mapping[str, str]) -> Recipe:
     """A mix of types that no preset is, named after them."""
     digest = hashlib.sha256(json.dumps(sorted(types.items())).encode()).hexdigest()[:8]
-    return _recipe(model, f"{MIX}-{digest}", types)
+    return recipe_of(model, f"{MIX}-{digest}", types)
 
 
 def is_mix(name: str) -> bool:
@@ -70,7 +71,8 @@ def is_mix(name: str) -> bool:
     return name.startswith(f"{MIX}-")
 
 
-def _recipe(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:
+def recipe_of(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:
+    """The recipe of this name; a tensor that is not in `types` keeps its own type."""
     n_bytes = quantized_bytes(model.tensors, types)
     return Recipe(
         preset=preset, types=types, weights_bytes=n_bytes, bpw=8 * n_bytes / model.n_params

@@ -1,8 +1,8 @@
 """Which types the tensors of one source may become. Pure.
 
-Of a source that is quantized already, some types look free and are not: a tensor in Q4_1 becomes
-Q5_1 almost without error, because Q5_1 has the points of Q4_1, and yet a larger file would be all
-that is won. Such types are no choice. A tensor's own type is one, since a copy loses nothing.
+Some types of a quantized source only look free. Example: a tensor in Q4_1 becomes Q5_1 almost
+without error, because Q5_1 can express all values of Q4_1; but nothing is won except a larger file.
+Such types are no choice. A tensor's own type is a choice, since a copy loses nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,9 @@ SAME_GRID: Final = {
     "Q4_K": ("Q4_K", "Q5_K"),
     "IQ4_NL": ("IQ4_NL", "IQ4_XS"),
 }
-"""Types that reproduce a source of this type almost exactly, by its grid and not by their merit."""
+"""By the type of the source: the types that can express all its values, so that their error says
+nothing about how good they are.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class TypeChoices:
 
     @cached_property
     def own_grids(self) -> dict[str, tuple[str, ...]]:
-        """For every tensor that is quantized in the source, the types of its grid."""
+        """For every tensor that is quantized in the source, the types in SAME_GRID."""
         return {
             t.name: SAME_GRID.get(t.type.name, (t.type.name,))
             for t in self.tensors
@@ -69,9 +71,9 @@ class TypeChoices:
         return {name for name, type_ in types.items() if type_ == self.own_types.get(name)}
 
     def hidden(self, errors: Errors) -> tuple[str, ...]:
-        """Types on whose grid the weights lie although the file does not say so."""
-        told = {type_ for grid in self.own_grids.values() for type_ in grid}
-        return tuple(type_ for type_ in hidden_grids(errors) if type_ not in told)
+        """Types to which the weights were quantized before, although the file does not say so."""
+        stated = {type_ for grid in self.own_grids.values() for type_ in grid}
+        return tuple(type_ for type_ in hidden_grids(errors) if type_ not in stated)
 
     def looking_free(self, errors: Errors) -> dict[str, set[str]]:
         """For each tensor the types, other than its own, with (almost) zero error because the

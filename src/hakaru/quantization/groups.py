@@ -25,13 +25,13 @@ class Place:
     depth: float | None
 
     def step(self, n_depths: int = N_DEPTHS) -> int:
-        """The depth as one of `n_depths` equal steps; 0 outside the layers."""
+        """The number of the depth's step, of `n_depths` equal steps; 0 outside the layers."""
         return 0 if self.depth is None else min(int(self.depth * n_depths), n_depths - 1)
 
 
 def places(names: Iterable[str]) -> dict[str, Place]:
-    """The place of every tensor, by name. All of a model's quantized matrices at once, since depth
-    is relative.
+    """The place of every tensor, by name. `names` are all quantized matrices of a model: depth is
+    relative to the last layer among them.
     """
     parts = {name: _parts(name) for name in names}
     n_layer = max((layer for layer, _ in parts.values() if layer is not None), default=0) + 1
@@ -46,6 +46,7 @@ def places(names: Iterable[str]) -> dict[str, Place]:
 
 
 def _parts(name: str) -> tuple[int | None, str]:
+    """Layer and role in a tensor's name."""
     match = _NAME.match(name)
     if not match:
         return None, name

@@ -1,9 +1,9 @@
-"""What a tensor may become, and which of it is worth a thought.
+"""The types that a tensor may have, and which of them are worth considering.
 
 A `Choice` is one type for one tensor: its bytes in the file, the damage it is predicted to do, and
 the seconds per token that reading it takes. Most of a dozen types are useless for a given tensor:
-another one is no larger, no slower and does less damage. `undominated` drops those, and no best
-allocation is lost.
+another type is no larger, no slower and does less damage. `undominated` drops the useless types,
+and no best allocation is lost.
 
 Source: Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), chapter 11 (multiple-choice
 knapsack).
@@ -23,7 +23,7 @@ class Choice:
 
     type: str
     n_bytes: int  # with the padding behind the tensor
-    damage: float  # in units of the link's S
+    damage: float  # sensitivity times error, the tensor's term of S
     seconds: float = 0.0  # per token
 
 
@@ -41,11 +41,8 @@ def items_of(
     sensitivities: Mapping[str, float],
     seconds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[Item]:
-    """One item per tensor that has errors: for each type with a known error its bytes and its
-    damage a × e.
-
-    `errors` and `seconds` are by tensor, then by type. A type whose blocks do not divide the rows
-    is no choice.
+    """One item for each tensor in `errors`, with a choice for each type whose blocks divide the
+    tensor's rows. `errors` and `seconds` are by tensor, then by type.
     """
     items = []
     for tensor in tensors:

@@ -1,11 +1,11 @@
-"""What is done of a long write, so that it continues after the process or the machine died.
+"""The journal of a long write, so that the write continues after the process or the machine died.
 
 The journal is a hidden file beside the target: a line for what is being written (a digest of
 everything that decides the bytes, and the names of the hidden files), then the name of every tensor
 whose bytes are on the disk. A line counts when it is whole. Whoever holds the journal holds its
-lock, so two writers of one target do not meet. A command that measures what it wrote holds it until
-that is done: a journal whose hidden files have their names by now tells that only the measurement
-is missing.
+lock, so two writers of one target do not meet. A command that measures what it wrote holds the
+journal until that is done: a journal whose hidden files all have got their final names tells that
+only the measurement is missing.
 """
 
 import fcntl
@@ -15,24 +15,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hakaru.errors import MachineError
 from hakaru.language import say
 from hakaru.places import disk_error
 from hakaru.units import format_bytes
 
+ORDER: Final = "asked"  # the key of the order's digest in the first line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """What an interrupted write left to continue with."""
+    """The files of an interrupted write, to continue with."""
 
     journal: Path
     parts: tuple[Path, ...]  # the hidden files
     n_done: int  # tensors that the hidden files hold already
 
     def sentence(self) -> str:
-        """What a person should know after an interruption."""
+        """The sentence for a person after an interruption."""
         held = sum(part.stat().st_blocks * 512 for part in self.parts if part.exists())
         return say(
             "{n} tensors are done and kept ({bytes} in {path}): the same command continues "
@@ -44,12 +46,12 @@ class Unfinished:
 
 
 def unfinished(out: Path) -> Unfinished | None:
-    """What an interrupted write of `out` left; None where there is nothing to continue with."""
+    """The files of an interrupted write of `out`; None where there is nothing to continue with."""
     return unfinished_at(journal_path(out))
 
 
 def unfinished_at(path: Path) -> Unfinished | None:
-    """What the interrupted write with the journal at `path` left."""
+    """The files of the interrupted write with the journal at `path`."""
     first, done = _read_at(path)
     parts = _parts(path, first)
     return (
@@ -59,14 +61,16 @@ def unfinished_at(path: Path) -> Unfinished | None:
     )
 
 
-def waits(out: Path, asked: str) -> bool:
-    """True if the command `asked` wrote all of `out` and was interrupted before it was done, so
-    that the same command goes on there.
+def unmeasured(out: Path) -> str | None:
+    """The digest of the order that wrote all of `out` and was interrupted before it was measured;
+    None where there is no such order.
     """
     path = journal_path(out)
     first, _ = _read_at(path)
     parts = _parts(path, first)
-    return first.get("asked") == asked and bool(parts) and not any(part.exists() for part in parts)
+    if not parts or any(part.exists() for part in parts):
+        return None
+    return str(first.get(ORDER, ""))
 
 
 def journal_path(out: Path) -> Path:
@@ -75,12 +79,12 @@ def journal_path(out: Path) -> Path:
 
 
 class Journal:
-    """The journal of one target, held open and locked. `asked` stands for the command that holds
-    the journal.
+    """The journal of one target, held open and locked. `order` is the digest of the order that
+    holds it.
     """
 
-    def __init__(self, file: Any, path: Path, asked: str = "") -> None:
-        self._file, self.path, self._asked = file, path, asked
+    def __init__(self, file: Any, path: Path, order: str = "") -> None:
+        self._file, self.path, self._order = file, path, order
         self._first, self._names = _read(file)
 
     @property
@@ -89,15 +93,15 @@ class Journal:
         return frozenset(self._names)
 
     def continues(self, digest: str) -> bool:
-        """Whether it tells of a write with this digest."""
+        """True if the journal is that of a write with this digest."""
         return self._first.get("digest") == digest
 
     def begin(self, digest: str, parts: Sequence[Path]) -> None:
-        """Tell of a new write; the hidden files of an earlier one are deleted."""
+        """Begin the journal of a new write; the hidden files of an earlier one are deleted."""
         for old in _parts(self.path, self._first):
             old.unlink(missing_ok=True)
         self._first, self._names = (
-            {"digest": digest, "parts": [p.name for p in parts], "asked": self._asked},
+            {"digest": digest, "parts": [p.name for p in parts], ORDER: self._order},
             [],
         )
         self._file.seek(0)
@@ -111,7 +115,7 @@ class Journal:
         self._append(new)
 
     def end(self, *, delete_parts: bool) -> None:
-        """Delete the journal, and the hidden files with it unless they have their names by now."""
+        """Delete the journal, and the hidden files with it where the write is given up."""
         if delete_parts:
             for part in _parts(self.path, self._first):
                 with suppress(OSError):
@@ -127,7 +131,7 @@ class Journal:
 
 
 @contextmanager
-def locked_journal(out: Path, asked: str = "") -> Iterator[Journal]:
+def locked_journal(out: Path, order: str = "") -> Iterator[Journal]:
     """The journal of `out`, locked until the block ends. Raises MachineError where another process
     holds it or the folder cannot be written.
     """
@@ -136,7 +140,7 @@ def locked_journal(out: Path, asked: str = "") -> Iterator[Journal]:
         file = _locked(opened, path, out)
         file.seek(0)
         try:
-            yield Journal(file, path, asked)
+            yield Journal(file, path, order)
         finally:
             if os.fstat(file.fileno()).st_size == 0:  # nothing was begun
                 path.unlink(missing_ok=True)
@@ -172,7 +176,7 @@ def _read_at(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _read(file: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """The first line and the tensors; what is no whole line of ours ends it."""
+    """The first line, and the names of the tensors; reading ends at a line that was cut off."""
     entries: list[Any] = []
     for line in file:
         try:

@@ -61,12 +61,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Solution:
-    """What was chosen, and how good that is."""
+    """What was chosen, and what is the best that could be hoped for."""
 
-    chosen: npt.NDArray[np.intp]  # the index of one choice for every item
-    cost: float
-    bound: float  # what no solution undercuts
-    prices: Vector  # of each row: what one unit more of the resource would save
+    chosen: npt.NDArray[np.intp]  # for every item the index of its choice
+    bound: float  # no solution costs less
 
 
 def solve(problem: Problem, *, time_limit_s: float) -> Solution | None:
@@ -88,8 +86,7 @@ def solve(problem: Problem, *, time_limit_s: float) -> Solution | None:
             best = better
     if best is None:
         return None
-    cost = float(problem.costs[best].sum())
-    return Solution(chosen=best, cost=cost, bound=min(proven, cost), prices=prices)
+    return Solution(chosen=best, bound=min(proven, float(problem.costs[best].sum())))
 
 
 def _relaxation(problem: Problem, time_limit_s: float) -> tuple[Vector, Vector] | None:

@@ -4,9 +4,9 @@ The header is the source's own: every key and value is copied as the bytes that 
 vocabulary is never unpacked), in the source's order, then the version of the quantization format
 and the file type, then what is added. Tensors stand in llama.cpp's order, by layer and name, so
 that a preset's file is byte for byte the one that llama.cpp's quantizer writes. Several parts are
-cut as llama.cpp's gguf-split does: all keys in the first one, and a part ends before the tensor
-that would make its data larger than asked; a tensor is never cut. A recipe that fills one part only
-makes a plain file. Source: llama.cpp, src/llama-quant.cpp, src/llama-model-loader.h,
+cut as llama.cpp's gguf-split does: all keys in the first part, and a part ends before the tensor
+that would make its data larger than asked for; a tensor is never cut. A recipe that fills one part
+only makes a plain file. Source: llama.cpp, src/llama-quant.cpp, src/llama-model-loader.h,
 tools/gguf-split/gguf-split.cpp.
 """
 
@@ -28,6 +28,7 @@ from hakaru.formats.quant_types import BY_NAME
 from hakaru.formats.split import MAX_PARTS, numbered_names, part_names
 from hakaru.models.model import Model
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
+from hakaru.quantization.file_bytes import padded_bytes
 
 QUANTIZATION_VERSION: Final = 2
 """llama.cpp, ggml/include/ggml.h: GGML_QNT_VERSION."""
@@ -35,8 +36,10 @@ _REPLACED: Final = {
     "general.quantization_version", "general.file_type", "split.no", "split.count",
     "split.tensors.count",
 }  # fmt: skip
-_MADE_OF: Final = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
+_PRESET_OF: Final = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
+"""The preset that stands for a type which is no preset's name."""
 _U16, _I32 = 2, 5
+"""Numbers of types of values in GGUF."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,18 +202,19 @@ def _carried(path: Path, header: Header, without: Iterable[str]) -> list[bytes]:
 
 
 def _file_type(tensors: Iterable[Tensor], chosen: Mapping[str, str]) -> int | None:
-    """The number of the preset that is made of the type with most bytes; None where llama.cpp has
-    none.
+    """The number of the preset that is made of the type with most bytes; None if there is no such
+    preset.
     """
     totals: dict[str, int] = {}
     for tensor in tensors:
         type_ = chosen[tensor.name]
         totals[type_] = totals.get(type_, 0) + tensor.bytes_as(BY_NAME[type_])
     most = max(totals, key=lambda name: totals[name])
-    return (FTYPES | NEEDS_IMPORTANCE).get(_MADE_OF.get(most, most))
+    return (FTYPES | NEEDS_IMPORTANCE).get(_PRESET_OF.get(most, most))
 
 
 def _llama_order(tensor: Tensor) -> tuple[int, str]:
+    """The key of llama.cpp's order; tensors outside the layers come first."""
     layer = re.match(r"blk\.(\d{1,9})", tensor.name)
     return int(layer[1]) if layer else -1, tensor.name
 
@@ -220,14 +224,14 @@ def _groups(
 ) -> list[list[Tensor]]:
     """The tensors of each part. Raises Misuse for more parts than llama.cpp reads."""
     groups: list[list[Tensor]] = [[]]
-    held = 0
+    data_bytes = 0  # of the last group
     for tensor in ordered:
-        n = padded(tensor.bytes_as(BY_NAME[chosen[tensor.name]]), alignment)
-        if split_bytes is not None and groups[-1] and held + n > split_bytes:
+        n_bytes = padded_bytes(tensor, chosen[tensor.name], alignment)
+        if split_bytes is not None and groups[-1] and data_bytes + n_bytes > split_bytes:
             groups.append([])
-            held = 0
+            data_bytes = 0
         groups[-1].append(tensor)
-        held += n
+        data_bytes += n_bytes
     if len(groups) > MAX_PARTS:
         raise Misuse(
             "parts of {found} bytes would be {n} files, expected at most {limit}; choose larger "
@@ -240,9 +244,7 @@ def _groups(
 
 
 def _split_keys(no: int, count: int, n_tensors: int) -> list[bytes]:
-    """A part's own keys, in the order and with the types of gguf-split, which llama.cpp insists
-    on.
-    """
+    """The own keys of part `no`, in gguf-split's order and types, on which llama.cpp insists."""
     rows = (
         ("split.no", _U16, "<IH", no),
         ("split.tensors.count", _I32, "<Ii", n_tensors),

@@ -1,4 +1,4 @@
-"""The levels of a source that are kept on the disk: each built once, found again by its hash."""
+"""The levels of a source, kept on the disk: a level is the file of a recipe, built once."""
 
 import shutil
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from hakaru.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What a source becomes by recipes, in one session."""
+    """The levels of one source, in one session."""
 
     session: Session
     source: Model
@@ -32,13 +32,13 @@ class Levels:
 
     def known_sha256(self, recipe: Recipe) -> str | None:
         """The SHA-256 of the level if it was ever built here, though its file may be gone."""
-        known = self.session.ledger.recall("build", self._inputs(recipe))
-        return str(known["sha256"]) if known else None
+        build = self.session.ledger.recall("build", self._inputs(recipe))
+        return str(build["sha256"]) if build else None
 
     def built(self, recipe: Recipe) -> Model:
-        """The level, in the data directory; built only if it is not there, whole and unchanged."""
-        out, known, ledger = self.path(recipe), self.known_sha256(recipe), self.session.ledger
-        if known and out.is_file() and ledger.sha256(out) == known:
+        """The level in the data directory, built unless its file is there, whole and unchanged."""
+        out, sha256, ledger = self.path(recipe), self.known_sha256(recipe), self.session.ledger
+        if sha256 and out.is_file() and ledger.sha256(out) == sha256:
             return read_model(out)
 
         def progress(done: int, total: int) -> None:
@@ -49,8 +49,8 @@ class Levels:
         return made
 
     def groups(self, several: Sequence[W]) -> list[list[W]]:
-        """These in groups whose files fit together beside their source: into half of the free
-        memory and half of the free disk.
+        """Levels in groups whose files fit together into half of the free memory beside their
+        source, and into half of the free disk.
         """
         disk = shutil.disk_usage(data_dir()).free // 2
         return in_groups(several, min(room_beside(self.session, self.source), disk))
@@ -63,8 +63,9 @@ class Levels:
         *,
         cache: Cache = F16_CACHE,
     ) -> list[list[Row]]:
-        """What each recipe (None: the source itself), with this KV cache, loses against the source
-        on the first `n` windows, all on the same; built only if that is not known.
+        """What each recipe, run with this KV cache, loses against the source on the first `n`
+        windows. A recipe of None is the source itself. A level is built only if its losses are not
+        remembered.
         """
         session, source = self.session, self.source
         hashes, files, names = list[str](), dict[str, Path](), list[str]()

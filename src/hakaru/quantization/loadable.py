@@ -1,13 +1,13 @@
-"""Whether llama.cpp can load a model: asked of the source before anything is written, and of the
-result before it gets its name.
+"""Whether llama.cpp can load a model: the source before anything is written, and the result before
+it gets its name.
 
-The quantizer reads tensor by tensor and misses nothing: a file without a norm, with a vocabulary of
-another length, or with tensors under other names quantizes well and loads nowhere. A dry run lays
-the whole model out from its header, in a second and without a weight, so every such file is found
-by llama.cpp's own loader and told in its own words.
+The quantizer goes tensor by tensor and does not notice what is missing: a file without a norm, with
+a vocabulary of another length, or with tensors under other names quantizes well and loads nowhere.
+A dry run lays the whole model out from its header, in a second and without its weights, so
+llama.cpp's own loader refuses such a file and gives the reason.
 
-Left out: whether the weights mean anything; that is what the measured loss tells. What is no
-language model, or only a part of one, is told by `models.kinds` before.
+Left out: whether the weights mean anything, which the measured loss tells; and files that are no
+language model or only a part of one, which `models.kinds` tells before.
 """
 
 import signal
@@ -28,7 +28,7 @@ _CRASHES: Final = frozenset(
 
 
 class DryRunner(Protocol):
-    """What is needed of the engine."""
+    """The part of the engine that checks need."""
 
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
 

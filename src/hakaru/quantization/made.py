@@ -22,8 +22,8 @@ from hakaru.units import Figure
 
 Why = Literal["kept", "copied", "pinned", "preset", "sensitive", "robust", "usual"]
 FAR: Final = 3.0
-"""A tensor is called sensitive or robust where one unit of error costs so many times the median, or
-the part of it.
+"""A tensor is called sensitive if a unit of its error costs over FAR times the median tensor's,
+robust if under the FAR-th part.
 """
 
 
@@ -35,9 +35,9 @@ class TensorRow:
     type: str
     n_bytes: int
     bpw: float
-    damage: float | None  # its part of the predicted S; None where it has no other type
-    sensitivity: float | None  # the KLD that one unit of its error costs, over the usual tensor's
-    blocks: int  # 256, or 32 where the rows allow only types of such blocks
+    damage: float | None  # the tensor's part of the predicted S; None if its type is not chosen
+    sensitivity: float | None  # KLD per unit of the tensor's error, over that of the median tensor
+    blocks: int  # 256 weights, or 32 where 256 do not divide the rows
     why: Why
 
     def as_json(self) -> dict[str, Any]:
@@ -56,22 +56,22 @@ class Made:
     source: Model
     path: Path
     plan: Plan
-    types: Mapping[str, str]  # of the tensors that could have another one
+    types: Mapping[str, str]  # of the tensors that could have another type
     preset: str | None  # the preset that won the race; None for a mix
     file_bytes: int
-    predicted: Figure  # the loss
-    race: Race | None = None  # None where only a plan was asked for
-    measured: Figure | None = None  # the loss; None where only a plan was asked for
+    predicted: Figure  # mean KLD, nats per token
+    race: Race | None = None  # None if nothing was written
+    measured: Figure | None = None  # mean KLD of the file, nats per token; None if not written
     tested: Tested | None = None  # None where no tier was asked for
     speed: Figure | None = None
-    """Decoded tokens per second; None where no speed was asked for, or nothing is known."""
+    """Decoded tokens per second; None where no speed was asked for, or nothing was ever timed."""
     others: Others = field(default_factory=Others)
-    """What others kept busy while speeds were taken."""
+    """What other programs kept busy while speeds were measured."""
 
     @cached_property
     def tensors(self) -> list[TensorRow]:
         """Every tensor, in the order of the file."""
-        costs = self.plan.link.known.expected()
+        costs = self.plan.link.sensitivities.expected()
         usual = median(costs.values()) if costs else 1.0
         return [self._row(t, costs.get(t.name), usual) for t in self.source.tensors]
 
@@ -128,7 +128,8 @@ class Made:
 
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru quantize --json` for a budget."""
-        rival, room = self.race.rival if self.race else None, self.plan.target.room
+        race, target, judgement = self.race, self.plan.target, self.tested and self.tested.judgement
+        rival, rooms = race and race.rival, target.room.device_bytes if target.room else {}
         return {
             "schema": "hakaru.recipe/1",
             "path": str(self.path),
@@ -139,13 +140,11 @@ class Made:
             "bpw": 8 * sum(t.n_bytes for t in self.tensors) / self.source.n_params,
             "budget_bytes": self.plan.budget_bytes,
             "file_bpw": self.file_bpw,
-            "budget_bpw": float(Fraction(self.plan.target.bpw)) if self.plan.target.bpw else None,
+            "budget_bpw": float(Fraction(target.bpw)) if target.bpw else None,
             "devices": [
                 {"name": d, "weights_bytes": self.device_bytes[d], "room_bytes": n}
-                for d, n in room.device_bytes.items()
-            ]
-            if room
-            else [],
+                for d, n in rooms.items()
+            ],
             "source": {
                 "path": str(self.source.path),
                 "bytes": self.source.file_bytes,
@@ -160,25 +159,29 @@ class Made:
             "hidden_grids": list(self.plan.hidden),
             "basis": "measured" if self.plan.is_measured else "prior",
             "predicted_kld": self.predicted.as_json(),
-            "measured_kld": self.measured.as_json() if self.measured else None,
-            "decode_tokens_per_s": self.speed.as_json() if self.speed else None,
+            "measured_kld": _json(self.measured),
+            "decode_tokens_per_s": _json(self.speed),
             "contended": self.others.matter,
-            "tier": self.plan.target.tier.name if self.plan.target.tier else None,
-            "verdict": self.tested.judgement.verdict if self.tested else None,
-            "broken": self.tested.judgement.broken if self.tested else None,
+            "tier": target.tier.name if target.tier else None,
+            "verdict": judgement.verdict if judgement else None,
+            "broken": judgement.broken if judgement else None,
             "best_preset": {
                 "type": rival.recipe.preset,
-                "bytes": rival.recipe.file_bytes,
+                "bytes": rival.file_bytes,
                 "kld": rival.kld.as_json(),
             }
             if rival
             else None,
-            "ratio_to_preset": self.race.ratio.as_json() if self.race and self.race.ratio else None,
+            "ratio_to_preset": _json(race.ratio) if race else None,
             "without_copies": {
-                "kld": self.race.bare.as_json(),
-                "ratio_to_preset": self.race.bare_ratio.as_json() if self.race.bare_ratio else None,
+                "kld": race.without_copies.as_json(),
+                "ratio_to_preset": _json(race.without_copies_ratio),
             }
-            if self.race and self.race.bare
+            if race and race.without_copies
             else None,
             "tensors": [t.as_json() for t in self.tensors],
         }
+
+
+def _json(figure: Figure | None) -> dict[str, object] | None:
+    return figure.as_json() if figure else None

@@ -21,8 +21,8 @@ from hakaru.quantization.probes import Effort
 from hakaru.quantization.writer import check_free
 from hakaru.units import size_in_bytes
 
-TOLD: Final = {"overwrite", "output", "dry_run"}
-"""Fields that do not change what is measured and written for one source and one file."""
+NOT_IN_DIGEST: Final = {"overwrite", "output", "dry_run"}
+"""Fields that change neither what is measured nor what is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +49,7 @@ class Order:
     context: Context = field(default_factory=Context)
 
     def check(self) -> None:
-        """What can be known to be wrong before anything is read, or converted for minutes. Raises
-        Misuse.
-        """
+        """Raises Misuse for what is wrong whatever the model, before anything is read."""
         targets = (self.preset, self.bpw, self.size, self.tier)
         if sum(target is not None for target in targets) + self.fit != 1:
             raise Misuse(
@@ -101,11 +99,12 @@ class Order:
         return any_settings_for(model, **self.context)
 
     def digest(self, source: Model) -> str:
-        """What stands for this order of this source, but for where its result goes: the same one
-        goes on where it was interrupted.
+        """The digest of all that decides the file: an order with the same digest goes on where an
+        interrupted one stopped. Another version of hakaru may have other fields and so another
+        digest.
         """
         kept: Mapping[str, object] = {
-            name: value for name, value in asdict(self).items() if name not in TOLD
+            name: value for name, value in asdict(self).items() if name not in NOT_IN_DIGEST
         }
         parts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in source.parts]
         text = json.dumps([parts, sorted(kept.items())], default=str)

@@ -20,7 +20,6 @@ from hakaru.quantization.allocate import Allocation
 from hakaru.quantization.choices import TYPES
 from hakaru.quantization.file_bytes import padded_bytes
 from hakaru.quantization.hull import items_of
-from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.pins import pinned
 from hakaru.quantization.prediction import Link
 from hakaru.quantization.probes import Effort, Errors
@@ -38,24 +37,24 @@ from hakaru.units import Figure, format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A recipe before it is built, and what each tensor is thought to cost."""
+    """A recipe before it is built, and what it was chosen by."""
 
-    types: Mapping[str, str]
+    types: Mapping[str, str]  # tensor -> type
     file_bytes: int  # exactly
-    budget_bytes: int
-    predicted: Figure  # the loss
+    budget_bytes: int  # at most; for a tier the file's own bytes
+    predicted: Figure  # the recipe's mean KLD, nats per token
     link: Link
     imatrix: Imatrix | None
     errors: Errors
     target: Target
     pins: Mapping[str, str]  # tensor -> type
-    hidden: tuple[str, ...]  # types on whose grid the source lies unsaid
+    hidden: tuple[str, ...]  # types to which the source was quantized before without saying so
     speed: Figure | None = None
     """Decoded tokens per second: measured where a speed was asked for, computed at a glance."""
 
     @property
     def is_measured(self) -> bool:
-        """Whether runs of this model stand behind the prediction, or the prior alone."""
+        """True if the prediction stands on runs of this model, False if on the prior alone."""
         return bool(self.link.runs)
 
 
@@ -67,12 +66,10 @@ def plan_recipe(
     pins: Sequence[tuple[str, str]] = (),
     link: Link | None = None,
 ) -> Plan:
-    """Measure what is needed and allocate; a `link` that is known already is not measured, nor the
-    machine's pace then. Raises DoesNotFit with the range of possible bytes, Misuse for a pin that
-    matches nothing or an imatrix of another model.
+    """Measure what is needed and allocate. With a `link` neither the link nor the types' speeds are
+    measured. Raises DoesNotFit with the range of possible bytes, Misuse for a pin that matches
+    nothing.
     """
-    if imatrix:
-        imatrix.check("`importance`", study.model.path, study.tensors)
     errors = type_errors(study, imatrix)
     rates = None if link else _type_speeds(study, errors, imatrix, target)
     own_link = link or measured_link(study, errors, imatrix)
@@ -100,13 +97,12 @@ def fixed_bytes(study: Study, choices: Errors, imatrix: Imatrix | None) -> int:
     """Bytes of the file that no choice changes: header, and tensors that keep their type."""
     any_types = {name: next(iter(row)) for name, row in choices.items()}
     chosen = sum(padded_bytes(t, any_types[t.name]) for t in study.tensors if t.name in any_types)
-    added = study.how_made(any_types, imatrix)
-    return planned_bytes(study.model, any_types, added=added) - chosen
+    return study.file_bytes(any_types, imatrix) - chosen
 
 
 def glancing_study(session: Session, model: Model, effort: Effort) -> Study:
-    """A study at a glance: of this effort, or of another one with which the model was measured
-    already.
+    """A study at a glance, with the first effort whose windows are known: this one, or another one
+    with which the model was measured before.
     """
     wanted = Study(session, model, effort, glance=True)
     others = (Study(session, model, other, glance=True) for other in SAMPLINGS if other != effort)
@@ -116,8 +112,8 @@ def glancing_study(session: Session, model: Model, effort: Effort) -> Study:
 def _type_speeds(
     study: Study, errors: Errors, imatrix: Imatrix | None, target: Target
 ) -> TypeSpeeds | None:
-    """How fast each type is: where a speed is asked for, from runs that are timed; at a glance from
-    the machine's pace.
+    """How fast each type is: at a glance from the machine's pace; else, where a speed is asked for,
+    from runs that are timed. None where nobody asks or nothing was ever timed.
     """
     if target.speed and not study.glance:
         return measured_type_speeds(study, errors, imatrix, target.speed.settings)
@@ -143,7 +139,7 @@ def _solver(
             name: {q: e for q, e in row.items() if q in seconds[name]}
             for name, row in choices.items()
         }
-    items = items_of(study.tensors, choices, link.known.expected(), seconds)
+    items = items_of(study.tensors, choices, link.sensitivities.expected(), seconds)
     return Solver(
         items=items,
         fixed_bytes=fixed_bytes(study, choices, imatrix),
@@ -161,8 +157,8 @@ def _at_speed(
     damage: float | None,
     rates: TypeSpeeds | None,
 ) -> tuple[Allocation, Figure | None]:
-    """The allocation for a damage, and its speed: as fast as asked for, measured, or predicted
-    where the pace is known.
+    """The allocation for a damage, and its speed. Where a speed is asked for, the allocation is as
+    fast, and its speed is measured; else the speed is predicted, if `rates` are known.
     """
     allocation = solver.solve(damage)
     if target.speed and not study.glance:
@@ -183,7 +179,7 @@ def _checked_bytes(
     study: Study, target: Target, imatrix: Imatrix | None, types: Mapping[str, str], most_bytes: int
 ) -> int:
     """The exact bytes of the file. Raises DoesNotFit where the file is too large."""
-    exact = planned_bytes(study.model, types, added=study.how_made(types, imatrix))
+    exact = study.file_bytes(types, imatrix)
     if target.tier and exact > most_bytes:
         raise DoesNotFit(
             "a file that keeps the tier {tier} takes {found}, more than the source ({limit}); "

@@ -1,4 +1,4 @@
-"""Presets as a person names them, and the ladder from large to small.
+"""Presets by name, the bytes that follow from them, and the ladder from large to small.
 
 A preset is a mixture: `Q4_K_M` gives some tensors Q6_K. Sizes are never estimated from the name:
 `hakaru.models.mixture` gives the type of every tensor, and the bytes follow from the tensor table.
@@ -15,15 +15,15 @@ from hakaru.language import listed
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 
 LADDER: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "Q2_K")
-"""What the loop tries, from the most to the least bits."""
+"""The presets that the loop (`choosing`) tries, from the most to the least bits."""
 
 
 def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
     """The preset's canonical name and its llama_ftype number. Raises Misuse."""
     canonical = name.upper()
-    known = FTYPES | (NEEDS_IMPORTANCE if has_importance else {})
-    if canonical in known:
-        return canonical, known[canonical]
+    ftypes = FTYPES | (NEEDS_IMPORTANCE if has_importance else {})
+    if canonical in ftypes:
+        return canonical, ftypes[canonical]
     if canonical in NEEDS_IMPORTANCE:
         raise Misuse(
             "`preset` {found} needs importance data: `importance` auto or an imatrix file; or "

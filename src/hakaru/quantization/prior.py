@@ -23,8 +23,11 @@ from hakaru.quantization.groups import N_DEPTHS, Place, places
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 REACH: Final = 0.25
+"""The distance, as a part of the model's depth, at which deviations correlate by 1/e."""
 BEFORE: Final = 10
+"""How many observations the first spreads count for when others are learned."""
 KIN_SPREADS: Final = (0.3, 0.15, 0.1, 0.1)
+"""How far a fine-tune's log sensitivities lie from its base's: level, role, depth, tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,24 +39,25 @@ class Prior:
     """
 
     profile: Mapping[str, tuple[float, ...]]  # role -> one value per depth step
-    level_spread: float  # of the whole model
-    role_spread: float
+    level_spread: float  # of the whole model; all spreads are standard deviations
+    role_spread: float  # of a role within the model
     depth_spread: float  # of a depth within a role
-    tensor_spread: float
+    tensor_spread: float  # of a tensor within its role and depth
     tensors: Mapping[str, tuple[float, float]]  # tensor -> deviation from the profile, and spread
     n_models: int  # from which the prior was learned
 
     def moments(self, names: tuple[str, ...]) -> tuple[Vector, Matrix]:
         """Mean (n) and covariance (n, n) of the log sensitivities of the tensors of one model."""
         at = places(names)
-        known = {name: self.tensors.get(name, (0.0, self.tensor_spread)) for name in names}
-        mean = np.array([self._profile_at(at[name]) + known[name][0] for name in names])
+        deviations = [self.tensors.get(name, (0.0, self.tensor_spread)) for name in names]
+        profile = [self._profile_at(at[name]) for name in names]
+        mean = np.array([base + off for base, (off, _) in zip(profile, deviations, strict=True)])
         roles = np.array([at[name].role for name in names])
         depth = np.array([d if (d := at[name].depth) is not None else 0.0 for name in names])
         same = roles[:, None] == roles[None, :]
         near = np.exp(-np.abs(depth[:, None] - depth[None, :]) / REACH)
         shared = self.role_spread**2 + self.depth_spread**2 * near
-        own = np.array([known[name][1] ** 2 for name in names])
+        own = np.array([spread**2 for _, spread in deviations])
         return mean, self.level_spread**2 + same * shared + np.diag(own)
 
     def as_json(self) -> dict[str, object]:
@@ -83,14 +87,14 @@ GENERIC: Final = Prior(
     profile={"": (-4.0,) * N_DEPTHS, "output": (0.0,) * N_DEPTHS, "token_embd": (-2.0,) * N_DEPTHS},
     level_spread=1.5, role_spread=1.0, depth_spread=0.8, tensor_spread=0.4, tensors={}, n_models=0,
 )  # fmt: skip
-"""The heads matter most and nothing else is known. Rounded from one small Llama of 10M weights,
-spreads included.
+"""The prior before any model was probed: the heads matter most. Rounded from one small Llama of 10M
+weights, spreads included.
 """
 
 
 def known_role(profile: Mapping[str, object], role: str) -> str:
-    """`role`, or the longest beginning of it at an underscore that the profile has; the empty one
-    is always there.
+    """The role in the profile that stands for `role`: itself, else what is left after dropping its
+    last words. Example: ffn_down_exps -> ffn_down -> ffn -> "", which is always there.
     """
     while role and role not in profile:
         role = role.rpartition("_")[0]
@@ -100,9 +104,10 @@ def known_role(profile: Mapping[str, object], role: str) -> str:
 def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
     """The prior after one more model, whose log sensitivities have this posterior.
 
-    Every cell of the profile (role and depth) moves toward the model's value there, as a running
-    mean does, the less the more uncertain that value is. Each spread becomes the mean square of
-    what it describes, counted with its uncertainty, and with BEFORE observations of the old one.
+    Every cell of the profile (role and depth) moves toward the model's value, as a running mean
+    does; an uncertain value moves the cell less. Each squared spread becomes the mean square of
+    the deviations that the spread describes, with their variances, and of the old spread, which
+    counts as BEFORE observations.
     """
     at = places(names)
     cells = {name: (at[name].role, at[name].step()) for name in names}
@@ -137,8 +142,8 @@ def learned(prior: Prior, names: tuple[str, ...], mean: Vector, cov: Matrix) -> 
 def _moved(
     prior: Prior, cells: Mapping[str, tuple[str, int]], mean: Vector, cov: Matrix
 ) -> dict[str, tuple[float, ...]]:
-    """The profile after one more model; a role that it did not have begins at the model's mean of
-    it.
+    """The profile after one more model; a role that is new begins at the mean of the model's
+    tensors of this role.
     """
     where = list(cells.values())
     profile = {role: list(values) for role, values in prior.profile.items()}
@@ -161,8 +166,8 @@ def _moved(
 
 
 def _spread(old: float, n_models: int, off: Vector, doubt: Vector, n_lost: int) -> float:
-    """The spread after these deviations with their variances, of which `n_lost` are bound by their
-    own means.
+    """The spread after the deviations `off` with the variances `doubt`. `n_lost` degrees of freedom
+    went to the means that were subtracted.
     """
     before = BEFORE + n_models * len(off)
     return float(
@@ -174,17 +179,18 @@ def _spread(old: float, n_models: int, off: Vector, doubt: Vector, n_lost: int) 
 
 
 def _means(labels: Sequence[object]) -> Matrix:
-    """The matrix that puts in each one's place the mean of all with its label."""
+    """The matrix that replaces every value by the mean of the values with the same label."""
     same = np.array([[one == other for other in labels] for one in labels], dtype=np.float64)
     return np.asarray(same / same.sum(axis=1, keepdims=True))
 
 
 def _distinct(rows: Matrix) -> Matrix:
+    """The rows without repetitions: one for each role or cell instead of one for each tensor."""
     return np.asarray(np.unique(np.round(rows, 12), axis=0))
 
 
 def prior_for_kin(names: tuple[str, ...], mean: Vector, cov: Matrix) -> Prior:
-    """The prior for another model of the same tensors: each one's own posterior, with the spreads
+    """The prior for another model with the same tensors: every tensor's posterior, with the spreads
     of a fine-tune.
     """
     level, role, depth, tensor = KIN_SPREADS

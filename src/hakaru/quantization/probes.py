@@ -1,8 +1,8 @@
 """Which tensors to disturb, and how, to learn their sensitivities.
 
 A probe is a recipe for a few tensors; the rest stay as they are, and the KLD of the whole model is
-measured. Tensors are disturbed as strongly as Q3_K would: much weaker drowns in noise, much
-stronger is no longer proportional. Three efforts:
+measured. Tensors are disturbed as strongly as by Q3_K: the effect of much less drowns in noise, and
+much more is no longer in proportion. Three efforts:
 
 - quick: the output, the embedding, and all the rest together; a prior divides the rest.
 - standard: every role at up to eight depths, at most MOST_GROUPS of them.
@@ -22,7 +22,9 @@ from hakaru.quantization.sensitivity import Sensitivities, damage_moments, error
 
 Effort = Literal["quick", "standard", "thorough"]
 STRENGTH: Final = 0.02
+"""The relative squared error that a probe aims at."""
 MOST_GROUPS: Final = 100
+"""Probes of effort standard, at most."""
 Errors = Mapping[str, Mapping[str, float]]
 
 
@@ -54,44 +56,45 @@ def group_probes(errors: Errors, effort: Effort) -> tuple[Probe, ...]:
 
 
 def most_uncertain(
-    known: Sensitivities, errors: Errors, *, n: int, done: Iterable[str] = ()
+    sensitivities: Sensitivities, errors: Errors, *, n: int, done: Iterable[str] = ()
 ) -> tuple[Probe, ...]:
-    """The next `n` probes of single tensors: each time the one whose damage at the probes' strength
-    has the largest variance, given that the ones before are measured. `done` are tensors that were
-    probed alone already.
+    """The next `n` probes of single tensors: always the tensor whose damage at the probes' strength
+    has the largest variance, given that the probes before are measured. `done` are tensors that
+    were probed alone already.
     """
-    cov = known.log_cov.copy()
-    strength = np.array([errors[name][_type(errors[name])] for name in known.names])
-    size = np.exp(known.log_mean) * strength
-    open_ = np.array([name not in set(done) for name in known.names])
+    cov, names = sensitivities.log_cov.copy(), sensitivities.names
+    strength = np.array([errors[name][_type(errors[name])] for name in names])
+    size = np.exp(sensitivities.log_mean) * strength
+    is_open = np.array([name not in set(done) for name in names])
     chosen: list[Probe] = []
-    while len(chosen) < n and open_.any():
+    while len(chosen) < n and is_open.any():
         spread = np.maximum(np.diag(cov), 0)
         variance = size**2 * np.exp(spread) * np.expm1(np.minimum(spread, 50))
-        i = int(np.argmax(np.where(open_, variance, -1)))
-        name = known.names[i]
-        chosen.append(Probe(name=name, types=_types([name], errors)))
-        open_[i] = False
+        i = int(np.argmax(np.where(is_open, variance, -1)))
+        chosen.append(Probe(name=names[i], types=_types([names[i]], errors)))
+        is_open[i] = False
         if cov[i, i] > 0:
             cov -= np.outer(cov[:, i], cov[i]) / cov[i, i]
     return tuple(chosen)
 
 
-def doubt(known: Sensitivities, errors: Errors) -> float:
+def doubt(sensitivities: Sensitivities, errors: Errors) -> float:
     """The relative standard error of the whole model's damage at the probes' strength."""
-    disturbed = error_matrix(known.names, [_types(known.names, errors)], errors)
-    return math.sqrt(math.expm1(min(float(damage_moments(known, disturbed).cov[0, 0]), 50.0)))
+    names = sensitivities.names
+    disturbed = error_matrix(names, [_types(names, errors)], errors)
+    variance = float(damage_moments(sensitivities, disturbed).cov[0, 0])  # of log S
+    return math.sqrt(math.expm1(min(variance, 50.0)))
 
 
 def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str, str]]:
-    """For each type the recipe that gives it to every tensor; where a tensor cannot have it, the
-    type of the nearest error among those that do no more damage takes its place.
+    """For each type the recipe that gives it to every tensor. A tensor that cannot have the type
+    gets the type with the next smaller error.
     """
     recipes = {}
     for type_ in types:
-        known = [by_type[type_] for by_type in errors.values() if type_ in by_type]
-        if known:
-            usual = float(np.median(known))
+        type_errors = [by_type[type_] for by_type in errors.values() if type_ in by_type]
+        if type_errors:
+            usual = float(np.median(type_errors))
             recipes[type_] = {
                 name: type_ if type_ in by_type else _stand_in(by_type, usual)
                 for name, by_type in errors.items()
@@ -100,9 +103,9 @@ def uniform_recipes(errors: Errors, types: Sequence[str]) -> dict[str, dict[str,
 
 
 def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
-    """The recipe that disturbs one tensor as little as a type can: a tensor of the first layer that
-    has any of `quantized`. What this recipe loses is the floor, since all activations behind that
-    tensor are rounded otherwise. Empty if no layer is quantized.
+    """The recipe that disturbs one tensor as little as a type can: a tensor of the first layer with
+    any of `quantized`. The loss of this recipe is the floor (`prediction.py`). Empty if no layer is
+    quantized.
     """
     at, wanted = places(errors), set(quantized)
     candidates = [
@@ -119,6 +122,7 @@ def least_change(errors: Errors, quantized: Iterable[str]) -> dict[str, str]:
 
 
 def _stand_in(by_type: Mapping[str, float], usual: float) -> str:
+    """The type with the largest error up to `usual`, else the type with the smallest error."""
     gentle = {t: e for t, e in by_type.items() if e <= usual}
     return (
         max(gentle, key=lambda t: gentle[t]) if gentle else min(by_type, key=lambda t: by_type[t])
@@ -126,6 +130,7 @@ def _stand_in(by_type: Mapping[str, float], usual: float) -> str:
 
 
 def _n_depths(roles: set[str], *, n_layer: int) -> int:
+    """The number of depths into which every role is cut, so that groups stay within MOST_GROUPS."""
     layered = len(roles - set(HEADS))
     return max(1, min(N_DEPTHS, n_layer or 1, (MOST_GROUPS - len(HEADS)) // max(layered, 1)))
 

@@ -9,7 +9,7 @@ from hakaru.language import say
 from hakaru.memory.context import Context
 from hakaru.models.presets import preset_of_bits
 from hakaru.models.sources.find import Reference
-from hakaru.quantization.journal import locked_journal, waits
+from hakaru.quantization.journal import locked_journal, unmeasured
 from hakaru.quantization.order import Order
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.to_preset import MadePreset, to_preset
@@ -96,6 +96,21 @@ def _which(order: Order) -> str:
     )
 
 
+def _goes_on(out: Path, digest: str, *, overwrite: bool) -> bool:
+    """True if the order of this digest wrote `out` and only has to measure it. Raises Misuse where
+    another order did, unless its file may be replaced.
+    """
+    writer = unmeasured(out)
+    if out.exists() and writer not in {None, digest} and not overwrite:
+        raise Misuse(
+            "{path}: was written by a quantization that was interrupted before it measured the "
+            "file; this call has other options, or that one was of another version of hakaru. Name "
+            "another file with `output`, or add `overwrite`.",
+            path=out,
+        )
+    return writer == digest
+
+
 def _made(
     model: Reference, order: Order, session: Session, converter: Path | None, hear_converter: Tell
 ) -> "Made | MadePreset":
@@ -111,7 +126,8 @@ def _made(
     workplace = source.workplace
     out = order.output or workplace.with_name(f"{workplace.name}-{order.name}.gguf")
     digest = order.digest(source.model)
-    check_target(source.model, out, overwrite=order.overwrite or waits(out, digest))
+    goes_on = _goes_on(out, digest, overwrite=order.overwrite)
+    check_target(source.model, out, overwrite=order.overwrite or goes_on)
     with nullcontext() if order.dry_run else locked_journal(out, digest) as journal:
         source.check_loads(session)
         if order.preset:

@@ -1,9 +1,9 @@
 """The race of a planned mix against the presets of at most the same bytes, on windows that no step
 has seen.
 
-A preset is what llama.cpp's quantizer writes, which copies a tensor that has its type already, as
-the mix may. So that nobody is flattered by copies, the mix that copies nothing runs along where the
-planned one copies: what it loses is told, and it is never written.
+llama.cpp's quantizer copies a tensor that has the preset's type already, and our mix may copy, too.
+Copies lose nothing, which flatters whoever copies more. So where the planned mix copies, the best
+mix without copies is raced as well: its loss is told, and it is never written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from hakaru.formats.imatrix import Imatrix
 from hakaru.models.mixture import preset_types
 from hakaru.models.presets import BASE_TYPES, NEEDS_IMPORTANCE
 from hakaru.quantization.allocate import allocate
+from hakaru.quantization.build import Recipe, recipe_of
 from hakaru.quantization.hull import items_of
-from hakaru.quantization.layout import planned_bytes
 from hakaru.quantization.plan import Plan, fixed_bytes
 from hakaru.quantization.probes import Errors
 from hakaru.quantization.quiet import stdout_muted
@@ -32,38 +32,31 @@ from hakaru.quantization.tier_target import room_in_tier
 from hakaru.units import Figure
 
 RIVALS: Final = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetFile:
-    """The file that a preset would make of the source."""
-
-    preset: str
-    types: Mapping[str, str]
-    file_bytes: int
+"""How many presets are raced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
     """A preset of at most the same bytes."""
 
-    recipe: PresetFile
-    kld: Figure  # on the test windows
+    recipe: Recipe
+    file_bytes: int  # exactly, of the file that the preset would make of the source
+    kld: Figure  # the mean on the test windows, nats per token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
     """Our mix against the best preset, paired on the same windows."""
 
-    ours: Figure  # the loss of our mix
-    rival: Rival | None
+    ours: Figure  # the mean KLD of our mix, nats per token
+    rival: Rival | None  # the best preset; None where none is small enough
     ratio: Figure | None  # our loss over the rival's; None without a rival
-    wins: bool
-    bare: Figure | None = None
-    """The loss of the best mix of at most these bytes that copies no tensor. None where ours copies
-    none, or where there is no such mix.
+    wins: bool  # True if our mix is written, False if the rival is
+    without_copies: Figure | None = None
+    """The mean KLD of the best mix of at most these bytes that copies no tensor. None where our mix
+    copies none, or where there is no such mix.
     """
-    bare_ratio: Figure | None = None  # `bare` over the rival's loss
+    without_copies_ratio: Figure | None = None  # that loss over the rival's
 
 
 def race(study: Study, plan: Plan) -> Race:
@@ -71,32 +64,37 @@ def race(study: Study, plan: Plan) -> Race:
     test windows.
     """
     rivals = _rivals(study, plan)
-    bare = without_copies(study, plan)
+    bare = mix_without_copies(study, plan)
     recipes = [plan.types, *(recipe.types for recipe in rivals), *([bare] if bare else [])]
     ours, *theirs = known_sums(study, recipes, study.test, plan.imatrix, "race") or []
     bare_rows = theirs.pop() if bare else None
     bare_kld = _kld(bare_rows) if bare_rows else None
     if not rivals:
-        return Race(ours=_kld(ours), rival=None, ratio=None, wins=True, bare=bare_kld)
+        return Race(ours=_kld(ours), rival=None, ratio=None, wins=True, without_copies=bare_kld)
     best = int(np.argmin([sum(r["kld"] for r in rows) for rows in theirs]))
     ratio, below = _ratio(ours, theirs[best])
     keeps_tier = plan.target.tier is None or _keeps_as_well(
         study, theirs[best], ours, plan.target.tier
     )
+    rival = Rival(
+        recipe=rivals[best],
+        file_bytes=study.file_bytes(rivals[best].types, plan.imatrix),
+        kld=_kld(theirs[best]),
+    )
     return Race(
-        ours=_kld(ours), rival=Rival(recipe=rivals[best], kld=_kld(theirs[best])), ratio=ratio,
-        wins=below or not keeps_tier, bare=bare_kld,
-        bare_ratio=_ratio(bare_rows, theirs[best])[0] if bare_rows else None,
+        ours=_kld(ours), rival=rival, ratio=ratio, wins=below or not keeps_tier,
+        without_copies=bare_kld,
+        without_copies_ratio=_ratio(bare_rows, theirs[best])[0] if bare_rows else None,
     )  # fmt: skip
 
 
 def rival_presets(
     study: Study, errors: Errors, imatrix: Imatrix | None, *, at_most: int, copies: bool = True
-) -> list[PresetFile]:
+) -> list[Recipe]:
     """Presets of at most `at_most` bytes whose types were measured.
 
-    A preset that puts a layer on another type of the grid of a quantized source is no rival: it
-    looks free there. A preset that copies a layer is a rival; without `copies` it is none.
+    No rival is a preset that gives a layer a type that only looks free
+    (`TypeChoices.looking_free`); nor, without `copies`, one that copies a layer.
     """
     presets, free = [], study.choices.looking_free(errors)
     for preset in BASE_TYPES:
@@ -111,21 +109,20 @@ def rival_presets(
             continue
         if any(type_ not in errors[name] for name, type_ in types.items()):
             continue
-        n_bytes = planned_bytes(study.model, types, added=study.how_made(types, imatrix))
-        if n_bytes <= at_most:
-            presets.append(PresetFile(preset=preset, types=types, file_bytes=n_bytes))
+        if study.file_bytes(types, imatrix) <= at_most:
+            presets.append(recipe_of(study.model, preset, types))
     return presets
 
 
-def without_copies(study: Study, plan: Plan) -> dict[str, str] | None:
+def mix_without_copies(study: Study, plan: Plan) -> dict[str, str] | None:
     """The best mix of at most the plan's bytes that copies no tensor but pinned ones; None where
-    the plan copies none itself, or where there is no such mix.
+    the plan copies no other tensor, or where there is no such mix.
     """
     if not study.choices.copied(plan.types) - plan.pins.keys():
         return None
     choices = study.choices.offered(plan.errors, copies=False)
     choices |= {name: dict(plan.errors[name]) for name in plan.pins}
-    items = items_of(study.tensors, choices, plan.link.known.expected())
+    items = items_of(study.tensors, choices, plan.link.sensitivities.expected())
     limits = replace(plan.target.limits(study.model, choices, plan.pins), max_seconds=None)
     try:
         with stdout_muted():
@@ -135,9 +132,9 @@ def without_copies(study: Study, plan: Plan) -> dict[str, str] | None:
         return None
 
 
-def _rivals(study: Study, plan: Plan) -> list[PresetFile]:
-    """The presets that are predicted to lose least, of those that go where the plan goes and are as
-    fast as asked for.
+def _rivals(study: Study, plan: Plan) -> list[Recipe]:
+    """The RIVALS presets that are predicted to lose least, of those that fit where the plan fits
+    and are as fast as asked for.
     """
     presets = rival_presets(
         study, plan.errors, plan.imatrix, at_most=plan.budget_bytes, copies=plan.target.copies

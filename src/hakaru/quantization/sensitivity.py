@@ -3,11 +3,11 @@
 The model of one probe P: KLD = Σ over its tensors t of a_t e_t, times log-normal noise. The log
 sensitivities are jointly normal with the prior's mean and covariance, so that what one tensor shows
 tells something about its relatives. A sum of log-normals is no log-normal, but its first two
-moments are known (Fenton and Wilkinson): log KLD has about the mean and the variance that they
-imply, and depends on each log a_t by that tensor's share of the damage. With that, the update is
-the conjugate one of a linear normal model; shares are taken at the posterior and the update is
-repeated until they stand still. No sampling, and a singular thing is never inverted: only a matrix
-of the probes' number is.
+moments are known (Fenton and Wilkinson): they give mean and variance of log KLD, which depends on
+each log a_t by that tensor's share of the damage. With shares held fixed, the update is that of a
+linear normal model; the update is repeated with the new shares until they stand still. Nothing is
+sampled, and the covariance of all tensors, which may be singular, is never inverted: only a matrix
+with a row per probe is.
 
 A KLD that is not above its own standard error counts as that standard error with a wide spread: the
 tensor matters little, nobody knows how little. Sources: L. F. Fenton, IRE Trans. Commun. Syst. 8
@@ -27,9 +27,12 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 ROUNDS: Final = 30
 STILL: Final = 1e-6
+"""The update ends after ROUNDS, or when no log sensitivity moves further than STILL."""
 TINY: Final = 1e-30
 NONLINEARITY: Final = 0.1
-"""Spread of log KLD around proportionality between types of one tensor."""
+"""Standard deviation of log KLD around proportionality: a tensor with twice the error of another
+type does not do exactly twice the damage.
+"""
 WIDEST: Final = 6.0
 """Largest variance of a logarithm that is exponentiated: beyond that variance the moments of a
 log-normal say nothing.
@@ -45,7 +48,7 @@ class Reading:
     standard_error: float = 0.0  # in nats per token
 
     def log(self) -> tuple[float, float]:
-        """log KLD and its variance."""
+        """log KLD and its variance; a KLD below its standard error counts as that."""
         value = max(self.kld, self.standard_error, TINY)
         return float(np.log(value)), float(np.log1p((self.standard_error / value) ** 2))
 
@@ -59,8 +62,8 @@ class Sensitivities:
     log_cov: Matrix  # (n, n)
 
     def expected(self) -> dict[str, float]:
-        """The mean of every tensor's sensitivity, which is what an allocation should weigh: doubt
-        counts against it.
+        """The mean sensitivity of every tensor, which the allocation weighs: of two equal medians
+        the more uncertain one has the larger mean.
         """
         spread = np.minimum(np.diag(self.log_cov), WIDEST)
         return dict(zip(self.names, np.exp(self.log_mean + spread / 2).tolist(), strict=True))
@@ -88,15 +91,16 @@ def with_readings(
     *,
     spread: float = NONLINEARITY,
 ) -> Sensitivities:
-    """The sensitivities after these readings, all of them at once. Without readings, `before`.
+    """The sensitivities `before`, updated by all `readings` at once.
 
-    `errors` is tensor -> type -> error. `spread` is the standard deviation of log KLD around the
-    model itself.
+    `errors` is tensor -> type -> error. `spread` is the standard deviation of log KLD around
+    KLD = Σ a e.
     """
     if not readings:
         return before
     logs = [reading.log() for reading in readings]
-    seen, noise = np.array([y for y, _ in logs]), np.array([v for _, v in logs]) + spread**2
+    log_klds = np.array([log_kld for log_kld, _ in logs])
+    noise = np.array([variance for _, variance in logs]) + spread**2
     disturbed = error_matrix(before.names, [reading.types for reading in readings], errors)
     now = before
     for _ in range(ROUNDS):
@@ -105,7 +109,7 @@ def with_readings(
         curved = np.maximum(np.diag(damage.cov) - linear, 0)
         gain = before.log_cov @ damage.shares.T
         system = damage.shares @ gain + np.diag(noise + curved)
-        surprise = seen - damage.mean - damage.shares @ (before.log_mean - now.log_mean)
+        surprise = log_klds - damage.mean - damage.shares @ (before.log_mean - now.log_mean)
         mean = before.log_mean + gain @ np.linalg.solve(system, surprise)
         cov = before.log_cov - gain @ np.linalg.solve(system, gain.T)
         moved = float(np.abs(mean - now.log_mean).max())
@@ -120,8 +124,8 @@ def error_matrix(
     recipes: Sequence[Mapping[str, str]],
     errors: Mapping[str, Mapping[str, float]],
 ) -> Matrix:
-    """The error of every tensor in every recipe (m, n); a tensor that is not named is
-    undisturbed.
+    """The error of every tensor in every recipe (m, n); 0 for a tensor that the recipe does not
+    name.
     """
     return np.array(
         [
@@ -131,10 +135,10 @@ def error_matrix(
     )
 
 
-def damage_moments(known: Sensitivities, disturbed: Matrix) -> DamageMoments:
+def damage_moments(sensitivities: Sensitivities, disturbed: Matrix) -> DamageMoments:
     """Fenton and Wilkinson's moments of log Σ a e for every row of errors."""
-    cov = np.clip(known.log_cov, -WIDEST, WIDEST)
-    parts = np.maximum(disturbed, 0) * np.exp(known.log_mean + np.diag(cov) / 2)
+    cov = np.clip(sensitivities.log_cov, -WIDEST, WIDEST)
+    parts = np.maximum(disturbed, 0) * np.exp(sensitivities.log_mean + np.diag(cov) / 2)
     total = np.maximum(parts.sum(axis=1), TINY)
     shares = parts / total[:, None]
     spread = np.log(np.maximum(1 + shares @ np.expm1(cov) @ shares.T, TINY))

@@ -25,18 +25,17 @@ told apart by their predictions. The reason and the figures: docs/decisions/0016
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solver:
-    """What stays the same from one question to the next."""
+    """The tensors and limits that all allocations of one plan share."""
 
     items: list[Item]
     fixed_bytes: int  # of the file, whatever types are chosen
     most_bytes: int  # of the file
-    fills: bool  # `most_bytes` were asked for, and are to be used
+    fills: bool  # True if a person asked for `most_bytes` and wants them used
     limits: Limits
 
     def solve(self, damage: float | None = None) -> Allocation:
-        """The least damage in `most_bytes`, or the fewest bytes for a `damage`. Raises DoesNotFit.
-
-        The solver prints; stdout is muted meanwhile.
+        """The least damage in `most_bytes`, or the fewest bytes for a `damage`. Raises
+        DoesNotFit.
         """
         with stdout_muted():
             if damage is not None:
@@ -55,11 +54,13 @@ class Solver:
         return least_damage(self.items, pins=self.limits.pins) * (1 + SOLVER_TOLERANCE)
 
     def _largest(self) -> Allocation:
-        """The least damage; or where that leaves asked bytes over, nearly the least in more."""
+        """The allocation of least damage; or one that fills the budget better and does nearly as
+        little damage.
+        """
         best = self._allocated(0)
         if not self.fills or best.n_bytes >= FILLED * self.most_bytes:
             return best
-        with suppress(DoesNotFit):  # what is left over may not be of use to any tensor
+        with suppress(DoesNotFit):  # the bytes left over may be too few for any larger type
             filled = self._allocated(int(FILLED * self.most_bytes) + 1)
             if filled.damage <= FILL_COSTS * best.damage:
                 return filled

@@ -1,6 +1,4 @@
-"""What the source of a quantization is: full precision, or already quantized, and what that
-means.
-"""
+"""Whether the source of a quantization is in full precision or already quantized."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ from hakaru.models.model import Model
 class SourceKind:
     """The precision of a source."""
 
-    kind: Literal["full", "quantized"]  # quantized: its matrices were quantized before
-    types: dict[str, int]  # type -> bytes
+    kind: Literal["full", "quantized"]  # quantized: some matrices were quantized before
+    types: dict[str, int]  # type -> bytes of all its tensors
 
     def sentence(self, target: str | None = None) -> str | None:
         """What a person must know before quantizing it again to `target`; None for a source in full

@@ -1,5 +1,5 @@
-"""The mix that is as fast as asked for, measured: where one is too slow, the next may take less
-time.
+"""The mix that decodes as fast as asked for: mixes are measured, and after one that is too slow the
+next is allocated with a lower limit of seconds per token.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def fast_enough(
     """The first allocation that decodes `tokens_per_s`, and its measured speed.
 
     `decoded` measures the tokens per second of a recipe; `within` allocates anew with a limit of
-    seconds per token. Raises DoesNotFit, with the fastest that was tried.
+    seconds per token. Raises DoesNotFit, with the speed of the fastest mix that was tried.
     """
     allocation, max_seconds, fastest = first, first.seconds, 0.0
     for _ in range(ROUNDS):

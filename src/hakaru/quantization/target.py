@@ -1,4 +1,4 @@
-"""What is asked of a quantized file: a size, a machine or a tier, and perhaps a speed."""
+"""What a quantized file has to keep: a size, a machine or a tier, and perhaps a speed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,24 +22,24 @@ class SpeedGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is asked for: one of `file_bytes`, `room` and `tier`, and perhaps a speed."""
+    """One of `file_bytes`, `room` and `tier` is set, and perhaps `speed`."""
 
     file_bytes: int | None = None  # at most
     room: Room | None = None  # the machine in which the model must fit
     tier: Tier | None = None  # to be kept in the fewest bytes
     speed: SpeedGoal | None = None
     copies: bool = True
-    """Without, no tensor keeps its type, and no preset that copies a layer is a rival (for
+    """False: no tensor keeps its type, and no preset that copies a layer is a rival (for
     benchmarks).
     """
     bpw: str | None = None  # the bits per weight in which `file_bytes` were asked for
 
     def holds(self, model: Model, types: Mapping[str, str]) -> bool:
-        """Whether `model` by a recipe goes where it is asked to, by the planner's arithmetic."""
+        """True if `model` with these types fits into the room, by the planner's arithmetic."""
         return self.room is None or self.room.holds(with_types(model, types))
 
     def limits(self, model: Model, choices: Errors, pins: Mapping[str, str]) -> Limits:
-        """What binds the choice of types beside the bytes of the file."""
+        """The limits on the choice of types beside the bytes of the file."""
         room = self.room
         return Limits(
             pins=pins,
@@ -49,8 +49,8 @@ class Target:
         )
 
     def budget_bytes(self, model: Model, types: Mapping[str, str], file_bytes: int) -> int:
-        """The most bytes that the file might have: for a room, those of the file and what stays
-        free; for a tier those of the file.
+        """The most bytes that the file might have: for a room its own bytes and all that stays
+        free; for a tier its own bytes.
         """
         if self.room is None:
             return self.file_bytes or file_bytes
@@ -59,8 +59,8 @@ class Target:
 
 
 def _free_bytes(room: Room, model: Model, choices: Errors) -> dict[str, int]:
-    """What each device has for the tensors whose type is chosen: its room less the tensors that
-    keep theirs.
+    """The bytes on each device for the tensors in `choices`: its room less the tensors whose types
+    are fixed.
     """
     free = dict(room.device_bytes)
     for tensor in model.tensors:

@@ -1,6 +1,6 @@
-"""A recipe, tensor by tensor: where each one lies in the source, where it goes, and in which type.
+"""A recipe, tensor by tensor: where a tensor lies in the source, where it goes, and in which type.
 
-Here stands, too, which types ggml does not write, or not without importance data.
+Also: which types ggml does not write, and which it does not write without importance data.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class TensorTask:
 
 
 def needing_importance(layout: Layout) -> dict[str, int]:
-    """How many importances each tensor takes that is quantized now: a row's length for each matrix
-    of a stack.
+    """The tensors that are quantized now, with the number of their importances: the length of a row
+    for each matrix of a stack.
     """
     return {
         t.name: t.shape[0] * (t.n_elements // _per_vector(t))
@@ -51,10 +51,14 @@ def needing_importance(layout: Layout) -> dict[str, int]:
 
 
 def _per_vector(tensor: Tensor) -> int:
+    """Weights that share one vector of importances: a matrix."""
     return tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) > 1 else 1)
 
 
 def tasks_of(layout: Layout, vectors: Vectors, source_sha256: str | None) -> list[TensorTask]:
+    """A task for every tensor, in the order of the files. Without `source_sha256` none is kept as a
+    blob.
+    """
     tasks, engine = [], lab_build()
     for target, file in enumerate(layout.files):
         for tensor in file.tensors:
@@ -87,8 +91,8 @@ def tasks_of(layout: Layout, vectors: Vectors, source_sha256: str | None) -> lis
 
 
 def _unit(stored: Stored, tensor: Tensor) -> int:
-    """Weights that stay together: a row where it is quantized, a block of the source where it is
-    copied or widened.
+    """Weights that the engine keeps together: a row of a tensor that is quantized, a block of the
+    source of one that is copied or widened.
     """
     changed = tensor.type is not stored.tensor.type
     return tensor.shape[0] if changed and tensor.type.is_quantized else stored.tensor.type.block

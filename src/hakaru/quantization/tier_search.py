@@ -1,4 +1,4 @@
-"""The most damage with which a tier is expected to be proven, so that the file is the smallest."""
+"""The most damage with which a file is still expected to keep a tier: its file is the smallest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +16,12 @@ from hakaru.quantization.study.study import Study
 from hakaru.quantization.tier_target import room_in_tier
 
 PROVABLE: Final = 0.75
-"""The part of a tier's bound below which a mean has to lie so that the windows at hand can prove
-it, about.
-"""
+"""The test windows can prove about a mean KLD of this part of a tier's bound."""
 ROUNDS: Final = 5
 CLOSE: Final = 0.06
-"""A recipe for a tier is good enough if losing more by this part would break the tier."""
+"""The search ends at a recipe that would break the tier if it lost more by this part."""
 NOTHING: Final = 1e-12
-"""A loss below every tier's, in nats per token: what a recipe of copies is taken to lose where one
-divides by it.
-"""
+"""The loss of a recipe of copies where one divides by it, in nats per token: below every tier's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +35,9 @@ class TierSearch:
     solver: Solver
 
     def most_damage(self) -> float:
-        """By the link's upper end at a glance, otherwise by probes of the recipes on the validation
-        windows. Raises DoesNotFit where not even the best types are expected to keep the tier.
+        """The most damage S that is expected to keep the tier, by probes of recipes on the
+        validation windows, or at a glance by the upper end of the link's interval. Raises
+        DoesNotFit where not even the best types are expected to keep the tier.
         """
         least, glance = self.solver.least_damage, self.study.glance
         if glance and self.link.kld_of(least) > self.tier.kld_mean:
@@ -65,8 +62,9 @@ class TierSearch:
         return max(kept) if kept else max(scales, key=lambda damage: scales[damage])
 
     def _tried(self, least: float, scale_of: Callable[[float], float]) -> dict[float, float]:
-        """By damage the factor by which the loss may still grow, of every damage that was tried: on
-        the way to a factor of 1, and `least` where none keeps the tier.
+        """Damage -> the factor by which the loss of its recipe may still grow within the tier. The
+        damages are the steps of a search for a factor of 1, and `least` where no step keeps the
+        tier.
         """
         scales = dict[float, float]()
         damage = max(least, self.link.damage_for(PROVABLE * self.tier.kld_mean))
@@ -81,9 +79,7 @@ class TierSearch:
         return scales
 
     def _scale(self) -> Callable[[float], float]:
-        """The function from a damage to the factor by which the loss of its recipe may still grow
-        until the tier breaks.
-        """
+        """The function from a damage to the factor in `_tried`."""
         study, tier = self.study, self.tier
         windows = windows_of(study.session, study.model, parts=("test",), ask=not study.glance)
         n_test = len(windows)

@@ -1,8 +1,7 @@
-"""How far a recipe's loss is from what a tier can be proven with.
+"""By which factor a recipe's loss may grow, or has to shrink, to keep a tier.
 
-A tier passes when confidence sequences over the test windows lie below its bounds, so that a mean
-at the bound itself is never proven. From a few windows this tells by how much the loss may grow, or
-has to shrink, for a proof on the test windows.
+A tier passes when confidence sequences over the test windows lie below its bounds; so a mean at the
+bound itself never passes. The factor is judged from a few other windows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from hakaru.evaluation.tiers import Tier
 SCALES: Final = np.geomspace(4, 1 / 16, 121)
 """Factors on the mean KLD, the largest first."""
 DOUBT: Final = 1.0
-"""Standard errors by which the few windows are taken to look too good."""
+"""By how many standard errors the few windows are taken to look too good."""
 
 
 def room_in_tier(sums: Sequence[Mapping[str, Any]], tier: Tier, n_test: int) -> float:
@@ -29,9 +28,9 @@ def room_in_tier(sums: Sequence[Mapping[str, Any]], tier: Tier, n_test: int) -> 
 
 
 def _would_hold(claim: Claim, n_test: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For each of SCALES whether the upper end of the sequence lies below the bound. Where the next
-    token is drawn differently grows with the root of the KLD (Pinsker); a perplexity's noise does
-    so, too.
+    """For each of SCALES whether the claim would be proven with the mean KLD times that scale. How
+    often another token is drawn grows with the root of the KLD (Pinsker), and so does the noise of
+    the perplexity.
     """
     n = len(claim.losses)
     share = claim.tokens / claim.tokens.mean()

@@ -1,4 +1,4 @@
-"""The best file for a budget: a plan, the race's winner on disk, its loss read back from there."""
+"""The best file for a budget: planned, raced, written, and measured from the disk."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from hakaru.errors import Interrupted, Misuse
 from hakaru.evaluation.divergence import measure_quality
 from hakaru.evaluation.losses import tested, windows_of
 from hakaru.evaluation.tiers import Quality, tier_named
-from hakaru.formats.imatrix import Imatrix, read_imatrix
+from hakaru.formats.imatrix import Imatrix
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
 from hakaru.models.model import Model
@@ -23,7 +23,7 @@ from hakaru.quantization.plan import Plan, glancing_study, plan_recipe
 from hakaru.quantization.probes import group_probes
 from hakaru.quantization.race import RIVALS, Race, race
 from hakaru.quantization.source import source_kind
-from hakaru.quantization.study.calibration import importance, known_importance
+from hakaru.quantization.study.calibration import importance_from
 from hakaru.quantization.study.recipe_file import written as written_file
 from hakaru.quantization.study.recipe_speed import recipe_speed
 from hakaru.quantization.study.study import Study
@@ -47,9 +47,9 @@ def to_budget(
         session.note(warning)
     for note in target.room.hardware.notes if target.room else ():
         session.note(note)
-    studied = glancing_study if order.dry_run else Study
-    study = studied(session, source, order.effort)
-    imatrix = _imatrix(order.importance or "auto", study)
+    study_of = glancing_study if order.dry_run else Study
+    study = study_of(session, source, order.effort)
+    imatrix = importance_from(order.importance or "auto", study)
     if not order.dry_run and not target.speed:
         study.agenda.ahead = steps_ahead(study, target, imatrix)
     pins = [parse_pin(pin) for pin in order.pins]
@@ -108,15 +108,6 @@ def target_of(model: Model, order: Order, session: Session) -> Target:
             source_bytes=model.file_bytes,
         )
     return Target(file_bytes=n_bytes, bpw=order.bpw, speed=speed)
-
-
-def _imatrix(asked: str, study: Study) -> Imatrix | None:
-    """Importance data as asked for: none, collected here, or a file's."""
-    if asked == "none":
-        return None
-    if asked == "auto":
-        return known_importance(study) if study.glance else importance(study)
-    return read_imatrix(Path(asked))
 
 
 def planned(source: Model, plan: Plan, out: Path) -> Made:
@@ -181,7 +172,7 @@ def _measured(
     types: Mapping[str, str],
     preset: str | None,
 ) -> Made:
-    """What was written, with what it loses and how fast it is."""
+    """The written file with its loss and, if one was asked for, its speed."""
     model, session, tier = study.model, study.session, plan.target.tier
     judged = None
     if tier:
@@ -205,7 +196,7 @@ def _measured(
 
 
 def _lost(study: Study, written: Model) -> Quality:
-    """What a file of the model loses on the test windows."""
+    """The loss of a written file of the model on the test windows."""
     study.agenda.begins("test", len(study.test))
     (quality,) = measure_quality(
         study.session.lab,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.engine.builds import lab_build
-from hakaru.formats.imatrix import Imatrix, read_imatrix
+from hakaru.formats.imatrix import Imatrix
 from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.models.presets import NEEDS_IMPORTANCE
@@ -35,8 +35,8 @@ class MadePreset:
     source: Model
     recipe: Recipe
     path: Path
-    written: Model | None = None  # None where only a plan was asked for
-    warning: str | None = None  # that the source is quantized already
+    written: Model | None = None  # None for a dry run
+    warning: str | None = None  # if the source is quantized already: what that means
 
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru quantize --type … --json`."""
@@ -76,8 +76,9 @@ def to_preset(
     is_copy = copies_all(source, recipe.types)
     warning = None if is_copy else source_kind(source).sentence(recipe.preset)
     watch = last_step(session).watch
-    is_planned = order.dry_run and importance == "auto"
-    imatrix = None if is_planned else _imatrix(importance, source, order, session)
+    imatrix = None
+    if importance != "none" and not (order.dry_run and importance == "auto"):
+        imatrix = _imatrix(importance, source, order, session)
     for sentence in _sentences(source, recipe, warning, is_copy=is_copy):
         session.note(sentence)
     if order.dry_run:
@@ -109,23 +110,15 @@ def _recipe(session: Session, source: Model, preset: str, importance: str) -> Re
 
 
 def _imatrix(importance: str, source: Model, order: Order, session: Session) -> Imatrix | None:
-    """Importance data as asked for: none, collected here, or a file's. Raises Misuse for a file of
-    another model.
-    """
-    if importance == "none":
-        return None
-    if importance == "auto":
-        from hakaru.quantization.study.calibration import importance as collected
-        from hakaru.quantization.study.study import Study
+    """Importance data from a file, or collected here. Raises Misuse for a file of another model."""
+    from hakaru.quantization.study.calibration import importance_from  # other presets need no study
+    from hakaru.quantization.study.study import Study
 
-        return collected(Study(session, source, order.effort))
-    imatrix = read_imatrix(Path(importance))
-    imatrix.check("`importance`", source.path, source.tensors)
-    return imatrix
+    return importance_from(importance, Study(session, source, order.effort))
 
 
 def _sentences(source: Model, recipe: Recipe, warning: str | None, *, is_copy: bool) -> list[str]:
-    """What a person likes to know before the file is written."""
+    """The sentences for a person before the file is written."""
     sizes = say(
         "{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: "
         "{source}, {source_bpw:.2f})",

@@ -19,10 +19,10 @@ from hakaru.session import Session, Tell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What is quantized."""
+    """The model to quantize, and where it comes from."""
 
     model: Model
-    workplace: Path  # beside which the new file lies if nothing else is asked for, without ending
+    workplace: Path  # the path of the new file, but for the end of its name
     is_converted: bool  # from a Hugging Face folder
 
     def check_loads(self, session: Session) -> None:
@@ -51,10 +51,10 @@ def find_source(
     dry_run: bool,
     on_line: Callable[[str], None],
 ) -> Source:
-    """The model that `model` means. Where a header will do, its weights may be elsewhere.
+    """The model that `model` names. With `header_will_do` only its header has to be here.
 
-    `on_line` hears what the converter says. Raises what `find_model`, `read_whole` and `convert`
-    raise.
+    `on_line` gets every line that the converter prints. Raises what `find_model`, `read_whole` and
+    `convert` raise.
     """
     folder = model.path if isinstance(model, Model) else model
     is_converted = converter is not None or needs_conversion(str(folder))
@@ -78,7 +78,7 @@ def _converted(
     dry_run: bool,
     on_line: Callable[[str], None],
 ) -> Found:
-    """What the converter makes of a checkpoint."""
+    """The GGUF file that the converter makes of a checkpoint."""
     if needs_conversion(folder) and (kind := convertible(Path(folder).expanduser())):
         note(kind)
     converter = converter or installed_converter()

@@ -1,14 +1,14 @@
 """Writing a model by any recipe: every tensor gets its own type, and the target is whole or absent.
 
 All places are known before (`layout.py`), so the bytes go straight to where they belong: into a
-hidden file beside the target, which takes the target's name when everything was written, read back,
-compared and laid out by llama.cpp. A journal (`journal.py`) says which tensors are on the disk:
-after kill -9, a power cut, Ctrl-C or a dead engine the same call continues and the file is the same
-as if nothing had happened. What cannot be continued with is removed: bad weights, a full disk, an
-interruption before the first tensor was done.
+hidden file beside the target. The hidden file gets the target's name when everything was written,
+read back, compared and laid out by llama.cpp. A journal (`journal.py`) says which tensors are on
+the disk: after kill -9, a power cut, Ctrl-C or a dead engine the same call continues, and the file
+is the same as without an interruption. After bad weights, a full disk, or an interruption before
+the first tensor was done, the hidden file is removed.
 
-The exact size is known before, and the free space is checked. Memory does not grow with the model;
-of a source's long rows and of importances only what one piece needs is held.
+The exact size is known before, and the free space is checked. Memory does not grow with the model:
+rows and importances are read piece by piece.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 class TensorWriter(Protocol):
-    """What writing needs of the engine."""
+    """The part of the engine that writing needs."""
 
     def write_tensors(
         self,
@@ -80,8 +80,8 @@ def write_recipe(
     column by tensor name (for a stack of experts one row after another). `file_type` and `added` as
     `lay_out` takes them. With `split_bytes` the model is written as parts of about so many bytes,
     and `out` is the name without their numbers. `blobs` with the source's hash keeps and uses
-    quantized tensors. A `journal` of `out` that the caller holds is left for the caller to end:
-    until then the same write does nothing again. `progress` counts tensors.
+    quantized tensors. A caller who gives the `journal` of `out` also ends it: until then the same
+    write is not done again. `progress` counts tensors.
 
     Raises Misuse (the target is the source or exists; a recipe that cannot be), ModelDamaged
     (weights that are not finite), MachineError (full or read-only disk, another writer),
@@ -198,8 +198,8 @@ class _Write:
 
 
 def _left(journal: Journal) -> Unfinished | None:
-    """What can be continued with; nothing of it is deleted, and all else is, though Ctrl-C comes a
-    second time.
+    """The files to continue with; if there are none, the journal is deleted. A second Ctrl-C does
+    not interrupt that.
     """
     while True:
         try:
@@ -233,17 +233,15 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 
 
 def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> None:
-    """The hidden files as they were left, or new ones: the header, then a hole. Raises MachineError
-    without enough space.
+    """Keep the hidden files of an interrupted write of the same digest, or make new ones: a header,
+    then a hole. Raises MachineError without enough space.
     """
     continues = journal.continues(digest) and all(_is_ours(file, file.part) for file in files)
     if not continues:
         journal.begin(digest, [file.part for file in files])
-    there = sum(file.part.stat().st_blocks * 512 for file in files) if continues else 0
-    needed, free = (
-        sum(file.file_bytes for file in files) - there,
-        shutil.disk_usage(journal.path.parent).free,
-    )
+    on_disk = sum(file.part.stat().st_blocks * 512 for file in files) if continues else 0
+    needed = sum(file.file_bytes for file in files) - on_disk
+    free = shutil.disk_usage(journal.path.parent).free
     if free < needed:
         if not journal.done:
             journal.end(delete_parts=True)
@@ -262,6 +260,7 @@ def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> Non
 
 
 def _is_ours(file: PlannedFile, path: Path) -> bool:
+    """True if the file at `path` has the planned header and size."""
     try:
         with path.open("rb") as part:
             return (
@@ -273,8 +272,8 @@ def _is_ours(file: PlannedFile, path: Path) -> bool:
 
 
 def _has_names(files: Sequence[PlannedFile]) -> bool:
-    """Whether an interrupted write of these files had given all of them their names. Where it had
-    given some, these are hidden again.
+    """True if an interrupted write had given all files their final names. If it had named only
+    some, these are hidden again.
     """
     named = [file for file in files if not file.part.exists() and _is_ours(file, file.path)]
     if len(named) < len(files):

@@ -262,7 +262,7 @@ def _print_race(made: Made) -> None:
                 "Best preset of at most these bytes: {preset}, {bytes}, mean KLD {kld:.5f}; ours "
                 "{ours:.5f}: loses {change}.",
                 preset=race.rival.recipe.preset,
-                bytes=format_bytes(race.rival.recipe.file_bytes),
+                bytes=format_bytes(race.rival.file_bytes),
                 kld=race.rival.kld.value,
                 ours=race.ours.value,
                 change=change(race.ratio),
@@ -270,20 +270,23 @@ def _print_race(made: Made) -> None:
         )
     elif race:
         print_text(say("There is no preset of at most these bytes to race against."))
-    if race and race.bare and race.bare_ratio:
+    if race and race.without_copies and race.without_copies_ratio:
         print_text(
             say(
                 "Without copies the best mix of these bytes loses {kld:.5f}; against the preset: "
                 "loses {change}.",
-                kld=race.bare.value,
-                change=change(race.bare_ratio),
+                kld=race.without_copies.value,
+                change=change(race.without_copies_ratio),
             )
         )
-        if race.wins and race.bare_ratio.highest >= 1:
+        if race.wins and race.without_copies_ratio.highest >= 1:
             print_text(say("So the mix wins by what it copies."))
-    elif race and race.bare:
+    elif race and race.without_copies:
         print_text(
-            say("Without copies the best mix of these bytes loses {kld:.5f}.", kld=race.bare.value)
+            say(
+                "Without copies the best mix of these bytes loses {kld:.5f}.",
+                kld=race.without_copies.value,
+            )
         )
     if race and race.wins and race.ratio and race.ratio.highest >= 1:
         print_text(say("The preset is not expected to keep the tier, so the mix was written."))

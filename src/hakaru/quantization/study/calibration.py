@@ -13,6 +13,19 @@ from hakaru.places import cache_dir
 from hakaru.quantization.study.study import Study, tokens_digest
 
 
+def importance_from(origin: str, study: Study) -> Imatrix | None:
+    """Importance data from its `origin`: "none", "auto" (collected here; at a glance only if that
+    was done before), or an imatrix file. Raises Misuse for a file of another model.
+    """
+    if origin == "none":
+        return None
+    if origin == "auto":
+        return known_importance(study) if study.glance else importance(study)
+    imatrix = read_imatrix(Path(origin))
+    imatrix.check("`importance`", study.model.path, study.model.tensors)
+    return imatrix
+
+
 def importance(study: Study) -> Imatrix:
     """Importance from the calibration windows; read from the file where it was collected before."""
     path = _path(study)

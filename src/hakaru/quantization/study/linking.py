@@ -28,30 +28,30 @@ SURE: Final = 0.03
 relative standard error.
 """
 CHOSEN: Final = 0.5
-"""What a mix that the solver chose near a quantized source strays from the link, as a relative
-standard error: of 19 such mixes of three sources three lay outside without it, by up to 1.0 in
-logarithms (docs/labbook.md).
+"""The relative standard error that is added to the prediction of a mix that the solver chose near a
+quantized source. Without it three of 19 such mixes of three sources lay outside their interval, by
+up to 1.0 in log KLD (docs/labbook.md).
 """
 
 
 def measured_link(study: Study, errors: Errors, imatrix: Imatrix | None) -> Link:
     """Sensitivities from probes, and the link from runs of one type everywhere; both are
-    remembered. Of a quantized source the floor is one run more.
+    remembered. A quantized source takes one run more, for the floor.
     """
     recipes = study.choices.run_recipes(errors, study.sampling.runs)
     probes = [Probe(name=name, types=types) for name, types in recipes.items()]
-    known = sensitivities(study, errors, imatrix)
+    probed = sensitivities(study, errors, imatrix)
     runs = readings(study, "runs", probes, study.validation, imatrix)
     least = least_change(errors, study.choices.own_grids)
     gentle = [Probe(name="floor", types=least)]
     floors = readings(study, "runs", gentle, study.validation, imatrix) if least else []
     floors = [reading for reading in floors if reading.kld > 0]
-    return fit_link(known, errors, [*runs, *floors], floor=floors[0].kld if floors else 0.0)
+    return fit_link(probed, errors, [*runs, *floors], floor=floors[0].kld if floors else 0.0)
 
 
 def sensitivities(study: Study, errors: Errors, imatrix: Imatrix | None) -> Sensitivities:
-    """What the probes of this effort teach; with effort thorough also single tensors, those first
-    whose damage is least certain, until the whole is known well enough.
+    """The sensitivities after the probes of this effort. Effort thorough goes on with single
+    tensors, the least certain first, until the damage of the model is SURE.
     """
     names, n_singles = tuple(errors), study.sampling.n_singles
     prior = (
@@ -59,28 +59,27 @@ def sensitivities(study: Study, errors: Errors, imatrix: Imatrix | None) -> Sens
     )
     read = readings(study, "probes", group_probes(errors, study.effort), study.calibration, imatrix)
     before = prior_sensitivities(names, study.priors.before_probes(names) if read else prior)
-    known, singles = with_readings(before, read, errors), list[str]()
-    while len(singles) < n_singles and doubt(known, errors) > SURE:
+    after, singles = with_readings(before, read, errors), list[str]()
+    while len(singles) < n_singles and doubt(after, errors) > SURE:
         n = min(SINGLES_AT_ONCE, n_singles - len(singles))
-        probes = most_uncertain(known, errors, n=n, done=singles)
+        probes = most_uncertain(after, errors, n=n, done=singles)
         single = "single tensors"
         new = readings(study, single, probes, study.calibration, imatrix) if probes else []
         if not new:
             break
         read += new
         singles += [probe.name for probe in probes]
-        known = with_readings(before, read, errors)
+        after = with_readings(before, read, errors)
     if read:
-        study.priors.learn(known)
-    return known
+        study.priors.learn(after)
+    return after
 
 
 def with_own_run(
     study: Study, link: Link, types: Mapping[str, str], imatrix: Imatrix | None
 ) -> Link:
-    """The link with a run of the very recipe that was chosen, on all validation windows. Whoever
-    chooses the least of thousands of predictions takes those that are too low, and no interval
-    around one of them knows that.
+    """The link with a run of the very recipe that was chosen, on all validation windows: the least
+    of thousands of predictions is too low as a rule, and its interval does not know that.
     """
     if not link.runs or not changes(types, link.errors):
         return link
@@ -90,8 +89,8 @@ def with_own_run(
 
 
 def predicted_loss(study: Study, link: Link, types: Mapping[str, str]) -> Figure:
-    """What a mix that was chosen is told to lose: wider where the mix copies quantized tensors and
-    no run of the mix is known.
+    """The predicted loss of a mix that the solver chose. The interval is wider (CHOSEN) for a mix
+    that copies quantized tensors and has no run of its own.
     """
     is_known = any(
         changes(run.types, link.errors) == changes(types, link.errors) for run in link.runs

@@ -1,4 +1,4 @@
-"""What recipes lose, computed in a loaded model without a file, and remembered."""
+"""The losses of recipes, computed in a loaded model without a file, and remembered."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from hakaru.quantization.study.study import Study, imatrix_digest
 
 Recipes: TypeAlias = Sequence[Mapping[str, str]]
 Sums: TypeAlias = list[dict[str, float]]
-"""What one recipe lost, a row of sums per window."""
+"""The loss of one recipe: for each window the sums over its tokens."""
 
 
 def readings(
@@ -30,8 +30,8 @@ def readings(
     windows: Sequence[Window],
     imatrix: Imatrix | None,
 ) -> list[Reading]:
-    """What each probe loses on the first `windows`, as many as the effort reads, with its standard
-    error over windows. Empty at a glance, where that is not known.
+    """The loss of each probe on the first `windows`, as many as the effort reads. Empty at a glance
+    if the losses are not remembered.
     """
     recipes = [probe.types for probe in probes]
     sums = known_sums(study, recipes, windows[: study.sampling.n_windows], imatrix, what)
@@ -43,8 +43,8 @@ def readings(
 def known_sums(
     study: Study, recipes: Recipes, windows: Sequence[Window], imatrix: Imatrix | None, what: str
 ) -> list[Sums] | None:
-    """Sums per recipe and window, probed once and remembered under `what`; at a glance None, where
-    they are not known.
+    """Sums per recipe and window, probed once and remembered under `what`; None at a glance if they
+    are not remembered.
     """
     inputs = {
         "model": study.sha256, "engine": lab_build(), "imatrix": imatrix_digest(imatrix),
@@ -63,8 +63,8 @@ def known_sums(
 def probed(
     study: Study, recipes: Recipes, windows: Sequence[Window], imatrix: Imatrix | None, what: str
 ) -> list[Sums]:
-    """Sums per recipe and window. A recipe with a tensor that the model computes with and the probe
-    did not find (a copy of it, on another device) is written to a file and compared.
+    """Sums per recipe and window. Some tensors of the loaded model cannot be probed, such as copies
+    on another device. A recipe that changes one of them is written to a file and compared.
     """
     measured = study.session.lab.probe(
         study.model.path,

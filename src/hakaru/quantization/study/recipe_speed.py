@@ -1,7 +1,7 @@
 """How fast a recipe decodes here: measured through the server, or from the machine's pace."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from hakaru.engine.builds import server_build
 from hakaru.evaluation.pace import TypeSpeeds, fit_paces, fit_speeds
@@ -15,7 +15,7 @@ from hakaru.units import Figure
 
 REPEATS: Final = 3
 SOON_TIMED_BYTES: Final = 2**30
-"""A source of at most so many bytes is timed at a glance, where nothing was timed before."""
+"""A source of at most so many bytes is timed at a glance if no model was timed before."""
 SOON_TIMED_CONTEXT: Final = 512
 
 
@@ -31,22 +31,28 @@ def recipe_speed(
         "machine": session.machine.fingerprint, "engine": server_build(),
         "settings": settings.as_json(),
     }  # fmt: skip
-    known = session.ledger.recall("speed of a recipe", inputs)
-    if known is None:
+    is_contended = False
+
+    def timed() -> dict[str, Any]:
+        nonlocal is_contended
         with trial_file(study, types, imatrix) as model:
             speed = Timing(session=session).trial(model, settings, repeats=REPEATS).speed
-        known = speed.decode_tokens_per_s.as_json()
         study.others = study.others.or_worse(speed.others)
-        if not speed.is_contended:
-            session.ledger.remember("speed of a recipe", inputs, known)
-    return Figure.from_json(known)
+        is_contended = speed.is_contended
+        return speed.decode_tokens_per_s.as_json()
+
+    return Figure.from_json(
+        session.ledger.remembered(
+            "speed of a recipe", inputs, timed, keeps=lambda _: not is_contended
+        )
+    )
 
 
 def measured_type_speeds(
     study: Study, errors: Errors, imatrix: Imatrix | None, settings: ContextSettings
 ) -> TypeSpeeds:
-    """Seconds per byte of the types of the runs and of the source's own, each run served and timed,
-    and the source like one.
+    """Seconds per byte of every type, from the speeds of the runs and of the source. Each is served
+    and timed.
     """
     runs = study.choices.run_recipes(errors, study.sampling.runs)
     recipes = [*runs.values(), study.choices.own_types]
@@ -55,8 +61,8 @@ def measured_type_speeds(
 
 
 def machine_pace(study: Study) -> TypeSpeeds | None:
-    """Seconds per byte of the types, from what was timed on this machine. Before anything was, the
-    source is timed, if it is small; else None.
+    """Seconds per byte of every type, from all models that were timed on this machine. If none was,
+    the source is timed, or None returned where it is large.
     """
     session, soon = study.session, ContextSettings(n_ctx=SOON_TIMED_CONTEXT)
     paces = known_paces(session)

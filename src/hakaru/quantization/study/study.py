@@ -1,4 +1,4 @@
-"""One model that is studied before it is quantized, and how much of it an effort reads.
+"""One model that is studied before it is quantized, and how much an effort reads.
 
 Importance and probes read the calibration windows, the link the validation windows; the test
 windows are left to whoever judges. All figures are remembered in the ledger, and quantized tensors
@@ -22,7 +22,7 @@ from hakaru.models.model import Model
 from hakaru.models.roster import Roster, quantizer_facts, roster
 from hakaru.quantization.blobs import Blobs
 from hakaru.quantization.choices import TypeChoices
-from hakaru.quantization.layout import how_made
+from hakaru.quantization.layout import how_made, planned_bytes
 from hakaru.quantization.priors import Priors
 from hakaru.quantization.probes import Effort
 from hakaru.quantization.study.agenda import Agenda
@@ -35,9 +35,9 @@ class Sampling:
 
     n_documents: int  # per domain of text, in each part
     n_prompts: int  # per language, in each part
-    n_windows: int  # per probe
-    n_rows: int  # drawn of every tensor for its errors, at least
-    n_weights: int  # drawn of every tensor for its errors, at least
+    n_windows: int  # that each probe reads
+    n_rows: int  # of every tensor, drawn to measure the errors of types, at least
+    n_weights: int  # of every tensor, drawn to measure the errors of types, at least
     n_singles: int = 0  # probes of single tensors, at most
     runs: tuple[str, ...] = ("Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K")
     """The types of the runs to which the link is fitted: one type everywhere, where rows allow."""
@@ -66,7 +66,7 @@ class Study:
     glance: bool = False  # nothing is measured for longer than seconds; priors stand in
     agenda: Agenda = field(default_factory=Agenda)  # empty where nothing can be foreseen
     others: Others = field(default_factory=Others)
-    """What others kept busy while speeds were taken, at worst."""
+    """What other programs kept busy while speeds were measured, at worst."""
 
     @property
     def sampling(self) -> Sampling:
@@ -111,7 +111,7 @@ class Study:
 
     @cached_property
     def priors(self) -> Priors:
-        """What is thought of the tensors before any probe."""
+        """The sensitivities to expect before any probe."""
         return Priors(self.session.ledger, self.model, self.tensors)
 
     @property
@@ -120,7 +120,7 @@ class Study:
         return self.session.ledger.model_sha256(self.model)
 
     def how_made(self, types: Mapping[str, str], imatrix: Imatrix | None) -> dict[str, Any]:
-        """What the file says about itself; of one length whatever the recipe."""
+        """The keys that tell how the file was made; of one length whatever the recipe."""
         return how_made(
             self.model,
             types,
@@ -131,6 +131,10 @@ class Study:
                 "validation": tokens_digest(self.validation),
             },
         )
+
+    def file_bytes(self, types: Mapping[str, str], imatrix: Imatrix | None) -> int:
+        """The exact bytes of the file that a recipe makes."""
+        return planned_bytes(self.model, types, added=self.how_made(types, imatrix))
 
     def progress(self, step: str) -> Callable[[int, int], None]:
         """Tells the session's watch how far a step is."""

@@ -13,20 +13,20 @@ from hakaru.quantization.tensor_tasks import needs_importance
 
 KIND: Final = "quantization errors"
 GLANCE: Final = {"n_rows": 4, "n_weights": 2**12}
-"""The sample of every tensor's errors where a glance must do."""
+"""The sample of every tensor at a glance."""
 
 
 def type_errors(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
-    """Relative squared error by tensor and type, of the types that can be written with this
-    importance data, and 0 for a tensor's own type, in which it is copied. A tensor whose rows no
-    type divides stays as it is, and is not here.
+    """Relative squared error by tensor and type, for the types that can be written with this
+    importance data; 0 for a tensor's own type, since a copy loses nothing. A tensor whose rows no
+    type's blocks divide is left out: it keeps its type.
     """
-    bare = {t.name for t in study.tensors if vector_digest(imatrix, t) is None}
+    without_importance = {t.name for t in study.tensors if vector_digest(imatrix, t) is None}
     writable = {
         name: {
             type_: error
             for type_, error in row.items()
-            if not (name in bare and needs_importance(name, type_))
+            if not (name in without_importance and needs_importance(name, type_))
         }
         for name, row in _sampled(study, imatrix).items()
     }
@@ -35,7 +35,9 @@ def type_errors(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, fl
 
 
 def _sampled(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float]]:
-    """The errors of all TYPES, as large a sample as the effort draws, or a glance."""
+    """The errors of all TYPES, on a sample as large as the effort draws; at a glance on a small one
+    unless the large one is remembered.
+    """
     sample = {"n_rows": study.sampling.n_rows, "n_weights": study.sampling.n_weights}
     inputs = {
         "model": study.sha256, "engine": lab_build(), "types": TYPES,
