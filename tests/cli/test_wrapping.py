@@ -11,7 +11,8 @@ ENGLISH = (
 JAPANESE = (
     "区間が品質段階 balanced の限度をまたぎ、証明できません。そのために読んだのは "
     "3,255 トークンで、30 ウィンドウです。最速の候補と区間が重なるほど速く、"
-    "より小さいものです（対象は Q5_K_M、Q4_K_M、Q4_K_S、IQ4_XS）。105.6 MiB 必要です。"
+    "より小さいもの（0.9 [0.8…0.95]）です"
+    "（対象は Q5_K_M、Q4_K_M、Q4_K_S、IQ4_XS）。105.6 MiB 必要です。"
 )
 
 
@@ -31,7 +32,7 @@ def test_a_number_stays_with_its_unit_and_an_option_with_its_value(width: int) -
     lines = "\n".join(wrapped(ENGLISH, width) + wrapped(JAPANESE, width))
     for together in (
         "12,000 tokens", "92.1 MiB", "4.53 bits", "p = 0.3", "60.2 [52.1…61.2] tokens/s", "≤ 0.03",
-        "--quality compact", "3,255 トークン", "30 ウィンドウ", "105.6 MiB",
+        "--quality compact", "3,255 トークン", "30 ウィンドウ", "105.6 MiB", "0.9 [0.8…0.95]",
     ):  # fmt: skip
         assert together in lines
 

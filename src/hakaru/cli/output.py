@@ -90,14 +90,18 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
 
 
 def print_facts(rows: Sequence[Sequence[str]]) -> None:
-    """Names, and beside each its value, which goes on below itself where it is too long."""
+    """Names, and beside each its value; what is too long goes on below itself."""
     width, names = terminal_width(sys.stdout), max((cells_of(name) for name, _ in rows), default=0)
     for name, value in rows:
-        start = f"{name}{' ' * (names - cells_of(name))}{GAP}"
-        plain = without_controls(value)
-        beside = width and wrapped(plain, max(width - cells_of(start), 1))
-        hanging = f"\n{' ' * cells_of(start)}".join(beside or [unmarked(plain)])
-        print(f"{start}{hanging}".rstrip())
+        lines, room = [unmarked(without_controls(value))], (width or 0) - names - len(GAP)
+        if width and cells_of(lines[0]) > room:
+            lines = wrapped(without_controls(value), room)
+        if width and max(map(cells_of, lines)) > room:  # a path, too long to stand beside its name
+            lines = [name, *(GAP + line for line in wrapped(value, width - len(GAP)))]
+        else:
+            blanks = " " * (names - cells_of(name))
+            lines = [f"{name}{blanks}{GAP}{lines[0]}", *(" " * names + GAP + s for s in lines[1:])]
+        print("\n".join(line.rstrip() for line in lines))
 
 
 def _console() -> "Console":

@@ -126,6 +126,8 @@ def _may_end(text: str, place: int) -> bool:
     if not before or not after or before[-1] in _NEVER_LAST or after[0] in _SIGNS:
         return False
     is_blank = text[place] == " " or text[place - 1] == " "
+    if not (is_blank or east_asian_width(before[-1]) in "WF" or east_asian_width(after[0]) in "WF"):
+        return False  # within a figure or a Latin word
     if after[0] in _NEVER_FIRST and not (is_blank and re.match(r"[*.][\w*]", after)):
         return False
     if re.search(r"(?:^|\s)(?:--[a-z-]+|hakaru)$", before) and not after.startswith("-"):

@@ -50,7 +50,7 @@ def print_comparison(comparison: Comparison) -> None:
 def comparison_table(models: Sequence[Measured], tier: Tier) -> Table:
     """A row for each model, and a column for all that was asked for. In a narrow terminal the
     intervals go first, those of speeds before that of the loss; then the figures stand below the
-    names.
+    names, those of speed below those of loss.
     """
     columns = [
         Column(say("model"), left=True),
@@ -61,14 +61,16 @@ def comparison_table(models: Sequence[Measured], tier: Tier) -> Table:
         columns += [Column(say("mean KLD"), below=1, shortens=(4,)), Column(say("top-1"), below=1)]
     if any(m.trial for m in models):
         columns += [
-            Column(say("memory"), below=1, shortens=(5,)),
-            Column(say("tokens/s"), below=1, shortens=(3,)),
-            Column(say("prefill"), below=1, shortens=(1,)),
+            Column(say("memory"), below=2, shortens=(5,)),
+            Column(say("tokens/s"), below=2, shortens=(3,)),
+            Column(say("prefill"), below=2, shortens=(1,)),
         ]
     if has_tasks := any(m.graded for m in models):
-        columns += [Column(say("tasks"), below=1, shortens=(2,))]
+        columns += [Column(say("tasks"), below=2, shortens=(2,))]
     if any(m.quality for m in models):
-        columns += [Column(Cell(say("tier {tier}", tier=tier.name), tier.name), shortens=(1,))]
+        columns += [
+            Column(Cell(say("tier {tier}", tier=tier.name), tier.name), below=1, shortens=(1,))
+        ]
     return Table(columns, [_row(m, has_tasks=has_tasks) for m in models])
 
 

@@ -1,10 +1,11 @@
 """What `hakaru engine list | build | use` says."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from hakaru.cli.output import next_step, print_text, show_table
-from hakaru.cli.table import Column, Table
+from hakaru.cli.table import Cell, Column, Table
 from hakaru.engine.builds import Build, Selection
 from hakaru.engine.devices import EngineDevice
 from hakaru.engine.inventory import BuildFacts, Inventory, chosen_by
@@ -26,8 +27,8 @@ def inventory_table(inventory: Inventory) -> Table:
     columns = [
         Column(say("engine"), left=True),
         Column(say("version"), left=True),
-        Column(say("backend"), left=True),
-        Column(say("accelerators"), left=True, below=2),
+        Column(say("backend"), left=True, below=2),
+        Column(say("accelerators"), left=True, below=2, shortens=(1,)),
         Column(say("can"), left=True, below=1),
         Column(say("used for"), left=True),
     ]
@@ -53,7 +54,7 @@ def _print_override() -> None:
         print_text(say("{name} in the environment decides which is used.", name=name))
 
 
-def _row(facts: BuildFacts) -> list[str]:
+def _row(facts: BuildFacts) -> list[str | Cell]:
     build = facts.build
     return [
         build.name, facts.version or "-", build.backend or "-", _names(facts.devices),
@@ -61,10 +62,14 @@ def _row(facts: BuildFacts) -> list[str]:
     ]  # fmt: skip
 
 
-def _names(devices: Sequence[EngineDevice] | None) -> str:
-    if devices is None:
-        return UNKNOWN
-    return listed(f"{d.name} {d.description}" for d in devices) or "-"
+def _names(devices: Sequence[EngineDevice] | None) -> Cell:
+    if not devices:
+        return Cell(UNKNOWN if devices is None else "-")
+    kinds = Counter(d.description for d in devices)
+    return Cell(
+        listed(f"{d.name} {d.description}" for d in devices),
+        listed(f"{n}× {kind}" for kind, n in kinds.items()),
+    )
 
 
 def _abilities(build: Build) -> str:

@@ -108,7 +108,7 @@ def terms_table(terms: Sequence[Term]) -> Table:
         Column(say("what"), left=True),
         Column(say("formula"), left=True, below=1),
         Column(say("read from"), left=True, below=2),
-        Column(say("bytes")),
+        Column(say("bytes"), below=1),
     ]
     rows = [[t.what, spelled(t.formula), spelled(t.where), f"{t.bytes:,} B"] for t in terms]
     return Table(columns, [*rows, [say("total"), "", "", f"{sum(t.bytes for t in terms):,} B"]])

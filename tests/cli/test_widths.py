@@ -1,0 +1,190 @@
+"""Every table and every sentence fits its terminal, in both languages. The results are made up, and
+no engine is asked.
+"""
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import made_up
+from hakaru.cli import run
+from hakaru.cli.output import show_table
+from hakaru.cli.table import Cell, Table
+from hakaru.cli.tell.comparison import comparison_table, print_comparison
+from hakaru.cli.tell.doctor import errors_table
+from hakaru.cli.tell.engine import inventory_table
+from hakaru.cli.tell.quantize import print_made, roles_table, tensors_table
+from hakaru.cli.tell.tasks import tasks_table
+from hakaru.cli.tell.test import findings_table, tell
+from hakaru.cli.wrapping import cells_of
+from hakaru.evaluation.comparison import Comparison
+from hakaru.language import use_language
+from hakaru.testing import write_tiny_llama
+
+
+def compared_table(compared: Comparison) -> Table:
+    return comparison_table(compared.measured, compared.tier)
+
+
+WIDTHS = (60, 80, 120, 160)
+TABLES: dict[str, Callable[[Path], Table]] = {
+    "test": lambda folder: findings_table(made_up.findings(folder)),
+    "comparison": lambda folder: compared_table(made_up.comparison(folder)),
+    "tasks": lambda folder: tasks_table(made_up.graded(15), made_up.graded(17)),
+    "plan": lambda folder: tensors_table(made_up.made(folder, is_raced=False).tensors),
+    "roles": lambda folder: roles_table(made_up.made(folder, is_raced=True)),
+    "doctor": lambda folder: errors_table(made_up.summaries()),
+    "engine": lambda folder: inventory_table(made_up.inventory()),
+}
+TOLD: dict[str, Callable[[Path], object]] = {
+    "test": lambda folder: tell(made_up.findings(folder)),
+    "comparison": lambda folder: print_comparison(made_up.comparison(folder)),
+    "plan": lambda folder: print_made(made_up.made(folder, is_raced=False)),
+    "race": lambda folder: print_made(made_up.made(folder, is_raced=True)),
+}
+COMMANDS = {
+    "fit": "fit tiny.gguf --source computed --explain --hardware 2xL4+16GiB --max-context",
+    "not": "fit llama-3.1-70b-instruct --type Q8_0 --source computed --hardware L4+16GiB",
+    "show": "show tiny.gguf",
+    "known": "show llama-3.1-swallow-8b-instruct-v0.5",
+    "formula": "formula --params 70B --bits 4 --hardware 2xL4+16GiB",
+    "hardware": "hardware",
+    "list": "ls --catalog swallow",
+    "error": "fit no-such-model",
+}
+
+
+class Terminal(io.StringIO):
+    """What a terminal would show."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        """Without the signs that make a text bold."""
+        return re.sub(r"\x1b\[[\d;]*m", "", self.getvalue()).split("\n")[:-1]
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> Terminal:
+    """Both streams lead there from now on."""
+    screen = Terminal()
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    return screen
+
+
+@pytest.fixture(params=["en", "ja"])
+def language(request: pytest.FixtureRequest) -> str:
+    """Each of the two, in use."""
+    return use_language(request.param)
+
+
+def forms_of(cell: str | Cell) -> tuple[str, ...]:
+    return (cell,) if isinstance(cell, str) else cell.forms
+
+
+def too_wide(lines: list[str], width: int) -> list[str]:
+    """The lines that are wider, but for a path or a command on a line of its own."""
+    pasted = re.compile(r"\s*(?:\S*/\S*(?: ;)?|\S*hakaru .*|'.*\.gguf'?.*|-c \d+ .*)$")
+    return [line for line in lines if cells_of(line) > width and not pasted.match(line)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_fits_and_splits_no_cell(
+    name: str, width: int, language: str, tmp_path: Path
+) -> None:
+    """A row takes as many lines as any other; each cell stands on one of them, in full or in a form
+    that the table names.
+    """
+    table = TABLES[name](tmp_path)
+    lines = ["".join(text for text, _ in line) for line in table.lines(width)]
+    assert max(map(cells_of, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
+    assert len(lines) % (len(table.rows) + 1) == 0
+    for row in table.rows:
+        assert any(line.startswith(forms_of(row[0])) for line in lines)
+    whole_lines = "\n".join(lines)
+    for column, *cells in zip(table.columns, *table.rows, strict=True):
+        for cell in cells if column.goes is None else []:
+            assert any(form in whole_lines for form in forms_of(cell))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_at_160_everything_is_told_in_full_in_one_line(
+    name: str, language: str, tmp_path: Path
+) -> None:
+    """No interval is missing where there is room for it."""
+    table = TABLES[name](tmp_path)
+    if name not in {"comparison", "engine"}:  # long names and many figures take more
+        assert table.lines(160) == table.lines(None)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_in_a_pipe_has_a_row_in_a_line(
+    name: str,
+    language: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In full, without blanks at the ends, whatever COLUMNS says."""
+    monkeypatch.setenv("COLUMNS", "60")
+    table = TABLES[name](tmp_path)
+    show_table(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(table.rows) + 1
+    assert all(line == line.rstrip() for line in lines)
+    for line, row in zip(lines[1:], table.rows, strict=True):
+        assert all(str(cell) in line for cell in row)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_told_of_results_fits(
+    name: str, width: int, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and sentences; no line ends with a blank."""
+    monkeypatch.chdir(tmp_path)
+    screen = terminal(monkeypatch, width)
+    TOLD[name](Path())
+    lines = screen.lines()
+    assert lines and too_wide(lines, width) == []
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_commands_say_fits(
+    name: str, width: int, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal of every width, also what stands on stderr."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny_llama(Path("tiny.gguf"))
+    screen = terminal(monkeypatch, width)
+    run([*COMMANDS[name].split(), "--lang", language])
+    lines = screen.lines()
+    assert lines and too_wide(lines, width) == []
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_in_a_pipe_end_no_line_with_a_blank(
+    name: str,
+    language: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """So that `diff` and editors have nothing to mark."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny_llama(Path("tiny.gguf"))
+    run([*COMMANDS[name].split(), "--lang", language])
+    lines = "".join(capsys.readouterr()).splitlines()
+    assert lines and [line for line in lines if line != line.rstrip()] == []
