@@ -1,11 +1,15 @@
 """What a person pastes works: paths with blanks, dashes and Japanese, and hakaru off the PATH."""
 
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from hakaru.cli import run
 from hakaru.cli.paste import pasted, runnable
+from hakaru.evaluation.tasks import parse_items
+from hakaru.testing import tiny_shape, write_tiny_llama
 
 
 @pytest.mark.parametrize("name", ["a b.gguf", "モデル 4bit.gguf", "it's.gguf", "$HOME.gguf"])
@@ -38,3 +42,19 @@ def test_hakaru_off_the_path_is_named_by_its_path(
     monkeypatch.setattr("sys.argv", ["pytest"])
     monkeypatch.setenv("PATH", "/nowhere")
     assert runnable("hakaru chat") == "hakaru chat"
+
+
+def test_what_an_error_says_to_paste_is_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A right line of a task file, and an address: a terminal would break them at a blank."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    tasks, model = tmp_path / "tasks.jsonl", tmp_path / "model.gguf"
+    tasks.write_text('{"prompt": "a"}')
+    write_tiny_llama(model, tiny_shape())
+    assert run(["test", str(model), "--no-speed", "--tasks", str(tasks)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert any(parse_items("x", line) for line in lines if line.startswith("{"))
+    assert run(["test", "qwen3-8b"]) == 4
+    assert "hf download Qwen/Qwen3-8B" in capsys.readouterr().err.splitlines()

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import redirect_stdout
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
     from hakaru.serving.serve_at import Pages
 
+PASTED: Final = ("command", "right", "url")
+"""Fields of errors that a person pastes: a command, a right line of a task file, an address."""
 INTERRUPTED: Final = 130
 """The exit code of what Ctrl-C, SIGTERM or a closed terminal ended before it was done."""
 
@@ -71,7 +74,17 @@ def _tell(error: HakaruError) -> None:
             with redirect_stdout(sys.stderr):
                 print_fit(error.fit, [])
             return
-    _warn(str(error))
+    _warn(_unbroken(error))
+
+
+def _unbroken(error: HakaruError) -> str:
+    """The sentence of `error`, in which no line ends inside what a person will paste."""
+    from hakaru.cli.wrapping import whole  # help needs none of it
+
+    texts = {name: error.fields[name] for name in PASTED if error.fields.get(name)}
+    kept = copy(error)
+    kept.fields = {**error.fields, **{name: whole(str(text)) for name, text in texts.items()}}
+    return str(kept)
 
 
 def _warn(text: str) -> None:
