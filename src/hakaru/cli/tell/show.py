@@ -34,7 +34,7 @@ def print_description(description: Description) -> None:
             told = say(
                 "GGUF files that were made of it are listed at {url} ; the original weights are "
                 "fetched with: {command}",
-                url=url,
+                url=whole(url),
                 command=whole(description.found.fetch or ""),
             )
             print_text(told)
