@@ -88,5 +88,6 @@ def test_help_pages_are_wrapped_by_cells() -> None:
 def test_what_stands_behind_a_label_goes_on_below_itself() -> None:
     """As in what `hakaru hardware` tells."""
     assert wrapped("RAM     22.0 GiB available of 23.5 GiB", 28) == [
-        "RAM     22.0 GiB available", "        of 23.5 GiB",
-    ]  # fmt: skip
+        "RAM     22.0 GiB available",
+        "        of 23.5 GiB",
+    ]
