@@ -1,6 +1,7 @@
 """How much is left of the loop, told while it is walked."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import assume, given, settings
@@ -9,7 +10,7 @@ from worlds import World, walk
 
 from hakaru.choosing import steps
 from hakaru.choosing.loop import walked
-from hakaru.choosing.outlook import done_by, least_left, most_left
+from hakaru.choosing.outlook import Outlook, done_by, least_left, most_left
 from hakaru.choosing.transitions import opened
 from hakaru.evaluation.paces import Paces
 
@@ -49,6 +50,7 @@ class Player:
     def __init__(self, world: World) -> None:
         self.world, self.now, self.files = world, 0.0, self
         self.asked: list[steps.Step] = []
+        self.has_timed: Callable[[], None] = lambda: None
 
     def answer(self, step: steps.Step) -> steps.Answer:
         before = dict(self.world.n_read)
@@ -57,7 +59,9 @@ class Player:
             case steps.Read(keys, n):
                 self.now += sum(n - before.get(key, 0) for key in keys)
             case steps.Time(keys):
-                self.now += 10 * len(keys)
+                for _ in keys:
+                    self.now += 10
+                    self.has_timed()
         self.asked.append(step)
         return answer
 
@@ -80,6 +84,27 @@ def test_nothing_is_foreseen_before_windows_and_levels_were_timed(world: World) 
     worker: Any = player
     assert isinstance(walked(first, worker, foresee, lambda: player.now).next(), steps.Done)
     assert all(0 <= least <= most for least, most in told)
+
+
+def test_after_the_first_timed_level_the_others_are_foreseen() -> None:
+    """Within the step that times them all, the rest becomes less with every level."""
+    fields = (walk(World(number)).fields for number in range(500))
+    first = next(
+        field
+        for walked in fields
+        for field in walked
+        if isinstance(field.step, steps.Time) and len(field.step.keys) == 4
+    )
+    now, told = [0.0], list[tuple[float, float]]()
+    outlook = Outlook(lambda *seconds: told.append(seconds), lambda: now[0])
+    outlook.paces.took({"windows": 1}, 0.0)
+    outlook.begins(first)
+    assert told == []
+    for _ in range(4):
+        now[0] += 10
+        outlook.has_timed()
+    trials = most_left(first)["trials"]
+    assert [most for _, most in told] == [10.0 * (trials - n) for n in (1, 2, 3, 4)]
 
 
 def test_paces_are_the_slowest_seen_and_tell_nothing_without_a_basis() -> None:

@@ -22,16 +22,15 @@ from hakaru.choosing.decision import Decision
 from hakaru.choosing.evidence import conditions, save_evidence
 from hakaru.choosing.field import Field, Terms, entrants
 from hakaru.choosing.level_files import LevelFiles
-from hakaru.choosing.outlook import done_by, least_left, most_left
+from hakaru.choosing.outlook import Outlook
 from hakaru.choosing.rule import why_chosen
 from hakaru.choosing.smaller_cache import SMALL_CACHE, is_slow
 from hakaru.choosing.steps import Done, Level
 from hakaru.choosing.too_small import too_small
 from hakaru.choosing.transitions import opened
-from hakaru.choosing.worker import Effort, Worker
+from hakaru.choosing.worker import Effort, Worker, loop_windows
 from hakaru.engine.mode import Mode
 from hakaru.errors import EngineRefused, Misuse
-from hakaru.evaluation.paces import Paces
 from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import windows_digest
 from hakaru.language import say
@@ -86,7 +85,7 @@ def tune_at(
             raise too_small(
                 session, model, settings, min(candidates, key=lambda c: c.total_bytes), terms.limit
             )
-        worker.windows = worker.windows_of(("calibration", "validation"))
+        worker.windows = loop_windows(session, model, effort, ("calibration", "validation"))
         first = opened(replace(terms, n_windows=len(worker.windows)), candidates)
         field = walked(first, worker, session.foresee)
         return _decision(field, worker, uses_gpu=bool(needs.accelerator_bytes))
@@ -101,13 +100,12 @@ def walked(
     """The last field. On the way, files of types that have lost are removed, and `foresee` hears
     how long the rest takes as soon as there is a basis for it.
     """
-    removed, paces = frozenset[str](), Paces()
+    removed, outlook = frozenset[str](), Outlook(foresee, clock)
+    worker.has_timed = outlook.has_timed
     while not isinstance(step := field.next(), Done):
-        if (seconds := paces.left(least_left(field), most_left(field))) is not None:
-            foresee(*seconds)
-        began = clock()
+        outlook.begins(field)
         answer = worker.answer(step)
-        paces.took(done_by(step, field, answer), clock() - began)
+        outlook.ends(answer)
         field = field.after(answer)
         for type_ in field.lost_types() - removed:
             worker.files.remove(type_)

@@ -1,4 +1,4 @@
-"""What is still to be done before the loop ends: as little, and as much, as it may be. Pure.
+"""What is still to be done before the loop ends: as little, and as much, as it may be.
 
 The loop cannot know which candidates will be settled early. As little: the candidates of the next
 turn are read to its end, and those that pass are timed. As much: every candidate that races is read
@@ -7,6 +7,9 @@ with it, too; and the winner is proven on as many windows again. Left out, as th
 winner fails its proof, and that a second level is tried with a smaller KV cache.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from hakaru.choosing import steps
@@ -15,11 +18,55 @@ from hakaru.choosing.field import Field
 from hakaru.choosing.rounds import next_round
 from hakaru.choosing.smaller_cache import SMALL_CACHE
 from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
-from hakaru.evaluation.paces import Work
+from hakaru.evaluation.paces import Paces, Work
 from hakaru.memory.settings import F16_CACHE
+from hakaru.session import Foresee
 
 DEEP: Final = 2
 """A step that times two candidates behind a long context counts as so many trials."""
+
+
+@dataclass(slots=True)
+class Outlook:
+    """Tells how long the loop still takes, while it is walked."""
+
+    foresee: Foresee
+    clock: Callable[[], float] = monotonic
+    paces: Paces = field(default_factory=Paces)
+    _field: Field | None = None  # whose step is being done
+    _began: float = 0.0  # the step, or its present part
+    _n_timed: int = 0  # levels that the present step has timed
+
+    def begins(self, field: Field) -> None:
+        """The step of `field` begins."""
+        self._field, self._began, self._n_timed = field, self.clock(), 0
+        self._tell(field)
+
+    def has_timed(self) -> None:
+        """One level of the present step was timed: one more is known, and one less to come."""
+        now = self.clock()
+        self.paces.took({"trials": 1}, now - self._began)
+        self._began, self._n_timed = now, self._n_timed + 1
+        if self._field:
+            self._tell(self._field)
+
+    def ends(self, answer: steps.Answer) -> None:
+        """The step has its answer."""
+        assert self._field
+        work = done_by(self._field.step, self._field, answer)
+        if "trials" not in work:  # those were told one by one
+            self.paces.took(work, self.clock() - self._began)
+
+    def _tell(self, field: Field) -> None:
+        least, most = least_left(field), most_left(field)
+        done: Work = {"trials": self._n_timed}
+        seconds = self.paces.left(_less(least, done), _less(most, done))
+        if seconds is not None:
+            self.foresee(*seconds)
+
+
+def _less(work: Work, done: Work) -> Work:
+    return {kind: max(0, n - done.get(kind, 0)) for kind, n in work.items()}
 
 
 def done_by(step: steps.Step, field: Field, answer: steps.Answer) -> Work:

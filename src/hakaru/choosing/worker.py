@@ -1,6 +1,6 @@
 """Does the steps of the loop, with the engine, the forecast and the disk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -56,6 +56,7 @@ class Worker:
     effort: Effort
     mix: Mapping[str, str] | None  # types by tensor name; empty: no mix; None: one is sought
     windows: Sequence[Window] = ()  # those to choose by
+    has_timed: Callable[[], None] = lambda: None  # called after each level that was timed
 
     @property
     def session(self) -> Session:
@@ -86,20 +87,18 @@ class Worker:
             case steps.Mix():
                 return self._mix()
             case steps.Time(keys):
-                return {key: self._speed(key) for key in keys}
+                return {key: self._timed(key) for key in keys}
             case steps.TimeDeep():
                 return self._deep(step)
             case steps.Prove(key):
                 name = say("{type} (untouched texts)", type=key[0])
-                return self._read_alone(key, self.windows_of(("test",)), name=name)
+                return self._read_alone(
+                    key, loop_windows(self.session, self.model, self.effort, ("test",)), name=name
+                )
             case steps.Examine(key):
                 return self._examined(key)
             case steps.Done():
                 return None
-
-    def windows_of(self, parts: Sequence[Part]) -> list[Window]:
-        """Windows of these parts of the texts."""
-        return loop_windows(self.session, self.model, self.effort, parts)
 
     def _read_alone(self, key: Key, windows: Sequence[Window], *, name: str = "") -> steps.Reading:
         tier, sha256 = self.constraints.tier, self.files.sha256(key[0])
@@ -150,6 +149,11 @@ class Worker:
             return None
         self.files.recipes[recipe.preset] = recipe
         return replace(self.files.level(recipe), predicted=self.forecast.kld(recipe.types))
+
+    def _timed(self, key: Key) -> Speed | str:
+        speed = self._speed(key)
+        self.has_timed()
+        return speed
 
     def _speed(self, key: Key) -> Speed | str:
         settings, repeats = self.settings.with_cache(key[1]), self.effort.repeats

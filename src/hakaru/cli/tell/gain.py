@@ -18,8 +18,9 @@ def print_gain(gain: Gain) -> None:
     print()
     print_text(
         say(
-            "What hakaru can make of this model: a mix of types, beside the best preset that is "
-            "smaller than the source, both read on the same {n} windows of text.",
+            "What hakaru gains: it can choose the type of each tensor itself. Such a mix, beside "
+            "the best ready-made preset that is smaller than the source; both read the same {n} "
+            "texts. The source itself loses 0.",
             n=gain.mix_quality.n_windows,
         )
     )
@@ -41,7 +42,7 @@ def print_gain(gain: Gain) -> None:
         )
     )
     if gain.is_better:
-        print_text(say("To make exactly this mix:"))
+        print_text(say("To write exactly this mix to a file:"))
         print_text(f"  {whole(runnable(command(gain)))}")
 
 
