@@ -23,8 +23,9 @@ from hakaru.hardware.busy import Others
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
+from hakaru.quantization.build import Recipe
 from hakaru.quantization.made import Made, TensorRow
-from hakaru.quantization.race import PresetFile, Race, Rival
+from hakaru.quantization.race import Race, Rival
 from hakaru.testing import write_tiny_llama
 from hakaru.units import Figure
 
@@ -158,14 +159,14 @@ def made(folder: Path, *, is_raced: bool) -> Made:
         for i, (s, why) in enumerate([(12.3, "sensitive"), (0.12, "robust"), (1.1, "usual")])
     ]
     kld, ratio = figure(0.01234, "nats/token"), figure(0.39, "ratio")
-    recipe = PresetFile(preset="Q4_K_M", types={}, file_bytes=5 * 2**30)
+    recipe = cast(Recipe, SimpleNamespace(preset="Q4_K_M"))
     race = Race(
         ours=kld,
-        rival=Rival(recipe=recipe, kld=kld),
+        rival=Rival(recipe=recipe, file_bytes=5 * 2**30, kld=kld),
         ratio=ratio,
         wins=True,
-        bare=kld,
-        bare_ratio=figure(0.97, "ratio"),
+        without_copies=kld,
+        without_copies_ratio=figure(0.97, "ratio"),
     )
     target = SimpleNamespace(
         bpw="4.5",

@@ -31,6 +31,7 @@ from hakaru.memory.context import Context, settings_for
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
+from hakaru.models.spoken_type import spoken_type
 from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import beside_servers
 from hakaru.session import Session, last_step
@@ -198,7 +199,7 @@ def _findings(setup: _Setup, wishes: Wishes) -> Findings:
     (model,), (settings,), reference = setup.models, setup.settings, setup.reference
     no_speed, full_speed = wishes.get("no_speed"), wishes.get("full_speed")
     loss, floor = _loss(setup, reference, wishes) if reference else (None, None)
-    timing, name = setup.timing, model.type_name
+    timing, name = setup.timing, spoken_type(model)
     if not setup.items and not full_speed:
         timing = replace(timing, session=last_step(setup.session))
     trial = None if no_speed else timing.trial(model, settings, name=name)
@@ -239,7 +240,7 @@ def _loss(setup: _Setup, reference: Model, wishes: Wishes) -> tuple[Tested, Figu
         setup.tier,
         cache=settings.cache,
         budget_s=wishes.get("budget_s", inf),
-        name=model.type_name,
+        name=spoken_type(model),
         seen=lambda rows: seen(rows, domains) if seen else None,
     )
     floor = noise_floor(session, reference, windows) if loss.quality.n_tokens else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.language import say
+from hakaru.models.spoken_type import spoken_type
 from hakaru.pictures.save import format_of, save_chart
 from hakaru.planning.answer import Fit
 from hakaru.planning.shares import Share
@@ -94,7 +95,7 @@ def _title(fit: Fit) -> str:
         "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
         name=fit.model.name,
         architecture=fit.model.shape.architecture,
-        type=fit.model.type_name,
+        type=spoken_type(fit.model),
         params=f"{fit.model.n_params / 1e9:.1f}B",
         n_ctx=fit.settings.n_ctx,
     )

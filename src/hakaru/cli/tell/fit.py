@@ -8,6 +8,7 @@ from hakaru.cli.table import Cell, Column, Table, bytes_cell
 from hakaru.cli.wrapping import whole
 from hakaru.language import say, spelled
 from hakaru.memory.terms import Term
+from hakaru.models.spoken_type import spoken_type
 from hakaru.planning.answer import Fit
 from hakaru.planning.extras import Extra
 from hakaru.planning.sentences import verdict_sentences, ways_sentences
@@ -51,7 +52,7 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
             "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
             name=model.name,
             architecture=model.shape.architecture,
-            type=model.type_name,
+            type=spoken_type(model),
             params=format_params(model.n_params),
             n_ctx=settings.n_ctx,
         )

@@ -1,0 +1,46 @@
+"""The type of a model in words: a preset's name, or that it is a mix.
+
+`Model.type_name` is the type of most bytes, which JSON and the ledger keep. Of a mix it says too
+little: a file whose tensors have five types between 2 and 8 bits is no "Q4_K".
+"""
+
+from typing import Final
+
+from hakaru.errors import ModelUnknown
+from hakaru.language import say
+from hakaru.models.mixture import preset_types
+from hakaru.models.model import Model
+from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
+from hakaru.models.roster import quantizer_facts, roster
+
+OWN_RECIPE: Final = "hakaru.recipe.schema"
+"""The key that hakaru writes into every file that it quantizes."""
+
+
+def spoken_type(model: Model) -> str:
+    """Such as `F16`, `Q4_K_M`, or `mix (4.53 bits)` for a file of hakaru's that is no preset."""
+    layers = {t.type.name for t in model.tensors if t.name.startswith("blk.") and len(t.shape) > 1}
+    if len(layers) == 1:
+        return model.type_name
+    if preset := _preset_of(model):
+        return preset
+    if OWN_RECIPE in model.metadata:
+        return say("mix ({bpw:.2f} bits)", bpw=model.bpw)
+    return model.type_name
+
+
+def _preset_of(model: Model) -> str | None:
+    """The preset whose number the file states, if its tensors have that preset's types."""
+    number, types = model.metadata.get("general.file_type"), {t.name: t.type for t in model.tensors}
+    for preset, of_preset in (FTYPES | NEEDS_IMPORTANCE).items():
+        if number != of_preset:
+            continue
+        for has_imatrix in (False, True):
+            try:
+                entries = roster(quantizer_facts(model.meta), model.tensors)
+                chosen = preset_types(entries, preset, has_imatrix=has_imatrix)
+            except ModelUnknown:  # the quantizer would refuse it
+                return None
+            if all(types[name].name == type_ for name, type_ in chosen.items()):
+                return preset
+    return None
