@@ -33,7 +33,7 @@ def test_a_preset_is_called_as_people_call_it(model: Model) -> None:
     """Q4_K_M has tensors in Q6_K, and is no mix, whoever made it."""
     preset = as_preset(model, "Q4_K_M")
     assert preset.type_name == "Q4_K"
-    assert spoken_type(stating(preset, file_type=15)) == "Q4_K_M"
+    assert spoken_type(preset) == spoken_type(stating(preset, file_type=15)) == "Q4_K_M"
     assert spoken_type(stating(preset, file_type=15, recipe="1")) == "Q4_K_M"
 
 

@@ -10,7 +10,7 @@ from hakaru.errors import ModelUnknown
 from hakaru.language import say
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
-from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
+from hakaru.models.presets import BASE_TYPES, FTYPES, NEEDS_IMPORTANCE
 from hakaru.models.roster import quantizer_facts, roster
 
 OWN_RECIPE: Final = "hakaru.recipe.schema"
@@ -30,17 +30,20 @@ def spoken_type(model: Model) -> str:
 
 
 def _preset_of(model: Model) -> str | None:
-    """The preset whose number the file states, if its tensors have that preset's types."""
-    number, types = model.metadata.get("general.file_type"), {t.name: t.type for t in model.tensors}
-    for preset, of_preset in (FTYPES | NEEDS_IMPORTANCE).items():
-        if number != of_preset:
-            continue
-        for has_imatrix in (False, True):
-            try:
-                entries = roster(quantizer_facts(model.meta), model.tensors)
+    """The preset whose types the tensors have: the one whose number the file states, or one that
+    is made of the type of most bytes.
+    """
+    number, numbers = model.metadata.get("general.file_type"), FTYPES | NEEDS_IMPORTANCE
+    stated = [preset for preset in numbers if numbers[preset] == number]
+    alike = [preset for preset in numbers if BASE_TYPES[preset] == model.type_name]
+    types = {t.name: t.type.name for t in model.tensors}
+    try:
+        entries = roster(quantizer_facts(model.meta), model.tensors)
+        for preset in dict.fromkeys(stated + alike):
+            for has_imatrix in (False, True):
                 chosen = preset_types(entries, preset, has_imatrix=has_imatrix)
-            except ModelUnknown:  # the quantizer would refuse it
-                return None
-            if all(types[name].name == type_ for name, type_ in chosen.items()):
-                return preset
+                if all(types[name] == type_ for name, type_ in chosen.items()):
+                    return preset
+    except ModelUnknown:  # the quantizer would refuse this model
+        return None
     return None
