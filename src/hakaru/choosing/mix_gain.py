@@ -28,7 +28,7 @@ from hakaru.models.model import Model
 from hakaru.quantization.build import Recipe, is_mix, plan_presets
 from hakaru.quantization.known_mixes import remember_mix
 from hakaru.quantization.study.study import Study
-from hakaru.session import Session
+from hakaru.session import Session, last_step
 from hakaru.units import Figure
 
 
@@ -88,7 +88,7 @@ def measured_gain(
         return None
     effort, kept = effort or Effort(), {decision.path} if decision.path else set()
     files = LevelFiles(
-        session=session,
+        session=last_step(session),
         source=model,
         recipes={preset.preset: preset, mix.preset: mix},
         keep=effort.keep | kept,
