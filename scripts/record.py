@@ -91,10 +91,16 @@ def recorded(command: list[str], *, until: str | None) -> tuple[Screen, bool]:
     seen, take_at = until is None, float("inf")
     while time.monotonic() < take_at and (written := _written(terminal)) is not None:
         stream.feed(written)
-        if until and not seen and until in "\n".join(screen.display):
+        if until and not seen and any(until in _shown(screen, row) for row in screen.dirty):
             seen, take_at = True, time.monotonic() + MORE_S
+        screen.dirty.clear()  # whoever times something is disturbed by who reads every line
     _end(child, terminal)
     return screen, seen
+
+
+def _shown(screen: Screen, row: int) -> str:
+    """The text of one line."""
+    return "".join(screen.buffer[row][column].data for column in range(COLUMNS))
 
 
 def _written(terminal: int) -> bytes | None:
