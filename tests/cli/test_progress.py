@@ -3,8 +3,11 @@
 import io
 import sys
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from hakaru.cli.progress import Watching, time_left
 from hakaru.language import use_language
@@ -74,8 +77,6 @@ def test_both_lines_fit_the_terminal(width: int, language: str) -> None:
     """The whole on one line, the step with its bar on the other; a long step is cut, its count is
     not.
     """
-    from rich.cells import cell_len
-    from rich.console import Console
 
     use_language(language)
     watching = Watching(clock=Clock())
@@ -104,6 +105,29 @@ def test_on_a_terminal_the_lines_go_when_the_work_is_done(monkeypatch: pytest.Mo
     assert "timing Q8_0" in sys.stderr.getvalue()
     assert "1 of 7" in sys.stderr.getvalue()
     assert sys.stderr.getvalue().endswith("\x1b[2K")  # the last line is erased
+
+
+@pytest.mark.usefixtures("english")
+def test_the_thread_that_draws_knows_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich draws twice a second from a thread, which has a context of its own."""
+    use_language("ja")
+    monkeypatch.setattr(sys, "stderr", Screen())
+    monkeypatch.setenv("TERM", "xterm")
+    drawn: list[str] = []
+
+    def draw(watching: Watching) -> None:
+        assert watching._live
+        console = Console(width=80, file=io.StringIO())
+        with console.capture() as capture:
+            console.print(watching._live.get_renderable())
+        drawn.append(capture.get())
+
+    with Watching(clock=Clock()) as watching:
+        watching("x", 1, 2)
+        thread = Thread(target=draw, args=(watching,))
+        thread.start()
+        thread.join()
+    assert "経過 0:00" in drawn[0] and "1/2" in drawn[0]
 
 
 def test_elsewhere_each_step_is_a_line_and_quiet_says_nothing(

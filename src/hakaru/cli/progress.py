@@ -9,6 +9,7 @@ between two such tellings it counts down; where nobody knows, nothing is said.
 import sys
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -103,9 +104,11 @@ def _live(shown: "Callable[[], RenderableType]") -> "Live":
     from rich.console import Console
     from rich.live import Live
 
+    here = copy_context()  # Live draws in a thread of its own, which would not know the language
+
     return Live(
         console=Console(stderr=True),
-        get_renderable=shown,
+        get_renderable=lambda: here.copy().run(shown),
         transient=True,
         refresh_per_second=2,
         redirect_stdout=sys.stdout.isatty(),  # else the result in a pipe would go to the screen
