@@ -6,7 +6,8 @@ from typing import Any
 
 from hakaru.cli.next_steps import after_formula
 from hakaru.cli.options import FormulaOptions
-from hakaru.cli.output import next_step, print_json, print_text
+from hakaru.cli.output import next_step, print_json, print_text, show_table
+from hakaru.cli.tell.fit import devices_table
 from hakaru.hardware.machine import Hardware
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
@@ -15,8 +16,9 @@ from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, model_called, nearest_model
 from hakaru.models.presets import USUAL
-from hakaru.planning.sentences import verdict_word
-from hakaru.units import format_bytes, format_params, names_experts, parse_params
+from hakaru.planning.sentences import verdict_sentence, verdict_word
+from hakaru.planning.shares import MARGIN
+from hakaru.units import format_params, names_experts, parse_params
 
 
 def run(options: FormulaOptions) -> int:
@@ -186,7 +188,7 @@ def _as_judged(data: dict[str, Any]) -> str:
 
 
 def _print_exact(exact: Any) -> None:
-    """The verdict, and a line per device whose parts and rest sum to what may be used of it."""
+    """The verdict, the parts on every device, what decides, and how long a context fits."""
     print_text(
         say(
             "Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx} tokens of "
@@ -198,35 +200,8 @@ def _print_exact(exact: Any) -> None:
             verdict=verdict_word(exact.placement.verdict),
         )
     )
-    for share in exact.placement.devices:
-        *own, rest, with_use = share.bar
-        weights, cache, compute, other = map(format_bytes, (*own, rest + with_use))
-        rest_of = (
-            say(
-                "free {n} of {total}",
-                n=format_bytes(share.headroom_bytes),
-                total=format_bytes(share.device.usable_bytes),
-            )
-            if share.headroom_bytes >= 0
-            else say(
-                "{n} more than the {total} there are",
-                n=format_bytes(-share.headroom_bytes),
-                total=format_bytes(share.device.usable_bytes),
-            )
-        )
-        print_text(
-            say(
-                "  {name}: {layers} layers, weights {weights}, KV cache {kv}, compute {compute}, "
-                "other {other}, {rest}",
-                name=share.device.name,
-                layers=share.layers,
-                weights=weights,
-                kv=cache,
-                compute=compute,
-                other=other,
-                rest=rest_of,
-            )
-        )
+    show_table(devices_table(exact.placement))
+    print_text(verdict_sentence(exact.placement, MARGIN))
     print_text(
         say("It fits comfortably up to {n} tokens of context.", n=f"{exact.max_context:,}")
         if exact.max_context
