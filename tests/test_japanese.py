@@ -80,6 +80,15 @@ def test_a_page_has_one_term_for_one_thing(page: Path) -> None:
     assert found_in(page.read_text(encoding="utf-8")) == {}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_a_page_has_a_space_between_japanese_and_latin(page: Path) -> None:
+    """Code is left out, and so are the addresses of links."""
+    text = re.sub(r"(?ms)^```.*?^```|^    .*?$", "", page.read_text(encoding="utf-8"))
+    text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`\n]*`", "`x`", text))
+    pattern = STYLE["a space between Japanese and Latin"]
+    assert [line for line in text.splitlines() if re.search(pattern, line)] == []
+
+
 @pytest.mark.parametrize(
     ("figure", "sentence"),
     [
