@@ -7,7 +7,7 @@ from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.output import print_table, print_text
 from hakaru.cli.paste import pasted, runnable
 from hakaru.cli.wrapping import whole
-from hakaru.evaluation.tiers import Quality
+from hakaru.evaluation.tiers import Quality, one_word_in
 from hakaru.language import say
 from hakaru.quantization.build import Recipe
 from hakaru.units import format_bytes
@@ -32,6 +32,15 @@ def print_gain(gain: Gain) -> None:
         ],
     )
     print_text(_verdict(gain))
+    print_text(
+        say(
+            "At most one word in {few} comes out differently with {preset}, at most one in {many} "
+            "with the mix.",
+            few=one_word_in(gain.preset_quality.kld_mean.highest),
+            preset=gain.preset.preset,
+            many=one_word_in(gain.mix_quality.kld_mean.highest),
+        )
+    )
     print_text(
         say(
             "{n} of the mix's {of} matrices ({bytes}) are copies of the source's and lose nothing: "
