@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from hakaru.cli.output import print_table
+from hakaru.cli.output import show_table
+from hakaru.cli.table import Column, Table
 
 
 def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,4 +20,4 @@ def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
-        print_table(["a", "b"], [["1", "2"]])
+        show_table(Table([Column("a"), Column("b")], [["1", "2"]]))

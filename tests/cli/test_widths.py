@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import made_up
+from decisions import decision_of_every_state
 from hakaru.cli import run
 from hakaru.cli.output import show_table
 from hakaru.cli.table import Cell, Table
@@ -20,6 +21,7 @@ from hakaru.cli.tell.engine import inventory_table
 from hakaru.cli.tell.quantize import print_made, roles_table, tensors_table
 from hakaru.cli.tell.tasks import tasks_table
 from hakaru.cli.tell.test import findings_table, tell
+from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.wrapping import cells_of
 from hakaru.evaluation.comparison import Comparison
 from hakaru.language import use_language
@@ -44,6 +46,7 @@ TOLD: dict[str, Callable[[Path], object]] = {
     "test": lambda folder: tell(made_up.findings(folder)),
     "comparison": lambda folder: print_comparison(made_up.comparison(folder)),
     "plan": lambda folder: print_made(made_up.made(folder, is_raced=False)),
+    "decision": lambda folder: print_decision(decision_of_every_state(folder)),
     "race": lambda folder: print_made(made_up.made(folder, is_raced=True)),
 }
 COMMANDS = {

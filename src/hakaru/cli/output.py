@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from hakaru.cli.paste import runnable
-from hakaru.cli.table import GAP, Cell, Column, Table
+from hakaru.cli.table import GAP, Cell, Table
 from hakaru.cli.wrapping import cells_of, unmarked, whole, wrapped
 from hakaru.language import say, without_controls
 from hakaru.units import Figure
@@ -53,7 +53,7 @@ def _print_sentences(text: str, stream: TextIO) -> None:
         lines = (
             [unmarked(line)] if width is None else wrapped(line, min(width, WIDEST), indent=indent)
         )
-        print("\n".join(lines), file=stream, flush=stream is sys.stderr)
+        print("\n".join(lines), file=stream, flush=True)
 
 
 def terminal_width(stream: TextIO) -> int | None:
@@ -80,13 +80,6 @@ def show_table(table: Table) -> None:
     console = _console()
     for line in lines:
         console.print(Text.assemble(*line), soft_wrap=True)
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """A table of cells that have one form: the first `left` columns to the left, the others to the
-    right.
-    """
-    show_table(Table([Column(title, left=i < left) for i, title in enumerate(header)], rows))
 
 
 def print_facts(rows: Sequence[Sequence[str]]) -> None:

@@ -1,14 +1,15 @@
 """`hakaru serve`, and how a command that serves stays until Ctrl-C."""
 
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from hakaru.cli.options import ServeOptions
+from hakaru.cli.output import print_aside, print_text
 from hakaru.cli.paste import pasted, runnable
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.wrapping import whole
 from hakaru.errors import ModelNotFound
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
@@ -49,9 +50,7 @@ def stay(
     alone. `source` is the file that the served one was made from, if another.
     """
 
-    def tell(text: str) -> None:
-        print(text, file=sys.stderr if quiet else sys.stdout, flush=True)
-
+    tell = print_aside if quiet else print_text
     with served as serving, suppress(KeyboardInterrupt):
         tell(_greeting(serving))
         for line in _ways_on(serving, source, has_pages=has_pages):
@@ -87,7 +86,7 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     if _is_embedded(source or Path(serving.deployment.path)):
         yield say("This small model understands English only. Another one: hakaru up MODEL.gguf")
     port = ("--port", str(serving.deployment.port)) if len(running()) > 1 else ()
-    command = runnable(pasted("hakaru", "chat", *port))
+    command = whole(runnable(pasted("hakaru", "chat", *port)))
     yield say("Talk to it in another terminal: {command}", command=command)
 
 

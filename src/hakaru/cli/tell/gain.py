@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hakaru.choosing.mix_gain import Gain
-from hakaru.cli.output import print_table, print_text
+from hakaru.cli.output import print_text, show_table
 from hakaru.cli.paste import pasted, runnable
+from hakaru.cli.table import Column, Table
 from hakaru.cli.wrapping import whole
 from hakaru.evaluation.tiers import Quality, one_word_in
 from hakaru.language import say
@@ -24,13 +25,10 @@ def print_gain(gain: Gain) -> None:
             n=gain.mix_quality.n_windows,
         )
     )
-    print_table(
-        ["", say("size"), say("bits"), say("loss"), say("top-1")],
-        [
-            _row(gain.preset.preset, gain.preset, gain.preset_quality),
-            _row(say("our mix"), gain.mix, gain.mix_quality),
-        ],
-    )
+    titles = ("", say("size"), say("bits"), say("loss"), say("top-1"))
+    columns = [Column(title, left=i == 0) for i, title in enumerate(titles)]
+    preset = _row(gain.preset.preset, gain.preset, gain.preset_quality)
+    show_table(Table(columns, [preset, _row(say("our mix"), gain.mix, gain.mix_quality)]))
     print_text(_verdict(gain))
     print_text(
         say(
