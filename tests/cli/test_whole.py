@@ -25,12 +25,12 @@ pytestmark = pytest.mark.engine
 
 MASKS: dict[str, str] = {
     "<engine>": r"xllamacpp \S+",
-    "<read>": r"[\d,]+ (?:tokens, \d+% of what|トークンで、全候補を全文章で試す場合の \d+%)",
+    "<read>": r"[\d,]+ (?:tokens, \d+% of what|トークンで、全候補に全文章を読ませる場合の \d+%)",
     "<evidence>": r"\S+/evidence/\S+\.json",
     "<machine>\n": r"(?s)\A(?:Machine|マシン) .*?\n(?=Model|モデル)",
     "<models>/": r"\S+/hakaru/models/[^/\s]+/",
     "<shares>": r"\d+\.\d…\d+\.\d %",
-    "<words>": r"(?<=At most one word in )\d+|(?<=%。違う語になるのは多くても )\d+",
+    "<words>": r"(?<=At most one word in )\d+|(?<=% です。違う語になるのは多くても )\d+",
     "<loss>": r"(?<![\d.])\d\.\d{4,5}(?: \[\d\.\d+…\d\.\d+\]| +\d\.\d+ … \d\.\d+)?",
     "<noise>": r"\d\.\de-\d\d",
     "<share>": r"(?<!≥ )(?<![\d.])\d+\.\d+%(?: +\d+\.\d+% … \d+\.\d+%)?",
