@@ -12,6 +12,7 @@ import argparse
 import fcntl
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -154,7 +155,7 @@ def svg(screen: Screen, command: str) -> str:
         ".b { font-weight: 700; } .u { text-decoration: underline; }"
     )
     begin = (
-        '<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" role="img" '
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
         f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" aria-label={quoteattr(command)}>'
     )
     parts = [begin, f"<title>{escape(command)}</title>", f"<style>{styles}</style>"]
@@ -168,22 +169,20 @@ def svg(screen: Screen, command: str) -> str:
 
 
 def _runs(screen: Screen, row: int) -> Iterator[Run]:
-    """The runs of a line that hold more than blanks, without the blanks at their ends."""
+    """The runs of a line. Two blanks end a run: not every reader of SVG keeps them."""
     cells = [screen.buffer[row][column] for column in range(COLUMNS)]
     after = [*cells[1:], None]  # behind a wide character stands an empty cell
     n_columns = [2 if right and not right.data else 1 for right in after]
     shown = [(c, cell, n) for c, (cell, n) in enumerate(zip(cells, n_columns, strict=True))]
-    for (n, look), run in groupby(
+    for (n, look), like in groupby(
         (entry for entry in shown if entry[1].data), key=lambda e: (e[2], _look(e[1]))
     ):
-        members = list(run)
-        while members and members[-1][1].data.isspace():
-            members.pop()
-        while members and members[0][1].data.isspace():
-            members.pop(0)
-        if members:
-            text = "".join(cell.data for _, cell, _ in members)
-            yield Run(members[0][0], text, n * len(members), look)
+        members = list(like)
+        text = "".join(cell.data[0] for _, cell, _ in members)  # one sign for each cell
+        for found in re.finditer(r"\S+(?: \S+)*", text):
+            run = members[found.start() : found.end()]
+            whole = "".join(cell.data for _, cell, _ in run)
+            yield Run(run[0][0], whole, n * len(run), look)
 
 
 def _look(cell: Any) -> str:

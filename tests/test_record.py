@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 SHOWN = r"""
 import os, sys, time
-print("columns", os.get_terminal_size().columns, flush=True)
+print("columns   ", os.get_terminal_size().columns, flush=True)
 for n in range(3):
     print(f"\rworking {n}", end="", flush=True)
 print("\r\x1b[2K\x1b[32m✓ done\x1b[0m  \x1b[1m重み\x1b[0m 3 <4> \x1b[2mfaint\x1b[0m", flush=True)
@@ -46,7 +46,7 @@ def test_the_picture_is_the_last_screen(tmp_path: Path) -> None:
     done = record(svg, "--until", "Ctrl-C", "--shown", "hakaru up")
     assert done.returncode == 0, done.stderr
     shown = {element.text: element for element in texts(svg)}
-    assert list(shown) == ["$ hakaru up", "columns 80", "✓ done", "重み", "3 <4>", "faint",
+    assert list(shown) == ["$ hakaru up", "columns", "80", "✓ done", "重み", "3 <4>", "faint",
                            "Ctrl-C stops it"]  # fmt: skip
     assert shown["✓ done"].get("style") != shown["faint"].get("style") is not None
     assert shown["重み"].get("class") == "b"

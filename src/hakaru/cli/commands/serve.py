@@ -52,7 +52,8 @@ def stay(
 
     tell = print_aside if quiet else print_text
     with served as serving, suppress(KeyboardInterrupt):
-        tell(_greeting(serving))
+        (print_aside if quiet else print_text)(_greeting(serving))
+        sys.stdout.flush()  # whoever reads a pipe waits for this line
         for line in _ways_on(serving, source, has_pages=has_pages):
             tell(line)
         if not serving.is_new:
