@@ -85,7 +85,10 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
         return
     yield say("For programs: any OpenAI client, base_url {url}, no key", url=url)
     if _is_embedded(source or Path(serving.deployment.path)):
-        yield say("This small model understands English only. Another one: hakaru up MODEL.gguf")
+        yield say(
+            "This small model understands English only. Another one: {command}",
+            command=whole(runnable("hakaru up MODEL.gguf")),
+        )
     port = ("--port", str(serving.deployment.port)) if len(running()) > 1 else ()
     command = whole(runnable(pasted("hakaru", "chat", *port)))
     yield say("Talk to it in another terminal: {command}", command=command)
