@@ -52,8 +52,7 @@ def stay(
 
     tell = print_aside if quiet else print_text
     with served as serving, suppress(KeyboardInterrupt):
-        (print_aside if quiet else print_text)(_greeting(serving))
-        sys.stdout.flush()  # whoever reads a pipe waits for this line
+        tell(_greeting(serving))
         for line in _ways_on(serving, source, has_pages=has_pages):
             tell(line)
         if not serving.is_new:
