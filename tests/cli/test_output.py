@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from hakaru.cli.output import show_table
+from hakaru.cli.output import print_facts, show_table, terminal_width
 from hakaru.cli.table import Column, Table
+from hakaru.cli.wrapping import whole
 
 
 def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,3 +22,33 @@ def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
         show_table(Table([Column("a"), Column("b")], [["1", "2"]]))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_value_that_is_too_long_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is never broken, whatever stands in it; a list goes on below itself."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "36")
+    path = "/home/me/日本語の モデル/tiny.gguf"
+    print_facts([["file", whole(path)], ["types", "F16 2.8 MiB, F32 5.0 KiB, Q8_0 4.1 MiB"]])
+    assert screen.getvalue().splitlines() == [
+        "file",
+        f"  {path}",
+        "types  F16 2.8 MiB, F32 5.0 KiB,",
+        "       Q8_0 4.1 MiB",
+    ]
+
+
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("0", 80), ("wide", 80), ("", 80)])
+def test_columns_say_how_wide_a_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    """If they are a number; and a pipe has no width."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_width(Terminal()) == width
+    assert terminal_width(io.StringIO()) is None

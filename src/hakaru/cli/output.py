@@ -60,12 +60,10 @@ def terminal_width(stream: TextIO) -> int | None:
     """How many cells wide the terminal of `stream` is, or as COLUMNS says; None: it is none."""
     if not stream.isatty():
         return None
-    named = os.environ.get("COLUMNS", "")
+    named, width = os.environ.get("COLUMNS", ""), 0
     with suppress(OSError, ValueError):  # a stream without a descriptor
-        return (
-            int(named) if named.isdigit() else os.get_terminal_size(stream.fileno()).columns or 80
-        )
-    return 80
+        width = os.get_terminal_size(stream.fileno()).columns
+    return (int(named) if named.isdigit() else 0) or width or 80
 
 
 def show_table(table: Table) -> None:
@@ -86,11 +84,10 @@ def print_facts(rows: Sequence[Sequence[str]]) -> None:
     """Names, and beside each its value; what is too long goes on below itself."""
     width, names = terminal_width(sys.stdout), max((cells_of(name) for name, _ in rows), default=0)
     for name, value in rows:
-        lines, room = [unmarked(without_controls(value))], (width or 0) - names - len(GAP)
-        if width and cells_of(lines[0]) > room:
-            lines = wrapped(without_controls(value), room)
+        text, room = without_controls(value), (width or 0) - names - len(GAP)
+        lines = wrapped(text, room) if width and cells_of(text) > room else [unmarked(text)]
         if width and max(map(cells_of, lines)) > room:  # a path, too long to stand beside its name
-            lines = [name, *(GAP + line for line in wrapped(value, width - len(GAP)))]
+            lines = [name, *(GAP + line for line in wrapped(text, width - len(GAP)))]
         else:
             blanks = " " * (names - cells_of(name))
             lines = [f"{name}{blanks}{GAP}{lines[0]}", *(" " * names + GAP + s for s in lines[1:])]

@@ -46,8 +46,8 @@ def print_description(description: Description) -> None:
 
 def _origin(description: Description) -> list[list[str]]:
     model = description.model
-    files = say("{n} files", n=len(model.parts)) if len(model.parts) > 1 else model.path.name
-    rows = [[say("origin"), description.found.origin]]
+    files = say("{n} files", n=len(model.parts)) if len(model.parts) > 1 else whole(model.path.name)
+    rows = [[say("origin"), whole(description.found.origin)]]
     if stored := description.found.stored:
         rows.append(
             [
@@ -79,7 +79,7 @@ def _origin(description: Description) -> list[list[str]]:
 
 def _figures(description: Description) -> list[list[str]]:
     model, shape = description.model, description.model.shape
-    types = say(", ").join(f"{name} {format_bytes(n)}" for name, n in model.type_bytes().items())
+    types = listed(whole(f"{name} {format_bytes(n)}") for name, n in model.type_bytes().items())
     heads = sorted(set(shape.n_head_kv))
     n_head_kv = str(heads[0]) if len(heads) == 1 else f"{heads[0]}–{heads[-1]}"
     rows = [
