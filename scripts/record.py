@@ -21,6 +21,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -87,6 +88,7 @@ def recorded(command: list[str], *, until: str | None) -> tuple[Screen, bool]:
     child, terminal = pty.fork()
     if child == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # in the background a shell ignores it
         os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
         os.execvp(command[0], command)
     seen, take_at = until is None, float("inf")
@@ -115,18 +117,15 @@ def _written(terminal: int) -> bytes | None:
 
 
 def _end(child: int, terminal: int) -> None:
-    """Ctrl-C, then patience, then force."""
+    """Press Ctrl-C, be patient, then use force."""
+    with suppress(OSError):  # it has ended
+        os.write(terminal, b"\x03")
     end = time.monotonic() + ENDS_WITHIN_S
-    for number in (signal.SIGINT, signal.SIGKILL):
-        try:
-            os.kill(child, number)
-        except ProcessLookupError:
-            break
-        while time.monotonic() < end:
-            if os.waitpid(child, os.WNOHANG)[0]:
-                os.close(terminal)
-                return
-            _written(terminal)  # who writes to a terminal that nobody reads does not end
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        _written(terminal)  # who writes to a terminal that nobody reads does not end
+        if time.monotonic() > end:
+            os.killpg(child, signal.SIGKILL)
+            end += ENDS_WITHIN_S
     os.close(terminal)
 
 
