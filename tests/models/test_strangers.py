@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.output import print_table, print_text
+from hakaru.cli.output import print_text, show_table
+from hakaru.cli.table import Column, Table
 from hakaru.errors import HakaruError, ModelDamaged, ModelError, ModelNotFound
 from hakaru.formats.gguf import read_header
 from hakaru.formats.imatrix import read_imatrix
@@ -56,7 +57,7 @@ def test_no_stranger_s_text_reaches_the_terminal_with_its_escapes(
             read_model(find_model(path).path)
         said.append(str(caught.value))
     print_text(ESCAPE)
-    print_table(["", ""], [[ESCAPE, "1"]])
+    show_table(Table([Column("", left=True), Column("")], [[ESCAPE, "1"]]))
     said.append(capsys.readouterr().out)
     assert "\x1b" not in "".join(said)
     assert "\r" not in "".join(said)
