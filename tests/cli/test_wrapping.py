@@ -64,6 +64,19 @@ def test_what_is_pasted_stays_whole() -> None:
     assert unmarked(sentence) == "".join(c for c in sentence if c not in "\ufdd0\ufdd1")
 
 
+@pytest.mark.parametrize("width", range(48, 80))
+def test_a_command_is_known_without_a_mark(width: int) -> None:
+    """Many sentences name one; broken in two, it would start two commands."""
+    for sentence in (
+        "Nothing was kept; the same command goes on: hakaru up 'my model.gguf' --context 8192 now.",
+        "このファイルは大きすぎます。hakaru fit hf:ORG/REPO:Q4_K_M で確かめてください。",
+        "No speed is predicted: nothing was timed on this machine yet; `hakaru test` does it.",
+    ):
+        lines = "\n".join(wrapped(sentence, width))
+        commands = ("up 'my model.gguf' --context 8192", "fit hf:ORG/REPO:Q4_K_M", "test`")
+        assert any(f"hakaru {command}" in lines for command in commands)
+
+
 def test_the_indent_goes_on() -> None:
     """A list item's lines begin below each other."""
     assert wrapped("  Q6_K: its interval crosses a bound", 22, indent="  ") == [

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from budoux import Parser
 
 _START, _END = "\ufdd0", "\ufdd1"  # characters that Unicode keeps for such use; never printed
-_WHOLE: Final = re.compile(f"{_START}.*?{_END}")
+_COMMAND: Final = (
+    r"hakaru (?:engine |tasks )?[a-z]+(?: (?:--?[a-z][\w-]*(?: (?!-)\S+)?|'[^']*'|\S*[./:]\S*))*"
+)
+_WHOLE: Final = re.compile(f"{_START}.*?{_END}|`[^`]+`|{_COMMAND}")
+"""What stays whole: what `whole` marked, what stands between backticks, and commands of hakaru with
+their options and files.
+"""
 _JAPANESE: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _NEVER_FIRST: Final = frozenset(
     "、。，．・：；？！ー）］｝」』】〉》〕〟ぁぃぅぇぉっゃゅょァィゥェォッャュョ々)]},.:;!?%…‡*"
