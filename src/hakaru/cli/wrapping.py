@@ -138,7 +138,8 @@ def _may_end(text: str, place: int) -> bool:
         return False
     if re.search(r"(?:^|\s)(?:--[a-z-]+|hakaru)$", before) and not after.startswith("-"):
         return False  # an option and its value, or a command
-    return not (_NUMBER.search(before) and _UNIT.match(after))
+    is_interval = re.match(r"\[-?\d", after)
+    return not is_interval and not (_NUMBER.search(before) and _UNIT.match(after))
 
 
 def _phrases(text: str) -> set[int]:
