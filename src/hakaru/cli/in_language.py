@@ -12,9 +12,9 @@ from typing import Final
 import click
 from click import core, decorators, exceptions, formatting, parser, types
 
-from hakaru.cli.wrapping import wrap_help
 from hakaru.language import current_language, translate
 
+_WRAP_ENGLISH: Final = formatting.wrap_text
 _MODULES: Final = (core, decorators, exceptions, formatting, parser, types)
 
 
@@ -59,7 +59,11 @@ def use_language_in(group: click.Group) -> None:
     for module in _MODULES:
         names = vars(module)
         names.update({name: _SPEAKERS[name] for name in _SPEAKERS if name in names})
-    formatting.wrap_text = wrap_help
+    formatting.wrap_text = _WRAP_ENGLISH
+    if current_language() == "ja":
+        from hakaru.cli.wrapping import wrap_help  # English help needs none of it
+
+        formatting.wrap_text = wrap_help
     for thing, field, english in texts:
         setattr(thing, field, translate(english))
         if isinstance(thing, click.Command) and field == "help":
