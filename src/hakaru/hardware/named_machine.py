@@ -21,12 +21,18 @@ from hakaru.hardware.lookup import (
     nearest_names,
 )
 from hakaru.hardware.machine import Device, Hardware, named_ram
-from hakaru.hardware.spelling import Part, names_card_memory, parts_of, sizes_in
+from hakaru.hardware.spelling import Part, fold, names_card_memory, parts_of, sizes_in
 from hakaru.hardware.unified import unified_note, unified_share
 from hakaru.language import listed, say
 
 MOST_ALIKE: Final = 64
 """How many accelerators of one kind a description may name."""
+_LARGE_COUNT: Final = re.compile(
+    r"(?:^|[+,;、&]|\band\b|と)\s*\d{3,}\s*[x*]\s+(?=[a-z])"
+    r"|\s[x*]\s*\d{3,}\s*(?:$|[+,;、&])|\d{3,}\s*[枚台基]",
+    re.IGNORECASE,
+)
+"""A count of three digits or more, as in `100x H100` and `H100 x100`; `7900 XT` has none."""
 _NEGATIVE: Final = re.compile(r"(?:^|[+,、])\s*-\d")
 _MIG: Final = re.compile(r"\bmig\s*(\d)g\.(\d+)gb\b", re.IGNORECASE)
 MIG_PART: Final = 0.95
@@ -47,9 +53,13 @@ def parse_hardware(text: str) -> Hardware:
     - `M4 Max + 64GB`: a chip with a unified memory of that size.
     """
     parts = parts_of(text, names_with_plus())
-    if _NEGATIVE.search(text) or any(
-        not 1 <= part.count <= MOST_ALIKE or not part.text for part in parts
-    ):
+    if _LARGE_COUNT.search(fold(text)) or any(part.count > MOST_ALIKE for part in parts):
+        raise Misuse(
+            "`hardware` '{found}': of one kind at most {most} can be named.",
+            found=text,
+            most=MOST_ALIKE,
+        )
+    if _NEGATIVE.search(text) or any(not part.count or not part.text for part in parts):
         raise Misuse(
             "`hardware` '{found}': expected such as '2x A100 80GB' or 'RTX 4090 + 64GiB RAM'.",
             found=text,
