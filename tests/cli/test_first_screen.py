@@ -101,10 +101,7 @@ def test_reasons_have_the_figure_and_the_bound(decision: Decision) -> None:
     large = replace(level("Q8_0", 20, 0.001, 78), quality=None, judgement=None, beaten_by="Q6_K")
     told = reasons(of(decision, large, rival, slow, rare, lossy, chosen=rival))
     assert told == [
-        (
-            "Q8_0 (70.2…85.8): as fast as Q6_K (72.0…88.0 tokens/s), since the ranges of repeated "
-            "measurements overlap, and larger."
-        ),
+        "Q8_0 (78.0): as fast as Q6_K (80.0 tokens/s) within 10%, and larger.",
         "Q5_K_M (50.0): slower than Q6_K (80.0 tokens/s).",
         "Q3_K_M (81.0…99.0 %): top-1 too rarely the same, the tier balanced asks for 92 %.",
         "Q2_K (0.0665): more loss than the tier balanced allows (0.03).",
@@ -123,14 +120,12 @@ def test_an_open_level_says_which_bound_lies_in_its_interval(decision: Decision)
     ]
 
 
-def test_what_is_as_fast_says_both_ranges(decision: Decision) -> None:
-    """As fast is no feeling: the ranges overlap, and here they are."""
+def test_what_is_as_fast_says_both_speeds_and_the_margin(decision: Decision) -> None:
+    """As fast is no feeling: this is the margin, and here are the speeds."""
     fast = replace(level("Q8_0", 20, 0.001, 82), judgement=Judgement("pass"), passes=True)
     small = replace(level("Q6_K", 9, 0.01, 80), judgement=Judgement("pass"), passes=True)
     told = why_taken(of(decision, fast, small, chosen=small), small)
-    assert told == (
-        "as fast as Q8_0 (72.0…88.0 against 73.8…90.2 tokens/s: the ranges overlap), and smaller"
-    )
+    assert told == "as fast as Q8_0 within 10% (80.0 against 82.0 tokens/s), and smaller"
     assert "fastest of the 2" in why_taken(of(decision, fast, small, chosen=fast), fast)
 
 

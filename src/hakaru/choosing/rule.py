@@ -1,17 +1,23 @@
 """The rule that decides. Pure.
 
 Constraints first: a candidate passes if it fits, keeps the bounds of the tier with their intervals,
-and is fast enough. Of the candidates that pass, the fastest is taken; of equally fast ones the
-smallest. Two speeds whose intervals overlap count as equal, so that noise does not decide.
+and is fast enough. Of the candidates that pass, the fastest is taken; of those that are as fast
+within a tenth, the smallest: nobody feels a tenth, and repeated measurements differ by as much.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.language import say
 from hakaru.units import Figure, compared
+
+SAME_SPEED: Final = 0.1
+"""How much slower a candidate may decode, as a part of the faster one's speed, and still count as
+as fast.
+"""
 
 
 def objection(candidate: Candidate, constraints: Constraints) -> str | None:
@@ -96,12 +102,12 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def as_fast(candidate: Candidate, other: Candidate) -> bool:
-    """Whether `candidate` may decode as fast as `other`, by their intervals; False if one of them
-    was not timed.
+    """Whether `candidate` decodes as fast as `other` or faster, within SAME_SPEED; False if one of
+    them was not timed.
     """
     return (
         bool(candidate.speed and other.speed)
-        and _decode(candidate).highest >= _decode(other).lowest
+        and _decode(candidate).value >= (1 - SAME_SPEED) * _decode(other).value
     )
 
 
@@ -140,7 +146,9 @@ def why_chosen(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
     if chosen.key == fastest.key:
         return say("the fastest of the {n} that meet every constraint", n=len(passing))
     return say(
-        "as fast as the fastest ({other}; the intervals overlap), and smaller", other=fastest.name
+        "as fast as the fastest ({other}) within {margin:.0%}, and smaller",
+        other=fastest.name,
+        margin=SAME_SPEED,
     )
 
 

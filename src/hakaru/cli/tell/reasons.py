@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
-from hakaru.choosing.rule import as_fast
+from hakaru.choosing.rule import SAME_SPEED, as_fast
 from hakaru.choosing.smaller_cache import is_slow
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
@@ -85,10 +85,12 @@ def why_taken(decision: Decision, chosen: Candidate) -> str:
             speed=ours.value,
         )
     return say(
-        "as fast as {other} ({ours} against {theirs} tokens/s: the ranges overlap), and smaller",
+        "as fast as {other} within {margin:.0%} ({ours:.1f} against {theirs:.1f} tokens/s), and "
+        "smaller",
         other=fastest.name,
-        ours=_range(ours, ".1f"),
-        theirs=_range(theirs, ".1f"),
+        margin=SAME_SPEED,
+        ours=ours.value,
+        theirs=theirs.value,
     )
 
 
@@ -117,16 +119,16 @@ def _beside(candidate: Candidate, rival: Candidate) -> Reason:
             say("slower than {other} ({speed:.1f} tokens/s)", other=rival.name, speed=theirs.value),
             f"{ours.value:.1f}",
         )
-    if ours.lowest > theirs.highest or candidate.total_bytes < rival.total_bytes:
+    if not as_fast(rival, candidate) or candidate.total_bytes < rival.total_bytes:
         return Reason(candidate.why)
     return Reason(
         say(
-            "as fast as {other} ({range} tokens/s), since the ranges of repeated measurements "
-            "overlap, and larger",
+            "as fast as {other} ({speed:.1f} tokens/s) within {margin:.0%}, and larger",
             other=rival.name,
-            range=_range(theirs, ".1f"),
+            speed=theirs.value,
+            margin=SAME_SPEED,
         ),
-        _range(ours, ".1f"),
+        f"{ours.value:.1f}",
     )
 
 
