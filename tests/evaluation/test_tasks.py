@@ -26,7 +26,8 @@ needs_sandbox = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", r"tasks.jsonl, line 2: no JSON object"),
+        ("{", r"tasks.jsonl, line 2: no JSON object \(.*, column 2\)"),
+        ('{"prompt": "a", "check": "b"}', "'check' is \"b\", expected an object"),
         ('["a"]', "line 2: expected an object"),
         (
             '{"prompt": " ", "check": {"type": "exact", "answer": "a"}}',
@@ -239,6 +240,9 @@ def test_a_file_without_tasks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misuse, match="holds no task"):
         parse_items("x", "\n \n")
     file = tmp_path / "tasks.jsonl"
+    file.write_bytes(b"\n")  # of a text this is "a few hundred words" too few
+    with pytest.raises(Misuse, match="holds no task"):
+        read_items(file)
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(Misuse, match="not UTF-8"):
         read_items(file)

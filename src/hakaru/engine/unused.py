@@ -50,6 +50,6 @@ def narrow_vectors(machine: Machine, build: Build) -> str | None:
         return None
     return say(
         "This processor has AVX-512, which the ready-made engine does not use: it reads prompts "
-        "at .53 (F16) to 1.0 (Q4_1) of the "
+        "at 0.53 (F16) to 1.0 (Q4_1) of the "
         "speed of a native build, measured; decoding is equal. To have one: hakaru engine build"
     )

@@ -22,8 +22,8 @@ from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.task_example import is_comment, right_line
-from hakaru.evaluation.texts import read_text
-from hakaru.language import listed
+from hakaru.evaluation.texts import decoded, read_text
+from hakaru.language import listed, say
 
 LANGUAGES: Final = ("en", "ja")
 OURS, HUMANEVAL = "ours", "humaneval"
@@ -126,8 +126,7 @@ def read_items(path: Path) -> list[Item]:
             path=path,
             built_in=" | ".join((OURS, HUMANEVAL)),
         )
-    is_empty = path.is_file() and not path.stat().st_size
-    items = parse_items(str(path), "" if is_empty else read_text(path))
+    items = parse_items(str(path), decoded(path))
     return [replace(item, own=True) for item in items]
 
 
@@ -152,7 +151,7 @@ def parse_items(where: str, text: str) -> list[Item]:
                 "{path}, line {line}: no JSON object ({reason}).\nA right line: {right}",
                 path=where,
                 line=number,
-                reason=error,
+                reason=_reason(error),
                 right=right_line(data),
             ) from error
         except TimeoutError as error:
@@ -182,6 +181,13 @@ def parse_items(where: str, text: str) -> list[Item]:
     return list(items.values())
 
 
+def _reason(error: Exception) -> str:
+    """Why a line is no JSON, without the decoder's own line number, which is always 1."""
+    if isinstance(error, json.JSONDecodeError):
+        return say("{reason}, column {n}", reason=error.msg, n=error.colno)
+    return str(error)
+
+
 def _item(data: Any, number: int) -> Item:
     if not isinstance(data, dict):
         raise Misuse("expected an object with 'prompt' and 'check'")
@@ -194,8 +200,13 @@ def _item(data: Any, number: int) -> Item:
         raise Misuse(
             "'prompt' is missing or empty (fields of this line: {fields})", fields=listed(data)
         )
-    if not isinstance(check, Mapping):
+    if check is None:
         raise Misuse("'check' is missing; expected an object with a 'type'")
+    if not isinstance(check, Mapping):
+        raise Misuse(
+            "'check' is {found}, expected an object with a 'type'",
+            found=json.dumps(check, ensure_ascii=False),
+        )
     if (
         not isinstance(max_tokens, int)
         or isinstance(max_tokens, bool)

@@ -243,11 +243,21 @@ def _standard_library() -> Iterator[Document]:
 
 
 def read_text(path: Path) -> str:
-    """The text in a file, without a byte order mark, with `\\n` at the end of each line. Raises
-    Misuse for a file that is missing, empty or not UTF-8.
+    """The text in a file, as of `decoded`. Raises Misuse for an empty one, too."""
+    text = decoded(path)
+    if not text.strip():
+        raise Misuse(
+            "{path}: the text is empty; name a text with at least a few hundred words.", path=path
+        )
+    return text
+
+
+def decoded(path: Path) -> str:
+    """What a file holds, without a byte order mark, with `\\n` at the end of each line. Raises
+    Misuse for a file that is missing or not UTF-8.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise Misuse(
             "{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start
@@ -256,8 +266,3 @@ def read_text(path: Path) -> str:
         raise Misuse(
             "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
         ) from error
-    if not text.strip():
-        raise Misuse(
-            "{path}: the text is empty; name a text with at least a few hundred words.", path=path
-        )
-    return text

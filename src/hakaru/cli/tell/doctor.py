@@ -50,7 +50,7 @@ def errors_table(summaries: dict[str, dict[str, Any]]) -> Table:
             for title in (say("weights"), say("KV cache"), say("compute"))
         ),
         Column(say("loads"), below=1),
-        Column(say("compute"), shortens=(1,), below=1),
+        Column(say("buffers"), shortens=(1,), below=1),
         Column(say("peak"), below=1),
     ]
     return Table(columns, [_row(name, summary) for name, summary in summaries.items()])
