@@ -42,10 +42,12 @@ def print_gain(gain: Gain) -> None:
     print_text(
         say(
             "{n} of the mix's {of} matrices ({bytes}) are copies of the source's and lose nothing: "
-            "that is part of the figure. The mix takes no part in the choice below.",
+            "that is part of the figure. The mix takes no part in the choice below: {texts} texts "
+            "are too few to prove that it keeps a tier.",
             n=gain.n_copied,
             of=gain.n_tensors,
             bytes=format_bytes(gain.copied_bytes),
+            texts=gain.mix_quality.n_windows,
         )
     )
     if gain.is_better:
