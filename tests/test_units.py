@@ -63,6 +63,8 @@ def test_a_size_without_a_unit_is_asked_for_one(text: str) -> None:
         ("8030261248", 8_030_261_248),
         ("8,030,261,248", 8_030_261_248),
         ("７０Ｂ", 70 * 10**9),
+        ("700億", 70 * 10**9),
+        ("１兆", 10**12),
     ],
 )
 def test_parameter_counts_are_read_as_models_are_named(text: str, n: int) -> None:
@@ -87,6 +89,15 @@ def test_parameter_counts_are_decimal(text: str, n: int) -> None:
     """B is 10^9 in a model's name, never 2^30."""
     assert parse_params(text) == n
     assert parse_params(format_params(n)) == n
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [(999_885_952, "1B"), (999_499_999, "999M"), (1_000_000, "1M"), (999, "999"), (1000, "1K")],
+)
+def test_a_count_just_below_a_unit_is_told_in_that_unit(n: int, text: str) -> None:
+    """Gemma 3 1B has 999,885,952 parameters: `1B`, and never `1e+03M`."""
+    assert format_params(n) == text
 
 
 @given(st.integers(min_value=1, max_value=2**60))

@@ -24,8 +24,11 @@ _BYTE_UNITS = {
     "g": 2**30, "gib": 2**30, "gb": 10**9,
     "t": 2**40, "tib": 2**40, "tb": 10**12,
 }  # fmt: skip
-_PARAM_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
-_QUANTITY = re.compile(r"^\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-zA-Z]*)\s*$")
+_PARAM_UNITS = {
+    "": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12,
+    "万": 10**4, "億": 10**8, "兆": 10**12,
+}  # fmt: skip
+_QUANTITY = re.compile(r"^\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-zA-Z]*|[万億兆])\s*$")
 _EXPERTS = re.compile(r"^(\d{1,3})x(?=\d)", re.IGNORECASE)
 _ACTIVE = re.compile(r"[-_ ]a\d+(?:\.\d+)?[mb]$", re.IGNORECASE)
 LEAST_BARE_BYTES = 2**20
@@ -98,8 +101,8 @@ def parse_params(text: str) -> int:
     """The number of parameters that `text` means. B is 10^9 here, as in a model's name.
 
     Examples: `135M`, `1.5b`; `0.6` is in billions; `30B-A3B` is 30B, all parameters and not the
-    active ones. `8x7B` is 56B, which is more than such a model has, since its experts share all
-    other layers. Raises Misuse for any other text.
+    active ones. `700億` is 70B. `8x7B` is 56B, which is more than such a model has, since its
+    experts share all other layers. Raises Misuse for any other text.
     """
     bare = _ACTIVE.sub("", _plain(text))
     experts, size = _EXPERTS.match(bare), _EXPERTS.sub("", bare)
@@ -180,7 +183,7 @@ def compared(
 def format_params(n: int) -> str:
     """A parameter count as people say it: `135M`, `70.6B`."""
     for factor, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if n >= factor:
+        if n >= 0.9995 * factor:  # 999,885,952 is 1B, not 1e+03M
             return f"{n / factor:.3g}{letter}"
     return str(n)
 

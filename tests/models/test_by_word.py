@@ -28,6 +28,8 @@ def test_a_word_finds_names_makers_and_what_a_model_is_for() -> None:
     assert "gpt-oss-20b" in ids("openai")
     assert {"bge-m3", "qwen3-embedding-8b"} <= set(ids("embedding"))
     assert ids("埋め込み") == [m.id for m in known_models() if gives_vectors(m)]
+    assert ids("小規模") == [m.id for m in known_models() if size_class_of(m) == "small"]
+    assert ids("日本語　小規模") == ids("japanese", "small") != []
     assert ids() == [m.id for m in known_models()]
     assert ids("no such model") == []
 

@@ -37,6 +37,8 @@ CLASS_PARAMS: Final = (("large", 10**10), ("medium", 10**9))
 """The least number of parameters of each class: a large model has tens of billions, a medium one
 billions, a small one hundreds of millions.
 """
+_CLASS_IN_JAPANESE: Final = {"large": "大規模", "medium": "中規模", "small": "小規模"}
+"""As the column of `hakaru ls --catalog` calls a class, so that the word can be searched."""
 
 
 def size_class_of(model: KnownModel) -> str:
@@ -84,7 +86,7 @@ def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
 def _searched(model: KnownModel) -> str:
     texts = [
         model.id, model.name, model.hf_repo, model.architecture, model.license or "",
-        size_class_of(model),
+        size_class_of(model), _CLASS_IN_JAPANESE[size_class_of(model)],
     ]  # fmt: skip
     if is_for_japanese(model):
         texts += ["japanese 日本語 ja jp", FOR_JAPANESE.get(maker(model).lower(), "")]
