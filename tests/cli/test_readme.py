@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -101,10 +102,13 @@ def test_a_command_answers(
 @pytest.mark.engine
 @pytest.mark.parametrize("page", PAGES, ids=["en", "ja"])
 def test_the_answer_that_is_shown_is_the_answer(
-    page: str, capsys: pytest.CaptureFixture[str]
+    page: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The transcript of `fit`, character by character."""
+    """The transcript of `fit` on a terminal of 80 columns, character by character."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
     ((command, answer),) = re.findall(r"^\$ hakaru (fit .+)\n((?:.*\n)*?)```", page, re.MULTILINE)
     assert run(shlex.split(command)) == 0
-    shown = "".join(line.rstrip() + "\n" for line in capsys.readouterr().out.splitlines())
+    text = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    shown = "".join(line.rstrip() + "\n" for line in text.splitlines())
     assert shown == "".join(line.rstrip() + "\n" for line in answer.splitlines())

@@ -56,6 +56,21 @@ def test_japanese_ends_between_phrases() -> None:
     ]
 
 
+@pytest.mark.parametrize("width", range(30, 100))
+def test_words_that_budoux_would_part_stay_whole(width: int) -> None:
+    """`92 か` at the end of a line is no number of places."""
+    text = (
+        "最も確率の高い語が、100 か所のうち 92 か所以上で同じで、名前だけのマシンには"
+        "当てはまりません。台帳にある top-1 一致率は、元のままなら 100% で、限度をまたぐ"
+        "ことも、同時利用時に変わることもありません。"
+    )
+    lines = "\n".join(wrapped(text, width))
+    for word in (
+        "100 か所", "92 か所", "当てはまりません", "台帳", "一致率", "元のまま", "またぐ", "同時",
+    ):  # fmt: skip
+        assert word in lines
+
+
 def test_what_is_pasted_stays_whole() -> None:
     """On its own line if it must, with a Japanese name, and no mark is printed."""
     command = "hakaru up '日本語の モデル.gguf' --context 8192 --quality compact"

@@ -23,6 +23,10 @@ _WHOLE: Final = re.compile(f"{_START}.*?{_END}|`[^`]+`|{_COMMAND}")
 """What stays whole: what `whole` marked, what stands between backticks, and commands of hakaru with
 their options and files.
 """
+_ONE_WORD: Final = re.compile(
+    "当てはま|元のまま|また[ぐぎ]|台帳|一致率|同時|分類|独自|か所|(?<=\\d )分未満|自分自身"
+)
+"""Words that BudouX would part."""
 _JAPANESE: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _NEVER_FIRST: Final = frozenset(
     "、。，．・：；？！ー）］｝」』】〉》〕〟ぁぃぅぇぉっゃゅょァィゥェォッャュョ々)]},.:;!?%…‡*"
@@ -113,7 +117,8 @@ def _ends(text: str, width: int) -> list[int]:
     """The places in `text` where a line may end; what stays whole, and is wider than `width`, has
     a line of its own.
     """
-    taken = {i for m in _WHOLE.finditer(text) for i in range(m.start() + 1, m.end())}
+    kept = [m.span() for words in (_WHOLE, _ONE_WORD) for m in words.finditer(text)]
+    taken = {i for start, end in kept for i in range(start + 1, end)}
     wide = [m.span() for m in _WHOLE.finditer(text) if cells_of(m[0]) > width]
     blanks = {m.start() for m in re.finditer(r"(?<=\S) +(?=\S)", text)}
     if _JAPANESE.search(text):
