@@ -99,10 +99,9 @@ def test_the_help_of_every_command_is_in_japanese(
         ("fit", "引数を指定してください: 'MODEL'。"),
         ("formula --bits 4", "オプションを指定してください: '--params'。"),
         ("hardware --jsn", "'--jsn' というオプションはありません。'--json' のことですか。"),
-        (
-            "up --context x",
-            "'--context' の値が正しくありません: 'x' は数（integer）として読めません。",
-        ),
+        ("up --context x", "'--context' の値が正しくありません: 'x' は整数として読めません。"),
+        ("up --port x", "'--port' の値が正しくありません: 'x' は整数として読めません。"),
+        ("up --min-speed x", "'--min-speed' の値が正しくありません: 'x' は数として読めません。"),
         ("up --port 0", "'--port' の値が正しくありません: 0 は範囲 1<=x<=65535 に入っていません。"),
         ("fit x --source y", "'computed', 'dry-run', 'both' のいずれかを指定してください。"),
         ("hardware a b", "余分な引数があります（a b）。"),
@@ -118,6 +117,17 @@ def test_what_is_typed_wrong_is_said_in_japanese(
     error = capsys.readouterr().err
     assert f"{sentence} 使い方: hakaru " in error
     assert not re.search(r"\. |\.$", error)
+
+
+def test_an_unknown_language_is_refused_in_the_one_of_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who set LANG=ja_JP.UTF-8 is not answered in English."""
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "ja_JP.UTF-8")
+    assert run(["hardware", "--lang", "fr"]) == 2
+    assert "--lang が 'fr' です。en、ja のいずれか" in capsys.readouterr().err
 
 
 def test_click_still_says_these_sentences() -> None:

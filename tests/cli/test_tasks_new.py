@@ -25,6 +25,16 @@ def test_the_example_runs_as_it_is(
     assert json.loads(capsys.readouterr().out)["tasks"]["n"] == 8
 
 
+def test_a_japanese_example_says_that_the_embedded_model_is_no_judge_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It understands English only; the English example has no such line."""
+    assert run(["tasks", "new", str(tmp_path / "ja.jsonl"), "--lang", "ja"]) == 0
+    assert "分かるのは英語だけ" in capsys.readouterr().out
+    assert run(["tasks", "new", str(tmp_path / "en.jsonl"), "--lang", "en"]) == 0
+    assert "English only" not in capsys.readouterr().out
+
+
 def test_the_next_step_can_be_pasted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ def _language(arguments: list[str]) -> tuple[list[str], str | None]:
             kept.append(argument)
             continue
         if language not in LANGUAGES:
+            use_language(None)  # the environment's, to say it in
             raise Misuse(
                 "--lang is '{found}', expected one of {known}.",
                 found=language,

@@ -5,6 +5,7 @@ to its sentence in the language in use. Click asks gettext for its own sentences
 and `ngettext` in its modules; here these names lead to hakaru's catalogue instead.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
@@ -15,6 +16,8 @@ from click import core, decorators, exceptions, formatting, parser, types
 from hakaru.language import current_language, translate
 
 _WRAP_ENGLISH: Final = formatting.wrap_text
+_NUMBER_TYPE: Final = re.compile("(integer|float)(?: range)?(?=として読めません)")
+"""Click's English name of a type of number, in its Japanese sentence."""
 _MODULES: Final = (core, decorators, exceptions, formatting, parser, types)
 
 
@@ -75,6 +78,7 @@ def in_one_sentence(error: click.UsageError) -> str:
     text = error.format_message()
     if current_language() == "ja":
         text = text.removesuffix(".").replace("。 ", "。")
+        text = _NUMBER_TYPE.sub(lambda name: "整数" if name[1] == "integer" else "数", text)
         return text if text.endswith("。") else f"{text}。"
     return text
 

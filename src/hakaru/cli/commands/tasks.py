@@ -6,7 +6,7 @@ from hakaru.cli.paste import pasted
 from hakaru.errors import ModelNotFound
 from hakaru.evaluation.task_example import write_example
 from hakaru.evaluation.tasks import read_items
-from hakaru.language import say
+from hakaru.language import current_language, say
 from hakaru.models.embedded import embedded_model
 
 
@@ -26,5 +26,7 @@ def write_new(options: TasksNewOptions) -> int:
     except ModelNotFound:
         return 0
     print_text(say("It runs as it is, on the embedded model or on any model file of yours."))
+    if current_language() != "en":  # the example is in the language in use
+        print_text(say("The embedded model understands English only: its score here says nothing."))
     next_step(pasted("hakaru", "test", model, "--no-speed", "--tasks", options.file))
     return 0
