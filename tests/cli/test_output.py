@@ -1,10 +1,13 @@
 """What is printed, and to whom."""
 
+import errno
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
+from hakaru.cli import run
 from hakaru.cli.output import print_facts, show_table, terminal_width
 from hakaru.cli.table import Column, Table
 from hakaru.cli.wrapping import whole
@@ -22,6 +25,23 @@ def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
         show_table(Table([Column("a"), Column("b")], [["1", "2"]]))
+
+
+def test_a_reader_who_leaves_a_whole_command_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Click would end it with exit code 1, now and then, as the pipe is quick or slow."""
+    with (tmp_path / "out").open("w") as out:
+
+        class Gone(io.StringIO):
+            def write(self, text: str) -> int:
+                raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+            def fileno(self) -> int:
+                return out.fileno()
+
+        monkeypatch.setattr(sys, "stdout", Gone())
+        assert run(["formula", "--params", "7B", "--bits", "4", "--json"]) == 0
 
 
 class Terminal(io.StringIO):

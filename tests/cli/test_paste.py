@@ -58,3 +58,14 @@ def test_what_an_error_says_to_paste_is_in_one_line(
     assert any(parse_items("x", line) for line in lines if line.startswith("{"))
     assert run(["test", "qwen3-8b"]) == 4
     assert "hf download Qwen/Qwen3-8B" in capsys.readouterr().err.splitlines()
+
+
+def test_a_path_in_an_error_is_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where blanks and Japanese stand in it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/nowhere/my own models/とても長い 名前/a model.gguf"
+    assert run(["show", path]) == 4
+    assert f"{path}:" in capsys.readouterr().err.splitlines()

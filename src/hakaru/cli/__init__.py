@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
     from hakaru.serving.serve_at import Pages
 
-PASTED: Final = ("command", "right", "url")
-"""Fields of errors that a person pastes: a command, a right line of a task file, an address."""
+PASTED: Final = ("command", "right", "url", "path", "folder")
+"""Fields of errors that a person pastes: a command, a right line of a task file, an address, a path
+that may hold blanks or Japanese.
+"""
 INTERRUPTED: Final = 130
 """The exit code of what Ctrl-C, SIGTERM or a closed terminal ended before it was done."""
 

@@ -72,6 +72,8 @@ def invoke(arguments: list[str], browser: Browser) -> int:
         raise Misuse(
             "{reason} See: {command} --help", reason=in_one_sentence(error), command=command
         ) from error
+    except SystemExit as error:  # click's answer to a reader that left, as `head` does
+        raise BrokenPipeError from error
     except click.Abort as error:
         raise (error.__cause__ or KeyboardInterrupt()) from error  # the cause may say what is kept
     return result if isinstance(result, int) else 0
