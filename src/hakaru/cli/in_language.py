@@ -80,7 +80,7 @@ def in_one_sentence(error: click.UsageError) -> str:
         text = text.removesuffix(".").replace("。 ", "。")
         text = _NUMBER_TYPE.sub(lambda name: "整数" if name[1] == "integer" else "数", text)
         return text if text.endswith("。") else f"{text}。"
-    return text
+    return text if text.endswith((".", "?", "?)")) else f"{text}."
 
 
 def _first_sentence(text: str) -> str | None:

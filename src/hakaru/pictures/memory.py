@@ -92,7 +92,7 @@ def _bars(shares: Sequence[Share], labels: Sequence[str], device: Any, altair: A
 
 def _title(fit: Fit) -> str:
     return say(
-        "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+        "{name} ({architecture}, {type}, {params} parameters) at {n_ctx:,} tokens of context",
         name=fit.model.name,
         architecture=fit.model.shape.architecture,
         type=spoken_type(fit.model),

@@ -191,7 +191,7 @@ def _print_exact(exact: Any) -> None:
     """The verdict, the parts on every device, what decides, and how long a context fits."""
     print_text(
         say(
-            "Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx} tokens of "
+            "Exactly, {model} in {type} ({bpw:.2f} bits per weight) at {n_ctx:,} tokens of "
             "context: {verdict}.",
             model=exact.model.name,
             type=exact.type,

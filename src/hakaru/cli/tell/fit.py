@@ -49,7 +49,7 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
     model, settings = fit.model, fit.settings
     print_text(
         say(
-            "{name} ({architecture}, {type}, {params} parameters) at {n_ctx} tokens of context",
+            "{name} ({architecture}, {type}, {params} parameters) at {n_ctx:,} tokens of context",
             name=model.name,
             architecture=model.shape.architecture,
             type=spoken_type(model),
