@@ -128,7 +128,7 @@ def test_more_users_than_the_memory_holds_are_refused_too(tiny: Path, tmp_path: 
         served(session, read_model(tiny), ContextSettings(n_ctx=256))
     with pytest.raises(
         DoesNotFit,
-        match=r"tiny-f16.gguf: needs .* with 65536 tokens of context for 8 conversations, "
+        match=r"tiny-f16.gguf: needs .* with 65,536 tokens of context for 8 conversations, "
         r"but 140.0 MiB may be used",
     ):
         served(session, read_model(tiny), ContextSettings(n_ctx=65536, n_parallel=8))

@@ -17,7 +17,7 @@ def too_small(
     """The refusal, with the ways out that `fit` finds for the smallest level in `limit_bytes`."""
     needed, free = compared(smallest.total_bytes, limit_bytes)
     return DoesNotFit(
-        "{path}: even {type} needs {needed} at a context of {n_ctx} with a KV cache of {cache}, "
+        "{path}: even {type} needs {needed} at a context of {n_ctx:,} with a KV cache of {cache}, "
         "but {free} may be used; {ways}.",
         path=model.path,
         type=smallest.name if smallest.type == SOURCE else smallest.type,

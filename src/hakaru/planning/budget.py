@@ -73,7 +73,8 @@ def room_for_weights(model: Model, hardware: Hardware, settings: ContextSettings
     layout = _layout(task, hardware)
     if layout is None:
         raise DoesNotFit(
-            "{path}: no file of this model fits there with {n_ctx} tokens of context; shorten it.",
+            "{path}: no file of this model fits there with {n_ctx:,} tokens of context; shorten "
+            "it.",
             path=model.path,
             n_ctx=settings.n_ctx,
         )

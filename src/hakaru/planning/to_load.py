@@ -23,7 +23,7 @@ class NothingLoaded(DoesNotFit):
         share = fit.placement.fullest
         needed, free = compared(share.needed_bytes, share.device.usable_bytes)
         super().__init__(
-            "{path}: needs {needed} with {n_ctx} tokens of context for {n} conversations, but "
+            "{path}: needs {needed} with {n_ctx:,} tokens of context for {n} conversations, but "
             "{free} may be used; nothing was loaded: {ways}.",
             path=fit.model.path,
             needed=needed,
