@@ -153,6 +153,10 @@ def test_a_header_without_weights_is_not_run(tmp_path: Path) -> None:
     ("word", "words"),
     [
         ("qwen3-8", "did you mean qwen3-8b"),
+        ("llama3", "did you mean llama-3"),
+        ("elyza", "did you mean llama-3-elyza-jp-8b"),
+        ("qwen3:8b", "did you mean qwen3-8b"),
+        ("Qwen/Qwen3-8B", "a repository of Hugging Face is named hf:Qwen/Qwen3-8B"),
         ("zzzz", "neither a file nor a model of the catalogue; name a GGUF file"),
         ("nosuch/file", "there is no such file"),
         ("nosuch.gguf", "there is no such file"),

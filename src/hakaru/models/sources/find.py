@@ -6,6 +6,7 @@ this door works on local files alone. `reference` lists the texts that a person 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
@@ -35,6 +36,8 @@ from hakaru.models.sources.shards import refuse_other_folders
 from hakaru.models.stored_quantization import REFUSES
 from hakaru.places import header_dir
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/(?!.*\.gguf)[\w-][\w.:-]*", re.IGNORECASE)
+"""`org/repo`, as Hugging Face's pages show it to be copied, and no path of a GGUF file."""
 Reference = str | Path | Model
 """What names a model: a text that `reference` lists, a path, or the model that was read before."""
 
@@ -54,6 +57,12 @@ def find_model(reference: Reference) -> Found:
 def _find(reference: str | Path) -> Found:
     match _parsed(reference):
         case Local(path=path):
+            if _HUB_NAME.fullmatch(str(reference)) and not path.exists():
+                raise ModelNotFound(
+                    "{path}: there is no such file; a repository of Hugging Face is named {hub}.",
+                    path=path,
+                    hub=f"hf:{reference}",
+                )
             return _find_local(path)
         case HubFile() as wanted:
             from hakaru.models.sources.huggingface import find_at_hub
@@ -232,8 +241,8 @@ def _find_in_catalogue(word: str) -> Found:
     by_id = {entry.id: entry for entry in known_models()}
     if entry := by_id.get(word.lower()):
         return _stand_in_for(entry)
-    near = get_close_matches(word.lower(), by_id, n=3, cutoff=0.5)
-    if near:
+    close = get_close_matches(word.lower(), by_id, n=3, cutoff=0.5)
+    if near := list(dict.fromkeys([*_ids_with(word), *close]))[:3]:
         raise ModelNotFound(
             "'{word}' is neither a file nor a model of the catalogue; did you mean {listed}?",
             word=word,
@@ -245,6 +254,13 @@ def _find_in_catalogue(word: str) -> Found:
         word=word,
         command="hakaru ls --catalog",
     )
+
+
+def _ids_with(word: str) -> list[str]:
+    """The catalogue's ids in which `word` stands, whatever its signs: `llama3` in `llama-3-8b`."""
+    wanted = re.sub(r"[\W_]", "", word.lower())
+    ids = [entry.id for entry in known_models()]
+    return [name for name in ids if len(wanted) > 2 and wanted in re.sub(r"\W", "", name)]
 
 
 def _stand_in_for(entry: KnownModel) -> Found:
