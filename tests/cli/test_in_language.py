@@ -119,6 +119,14 @@ def test_what_is_typed_wrong_is_said_in_japanese(
     assert not re.search(r"\. |\.$", error)
 
 
+def test_an_unknown_language_of_tasks_is_refused_without_tasks_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`test x --language fr` does not measure as if nothing had been asked."""
+    assert run(["test", "x", "--language", "fr", "--lang", "ja"]) == 2
+    assert "--language が 'fr' です。en、ja のいずれか" in capsys.readouterr().err
+
+
 def test_an_unknown_language_is_refused_in_the_one_of_the_environment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from hakaru.errors import Misuse
+from hakaru.language import LANGUAGES, listed
+
 F = TypeVar("F", bound=Callable[..., Any])
 Options = TypeVar("Options")
 
@@ -144,6 +147,17 @@ def wishes(function: F) -> F:
     )
 
 
+def _known_language(_context: click.Context, _option: click.Parameter, language: str) -> str:
+    """`language`, if our tasks have it; also where none of them are asked for."""
+    if language not in LANGUAGES:
+        raise Misuse(
+            "`language` is '{found}', expected one of {known}.",
+            found=language,
+            known=listed(LANGUAGES),
+        )
+    return language
+
+
 def tasks_options(text: str) -> Callable[[F], F]:
     """`--tasks` and `--language`."""
 
@@ -153,6 +167,7 @@ def tasks_options(text: str) -> Callable[[F], F]:
             default="en",
             show_default=True,
             metavar="en|ja",
+            callback=_known_language,
             help="Language of our tasks.",
         )
         names = click.option(
