@@ -19,7 +19,16 @@ import little_effort
 from hakaru.quantization.journal import journal_path
 
 pytestmark = pytest.mark.engine
-MEASURING: Final = {"importance", "probes", "errors"}
+MEASURING: Final = {
+    "collecting importance data",
+    "probing which tensors matter",
+    "sampling how types round the weights",
+}
+RACING, WRITING, READING = (
+    "racing the mix against presets",
+    "writing the file",
+    "reading texts with the file",
+)
 
 
 def command(source: Path, out: Path) -> list[str]:
@@ -76,7 +85,7 @@ def digest(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return hashlib.sha256((home / "whole.gguf").read_bytes()).digest()
 
 
-STOPS: Final = (("race", signal.SIGKILL), ("test", signal.SIGKILL), ("test", signal.SIGINT))
+STOPS: Final = ((RACING, signal.SIGKILL), (READING, signal.SIGKILL), (READING, signal.SIGINT))
 
 
 def test_the_same_command_ends_with_the_same_file(
@@ -90,14 +99,14 @@ def test_the_same_command_ends_with_the_same_file(
         code, said = stopped_at(step, number, tiny, out)
         assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
         assert attempt == 0 or not steps(said) & MEASURING
-        assert not is_written or not steps(said) & {"write", "race"}
+        assert not is_written or not steps(said) & {WRITING, RACING}
         is_written = out.is_file()
-        assert is_written == (step == "test")
+        assert is_written == (step == READING)
     assert "the same command goes on there" in said
     done = subprocess.run(
         command(tiny, out), capture_output=True, text=True, check=True, timeout=300
     )
-    assert not steps(done.stderr) & (MEASURING | {"write", "race"})
+    assert not steps(done.stderr) & (MEASURING | {WRITING, RACING})
     assert "written, read back and verified" in done.stdout
     assert hashlib.sha256(out.read_bytes()).digest() == digest
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
