@@ -1,5 +1,9 @@
 """What `serve` and `up` say once the model answers: what it is for, and the next step last."""
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,3 +67,28 @@ def test_with_json_stdout_is_left_alone(capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     assert not out
     assert "hakaru chat" in err
+
+
+@contextmanager
+def slow_to_stop() -> Iterator[Serving]:
+    """A server that ends by Ctrl-C only, and takes a moment for it."""
+    with serving(Path("a.gguf")) as served:
+        served.ended.clear()
+        yield served
+        time.sleep(0.5)
+
+
+def test_a_second_ctrl_c_breaks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever presses Ctrl-C twice, or whose shell sends it twice, sees the same end."""
+
+    def twice() -> None:
+        for pause in (0.3, 0.2):
+            time.sleep(pause)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    impatient = threading.Thread(target=twice)
+    impatient.start()
+    assert stay(slow_to_stop(), has_pages=True) == 0
+    impatient.join()
+    assert capsys.readouterr().out.splitlines()[-1] == "Stopped."
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,9 +1,11 @@
 """`hakaru serve`, and how a command that serves stays until Ctrl-C."""
 
 import shlex
+import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from hakaru.cli.options import ServeOptions
 from hakaru.cli.output import print_aside, print_text
@@ -51,7 +53,7 @@ def stay(
     """
 
     tell = print_aside if quiet else print_text
-    with served as serving, suppress(KeyboardInterrupt):
+    with _ended_once(), served as serving, suppress(KeyboardInterrupt):
         tell(_greeting(serving))
         for line in _ways_on(serving, source, has_pages=has_pages):
             tell(line)
@@ -60,6 +62,30 @@ def stay(
         serving.wait()
     tell(say("Stopped."))
     return 0
+
+
+@contextmanager
+def _ended_once() -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM in the block does what it always does. Those that follow change
+    nothing: what runs is being stopped already.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for ignored in before:
+            signal.signal(ignored, signal.SIG_IGN)
+        handler = before[signal.Signals(number)]
+        assert callable(handler)
+        handler(number, frame)
+
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _greeting(serving: Serving) -> str:
