@@ -88,8 +88,8 @@ class Margin:
             )
         if self.kind.machine is None:
             return say(
-                "Margin kept free: {kept}, assumed: loads here say nothing about a machine that "
-                "is only named.",
+                "Margin kept free: {kept}, assumed: loads here say nothing about memory that is "
+                "only named.",
                 kept=kept,
             )
         if self.kind.backend != "cpu":
