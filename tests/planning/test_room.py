@@ -102,7 +102,7 @@ def test_a_longer_context_leaves_less_for_weights(qwen: Model) -> None:
         room_for_weights(qwen, card, ContextSettings(n_ctx=n)).total_bytes for n in (4096, 32768)
     )
     assert long < short
-    with pytest.raises(DoesNotFit, match="no file of this model fits there with 131072 tokens"):
+    with pytest.raises(DoesNotFit, match="no file of this model fits there with 131,072 tokens"):
         room_for_weights(qwen, card, ContextSettings(n_ctx=131072))
 
 

@@ -80,7 +80,7 @@ def test_what_is_assumed_never_fits_where_arithmetic_says_no(
     name: str, kind: str, n_ctx: int, part: float, backend: Backend, cache_type: str
 ) -> None:
     """The layout that the assumption calls fitting is judged by the arithmetic: the catalogue plays
-    the unknown.
+    the unknown. Near the bound the arithmetic may find that a part of the margin is needed.
     """
     try:
         ours, assumed = both(
@@ -98,7 +98,7 @@ def test_what_is_assumed_never_fits_where_arithmetic_says_no(
     hardware = machines(assumed.engine.total_bytes, part)[kind]
     found = place(assumed, hardware)
     if found.verdict == "fits":
-        assert placement(ours, hardware, found.layout).verdict == "fits"
+        assert placement(ours, hardware, found.layout).verdict != "does_not_fit"
 
 
 @pytest.mark.parametrize(
