@@ -16,16 +16,10 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the workers
 
 from hakaru.engine.builds import lab_build
-from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.compute import device_compute, is_known
-from hakaru.memory.settings import ContextSettings
-from hakaru.models.catalogue import KnownModel, known_models
-from over_rpc import compute_on_devices, workers_of
+from over_rpc import TOLERANCE, cases, compute_on_devices, workers_of
 
 MIB = 2**20
-TOLERANCE = 17 * 2**10
-SETTINGS = [ContextSettings(n_ctx=4096), ContextSettings(n_ctx=32768, n_ubatch=2048)]
 PLACES = ("host", "first", "last")
 
 
@@ -51,47 +45,23 @@ def main() -> None:
     native, machine = Path(sys.argv[1]), probe_machine()
     print(f"{machine.cpu.model}, {machine.system}, Python {platform.python_version()}")
     print(lab_build())
-    first: dict[str, KnownModel] = {}
-    for known in known_models():
-        if is_known(known.shape) and known.shape.n_expert:
-            first.setdefault(known.architecture, known)
+    compared = list(cases(lambda known: bool(known.shape.n_expert), experts_on_host=True))
     with tempfile.TemporaryDirectory() as folder, workers_of(native) as workers:
-        rows = [
-            row for known in first.values() for row in compare(known, native, workers, Path(folder))
-        ]
-    print()
-    for place in PLACES:
-        print_sum(place, [row for row in rows if row.place == place])
-
-
-def compare(known: KnownModel, native: Path, workers: Sequence[str], folder: Path) -> list[Row]:
-    """All figures of one model; those that are not equal are printed."""
-    metadata = without_vocabulary(known.metadata(), known.n_vocab)
-    path = write_header_only(folder / f"{known.id}.gguf", metadata, known.tensors())
-    cases = [(settings, n) for settings in SETTINGS for n in (1, 2)]
-    requests = [
-        (path, n, {"n_ctx": s.n_ctx, "n_ubatch": s.n_ubatch, "n_outputs_max": s.n_outputs}, True)
-        for s, n in cases
+        theirs = compute_on_devices(native, workers, compared, Path(folder))
+    rows = [
+        Row(case.known.architecture, case.n_devices, case.settings.n_ctx, *figures)
+        for case, buffers in zip(compared, theirs, strict=True)
+        for figures in zip(PLACES, case.computed(), buffers, strict=False)
     ]
-    rows = []
-    for (settings, n), theirs in zip(
-        cases, compute_on_devices(native, workers, requests), strict=True
-    ):
-        computed = device_compute(known.shape, settings, n_devices=n, experts_on_host=True)
-        assert computed
-        ours = [computed.host_bytes, *(computed.of(i, n) for i in range(n))]
-        rows += [
-            Row(known.architecture, n, settings.n_ctx, *figures)
-            for figures in zip(PLACES, ours, theirs, strict=False)
-        ]
     for row in rows:
         if abs(row.error) > TOLERANCE:
             print(
                 f"{row.architecture:<16}{row.n_devices} devices{row.n_ctx:>7} {row.place:<6}"
-                f"{row.ours / MIB:>9.1f}{row.engine / MIB:>9.1f}{row.error / MIB:>+9.1f}",
-                flush=True,
+                f"{row.ours / MIB:>9.1f}{row.engine / MIB:>9.1f}{row.error / MIB:>+9.1f}"
             )
-    return rows
+    print()
+    for place in PLACES:
+        print_sum(place, [row for row in rows if row.place == place])
 
 
 def print_sum(place: str, rows: Sequence[Row]) -> None:

@@ -8,13 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from hakaru.engine.capi import LIBRARY
+from hakaru.formats.header_file import without_vocabulary, write_header_only
+from hakaru.memory.compute import device_compute, is_known
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.catalogue import KnownModel, known_models
 
+TOLERANCE = 17 * 2**10
+"""Bytes by which a figure may differ from the engine's and still count as equal."""
+SETTINGS = [ContextSettings(n_ctx=4096), ContextSettings(n_ctx=32768, n_ubatch=2048)]
 DRY_RUNS = """
 import ctypes, json, os, sys
 from pathlib import Path
@@ -80,15 +87,50 @@ def workers_of(native: Path) -> Iterator[list[str]]:
             process.wait()
 
 
-def compute_on_devices(
-    native: Path, workers: Sequence[str], requests: Sequence[tuple[Path, int, dict[str, Any], bool]]
-) -> list[list[int]]:
-    """Compute buffers in bytes of the host and of each device, by request: a file, the number of
-    devices, the settings of the context, and whether all experts stay in RAM.
+class Case(NamedTuple):
+    """One dry run: a model at its settings, on so many devices."""
+
+    known: KnownModel
+    settings: ContextSettings
+    n_devices: int
+    experts_on_host: bool = False  # the experts of all layers stay in RAM
+
+    def computed(self) -> list[int]:
+        """Our compute buffers in bytes: of the host, and of each device."""
+        figures = device_compute(
+            self.known.shape,
+            self.settings,
+            n_devices=self.n_devices,
+            experts_on_host=self.experts_on_host,
+        )
+        assert figures
+        return [figures.host_bytes, *(figures.of(i, self.n_devices) for i in range(self.n_devices))]
+
+
+def cases(wanted: Callable[[KnownModel], bool], *, experts_on_host: bool = False) -> Iterator[Case]:
+    """The most downloaded model of every architecture with a known graph that is `wanted`, at both
+    settings, on one device and on two.
     """
+    first: dict[str, KnownModel] = {}
+    for known in known_models():
+        if is_known(known.shape) and wanted(known):
+            first.setdefault(known.architecture, known)
+    for known in first.values():
+        for settings in SETTINGS:
+            for n in (1, 2):
+                yield Case(known, settings, n, experts_on_host)
+
+
+def compute_on_devices(
+    native: Path, workers: Sequence[str], cases: Sequence[Case], folder: Path
+) -> list[list[int]]:
+    """The engine's compute buffers in bytes of the host and of each device, by case. Headers are
+    written into `folder`.
+    """
+    requests = [_request(case, folder) for case in cases]
     done = subprocess.run(
         [sys.executable, "-c", DRY_RUNS, *workers],
-        input="\n".join(json.dumps([str(path), *rest]) for path, *rest in requests),
+        input="\n".join(requests),
         capture_output=True,
         text=True,
         check=True,
@@ -107,6 +149,19 @@ def compute_on_devices(
         ]
         for buffers in told
     ]
+
+
+def _request(case: Case, folder: Path) -> str:
+    """A line of the input of DRY_RUNS."""
+    known, settings, n_devices, experts_on_host = case
+    metadata = without_vocabulary(known.metadata(), known.n_vocab)
+    path = write_header_only(folder / f"{known.id}.gguf", metadata, known.tensors())
+    context = {
+        "n_ctx": settings.n_ctx,
+        "n_ubatch": settings.n_ubatch,
+        "n_outputs_max": settings.n_outputs,
+    }
+    return json.dumps([str(path), n_devices, context, experts_on_host])
 
 
 def _wait_for(port: int) -> None:
