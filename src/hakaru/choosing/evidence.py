@@ -5,7 +5,7 @@ sentence, whoever wrote the file.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -46,14 +46,26 @@ def conditions(mode: Mode) -> dict[str, object]:
 
 def last_choice() -> Path | None:
     """The model file that the latest decision chose, if that file is still there."""
-    for path in sorted(data_dir("evidence").glob("*.json"), reverse=True):
+    for text in evidence_texts():
         try:
-            chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
-        except (OSError, ValueError, KeyError):
+            chosen = json.loads(text)["chosen"]
+        except (ValueError, KeyError):
             continue
         if chosen and Path(chosen["path"]).is_file():
             return Path(chosen["path"])
     return None
+
+
+def evidence_texts() -> Iterator[str]:
+    """The evidence files of this machine, the latest first; what cannot be read is left out. Raises
+    MachineError for a home that is read-only.
+    """
+    for path in sorted(data_dir("evidence").glob("*.json"), reverse=True):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        yield text
 
 
 def decision_schema() -> dict[str, Any]:

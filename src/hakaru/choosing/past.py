@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hakaru.choosing.decision import SCHEMA
+from hakaru.choosing.evidence import evidence_texts
 from hakaru.errors import MachineError
 from hakaru.evaluation.last_test import Loss
 from hakaru.memory.settings import ContextSettings
-from hakaru.places import data_dir
 from hakaru.units import Figure
 
 
@@ -39,16 +40,20 @@ def past_of(sha256: str, settings: ContextSettings) -> Past | None:
 def _latest_first(sha256: str) -> Iterator[dict[str, Any]]:
     """The evidence that names this hash; what another version wrote in other words is left out."""
     try:
-        folder = data_dir("evidence")
+        for text in evidence_texts():
+            evidence = _decision(text) if sha256 in text else None
+            if evidence:
+                yield evidence
     except MachineError:  # a home that is read-only
         return
-    for path in sorted(folder.glob("*.json"), reverse=True):
-        try:
-            text = path.read_text(encoding="utf-8")
-            if sha256 in text and json.loads(text)["schema"] == "hakaru.decision/1":
-                yield json.loads(text)
-        except (OSError, ValueError, KeyError):
-            continue
+
+
+def _decision(text: str) -> dict[str, Any] | None:
+    try:
+        evidence: dict[str, Any] = json.loads(text)
+        return evidence if evidence["schema"] == SCHEMA else None
+    except (ValueError, KeyError):
+        return None
 
 
 def _past(evidence: dict[str, Any], candidate: dict[str, Any], *, timed: bool) -> Past:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,8 +16,6 @@ from hakaru.units import Figure
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LABEL: Final = re.compile(r"\S+ {2,}(?=\S)")
-"""A label, after which a sentence and its further lines begin: `Loss     how far …`."""
 WIDEST: Final = 100
 """Cells of a line of sentences, since longer lines are hard to read."""
 
@@ -48,11 +45,7 @@ def warn(text: str) -> None:
 def _print_sentences(text: str, stream: TextIO) -> None:
     width = terminal_width(stream)
     for line in map(without_controls, text.split("\n")):
-        label = _LABEL.match(line)
-        indent = " " * cells_of(label[0]) if label else ""
-        lines = (
-            [unmarked(line)] if width is None else wrapped(line, min(width, WIDEST), indent=indent)
-        )
+        lines = [unmarked(line)] if width is None else wrapped(line, min(width, WIDEST))
         print("\n".join(lines), file=stream, flush=True)
 
 

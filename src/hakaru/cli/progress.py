@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.wrapping import cells_of
@@ -40,12 +39,7 @@ class Watching:
     def __enter__(self) -> "Watching":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

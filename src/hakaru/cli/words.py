@@ -34,11 +34,6 @@ def cells(figure: Figure, style: str) -> list[str]:
     return [f"{figure.value:{style}}", interval]
 
 
-def speed_in(speed: Speed) -> str:
-    """Decoded tokens per second in one table cell."""
-    return str(speed_cell(speed))
-
-
 def speed_cell(speed: Speed) -> Cell:
     """Decoded tokens per second, with their interval where there is room."""
     mark = CONTENDED if speed.is_contended else ""

@@ -24,7 +24,7 @@ def describe_briefly(machine: Machine) -> list[str]:
         say("Machine  {parts}", parts=say(", ").join(parts)),
         say(
             "         class {size_class}: {meaning}",
-            size_class=_class_name(machine.size_class),
+            size_class=class_name(machine.size_class),
             meaning=_briefly(machine),
         ),
     ]
@@ -98,7 +98,7 @@ def describe(machine: Machine) -> list[str]:
     lines.append(
         say(
             "Class      {size_class}: {meaning}",
-            size_class=_class_name(machine.size_class),
+            size_class=class_name(machine.size_class),
             meaning=_meaning(machine),
         )
     )
@@ -112,7 +112,8 @@ def _why(cpu: Cpu) -> str:
     return say(" (one for each performance core)") if cpu.threads < cpu.usable_cores else ""
 
 
-def _class_name(size_class: str) -> str:
+def class_name(size_class: str) -> str:
+    """The class of a machine or a model in the language in use."""
     return {
         "large": say("large"),
         "medium": say("medium"),

@@ -15,14 +15,12 @@ KIND: Final = "mix"
 
 def remember_mix(session: Session, source: Model, mix: Recipe) -> None:
     """Keep what a mix of this source is made of."""
-    inputs = {"source": session.ledger.model_sha256(source), "mix": mix.preset}
-    session.ledger.remember(KIND, inputs, dict(mix.types))
+    session.ledger.remember(KIND, _inputs(session, source, mix.preset), dict(mix.types))
 
 
 def known_mix(session: Session, source: Model, name: str) -> Recipe:
     """The mix of this name. Raises Misuse for a name that no mix of this source has."""
-    inputs = {"source": session.ledger.model_sha256(source), "mix": name}
-    types = session.ledger.recall(KIND, inputs)
+    types = session.ledger.recall(KIND, _inputs(session, source, name))
     if types is None:
         raise Misuse(
             "`preset` is '{found}', but no mix of {source} has this name here; name a preset, or "
@@ -31,3 +29,7 @@ def known_mix(session: Session, source: Model, name: str) -> Recipe:
             source=source.path,
         )
     return mix_recipe(source, types)
+
+
+def _inputs(session: Session, source: Model, name: str) -> dict[str, object]:
+    return {"source": session.ledger.model_sha256(source), "mix": name}

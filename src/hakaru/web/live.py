@@ -7,7 +7,6 @@ drawn when the page is loaded, so that nobody waits for them when no browser is 
 import socket
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final
 
 import uvicorn
@@ -63,12 +62,7 @@ class LivePage:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=5)
         self._listener.close()

@@ -5,6 +5,7 @@ from hakaru.cli.output import next_step, print_json, print_text, show_table
 from hakaru.cli.paste import pasted
 from hakaru.cli.table import Cell, Column, Table
 from hakaru.errors import Misuse, ModelNotFound
+from hakaru.hardware.spoken import class_name
 from hakaru.language import say
 from hakaru.models.by_word import (
     gives_vectors,
@@ -102,14 +103,13 @@ def _table(models: list[KnownModel]) -> Table:
 
 
 def _row(model: KnownModel) -> list[str | Cell]:
-    sizes = {"small": say("small"), "medium": say("medium"), "large": say("large")}
     n_ctx = model.hyperparameters.get("context_length")
     licence = (model.license or "?").removeprefix("LicenseRef-")
     is_own = licence != (model.license or "?")
     return [
         model.id,
         format_params(model.n_params),
-        sizes[size_class_of(model)],
+        class_name(size_class_of(model)),
         f"{n_ctx:,}" if n_ctx else "?",
         Cell(licence, say("its own")) if is_own else licence,
         maker(model),

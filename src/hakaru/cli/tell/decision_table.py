@@ -2,9 +2,9 @@
 
 from hakaru.choosing.candidate import Candidate, bare_name
 from hakaru.choosing.decision import Decision
-from hakaru.cli.output import interval_cell
+from hakaru.cli.output import interval_cell, with_interval
 from hakaru.cli.table import Cell, Column, Table
-from hakaru.cli.words import CONTENDED
+from hakaru.cli.words import CONTENDED, speed_cell
 from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
 from hakaru.evaluation.tiers import Quality
 from hakaru.language import say
@@ -49,7 +49,7 @@ def _row(candidate: Candidate, mark: str) -> list[str | Cell]:
         format_bytes(candidate.total_bytes),
         _loss(lost) if lost else UNKNOWN,
         f"{lost.top1_agreement.value:.1%}" if lost else UNKNOWN,
-        interval_cell(speed.decode_tokens_per_s, ".1f", mark=busy) if speed else UNKNOWN,
+        speed_cell(speed) if speed else UNKNOWN,
         interval_cell(speed.prefill_tokens_per_s, ".0f", mark=busy) if speed else UNKNOWN,
     ]
 
@@ -74,7 +74,7 @@ def spanned(figure: Figure, style: str) -> str:
     """The figure with its interval, if it has one of any width."""
     if figure.low is None or figure.high is None or figure.low == figure.high:
         return f"{figure.value:{style}}"
-    return f"{figure.value:{style}} [{figure.low:{style}}…{figure.high:{style}}]"
+    return with_interval(figure, style)
 
 
 def legend(decision: Decision) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
+from hakaru.cli.next_steps import named
 from hakaru.cli.options import ContextOptions, UpOptions, WishOptions
 from hakaru.cli.paste import pasted
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
@@ -100,12 +101,8 @@ def _again(verb: str, options: WishOptions, changes: Mapping[str, object]) -> st
         for f in fields(options)
         if f.name not in {"model", "report", "plot", "replay_file", "again"}
     }
-    model = () if options.model is None else (_path_or_name(options.model),)
+    model = () if options.model is None else (named(options.model),)
     return pasted("hakaru", verb, *model, *_written({**asked, **changes}))
-
-
-def _path_or_name(model: str) -> str | Path:
-    return Path(model) if Path(model).exists() else model
 
 
 def _written(asked: Mapping[str, object]) -> list[str]:

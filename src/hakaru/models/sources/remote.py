@@ -7,7 +7,6 @@ from the start, and the connection closed early. A file that changes meanwhile r
 
 import re
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Final
 
 import httpx
@@ -48,12 +47,7 @@ class RemoteFile:
     def __enter__(self) -> "RemoteFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def open(self) -> None:
