@@ -148,3 +148,15 @@ def test_click_still_says_these_sentences() -> None:
         for text in OF_CLICK
         if f'"{text}"'.replace("\n", "\\n").replace("\t", "\\t") not in source
     ] == []
+
+
+def test_the_list_of_commands_tells_whole_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is cut off with dots where the line of 80 columns ends."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ([], ["engine"], ["tasks"]):
+        run([*words, "--help"])
+        listed = capsys.readouterr().out.partition("Commands:")[2]
+        assert listed
+        assert "..." not in listed

@@ -305,7 +305,7 @@ def show(options: "ShowOptions") -> int:
 @json_option
 @taking
 def quantize(options: "QuantizeOptions") -> int:
-    """Write a quantized copy: a preset, or the best mix for a budget, raced against the presets."""
+    """Write a quantized copy. By a preset, or as the best mix for a budget, raced against presets."""
     from hakaru.cli.commands import quantize as command
 
     return command.run(options)
@@ -353,7 +353,7 @@ def quantize(options: "QuantizeOptions") -> int:
 @json_option
 @taking
 def test(options: "TestOptions") -> int:
-    """Measure what was lost and how fast it is here; several models side by side."""
+    """Measure what was lost and how fast it is here. Several models are compared side by side."""
     from hakaru.cli.commands import test as command
 
     return command.run(options, given(), live=browser().live)
@@ -461,7 +461,7 @@ def tasks_new(options: "TasksNewOptions") -> int:
 
 @app.group()
 def engine() -> None:
-    """The builds of llama.cpp that measure and serve: list them, make a faster one, choose."""
+    """The builds of llama.cpp that measure and serve. List them, make a faster one, choose."""
 
 
 @engine.command("list")

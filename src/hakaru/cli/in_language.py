@@ -16,6 +16,7 @@ from click import core, decorators, exceptions, formatting, parser, types
 from hakaru.language import current_language, translate
 
 _WRAP_ENGLISH: Final = formatting.wrap_text
+_SENTENCE_END: Final = re.compile(r"(?<=[.?])\s|(?<=。)")
 _NUMBER_TYPE: Final = re.compile("(integer|float)(?: range)?(?=として読めません)")
 """Click's English name of a type of number, in its Japanese sentence."""
 _MODULES: Final = (core, decorators, exceptions, formatting, parser, types)
@@ -83,11 +84,11 @@ def in_one_sentence(error: click.UsageError) -> str:
     return text if text.endswith((".", "?", "?)")) else f"{text}."
 
 
-def _first_sentence(text: str) -> str | None:
-    """A Japanese text to its first full stop, for the list of commands. Click shortens an English
-    text itself, but counts words, which Japanese does not part.
+def _first_sentence(text: str) -> str:
+    """The text to the end of its first sentence, for the list of commands. Click itself cuts a text
+    where the line ends.
     """
-    return f"{text.partition('。')[0]}。" if current_language() == "ja" else None
+    return _SENTENCE_END.split(text, maxsplit=1)[0]
 
 
 def _plural(singular: str, plural: str, n: int) -> str:
