@@ -305,7 +305,7 @@ def show(options: "ShowOptions") -> int:
 @json_option
 @taking
 def quantize(options: "QuantizeOptions") -> int:
-    """Write a quantized copy. By a preset, or as the best mix for a budget, raced against presets."""
+    """Write a quantized copy. By a preset, or as the best mix for a budget, raced with presets."""
     from hakaru.cli.commands import quantize as command
 
     return command.run(options)
