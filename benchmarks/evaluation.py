@@ -6,7 +6,7 @@ Without a model it takes the one that comes with hakaru; its candidate is made o
 temporary home.
 
 - coverage: how many of 200 (and of 2,000) resamples of a known population have the truth in their
-  95 % interval. The population is the test windows as they were measured; a sample is 40 of them,
+  95% interval. The population is the test windows as they were measured; a sample is 40 of them,
   drawn with replacement.
 - throughput: tokens per second of the comparison against those of bare decoding of the same batches
   by the same two models, in turn.

@@ -71,7 +71,7 @@ def print_sum(place: str, rows: Sequence[Row]) -> None:
     small = sum(row.error < -TOLERANCE for row in rows)
     worst = min(rows, key=lambda row: row.error)
     print(
-        f"{place:<6}{len(rows):>4} figures, {equal} equal, {near} within 3 % or 16 MiB, {small} "
+        f"{place:<6}{len(rows):>4} figures, {equal} equal, {near} within 3% or 16 MiB, {small} "
         f"too small, the worst {worst.architecture} {worst.error / MIB:+.1f} of "
         f"{worst.engine / MIB:.1f} MiB"
     )

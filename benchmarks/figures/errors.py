@@ -37,7 +37,7 @@ class Row:
     """One setting of one model: both answers, and the verdicts around the engine's need.
 
     A footprint of None is a refusal; `why` tells ours. `wrong_fits` counts memories that are
-    smaller than the engine's need and for which we said `fits`; `missed_fits` those 10 % above it
+    smaller than the engine's need and for which we said `fits`; `missed_fits` those 10% above it
     and more for which we did not.
     """
 
@@ -58,7 +58,7 @@ class Row:
         return self.ours.parts()[part] - self.engine.parts()[part]
 
     def compute_is_outside(self) -> bool:
-        """Whether the compute buffer misses the goal: 3 % or 16 MiB."""
+        """Whether the compute buffer misses the goal: 3% or 16 MiB."""
         error = self.error_bytes("compute_bytes")
         return (
             error is not None
@@ -153,7 +153,7 @@ def report(models: Iterable[list[Row]]) -> list[Row]:
         "to the byte in all of them."
     )
     print(
-        "Outside: compute buffers off by more than 3 % and 16 MiB. MiB and %: the largest errors "
+        "Outside: compute buffers off by more than 3% and 16 MiB. MiB and %: the largest errors "
         "of compute and output.\n"
     )
     columns = f"{'weights':>9}{'KV':>7}{'outside':>9}{'MiB':>10}{'%':>9}"
@@ -219,7 +219,7 @@ def _summary(rows: Sequence[Row]) -> None:
     inside = [r for r in both if not r.compute_is_outside()]
     equal = sum(r.error_bytes("compute_bytes") == 0 for r in both)
     print(
-        f"{'compute_bytes':<16}{len(inside)}/{len(both)} within 3 % or 16 MiB; {equal} equal to "
+        f"{'compute_bytes':<16}{len(inside)}/{len(both)} within 3% or 16 MiB; {equal} equal to "
         "the byte"
     )
     output = max((abs(r.error_bytes("output_bytes") or 0) for r in both), default=0)
@@ -233,7 +233,7 @@ def _summary(rows: Sequence[Row]) -> None:
         "engine needs more",
         end="; ",
     )
-    print(f"{sum(r.missed_fits for r in both)} deny it where 10 % and more would stay free")
+    print(f"{sum(r.missed_fits for r in both)} deny it where 10% and more would stay free")
     ours_only = sum(bool(r.ours) and not r.engine for r in rows)
     engine_only = sum(bool(r.engine) and not r.ours for r in rows)
     print(

@@ -42,7 +42,7 @@ class Figure:
     value: float
     unit: str
     source: Source  # where the number comes from
-    low: float | None = None  # the low end of the 95 % interval; None: unknown
+    low: float | None = None  # the low end of the 95% interval; None: unknown
     high: float | None = None  # the high end
 
     def __post_init__(self) -> None:

@@ -103,7 +103,7 @@ def test_reasons_have_the_figure_and_the_bound(decision: Decision) -> None:
     assert told == [
         "Q8_0 (78.0): as fast as Q6_K (80.0 tokens/s) within 10%, and larger.",
         "Q5_K_M (50.0): slower than Q6_K (80.0 tokens/s).",
-        "Q3_K_M (81.0…99.0 %): top-1 too rarely the same, the tier balanced asks for 92 %.",
+        "Q3_K_M (81.0…99.0%): top-1 too rarely the same, the tier balanced asks for 92%.",
         "Q2_K (0.0665): more loss than the tier balanced allows (0.03).",
     ]
 
@@ -112,7 +112,7 @@ def test_an_open_level_says_which_bound_lies_in_its_interval(decision: Decision)
     """The loss first, then top-1."""
     narrow = replace(level("Q4_K_M", 5, 0.02), judgement=Judgement("inconclusive"))
     assert reasons(of(decision, narrow, chosen=None)) == [
-        "Q4_K_M (81.0…99.0 %): not proven on this text: the tier balanced asks for top-1 92 %."
+        "Q4_K_M (81.0…99.0%): not proven on this text: the tier balanced asks for top-1 92%."
     ]
     wide = replace(level("Q4_K_M", 5, 0.03), judgement=Judgement("inconclusive"))
     assert reasons(of(decision, wide, chosen=None)) == [

@@ -76,7 +76,7 @@ def test_a_budget_is_kept_to_the_byte_and_nearly_filled(
 def test_a_dry_run_plans_and_writes_nothing(
     capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
 ) -> None:
-    """With pins kept, and within 0.2 % of the budget."""
+    """With pins kept, and within 0.2% of the budget."""
     out = tmp_path / "small.gguf"
     size = f"{int(source.stat().st_size * 0.4)}"
     code, data = asked(

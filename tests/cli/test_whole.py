@@ -29,14 +29,14 @@ MASKS: dict[str, str] = {
     "<evidence>": r"\S+/evidence/\S+\.json",
     "<machine>\n": r"(?s)\A(?:Machine|マシン) .*?\n(?=Model|モデル)",
     "<models>/": r"\S+/hakaru/models/[^/\s]+/",
-    "<shares>": r"\d+\.\d…\d+\.\d %",
+    "<shares>": r"\d+\.\d…\d+\.\d%",
     "<words>": r"(?<=At most one word in )\d+|(?<=% です。違う語になるのは多くても )\d+",
     "<loss>": r"(?<![\d.])\d\.\d{4,5}(?: \[\d\.\d+…\d\.\d+\]| +\d\.\d+ … \d\.\d+)?",
     "<noise>": r"\d\.\de-\d\d",
-    "<share>": r"(?<!≥ )(?<![\d.])\d+\.\d+%(?: +\d+\.\d+% … \d+\.\d+%)?",
+    "<error>": r"[-+]\d+\.\d … [-+]\d+\.\d%",
+    "<share>": r"(?<!≥ )(?<!free: )(?<![\d.])\d+\.\d+%(?: +\d+\.\d+% … \d+\.\d+%)?",
     "<tokens>": r"(?<=takes at least )[\d,]+(?= tokens)",
     "<peak>": r"(?<=peaked at )[\d.]+ MiB",
-    "<error>": r"[-+]\d+\.\d … [-+]\d+\.\d %",
 }
 """What stands in the file, and what it stands for."""
 TIMINGS = {"decode": 1000.0, "prefill": 2000.0, "first": 5.0, "first_at": 0.0, "last_at": 1.0}

@@ -6,7 +6,7 @@ from hakaru.cli.wrapping import cells_of, unmarked, whole, wrap_help, wrapped
 
 ENGLISH = (
     "Read for it: 12,000 tokens, 92.1 MiB of weights and 4.53 bits; p = 0.3, 60.2 [52.1…61.2] "
-    "tokens/s, a loss ≤ 0.03, 61 % [58…64] less. Ask for less: --quality compact, or a smaller "
+    "tokens/s, a loss ≤ 0.03, 61% [58…64] less. Ask for less: --quality compact, or a smaller "
     "model."
 )
 JAPANESE = (
@@ -33,7 +33,7 @@ def test_a_number_stays_with_its_unit_and_an_option_with_its_value(width: int) -
     lines = "\n".join(wrapped(ENGLISH, width) + wrapped(JAPANESE, width))
     for together in (
         "12,000 tokens", "92.1 MiB", "4.53 bits", "p = 0.3", "60.2 [52.1…61.2] tokens/s", "≤ 0.03",
-        "--quality compact", "61 % [58…64] less", "3,255 トークン", "30 ウィンドウ",
+        "--quality compact", "61% [58…64] less", "3,255 トークン", "30 ウィンドウ",
         "105.6 MiB", "0.9 [0.8…0.95]",
     ):  # fmt: skip
         assert together in lines

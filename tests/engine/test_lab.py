@@ -65,7 +65,7 @@ SHAPES = {
 def test_our_arithmetic_is_the_engine_s(
     shape: Shape, settings: ContextSettings, tmp_path: Path
 ) -> None:
-    """Weights and KV cache to the byte; compute within 3 % or 16 MiB, and hardly ever below; output
+    """Weights and KV cache to the byte; compute within 3% or 16 MiB, and hardly ever below; output
     to its log's 0.01 MiB.
     """
     model = read_model(write_header_only(tmp_path / "model.gguf", shape))

@@ -103,7 +103,7 @@ def test_nothing_read_is_nothing_known() -> None:
 
 def test_at_the_bound_few_fail_though_every_kind_is_a_chance_to() -> None:
     """1,000 files whose loss is at the bound in every kind of text, whoever looks after every
-    window: at most 5 % fail or pass.
+    window: at most 5% fail or pass.
     """
     verdicts = [
         judge(

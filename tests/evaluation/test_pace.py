@@ -141,7 +141,7 @@ def test_a_recipe_is_timed_through_the_server_once(
 
 
 def test_the_pace_of_other_files_predicts_a_new_one() -> None:
-    """Files of several types with 10 % of noise: a mix of them lies within its interval, a type
+    """Files of several types with 10% of noise: a mix of them lies within its interval, a type
     that none held has the usual rate, and more files make the interval narrower.
     """
     random = np.random.default_rng(1)

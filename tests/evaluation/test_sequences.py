@@ -94,7 +94,7 @@ def test_clear_cases_take_under_a_third_of_the_windows(draw: Draw, mean: float, 
 
 
 def test_a_wald_interval_at_every_look_would_be_wrong_often() -> None:
-    """What the sequence is for: the 95 % interval of one look, taken at each, passes streams at the
+    """What the sequence is for: the 95% interval of one look, taken at each, passes streams at the
     bound several times as often.
     """
     dice = np.random.default_rng(12)

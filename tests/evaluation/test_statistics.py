@@ -7,7 +7,7 @@ from hakaru.evaluation.statistics import LEAST_FOR_TAIL, median_of, quantile_of,
 
 
 def test_intervals_cover_the_truth() -> None:
-    """Of 1,000 samples of 40 windows from a known population, 93 to 97 % of the intervals hold the
+    """Of 1,000 samples of 40 windows from a known population, 93 to 97% of the intervals hold the
     true ratio.
     """
     dice = np.random.default_rng(7)
@@ -25,7 +25,7 @@ def test_intervals_cover_the_truth() -> None:
 @pytest.mark.parametrize("n", [2, 3, 5, 8, 12, 20])
 @pytest.mark.parametrize("shape", [1.0, 4.0])
 def test_intervals_of_few_windows_hold_the_truth(n: int, shape: float) -> None:
-    """95 % means 95 % for two windows, too; the bootstrap alone holds half of them."""
+    """95% means 95% for two windows, too; the bootstrap alone holds half of them."""
     dice, held = np.random.default_rng(n), 0
     for i in range(400):
         tokens = dice.integers(60, 120, n)

@@ -261,7 +261,7 @@ def test_the_engine_s_own_log_says_the_same(
 def test_forty_turns_stay_within_the_plan(
     architecture: str, changes: dict[str, Any], n_parallel: int, tmp_path: Path
 ) -> None:
-    """Every conversation grows for 40 turns; the resident memory ends within 3 % of what was
+    """Every conversation grows for 40 turns; the resident memory ends within 3% of what was
     planned.
 
     A turn of less than 8192 tokens makes the engine tidy up when one more would fill the number, so

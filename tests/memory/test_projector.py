@@ -33,7 +33,7 @@ REAL: list[tuple[Callable[..., Path], dict[str, object], float]] = [
 def test_the_estimate_lies_a_little_above_the_engine_s_figure(
     make: Callable[..., Path], options: dict[str, object], mebibytes: float, tmp_path: Path
 ) -> None:
-    """By the patches at start, the width and the feed-forward layer; what is promised is 0 to 15 %
+    """By the patches at start, the width and the feed-forward layer; what is promised is 0 to 15%
     above.
     """
     path = make(tmp_path / "mmproj.gguf", **options)

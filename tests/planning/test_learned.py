@@ -59,8 +59,8 @@ def test_the_margin_is_assumed_until_five_loads() -> None:
 
 
 def test_the_margin_covers_the_next_load_with_99_percent() -> None:
-    """Five excesses of 0, 1, 2, 3, 4 %: mean 2 %, deviation 1.5811 %, t(4, 0.99) 3.7469, so 2 +
-    3.7469 × 1.5811 × √1.2 = 8.49 % of the prediction, 7.83 % of the memory.
+    """Five excesses of 0, 1, 2, 3, 4%: mean 2%, deviation 1.5811%, t(4, 0.99) 3.7469, so 2 +
+    3.7469 × 1.5811 × √1.2 = 8.49% of the prediction, 7.83% of the memory.
     """
     margin = learned_margin(errors(loads(1000, 1010, 1020, 1030, 1040)), HERE)
     assert margin.source == "measured"
@@ -110,7 +110,7 @@ def test_four_loads_of_a_kind_and_one_of_another_teach_nothing() -> None:
 
 def test_loads_on_accelerators_never_make_the_margin_smaller() -> None:
     """Most of such a model lies outside the process's resident memory, which is then far below the
-    prediction: no reason for 0.0 %.
+    prediction: no reason for 0.0%.
     """
     rows = [r | {"backend": "CUDA"} for r in loads(200, 201, 202, 203, 204)]
     for kind in (replace(HERE, backend="CUDA", alone=False), replace(HERE, alone=False)):
@@ -221,8 +221,8 @@ class NoEngine:
 
 
 def test_fit_says_whose_loads_its_margin_rests_on(tmp_path: Path) -> None:
-    """Five loads of Qwen3 models on this machine's processor, always below the prediction: here 0.0
-    %, from five loads of such models; for Llama here, and for two L4 that are only named, 3 % as
+    """Five loads of Qwen3 models on this machine's processor, always below the prediction: here
+    0.0%, from five loads of such models; for Llama here, and for two L4 that are only named, 3% as
     before.
     """
     machine = replace(probe_machine(), devices=())

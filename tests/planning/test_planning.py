@@ -188,7 +188,7 @@ def test_a_dense_model_leaves_its_first_layers_in_ram() -> None:
 
 
 def test_one_memory_for_both_counts_everything_once() -> None:
-    """On unified memory the host's part lies in the same memory, and Metal recommends 81 % of 64
+    """On unified memory the host's part lies in the same memory, and Metal recommends 81% of 64
     GB.
     """
     task = task_of("qwen3-32b", "Q8_0", n_ctx=4096)

@@ -80,7 +80,7 @@ def raw(model: Model) -> dict[str, bytes]:
 def test_budgets_below_a_quantized_source_are_filled_with_copies(
     quantized: Path, tmp_path: Path
 ) -> None:
-    """To 99.8 % or with what is left over said to be of no use, with the most damage in the
+    """To 99.8% or with what is left over said to be of no use, with the most damage in the
     smallest, and the copied tensors are the source's to the byte. What is told of a mix is what a
     run of it showed, and a dry run without that run is less sure.
     """

@@ -175,7 +175,7 @@ def test_a_kld_within_its_noise_says_only_that_it_is_small() -> None:
 
 @pytest.mark.parametrize("effort", ["quick", "standard"])
 def test_intervals_of_sensitivities_cover_the_truth(effort: Effort) -> None:
-    """Over 60 worlds 93 to 97 % of the tensors' truths lie within their 95 % intervals, with 3
+    """Over 60 worlds 93 to 97% of the tensors' truths lie within their 95% intervals, with 3
     probes as with 58.
     """
     rng = np.random.default_rng(5)
@@ -188,8 +188,8 @@ def test_intervals_of_sensitivities_cover_the_truth(effort: Effort) -> None:
     ("effort", "widest", "most"), [("quick", 0.6, 0.99), ("standard", 0.3, 0.97)]
 )
 def test_predicted_intervals_cover_the_true_kld(effort: Effort, widest: float, most: float) -> None:
-    """Of 500 mixtures in 250 worlds 93 to 97 % lie within, and more probes make the interval
-    narrower. After three probes it is too wide (up to 99 %): Fenton and Wilkinson's variance is too
+    """Of 500 mixtures in 250 worlds 93 to 97% lie within, and more probes make the interval
+    narrower. After three probes it is too wide (up to 99%): Fenton and Wilkinson's variance is too
     large where single tensors are that uncertain.
     """
     rng = np.random.default_rng(8)
@@ -394,7 +394,7 @@ def test_a_prior_learned_from_other_models_beats_none() -> None:
 
 
 def test_a_fine_tune_of_a_known_model_needs_three_probes() -> None:
-    """With the base model's posterior as prior, three probes know a fine-tune within 25 %, single
+    """With the base model's posterior as prior, three probes know a fine-tune within 25%, single
     tensors included, and the intervals cover.
     """
     rng = np.random.default_rng(4)

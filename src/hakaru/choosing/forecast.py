@@ -80,7 +80,7 @@ class Forecast:
             self._link = None
 
     def kld(self, types: Mapping[str, str]) -> Figure | None:
-        """The mean KLD in nats per token: median, 95 % interval. None where nothing can be said."""
+        """The mean KLD in nats per token: median, 95% interval. None where nothing can be said."""
         if not self.knows(types):
             return None
         link = self.link or fit_link(self._sensitivities, self._errors, [])

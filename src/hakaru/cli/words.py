@@ -19,7 +19,7 @@ from hakaru.models.model import Model
 from hakaru.units import Figure
 
 TIMES: Final = 2.0
-"""From this ratio on a loss is told as so many times another, since "150 % more" is misread."""
+"""From this ratio on a loss is told as so many times another, since "150% more" is misread."""
 CONTENDED: Final = "‡"
 """The mark of a speed beside which other programs computed."""
 
@@ -41,9 +41,9 @@ def speed_cell(speed: Speed) -> Cell:
 
 
 def change(ratio: Figure) -> str:
-    """A ratio of two losses in words, with its interval: `61 % [55…66] less` for 0.39 [0.34…0.45],
-    `20 % [4…38] more` for 1.20, `2.5 [2.1…3.0] times as much` from 2 on. An interval that holds 1
-    is told by its ends: `5 % less to 10 % more`.
+    """A ratio of two losses in words, with its interval: `61% [55…66] less` for 0.39 [0.34…0.45],
+    `20% [4…38] more` for 1.20, `2.5 [2.1…3.0] times as much` from 2 on. An interval that holds 1
+    is told by its ends: `5% less to 10% more`.
     """
     low, high = ratio.lowest, ratio.highest
     if low < 1 < high:
@@ -57,13 +57,13 @@ def change(ratio: Figure) -> str:
     digits = 1 if ends[0] < 10 else 0
     parts = {"n": f"{n:.{digits}f}", "ends": "…".join(f"{end:.{digits}f}" for end in ends)}
     if ratio.value < 1:
-        return say("{n} % [{ends}] less", **parts)
-    return say("{n} % [{ends}] more", **parts)
+        return say("{n}% [{ends}] less", **parts)
+    return say("{n}% [{ends}] more", **parts)
 
 
 def _change(ratio: float) -> str:
     percent = f"{100 * abs(1 - ratio):.0f}"
-    return say("{n} % less", n=percent) if ratio < 1 else say("{n} % more", n=percent)
+    return say("{n}% less", n=percent) if ratio < 1 else say("{n}% more", n=percent)
 
 
 def contention(loads: Iterable[Speed | Point]) -> list[str]:

@@ -37,7 +37,7 @@ Models).
 """
 PRECISION: Final = 0.1
 MOST_IMPORTANT: Final = 100.0
-"""In medians of the columns' importance. On SmolLM2-135M one column of a layer's ffn_down has 94 %
+"""In medians of the columns' importance. On SmolLM2-135M one column of a layer's ffn_down has 94%
 of the importance, and Q2_K an error of 5e-6; on a model without such columns the largest is about 7
 medians, and nothing changes.
 """

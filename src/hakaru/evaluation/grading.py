@@ -79,7 +79,7 @@ def _graded(item: Item, answer: str, is_cut: bool) -> Graded:
 
 
 def accuracy(graded: Sequence[Graded]) -> Figure | None:
-    """The share of right answers with its 95 % interval (Wilson) over the items that could be
+    """The share of right answers with its 95% interval (Wilson) over the items that could be
     checked; None where none could.
     """
     from scipy.stats import binomtest

@@ -2,8 +2,8 @@
 
 A model passes when every bound of the tier is known to hold for all text together. It fails when
 one bound is known to break, for all text together or, for KLD, for one kind of text. Each verdict
-is wrong in at most 5 % of all cases. Several bounds are several chances to fail wrongly, so each
-bound gets its part of the 5 %.
+is wrong in at most 5% of all cases. Several bounds are several chances to fail wrongly, so each
+bound gets its part of the 5%.
 
 A kind of text whose mean KLD lies above the bound so far is a suspect. A suspect holds passing back
 while there is more to read. A few windows of one kind may prove nothing, so suspects that are left

@@ -108,7 +108,7 @@ class TypeSpeeds:
         }
 
     def predict(self, read: Mapping[str, float]) -> Figure:
-        """Decoded tokens per second, with a 95 % interval. `read`: the bytes that one token reads,
+        """Decoded tokens per second, with a 95% interval. `read`: the bytes that one token reads,
         by type.
         """
         seconds = sum(

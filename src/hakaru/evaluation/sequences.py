@@ -2,7 +2,7 @@
 window.
 
 An ordinary interval holds at one look; a test that looks after every window and stops at the first
-good interval is wrong far more often than 5 %. A confidence sequence holds at all looks at once.
+good interval is wrong far more often than 5%. A confidence sequence holds at all looks at once.
 This one is the asymptotic sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Time-uniform
 central limit theory and asymptotic confidence sequences, Annals of Statistics 52, 2024): after n
 windows the mean plus or minus some standard deviations of a window (`half_widths`).
@@ -11,8 +11,8 @@ Losses of windows are skewed: most are small and few are large, and before the f
 come, mean and spread both look too small. So the test that a loss lies *below* a bound takes a
 spread of at least `LEAST_SPREAD` times the bound, which is the spread that such losses have when
 their mean is at the bound. Simulated with 10,000 streams at the bound itself (gamma with shape 0.5
-to 4, log-normal with σ 0.5 to 1, domains that differ by four times), 0 to 5 % pass falsely, without
-the floor 4 to 23 %.
+to 4, log-normal with σ 0.5 to 1, domains that differ by four times), 0 to 5% pass falsely, without
+the floor 4 to 23%.
 
 Left out: streams whose windows depend on each other. Windows come from different documents in an
 order that a hash decides.

@@ -11,8 +11,8 @@ American Statistician 69 (2015).
 Of few windows a bootstrap knows too little, whichever percentile is taken: two windows have only
 three resamples. So below FEW windows the interval also holds Student's t interval of the ratio, on
 a logarithmic scale where the ratio is positive, since losses are skewed. Simulated coverage (gamma
-with shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96 % from two windows on;
-the bootstrap alone holds 44 to 49 % of two, 85 to 91 % of five and 92 to 94 % of twelve.
+with shape 1 and 2, log-normal with σ 0.5, normal; docs/labbook.md): 93 to 96% from two windows on;
+the bootstrap alone holds 44 to 49% of two, 85 to 91% of five and 92 to 94% of twelve.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def ratio_of_sums(
     is_signed: bool = False,
     seed: int = 0,
 ) -> Figure:
-    """`transform(Σ numerators / Σ denominators)` over windows, with its 95 % interval by cluster
+    """`transform(Σ numerators / Σ denominators)` over windows, with its 95% interval by cluster
     bootstrap. One window gives no interval (low and high are None).
 
     `is_signed`: the numerators are differences of either sign, not losses.
@@ -70,7 +70,7 @@ def ratio_of_sums(
 
 
 def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]:
-    """Student's 95 % interval of Σ top / Σ bottom, on a logarithmic scale if the ratio is a loss
+    """Student's 95% interval of Σ top / Σ bottom, on a logarithmic scale if the ratio is a loss
     and positive.
     """
     from scipy.special import stdtrit
@@ -87,7 +87,7 @@ def _student(top: Sums, bottom: Sums, *, is_signed: bool) -> tuple[float, float]
 def paired_ratio(
     ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0
 ) -> tuple[Figure, bool]:
-    """Our loss over theirs on the same windows, and whether its 95 % interval lies below one."""
+    """Our loss over theirs on the same windows, and whether its 95% interval lies below one."""
     ratio = ratio_of_sums(ours, theirs, unit="ratio", seed=seed)
     return ratio, ratio.highest < 1
 
@@ -95,7 +95,7 @@ def paired_ratio(
 def quantile_of(
     windows: Sequence[Sequence[float]], q: float, *, unit: str, seed: int = 0
 ) -> Figure:
-    """The q-quantile over the tokens of all windows, with its 95 % interval by cluster bootstrap
+    """The q-quantile over the tokens of all windows, with its 95% interval by cluster bootstrap
     over windows, from LEAST_FOR_TAIL windows on.
     """
     values = np.concatenate([np.asarray(w, dtype=np.float64) for w in windows])
@@ -119,7 +119,7 @@ def quantile_of(
 
 
 def _with_interval(value: float, resampled: Sums | Sequence[float], unit: str, n: int) -> Figure:
-    """A measured figure with the 95 % interval of its resamples of `n` windows. The interval always
+    """A measured figure with the 95% interval of its resamples of `n` windows. The interval always
     holds the value itself.
     """
     from scipy.special import ndtr, stdtrit
@@ -139,7 +139,7 @@ def median_of(samples: Sequence[float], *, unit: str) -> Figure:
     """The median of repeated measurements, with their range as its interval.
 
     Of n independent repeats the range holds the true median with a probability of 1 - 2 × 0.5^n:
-    97 % for six, 94 % for five.
+    97% for six, 94% for five.
     """
     values = np.asarray(samples, dtype=np.float64)
     return Figure(

@@ -68,7 +68,7 @@ def tier_named(name: str) -> Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """What was lost against the reference, each figure with its 95 % interval."""
+    """What was lost against the reference, each figure with its 95% interval."""
 
     kld_mean: Figure  # nats per token
     top1_agreement: Figure  # fraction of tokens with the same first choice

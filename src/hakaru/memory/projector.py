@@ -3,7 +3,7 @@
 The engine lays a projector out for one picture of a fixed number of tokens (`WARMUP_TOKENS`) or one
 clip of 30 seconds, and again when a larger picture comes. With flash attention the buffer grows
 with the patches: at its fullest it holds for every patch a few rows of the model's width and of the
-feed-forward layer. For ten projectors the estimate lies 0 to 15 % above the engine's own figure
+feed-forward layer. For ten projectors the estimate lies 0 to 15% above the engine's own figure
 (docs/memory.md), which is taken instead where the engine can be asked. Left out: encoders other
 than plain transformers (DeepSeek's OCR, Gemma 3n's).
 

@@ -77,7 +77,7 @@ def model_called(part: str) -> KnownModel | None:
 
 def nearest_model(n_params: int) -> KnownModel | None:
     """The known dense model whose size is nearest to `n_params`, or None if the nearest is more
-    than 10 % off. Of several models with the same size, the most downloaded.
+    than 10% off. Of several models with the same size, the most downloaded.
     """
     dense = (known for known in known_models() if architecture(known.architecture).is_llama_like)
     nearest = min(dense, key=lambda known: abs(known.n_params - n_params))

@@ -71,7 +71,7 @@ class Margin:
 
     def sentence(self) -> str:
         """The margin in words, with what it rests on."""
-        kept, architecture = f"{100 * self.fraction:.1f} %", self.kind.architecture
+        kept, architecture = f"{100 * self.fraction:.1f}%", self.kind.architecture
         if self.source != "assumed":
             return say(
                 "Margin kept free: {kept}, from {n} real loads of '{architecture}' models on "

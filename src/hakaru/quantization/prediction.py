@@ -91,7 +91,7 @@ class Link:
     floor: float = 0.0  # the damage of any change at all, in units of S; 0: none, or not measured
 
     def predict(self, types: Mapping[str, str], *, standard_error: float = 0.0) -> Figure:
-        """The KLD of a recipe in nats per token: median and 95 % interval of its true value, or of
+        """The KLD of a recipe in nats per token: median and 95% interval of its true value, or of
         a measurement with this relative standard error. Exactly 0 for a recipe that copies every
         tensor.
         """

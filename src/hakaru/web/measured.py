@@ -162,7 +162,7 @@ def _lost(measured: Measured) -> Card:
         label=say("Loss"),
         value=f"{loss.kld_mean.value:.4f}",
         note=say(
-            "{different}; {same}. The 95 % interval is {low} to {high}, on {n} windows of text.",
+            "{different}; {same}. The 95% interval is {low} to {high}, on {n} windows of text.",
             different=different,
             same=same,
             low=low,

@@ -72,4 +72,4 @@ def _bytes(n: int | None) -> Cell:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{100 * low:+.1f} … {100 * high:+.1f} %"
+    return "-" if low is None or high is None else f"{100 * low:+.1f} … {100 * high:+.1f}%"

@@ -78,7 +78,7 @@ def _verdict(gain: Gain) -> str:
             high=ratio.highest,
         )
     return say(
-        "The mix loses {percent:.0%} less than {preset} (at least {least:.0%} less, with 95 % "
+        "The mix loses {percent:.0%} less than {preset} (at least {least:.0%} less, with 95% "
         "certainty) and takes {bytes} less.",
         percent=1 - ratio.value,
         least=1 - ratio.highest,

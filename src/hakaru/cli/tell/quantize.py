@@ -242,7 +242,7 @@ def _loss(predicted: Figure) -> str:
     if predicted.highest > TOO_WIDE * predicted.lowest:
         return say(
             "its mean KLD is not known well enough to tell a number: between {low:.5f} and "
-            "{high:.5f}, to 95 %",
+            "{high:.5f}, to 95%",
             low=predicted.lowest,
             high=predicted.highest,
         )

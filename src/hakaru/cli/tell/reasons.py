@@ -144,7 +144,7 @@ def _broken(quality: Quality, broken: str, tier: Tier) -> Reason:
             return Reason(sentence, _value(quality.kld_mean, ".4f"))
         case "top1_agreement":
             sentence = say(
-                "top-1 too rarely the same, the tier {tier} asks for {top1:g} %", **fields
+                "top-1 too rarely the same, the tier {tier} asks for {top1:g}%", **fields
             )
             return Reason(sentence, _percent(quality.top1_agreement))
         case _:
@@ -166,7 +166,7 @@ def _open(quality: Quality, tier: Tier) -> Reason | None:
     if top1.lowest < tier.top1_agreement:
         return Reason(
             say(
-                "not proven on this text: the tier {tier} asks for top-1 {top1:g} %", **_named(tier)
+                "not proven on this text: the tier {tier} asks for top-1 {top1:g}%", **_named(tier)
             ),
             _percent(top1),
         )
@@ -220,4 +220,4 @@ def _range(figure: Figure, style: str) -> str:
 
 def _percent(figure: Figure) -> str:
     low, high = f"{100 * figure.lowest:.1f}", f"{100 * figure.highest:.1f}"
-    return f"{low} %" if low == high else f"{low}…{high} %"
+    return f"{low}%" if low == high else f"{low}…{high}%"

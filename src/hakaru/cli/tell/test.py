@@ -88,7 +88,7 @@ def findings_table(findings: Findings) -> Table:
     columns = [
         Column(say("figure"), left=True, shortens=(2,)),
         Column(say("value")),
-        Column(say("95 % interval"), goes=3),
+        Column(say("95% interval"), goes=3),
         Column(bound, shortens=(1,)),
     ]
     return Table(columns, _rows(findings))
