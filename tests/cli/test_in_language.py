@@ -9,6 +9,7 @@ import pytest
 from hakaru.cli import run
 from hakaru.cli.app import app
 from hakaru.cli.in_language import OF_CLICK
+from hakaru.cli.wrapping import cells_of
 
 KEPT = {
     *("hakaru", "llama", "cpp", "server", "GGUF", "GPU", "CPU", "JSON", "JSONL", "Jinja", "RAM"),
@@ -44,7 +45,7 @@ KEPT = {
     *("transparent", "near", "lossless", "balanced", "compact", "extreme", "hf", "org", "repo"),
     *("https", "ollama", "RTX", "M", "Max", "L", "A", "x", "B", "convert", "lang", "en", "ja"),
     *("quick", "standard", "thorough", "computed", "dry", "run", "both", "f", "MiB", "h", "up"),
-    *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "FILE", "hakaru", "ls", "more"),
+    *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "hakaru", "ls", "more"),
     *("test", "tune", "JSON", "check", "n"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""
@@ -65,9 +66,7 @@ def words_in(text: str) -> set[str]:
     """The Latin words of a help text, without options, placeholders and choices."""
     text = re.sub(r"(?m)^  -.*?(?=   |$)|^(Usage|使い方):.*$|^  [a-z]+  ", " ", text)
     text = re.sub(r'\{".*\}|^ +"check":.*|\{"prompt".*', " ", text, flags=re.MULTILINE)
-    text = re.sub(
-        r"--[a-z-]+|\[\d?<?=?x.*?\]|PATH|MODEL|WORD|convert[_-]hf[\w-]+(\.py)?", " ", text
-    )
+    text = re.sub(r"--[a-z-]+|\[\d?<?=?x.*?\]|convert[_-]hf[\w-]+(\.py)?", " ", text)
     return set(re.findall(r"[A-Za-z]+", text))
 
 
@@ -92,18 +91,37 @@ def test_the_help_of_every_command_is_in_japanese(
     assert not re.search("[ぁ-ん]", english)
 
 
+@pytest.mark.parametrize("command", commands(app), ids=" ".join)
+def test_what_stands_for_a_value_is_in_japanese(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--memory 大きさ`, `hakaru fit [オプション] モデル`; choices stay as they are typed. What
+    is beside the options begins in one column, though wide letters take two.
+    """
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run([*command, "--help", "--lang", "ja"]) == 0
+    help_text = capsys.readouterr().out
+    usage = help_text.splitlines()[0]
+    options = re.findall(r"(?m)^  (-.*?)  +(?=\S)", help_text)
+    assert options
+    assert re.findall(r"\b[A-Z]+\b", " ".join([usage, *options])) == []
+    begin = {cells_of(line[0]) for line in re.finditer(r"(?m)^  -.*?  +(?=\S)", help_text)}
+    assert len(begin) == 1
+
+
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
         ("nothing", "'nothing' というコマンドはありません。"),
-        ("fit", "引数を指定してください: 'MODEL'。"),
+        ("fit", "引数を指定してください: 'モデル'。"),
+        ("engine use", "引数を指定してください: 'wheel|native|パス'。"),
         ("formula --bits 4", "オプションを指定してください: '--params'。"),
         ("hardware --jsn", "'--jsn' というオプションはありません。'--json' のことですか。"),
         ("up --context x", "'--context' の値が正しくありません: 'x' は整数として読めません。"),
         ("up --port x", "'--port' の値が正しくありません: 'x' は整数として読めません。"),
         ("up --min-speed x", "'--min-speed' の値が正しくありません: 'x' は数として読めません。"),
         ("up --port 0", "'--port' の値が正しくありません: 0 は範囲 1<=x<=65535 に入っていません。"),
-        ("fit x --source y", "'computed', 'dry-run', 'both' のいずれかを指定してください。"),
+        ("fit x --source y", "'computed'、'dry-run'、'both' のいずれかを指定してください。"),
         ("hardware a b", "余分な引数があります（a b）。"),
         ("up --context", "オプション '--context' には値が必要です。"),
         ("up --json=1", "オプション '--json' に値は指定できません。"),
@@ -117,6 +135,16 @@ def test_what_is_typed_wrong_is_said_in_japanese(
     error = capsys.readouterr().err
     assert f"{sentence} 使い方: hakaru " in error
     assert not re.search(r"\. |\.$", error)
+
+
+@pytest.mark.parametrize("typed", ["up --context", "engine build --backend", "tasks new --x"])
+def test_the_help_of_the_command_that_was_typed_is_named(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where Click does not say which command it was reading."""
+    assert run(typed.split()) == 2
+    command = typed.partition(" -")[0]
+    assert capsys.readouterr().err.endswith(f"See: hakaru {command} --help\n")
 
 
 def test_an_unknown_language_of_tasks_is_refused_without_tasks_too(

@@ -68,7 +68,7 @@ def invoke(arguments: list[str], browser: Browser) -> int:
         click.echo(help_text.format_message())
         return 0
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "hakaru"
+        command = error.ctx.command_path if error.ctx else _typed_command(arguments)
         raise Misuse(
             "{reason} See: {command} --help", reason=in_one_sentence(error), command=command
         ) from error
@@ -77,6 +77,18 @@ def invoke(arguments: list[str], browser: Browser) -> int:
     except click.Abort as error:
         raise (error.__cause__ or KeyboardInterrupt()) from error  # the cause may say what is kept
     return result if isinstance(result, int) else 0
+
+
+def _typed_command(arguments: list[str]) -> str:
+    """The command that the arguments begin with: click's parser does not say which it read."""
+    command: click.Command | None = app
+    words = ["hakaru"]
+    for word in arguments:
+        command = command.commands.get(word) if isinstance(command, click.Group) else None
+        if command is None:
+            break
+        words.append(word)
+    return " ".join(words)
 
 
 TASK_FORMAT = """\b
@@ -134,8 +146,16 @@ def hardware(options: "HardwareOptions") -> int:
 
 
 @app.command()
-@click.option("--params", required=True, help="Parameters, such as 70B, 135M, 30B-A3B or 8x7B.")
-@click.option("--bits", required=True, type=float, help="Bits per weight, such as 16, 8, 4.5 or 4.")
+@click.option(
+    "--params", required=True, metavar="N", help="Parameters, such as 70B, 135M, 30B-A3B or 8x7B."
+)
+@click.option(
+    "--bits",
+    required=True,
+    type=float,
+    metavar="N",
+    help="Bits per weight, such as 16, 8, 4.5 or 4.",
+)
 @click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
 @click.option(
     "--context",

@@ -13,12 +13,15 @@ from typing import Final
 import click
 from click import core, decorators, exceptions, formatting, parser, types
 
+from hakaru.cli.wrapping import cells_of
 from hakaru.language import current_language, translate
 
 _WRAP_ENGLISH: Final = formatting.wrap_text
 _SENTENCE_END: Final = re.compile(r"(?<=[.?])\s|(?<=。)")
 _NUMBER_TYPE: Final = re.compile("(integer|float)(?: range)?(?=として読めません)")
 """Click's English name of a type of number, in its Japanese sentence."""
+_FIELDS: Final = ("help", "epilog", "metavar", "options_metavar", "subcommand_metavar")
+"""Where a command, an option or an argument keeps its texts."""
 _MODULES: Final = (core, decorators, exceptions, formatting, parser, types)
 
 
@@ -68,6 +71,7 @@ def use_language_in(group: click.Group) -> None:
         from hakaru.cli.wrapping import wrap_help  # English help needs none of it
 
         formatting.wrap_text = wrap_help
+    formatting.term_len = cells_of
     for thing, field, english in texts:
         setattr(thing, field, translate(english))
         if isinstance(thing, click.Command) and field == "help":
@@ -78,7 +82,7 @@ def in_one_sentence(error: click.UsageError) -> str:
     """What Click found wrong, punctuated as the language in use is."""
     text = error.format_message()
     if current_language() == "ja":
-        text = text.removesuffix(".").replace("。 ", "。")
+        text = text.removesuffix(".").replace("。 ", "。").replace("', '", "'、'")
         text = _NUMBER_TYPE.sub(lambda name: "整数" if name[1] == "integer" else "数", text)
         return text if text.endswith("。") else f"{text}。"
     return text if text.endswith((".", "?", "?)")) else f"{text}."
@@ -99,16 +103,31 @@ _SPEAKERS: Final = {"_": translate, "ngettext": _plural}
 
 
 @cache
-def texts_of_help(group: click.Group) -> tuple[tuple[click.Command | click.Option, str, str], ...]:
-    """Each text of the help as its holder, the field in which it stands, and its English."""
+def texts_of_help(
+    group: click.Group,
+) -> tuple[tuple[click.Command | click.Parameter, str, str], ...]:
+    """Each text of the help as its holder, the field in which it stands, and its English. What
+    stands for a value (`MODEL`, `[OPTIONS]`) is a text; options, and values that are typed as they
+    are, stay.
+    """
     return tuple(
         (thing, field, english)
         for command in _commands(group)
         for thing in (command, *command.get_params(click.Context(command)))
-        if isinstance(thing, click.Command | click.Option)
-        for field in ("help", "epilog")
-        if (english := getattr(thing, field, None))
+        for field in _FIELDS
+        if (english := getattr(thing, field, None) or _named_by_type(thing, field))
     )
+
+
+def _named_by_type(thing: click.Command | click.Parameter, field: str) -> str | None:
+    """What stands for the value of an option that names nothing itself: `INTEGER`. None for a flag
+    and for a choice, whose values stand there.
+    """
+    if field != "metavar" or not isinstance(thing, click.Option):
+        return None
+    if thing.is_flag or isinstance(thing.type, click.Choice):
+        return None
+    return thing.type.name.removesuffix(" range").upper()
 
 
 def _commands(group: click.Group) -> Iterator[click.Command]:

@@ -80,10 +80,18 @@ def context_options(function: F) -> F:
                 "--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."
             ),
             click.option(
-                "--cache-type-k", default="f16", show_default=True, help="Type of the K cache."
+                "--cache-type-k",
+                default="f16",
+                show_default=True,
+                metavar="TYPE",
+                help="Type of the K cache.",
             ),
             click.option(
-                "--cache-type-v", default="f16", show_default=True, help="Type of the V cache."
+                "--cache-type-v",
+                default="f16",
+                show_default=True,
+                metavar="TYPE",
+                help="Type of the V cache.",
             ),
             click.option(
                 "--parallel",
