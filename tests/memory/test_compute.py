@@ -16,10 +16,11 @@ from hakaru.formats.quant_types import BY_NAME
 from hakaru.memory.allocator import ENDLESS, Memory, bytes_of, steps_of
 from hakaru.memory.compute import compute_bytes, device_compute, explain_compute
 from hakaru.memory.graph import Graph, Tensor, size_of
+from hakaru.memory.graph_names import NAMES
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.testing import tiny_shape
-from public_models import one_per_graph
+from public_models import one_of_each, one_per_graph
 
 
 def model(id_: str) -> KnownModel:
@@ -145,6 +146,21 @@ def test_the_explanation_adds_up(known: KnownModel) -> None:
     terms = explain_compute(known.shape, settings)
     assert sum(n_bytes for _, n_bytes in terms) == compute_bytes(known.shape, settings)
     assert all(name and n_bytes > 0 for name, n_bytes in terms)
+
+
+@pytest.mark.parametrize("known", one_of_each(), ids=lambda m: m.id)
+def test_what_the_explanation_names_has_its_japanese(known: KnownModel) -> None:
+    """At a long and a short context, with small micro-batches, and for several conversations."""
+    if compute_bytes(known.shape, ContextSettings(n_ctx=4096)) is None:
+        pytest.skip("its graph is not known")
+    settings = (
+        ContextSettings(n_ctx=32768),
+        ContextSettings(n_ctx=4096, n_ubatch=8),
+        ContextSettings(n_ctx=4096, n_parallel=4),
+        ContextSettings(n_ctx=4096, type_k="q8_0", type_v="q8_0"),
+    )
+    named = {name for s in settings for name, _ in explain_compute(known.shape, s)}
+    assert named - {"smaller tensors", "gaps"} <= NAMES
 
 
 @given(

@@ -19,6 +19,7 @@ from hakaru.memory.footprint import (
     layer_cache_bytes,
     output_bytes,
 )
+from hakaru.memory.graph_names import spoken
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.shape import Shape
@@ -65,7 +66,9 @@ def _weights(tensors: Iterable[Tensor]) -> Iterator[Term]:
         same = list(group)
         quant = same[0].type
         size = " × ".join(f"{n:,}" for n in dims)
-        per = f"{quant.block_bytes} B" + (f" per {quant.block}" if quant.block > 1 else "")
+        per = f"{quant.block_bytes} B"
+        if quant.block > 1:
+            per = say("{bytes} B per {n}", bytes=quant.block_bytes, n=quant.block)
         terms.append(
             Term(
                 part="weights_bytes",
@@ -86,12 +89,13 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         state = n * 4 * cache.state * settings.n_parallel
         if cache.k or cache.v:
             whole = cache.window is None
+            cells = say("{n:,} cells", n=cells_of(cache, settings))
             reach = say("whole context") if whole else say("window of {n}", n=cache.window)
             yield Term(
                 part="kv_cache_bytes",
                 what=say("{n} layers, {seen}", n=n, seen=reach),
                 formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × "
-                f"{cells_of(cache, settings):,} cells × {streams}",
+                f"{cells} × {streams}",
                 where="attention.head_count_kv, key_length, value_length",
                 bytes=total - state,
             )
@@ -111,7 +115,7 @@ def _compute(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
         per_token, remainder = divmod(n_bytes, settings.n_tokens)
         yield Term(
             part="compute_bytes",
-            what=say("compute buffer: {name}", name=name),
+            what=say("compute buffer: {name}", name=spoken(name)),
             formula=f"{settings.n_tokens:,} × {per_token:,} B"
             if not remainder
             else f"{n_bytes:,} B",
