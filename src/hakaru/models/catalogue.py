@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import Dims, architecture, tensors_of
@@ -36,8 +36,14 @@ class KnownModel:
     n_vocab: int
     tied: bool  # the output matrix is the embedding
     having: tuple[str, ...] = ()  # optional tensors, see `tensors_of`
-    license: str | None
+    license: str | None  # SPDX, or LicenseRef- and the Hub's name of it; None: not known
     hf_repo: str
+    tasks: tuple[str, ...] = ()  # what it is made for: chat, code, reasoning, vision, …
+    languages: tuple[str, ...] = ()  # "ja"; "many": several, which ones was not written down
+    gguf_repos: tuple[str, ...] = ()  # with GGUF files of it
+    gated: bool | None = None  # its makers ask for consent before a download; None: not known
+    released: str | None = None  # year and month
+    base_repo: str | None = None  # the model that it was trained from, as its makers say
 
     def metadata(self) -> dict[str, MetadataValue]:
         """The metadata of its GGUF file, as far as memory and loading need it; no vocabulary."""
@@ -58,13 +64,34 @@ class KnownModel:
         return shape_of(Metadata(self.id, self.metadata()), n_vocab=self.n_vocab)
 
 
+_LISTS: Final = ("having", "tasks", "languages", "gguf_repos")
+
+
 @cache
 def known_models() -> tuple[KnownModel, ...]:
-    """All entries, the most downloaded first."""
-    rows = json.loads(Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8"))
-    for row in rows:
-        row |= {"hyperparameters": row.pop("metadata"), "having": tuple(row.get("having", ()))}
-    return tuple(KnownModel(**row) for row in rows)
+    """The entries that come with hakaru, the most downloaded first."""
+    return tuple(model_from_row(row) for row in _shipped()["models"])
+
+
+@cache
+def catalogue_date() -> str:
+    """The day on which the entries that come with hakaru were last read, such as 2026-11-22."""
+    return str(_shipped()["date"])
+
+
+def model_from_row(row: Mapping[str, Any]) -> KnownModel:
+    """The entry in a row of the catalogue's file. Raises TypeError for a row without a field."""
+    lists = {field: tuple(row[field]) for field in _LISTS if field in row}
+    fields = {**row, **lists, "hyperparameters": row["metadata"]}
+    del fields["metadata"]
+    return KnownModel(**fields)
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    text = Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8")
+    shipped: dict[str, Any] = json.loads(text)
+    return shipped
 
 
 def model_called(part: str) -> KnownModel | None:

@@ -1,0 +1,148 @@
+"""Published scores of models: what a board measured, with the board's name, date and licence.
+
+`scores.json` holds one row per model and setting of each board, as the board published it. Nothing
+is averaged, converted or filled in: a model without a row has no score, whatever its size. A score
+is of the model's own weights as the board ran them (16 bits, or as a provider served them), not of
+a quantized file; how much a type loses is what `hakaru test` measures.
+
+`models/benchmarks.py` tells which column speaks for which task; docs/facts.md lists the boards
+with their licences and makers.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from hakaru.models.benchmarks import Task, benchmarks_for
+from hakaru.models.catalogue import KnownModel
+
+Grade = Literal["this model", "base model"]
+"""Whose score it is: this model and variant, or the model that it was trained from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """Where scores were published."""
+
+    id: str  # such as "swallow-2026-05"; the parts before the last dash name the board
+    name: str
+    by: str  # who measured: the name to give with CC-BY figures
+    url: str
+    source: str  # the file and its version
+    licence: str  # SPDX
+    date: str  # of the newest row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One figure of one model on one benchmark."""
+
+    board: Board
+    benchmark: str
+    value: float
+    unit: str  # "0-1" or "percent"
+    higher_is_better: bool
+    setting: str  # how the board ran the model, in its own words; "" where it does not tell
+    date: str
+    listed_as: str  # the model's name on the board
+    repo: str | None  # the repository that the board's name means; None: not known
+    grade: Grade = "this model"
+    language: str | None = None  # of the benchmark, where it speaks for a task
+    doubtful: bool = False  # shown, but nothing is decided by it: see docs/labbook.md
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: metric, value, and all that a reader needs to find the figure again."""
+        return {
+            "metric": self.benchmark,
+            "value": self.value,
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+            "setting": self.setting or None,
+            "source": self.board.name,
+            "url": self.board.url,
+            "licence": self.board.licence,
+            "date": self.date,
+            "grade": self.grade,
+            "listed_as": self.listed_as,
+            "language": self.language,
+            "doubtful": self.doubtful,
+        }
+
+
+@cache
+def all_scores() -> tuple[Score, ...]:
+    """Every published score, board by board."""
+    text = Path(__file__).with_name("scores.json").read_text(encoding="utf-8")
+    return tuple(score for board in json.loads(text)["boards"] for score in _scores_on(board))
+
+
+def scores_of(
+    model: KnownModel, task: Task | None = None, language: str | None = None
+) -> tuple[Score, ...]:
+    """The scores of a model that speak for a task in a language; without them, all.
+
+    Where the model itself has none of these, those of its base model, graded so. Where boards
+    disagree, all their figures are there. Empty: nothing was published that may be carried.
+    """
+    own = _speaking(model.hf_repo, task, language)
+    if own or model.base_repo is None:
+        return own
+    return tuple(
+        replace(score, grade="base model")
+        for score in _speaking(model.base_repo, task, language)
+    )
+
+
+def _speaking(repo: str, task: Task | None, language: str | None) -> tuple[Score, ...]:
+    scores = _by_repo().get(repo.lower(), ())
+    if task is None:
+        return scores
+    return tuple(
+        replace(
+            score, language=bench.language, doubtful=score.doubtful or bench.doubtful
+        )
+        for bench in benchmarks_for(task, language)
+        for score in scores
+        if score.benchmark == bench.name and score.board.id.startswith(bench.board)
+    )
+
+
+@cache
+def _by_repo() -> Mapping[str, tuple[Score, ...]]:
+    by_repo: dict[str, list[Score]] = {}
+    for score in all_scores():
+        if score.repo:
+            by_repo.setdefault(score.repo.lower(), []).append(score)
+    return {repo: tuple(scores) for repo, scores in by_repo.items()}
+
+
+def _scores_on(row: dict[str, Any]) -> list[Score]:
+    columns = row.pop("benchmarks")
+    models = row.pop("rows")
+    board = Board(**row)
+    return [
+        Score(
+            board=board,
+            benchmark=name,
+            value=value,
+            unit=unit,
+            higher_is_better=direction == "higher",
+            setting=model.get("setting", ""),
+            date=model.get("date", board.date),
+            listed_as=model["name"],
+            repo=model.get("repo", model["name"]),
+            doubtful=model.get("doubtful", False),
+        )
+        for model in models
+        for (name, direction, unit), value in zip(columns, _values(model, columns), strict=True)
+        if value is not None
+    ]
+
+
+def _values(model: Mapping[str, Any], columns: list[list[str]]) -> list[float | None]:
+    """The figures in the order of the columns; None where the board has none."""
+    values = model["values"]
+    return [values.get(name) for name, *_ in columns] if isinstance(values, dict) else values
