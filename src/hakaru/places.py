@@ -28,11 +28,12 @@ most 103 on macOS (sys/un.h); Linux takes 107 (unix(7)).
 """
 
 
-def data_dir(*parts: str) -> Path:
+def data_dir(*parts: str, make: bool = True) -> Path:
     """The folder of the ledger, the evidence files and the models that hakaru built, or the folder
-    `parts` in it. Made on first use.
+    `parts` in it. Made on first use; `make` is False for a caller who only looks what is there.
     """
-    return _made(Path(platformdirs.user_data_dir("hakaru")).joinpath(*parts))
+    folder = Path(platformdirs.user_data_dir("hakaru")).joinpath(*parts)
+    return _made(folder) if make else folder
 
 
 def cache_dir(*parts: str) -> Path:

@@ -30,6 +30,8 @@ from hakaru.errors import Misuse
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
     from hakaru.cli.options import (
+        CatalogAddOptions,
+        CatalogUpdateOptions,
         ChatOptions,
         DoctorOptions,
         EngineBuildOptions,
@@ -477,6 +479,43 @@ def tasks_new(options: "TasksNewOptions") -> int:
     from hakaru.cli.commands import tasks as command
 
     return command.write_new(options)
+
+
+@app.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def catalog(context: click.Context, json: bool) -> int | None:
+    """The models that hakaru knows by name: how old the list is, whose figures stand in it."""
+    if context.invoked_subcommand is None:
+        from hakaru.cli.commands import catalog as command
+        from hakaru.cli.options import CatalogOptions
+
+        return command.run(CatalogOptions(json=json))
+    if json:
+        raise click.UsageError("--json stands behind the command: hakaru catalog update --json.")
+    return None
+
+
+@catalog.command("update")
+@json_option
+@taking
+def catalog_update(options: "CatalogUpdateOptions") -> int:
+    """Ask the Hugging Face Hub of every model: licence, gating, GGUF files; and what is new."""
+    from hakaru.cli.commands import catalog as command
+
+    return command.update(options)
+
+
+@catalog.command("add")
+@model_argument
+@click.option("--name", metavar="NAME", help="Its name.  [default: that of its repository or file]")
+@json_option
+@taking
+def catalog_add(options: "CatalogAddOptions") -> int:
+    """Add a model by its own header; no weight is downloaded."""
+    from hakaru.cli.commands import catalog as command
+
+    return command.add(options)
 
 
 @app.group()

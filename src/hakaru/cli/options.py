@@ -203,6 +203,29 @@ class LsOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CatalogOptions:
+    """`hakaru catalog`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogUpdateOptions:
+    """`hakaru catalog update`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogAddOptions:
+    """`hakaru catalog add`."""
+
+    model: str
+    name: str | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TasksNewOptions:
     """`hakaru tasks new`."""
 

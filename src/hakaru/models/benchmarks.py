@@ -38,9 +38,7 @@ def _all(
     board: str, task: Task, language: str, *columns: tuple[str, str], doubtful: bool = False
 ) -> list[Benchmark]:
     return [
-        Benchmark(
-            board=board, name=name, task=task, language=language, why=why, doubtful=doubtful
-        )
+        Benchmark(board=board, name=name, task=task, language=language, why=why, doubtful=doubtful)
         for name, why in columns
     ]
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from hakaru.models.architectures import architecture
-from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.models.catalogue import KnownModel
+from hakaru.models.own_catalogue import all_models
 
 FOR_JAPANESE: Final = {
     "cyberagent": "サイバーエージェント",
@@ -66,7 +67,7 @@ def gives_vectors(model: KnownModel) -> bool:
 def models_with(words: Sequence[str]) -> list[KnownModel]:
     """The models in which every word stands, the most downloaded first; without words, all."""
     wanted = [word for text in words for word in _folded(text).split()]
-    return [m for m in known_models() if all(word in _searched(m) for word in wanted)]
+    return [m for m in all_models() if all(word in _searched(m) for word in wanted)]
 
 
 def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
@@ -74,7 +75,7 @@ def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
     wanted = _folded("-".join(words))
     names = {
         key: name
-        for model in reversed(known_models())
+        for model in reversed(all_models())
         for name in (maker(model), model.id)
         for key in (name.lower(), *re.split(r"[-_]", name.lower()))
         if len(key) > 3

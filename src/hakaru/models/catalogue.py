@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import Dims, architecture, tensors_of
-from hakaru.models.hyperparameters import expand
+from hakaru.models.hyperparameters import expand, with_architecture
 from hakaru.models.shape import Shape, shape_of
 
 
@@ -39,18 +39,25 @@ class KnownModel:
     license: str | None  # SPDX, or LicenseRef- and the Hub's name of it; None: not known
     hf_repo: str
     tasks: tuple[str, ...] = ()  # what it is made for: chat, code, reasoning, vision, …
-    languages: tuple[str, ...] = ()  # "ja"; "many": several, which ones was not written down
+    languages: tuple[str, ...] = ()  # such as "ja"; "many": several, nobody wrote down which
     gguf_repos: tuple[str, ...] = ()  # with GGUF files of it
     gated: bool | None = None  # its makers ask for consent before a download; None: not known
     released: str | None = None  # year and month
     base_repo: str | None = None  # the model that it was trained from, as its makers say
+    modified: str | None = None  # day of the repository's last change, as the Hub told
+    checked: str | None = None  # day on which the Hub told licence and gating; None: never
+    table: tuple[tuple[str, Dims], ...] | None = None  # of a person's own entry: as in its header
 
     def metadata(self) -> dict[str, MetadataValue]:
         """The metadata of its GGUF file, as far as memory and loading need it; no vocabulary."""
+        if self.table is not None:
+            return with_architecture(self.architecture, self.hyperparameters)
         return expand(self.architecture, self.hyperparameters)
 
     def tensors(self) -> Iterator[tuple[str, Dims]]:
         """Name and shape (row length first) of every tensor of its GGUF file."""
+        if self.table is not None:
+            return iter(self.table)
         return tensors_of(
             Metadata(self.id, self.metadata()),
             n_vocab=self.n_vocab,

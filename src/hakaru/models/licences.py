@@ -97,8 +97,8 @@ def licence_from_hub(licence: object, own_name: object = None) -> str | None:
     """The catalogue's name of the licence that a model's page at the Hub states: `other` with a
     name of its own becomes `LicenseRef-<name>`. None where it states none.
     """
-    named = [text for text in (licence if isinstance(licence, list) else [licence])]
-    texts = [text for text in named if isinstance(text, str) and text not in {"", "unknown"}]
+    stated = licence if isinstance(licence, list) else [licence]
+    texts = [text for text in stated if isinstance(text, str) and text not in {"", "unknown"}]
     if texts == ["other"]:
         texts = [own_name] if isinstance(own_name, str) and own_name else []
     if not texts:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from hakaru.models.benchmarks import Task, benchmarks_for
+from hakaru.models.benchmarks import TASKS, Task, benchmarks_for
 from hakaru.models.catalogue import KnownModel
 
 Grade = Literal["this model", "base model"]
@@ -91,8 +91,17 @@ def scores_of(
     if own or model.base_repo is None:
         return own
     return tuple(
-        replace(score, grade="base model")
-        for score in _speaking(model.base_repo, task, language)
+        replace(score, grade="base model") for score in _speaking(model.base_repo, task, language)
+    )
+
+
+def scores_in(model: KnownModel, language: str) -> tuple[Score, ...]:
+    """The model's own scores in a language, whatever they speak for."""
+    return tuple(
+        score
+        for task in TASKS
+        for score in scores_of(model, task, language)
+        if score.grade == "this model"
     )
 
 
@@ -101,9 +110,7 @@ def _speaking(repo: str, task: Task | None, language: str | None) -> tuple[Score
     if task is None:
         return scores
     return tuple(
-        replace(
-            score, language=bench.language, doubtful=score.doubtful or bench.doubtful
-        )
+        replace(score, language=bench.language, doubtful=score.doubtful or bench.doubtful)
         for bench in benchmarks_for(task, language)
         for score in scores
         if score.benchmark == bench.name and score.board.id.startswith(bench.board)

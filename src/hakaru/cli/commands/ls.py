@@ -4,6 +4,7 @@ from hakaru.cli.options import LsOptions
 from hakaru.cli.output import next_step, print_json, print_text, show_table
 from hakaru.cli.paste import pasted
 from hakaru.cli.table import Cell, Column, Table
+from hakaru.cli.tell.catalog import age_sentence, print_troubles
 from hakaru.errors import Misuse, ModelNotFound
 from hakaru.hardware.spoken import class_name
 from hakaru.language import say
@@ -15,7 +16,8 @@ from hakaru.models.by_word import (
     nearest_words,
     size_class_of,
 )
-from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.models.catalogue import KnownModel
+from hakaru.models.own_catalogue import catalogue
 from hakaru.units import format_params
 
 
@@ -45,9 +47,11 @@ def run(options: LsOptions) -> int:
             "{n} of {total} models of the catalogue. Each name works in hakaru fit and hakaru "
             "show; nothing is downloaded.",
             n=len(models),
-            total=len(known_models()),
+            total=len(catalogue().models),
         )
     )
+    print_text(age_sentence(catalogue()))
+    print_troubles(catalogue())
     if not options.words:
         print_text(
             say(

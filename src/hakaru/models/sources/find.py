@@ -18,8 +18,9 @@ from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.formats.pieces import cut_up, joining, piece_of, pieces_beside
 from hakaru.formats.split import part_names
 from hakaru.language import say
-from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.models.catalogue import KnownModel
 from hakaru.models.model import Model, read_language_model
+from hakaru.models.own_catalogue import all_models, catalogue
 from hakaru.models.sources.checkpoint import LARGEST_CONFIG, as_gguf
 from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
 from hakaru.models.sources.found import Found, Stored
@@ -238,9 +239,11 @@ def _small(path: Path) -> bytes | None:
 
 def _find_in_catalogue(word: str) -> Found:
     """The catalogue's model of that id. Raises ModelNotFound, with similar ids."""
-    by_id = {entry.id: entry for entry in known_models()}
+    by_id = {entry.id: entry for entry in all_models()}
     if entry := by_id.get(word.lower()):
         return _stand_in_for(entry)
+    if damaged := catalogue().skipped.get(word.lower()):
+        raise ModelDamaged("{reason}", reason=damaged)
     close = get_close_matches(word.lower(), by_id, n=3, cutoff=0.5)
     if near := list(dict.fromkeys([*_ids_with(word), *close]))[:3]:
         raise ModelNotFound(
@@ -259,7 +262,7 @@ def _find_in_catalogue(word: str) -> Found:
 def _ids_with(word: str) -> list[str]:
     """The catalogue's ids in which `word` stands, whatever its signs: `llama3` in `llama-3-8b`."""
     wanted = re.sub(r"[\W_]", "", word.lower())
-    ids = [entry.id for entry in known_models()]
+    ids = [entry.id for entry in all_models()]
     return [name for name in ids if len(wanted) > 2 and wanted in re.sub(r"\W", "", name)]
 
 
@@ -276,6 +279,6 @@ def _stand_in_for(entry: KnownModel) -> Found:
         path=path,
         origin=f"catalogue:{entry.id}",
         complete=False,
-        fetch=f"hf download {entry.hf_repo}",
-        base_repo=entry.hf_repo,
+        fetch=f"hf download {entry.hf_repo}" if entry.hf_repo else None,
+        base_repo=entry.hf_repo or None,
     )

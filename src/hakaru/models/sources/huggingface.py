@@ -56,6 +56,14 @@ def hub_endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
+def hub_headers() -> dict[str, str]:
+    """The headers of every request to the Hub: the person's token, if there is one."""
+    from huggingface_hub import constants, get_token
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 def find_at_hub(wanted: HubFile) -> Found:
     """The model that `wanted` means: in the cache if it is whole there, else a stand-in.
 
@@ -77,10 +85,7 @@ def find_at_hub(wanted: HubFile) -> Found:
 
 def _ask_hub(wanted: HubFile, old: Found | None) -> Found:
     """A stand-in for the model; the `old` one if the repository has not changed."""
-    from huggingface_hub import constants, get_token
-
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = hub_headers()
     with web_client() as client:
         commit, files = _listing(client, wanted, headers)
         if old and old.version == commit:

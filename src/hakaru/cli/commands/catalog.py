@@ -1,0 +1,83 @@
+"""`hakaru catalog`, `catalog update` and `catalog add`: how old the catalogue is, asking the Hub,
+and a model of one's own.
+"""
+
+from dataclasses import asdict
+
+from hakaru.cli.options import CatalogAddOptions, CatalogOptions, CatalogUpdateOptions
+from hakaru.cli.output import print_json
+from hakaru.cli.progress import Watching
+from hakaru.cli.tell.catalog import print_added, print_state, print_update
+from hakaru.models.licences import CLASSES, licence_class
+from hakaru.models.own_catalogue import catalogue, today
+from hakaru.models.scores import all_scores, scores_of
+
+
+def run(options: CatalogOptions) -> int:
+    """Tell how old the catalogue is, and where its figures come from."""
+    state = catalogue()
+    classes = [licence_class(model.license) for model in state.models]
+    data = {
+        "schema": "hakaru.catalogue-state/1",
+        "day": state.day,
+        "days_old": state.days_old(),
+        "shipped": state.shipped,
+        "updated": state.updated,
+        "models": len(state.models),
+        "added": list(state.added),
+        "licences": {name: classes.count(name) for name in CLASSES},
+        "with_scores": sum(bool(scores_of(model)) for model in state.models),
+        "boards": [asdict(board) for board in dict.fromkeys(s.board for s in all_scores())],
+        "skipped": dict(state.skipped),
+    }
+    if options.json:
+        print_json(data)
+    else:
+        print_state(state, data)
+    return 0
+
+
+def update(options: CatalogUpdateOptions) -> int:
+    """Ask the Hub of every entry, and tell what is other than before."""
+    from hakaru.models.sources.hub_catalogue import update_catalogue
+
+    day = today().isoformat()
+    with Watching(quiet=options.json) as watch:
+        heard, changes = update_catalogue(day, watch)
+    if options.json:
+        print_json(
+            {
+                "schema": "hakaru.catalogue-update/1",
+                "day": day,
+                "models": len(heard.facts),
+                "changes": [asdict(change) for change in changes],
+                "missing": list(heard.missing),
+                "new": list(heard.new),
+                "skipped": dict(catalogue().skipped),
+            }
+        )
+    else:
+        print_update(heard, changes)
+    return 0
+
+
+def add(options: CatalogAddOptions) -> int:
+    """Read the header of a model and keep it under a name."""
+    from hakaru.models.sources.catalogue_entry import add_model
+
+    added = add_model(options.model, today().isoformat(), options.name)
+    if options.json:
+        print_json(
+            {
+                "schema": "hakaru.catalogue-entry/1",
+                "id": added.model.id,
+                "architecture": added.model.architecture,
+                "n_params": added.model.n_params,
+                "license": added.model.license,
+                "source": added.source,
+                "path": str(added.path),
+            }
+        )
+    else:
+        print_added(added)
+    return 0
