@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -29,6 +29,9 @@ class Loopback:
     statuses: dict[str, list[tuple[int, dict[str, str]]]] = field(
         default_factory=dict
     )  # the last one stays
+    listings: dict[str, bytes] = field(
+        default_factory=dict
+    )  # of /api/models, by one field of the query: "author=org"
     redirects: dict[str, str] = field(default_factory=dict)
     etags: dict[str, list[str]] = field(default_factory=dict)  # the last one stays
     ignores_ranges: bool = False
@@ -102,8 +105,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(path) if status == 200 else self._plain(status, headers)
         elif path in state.files:
             self._file(path)
+        elif path == "/api/models":
+            self._listing(parse_qsl(urlsplit(self.path).query))
         else:
             self._plain(404, {})
+
+    def _listing(self, query: list[tuple[str, str]]) -> None:
+        """The repositories that the Hub lists for one of the fields, or none."""
+        wanted = [f"{name}={value}" for name, value in query]
+        listing = next((self.state.listings[w] for w in wanted if w in self.state.listings), b"[]")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(listing)))
+        self.end_headers()
+        self.wfile.write(listing)
 
     def _plain(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -8,7 +8,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.models.by_word import models_with
-from hakaru.models.catalogue import known_models
+from hakaru.models.catalogue import catalogue_date, known_models
 
 
 def test_a_word_is_found_and_told_as_a_table_and_as_json(
@@ -17,9 +17,10 @@ def test_a_word_is_found_and_told_as_a_table_and_as_json(
     """The same models; the object has the numbers as they are."""
     assert run(["ls", "--catalog", "elyza"]) == 0
     out = capsys.readouterr().out.splitlines()
-    names = [line.split()[0] for line in out[1:-1]]
+    names = [line.split()[0] for line in out[1:-2]]
     assert "llama-3-elyza-jp-8b" in names
-    assert out[-1].startswith(f"{len(names)} of {len(known_models())} models")
+    assert out[-2].startswith(f"{len(names)} of {len(known_models())} models")
+    assert out[-1].startswith(f"The catalogue is of {catalogue_date()}")
     assert run(["ls", "--catalog", "elyza", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["schema"] == "hakaru.catalogue/1"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from hakaru.errors import HakaruError
 from hakaru.formats.metadata import Metadata
-from hakaru.language import say
+from hakaru.language import current_language, say
 from hakaru.models.catalogue import KnownModel, catalogue_date, known_models, model_from_row
 from hakaru.models.shape import shape_of
 from hakaru.places import data_dir, written_whole
@@ -76,7 +76,8 @@ def today() -> date:
 
 def catalogue() -> Catalogue:
     """The catalogue as it is on the disk now."""
-    return _read(tuple((path, path.stat().st_mtime_ns) for path in _files()))
+    files = tuple((path, path.stat().st_mtime_ns) for path in _files())
+    return _read(files, current_language())
 
 
 def all_models() -> tuple[KnownModel, ...]:
@@ -123,7 +124,8 @@ def _files() -> Iterator[Path]:
 
 
 @cache
-def _read(files: tuple[tuple[Path, int], ...]) -> Catalogue:
+def _read(files: tuple[tuple[Path, int], ...], language: str) -> Catalogue:
+    """The catalogue with these files of these times; its sentences are in `language`."""
     skipped: dict[str, str] = {}
     paths = [path for path, _ in files if path != _hub_file()]
     added = [entry for path in paths if (entry := _entry(path, skipped))]
@@ -219,7 +221,7 @@ def _is_day(text: object) -> bool:
 def _with_facts(model: KnownModel, told: Mapping[str, Mapping[str, Any]]) -> KnownModel:
     """The entry with what the Hub told since; what the Hub did not tell stays."""
     row = told.get(model.id, {})
-    new = {
+    new: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in row.items()
         if value not in (None, [])

@@ -79,6 +79,11 @@ def all_scores() -> tuple[Score, ...]:
     return tuple(score for board in json.loads(text)["boards"] for score in _scores_on(board))
 
 
+def all_boards() -> tuple[Board, ...]:
+    """The boards from which scores are carried."""
+    return tuple(dict.fromkeys(score.board for score in all_scores()))
+
+
 def scores_of(
     model: KnownModel, task: Task | None = None, language: str | None = None
 ) -> tuple[Score, ...]:

@@ -10,7 +10,7 @@ from hakaru.cli.progress import Watching
 from hakaru.cli.tell.catalog import print_added, print_state, print_update
 from hakaru.models.licences import CLASSES, licence_class
 from hakaru.models.own_catalogue import catalogue, today
-from hakaru.models.scores import all_scores, scores_of
+from hakaru.models.scores import all_boards, scores_of
 
 
 def run(options: CatalogOptions) -> int:
@@ -27,7 +27,7 @@ def run(options: CatalogOptions) -> int:
         "added": list(state.added),
         "licences": {name: classes.count(name) for name in CLASSES},
         "with_scores": sum(bool(scores_of(model)) for model in state.models),
-        "boards": [asdict(board) for board in dict.fromkeys(s.board for s in all_scores())],
+        "boards": [asdict(board) for board in all_boards()],
         "skipped": dict(state.skipped),
     }
     if options.json:

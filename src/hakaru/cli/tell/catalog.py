@@ -1,19 +1,21 @@
 """What `hakaru catalog` says: its age, whose figures stand in it, what the Hub told."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.output import next_step, print_facts, print_text, show_table, warn
 from hakaru.cli.paste import pasted
-from hakaru.cli.table import Cell, Column, Table
+from hakaru.cli.table import Column, Table
 from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say
 from hakaru.models.licences import CLASSES, LicenceClass
 from hakaru.models.own_catalogue import STALE_DAYS, Catalogue
-from hakaru.models.scores import Board, all_scores
-from hakaru.models.sources.catalogue_entry import Added
-from hakaru.models.sources.hub_catalogue import Change, Heard
+from hakaru.models.scores import Board, all_boards
 from hakaru.units import format_params
+
+if TYPE_CHECKING:
+    from hakaru.models.sources.catalogue_entry import Added
+    from hakaru.models.sources.hub_catalogue import Change, Heard
 
 MOST: Final = 8
 """Lines of a kind that are told; `--json` has all."""
@@ -22,9 +24,11 @@ MOST: Final = 8
 def licence_class_name(name: LicenceClass) -> str:
     """A class of licences in words."""
     names = {
-        "open": say("open"), "community": say("its makers' own terms"),
-        "non-commercial": say("non-commercial"), "unknown": say("not known"),
-    }  # fmt: skip
+        "open": say("open"),
+        "community": say("its makers' own terms"),
+        "non-commercial": say("non-commercial"),
+        "unknown": say("not known"),
+    }
     return names[name]
 
 
@@ -72,7 +76,7 @@ def print_state(state: Catalogue, data: Mapping[str, object]) -> None:
             ),
         ]
     )
-    show_table(_boards(list(dict.fromkeys(score.board for score in all_scores()))))
+    show_table(_boards(all_boards()))
     print_text(age_sentence(state))
     print_troubles(state)
     next_step("hakaru ls --catalog" if state.updated else "hakaru catalog update")
@@ -82,13 +86,13 @@ def _boards(boards: Sequence[Board]) -> Table:
     columns = [
         Column(say("board"), left=True),
         Column(say("date"), left=True),
-        Column(say("licence"), left=True),
-        Column(say("by"), left=True, below=1),
+        Column(say("licence"), left=True, goes=2),
+        Column(say("by"), left=True, goes=1),
     ]
-    return Table(columns, [[b.name, b.date, b.licence, Cell(b.by)] for b in boards])
+    return Table(columns, [[board.name, board.date, board.licence, board.by] for board in boards])
 
 
-def print_update(heard: Heard, changes: Sequence[Change]) -> None:
+def print_update(heard: "Heard", changes: "Sequence[Change]") -> None:
     """What is other than before, what the Hub does not show, and what is new."""
     print_text(
         say("The Hub told of {n} models; {m} facts changed.", n=len(heard.facts), m=len(changes))
@@ -113,7 +117,7 @@ def print_update(heard: Heard, changes: Sequence[Change]) -> None:
         next_step("hakaru ls --catalog")
 
 
-def _change(change: Change) -> str:
+def _change(change: "Change") -> str:
     """The change in words; empty for a list that is too long for them."""
     if change.field == "gated":
         if change.after:
@@ -136,7 +140,7 @@ def _shortened(lines: Sequence[str]) -> list[str]:
     return [*lines[:MOST], *([say("… and {n} more", n=more)] if more > 0 else [])]
 
 
-def print_added(added: Added) -> None:
+def print_added(added: "Added") -> None:
     """The entry, and its file, which can be deleted."""
     model = added.model
     print_text(
