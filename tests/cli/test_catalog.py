@@ -123,7 +123,7 @@ def two_models(hub: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:
     """A Hub, and a catalogue of two models."""
     few = tuple(m for m in known_models() if m.id in {"qwen3-8b", "gemma-3-1b-it"})
     monkeypatch.setattr(own_catalogue, "known_models", lambda: few)
-    own_catalogue._read.cache_clear()
+    monkeypatch.setattr(own_catalogue, "_read", own_catalogue._read.__wrapped__)
     classes = {"architectures": ["Qwen3ForCausalLM"]}
     rows = [
         {"id": "Qwen/Qwen3-8B", "gated": "manual", "cardData": {"license": "mit"}},

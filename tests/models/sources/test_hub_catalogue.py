@@ -104,13 +104,12 @@ def test_an_update_is_kept_and_tells_what_is_other_than_before(
 ) -> None:
     """In the next process, too; a second update changes nothing."""
     monkeypatch.setattr(own_catalogue, "known_models", lambda: MODELS)
-    own_catalogue._read.cache_clear()
+    monkeypatch.setattr(own_catalogue, "_read", own_catalogue._read.__wrapped__)
     _, changes = update_catalogue(DAY, lambda step, done, total: None)
     told = {(c.id, c.field): (c.before, c.after) for c in changes}
     assert told["qwen3-8b", "license"] == ("Apache-2.0", "LicenseRef-qwen-9")
     assert told["qwen3-14b", "gated"] == (False, True)
     assert not any(name == "gemma-3-1b-it" for name, _ in told)
-    own_catalogue._read.cache_clear()
     by_id = {m.id: m for m in all_models()}
     assert by_id["qwen3-14b"].gated and by_id["qwen3-14b"].checked == DAY
     assert by_id["gemma-3-1b-it"] == next(m for m in MODELS if m.id == "gemma-3-1b-it")
