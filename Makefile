@@ -39,6 +39,7 @@ pages:
 	@$(VENV)/bin/python scripts/help_text.py --check
 	@$(VENV)/bin/python scripts/rooms.py --check
 	@$(VENV)/bin/python scripts/architectures.py --check
+	@$(VENV)/bin/python scripts/boards.py --check
 	@$(VENV)/bin/python scripts/messages.py --check
 
 wheel:

@@ -5,7 +5,7 @@ Left out: a board's own averages, which mix tasks; columns whose language is not
 tests of one language as evidence for another. A task without a line has no evidence: for `vision`,
 and for `tool-use` in Japanese, no board was found whose figures may be carried.
 
-How well the boards agree with each other was measured (docs/labbook.md, 2026-11-23): tests of the
+How well the boards agree with each other was measured (docs/labbook.md, 2026-11-30): tests of the
 same thing agree, and faithfulness to documents runs against all of them, so that `rag` has its own
 evidence.
 """
@@ -47,7 +47,7 @@ TABLE: Final[tuple[Benchmark, ...]] = (
     *_all(
         "swallow", "chat", "ja",
         ("ja_mtb/avg", "open questions over two turns in Japanese, judged by a model"),
-        ("ja_mtb/JMT Avg", "the same, in the first version of the board"),
+        ("ja_mtb/JMT Avg", "open questions over two turns in Japanese, judged by a model"),
         ("ja_post/JamC-QA", "what people in Japan know"),
         ("ja_post/MIFEvalJa", "instructions in Japanese that can be checked"),
         ("ja_basic/NIILC", "questions about Japan that a person would ask"),
@@ -64,7 +64,7 @@ TABLE: Final[tuple[Benchmark, ...]] = (
     *_all(
         "swallow", "code", "ja",
         ("ja_post/JHumanEval", "functions by a Japanese description, run against tests"),
-        ("ja_basic/JHumanEval", "the same, in the first version of the board"),
+        ("ja_basic/JHumanEval", "functions by a Japanese description, run against tests"),
         ("ja_mtb/coding", "questions about code in Japanese, judged by a model"),
     ),
     *_all(

@@ -44,6 +44,7 @@ class KnownModel:
     gated: bool | None = None  # its makers ask for consent before a download; None: not known
     released: str | None = None  # year and month
     base_repo: str | None = None  # the model that it was trained from, as its makers say
+    sources: tuple[str, ...] = ()  # of its hyperparameters, see docs/facts.md
     modified: str | None = None  # day of the repository's last change, as the Hub told
     checked: str | None = None  # day on which the Hub told licence and gating; None: never
     table: tuple[tuple[str, Dims], ...] | None = None  # of a person's own entry: as in its header
@@ -71,7 +72,7 @@ class KnownModel:
         return shape_of(Metadata(self.id, self.metadata()), n_vocab=self.n_vocab)
 
 
-_LISTS: Final = ("having", "tasks", "languages", "gguf_repos")
+_LISTS: Final = ("having", "tasks", "languages", "gguf_repos", "sources")
 
 
 @cache
