@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hakaru.cli import run
+from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.models import own_catalogue
+from hakaru.models.architectures import ARCHITECTURES
 from hakaru.models.catalogue import catalogue_date, known_models
 from hakaru.models.own_catalogue import all_models
 from hakaru.testing import write_tiny_llama
@@ -172,3 +174,24 @@ def test_a_repository_is_added_by_its_header_alone(
     capsys.readouterr()
     entry = next(m for m in all_models() if m.id == "mine-1b")
     assert (entry.hf_repo, entry.gguf_repos) == ("me/Mine-1B-GGUF", ("me/Mine-1B-GGUF",))
+
+
+@pytest.mark.engine
+def test_an_architecture_that_only_the_engine_knows_is_answered_as_its_file_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """XVERSE has Llama's tensors, and no record here."""
+    llama = next(m for m in known_models() if m.id == "llama-3-elyza-jp-8b")
+    keys = without_vocabulary(llama.metadata(), llama.n_vocab)
+    keys = {key.replace("llama.", "xverse."): value for key, value in keys.items()}
+    keys |= {"general.architecture": "xverse", "general.name": "mine"}
+    assert "xverse" not in ARCHITECTURES
+    path = write_header_only(tmp_path / "mine.gguf", keys, llama.tensors())
+    assert run(["fit", str(path), "--json"]) == 0
+    by_file = json.loads(capsys.readouterr().out)
+    assert run(["catalog", "add", str(path)]) == 0
+    capsys.readouterr()
+    assert run(["fit", "mine", "--json"]) == 0
+    by_name = json.loads(capsys.readouterr().out)
+    assert by_file["parts_source"] == by_name["parts_source"] == "dry_run"
+    assert by_file["parts"] == by_name["parts"]

@@ -1,10 +1,10 @@
 """The catalogue's models by word: `elyza`, `swallow 8b`, `japanese`, `日本語`, `embedding`.
 
 A model is found by every word that stands in its name, its repository, its architecture, its
-licence, its size class, or what it is made for. What it is made for is known of two kinds: of
-models that give vectors, by their architecture or name, and of models for Japanese, by their name
-or by a maker whose models in the catalogue are all trained for Japanese (`FOR_JAPANESE`). Of the
-other models hakaru does not know which languages they speak.
+licence, its size class, or what it is made for: the catalogue's label (`code`, `vision`, …), that
+it gives vectors (by its architecture or name), that it was trained for Japanese (by its name, or by
+a maker whose models in the catalogue are all trained for it, `FOR_JAPANESE`). Which other languages
+a model speaks, `languages` tells.
 """
 
 import difflib
@@ -87,7 +87,7 @@ def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
 def _searched(model: KnownModel) -> str:
     texts = [
         model.id, model.name, model.hf_repo, model.architecture, model.license or "",
-        size_class_of(model), _CLASS_IN_JAPANESE[size_class_of(model)],
+        size_class_of(model), _CLASS_IN_JAPANESE[size_class_of(model)], *model.tasks,
     ]  # fmt: skip
     if is_for_japanese(model):
         texts += ["japanese 日本語 ja jp", FOR_JAPANESE.get(maker(model).lower(), "")]
