@@ -1,7 +1,7 @@
 """What a licence of a model allows, in four classes. Pure.
 
-open            anybody may use, change and pass on the model for any purpose; at most the names of
-                its makers must be kept (OSI's licences, CC0, CC-BY, OpenMDW)
+open            anybody may use, change and pass on the model for any purpose: the licences that
+                OSI approves, CC0, CC-BY, CC-BY-SA, OpenMDW
 community       its makers' own terms: free to use, with conditions (size of the business,
                 uses that are forbidden, a name that must be shown)
 non-commercial  not for business
@@ -17,85 +17,52 @@ LicenceClass = Literal["open", "community", "non-commercial", "unknown"]
 CLASSES: Final[tuple[LicenceClass, ...]] = get_args(LicenceClass)
 """From the least to the most strict."""
 
+_OPEN: Final = (
+    "Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MPL-2.0", "GPL-3.0",
+    "AGPL-3.0", "LGPL-3.0", "Unlicense", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0",
+    "LicenseRef-openmdw-1.0", "LicenseRef-openmdw-1.1",
+)  # fmt: skip
+_COMMUNITY: Final = (
+    "LicenseRef-gemma", "LicenseRef-llama2", "LicenseRef-llama3", "LicenseRef-llama3.1",
+    "LicenseRef-llama3.2", "LicenseRef-llama3.3", "LicenseRef-llama4", "LicenseRef-lfm1.0",
+    "LicenseRef-Modified-MIT", "LicenseRef-falcon-llm-license",
+    "LicenseRef-nvidia-open-model-license", "LicenseRef-nvidia-nemotron-open-model-license",
+    "LicenseRef-deepseek", "LicenseRef-deepseek-license", "LicenseRef-tencent-hunyuan-a13b",
+    "LicenseRef-Qwen", "LicenseRef-qwen-community-1.0", "LicenseRef-plamo-community-license",
+    "LicenseRef-minimax-community",
+)  # fmt: skip
+_NON_COMMERCIAL: Final = (
+    "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-NC-ND-4.0", "LicenseRef-exaone", "LicenseRef-mrl",
+    "LicenseRef-Qwen-Research",
+)  # fmt: skip
 _BY_NAME: Final[dict[str, LicenceClass]] = {
-    "apache-2.0": "open",
-    "mit": "open",
-    "bsd-2-clause": "open",
-    "bsd-3-clause": "open",
-    "bsl-1.0": "open",
-    "isc": "open",
-    "mpl-2.0": "open",
-    "gpl-3.0": "open",
-    "agpl-3.0": "open",
-    "lgpl-3.0": "open",
-    "cc0-1.0": "open",
-    "cc-by-4.0": "open",
-    "cc-by-sa-4.0": "open",
-    "unlicense": "open",
-    "openmdw-1.0": "open",
-    "openmdw-1.1": "open",
-    "gemma-terms": "community",
-    "gemma": "community",
-    "llama2": "community",
-    "llama3": "community",
-    "llama3.1": "community",
-    "llama3.2": "community",
-    "llama3.3": "community",
-    "llama4": "community",
-    "llama-3.1-community": "community",
-    "llama-3.2-community": "community",
-    "llama-3.3-community": "community",
-    "llama-4-community": "community",
-    "lfm1.0": "community",
-    "modified-mit": "community",
-    "falcon-llm-license": "community",
-    "nvidia-open-model-license": "community",
-    "nvidia-nemotron-open-model-license": "community",
-    "deepseek": "community",
-    "deepseek-license": "community",
-    "tencent-hunyuan-a13b": "community",
-    "qwen": "community",
-    "plamo-community-license": "community",
-    "minimax-community": "community",
-    "qwen-community-1.0": "community",
-    "cc-by-nc-4.0": "non-commercial",
-    "cc-by-nc-sa-4.0": "non-commercial",
-    "cc-by-nc-nd-4.0": "non-commercial",
-    "exaone": "non-commercial",
-    "mrl": "non-commercial",
-    "qwen-research": "non-commercial",
+    **{name.lower(): "open" for name in _OPEN},
+    **{name.lower(): "community" for name in _COMMUNITY},
+    **{name.lower(): "non-commercial" for name in _NON_COMMERCIAL},
 }
-
-_FROM_HUB: Final = {
-    "apache-2.0": "Apache-2.0",
-    "mit": "MIT",
-    "cc-by-4.0": "CC-BY-4.0",
-    "cc-by-nc-4.0": "CC-BY-NC-4.0",
-    "cc-by-nc-sa-4.0": "CC-BY-NC-SA-4.0",
-    "cc-by-sa-4.0": "CC-BY-SA-4.0",
-    "cc0-1.0": "CC0-1.0",
-    "bsd-3-clause": "BSD-3-Clause",
-    "gemma": "LicenseRef-Gemma-Terms",
-    "llama3.1": "LicenseRef-Llama-3.1-Community",
-    "llama3.2": "LicenseRef-Llama-3.2-Community",
-    "llama3.3": "LicenseRef-Llama-3.3-Community",
-    "llama4": "LicenseRef-Llama-4-Community",
+_OWN: Final = "LicenseRef-"
+"""Before the name of a licence that has no SPDX id."""
+_SPDX: Final = {
+    name.lower(): name for name in (*_OPEN, *_NON_COMMERCIAL) if not name.startswith(_OWN)
 }
-"""What the Hub calls a licence, and what the catalogue calls it."""
 
 
 def licence_class(licence: str | None) -> LicenceClass:
     """The class of a licence by its SPDX name or `LicenseRef-…`; of several with commas between
     them, the strictest.
     """
-    names = (licence or "").lower().removeprefix("licenseref-").split(",")
-    classes = [_BY_NAME.get(name.strip(), "unknown") for name in names]
-    return max(classes, key=CLASSES.index)
+    names = (licence or "").removeprefix(_OWN).lower().split(",")
+    return max((_class_of(name.strip()) for name in names), key=CLASSES.index)
+
+
+def _class_of(name: str) -> LicenceClass:
+    return _BY_NAME.get(name) or _BY_NAME.get(f"{_OWN.lower()}{name}") or "unknown"
 
 
 def licence_from_hub(licence: object, own_name: object = None) -> str | None:
-    """The catalogue's name of the licence that a model's page at the Hub states: `other` with a
-    name of its own becomes `LicenseRef-<name>`. None where it states none.
+    """The catalogue's name of the licence that a model's page at the Hub states: an SPDX id as it
+    is spelled, else `LicenseRef-` and the Hub's name; for `other` the name that its makers gave.
+    None where it states none.
     """
     stated = licence if isinstance(licence, list) else [licence]
     texts = [text for text in stated if isinstance(text, str) and text not in {"", "unknown"}]
@@ -103,6 +70,5 @@ def licence_from_hub(licence: object, own_name: object = None) -> str | None:
         texts = [own_name] if isinstance(own_name, str) and own_name else []
     if not texts:
         return None
-    if len(texts) == 1 and texts[0].lower() in _FROM_HUB:
-        return _FROM_HUB[texts[0].lower()]
-    return f"LicenseRef-{','.join(texts)}"
+    joined = ",".join(texts)
+    return _SPDX.get(joined.lower(), f"{_OWN}{joined}")

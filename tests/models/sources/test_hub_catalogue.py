@@ -225,3 +225,16 @@ def test_a_maker_s_list_is_one_request(whole_hub: Loopback) -> None:
     assert paths.count("/api/models") == 3 + 2 + 1  # makers; Qwen's two; CAT-Paws
     assert len(paths) == 6 + 2  # CAT-Paws and Gemma alone
     assert hub_catalogue.PER_MAKER == 500
+
+
+def test_a_licence_in_other_letters_is_no_change(
+    whole_hub: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Makers write `qwen-research`, the catalogue has `Qwen-Research`."""
+    model = next(m for m in known_models() if m.license == "LicenseRef-Qwen-Research")
+    monkeypatch.setattr(own_catalogue, "known_models", lambda: (model,))
+    monkeypatch.setattr(own_catalogue, "_read", own_catalogue._read.__wrapped__)
+    card = {"license": "other", "license_name": "qwen-research"}
+    whole_hub.listings["author=Qwen"] = json.dumps([row(model.hf_repo, cardData=card)]).encode()
+    _, changes = update_catalogue(DAY, lambda step, done, total: None)
+    assert "license" not in {change.field for change in changes}

@@ -78,8 +78,13 @@ def update_catalogue(
         Change(id=old.id, field=field, before=getattr(old, field), after=getattr(new, field))
         for old, new in zip(before, all_models(), strict=True)
         for field in HUB_FIELDS
-        if getattr(old, field) != getattr(new, field)
+        if _plain(getattr(old, field)) != _plain(getattr(new, field))
     ]
+
+
+def _plain(value: object) -> object:
+    """The value; of a text in small letters, since names are not spelled alike everywhere."""
+    return value.casefold() if isinstance(value, str) else value
 
 
 def ask_hub(
