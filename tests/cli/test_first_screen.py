@@ -15,7 +15,7 @@ from hakaru.choosing.opening import opening
 from hakaru.cli.app import app
 from hakaru.cli.options import TuneOptions, UpOptions
 from hakaru.cli.output import print_text
-from hakaru.cli.tell.decision_table import legend
+from hakaru.cli.tell.decision_table import decision_table, legend
 from hakaru.cli.tell.reasons import reasons, why_taken
 from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.tell.ways_on import next_command, way_out
@@ -118,6 +118,15 @@ def test_an_open_level_says_which_bound_lies_in_its_interval(decision: Decision)
     assert reasons(of(decision, wide, chosen=None)) == [
         "Q4_K_M (0.0270…0.0330): not proven on this text: the tier balanced allows a loss of 0.03."
     ]
+
+
+def test_a_mix_has_a_name_for_people(decision: Decision) -> None:
+    """Its own, `mix-49e4375a`, is for commands."""
+    mix = replace(level("mix-49e4375a", 9, 0.01, 80), judgement=Judgement("pass"), passes=True)
+    slow = replace(level("Q8_0", 20, 0.001, 50), judgement=Judgement("pass"), passes=True)
+    told = of(decision, slow, mix, chosen=mix)
+    assert decision_table(told).full()[1][1] == "our mix"
+    assert reasons(told) == ["Q8_0 (50.0): slower than our mix (80.0 tokens/s)."]
 
 
 def test_what_is_as_fast_says_both_speeds_and_the_margin(decision: Decision) -> None:

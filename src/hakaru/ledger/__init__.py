@@ -197,9 +197,10 @@ def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) ->
             digest.update(piece)
             done += len(piece)
             if size > HASHED_PIECE:
-                watch(
-                    say("reading the file for its hash"), done // HASHED_PIECE, size // HASHED_PIECE
+                step = say(
+                    "pieces of {mib} MiB read for the file's hash", mib=HASHED_PIECE // 2**20
                 )
+                watch(step, done // HASHED_PIECE, size // HASHED_PIECE)
     return digest.hexdigest()
 
 

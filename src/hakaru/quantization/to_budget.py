@@ -203,6 +203,6 @@ def _lost(study: Study, written: Model) -> Quality:
         study.model.path,
         [written.path],
         study.test,
-        progress=study.reading(say("reading texts with the file"), len(study.test)),
+        progress=study.reading(say("texts read with the new file"), len(study.test)),
     )
     return quality

@@ -19,6 +19,7 @@ from hakaru.quantization.build import (
     is_mix,
     plan_presets,
     plan_with_importance,
+    spoken_name,
 )
 from hakaru.quantization.journal import Journal
 from hakaru.quantization.known_mixes import known_mix
@@ -92,7 +93,7 @@ def to_preset(
         split_bytes=order.split_bytes,
         overwrite=order.overwrite,
         journal=journal,
-        progress=partial(watch, say("building {type}", type=recipe.preset)),
+        progress=partial(watch, say("tensors built for {type}", type=spoken_name(recipe.preset))),
     )
     if journal:
         journal.end(delete_parts=False)

@@ -11,11 +11,11 @@ from hakaru.cli.options import ServeOptions
 from hakaru.cli.output import print_aside, print_text
 from hakaru.cli.paste import pasted, runnable
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.words import english_only
 from hakaru.cli.wrapping import whole
-from hakaru.errors import ModelNotFound
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
-from hakaru.models.embedded import embedded_model
+from hakaru.models.embedded import is_english_only
 from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import running
 from hakaru.serving.serve import serve, to_serve
@@ -109,20 +109,11 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     if serving.gives != "text":
         return
     yield say("For programs: any OpenAI client, base_url {url}, no key", url=url)
-    if _is_embedded(source or Path(serving.deployment.path)):
-        yield say(
-            "This small model understands English only. Another one: {command}",
-            command=whole(runnable("hakaru up MODEL.gguf")),
-        )
+    if is_english_only(source or Path(serving.deployment.path)):
+        yield english_only("hakaru up MODEL.gguf")
     port = ("--port", str(serving.deployment.port)) if len(running()) > 1 else ()
     command = whole(runnable(pasted("hakaru", "chat", *port)))
     yield say("Talk to it in another terminal: {command}", command=command)
-
-
-def _is_embedded(path: Path) -> bool:
-    with suppress(ModelNotFound):
-        return path == embedded_model()
-    return False
 
 
 def _command(options: ServeOptions, session: Session) -> list[str]:

@@ -92,5 +92,6 @@ def legend(decision: Decision) -> str:
         ),
         (True, say("source: the model as it is")),
         (True, say("bits: per weight")),
+        (True, say("loss: mean KLD")),
     ]
     return say("; ").join(text for occurs, text in parts if occurs)

@@ -19,9 +19,9 @@ def print_gain(gain: Gain) -> None:
     print()
     print_text(
         say(
-            "What hakaru gains: it can choose the type of each tensor itself. Such a mix, beside "
-            "the best ready-made preset that is smaller than the source; both read the same {n} "
-            "texts. The source itself loses 0.",
+            "What hakaru gains: our mix, in which each tensor has its own type, beside the best "
+            "ready-made preset that is smaller than the source, on the same {n} texts. The source "
+            "itself loses 0.",
             n=gain.mix_quality.n_windows,
         )
     )
@@ -41,9 +41,9 @@ def print_gain(gain: Gain) -> None:
     )
     print_text(
         say(
-            "{n} of the mix's {of} matrices ({bytes}) are copies of the source's and lose nothing: "
-            "that is part of the figure. The mix takes no part in the choice below: {texts} texts "
-            "are too few to prove that it keeps a tier.",
+            "{n} of the mix's {of} matrices ({bytes}) are copies, which lose nothing: that is part "
+            "of the figure. The mix takes no part in the choice below: {texts} texts cannot prove "
+            "that it keeps a tier.",
             n=gain.n_copied,
             of=gain.n_tensors,
             bytes=format_bytes(gain.copied_bytes),
