@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from hakaru.errors import Misuse
 from hakaru.units import (
     Figure,
+    alike,
+    bytes_told,
     format_bytes,
     format_params,
     parse_bytes,
@@ -104,6 +106,43 @@ def test_a_count_just_below_a_unit_is_told_in_that_unit(n: int, text: str) -> No
 def test_formatted_bytes_read_back_within_their_precision(n: int) -> None:
     """What is printed means what was computed, to the digit that is shown."""
     assert parse_bytes(format_bytes(n)) == pytest.approx(n, rel=0.06)
+
+
+MIB, GIB = 2**20, 2**30
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ((114_800_000, 24_374_000_000), ["109.5 MiB", "23,244.9 MiB"]),
+        ((15 * GIB, 22.5 * GIB), ["15.0 GiB", "22.5 GiB"]),
+        ((900 * MIB, 4.7 * GIB), ["900.0 MiB", "4,812.8 MiB"]),
+        ((0, 4.7 * GIB), ["0.0 GiB", "4.7 GiB"]),
+        ((2048, 24 * GIB), ["0.0 MiB", "24,576.0 MiB"]),
+        ((0, 0), ["0 B", "0 B"]),
+    ],
+)
+def test_sizes_that_are_compared_have_one_unit(sizes: tuple[float, ...], told: list[str]) -> None:
+    """That of the smallest, unless the largest would have more than five digits: `109.5 MiB` is not
+    `0.1 GiB` beside `22.7 GiB`.
+    """
+    assert alike(*sizes) == told
+
+
+@pytest.mark.parametrize(
+    ("n", "unit", "told"),
+    [
+        (2048, "MiB", "<0.1 MiB"),
+        (512 * MIB, "GiB", "0.50 GiB"),
+        (513_024, "GiB", "<0.01 GiB"),
+        (0, "MiB", "0 MiB"),
+        (1500, "B", "1,500 B"),
+        (1002 * MIB, "MiB", "1,002.0 MiB"),
+    ],
+)
+def test_a_part_is_told_in_the_unit_of_its_table(n: int, unit: str, told: str) -> None:
+    """What is not nothing is not told as nothing."""
+    assert bytes_told(n, unit) == told
 
 
 def test_a_figure_keeps_its_order_and_survives_json() -> None:

@@ -147,9 +147,34 @@ def byte_unit(n: float) -> str:
     return next((unit for unit, scale in reversed(BYTE_SCALES.items()) if abs(n) >= scale), "B")
 
 
+def common_unit(*sizes: float) -> str:
+    """The unit for sizes that a person compares: that of the smallest which is not 0, or a larger
+    one where the largest would have more than five digits.
+    """
+    there = [abs(n) for n in sizes if n] or [0]
+    least, most = min(there), max(there)
+    short = (unit for unit, scale in BYTE_SCALES.items() if most < 10**5 * scale)
+    return max(byte_unit(least), next(short, "TiB"), key=BYTE_SCALES.__getitem__)
+
+
 def bytes_in(n: float, unit: str, digits: int = 1) -> str:
     """`n` bytes in `unit`, such as `98.4 MiB`."""
-    return f"{n / BYTE_SCALES[unit]:.{0 if unit == 'B' else digits}f} {unit}"
+    return f"{n / BYTE_SCALES[unit]:,.{0 if unit == 'B' else digits}f} {unit}"
+
+
+def bytes_told(n: float, unit: str) -> str:
+    """`n` bytes in the unit of the sizes beside it: `98.4 MiB`, `0.10 GiB`, `<0.1 MiB`, `0 MiB`."""
+    digits = 2 if BYTE_SCALES[unit] >= BYTE_SCALES["GiB"] else 1
+    text = bytes_in(n, unit, digits)
+    if n and not float(text.split()[0].replace(",", "")):
+        return f"<{10**-digits:.{digits}f} {unit}"
+    return text if n else f"0 {unit}"
+
+
+def alike(*sizes: float) -> list[str]:
+    """Sizes that a sentence compares, in one unit."""
+    unit = common_unit(*sizes)
+    return [bytes_in(n, unit) for n in sizes]
 
 
 def format_bytes(n: float) -> str:
@@ -169,11 +194,11 @@ def short_bytes(n: float) -> str:
 def compared(
     needed: int, free: int, test: Callable[[float, float], object] = operator.gt
 ) -> tuple[str, str]:
-    """Two sizes in the unit of the larger one, with as many decimals as `test` needs to give the
-    same result for the rounded numbers as for the bytes. Example: 22.49 GiB of 22.46 GiB, since
-    "22.5 of 22.5" would contradict the verdict "too large" beside the numbers.
+    """Two sizes in one unit, with as many decimals as `test` needs to give the same result for the
+    rounded numbers as for the bytes. Example: 22.49 GiB of 22.46 GiB, since "22.5 of 22.5" would
+    contradict the verdict "too large" beside the numbers.
     """
-    unit, verdict = byte_unit(max(needed, free)), test(needed, free)
+    unit, verdict = common_unit(needed, free), test(needed, free)
     for digits in range(1, 7):
         if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == verdict:
             return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)

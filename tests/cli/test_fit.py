@@ -1,6 +1,7 @@
 """`hakaru fit` on named machines, with explanations and pictures, and what it refuses."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +262,17 @@ def test_a_real_load_is_held_against_its_prediction(
         "the lab and the server are one build"
     )
     assert llama["peak_over_prediction"]["most"] <= data["margin"]["fraction"]
+
+
+@pytest.mark.parametrize("hardware", ["L4+16GiB", "2xL4+16GiB"])
+def test_a_size_has_one_spelling_on_the_screen(
+    hardware: str, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No `0.1 GiB` in the verdict below `109.5 MiB` in the table."""
+    for model, unit in ((str(tiny), "MiB"), ("llama-3.1-8b-instruct", "GiB")):
+        run(["fit", model, "--source", "computed", "--hardware", hardware, "--lang", "en"])
+        lines = capsys.readouterr().out.splitlines()
+        verdict = next(line for line in lines if "that may be used" in line)
+        table = [line for line in lines if re.match(r"(?:weights|KV cache|total|RAM) ", line)]
+        assert table
+        assert set(re.findall(r"[KMGT]iB", "".join([verdict, *table]))) == {unit}

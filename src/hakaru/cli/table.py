@@ -14,7 +14,7 @@ from typing import Final
 
 from hakaru.cli.wrapping import cells_of
 from hakaru.language import without_controls
-from hakaru.units import format_bytes, short_bytes
+from hakaru.units import bytes_in, bytes_told
 
 GAP: Final = "  "
 Piece = tuple[str, str]
@@ -41,9 +41,13 @@ class Cell:
         return self.forms[min(n, len(self.forms) - 1)]
 
 
-def bytes_cell(n: int | None) -> Cell:
-    """A number of bytes: `98.4 MiB`, or where there is little room `98.4Mi`."""
-    return Cell("-") if n is None else Cell(format_bytes(n), short_bytes(n))
+def bytes_cell(n: int | None, unit: str) -> Cell:
+    """A number of bytes in the unit of its table: `98.4 MiB`, or where there is little room
+    `98.4Mi`.
+    """
+    if n is None:
+        return Cell("-")
+    return Cell(bytes_told(n, unit), bytes_in(n, unit).replace(" ", "").removesuffix("B"))
 
 
 @dataclass(frozen=True, slots=True)

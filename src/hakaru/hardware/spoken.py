@@ -4,7 +4,7 @@ import re
 
 from hakaru.hardware.machine import Cpu, Machine
 from hakaru.language import say
-from hakaru.units import format_bytes
+from hakaru.units import alike, format_bytes
 
 
 def describe_briefly(machine: Machine) -> list[str]:
@@ -48,6 +48,7 @@ def _short(processor: str) -> str:
 def describe(machine: Machine) -> list[str]:
     """The machine in a few lines."""
     cpu, memory = machine.cpu, machine.memory
+    available, total = alike(memory.available_bytes, memory.total_bytes)
     lines = [
         say(
             "Processor  {model}, {cores} cores usable of {logical}",
@@ -60,11 +61,7 @@ def describe(machine: Machine) -> list[str]:
             sets=" ".join(cpu.instruction_sets) or say("no vector instructions known"),
         ),
         say("Threads    {n}, for the lab and the server alike{why}", n=cpu.threads, why=_why(cpu)),
-        say(
-            "RAM        {available} available of {total}",
-            available=format_bytes(memory.available_bytes),
-            total=format_bytes(memory.total_bytes),
-        ),
+        say("RAM        {available} available of {total}", available=available, total=total),
     ]
     if memory.limit_bytes:
         lines.append(
@@ -79,13 +76,13 @@ def describe(machine: Machine) -> list[str]:
                 )
             )
             continue
-        free = format_bytes(device.free_bytes) if device.free_bytes is not None else "?"
+        free, total = alike(device.free_bytes or 0, device.total_bytes)
         lines.append(
             say(
                 "GPU        {name}: {free} free of {total} ({source})",
                 name=device.name,
-                free=free,
-                total=format_bytes(device.total_bytes),
+                free=free if device.free_bytes is not None else "?",
+                total=total,
                 source=device.source,
             )
         )

@@ -26,7 +26,7 @@ from hakaru.quantization.known_mixes import known_mix
 from hakaru.quantization.order import Order
 from hakaru.quantization.source import source_kind
 from hakaru.session import Session, last_step
-from hakaru.units import format_bytes
+from hakaru.units import alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +120,14 @@ def _imatrix(importance: str, source: Model, order: Order, session: Session) -> 
 
 def _sentences(source: Model, recipe: Recipe, warning: str | None, *, is_copy: bool) -> list[str]:
     """The sentences for a person before the file is written."""
+    ours, theirs = alike(recipe.weights_bytes, source.weights_bytes)
     sizes = say(
         "{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: "
         "{source}, {source_bpw:.2f})",
         type=recipe.preset,
-        bytes=format_bytes(recipe.weights_bytes),
+        bytes=ours,
         bpw=recipe.bpw,
-        source=format_bytes(source.weights_bytes),
+        source=theirs,
         source_bpw=source.bpw,
     )
     copy = say(

@@ -11,7 +11,7 @@ from hakaru.cli.wrapping import whole
 from hakaru.evaluation.tiers import Quality, one_word_in
 from hakaru.language import say
 from hakaru.quantization.build import Recipe
-from hakaru.units import format_bytes
+from hakaru.units import bytes_told, common_unit, format_bytes
 
 
 def print_gain(gain: Gain) -> None:
@@ -27,8 +27,9 @@ def print_gain(gain: Gain) -> None:
     )
     titles = ("", say("size"), say("bits"), say("loss"), say("top-1"))
     columns = [Column(title, left=i == 0) for i, title in enumerate(titles)]
-    preset = _row(gain.preset.preset, gain.preset, gain.preset_quality)
-    show_table(Table(columns, [preset, _row(say("our mix"), gain.mix, gain.mix_quality)]))
+    unit = common_unit(gain.preset.weights_bytes, gain.mix.weights_bytes)
+    preset = _row(gain.preset.preset, gain.preset, gain.preset_quality, unit)
+    show_table(Table(columns, [preset, _row(say("our mix"), gain.mix, gain.mix_quality, unit)]))
     print_text(_verdict(gain))
     print_text(
         say(
@@ -87,10 +88,10 @@ def _verdict(gain: Gain) -> str:
     )
 
 
-def _row(name: str, recipe: Recipe, lost: Quality) -> list[str]:
+def _row(name: str, recipe: Recipe, lost: Quality, unit: str) -> list[str]:
     return [
         name,
-        format_bytes(recipe.weights_bytes),
+        bytes_told(recipe.weights_bytes, unit),
         f"{recipe.bpw:.2f}",
         f"{lost.kld_mean.value:.4f}",
         f"{lost.top1_agreement.value:.1%}",
