@@ -162,19 +162,23 @@ def bytes_in(n: float, unit: str, digits: int = 1) -> str:
     return f"{n / BYTE_SCALES[unit]:,.{0 if unit == 'B' else digits}f} {unit}"
 
 
+def digits_beside(unit: str) -> int:
+    """How many decimals a size has beside others in `unit`: a part of some GiB may be small."""
+    return 2 if BYTE_SCALES[unit] >= BYTE_SCALES["GiB"] else 1
+
+
 def bytes_told(n: float, unit: str) -> str:
     """`n` bytes in the unit of the sizes beside it: `98.4 MiB`, `0.10 GiB`, `<0.1 MiB`, `0 MiB`."""
-    digits = 2 if BYTE_SCALES[unit] >= BYTE_SCALES["GiB"] else 1
-    text = bytes_in(n, unit, digits)
-    if n and not float(text.split()[0].replace(",", "")):
+    digits = digits_beside(unit)
+    if n and round(n / BYTE_SCALES[unit], digits) == 0:
         return f"<{10**-digits:.{digits}f} {unit}"
-    return text if n else f"0 {unit}"
+    return bytes_in(n, unit, digits) if n else f"0 {unit}"
 
 
 def alike(*sizes: float) -> list[str]:
     """Sizes that a sentence compares, in one unit."""
     unit = common_unit(*sizes)
-    return [bytes_in(n, unit) for n in sizes]
+    return [bytes_told(n, unit) for n in sizes]
 
 
 def format_bytes(n: float) -> str:
@@ -199,7 +203,7 @@ def compared(
     contradict the verdict "too large" beside the numbers.
     """
     unit, verdict = common_unit(needed, free), test(needed, free)
-    for digits in range(1, 7):
+    for digits in range(digits_beside(unit), 7):
         if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == verdict:
             return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)
     return bytes_in(needed, "B"), bytes_in(free, "B")

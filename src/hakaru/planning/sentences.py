@@ -8,7 +8,7 @@ from functools import partial
 from hakaru.language import say
 from hakaru.planning.shares import Placement, Share, judge
 from hakaru.planning.ways_out import Alternative
-from hakaru.units import bytes_in, common_unit, compared, format_bytes
+from hakaru.units import bytes_told, common_unit, compared, format_bytes
 
 
 def verdict_word(verdict: str) -> str:
@@ -62,7 +62,7 @@ def _devices_sentence(placement: Placement, margin: float) -> str:
     return say(
         "Needs {total} in all. The fullest device is {device}, with {needed} of the {free} that "
         "may be used: {verdict}.",
-        total=bytes_in(sum(s.needed_bytes for s in placement.devices), unit),
+        total=bytes_told(sum(s.needed_bytes for s in placement.devices), unit),
         device=share.device.name,
         needed=needed,
         free=free,
