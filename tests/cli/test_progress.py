@@ -55,12 +55,12 @@ def test_the_rest_is_told_in_minutes_that_are_rounded_up(
     assert time_left(least, most) == sentence
 
 
-def test_the_rest_counts_down_and_nothing_is_said_without_a_basis() -> None:
+def test_the_rest_counts_down_and_nothing_is_guessed_without_a_basis() -> None:
     """Before anybody foresees an end, and after the last moment that was foreseen."""
     clock = Clock()
     watching = Watching(clock=clock)
     clock.now += 42
-    assert watching.overall() == "0:42 so far"
+    assert watching.overall() == "0:42 so far, time left not known yet"
     watching.foresee(70, 200)
     assert watching.overall() == "0:42 so far, 1 to 4 min left"
     clock.now += 90
@@ -68,7 +68,7 @@ def test_the_rest_counts_down_and_nothing_is_said_without_a_basis() -> None:
     clock.now += 60
     assert watching.overall() == "3:12 so far, less than a minute left"
     clock.now += 60
-    assert watching.overall() == "4:12 so far"
+    assert watching.overall() == "4:12 so far, longer than foreseen"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -3,7 +3,7 @@
 On a terminal there are two lines, which go when the work is done: how long it has taken and how
 long it still takes, as a whole; and the present step with its bar. Elsewhere each step is told
 once, in a line. How long the whole still takes is told by whoever does the work (`foresee`), and
-between two such tellings it counts down; where nobody knows, nothing is said.
+between two such tellings it counts down; where nobody knows, that is said.
 """
 
 import sys
@@ -72,11 +72,13 @@ class Watching:
         now = self._clock()
         spent = say("{time} so far", time=_minutes(now - self._began))
         ends = self._foreseen
-        if ends is None or ends[1] <= now:  # unknown, or it takes longer than was thought
-            return spent
-        return say(
-            "{spent}, {left}", spent=spent, left=time_left(max(0.0, ends[0] - now), ends[1] - now)
-        )
+        if ends is None:
+            left = say("time left not known yet")
+        elif ends[1] <= now:
+            left = say("longer than foreseen")
+        else:
+            left = time_left(max(0.0, ends[0] - now), ends[1] - now)
+        return say("{spent}, {left}", spent=spent, left=left)
 
     def _shown(self) -> "RenderableType":
         from rich.console import Group
