@@ -57,6 +57,7 @@ COMMANDS = {
     "formula": "formula --params 70B --bits 4 --hardware 2xL4+16GiB",
     "hardware": "hardware",
     "list": "ls --catalog swallow",
+    "disk": "ls",
     "error": "fit no-such-model",
 }
 

@@ -228,17 +228,21 @@ def fit(options: "FitOptions") -> int:
     return command.run(options)
 
 
-@app.command()
-@click.argument("words", metavar="[WORD]...", nargs=-1)
+@app.command(
+    epilog="It looks into the caches of Hugging Face, Ollama, LM Studio and llama.cpp, at what "
+    "hakaru made, and into the current folder; or only into each FOLDER that is named. Words "
+    "search: in names, types, classes, in English and Japanese."
+)
+@click.argument("words", metavar="[WORD|FOLDER]...", nargs=-1)
 @click.option(
     "--catalog",
     is_flag=True,
-    help="Of the models that hakaru knows by name, those that have every WORD; without one, all.",
+    help="Instead the models that hakaru knows by name, on this disk or not.",
 )
 @json_option
 @taking
 def ls(options: "LsOptions") -> int:
-    """List and search the models that hakaru knows by name."""
+    """List the models on this disk, and whether each fits."""
     from hakaru.cli.commands import ls as command
 
     return command.run(options)

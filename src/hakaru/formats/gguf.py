@@ -30,6 +30,7 @@ from hakaru.formats.header_cursor import U32, Cursor
 from hakaru.formats.header_values import Value, value_at
 from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
 from hakaru.formats.quant_types import BY_ID, QuantType
+from hakaru.formats.untouched import open_untouched
 
 VERSIONS: Final = (2, 3)
 BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}
@@ -95,7 +96,7 @@ def read_header(path: Path) -> Header:
     numbers) or ModelUnknown (a version or a tensor type that llama.cpp does not read).
     """
     size = _file_bytes(path)
-    with path.open("rb") as file:
+    with open_untouched(path) as file:
         return parse_header(path, size=size, read=file.read)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.formats.bounded_json import bounded_json
 from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
+from hakaru.formats.untouched import open_untouched
 from hakaru.language import translate
 
 MAX_HEADER: Final = 2**25
@@ -56,7 +57,7 @@ def read_stored(path: Path) -> StoredHeader:
     """The header of the safetensors file at `path`. Raises ModelNotFound or ModelDamaged."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_untouched(path) as file:
             return parse_stored(path, size=size, read=file.read)
     except FileNotFoundError as error:
         raise ModelNotFound("{path}: there is no such file; check the path.", path=path) from error

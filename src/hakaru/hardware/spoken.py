@@ -119,6 +119,15 @@ def class_name(size_class: str) -> str:
     }[size_class]
 
 
+def _parameters(size_class: str) -> str:
+    """How many parameters a model of this class has."""
+    return {
+        "large": say("tens of billions of parameters"),
+        "medium": say("billions of parameters"),
+        "small": say("hundreds of millions of parameters"),
+    }[size_class]
+
+
 def _meaning(machine: Machine) -> str:
     """What the class says of models, and without a GPU, of speed."""
     models = _models(machine.size_class)
@@ -138,9 +147,12 @@ def _meaning(machine: Machine) -> str:
 
 
 def _models(size_class: str) -> str:
-    return {
-        "large": say("models of tens of billions of parameters"),
-        "medium": say("models of billions of parameters"),
-        "small": say("models of up to a few billion parameters"),
-        "tiny": say("models of hundreds of millions of parameters"),
-    }[size_class]
+    """The models that a machine of a class takes: those of the class of the same name. Under 4 GB,
+    which no class of models is made for, small models go in quantized.
+    """
+    if size_class == "tiny":
+        return say("quantized models of {parameters}", parameters=_parameters("small"))
+    parameters = _parameters(size_class)
+    if size_class == "small":
+        return say("models of {parameters}, quantized up to a few billion", parameters=parameters)
+    return say("models of {parameters}", parameters=parameters)

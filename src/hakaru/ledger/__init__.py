@@ -94,6 +94,12 @@ class Ledger:
             return str(row["sha256"])
         return None
 
+    def hashed_files(self) -> list[Path]:
+        """Every file whose hash is remembered: sources and results of earlier runs. Some may be
+        gone.
+        """
+        return [Path(str(row["path"])) for row in self._db.rows("SELECT path FROM files", ())]
+
     def model_sha256(self, model: Model) -> str:
         """What identifies a model: the hash of its file, or the hash over the hashes of its
         parts.

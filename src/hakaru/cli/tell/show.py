@@ -2,7 +2,9 @@
 
 from hakaru.cli.output import print_facts, print_text
 from hakaru.cli.wrapping import whole
+from hakaru.hardware.spoken import class_name
 from hakaru.language import listed, say
+from hakaru.models.by_word import size_class_of
 from hakaru.models.description import Description
 from hakaru.units import format_bytes, format_params
 
@@ -85,6 +87,7 @@ def _figures(description: Description) -> list[list[str]]:
     rows = [
         [say("architecture"), shape.architecture],
         [say("parameters"), f"{format_params(model.n_params)} ({model.n_params:,})"],
+        [say("class"), class_name(size_class_of(model))],
         [say("weights"), format_bytes(model.weights_bytes)],
         [say("types"), types],
         [say("bits per weight"), f"{model.bpw:.2f}"],
@@ -117,7 +120,7 @@ def _texts(description: Description) -> list[list[str]]:
         "license": say("licence"),
         "license_link": say("licence text"),
         "basename": say("base name"),
-        "size_label": say("size class"),
+        "size_label": say("stated size"),
         "organization": say("organization"),
         "quantized_by": say("quantized by"),
         "url": say("address"),
