@@ -28,7 +28,7 @@ from hakaru.models.sources.model_folders import (
 )
 from hakaru.planning.at_hand import AtHand, Listed
 from hakaru.planning.placed import Placed
-from hakaru.units import format_bytes
+from hakaru.units import common_unit, format_bytes
 
 _STYLES: Final = {"fits": "green", "tight": "yellow", "does_not_fit": "red"}
 _BARE: Final = re.compile(r"~?[\w@%+=:,./-]+", re.ASCII)
@@ -64,7 +64,9 @@ def disk_table(models: Sequence[Listed]) -> Table:
         Column(say("needs"), below=1, shortens=(1,)),
         Column(say("here"), left=True, below=1),
     ]
-    return Table(columns, [_row(model) for model in models])
+    sizes = [model.item.bytes for model in models if model.is_whole]
+    unit = common_unit(*(sizes or [model.item.bytes for model in models]))
+    return Table(columns, [_row(model, unit) for model in models])
 
 
 def shown(name: str) -> str:
@@ -87,14 +89,14 @@ def _is_path(text: str) -> bool:
     return "/" in text or text.lower().endswith(".gguf")
 
 
-def _row(model: Listed) -> list[str | Cell]:
+def _row(model: Listed, unit: str) -> list[str | Cell]:
     fit = model.fit
     return [
         shown(model.name),
-        bytes_cell(model.item.bytes),
+        bytes_cell(model.item.bytes, unit),
         model.type or "-",
         _date(model.item.used_at),
-        bytes_cell(fit.least_bytes if fit else None),
+        bytes_cell(fit.least_bytes if fit else None, unit),
         _state(model, fit),
     ]
 
