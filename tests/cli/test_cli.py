@@ -426,11 +426,29 @@ def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: 
 
 
 @pytest.mark.engine
-def test_serve_dry_run_prints_the_exact_command(
+def test_serve_dry_run_tells_the_plan(
+    capsys: pytest.CaptureFixture[str], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `fit` says, the flags of llama-server and the command in earnest; for programs, the
+    exact command of the engine's server. Nothing is started.
+    """
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    asked = ("serve", tiny, "--context", "512", "--dry-run")
+    code, out, _ = answer(capsys, *asked)
+    assert code == 0
+    assert "it fits" in out and "-c 512 -ub 512 -np 1" in out and "Dry run: nothing" in out
+    assert out.rpartition("Next:")[2].split() == ["hakaru", *map(str, asked[:-1])]
+    code, out, _ = answer(capsys, *asked, "--json")
+    plan = json.loads(out)
+    assert (code, plan["schema"], plan["fit"]["verdict"]) == (0, "hakaru.serve/1", "fits")
+    assert "hakaru.engine.server_child" in plan["command"]
+    assert json.loads(plan["command"][-1])["n_ctx"] == 512
+
+
+def test_serve_prints_no_object_while_it_serves(
     capsys: pytest.CaptureFixture[str], tiny: Path
 ) -> None:
-    """And starts nothing."""
-    code, out, _ = answer(capsys, "serve", tiny, "--context", "512", "--dry-run")
-    assert code == 0
-    assert "hakaru.engine.server_child" in out
-    assert '"n_ctx": 512' in out
+    """--json is for the plan."""
+    code, out, err = answer(capsys, "serve", tiny, "--json")
+    assert (code, out) == (2, "")
+    assert "--json goes with --dry-run" in err

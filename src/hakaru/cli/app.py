@@ -437,6 +437,7 @@ def tune(options: "TuneOptions") -> int:
 @template_option
 @port_option
 @dry_run_option
+@json_option
 @taking
 def serve(options: "ServeOptions") -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client."""

@@ -13,6 +13,7 @@ from typing import Final
 import click
 from click import core, decorators, exceptions, formatting, parser, types
 
+from hakaru.cli.paste import runnable
 from hakaru.cli.wrapping import cells_of
 from hakaru.language import current_language, translate
 
@@ -73,9 +74,10 @@ def use_language_in(group: click.Group) -> None:
         formatting.wrap_text = wrap_help
     vars(formatting)["term_len"] = cells_of  # Click counts letters, also of two cells
     for thing, field, english in texts:
-        setattr(thing, field, translate(english))
+        text = runnable(translate(english))
+        setattr(thing, field, text)
         if isinstance(thing, click.Command) and field == "help":
-            thing.short_help = _first_sentence(translate(english))
+            thing.short_help = _first_sentence(text)
 
 
 def in_one_sentence(error: click.UsageError) -> str:

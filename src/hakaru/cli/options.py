@@ -178,6 +178,7 @@ class ServeOptions(ContextOptions):
     chat_template: str | None
     port: int | None
     dry_run: bool
+    json: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hakaru.errors import Misuse
+from hakaru.errors import DoesNotFit, Misuse
 from hakaru.language import LANGUAGES, listed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +40,14 @@ def taking(command: Callable[[Options], int]) -> Callable[..., int]:
     @wraps(command)
     def called(**values: object) -> int:
         kind = getattr(import_module("hakaru.cli.options"), command.__annotations__["options"])
-        return command(kind(**values))
+        try:
+            return command(kind(**values))
+        except DoesNotFit as error:  # while what was typed is known
+            from hakaru.cli.tell.not_loaded import told
+
+            if told(error):
+                return error.exit_code
+            raise
 
     return called
 

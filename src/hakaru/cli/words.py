@@ -6,7 +6,6 @@ from typing import Final
 
 from hakaru.choosing.rule import figure_name
 from hakaru.cli.output import interval_cell
-from hakaru.cli.paste import runnable
 from hakaru.cli.table import Cell
 from hakaru.cli.wrapping import whole
 from hakaru.evaluation.judgement import Judgement
@@ -71,8 +70,7 @@ def _change(ratio: float) -> str:
 def english_only(command: str) -> str:
     """The sentence for a model that knows no other language, and how to take another one."""
     return say(
-        "This small model understands English only. Another one: {command}",
-        command=whole(runnable(command)),
+        "This small model understands English only. Another one: {command}", command=whole(command)
     )
 
 

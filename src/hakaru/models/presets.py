@@ -42,6 +42,11 @@ about 4.85, Q8_0 has 8.5.
 """
 
 
+def nearest_type(bits: float) -> str:
+    """The usual preset whose number of bits is nearest: of 4.5 bits Q4_K_M."""
+    return min(USUAL.items(), key=lambda item: abs(item[0] - bits))[1]
+
+
 def preset_of_bits(bits: str | int) -> str:
     """The usual preset of so many bits, such as Q4_K_M for 4, "4", "4bit" or "4-bit". Raises
     Misuse.

@@ -120,6 +120,7 @@ def _made(
         session,
         converter=converter,
         header_will_do=order.preset is not None and order.dry_run,
+        preset=order.preset,
         dry_run=order.dry_run,
         on_line=hear_converter,
     )

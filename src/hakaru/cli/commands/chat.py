@@ -12,7 +12,7 @@ import httpx
 
 from hakaru.choosing.evidence import last_choice
 from hakaru.cli.options import ChatOptions
-from hakaru.cli.output import print_aside
+from hakaru.cli.output import print_aside, warn
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import english_only
 from hakaru.engine.mode_of import needs_text
@@ -90,7 +90,7 @@ def _talk(conversation: Conversation, prompt: str | None, *, is_english: bool = 
             except KeyboardInterrupt:
                 continue
             except EngineRefused as error:
-                print(f"hakaru: {error}", file=sys.stderr)
+                warn(str(error))
 
 
 def _answer(conversation: Conversation, text: str, *, is_last: bool = False) -> None:

@@ -28,7 +28,8 @@ def print_checkup(checkup: Checkup) -> None:
         print_text(margin.sentence())
     if sentence := checkup.unused():
         print_text(sentence)
-    next_step("hakaru up")
+    if checkup.is_whole:  # else what is missing says what to do
+        next_step("hakaru up")
 
 
 def _print_errors(summaries: dict[str, dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.output import print_text, show_table
-from hakaru.cli.paste import pasted, runnable
+from hakaru.cli.paste import pasted
 from hakaru.cli.table import Column, Table
 from hakaru.cli.wrapping import whole
 from hakaru.evaluation.tiers import Quality, one_word_in
@@ -53,7 +53,7 @@ def print_gain(gain: Gain) -> None:
     )
     if gain.is_better:
         print_text(say("To write exactly this mix to a file:"))
-        print_text(f"  {whole(runnable(command(gain)))}")
+        print_text(f"  {whole(command(gain))}")
 
 
 def gain_json(gain: Gain) -> dict[str, Any]:

@@ -32,14 +32,13 @@ def print_description(description: Description) -> None:
             )
     elif not description.model.complete:
         print_text(say("Only the header is on this machine; the weights are not."))
-        if url := description.found.gguf_files_url:
-            told = say(
-                "GGUF files that were made of it are listed at {url} ; the original weights are "
-                "fetched with: {command}",
-                url=whole(url),
-                command=whole(description.found.fetch or ""),
+        if search := description.found.gguf_search:
+            print_text(
+                say(
+                    "GGUF files that were made of it are listed by: {command}",
+                    command=whole(search),
+                )
             )
-            print_text(told)
         elif description.found.fetch:
             print_text(
                 say("Fetch them with: {command}", command=whole(description.found.fetch or ""))
