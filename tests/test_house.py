@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 FLOORS = (
-    {"errors", "language", "units", "places", "pool"},
+    {"errors", "language", "units", "places", "pool", "text_files"},
     {"formats"},
     {"models", "hardware"},
     {"memory"},

@@ -11,9 +11,12 @@ from hakaru.units import (
     bytes_told,
     format_bytes,
     format_params,
+    parse_bits,
     parse_bytes,
     parse_params,
+    parse_rate,
     parse_seconds,
+    parse_tokens,
 )
 
 
@@ -153,9 +156,53 @@ def test_a_figure_keeps_its_order_and_survives_json() -> None:
         Figure(value=1.0, unit="x", source="measured", low=2.0, high=1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("32768", 32768),
+        ("32,768", 32768),
+        ("32_768", 32768),
+        ("32k", 32768),
+        ("128K", 131072),
+        ("１２８ｋ", 131072),
+        ("1.5k", 1536),
+        ("1M", 2**20),
+        ("8k tokens", 8192),
+        ("8192 トークン", 8192),
+    ],
+)
+def test_tokens_are_read_as_models_are_named(text: str, n: int) -> None:
+    """A context of 128k is 131,072 tokens."""
+    assert parse_tokens(text) == n
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5", "0.3k", "4.5", "32,76", "32kb", "max", "nan", "1e5", "k", "9" * 400]
+)
+def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
+    """A part of a token, too."""
+    with pytest.raises(Misuse, match="is no number of tokens; expected such as 8192 or 32k"):
+        parse_tokens(text)
+
+
+def test_speeds_and_bits_are_read_with_their_unit() -> None:
+    """As people copy them; more than 0, and finite."""
+    texts = ("20", "7.5", "20 tokens/s", "20t/s", "20 tok/s", "20tps", "２０ トークン/秒")
+    assert [parse_rate(text) for text in texts] == [20, 7.5, 20, 20, 20, 20, 20]
+    for text in ("", "0", "-1", "nan", "inf", "1e400", "20/s", "20 per second", "20,5"):
+        with pytest.raises(Misuse, match="is no speed"):
+            parse_rate(text)
+    texts = ("4", "4.5", "4bit", "8-bit", "16 bits", "4.5bpw", "４ビット")
+    assert [parse_bits(text) for text in texts] == [4, 4.5, 4, 8, 16, 4.5, 4]
+    for text in ("", "-1", "nan", "int4", "Q4"):
+        with pytest.raises(Misuse, match="is no number of bits"):
+            parse_bits(text)
+
+
 def test_durations_are_read_with_their_unit() -> None:
     """Seconds, minutes, hours; nothing else."""
-    assert [parse_seconds(text) for text in ("120", "120s", "2m", "1.5 h")] == [120, 120, 120, 5400]
+    texts = ("120", "120s", "2m", "2 min", "2分", "1.5 h", "1.5 hours")
+    assert [parse_seconds(text) for text in texts] == [120, 120, 120, 120, 120, 5400, 5400]
     for text in ("", "0s", "-1s", "2d", "soon"):
         with pytest.raises(Misuse, match="is no duration"):
             parse_seconds(text)

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Literal
 
 from hakaru.errors import Misuse
@@ -95,6 +96,49 @@ def parse_bytes(text: str) -> int:
 def size_in_bytes(size: str | int) -> int:
     """A size that a person named: a number of bytes, or a text for `parse_bytes`."""
     return parse_bytes(size) if isinstance(size, str) else size
+
+
+def parse_tokens(text: str) -> int:
+    """The number of tokens that a text such as `32768`, `32,768` or `32k` means; k is 1,024, as in
+    the names of models (a context of 128k has 131,072 tokens). Raises Misuse.
+    """
+    named = re.sub(
+        r"\s*(?:tokens?|トークン)$", "", _plain(text).replace("_", ""), flags=re.IGNORECASE
+    )
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(k|m)?", named, re.IGNORECASE)
+    factor = {"k": 2**10, "m": 2**20}.get((match[2] or "").lower(), 1) if match else 1
+    n = Fraction(match[1]) * factor if match else Fraction(0)
+    if n < 1 or n.denominator > 1:
+        raise Misuse(
+            "'{found}' is no number of tokens; expected such as 8192 or 32k, where k is 1,024.",
+            found=text,
+        )
+    return int(n)
+
+
+def parse_rate(text: str) -> float:
+    """A number of tokens per second, such as `20`, `7.5` or `20 tokens/s`. Raises Misuse."""
+    match = re.fullmatch(
+        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:(?:t|tok|tokens?|トークン)/(?:s|sec|秒)|tps)?",
+        _plain(text).lower(),
+    )
+    rate = float(match[1]) if match else 0.0
+    if not rate:
+        raise Misuse(
+            "'{found}' is no speed; expected tokens per second, more than 0, such as 20 or 7.5.",
+            found=text,
+        )
+    return rate
+
+
+def parse_bits(text: str) -> float:
+    """A number of bits, such as `4`, `4.5` or `4-bit`. Raises Misuse."""
+    match = re.fullmatch(
+        r"(\d{1,3}(?:\.\d{1,9})?)[\s-]*(?:bits?|bpw|ビット)?", _plain(text).lower()
+    )
+    if match is None:
+        raise Misuse("'{found}' is no number of bits; expected such as 4 or 4.5.", found=text)
+    return float(match[1])
 
 
 def parse_params(text: str) -> int:
@@ -218,8 +262,13 @@ def format_params(n: int) -> str:
 
 
 def parse_seconds(text: str) -> float:
-    """A duration such as `120s`, `2m` or `1.5h`; a bare number is seconds. Raises Misuse."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    """A duration such as `120s`, `2m`, `90 min` or `1.5h`; a bare number is seconds. Raises
+    Misuse.
+    """
+    match = re.fullmatch(
+        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:(|s|secs?|seconds?|秒)|(m|mins?|minutes?|分)|(h|hrs?|hours?|時間))",
+        _plain(text).lower(),
+    )
     if not match or float(match[1]) <= 0:
         raise Misuse("'{found}' is no duration; expected such as 120s, 2m or 1h.", found=text)
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    return float(match[1]) * (60 if match[3] else 3600 if match[4] else 1)

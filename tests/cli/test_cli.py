@@ -152,9 +152,9 @@ def test_an_architecture_that_only_the_engine_knows(
             2,
             "'seventy' is no number of parameters",
         ),
-        (["formula", "--params", "70B", "--bits", "-1"], 2, "-1.0 bits per weight makes no sense"),
+        (["formula", "--params", "70B", "--bits", "-1"], 2, "'-1' is no number of bits"),
         (["up", "--quality", "best"], 2, "--quality is 'best'"),
-        (["up", "--min-speed", "0"], 2, "--min-speed is 0.0"),
+        (["up", "--min-speed", "0"], 2, "Invalid value for '--min-speed': '0' is no speed"),
         (["hardware", "--lang", "fr"], 2, "--lang is 'fr', expected one of en, ja"),
     ],
 )
@@ -169,7 +169,7 @@ def test_bad_input_is_one_sentence(
     assert out == ""
 
 
-@pytest.mark.parametrize("value", ["-5", "0", "99999999999"])
+@pytest.mark.parametrize("value", ["20000000", "99999999999"])
 def test_an_absurd_context_is_refused(
     capsys: pytest.CaptureFixture[str], tiny: Path, value: str
 ) -> None:

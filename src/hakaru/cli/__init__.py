@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
-from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated
+from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated, system_reason
 from hakaru.language import LANGUAGES, listed, say, spell_fields, use_language
 
 if TYPE_CHECKING:
@@ -58,10 +58,9 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         return 0
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(
-            f"hakaru: {say('the output cannot be written ({reason}).', reason=error.strerror)}",
-            file=sys.stderr,
-        )
+        reason = system_reason(error)
+        told = say("the output cannot be written ({reason}).", reason=reason)
+        print(f"hakaru: {told}", file=sys.stderr)
         return 1
 
 

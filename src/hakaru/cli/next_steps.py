@@ -93,14 +93,17 @@ def after_fit(fit: "Fit", options: FitOptions) -> str:
     """
     if fit.verdict == "does_not_fit":
         ways = _changes(fit.alternatives)
-        return again(without={"--plot"}, changes=ways[0]) if ways else SMALL_MODELS
+        if not ways:
+            return SMALL_MODELS
+        other_name = {"--bits"} if "--type" in ways[0] else set()
+        return again(without={"--plot"} | other_name, changes=ways[0])
     found = fit.found
     if found and (to_fetch := found.gguf_search or found.fetch):
         return to_fetch
     if found and found.stored:
         return pasted("hakaru", "show", named(options.model))
-    if options.type_:
-        return pasted("hakaru", "quantize", named(options.model), "--type", options.type_)
+    if options.preset:
+        return pasted("hakaru", "quantize", named(options.model), "--type", options.preset)
     return pasted("hakaru", "test", named(options.model))
 
 
@@ -111,7 +114,7 @@ def before_fetching(fit: "Fit", options: FitOptions) -> str:
     return say(
         "Nothing was downloaded. The next command lists repositories with GGUF files of this "
         "model; {command} checks one of them and says how to fetch it.",
-        command=f"hakaru fit hf:ORG/REPO:{options.type_ or USUAL[4]}",
+        command=f"hakaru fit hf:ORG/REPO:{options.preset or USUAL[4]}",
     )
 
 

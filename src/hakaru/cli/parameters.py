@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hakaru.cli.number_types import RATE, TOKENS
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.language import LANGUAGES, listed
 
@@ -80,11 +81,16 @@ def context_options(function: F) -> F:
         (
             click.option(
                 "--context",
-                type=int,
-                help="Tokens of context, shared by all conversations.  [default: 4096 or less]",
+                type=TOKENS,
+                help="Tokens of context, shared by all conversations; 8k is 8192.  [default: 4096 "
+                "or less]",
             ),
             click.option(
-                "--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."
+                "--ubatch",
+                type=TOKENS,
+                default=512,
+                show_default=True,
+                help="Tokens per micro-batch.",
             ),
             click.option(
                 "--cache-type-k",
@@ -111,6 +117,16 @@ def context_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def type_options(as_type: str, as_bits: str) -> Callable[[F], F]:
+    """`--type` and `--bits`, which name a preset; the texts say what becomes of it."""
+
+    def decorate(function: F) -> F:
+        by_name = click.option("--type", "type_", metavar="TYPE", help=as_type)
+        return by_name(click.option("--bits", metavar="N", help=as_bits)(function))
+
+    return decorate
 
 
 def memory_option(function: F) -> F:
@@ -151,7 +167,7 @@ def wishes(function: F) -> F:
     run.
     """
     min_speed = click.option(
-        "--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach."
+        "--min-speed", type=RATE, metavar="N", help="Tokens per second that decoding must reach."
     )
     tasks = tasks_options(
         "Tasks at which the level must not be worse than the source: ours, HumanEval, or a file "

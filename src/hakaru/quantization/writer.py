@@ -307,8 +307,8 @@ def _verify(files: Sequence[PlannedFile]) -> None:
                 "the quantized file is not what was planned: {name} is {found}, expected "
                 "{expected}; nothing was kept.",
                 name=wrong,
-                found=found.get(wrong),
-                expected=expected.get(wrong),
+                found=json.dumps(found.get(wrong)),
+                expected=json.dumps(expected.get(wrong)),
             )
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown, system_reason
 from hakaru.formats.gguf import has_weights, read_header
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.formats.pieces import cut_up, joining, piece_of, pieces_beside
@@ -165,7 +165,7 @@ def _find_local(path: Path) -> Found:
         return _find_at(path)
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=path, reason=system_reason(error)
         ) from error
 
 
