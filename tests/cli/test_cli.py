@@ -114,7 +114,7 @@ def test_fit_that_does_not_fit_shows_ways_out(
         n_ctx_train=8192,
     )
     path = write_header_only(tmp_path / "70b.gguf", shape)
-    code, out, _ = answer(capsys, "fit", path, "--context", "8192", "--memory", "64GiB")
+    code, out, _ = answer(capsys, "fit", path, "--context", "8k", "--hardware", "64GiB RAM")
     assert code == 3
     assert "it does not fit" in out
     assert [line.split(" frees ")[0] for line in out.splitlines() if " frees " in line] == [

@@ -73,6 +73,16 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
              "--source", "computed", "--type", "Q4_K_M"],
         ),
         (
+            ["fit", "llama-3.1-70b-instruct", "--bits", "8", "--hardware", "L4 x2",
+             "--source", "computed"],
+            ["fit", "llama-3.1-70b-instruct", "--hardware", "L4 x2", "--source", "computed",
+             "--type", "Q4_K_M"],
+        ),
+        (
+            ["fit", "--source", "computed", "--bits", "4", "--", NAME],
+            ["quantize", f"./{NAME}", "--type", "Q4_K_M"],
+        ),
+        (
             ["fit", "llama-3.1-405b-instruct", "--memory", "100MiB", "--source", "computed"],
             ["ls", "--catalog", "small"],
         ),
