@@ -117,17 +117,17 @@ MIB, GIB = 2**20, 2**30
 @pytest.mark.parametrize(
     ("sizes", "told"),
     [
-        ((114_800_000, 24_374_000_000), ["109.5 MiB", "23,244.9 MiB"]),
+        ((114_800_000, 24_374_000_000), ["109.5 MiB", "22.70 GiB"]),
         ((15 * GIB, 22.5 * GIB), ["15.00 GiB", "22.50 GiB"]),
         ((900 * MIB, 4.7 * GIB), ["900.0 MiB", "4,812.8 MiB"]),
         ((0, 4.7 * GIB), ["0 GiB", "4.70 GiB"]),
-        ((2048, 24 * GIB), ["<0.1 MiB", "24,576.0 MiB"]),
+        ((2048, 24 * GIB), ["2.0 KiB", "24.00 GiB"]),
         ((0, 0), ["0 B", "0 B"]),
     ],
 )
 def test_sizes_that_are_compared_have_one_unit(sizes: tuple[float, ...], told: list[str]) -> None:
-    """That of the smallest, unless the largest would have more than five digits: `109.5 MiB` is not
-    `0.1 GiB` beside `22.7 GiB`.
+    """That of the smallest, and never `0.1 GiB` for `109.5 MiB`. Where one is twenty times as much
+    as the other, each has its own.
     """
     assert alike(*sizes) == told
 

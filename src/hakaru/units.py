@@ -201,6 +201,18 @@ def common_unit(*sizes: float) -> str:
     return max(byte_unit(least), next(short, "TiB"), key=BYTE_SCALES.__getitem__)
 
 
+FAR: Final = 20
+"""How many times as large a size is that nobody compares it to the digit."""
+
+
+def unit_beside(n: float, other: float) -> str:
+    """The unit of `n` bytes beside `other` bytes: one for both, or each its own where one is far
+    more. Example: 900.0 MiB of the 4,812.8 MiB, but 109.5 MiB of the 22.70 GiB.
+    """
+    least, most = sorted((abs(n), abs(other)))
+    return byte_unit(n) if 0 < least <= most / FAR else common_unit(n, other)
+
+
 def bytes_in(n: float, unit: str, digits: int = 1) -> str:
     """`n` bytes in `unit`, such as `98.4 MiB`."""
     return f"{n / BYTE_SCALES[unit]:,.{0 if unit == 'B' else digits}f} {unit}"
@@ -220,8 +232,11 @@ def bytes_told(n: float, unit: str) -> str:
 
 
 def alike(*sizes: float) -> list[str]:
-    """Sizes that a sentence compares, in one unit."""
-    unit = common_unit(*sizes)
+    """Sizes that a sentence compares, in one unit, or each in its own where one is far more."""
+    least, most = min(sizes), max(sizes)
+    unit = unit_beside(least, most)
+    if unit != unit_beside(most, least):
+        return [bytes_told(n, byte_unit(n)) for n in sizes]
     return [bytes_told(n, unit) for n in sizes]
 
 
@@ -246,7 +261,9 @@ def compared(
     rounded numbers as for the bytes. Example: 22.49 GiB of 22.46 GiB, since "22.5 of 22.5" would
     contradict the verdict "too large" beside the numbers.
     """
-    unit, verdict = common_unit(needed, free), test(needed, free)
+    unit, verdict = unit_beside(needed, free), test(needed, free)
+    if unit != unit_beside(free, needed):
+        return bytes_told(needed, unit), bytes_told(free, byte_unit(free))
     for digits in range(digits_beside(unit), 7):
         if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == verdict:
             return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)

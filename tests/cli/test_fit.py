@@ -300,6 +300,8 @@ def test_a_size_has_one_spelling_on_the_screen(
         run(["fit", model, "--source", "computed", "--hardware", hardware, "--lang", "en"])
         lines = capsys.readouterr().out.splitlines()
         verdict = next(line for line in lines if "that may be used" in line)
-        table = [line for line in lines if re.match(r"(?:weights|KV cache|total|RAM) ", line)]
+        ((needed, free),) = re.findall(r"([\d.]+ [MG]iB) of the ([\d.,]+ GiB)", verdict)
+        table = [line for line in lines if re.match(r"(?:weights|KV cache|total) ", line)]
         assert table
-        assert set(re.findall(r"[KMGT]iB", "".join([verdict, *table]))) == {unit}
+        assert set(re.findall(r"[KMGT]iB", "".join([needed, *table]))) == {unit}
+        assert free in "".join(line for line in lines if line != verdict)

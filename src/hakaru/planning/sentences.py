@@ -8,7 +8,7 @@ from functools import partial
 from hakaru.language import say
 from hakaru.planning.shares import Placement, Share, judge
 from hakaru.planning.ways_out import Alternative
-from hakaru.units import bytes_told, common_unit, compared, format_bytes
+from hakaru.units import bytes_told, compared, format_bytes, unit_beside
 
 
 def verdict_word(verdict: str) -> str:
@@ -55,7 +55,7 @@ def _sum_sentence(share: Share, margin: float) -> str:
 
 def _devices_sentence(placement: Placement, margin: float) -> str:
     share = placement.fullest
-    unit = common_unit(share.needed_bytes, share.device.usable_bytes)
+    unit = unit_beside(share.needed_bytes, share.device.usable_bytes)
     needed, free = compared(
         share.needed_bytes, share.device.usable_bytes, partial(judge, margin=margin)
     )

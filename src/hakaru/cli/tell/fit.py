@@ -13,7 +13,7 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.extras import Extra
 from hakaru.planning.sentences import verdict_sentences, ways_sentences
 from hakaru.planning.shares import Placement
-from hakaru.units import common_unit, format_bytes, format_params
+from hakaru.units import format_bytes, format_params, unit_beside
 
 
 def _print_extra(extra: Extra) -> None:
@@ -118,7 +118,7 @@ def terms_table(terms: Sequence[Term]) -> Table:
 def unit_of(placement: Placement) -> str:
     """The unit of all sizes of the answer: that of its verdict."""
     fullest = placement.fullest
-    return common_unit(fullest.needed_bytes, fullest.device.usable_bytes)
+    return unit_beside(fullest.needed_bytes, fullest.device.usable_bytes)
 
 
 def devices_table(placement: Placement) -> Table:
@@ -141,13 +141,14 @@ def devices_table(placement: Placement) -> Table:
     ]
     rows = list[list[str | Cell]]()
     for share in placement.devices:
-        parts_and_end = (*share.bar, share.device.usable_bytes)
-        bars = [bar(share.bar, share.device.usable_bytes, n) for n in BAR_CELLS]
+        usable = share.device.usable_bytes
+        bars = [bar(share.bar, usable, n) for n in BAR_CELLS]
         rows.append(
             [
                 share.device.name,
                 str(share.layers),
-                *(bytes_cell(n, unit) for n in parts_and_end),
+                *(bytes_cell(n, unit) for n in share.bar),
+                bytes_cell(usable, unit_beside(usable, placement.fullest.needed_bytes)),
                 Cell(*bars),
             ]
         )
