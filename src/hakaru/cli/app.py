@@ -113,7 +113,7 @@ Checks:
 
 @click.group(
     epilog="MODEL is a GGUF file, a folder, hf:org/repo[:file or type], https://… or ollama:name. "
-    "Every command takes --lang en|ja. Start with: hakaru up"
+    "Every command takes --lang en|ja.\n\nStart with: hakaru up"
 )
 @click.version_option(hakaru.__version__, prog_name="hakaru", message="%(prog)s %(version)s")
 def app() -> None:

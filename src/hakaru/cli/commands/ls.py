@@ -42,8 +42,8 @@ def _list_disk(options: LsOptions) -> int:
     found = at_hand(session, [Path(folder).expanduser().absolute() for folder in folders], words)
     if found.n_all and not found.models:
         raise ModelNotFound(
-            "none of the {n} models on this disk has '{word}'; among those that hakaru knows by "
-            "name: {command}",
+            "none of the {n} models on this disk has '{word}'. To search the names that hakaru "
+            "knows: {command}",
             n=found.n_all,
             word=" ".join(words),
             command=pasted("hakaru", "ls", "--catalog", *words),
