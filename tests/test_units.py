@@ -7,11 +7,16 @@ from hypothesis import strategies as st
 from hakaru.errors import Misuse
 from hakaru.units import (
     Figure,
+    alike,
+    bytes_told,
     format_bytes,
     format_params,
+    parse_bits,
     parse_bytes,
     parse_params,
+    parse_rate,
     parse_seconds,
+    parse_tokens,
 )
 
 
@@ -106,6 +111,43 @@ def test_formatted_bytes_read_back_within_their_precision(n: int) -> None:
     assert parse_bytes(format_bytes(n)) == pytest.approx(n, rel=0.06)
 
 
+MIB, GIB = 2**20, 2**30
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ((114_800_000, 24_374_000_000), ["109.5 MiB", "22.70 GiB"]),
+        ((15 * GIB, 22.5 * GIB), ["15.00 GiB", "22.50 GiB"]),
+        ((900 * MIB, 4.7 * GIB), ["900.0 MiB", "4,812.8 MiB"]),
+        ((0, 4.7 * GIB), ["0 GiB", "4.70 GiB"]),
+        ((2048, 24 * GIB), ["2.0 KiB", "24.00 GiB"]),
+        ((0, 0), ["0 B", "0 B"]),
+    ],
+)
+def test_sizes_that_are_compared_have_one_unit(sizes: tuple[float, ...], told: list[str]) -> None:
+    """That of the smallest, and never `0.1 GiB` for `109.5 MiB`. Where one is twenty times as much
+    as the other, each has its own.
+    """
+    assert alike(*sizes) == told
+
+
+@pytest.mark.parametrize(
+    ("n", "unit", "told"),
+    [
+        (2048, "MiB", "<0.1 MiB"),
+        (512 * MIB, "GiB", "0.50 GiB"),
+        (513_024, "GiB", "<0.01 GiB"),
+        (0, "MiB", "0 MiB"),
+        (1500, "B", "1,500 B"),
+        (1002 * MIB, "MiB", "1,002.0 MiB"),
+    ],
+)
+def test_a_part_is_told_in_the_unit_of_its_table(n: int, unit: str, told: str) -> None:
+    """What is not nothing is not told as nothing."""
+    assert bytes_told(n, unit) == told
+
+
 def test_a_figure_keeps_its_order_and_survives_json() -> None:
     """An interval runs from low to high."""
     figure = Figure(value=1.0, unit="nats/token", source="measured", low=0.5, high=2.0)
@@ -114,9 +156,53 @@ def test_a_figure_keeps_its_order_and_survives_json() -> None:
         Figure(value=1.0, unit="x", source="measured", low=2.0, high=1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("32768", 32768),
+        ("32,768", 32768),
+        ("32_768", 32768),
+        ("32k", 32768),
+        ("128K", 131072),
+        ("１２８ｋ", 131072),
+        ("1.5k", 1536),
+        ("1M", 2**20),
+        ("8k tokens", 8192),
+        ("8192 トークン", 8192),
+    ],
+)
+def test_tokens_are_read_as_models_are_named(text: str, n: int) -> None:
+    """A context of 128k is 131,072 tokens."""
+    assert parse_tokens(text) == n
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5", "0.3k", "4.5", "32,76", "32kb", "max", "nan", "1e5", "k", "9" * 400]
+)
+def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
+    """A part of a token, too."""
+    with pytest.raises(Misuse, match="is no number of tokens; expected such as 8192 or 32k"):
+        parse_tokens(text)
+
+
+def test_speeds_and_bits_are_read_with_their_unit() -> None:
+    """As people copy them; more than 0, and finite."""
+    texts = ("20", "7.5", "20 tokens/s", "20t/s", "20 tok/s", "20tps", "２０ トークン/秒")
+    assert [parse_rate(text) for text in texts] == [20, 7.5, 20, 20, 20, 20, 20]
+    for text in ("", "0", "-1", "nan", "inf", "1e400", "20/s", "20 per second", "20,5"):
+        with pytest.raises(Misuse, match="is no speed"):
+            parse_rate(text)
+    texts = ("4", "4.5", "4bit", "8-bit", "16 bits", "4.5bpw", "４ビット")
+    assert [parse_bits(text) for text in texts] == [4, 4.5, 4, 8, 16, 4.5, 4]
+    for text in ("", "-1", "nan", "int4", "Q4"):
+        with pytest.raises(Misuse, match="is no number of bits"):
+            parse_bits(text)
+
+
 def test_durations_are_read_with_their_unit() -> None:
     """Seconds, minutes, hours; nothing else."""
-    assert [parse_seconds(text) for text in ("120", "120s", "2m", "1.5 h")] == [120, 120, 120, 5400]
+    texts = ("120", "120s", "2m", "2 min", "2分", "1.5 h", "1.5 hours")
+    assert [parse_seconds(text) for text in texts] == [120, 120, 120, 120, 120, 5400, 5400]
     for text in ("", "0s", "-1s", "2d", "soon"):
         with pytest.raises(Misuse, match="is no duration"):
             parse_seconds(text)

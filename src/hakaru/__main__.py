@@ -56,9 +56,12 @@ def _leave(code: int) -> None:
 
 
 def _pages(loaded: "Loaded") -> "Sequence[BaseRoute]":
+    from functools import partial
+
+    from hakaru.cli.paste import runnable
     from hakaru.web.page import page_routes
 
-    return page_routes(loaded)
+    return page_routes(loaded, runnable=partial(runnable, here=False))
 
 
 def _live(title: str, tier: "Tier") -> "LivePage":

@@ -19,9 +19,10 @@ found, what was expected and the next step. English stands in the code; `languag
 the Japanese by the template.
 """
 
+import errno
 from typing import ClassVar
 
-from hakaru.language import translate, without_controls
+from hakaru.language import say, translate, without_controls
 
 
 class HakaruError(Exception):
@@ -44,10 +45,23 @@ class HakaruError(Exception):
 
 
 def _harmless(value: object) -> object:
-    """`value`, or its text without control characters if it has any."""
+    """`value` as a person reads it: bytes as `readable` has them, truth as JSON writes it, a text
+    without control characters.
+    """
+    if isinstance(value, bytes):
+        return readable(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     text = str(value)
     clean = without_controls(text)
     return value if clean == text else clean
+
+
+def readable(raw: bytes) -> str:
+    """The bytes as a person would read them: `'root'` if they are a text, else `1F 8B 08 00`."""
+    text = raw.decode("utf-8", errors="ignore")  # the last letter may be cut off
+    is_text = raw.startswith(text.encode()) and len(text.encode()) > len(raw) - 4
+    return f"'{text}'" if text and is_text and text.isprintable() else raw.hex(" ").upper()
 
 
 class Misuse(HakaruError):
@@ -122,3 +136,24 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or a closed terminal. It ends the whole command. (In `chat` Ctrl-C ends one
     answer.)
     """
+
+
+def system_reason(error: OSError) -> str:
+    """Why the system refused, in the language in use; a rare reason in the system's own words."""
+    reasons = {
+        errno.ENOENT: say("there is no such file or folder"),
+        errno.EACCES: say("permission denied"),
+        errno.EPERM: say("permission denied"),
+        errno.EISDIR: say("it is a folder"),
+        errno.ENOTDIR: say("a file stands where a folder is named"),
+        errno.ENAMETOOLONG: say("the name is too long"),
+        errno.ELOOP: say("its links lead in a circle"),
+        errno.EROFS: say("the disk is read-only"),
+        errno.ENOSPC: say("the disk is full"),
+        errno.EDQUOT: say("the disk is full"),
+        errno.EIO: say("the disk reports an error"),
+        errno.EMFILE: say("too many files are open"),
+        errno.ENOEXEC: say("it is no program for this machine"),
+        errno.EADDRINUSE: say("it is in use"),
+    }
+    return reasons.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Final
 
 import platformdirs
 
-from hakaru.errors import HakaruError, MachineError, Misuse
+from hakaru.errors import HakaruError, MachineError, Misuse, system_reason
 
 ROOM_FOR_HEADERS: Final = 2**25
 """Bytes that must be free in a folder for headers. A header with the largest vocabularies takes 16
@@ -154,7 +154,7 @@ def check_place(option: str, path: Path) -> None:
             "{option} {path}: cannot be written ({reason}); choose another place.",
             option=option,
             path=path,
-            reason=error.strerror,
+            reason=system_reason(error),
         ) from error
 
 
@@ -192,5 +192,5 @@ def disk_error(error: OSError, target: Path) -> MachineError:
     return MachineError(
         "{path}: cannot be written ({reason}); choose another place.",
         path=target,
-        reason=error.strerror,
+        reason=system_reason(error),
     )

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Literal
 
 from hakaru.errors import Misuse
@@ -97,6 +98,49 @@ def size_in_bytes(size: str | int) -> int:
     return parse_bytes(size) if isinstance(size, str) else size
 
 
+def parse_tokens(text: str) -> int:
+    """The number of tokens that a text such as `32768`, `32,768` or `32k` means; k is 1,024, as in
+    the names of models (a context of 128k has 131,072 tokens). Raises Misuse.
+    """
+    named = re.sub(
+        r"\s*(?:tokens?|トークン)$", "", _plain(text).replace("_", ""), flags=re.IGNORECASE
+    )
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(k|m)?", named, re.IGNORECASE)
+    factor = {"k": 2**10, "m": 2**20}.get((match[2] or "").lower(), 1) if match else 1
+    n = Fraction(match[1]) * factor if match else Fraction(0)
+    if n < 1 or n.denominator > 1:
+        raise Misuse(
+            "'{found}' is no number of tokens; expected such as 8192 or 32k, where k is 1,024.",
+            found=text,
+        )
+    return int(n)
+
+
+def parse_rate(text: str) -> float:
+    """A number of tokens per second, such as `20`, `7.5` or `20 tokens/s`. Raises Misuse."""
+    match = re.fullmatch(
+        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:(?:t|tok|tokens?|トークン)/(?:s|sec|秒)|tps)?",
+        _plain(text).lower(),
+    )
+    rate = float(match[1]) if match else 0.0
+    if not rate:
+        raise Misuse(
+            "'{found}' is no speed; expected tokens per second, more than 0, such as 20 or 7.5.",
+            found=text,
+        )
+    return rate
+
+
+def parse_bits(text: str) -> float:
+    """A number of bits, such as `4`, `4.5` or `4-bit`. Raises Misuse."""
+    match = re.fullmatch(
+        r"(\d{1,3}(?:\.\d{1,9})?)[\s-]*(?:bits?|bpw|ビット)?", _plain(text).lower()
+    )
+    if match is None:
+        raise Misuse("'{found}' is no number of bits; expected such as 4 or 4.5.", found=text)
+    return float(match[1])
+
+
 def parse_params(text: str) -> int:
     """The number of parameters that `text` means. B is 10^9 here, as in a model's name.
 
@@ -147,9 +191,53 @@ def byte_unit(n: float) -> str:
     return next((unit for unit, scale in reversed(BYTE_SCALES.items()) if abs(n) >= scale), "B")
 
 
+def common_unit(*sizes: float) -> str:
+    """The unit for sizes that a person compares: that of the smallest which is not 0, or a larger
+    one where the largest would have more than five digits.
+    """
+    there = [abs(n) for n in sizes if n] or [0]
+    least, most = min(there), max(there)
+    short = (unit for unit, scale in BYTE_SCALES.items() if most < 10**5 * scale)
+    return max(byte_unit(least), next(short, "TiB"), key=BYTE_SCALES.__getitem__)
+
+
+FAR: Final = 20
+"""How many times as large a size is that nobody compares it to the digit."""
+
+
+def unit_beside(n: float, other: float) -> str:
+    """The unit of `n` bytes beside `other` bytes: one for both, or each its own where one is far
+    more. Example: 900.0 MiB of the 4,812.8 MiB, but 109.5 MiB of the 22.70 GiB.
+    """
+    least, most = sorted((abs(n), abs(other)))
+    return byte_unit(n) if 0 < least <= most / FAR else common_unit(n, other)
+
+
 def bytes_in(n: float, unit: str, digits: int = 1) -> str:
     """`n` bytes in `unit`, such as `98.4 MiB`."""
-    return f"{n / BYTE_SCALES[unit]:.{0 if unit == 'B' else digits}f} {unit}"
+    return f"{n / BYTE_SCALES[unit]:,.{0 if unit == 'B' else digits}f} {unit}"
+
+
+def digits_beside(unit: str) -> int:
+    """How many decimals a size has beside others in `unit`: a part of some GiB may be small."""
+    return 2 if BYTE_SCALES[unit] >= BYTE_SCALES["GiB"] else 1
+
+
+def bytes_told(n: float, unit: str) -> str:
+    """`n` bytes in the unit of the sizes beside it: `98.4 MiB`, `0.10 GiB`, `<0.1 MiB`, `0 MiB`."""
+    digits = digits_beside(unit)
+    if n and round(n / BYTE_SCALES[unit], digits) == 0:
+        return f"<{10**-digits:.{digits}f} {unit}"
+    return bytes_in(n, unit, digits) if n else f"0 {unit}"
+
+
+def alike(*sizes: float) -> list[str]:
+    """Sizes that a sentence compares, in one unit, or each in its own where one is far more."""
+    least, most = min(sizes), max(sizes)
+    unit = unit_beside(least, most)
+    if unit != unit_beside(most, least):
+        return [bytes_told(n, byte_unit(n)) for n in sizes]
+    return [bytes_told(n, unit) for n in sizes]
 
 
 def format_bytes(n: float) -> str:
@@ -169,12 +257,14 @@ def short_bytes(n: float) -> str:
 def compared(
     needed: int, free: int, test: Callable[[float, float], object] = operator.gt
 ) -> tuple[str, str]:
-    """Two sizes in the unit of the larger one, with as many decimals as `test` needs to give the
-    same result for the rounded numbers as for the bytes. Example: 22.49 GiB of 22.46 GiB, since
-    "22.5 of 22.5" would contradict the verdict "too large" beside the numbers.
+    """Two sizes in one unit, with as many decimals as `test` needs to give the same result for the
+    rounded numbers as for the bytes. Example: 22.49 GiB of 22.46 GiB, since "22.5 of 22.5" would
+    contradict the verdict "too large" beside the numbers.
     """
-    unit, verdict = byte_unit(max(needed, free)), test(needed, free)
-    for digits in range(1, 7):
+    unit, verdict = unit_beside(needed, free), test(needed, free)
+    if unit != unit_beside(free, needed):
+        return bytes_told(needed, unit), bytes_told(free, byte_unit(free))
+    for digits in range(digits_beside(unit), 7):
         if test(*(round(n / BYTE_SCALES[unit], digits) for n in (needed, free))) == verdict:
             return bytes_in(needed, unit, digits), bytes_in(free, unit, digits)
     return bytes_in(needed, "B"), bytes_in(free, "B")
@@ -189,8 +279,13 @@ def format_params(n: int) -> str:
 
 
 def parse_seconds(text: str) -> float:
-    """A duration such as `120s`, `2m` or `1.5h`; a bare number is seconds. Raises Misuse."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    """A duration such as `120s`, `2m`, `90 min` or `1.5h`; a bare number is seconds. Raises
+    Misuse.
+    """
+    match = re.fullmatch(
+        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:(|s|secs?|seconds?|秒)|(m|mins?|minutes?|分)|(h|hrs?|hours?|時間))",
+        _plain(text).lower(),
+    )
     if not match or float(match[1]) <= 0:
         raise Misuse("'{found}' is no duration; expected such as 120s, 2m or 1h.", found=text)
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    return float(match[1]) * (60 if match[3] else 3600 if match[4] else 1)

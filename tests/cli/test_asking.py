@@ -76,8 +76,8 @@ def test_who_races_says_first_that_nothing_can_be_kept(
     for command in (["tune", str(tiny)], ["quantize", str(tiny), "--bpw", "5"]):
         assert run(command) == 1
         assert capsys.readouterr().err == (
-            f"hakaru: {no_home}/hakaru: cannot be written (Not a directory); choose another "
-            "place.\n"
+            f"hakaru: {no_home}/hakaru: cannot be written (a file stands where a folder is named); "
+            "choose another place.\n"
         )
 
 

@@ -8,27 +8,27 @@ from pathlib import Path
 import click
 import pytest
 
+from as_typed import typed
 from decisions import decision_of_every_state, figure, level
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.opening import opening
+from hakaru.choosing.replay import Replay
+from hakaru.cli import run
 from hakaru.cli.app import app
-from hakaru.cli.options import TuneOptions, UpOptions
 from hakaru.cli.output import print_text
-from hakaru.cli.tell.decision_table import legend
+from hakaru.cli.paste import pasted
+from hakaru.cli.tell.decision_table import decision_table, legend
 from hakaru.cli.tell.reasons import reasons, why_taken
 from hakaru.cli.tell.tune import print_decision
-from hakaru.cli.tell.ways_on import next_command, way_out
+from hakaru.cli.tell.ways_on import after_replay, next_command, way_out
 from hakaru.cli.wrapping import cells_of
+from hakaru.errors import Misuse
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.tiers import TIERS
 from hakaru.language import use_language
+from hakaru.memory.settings import ContextSettings
 from hakaru.units import Figure
-
-UP = UpOptions(
-    model=None, quality="balanced", min_speed=None, memory=None, tasks=(), language="en",
-    chat_template=None, again=False, json=False, port=None, no_serve=True,
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -120,6 +120,15 @@ def test_an_open_level_says_which_bound_lies_in_its_interval(decision: Decision)
     ]
 
 
+def test_a_mix_has_a_name_for_people(decision: Decision) -> None:
+    """Its own, `mix-49e4375a`, is for commands."""
+    mix = replace(level("mix-49e4375a", 9, 0.01, 80), judgement=Judgement("pass"), passes=True)
+    slow = replace(level("Q8_0", 20, 0.001, 50), judgement=Judgement("pass"), passes=True)
+    told = of(decision, slow, mix, chosen=mix)
+    assert decision_table(told).full()[1][1] == "our mix"
+    assert reasons(told) == ["Q8_0 (50.0): slower than our mix (80.0 tokens/s)."]
+
+
 def test_what_is_as_fast_says_both_speeds_and_the_margin(decision: Decision) -> None:
     """As fast is no feeling: this is the margin, and here are the speeds."""
     fast = replace(level("Q8_0", 20, 0.001, 82), judgement=Judgement("pass"), passes=True)
@@ -139,13 +148,15 @@ def test_after_a_failed_tier_a_command_asks_for_what_a_level_can_do(decision: De
         judgement=Judgement("fail", broken="kld_mean"),
     )
     nothing = of(decision, good, chosen=None)
-    asked = replace(UP, model="my model.gguf", context=512, memory="8GiB", tasks=("ours",))
+    asked = ("up", "my model.gguf", "--quality", "balanced", "--context", "512", "--memory",
+             "8GiB", "--tasks", "ours", "--no-serve", "--again")  # fmt: skip
     way = way_out(nothing)
     assert way and "Q4_K_M loses 0.0500, and the tier compact allows 0.1" in way.sentence
-    assert next_command("up", nothing, asked) == (
-        "hakaru up 'my model.gguf' --context 512 --quality compact --memory 8GiB --tasks ours "
-        "--no-serve"
-    )
+    with typed(*asked):
+        assert next_command(nothing) == (
+            "hakaru up 'my model.gguf' --tasks ours --memory 8GiB --context 512 --no-serve "
+            "--quality compact"
+        )
 
 
 def test_after_too_slow_a_command_asks_for_the_speed_there_is(decision: Decision) -> None:
@@ -153,32 +164,48 @@ def test_after_too_slow_a_command_asks_for_the_speed_there_is(decision: Decision
     slow = replace(level("Q4_K_M", 5, 0.01, 12), judgement=Judgement("pass"))
     wishes = replace(decision.constraints, min_tokens_per_s=40.0)
     nothing = replace(of(decision, slow, chosen=None), constraints=wishes)
-    asked = TuneOptions(
-        model="a.gguf", quality="balanced", min_speed=40.0, memory=None, tasks=(), language="en",
-        chat_template=None, again=False, json=False, replay_file=None, report=None, plot=None,
-    )  # fmt: skip
-    assert next_command("tune", nothing, asked) == "hakaru tune a.gguf --min-speed 10.8"
+    with typed("tune", "a.gguf", "--min-speed", "40"):
+        assert next_command(nothing) == "hakaru tune a.gguf --min-speed 10.8"
 
 
 def test_where_nothing_would_do_no_command_is_said(decision: Decision) -> None:
     """Better none than one that fails again."""
     hopeless = replace(level("Q2_K", 5, 3.0, 30), judgement=Judgement("fail", broken="kld_mean"))
-    assert next_command("up", of(decision, hopeless, chosen=None), UP) is None
+    with typed("up"):
+        assert next_command(of(decision, hopeless, chosen=None)) is None
 
 
 @pytest.mark.parametrize("name", ["a b.gguf", "モデル.gguf", "-x.gguf"])
 def test_what_was_chosen_is_served_by_the_command(decision: Decision, name: str) -> None:
     """With the settings of the decision; the parser that reads what a person types accepts it."""
     chosen = replace(level("Q6_K", 9, 0.01, 80), path=Path(name), cache=("q8_0", "q8_0"))
-    command = next_command("up", of(decision, chosen, chosen=chosen), replace(UP, memory="8GiB"))
+    asked = ("--memory", "8GiB", "--context", "256", "--cache-type-k", "f16", "--min-speed", "2")
+    with typed("up", "source.gguf", *asked, "--no-serve", "--quality", "compact"):
+        command = next_command(of(decision, chosen, chosen=chosen))
     assert command
     words = shlex.split(command)
     assert Path(words[2]) == Path(name)
-    assert words[3:5] == ["--context", "256"]
-    assert words[5:] == ["--cache-type-k", "q8_0", "--cache-type-v", "q8_0", "--memory", "8GiB"]
+    assert words[3:7] == ["--memory", "8GiB", "--context", "256"]
+    assert words[7:] == ["--cache-type-k", "q8_0", "--cache-type-v", "q8_0"]
     serve = app.commands["serve"]
     assert isinstance(serve, click.Command)
     serve.make_context("serve", words[2:])
+
+
+@pytest.mark.parametrize("before", ["Q6_K, KV cache q8_0", "Q4_K_M"])
+def test_after_a_replay_what_was_chosen_is_served_or_sought_anew(
+    decision: Decision, before: str
+) -> None:
+    """A decision that holds is served with the settings of the evidence."""
+    chosen = replace(level("Q6_K", 9, 0.01, 80), path=Path("a b.gguf"), cache=("q8_0", "q8_0"))
+    now = replace(of(decision, chosen, chosen=chosen), settings=ContextSettings(n_ctx=256))
+    with typed("tune", "--replay", "evidence.json"):
+        command = after_replay(Replay(before=before, decision=now, changed=()))
+    assert command == (
+        "hakaru serve 'a b.gguf' --context 256 --cache-type-k q8_0 --cache-type-v q8_0"
+        if before == "Q6_K, KV cache q8_0"
+        else pasted("hakaru", "tune", now.model.path, "--quality", "balanced")
+    )
 
 
 def test_a_tier_s_words_are_the_tier_s(decision: Decision) -> None:
@@ -198,3 +225,25 @@ def test_a_figure_without_an_interval_is_one_number(decision: Decision) -> None:
     assert reasons(of(decision, slow, fast, chosen=fast)) == [
         "Q8_0 (50.0): slower than Q6_K (80.0 tokens/s)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "is_told"),
+    [(["tune"], True), (["tune", "a.gguf"], False), (["tune", "--json"], False), (["up"], False)],
+)
+def test_tune_without_a_model_says_first_which_it_takes(
+    command: list[str],
+    is_told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody waits for minutes to learn it. `up` is meant to be run so."""
+
+    def nothing(*_: object, **__: object) -> Decision:
+        raise Misuse("nothing is measured.")
+
+    monkeypatch.setattr("hakaru.cli.deciding.tune", nothing)
+    assert run(command) == 2
+    told = capsys.readouterr().out
+    assert told.startswith("No model was named") is is_told
+    assert ("Another one: hakaru tune MODEL.gguf" in told) is is_told

@@ -1,12 +1,15 @@
 """`hakaru fit` on named machines, with explanations and pictures, and what it refuses."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hakaru.cli import run
+from projectors import gemma3
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -163,15 +166,39 @@ def test_the_picture_is_written_whole(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_companions_take_their_part(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+def test_companions_take_their_part(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A draft model without its process, a projector's weights."""
-    _, alone = json_answer(capsys, "qwen3-8b", "--memory", "64GiB")
-    _, both = json_answer(
-        capsys, "qwen3-8b", "--memory", "64GiB", "--draft", "qwen3-0.6b", "--mmproj", tiny
+    eyes, here = gemma3(tmp_path / "eyes.gguf"), ("--hardware", "64GiB RAM")
+    _, alone = json_answer(capsys, "qwen3-8b", *here)
+    beside = ("--draft", "qwen3-0.6b", "--mmproj", eyes)
+    _, both = json_answer(capsys, "qwen3-8b", *here, *beside)
+    assert both["total_bytes"] == alone["total_bytes"] + sum(e["bytes"] for e in both["extras"])
+    assert [e["weights_bytes"] > 0 for e in both["extras"]] == [True, True]
+
+
+def test_what_is_no_projector_is_refused(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    """The header says what a file is, whatever its name; and the other way round."""
+    named = Path(shutil.copy(tiny, tmp_path / "mmproj-model.gguf"))
+    code, out, err = answer(capsys, "qwen3-8b", "--mmproj", named)
+    assert (code, out) == (4, "")
+    assert "mmproj-model.gguf: is a language model and no projector" in err
+    eyes = gemma3(tmp_path / "model.gguf")
+    for command in ("fit", "show", "serve", "chat", "test", "up", "tune"):
+        assert run([command, str(eyes)]) == 4
+        assert "is a projector (the eyes or ears of a model)" in capsys.readouterr().err
+
+
+def test_bits_are_the_usual_preset_which_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """As with `quantize`; the figures are those of the preset's name."""
+    code, out, _ = answer(capsys, "qwen3-8b", "--hardware", "L4", "--bits", "4-bit")
+    assert code == 0 and "This is the preset Q4_K_M, the usual one for so many bits." in out
+    by_bits, by_name = (
+        json_answer(capsys, "qwen3-8b", "--hardware", "L4", *asked)[1]
+        for asked in (("--bits", "4"), ("--type", "Q4_K_M"))
     )
-    draft, projector = sorted((e["bytes"] for e in both["extras"]), reverse=True)
-    assert both["total_bytes"] == alone["total_bytes"] + draft + projector
-    assert projector == pytest.approx(2_891_264, abs=10_000)
+    assert by_bits == by_name
 
 
 def test_what_would_change_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,12 +216,13 @@ def test_what_would_change_the_answer(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["llama-3.1-8b-instruct", "--type", "Q9"], 2, "--type is 'Q9', expected one of"),
         (
-            ["llama-3.1-8b-instruct", "--hardware", "2x L4", "--memory", "8GiB"],
+            ["llama-3.1-8b-instruct", "--type", "Q9"],
             2,
-            "give one of them",
+            "--type is 'Q9', expected such as Q4_K_M, Q5_K_M",
         ),
+        (["qwen3-8b", "--bits", "4", "--type", "Q4_0"], 2, "--bits and --type both name a type"),
+        (["qwen3-8b", "--bits", "7"], 2, "--bits is '7', expected one of 2, 3, 4, 5, 6, 8, 16, 32"),
         (["llama-3.1-8b-instruct", "--hardware", "L9"], 2, "no accelerator 'L9'"),
         (["llama-3.1-8b-instruct", "--plot", "a.gif"], 2, "expected .svg or .png"),
         (["llama-3.1-8b-instruct", "--source", "guess"], 2, "'guess' is not one of"),
@@ -261,3 +289,19 @@ def test_a_real_load_is_held_against_its_prediction(
         "the lab and the server are one build"
     )
     assert llama["peak_over_prediction"]["most"] <= data["margin"]["fraction"]
+
+
+@pytest.mark.parametrize("hardware", ["L4+16GiB", "2xL4+16GiB"])
+def test_a_size_has_one_spelling_on_the_screen(
+    hardware: str, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No `0.1 GiB` in the verdict below `109.5 MiB` in the table."""
+    for model, unit in ((str(tiny), "MiB"), ("llama-3.1-8b-instruct", "GiB")):
+        run(["fit", model, "--source", "computed", "--hardware", hardware, "--lang", "en"])
+        lines = capsys.readouterr().out.splitlines()
+        verdict = next(line for line in lines if "that may be used" in line)
+        ((needed, free),) = re.findall(r"([\d.]+ [MG]iB) of the ([\d.,]+ GiB)", verdict)
+        table = [line for line in lines if re.match(r"(?:weights|KV cache|total) ", line)]
+        assert table
+        assert set(re.findall(r"[KMGT]iB", "".join([needed, *table]))) == {unit}
+        assert free in "".join(line for line in lines if line != verdict)

@@ -77,11 +77,11 @@ def test_the_parts_of_a_row_leave_what_is_free(
     for line in lines:
         sizes = [
             parse_bytes(size) if size[0] != "0" else 0
-            for size in re.findall(r"[\d.]+ (?:B|KiB|MiB|GiB)", line)
+            for size in re.findall(r"[\d.,]+ (?:B|KiB|MiB|GiB)", line)
         ]
         *parts, free = sizes
         assert len(parts) == 5 and sum(parts) < free, line
-        assert "L4" not in line or " 22.5 GiB " in line
+        assert "L4" not in line or " 22.49 GiB " in line
 
 
 def test_a_device_that_is_too_small_says_what_is_needed_of_what(
@@ -90,7 +90,7 @@ def test_a_device_that_is_too_small_says_what_is_needed_of_what(
     """Never a negative size; the bar goes on behind the end of the memory."""
     code, out, _ = answer(capsys, "--params", "8x7B", "--bits", "4", "--hardware", "RTX 3060")
     assert code == 3
-    assert re.search(r"of the 12\.0 GiB that may be used: it does not fit\.\n", out)
+    assert re.search(r"of the 12\.00 GiB that may be used: it does not fit\.\n", out)
     assert "█|█" in out
 
 

@@ -68,8 +68,6 @@ def test_the_next_step_names_a_model_that_writes(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["ls"], 2, "hakaru ls --catalog lists the models"),
-        (["ls", "elyza"], 2, "hakaru ls --catalog elyza lists the models"),
         (["ls", "--catalog", "elyzza"], 4, "has 'elyzza'; the nearest names are "),
         (["ls", "--catalog", "zzzzqq"], 4, "has 'zzzzqq'; hakaru ls --catalog lists all."),
     ],

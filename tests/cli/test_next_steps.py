@@ -11,9 +11,11 @@ from typing import Any
 import click
 import pytest
 
+from as_typed import typed
 from hakaru.cli import next_steps, run
 from hakaru.cli.app import app
 from hakaru.evaluation.tiers import TIERS
+from hakaru.models.sources.find import find_model
 from hakaru.testing import tiny_shape, write_tiny_llama
 
 NAME = "-小さな model's 4bit.gguf"
@@ -71,12 +73,22 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
              "--source", "computed", "--type", "Q4_K_M"],
         ),
         (
+            ["fit", "llama-3.1-70b-instruct", "--bits", "8", "--hardware", "L4 x2",
+             "--source", "computed"],
+            ["fit", "llama-3.1-70b-instruct", "--hardware", "L4 x2", "--source", "computed",
+             "--type", "Q4_K_M"],
+        ),
+        (
+            ["fit", "--source", "computed", "--bits", "4", "--", NAME],
+            ["quantize", f"./{NAME}", "--type", "Q4_K_M"],
+        ),
+        (
             ["fit", "llama-3.1-405b-instruct", "--memory", "100MiB", "--source", "computed"],
             ["ls", "--catalog", "small"],
         ),
         (
             ["formula", "--params", "70B", "--bits", "4", "--hardware", "L4 x2"],
-            ["fit", "llama-3.3-70b-instruct", "--type", "Q4_K_M", "--hardware", "L4 x2"],
+            ["fit", "llama-3.3-70b-instruct", "--hardware", "L4 x2", "--type", "Q4_K_M"],
         ),
         (
             ["formula", "--params", "8x7B", "--bits", "8"],
@@ -86,7 +98,11 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
             ["quantize", "--bits", "4", "--split", "1GiB", "--dry-run", "--", NAME],
             ["quantize", f"./{NAME}", "--bits", "4", "--split", "1GiB"],
         ),
-        (["formula", "--params", "70B", "--bits", "4.5"], ["ls", "--catalog"]),
+        (
+            ["formula", "--params", "70B", "--bits", "4.5", "--context", "8192"],
+            ["fit", "llama-3.3-70b-instruct", "--context", "8192", "--type", "Q4_K_M"],
+        ),
+        (["formula", "--params", "9000B", "--bits", "4"], ["ls", "--catalog"]),
     ],
 )  # fmt: skip
 def test_the_last_line_can_be_pasted(
@@ -105,24 +121,109 @@ def test_the_last_line_can_be_pasted(
     assert words_of(told) == step
 
 
-def test_what_is_not_here_is_fetched_as_it_was_asked_for(
-    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("type_", ["Q4_K_M", "Q8_0"])
+def test_of_what_is_not_here_the_gguf_files_are_listed(
+    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, type_: str
 ) -> None:
-    """Of a name of the catalogue its GGUF files are listed; nobody is sent for 141 GB in F16."""
+    """By a command, whose words a shell keeps together. Whatever is typed with a name of the
+    catalogue, nobody is sent for 141 GB in F16, and the type is the one that was asked for.
+    """
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    command = ["fit", "llama-3.1-70b-instruct", "--type", "Q4_K_M", "--hardware", "L4 x2"]
-    assert run([*command, "--source", "computed"]) == 0
-    out = capsys.readouterr().out
-    assert out.splitlines()[-1] == (
-        "https://huggingface.co/models?library=gguf"
-        "&other=base_model:quantized:meta-llama/Llama-3.1-70B-Instruct"
+    name = "llama-3.1-70b-instruct"
+    lists = (
+        "hf models ls --filter gguf --filter "
+        "base_model:quantized:meta-llama/Llama-3.1-70B-Instruct --sort downloads"
     )
-    assert "hakaru fit hf:ORG/REPO:Q4_K_M" in out.replace("\n", " ")
-    assert "hf download" not in out
-    assert run(["show", "llama-3.1-8b-instruct"]) == 0
-    assert "quantized:meta-llama/Llama-3.1-8B-Instruct" in capsys.readouterr().out
-    assert run(["test", "llama-3.1-8b-instruct"]) == 4
-    assert "Fetch one of its GGUF files, listed at https://" in capsys.readouterr().err
+    fit = ["fit", name, "--type", type_, "--hardware", "A100 80GB x2", "--source", "computed"]
+    for command, exit_code in ((fit, 0), (["quantize", name, "--type", type_], 4)):
+        assert run(command) == exit_code
+        told = "".join(capsys.readouterr())
+        assert told.splitlines()[-1].endswith(lists)
+        assert f"hakaru fit hf:ORG/REPO:{type_}" in told.replace("\n", " ")
+        assert "hf download" not in told
+    for command in (["serve"], ["tune"], ["up"], ["test"], ["chat"], ["show"]):
+        run([*command, name])
+        told = "".join(capsys.readouterr())
+        assert lists in told and "hf download" not in told
+
+
+def test_hugging_face_s_program_lists_so(model: str) -> None:
+    """Its parser takes the options."""
+    from huggingface_hub.cli.hf import app as hf  # not part of its public API
+
+    found = find_model("llama-3.1-8b-instruct")
+    program, *words = shlex.split(found.gguf_search or "")
+    assert program == "hf"
+    models = hf.commands[words[0]]
+    assert isinstance(models, click.Group)
+    listing = models.get_command(click.Context(models), words[1])
+    assert listing
+    context = listing.make_context("ls", words[2:])
+    assert len(context.params["filter"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "step"),
+    [
+        (
+            ["serve", NAME, "--memory", "2GiB", "--context", "8192"],
+            ["`preset` Q4_K_M", "`n_ctx` 2048"],
+            ["quantize", "{model}", "--type", "Q4_K_M"],
+        ),
+        (
+            ["serve", NAME, "--memory", "2GiB", "--context", "8192"],
+            ["`n_ctx` 2048", "`preset` Q4_K_M"],
+            ["serve", f"./{NAME}", "--memory", "2GiB", "--context", "2048"],
+        ),
+        (
+            ["test", NAME, NAME, "--parallel", "2"],
+            ["`type_k` q8_0 `type_v` q8_0"],
+            ["test", f"./{NAME}", f"./{NAME}", "--parallel", "2", "--cache-type-k", "q8_0",
+             "--cache-type-v", "q8_0"],
+        ),
+        (["chat", NAME], ["`n_ctx` 2048"], ["ls", "--catalog", "small"]),
+        (["serve", NAME], [], ["ls", "--catalog", "small"]),
+    ],
+)  # fmt: skip
+def test_what_was_not_loaded_is_asked_for_as_it_fits(
+    model: str, command: list[str], flags: list[str], step: list[str]
+) -> None:
+    """The command that was typed with a change that it can make, or the file that would fit."""
+    ways = [SimpleNamespace(flag=flag, fits=True, verdict="fits") for flag in flags]
+    path = Path(model).absolute()
+    fit: Any = SimpleNamespace(alternatives=ways, model=SimpleNamespace(path=path))
+    verb, *rest = command
+    options = [word for word in rest if word != NAME]
+    names = [word for word in rest if word == NAME]
+    with typed(verb, *options, "--", *names):
+        told = next_steps.after_refusal(fit)
+    assert words_of(told) == [str(path) if word == "{model}" else word for word in step]
+
+
+def test_a_number_stays_as_it_was_typed(model: str) -> None:
+    """40 is not 40.0, and what was not typed is not said."""
+    with typed("tune", "a.gguf", "--min-speed", "40", "--again"):
+        assert next_steps.again(without={"--again"}) == "hakaru tune a.gguf --min-speed 40"
+    with typed("tune", "a.gguf", "--min-speed", "0.5"):
+        assert next_steps.again() == "hakaru tune a.gguf --min-speed 0.5"
+
+
+def test_in_a_pipe_the_next_step_is_told_to_the_person(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On stderr, where that is a terminal; the result in the pipe is the result alone. Where
+    nobody looks on, and with --json, it is left out.
+    """
+    assert run(["hardware"]) == 0
+    nobody = capsys.readouterr()
+    assert "Next:" not in nobody.out + nobody.err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run(["hardware"]) == 0
+    streams = capsys.readouterr()
+    assert streams.out == nobody.out
+    assert streams.err == "Next: hakaru up\n"
+    assert run(["hardware", "--json"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -173,3 +274,47 @@ def test_what_was_quantized_is_tested(model: str, tmp_path: Path, broken: str | 
         if broken
         else ["test", str(made), "--reference", str(source)]
     )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "speeds", "n_right", "step"),
+    [
+        (["pass", "pass", "fail"], [10, 20, 30], [0, 0, 0], ["serve", "b.gguf"]),
+        (["pass", "pass", "fail"], None, [0, 0, 0], ["serve", "a.gguf"]),
+        (["fail", "fail", "inconclusive"], [10, 20, 30], [0, 0, 0],
+         ["tune", "original.gguf", "--quality", "balanced"]),
+        (None, [10, 20, 30], [3, 2, 1], ["serve", "a.gguf"]),
+        (None, [10, 20, 30], [0, 0, 0],
+         ["test", "a.gguf", "b.gguf", "c.gguf", "--context", "512", "--tasks", "ours"]),
+    ],
+)  # fmt: skip
+def test_of_several_the_fastest_that_keeps_the_tier_is_served(
+    model: str,
+    verdicts: list[str] | None,
+    speeds: list[int] | None,
+    n_right: list[int],
+    step: list[str],
+) -> None:
+    """What was not compared is not decided: where only speed is known, tasks are asked next."""
+    names = ["a.gguf", "b.gguf", "c.gguf"]
+    for name in (*names, "original.gguf"):
+        Path(name).touch()
+    measured = [
+        SimpleNamespace(
+            model=SimpleNamespace(path=Path(name), weights_bytes=100 + i),
+            judgement=SimpleNamespace(verdict=verdicts[i]) if verdicts else None,
+            trial=speeds
+            and SimpleNamespace(
+                speed=SimpleNamespace(decode_tokens_per_s=SimpleNamespace(value=speeds[i]))
+            ),
+            graded=[SimpleNamespace(right=True)] * n_right[i],
+        )
+        for i, name in enumerate(names)
+    ]
+    comparison: Any = SimpleNamespace(
+        measured=measured,
+        reference=verdicts and SimpleNamespace(path=Path("original.gguf")),
+        tier=TIERS["balanced"],
+    )
+    with typed("test", *names, "--context", "512"):
+        assert words_of(next_steps.after_comparison(comparison)) == step

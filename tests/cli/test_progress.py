@@ -1,6 +1,7 @@
 """What is said while a long work goes on, with a clock that is moved by hand."""
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from threading import Thread
@@ -10,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from hakaru.cli.progress import Watching, time_left
-from hakaru.language import use_language
+from hakaru.language import say, use_language
 
 
 class Screen(io.StringIO):
@@ -54,12 +55,12 @@ def test_the_rest_is_told_in_minutes_that_are_rounded_up(
     assert time_left(least, most) == sentence
 
 
-def test_the_rest_counts_down_and_nothing_is_said_without_a_basis() -> None:
+def test_the_rest_counts_down_and_nothing_is_guessed_without_a_basis() -> None:
     """Before anybody foresees an end, and after the last moment that was foreseen."""
     clock = Clock()
     watching = Watching(clock=clock)
     clock.now += 42
-    assert watching.overall() == "0:42 so far"
+    assert watching.overall() == "0:42 so far, time left not known yet"
     watching.foresee(70, 200)
     assert watching.overall() == "0:42 so far, 1 to 4 min left"
     clock.now += 90
@@ -67,7 +68,7 @@ def test_the_rest_counts_down_and_nothing_is_said_without_a_basis() -> None:
     clock.now += 60
     assert watching.overall() == "3:12 so far, less than a minute left"
     clock.now += 60
-    assert watching.overall() == "4:12 so far"
+    assert watching.overall() == "4:12 so far, longer than foreseen"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -81,16 +82,37 @@ def test_both_lines_fit_the_terminal(width: int, language: str) -> None:
     use_language(language)
     watching = Watching(clock=Clock())
     watching.foresee(70, 200)
-    watching._step = ("reading 24 texts with " + "Q4_K_M, " * 20, 12, 24)
+    watching._step = ("texts read with " + "Q4_K_M, " * 20, 12, 24)
     console = Console(width=width, file=Screen(), color_system=None)
     with console.capture() as capture:
         console.print(watching._shown())
     whole, step, *more = capture.get().splitlines()
     assert more == [""] or not more
     assert ("4 min" in whole) == (language == "en")
-    count = "12 of 24" if language == "en" else "12/24"
-    assert step.startswith(f"{'━' * 10}") and f" {count} reading 24 texts with Q4_K_M" in step
-    assert step.rstrip().endswith("…") and cell_len(step) <= width
+    counted = (
+        r" 12 of 24 texts read with Q4_K_M.*…$"
+        if language == "en"
+        else r" texts read with Q4_K_M.*…: 12/24$"
+    )
+    assert step.startswith(f"{'━' * 10}") and re.search(counted, step.rstrip())
+    assert cell_len(step) <= width
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.usefixtures("english")
+def test_a_step_names_what_is_counted(language: str) -> None:
+    """Nobody wonders of what there are 272."""
+    use_language(language)
+    watching = Watching(clock=Clock())
+    watching._step = (say("tensors built for {type}", type="Q3_K_M"), 61, 272)
+    console = Console(width=80, file=Screen(), color_system=None)
+    with console.capture() as capture:
+        console.print(watching._shown())
+    expected = {
+        "en": "61 of 272 tensors built for Q3_K_M",
+        "ja": "Q3_K_M の作成済みテンソル: 61/272",
+    }
+    assert capture.get().rstrip().endswith(expected[language])
 
 
 def test_on_a_terminal_the_lines_go_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text(" \n")
     for name, reason in {
         "large": "has more than",
-        "binary": "is no text",
+        "binary": "not UTF-8",
         "empty": "is empty",
         "absent": "is neither a file nor a format",
     }.items():

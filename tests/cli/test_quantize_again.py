@@ -20,14 +20,14 @@ from hakaru.quantization.journal import journal_path
 
 pytestmark = pytest.mark.engine
 MEASURING: Final = {
-    "collecting importance data",
-    "probing which tensors matter",
-    "sampling how types round the weights",
+    "texts read for importance data",
+    "texts read to find which tensors matter",
+    "tensors sampled for how types round them",
 }
 RACING, WRITING, READING = (
-    "racing the mix against presets",
-    "writing the file",
-    "reading texts with the file",
+    "texts read to race the mix against presets",
+    "tensors written to the file",
+    "texts read with the new file",
 )
 
 

@@ -20,6 +20,7 @@ origin           {path}
 file             tiny-f16.gguf, 2.8 MiB
 architecture     llama
 parameters       1.44M (1,443,072)
+class            small
 weights          2.8 MiB
 types            F16 2.8 MiB, F32 5.0 KiB
 bits per weight  16.01

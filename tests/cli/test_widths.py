@@ -58,6 +58,7 @@ COMMANDS = {
     "hardware": "hardware",
     "list": "ls --catalog swallow",
     "catalog": "catalog",
+    "disk": "ls",
     "error": "fit no-such-model",
 }
 
@@ -95,7 +96,7 @@ def forms_of(cell: str | Cell) -> tuple[str, ...]:
 
 def too_wide(lines: list[str], width: int) -> list[str]:
     """The lines that are wider, but for a path or a command on a line of its own."""
-    pasted = re.compile(r"\s*(?:\S*/\S*(?: ;)?|\S*hakaru .*|'.*\.gguf'?.*|-c \d+ .*)$")
+    pasted = re.compile(r"\s*(?:\S*/\S*|\S*(?:hakaru|hf) .*|'.*\.gguf'?.*|-c \d+ .*)$")
     return [line for line in lines if cells_of(line) > width and not pasted.match(line)]
 
 

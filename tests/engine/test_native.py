@@ -282,7 +282,7 @@ def test_a_build_is_made_once(fetched: list[str]) -> None:
         ]
     )
     assert (made.library / "libllama.so").is_symlink()
-    assert seen[-1] == ("compiling llama.cpp", 3, 3)
+    assert seen[-1] == ("files of llama.cpp compiled", 3, 3)
     assert build_native("cpu", lambda *step: None) == made
     assert len(fetched) == 1
     assert [folder.name for folder in engines_folder().iterdir()] == [made.library.name]
@@ -345,7 +345,7 @@ raise SystemExit(run(['engine', 'build', '--backend', 'cpu']))
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr
-        while "compiling" not in process.stderr.readline():
+        while "compiled" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         told = process.stderr.read()

@@ -3,7 +3,9 @@ silent.
 """
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from hakaru.hardware.machine import Device, Machine, Vendor
 from hakaru.language import use_language
 from old_ledger import MACHINE
 
+ROOT = Path(__file__).parents[2]
 WHEEL = Build(name="wheel", identity="xllamacpp 1", version="1", backend=None, library=None)
 NATIVE = replace(WHEEL, name="native-cpu", backend="cpu")
 
@@ -60,7 +63,11 @@ def test_wide_vectors_are_told_where_the_wheel_computes_on_the_processor(
     wide = with_vectors("avx2", "avx512f")
     said = narrow_vectors(wide, WHEEL)
     assert said is not None
-    assert "0.48 (F16)" in said
+    assert "up to twice as fast (F16; Q4_1 no faster)" in said
+    row = re.search(r"reading prompts(.*)", (ROOT / "docs" / "engine.md").read_text("utf-8"))
+    assert row
+    first, *_, last = re.findall(r"\d\.\d+", row[1])  # F16 … Q4_1, the wheel over a native build
+    assert 2.0 <= 1 / float(first) < 2.2 and float(last) >= 1
     assert said.endswith("hakaru engine build")
     assert narrow_vectors(wide, NATIVE) is None
     assert narrow_vectors(with_vectors("avx2"), WHEEL) is None

@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hakaru.evaluation.divergence import evenly_mixed, quality_of
+from hakaru.evaluation.divergence import evenly_mixed, gather_windows, quality_of
 from hakaru.evaluation.windows import Window
+from hakaru.models.model import read_model
+from hakaru.testing import write_tiny_llama
 
 
 def test_agreement_never_leaves_its_range() -> None:
@@ -66,3 +69,29 @@ def test_quality_from_sums() -> None:
     assert quality.top1_agreement.value == pytest.approx(0.9)
     assert quality.perplexity_ratio.value == pytest.approx(np.exp(2.0 / 40))
     assert quality.domains["code"].value == pytest.approx(0.02)
+
+
+def test_progress_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
+    """Loading takes longer than an answer: the step stands on the screen meanwhile, with 0 of 2."""
+    told = list[object]()
+
+    class Loads:
+        """An engine that loads, and answers nothing."""
+
+        def tokenize(self, *_: object) -> tuple[list[list[int]], list[int]]:
+            return [], []
+
+        def answer(self, *_: object, **__: object) -> list[object]:
+            told.append("loads")
+            raise InterruptedError
+
+    write_tiny_llama(tmp_path / "tiny.gguf")
+    with pytest.raises(InterruptedError):
+        gather_windows(
+            Loads(),  # type: ignore[arg-type]  # what else an engine does is not asked for
+            read_model(tmp_path / "tiny.gguf"),
+            parts=(),
+            prompts=["one", "two"],
+            progress=lambda done, total: told.append((done, total)),
+        )
+    assert told == [(0, 2), "loads"]

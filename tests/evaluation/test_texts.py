@@ -86,5 +86,5 @@ def test_a_text_of_another_encoding_is_said(tmp_path: Path) -> None:
     """UTF-16 begins with a byte that UTF-8 never has."""
     file = tmp_path / "wide.txt"
     file.write_text("Measure twice.", encoding="utf-16")
-    with pytest.raises(Misuse, match="not UTF-8 at byte 0"):
+    with pytest.raises(Misuse, match=r"not UTF-8; it seems to be UTF-16\. .+: iconv -f UTF-16 "):
         named_texts([file])

@@ -80,7 +80,7 @@ def test_a_header_only_file_takes_no_disk(tmp_path: Path) -> None:
         (
             lambda p: p.write_text("# a text\n"),
             ModelDamaged,
-            "not a GGUF file: it begins with b'# a '",
+            "not a GGUF file: it begins with '# a '",
         ),
         (lambda p: p.write_bytes(b"GG"), ModelDamaged, "the download is incomplete"),
         (

@@ -558,6 +558,6 @@ def test_what_cannot_be_asked_is_printed(driver: Callable[..., None]) -> None:
     driver(R3090, Gpu(name="", lost=True))
     devices, silent = all_devices(RAM, {})
     lines = "\n".join(describe(machine_with(devices, silent_devices=silent)))
-    assert "GPU        NVIDIA GeForce RTX 3090: 23.9 GiB free of 24.0 GiB (NVML)" in lines
+    assert "GPU        NVIDIA GeForce RTX 3090: 23.90 GiB free of 24.00 GiB (NVML)" in lines
     assert "GPU        NVIDIA GPU 1: not planned with (GPU is lost)" in lines
     assert "Threads    8, for the lab and the server alike (one for each performance core)" in lines

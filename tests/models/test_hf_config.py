@@ -354,8 +354,8 @@ def test_the_language_model_s_own_class_counts() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hidden_size": "wide"}, "hidden_size is wide, expected a whole number"),
-        ({"num_hidden_layers": None}, "num_hidden_layers is None, expected a whole number above 0"),
+        ({"hidden_size": "wide"}, 'hidden_size is "wide", expected a whole number'),
+        ({"num_hidden_layers": None}, "lacks the field num_hidden_layers, expected a whole"),
         ({"num_hidden_layers": 2**31}, "num_hidden_layers is 2147483648"),
         ({"num_hidden_layers": 2**30}, "num_hidden_layers is 1073741824, expected at most 512"),
         ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1, expected true or false"),

@@ -2,12 +2,9 @@
 models, whatever they are called.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
 
 from hakaru.errors import ModelNotFound, ModelUnknown
@@ -18,41 +15,13 @@ from hakaru.models.model import read_language_model, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
 from loopback import Loopback
-
-
-def write_odd(
-    path: Path, architecture: str, keys: Mapping[str, Any], tensors: tuple[str, ...] = ("v.weight",)
-) -> Path:
-    """A GGUF file of another kind, as the format's own library writes it."""
-    writer = gguf.GGUFWriter(path, architecture)
-    for key, value in keys.items():
-        if isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, int):
-            writer.add_uint32(key, value)
-        elif isinstance(value, list):
-            writer.add_array(key, value)
-        else:
-            writer.add_string(key, value)
-    for name in tensors:
-        writer.add_tensor(name, np.zeros((4, 32), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
+from odd_files import LORA, write_odd
 
 MTP = {
     "qwen35.block_count": 33,
     "qwen35.nextn_predict_layers": 1,
     "qwen35.embedding_length": 32,
     "qwen35.attention.head_count": 1,
-}
-LORA = {
-    "general.type": "adapter",
-    "adapter.type": "lora",
-    "general.base_model.0.name": "Llama 3.2 1B",
 }
 ODD: dict[str, tuple[str, dict[str, Any], tuple[str, ...], str]] = {
     "model-q8.gguf": ("clip", {"clip.has_vision_encoder": True}, ("v.blk.0.attn_q.weight",),

@@ -9,7 +9,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.errors import DoesNotFit, Misuse
-from hakaru.hardware.machine import Machine, Memory, SilentDevice
+from hakaru.hardware.machine import Device, Machine, Memory, SilentDevice
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
@@ -19,6 +19,8 @@ from hakaru.planning.fit import fit
 from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_tiny
+
+GIB = 2**30
 
 
 @pytest.fixture
@@ -85,8 +87,8 @@ def test_a_model_is_named_by_a_text_a_path_or_itself(tmp_path: Path, tiny_model:
 
 def test_what_has_no_meaning_is_told_by_the_names_of_fields() -> None:
     """Whoever imports hakaru typed no option."""
-    with pytest.raises(Misuse, match=re.escape("`hardware` and `memory` both say")):
-        fit("qwen3-8b", hardware="L4", memory="8GiB")
+    with pytest.raises(Misuse, match=re.escape("`bits` and `preset` both name a type")):
+        fit("qwen3-8b", hardware="L4", preset="Q4_0", bits=4)
     with pytest.raises(Misuse, match=re.escape("`draft` and `mtp` both say")):
         fit("qwen3-8b", hardware="L4", draft="qwen3-0.6b", mtp=True, source="computed")
     with pytest.raises(Misuse, match=re.escape("`type_k` is 'q9', expected one of")):
@@ -97,7 +99,58 @@ def test_what_counts_is_the_memory_that_is_free_now(tmp_path: Path, tiny_model: 
     """A session lives long: it looks at the machine again for every answer."""
     here = session(tmp_path, [], look=lambda: with_memory(probe_machine(), 2**20))
     assert fit(tiny_model, source="computed", session=here).verdict == "does_not_fit"
-    assert fit(tiny_model, memory=2**34, source="computed", session=here).verdict == "fits"
+    big = fit(tiny_model, hardware="16GiB RAM", source="computed", session=here)
+    assert big.verdict == "fits"
+
+
+def card(n_gib: int) -> Device:
+    """A GPU with so much memory, all of it free."""
+    return Device(name="RTX", vendor="nvidia", total_bytes=n_gib * GIB, free_bytes=n_gib * GIB)
+
+
+def test_memory_limits_what_may_be_used_of_this_machine(tmp_path: Path) -> None:
+    """GPU included: so `serve` understands it, too. With two, of both together."""
+    told: list[str] = []
+    here = session(tmp_path, told)
+    with_card = replace(here, machine=replace(here.machine, devices=(card(24),)))
+    free = fit("qwen3-8b", preset="Q4_K_M", source="computed", session=with_card)
+    limited = fit("qwen3-8b", preset="Q4_K_M", memory="4GiB", source="computed", session=with_card)
+    for answer, n_gib in ((free, 24), (limited, 4)):
+        (gpu,) = answer.hardware.accelerators
+        assert (gpu.name, gpu.usable_bytes) == ("RTX", n_gib * GIB)
+        assert answer.placement.shares[0].weights_bytes > 0
+    assert free.placement.layout.n_gpu_layers > limited.placement.layout.n_gpu_layers > 0
+    two = replace(here, machine=replace(here.machine, devices=(card(24), card(8))))
+    answer = fit("qwen3-8b", memory="16GiB", source="computed", session=two)
+    assert [d.usable_bytes // GIB for d in answer.hardware.accelerators] == [12, 4]
+    assert answer.hardware.ram and answer.hardware.ram.usable_bytes == 16 * GIB
+    assert told == []
+
+
+def test_memory_limits_a_named_machine_too(tmp_path: Path) -> None:
+    """Such as a card of which another program has a part."""
+    here = session(tmp_path, [])
+    asked = {"hardware": "RTX 4090 + 64GiB RAM", "source": "computed", "session": here}
+    whole = fit("qwen3-8b", preset="Q4_K_M", **asked)  # type: ignore[arg-type]
+    part = fit("qwen3-8b", preset="Q4_K_M", memory="4GiB", **asked)  # type: ignore[arg-type]
+    assert whole.placement.layout.n_gpu_layers > part.placement.layout.n_gpu_layers
+    assert {d.usable_bytes for d in (*part.hardware.accelerators, part.hardware.ram) if d} == {
+        4 * GIB
+    }
+
+
+def test_more_memory_than_there_is_names_another_machine(tmp_path: Path, tiny_model: Path) -> None:
+    """That is what whoever types it mostly means, so it is told how; nothing is assumed."""
+    told: list[str] = []
+    here = session(tmp_path, told)
+    here = replace(here, machine=with_memory(here.machine, 8 * GIB))
+    answer = fit(tiny_model, memory="2TiB", source="computed", session=here)
+    assert answer.hardware.ram and answer.hardware.ram.usable_bytes == 8 * GIB
+    assert len(told) == 1 and told[0].endswith(
+        "a machine with 2.0 TiB is named by `hardware`, such as '2.0 TiB RAM'."
+    )
+    named = fit(tiny_model, hardware="2.0 TiB RAM", source="computed", session=here)
+    assert named.hardware.ram and named.hardware.ram.usable_bytes == 2 * 2**40
 
 
 @pytest.mark.engine

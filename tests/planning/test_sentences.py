@@ -17,7 +17,7 @@ from hakaru.planning.sentences import verdict_word
 from hakaru.planning.shares import judge
 from hakaru.units import BYTE_SCALES, compared
 
-SIZE: Final = r"([\d.]+) (B|KiB|MiB|GiB|TiB)"
+SIZE: Final = r"([\d.,]+) (B|KiB|MiB|GiB|TiB)"
 SENTENCE: Final = re.compile(
     rf"(?:Needs|with) {SIZE} of the {SIZE} that may be used: (.*)\.$", re.MULTILINE
 )
@@ -25,7 +25,9 @@ SENTENCE: Final = re.compile(
 
 def implied(sentence: re.Match[str], margin: float) -> str:
     """The verdict in words that the printed numbers have."""
-    needed, free = (float(sentence[i]) * BYTE_SCALES[sentence[i + 1]] for i in (1, 3))
+    needed, free = (
+        float(sentence[i].replace(",", "")) * BYTE_SCALES[sentence[i + 1]] for i in (1, 3)
+    )
     return verdict_word(judge(needed, free, margin))
 
 

@@ -96,7 +96,7 @@ def test_a_file_that_is_not_what_was_planned_is_not_kept(tiny: Path, tmp_path: P
     """The verification compares every tensor."""
     model = read_model(tiny)
     (recipe,) = plan_presets(model, ["Q8_0"])
-    with pytest.raises(EngineRefused, match=r"blk.0.ffn_up.weight is None, expected .*Q8_0"):
+    with pytest.raises(EngineRefused, match=r"blk.0.ffn_up.weight is null, expected .*Q8_0"):
         build(Interrupting(None), model, recipe, tmp_path / "out.gguf")
     assert not (tmp_path / "out.gguf").exists()
 

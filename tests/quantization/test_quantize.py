@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
-from hakaru.errors import Misuse
+from hakaru.errors import Misuse, ModelNotFound
 from hakaru.models.model import read_model
 from hakaru.quantization.journal import locked_journal
 from hakaru.quantization.quantize import quantize
@@ -94,6 +94,18 @@ def test_a_number_of_bits_is_the_usual_preset_and_says_which(
     assert made.path.name == f"{tiny.stem}-{preset}.gguf"
     assert heard[0].startswith(f"This is the preset {preset}, the usual one")
     assert f"{made.recipe.bpw:.2f} bits per weight" in heard[1]
+
+
+def test_which_preset_is_told_when_all_is_checked(tiny: Path, tmp_path: Path) -> None:
+    """A wrong path, or a file that is there, is one message and not two."""
+    heard: list[str] = []
+    session = Session.here(note=heard.append, keeps=False)
+    with pytest.raises(ModelNotFound):
+        quantize(tmp_path / "nothing.gguf", bits=8, session=session)
+    (tmp_path / "there.gguf").touch()
+    with pytest.raises(Misuse):
+        quantize(tiny, bits=8, output=tmp_path / "there.gguf", session=session)
+    assert heard == []
 
 
 @pytest.mark.parametrize("interrupted", ["an order of another version", ""])

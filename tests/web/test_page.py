@@ -13,6 +13,7 @@ import pytest
 
 from chromium import PRESENT, Browser, chromium
 from copies import quantized_copy
+from hakaru.__main__ import _pages
 from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.loop import tune_at
 from hakaru.choosing.worker import Effort
@@ -98,6 +99,22 @@ def test_a_page_without_figures_says_which_command_measures(page: httpx.Client) 
     words = Text(page.get("/").text).words
     assert "was not measured yet" in words
     assert "モデル.gguf' --context 512 --reference ORIGINAL.gguf" in words
+
+
+def test_what_the_page_says_to_paste_is_found_by_a_shell(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a path that holds from any folder, where hakaru is not on the PATH."""
+    program = tmp_path / "hakaru"
+    program.touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setattr("hakaru.cli.paste.shutil.which", lambda _: None)
+    with serve(tiny, n_ctx=512, pages=_pages) as serving:
+        words = Text(httpx.get(serving.url.removesuffix("v1")).text).words
+    assert f"{program} chat" in words
+    assert f"{program} test " in words
+    assert "\nhakaru chat" not in words and "\nhakaru test" not in words
 
 
 def test_what_a_decision_measured_stands_on_the_page(

@@ -12,6 +12,7 @@ from hakaru.evaluation.tasks import TaskSet
 from hakaru.evaluation.tiers import Quality, Tier, Verdict
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache
+from hakaru.quantization.build import spoken_name
 from hakaru.units import Figure
 
 SOURCE: Final = "source"
@@ -116,7 +117,7 @@ class Candidate:
 
 def bare_name(type_: str) -> str:
     """The name of the weights of a candidate for people, without that of the KV cache."""
-    return say("source") if type_ == SOURCE else type_
+    return say("source") if type_ == SOURCE else spoken_name(type_)
 
 
 def name_of(key: Key) -> str:

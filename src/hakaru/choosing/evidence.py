@@ -19,6 +19,7 @@ from hakaru.evaluation.texts import PARTS, PROMPT_SEED, texts_at_hand, texts_dig
 from hakaru.evaluation.windows import TEST_VERSION
 from hakaru.language import listed, say
 from hakaru.places import data_dir, written_whole
+from hakaru.text_files import decoded, json_reason
 
 
 def save_evidence(name: str, evidence: Mapping[str, object]) -> Path:
@@ -83,14 +84,10 @@ def read_evidence(path: Path) -> dict[str, Any]:
 
     schema = decision_schema()
     try:
-        evidence = json.loads(path.read_text(encoding="utf-8"), parse_constant=_constant)
-    except OSError as error:
-        raise Misuse(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
-        ) from error
+        evidence = json.loads(decoded(path), parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise Misuse(
-            "{path}: no evidence of a decision ({reason}).", path=path, reason=error
+            "{path}: no evidence of a decision ({reason}).", path=path, reason=json_reason(error)
         ) from error
     if not isinstance(evidence, dict) or evidence.get("schema") != schema["title"]:
         raise Misuse(

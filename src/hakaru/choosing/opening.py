@@ -56,9 +56,9 @@ def wishes(constraints: Constraints, settings: ContextSettings) -> list[str]:
 def what_loss_is(tier: Tier) -> str:
     """What loss is, on a scale of words, and how much of it the tier allows."""
     return say(
-        "Loss     how far a smaller file shifts the chances of the next word (mean KLD). The tier "
-        "{tier} allows {kld:g}: at most one word in {n} comes out differently, and the likeliest "
-        "word (top-1) must be the same in at least {top1:g} of 100 places.",
+        "Loss     how far a smaller file shifts the chances of the next word. The tier {tier} "
+        "allows {kld:g}: at most one word in {n} comes out differently. The likeliest word "
+        "(top-1) must be the same in at least {top1:g} of 100 places.",
         tier=tier.name,
         kld=tier.kld_mean,
         n=tier.one_word_in,

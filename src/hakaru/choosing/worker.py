@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hakaru.choosing import steps
-from hakaru.choosing.candidate import Constraints, Key, name_of
+from hakaru.choosing.candidate import Constraints, Key, bare_name, name_of
 from hakaru.choosing.forecast import Forecast
 from hakaru.choosing.level_files import LevelFiles
 from hakaru.choosing.rounds import ROUNDS
@@ -91,7 +91,7 @@ class Worker:
             case steps.TimeDeep():
                 return self._deep(step)
             case steps.Prove(key):
-                name = say("{type} (untouched texts)", type=key[0])
+                name = say("{type} (untouched texts)", type=bare_name(key[0]))
                 return self._read_alone(
                     key, loop_windows(self.session, self.model, self.effort, ("test",)), name=name
                 )
@@ -183,17 +183,16 @@ class Worker:
         return small, usual
 
     def _examined(self, key: Key) -> Pairs:
-        tasks, usual, served = (
-            self.constraints.tasks,
-            self.settings,
-            self.settings.with_cache(key[1]),
-        )
+        tasks, usual = self.constraints.tasks, self.settings
+        served, name = usual.with_cache(key[1]), bare_name(key[0])
         assert tasks
         sha256 = self.files.sha256(key[0])
         ours = sha256 and known_answers(self.session, sha256, tasks.items, served, self.mode)
         answers = partial(graded_answers, self.session, items=tasks.items, mode=self.mode)
         theirs = answers(self.model, settings=usual, name=say("source"))
-        return pair(theirs, ours or answers(self.files.built(key[0]), settings=served, name=key[0]))
+        if not ours:
+            ours = answers(self.files.built(key[0]), settings=served, name=name)
+        return pair(theirs, ours)
 
 
 def loop_windows(

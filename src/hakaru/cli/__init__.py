@@ -4,19 +4,18 @@ import io
 import os
 import signal
 import sys
-from contextlib import redirect_stdout
 from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
-from hakaru.errors import DoesNotFit, HakaruError, Interrupted, Misuse, Terminated
+from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated, system_reason
 from hakaru.language import LANGUAGES, listed, say, spell_fields, use_language
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
     from hakaru.serving.serve_at import Pages
 
-PASTED: Final = ("command", "right", "url", "path", "folder")
+PASTED: Final = ("command", "check", "quoted", "right", "url", "path", "folder")
 """Fields of errors that a person pastes: a command, a right line of a task file, an address, a path
 that may hold blanks or Japanese.
 """
@@ -44,7 +43,7 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         sys.stdout.flush()
         return code
     except HakaruError as error:
-        _tell(error)
+        _warn(_unbroken(error))
         return error.exit_code
     except Interrupted as kept:
         _warn(str(kept))
@@ -59,24 +58,10 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
         return 0
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(
-            f"hakaru: {say('the output cannot be written ({reason}).', reason=error.strerror)}",
-            file=sys.stderr,
-        )
+        reason = system_reason(error)
+        told = say("the output cannot be written ({reason}).", reason=reason)
+        print(f"hakaru: {told}", file=sys.stderr)
         return 1
-
-
-def _tell(error: HakaruError) -> None:
-    """An error in one sentence on stderr; where a model was not loaded, the whole text of `fit`."""
-    if isinstance(error, DoesNotFit):
-        from hakaru.cli.tell.fit import print_fit
-        from hakaru.planning.to_load import NothingLoaded
-
-        if isinstance(error, NothingLoaded):
-            with redirect_stdout(sys.stderr):
-                print_fit(error.fit, [])
-            return
-    _warn(_unbroken(error))
 
 
 def _unbroken(error: HakaruError) -> str:

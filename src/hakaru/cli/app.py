@@ -9,6 +9,8 @@ from click.core import ParameterSource
 
 import hakaru
 from hakaru.cli.in_language import in_one_sentence, use_language_in
+from hakaru.cli.mistyped import hints
+from hakaru.cli.number_types import BITS, RATE, TOKENS
 from hakaru.cli.parameters import (
     PATH,
     again_option,
@@ -23,6 +25,7 @@ from hakaru.cli.parameters import (
     taking,
     tasks_options,
     template_option,
+    type_options,
     wishes,
 )
 from hakaru.errors import Misuse
@@ -71,9 +74,8 @@ def invoke(arguments: list[str], browser: Browser) -> int:
         return 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else _typed_command(arguments)
-        raise Misuse(
-            "{reason} See: {command} --help", reason=in_one_sentence(error), command=command
-        ) from error
+        reason = " ".join([in_one_sentence(error), *hints(app, error, arguments)])
+        raise Misuse("{reason} See: {command} --help", reason=reason, command=command) from error
     except SystemExit as error:  # click's answer to a reader that left, as `head` does
         raise BrokenPipeError from error
     except click.Abort as error:
@@ -113,7 +115,7 @@ Checks:
 
 @click.group(
     epilog="MODEL is a GGUF file, a folder, hf:org/repo[:file or type], https://… or ollama:name. "
-    "Every command takes --lang en|ja. Start with: hakaru up"
+    "Every command takes --lang en|ja.\n\nStart with: hakaru up"
 )
 @click.version_option(hakaru.__version__, prog_name="hakaru", message="%(prog)s %(version)s")
 def app() -> None:
@@ -154,17 +156,17 @@ def hardware(options: "HardwareOptions") -> int:
 @click.option(
     "--bits",
     required=True,
-    type=float,
+    type=BITS,
     metavar="N",
     help="Bits per weight, such as 16, 8, 4.5 or 4.",
 )
 @click.option("--hardware", metavar="DEVICES", help="Devices, such as '2x A100 80GB'.")
 @click.option(
     "--context",
-    type=int,
+    type=TOKENS,
     default=4096,
     show_default=True,
-    help="Tokens of context for the exact answer.",
+    help="Tokens of context for the exact answer; 8k is 8192.",
 )
 @json_option
 @taking
@@ -187,11 +189,9 @@ def doctor(options: "DoctorOptions") -> int:
 
 @app.command()
 @model_argument
-@click.option(
-    "--type",
-    "type_",
-    metavar="TYPE",
-    help="As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …",
+@type_options(
+    "As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …",
+    "As the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
 @click.option(
     "--hardware",
@@ -230,17 +230,21 @@ def fit(options: "FitOptions") -> int:
     return command.run(options)
 
 
-@app.command()
-@click.argument("words", metavar="[WORD]...", nargs=-1)
+@app.command(
+    epilog="It looks into the caches of Hugging Face, Ollama, LM Studio and llama.cpp, at what "
+    "hakaru made, and into the current folder; or only into each FOLDER that is named. Words "
+    "search: in names, types, classes, in English and Japanese."
+)
+@click.argument("words", metavar="[WORD|FOLDER]...", nargs=-1)
 @click.option(
     "--catalog",
     is_flag=True,
-    help="Of the models that hakaru knows by name, those that have every WORD; without one, all.",
+    help="Instead the models that hakaru knows by name, on this disk or not.",
 )
 @json_option
 @taking
 def ls(options: "LsOptions") -> int:
-    """List and search the models that hakaru knows by name."""
+    """List the models on this disk, and whether each fits."""
     from hakaru.cli.commands import ls as command
 
     return command.run(options)
@@ -259,16 +263,9 @@ def show(options: "ShowOptions") -> int:
 
 @app.command()
 @model_argument
-@click.option(
-    "--type",
-    "type_",
-    metavar="TYPE",
-    help="To this preset of llama.cpp's: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …",
-)
-@click.option(
-    "--bits",
-    metavar="N",
-    help="To the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
+@type_options(
+    "To this preset of llama.cpp's: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M, …",
+    "To the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
 @click.option("--bpw", metavar="X", help="To at most so many bits per weight, such as 4.5.")
 @click.option("--size", metavar="SIZE", help="To a file of at most this size, such as 4.2GiB.")
@@ -284,14 +281,11 @@ def show(options: "ShowOptions") -> int:
 @click.option("--hardware", metavar="DEVICES", help="For --fit: '2x L4', 'RTX 4090 + 64GiB RAM'.")
 @click.option(
     "--context",
-    type=int,
-    help="For --fit and --min-speed: tokens of context.  [default: 4096 or less]",
+    type=TOKENS,
+    help="For --fit and --min-speed: tokens of context; 8k is 8192.  [default: 4096 or less]",
 )
 @click.option(
-    "--min-speed",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="N",
-    help="Decoded tokens per second that it must reach here.",
+    "--min-speed", type=RATE, metavar="N", help="Decoded tokens per second that it must reach here."
 )
 @click.option(
     "--effort",
@@ -435,6 +429,7 @@ def tune(options: "TuneOptions") -> int:
 @template_option
 @port_option
 @dry_run_option
+@json_option
 @taking
 def serve(options: "ServeOptions") -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client."""
@@ -449,7 +444,7 @@ def serve(options: "ServeOptions") -> int:
 @click.option("-p", "--prompt", metavar="TEXT", help="Ask once and end.")
 @click.option(
     "--max-tokens",
-    type=click.IntRange(1),
+    type=TOKENS,
     default=1024,
     show_default=True,
     metavar="N",

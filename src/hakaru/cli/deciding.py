@@ -7,6 +7,7 @@ from hakaru.cli.options import WishOptions
 from hakaru.cli.output import warn
 from hakaru.cli.progress import Watching
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.wrapping import whole
 from hakaru.errors import EngineError, MachineError
 from hakaru.language import say
 from hakaru.session import Session
@@ -16,6 +17,14 @@ def decide(options: WishOptions, *, serves: bool) -> Decision:
     """The decision for the wishes of a person."""
     with Watching(quiet=options.json) as watch:
         session = terminal_session(watching=watch, quiet=options.json)
+        if options.model is None and not serves:
+            session.note(
+                say(
+                    "No model was named, so this is about the small one that comes with hakaru. It "
+                    "takes minutes. Another one: {command}",
+                    command=whole("hakaru tune MODEL.gguf"),
+                )
+            )
         return _decision(options, session, serves=serves)
 
 

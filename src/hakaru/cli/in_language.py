@@ -13,6 +13,7 @@ from typing import Final
 import click
 from click import core, decorators, exceptions, formatting, parser, types
 
+from hakaru.cli.paste import runnable
 from hakaru.cli.wrapping import cells_of
 from hakaru.language import current_language, translate
 
@@ -71,11 +72,12 @@ def use_language_in(group: click.Group) -> None:
         from hakaru.cli.wrapping import wrap_help  # English help needs none of it
 
         formatting.wrap_text = wrap_help
-    formatting.term_len = cells_of
+    vars(formatting)["term_len"] = cells_of  # Click counts letters, also of two cells
     for thing, field, english in texts:
-        setattr(thing, field, translate(english))
+        text = runnable(translate(english))
+        setattr(thing, field, text)
         if isinstance(thing, click.Command) and field == "help":
-            thing.short_help = _first_sentence(translate(english))
+            thing.short_help = _first_sentence(text)
 
 
 def in_one_sentence(error: click.UsageError) -> str:
@@ -113,10 +115,16 @@ def texts_of_help(
     return tuple(
         (thing, field, english)
         for command in _commands(group)
-        for thing in (command, *command.get_params(click.Context(command)))
+        for thing in _holders(command)
         for field in _FIELDS
         if (english := getattr(thing, field, None) or _named_by_type(thing, field))
     )
+
+
+def _holders(command: click.Command) -> Iterator[click.Command | click.Parameter]:
+    """The command, its options and its arguments."""
+    yield command
+    yield from command.get_params(click.Context(command))
 
 
 def _named_by_type(thing: click.Command | click.Parameter, field: str) -> str | None:

@@ -1,13 +1,13 @@
-"""The last line of `fit`, `show`, `formula`, `quantize` and `test`: what to type next.
+"""What to type next: the last line of every command, the same rule for all of them.
 
-Each is a whole command line that can be pasted as it stands: paths are quoted, and what is named is
-there. Of a model that is not on this machine it is an address, since hakaru fetches no weights.
+A next step is a whole command line that can be pasted as it stands: paths are quoted, and what is
+named is there. `again` is the command that runs, as it was typed, with some options changed.
 """
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.core import ParameterSource
@@ -16,11 +16,65 @@ from hakaru.cli.fields import OPTION_OF
 from hakaru.cli.options import FitOptions
 from hakaru.cli.paste import pasted
 from hakaru.language import say
+from hakaru.models.presets import USUAL
 
 if TYPE_CHECKING:  # each command brings what it tells of
+    from hakaru.evaluation.comparison import Comparison, Measured
     from hakaru.evaluation.findings import Findings
     from hakaru.planning.answer import Fit
     from hakaru.planning.ways_out import Alternative
+
+SMALL_MODELS: Final = "hakaru ls --catalog small"
+Options = Mapping[str, str]
+"""Options by their names (`--context`), with their values."""
+
+
+def again(
+    *,
+    verb: str | None = None,
+    model: str | Path | None = None,
+    without: Collection[str] = (),
+    changes: Options | None = None,
+) -> str:
+    """The command that runs, as it was typed, but for the options `without`, and with `changes`.
+
+    With `verb` it is another command for `model`, which gets those of the options that it knows:
+    what `up --context 8192` chose is served by `serve --context 8192`.
+    """
+    context, changed = click.get_current_context(), changes or {}
+    known = {param.opts[0] for param in _command(context, verb).params}
+    words = [
+        word
+        for param in context.command.params
+        if context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        and param.opts[0] in known - {*without, *changed}
+        and not (model and isinstance(param, click.Argument))
+        for word in _typed(param, context.params[param.name or ""])
+    ]
+    return pasted(
+        *([*context.command_path.split()[:1], verb] if verb else context.command_path.split()),
+        *([model] if model else []),
+        *words,
+        *(word for pair in changed.items() for word in pair),
+    )
+
+
+def _command(context: click.Context, verb: str | None) -> click.Command:
+    """The command that runs, or the one that is called `verb`."""
+    group = context.find_root().command
+    return group.commands[verb] if verb and isinstance(group, click.Group) else context.command
+
+
+def _typed(param: click.Parameter, value: object) -> Iterator[str | Path]:
+    """The words of one option or argument; a whole number of a fraction has no `.0`."""
+    values = value if isinstance(value, tuple) else (value,)
+    if isinstance(param, click.Argument):
+        yield from (named(str(one)) for one in values)
+    elif isinstance(param, click.Option) and param.is_flag:
+        yield param.opts[0]
+    else:
+        for one in values:
+            yield from (param.opts[0], str(one).removesuffix(".0"))
 
 
 def named(model: str) -> str | Path:
@@ -34,74 +88,74 @@ def after_show(model: str) -> str:
 
 
 def after_fit(fit: "Fit", options: FitOptions) -> str:
-    """What does not fit is asked again with the first change that helps. What fits is fetched, or
-    made, or measured.
+    """What does not fit is asked again with the first change that helps. What fits is looked for,
+    or fetched, or made, or measured.
     """
     if fit.verdict == "does_not_fit":
-        helpful = [way for way in fit.alternatives if way.fits]
-        comfortable = [way for way in helpful if way.verdict == "fits"]
-        ways = comfortable or helpful
-        return _fit_with(options, ways[0]) if ways else "hakaru ls --catalog small"
+        ways = _changes(fit.alternatives)
+        if not ways:
+            return SMALL_MODELS
+        other_name = {"--bits"} if "--type" in ways[0] else set()
+        return again(without={"--plot"} | other_name, changes=ways[0])
     found = fit.found
-    if found and (to_fetch := found.gguf_files_url or found.fetch):
+    if found and (to_fetch := found.gguf_search or found.fetch):
         return to_fetch
     if found and found.stored:
         return pasted("hakaru", "show", named(options.model))
-    if options.type_:
-        return pasted("hakaru", "quantize", named(options.model), "--type", options.type_)
+    if options.preset:
+        return pasted("hakaru", "quantize", named(options.model), "--type", options.preset)
     return pasted("hakaru", "test", named(options.model))
 
 
 def before_fetching(fit: "Fit", options: FitOptions) -> str:
-    """What to do with the address that `after_fit` names; empty where it names none."""
-    found = fit.found
-    if fit.verdict == "does_not_fit" or found is None or found.gguf_files_url is None:
+    """What the command is for that looks for GGUF files; empty where `after_fit` is another."""
+    if fit.verdict == "does_not_fit" or fit.found is None or fit.found.gguf_search is None:
         return ""
     return say(
-        "Nothing was downloaded. GGUF files of this model are listed at the address below; "
-        "{command} checks one of them and says how to fetch it.",
-        command=f"hakaru fit hf:ORG/REPO:{options.type_ or 'Q4_K_M'}",
+        "Nothing was downloaded. The next command lists repositories with GGUF files of this "
+        "model; {command} checks one of them and says how to fetch it.",
+        command=f"hakaru fit hf:ORG/REPO:{options.preset or USUAL[4]}",
     )
 
 
-def _fit_with(options: FitOptions, way: "Alternative") -> str:
-    """The same question, with the options that the way out names in place of those given."""
-    words = shlex.split(way.flag)
-    fields, values = (word.strip("`") for word in words[::2]), words[1::2]
-    changed = {OPTION_OF[field]: value for field, value in zip(fields, values, strict=True)}
-    return _again(options.model, without={"--plot", *changed}) + f" {pasted(*_flat(changed))}"
+def after_refusal(fit: "Fit") -> str:
+    """The command that would not load the model, with the first change that it can make and that
+    helps; where only a smaller type does, the command that makes it.
+    """
+    context = click.get_current_context()
+    able = {param.opts[0] for param in context.command.params}
+    for changes in _changes(fit.alternatives):
+        if able.issuperset(changes):
+            return again(changes=changes)
+        if "--type" in changes:
+            return pasted("hakaru", "quantize", fit.model.path, "--type", changes["--type"])
+    return SMALL_MODELS
 
 
-def _again(model: str, *, without: Collection[str]) -> str:
-    """The command that runs, as it was typed, but for the options `without`."""
-    context, words = click.get_current_context(), list[str | Path]()
-    for param in context.command.params:
-        is_given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-        if not isinstance(param, click.Option) or not is_given or param.opts[0] in without:
-            continue
-        value = context.params[param.name or ""]
-        if param.is_flag:
-            words.append(param.opts[0])
-        for one in value if param.multiple else () if param.is_flag else (value,):
-            words += [param.opts[0], str(one)]
-    return pasted(*context.command_path.split(), named(model), *words)
+def _changes(ways: "Sequence[Alternative]") -> list[Options]:
+    """The options of the ways out that fit, those that fit comfortably first."""
+    helpful = sorted((way for way in ways if way.fits), key=lambda way: way.verdict != "fits")
+    return [_options(shlex.split(way.flag)) for way in helpful]
 
 
-def _flat(options: Mapping[str, str]) -> list[str]:
-    return [word for pair in options.items() for word in pair]
+def _options(words: Sequence[str]) -> Options:
+    """Fields in backticks, each with its value, as options."""
+    return {
+        OPTION_OF[field.strip("`")]: value
+        for field, value in zip(words[::2], words[1::2], strict=True)
+    }
 
 
-def after_dry_run(model: str) -> str:
+def after_dry_run() -> str:
     """The same in earnest."""
-    return _again(model, without={"--dry-run"})
+    return again(without={"--dry-run"})
 
 
-def after_formula(model: str | None, type_: str | None, hardware: str | None) -> str:
+def after_formula(model: str | None, type_: str) -> str:
     """The exact question about the known model of that size; without one, the list of names."""
     if model is None:
         return "hakaru ls --catalog"
-    at = ["--type", type_] if type_ else []
-    return pasted("hakaru", "fit", model, *at, *(["--hardware", hardware] if hardware else []))
+    return again(verb="fit", model=model, without={"--bits"}, changes={"--type": type_})
 
 
 def after_quantize(made: Path, source: Path, broken: str | None) -> str:
@@ -124,3 +178,26 @@ def after_test(findings: "Findings") -> str:
         if verdict == "inconclusive" and tested.quality.n_windows < len(tested.domains):
             return pasted("hakaru", "test", model.path, "--reference", original.path, *tier)
     return pasted("hakaru", "serve", model.path)
+
+
+def after_comparison(comparison: "Comparison") -> str:
+    """To serve the fastest of those that keep the tier, or without speeds the smallest. Where only
+    tasks were compared, the one with the most right answers comes first; where nothing but speed
+    was, the same with tasks; where none keeps the tier, the search for a level that does.
+    """
+    models, reference = comparison.measured, comparison.reference
+    if reference is None and not any(measured.graded for measured in models):
+        return again(changes={"--tasks": "ours"})
+    keeping = [m for m in models if m.judgement is None or m.judgement.verdict == "pass"]
+    if reference and not keeping:
+        return pasted("hakaru", "tune", reference.path, "--quality", comparison.tier.name)
+
+    def worth(measured: "Measured") -> tuple[int, float, int]:
+        trial, n_right = measured.trial, sum(graded.right is True for graded in measured.graded)
+        return (
+            0 if reference else n_right,
+            trial.speed.decode_tokens_per_s.value if trial else 0.0,
+            -measured.model.weights_bytes,
+        )
+
+    return pasted("hakaru", "serve", max(keeping, key=worth).model.path)

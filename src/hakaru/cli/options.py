@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hakaru.memory.context import Context
+from hakaru.models.presets import preset_asked
 
 if TYPE_CHECKING:  # `--help` and `formula` start without what a model needs
     from hakaru.quantization.probes import Effort
@@ -29,8 +30,8 @@ class ContextOptions:
         """The options by the names of fields."""
         context = Context(
             n_ubatch=self.ubatch,
-            type_k=self.cache_type_k,
-            type_v=self.cache_type_v,
+            type_k=self.cache_type_k.lower(),
+            type_v=self.cache_type_v.lower(),
             n_parallel=self.parallel,
         )
         return context if self.context is None else {**context, "n_ctx": self.context}
@@ -75,6 +76,7 @@ class FitOptions(ContextOptions):
 
     model: str
     type_: str | None  # a preset that nobody needs to have built
+    bits: str | None  # of the usual preset: 4 is Q4_K_M
     hardware: str | None
     memory: str | None
     mmproj: Path | None
@@ -86,6 +88,11 @@ class FitOptions(ContextOptions):
     explain_terms: bool
     plot: Path | None
     json: bool
+
+    @property
+    def preset(self) -> str | None:
+        """The preset that was named, by whichever option."""
+        return preset_asked(self.type_, self.bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +185,7 @@ class ServeOptions(ContextOptions):
     chat_template: str | None
     port: int | None
     dry_run: bool
+    json: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def warn(text: str) -> None:
 
 def _print_sentences(text: str, stream: TextIO) -> None:
     width = terminal_width(stream)
-    for line in map(without_controls, text.split("\n")):
+    for line in map(without_controls, runnable(text).split("\n")):
         lines = [unmarked(line)] if width is None else wrapped(line, min(width, WIDEST))
         print("\n".join(lines), file=stream, flush=True)
 
@@ -77,7 +77,7 @@ def print_facts(rows: Sequence[Sequence[str]]) -> None:
     """Names, and beside each its value; what is too long goes on below itself."""
     width, names = terminal_width(sys.stdout), max((cells_of(name) for name, _ in rows), default=0)
     for name, value in rows:
-        text, room = without_controls(value), (width or 0) - names - len(GAP)
+        text, room = without_controls(runnable(value)), (width or 0) - names - len(GAP)
         lines = wrapped(text, room) if width and cells_of(text) > room else [unmarked(text)]
         if width and max(map(cells_of, lines)) > room:  # a path, too long to stand beside its name
             lines = [name, *(GAP + line for line in wrapped(text, width - len(GAP)))]
@@ -109,11 +109,13 @@ def interval_cell(figure: Figure, style: str, *, mark: str = "") -> Cell:
 
 
 def next_step(command: str, *, before: str = "") -> None:
-    """The last line on a terminal: what to do now, as `paste.pasted` spells it. The command is
-    never broken: too long for the line, it has its own. The sentence `before` explains it.
+    """The last line on a terminal: what to do now, as `paste.pasted` spells it. Where stdout goes
+    into a pipe or a file, it stands on stderr, if that is a terminal. The command is never broken:
+    too long for the line, it has its own. The sentence `before` explains it.
     """
-    if sys.stdout.isatty():
+    tell = print_text if sys.stdout.isatty() else print_aside
+    if sys.stdout.isatty() or sys.stderr.isatty():
         if before:
-            print_text(before)
+            tell(before)
         label = say("Next: {command}", command="").strip()
-        print_text(f"{whole(label)} {whole(runnable(command))}")
+        tell(f"{whole(label)} {whole(command)}")

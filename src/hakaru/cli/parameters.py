@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hakaru.errors import Misuse
+from hakaru.cli.number_types import RATE, TOKENS
+from hakaru.errors import DoesNotFit, Misuse
 from hakaru.language import LANGUAGES, listed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +41,14 @@ def taking(command: Callable[[Options], int]) -> Callable[..., int]:
     @wraps(command)
     def called(**values: object) -> int:
         kind = getattr(import_module("hakaru.cli.options"), command.__annotations__["options"])
-        return command(kind(**values))
+        try:
+            return command(kind(**values))
+        except DoesNotFit as error:  # while what was typed is known
+            from hakaru.cli.tell.not_loaded import told
+
+            if told(error):
+                return error.exit_code
+            raise
 
     return called
 
@@ -73,11 +81,16 @@ def context_options(function: F) -> F:
         (
             click.option(
                 "--context",
-                type=int,
-                help="Tokens of context, shared by all conversations.  [default: 4096 or less]",
+                type=TOKENS,
+                help="Tokens of context, shared by all conversations; 8k is 8192.  [default: 4096 "
+                "or less]",
             ),
             click.option(
-                "--ubatch", type=int, default=512, show_default=True, help="Tokens per micro-batch."
+                "--ubatch",
+                type=TOKENS,
+                default=512,
+                show_default=True,
+                help="Tokens per micro-batch.",
             ),
             click.option(
                 "--cache-type-k",
@@ -104,6 +117,16 @@ def context_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def type_options(as_type: str, as_bits: str) -> Callable[[F], F]:
+    """`--type` and `--bits`, which name a preset; the texts say what becomes of it."""
+
+    def decorate(function: F) -> F:
+        by_name = click.option("--type", "type_", metavar="TYPE", help=as_type)
+        return by_name(click.option("--bits", metavar="N", help=as_bits)(function))
+
+    return decorate
 
 
 def memory_option(function: F) -> F:
@@ -144,7 +167,7 @@ def wishes(function: F) -> F:
     run.
     """
     min_speed = click.option(
-        "--min-speed", type=float, metavar="N", help="Tokens per second that decoding must reach."
+        "--min-speed", type=RATE, metavar="N", help="Tokens per second that decoding must reach."
     )
     tasks = tasks_options(
         "Tasks at which the level must not be worse than the source: ours, HumanEval, or a file "

@@ -3,20 +3,20 @@
 On a terminal there are two lines, which go when the work is done: how long it has taken and how
 long it still takes, as a whole; and the present step with its bar. Elsewhere each step is told
 once, in a line. How long the whole still takes is told by whoever does the work (`foresee`), and
-between two such tellings it counts down; where nobody knows, nothing is said.
+between two such tellings it counts down; where nobody knows, that is said.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hakaru.cli.wrapping import cells_of
 from hakaru.language import say
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.live import Live
 
 BAR: Final = 20
@@ -72,26 +72,52 @@ class Watching:
         now = self._clock()
         spent = say("{time} so far", time=_minutes(now - self._began))
         ends = self._foreseen
-        if ends is None or ends[1] <= now:  # unknown, or it takes longer than was thought
-            return spent
-        return say(
-            "{spent}, {left}", spent=spent, left=time_left(max(0.0, ends[0] - now), ends[1] - now)
-        )
+        if ends is None:
+            left = say("time left not known yet")
+        elif ends[1] <= now:
+            left = say("longer than foreseen")
+        else:
+            left = time_left(max(0.0, ends[0] - now), ends[1] - now)
+        return say("{spent}, {left}", spent=spent, left=left)
 
     def _shown(self) -> "RenderableType":
         from rich.console import Group
+        from rich.text import Text
+
+        whole = Text(self.overall(), no_wrap=True, overflow="ellipsis")
+        step, done, total = self._step
+        told = say("{done} of {total} {step}", done=done, total=total, step=step)
+        return Group(whole, StepLine(told, step, done / total if total else 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """The present step with its bar, as Rich draws it: `━━━━╸  8 of 12 texts read with Q4_K_M`. Of
+    a long name the end is cut, never the count.
+    """
+
+    told: str  # count and name, in the language in use
+    step: str  # the name alone
+    share: float  # of the step that is done
+
+    def __rich_console__(
+        self, console: "Console", options: "ConsoleOptions"
+    ) -> "Iterator[RenderableType]":
+        """A bar and a text beside it, for the width of the terminal."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        step, done, total = self._step
-        count = say("{done} of {total}", done=done, total=total)
-        line = Table.grid(padding=(0, 1), expand=True)
+        told, name = Text(self.told), Text(self.step)
+        room = options.max_width - BAR - 1
+        if told.cell_len > room:
+            name.truncate(max(1, room - told.cell_len + name.cell_len), overflow="ellipsis")
+            told = Text(self.told.replace(self.step, name.plain))
+        line = Table.grid(padding=(0, 1))
         line.add_column(width=BAR)
-        line.add_column(width=cells_of(count))
-        line.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
-        line.add_row(ProgressBar(total=total, completed=done, width=BAR), Text(count), Text(step))
-        return Group(Text(self.overall(), no_wrap=True, overflow="ellipsis"), line)
+        line.add_column(no_wrap=True)
+        line.add_row(ProgressBar(total=1.0, completed=self.share, width=BAR), told)
+        yield line
 
 
 def _live(shown: "Callable[[], RenderableType]") -> "Live":

@@ -3,8 +3,8 @@
 A cell has one or more forms, the longest first: `Cell("60.2 [52.1…61.2]", "60.2")`. Where the
 terminal is too narrow, columns take shorter forms or go, turn by turn, in the order that the
 columns name. If that does not suffice, a row takes as many lines as the columns name, and at last
-a line for each cell. No cell is ever wrapped or cut. Piped, all stands in its longest form, a row
-in a line.
+a line for each cell. No cell is ever wrapped or cut: a path that is wider than the terminal stands
+alone in its line. Piped, all stands in its longest form, a row in a line.
 Left out: borders, and columns of equal width.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from hakaru.cli.wrapping import cells_of
 from hakaru.language import without_controls
-from hakaru.units import format_bytes, short_bytes
+from hakaru.units import bytes_in, bytes_told
 
 GAP: Final = "  "
 Piece = tuple[str, str]
@@ -41,9 +41,13 @@ class Cell:
         return self.forms[min(n, len(self.forms) - 1)]
 
 
-def bytes_cell(n: int | None) -> Cell:
-    """A number of bytes: `98.4 MiB`, or where there is little room `98.4Mi`."""
-    return Cell("-") if n is None else Cell(format_bytes(n), short_bytes(n))
+def bytes_cell(n: int | None, unit: str) -> Cell:
+    """A number of bytes in the unit of its table: `98.4 MiB`, or where there is little room
+    `98.4Mi`.
+    """
+    if n is None:
+        return Cell("-")
+    return Cell(bytes_told(n, unit), bytes_in(n, unit).replace(" ", "").removesuffix("B"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Column:
     shortens: tuple[int, ...] = ()  # the turns at which its cells take their next form
     goes: int | None = None  # the turn at which the column goes; None: it stays
     below: int = 0  # its line, where a row takes several
+    overhangs: bool = False  # a path or a name: alone in its line it may be wider than the terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,11 @@ class Table:
         for parts in self._in_parts():
             for turn in self._turns():
                 shown = [self._shown(turn, columns) for columns in parts]
-                if all(bool(i) * len(GAP) + _width(s) <= width for i, s in enumerate(shown)):
+                widths = [
+                    0 if [c.overhangs for c in columns] == [True] else _width(in_line)
+                    for columns, in_line in zip(parts, shown, strict=True)
+                ]
+                if all(bool(i) * len(GAP) + n <= width for i, n in enumerate(widths)):
                     return _drawn(shown)
         return self._one_by_one()
 

@@ -15,11 +15,12 @@ from unicodedata import combining, east_asian_width
 if TYPE_CHECKING:
     from budoux import Parser
 
-_START, _END = "\ufdd0", "\ufdd1"  # characters that Unicode keeps for such use; never printed
+START, END = "\ufdd0", "\ufdd1"  # characters that Unicode keeps for such use; never printed
 _COMMAND: Final = (
-    r"hakaru (?:engine |tasks )?[a-z]+(?: (?:--?[a-z][\w-]*(?: (?!-)\S+)?|'[^']*'|\S*[./:]\S*))*"
+    r"(?:'[^']*/hakaru'|hakaru) (?:engine |tasks )?[a-z]+"
+    r"(?: (?:--?[a-z][\w-]*(?: (?!-)\S+)?|'[^']*'|\S*[./:]\S*))*"
 )
-_WHOLE: Final = re.compile(f"{_START}.*?{_END}|`[^`]+`|{_COMMAND}")
+_WHOLE: Final = re.compile(f"{START}.*?{END}|`[^`]+`|{_COMMAND}")
 """What stays whole: what `whole` marked, what stands between backticks, and commands of hakaru with
 their options and files.
 """
@@ -40,12 +41,12 @@ _UNIT: Final = re.compile(r"[^\W\d]|[%％\[‡×=/]")
 
 def whole(text: str) -> str:
     """`text` as part of a sentence whose lines never end inside it: a command or a path."""
-    return f"{_START}{text}{_END}"
+    return f"{START}{text}{END}"
 
 
 def unmarked(text: str) -> str:
     """`text` without the marks of `whole`."""
-    return text.replace(_START, "").replace(_END, "")
+    return text.replace(START, "").replace(END, "")
 
 
 def cells_of(text: str) -> int:
@@ -106,7 +107,7 @@ def _parts(text: str, width: int) -> list[str]:
     parts, begin = [], 0
     for end in [*_ends(text, width), len(text)]:
         part, begin = text[begin:end], end
-        if _START not in part and _JAPANESE.search(part) and cells_of(part) > width:
+        if START not in part and _JAPANESE.search(part) and cells_of(part) > width:
             parts += _between_letters(part)
         else:
             parts.append(part)
@@ -127,7 +128,7 @@ def _ends(text: str, width: int) -> list[int]:
     else:
         found = blanks
     found |= {p for span in wide for p in span} | {
-        m.start() for m in re.finditer(f" {_START}", text)
+        m.start() for m in re.finditer(f" {START}", text)
     }
     return sorted(p for p in found - taken if 0 < p < len(text) and _may_end(text, p))
 
@@ -141,7 +142,7 @@ def _may_end(text: str, place: int) -> bool:
         return False  # within a figure or a Latin word
     if after[0] in _NEVER_FIRST and not (is_blank and re.match(r"[*.][\w*]", after)):
         return False
-    if re.search(r"(?:^|\s)(?:--[a-z-]+|hakaru)$", before) and not after.startswith("-"):
+    if re.search(r"(?:^|\s)(?:--[a-z-]+|\S*hakaru'?)$", before) and not after.startswith("-"):
         return False  # an option and its value, or a command
     is_interval = re.match(r"\[-?\d", after)
     return not is_interval and not (_NUMBER.search(before) and _UNIT.match(after))

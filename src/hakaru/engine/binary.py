@@ -10,7 +10,7 @@ from typing import Final
 from hakaru.engine.build_id import LIBRARIES
 from hakaru.engine.log import last_words
 from hakaru.engine.process import engine_environment
-from hakaru.errors import EngineRefused
+from hakaru.errors import EngineRefused, system_reason
 from hakaru.language import listed
 
 ANSWERS_WITHIN_S: Final = 60.0  # the first start of a build for a GPU may compile its kernels
@@ -89,4 +89,4 @@ def what_it_says(path: Path, option: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return error.strerror or "-" if isinstance(error, OSError) else f"{ANSWERS_WITHIN_S:.0f} s"
+    return system_reason(error) if isinstance(error, OSError) else f"{ANSWERS_WITHIN_S:.0f} s"

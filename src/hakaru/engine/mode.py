@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hakaru.errors import Misuse
+from hakaru.errors import Misuse, system_reason
 from hakaru.language import listed
+from hakaru.text_files import text_of
 
 Gives = Literal["text", "embedding", "reranker"]
 MAX_TEMPLATE: Final = 2**18
@@ -101,7 +102,7 @@ def named_template(name: str) -> ChatTemplate:
             "`chat_template` '{name}' is neither a file nor a format of the engine's ({reason}); "
             "expected a Jinja file, or one of {known}.",
             name=name,
-            reason=error.strerror,
+            reason=system_reason(error),
             known=listed(BUILT_IN),
         ) from error
     if len(raw) > MAX_TEMPLATE:
@@ -110,12 +111,7 @@ def named_template(name: str) -> ChatTemplate:
             path=path,
             limit=MAX_TEMPLATE,
         )
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise Misuse(
-            "{path}: is no text (UTF-8), so it is no chat template; name a Jinja file.", path=path
-        ) from error
+    text = text_of(path, raw)
     if not text.strip():
         raise Misuse("{path}: is empty, so it is no chat template; name a Jinja file.", path=path)
     return ChatTemplate(name=path.name, text=text)

@@ -2,6 +2,7 @@
 cannot be used for.
 """
 
+import shlex
 from collections.abc import Callable
 
 from hakaru.engine.mode import Mode, named_template
@@ -49,10 +50,11 @@ def needs_text(
     if purpose != "text":
         raise Misuse(
             "{path}: is {what}: it gives no text, so hakaru {command} has nothing to ask or to "
-            "measure; it can be served: hakaru serve {path}",
+            "measure; it can be served: hakaru serve {quoted}",
             path=model.path,
             what=_kind(purpose),
             command=command,
+            quoted=shlex.quote(str(model.path)),
         )
     if tasks and chat_template is None and chat_template_in(model.meta) is None:
         raise Misuse(

@@ -81,7 +81,7 @@ def _make(folder: Path, version: str, backend: str, watch: Watch) -> None:
 
     def progress(done: int, total: int) -> None:
         n_done[:] = done, total
-        watch(translate("compiling llama.cpp"), done, total)
+        watch(translate("files of llama.cpp compiled"), done, total)
 
     try:
         if not any(tree.iterdir()) and shutil.disk_usage(tree).free < TREE_BYTES:
@@ -91,11 +91,11 @@ def _make(folder: Path, version: str, backend: str, watch: Watch) -> None:
                 path=tree,
                 bytes=TREE_BYTES,
             )
-        watch(translate("fetching its source"), 0, 2)
+        watch(translate("packages fetched to compile it"), 0, 2)
         source = fetch_source(PACKAGE, version, tree)
-        watch(translate("fetching its source"), 1, 2)
+        watch(translate("packages fetched to compile it"), 1, 2)
         tools = fetch_tools(tree)
-        watch(translate("fetching its source"), 2, 2)
+        watch(translate("packages fetched to compile it"), 2, 2)
         programs = compile_tree(source, tree, tools, options(version, backend), progress)
         _keep(
             programs,

@@ -86,8 +86,9 @@ def graded_answers(
 
     def answered() -> list[Answer]:
         progress = partial(
-            session.watch, say("answering tasks with {name}", name=name or model.path.stem)
+            session.watch, say("tasks answered by {name}", name=name or model.path.stem)
         )
+        progress(0, len(items))  # the model is loaded before it answers
         with served(session, model, settings, mode) as server:
             return answer_items(server, items, progress=progress)
 

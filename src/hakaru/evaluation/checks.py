@@ -5,6 +5,7 @@ answer is right or not, or takes a pattern too long (TimeoutError). Answers are 
 executed here (see `sandbox` for Python), and only the first `LONGEST` characters of one are read.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from hakaru.language import listed
 
 LONGEST: Final = 20_000
 """Characters of an answer that are read."""
+LONGEST_SHOWN: Final = 60
+"""Characters of a wrong value that a sentence shows."""
 TOLERANCE: Final = 1e-6
 """How far a number may be off, where the check names no other tolerance."""
 LETTERS: Final = "ABCDEFGH"
@@ -54,7 +57,7 @@ def check_of(data: Mapping[str, Any]) -> Check:
     if not isinstance(kind, str) or kind not in makers:
         raise Misuse(
             "the check's type is {found}, expected one of {known}",
-            found=repr(kind),
+            found=as_written(kind),
             known=listed(makers),
         )
     return makers[kind](data)
@@ -67,7 +70,9 @@ def _contains(data: Mapping[str, Any]) -> Check:
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise Misuse("the check needs 'answer', a text or a list of texts")
     if not isinstance(ignore_case, bool):
-        raise Misuse("'ignore_case' is {found}, expected true or false", found=repr(ignore_case))
+        raise Misuse(
+            "'ignore_case' is {found}, expected true or false", found=as_written(ignore_case)
+        )
     wanted = [_in_one_form(text, ignore_case=ignore_case).strip() for text in texts]
     if not all(wanted):
         raise Misuse("a text that the answer has to contain is empty, so that every answer has it")
@@ -107,8 +112,14 @@ def _regex(data: Mapping[str, Any]) -> Check:
     text = _text(data, "pattern")
     try:
         pattern = regex.compile(text, regex.IGNORECASE | regex.DOTALL)
-    except (regex.error, OverflowError, RecursionError) as error:
-        raise Misuse("the pattern is no regular expression ({reason})", reason=error) from error
+    except regex.error as error:
+        raise Misuse(
+            "the pattern {found} is no regular expression: it goes wrong at character {n}",
+            found=as_written(text),
+            n=min((error.pos or 0) + 1, len(text)),
+        ) from error
+    except (OverflowError, RecursionError) as error:
+        raise Misuse("the pattern is too large for a regular expression") from error
 
     def is_right(answer: str) -> bool:
         """Full-width letters, digits and signs match as they are, or as those of ASCII."""
@@ -173,6 +184,12 @@ def code_of(answer: str) -> str:
     python = [code for label, code in blocks if label.strip().casefold().startswith("py")]
     unlabelled = [code for label, code in blocks if not label.strip()]
     return str(next(iter([*python, *unlabelled, *(code for _, code in blocks)]), answer[:LONGEST]))
+
+
+def as_written(value: object) -> str:
+    """The beginning of a value as it stands in a task file: `null`, not Python's `None`."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _plain(text: str) -> str:

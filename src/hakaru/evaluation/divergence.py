@@ -181,6 +181,7 @@ def _answers(
     domains = [domain for domain, some in prompts.items() for _ in some]
     if not domains:
         return []
+    progress(0, len(domains))  # the model is loaded before it answers
     answers = engine.answer(
         reference.path,
         [prompt for some in prompts.values() for prompt in some],

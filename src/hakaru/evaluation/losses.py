@@ -85,7 +85,7 @@ def windows_of(
             prompts=prompts,
             n_documents=n_documents,
             n_prompts=n_prompts,
-            progress=partial(session.watch, say("the reference answers prompts")),
+            progress=partial(session.watch, say("prompts answered by the reference")),
         )
         return [{"domain": w.domain, **w.as_json()} for w in windows]
 
@@ -200,7 +200,7 @@ def divergences(
     the reference runs once for all of them.
     """
     names = name or say(", ").join(path.stem for path in files.values())
-    step = say("reading {n} texts with {names}", n=n, names=names)
+    step = say("texts read with {names}", names=names)
     rows = {sha256: known_rows(session, sha256, reference, windows, cache)[:n] for sha256 in files}
     open_ = [sha256 for sha256, read in rows.items() if len(read) < n and not enough(read)]
     for begin in sorted({len(rows[sha256]) for sha256 in open_}):
@@ -213,6 +213,7 @@ def divergences(
         def progress(done: int, total: int, begin: int = begin) -> None:
             session.watch(step, begin + done, begin + total)
 
+        progress(0, n - begin)  # the models are loaded before the first text is read
         read_on = session.lab.compare(
             reference.path,
             [files[sha256] for sha256 in group],
@@ -269,7 +270,7 @@ def noise_floor(session: Session, reference: Model, windows: Sequence[Window]) -
             [reference.path],
             [w.as_json() for w in some],
             alone=True,
-            progress=partial(session.watch, say("measuring the noise floor")),
+            progress=partial(session.watch, say("texts read for the noise floor")),
         )
         return quality_of(rows, [w.domain for w in some]).kld_mean.as_json()
 

@@ -25,8 +25,14 @@ def check_tests(before: str, tests: str) -> None:
             trees = [ast.parse(text) for text in (before, tests)]
             for text in (before, tests):
                 compile(text, "tests", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Misuse("the tests are no Python ({reason})", reason=error) from error
+    except SyntaxError as error:
+        raise Misuse(
+            "the tests are no Python from line {line} on: {found}",
+            line=error.lineno or 1,
+            found=(error.text or "").strip() or "?",
+        ) from error
+    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, endless brackets
+        raise Misuse("the tests are nothing that Python can read") from error
     for name in (name for tree in trees for name in _imports(tree) if name not in _IMPORTABLE):
         raise Misuse(
             "the tests import '{name}', but the sandbox holds Python's standard library alone",

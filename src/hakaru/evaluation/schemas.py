@@ -42,7 +42,11 @@ def satisfies(schema: Any) -> Callable[[str], bool]:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        raise Misuse("the schema is no JSON schema ({reason})", reason=error.message) from error
+        raise Misuse(
+            "the schema is no JSON schema: {place} is {found}",
+            place=error.json_path.replace("$", "'schema'", 1),
+            found=json.dumps(error.instance, ensure_ascii=False)[:60],
+        ) from error
     except RecursionError as error:
         raise Misuse("the schema is nested too deeply") from error
     keywords = {
@@ -162,7 +166,7 @@ def _check_references(schema: Mapping[str, Any], validator: Any) -> None:
 def _refers_to_nowhere(reference: str) -> Misuse:
     return Misuse(
         "the schema refers to {found}, which is not in it (nothing is fetched)",
-        found=repr(reference),
+        found=json.dumps(reference, ensure_ascii=False),
     )
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.errors import Misuse
-from hakaru.evaluation.checks import UNPROVEN, Check, check_of, code_of
+from hakaru.evaluation.checks import UNPROVEN, Check, as_written, check_of, code_of
 from hakaru.evaluation.sandbox import passes, why_no_sandbox
 from hakaru.evaluation.schemas import MATCH_SECONDS
 from hakaru.evaluation.task_example import is_comment, right_line
-from hakaru.evaluation.texts import decoded, read_text
-from hakaru.language import listed, say
+from hakaru.evaluation.texts import read_text
+from hakaru.language import listed
+from hakaru.text_files import decoded, json_reason
 
 LANGUAGES: Final = ("en", "ja")
 OURS, HUMANEVAL = "ours", "humaneval"
@@ -151,7 +152,7 @@ def parse_items(where: str, text: str) -> list[Item]:
                 "{path}, line {line}: no JSON object ({reason}).\nA right line: {right}",
                 path=where,
                 line=number,
-                reason=_reason(error),
+                reason=json_reason(error),
                 right=right_line(data),
             ) from error
         except TimeoutError as error:
@@ -181,13 +182,6 @@ def parse_items(where: str, text: str) -> list[Item]:
     return list(items.values())
 
 
-def _reason(error: Exception) -> str:
-    """Why a line is no JSON, without the decoder's own line number, which is always 1."""
-    if isinstance(error, json.JSONDecodeError):
-        return say("{reason}, column {n}", reason=error.msg, n=error.colno)
-    return str(error)
-
-
 def _item(data: Any, number: int) -> Item:
     if not isinstance(data, dict):
         raise Misuse("expected an object with 'prompt' and 'check'")
@@ -204,8 +198,7 @@ def _item(data: Any, number: int) -> Item:
         raise Misuse("'check' is missing; expected an object with a 'type'")
     if not isinstance(check, Mapping):
         raise Misuse(
-            "'check' is {found}, expected an object with a 'type'",
-            found=json.dumps(check, ensure_ascii=False),
+            "'check' is {found}, expected an object with a 'type'", found=as_written(check)
         )
     if (
         not isinstance(max_tokens, int)
@@ -213,7 +206,9 @@ def _item(data: Any, number: int) -> Item:
         or not 1 <= max_tokens <= MOST_TOKENS
     ):
         raise Misuse(
-            "'max_tokens' is {found}, expected 1 to {most}", found=max_tokens, most=MOST_TOKENS
+            "'max_tokens' is {found}, expected 1 to {most}",
+            found=as_written(max_tokens),
+            most=MOST_TOKENS,
         )
     id_, domain = str(data.get("id", f"line {number}")), str(data.get("domain", "own"))
     return Item(id=id_, domain=domain, prompt=prompt, check=check_of(check), max_tokens=max_tokens)

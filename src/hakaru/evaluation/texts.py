@@ -23,6 +23,7 @@ import numpy as np
 
 from hakaru.errors import Misuse
 from hakaru.language import say
+from hakaru.text_files import decoded
 
 Part = Literal["calibration", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
@@ -250,19 +251,3 @@ def read_text(path: Path) -> str:
             "{path}: the text is empty; name a text with at least a few hundred words.", path=path
         )
     return text
-
-
-def decoded(path: Path) -> str:
-    """What a file holds, without a byte order mark, with `\\n` at the end of each line. Raises
-    Misuse for a file that is missing or not UTF-8.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise Misuse(
-            "{path}: not UTF-8 at byte {at}; convert it to UTF-8.", path=path, at=error.start
-        ) from error
-    except OSError as error:
-        raise Misuse(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
-        ) from error

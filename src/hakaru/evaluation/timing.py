@@ -101,14 +101,14 @@ class Timing:
             settings, n_parallel=most, n_ctx=max(settings.n_ctx, most * LEAST_PER_USER)
         )
 
+        step = say("speeds measured with several users at once")
+
         def measured() -> list[Point]:
             with served(self.session, model, settings) as server:
                 points = self._depths(server, model, speed, DEPTHS)
             with served(self.session, model, shared) as server:
                 return points + measure_users(
-                    server,
-                    n_vocab=model.shape.n_vocab,
-                    progress=partial(self.session.watch, say("timing several users at once")),
+                    server, n_vocab=model.shape.n_vocab, progress=partial(self.session.watch, step)
                 )
 
         return self._points("loads", model, settings, 0, measured)
@@ -121,7 +121,7 @@ class Timing:
             speed,
             n_vocab=model.shape.n_vocab,
             depths=depths,
-            progress=partial(self.session.watch, say("timing behind long contexts")),
+            progress=partial(self.session.watch, say("speeds measured behind long contexts")),
         )
 
     def _points(
@@ -174,7 +174,9 @@ def _measured(
     """The trial, measured now. The ledger keeps the memory that was really taken, and the pace of
     the machine if no other program computed.
     """
-    progress = partial(session.watch, say("timing {name}", name=name or model.path.stem))
+    step = say("speeds measured with {name}", name=name or model.path.stem)
+    progress = partial(session.watch, step)
+    progress(0, repeats + 1)  # the model is loaded before the first measurement
     with served(session, model, settings) as server:
         speed = measure_speed(
             server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress

@@ -24,12 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown, system_reason
 from hakaru.formats.foreign_types import foreign_type, is_bitnet_s
 from hakaru.formats.header_cursor import U32, Cursor
 from hakaru.formats.header_values import Value, value_at
 from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
 from hakaru.formats.quant_types import BY_ID, QuantType
+from hakaru.formats.untouched import open_untouched
 
 VERSIONS: Final = (2, 3)
 BEFORE_GGUF: Final = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}
@@ -95,7 +96,7 @@ def read_header(path: Path) -> Header:
     numbers) or ModelUnknown (a version or a tensor type that llama.cpp does not read).
     """
     size = _file_bytes(path)
-    with path.open("rb") as file:
+    with open_untouched(path) as file:
         return parse_header(path, size=size, read=file.read)
 
 
@@ -178,7 +179,7 @@ def _opening(cursor: Cursor) -> int:
     if magic not in {b"GGUF", b"FUGG"}:
         opening = magic + cursor.take(min(N_OPENING_BYTES, cursor.size) - 4)
         raise error_by_opening(cursor.path, opening) or ModelDamaged(
-            "{path}: not a GGUF file: it begins with {found}, expected b'GGUF'; check the path "
+            "{path}: not a GGUF file: it begins with {found}, expected 'GGUF'; check the path "
             "or fetch the file again.",
             path=cursor.path,
             found=magic,
@@ -313,7 +314,7 @@ def _file_bytes(path: Path) -> int:
         raise ModelNotFound("{path}: there is no such file; check the path.", path=path) from error
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=path, reason=system_reason(error)
         ) from error
     if size == 0:
         raise ModelDamaged("{path}: the file is empty; fetch it again.", path=path)

@@ -21,7 +21,7 @@ from typing import IO, Final
 import numpy as np
 import numpy.typing as npt
 
-from hakaru.errors import Misuse, ModelDamaged, ModelNotFound
+from hakaru.errors import Misuse, ModelDamaged, ModelNotFound, system_reason
 from hakaru.formats.gguf import MAX_TENSORS, Tensor, read_header
 from hakaru.formats.header_cursor import MAX_STRING
 from hakaru.formats.header_file import header_bytes, header_tensors
@@ -167,7 +167,7 @@ def read_imatrix(path: Path) -> Imatrix:
                 return _read_legacy(path, file, size)
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=path, reason=system_reason(error)
         ) from error
     return _read_gguf(path)
 

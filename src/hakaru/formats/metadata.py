@@ -38,7 +38,7 @@ class Metadata:
         if value is None:
             return None
         if type(value) is not int or not 0 <= value < 2**31:
-            raise self.wrong(key, value, "a whole number")
+            raise self.wrong(key, value, say("a whole number"))
         return value
 
     def integer_if_any(self, key: str) -> int | None:
@@ -80,13 +80,22 @@ class Metadata:
                 or len(values) < n_layer
                 or not all(isinstance(number, int) and number >= 0 for number in values)
             ):
-                raise self.wrong(key, f"an array of {self.length(key)}", f"{n_layer} whole numbers")
+                raise self.wrong(key, value, say("{n} whole numbers", n=n_layer))
             return tuple(int(number) for number in values[:n_layer])
         number = int(value) if isinstance(value, bool) else self.integer(key) or 0
         return (number,) * n_layer
 
-    def wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
-        """The error for a key whose value makes no sense."""
+    def wrong(self, key: str, found: Written | None, expected: str) -> ModelDamaged:
+        """The error for a key whose value makes no sense, or that is missing."""
+        if found is None:
+            return ModelDamaged(
+                "{path}: lacks the metadata key {key}, expected {expected}; fetch the file again.",
+                path=self.where,
+                key=key,
+                expected=expected,
+            )
+        if not isinstance(found, int | float | str):
+            found = say("an array of {n}", n=self.length(key))
         return ModelDamaged(
             "{path}: the metadata key {key} is {found}, expected {expected}; fetch the file again.",
             path=self.where,

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import ModelDamaged, ModelNotFound
+from hakaru.errors import ModelDamaged, ModelNotFound, system_reason
 from hakaru.formats.bounded_json import bounded_json
 from hakaru.formats.openings import N_OPENING_BYTES, error_by_opening
+from hakaru.formats.untouched import open_untouched
 from hakaru.language import translate
+from hakaru.text_files import json_reason
 
 MAX_HEADER: Final = 2**25
 MAX_NAME: Final = 2**10
@@ -56,13 +58,13 @@ def read_stored(path: Path) -> StoredHeader:
     """The header of the safetensors file at `path`. Raises ModelNotFound or ModelDamaged."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_untouched(path) as file:
             return parse_stored(path, size=size, read=file.read)
     except FileNotFoundError as error:
         raise ModelNotFound("{path}: there is no such file; check the path.", path=path) from error
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=path, reason=system_reason(error)
         ) from error
 
 
@@ -131,7 +133,7 @@ def _rows(where: Path | str, raw: bytes) -> dict[str, Any]:
     try:
         rows = bounded_json(raw)
     except ValueError as error:
-        raise damaged("no JSON ({reason})", where=where, reason=str(error)[:120]) from error
+        raise damaged("no JSON ({reason})", where=where, reason=json_reason(error)[:120]) from error
     if not isinstance(rows, dict):
         raise damaged("JSON without names", where=where)
     return rows

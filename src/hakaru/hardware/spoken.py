@@ -4,7 +4,7 @@ import re
 
 from hakaru.hardware.machine import Cpu, Machine
 from hakaru.language import say
-from hakaru.units import format_bytes
+from hakaru.units import alike, format_bytes
 
 
 def describe_briefly(machine: Machine) -> list[str]:
@@ -48,6 +48,7 @@ def _short(processor: str) -> str:
 def describe(machine: Machine) -> list[str]:
     """The machine in a few lines."""
     cpu, memory = machine.cpu, machine.memory
+    available, total = alike(memory.available_bytes, memory.total_bytes)
     lines = [
         say(
             "Processor  {model}, {cores} cores usable of {logical}",
@@ -60,11 +61,7 @@ def describe(machine: Machine) -> list[str]:
             sets=" ".join(cpu.instruction_sets) or say("no vector instructions known"),
         ),
         say("Threads    {n}, for the lab and the server alike{why}", n=cpu.threads, why=_why(cpu)),
-        say(
-            "RAM        {available} available of {total}",
-            available=format_bytes(memory.available_bytes),
-            total=format_bytes(memory.total_bytes),
-        ),
+        say("RAM        {available} available of {total}", available=available, total=total),
     ]
     if memory.limit_bytes:
         lines.append(
@@ -79,13 +76,13 @@ def describe(machine: Machine) -> list[str]:
                 )
             )
             continue
-        free = format_bytes(device.free_bytes) if device.free_bytes is not None else "?"
+        free, total = alike(device.free_bytes or 0, device.total_bytes)
         lines.append(
             say(
                 "GPU        {name}: {free} free of {total} ({source})",
                 name=device.name,
-                free=free,
-                total=format_bytes(device.total_bytes),
+                free=free if device.free_bytes is not None else "?",
+                total=total,
                 source=device.source,
             )
         )
@@ -122,6 +119,15 @@ def class_name(size_class: str) -> str:
     }[size_class]
 
 
+def _parameters(size_class: str) -> str:
+    """How many parameters a model of this class has."""
+    return {
+        "large": say("tens of billions of parameters"),
+        "medium": say("billions of parameters"),
+        "small": say("hundreds of millions of parameters"),
+    }[size_class]
+
+
 def _meaning(machine: Machine) -> str:
     """What the class says of models, and without a GPU, of speed."""
     models = _models(machine.size_class)
@@ -141,9 +147,12 @@ def _meaning(machine: Machine) -> str:
 
 
 def _models(size_class: str) -> str:
-    return {
-        "large": say("models of tens of billions of parameters"),
-        "medium": say("models of billions of parameters"),
-        "small": say("models of up to a few billion parameters"),
-        "tiny": say("models of hundreds of millions of parameters"),
-    }[size_class]
+    """The models that a machine of a class takes: those of the class of the same name. Under 4 GB,
+    which no class of models is made for, small models go in quantized.
+    """
+    if size_class == "tiny":
+        return say("quantized models of {parameters}", parameters=_parameters("small"))
+    parameters = _parameters(size_class)
+    if size_class == "small":
+        return say("models of {parameters}, quantized up to a few billion", parameters=parameters)
+    return say("models of {parameters}", parameters=parameters)

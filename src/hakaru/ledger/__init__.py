@@ -94,6 +94,12 @@ class Ledger:
             return str(row["sha256"])
         return None
 
+    def hashed_files(self) -> list[Path]:
+        """Every file whose hash is remembered: sources and results of earlier runs. Some may be
+        gone.
+        """
+        return [Path(str(row["path"])) for row in self._db.rows("SELECT path FROM files", ())]
+
     def model_sha256(self, model: Model) -> str:
         """What identifies a model: the hash of its file, or the hash over the hashes of its
         parts.
@@ -197,9 +203,10 @@ def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) ->
             digest.update(piece)
             done += len(piece)
             if size > HASHED_PIECE:
-                watch(
-                    say("reading the file for its hash"), done // HASHED_PIECE, size // HASHED_PIECE
+                step = say(
+                    "pieces of {mib} MiB read for the file's hash", mib=HASHED_PIECE // 2**20
                 )
+                watch(step, done // HASHED_PIECE, size // HASHED_PIECE)
     return digest.hexdigest()
 
 

@@ -10,12 +10,14 @@ a model speaks, `languages` tells.
 import difflib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hakaru.models.architectures import architecture
 from hakaru.models.catalogue import KnownModel
+from hakaru.models.model import Model
 from hakaru.models.own_catalogue import all_models
+from hakaru.models.purpose import purpose_of
 
 FOR_JAPANESE: Final = {
     "cyberagent": "サイバーエージェント",
@@ -38,11 +40,13 @@ CLASS_PARAMS: Final = (("large", 10**10), ("medium", 10**9))
 """The least number of parameters of each class: a large model has tens of billions, a medium one
 billions, a small one hundreds of millions.
 """
+JAPANESE: Final = "japanese 日本語 ja jp"
+EMBEDDING: Final = "embedding embeddings 埋め込み"
 _CLASS_IN_JAPANESE: Final = {"large": "大規模", "medium": "中規模", "small": "小規模"}
 """As the column of `hakaru ls --catalog` calls a class, so that the word can be searched."""
 
 
-def size_class_of(model: KnownModel) -> str:
+def size_class_of(model: KnownModel | Model) -> str:
     """The class of a model by its parameters: small, medium or large."""
     return next((name for name, least in CLASS_PARAMS if model.n_params >= least), "small")
 
@@ -66,8 +70,25 @@ def gives_vectors(model: KnownModel) -> bool:
 
 def models_with(words: Sequence[str]) -> list[KnownModel]:
     """The models in which every word stands, the most downloaded first; without words, all."""
-    wanted = [word for text in words for word in _folded(text).split()]
-    return [m for m in all_models() if all(word in _searched(m) for word in wanted)]
+    return [m for m in all_models() if has_words(_searched(m), words)]
+
+
+def has_words(texts: Iterable[str], words: Sequence[str]) -> bool:
+    """Whether every word stands in the texts, whatever its case and width."""
+    searched = _folded(" ".join(texts))
+    return all(word in searched for text in words for word in _folded(text).split())
+
+
+def words_of(model: Model, names: Iterable[str]) -> list[str]:
+    """The words by which a model on the disk is found, beside those of its `names`."""
+    size_class = size_class_of(model)
+    texts = [model.name, model.shape.architecture, size_class, _CLASS_IN_JAPANESE[size_class]]
+    for part in [part.lower() for name in names for part in re.split(r"[/:]", name)]:
+        if part in FOR_JAPANESE or _JAPANESE_IN_NAME.search(part):
+            texts += [JAPANESE, FOR_JAPANESE.get(part, "")]
+    if purpose_of(model) == "embedding":
+        texts.append(EMBEDDING)
+    return texts
 
 
 def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
@@ -84,16 +105,16 @@ def nearest_words(words: Sequence[str], n: int = 3) -> list[str]:
     return list(dict.fromkeys(names[key] for key in near))[:n]
 
 
-def _searched(model: KnownModel) -> str:
+def _searched(model: KnownModel) -> list[str]:
     texts = [
         model.id, model.name, model.hf_repo, model.architecture, model.license or "",
         size_class_of(model), _CLASS_IN_JAPANESE[size_class_of(model)], *model.tasks,
     ]  # fmt: skip
     if is_for_japanese(model):
-        texts += ["japanese 日本語 ja jp", FOR_JAPANESE.get(maker(model).lower(), "")]
+        texts += [JAPANESE, FOR_JAPANESE.get(maker(model).lower(), "")]
     if gives_vectors(model):
-        texts.append("embedding embeddings 埋め込み")
-    return _folded(" ".join(texts))
+        texts.append(EMBEDDING)
+    return texts
 
 
 def _folded(text: str) -> str:

@@ -2,6 +2,7 @@
 None.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,7 @@ class ConfigValues:
             # some files write 1e6 for 1000000
             whole = int(value) if isinstance(value, float) and value.is_integer() else value
             if type(whole) is not int or not 0 <= whole < 2**31:
-                raise self._wrong(key, value, "a whole number")
+                raise self._wrong(key, value, say("a whole number"))
             return whole
         return None
 
@@ -68,14 +69,14 @@ class ConfigValues:
         if value is None:
             return None
         if type(value) not in {int, float} or not 0 < value < 2**31:
-            raise self._wrong(key, value, "a number above 0")
+            raise self._wrong(key, value, say("a number above 0"))
         return float(value)
 
     def flag(self, key: str) -> bool | None:
         """True or false, or None. Raises ModelDamaged."""
         value = self._values.get(key)
         if value is not None and not isinstance(value, bool):
-            raise self._wrong(key, value, "true or false")
+            raise self._wrong(key, value, say("true or false"))
         return value
 
     def texts(self, key: str, n: int) -> tuple[str, ...] | None:
@@ -85,8 +86,7 @@ class ConfigValues:
             return None
         texts = value if isinstance(value, list) else []
         if len(texts) < n or not all(isinstance(text, str) for text in texts):
-            shown = f"an array of {len(value)}" if isinstance(value, list) else value
-            raise self._wrong(key, shown, f"{n} strings")
+            raise self._wrong(key, value, say("{n} texts", n=n))
         return tuple(texts[:n])
 
     def rope_type(self) -> str | None:
@@ -99,10 +99,17 @@ class ConfigValues:
         return None
 
     def _wrong(self, key: str, found: object, expected: str) -> ModelDamaged:
+        if found is None:
+            return ModelDamaged(
+                "{path}: lacks the field {key}, expected {expected}; fetch the file again.",
+                path=self.where,
+                key=key,
+                expected=expected,
+            )
         return ModelDamaged(
             "{path}: the field {key} is {found}, expected {expected}; fetch the file again.",
             path=self.where,
             key=key,
-            found=str(found)[:80],
+            found=json.dumps(found, ensure_ascii=False)[:80],
             expected=expected,
         )

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from hakaru.formats.metadata import Metadata
+from hakaru.models.by_word import size_class_of
 from hakaru.models.model import Model, read_model
 from hakaru.models.sources.found import Found
 
@@ -93,6 +94,7 @@ class Description:
             "file_bytes": model.file_bytes,
             "architecture": shape.architecture,
             "n_params": model.n_params,
+            "class": size_class_of(model),
             "weights_bytes": model.weights_bytes,
             "type": model.type_name,
             "types": model.type_bytes(),

@@ -5,6 +5,7 @@ The wheel is found by its metadata and never imported: hakaru needs only the fil
 does not install what the wheel requires.
 """
 
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -27,3 +28,13 @@ def embedded_model() -> Path:
         if file.suffix == ".gguf":
             return Path(str(file.locate())).resolve()
     raise ModelNotFound("the wheel {wheel} holds no GGUF file; install version 0.1.2.", wheel=WHEEL)
+
+
+def is_english_only(path: Path) -> bool:
+    """Whether the file is the embedded model or made of it, by its name; SmolLM2 was taught
+    English alone. Of other models hakaru does not know which languages they speak.
+    """
+    with suppress(ModelNotFound):
+        name = embedded_model().stem.partition(".")[0]  # without the type of its weights
+        return path.name.lower().startswith(name.lower())
+    return False

@@ -15,6 +15,7 @@ from typing import Final
 
 from hakaru.errors import ModelUnknown
 from hakaru.formats.header_values import Array, Value
+from hakaru.language import say
 from hakaru.models.architectures import architecture as record_of
 
 PROJECTOR, ADAPTER, IMATRIX, CONTROL, DRAFT, VOCABULARY, IMAGES = (
@@ -130,4 +131,20 @@ def no_model(path: Path, metadata: Mapping[str, Value], role: str) -> ModelUnkno
         "model's file, and this one with `draft`.",
         path=path,
         architecture=architecture,
+    )
+
+
+def no_projector(path: Path, role: str | None) -> ModelUnknown:
+    """The error for a file of that role (None: a language model) in the place of a projector."""
+    words = {
+        None: say("a language model"), ADAPTER: say("a LoRA adapter"),
+        IMATRIX: say("importance data (an imatrix)"), CONTROL: say("a control vector"),
+        DRAFT: say("a draft head"), VOCABULARY: say("a vocabulary without weights"),
+        IMAGES: say("an image model"),
+    }  # fmt: skip
+    return ModelUnknown(
+        "`mmproj` {path}: is {what} and no projector (the eyes or ears of a model); name the "
+        "projector, which lies beside the model and is mostly called mmproj-….gguf.",
+        path=path,
+        what=words[role],
     )

@@ -17,19 +17,21 @@ OWN_RECIPE: Final = "hakaru.recipe.schema"
 """The key that hakaru writes into every file that it quantizes."""
 
 
-def spoken_type(model: Model) -> str:
-    """Such as `F16`, `Q4_K_M`, or `mix (4.53 bits)` for a file of hakaru's that is no preset."""
+def spoken_type(model: Model, preset: str | None = None) -> str:
+    """Such as `F16`, `Q4_K_M`, or `mix (4.53 bits)` for a file of hakaru's that is no preset.
+    `preset`: what `preset_of` said of the file, with an empty text for none; None: it is asked.
+    """
     layers = {t.type.name for t in model.tensors if t.name.startswith("blk.") and len(t.shape) > 1}
     if len(layers) == 1:
         return model.type_name
-    if preset := _preset_of(model):
+    if preset := preset_of(model) if preset is None else preset:
         return preset
     if OWN_RECIPE in model.metadata:
         return say("mix ({bpw:.2f} bits)", bpw=model.bpw)
     return model.type_name
 
 
-def _preset_of(model: Model) -> str | None:
+def preset_of(model: Model) -> str | None:
     """The preset whose types the tensors have: the one whose number the file states, or one that
     is made of the type of most bytes.
     """

@@ -26,6 +26,7 @@ from hakaru.memory.projector import projector_compute
 from hakaru.memory.settings import F16_CACHE, ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
+from hakaru.models.kinds import PROJECTOR, no_projector, role_of
 from hakaru.models.model import Model
 from hakaru.models.shape import Shape
 from hakaru.models.vocabulary import why_not_drafted_by
@@ -96,9 +97,12 @@ def bytes_of(extras: Iterable[Extra]) -> tuple[int, int, int]:
 
 def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:
     """A vision or audio projector: its weights, and what it computes with by the engine's dry run,
-    else estimated.
+    else estimated. Raises ModelUnknown for a file that is none.
     """
     header = read_header(path)
+    role = role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
+    if role != PROJECTOR:
+        raise no_projector(path, role)
     weights = buffer_bytes(header.tensors)
     told = projector_dry_run(path) if ask_engine else None
     own = max(0, told.total_bytes - weights) if told else None

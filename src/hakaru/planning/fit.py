@@ -6,20 +6,22 @@ from typing import Unpack
 
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import Misuse
-from hakaru.hardware.machine import Hardware, named_ram
+from hakaru.hardware.machine import Hardware, Machine
 from hakaru.hardware.named_machine import parse_hardware
+from hakaru.language import say
 from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
+from hakaru.models.presets import preset_asked, which_preset
 from hakaru.models.sources.find import Reference, find_model
 from hakaru.planning.answer import Fit
 from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.planning.fit_at import FigureSource, fit_at
-from hakaru.planning.here import leaves_gpu_idle
+from hakaru.planning.here import leaves_gpu_idle, part_of, within
 from hakaru.servers import beside_servers
-from hakaru.session import Session
-from hakaru.units import size_in_bytes
+from hakaru.session import Session, Tell
+from hakaru.units import format_bytes, size_in_bytes
 
 
 def fit(
@@ -28,6 +30,7 @@ def fit(
     hardware: str | None = None,
     memory: str | int | None = None,
     preset: str | None = None,
+    bits: str | int | None = None,
     mmproj: Path | None = None,
     draft: Reference | None = None,
     mtp: bool = False,
@@ -41,14 +44,17 @@ def fit(
 
     Example: `fit("qwen3-8b", hardware="L4", n_ctx=8192).verdict` is `"fits"`.
 
-    `hardware` names a machine, such as "2x L4" or "RTX 4090 + 64GiB RAM", and `memory` one that is
-    only RAM, such as "16GiB"; with neither it is this machine, with the memory that is free now.
-    `preset` judges the model as it would be at such a preset, which nobody needs to have built.
-    A projector (`mmproj`), a `draft` model or the model's own layers for multi-token prediction
-    (`mtp`) are loaded beside it. `find_max` also looks for the longest context that fits. Nothing
-    but headers is fetched. Raises Misuse, ModelError, Offline and EngineError.
+    `hardware` names a machine, such as "2x L4" or "RTX 4090 + 64GiB RAM"; without it, it is this
+    machine with the memory that is free now. `memory` is the most that may be used of it, such as
+    "16GiB": of all GPUs together, and of the RAM. `preset`, or the `bits` of the usual one, judges
+    the model as it would be at such a preset, which nobody needs to have built. A projector
+    (`mmproj`), a `draft` model or the model's own layers for multi-token prediction (`mtp`) are
+    loaded beside it. `find_max` also looks for the longest context that fits. Nothing but headers
+    is fetched. Raises Misuse, ModelError, Offline and EngineError.
     """
-    place = _place(hardware, memory)
+    preset = preset_asked(preset, bits)
+    limit = None if memory is None else size_in_bytes(memory)
+    place = _named(hardware, limit)
     found = find_model(model)
     whole = model if isinstance(model, Model) else read_language_model(found.path)
     settings = any_settings_for(whole, kv_unified=kv_unified, **context)
@@ -56,23 +62,18 @@ def fit(
     machine = beside_servers(session.machine_now(), whole.parts)
     if place is None:
         session.warn_of_silence(machine)
+        machine = _limited(machine, limit, session.warn)
     variant = as_preset(whole, preset) if preset else whole
     where = place or Hardware(accelerators=machine.devices)
     answer = fit_at(
-        whole,
-        settings,
-        machine=machine,
-        ledger=session.ledger,
-        engine=session.lab,
-        hardware=place,
-        source=source,
-        find_max=find_max,
-        preset=preset,
+        whole, settings, machine=machine, ledger=session.ledger, engine=session.lab,
+        hardware=place, source=source, find_max=find_max, preset=preset,
         beside=_beside(variant, where, mmproj, draft, mtp=mtp, ask_engine=source != "computed"),
-    )
+    )  # fmt: skip
     if place is None and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))
-    for note in ([found.note] if found.note else []) + list(answer.hardware.notes):
+    notes = [found.note, which_preset(bits) if bits is not None else "", *answer.hardware.notes]
+    for note in filter(None, notes):
         session.note(note)
     return replace(answer, found=found)
 
@@ -101,12 +102,28 @@ def _beside(
     return beside
 
 
-def _place(hardware: str | None, memory: str | int | None) -> Hardware | None:
+def _named(hardware: str | None, limit: int | None) -> Hardware | None:
     """The machine that was named, or None for this one."""
-    if hardware is not None and memory is not None:
-        raise Misuse(
-            "`hardware` and `memory` both say where the model should go; give one of them."
+    if hardware is None:
+        return None
+    place = replace(parse_hardware(hardware), text=hardware)
+    return place if limit is None else part_of(place, limit)
+
+
+def _limited(machine: Machine, limit: int | None, warn: Tell) -> Machine:
+    """This machine, of which at most `limit` bytes may be used. Whoever names more than it has
+    thinks of another one, and is told how to name that.
+    """
+    if limit is None:
+        return machine
+    total = max(machine.memory.total_bytes, sum(d.total_bytes for d in machine.devices))
+    if limit > total:
+        warn(
+            say(
+                "`memory` is the most that may be used of this machine, which has {total}; a "
+                "machine with {limit} is named by `hardware`, such as '{limit} RAM'.",
+                total=format_bytes(total),
+                limit=format_bytes(limit),
+            )
         )
-    if memory is not None:
-        return Hardware(accelerators=(), ram=named_ram(size_in_bytes(memory)))
-    return replace(parse_hardware(hardware), text=hardware) if hardware is not None else None
+    return within(machine, limit)

@@ -4,7 +4,7 @@ Pure.
 
 from dataclasses import replace
 
-from hakaru.hardware.machine import Hardware, Machine, ram_device
+from hakaru.hardware.machine import Device, Hardware, Machine, ram_device
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
@@ -48,10 +48,24 @@ def leaves_gpu_idle(machine: Machine, footprint: Footprint) -> bool:
 
 
 def within(machine: Machine, limit_bytes: int) -> Machine:
-    """The machine, of which no more than `limit_bytes` may be used."""
-    devices = tuple(
-        replace(d, free_bytes=min(d.usable_bytes, limit_bytes)) for d in machine.devices
-    )
+    """The machine, of whose GPUs together no more than `limit_bytes` may be used, and no more of
+    its RAM.
+    """
     available = min(machine.memory.available_bytes, limit_bytes)
     ram = replace(machine.memory, available_bytes=available)
-    return replace(machine, memory=ram, devices=devices)
+    return replace(machine, memory=ram, devices=_together(machine.devices, limit_bytes))
+
+
+def part_of(hardware: Hardware, limit_bytes: int) -> Hardware:
+    """As `within`, of a machine that was named."""
+    ram = _together((hardware.ram,), limit_bytes)[0] if hardware.ram else None
+    devices = _together(hardware.accelerators, limit_bytes)
+    return replace(hardware, accelerators=devices, ram=ram)
+
+
+def _together(devices: tuple[Device, ...], limit_bytes: int) -> tuple[Device, ...]:
+    """The devices with at most `limit_bytes` to use, each in proportion to what it has."""
+    total = sum(d.usable_bytes for d in devices)
+    if total <= limit_bytes:
+        return devices
+    return tuple(replace(d, free_bytes=d.usable_bytes * limit_bytes // total) for d in devices)

@@ -8,7 +8,7 @@ from functools import partial
 from hakaru.language import say
 from hakaru.planning.shares import Placement, Share, judge
 from hakaru.planning.ways_out import Alternative
-from hakaru.units import compared, format_bytes
+from hakaru.units import bytes_told, compared, format_bytes, unit_beside
 
 
 def verdict_word(verdict: str) -> str:
@@ -55,13 +55,14 @@ def _sum_sentence(share: Share, margin: float) -> str:
 
 def _devices_sentence(placement: Placement, margin: float) -> str:
     share = placement.fullest
+    unit = unit_beside(share.needed_bytes, share.device.usable_bytes)
     needed, free = compared(
         share.needed_bytes, share.device.usable_bytes, partial(judge, margin=margin)
     )
     return say(
         "Needs {total} in all. The fullest device is {device}, with {needed} of the {free} that "
         "may be used: {verdict}.",
-        total=format_bytes(sum(s.needed_bytes for s in placement.devices)),
+        total=bytes_told(sum(s.needed_bytes for s in placement.devices), unit),
         device=share.device.name,
         needed=needed,
         free=free,

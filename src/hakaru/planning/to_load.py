@@ -45,13 +45,13 @@ def fit_to_load(
 ) -> Fit:
     """The answer for a model that is about to be loaded here. A note tells where memory is tight.
 
-    `memory` is the part of the free memory that may be used. With `warns_of_idle_gpu` a GPU that
-    the engine cannot use is told, too. Raises NothingLoaded for what does not fit.
+    `memory` is the part of the free memory that may be used (see `here.within`). With
+    `warns_of_idle_gpu` a GPU that the engine cannot use is told, too. Raises NothingLoaded for what
+    does not fit.
     """
-    machine = session.machine_now()
+    machine = beside_servers(session.machine_now(), model.parts)
     if memory is not None:
         machine = within(machine, size_in_bytes(memory))
-    machine = beside_servers(machine, model.parts)
     answer = fit_at(model, settings, machine=machine, ledger=session.ledger, engine=session.lab)
     if warns_of_idle_gpu and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))

@@ -19,7 +19,7 @@ import numpy as np
 from hakaru.errors import DoesNotFit
 from hakaru.quantization.hull import Choice, Item, undominated
 from hakaru.quantization.knapsack import Problem, Row, Solution, solve
-from hakaru.units import format_bytes
+from hakaru.units import alike, compared
 
 TIME_LIMIT_S: Final = 20.0
 
@@ -71,12 +71,13 @@ def allocate(
     open_choices = _open(items, limits)
     smallest, largest = byte_range(items, fixed_bytes=fixed_bytes, pins=limits.pins)
     if budget_bytes < smallest:
+        asked, least, most = alike(budget_bytes, smallest, largest)
         raise DoesNotFit(
             "the budget is {budget}, but this model's files can have {smallest} to {largest} "
             "({smallest_bytes} to {largest_bytes} bytes); ask for at least {smallest_bytes} bytes.",
-            budget=format_bytes(budget_bytes),
-            smallest=format_bytes(smallest),
-            largest=format_bytes(largest),
+            budget=asked,
+            smallest=least,
+            largest=most,
             smallest_bytes=smallest,
             largest_bytes=largest,
         )
@@ -175,12 +176,13 @@ def _rows(
             for n, choices in zip(copies, open_choices, strict=True)
         )
         if least > capacity:
+            taken, room = compared(least, max(capacity, 0))
             raise DoesNotFit(
                 "{device} has {room} for these weights, but they take at least {least} there; "
                 "shorten the context or name a larger machine.",
                 device=device,
-                room=format_bytes(max(capacity, 0)),
-                least=format_bytes(least),
+                room=room,
+                least=taken,
             )
         by_choice = np.repeat(copies, [len(choices) for choices in open_choices])
         rows.append(Row(weights=_bytes(open_choices) * by_choice, limit=capacity))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.formats.imatrix import Imatrix
+from hakaru.language import say
 from hakaru.models.mixture import preset_types
 from hakaru.models.model import Model
 from hakaru.models.roster import quantizer_facts, roster
@@ -69,6 +70,11 @@ def mix_recipe(model: Model, types: Mapping[str, str]) -> Recipe:
 def is_mix(name: str) -> bool:
     """Whether a recipe of this name is a mix, and no preset."""
     return name.startswith(f"{MIX}-")
+
+
+def spoken_name(name: str) -> str:
+    """The name of a recipe for people: that of a mix is for commands."""
+    return say("our mix") if is_mix(name) else name
 
 
 def recipe_of(model: Model, preset: str, types: Mapping[str, str]) -> Recipe:

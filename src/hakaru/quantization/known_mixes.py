@@ -3,6 +3,7 @@
 So a mix that was measured can be made again, byte by byte, without searching for it anew.
 """
 
+import shlex
 from typing import Final
 
 from hakaru.errors import Misuse
@@ -24,9 +25,10 @@ def known_mix(session: Session, source: Model, name: str) -> Recipe:
     if types is None:
         raise Misuse(
             "`preset` is '{found}', but no mix of {source} has this name here; name a preset, or "
-            "find the mix again with: hakaru tune {source}",
+            "find the mix again with: hakaru tune {quoted}",
             found=name,
             source=source.path,
+            quoted=shlex.quote(str(source.path)),
         )
     return mix_recipe(source, types)
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hakaru.engine.builds import lab_build
@@ -13,7 +14,7 @@ from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE, Cache
 from hakaru.models.model import Model, read_model
 from hakaru.places import data_dir
-from hakaru.quantization.build import Recipe, build
+from hakaru.quantization.build import Recipe, build, spoken_name
 from hakaru.session import Session
 
 
@@ -41,9 +42,8 @@ class Levels:
         if sha256 and out.is_file() and ledger.sha256(out) == sha256:
             return read_model(out)
 
-        def progress(done: int, total: int) -> None:
-            self.session.watch(say("building {type}", type=recipe.preset), done, total)
-
+        step = say("tensors built for {type}", type=spoken_name(recipe.preset))
+        progress = partial(self.session.watch, step)
         made = build(self.session.lab, self.source, recipe, out, overwrite=True, progress=progress)
         ledger.remember("build", self._inputs(recipe), {"sha256": ledger.sha256(out)})
         return made
@@ -75,7 +75,7 @@ class Levels:
                 path = self.built(recipe).path if recipe else source.path
                 sha256 = session.ledger.sha256(path)
                 files[sha256] = path
-                names.append(recipe.preset if recipe else say("source"))
+                names.append(spoken_name(recipe.preset) if recipe else say("source"))
             hashes.append(sha256)
         read = divergences(
             session, files, source, windows, n=n, cache=cache, name=say(", ").join(names)

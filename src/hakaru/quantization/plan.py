@@ -32,7 +32,7 @@ from hakaru.quantization.study.type_errors import type_errors
 from hakaru.quantization.target import Target
 from hakaru.quantization.tier_search import TierSearch
 from hakaru.session import Session
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure, compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +181,13 @@ def _checked_bytes(
     """The exact bytes of the file. Raises DoesNotFit where the file is too large."""
     exact = study.file_bytes(types, imatrix)
     if target.tier and exact > most_bytes:
+        size, limit = compared(exact, most_bytes)
         raise DoesNotFit(
             "a file that keeps the tier {tier} takes {found}, more than the source ({limit}); "
             "keep the source, or ask for a lower tier.",
             tier=target.tier.name,
-            found=format_bytes(exact),
-            limit=format_bytes(most_bytes),
+            found=size,
+            limit=limit,
         )
     if exact > most_bytes or not target.holds(study.model, types):
         raise DoesNotFit(

@@ -12,7 +12,7 @@ from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.language import listed
-from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
+from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE, nearest_presets, no_preset
 
 LADDER: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "Q2_K")
 """The presets that the loop (`choosing`) tries, from the most to the least bits."""
@@ -27,13 +27,11 @@ def ftype_of(name: str, *, has_importance: bool = False) -> tuple[str, int]:
     if canonical in NEEDS_IMPORTANCE:
         raise Misuse(
             "`preset` {found} needs importance data: `importance` auto or an imatrix file; or "
-            "choose one of {known}.",
+            "choose one without, such as {nearest}.",
             found=canonical,
-            known=listed(FTYPES),
+            nearest=listed(nearest_presets(canonical, FTYPES)),
         )
-    raise Misuse(
-        "`preset` is '{found}', expected one of {known}.", found=name, known=listed(FTYPES)
-    )
+    raise no_preset(name, ftypes)
 
 
 def quantized_bytes(tensors: Iterable[Tensor], types: Mapping[str, str]) -> int:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from hakaru.errors import Misuse
-from hakaru.language import say
 from hakaru.memory.context import Context
-from hakaru.models.presets import preset_of_bits
+from hakaru.models.presets import preset_of_bits, which_preset
 from hakaru.models.sources.find import Reference
 from hakaru.quantization.journal import locked_journal, unmeasured
 from hakaru.quantization.order import Order
@@ -71,9 +70,8 @@ def quantize(
     )  # fmt: skip
     order.check()
     session = session or Session.here(keeps=order.preset is None and not dry_run)
-    if bits is not None:
-        session.note(_which(order))
-    return _made(model, order, session, converter, hear_converter)
+    which = None if bits is None else which_preset(bits)
+    return _made(model, order, session, converter, hear_converter, which)
 
 
 def _preset(preset: str | None, bits: str | int | None) -> str | None:
@@ -85,15 +83,6 @@ def _preset(preset: str | None, bits: str | int | None) -> str | None:
             "name one target: `bits`, `preset`, `bpw`, `size`, `fit` or `tier`; `bits` 4 is usual."
         )
     return preset_of_bits(bits)
-
-
-def _which(order: Order) -> str:
-    """Which preset a number of bits has become."""
-    return say(
-        "This is the preset {preset}, the usual one for so many bits. What it really takes stands "
-        "below.",
-        preset=order.name,
-    )
 
 
 def _goes_on(out: Path, digest: str, *, overwrite: bool) -> bool:
@@ -112,14 +101,20 @@ def _goes_on(out: Path, digest: str, *, overwrite: bool) -> bool:
 
 
 def _made(
-    model: Reference, order: Order, session: Session, converter: Path | None, hear_converter: Tell
+    model: Reference,
+    order: Order,
+    session: Session,
+    converter: Path | None,
+    hear_converter: Tell,
+    which: str | None,
 ) -> "Made | MadePreset":
-    """The file of an order, or its plan."""
+    """The file of an order, or its plan. `which` is told when nothing speaks against it."""
     source = find_source(
         model,
         session,
         converter=converter,
         header_will_do=order.preset is not None and order.dry_run,
+        preset=order.preset,
         dry_run=order.dry_run,
         on_line=hear_converter,
     )
@@ -130,6 +125,8 @@ def _made(
     check_target(source.model, out, overwrite=order.overwrite or goes_on)
     with nullcontext() if order.dry_run else locked_journal(out, digest) as journal:
         source.check_loads(session)
+        if which:
+            session.note(which)
         if order.preset:
             return to_preset(source.model, order.preset, order, out, journal, session)
         from hakaru.quantization.to_budget import to_budget

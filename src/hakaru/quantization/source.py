@@ -26,16 +26,15 @@ class SourceKind:
         if target in self.types:
             return say(
                 "The source is already quantized ({types}). {target} lies on its own grid, so "
-                "that it looks free; every other type loses twice, and a "
-                "tensor that is copied loses nothing more. The loss is measured against this "
-                "source, not against the original in full precision.",
+                "that it looks free; every other type loses twice, what is copied nothing more. "
+                "Losses are against this source, not against the original.",
                 types=named,
                 target=target,
             )
         return say(
-            "The source is already quantized ({types}), so a tensor that is quantized again "
-            "loses twice; one that is copied loses nothing more. "
-            "The loss is measured against this source, not against the original in full precision.",
+            "The source is already quantized ({types}): what is quantized again loses twice, "
+            "what is copied nothing more. Losses are against this source, not against the "
+            "original.",
             types=named,
         )
 

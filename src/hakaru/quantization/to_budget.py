@@ -31,7 +31,7 @@ from hakaru.quantization.study.type_errors import type_errors
 from hakaru.quantization.target import SpeedGoal, Target
 from hakaru.quantization.tier_search import ROUNDS as TRIES
 from hakaru.session import Session
-from hakaru.units import format_bytes, size_in_bytes
+from hakaru.units import alike, size_in_bytes
 
 
 def to_budget(
@@ -99,12 +99,13 @@ def target_of(model: Model, order: Order, session: Session) -> Target:
             raise Misuse("{path}: fits as it is; there is nothing to quantize.", path=model.path)
         return Target(room=room, speed=speed)
     if n_bytes >= model.file_bytes:
+        budget, size = alike(n_bytes, model.file_bytes)
         raise Misuse(
             "{path}: the source itself is the answer: it has {source} ({source_bytes:,} bytes), "
             "within the budget of {found}, and loses nothing; use it as it is, or ask for less.",
             path=model.path,
-            found=format_bytes(n_bytes),
-            source=format_bytes(model.file_bytes),
+            found=budget,
+            source=size,
             source_bytes=model.file_bytes,
         )
     return Target(file_bytes=n_bytes, bpw=order.bpw, speed=speed)
@@ -203,6 +204,6 @@ def _lost(study: Study, written: Model) -> Quality:
         study.model.path,
         [written.path],
         study.test,
-        progress=study.reading(say("reading texts with the file"), len(study.test)),
+        progress=study.reading(say("texts read with the new file"), len(study.test)),
     )
     return quality

@@ -19,13 +19,14 @@ from hakaru.quantization.build import (
     is_mix,
     plan_presets,
     plan_with_importance,
+    spoken_name,
 )
 from hakaru.quantization.journal import Journal
 from hakaru.quantization.known_mixes import known_mix
 from hakaru.quantization.order import Order
 from hakaru.quantization.source import source_kind
 from hakaru.session import Session, last_step
-from hakaru.units import format_bytes
+from hakaru.units import alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def to_preset(
         split_bytes=order.split_bytes,
         overwrite=order.overwrite,
         journal=journal,
-        progress=partial(watch, say("building {type}", type=recipe.preset)),
+        progress=partial(watch, say("tensors built for {type}", type=spoken_name(recipe.preset))),
     )
     if journal:
         journal.end(delete_parts=False)
@@ -119,13 +120,14 @@ def _imatrix(importance: str, source: Model, order: Order, session: Session) -> 
 
 def _sentences(source: Model, recipe: Recipe, warning: str | None, *, is_copy: bool) -> list[str]:
     """The sentences for a person before the file is written."""
+    ours, theirs = alike(recipe.weights_bytes, source.weights_bytes)
     sizes = say(
         "{type}: {bytes} of weights, {bpw:.2f} bits per weight (the source: "
         "{source}, {source_bpw:.2f})",
         type=recipe.preset,
-        bytes=format_bytes(recipe.weights_bytes),
+        bytes=ours,
         bpw=recipe.bpw,
-        source=format_bytes(source.weights_bytes),
+        source=theirs,
         source_bpw=source.bpw,
     )
     copy = say(

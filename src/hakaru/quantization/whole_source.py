@@ -48,10 +48,12 @@ def find_source(
     *,
     converter: Path | None,
     header_will_do: bool,
+    preset: str | None,
     dry_run: bool,
     on_line: Callable[[str], None],
 ) -> Source:
     """The model that `model` names. With `header_will_do` only its header has to be here.
+    `preset` is the type of the file that is to be made.
 
     `on_line` gets every line that the converter prints. Raises what `find_model`, `read_whole` and
     `convert` raise.
@@ -64,7 +66,9 @@ def find_source(
         else find_model(model)
     )
     return Source(
-        model=read_language_model(found.path) if header_will_do else read_whole(found),
+        model=read_language_model(found.path)
+        if header_will_do
+        else read_whole(found, preset=preset),
         workplace=found.workplace,
         is_converted=is_converted,
     )

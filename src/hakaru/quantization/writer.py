@@ -36,7 +36,7 @@ from hakaru.quantization.journal import Journal, Unfinished, locked_journal, unf
 from hakaru.quantization.layout import Layout, PlannedFile, lay_out
 from hakaru.quantization.loadable import check_result
 from hakaru.quantization.tensor_tasks import TensorTask, check_types, needing_importance, tasks_of
-from hakaru.units import format_bytes
+from hakaru.units import compared
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -245,12 +245,13 @@ def _prepare(journal: Journal, digest: str, files: Sequence[PlannedFile]) -> Non
     if free < needed:
         if not journal.done:
             journal.end(delete_parts=True)
+        size, room = compared(needed, free)
         raise MachineError(
             "{path}: the disk has {free} free, but the file needs {needed}; free some space or "
             "choose another place.",
             path=files[0].path,
-            free=format_bytes(free),
-            needed=format_bytes(needed),
+            free=room,
+            needed=size,
         )
     if not continues:
         for file in files:
@@ -306,8 +307,8 @@ def _verify(files: Sequence[PlannedFile]) -> None:
                 "the quantized file is not what was planned: {name} is {found}, expected "
                 "{expected}; nothing was kept.",
                 name=wrong,
-                found=found.get(wrong),
-                expected=expected.get(wrong),
+                found=json.dumps(found.get(wrong)),
+                expected=json.dumps(expected.get(wrong)),
             )
 
 

@@ -3,7 +3,7 @@
 import socket
 from typing import Final
 
-from hakaru.errors import MachineError
+from hakaru.errors import MachineError, system_reason
 from hakaru.servers import HOST
 
 DEFAULT_PORT: Final = 8600
@@ -29,7 +29,7 @@ def bound_socket(port: int | None) -> socket.socket:
                     "`port`.",
                     port=wanted,
                     host=HOST,
-                    reason=error.strerror,
+                    reason=system_reason(error),
                 ) from error
         else:
             return listener

@@ -16,7 +16,7 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.here import grown
 from hakaru.serving.serve_at import Loaded
 from hakaru.serving.supervisor import Supervisor
-from hakaru.units import format_bytes
+from hakaru.units import byte_unit, bytes_told, format_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def memory_of(loaded: Loaded) -> Memory:
         "output_bytes": say("output"),
         "overhead_bytes": say("process and requests (assumed)"),
     }
-    begin, parts = 0.0, []
+    begin, parts, unit = 0.0, [], byte_unit(plan.total_bytes)
     for key, n_bytes in plan.parts().items():
         if not n_bytes and not taken.get(key):
             continue
@@ -64,8 +64,8 @@ def memory_of(loaded: Loaded) -> Memory:
         parts.append(
             Part(
                 label=labels[key],
-                planned=format_bytes(n_bytes),
-                taken=format_bytes(taken[key]) if taken.get(key) else "-",
+                planned=bytes_told(n_bytes, unit),
+                taken=bytes_told(taken[key], unit) if taken.get(key) else "-",
                 begin=f"{begin:.2f}",
                 share=f"{share:.2f}",
             )
@@ -73,8 +73,8 @@ def memory_of(loaded: Loaded) -> Memory:
         begin += share
     return Memory(
         parts=parts,
-        planned=format_bytes(plan.total_bytes),
-        taken=format_bytes(sum(taken.values())) if taken else "-",
+        planned=bytes_told(plan.total_bytes, unit),
+        taken=bytes_told(sum(taken.values()), unit) if taken else "-",
         sentences=_sentences(loaded),
     )
 

@@ -6,6 +6,7 @@ own script for the buttons that copy. Without the script the page says the same,
 the text. The language is the one of `?lang=`, or the browser's first choice.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.requests import Request
@@ -25,23 +26,28 @@ from hakaru.web.shared import headers, script, style
 HEADERS: Final = headers(scripts="'self'")
 
 
-def page_routes(loaded: Loaded) -> list[BaseRoute]:
+Runnable = Callable[[str], str]
+"""A command of hakaru, as a shell on this machine finds it from any folder."""
+
+
+def page_routes(loaded: Loaded, *, runnable: Runnable = str) -> list[BaseRoute]:
     """The routes of the page, for the gateway in front of the engine that serves `loaded`."""
 
     def page(request: Request) -> Response:  # in a thread: it reads files
         use_language(_language(request))
         base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
-        return HTMLResponse(render(loaded, base_url=base_url), headers=HEADERS)
+        return HTMLResponse(render(loaded, base_url=base_url, runnable=runnable), headers=HEADERS)
 
     return [Route("/", page), Route("/page.css", style), Route("/copy.js", script)]
 
 
-def render(loaded: Loaded, *, base_url: str) -> str:
+def render(loaded: Loaded, *, base_url: str, runnable: Runnable = str) -> str:
     """The page as HTML, in the language in use."""
     from hakaru.web.measured import cards, commands, measured_of  # numpy: no server waits for it
 
     supervisor, measured = loaded.supervisor, measured_of(loaded)
     is_text = supervisor.mode.gives == "text"  # no command measures others
+    unknown = commands(measured, loaded.fit.model, supervisor.settings) if is_text else []
     other, other_name = ("en", "English") if current_language() == "ja" else ("ja", "日本語")
     return page_file.render(
         "serving.html",
@@ -53,7 +59,7 @@ def render(loaded: Loaded, *, base_url: str) -> str:
         facts=_facts(loaded),
         measured_title=say("What was measured"),
         cards=cards(measured),
-        commands=commands(measured, loaded.fit.model, supervisor.settings) if is_text else [],
+        commands=[(sentence, runnable(command)) for sentence, command in unknown],
         memory_title=say("Memory"),
         head=["", say("planned"), say("allocated")],
         memory=memory_of(loaded),
@@ -63,7 +69,10 @@ def render(loaded: Loaded, *, base_url: str) -> str:
             "Any OpenAI client works with this address; no key is needed. The server listens on "
             "this machine only."
         ),
-        examples=examples(base_url, supervisor.mode.gives),
+        examples=[
+            example._replace(text=runnable(example.text))
+            for example in examples(base_url, supervisor.mode.gives)
+        ],
         copy=say("Copy"),
         copied=say("Copied"),
         marked=say("Marked: press Ctrl+C"),

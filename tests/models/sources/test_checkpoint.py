@@ -593,7 +593,7 @@ def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:
     found = find_model(folder(tmp_path / "x", {"pytorch_model.bin": b"x" * 1000}))
     assert read_model(found.path).n_params == N_PARAMS
     assert (
-        found.note and "Its weights are pickled (1000 B in pytorch_model.bin files)" in found.note
+        found.note and "Its weights are pickled (1,000 B in pytorch_model.bin files)" in found.note
     )
     with pytest.raises(ModelNotFound, match=r"the first of them pytorch_model-00002-of-00003\.bin"):
         find_model(

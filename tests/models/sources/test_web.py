@@ -186,7 +186,7 @@ def test_an_unknown_size_is_refused(web: Loopback, tiny: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "the file is empty"), (b"<html>", "begins with b'<htm'"), (b"GGUF", "incomplete")],
+    [(b"", "the file is empty"), (b"<html>", "begins with '<htm'"), (b"GGUF", "incomplete")],
 )
 def test_what_is_no_model_is_damage(web: Loopback, content: bytes, words: str) -> None:
     """The same sentences as for a file here, with the address."""

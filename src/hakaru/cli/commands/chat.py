@@ -5,17 +5,20 @@ the conversation. An answer that never ends by itself, as small models give them
 
 import sys
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Final
 
 import httpx
 
 from hakaru.choosing.evidence import last_choice
 from hakaru.cli.options import ChatOptions
+from hakaru.cli.output import print_aside, warn
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.words import english_only
 from hakaru.engine.mode_of import needs_text
 from hakaru.errors import EngineRefused, Interrupted, Misuse, Terminated
 from hakaru.language import say
-from hakaru.models.embedded import embedded_model
+from hakaru.models.embedded import embedded_model, is_english_only
 from hakaru.models.sources.find import whole_model
 from hakaru.servers import Deployment, running
 from hakaru.serving.conversation import Conversation
@@ -55,10 +58,10 @@ def _talk_to(server: Deployment, options: ChatOptions) -> int:
         conversation = Conversation(
             client, server.model, options.system, max_tokens=options.max_tokens
         )
-        return _talk(conversation, options.prompt)
+        return _talk(conversation, options.prompt, is_english=is_english_only(Path(server.path)))
 
 
-def _talk(conversation: Conversation, prompt: str | None) -> int:
+def _talk(conversation: Conversation, prompt: str | None, *, is_english: bool = False) -> int:
     if prompt is not None:
         _answer(conversation, prompt, is_last=True)
         return 0
@@ -69,6 +72,8 @@ def _talk(conversation: Conversation, prompt: str | None) -> int:
             say("{model}. Ctrl-C stops an answer, Ctrl-D ends.", model=conversation.model),
             file=sys.stderr,
         )
+        if is_english:
+            print_aside(english_only("hakaru chat MODEL.gguf"))
     while True:
         try:
             text = input("> " if sys.stdin.isatty() else "")
@@ -85,7 +90,7 @@ def _talk(conversation: Conversation, prompt: str | None) -> int:
             except KeyboardInterrupt:
                 continue
             except EngineRefused as error:
-                print(f"hakaru: {error}", file=sys.stderr)
+                warn(str(error))
 
 
 def _answer(conversation: Conversation, text: str, *, is_last: bool = False) -> None:

@@ -2,10 +2,8 @@
 which is used.
 """
 
-import sys
-
 from hakaru.cli.options import EngineBuildOptions, EngineListOptions, EngineUseOptions
-from hakaru.cli.output import next_step, print_json, print_text
+from hakaru.cli.output import next_step, print_json, print_text, warn
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.engine import print_inventory, print_use
 from hakaru.cli.wrapping import whole
@@ -26,7 +24,7 @@ def list_engines(options: EngineListOptions) -> int:
     else:
         print_inventory(builds)
     if builds.trouble:
-        print(f"hakaru: {builds.trouble}", file=sys.stderr)
+        warn(str(builds.trouble))
     return builds.trouble.exit_code if builds.trouble else 0
 
 

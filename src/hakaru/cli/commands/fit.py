@@ -21,6 +21,7 @@ def run(options: FitOptions) -> int:
         hardware=options.hardware,
         memory=options.memory,
         preset=options.type_,
+        bits=options.bits,
         mmproj=options.mmproj,
         draft=options.draft,
         mtp=options.mtp,

@@ -15,7 +15,7 @@ from hakaru.memory.compute import is_known
 from hakaru.memory.formula import OVERHEAD, formula_gigabytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, model_called, nearest_model
-from hakaru.models.presets import USUAL
+from hakaru.models.presets import nearest_type
 from hakaru.planning.sentences import verdict_sentence, verdict_word
 from hakaru.planning.shares import MARGIN
 from hakaru.units import format_params, names_experts, parse_params
@@ -50,8 +50,10 @@ def run(options: FormulaOptions) -> int:
         if names_experts(params):
             print_text(_experts_sentence(params, called))
         _print(data, exact, model, place)
-        type_ = exact.type if exact else USUAL.get(int(bits)) if bits == int(bits) else None
-        next_step(after_formula(model.id if model else None, type_, options.hardware))
+        known = model or nearest_model(n_params)
+        next_step(
+            after_formula(known.id if known else None, exact.type if exact else nearest_type(bits))
+        )
     return 3 if exact and exact.placement.verdict == "does_not_fit" else 0
 
 

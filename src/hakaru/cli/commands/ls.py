@@ -1,11 +1,16 @@
-"""`hakaru ls`: the models that hakaru knows by name, listed and searched."""
+"""`hakaru ls`: the models on this disk, or with `--catalog` those that hakaru knows by name, listed
+and searched.
+"""
+
+import os
+from pathlib import Path
 
 from hakaru.cli.options import LsOptions
 from hakaru.cli.output import next_step, print_json, print_text, show_table
 from hakaru.cli.paste import pasted
 from hakaru.cli.table import Cell, Column, Table
 from hakaru.cli.tell.catalog import age_sentence, print_troubles
-from hakaru.errors import Misuse, ModelNotFound
+from hakaru.errors import ModelNotFound
 from hakaru.hardware.spoken import class_name
 from hakaru.language import say
 from hakaru.models.by_word import (
@@ -22,13 +27,42 @@ from hakaru.units import format_params
 
 
 def run(options: LsOptions) -> int:
-    """List the catalogue's models that have every word. Raises ModelNotFound where none has."""
-    if not options.catalog:
-        raise Misuse(
-            "{command} lists the models that hakaru knows by name; models on this machine are "
-            "named by their file, folder, hf:org/repo or ollama:name.",
-            command=pasted("hakaru", "ls", "--catalog", *options.words),
+    """List what is on this disk, or the catalogue; of both what has every word. Raises
+    ModelNotFound where nothing has.
+    """
+    return _list_catalogue(options) if options.catalog else _list_disk(options)
+
+
+def _list_disk(options: LsOptions) -> int:
+    from hakaru.cli.tell.ls import print_at_hand  # the catalogue needs none of it
+    from hakaru.cli.terminal import terminal_session
+    from hakaru.planning.at_hand import at_hand
+
+    folders = [word for word in options.words if _is_folder(word)]
+    words = [word for word in options.words if word not in folders]
+    session = terminal_session(quiet=options.json, keeps=False)
+    found = at_hand(session, [Path(folder).expanduser().absolute() for folder in folders], words)
+    if found.n_all and not found.models:
+        raise ModelNotFound(
+            "none of the {n} models on this disk has '{word}'. To search the names that hakaru "
+            "knows: {command}",
+            n=found.n_all,
+            word=" ".join(words),
+            command=pasted("hakaru", "ls", "--catalog", *words),
         )
+    if options.json:
+        print_json(found.as_json())
+    else:
+        print_at_hand(found)
+    return 0
+
+
+def _is_folder(word: str) -> bool:
+    """Whether a word is meant as a folder: it is one, or it is spelled as a path."""
+    return os.path.isdir(Path(word).expanduser()) or word.startswith(("/", "./", "../", "~"))
+
+
+def _list_catalogue(options: LsOptions) -> int:
     models = models_with(options.words)
     if not models:
         raise _not_found(options.words)

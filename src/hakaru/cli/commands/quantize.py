@@ -58,7 +58,7 @@ def run(options: QuantizeOptions) -> int:
 
         print_made(made)
     if not options.json and options.dry_run:
-        next_step(after_dry_run(options.model))
+        next_step(after_dry_run())
     elif not options.json:
         next_step(after_quantize(made.path, made.source.path, _broken_tier(made)))
     return 0 if isinstance(made, MadePreset) or made.keeps_tier else 1

@@ -1,21 +1,23 @@
 """`hakaru serve`, and how a command that serves stays until Ctrl-C."""
 
-import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from hakaru.cli.next_steps import after_dry_run
 from hakaru.cli.options import ServeOptions
-from hakaru.cli.output import print_aside, print_text
-from hakaru.cli.paste import pasted, runnable
+from hakaru.cli.output import next_step, print_aside, print_json, print_text
+from hakaru.cli.paste import pasted
+from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.words import english_only
 from hakaru.cli.wrapping import whole
-from hakaru.errors import ModelNotFound
+from hakaru.errors import Misuse
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
-from hakaru.models.embedded import embedded_model
+from hakaru.models.embedded import is_english_only
 from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import running
 from hakaru.serving.serve import serve, to_serve
@@ -25,10 +27,11 @@ from hakaru.session import Session
 
 def run(options: ServeOptions, *, pages: Pages | None) -> int:
     """Serve a model file until Ctrl-C."""
+    if options.json and not options.dry_run:
+        raise Misuse("--json goes with `dry_run` here: it prints the plan; leave it out to serve.")
     session = terminal_session(aside=True, keeps=False)
     if options.dry_run:
-        print(shlex.join(_command(options, session)))
-        return 0
+        return _plan(options, session)
     serving = serve(
         options.model,
         port=options.port,
@@ -109,27 +112,25 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     if serving.gives != "text":
         return
     yield say("For programs: any OpenAI client, base_url {url}, no key", url=url)
-    if _is_embedded(source or Path(serving.deployment.path)):
-        yield say(
-            "This small model understands English only. Another one: {command}",
-            command=whole(runnable("hakaru up MODEL.gguf")),
-        )
+    if is_english_only(source or Path(serving.deployment.path)):
+        yield english_only("hakaru up MODEL.gguf")
     port = ("--port", str(serving.deployment.port)) if len(running()) > 1 else ()
-    command = whole(runnable(pasted("hakaru", "chat", *port)))
+    command = whole(pasted("hakaru", "chat", *port))
     yield say("Talk to it in another terminal: {command}", command=command)
 
 
-def _is_embedded(path: Path) -> bool:
-    with suppress(ModelNotFound):
-        return path == embedded_model()
-    return False
-
-
-def _command(options: ServeOptions, session: Session) -> list[str]:
-    """The command that would start the engine's server."""
+def _plan(options: ServeOptions, session: Session) -> int:
+    """Tell what would be served, and how; nothing is loaded."""
     from hakaru.engine.server import server_command
 
     to_load = to_serve(options.model, options.chat_template, session, **options.as_context())
     fit = fit_to_load(to_load.model, to_load.settings, session, memory=options.memory)
-    mode = laid_out(fit, to_load.mode)
-    return server_command(to_load.model.path, fit.settings, socket=Path("SOCKET"), mode=mode)
+    if options.json:
+        mode = laid_out(fit, to_load.mode)
+        command = server_command(to_load.model.path, fit.settings, socket=Path("SOCKET"), mode=mode)
+        print_json({"schema": "hakaru.serve/1", "command": command, "fit": fit.as_json()})
+        return 0
+    print_fit(fit, [])
+    print_text(say("Dry run: nothing was loaded."))
+    next_step(after_dry_run())
+    return 0

@@ -3,6 +3,7 @@
 from hakaru.cli.options import TasksNewOptions
 from hakaru.cli.output import next_step, print_text
 from hakaru.cli.paste import pasted
+from hakaru.cli.wrapping import whole
 from hakaru.errors import ModelNotFound
 from hakaru.evaluation.task_example import write_example
 from hakaru.evaluation.tasks import read_items
@@ -17,7 +18,7 @@ def write_new(options: TasksNewOptions) -> int:
         say(
             "{path}: an example with {n} tasks, one for every type of check, explained in its "
             "comments. Write your own tasks in their place.",
-            path=options.file,
+            path=whole(str(options.file)),
             n=len(read_items(options.file)),
         )
     )

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Final, Protocol, cast
 
+from hakaru.cli.next_steps import after_comparison
 from hakaru.cli.options import TestOptions
-from hakaru.cli.output import print_json
+from hakaru.cli.output import next_step, print_json
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.comparison import print_comparison
 from hakaru.cli.tell.test import loss_sentences, report_of, tell, title
@@ -68,6 +69,7 @@ def _several(options: TestOptions, given: Collection[str]) -> int:
         print_json(comparison.as_json())
     else:
         print_comparison(comparison)
+        next_step(after_comparison(comparison))
     return 0
 
 

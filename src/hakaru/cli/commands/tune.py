@@ -11,7 +11,7 @@ from hakaru.cli.options import TuneOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
-from hakaru.cli.tell.ways_on import next_command
+from hakaru.cli.tell.ways_on import after_replay, next_command
 from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
 from hakaru.pictures.page_file import check_report
@@ -43,7 +43,7 @@ def run(options: TuneOptions, given: Collection[str] = ()) -> int:
         print_json(decision.as_json())
     else:
         print_decision(decision)
-        if step := next_command("tune", decision, options):
+        if step := next_command(decision):
             next_step(step)
     return 1 if decision.path is None else 0
 
@@ -69,4 +69,5 @@ def _again(evidence: Path, options: TuneOptions, given: Collection[str]) -> int:
         print_json(replayed.as_json())
     else:
         print_replay(replayed)
+        next_step(after_replay(replayed))
     return 0 if replayed.holds else 1

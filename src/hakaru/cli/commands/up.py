@@ -23,7 +23,7 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         if gain:
             print_gain(gain)
         print_decision(decision)
-    step = next_command("up", decision, options)
+    step = next_command(decision)
     if step and not options.json and (decision.path is None or options.no_serve):
         next_step(step)
     if decision.path is None:

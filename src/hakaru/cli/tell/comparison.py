@@ -13,7 +13,7 @@ from hakaru.evaluation.comparison import Comparison, Measured, kld_ratio, rate_r
 from hakaru.evaluation.grading import Pairs, pair
 from hakaru.evaluation.tiers import Tier
 from hakaru.language import say
-from hakaru.units import Figure
+from hakaru.units import Figure, common_unit
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -71,18 +71,21 @@ def comparison_table(models: Sequence[Measured], tier: Tier) -> Table:
         columns += [
             Column(Cell(say("tier {tier}", tier=tier.name), tier.name), below=1, shortens=(1,))
         ]
-    return Table(columns, [_row(m, has_tasks=has_tasks) for m in models])
+    sizes = [m.model.weights_bytes for m in models]
+    sizes += [m.trial.memory.total_bytes for m in models if m.trial]
+    unit = common_unit(*sizes)
+    return Table(columns, [_row(m, unit, has_tasks=has_tasks) for m in models])
 
 
-def _row(measured: Measured, *, has_tasks: bool) -> list[str | Cell]:
+def _row(measured: Measured, unit: str, *, has_tasks: bool) -> list[str | Cell]:
     model, quality, trial = measured.model, measured.quality, measured.trial
-    weights, bits = bytes_cell(model.weights_bytes), f"{model.bpw:.2f}"
+    weights, bits = bytes_cell(model.weights_bytes, unit), f"{model.bpw:.2f}"
     row: list[str | Cell] = [model.path.name, weights, bits]
     if quality:
         row += [interval_cell(quality.kld_mean, ".5f"), f"{quality.top1_agreement.value:.1%}"]
     if trial:
         row += [
-            bytes_cell(trial.memory.total_bytes),
+            bytes_cell(trial.memory.total_bytes, unit),
             speed_cell(trial.speed),
             interval_cell(trial.speed.prefill_tokens_per_s, ".0f"),
         ]

@@ -9,7 +9,7 @@ from hakaru.evaluation.losses import LEAST_FOR_INTERVALS
 from hakaru.evaluation.tiers import Quality
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure, bytes_told, common_unit
 
 TAKEN, PASSES, OUT, UNKNOWN, EARLY = "→", "✓", "✗", "-", "*"
 STYLES = {TAKEN: "bold green", PASSES: "green", OUT: "red"}
@@ -28,7 +28,9 @@ def decision_table(decision: Decision) -> Table:
         Column(Cell(say("tokens/s"), say("tokens/s"), "tok/s"), shortens=(4, 6)),
         Column(say("prompt/s"), goes=1),
     ]
-    return Table(columns, [_row(c, _mark(c, decision)) for c in decision.candidates])
+    sizes = [n for c in decision.candidates for n in (c.weights_bytes, c.total_bytes)]
+    unit = common_unit(*sizes)
+    return Table(columns, [_row(c, _mark(c, decision), unit) for c in decision.candidates])
 
 
 def _mark(candidate: Candidate, decision: Decision) -> str:
@@ -37,7 +39,7 @@ def _mark(candidate: Candidate, decision: Decision) -> str:
     return PASSES if candidate.passes else OUT
 
 
-def _row(candidate: Candidate, mark: str) -> list[str | Cell]:
+def _row(candidate: Candidate, mark: str, unit: str) -> list[str | Cell]:
     lost, speed = candidate.quality, candidate.speed
     style = STYLES[mark]
     busy = CONTENDED if speed and speed.is_contended else ""
@@ -45,8 +47,8 @@ def _row(candidate: Candidate, mark: str) -> list[str | Cell]:
         Cell(mark, style=style),
         Cell(candidate.name, _short_name(candidate), style="" if mark == OUT else style),
         f"{candidate.bpw:.2f}",
-        format_bytes(candidate.weights_bytes),
-        format_bytes(candidate.total_bytes),
+        bytes_told(candidate.weights_bytes, unit),
+        bytes_told(candidate.total_bytes, unit),
         _loss(lost) if lost else UNKNOWN,
         f"{lost.top1_agreement.value:.1%}" if lost else UNKNOWN,
         speed_cell(speed) if speed else UNKNOWN,
@@ -92,5 +94,6 @@ def legend(decision: Decision) -> str:
         ),
         (True, say("source: the model as it is")),
         (True, say("bits: per weight")),
+        (True, say("loss: mean KLD")),
     ]
     return say("; ").join(text for occurs, text in parts if occurs)

@@ -3,10 +3,11 @@
 from typing import Any
 
 from hakaru.cli.output import next_step, print_facts, print_text, show_table
-from hakaru.cli.table import Cell, Column, Table, bytes_cell
+from hakaru.cli.table import Cell, Column, Table
 from hakaru.cli.wrapping import whole
 from hakaru.language import say
 from hakaru.planning.checkup import Checkup
+from hakaru.units import format_bytes, short_bytes
 
 
 def print_checkup(checkup: Checkup) -> None:
@@ -27,7 +28,8 @@ def print_checkup(checkup: Checkup) -> None:
         print_text(margin.sentence())
     if sentence := checkup.unused():
         print_text(sentence)
-    next_step("hakaru up")
+    if checkup.is_whole:  # else what is missing says what to do
+        next_step("hakaru up")
 
 
 def _print_errors(summaries: dict[str, dict[str, Any]]) -> None:
@@ -67,8 +69,10 @@ def _row(name: str, summary: dict[str, Any]) -> list[str | Cell]:
 
 
 def _bytes(n: int | None) -> Cell:
-    sign = "-" if (n or 0) < 0 else "+"
-    return bytes_cell(n) if n is None else Cell(*(f"{sign}{f}" for f in bytes_cell(abs(n)).forms))
+    if n is None:
+        return Cell("-")
+    sign = "-" if n < 0 else "+"
+    return Cell(f"{sign}{format_bytes(abs(n))}", f"{sign}{short_bytes(abs(n))}")
 
 
 def _range(low: float | None, high: float | None) -> str:

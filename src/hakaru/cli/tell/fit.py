@@ -13,7 +13,7 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.extras import Extra
 from hakaru.planning.sentences import verdict_sentences, ways_sentences
 from hakaru.planning.shares import Placement
-from hakaru.units import format_bytes, format_params
+from hakaru.units import format_bytes, format_params, unit_beside
 
 
 def _print_extra(extra: Extra) -> None:
@@ -115,11 +115,18 @@ def terms_table(terms: Sequence[Term]) -> Table:
     return Table(columns, [*rows, [say("total"), "", "", f"{sum(t.bytes for t in terms):,} B"]])
 
 
+def unit_of(placement: Placement) -> str:
+    """The unit of all sizes of the answer: that of its verdict."""
+    fullest = placement.fullest
+    return unit_beside(fullest.needed_bytes, fullest.device.usable_bytes)
+
+
 def devices_table(placement: Placement) -> Table:
     """One row per device, and a bar in which each part has the sign that stands before its title,
     so that no colour is needed. In a narrow terminal the parts stand below the bar.
     """
     parts = [say("weights"), say("KV cache"), say("compute"), say("other"), say("with use")]
+    unit = unit_of(placement)
     short = {say("KV cache"): "KV"}
     columns = [
         Column(say("device"), left=True),
@@ -134,10 +141,16 @@ def devices_table(placement: Placement) -> Table:
     ]
     rows = list[list[str | Cell]]()
     for share in placement.devices:
-        parts_and_end = (*share.bar, share.device.usable_bytes)
-        bars = [bar(share.bar, share.device.usable_bytes, n) for n in BAR_CELLS]
+        usable = share.device.usable_bytes
+        bars = [bar(share.bar, usable, n) for n in BAR_CELLS]
         rows.append(
-            [share.device.name, str(share.layers), *map(bytes_cell, parts_and_end), Cell(*bars)]
+            [
+                share.device.name,
+                str(share.layers),
+                *(bytes_cell(n, unit) for n in share.bar),
+                bytes_cell(usable, unit_beside(usable, placement.fullest.needed_bytes)),
+                Cell(*bars),
+            ]
         )
     return Table(columns, rows)
 
@@ -195,6 +208,7 @@ def _rows(fit: Fit) -> list[list[str | Cell]]:
         "requests_bytes": say("requests, with use (assumed)"),
     }
     growth = {key: getattr(fit.growth, key) for key in come}
+    unit = unit_of(fit.placement)
     sides = [side.parts() | growth if side else {} for side in (fit.computed, fit.dry_run)]
     rows = list[list[str | Cell]]()
     for key, label in (
@@ -202,5 +216,5 @@ def _rows(fit: Fit) -> list[list[str | Cell]]:
     ).items():
         ours, engine = (side.get(key, sum(side.values())) if side else None for side in sides)
         difference = f"{ours - engine:+,} B" if ours is not None and engine is not None else "-"
-        rows.append([label, bytes_cell(ours), bytes_cell(engine), difference])
+        rows.append([label, bytes_cell(ours, unit), bytes_cell(engine, unit), difference])
     return rows

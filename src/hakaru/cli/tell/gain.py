@@ -5,13 +5,13 @@ from typing import Any
 
 from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.output import print_text, show_table
-from hakaru.cli.paste import pasted, runnable
+from hakaru.cli.paste import pasted
 from hakaru.cli.table import Column, Table
 from hakaru.cli.wrapping import whole
 from hakaru.evaluation.tiers import Quality, one_word_in
 from hakaru.language import say
 from hakaru.quantization.build import Recipe
-from hakaru.units import format_bytes
+from hakaru.units import bytes_told, common_unit, format_bytes
 
 
 def print_gain(gain: Gain) -> None:
@@ -19,16 +19,17 @@ def print_gain(gain: Gain) -> None:
     print()
     print_text(
         say(
-            "What hakaru gains: it can choose the type of each tensor itself. Such a mix, beside "
-            "the best ready-made preset that is smaller than the source; both read the same {n} "
-            "texts. The source itself loses 0.",
+            "What hakaru gains: our mix, in which each tensor has its own type, beside the best "
+            "ready-made preset that is smaller than the source, on the same {n} texts. The source "
+            "itself loses 0.",
             n=gain.mix_quality.n_windows,
         )
     )
     titles = ("", say("size"), say("bits"), say("loss"), say("top-1"))
     columns = [Column(title, left=i == 0) for i, title in enumerate(titles)]
-    preset = _row(gain.preset.preset, gain.preset, gain.preset_quality)
-    show_table(Table(columns, [preset, _row(say("our mix"), gain.mix, gain.mix_quality)]))
+    unit = common_unit(gain.preset.weights_bytes, gain.mix.weights_bytes)
+    preset = _row(gain.preset.preset, gain.preset, gain.preset_quality, unit)
+    show_table(Table(columns, [preset, _row(say("our mix"), gain.mix, gain.mix_quality, unit)]))
     print_text(_verdict(gain))
     print_text(
         say(
@@ -41,9 +42,9 @@ def print_gain(gain: Gain) -> None:
     )
     print_text(
         say(
-            "{n} of the mix's {of} matrices ({bytes}) are copies of the source's and lose nothing: "
-            "that is part of the figure. The mix takes no part in the choice below: {texts} texts "
-            "are too few to prove that it keeps a tier.",
+            "{n} of the mix's {of} matrices ({bytes}) are copies, which lose nothing: that is part "
+            "of the figure. The mix takes no part in the choice below: {texts} texts cannot prove "
+            "that it keeps a tier.",
             n=gain.n_copied,
             of=gain.n_tensors,
             bytes=format_bytes(gain.copied_bytes),
@@ -52,7 +53,7 @@ def print_gain(gain: Gain) -> None:
     )
     if gain.is_better:
         print_text(say("To write exactly this mix to a file:"))
-        print_text(f"  {whole(runnable(command(gain)))}")
+        print_text(f"  {whole(command(gain))}")
 
 
 def gain_json(gain: Gain) -> dict[str, Any]:
@@ -87,10 +88,10 @@ def _verdict(gain: Gain) -> str:
     )
 
 
-def _row(name: str, recipe: Recipe, lost: Quality) -> list[str]:
+def _row(name: str, recipe: Recipe, lost: Quality, unit: str) -> list[str]:
     return [
         name,
-        format_bytes(recipe.weights_bytes),
+        bytes_told(recipe.weights_bytes, unit),
         f"{recipe.bpw:.2f}",
         f"{lost.kld_mean.value:.4f}",
         f"{lost.top1_agreement.value:.1%}",

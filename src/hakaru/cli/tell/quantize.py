@@ -11,7 +11,7 @@ from hakaru.language import listed, say
 from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.solver import FILLED
 from hakaru.quantization.source import source_kind
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure, alike, bytes_told, common_unit, format_bytes
 
 TOO_WIDE: Final = 30.0
 """An interval whose ends are further apart, as a ratio, is told without a number in it."""
@@ -154,8 +154,9 @@ def _print_devices(made: Made) -> None:
     room = made.plan.target.room
     if room is None:
         return
+    unit = common_unit(*made.device_bytes.values(), *room.device_bytes.values())
     rows = [
-        [name, format_bytes(made.device_bytes[name]), format_bytes(n)]
+        [name, bytes_told(made.device_bytes[name], unit), bytes_told(n, unit)]
         for name, n in room.device_bytes.items()
     ]
     titles = (say("device"), say("weights"), say("room for weights"))
@@ -176,11 +177,12 @@ def _print_predictions(made: Made) -> None:
             )
         )
     else:
+        size, budget = alike(made.file_bytes, plan.budget_bytes)
         print_text(
             say(
                 "{bytes} of at most {budget} ({n:,} bytes); {loss}.",
-                bytes=format_bytes(made.file_bytes),
-                budget=format_bytes(plan.budget_bytes),
+                bytes=size,
+                budget=budget,
                 n=made.file_bytes,
                 loss=_loss(made.predicted),
             )

@@ -2,7 +2,9 @@
 
 from hakaru.cli.output import print_facts, print_text
 from hakaru.cli.wrapping import whole
+from hakaru.hardware.spoken import class_name
 from hakaru.language import listed, say
+from hakaru.models.by_word import size_class_of
 from hakaru.models.description import Description
 from hakaru.units import format_bytes, format_params
 
@@ -30,14 +32,13 @@ def print_description(description: Description) -> None:
             )
     elif not description.model.complete:
         print_text(say("Only the header is on this machine; the weights are not."))
-        if url := description.found.gguf_files_url:
-            told = say(
-                "GGUF files that were made of it are listed at {url} ; the original weights are "
-                "fetched with: {command}",
-                url=whole(url),
-                command=whole(description.found.fetch or ""),
+        if search := description.found.gguf_search:
+            print_text(
+                say(
+                    "GGUF files that were made of it are listed by: {command}",
+                    command=whole(search),
+                )
             )
-            print_text(told)
         elif description.found.fetch:
             print_text(
                 say("Fetch them with: {command}", command=whole(description.found.fetch or ""))
@@ -85,6 +86,7 @@ def _figures(description: Description) -> list[list[str]]:
     rows = [
         [say("architecture"), shape.architecture],
         [say("parameters"), f"{format_params(model.n_params)} ({model.n_params:,})"],
+        [say("class"), class_name(size_class_of(model))],
         [say("weights"), format_bytes(model.weights_bytes)],
         [say("types"), types],
         [say("bits per weight"), f"{model.bpw:.2f}"],
@@ -117,7 +119,7 @@ def _texts(description: Description) -> list[list[str]]:
         "license": say("licence"),
         "license_link": say("licence text"),
         "basename": say("base name"),
-        "size_label": say("size class"),
+        "size_label": say("stated size"),
         "organization": say("organization"),
         "quantized_by": say("quantized by"),
         "url": say("address"),

@@ -15,7 +15,7 @@ from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.pictures.report import Report
 from hakaru.quantization.source import source_kind
-from hakaru.units import format_bytes
+from hakaru.units import alike
 
 
 def title(candidate: Model, original: Model | None) -> str:
@@ -57,12 +57,12 @@ def tell(findings: Findings) -> None:
                 repeats=trial.speed.repeats,
             )
         )
-        peak = format_bytes(trial.peak_rss_bytes) if trial.peak_rss_bytes else "?"
+        buffers, peak = alike(trial.memory.total_bytes, trial.peak_rss_bytes or 0)
         print_text(
             say(
                 "Memory: {buffers} in the engine's buffers; its process peaked at {peak}.",
-                buffers=format_bytes(trial.memory.total_bytes),
-                peak=peak,
+                buffers=buffers,
+                peak=peak if trial.peak_rss_bytes else "?",
             )
         )
     print_text(_verdict(findings))

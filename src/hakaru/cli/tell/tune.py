@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from hakaru.choosing.candidate import SOURCE, Candidate
+from hakaru.choosing.candidate import SOURCE, Candidate, bare_name
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.opening import what_loss_is, what_was_asked, wishes
 from hakaru.choosing.replay import Replay
@@ -156,7 +156,7 @@ def _spoken(label: str | None) -> str:
     if label is None:
         return say("nothing")
     type_, _, cache = label.partition(", KV cache ")
-    name = say("source") if type_ == SOURCE else type_
+    name = bare_name(type_)
     return say("{type}, KV cache {cache}", type=name, cache=cache) if cache else name
 
 

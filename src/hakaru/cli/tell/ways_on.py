@@ -2,27 +2,20 @@
 was chosen, the command that asks for what a level can do.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import floor
-from pathlib import Path
 from typing import Final
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
-from hakaru.cli.next_steps import named
-from hakaru.cli.options import ContextOptions, UpOptions, WishOptions
+from hakaru.choosing.replay import Replay
+from hakaru.cli.next_steps import Options, again
 from hakaru.cli.paste import pasted
 from hakaru.evaluation.tiers import TIERS, Quality, Tier
 from hakaru.language import say
-from hakaru.memory.context import default_context
+from hakaru.memory.settings import F16_CACHE
 
-USUAL: Final[Mapping[str, object]] = {
-    **{f.name: f.default for f in fields(ContextOptions)},
-    "quality": "balanced", "language": "en", "again": False, "json": False, "port": None,
-    "no_serve": False, "min_speed": None, "memory": None, "chat_template": None,
-}  # fmt: skip
-"""The options of `up` and `tune` that need not be written, with their values."""
+_CACHE_OPTIONS: Final = ("--cache-type-k", "--cache-type-v")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +23,7 @@ class WayOut:
     """What to ask for instead, and the level that can do it."""
 
     sentence: str
-    changes: Mapping[str, object]  # options by the names of `WishOptions`
+    changes: Options
 
 
 def way_out(decision: Decision) -> WayOut | None:
@@ -50,7 +43,7 @@ def way_out(decision: Decision) -> WayOut | None:
                     type=best.name,
                     rate=rate,
                 ),
-                {"min_speed": rate},
+                {"--min-speed": f"{rate:g}"},
             )
     names = list(TIERS)
     for looser in (TIERS[name] for name in names[names.index(tier.name) + 1 :]):
@@ -70,55 +63,40 @@ def way_out(decision: Decision) -> WayOut | None:
                     bound=looser.kld_mean,
                     n=looser.one_word_in,
                 ),
-                {"quality": looser.name},
+                {"--quality": looser.name},
             )
     return None
 
 
-def next_command(verb: str, decision: Decision, options: WishOptions) -> str | None:
-    """The command to paste next; None where there is none to name."""
+def next_command(decision: Decision) -> str | None:
+    """The command to paste next, after `up` or `tune`; None where there is none to name."""
     if decision.path is not None:
-        return _serving(decision, decision.path, options)
+        return again(
+            verb="serve",
+            model=decision.path,
+            without=_CACHE_OPTIONS,
+            changes=_cache_options(decision),
+        )
     way = way_out(decision)
-    return _again(verb, options, way.changes) if way else None
+    return again(without={"--again", "--plot", "--report"}, changes=way.changes) if way else None
 
 
-def _serving(decision: Decision, path: Path, options: WishOptions) -> str:
-    served = decision.served
-    asked = {
-        "context": None if served.n_ctx == default_context(decision.model) else served.n_ctx,
-        "ubatch": served.n_ubatch, "cache_type_k": served.type_k, "cache_type_v": served.type_v,
-        "parallel": served.n_parallel, "memory": options.memory,
-        "chat_template": options.chat_template,
-        "port": options.port if isinstance(options, UpOptions) else None,
-    }  # fmt: skip
-    return pasted("hakaru", "serve", path, *_written(asked))
+def after_replay(replayed: Replay) -> str:
+    """What was chosen is served, with the context of the evidence; a decision that does not hold
+    is made anew.
+    """
+    decision = replayed.decision
+    if decision.path is None or not replayed.holds:
+        tier = ("--quality", decision.constraints.tier.name)
+        return pasted("hakaru", "tune", decision.model.path, *tier)
+    options = {"--context": str(decision.served.n_ctx), **_cache_options(decision)}
+    return again(verb="serve", model=decision.path, changes=options)
 
 
-def _again(verb: str, options: WishOptions, changes: Mapping[str, object]) -> str:
-    asked = {
-        f.name: getattr(options, f.name)
-        for f in fields(options)
-        if f.name not in {"model", "report", "plot", "replay_file", "again"}
-    }
-    model = () if options.model is None else (named(options.model),)
-    return pasted("hakaru", verb, *model, *_written({**asked, **changes}))
-
-
-def _written(asked: Mapping[str, object]) -> list[str]:
-    """The options as words, those that need not be written left out."""
-    words: list[str] = []
-    for name, value in asked.items():
-        if value == USUAL.get(name, ()):
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        else:
-            values = value if isinstance(value, tuple) else (value,)
-            for one in values:
-                words += [option, f"{one:g}" if isinstance(one, float) else str(one)]
-    return words
+def _cache_options(decision: Decision) -> Options:
+    """The KV cache of what was chosen; nothing for the usual one."""
+    cache = decision.served.cache
+    return dict(zip(_CACHE_OPTIONS, cache, strict=True)) if cache != F16_CACHE else {}
 
 
 def _slowest(candidate: Candidate) -> float:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown, system_reason
 from hakaru.formats.gguf import Dims, has_weights
 from hakaru.formats.header_file import stays_f32, without_vocabulary, write_header_only
 from hakaru.formats.safetensors import StoredTensor, read_stored
@@ -33,6 +33,7 @@ from hakaru.models.stored_quantization import (
     stored_quantization,
 )
 from hakaru.places import header_dir
+from hakaru.text_files import json_reason
 from hakaru.units import format_bytes
 
 LARGEST_CONFIG: Final = 2**22
@@ -125,7 +126,7 @@ def _files(folder: Path) -> WeightFiles:
         }
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=folder, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=folder, reason=system_reason(error)
         ) from error
 
     def read(name: str) -> bytes | None:
@@ -155,7 +156,7 @@ def _content(path: Path, limit: int) -> bytes:
             raw = file.read(limit + 1)
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=path, reason=system_reason(error)
         ) from error
     if len(raw) > limit:
         raise ModelDamaged("{path}: is no configuration of a model; fetch it again.", path=path)
@@ -170,7 +171,7 @@ def _config(path: Path) -> Mapping[str, Any]:
         config = json.loads(_content(path, LARGEST_CONFIG), parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
         raise ModelDamaged(
-            "{path}: is no JSON ({reason}); fetch it again.", path=path, reason=error
+            "{path}: is no JSON ({reason}); fetch it again.", path=path, reason=json_reason(error)
         ) from error
     if not isinstance(config, dict):
         raise ModelDamaged("{path}: is no configuration of a model; fetch it again.", path=path)

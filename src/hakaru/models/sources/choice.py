@@ -14,6 +14,7 @@ from hakaru.errors import HakaruError, ModelNotFound
 from hakaru.formats.gguf import first_keys, read_header
 from hakaru.formats.pieces import cut_up, joining
 from hakaru.formats.split import part_names, whole_name
+from hakaru.formats.untouched import open_untouched
 from hakaru.language import say
 from hakaru.models.kinds import DRAFT, PROJECTOR, likely_role, role_of
 from hakaru.models.sources.found import Companion
@@ -65,15 +66,15 @@ def roles_of_files(files: Mapping[str, Path]) -> dict[str, str | None]:
     for name, path in files.items():
         if name.lower().endswith(".gguf"):
             with suppress(HakaruError, OSError):
-                roles[name] = _role_of_file(path)
+                roles[name] = role_of_file(path)
     return roles
 
 
-def _role_of_file(path: Path) -> str | None:
+def role_of_file(path: Path) -> str | None:
     """The role of one file. The first keys often suffice; reading them alone saves the time for a
     long vocabulary.
     """
-    with path.open("rb") as file:
+    with open_untouched(path) as file:
         keys, n_tensors = first_keys(path, size=path.stat().st_size, read=file.read)
     if (
         n_tensors

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hakaru.errors import EngineRefused, Misuse
+from hakaru.errors import EngineRefused, Misuse, system_reason
 from hakaru.models.model import read_model
 from hakaru.models.sources.choice import choices, roles_of_files
 from hakaru.models.sources.found import Found
@@ -122,7 +122,9 @@ def _run(converter: Path, folder: Path, part: Path, on_line: Callable[[str], Non
         )
     except OSError as error:
         raise Misuse(
-            "`converter`: {path} cannot be run ({reason}).", path=converter, reason=error.strerror
+            "`converter`: {path} cannot be run ({reason}).",
+            path=converter,
+            reason=system_reason(error),
         ) from error
     with process:
         assert process.stdout

@@ -12,7 +12,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
+from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown, system_reason
 from hakaru.formats.gguf import has_weights, read_header
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.formats.pieces import cut_up, joining, piece_of, pieces_beside
@@ -21,6 +21,7 @@ from hakaru.language import say
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.own_catalogue import all_models, catalogue
+from hakaru.models.presets import USUAL
 from hakaru.models.sources.checkpoint import LARGEST_CONFIG, as_gguf
 from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
 from hakaru.models.sources.found import Found, Stored
@@ -89,16 +90,17 @@ def whole_model(reference: Reference) -> Model:
     return _whole(reference, found) if isinstance(reference, Model) else read_whole(found)
 
 
-def read_whole(found: Found) -> Model:
-    """The model at `found`, with its weights on this machine.
+def read_whole(found: Found, *, preset: str | None = None) -> Model:
+    """The model at `found`, with its weights on this machine. `preset` is the type that is asked
+    for.
 
     Raises what `read_model` raises, and ModelNotFound for a stand-in, with the command that brings
     the rest.
     """
-    return _whole(read_language_model(found.path), found)
+    return _whole(read_language_model(found.path), found, preset)
 
 
-def _whole(model: Model, found: Found) -> Model:
+def _whole(model: Model, found: Found, preset: str | None = None) -> Model:
     if model.complete:
         return model
     if found.stored:
@@ -108,7 +110,7 @@ def _whole(model: Model, found: Found) -> Model:
             "{path}: is only a header, its weights are not here; name a whole file.",
             path=found.path,
         )
-    raise _not_fetched(found)
+    raise _not_fetched(found, preset)
 
 
 def _unconverted(found: Found, stored: Stored) -> HakaruError:
@@ -130,15 +132,15 @@ def _unconverted(found: Found, stored: Stored) -> HakaruError:
     return _not_fetched(found)
 
 
-def _not_fetched(found: Found) -> ModelNotFound:
-    if found.gguf_files_url:
+def _not_fetched(found: Found, preset: str | None = None) -> ModelNotFound:
+    if found.gguf_search:
         return ModelNotFound(
             "{origin}: its weights are not on this machine, only its header. Fetch one of its GGUF "
-            "files, listed at {url} , and name that file; or fetch the original weights, to "
-            "quantize them here: {command}",
+            "files and name that file. {check} checks one and says how to fetch it; this lists "
+            "them: {command}",
             origin=found.origin,
-            url=found.gguf_files_url,
-            command=found.fetch,
+            check=f"hakaru fit hf:ORG/REPO:{preset or USUAL[4]}",
+            command=found.gguf_search,
         )
     return ModelNotFound(
         "{origin}: its weights are not on this machine, only its header; fetch them with: "
@@ -164,7 +166,7 @@ def _find_local(path: Path) -> Found:
         return _find_at(path)
     except OSError as error:
         raise ModelNotFound(
-            "{path}: cannot be read ({reason}).", path=path, reason=error.strerror
+            "{path}: cannot be read ({reason}).", path=path, reason=system_reason(error)
         ) from error
 
 

@@ -1,5 +1,6 @@
 """A model that was found: its local path, and where it comes from."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,16 +54,15 @@ class Found:
     base_repo: str | None = None  # with the original weights, which are no GGUF file
 
     @property
-    def gguf_files_url(self) -> str | None:
-        """Where Hugging Face lists the GGUF files that were made of these original weights; None
-        where the weights are GGUF already, or on this machine.
+    def gguf_search(self) -> str | None:
+        """The command that lists repositories of Hugging Face with GGUF files that were made of
+        these original weights; None where the weights are GGUF already, or on this machine.
         """
         if self.base_repo is None:
             return None
-        return (
-            "https://huggingface.co/models?library=gguf&other=base_model:quantized:"
-            + self.base_repo
-        )
+        tags = ("gguf", f"base_model:quantized:{self.base_repo}")
+        filters = [word for tag in tags for word in ("--filter", tag)]
+        return shlex.join(["hf", "models", "ls", *filters, "--sort", "downloads"])
 
     @property
     def workplace(self) -> Path:

@@ -4,12 +4,12 @@
     blobs/sha256-<digest>
 
 Source: ollama, docs/api and server/modelpath.go. `ollama_stores` knows where the stores are.
-Adapters, templates and parameters are left out.
+Templates and parameters are left out.
 """
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +17,17 @@ from typing import Any, Final
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.formats.bounded_json import bounded_json
 from hakaru.language import say
+from hakaru.models.sources.folder_walk import Walk, unfinished
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.ollama_stores import closed_stores, stores
+from hakaru.models.sources.on_disk import OnDisk, on_disk
 from hakaru.models.sources.reference import OllamaName
 
 MAX_MANIFEST: Final = 2**20
-_MODEL, _PROJECTOR = "application/vnd.ollama.image.model", "application/vnd.ollama.image.projector"
+DEPTH: Final = 3  # folders above a manifest: registry, namespace, name
+_MODEL, _PROJECTOR, _ADAPTER = (
+    f"application/vnd.ollama.image.{kind}" for kind in ("model", "projector", "adapter")
+)
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -59,12 +64,7 @@ def _found_in(store: Path, manifest: Path, wanted: OllamaName) -> Found:
         )
     path = store / "blobs" / models[0]
     if not os.access(path, os.R_OK):
-        raise ModelDamaged(
-            "{where}: its file {path} is missing; run: ollama pull {name}",
-            where=wanted,
-            path=path,
-            name=str(wanted).removeprefix("ollama:"),
-        )
+        raise _blob_missing(wanted, path)
     companions = tuple(
         Companion(role="mmproj", name=blob, bytes=size, path=store / "blobs" / blob)
         for kind, blob, size in layers
@@ -109,11 +109,50 @@ def _blob(digest: str) -> str:
 
 def _names() -> list[str]:
     """Every model of every store, as a person would name it."""
-    names = []
-    for store in stores():
-        root = store / "manifests"
-        with suppress(OSError):  # the store of Ollama's service may be closed to this user
-            for path in sorted(root.glob("*/*/*/*")):
-                name, tag = path.parent.relative_to(root).as_posix(), path.name
-                names.append(str(OllamaName(name=name, tag=tag)))
-    return names
+    return [str(name) for store in stores() for _, name in _manifests(Walk(), store)]
+
+
+def _manifests(walk: Walk, store: Path) -> Iterator[tuple[Path, OllamaName]]:
+    """The manifests of a store, with the names that they give."""
+    root = store / "manifests"
+    for folder, files in walk.folders(root, DEPTH):
+        name = folder.relative_to(root)
+        for tag, path in files.items() if len(name.parts) == DEPTH else ():
+            yield path, OllamaName(name=name.as_posix(), tag=tag)
+
+
+def in_store(walk: Walk, store: Path, program: str, *, is_used: bool) -> Iterator[OnDisk]:
+    """All that lies in the `store`: its models, projectors and adapters, and the downloads that are
+    not finished. A model that runs in Ollama's cloud is not on this disk. `is_used`: other commands
+    look for `ollama:` names there.
+    """
+    for manifest, name in _manifests(walk, store):
+        try:
+            layers = _layers(manifest)
+        except (ModelDamaged, OSError) as error:
+            problem = error if isinstance(error, ModelDamaged) else _closed(manifest, error)
+            yield on_disk(str(name), program, manifest, problem=problem)
+            continue
+        for kind, blob, _ in layers:
+            path = store / "blobs" / blob
+            if kind == _MODEL:
+                missing = None if path.is_file() else _blob_missing(name, path)
+                label = str(name) if is_used else str(path)
+                yield on_disk(label, program, path, problem=missing)
+            elif kind in (_PROJECTOR, _ADAPTER) and path.is_file():
+                yield on_disk(str(path), program, path)
+    for path in sorted((store / "blobs").glob("*-partial")):
+        yield unfinished(path, program)
+
+
+def _closed(path: Path, error: OSError) -> ModelDamaged:
+    return ModelDamaged("{path}: cannot be read ({reason}).", path=path, reason=error.strerror)
+
+
+def _blob_missing(name: OllamaName, path: Path) -> ModelDamaged:
+    return ModelDamaged(
+        "{where}: its file {path} is missing; run: ollama pull {name}",
+        where=name,
+        path=path,
+        name=str(name).removeprefix("ollama:"),
+    )

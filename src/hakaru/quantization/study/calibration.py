@@ -34,7 +34,7 @@ def importance(study: Study) -> Imatrix:
             study.model.path,
             [w.as_json() for w in study.calibration],
             datasets=("hakaru calibration",),
-            progress=study.progress(say("collecting importance data")),
+            progress=study.progress(say("texts read for importance data")),
         )
         write_imatrix(path, collected)
     return read_imatrix(path)

@@ -103,7 +103,7 @@ def _compared(
             study.model.path,
             [written.path],
             [w.as_json() for w in windows],
-            progress=study.progress(say("comparing a file")),
+            progress=study.progress(say("texts read with a trial file")),
         )[0]
 
 
@@ -138,9 +138,9 @@ def _kept(
 def _step(what: str) -> str:
     """The name of a kind of probes, in words."""
     return {
-        "probes": say("probing which tensors matter"),
-        "runs": say("reading texts with whole mixes"),
-        "single tensors": say("probing single tensors"),
-        "tier": say("looking for the smallest mix of the tier"),
-        "race": say("racing the mix against presets"),
+        "probes": say("texts read to find which tensors matter"),
+        "runs": say("texts read with whole mixes"),
+        "single tensors": say("texts read to probe single tensors"),
+        "tier": say("texts read to find the smallest mix of the tier"),
+        "race": say("texts read to race the mix against presets"),
     }.get(what, what)

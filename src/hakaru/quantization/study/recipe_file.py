@@ -37,7 +37,7 @@ def written(
         added=study.how_made(types, imatrix),
         blobs=study.blobs,
         source_sha256=study.sha256,
-        progress=study.progress(say("writing the file")),
+        progress=study.progress(say("tensors written to the file")),
         file_type=file_type,
         split_bytes=split_bytes,
         overwrite=overwrite,

@@ -52,7 +52,7 @@ def _sampled(study: Study, imatrix: Imatrix | None) -> dict[str, dict[str, float
             TYPES,
             tensors=[t.name for t in study.tensors],
             imatrix=imatrix,
-            progress=study.progress(say("sampling how types round the weights")),
+            progress=study.progress(say("tensors sampled for how types round them")),
             **sample,
         )
         return {
