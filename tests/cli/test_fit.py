@@ -140,8 +140,8 @@ def test_a_dry_run_of_what_nobody_built_leaves_nothing_behind(
         "llama-3.1-70b-instruct",
         "--type",
         "Q4_K_M",
-        "--memory",
-        "64GiB",
+        "--hardware",
+        "64GiB RAM",
         "--source",
         "both",
     )

@@ -113,7 +113,7 @@ def test_a_speed_is_measured_and_kept(
                 "--bpw",
                 "5",
                 "--min-speed",
-                "1e9",
+                "1000000",
                 "--effort",
                 "quick",
                 "-o",

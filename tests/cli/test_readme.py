@@ -75,8 +75,9 @@ def test_what_make_is_told_exists(page: str) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of the name that README uses."""
+    """A folder with a model, and a folder of models, of the names that README uses."""
     path = tmp_path_factory.mktemp("readme")
+    (path / "models").mkdir()
     write_tiny_llama(path / "model.gguf", tiny_shape(n_ctx_train=32768))
     return path
 
@@ -92,6 +93,7 @@ def test_a_command_answers(
 ) -> None:
     """Run as it stands. A model that does not fit is an answer, too."""
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
     (folder / "small.gguf").unlink(missing_ok=True)
     code = run(shlex.split(command)[1:])
     said = capsys.readouterr()
