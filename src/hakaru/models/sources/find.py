@@ -56,7 +56,7 @@ def find_model(reference: Reference) -> Found:
 
 
 def _find(reference: str | Path) -> Found:
-    match _parsed(reference):
+    match parsed(reference):
         case Local(path=path):
             if _HUB_NAME.fullmatch(str(reference)) and not path.exists():
                 raise ModelNotFound(
@@ -149,11 +149,12 @@ def _not_fetched(found: Found, preset: str | None = None) -> ModelNotFound:
     )
 
 
-def _parsed(reference: str | Path) -> Origin:
+def parsed(reference: str | Path) -> Origin:
+    """The reference taken apart. Raises Misuse."""
     if isinstance(reference, Path):
         return Local(path=reference.absolute())
     if reference.lower().startswith(("http:", "https:")):
-        from hakaru.models.sources.huggingface import hub_endpoint
+        from hakaru.models.sources.hub_listing import hub_endpoint
 
         return parse_reference(reference, endpoint=hub_endpoint())
     return parse_reference(reference)
