@@ -4,13 +4,14 @@ that the catalogue names.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import httpx
 
 from hakaru.errors import ModelNotFound
 from hakaru.language import say
 from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.models.sources.find import find_model
 from hakaru.models.sources.hub_listing import Listing, hub_headers, list_files
 from hakaru.models.sources.reference import HubFile, Word
 from hakaru.models.sources.web import web_client
@@ -57,11 +58,11 @@ def _of_catalogue(client: httpx.Client, text: str, ask: Ask | None) -> Repositor
     ]
     if not found:
         raise ModelNotFound(
-            "{word}: the catalogue has no repository with its GGUF files; such are listed at {url} "
-            ". Name one: {command}",
+            "{word}: the catalogue has no repository with its GGUF files. Name one, as {command}; "
+            "they are listed by: {search}",
             word=name,
-            url=gguf_files_url(entry.hf_repo),
             command=f"hakaru pull hf:ORG/REPO:{type_ or 'Q4_K_M'}",
+            search=find_model(entry.id).gguf_search,
         )
     if type_:
         found = _with_type(found, type_) or found[:1]
@@ -119,13 +120,3 @@ def _asked(name: str, found: list[Repository], ask: Ask | None) -> Repository:
 
 def _maker(repo: str) -> str:
     return repo.partition("/")[0].lower()
-
-
-def gguf_files_url(repo: str) -> str:
-    """Where the Hub lists the GGUF files that were made of these original weights."""
-    return "https://huggingface.co/models?library=gguf&other=base_model:quantized:" + repo
-
-
-def at(place: Repository, name: str) -> HubFile:
-    """This file of the repository."""
-    return replace(place.wanted, file=name)

@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from hakaru.cli.next_steps import named
+from hakaru.cli.next_steps import again, named
 from hakaru.cli.options import PullOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.paste import pasted
@@ -85,20 +84,10 @@ def ask(question: str, answers: Sequence[str]) -> int:
 
 
 def _after(pulled: Pulled, options: PullOptions) -> str:
-    """To fetch it after all; to make a GGUF file of a checkpoint, or a smaller one of a source;
-    else to serve it.
-    """
+    """To fetch it after all; to look at what is no model yet; else to serve it."""
     if options.dry_run:
-        return pasted("hakaru", "pull", named(options.model), *_flags(options))
-    where = named(pulled.origin) if pulled.download else Path(pulled.path)
-    if pulled.download and pulled.download.makes:
-        return pasted("hakaru", "quantize", where, "--fit")
+        return again(without={"--dry-run"})
+    where = named(pulled.origin) if pulled.download else pulled.path
     if pulled.model is None:
         return pasted("hakaru", "show", where)
-    return pasted("hakaru", "up", where)
-
-
-def _flags(options: PullOptions) -> list[str]:
-    context = ["--context", str(options.context)] if options.context else []
-    flags = {"--vision": options.vision, "--force": options.force}
-    return context + [flag for flag, is_given in flags.items() if is_given]
+    return again(verb="up", model=pulled.made or where)
