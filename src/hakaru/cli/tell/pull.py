@@ -81,6 +81,8 @@ def print_pulled(pulled: Pulled) -> None:
     for sentence in checks(pulled):
         print_text(sentence)
     print_text(say("It lies at {path}", path=whole(str(pulled.path))))
+    if pulled.made:
+        print_text(say("The file that fits lies at {path}", path=whole(str(pulled.made))))
 
 
 def checks(pulled: Pulled) -> list[str]:
@@ -163,6 +165,7 @@ def pulled_json(pulled: Pulled, *, dry_run: bool) -> dict[str, object]:
         "type": taken.offer.label if taken else None,
         "why": taken.sentence() if taken else None,
         "makes": download.makes if download else False,
+        "made": str(pulled.made) if pulled.made else None,
         "fetched": {
             "bytes": fetched.bytes,
             "seconds": fetched.seconds,
