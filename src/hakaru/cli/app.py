@@ -257,7 +257,7 @@ def ls(options: "LsOptions") -> int:
 @click.argument("model", metavar="MODEL[:TYPE]")
 @click.option(
     "--context",
-    type=int,
+    type=TOKENS,
     help="Tokens of context with which it is to fit here.  [default: 4096 or less]",
 )
 @click.option("--vision", is_flag=True, help="Also the projector, with which it sees pictures.")
