@@ -5,17 +5,26 @@ embedded model and one tiny one.
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 from hypothesis import settings
 
+from hakaru.engine.lab import Lab
 from hakaru.errors import ModelNotFound
+from hakaru.hardware.machine import Memory
+from hakaru.hardware.probe import probe_machine
 from hakaru.language import spell_fields, use_language
+from hakaru.ledger import Ledger
+from hakaru.memory.footprint import Footprint, compute_footprint
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
+from hakaru.models.model import read_model
 from hakaru.places import run_dir
+from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
 
@@ -64,6 +73,39 @@ def hub(web: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:
     monkeypatch.setattr(constants, "ENDPOINT", web.url)
     monkeypatch.setattr("hakaru.models.sources.web.PAUSE_S", 0.01)
     return web
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our arithmetic answers in the place of the engine's dry run."""
+
+    def dry_run(self: Lab, path: Path, settings: ContextSettings, **_: object) -> Footprint:
+        model = read_model(path)
+        computed = compute_footprint(model.shape, model.loaded, settings)
+        assert computed
+        return replace(computed, source="dry_run")
+
+    monkeypatch.setattr(Lab, "dry_run", dry_run)
+    monkeypatch.setattr("hakaru.planning.extras.projector_dry_run", lambda path: None)
+    monkeypatch.setattr("hakaru.pulling.transfer.PAUSE_S", 0.001)
+
+
+@pytest.fixture
+def session_with(tmp_path: Path) -> Callable[..., Session]:
+    """A session on a machine with so much free memory, that tells what it has to say to `told`."""
+
+    def made(available_bytes: int = 2**34, told: list[str] | None = None) -> Session:
+        machine = probe_machine()
+        memory = Memory(total_bytes=2**40, available_bytes=available_bytes)
+        heard = told if told is not None else []
+        return Session(
+            machine=replace(machine, memory=memory, devices=()),
+            ledger=Ledger(tmp_path / "ledger.sqlite"),
+            note=heard.append,
+            warn=heard.append,
+        )
+
+    return made
 
 
 @pytest.fixture(scope="session")

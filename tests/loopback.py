@@ -2,6 +2,7 @@
 in which servers err.
 """
 
+import hashlib
 import json
 import re
 import sys
@@ -42,10 +43,26 @@ class Loopback:
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     sent_bytes: int = 0
 
-    def add_repository(self, repo: str, files: dict[str, Path | bytes]) -> None:
-        """Serve `files` as a repository of the Hugging Face Hub, at COMMIT."""
-        rows = [{"rfilename": name, "size": _size(content)} for name, content in files.items()]
-        answer = json.dumps({"id": repo, "sha": COMMIT, "siblings": rows}).encode()
+    def add_repository(
+        self,
+        repo: str,
+        files: dict[str, Path | bytes],
+        *,
+        hashes: bool = False,
+        lies: dict[str, dict[str, object]] | None = None,
+        **facts: object,
+    ) -> None:
+        """Serve `files` as a repository of the Hugging Face Hub, at COMMIT. With `hashes` the Hub
+        tells the SHA-256 of each file; `lies` are other values for the row of a file, `facts` other
+        fields of the answer.
+        """
+        rows: list[dict[str, object]] = []
+        for name, content in files.items():
+            row: dict[str, object] = {"rfilename": name, "size": _size(content)}
+            if hashes:
+                row["lfs"] = {"sha256": sha256_of(content), "size": _size(content)}
+            rows.append(row | (lies or {}).get(name, {}))
+        answer = json.dumps({"id": repo, "sha": COMMIT, "siblings": rows} | facts).encode()
         for place in (
             f"/api/models/{repo}",
             f"/api/models/{repo}/revision/main",
@@ -82,6 +99,12 @@ class _Server(ThreadingHTTPServer):
         """A reader who leaves is no error of the server's."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
+
+
+def sha256_of(content: Path | bytes) -> str:
+    """The hash of a file that is served."""
+    raw = content if isinstance(content, bytes) else content.read_bytes()
+    return hashlib.sha256(raw).hexdigest()
 
 
 def _size(content: Path | bytes) -> int:
@@ -128,7 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, path: str) -> None:
         content = self.state.files[path]
         size = _size(content)
+        etags = self.state.etags.get(path)
+        etag = None if not etags else etags.pop(0) if len(etags) > 1 else etags[0]
         span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if self.headers.get("If-Range") not in {None, etag}:
+            span = None  # it is another file now: all of it is sent
         if span and int(span[1]) >= size:
             return self._plain(416, {"Content-Range": f"bytes */{size}"})
         start, end = (
@@ -150,8 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self.send_header("Content-Length", str(end - start))
-        if etags := self.state.etags.get(path):
-            self.send_header("ETag", etags.pop(0) if len(etags) > 1 else etags[0])
+        if etag:
+            self.send_header("ETag", etag)
         self.end_headers()
         if self.state.cuts:
             self.state.cuts -= 1

@@ -24,6 +24,7 @@ FLOORS = (
     {"planning"},
     {"evaluation"},
     {"quantization", "serving"},
+    {"pulling"},
     {"choosing"},
     {"pictures"},
     {"cli", "web"},

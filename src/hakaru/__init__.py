@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ModelNotFound,
         ModelUnknown,
         Offline,
+        TooManyRequests,
     )
     from hakaru.evaluation.comparison import Comparison
     from hakaru.evaluation.findings import Findings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hakaru.planning.answer import Fit
     from hakaru.planning.fit import fit
     from hakaru.planning.to_load import NothingLoaded
+    from hakaru.pulling.pull import Pulled, pull
     from hakaru.quantization.made import Made
     from hakaru.quantization.quantize import quantize
     from hakaru.quantization.to_preset import MadePreset
@@ -74,9 +76,12 @@ __all__ = [
     "ModelUnknown",
     "NothingLoaded",
     "Offline",
+    "Pulled",
     "Serving",
     "Session",
+    "TooManyRequests",
     "fit",
+    "pull",
     "quantize",
     "serve",
     "test",
@@ -89,6 +94,7 @@ _MODULES = {
     "Fit": "hakaru.planning.answer", "Made": "hakaru.quantization.made",
     "MadePreset": "hakaru.quantization.to_preset", "NothingLoaded": "hakaru.planning.to_load",
     "Serving": "hakaru.serving.serve_at", "Session": "hakaru.session",
+    "Pulled": "hakaru.pulling.pull", "pull": "hakaru.pulling.pull",
     "fit": "hakaru.planning.fit", "quantize": "hakaru.quantization.quantize",
     "serve": "hakaru.serving.serve",
     "test": "hakaru.evaluation.test", "tune": "hakaru.choosing.tune",

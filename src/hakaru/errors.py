@@ -8,6 +8,7 @@
     │   ├── ModelDamaged
     │   └── ModelUnknown                 an architecture or a type that hakaru does not know
     ├── Offline                    5    the network is needed, and is off or does not answer
+    │   └── TooManyRequests              the server asks to wait
     ├── EngineError                6    llama.cpp
     │   ├── EngineMissing                not installed or not the pinned build
     │   ├── EngineRefused                it answered with an error
@@ -98,6 +99,15 @@ class Offline(HakaruError):
     """The network is needed, but it is switched off, not reachable or does not answer in order."""
 
     exit_code = 5
+
+
+class TooManyRequests(Offline):
+    """The server answers 429: not now."""
+
+    @property
+    def wait_s(self) -> int | None:
+        """For how long the server asks to wait. None: it does not say."""
+        return int(str(self.fields["n"])) if "n" in self.fields else None
 
 
 class EngineError(HakaruError):

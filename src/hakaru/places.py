@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -125,12 +125,17 @@ def _made(directory: Path) -> Path:
 
 
 @contextmanager
-def one_at_a_time(name: str) -> Iterator[None]:
-    """Wait until no other process of this user is in the block of this name. A process that ends in
-    the block, in whatever way, lets the next one in.
+def one_at_a_time(name: str, *, before_waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Wait until no other process of this user is in the block of this name; `before_waiting` is
+    called if one is. A process that ends in the block, in whatever way, lets the next one in.
     """
     with (run_dir() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if before_waiting:
+                before_waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -15,7 +15,7 @@ from as_typed import typed
 from hakaru.cli import next_steps, run
 from hakaru.cli.app import app
 from hakaru.evaluation.tiers import TIERS
-from hakaru.models.sources.find import find_model
+from hakaru.models.sources.found import search_for_gguf
 from hakaru.testing import tiny_shape, write_tiny_llama
 
 NAME = "-小さな model's 4bit.gguf"
@@ -121,6 +121,19 @@ def test_the_last_line_can_be_pasted(
     assert words_of(told) == step
 
 
+def test_a_model_of_the_catalogue_is_pulled_by_its_name(
+    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the type that was asked for, where the catalogue knows a repository with GGUF files."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    fit = ["fit", "qwen3-8b", "--type", "Q6_K", "--hardware", "L4", "--source", "computed"]
+    assert run(fit) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1].endswith("hakaru pull qwen3-8b:Q6_K")
+    assert run(["quantize", "qwen3-8b", "--type", "Q6_K"]) == 4
+    assert "hakaru pull qwen3-8b:Q6_K" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("type_", ["Q4_K_M", "Q8_0"])
 def test_of_what_is_not_here_the_gguf_files_are_listed(
     model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, type_: str
@@ -151,8 +164,7 @@ def test_hugging_face_s_program_lists_so(model: str) -> None:
     """Its parser takes the options."""
     from huggingface_hub.cli.hf import app as hf  # not part of its public API
 
-    found = find_model("llama-3.1-8b-instruct")
-    program, *words = shlex.split(found.gguf_search or "")
+    program, *words = shlex.split(search_for_gguf("meta-llama/Llama-3.1-8B-Instruct"))
     assert program == "hf"
     models = hf.commands[words[0]]
     assert isinstance(models, click.Group)

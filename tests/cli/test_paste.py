@@ -132,7 +132,7 @@ def test_what_an_error_says_to_paste_is_in_one_line(
     assert run(["test", str(model), "--no-speed", "--tasks", str(tasks)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert any(parse_items("x", line) for line in lines if line.startswith("{"))
-    assert run(["test", "qwen3-8b"]) == 4
+    assert run(["test", "llama-3.1-70b-instruct"]) == 4
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith("hf models ls --filter gguf --filter ") for line in lines)
 

@@ -63,7 +63,7 @@ def test_show_as_json(capsys: pytest.CaptureFixture[str], hub: Loopback, tmp_pat
     assert data["companions"] == [
         {"role": "mmproj", "name": "mmproj.gguf", "bytes": 4, "path": None}
     ]
-    assert data["fetch"] == "hf download org/repo x-F16.gguf"
+    assert data["fetch"] == "hakaru pull hf:org/repo:x-F16.gguf"
     assert (data["tokenizer"]["pre"], data["chat_template"]) == ("smollm", True)
     assert 0 < data["fetched_bytes"] <= model.stat().st_size
 
@@ -76,11 +76,11 @@ def test_show_says_that_the_weights_are_elsewhere(
     assert run(["show", f"{web.url}/m.gguf"]) == 0
     out = capsys.readouterr().out
     assert "Only the header is on this machine; the weights are not." in out
-    assert f"Fetch them with: curl -L --remote-name-all {web.url}/m.gguf" in out
+    assert f"Fetch them with: hakaru pull {web.url}/m.gguf" in out
 
 
 @pytest.mark.parametrize(
-    "command", [["quantize", "--type", "Q8_0"], ["test"], ["up"], ["serve"], ["chat"]]
+    "command", [["quantize", "--type", "Q8_0"], ["test"], ["tune"], ["serve"], ["chat"]]
 )
 def test_what_needs_weights_refuses_a_header(
     capsys: pytest.CaptureFixture[str], hub: Loopback, tiny: Path, command: list[str]
@@ -92,7 +92,7 @@ def test_what_needs_weights_refuses_a_header(
     assert said.err == (
         "hakaru: hf:org/repo:x.gguf: its weights are not on this machine, only its header; fetch "
         "them with: "
-        "hf download org/repo x.gguf\n"
+        "hakaru pull hf:org/repo:x.gguf\n"
     )
     assert said.out == ""
 

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
         FormulaOptions,
         HardwareOptions,
         LsOptions,
+        PullOptions,
         QuantizeOptions,
+        RmOptions,
         ServeOptions,
         ShowOptions,
         TasksNewOptions,
@@ -246,6 +248,41 @@ def fit(options: "FitOptions") -> int:
 def ls(options: "LsOptions") -> int:
     """List the models on this disk, and whether each fits."""
     from hakaru.cli.commands import ls as command
+
+    return command.run(options)
+
+
+@app.command(
+    epilog="MODEL is a name of the catalogue, hf:org/repo or https://…; without a TYPE, such as "
+    "Q4_K_M, the most exact one is taken that fits here."
+)
+@click.argument("model", metavar="MODEL[:TYPE]")
+@click.option(
+    "--context",
+    type=TOKENS,
+    help="Tokens of context with which it is to fit here.  [default: 4096 or less]",
+)
+@click.option("--vision", is_flag=True, help="Also the projector, with which it sees pictures.")
+@click.option("--force", is_flag=True, help="Also what does not fit this machine.")
+@dry_run_option
+@json_option
+@taking
+def pull(options: "PullOptions") -> int:
+    """Fetch a model onto this disk: the type that fits this machine, resumed and checked."""
+    from hakaru.cli.commands import pull as command
+
+    return command.run(options)
+
+
+@app.command()
+@click.argument("name", metavar="NAME")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
+@json_option
+@taking
+def rm(options: "RmOptions") -> int:
+    """Remove a model from this disk, after saying what else uses it."""
+    from hakaru.cli.commands import rm as command
 
     return command.run(options)
 

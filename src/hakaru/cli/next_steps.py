@@ -98,7 +98,7 @@ def after_fit(fit: "Fit", options: FitOptions) -> str:
         other_name = {"--bits"} if "--type" in ways[0] else set()
         return again(without={"--plot"} | other_name, changes=ways[0])
     found = fit.found
-    if found and (to_fetch := found.gguf_search or found.fetch):
+    if found and (to_fetch := found.gguf_search or found.fetch_at(options.preset)):
         return to_fetch
     if found and found.stored:
         return pasted("hakaru", "show", named(options.model))

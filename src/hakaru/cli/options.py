@@ -202,6 +202,32 @@ class ChatOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PullOptions:
+    """`hakaru pull`."""
+
+    model: str
+    context: int | None
+    vision: bool
+    force: bool
+    dry_run: bool
+    json: bool
+
+    def as_context(self) -> Context:
+        """The options by the names of fields."""
+        return {} if self.context is None else {"n_ctx": self.context}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RmOptions:
+    """`hakaru rm`."""
+
+    name: str
+    yes: bool
+    dry_run: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class LsOptions:
     """`hakaru ls`."""
 

@@ -189,6 +189,14 @@ class Ledger:
         )
 
 
+def file_moved(ledger: Ledger, before: Path, path: Path) -> None:
+    """Let the ledger know that the file `before` has become `path`, unchanged."""
+    ledger._db.write(
+        "UPDATE OR REPLACE files SET path = ? WHERE path = ?",
+        (str(path.resolve()), str(before.resolve())),
+    )
+
+
 def _sha256_of_parts(hashes: Sequence[str]) -> str:
     """The hash of a model, whose parts have these hashes."""
     first, *others = hashes

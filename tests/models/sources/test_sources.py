@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from checkpoints import checkpoint_of, stored
 from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offline
 from hakaru.models.model import read_model
-from hakaru.models.shape import Shape
 from hakaru.models.sources import find
 from hakaru.models.sources.choice import choices, choose, projector
 from hakaru.models.sources.find import find_model, whole_model
@@ -184,13 +184,15 @@ def test_a_repository_is_asked_once_and_the_rest_is_its_file_s_header(
         False,
     )
     assert (found.companions[0].name, found.companions[0].bytes) == ("mmproj-F16.gguf", 5)
-    assert found.fetch == "hf download org/repo x-Q8_0.gguf"
+    assert found.fetch == "hakaru pull hf:org/repo:x-Q8_0.gguf"
     assert {path for path, _ in hub.asked} == {
         "/api/models/org/repo",
         f"/org/repo/resolve/{COMMIT}/x-Q8_0.gguf",
     }
     assert read_model(found.path).n_params == read_model(tiny).n_params
-    with pytest.raises(ModelNotFound, match=r"fetch them with: hf download org/repo x-Q8_0\.gguf"):
+    with pytest.raises(
+        ModelNotFound, match=r"fetch them with: hakaru pull hf:org/repo:x-Q8_0\.gguf"
+    ):
         whole_model("hf:org/repo:q8_0")
     assert find_model(f"{hub.url}/org/repo/blob/main/x-Q8_0.gguf").origin == found.origin
 
@@ -231,41 +233,6 @@ def test_the_hub_s_cache_is_used_in_place(
     assert not find_model("hf:org/repo:y.gguf").complete
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert find_model("hf:org/repo").path == found.path
-
-
-def stored(tensors: dict[str, tuple[str, list[int], int]]) -> bytes:
-    """A safetensors file: name to dtype, shape and bytes."""
-    rows, end = dict[str, object](), 0
-    for name, (dtype, shape, n) in tensors.items():
-        rows[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + n]}
-        end += n
-    header = json.dumps(rows).encode()
-    return len(header).to_bytes(8, "little") + header + bytes(end)
-
-
-def checkpoint_of(shape: Shape) -> tuple[bytes, dict[str, tuple[str, list[int], int]]]:
-    """The config.json and the tensors (dtype, shape in PyTorch's order, bytes) of a tiny Llama
-    checkpoint in BF16.
-    """
-    config = {
-        "architectures": ["LlamaForCausalLM"], "hidden_size": shape.n_embd,
-        "intermediate_size": shape.n_ff, "num_hidden_layers": shape.n_layer,
-        "num_attention_heads": shape.n_head, "num_key_value_heads": shape.n_head_kv[0],
-        "vocab_size": shape.n_vocab, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": False,
-    }  # fmt: skip
-    names = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
-        "attn_norm": "input_layernorm",
-             "ffn_norm": "post_attention_layernorm", "attn_output": "self_attn.o_proj",
-             "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-             "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-             "attn_v": "self_attn.v_proj"}  # fmt: skip
-    tensors = {}
-    for name, dims in llama_tensors(shape):
-        *layer, own, _ = name.split(".")
-        prefix = f"model.layers.{layer[1]}." if layer else ""
-        tensors[f"{prefix}{names[own]}.weight"] = ("BF16", list(dims), 2 * math.prod(dims))
-    return json.dumps(config).encode(), tensors
 
 
 def test_a_repository_of_safetensors_becomes_a_header(hub: Loopback) -> None:

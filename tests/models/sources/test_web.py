@@ -106,7 +106,7 @@ def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path)
     [
         (401, {}, ModelNotFound, r"access is refused \(401\)"),
         (403, {}, ModelNotFound, "set HF_TOKEN"),
-        (403, {"X-Error-Code": "GatedRepo"}, ModelNotFound, "accept the licence"),
+        (403, {"X-Error-Code": "GatedRepo"}, ModelNotFound, "fill in the form at"),
         (404, {}, ModelNotFound, "there is no such file"),
         (418, {}, ModelNotFound, "answers 418"),
         (429, {"Retry-After": "17"}, Offline, "asks to wait 17 seconds"),

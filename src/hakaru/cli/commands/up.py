@@ -1,7 +1,10 @@
 """`hakaru up`: look at the machine, check, quantize, test, decide, serve."""
 
+from dataclasses import replace
+
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.mix_gain import Gain
+from hakaru.cli.commands.pull import on_this_disk
 from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide, decide_with_gain
 from hakaru.cli.options import UpOptions
@@ -50,4 +53,5 @@ def _decided(options: UpOptions) -> tuple[Decision, Gain | None]:
     serves = not options.no_serve
     if options.model is None:
         return decide_with_gain(options, serves=serves)
-    return decide(options, serves=serves), None
+    here = on_this_disk(options.model, options.as_context(), quiet=options.json)
+    return decide(replace(options, model=here), serves=serves), None

@@ -98,7 +98,7 @@ def projector(files: Mapping[str, int | None], roles: Roles | None = None) -> st
     projectors = _in_role(files, roles, PROJECTOR)
     return min(
         projectors,
-        key=lambda name: (not _names_type(name, "f16"), not _names_type(name, "bf16")),
+        key=lambda name: (not names_type(name, "f16"), not names_type(name, "bf16")),
         default=None,
     )
 
@@ -144,7 +144,7 @@ def choose(
         return meant[0]
     if not meant:
         _refuse_pieces(where, files or {}, wanted)
-    listed = say(", ").join(_described(choice) for choice in (meant or found))
+    listed = say(", ").join(described(choice) for choice in (meant or found))
     others = [
         f"{name} ({name_role})"
         for name in sorted(files or {})
@@ -213,15 +213,15 @@ def matching(found: tuple[Choice, ...], wanted: str) -> tuple[Choice, ...]:
             for part in choice.parts
         )
     ]
-    return tuple(exact or [c for c in found if _names_type(whole_name(c.name), wanted)])
+    return tuple(exact or [c for c in found if names_type(whole_name(c.name), wanted)])
 
 
-def _names_type(path: str, tag: str) -> bool:
+def names_type(path: str, tag: str) -> bool:
     """True if `tag` is a whole word of the path: Q4_K is none of Q4_K_M."""
     word = rf"(?<![^\W_]){re.escape(tag.lower())}(?![\w])"
     return re.search(word, path.lower().removesuffix(".gguf")) is not None
 
 
-def _described(choice: Choice) -> str:
+def described(choice: Choice) -> str:
     size = "" if choice.bytes is None else f" ({format_bytes(choice.bytes)})"
     return choice.name + size

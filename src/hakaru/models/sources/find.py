@@ -57,7 +57,7 @@ def find_model(reference: Reference) -> Found:
 
 
 def _find(reference: str | Path) -> Found:
-    match _parsed(reference):
+    match parsed(reference):
         case Local(path=path):
             if _HUB_NAME.fullmatch(str(reference)) and not path.exists():
                 raise ModelNotFound(
@@ -105,7 +105,7 @@ def _whole(model: Model, found: Found, preset: str | None = None) -> Model:
         return model
     if found.stored:
         raise _unconverted(found, found.stored)
-    if found.fetch is None:
+    if found.fetch is None and found.gguf_search is None:
         raise ModelNotFound(
             "{path}: is only a header, its weights are not here; name a whole file.",
             path=found.path,
@@ -146,15 +146,16 @@ def _not_fetched(found: Found, preset: str | None = None) -> ModelNotFound:
         "{origin}: its weights are not on this machine, only its header; fetch them with: "
         "{command}",
         origin=found.origin,
-        command=found.fetch,
+        command=found.fetch_at(preset),
     )
 
 
-def _parsed(reference: str | Path) -> Origin:
+def parsed(reference: str | Path) -> Origin:
+    """The reference taken apart. Raises Misuse."""
     if isinstance(reference, Path):
         return Local(path=reference.absolute())
     if reference.lower().startswith(("http:", "https:")):
-        from hakaru.models.sources.huggingface import hub_endpoint
+        from hakaru.models.sources.hub_listing import hub_endpoint
 
         return parse_reference(reference, endpoint=hub_endpoint())
     return parse_reference(reference)
@@ -281,6 +282,6 @@ def _stand_in_for(entry: KnownModel) -> Found:
         path=path,
         origin=f"catalogue:{entry.id}",
         complete=False,
-        fetch=f"hf download {entry.hf_repo}" if entry.hf_repo else None,
-        base_repo=entry.hf_repo or None,
+        fetch=f"hakaru pull {entry.id}" if entry.gguf_repos else None,
+        base_repo=None if entry.gguf_repos else entry.hf_repo or None,
     )

