@@ -24,7 +24,7 @@ NOT_RUN = {
     "catalog add": "needs a network; test_catalog.py has a Hub of its own",
     "catalog update": "needs a network; test_catalog.py has a Hub of its own",
     "pull": "needs a network; test_pull.py has a Hub of its own",
-    "rm": "needs what was pulled; test_pull.py",
+    "rm": "needs what was pulled; test_rm.py",
     "show": "needs a network; test_show.py has a Hub of its own",
     "quantize model.gguf --bpw": "takes minutes; test_quantize_budget.py",
     "quantize model.gguf --size": "takes minutes; test_quantize_budget.py",
