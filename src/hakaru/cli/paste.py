@@ -16,7 +16,7 @@ from typing import Final
 from hakaru.cli.wrapping import END, START
 
 VERBS: Final = (
-    "chat", "doctor", "engine", "fit", "formula", "hardware", "ls", "quantize", "serve", "show",
+    "bench", "chat", "doctor", "engine", "fit", "formula", "hardware", "ls", "quantize", "serve", "show",
     "tasks", "test", "tune", "up",
 )  # fmt: skip
 """The commands of hakaru. In "hakaru cannot tell" the program is not meant to be typed."""
