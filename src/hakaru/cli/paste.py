@@ -16,8 +16,8 @@ from typing import Final
 from hakaru.cli.wrapping import END, START
 
 VERBS: Final = (
-    "bench", "chat", "doctor", "engine", "fit", "formula", "hardware", "ls", "quantize", "serve", "show",
-    "tasks", "test", "tune", "up",
+    "bench", "chat", "doctor", "engine", "fit", "formula", "hardware", "ls", "quantize", "serve",
+    "show", "tasks", "test", "tune", "up",
 )  # fmt: skip
 """The commands of hakaru. In "hakaru cannot tell" the program is not meant to be typed."""
 _COMMAND: Final = (
