@@ -19,12 +19,13 @@ import pytest
 from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.losses import divergences, noise_floor, windows_of
 from hakaru.evaluation.tasks import Item, named_tasks
-from hakaru.evaluation.timing import Timing, known_paces
+from hakaru.evaluation.timing import Timing
 from hakaru.evaluation.windows import Window
 from hakaru.hardware.machine import Cpu, Device, Machine, Memory
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.learned import known_driver_bytes
+from hakaru.planning.timed_here import timed_files
 from hakaru.quantization.build import plan_presets
 from hakaru.quantization.levels import Levels
 from hakaru.quantization.sensitivity import Sensitivities
@@ -129,7 +130,7 @@ QUESTIONS: Final[Mapping[str, Question]] = {
     "trial": lambda session, model, study: Timing(session=session).trial(
         model, SETTINGS, repeats=2
     ),
-    "pace": lambda session, model, study: known_paces(session),
+    "pace": lambda session, model, study: timed_files(session.ledger, session.machine),
     "deep": lambda session, model, study: Timing(session=session).deep(model, SETTINGS, SPEED, 256),
     "loads": lambda session, model, study: Timing(session=session).loads(model, SETTINGS, SPEED),
     "answers with their ends": lambda session, model, study: graded_answers(

@@ -38,6 +38,8 @@ NOT_PURE = {
     "planning/learned.py",
     "planning/extras.py",
     "planning/placed.py",
+    "planning/predicted_here.py",
+    "planning/timed_here.py",
 }  # ledger, engine, a file
 PURE = (
     "memory", "planning", "evaluation/tiers.py", "evaluation/sequences.py",
@@ -153,6 +155,7 @@ HALVES: Final = {
     "probes": "which are made, and the child that makes them",
     "projector": "the estimate, and the engine's own figure",
     "recurrent": "the tensors of layers with a state, and their graph",
+    "speed": "predicted from published figures, and measured through the server",
 }
 """File names that stand twice because both files are parts of one thing, with these parts."""
 

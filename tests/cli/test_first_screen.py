@@ -28,7 +28,12 @@ from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.tiers import TIERS
 from hakaru.language import use_language
 from hakaru.memory.settings import ContextSettings
+from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
 from hakaru.units import Figure
+
+SPEED = SpeedPrediction(
+    depth=0, decode=PredictedSpeed(value=57.3, low=50, high=65, basis=Basis(n_timed=3))
+)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_no_line_is_wider_than_the_terminal(
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
     machine, model, settings = decision.machine, decision.model, decision.settings
-    for line in opening(machine, model, settings, decision.constraints):
+    for line in opening(machine, model, settings, decision.constraints, SPEED):
         print_text(line)
     print_decision(decision)
     use_language("en")
@@ -79,6 +84,16 @@ def test_the_loss_is_explained_by_words_and_by_the_tier(decision: Decision) -> N
     assert "Model    tiny (" in told
     assert "balanced allows 0.03: at most one word in 8" in told
     assert "the same in at least 92 of 100 places" in told
+
+
+def test_a_speed_that_is_predicted_stands_above_the_wishes(decision: Decision) -> None:
+    """With its interval; where none is known there is no line."""
+    machine, model, settings = decision.machine, decision.model, decision.settings
+    told = list(opening(machine, model, settings, decision.constraints, SPEED))
+    assert "Speed    57.3 tokens/s predicted for this file (50 to 65)" in told
+    unknown = SpeedPrediction(depth=0, why_no_decode="unknown")
+    told = list(opening(machine, model, settings, decision.constraints, unknown))
+    assert not any(line.startswith("Speed") for line in told)
 
 
 def test_the_legend_names_the_marks_that_occur(decision: Decision) -> None:

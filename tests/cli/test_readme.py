@@ -18,6 +18,7 @@ NOT_RUN = {
     "up": "test_cli.py runs it",
     "test": "test_test.py runs it",
     "tune": "test_whole.py runs it",
+    "bench": "tests/evaluation/test_calibrating.py runs it",
     "chat": "needs a server and a person",
     "serve": "tests/serving runs it",
     "engine build": "takes minutes and a network; tests/engine/test_native.py",

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from hakaru.errors import DoesNotFit
-from hakaru.evaluation.pace import Pace, TypeSpeeds, fit_paces, fit_speeds, part_read
+from hakaru.evaluation.pace import TypeSpeeds, fit_paces, fit_speeds
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
+from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.token_work import part_read
 from hakaru.quantization.allocate import Allocation, Limits, allocate
 from hakaru.quantization.hull import Choice, Item
 from hakaru.quantization.speed_search import fast_enough
@@ -152,7 +154,7 @@ def test_the_pace_of_other_files_predicts_a_new_one() -> None:
         seconds = sum(n * truth[type_] for type_, n in read.items()) * float(
             np.exp(random.normal(0, 0.1))
         )
-        paces.append(Pace(read=read, seconds=seconds))
+        paces.append(TimedFile(read=read, seconds=seconds))
     new = {"Q8_0": 2e7, "Q4_K": 7e7, "Q6_K": 1e7}
     real = 1 / sum(n * truth[type_] for type_, n in new.items())
     few, many = fit_paces(paces[:1]).predict(new), fit_paces(paces).predict(new)

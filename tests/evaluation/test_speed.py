@@ -19,13 +19,14 @@ from hakaru.evaluation.speed import (
     measure_speed,
     measure_users,
 )
-from hakaru.evaluation.timing import Timing, known_paces
+from hakaru.evaluation.timing import Timing
 from hakaru.hardware.busy import Clock, Others, read_clock
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
+from hakaru.planning.timed_here import timed_files
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 
@@ -288,8 +289,8 @@ def test_a_contended_trial_is_not_remembered(
     others(monkeypatch, 1.0)
     assert timing.trial(model, settings, repeats=1).speed.is_contended
     assert timing.known_trial(ledger.model_sha256(model), settings, repeats=1) is None
-    assert known_paces(timing.session) == []
+    assert timed_files(timing.session.ledger, timing.session.machine) == []
     others(monkeypatch, 0.0)
     assert not timing.trial(model, settings, repeats=1).speed.is_contended
     assert timing.known_trial(ledger.model_sha256(model), settings, repeats=1)
-    assert len(known_paces(timing.session)) == 1
+    assert len(timed_files(timing.session.ledger, timing.session.machine)) == 1

@@ -333,3 +333,35 @@ def test_whatever_is_typed_is_a_machine_or_refused_in_a_sentence(text: str) -> N
         return
     assert found.accelerators or found.ram
     assert all(device.total_bytes > 0 for device in found.accelerators)
+
+
+@pytest.mark.parametrize(
+    ("name", "gb_s", "fp16", "fp32"),
+    [
+        ("RTX 4090", 1008, 330.3, 82.6),
+        ("H100 SXM", 3350, 989, 66.9),
+        ("GTX 1080 Ti", 484, 0.18, 11.3),
+        ("RX 7900 XTX", 960, 122.8, 30.7),
+        ("M2 Max 32GB", 400, 13.6, 13.6),
+        ("M2 Max 30-core GPU 32GB", 400, 13.6 * 30 / 38, 13.6 * 30 / 38),
+        ("M2 Max (30c GPU) 32GB", 400, 13.6 * 30 / 38, 13.6 * 30 / 38),
+        ("M3 Max 30-core GPU 36GB", 300, 10.6, 10.6),
+        ("M5 Max 128GB", 614, 66.4, 16.6),
+        ("Jetson AGX Orin 64GB", 204.8, 42.6, 5.3),
+    ],
+)
+def test_what_decides_the_speed_is_known(name: str, gb_s: float, fp16: float, fp32: float) -> None:
+    """Bandwidth and rates, as makers publish them or as they follow from units and clocks. Fewer
+    GPU cores of an Apple chip have their part.
+    """
+    (device,) = parse_hardware(name).accelerators
+    assert device.bandwidth_gb_s == pytest.approx(gb_s, rel=0.01)
+    assert device.rates
+    assert device.rates.fp16_tflops == pytest.approx(fp16, rel=0.01)
+    assert device.rates.fp32_tflops == pytest.approx(fp32, rel=0.01)
+
+
+def test_a_slice_has_no_speed_of_its_own() -> None:
+    """A MIG slice has a part of the card's bandwidth, which nobody publishes."""
+    (device,) = parse_hardware("A100 80GB MIG 3g.40gb").accelerators
+    assert (device.bandwidth_gb_s, device.rates) == (None, None)

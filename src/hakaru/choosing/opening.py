@@ -11,12 +11,17 @@ from hakaru.hardware.spoken import describe_briefly
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
+from hakaru.planning.speed_figures import SpeedPrediction
 from hakaru.quantization.source import source_kind
 from hakaru.units import format_bytes, format_params
 
 
 def opening(
-    machine: Machine, model: Model, settings: ContextSettings, constraints: Constraints
+    machine: Machine,
+    model: Model,
+    settings: ContextSettings,
+    constraints: Constraints,
+    speed: SpeedPrediction | None = None,
 ) -> Iterator[str]:
     """The sentences, each of which is one line."""
     yield from describe_briefly(machine)
@@ -27,6 +32,13 @@ def opening(
         params=format_params(model.n_params),
         bytes=format_bytes(model.weights_bytes),
     )
+    if speed and speed.decode:
+        yield say(
+            "Speed    {value:.3g} tokens/s predicted for this file ({low:.3g} to {high:.3g})",
+            value=speed.decode.value,
+            low=speed.decode.low,
+            high=speed.decode.high,
+        )
     yield what_was_asked(constraints, settings)
     yield what_loss_is(constraints.tier)
     if narrow := narrow_vectors(machine, selection().lab):

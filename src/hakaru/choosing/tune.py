@@ -18,6 +18,7 @@ from hakaru.evaluation.tiers import tier_named
 from hakaru.memory.context import Context, settings_for
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import Reference, whole_model
+from hakaru.planning.predicted_here import predicted_here
 from hakaru.servers import beside_servers, running
 from hakaru.session import Session
 from hakaru.units import size_in_bytes
@@ -70,9 +71,10 @@ def tune(
     session.warn_of_silence(machine)
     if tasks:
         constraints = replace(constraints, tasks=named_tasks(tasks, language))
-    for note in opening(machine, whole, settings, constraints):
-        session.note(note)
     here, effort = replace(session, machine=machine), effort_beside_servers(effort)
+    speed = predicted_here(here, whole, settings)
+    for note in opening(machine, whole, settings, constraints, speed):
+        session.note(note)
     return tune_at(here, whole, settings, constraints, effort, mode=mode, again=again)
 
 

@@ -33,6 +33,7 @@ from hakaru.errors import Misuse
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
     from hakaru.cli.options import (
+        BenchOptions,
         CatalogAddOptions,
         CatalogUpdateOptions,
         ChatOptions,
@@ -215,6 +216,13 @@ def doctor(options: "DoctorOptions") -> int:
 )
 @click.option("--max-context", is_flag=True, help="Also: how long a context fits.")
 @click.option(
+    "--depth",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Predict the speed behind so many tokens of context.",
+)
+@click.option(
     "--explain",
     "explain_terms",
     is_flag=True,
@@ -283,6 +291,29 @@ def pull(options: "PullOptions") -> int:
 def rm(options: "RmOptions") -> int:
     """Remove a model from this disk, after saying what else uses it."""
     from hakaru.cli.commands import rm as command
+
+    return command.run(options)
+
+
+@app.command()
+@optional_model
+@click.option(
+    "--depth",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Decode behind so many tokens of context.",
+)
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Time this machine with models of zeros (a minute), so that speeds are predicted for it.",
+)
+@json_option
+@taking
+def bench(options: "BenchOptions") -> int:
+    """How fast a model is here, beside what was predicted."""
+    from hakaru.cli.commands import bench as command
 
     return command.run(options)
 

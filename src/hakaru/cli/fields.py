@@ -7,10 +7,10 @@ imports hakaru typed no option. Where a person typed options, each field is told
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "backend", "bits", "bpw", "chat_template", "converter", "draft", "dry_run", "fit", "force",
-    "full_speed", "hardware", "importance", "language", "memory", "mmproj", "mtp", "name",
-    "no_speed", "overwrite", "pin", "plot", "port", "prompts", "reference", "report", "size",
-    "source", "tasks", "vision",
+    "backend", "bits", "bpw", "calibrate", "chat_template", "converter", "depth", "draft",
+    "dry_run", "fit", "force", "full_speed", "hardware", "importance", "language", "memory",
+    "mmproj", "mtp", "name", "no_speed", "overwrite", "pin", "plot", "port", "prompts", "reference",
+    "report", "size", "source", "tasks", "vision",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",

@@ -107,6 +107,16 @@ def after_fit(fit: "Fit", options: FitOptions) -> str:
     return pasted("hakaru", "test", named(options.model))
 
 
+def check_of_speed(fit: "Fit", options: FitOptions) -> str:
+    """The command that measures what was predicted; empty for a model that is not on this
+    machine.
+    """
+    if not fit.model.complete or options.type_:
+        return ""
+    behind = ["--depth", str(options.depth)] if options.depth else []
+    return pasted("hakaru", "bench", named(options.model), *behind)
+
+
 def before_fetching(fit: "Fit", options: FitOptions) -> str:
     """What the command is for that looks for GGUF files; empty where `after_fit` is another."""
     if fit.verdict == "does_not_fit" or fit.found is None or fit.found.gguf_search is None:

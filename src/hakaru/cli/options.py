@@ -85,6 +85,7 @@ class FitOptions(ContextOptions):
     kv_unified: bool
     source: Literal["computed", "dry-run", "both"]
     max_context: bool
+    depth: int
     explain_terms: bool
     plot: Path | None
     json: bool
@@ -93,6 +94,16 @@ class FitOptions(ContextOptions):
     def preset(self) -> str | None:
         """The preset that was named, by whichever option."""
         return preset_asked(self.type_, self.bits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """`hakaru bench`."""
+
+    model: str | None  # None: the machine is timed
+    depth: int
+    calibrate: bool
+    json: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ usual rate.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ import numpy.typing as npt
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.models.shape import Shape
+from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.token_work import part_read
 from hakaru.units import Figure
 
 USUAL_SPREAD: Final = 0.35
@@ -31,19 +33,6 @@ WORTH: Final = 2
 """How many timed files USUAL_SPREAD counts for: assumed."""
 DRAWN: Final = 0.3
 """How strongly a rate is drawn to the usual one; by 1 to a timed file that holds one type alone."""
-
-
-def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
-    """The part of a tensor's bytes that one decoded token reads.
-
-    Of experts it reads those in use, and of the embedding one row, unless the embedding is the
-    output as well (`is_tied`).
-    """
-    if tensor.name == "token_embd.weight" and not is_tied:
-        return 1 / tensor.shape[1]
-    if "_exps." in tensor.name and shape.n_expert:
-        return shape.n_expert_used / shape.n_expert
-    return 1.0
 
 
 def parts_read(tensors: Iterable[Tensor], shape: Shape) -> dict[str, float]:
@@ -121,19 +110,7 @@ class TypeSpeeds:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """One file that was timed."""
-
-    read: Mapping[str, float]  # bytes that one decoded token reads, by type
-    seconds: float  # per decoded token
-
-    def as_json(self) -> dict[str, Any]:
-        """The form in which the ledger keeps it."""
-        return {"read": dict(self.read), "seconds": self.seconds}
-
-
-def fit_paces(paces: Sequence[Pace]) -> TypeSpeeds:
+def fit_paces(paces: Sequence[TimedFile]) -> TypeSpeeds:
     """The rates of a machine from at least one file that was timed on it."""
     from scipy.optimize import nnls
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from hakaru.engine.builds import server_build
 from hakaru.engine.server import EngineServer
-from hakaru.evaluation.pace import Pace, bytes_read
+from hakaru.evaluation.pace import bytes_read
 from hakaru.evaluation.served import served
 from hakaru.evaluation.speed import (
     DEPTHS,
@@ -30,6 +29,9 @@ from hakaru.ledger import now
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.dry_run import remember_load
+from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.timed_here import timed_here
+from hakaru.planning.token_work import item_works, whole_work
 from hakaru.session import Session
 
 LEAST_PER_USER: Final = 256
@@ -43,6 +45,7 @@ class Timing:
     session: Session
     again: bool = False  # measure anew, once: figures from before `began` are not used
     began: str = field(default_factory=now)
+    teaches_memory: bool = True  # False: what the loads took is not remembered
 
     def trial(
         self, model: Model, settings: ContextSettings, *, name: str = "", repeats: int = REPEATS
@@ -52,7 +55,7 @@ class Timing:
         """
 
         def measured() -> dict[str, Any]:
-            return _measured(self.session, model, settings, name=name, repeats=repeats).as_json()
+            return _measured(self, model, settings, name=name, repeats=repeats).as_json()
 
         trial = self.session.ledger.remembered(
             "trial",
@@ -148,7 +151,7 @@ class Timing:
 
     def _inputs(self, sha256: str, settings: ContextSettings, repeats: int) -> dict[str, object]:
         return {
-            **_here(self.session),
+            **timed_here(self.session.machine),
             "model": sha256,
             "settings": settings.as_json(),
             "version": TEST_VERSION,
@@ -156,25 +159,14 @@ class Timing:
         }
 
 
-def known_paces(session: Session) -> list[Pace]:
-    """The files that were timed on this kind of machine with this build of the engine, at any
-    settings.
-    """
-    here = _here(session).items()
-    return [
-        Pace(**result)
-        for inputs, result in session.ledger.recall_all("pace")
-        if here <= inputs.items()
-    ]
-
-
 def _measured(
-    session: Session, model: Model, settings: ContextSettings, *, name: str, repeats: int
+    timing: Timing, model: Model, settings: ContextSettings, *, name: str, repeats: int
 ) -> Trial:
     """The trial, measured now. The ledger keeps the memory that was really taken, and the pace of
     the machine if no other program computed.
     """
     step = say("speeds measured with {name}", name=name or model.path.stem)
+    session = timing.session
     progress = partial(session.watch, step)
     progress(0, repeats + 1)  # the model is loaded before the first measurement
     with served(session, model, settings) as server:
@@ -183,16 +175,19 @@ def _measured(
         )
         peak = server.peak_rss_bytes()
         trial = Trial(speed=speed, memory=server.log.footprint(), peak_rss_bytes=peak)
-        remember_load(
-            server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
-        )
+        if timing.teaches_memory:
+            remember_load(
+                server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
+            )
     if not speed.is_contended:
-        seconds = 1 / speed.decode_tokens_per_s.value
-        pace = Pace(read=bytes_read(model.tensors, model.shape), seconds=seconds)
-        inputs = {**_here(session), "model": session.ledger.model_sha256(model)}
+        work = whole_work(item_works(model.loaded, model.shape))
+        pace = TimedFile(
+            read=bytes_read(model.tensors, model.shape),
+            seconds=1 / speed.decode_tokens_per_s.value,
+            n_layer=work.n_layer,
+            products=work.products,
+            prefill_seconds=1 / speed.prefill_tokens_per_s.value,
+        )
+        inputs = {**timed_here(session.machine), "model": session.ledger.model_sha256(model)}
         session.ledger.remember("pace", inputs, pace.as_json())
     return trial
-
-
-def _here(session: Session) -> dict[str, object]:
-    return {"machine": session.machine.fingerprint, "engine": server_build()}

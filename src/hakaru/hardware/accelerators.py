@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hakaru.hardware.apple import apple
-from hakaru.hardware.facts import known_bandwidth, name_by_pci
+from hakaru.hardware.facts import known_bandwidth, known_rates, name_by_pci
 from hakaru.hardware.kernel import read_integer, read_text
 from hakaru.hardware.machine import Device, Memory, SilentDevice, Vendor
 from hakaru.hardware.nvidia import ask, name_of, nvml, scan
@@ -232,6 +232,7 @@ def _device(
         free_bytes=free,
         unified=unified,
         bandwidth_gb_s=known_bandwidth(name, sold),
+        rates=known_rates(name, sold),
         source="sysfs, RAM" if unified else "sysfs",
     )
 

@@ -8,7 +8,7 @@ counts, and without one the figure that `unified` has for a Mac of this memory.
 import ctypes
 import platform
 
-from hakaru.hardware.facts import known_bandwidth
+from hakaru.hardware.facts import known_bandwidth, known_rates
 from hakaru.hardware.kernel import sysctl
 from hakaru.hardware.machine import Device, Memory
 from hakaru.hardware.unified import apple_share
@@ -28,6 +28,7 @@ def apple(memory: Memory) -> list[Device]:
             free_bytes=min(share, memory.available_bytes),
             unified=True,
             bandwidth_gb_s=known_bandwidth(name),
+            rates=known_rates(name),
             source=source,
         )
     ]

@@ -1,6 +1,7 @@
 """Facts of the catalogue about accelerators whose name or PCI number a driver tells."""
 
 from hakaru.hardware.lookup import Row, find_rows, table
+from hakaru.hardware.machine import Rates
 
 
 def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
@@ -8,11 +9,19 @@ def known_bandwidth(name: str, total_bytes: int | None = None) -> float | None:
     the one with about `total_bytes` of memory counts. None if the catalogue does not tell exactly
     one figure.
     """
-    rows = list(find_rows(name).rows)
-    if total_bytes is not None and len(rows) > 1:
-        rows = _of_size(rows, total_bytes) or rows
-    bandwidth = {row["bandwidth_gb_s"] for row in rows}
+    bandwidth = {row["bandwidth_gb_s"] for row in _rows_of(name, total_bytes)}
     return bandwidth.pop() if len(bandwidth) == 1 else None
+
+
+def known_rates(name: str, total_bytes: int | None = None) -> Rates | None:
+    """How fast the accelerator called `name` computes, found as by `known_bandwidth`."""
+    rates = {rates_of(row) for row in _rows_of(name, total_bytes)}
+    return rates.pop() if len(rates) == 1 else None
+
+
+def rates_of(row: Row) -> Rates:
+    """The rates of a row of the catalogue."""
+    return Rates(fp16_tflops=row["fp16_tflops"], fp32_tflops=row["fp32_tflops"])
 
 
 def known_rate(name: str) -> float | None:
@@ -30,6 +39,13 @@ def name_by_pci(number: str, total_bytes: int | None) -> str | None:
     if total_bytes is not None:
         rows = _of_size(rows, total_bytes)
     return rows[0]["name"] if len(rows) == 1 else None
+
+
+def _rows_of(name: str, total_bytes: int | None) -> list[Row]:
+    rows = list(find_rows(name).rows)
+    if total_bytes is not None and len(rows) > 1:
+        rows = _of_size(rows, total_bytes) or rows
+    return rows
 
 
 def _of_size(rows: list[Row], total_bytes: int) -> list[Row]:

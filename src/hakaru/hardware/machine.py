@@ -26,6 +26,21 @@ that is a model of 0.8 billion parameters for each core: of billions from 8 core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """How fast a GPU computes, in TFLOP/s as published; None where that is unknown."""
+
+    fp16_tflops: float | None  # dense, of its matrix units where it has such
+    fp32_tflops: float | None  # two for each lane and clock
+
+    def of_part(self, part: float) -> "Rates":
+        """The rates of a chip of which only this part of the cores is switched on."""
+        return Rates(
+            fp16_tflops=self.fp16_tflops and self.fp16_tflops * part,
+            fp32_tflops=self.fp32_tflops and self.fp32_tflops * part,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A memory that a model can lie in: a GPU's own, a GPU's part of a unified memory, or RAM."""
 
@@ -35,6 +50,7 @@ class Device:
     free_bytes: int | None  # None: the system does not tell
     unified: bool = False  # the GPU shares the processor's memory
     bandwidth_gb_s: float | None = None
+    rates: Rates | None = None  # None: unknown
     source: str = "system"  # who tells these figures, such as "NVML"
     label_gib: float | None = None  # size that it is sold with; None: `total_bytes` is that size
 

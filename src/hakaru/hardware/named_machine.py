@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from hakaru.errors import Misuse
+from hakaru.hardware.facts import rates_of
 from hakaru.hardware.lookup import (
     Match,
     Row,
@@ -227,6 +228,8 @@ def _device(part: Part) -> tuple[Device, list[str]]:
             name=f"{row['name']} MIG {mig[1]}g.{mig[2]}gb",
             total_bytes=n_bytes,
             label_gib=float(mig[2]),
+            bandwidth_gb_s=None,  # a slice has a part of the card's, which is not known
+            rates=None,
         ), notes
     return _card(row), notes
 
@@ -239,6 +242,7 @@ def _card(row: Row) -> Device:
         total_bytes=int(row["memory_gib"] * 2**30),
         free_bytes=reported * 2**20 if reported else None,
         bandwidth_gb_s=row["bandwidth_gb_s"],
+        rates=rates_of(row),
         source=listed(row["sources"]),
     )
 
@@ -278,10 +282,20 @@ def _unified(row: Row, match: Match, name: str, notes: list[str]) -> tuple[Devic
         free_bytes=share.usable_bytes,
         unified=True,
         bandwidth_gb_s=row["bandwidth_gb_s"],
+        rates=rates_of(row).of_part(_part_of_cores(row, name)),
         source=f"{', '.join(row['sources'])}; {share.why}",
         label_gib=sold,
     )
     return device, [*notes, unified_note(title, share, sold)]
+
+
+def _part_of_cores(row: Row, name: str) -> float:
+    """The part of a chip's GPU cores that a name such as `M2 Max 30-core GPU` or `M2 Max (30c GPU)`
+    tells; 1 where it tells none, or a number that is not sold.
+    """
+    sold = row.get("gpu_cores", [])
+    told = re.search(r"(?i)(\d+)\s*-?\s*c(?:ores?)?\s*-?\s*gpu", name)
+    return int(told[1]) / max(sold) if told and int(told[1]) in sold else 1.0
 
 
 def _one_row(name: str, match: Match) -> tuple[Row, list[str]]:

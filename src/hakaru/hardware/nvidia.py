@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.hardware.facts import known_bandwidth, known_rate
+from hakaru.hardware.facts import known_bandwidth, known_rate, known_rates
 from hakaru.hardware.kernel import read_text
 from hakaru.hardware.lookup import find_rows
 from hakaru.hardware.machine import Device, Memory, SilentDevice, ram_device
@@ -193,6 +193,7 @@ def _dedicated(name: str, info: Any) -> Device:
         free_bytes=int(info.free),
         # a slice has a part of the card's bandwidth, which the catalogue does not know
         bandwidth_gb_s=None if " MIG" in name else known_bandwidth(name, total),
+        rates=None if " MIG" in name else known_rates(name, total),
         source="NVML",
     )
 
@@ -205,6 +206,7 @@ def _unified(name: str, memory: Memory) -> Device:
         vendor="nvidia",
         unified=True,
         bandwidth_gb_s=known_bandwidth(name, memory.total_bytes),
+        rates=known_rates(name, memory.total_bytes),
         source="/proc/meminfo",
     )
 

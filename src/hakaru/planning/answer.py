@@ -20,6 +20,7 @@ from hakaru.planning.learned import Margin
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Task
 from hakaru.planning.shares import FitVerdict, Placement
+from hakaru.planning.speed_figures import SpeedPrediction
 from hakaru.planning.ways_out import Alternative
 
 GROWTH: Final = ("checkpoints_bytes", "requests_bytes")
@@ -42,6 +43,7 @@ class Fit:
     max_context: int | None  # tokens, the most that fit; None if not asked for
     extras: tuple[Extra, ...] = ()  # what is loaded beside the model
     is_modelled: bool = True  # False: caches and compute of a device are assumed
+    speed: SpeedPrediction | None = None  # None: not asked for
     found: Found | None = None  # how the model was found, where it was named by a text
 
     @property
@@ -122,6 +124,7 @@ class Fit:
             "extras": [extra.as_json() for extra in self.extras],
             "margin": self.margin.as_json(),
             "max_context": self.max_context,
+            "speed": self.speed.as_json() if self.speed else None,
             "alternatives": [way.as_json() for way in self.alternatives],
         } | ({"terms": [_term_json(term) for term in self.explanation()]} if explain else {}) | (
             {"checkpoint": asdict(stored)} if stored else {}

@@ -17,6 +17,8 @@ from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
 from hakaru.language import listed, say
 from hakaru.planning.learned import PARTS, Error, Kind, Margin, errors, learned_margin
+from hakaru.planning.machine_speed import errors_left_out
+from hakaru.planning.timed_here import timed_files
 from hakaru.session import Session
 
 ROUNDED_BYTES: Final = 2**20 // 200
@@ -31,6 +33,7 @@ class Checkup:
     ledger: str  # the path of its file
     machine: Machine
     errors: Sequence[Error]  # of this machine
+    speed_errors: Sequence[float]  # of each timed file, as the others predict it
     usable_gpus: list[str] | None  # those that the engine can use; None where it has none to use
 
     @property
@@ -82,6 +85,21 @@ class Checkup:
             return idle_gpu(self.machine)
         return narrow_vectors(self.machine, selection().lab)
 
+    def speeds(self) -> str | None:
+        """How wrong predictions of decoding speed are here, in a sentence; None where fewer than
+        two files were timed.
+        """
+        if not self.speed_errors:
+            return None
+        sizes = sorted(abs(error) for error in self.speed_errors)
+        return say(
+            "Decoding speed, each of {n} timed files as the others predict it: half within "
+            "{median:.0%} of what was measured, the worst {worst:+.0%}.",
+            n=len(sizes),
+            median=sizes[len(sizes) // 2],
+            worst=max(self.speed_errors, key=abs),
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru doctor --json`."""
         return {
@@ -93,6 +111,7 @@ class Checkup:
             "margin": max(self.margins, key=lambda m: m.fraction).as_json(),
             "margins": [margin.as_json() for margin in self.margins],
             "engine_devices": self.usable_gpus,
+            "speed_errors": list(self.speed_errors),
         }
 
 
@@ -105,6 +124,7 @@ def checkup(session: Session) -> Checkup:
         ledger=str(ledger.path),
         machine=machine,
         errors=[e for e in errors(ledger.memory_rows()) if e.machine == machine.fingerprint],
+        speed_errors=errors_left_out(timed_files(ledger, machine)),
         usable_gpus=_usable_gpus(machine) if all(engines.values()) else None,
     )
 

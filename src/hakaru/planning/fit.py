@@ -19,6 +19,8 @@ from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.planning.fit_at import FigureSource, fit_at
 from hakaru.planning.here import leaves_gpu_idle, part_of, within
+from hakaru.planning.speed_of import speed_of
+from hakaru.planning.timed_here import timed_files
 from hakaru.servers import beside_servers
 from hakaru.session import Session, Tell
 from hakaru.units import format_bytes, size_in_bytes
@@ -37,6 +39,7 @@ def fit(
     kv_unified: bool = False,
     source: FigureSource = "both",
     find_max: bool = False,
+    depth: int = 0,
     session: Session | None = None,
     **context: Unpack[Context],
 ) -> Fit:
@@ -49,8 +52,9 @@ def fit(
     "16GiB": of all GPUs together, and of the RAM. `preset`, or the `bits` of the usual one, judges
     the model as it would be at such a preset, which nobody needs to have built. A projector
     (`mmproj`), a `draft` model or the model's own layers for multi-token prediction (`mtp`) are
-    loaded beside it. `find_max` also looks for the longest context that fits. Nothing but headers
-    is fetched. Raises Misuse, ModelError, Offline and EngineError.
+    loaded beside it. `find_max` also looks for the longest context that fits. The speed is
+    predicted behind `depth` tokens of context. Nothing but headers is fetched. Raises Misuse,
+    ModelError, Offline and EngineError.
     """
     preset = preset_asked(preset, bits)
     limit = None if memory is None else size_in_bytes(memory)
@@ -75,7 +79,8 @@ def fit(
     notes = [found.note, which_preset(bits) if bits is not None else "", *answer.hardware.notes]
     for note in filter(None, notes):
         session.note(note)
-    return replace(answer, found=found)
+    files = timed_files(session.ledger, machine) if place is None else ()
+    return replace(answer, found=found, speed=speed_of(answer, depth, files))
 
 
 def _beside(

@@ -10,8 +10,11 @@ from typing import Any
 from hakaru.engine.builds import lab_build
 from hakaru.formats.imatrix import Imatrix
 from hakaru.language import say
-from hakaru.models.model import Model
+from hakaru.memory.context import any_settings_for
+from hakaru.models.model import Model, with_types
 from hakaru.models.presets import NEEDS_IMPORTANCE
+from hakaru.planning.predicted_here import predicted_here
+from hakaru.planning.speed_figures import SpeedPrediction
 from hakaru.quantization.build import (
     Recipe,
     build,
@@ -38,6 +41,7 @@ class MadePreset:
     path: Path
     written: Model | None = None  # None for a dry run
     warning: str | None = None  # if the source is quantized already: what that means
+    speed: SpeedPrediction | None = None  # of a dry run: here, as predicted; None: not known
 
     def as_json(self) -> dict[str, Any]:
         """The object of `hakaru quantize --type … --json`."""
@@ -58,6 +62,7 @@ class MadePreset:
                 "kind": source_kind(source).kind,
             },
             "warning": self.warning,
+            "speed": self.speed.as_json() if self.speed else None,
             "engine": lab_build(),
             "tensors": [
                 {"name": t.name, "type": recipe.types.get(t.name, t.type.name)}
@@ -83,7 +88,8 @@ def to_preset(
     for sentence in _sentences(source, recipe, warning, is_copy=is_copy):
         session.note(sentence)
     if order.dry_run:
-        return MadePreset(source=source, recipe=recipe, path=out, warning=warning)
+        speed = predicted_here(session, with_types(source, recipe.types), any_settings_for(source))
+        return MadePreset(source=source, recipe=recipe, path=out, warning=warning, speed=speed)
     written = build(
         session.lab,
         source,

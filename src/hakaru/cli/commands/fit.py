@@ -2,7 +2,7 @@
 change it.
 """
 
-from hakaru.cli.next_steps import after_fit, before_fetching
+from hakaru.cli.next_steps import after_fit, before_fetching, check_of_speed
 from hakaru.cli.options import FitOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.fit import print_fit
@@ -28,6 +28,7 @@ def run(options: FitOptions) -> int:
         kv_unified=options.kv_unified,
         source=options.source,
         find_max=options.max_context,
+        depth=options.depth,
         session=terminal_session(quiet=options.json, keeps=False),
         **options.as_context(),
     )
@@ -36,6 +37,7 @@ def run(options: FitOptions) -> int:
     if options.json:
         print_json(answer.as_json(explain=options.explain_terms))
     else:
-        print_fit(answer, answer.explanation() if options.explain_terms else [])
+        terms = answer.explanation() if options.explain_terms else []
+        print_fit(answer, terms, check_of_speed(answer, options))
         next_step(after_fit(answer, options), before=before_fetching(answer, options))
     return 3 if answer.verdict == "does_not_fit" else 0

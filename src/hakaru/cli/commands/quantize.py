@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from hakaru.cli.next_steps import after_dry_run, after_quantize
 from hakaru.cli.options import QuantizeOptions
 from hakaru.cli.output import next_step, print_json, print_text
+from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
+from hakaru.cli.tell.predicted import speed_sentences
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
 from hakaru.language import say
@@ -79,6 +81,9 @@ def _print_preset(made: MadePreset) -> None:
                 "Dry run: {path} would be written; nothing was changed.", path=whole(str(made.path))
             )
         )
+        if made.speed:
+            for sentence in speed_sentences(made.speed, pasted("hakaru", "bench", made.path)):
+                print_text(sentence)
     else:
         print_text(
             say(

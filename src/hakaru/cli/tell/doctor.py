@@ -26,6 +26,8 @@ def print_checkup(checkup: Checkup) -> None:
         print_text(say("Nothing was checked here yet."))
     for margin in checkup.margins:
         print_text(margin.sentence())
+    if speeds := checkup.speeds():
+        print_text(speeds)
     if sentence := checkup.unused():
         print_text(sentence)
     if checkup.is_whole:  # else what is missing says what to do

@@ -5,6 +5,7 @@ from typing import Final
 
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
+from hakaru.cli.tell.predicted import speed_sentences
 from hakaru.cli.wrapping import whole
 from hakaru.language import say, spelled
 from hakaru.memory.terms import Term
@@ -44,8 +45,8 @@ def _print_extra(extra: Extra) -> None:
         )
 
 
-def print_fit(fit: Fit, terms: list[Term]) -> None:
-    """The whole answer as text."""
+def print_fit(fit: Fit, terms: list[Term], check: str = "") -> None:
+    """The whole answer as text. `check` is the command that measures the speed."""
     model, settings = fit.model, fit.settings
     print_text(
         say(
@@ -79,6 +80,9 @@ def print_fit(fit: Fit, terms: list[Term]) -> None:
             if fit.max_context
             else say("It does not fit even with a context of 256 tokens.")
         )
+    if fit.speed:
+        for sentence in speed_sentences(fit.speed, check):
+            print_text(sentence)
     if fit.flags:
         print_text(say("llama-server flags: {flags}", flags=whole(" ".join(fit.flags))))
 

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from hakaru.engine.builds import server_build
 from hakaru.evaluation.pace import TypeSpeeds, fit_paces, fit_speeds
-from hakaru.evaluation.timing import Timing, known_paces
+from hakaru.evaluation.timing import Timing
 from hakaru.formats.imatrix import Imatrix
 from hakaru.memory.settings import ContextSettings
+from hakaru.planning.timed_here import timed_files
 from hakaru.quantization.probes import Errors
 from hakaru.quantization.study.recipe_file import trial_file
 from hakaru.quantization.study.study import Study, imatrix_digest
@@ -65,8 +66,8 @@ def machine_pace(study: Study) -> TypeSpeeds | None:
     the source is timed, or None returned where it is large.
     """
     session, soon = study.session, ContextSettings(n_ctx=SOON_TIMED_CONTEXT)
-    paces = known_paces(session)
+    paces = timed_files(session.ledger, session.machine)
     if not paces and study.model.weights_bytes <= SOON_TIMED_BYTES:
         Timing(session=session).trial(study.model, soon, repeats=1)
-        paces = known_paces(session)
+        paces = timed_files(session.ledger, session.machine)
     return fit_paces(paces) if paces else None

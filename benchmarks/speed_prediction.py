@@ -1,0 +1,199 @@
+"""How wrong predicted speeds are, on devices that the prediction has never seen.
+
+`python benchmarks/speed_prediction.py FACTS` reads published speeds from FACTS (a table as
+docs/speed.md describes it), fits the coefficients without one device at a time, predicts that
+device, and prints errors and coverage by route, beside peers' formulas on the same rows. With
+`--write` it fits to all rows and writes src/hakaru/planning/speed.json and the rows that the tests
+carry. The same table gives the same file.
+"""
+
+import argparse
+import csv
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from figures.published_speeds import LeftOut, Published, What, published, read_speeds
+from figures.speed_calibration import Calibration, calibrate
+from figures.speed_fit import Table, Vector, fit, left_out_fits, table_of
+from figures.speed_peers import FORMULAS
+
+CARRIED: Final = Path(__file__).parent / "figures" / "published_speeds.csv"
+COEFFICIENTS: Final = Path(__file__).parent.parent / "src/hakaru/planning/speed.json"
+
+
+def main() -> int:
+    """Print the tables; with `--write` also write the coefficients."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("facts", type=Path, help="the table of published speeds, a CSV file")
+    parser.add_argument("--write", action="store_true", help="write the coefficients")
+    options = parser.parse_args()
+    if not options.facts.is_file():
+        print(f"skipped: no table of published speeds at {options.facts}")
+        return 0
+    rows = list(read_speeds(options.facts))
+    speeds = [row for row in rows if isinstance(row, Published)]
+    left_out = Counter(row.reason for row in rows if isinstance(row, LeftOut))
+    print(f"{len(rows)} rows, {len(speeds)} used; left out:")
+    for reason, n in left_out.most_common():
+        print(f"  {n:5} {reason}")
+    fitted: dict[str, Any] = {
+        "from": {
+            "rows": len(rows),
+            "used": len(speeds),
+            "left_out": dict(sorted(left_out.items())),
+            "sources": sources(speeds),
+        }
+    }
+    for what in ("decode", "prefill"):
+        table = table_of(speeds, what)
+        off, each = left_out_fits(table, what)
+        calibration = calibrate(table, off)
+        report(table, off, calibration, what)
+        if what == "decode":
+            report_peers(table, off)
+        fitted[what] = routes_json(table, what, off, each, calibration)
+    if options.write:
+        COEFFICIENTS.write_text(json.dumps(fitted, indent=1) + "\n", encoding="utf-8")
+        carry(options.facts)
+        print(f"written: {COEFFICIENTS}, {CARRIED}")
+    return 0
+
+
+def carry(facts: Path) -> None:
+    """Write the rows that the tests read: of each device under an open licence the first decode
+    and the first prefill of every depth.
+    """
+    with facts.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen: dict[tuple[object, ...], dict[str, str]] = {}
+    for row in rows:
+        speed = published(row)
+        if isinstance(speed, Published) and speed.may_be_carried:
+            deep = speed.depth >= 2048
+            chosen.setdefault((speed.device, speed.n_devices, speed.route, speed.what, deep), row)
+    with CARRIED.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(chosen.values())
+
+
+def sources(speeds: list[Published]) -> dict[str, int]:
+    """How many speeds each source gave, by its name alone."""
+    return dict(sorted(Counter(source_name(speed.source) for speed in speeds).items()))
+
+
+def source_name(source: str) -> str:
+    """A repository at a commit, a discussion, or the site, of what a row says of its source."""
+    repository = re.match(r"[\w.-]+/[\w.-]+@\w+", source)
+    issue = re.match(r"https://github\.com/([\w.-]+/[\w.-]+)", source)
+    if repository or issue:
+        return repository[0] if repository else f"{issue[1]} (issues)" if issue else ""
+    return re.split(r" build|,| \(|: ", source)[0]
+
+
+def report(table: Table, off: Vector, calibration: Calibration, what: What) -> None:
+    """Errors and coverage by route, and by class of work."""
+    error = np.abs(np.expm1(off))
+    experts = np.array([row.work.n_expert > 0 for row in table.rows])
+    deep = np.array([row.depth >= 2048 for row in table.rows])
+    print(f"\n{what}, one device left out at a time")
+    print(
+        f"  {'':22}{'speeds':>7}{'devices':>8}{'median':>8}{'90 % in':>8}{'holds':>7}"
+        f"{'devices':>8}{'width':>12}"
+    )
+    for route in ["", *sorted(set(table.routes))]:
+        mine = (table.routes == route) if route else np.ones(len(off), bool)
+        for name, part in (
+            ("", mine),
+            ("dense", mine & ~experts & ~deep),
+            ("dense, deep", mine & ~experts & deep),
+            ("experts", mine & experts & ~deep),
+            ("experts, deep", mine & experts & deep),
+        ):
+            if not part.any():
+                continue
+            title = f"  {name}" if name else route or "all"
+            print(
+                f"  {title:22}{part.sum():7}{len(set(table.devices[part])):8}"
+                f"{np.median(error[part]):8.1%}{np.quantile(error[part], 0.9):8.1%}"
+                f"{calibration.holds[part].mean():7.0%}"
+                f"{calibration.holds_by_device(table, part):8.0%}"
+                f"{_width(calibration, route, name):>12}"
+            )
+
+
+def report_peers(table: Table, off: Vector) -> None:
+    """Our errors beside those of peers' formulas on the same rows."""
+    measured = np.array([row.tokens_per_s for row in table.rows])
+    ours = {"hakaru (left out)": np.abs(np.expm1(off))}
+    theirs = {
+        name: np.abs(np.array([formula(row) for row in table.rows]) / measured - 1)
+        for name, formula in FORMULAS.items()
+    }
+    routes = ["", *sorted(set(table.routes))]
+    print("\ndecode, median error and where nine of ten lie, beside peers' formulas")
+    print("  " + " " * 18 + "".join(f"{route or 'all':>16}" for route in routes))
+    for name, error in (ours | theirs).items():
+        cells = []
+        for route in routes:
+            mine = error[table.routes == route] if route else error
+            cells.append(f"{np.median(mine):.0%} {np.quantile(mine, 0.9):.0%}")
+        print(f"  {name:18}" + "".join(f"{cell:>16}" for cell in cells))
+
+
+def _width(calibration: Calibration, route: str, name: str) -> str:
+    """The interval of a class: by how much slower, and faster, a speed may be."""
+    if not route or not name:
+        return ""
+    low, high = calibration.intervals[route][name.replace(", ", "_")]
+    return f"{np.expm1(low):+.0%} {np.expm1(high):+.0%}"
+
+
+def routes_json(
+    table: Table,
+    what: What,
+    off: Vector,
+    each: dict[str, dict[str, Vector]],
+    calibration: Calibration,
+) -> dict[str, Any]:
+    """What the package needs of every route."""
+    routes = {}
+    for route, coefficients in fit(table, what).items():
+        if not route:
+            continue
+        mine = table.routes == route
+        devices = sorted(set(table.devices[mine]))
+        without = np.array([each[device][route] for device in devices if route in each[device]])
+        n = len(without)
+        deviations = (without - without.mean(axis=0)) ** 2 if n else np.zeros((1, len(table.names)))
+        errors = np.sqrt(max(n - 1, 0) / max(n, 1) * deviations.sum(axis=0))
+        error = np.abs(np.expm1(off[mine]))
+        routes[route] = {
+            "n_speeds": int(mine.sum()),
+            "n_devices": len(devices),
+            "median_error": _digits(float(np.median(error))),
+            "error_of_nine_in_ten": _digits(float(np.quantile(error, 0.9))),
+            "holds": _digits(float(calibration.holds[mine].mean())),
+            "holds_by_device": _digits(calibration.holds_by_device(table, mine)),
+            "intervals": {
+                name: [_digits(end) for end in interval]
+                for name, interval in calibration.intervals[route].items()
+            },
+            "coefficients": dict(zip(table.names, map(_digits, coefficients), strict=True)),
+            "standard_errors": dict(zip(table.names, map(_digits, errors), strict=True)),
+        }
+    return routes
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

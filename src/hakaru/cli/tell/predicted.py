@@ -1,0 +1,74 @@
+"""Predicted speeds as sentences."""
+
+from hakaru.cli.wrapping import whole
+from hakaru.language import listed, say
+from hakaru.planning.speed_figures import RAM_GB_S, Basis, PredictedSpeed, SpeedPrediction
+
+
+def speed_sentences(speed: SpeedPrediction, check: str) -> list[str]:
+    """What is predicted, then from what, and the command `check` that measures it (empty: none);
+    or why nothing is.
+    """
+    if speed.decode is None:
+        return [say("No speed is predicted: {reason}.", reason=speed.why_no_decode)]
+    decode = interval_text(speed.decode)
+    sentences = [
+        say(
+            "Predicted behind {depth:,} tokens of context: writes {decode} tokens/s.",
+            depth=speed.depth,
+            decode=decode,
+        )
+        if speed.depth
+        else say("Predicted: writes {decode} tokens/s.", decode=decode)
+    ]
+    if speed.prefill:
+        prefill = interval_text(speed.prefill)
+        sentences[0] += " " + say("Reads a prompt with {prefill} tokens/s.", prefill=prefill)
+    else:
+        sentences.append(
+            say("No speed of reading a prompt is predicted: {reason}.", reason=speed.why_no_prefill)
+        )
+    basis = speed.decode.basis
+    sentences.append(
+        say("The range and the speed are computed from {basis}.", basis=basis_text(basis))
+        if basis.ram_is_assumed
+        else say(
+            "Nine of ten measured speeds lie in the range; computed from {basis}.",
+            basis=basis_text(basis),
+        )
+    )
+    if check:
+        sentences.append(say("To measure it: {check}", check=whole(check)))
+    return sentences
+
+
+def interval_text(speed: PredictedSpeed) -> str:
+    """A speed and its interval, such as `152 (86 to 188)`."""
+    value, low, high = (short_rate(rate) for rate in (speed.value, speed.low, speed.high))
+    return say("{value} ({low} to {high})", value=value, low=low, high=high)
+
+
+def basis_text(basis: Basis) -> str:
+    """What a speed was computed from."""
+    parts = []
+    if basis.n_speeds:
+        parts.append(
+            say(
+                "{n:,} speeds measured on {devices} devices under {routes}",
+                n=basis.n_speeds,
+                devices=basis.n_devices,
+                routes=listed(basis.routes),
+            )
+        )
+    if basis.n_timed:
+        parts.append(say("{n} files timed on this machine", n=basis.n_timed))
+    if basis.ram_is_assumed:
+        low, _, high = RAM_GB_S
+        parts.append(say("a RAM of {low:.0f} to {high:.0f} GB/s (assumed)", low=low, high=high))
+    return listed(parts)
+
+
+def short_rate(rate: float) -> str:
+    """Three digits, which is more than is known: `5.31`, `152`, `9,660`."""
+    digits = float(f"{rate:.3g}")
+    return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"

@@ -1,0 +1,245 @@
+"""How fast a model will be on a machine that has not run it: tokens per second, with an interval.
+
+A token's time on a device is the sum of the terms of `speed_terms`, each times a coefficient that
+was fitted to published speeds (`speed.json`, written by benchmarks/speed_prediction.py). The times
+of the devices among which the layers are split add up, since a token passes them one after the
+other. Nine of ten measured speeds lie in the interval, as tried on devices that the coefficients
+had not seen; docs/speed.md has the figures. No interval reaches above what the memory can deliver.
+
+Left out: several tokens in flight on several devices, and prompts behind weights in RAM.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from hakaru.hardware.machine import Device, Hardware
+from hakaru.language import say
+from hakaru.memory.flash_attention import Backend
+from hakaru.planning.shares import Layout
+from hakaru.planning.speed_figures import RAM_GB_S, Basis, PredictedSpeed, SpeedPrediction
+from hakaru.planning.speed_terms import Chip, decode_terms, prefill_terms
+from hakaru.planning.token_work import ItemWork, TokenWork
+
+N_DECODED: Final = 128
+"""Tokens that are decoded behind the depth: the speed is their average."""
+N_PROMPT: Final = 512
+"""Tokens of the prompt that is read behind the depth."""
+DEEP: Final = 2048
+"""Tokens of context from which a depth counts as deep."""
+PART_OF_RAM: Final = 0.8
+"""The part of the RAM's bandwidth that decoding reaches with enough threads: assumed."""
+WIDEST: Final = 10.0
+"""An interval whose ends differ by more than this factor is not told."""
+ROUTES: Final[Mapping[tuple[str, str], str]] = {
+    ("nvidia", "vulkan"): "vulkan_nvidia",
+    ("amd", "vulkan"): "vulkan_amd",
+}
+USUAL_ROUTES: Final = {"nvidia": "cuda", "amd": "rocm", "apple": "metal", "intel": "intel"}
+ROUTE_NAMES: Final = {
+    "cuda": "CUDA", "cuda_old": "CUDA without matrix units", "rocm": "ROCm", "metal": "Metal",
+    "intel": "SYCL or Vulkan", "vulkan_amd": "Vulkan", "vulkan_nvidia": "Vulkan",
+    "amdvlk": "Vulkan (AMDVLK)",
+}  # fmt: skip
+
+
+def class_of(work: TokenWork, depth: float) -> str:
+    """The class of a work, by which the width of an interval is known."""
+    return ("experts" if work.n_expert else "dense") + ("_deep" if depth >= DEEP else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The work of one device."""
+
+    work: TokenWork
+    chip: Chip
+    route: str
+
+
+def predict_speed(
+    items: Sequence[ItemWork],
+    hardware: Hardware,
+    layout: Layout,
+    *,
+    depth: int = 0,
+    n_ubatch: int = 512,
+    backend: Backend | None = None,
+) -> SpeedPrediction:
+    """How fast a model decodes, and reads a prompt, behind `depth` tokens.
+
+    `items` is what `token_work.item_works` gives; `layout` says which of them lie where. `backend`
+    is that of the accelerators; None: the usual one of each maker.
+    """
+    works, in_ram = split_work(items, layout)
+    parts = []
+    for device, work in zip(hardware.accelerators, works, strict=True):
+        if not work.stored:
+            continue
+        if reason := _why_not(device):
+            return SpeedPrediction(depth=depth, why_no_decode=reason, why_no_prefill=reason)
+        parts.append(Part(work=work, chip=chip_of(device), route=route_of(device, backend)))
+    if not parts:
+        reason = say(
+            "the speed of the processor and its RAM is not published; measure it: {command}",
+            command="hakaru bench --calibrate",
+        )
+        return SpeedPrediction(depth=depth, why_no_decode=reason, why_no_prefill=reason)
+    if in_ram.stored and hardware.is_unified:
+        parts.append(Part(work=in_ram, chip=parts[0].chip, route=parts[0].route))
+        in_ram = TokenWork()
+    why_no_decode = _too_uncertain("decode", parts, depth)
+    why_no_prefill = _why_no_prefill(parts, in_ram) or _too_uncertain("prefill", parts, depth)
+    return SpeedPrediction(
+        depth=depth,
+        decode=None if why_no_decode else predict_decode(parts, depth=depth, in_ram=in_ram),
+        prefill=None if why_no_prefill else predict_prefill(parts, depth=depth, n_ubatch=n_ubatch),
+        why_no_decode=why_no_decode,
+        why_no_prefill=why_no_prefill,
+    )
+
+
+def predict_decode(
+    parts: Sequence[Part],
+    *,
+    depth: float,
+    in_ram: TokenWork | None = None,
+    n_tokens: int = N_DECODED,
+) -> PredictedSpeed:
+    """How fast devices that hold a model's parts decode `n_tokens` behind `depth`."""
+    mean_depth = depth + n_tokens / 2
+    seconds, floor = 0.0, 0.0
+    for part in parts:
+        terms = decode_terms(part.work, part.chip, mean_depth)
+        coefficients = fitted()["decode"][part.route]["coefficients"]
+        seconds += sum(coefficients[name] * term for name, term in terms.items())
+        floor += terms["bytes"]
+    low, high = _interval("decode", parts, depth)
+    if in_ram is None or not in_ram.stored:
+        return _figure("decode", parts, seconds, (low, high), floor)
+    n_bytes = in_ram.read_bytes + in_ram.cache_bytes(mean_depth)
+    slow, usual, fast = (n_bytes / (PART_OF_RAM * 1e9 * gb_s) for gb_s in RAM_GB_S)
+    whole = seconds + usual
+    slowest = seconds * math.exp(-low) + slow
+    fastest = max(floor, seconds * math.exp(-high)) + fast
+    figure = _figure("decode", parts, whole, (math.log(whole / slowest), math.log(whole / fastest)))
+    return replace(figure, basis=figure.basis + Basis(ram_is_assumed=True))
+
+
+def predict_prefill(
+    parts: Sequence[Part], *, depth: float, n_ubatch: int, n_prompt: int = N_PROMPT
+) -> PredictedSpeed:
+    """How fast devices that hold a model's parts read a prompt of `n_prompt` behind `depth`."""
+    seconds, floor = 0.0, 0.0
+    for part in parts:
+        terms = prefill_terms(
+            part.work, part.chip, n_prompt=n_prompt, depth=depth, n_ubatch=n_ubatch
+        )
+        coefficients = fitted()["prefill"][part.route]["coefficients"]
+        seconds += sum(coefficients[name] * term for name, term in terms.items())
+        floor += terms["products"] + terms["expert_products"]
+    return _figure("prefill", parts, seconds, _interval("prefill", parts, depth), floor)
+
+
+def split_work(
+    items: Sequence[ItemWork], layout: Layout
+) -> tuple[tuple[TokenWork, ...], TokenWork]:
+    """The work of each accelerator, then of the RAM, under a layout."""
+    in_ram = TokenWork()
+    first = len(items) - layout.n_gpu_layers
+    for item in items[:first]:
+        in_ram = in_ram + item.rest + item.experts
+    works = []
+    for count in layout.counts:
+        work = TokenWork()
+        for i in range(first, first + count):
+            work = work + items[i].rest
+            if i < layout.n_cpu_moe:
+                in_ram = in_ram + items[i].experts
+            else:
+                work = work + items[i].experts
+        works.append(work)
+        first += count
+    return tuple(works), in_ram
+
+
+def chip_of(device: Device) -> Chip:
+    """What of an accelerator decides its speed. Its bandwidth must be known."""
+    assert device.bandwidth_gb_s is not None
+    return Chip(bandwidth_gb_s=device.bandwidth_gb_s, rates=device.rates, is_unified=device.unified)
+
+
+def route_of(device: Device, backend: Backend | None = None) -> str:
+    """The route by which llama.cpp runs a device."""
+    if route := ROUTES.get((device.vendor, backend or "")):
+        return route
+    if device.vendor == "nvidia" and not chip_of(device).has_matrix_units:
+        return "cuda_old"
+    return USUAL_ROUTES[device.vendor]
+
+
+@cache
+def fitted() -> dict[str, dict[str, Any]]:
+    """Coefficients, intervals and counts: by kind of speed, then by route."""
+    text = resources.files("hakaru.planning").joinpath("speed.json").read_text(encoding="utf-8")
+    data: dict[str, dict[str, Any]] = json.loads(text)
+    return data
+
+
+def _why_not(device: Device) -> str:
+    """Why the speed of a device cannot be told; empty if it can."""
+    if device.bandwidth_gb_s is None or device.vendor not in USUAL_ROUTES:
+        return say("the memory bandwidth of {name} is not known", name=device.name)
+    return ""
+
+
+def _why_no_prefill(parts: Sequence[Part], in_ram: TokenWork) -> str:
+    if in_ram.stored:
+        return say("a part of the model lies in RAM, through which prompts are not predicted")
+    if any(part.chip.matrix_per_s is None for part in parts):
+        return say("the rate at which the device computes is not published")
+    return ""
+
+
+def _too_uncertain(what: str, parts: Sequence[Part], depth: float) -> str:
+    """Why an interval would say nothing; empty where it says something."""
+    low, high = _interval(what, parts, depth)
+    if high - low <= math.log(WIDEST):
+        return ""
+    return say("speeds that were measured on such devices differ more than tenfold")
+
+
+def _interval(what: str, parts: Sequence[Part], depth: float) -> tuple[float, float]:
+    """The widest interval of the routes, as logs of measured over predicted speed."""
+    work = TokenWork()
+    for part in parts:
+        work = work + part.work
+    name = class_of(work, depth)
+    intervals = [fitted()[what][part.route]["intervals"][name] for part in parts]
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _figure(
+    what: str,
+    parts: Sequence[Part],
+    seconds: float,
+    interval: tuple[float, float],
+    floor: float = 0.0,
+) -> PredictedSpeed:
+    """The speed for `seconds` per token, with an interval of logs; `floor` is the least time."""
+    routes = sorted({part.route for part in parts})
+    basis = Basis()
+    for route in routes:
+        counts = fitted()[what][route]
+        basis = basis + Basis(
+            n_speeds=counts["n_speeds"], n_devices=counts["n_devices"], routes=(ROUTE_NAMES[route],)
+        )
+    low, high = (math.exp(log) / seconds for log in interval)
+    ceiling = 1 / floor if floor else math.inf
+    return PredictedSpeed(
+        value=min(1 / seconds, ceiling), low=min(low, ceiling), high=min(high, ceiling), basis=basis
+    )

@@ -1,0 +1,118 @@
+"""A machine's own rates, from files that were timed on it."""
+
+import math
+
+import pytest
+
+from hakaru.planning.machine_speed import (
+    MachineSpeed,
+    TimedFile,
+    errors_left_out,
+    machine_speed,
+    narrowed,
+    weighed,
+)
+from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
+from hakaru.planning.token_work import Attention, TokenWork
+
+RATES = {"Q4_K": 1e-10, "Q8_0": 8e-11}
+LAYER_S = 2e-4
+
+
+def timed(read: dict[str, float], n_layer: int) -> TimedFile:
+    seconds = sum(RATES[type_] * n for type_, n in read.items()) + LAYER_S * n_layer
+    return TimedFile(
+        read=read, seconds=seconds, n_layer=n_layer, products=1e9, prefill_seconds=0.01
+    )
+
+
+FILES = [
+    timed({"Q4_K": 1e9}, 24),
+    timed({"Q8_0": 1e9}, 24),
+    timed({"Q4_K": 5e7, "Q8_0": 2e7}, 30),
+    timed({"Q4_K": 3e8}, 8),
+]
+
+
+def machine() -> MachineSpeed:
+    found = machine_speed(FILES)
+    assert found
+    return found
+
+
+def test_rates_are_found_again() -> None:
+    """Bytes of two types and layers made the times; the times give them back."""
+    for type_, rate in RATES.items():
+        assert machine().rates[type_] == pytest.approx(rate, rel=0.1)
+    assert machine().layer_s == pytest.approx(LAYER_S, rel=0.15)
+
+
+def test_a_larger_model_is_predicted() -> None:
+    """Five times larger than what was timed: within a tenth, and inside the interval."""
+    work = TokenWork(read={"Q4_K": 5e9}, n_layer=32)
+    figure = machine().decode(work, 0)
+    truth = 1 / (5e9 * RATES["Q4_K"] + 32 * LAYER_S)
+    assert figure.value == pytest.approx(truth, rel=0.1)
+    assert figure.low < truth < figure.high
+
+
+def test_a_type_that_no_file_held_is_read_at_the_usual_rate() -> None:
+    """And so are keys and values."""
+    work = TokenWork(read={"Q6_K": 1e9}, attention=(Attention(cell_bytes=1000, products=10),))
+    assert machine().seconds(work, 1000) == pytest.approx(machine().usual * (1e9 + 1e6))
+
+
+def test_prompts_have_one_rate() -> None:
+    """A billion products in ten milliseconds: two billion take twenty."""
+    figure = machine().prefill(TokenWork(products=2e9), 0)
+    assert figure
+    assert figure.value == pytest.approx(50)
+
+
+def test_every_file_narrows() -> None:
+    """More files of the same machine, a smaller spread."""
+    few, many = machine_speed(FILES[:1]), machine()
+    assert few
+    assert many.spread < few.spread
+
+
+def test_each_file_is_held_against_the_others() -> None:
+    """Of exact times the errors are small; one file alone has nothing to be held against."""
+    assert errors_left_out(FILES[:1]) == []
+    slow = TimedFile(read={"Q4_K": 1e9}, seconds=0.2, n_layer=24)
+    errors = errors_left_out([*FILES, FILES[0], slow])
+    assert len(errors) == 6
+    assert errors[-1] == pytest.approx(-0.47, abs=0.05)
+
+
+def test_without_files_there_is_nothing() -> None:
+    """No machine, no rates; rows of older ledgers lack layers and prompts."""
+    assert machine_speed([]) is None
+    old = TimedFile.from_json({"read": {"Q4_K": 1e8}, "seconds": 0.01})
+    found = machine_speed([old])
+    assert found
+    assert found.products_per_s is None
+    assert TimedFile.from_json(FILES[0].as_json()) == FILES[0]
+
+
+def test_two_figures_are_weighed_by_their_spreads() -> None:
+    """The narrower one counts more, and both together are narrower than either."""
+    wide = PredictedSpeed(value=50, low=25, high=100, basis=Basis(n_speeds=7, n_devices=2))
+    narrow = PredictedSpeed(value=80, low=72, high=80**2 / 72, basis=Basis(n_timed=3))
+    both = weighed((wide, narrow))
+    assert both
+    assert 75 < both.value < 80
+    assert both.high / both.low < narrow.high / narrow.low
+    assert both.basis == Basis(n_speeds=7, n_devices=2, n_timed=3)
+    assert weighed((None, narrow)) is narrow
+    assert weighed((None, None)) is None
+
+
+def test_a_processor_is_known_by_what_was_timed() -> None:
+    """Where nothing is published, the machine's own figure stands alone."""
+    unknown = SpeedPrediction(depth=0, why_no_decode="unknown", why_no_prefill="unknown")
+    answer = narrowed(unknown, machine(), TokenWork(read={"Q4_K": 1e9}, n_layer=24), n_prompt=512)
+    assert answer.decode
+    assert answer.decode.value == pytest.approx(1 / FILES[0].seconds, rel=0.05)
+    assert answer.why_no_decode == ""
+    assert math.isclose(answer.decode.basis.n_timed, 4)
