@@ -41,6 +41,8 @@ pages:
 	@$(VENV)/bin/python scripts/architectures.py --check
 	@$(VENV)/bin/python scripts/boards.py --check
 	@$(VENV)/bin/python scripts/messages.py --check
+	@$(VENV)/bin/python scripts/catalogue_sizes.py --check
+	@$(VENV)/bin/python scripts/choices.py --check
 
 wheel:
 	@$(VENV)/bin/python scripts/check_wheel.py

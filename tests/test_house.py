@@ -26,6 +26,7 @@ FLOORS = (
     {"quantization", "serving"},
     {"pulling"},
     {"choosing"},
+    {"selection"},
     {"pictures"},
     {"cli", "web"},
 )
@@ -211,6 +212,12 @@ def test_questions_about_a_model_import_no_heavy_library(verb: str, tiny: Path) 
     source = ["--source", "computed"] if verb == "fit" else []
     for model in ("smollm2-135m-instruct", str(tiny)):
         assert loaded_by([verb, model, *source], HEAVY) == set()
+
+
+def test_a_search_imports_no_heavy_library() -> None:
+    """`choose` answers in well under a second, over the whole catalogue."""
+    arguments = ["choose", "--hardware", "RTX 3060 12GB + 32GiB RAM"]
+    assert loaded_by(arguments, HEAVY | {"rich", "tomllib"}) == set()
 
 
 @pytest.mark.engine

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from hakaru.quantization.made import Made
     from hakaru.quantization.quantize import quantize
     from hakaru.quantization.to_preset import MadePreset
+    from hakaru.selection.choose import choose
+    from hakaru.selection.chosen import Chosen
     from hakaru.serving.serve import serve
     from hakaru.serving.serve_at import Serving
     from hakaru.session import Session
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Chosen",
     "Comparison",
     "Context",
     "Decision",
@@ -80,6 +83,7 @@ __all__ = [
     "Serving",
     "Session",
     "TooManyRequests",
+    "choose",
     "fit",
     "pull",
     "quantize",
@@ -89,12 +93,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Chosen": "hakaru.selection.chosen",
     "Comparison": "hakaru.evaluation.comparison", "Context": "hakaru.memory.context",
     "Decision": "hakaru.choosing.decision", "Findings": "hakaru.evaluation.findings",
     "Fit": "hakaru.planning.answer", "Made": "hakaru.quantization.made",
     "MadePreset": "hakaru.quantization.to_preset", "NothingLoaded": "hakaru.planning.to_load",
     "Serving": "hakaru.serving.serve_at", "Session": "hakaru.session",
     "Pulled": "hakaru.pulling.pull", "pull": "hakaru.pulling.pull",
+    "choose": "hakaru.selection.choose",
     "fit": "hakaru.planning.fit", "quantize": "hakaru.quantization.quantize",
     "serve": "hakaru.serving.serve",
     "test": "hakaru.evaluation.test", "tune": "hakaru.choosing.tune",

@@ -60,6 +60,10 @@ COMMANDS = {
     "catalog": "catalog",
     "disk": "ls",
     "error": "fit no-such-model",
+    "choose": "choose --hardware 4090+64GiB --explain",
+    "types": "choose --hardware L4 --model qwen3-14b --users 2",
+    "nothing": "choose --hardware 4090 --min-speed 100000",
+    "buy": "choose --model gemma-3-27b-it --for-hardware any",
 }
 
 

@@ -5,13 +5,14 @@ sentence, whoever wrote the file.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from hakaru import __version__
+from hakaru.choosing.evidence_files import evidence_texts
 from hakaru.engine.builds import lab_build, server_build
 from hakaru.engine.mode import Mode
 from hakaru.errors import Misuse
@@ -55,18 +56,6 @@ def last_choice() -> Path | None:
         if chosen and Path(chosen["path"]).is_file():
             return Path(chosen["path"])
     return None
-
-
-def evidence_texts() -> Iterator[str]:
-    """The evidence files of this machine, the latest first; what cannot be read is left out. Raises
-    MachineError for a home that is read-only.
-    """
-    for path in sorted(data_dir("evidence").glob("*.json"), reverse=True):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            continue
-        yield text
 
 
 def decision_schema() -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hakaru.choosing.decision import SCHEMA
-from hakaru.choosing.evidence import evidence_texts
+from hakaru.choosing.evidence_files import evidence_texts
 from hakaru.errors import MachineError
 from hakaru.evaluation.last_test import Loss
 from hakaru.memory.settings import ContextSettings

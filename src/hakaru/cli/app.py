@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         CatalogAddOptions,
         CatalogUpdateOptions,
         ChatOptions,
+        ChooseOptions,
         DoctorOptions,
         EngineBuildOptions,
         EngineListOptions,
@@ -217,7 +218,7 @@ def doctor(options: "DoctorOptions") -> int:
 @click.option("--max-context", is_flag=True, help="Also: how long a context fits.")
 @click.option(
     "--depth",
-    type=int,
+    type=TOKENS,
     default=0,
     show_default=True,
     help="Predict the speed behind so many tokens of context.",
@@ -299,7 +300,7 @@ def rm(options: "RmOptions") -> int:
 @optional_model
 @click.option(
     "--depth",
-    type=int,
+    type=TOKENS,
     default=0,
     show_default=True,
     help="Decode behind so many tokens of context.",
@@ -314,6 +315,62 @@ def rm(options: "RmOptions") -> int:
 def bench(options: "BenchOptions") -> int:
     """How fast a model is here, beside what was predicted."""
     from hakaru.cli.commands import bench as command
+
+    return command.run(options)
+
+
+@app.command()
+@click.option(
+    "--task",
+    default="chat",
+    show_default=True,
+    metavar="TASK",
+    help="chat, code, reasoning, rag (documents), vision, embedding or tool-use.",
+)
+@click.option(
+    "--language", metavar="en|ja", help="Language in which it works.  [default: that of this text]"
+)
+@click.option(
+    "--hardware",
+    metavar="DEVICES",
+    help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
+)
+@memory_option
+@click.option(
+    "--context", type=TOKENS, help="Tokens of context of one user.  [default: what the task needs]"
+)
+@click.option("--users", type=int, metavar="N", help="How many ask at the same time.  [default: 1]")
+@click.option(
+    "--min-speed",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Tokens per second that every row must reach, by prediction.",
+)
+@click.option(
+    "--first-token", metavar="TIME", help="Every row must begin to answer within this time: 2s."
+)
+@click.option("--prompt-tokens", type=TOKENS, metavar="N", help="Tokens that are read at once.")
+@click.option("--answer-tokens", type=TOKENS, metavar="N", help="Tokens that are written.")
+@click.option(
+    "--license",
+    default="any",
+    show_default=True,
+    metavar="any|open",
+    help="open: anybody may use the model for anything.",
+)
+@click.option("--model", metavar="NAME", help="The types of this model alone (hakaru ls).")
+@click.option(
+    "--for-hardware",
+    metavar="any",
+    help="Which accelerators would run the model; NAME may be small, medium, large or a task.",
+)
+@click.option("--top", type=int, default=10, show_default=True, metavar="N", help="Rows to show.")
+@click.option("--explain", is_flag=True, help="Also where every figure comes from.")
+@json_option
+@taking
+def choose(options: "ChooseOptions") -> int:
+    """Which model for a task on this machine, or on one to buy."""
+    from hakaru.cli.commands import choose as command
 
     return command.run(options)
 

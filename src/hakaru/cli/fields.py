@@ -7,13 +7,15 @@ imports hakaru typed no option. Where a person typed options, each field is told
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "backend", "bits", "bpw", "calibrate", "chat_template", "converter", "depth", "draft",
-    "dry_run", "fit", "force", "full_speed", "hardware", "importance", "language", "memory",
-    "mmproj", "mtp", "name", "no_speed", "overwrite", "pin", "plot", "port", "prompts", "reference",
-    "report", "size", "source", "tasks", "vision",
+    "answer_tokens", "backend", "bits", "bpw", "calibrate", "chat_template", "converter", "depth",
+    "draft", "dry_run", "fit", "for_hardware", "force", "full_speed", "hardware", "importance",
+    "language", "license", "memory", "min_speed", "mmproj", "model", "mtp", "name", "no_speed",
+    "overwrite", "pin", "plot", "port", "prompt_tokens", "prompts", "reference", "report", "size",
+    "source", "task", "tasks", "top", "users", "vision",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",
+    "first_token_s": "--first-token",
     "min_tokens_per_s": "--min-speed",
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own
     "n_ctx": "--context",

@@ -271,6 +271,28 @@ class CatalogAddOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChooseOptions:
+    """`hakaru choose`."""
+
+    task: str
+    language: str | None  # None: that of the text
+    context: int | None  # of one user
+    hardware: str | None
+    memory: str | None
+    min_speed: float | None
+    users: int | None
+    license: str
+    prompt_tokens: int | None
+    answer_tokens: int | None
+    first_token: str | None
+    top: int
+    model: str | None
+    for_hardware: str | None
+    explain: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TasksNewOptions:
     """`hakaru tasks new`."""
 

@@ -234,6 +234,16 @@ def _device(part: Part) -> tuple[Device, list[str]]:
     return _card(row), notes
 
 
+def device_of(row: Row, sold_gib: float) -> Device:
+    """The accelerator in a row of the catalogue; of a unified memory, with the size that it is sold
+    with.
+    """
+    if row["kind"] != "unified":
+        return _card(row)
+    match = Match(rows=(row,), sizes=(sold_gib,))
+    return _unified(row, match, row["name"], [])[0]
+
+
 def _card(row: Row) -> Device:
     reported = row.get("reported_mib")
     return Device(

@@ -53,7 +53,7 @@ def layers_of(shape: Shape) -> list[Layer]:
     layers = _joined(layers)
     hands = [receives_extra_input(shape, i, layer) for i, layer in enumerate(layers)]
     return [
-        replace(layer, hands=next_receives)
+        replace(layer, hands=True) if next_receives else layer
         for layer, next_receives in zip(layers, [*hands[1:], False], strict=True)
     ]
 

@@ -91,10 +91,11 @@ def schedule(
     kinds: dict[tuple[object, ...], Stretch] = {}
     for i, (before, layer) in enumerate(zip([start.layer, *layers], layers, strict=False)):
         received = stretches[-1].exits
-        b = base.again(layer)
-        b.normed = i == 0 and place.start == "device" and blueprint.begins_normed
-        key = layer, before.hands, received[0].kept, b.normed
+        normed = i == 0 and place.start == "device" and blueprint.begins_normed
+        key = layer, before.hands, received[0].kept, normed
         if key not in kinds:
+            b = base.again(layer)
+            b.normed = normed
             entries = tuple(
                 Tensor(t.name, t.shape, size_of(t.shape), kept=t.kept) for t in received
             )

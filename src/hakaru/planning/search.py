@@ -31,6 +31,13 @@ def place(task: Task, hardware: Hardware) -> Placement:
     return chosen
 
 
+def place_whole(task: Task, hardware: Hardware) -> Placement | None:
+    """The placement with all layers on the accelerators, or in RAM where there is none, that fits;
+    None if none does.
+    """
+    return next((one for one in _whole(task, hardware) if one.verdict == "fits"), None)
+
+
 def max_context(task: Task, hardware: Hardware) -> int:
     """The largest context, a multiple of 256, at which the model fits; 0 if not even 256 tokens do.
     Units: tokens.
@@ -55,16 +62,10 @@ def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
 
 def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
     """Placements from the fastest to the slowest."""
-    if not hardware.accelerators:
-        yield placement(task, hardware, Layout(counts=()))
+    yield from _whole(task, hardware)
+    if not hardware.accelerators or hardware.ram is None or hardware.is_unified:
         return
     n_items = task.load.n_layer + 1
-    free = [d.usable_bytes for d in hardware.accelerators]
-    yield placement(task, hardware, Layout(counts=split_by(free, n_items)))
-    if len(free) > 1:
-        yield _balanced(task, hardware, n_items, 0)
-    if hardware.ram is None or hardware.is_unified:
-        return
     if task.load.has_experts:
         n_cpu_moe = task.load.n_layer - largest(
             0, task.load.n_layer, lambda n: _fits(task, hardware, n_items, task.load.n_layer - n)
@@ -74,6 +75,18 @@ def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
         return
     on_gpu = largest(0, n_items, lambda n: _fits(task, hardware, n, 0))
     yield _balanced(task, hardware, on_gpu, 0)
+
+
+def _whole(task: Task, hardware: Hardware) -> Iterator[Placement]:
+    """Placements of all layers on the accelerators; without any, in RAM."""
+    if not hardware.accelerators:
+        yield placement(task, hardware, Layout(counts=()))
+        return
+    n_items = task.load.n_layer + 1
+    free = [d.usable_bytes for d in hardware.accelerators]
+    yield placement(task, hardware, Layout(counts=split_by(free, n_items)))
+    if len(free) > 1:
+        yield _balanced(task, hardware, n_items, 0)
 
 
 def _fits(task: Task, hardware: Hardware, n_gpu_layers: int, n_cpu_moe: int) -> bool:

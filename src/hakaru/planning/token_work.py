@@ -140,22 +140,38 @@ def item_works(
             rest[n_layer].append(tensor)
         else:
             (experts if "_exps." in tensor.name else rest)[layer].append(tensor)
-    caches = shape.caches or (LayerCache(),) * n_layer
     items = [
-        ItemWork(
-            rest=replace(
-                _weights(rest[i], shape),
-                attention=_attention(shape, i, caches[i], type_k, type_v),
-                state_bytes=4.0 * caches[i].state,
-                n_layer=int(bool(rest[i])),
-                n_state_layer=int(bool(caches[i].state)),
-            ),
-            experts=_as_experts(_weights(experts[i], shape), shape),
+        layer_work(
+            i,
+            _weights(rest[i], shape),
+            _weights(experts[i], shape),
+            shape,
+            type_k=type_k,
+            type_v=type_v,
         )
         for i in range(n_layer)
     ]
     output = replace(_weights(rest[n_layer], shape), products=0.0)
     return (*items, ItemWork(rest=output))
+
+
+def layer_work(
+    i: int, rest: TokenWork, experts: TokenWork, shape: Shape, *, type_k: str, type_v: str
+) -> ItemWork:
+    """The work of layer `i` from that of its weights: with its attention, its states, and what is
+    counted of it.
+    """
+    cache = shape.caches[i] if shape.caches else LayerCache()
+    return ItemWork(
+        rest=replace(
+            rest,
+            attention=_attention(shape, i, cache, type_k, type_v),
+            state_bytes=4.0 * cache.state,
+            n_layer=int(bool(rest.stored)),
+            n_state_layer=int(bool(cache.state)),
+        ),
+        experts=_as_experts(experts, shape),
+    )
 
 
 def whole_work(items: Iterable[ItemWork]) -> TokenWork:

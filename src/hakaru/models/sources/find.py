@@ -241,10 +241,14 @@ def _small(path: Path) -> bytes | None:
 
 
 def _find_in_catalogue(word: str) -> Found:
+    return _stand_in_for(entry_called(word))
+
+
+def entry_called(word: str) -> KnownModel:
     """The catalogue's model of that id. Raises ModelNotFound, with similar ids."""
     by_id = {entry.id: entry for entry in all_models()}
     if entry := by_id.get(word.lower()):
-        return _stand_in_for(entry)
+        return entry
     if damaged := catalogue().skipped.get(word.lower()):
         raise ModelDamaged("{reason}", reason=damaged)
     close = get_close_matches(word.lower(), by_id, n=3, cutoff=0.5)

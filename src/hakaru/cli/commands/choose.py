@@ -1,0 +1,90 @@
+"""`hakaru choose`: which model for a task on a machine, or which machine for a model."""
+
+from typing import TYPE_CHECKING
+
+from hakaru.cli.options import ChooseOptions
+from hakaru.cli.output import next_step, print_json
+from hakaru.cli.paste import pasted
+from hakaru.cli.tell.choose import print_chosen
+from hakaru.cli.terminal import terminal_session
+from hakaru.errors import Misuse
+from hakaru.language import current_language
+from hakaru.models.benchmarks import Task
+from hakaru.selection.choose import choose
+from hakaru.selection.chosen import Chosen
+from hakaru.selection.conditions import Asked
+from hakaru.units import parse_seconds
+
+if TYPE_CHECKING:
+    from hakaru.selection.buying import Shopping
+
+
+def run(options: ChooseOptions) -> int:
+    """Print the rows. Returns 3 if nothing meets every condition."""
+    task: Task = options.task  # type: ignore[assignment]  # another text is refused
+    if options.for_hardware is not None:
+        return _buy(task, options)
+    chosen = choose(
+        task,
+        hardware=options.hardware,
+        memory=options.memory,
+        model=options.model,
+        top=options.top,
+        session=terminal_session(quiet=options.json, keeps=False),
+        **_asked(options),
+    )
+    if options.json:
+        print_json(chosen.as_json())
+    else:
+        print_chosen(chosen, explain=options.explain)
+        next_step(after_choose(chosen))
+    return 0 if chosen.rows else 3
+
+
+def _buy(task: Task, options: ChooseOptions) -> int:
+    """Print what to buy. Returns 3 if no accelerator runs the model so fast."""
+    from hakaru.cli.tell.purchases import print_shopping
+    from hakaru.selection.buying import shopping
+
+    if options.for_hardware != "any":
+        raise Misuse(
+            "`for_hardware` is '{found}', expected any: it asks which accelerators would run a "
+            "model. For one machine, name it with `hardware`.",
+            found=options.for_hardware,
+        )
+    found = shopping(options.model, task, **_asked(options))
+    if options.json:
+        print_json(found.as_json(options.top))
+    else:
+        print_shopping(found, options.top)
+        if found.purchases:
+            next_step(after_buying(found))
+    return 0 if found.purchases else 3
+
+
+def _asked(options: ChooseOptions) -> Asked:
+    return Asked(
+        language=options.language or current_language(),
+        n_ctx=options.context,
+        min_speed=options.min_speed,
+        first_token_s=parse_seconds(options.first_token) if options.first_token else None,
+        users=options.users,
+        prompt_tokens=options.prompt_tokens,
+        answer_tokens=options.answer_tokens,
+        license=options.license,
+    )
+
+
+def after_buying(found: "Shopping") -> str:
+    """What else runs on the first of them."""
+    first = found.purchases[0]
+    count = f"{first.count}x " if first.count > 1 else ""
+    return pasted("hakaru", "choose", "--hardware", f"{count}{first.name}")
+
+
+def after_choose(chosen: Chosen) -> str:
+    """To fetch the recommended row; where there is none, the list of names."""
+    first = chosen.recommended
+    if first is None:
+        return "hakaru ls --catalog"
+    return pasted("hakaru", "pull", f"{first.model.id}:{first.type}")

@@ -1,0 +1,140 @@
+"""Which model for a task on a machine: the verb behind `hakaru choose`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Unpack
+
+from hakaru.errors import Misuse
+from hakaru.hardware.named_machine import parse_hardware
+from hakaru.models.benchmarks import Task
+from hakaru.models.catalogue import KnownModel
+from hakaru.models.own_catalogue import all_models
+from hakaru.models.sources.find import entry_called
+from hakaru.planning.here import hardware_here, within
+from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
+from hakaru.planning.timed_here import timed_files
+from hakaru.selection.boards import lead_for
+from hakaru.selection.chosen import Chosen
+from hakaru.selection.conditions import Asked, Conditions, Reason, conditions_of
+from hakaru.selection.contender import Contender
+from hakaru.selection.judging import Where, best_contender, broken, contenders_of
+from hakaru.selection.relaxing import relaxations
+from hakaru.selection.remembered import recall_on
+from hakaru.selection.row_speeds import predicted_with, speeds
+from hakaru.selection.searching import LEAST_UNMEASURED, Search, search
+from hakaru.servers import beside_servers
+from hakaru.session import Session
+from hakaru.units import size_in_bytes
+
+DEFAULT_ROWS: Final = 10
+
+
+def choose(
+    task: Task = "chat",
+    *,
+    hardware: str | None = None,
+    memory: str | int | None = None,
+    model: str | None = None,
+    top: int = DEFAULT_ROWS,
+    session: Session | None = None,
+    **asked: Unpack[Asked],
+) -> Chosen:
+    """The models of the catalogue that do `task` on a machine, and the one to take.
+
+    Example: `choose("chat", language="ja", hardware="RTX 3060").recommended.model.id`.
+
+    `hardware` names a machine as for `fit`; without it, it is this machine, or the part of it that
+    `memory` names. A task
+    has a usual traffic (`selection.traffic`), of which `prompt_tokens`, `answer_tokens` and `users`
+    change the shape; `n_ctx`, of one user, follows from it. Its pace and patience are wishes:
+    `min_speed` and `first_token_s` make conditions of them. With `model` the rows are the types
+    and caches of that model alone. Nothing is downloaded. Raises Misuse and ModelNotFound.
+    """
+    conditions = conditions_of(task, **asked)
+    if top < 1:
+        raise Misuse("`top` is {found}, expected a whole number from 1.", found=top)
+    where = _where(hardware, memory, session)
+    if model is not None:
+        models: Sequence[KnownModel] = (entry_called(model),)
+        found = _ways_to_run(models[0], conditions, where)
+    else:
+        models = all_models()
+        lead = lead_for(task, conditions.language)
+        n_unmeasured = LEAST_UNMEASURED if lead else max(top, LEAST_UNMEASURED)
+        found = search(conditions, where, models, n_unmeasured=n_unmeasured)
+    rows = _shown(found, top)
+    return Chosen(
+        hardware=where.hardware, conditions=conditions, search=found, rows=rows,
+        left_out=_left_out(found, rows),
+        relaxations=() if rows else tuple(relaxations(conditions, where, models)),
+    )  # fmt: skip
+
+
+def _where(named: str | None, memory: str | int | None, session: Session | None) -> Where:
+    """The machine that was named; or this one, with the memory that is free now, or what may be
+    used of it, and what was learned on it.
+    """
+    if named is not None and memory is not None:
+        raise Misuse(
+            "`hardware` and `memory` both say where the model should go; give one of them."
+        )
+    if named is not None:
+        hardware = replace(parse_hardware(named), text=named)
+        return Where(hardware=hardware, predict=speeds, recall=recall_on(None))
+    session = session or Session.here(keeps=False)
+    machine = session.machine_now()
+    if memory is not None:
+        machine = within(machine, size_in_bytes(memory))
+    machine = beside_servers(machine, ())
+    hardware = hardware_here(machine, uses_gpu=machine.has_gpu)
+    loads = errors(session.ledger.memory_rows())
+
+    def margin(architecture: str) -> float:
+        return learned_margin(loads, kind_of(machine, architecture, None)).fraction
+
+    names = (device.name for device in hardware.accelerators)
+    return Where(
+        hardware=hardware,
+        predict=predicted_with(timed_files(session.ledger, machine)),
+        margin=margin,
+        driver_bytes=known_driver_bytes(session.ledger, names),
+        recall=recall_on(machine.fingerprint),
+    )
+
+
+def _ways_to_run(model: KnownModel, conditions: Conditions, where: Where) -> Search:
+    """The types and caches of one model."""
+    lead = lead_for(conditions.task, conditions.language)
+    found = contenders_of(model, conditions, where, lead)
+    contenders = tuple(contender for contender in found if not broken(contender, conditions))
+    reason = None if contenders else best_contender(model, conditions, where, lead)
+    left_out = {reason: 1} if isinstance(reason, str) else {}
+    return Search(conditions=conditions, lead=lead, contenders=contenders, left_out=left_out)
+
+
+def _shown(found: Search, top: int) -> tuple[Contender, ...]:
+    """The rows to show: the recommended one, those of the frontier, others by their score, and
+    some of the models that nobody has measured.
+    """
+    first = found.recommended
+    if first is None:
+        return ()
+    scored = [contender for contender in found.contenders if contender.score]
+    unmeasured = [contender for contender in found.contenders if not contender.score]
+    room = max(1, top - min(LEAST_UNMEASURED, top // 3, len(unmeasured)))
+    wanted = list(dict.fromkeys([first, *found.frontier, *scored]))[:room]
+    chosen = [*wanted, *unmeasured][: max(top, 1)]
+    return (
+        first,
+        *(
+            contender
+            for contender in found.contenders
+            if contender in chosen and contender is not first
+        ),
+    )
+
+
+def _left_out(found: Search, rows: Sequence[Contender]) -> dict[Reason, int]:
+    """Why the other models have no row."""
+    further = len(found.contenders) - len(rows)
+    return {**found.left_out, **({"further_down": further} if further else {})}

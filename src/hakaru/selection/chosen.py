@@ -1,0 +1,88 @@
+"""The answer of `choose`: the rows for a task on a machine, and the one to take. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hakaru.hardware.machine import Hardware
+from hakaru.models.licences import licence_class
+from hakaru.models.scores import scores_of
+from hakaru.selection.conditions import Conditions, Reason
+from hakaru.selection.contender import Contender
+from hakaru.selection.relaxing import Relaxation
+from hakaru.selection.remembered import RowSpeed
+from hakaru.selection.searching import Search
+from hakaru.selection.why import why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What `choose` found."""
+
+    hardware: Hardware
+    conditions: Conditions
+    search: Search  # of everything that was looked at
+    rows: tuple[Contender, ...]  # those to show, the recommended one first
+    left_out: Mapping[Reason, int]  # models that have no row, by their reason
+    relaxations: tuple[Relaxation, ...] = ()  # where there is no row
+
+    @property
+    def recommended(self) -> Contender | None:
+        """The row to take; None if nothing meets every condition."""
+        return self.search.recommended
+
+    def as_json(self) -> dict[str, object]:
+        """The object of `hakaru choose --json`."""
+        rows = [self._row(contender) for contender in self.rows]
+        return {
+            "schema": "hakaru.choice/1",
+            "machine": machine_json(self.hardware),
+            "constraints": self.conditions.as_json(),
+            "recommended": rows[0] if self.recommended else None,
+            "rows": rows,
+            "left_out": dict(self.left_out),
+            "relax": [way.as_json() for way in self.relaxations],
+        }
+
+    def _row(self, contender: Contender) -> dict[str, object]:
+        conditions, model = self.conditions, contender.model
+        scores = scores_of(model, conditions.task, conditions.language)
+        return {
+            "model": model.id,
+            "type": contender.type,
+            "cache": contender.cache,
+            "n_ctx": contender.n_ctx,
+            "max_n_ctx": contender.longest(),
+            "max_users": contender.most_users() if conditions.traffic.users > 1 else None,
+            "devices": [share.as_json() for share in contender.placement.devices],
+            "memory_bytes": contender.memory_bytes,
+            "download_bytes": contender.sized.file_bytes,
+            "decode_tokens_per_s": speed_json(contender.speeds.decode),
+            "prefill_tokens_per_s": speed_json(contender.speeds.prefill),
+            "first_token_s": contender.first_token_s,
+            "quality": [
+                *([contender.measured.as_json()] if contender.measured else []),
+                *(score.as_json() for score in scores),
+            ],
+            "licence": model.license,
+            "licence_class": licence_class(model.license),
+            "gated": model.gated,
+            "misses": list(contender.misses),
+            "frontier": contender in self.search.frontier,
+            "flags": [*contender.task.settings.as_flags(), *contender.placement.layout.flags()],
+            "why": why(contender, self.search),
+        }
+
+
+def machine_json(hardware: Hardware) -> dict[str, object]:
+    """The object `machine`: what the models were placed on."""
+    devices = [*hardware.accelerators, *([hardware.ram] if hardware.ram else [])]
+    return {
+        "text": hardware.text or None,
+        "devices": [device.as_json() for device in devices],
+        "notes": list(hardware.notes),
+    }
+
+
+def speed_json(speed: RowSpeed | None) -> dict[str, object] | None:
+    """A predicted speed; None where it is not known."""
+    return speed.as_json() if speed else None

@@ -1,0 +1,112 @@
+"""One row: a model at a type, with a cache and a context, placed on a machine. Pure."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hakaru.hardware.machine import Hardware
+from hakaru.memory.settings import MAX_CONTEXT, MAX_PARALLEL, ContextSettings
+from hakaru.models.catalogue import KnownModel
+from hakaru.models.scores import Score
+from hakaru.planning.placement import Task, placement
+from hakaru.planning.search import largest
+from hakaru.planning.shares import Placement
+from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, Sized
+from hakaru.selection.remembered import Remembered, RowSpeed
+
+CELLS: Final = 256  # contexts are multiples of this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speeds:
+    """What is predicted of a row; None: not known, since nobody knows how fast a memory is."""
+
+    decode: RowSpeed | None = None  # of one user, behind the depth that the task has
+    prefill: RowSpeed | None = None
+    relative: float = 0.0  # orders rows of one machine where no speed is known; more is faster
+    most: float | None = None  # decoded tokens per second that no PC's RAM exceeds: assumed
+    most_prefill: float | None = None  # read tokens per second that no PC exceeds: assumed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contender:
+    """A row; rows are told apart by identity."""
+
+    model: KnownModel
+    type: str
+    sized: Sized
+    task: Task  # what was placed
+    hardware: Hardware  # where
+    placement: Placement
+    speeds: Speeds
+    score: Score | None  # in the column that leads for the task
+    first_token_s: float | None  # seconds until the first word, by the predicted speed
+    writes: bool = True  # False for a task that gives vectors
+    measured: Remembered | None = None  # what was measured of this type before
+    misses: tuple[str, ...] = ()  # wishes that it does not meet: fields of `Traffic`
+
+    @property
+    def is_below_four_bits(self) -> bool:
+        """Whether most weights have fewer than four bits."""
+        return self.type in BELOW_FOUR_BITS
+
+    @property
+    def cache(self) -> str:
+        """The type of the KV cache."""
+        return self.task.settings.type_k
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of context of one user."""
+        return self.task.settings.tokens_each
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes, on all devices and in RAM."""
+        return self.placement.total_bytes
+
+    @property
+    def pace(self) -> RowSpeed | None:
+        """The speed that counts: of decoding, or of reading where nothing is written."""
+        return self.speeds.decode if self.writes else self.speeds.prefill
+
+    @property
+    def speed(self) -> float:
+        """What orders rows of one machine by speed: tokens per second where known."""
+        return self.pace.value if self.pace else self.speeds.relative
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all layers lie on accelerators, or there are none."""
+        layout = self.placement.layout
+        return not layout.counts or (
+            layout.n_gpu_layers == self.placement.n_items and not layout.n_cpu_moe
+        )
+
+    def longest(self) -> int:
+        """The longest context of one user that fits without moving a layer. Units: tokens."""
+        n, trained = self.task.settings.n_parallel, self.task.shape.n_ctx_train or 2**20
+
+        def fits(cells: int) -> bool:
+            return self._fits_with(self.task.settings.with_context(CELLS * cells * n))
+
+        if fits(-(-trained // CELLS)):
+            return trained
+        return max(self.n_ctx, CELLS * largest(self.n_ctx // CELLS, trained // CELLS, fits))
+
+    def most_users(self) -> int:
+        """How many users at the same time fit, each with the row's context, without moving a
+        layer.
+        """
+        n_ctx = self.n_ctx
+
+        def fits(users: int) -> bool:
+            return self._fits_with(
+                replace(self.task.settings, n_ctx=n_ctx * users, n_parallel=users)
+            )
+
+        most = min(MAX_PARALLEL, MAX_CONTEXT // n_ctx)
+        return largest(self.task.settings.n_parallel, most, fits)
+
+    def _fits_with(self, settings: ContextSettings) -> bool:
+        task = replace(self.task, settings=settings)
+        return placement(task, self.hardware, self.placement.layout).verdict == "fits"

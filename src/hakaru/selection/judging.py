@@ -1,0 +1,248 @@
+"""A model on a machine: the row that it gets, or why it gets none. Pure.
+
+A model is tried from the best to the least: all layers on the accelerators before a part of them in
+RAM, a cache of 16 bits before one of 8, and a larger type before a smaller one. Fewer than four
+bits come last of all. The first that meets every condition and every wish is the row; else the
+first that meets every condition.
+
+What cannot fit by its weights and its cache alone is not placed: both are never more than what a
+placement counts.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from hakaru.errors import Misuse
+from hakaru.hardware.machine import Hardware
+from hakaru.memory.compute import is_known
+from hakaru.memory.footprint import kv_cache_bytes
+from hakaru.memory.settings import ContextSettings
+from hakaru.models.catalogue import KnownModel
+from hakaru.models.shape import Shape
+from hakaru.planning.load import Load
+from hakaru.planning.placement import Task
+from hakaru.planning.search import place, place_whole
+from hakaru.planning.shares import MARGIN, Placement
+from hakaru.planning.speed_figures import RAM_GB_S
+from hakaru.selection.boards import Lead
+from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, Sized, sized, types_of
+from hakaru.selection.conditions import Conditions, Reason
+from hakaru.selection.contender import Contender, Speeds
+from hakaru.selection.remembered import Recall, Remembered, nothing
+from hakaru.selection.row_speeds import Predict
+
+CACHES: Final = ("f16", "q8_0")
+PROJECTOR_BYTES: Final = 5 * 2**29
+"""Set aside for the projector of a model that sees, and what it computes with: assumed, since the
+projectors of the catalogue's models take 0.4 to 2.2 GiB.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """The machine, and what is known of it."""
+
+    hardware: Hardware
+    predict: Predict
+    margin: Callable[[str], float] = lambda architecture: MARGIN  # by the model's architecture
+    driver_bytes: Mapping[str, int] = field(default_factory=dict)  # measured, by device name
+    recall: Recall = nothing  # what was measured of a type before
+
+    @property
+    def is_split(self) -> bool:
+        """Whether a part of a model may stay in RAM."""
+        hardware = self.hardware
+        return bool(hardware.accelerators and hardware.ram) and not hardware.is_unified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to run a model."""
+
+    type: str
+    cache: str
+    whole: bool  # all layers on the accelerators
+
+
+def variants(model: KnownModel, where: Where) -> Iterator[Variant]:
+    """The ways to run a model, the best first."""
+    types = types_of(model)
+    large = [type_ for type_ in types if type_ not in BELOW_FOUR_BITS]
+    small = [type_ for type_ in types if type_ in BELOW_FOUR_BITS]
+    for group in (large, small):
+        for whole in (True, False) if where.is_split else (True,):
+            for cache in CACHES:
+                yield from (Variant(type=t, cache=cache, whole=whole) for t in group)
+
+
+def best_contender(
+    model: KnownModel, conditions: Conditions, where: Where, lead: Lead | None
+) -> Contender | Reason:
+    """The row of `model`, or why it has none."""
+    if reason := conditions.why_not(model):
+        return reason
+    shape = model.shape
+    if not is_known(shape):
+        return "not_modelled"
+    reason, good_enough = "memory", None
+    for variant in variants(model, where):
+        if good_enough and variant.type in BELOW_FOUR_BITS:
+            break
+        if good_enough and _is_surely_slow(model, shape, variant, conditions, where):
+            continue  # it would miss the pace as well
+        contender = contender_of(model, shape, variant, conditions, where, lead)
+        if contender is None:
+            continue
+        if why := broken(contender, conditions):
+            reason = why
+        elif not contender.misses:
+            return contender
+        else:
+            good_enough = good_enough or contender
+    return good_enough or reason
+
+
+def _is_surely_slow(
+    model: KnownModel, shape: Shape, variant: Variant, conditions: Conditions, where: Where
+) -> bool:
+    """Whether no RAM of a PC is fast enough for what cannot lie on accelerators: of a mixture the
+    part that a token uses.
+    """
+    hardware, load = where.hardware, sized(model, variant.type).load
+    if hardware.is_unified or (variant.whole and hardware.accelerators):
+        return False
+    on_cards = sum(device.usable_bytes for device in hardware.accelerators)
+    used = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
+    read_bytes = used * max(0, load.total_bytes - load.input_bytes - on_cards)
+    return read_bytes * conditions.traffic.decode_tokens_per_s > 1e9 * RAM_GB_S[-1]
+
+
+def contenders_of(
+    model: KnownModel, conditions: Conditions, where: Where, lead: Lead | None
+) -> Iterator[Contender]:
+    """The rows of all ways to run `model` that fit, the best first; a way is left out where the
+    same type and cache lies on the accelerators as a whole.
+    """
+    shape, seen = model.shape, set[tuple[str, str]]()
+    if conditions.why_not(model) or not is_known(shape):
+        return
+    for variant in variants(model, where):
+        if (variant.type, variant.cache) in seen:
+            continue
+        if contender := contender_of(model, shape, variant, conditions, where, lead):
+            seen.add((variant.type, variant.cache))
+            yield contender
+
+
+def contender_of(
+    model: KnownModel,
+    shape: Shape,
+    variant: Variant,
+    conditions: Conditions,
+    where: Where,
+    lead: Lead | None,
+) -> Contender | None:
+    """The row of a variant; None where it does not fit."""
+    settings, pieces = conditions.settings(variant.cache), sized(model, variant.type)
+    try:
+        if _is_hopeless(pieces.load, shape, settings, where, whole=variant.whole):
+            return None
+        task = _task(model, shape, pieces, settings, conditions, where)
+        placed = _placed(task, where, whole=variant.whole)
+    except Misuse:  # a cache type whose blocks do not divide the heads
+        return None
+    if placed is None:
+        return None
+    speeds = where.predict(task, pieces, placed, where.hardware, conditions.traffic.depth)
+    known = where.recall(model, variant.type, variant.cache)
+    if known and known.decode and settings.n_parallel == 1:
+        speeds = replace(speeds, decode=known.decode)
+    first, soonest = _first_token_s(speeds, conditions)
+    return Contender(
+        model=model, type=variant.type, sized=pieces, task=task, hardware=where.hardware,
+        placement=placed, speeds=speeds, first_token_s=first,
+        writes=conditions.traffic.n_answer > 0,
+        score=lead.score_of(model, conditions.task) if lead else None,
+        measured=known,
+        misses=(
+            *_misses(speeds, soonest, known, conditions),
+            *(("answers",) if lead and lead.answered(model, conditions.task) else ()),
+        ),
+    )  # fmt: skip
+
+
+def _is_hopeless(
+    load: Load, shape: Shape, settings: ContextSettings, where: Where, *, whole: bool
+) -> bool:
+    """Whether weights and cache alone are more than there is. The input of a model lies in RAM,
+    which nobody may have named.
+    """
+    hardware, n_bytes = where.hardware, load.total_bytes + kv_cache_bytes(shape, settings)
+    if not whole or not hardware.accelerators or hardware.is_unified:
+        return n_bytes > hardware.usable_bytes
+    on_cards = sum(device.usable_bytes for device in hardware.accelerators)
+    return n_bytes - load.input_bytes + load.tied_bytes > on_cards
+
+
+def _task(
+    model: KnownModel,
+    shape: Shape,
+    pieces: Sized,
+    settings: ContextSettings,
+    conditions: Conditions,
+    where: Where,
+) -> Task:
+    return Task(
+        load=pieces.load,
+        shape=shape,
+        settings=settings,
+        margin=where.margin(model.architecture),
+        extras_bytes=PROJECTOR_BYTES if conditions.task == "vision" else 0,
+        driver_bytes=where.driver_bytes,
+    )
+
+
+def _placed(task: Task, where: Where, *, whole: bool) -> Placement | None:
+    if whole:
+        return place_whole(task, where.hardware)
+    placed = place(task, where.hardware)
+    return placed if placed.verdict == "fits" else None
+
+
+def _first_token_s(speeds: Speeds, conditions: Conditions) -> tuple[float | None, float | None]:
+    """Seconds in which the prompt is read by the predicted speed, and the least that it takes."""
+    n_prompt = conditions.traffic.n_prompt
+    if speeds.prefill:
+        first = n_prompt / speeds.prefill.value
+        return first, first
+    return None, n_prompt / speeds.most_prefill if speeds.most_prefill else None
+
+
+def _misses(
+    speeds: Speeds, soonest: float | None, known: Remembered | None, conditions: Conditions
+) -> tuple[str, ...]:
+    """The wishes that are not met; a speed that nobody knows misses nothing that it may reach. A
+    type that was measured and broke its tier misses `tier`.
+    """
+    traffic = conditions.traffic
+    reached = speeds.decode.value if speeds.decode else speeds.most
+    slow = reached is not None and reached < traffic.decode_tokens_per_s
+    late = soonest is not None and soonest > traffic.first_token_s
+    broke = known is not None and known.verdict == "fail"
+    return ("decode_tokens_per_s",) * slow + ("first_token_s",) * late + ("tier",) * broke
+
+
+def broken(contender: Contender, conditions: Conditions) -> Reason | None:
+    """The condition that the row breaks; None where it meets all."""
+    if conditions.min_speed is not None:
+        if contender.speeds.decode is None:
+            return "speed_unknown"
+        if "decode_tokens_per_s" in contender.misses:
+            return "speed"
+    if conditions.first_token_s is not None:
+        if contender.first_token_s is None:
+            return "speed_unknown"
+        if "first_token_s" in contender.misses:
+            return "first_token"
+    return None

@@ -1,0 +1,139 @@
+"""What was measured on this machine of a model of the catalogue at a type: how much it lost, and
+how fast it was.
+
+The evidence of `hakaru up` and `hakaru tune` has every level that they measured. A file is known as
+a model of the catalogue by its name, its architecture and its number of weights. The latest
+measurement counts. A loss holds on every machine, a speed on the one that measured it.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hakaru.choosing.evidence_files import evidence_texts
+from hakaru.errors import MachineError
+from hakaru.models.catalogue import KnownModel
+from hakaru.units import Figure
+
+SAME_SIZE: Final = 0.02
+"""By how much the weights of a file may differ from those that its makers count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSpeed:
+    """A speed of a row: tokens per second, with the interval in which nine of ten lie."""
+
+    value: float
+    low: float
+    high: float
+    source: str  # what it was computed from, or that it was measured here
+
+    def as_json(self) -> dict[str, object]:
+        """The speed as it stands in `--json`: four digits, more are not known."""
+        figures = {"value": self.value, "low": self.low, "high": self.high}
+        return {
+            **{name: float(f"{value:.4g}") for name, value in figures.items()},
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What was measured of a type."""
+
+    at: str  # the moment, in ISO 8601
+    tier: str  # that was judged
+    verdict: str | None  # "pass", "fail", "inconclusive"; None: not judged
+    kld_mean: float | None  # nats per token
+    decode: RowSpeed | None  # None: not timed, or on another machine
+
+    def as_json(self) -> dict[str, object]:
+        """Beside the published scores, in `quality`."""
+        return {
+            "metric": f"tier {self.tier}: {self.verdict}", "value": self.kld_mean,
+            "unit": "nats/token", "source": "measured here", "date": self.at[:10],
+        }  # fmt: skip
+
+
+Recall = Callable[[KnownModel, str, str], Remembered | None]
+"""By the model, the type of its weights and that of its KV cache."""
+
+
+def nothing(model: KnownModel, type_: str, cache: str) -> None:
+    """Where nothing was ever measured."""
+
+
+def recall_on(fingerprint: str | None) -> Recall:
+    """What was measured; speeds are those of the machine with this fingerprint, None: of none."""
+    rows = _rows()
+    if not rows:
+        return nothing
+
+    def recall(model: KnownModel, type_: str, cache: str) -> Remembered | None:
+        for evidence in rows:
+            if not _is(evidence["model"], model):
+                continue
+            for level in evidence["candidates"]:
+                if (level["type"], level["cache_type_k"], level["cache_type_v"]) == (
+                    type_,
+                    cache,
+                    cache,
+                ):
+                    return _remembered(evidence, level, fingerprint)
+        return None
+
+    return recall
+
+
+def _rows() -> list[dict[str, Any]]:
+    """The decisions of this machine, the latest first; what cannot be read is left out."""
+    rows = []
+    try:
+        for text in evidence_texts():
+            try:
+                evidence = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(evidence, dict) and {"model", "candidates", "machine"} <= evidence.keys():
+                rows.append(evidence)
+    except MachineError:  # a home that is read-only
+        return []
+    return rows
+
+
+def _is(file: dict[str, Any], model: KnownModel) -> bool:
+    """Whether a file is the model of the catalogue."""
+    names = {_letters(model.id), _letters(model.name)}
+    return (
+        file.get("architecture") == model.architecture
+        and _letters(str(file.get("name", ""))) in names
+        and abs(file.get("n_params", 0) / model.n_params - 1) < SAME_SIZE
+    )
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _remembered(
+    evidence: dict[str, Any], level: dict[str, Any], fingerprint: str | None
+) -> Remembered:
+    lost, timed = level.get("kld_mean"), level.get("decode_tokens_per_s")
+    is_here = evidence["machine"].get("fingerprint") == fingerprint
+    return Remembered(
+        at=str(evidence.get("at", "")),
+        tier=str(evidence.get("constraints", {}).get("quality", "")),
+        verdict=level.get("verdict"),
+        kld_mean=lost["value"] if lost else None,
+        decode=_speed(Figure.from_json(timed))
+        if timed and is_here and not level.get("contended")
+        else None,
+    )
+
+
+def _speed(figure: Figure) -> RowSpeed:
+    return RowSpeed(
+        value=figure.value, low=figure.lowest, high=figure.highest, source="measured here"
+    )
