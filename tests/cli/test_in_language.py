@@ -51,6 +51,8 @@ KEPT = {
     *("quick", "standard", "thorough", "computed", "dry", "run", "both", "f", "MiB", "h", "up"),
     *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "hakaru", "ls", "more"),
     *("test", "tune", "JSON", "check", "n"),
+    *("chat", "code", "reasoning", "rag", "vision", "embedding", "tool", "use", "any", "open"),
+    *("small", "medium", "large", "model", "catalog"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""
 

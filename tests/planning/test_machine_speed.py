@@ -62,11 +62,25 @@ def test_a_type_that_no_file_held_is_read_at_the_usual_rate() -> None:
     assert machine().seconds(work, 1000) == pytest.approx(machine().usual * (1e9 + 1e6))
 
 
-def test_prompts_have_one_rate() -> None:
-    """A billion products in ten milliseconds: two billion take twenty."""
-    figure = machine().prefill(TokenWork(products=2e9), 0)
+def test_prompts_cost_products_and_layers() -> None:
+    """A billion products in ten milliseconds, or less where fewer layers ask for less."""
+    files = [
+        TimedFile(
+            read={"Q8_0": 1e9},
+            seconds=0.1,
+            n_layer=n_layer,
+            products=products,
+            prefill_seconds=products * 1e-11 + n_layer * 1e-4,
+        )
+        for n_layer, products in ((30, 1e8), (6, 4e8), (16, 1e9), (24, 3e9))
+    ]
+    found = machine_speed(files)
+    assert found
+    figure = found.prefill(TokenWork(products=7e9, n_layer=32), 0)
     assert figure
-    assert figure.value == pytest.approx(50)
+    assert figure.value == pytest.approx(1 / (0.07 + 32e-4), rel=0.1)
+    assert found.prompts
+    assert found.prompts.layer_s == pytest.approx(1e-4, rel=0.15)
 
 
 def test_every_file_narrows() -> None:
@@ -91,7 +105,7 @@ def test_without_files_there_is_nothing() -> None:
     old = TimedFile.from_json({"read": {"Q4_K": 1e8}, "seconds": 0.01})
     found = machine_speed([old])
     assert found
-    assert found.products_per_s is None
+    assert found.prompts is None
     assert TimedFile.from_json(FILES[0].as_json()) == FILES[0]
 
 

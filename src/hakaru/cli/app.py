@@ -277,7 +277,7 @@ def ls(options: "LsOptions") -> int:
 @json_option
 @taking
 def pull(options: "PullOptions") -> int:
-    """Fetch a model onto this disk: the type that fits this machine, resumed and checked."""
+    """Fetch a model onto this disk. The type that fits this machine, resumed and checked."""
     from hakaru.cli.commands import pull as command
 
     return command.run(options)
@@ -342,7 +342,7 @@ def bench(options: "BenchOptions") -> int:
 @click.option("--users", type=int, metavar="N", help="How many ask at the same time.  [default: 1]")
 @click.option(
     "--min-speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=RATE,
     metavar="N",
     help="Tokens per second that every row must reach, by prediction.",
 )
@@ -358,11 +358,13 @@ def bench(options: "BenchOptions") -> int:
     metavar="any|open",
     help="open: anybody may use the model for anything.",
 )
-@click.option("--model", metavar="NAME", help="The types of this model alone (hakaru ls).")
+@click.option(
+    "--model", metavar="NAME", help="The types of this model alone (hakaru ls --catalog)."
+)
 @click.option(
     "--for-hardware",
     metavar="any",
-    help="Which accelerators would run the model; NAME may be small, medium, large or a task.",
+    help="Which accelerators would run it; --model may also be small, medium, large or a task.",
 )
 @click.option("--top", type=int, default=10, show_default=True, metavar="N", help="Rows to show.")
 @click.option("--explain", is_flag=True, help="Also where every figure comes from.")
@@ -605,7 +607,7 @@ def tasks_new(options: "TasksNewOptions") -> int:
 @json_option
 @click.pass_context
 def catalog(context: click.Context, json: bool) -> int | None:
-    """The models that hakaru knows by name: how old the list is, whose figures stand in it."""
+    """The models that hakaru knows by name. How old the list is, whose figures stand in it."""
     if context.invoked_subcommand is None:
         from hakaru.cli.commands import catalog as command
         from hakaru.cli.options import CatalogOptions

@@ -6,9 +6,7 @@ from typing import Unpack
 
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import Misuse
-from hakaru.hardware.machine import Hardware, Machine
-from hakaru.hardware.named_machine import parse_hardware
-from hakaru.language import say
+from hakaru.hardware.machine import Hardware
 from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
@@ -18,12 +16,12 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.planning.fit_at import FigureSource, fit_at
-from hakaru.planning.here import leaves_gpu_idle, part_of, within
+from hakaru.planning.here import leaves_gpu_idle, limited, named_place
 from hakaru.planning.speed_of import speed_of
 from hakaru.planning.timed_here import timed_files
 from hakaru.servers import beside_servers
-from hakaru.session import Session, Tell
-from hakaru.units import format_bytes, size_in_bytes
+from hakaru.session import Session
+from hakaru.units import size_in_bytes
 
 
 def fit(
@@ -58,7 +56,7 @@ def fit(
     """
     preset = preset_asked(preset, bits)
     limit = None if memory is None else size_in_bytes(memory)
-    place = _named(hardware, limit)
+    place = named_place(hardware, limit)
     found = find_model(model)
     whole = model if isinstance(model, Model) else read_language_model(found.path)
     settings = any_settings_for(whole, kv_unified=kv_unified, **context)
@@ -66,7 +64,7 @@ def fit(
     machine = beside_servers(session.machine_now(), whole.parts)
     if place is None:
         session.warn_of_silence(machine)
-        machine = _limited(machine, limit, session.warn)
+        machine = limited(machine, limit, session.warn)
     variant = as_preset(whole, preset) if preset else whole
     where = place or Hardware(accelerators=machine.devices)
     answer = fit_at(
@@ -105,30 +103,3 @@ def _beside(
         return (*projector, mtp_extra(model, settings, backend=backend)) if mtp else projector
 
     return beside
-
-
-def _named(hardware: str | None, limit: int | None) -> Hardware | None:
-    """The machine that was named, or None for this one."""
-    if hardware is None:
-        return None
-    place = replace(parse_hardware(hardware), text=hardware)
-    return place if limit is None else part_of(place, limit)
-
-
-def _limited(machine: Machine, limit: int | None, warn: Tell) -> Machine:
-    """This machine, of which at most `limit` bytes may be used. Whoever names more than it has
-    thinks of another one, and is told how to name that.
-    """
-    if limit is None:
-        return machine
-    total = max(machine.memory.total_bytes, sum(d.total_bytes for d in machine.devices))
-    if limit > total:
-        warn(
-            say(
-                "`memory` is the most that may be used of this machine, which has {total}; a "
-                "machine with {limit} is named by `hardware`, such as '{limit} RAM'.",
-                total=format_bytes(total),
-                limit=format_bytes(limit),
-            )
-        )
-    return within(machine, limit)

@@ -2,14 +2,18 @@
 Pure.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hakaru.hardware.machine import Device, Hardware, Machine, ram_device
+from hakaru.hardware.named_machine import parse_hardware
+from hakaru.language import say
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 from hakaru.planning.placement import GPU_CONTEXT_BYTES
+from hakaru.units import format_bytes
 
 
 def hardware_here(machine: Machine, *, uses_gpu: bool) -> Hardware:
@@ -69,3 +73,30 @@ def _together(devices: tuple[Device, ...], limit_bytes: int) -> tuple[Device, ..
     if total <= limit_bytes:
         return devices
     return tuple(replace(d, free_bytes=d.usable_bytes * limit_bytes // total) for d in devices)
+
+
+def named_place(hardware: str | None, limit: int | None) -> Hardware | None:
+    """The machine that was named, or None for this one."""
+    if hardware is None:
+        return None
+    place = replace(parse_hardware(hardware), text=hardware)
+    return place if limit is None else part_of(place, limit)
+
+
+def limited(machine: Machine, limit: int | None, warn: Callable[[str], None]) -> Machine:
+    """This machine, of which at most `limit` bytes may be used. Whoever names more than it has
+    thinks of another one, and is told how to name that.
+    """
+    if limit is None:
+        return machine
+    total = max(machine.memory.total_bytes, sum(d.total_bytes for d in machine.devices))
+    if limit > total:
+        warn(
+            say(
+                "`memory` is the most that may be used of this machine, which has {total}; a "
+                "machine with {limit} is named by `hardware`, such as '{limit} RAM'.",
+                total=format_bytes(total),
+                limit=format_bytes(limit),
+            )
+        )
+    return within(machine, limit)

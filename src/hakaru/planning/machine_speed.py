@@ -3,8 +3,8 @@
 The time of a decoded token is close to a sum: the bytes of each type that it reads, times the
 seconds that a byte of the type takes here, and a time for each layer. Least squares of the relative
 error, none below zero, give these from the timed files; each type is drawn to the usual rate, so
-that a few files suffice, and a type that no file held has it. Reading a prompt has one rate: the
-median of the multiplications per second.
+that a few files suffice, and a type that no file held has it. Reading a prompt has a rate of
+multiplications, and a time for each layer, found in the same way.
 
 Where a prediction for the kind of machine exists, it and the machine's own are weighed by their
 spreads. Left out: that rates change with the number of threads and with other work.
@@ -55,6 +55,15 @@ class TimedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSpeed:
+    """How fast this machine reads prompts."""
+
+    product_s: float  # seconds per multiplication
+    layer_s: float  # seconds per token and layer
+    spread: float  # as in `MachineSpeed`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpeed:
     """How fast this machine reads each type, and computes."""
 
@@ -62,7 +71,7 @@ class MachineSpeed:
     usual: float  # seconds per byte of any other type, and of keys and values
     layer_s: float  # seconds per layer
     spread: float  # standard deviation of the log of predicted seconds per token
-    products_per_s: float | None  # of a prompt; None: not noted
+    prompts: PromptSpeed | None  # None: not noted
     n_files: int
 
     def seconds(self, work: TokenWork, depth: float) -> float:
@@ -73,17 +82,18 @@ class MachineSpeed:
 
     def decode(self, work: TokenWork, depth: float) -> PredictedSpeed:
         """Decoding by this machine's own rates alone."""
-        return self._figure(1 / self.seconds(work, depth))
+        return self._figure(1 / self.seconds(work, depth), self.spread)
 
     def prefill(self, work: TokenWork, mean_depth: float) -> PredictedSpeed | None:
         """Reading a prompt by this machine's own rate; None where no prompt was noted."""
         products = work.products + work.attention_products(mean_depth)
-        if not self.products_per_s or not products:
+        if self.prompts is None or not products:
             return None
-        return self._figure(self.products_per_s / products)
+        seconds = self.prompts.product_s * products + self.prompts.layer_s * work.n_layer
+        return self._figure(1 / seconds, self.prompts.spread)
 
-    def _figure(self, value: float) -> PredictedSpeed:
-        factor = math.exp(NINE_IN_TEN * self.spread)
+    def _figure(self, value: float, spread: float) -> PredictedSpeed:
+        factor = math.exp(NINE_IN_TEN * spread)
         basis = Basis(n_timed=self.n_files)
         return PredictedSpeed(value=value, low=value / factor, high=value * factor, basis=basis)
 
@@ -105,17 +115,38 @@ def machine_speed(files: Sequence[TimedFile]) -> MachineSpeed | None:
     ]
     drawn_to = [1.0] * len(types) + [0.0]
     found = _nonnegative(rows, drawn_to)
-    off = [math.log(sum(map(_product, row, found)) or 1e-9) for row in rows]
-    variance = (SPREAD_COUNTS * SPREAD**2 + sum(e * e for e in off)) / (SPREAD_COUNTS + len(files))
-    prompts = [f.products / f.prefill_seconds for f in files if f.prefill_seconds and f.products]
     return MachineSpeed(
         rates={type_: usual * rate for type_, rate in zip(types, found, strict=False)},
         usual=usual,
         layer_s=unit * found[-1],
-        spread=math.sqrt(variance),
-        products_per_s=median(prompts) if prompts else None,
+        spread=_spread(rows, found),
+        prompts=_prompt_speed(files),
         n_files=len(files),
     )
+
+
+def _prompt_speed(files: Sequence[TimedFile]) -> PromptSpeed | None:
+    """How fast prompts are read; None where no file noted it."""
+    noted = [f for f in files if f.prefill_seconds and f.products]
+    seconds = [f.prefill_seconds or 0.0 for f in noted]
+    if not noted:
+        return None
+    usual = median(s / f.products for s, f in zip(seconds, noted, strict=True))
+    unit = median(s / max(1, f.n_layer) for s, f in zip(seconds, noted, strict=True))
+    rows = [
+        [usual * f.products / s, unit * f.n_layer / s] for s, f in zip(seconds, noted, strict=True)
+    ]
+    found = _nonnegative(rows, [1.0, 0.0])
+    return PromptSpeed(
+        product_s=usual * found[0], layer_s=unit * found[1], spread=_spread(rows, found)
+    )
+
+
+def _spread(rows: Sequence[Sequence[float]], found: Sequence[float]) -> float:
+    """The standard deviation of the log of the times, with what is assumed before any file."""
+    off = [math.log(sum(map(_product, row, found)) or 1e-9) for row in rows]
+    counts = SPREAD_COUNTS + len(rows)
+    return math.sqrt((SPREAD_COUNTS * SPREAD**2 + sum(e * e for e in off)) / counts)
 
 
 def errors_left_out(files: Sequence[TimedFile]) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata
-from hakaru.models.architectures import loaded
+from hakaru.models.architectures import architecture, loaded
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.mixture import preset_types
 from hakaru.models.presets import NEEDS_IMPORTANCE
@@ -25,10 +25,6 @@ from hakaru.planning.load import INPUT_TENSORS, Load, layer_of, load_of
 
 TYPES: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
 """The types that are looked through, the largest first."""
-AS_TRAINED: Final = {"gpt-oss": ("MXFP4_MOE",)}
-"""By architecture, the only types that make sense: gpt-oss is published with experts of 4 bits, and
-a larger type would write the same values with more bits.
-"""
 BELOW_FOUR_BITS: Final = frozenset({"Q3_K_M", "Q2_K"})
 TABLE: Final = Path(__file__).with_name("catalogue_sizes.jsonl")
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -62,7 +58,7 @@ class Sized:
 
 def types_of(model: KnownModel) -> tuple[str, ...]:
     """The types of `model` that are looked through, the largest first."""
-    return AS_TRAINED.get(model.architecture, TYPES)
+    return architecture(model.architecture).trained_as or TYPES
 
 
 def measured(model: KnownModel) -> dict[str, Sized]:

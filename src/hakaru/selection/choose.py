@@ -1,16 +1,14 @@
 """Which model for a task on a machine: the verb behind `hakaru choose`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Unpack
 
 from hakaru.errors import Misuse
-from hakaru.hardware.named_machine import parse_hardware
 from hakaru.models.benchmarks import Task
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.own_catalogue import all_models
 from hakaru.models.sources.find import entry_called
-from hakaru.planning.here import hardware_here, within
+from hakaru.planning.here import hardware_here, limited, named_place
 from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.timed_here import timed_files
 from hakaru.selection.boards import lead_for
@@ -74,18 +72,12 @@ def _where(named: str | None, memory: str | int | None, session: Session | None)
     """The machine that was named; or this one, with the memory that is free now, or what may be
     used of it, and what was learned on it.
     """
-    if named is not None and memory is not None:
-        raise Misuse(
-            "`hardware` and `memory` both say where the model should go; give one of them."
-        )
-    if named is not None:
-        hardware = replace(parse_hardware(named), text=named)
+    limit = None if memory is None else size_in_bytes(memory)
+    hardware = named_place(named, limit)
+    if hardware:
         return Where(hardware=hardware, predict=speeds, recall=recall_on(None))
     session = session or Session.here(keeps=False)
-    machine = session.machine_now()
-    if memory is not None:
-        machine = within(machine, size_in_bytes(memory))
-    machine = beside_servers(machine, ())
+    machine = limited(beside_servers(session.machine_now(), ()), limit, session.warn)
     hardware = hardware_here(machine, uses_gpu=machine.has_gpu)
     loads = errors(session.ledger.memory_rows())
 

@@ -72,6 +72,7 @@ ARCHITECTURES: Final = (
             end="logits beside rows",
         ),
         hugging_face=HuggingFace(classes=("GptOssForCausalLM",), fields=_gpt_oss, windows=True),
+        trained_as=("MXFP4_MOE",),
     ),
     Architecture(
         "olmo2",

@@ -131,6 +131,10 @@ class Architecture:
     reads: tuple[str, ...] = ()  # keys that the loader of only some architectures reads
     purpose: Purpose = "text"  # what models of it are for, unless their file says otherwise
     role: Role | None = None  # what its files are beside a model
+    trained_as: tuple[str, ...] = ()
+    """The presets in which the weights were trained: a larger type would write the same values with
+    more bits.
+    """
     is_llama_like: bool = False  # attention and a dense feed-forward part, and nothing else
     output_first: bool = False  # the loader asks for the output matrix before the embedding
     goes_back: bool = False
