@@ -289,3 +289,9 @@ def parse_seconds(text: str) -> float:
     if not match or float(match[1]) <= 0:
         raise Misuse("'{found}' is no duration; expected such as 120s, 2m or 1h.", found=text)
     return float(match[1]) * (60 if match[3] else 3600 if match[4] else 1)
+
+
+def short_rate(rate: float) -> str:
+    """Three digits, which is more than is known: `5.31`, `152`, `9,660`."""
+    digits = float(f"{rate:.3g}")
+    return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"

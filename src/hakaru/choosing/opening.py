@@ -13,7 +13,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.speed_figures import SpeedPrediction
 from hakaru.quantization.source import source_kind
-from hakaru.units import format_bytes, format_params
+from hakaru.units import format_bytes, format_params, short_rate
 
 
 def opening(
@@ -34,10 +34,10 @@ def opening(
     )
     if speed and speed.decode:
         yield say(
-            "Speed    {value:.3g} tokens/s predicted for this file ({low:.3g} to {high:.3g})",
-            value=speed.decode.value,
-            low=speed.decode.low,
-            high=speed.decode.high,
+            "Speed    {value} tokens/s predicted for this file ({low} to {high})",
+            value=short_rate(speed.decode.value),
+            low=short_rate(speed.decode.low),
+            high=short_rate(speed.decode.high),
         )
     yield what_was_asked(constraints, settings)
     yield what_loss_is(constraints.tier)

@@ -2,12 +2,12 @@
 
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table
-from hakaru.cli.tell.predicted import interval_text, short_rate
+from hakaru.cli.tell.predicted import interval_text
 from hakaru.evaluation.bench import Benched
 from hakaru.evaluation.calibrating import Calibrated
 from hakaru.language import say
 from hakaru.planning.speed_figures import PredictedSpeed
-from hakaru.units import Figure, format_bytes
+from hakaru.units import Figure, format_bytes, short_rate
 
 
 def print_benched(benched: Benched) -> None:

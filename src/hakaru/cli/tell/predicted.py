@@ -3,6 +3,7 @@
 from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say
 from hakaru.planning.speed_figures import RAM_GB_S, Basis, PredictedSpeed, SpeedPrediction
+from hakaru.units import short_rate
 
 
 def speed_sentences(speed: SpeedPrediction, check: str) -> list[str]:
@@ -66,9 +67,3 @@ def basis_text(basis: Basis) -> str:
         low, _, high = RAM_GB_S
         parts.append(say("a RAM of {low:.0f} to {high:.0f} GB/s (assumed)", low=low, high=high))
     return listed(parts)
-
-
-def short_rate(rate: float) -> str:
-    """Three digits, which is more than is known: `5.31`, `152`, `9,660`."""
-    digits = float(f"{rate:.3g}")
-    return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"
