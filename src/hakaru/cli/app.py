@@ -502,7 +502,10 @@ def test(options: "TestOptions") -> int:
     return command.run(options, given(), live=browser().live)
 
 
-@app.command()
+@app.command(
+    epilog="Without MODEL it takes the small one that comes with hakaru; with --task chat, code, "
+    "reasoning, rag or tool-use it fetches the one that hakaru choose recommends for this machine."
+)
 @optional_model
 @wishes
 @port_option

@@ -7,6 +7,7 @@ from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.commands.pull import on_this_disk
 from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide, decide_with_gain
+from hakaru.cli.for_task import names_task, with_model_for
 from hakaru.cli.options import UpOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.gain import gain_json, print_gain
@@ -18,7 +19,14 @@ from hakaru.serving.serve_at import Pages, serve_at
 
 
 def run(options: UpOptions, *, pages: Pages | None) -> int:
-    """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint."""
+    """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint, and 3 if no
+    model fits the task that was named in the place of one.
+    """
+    if names_task(options):
+        options = with_model_for(options)
+        if options.model is None:
+            next_step("hakaru choose")
+            return 3
     decision, gain = _decided(options)
     if options.json:
         print_json({**decision.as_json(), "gain": gain_json(gain) if gain else None})

@@ -1,0 +1,46 @@
+"""The model for a task, where a person names a task and no model: what `choose` recommends."""
+
+from dataclasses import replace
+
+import click
+from click.core import ParameterSource
+
+from hakaru.cli.options import UpOptions
+from hakaru.cli.output import print_text
+from hakaru.cli.tell.choose import print_chosen
+from hakaru.cli.terminal import terminal_session
+from hakaru.language import current_language, say
+from hakaru.models.benchmarks import TASKS
+from hakaru.selection.choose import choose
+
+
+def names_task(options: UpOptions) -> bool:
+    """Whether a task stands in the place of a model: `up --task chat`, but not `--task ours`."""
+    return options.model is None and any(name in TASKS for name in options.tasks)
+
+
+def with_model_for(options: UpOptions) -> UpOptions:
+    """The options with the model that is recommended here for their task, at its type, and with the
+    context that the task needs. Without a model if none meets every condition, which is told.
+    """
+    task = next(name for name in TASKS if name in options.tasks)
+    source = click.get_current_context().get_parameter_source("language")
+    chosen = choose(
+        task,
+        memory=options.memory,
+        language=options.language if source is ParameterSource.COMMANDLINE else current_language(),
+        n_ctx=options.context,
+        min_speed=options.min_speed,
+        session=terminal_session(aside=True, quiet=options.json, keeps=False),
+    )
+    if not options.json or not chosen.rows:
+        print_chosen(chosen)
+    first = chosen.recommended
+    if first is None:
+        return options
+    model = f"{first.model.id}:{first.type}"
+    if not options.json:
+        print_text(say("Going on with {model}.", model=model))
+    own_tasks = tuple(name for name in options.tasks if name not in TASKS)
+    n_ctx = options.context or chosen.conditions.n_ctx
+    return replace(options, model=model, tasks=own_tasks, context=n_ctx)
