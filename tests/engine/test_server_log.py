@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hakaru.engine.log import is_host
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, EngineRefused, ModelDamaged
 from hakaru.memory.settings import ContextSettings
@@ -62,3 +63,12 @@ def test_a_server_that_does_not_come_up_says_why(
     serve(monkeypatch, f"import sys; sys.exit({said!r})")
     with pytest.raises(error, match=words), EngineServer(tiny, ContextSettings(n_ctx=512)):
         pytest.fail("it was entered")
+
+
+def test_what_the_processor_packs_for_itself_is_host_memory() -> None:
+    """A native build on a processor with AMX keeps its weights in a buffer of that name: that is no
+    accelerator.
+    """
+    host = ("CPU", "CPU_Mapped", "CPU_REPACK", "CUDA_Host", "AMX")
+    assert all(is_host(name) for name in host)
+    assert not any(is_host(name) for name in ("CUDA0", "Vulkan0", "MTL0", "RPC[127.0.0.1:50052]"))

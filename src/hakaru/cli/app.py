@@ -367,6 +367,20 @@ def bench(options: "BenchOptions") -> int:
     help="Which accelerators would run it; --model may also be small, medium, large or a task.",
 )
 @click.option("--top", type=int, default=10, show_default=True, metavar="N", help="Rows to show.")
+@click.option(
+    "--electricity", metavar="PRICE", help="Of a kWh, such as '31 JPY': what a million tokens cost."
+)
+@click.option(
+    "--watts",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="What the machine draws while it answers.  [default: the boards' published power]",
+)
+@click.option("--cloud", metavar="PRICE", help="Of a million tokens elsewhere, to compare with.")
+@click.option("--price", metavar="PRICE", help="Of the machine: after how long it has paid off.")
+@click.option(
+    "--tokens-per-day", type=TOKENS, help="Of all answers.  [default: as many as it writes]"
+)
 @click.option("--explain", is_flag=True, help="Also where every figure comes from.")
 @json_option
 @taking

@@ -288,6 +288,11 @@ class ChooseOptions:
     top: int
     model: str | None
     for_hardware: str | None
+    electricity: str | None
+    watts: float | None
+    cloud: str | None
+    price: str | None
+    tokens_per_day: int | None
     explain: bool
     json: bool
 

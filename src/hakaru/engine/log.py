@@ -42,9 +42,10 @@ def backend_of_log(lines: Iterable[str]) -> str:
 
 def is_host(device: str) -> bool:
     """Whether llama.cpp's name for a buffer means host memory: CPU, CPU_Mapped, CPU_REPACK,
-    CUDA_Host.
+    CUDA_Host; AMX is where the processor's own matrix unit has its weights. Source: llama.cpp,
+    ggml/src/ggml-cpu/amx/amx.cpp and the other buffer types of ggml-cpu.
     """
-    return device.startswith("CPU") or device.endswith("_Host")
+    return device.startswith("CPU") or device.endswith("_Host") or device == "AMX"
 
 
 def checkpoint_of(line: str) -> tuple[int, int] | None:

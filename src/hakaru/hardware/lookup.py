@@ -112,6 +112,14 @@ def find_rows(name: str, *, loosely: bool = True) -> Match:
     )
 
 
+def board_watts(name: str) -> float | None:
+    """The published power of the accelerator of this name, which is the most that it draws; None
+    where it is not published, or where several have the name.
+    """
+    powers = {row["tdp_w"] for row in find_rows(name, loosely=False).rows}
+    return powers.pop() if len(powers) == 1 else None
+
+
 def nearest_names(name: str, n: int = 3) -> list[str]:
     """Up to `n` names of the catalogue that are spelled most like `name`."""
     words = " ".join(sorted(_words(sizes_in(fold(name).lower())[1])))

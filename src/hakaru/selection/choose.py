@@ -15,6 +15,7 @@ from hakaru.selection.boards import lead_for
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Asked, Conditions, Reason, conditions_of
 from hakaru.selection.contender import Contender
+from hakaru.selection.cost import Prices
 from hakaru.selection.judging import Where, best_contender, broken, contenders_of
 from hakaru.selection.relaxing import relaxations
 from hakaru.selection.remembered import recall_on
@@ -34,6 +35,7 @@ def choose(
     memory: str | int | None = None,
     model: str | None = None,
     top: int = DEFAULT_ROWS,
+    prices: Prices | None = None,
     session: Session | None = None,
     **asked: Unpack[Asked],
 ) -> Chosen:
@@ -46,7 +48,8 @@ def choose(
     has a usual traffic (`selection.traffic`), of which `prompt_tokens`, `answer_tokens` and `users`
     change the shape; `n_ctx`, of one user, follows from it. Its pace and patience are wishes:
     `min_speed` and `first_token_s` make conditions of them. With `model` the rows are the types
-    and caches of that model alone. Nothing is downloaded. Raises Misuse and ModelNotFound.
+    and caches of that model alone. With `prices` a row also has what its answers cost. Nothing is
+    downloaded. Raises Misuse and ModelNotFound.
     """
     conditions = conditions_of(task, **asked)
     if top < 1:
@@ -63,7 +66,7 @@ def choose(
     rows = _shown(found, top)
     return Chosen(
         hardware=where.hardware, conditions=conditions, search=found, rows=rows,
-        left_out=_left_out(found, rows),
+        left_out=_left_out(found, rows), prices=prices,
         relaxations=() if rows else tuple(relaxations(conditions, where, models)),
     )  # fmt: skip
 

@@ -8,8 +8,10 @@ from hakaru.models.licences import licence_class
 from hakaru.models.scores import scores_of
 from hakaru.selection.conditions import Conditions, Reason
 from hakaru.selection.contender import Contender
+from hakaru.selection.cost import Cost, Prices
 from hakaru.selection.relaxing import Relaxation
 from hakaru.selection.remembered import RowSpeed
+from hakaru.selection.row_cost import row_cost
 from hakaru.selection.searching import Search
 from hakaru.selection.why import why
 
@@ -24,11 +26,18 @@ class Chosen:
     rows: tuple[Contender, ...]  # those to show, the recommended one first
     left_out: Mapping[Reason, int]  # models that have no row, by their reason
     relaxations: tuple[Relaxation, ...] = ()  # where there is no row
+    prices: Prices | None = None  # what electricity and others' answers cost, if it was named
 
     @property
     def recommended(self) -> Contender | None:
         """The row to take; None if nothing meets every condition."""
         return self.search.recommended
+
+    def cost(self, contender: Contender) -> Cost | None:
+        """What a million tokens of a row cost; None without prices, or where it is not known."""
+        if self.prices is None:
+            return None
+        return row_cost(contender, self.conditions.traffic, self.prices)
 
     def as_json(self) -> dict[str, object]:
         """The object of `hakaru choose --json`."""
@@ -45,6 +54,7 @@ class Chosen:
 
     def _row(self, contender: Contender) -> dict[str, object]:
         conditions, model = self.conditions, contender.model
+        cost = self.cost(contender)
         scores = scores_of(model, conditions.task, conditions.language)
         return {
             "model": model.id,
@@ -70,6 +80,7 @@ class Chosen:
             "frontier": contender in self.search.frontier,
             "flags": [*contender.task.settings.as_flags(), *contender.placement.layout.flags()],
             "why": why(contender, self.search),
+            **({"cost": cost.as_json() if cost else None} if self.prices else {}),
         }
 
 

@@ -32,6 +32,7 @@ class Prices:
     cloud: Money | None = None  # per million tokens of answers, at a provider
     machine: Money | None = None  # of the machine, once
     tokens_per_day: float | None = None  # of answers, over all users; None: as many as it writes
+    watts: float | None = None  # of the machine while it answers; None: the boards' published power
 
     def __post_init__(self) -> None:
         currencies = {p.currency for p in (self.electricity, self.cloud, self.machine) if p}

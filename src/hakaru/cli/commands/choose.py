@@ -13,6 +13,8 @@ from hakaru.models.benchmarks import Task
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Asked
+from hakaru.selection.cost import Prices
+from hakaru.selection.money import Money, parse_money
 from hakaru.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def run(options: ChooseOptions) -> int:
         memory=options.memory,
         model=options.model,
         top=options.top,
+        prices=_prices(options),
         session=terminal_session(quiet=options.json, keeps=False),
         **_asked(options),
     )
@@ -73,6 +76,24 @@ def _asked(options: ChooseOptions) -> Asked:
         answer_tokens=options.answer_tokens,
         license=options.license,
     )
+
+
+def _prices(options: ChooseOptions) -> Prices | None:
+    """What the person pays; None where nothing of it was named."""
+    names = ("electricity", "cloud", "price", "watts", "tokens_per_day")
+    if all(getattr(options, name) is None for name in names):
+        return None
+    return Prices(
+        electricity=_money(options.electricity, "electricity", "31 JPY/kWh", "kwh"),
+        cloud=_money(options.cloud, "cloud", "0.6 USD"),
+        machine=_money(options.price, "price", "300000 JPY"),
+        tokens_per_day=options.tokens_per_day,
+        watts=options.watts,
+    )
+
+
+def _money(text: str | None, name: str, example: str, *per: str) -> Money | None:
+    return parse_money(text, name=f"`{name}`", example=example, per=per) if text else None
 
 
 def after_buying(found: "Shopping") -> str:

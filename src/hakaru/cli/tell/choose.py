@@ -7,6 +7,7 @@ from typing import Final
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
 from hakaru.cli.tell.left_out import left_out_line, nothing_lines
+from hakaru.cli.tell.what_it_costs import cost_lines
 from hakaru.cli.wrapping import whole
 from hakaru.hardware.machine import Hardware
 from hakaru.language import listed, say
@@ -32,7 +33,7 @@ def print_chosen(chosen: Chosen, *, explain: bool = False) -> None:
             print_text(line)
     else:
         show_table(rows_table(chosen))
-        for line in recommended_lines(chosen):
+        for line in [*recommended_lines(chosen), *cost_lines(chosen)]:
             print_text(line)
     if explain:
         for line in explained_lines(chosen):
