@@ -364,3 +364,16 @@ def test_a_preset_that_the_file_already_has_is_told_as_the_source_itself(
         run(["quantize", str(small), "--type", "Q4_K_M", "-o", str(tmp_path / "other.gguf")]) == 0
     )
     assert "the source itself" not in capsys.readouterr().out
+
+
+def test_a_pin_is_kept_also_where_a_preset_is_as_good(
+    capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
+) -> None:
+    """A model of random weights loses nothing at any type, so no mix is proven better than a
+    preset; but no preset has the type that was pinned.
+    """
+    out = tmp_path / "small.gguf"
+    code, data = asked(capsys, source, "--bpw", "7", "--pin", r"^token_embd=Q4_K", "-o", out)
+    assert (code, data["written"]) == (0, True)
+    (embedding,) = (t for t in read_model(out).tensors if t.name == "token_embd.weight")
+    assert embedding.type.name == "Q4_K"

@@ -82,10 +82,16 @@ def race(study: Study, plan: Plan) -> Race:
         kld=_kld(theirs[best]),
     )
     return Race(
-        ours=_kld(ours), rival=rival, ratio=ratio, wins=below or not keeps_tier,
+        ours=_kld(ours), rival=rival, ratio=ratio,
+        wins=below or not keeps_tier or not keeps_pins(rival.recipe, plan.pins),
         without_copies=bare_kld,
         without_copies_ratio=_ratio(bare_rows, theirs[best])[0] if bare_rows else None,
     )  # fmt: skip
+
+
+def keeps_pins(recipe: Recipe, pins: Mapping[str, str]) -> bool:
+    """Whether every tensor has the type that the person pinned."""
+    return all(recipe.types[name] == type_ for name, type_ in pins.items())
 
 
 def rival_presets(

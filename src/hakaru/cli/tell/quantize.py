@@ -9,6 +9,7 @@ from hakaru.cli.words import beside_others, change, verdict_sentence
 from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say
 from hakaru.quantization.made import Made, TensorRow
+from hakaru.quantization.race import keeps_pins
 from hakaru.quantization.solver import FILLED
 from hakaru.quantization.source import source_kind
 from hakaru.units import Figure, alike, bytes_told, common_unit, format_bytes
@@ -291,7 +292,12 @@ def _print_race(made: Made) -> None:
             )
         )
     if race and race.wins and race.ratio and race.ratio.highest >= 1:
-        print_text(say("The preset is not expected to keep the tier, so the mix was written."))
+        kept = race.rival is None or keeps_pins(race.rival.recipe, made.plan.pins)
+        print_text(
+            say("The preset is not expected to keep the tier, so the mix was written.")
+            if kept
+            else say("The preset does not keep what was pinned, so the mix was written.")
+        )
     if made.preset:
         print_text(say("The mix is not proven better, so the preset was written."))
     if made.others.matter:
