@@ -124,7 +124,7 @@ def test_types_have_names() -> None:
     assert set(LADDER) <= set(FTYPES)
     with pytest.raises(Misuse, match="needs importance data"):
         ftype_of("IQ2_XS")
-    with pytest.raises(Misuse, match="'Q9', expected one of"):
+    with pytest.raises(Misuse, match="'Q9', expected such as"):
         ftype_of("Q9")
 
 

@@ -343,7 +343,7 @@ def test_too_little_space_is_said_before(
     model = read_model(tiny)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 1000))
     with pytest.raises(
-        MachineError, match=r"the disk has 1000 B free, but the file needs 1\.5 MiB"
+        MachineError, match=r"the disk has 1,000 B free, but the file needs 1\.5 MiB"
     ):
         write_recipe(Lab(), model, types_of(model, "Q8_0"), made / "out.gguf")
     assert list(made.iterdir()) == []

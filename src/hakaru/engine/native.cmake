@@ -31,4 +31,21 @@ function(quicken)
     compile_together(OFF mtmd mtmd-helper.cpp mtmd-helper-gen.cpp)  # refuse internal headers
 endfunction()
 
+# A build with AMX died at the first word on a virtual machine that announces AMX (SIGILL in
+# tilezero, docs/labbook.md), although a small program could use the tiles there. So no build uses
+# them.
+function(leave_amx_out)
+    set(CMAKE_REQUIRED_FLAGS "-march=native")
+    check_c_source_compiles("
+        #ifndef __AMX_TILE__
+        #error
+        #endif
+        int main(void) { return 0; }" ANNOUNCES_AMX)
+    if (ANNOUNCES_AMX)
+        add_compile_options(-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+    endif()
+endfunction()
+
+include(CheckCSourceCompiles)
+leave_amx_out()
 cmake_language(DEFER DIRECTORY "${CMAKE_SOURCE_DIR}" CALL quicken)

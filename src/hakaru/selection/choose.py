@@ -1,16 +1,14 @@
 """Which model for a task on a machine: the verb behind `hakaru choose`."""
 
 from collections.abc import Sequence
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from hakaru.errors import Misuse
 from hakaru.models.benchmarks import Task
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.own_catalogue import all_models
 from hakaru.models.sources.find import entry_called
-from hakaru.planning.here import hardware_here, limited, named_place
-from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
-from hakaru.planning.timed_here import timed_files
+from hakaru.planning.here import named_place
 from hakaru.selection.boards import lead_for
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Asked, Conditions, Reason, conditions_of
@@ -19,11 +17,12 @@ from hakaru.selection.cost import Prices
 from hakaru.selection.judging import Where, best_contender, broken, contenders_of
 from hakaru.selection.relaxing import relaxations
 from hakaru.selection.remembered import recall_on
-from hakaru.selection.row_speeds import predicted_with, speeds
+from hakaru.selection.row_speeds import speeds
 from hakaru.selection.searching import LEAST_UNMEASURED, Search, search
-from hakaru.servers import beside_servers
-from hakaru.session import Session
 from hakaru.units import size_in_bytes
+
+if TYPE_CHECKING:
+    from hakaru.session import Session
 
 DEFAULT_ROWS: Final = 10
 
@@ -36,7 +35,7 @@ def choose(
     model: str | None = None,
     top: int = DEFAULT_ROWS,
     prices: Prices | None = None,
-    session: Session | None = None,
+    session: "Session | None" = None,
     **asked: Unpack[Asked],
 ) -> Chosen:
     """The models of the catalogue that do `task` on a machine, and the one to take.
@@ -71,30 +70,15 @@ def choose(
     )  # fmt: skip
 
 
-def _where(named: str | None, memory: str | int | None, session: Session | None) -> Where:
-    """The machine that was named; or this one, with the memory that is free now, or what may be
-    used of it, and what was learned on it.
-    """
+def _where(named: str | None, memory: str | int | None, session: "Session | None") -> Where:
+    """The machine that was named, or this one; or the part of it that `memory` names."""
     limit = None if memory is None else size_in_bytes(memory)
     hardware = named_place(named, limit)
     if hardware:
         return Where(hardware=hardware, predict=speeds, recall=recall_on(None))
-    session = session or Session.here(keeps=False)
-    machine = limited(beside_servers(session.machine_now(), ()), limit, session.warn)
-    hardware = hardware_here(machine, uses_gpu=machine.has_gpu)
-    loads = errors(session.ledger.memory_rows())
+    from hakaru.selection.own_machine import own_machine
 
-    def margin(architecture: str) -> float:
-        return learned_margin(loads, kind_of(machine, architecture, None)).fraction
-
-    names = (device.name for device in hardware.accelerators)
-    return Where(
-        hardware=hardware,
-        predict=predicted_with(timed_files(session.ledger, machine)),
-        margin=margin,
-        driver_bytes=known_driver_bytes(session.ledger, names),
-        recall=recall_on(machine.fingerprint),
-    )
+    return own_machine(limit, session)
 
 
 def _ways_to_run(model: KnownModel, conditions: Conditions, where: Where) -> Search:

@@ -6,7 +6,6 @@ from hakaru.cli.options import ChooseOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.tell.choose import print_chosen
-from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
 from hakaru.language import current_language
 from hakaru.models.benchmarks import Task
@@ -19,6 +18,7 @@ from hakaru.units import parse_seconds
 
 if TYPE_CHECKING:
     from hakaru.selection.buying import Shopping
+    from hakaru.session import Session
 
 
 def run(options: ChooseOptions) -> int:
@@ -33,7 +33,7 @@ def run(options: ChooseOptions) -> int:
         model=options.model,
         top=options.top,
         prices=_prices(options),
-        session=terminal_session(quiet=options.json, keeps=False),
+        session=_session(options),
         **_asked(options),
     )
     if options.json:
@@ -76,6 +76,15 @@ def _asked(options: ChooseOptions) -> Asked:
         answer_tokens=options.answer_tokens,
         license=options.license,
     )
+
+
+def _session(options: ChooseOptions) -> "Session | None":
+    """None for a machine that was named: nothing of this one is asked."""
+    if options.hardware is not None:
+        return None
+    from hakaru.cli.terminal import terminal_session
+
+    return terminal_session(quiet=options.json, keeps=False)
 
 
 def _prices(options: ChooseOptions) -> Prices | None:
