@@ -19,6 +19,7 @@ from hakaru.memory.context import Context, settings_for
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.find import Reference, whole_model
 from hakaru.planning.predicted_here import predicted_here
+from hakaru.planning.timed_here import is_timed
 from hakaru.servers import beside_servers, running
 from hakaru.session import Session
 from hakaru.units import size_in_bytes
@@ -72,7 +73,8 @@ def tune(
     if tasks:
         constraints = replace(constraints, tasks=named_tasks(tasks, language))
     here, effort = replace(session, machine=machine), effort_beside_servers(effort)
-    speed = predicted_here(here, whole, settings)
+    known = is_timed(session.ledger, machine, whole)
+    speed = None if known else predicted_here(here, whole, settings)
     for note in opening(machine, whole, settings, constraints, speed):
         session.note(note)
     return tune_at(here, whole, settings, constraints, effort, mode=mode, again=again)

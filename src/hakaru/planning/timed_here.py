@@ -4,12 +4,22 @@ from hakaru.engine.builds import server_build
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
+from hakaru.models.model import Model
 from hakaru.planning.machine_speed import TimedFile
 
 
 def timed_here(machine: Machine) -> dict[str, object]:
     """What a timing is remembered by, beside the model and the settings. Raises EngineMissing."""
     return {"machine": machine.fingerprint, "engine": server_build()}
+
+
+def is_timed(ledger: Ledger, machine: Machine, model: Model) -> bool:
+    """Whether this very file was timed here, at any settings: then nothing needs a prediction."""
+    try:
+        inputs = {**timed_here(machine), "model": ledger.model_sha256(model)}
+    except EngineMissing:
+        return False
+    return ledger.recall("pace", inputs) is not None
 
 
 def timed_files(ledger: Ledger, machine: Machine) -> list[TimedFile]:
