@@ -2,27 +2,21 @@
 docs/facts.md from the package's own tables; with --check only compare.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from between import write_between
 
 from hakaru.models.benchmarks import TABLE, TASKS, Benchmark, Task
 from hakaru.models.scores import Board, all_boards, all_scores
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "facts.md"
-BEGIN, END = "<!-- boards: written by scripts/boards.py -->\n", "<!-- end of boards -->\n"
 
 
 def main() -> None:
     """Write or compare."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    written = f"{before}{BEGIN}{tables()}{END}{rest.partition(END)[2]}"
-    if "--check" not in sys.argv:
-        PAGE.write_text(written, encoding="utf-8")
-    elif page != written:
-        raise SystemExit("docs/facts.md is out of date: run python scripts/boards.py")
+    write_between(PAGE, "boards", tables())
 
 
 def tables() -> str:

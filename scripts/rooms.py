@@ -5,27 +5,21 @@ sentence of its docstring; the rooms that it imports are read from its files.
 """
 
 import ast
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from between import write_between
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "src" / "hakaru"
 PAGE: Final = ROOT / "docs" / "architecture.md"
-BEGIN, END = "<!-- rooms: written by scripts/rooms.py -->\n", "<!-- end of rooms -->\n"
 
 
 def main() -> None:
     """Write or compare."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    written = f"{before}{BEGIN}{listed()}{END}{rest.partition(END)[2]}"
-    if "--check" not in sys.argv:
-        PAGE.write_text(written, encoding="utf-8")
-    elif page != written:
-        raise SystemExit("docs/architecture.md is out of date: run python scripts/rooms.py")
+    write_between(PAGE, "rooms", listed())
 
 
 def listed() -> str:

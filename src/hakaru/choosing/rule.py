@@ -7,17 +7,12 @@ within a tenth, the smallest: nobody feels a tenth, and repeated measurements di
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.language import say
+from hakaru.planning.speed_figures import SAME_SPEED
 from hakaru.units import Figure, compared
-
-SAME_SPEED: Final = 0.1
-"""How much slower a candidate may decode, as a part of the faster one's speed, and still count as
-as fast.
-"""
 
 
 def objection(candidate: Candidate, constraints: Constraints) -> str | None:

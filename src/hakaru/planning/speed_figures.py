@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+SAME_SPEED: Final = 0.1
+"""How much slower a model may decode, as a part of the faster one's speed, and still count as as
+fast (docs/decisions/0024).
+"""
 RAM_GB_S: Final = (40.0, 60.0, 100.0)
 """Least, usual and largest bandwidth of a PC's RAM, assumed: two channels of DDR4-2666 to
 DDR5-6400.

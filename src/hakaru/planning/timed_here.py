@@ -14,12 +14,16 @@ def timed_here(machine: Machine) -> dict[str, object]:
 
 
 def is_timed(ledger: Ledger, machine: Machine, model: Model) -> bool:
-    """Whether this very file was timed here, at any settings: then nothing needs a prediction."""
+    """Whether this very file was timed here, at any settings: then nothing needs a prediction. No
+    file is read: what was never hashed was never timed.
+    """
+    sha256 = ledger.known_model_sha256(model)
+    if sha256 is None:
+        return False
     try:
-        inputs = {**timed_here(machine), "model": ledger.model_sha256(model)}
+        return ledger.recall("pace", {**timed_here(machine), "model": sha256}) is not None
     except EngineMissing:
         return False
-    return ledger.recall("pace", inputs) is not None
 
 
 def timed_files(ledger: Ledger, machine: Machine) -> list[TimedFile]:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from hakaru.errors import ModelDamaged
-from hakaru.models.sources.hub_listing import Listing, file_url, hub_endpoint
+from hakaru.models.sources.hub_listing import Listing, file_url, hub_endpoint, is_hash, no_hub
 from hakaru.models.sources.web import shown
 from hakaru.places import written_whole
 from hakaru.pulling.transfer import Remote, size_of
@@ -74,10 +73,8 @@ def file_at_hub(listing: Listing, name: str, revision: str | None, headers: dict
     from huggingface_hub import constants
 
     commit = listing.commit
-    if not (len(commit) == 40 and set(commit) <= set("0123456789abcdef")):
-        raise ModelDamaged(
-            "{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=hub_endpoint()
-        )
+    if not is_hash(commit, 40):
+        raise no_hub(hub_endpoint())
     room = Path(constants.HF_HUB_CACHE) / f"models--{listing.repo.replace('/', '--')}"
     url = file_url(listing.repo, commit, name)
     blob = listing.sha256.get(name) or listing.blobs.get(name) or sha256(url.encode()).hexdigest()

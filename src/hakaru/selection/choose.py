@@ -42,13 +42,12 @@ def choose(
 
     Example: `choose("chat", language="ja", hardware="RTX 3060").recommended.model.id`.
 
-    `hardware` names a machine as for `fit`; without it, it is this machine, or the part of it that
-    `memory` names. A task
-    has a usual traffic (`selection.traffic`), of which `prompt_tokens`, `answer_tokens` and `users`
-    change the shape; `n_ctx`, of one user, follows from it. Its pace and patience are wishes:
-    `min_speed` and `first_token_s` make conditions of them. With `model` the rows are the types
-    and caches of that model alone. With `prices` a row also has what its answers cost. Nothing is
-    downloaded. Raises Misuse and ModelNotFound.
+    `hardware` names a machine as for `fit`; without it, it is this machine. `memory` is the most
+    that may be used of it. A task has a usual traffic (`selection.traffic`), of which
+    `prompt_tokens`, `answer_tokens` and `users` change the shape; `n_ctx`, of one user, follows
+    from it. Its pace and patience are wishes: `min_speed` and `first_token_s` make conditions of
+    them. With `model` the rows are the types and caches of that model alone. With `prices` a row
+    also has what its answers cost. Nothing is downloaded. Raises Misuse and ModelNotFound.
     """
     conditions = conditions_of(task, **asked)
     if top < 1:

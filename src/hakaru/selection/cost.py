@@ -4,9 +4,9 @@ has paid for itself. Pure.
     joules per token = watts x seconds per token
     kWh per million tokens = joules per token x 10^6 / 3.6 x 10^6
 
-Seconds per token hold everything that a request takes: its prompt is read too. Watts come from a
-counter of the machine while it answered, from the person's own meter, or from the published power
-of the board: that is the most it draws, so the figure is an upper bound. Left out: the rest of the
+Seconds per token hold everything that a request takes: its prompt is read too. Watts come from
+the person's own meter, or from the published power of the board: that is the most it draws, so the
+figure is an upper bound. Left out: the rest of the
 machine where only the board's power is known, cooling, and what a machine is worth when it is sold.
 """
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from hakaru.models.catalogue import KnownModel, catalogue_date
+from hakaru.planning.speed_figures import SAME_SPEED
 from hakaru.selection.boards import Lead, a_year_before, better_up, columns_for, lead_for, ties
 from hakaru.selection.conditions import Conditions, Reason
 from hakaru.selection.contender import Contender
@@ -22,8 +23,6 @@ LEAST_UNMEASURED: Final = 3
 
 SETTLED: Final = 2
 """Other columns that settle a tie, if they agree."""
-AS_FAST: Final = 0.9
-"""From this part of the fastest row's speed on a row is as fast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class Search:
         first = frontier(scored) or scored
         tied = [one for one in first if self._ties(one, first[0])]
         fastest = max(one.speed for one in tied)
-        as_fast = [one for one in tied if one.speed >= AS_FAST * fastest]
+        as_fast = [one for one in tied if one.speed >= (1 - SAME_SPEED) * fastest]
         return max(as_fast, key=lambda one: better_up(one.score) if one.score else 0.0)
 
     def _ties(self, one: Contender, best: Contender) -> bool:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
-from hakaru.choosing.rule import SAME_SPEED, as_fast
+from hakaru.choosing.rule import as_fast
 from hakaru.choosing.smaller_cache import is_slow
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Quality, Tier
 from hakaru.language import say
 from hakaru.memory.settings import F16_CACHE
+from hakaru.planning.speed_figures import SAME_SPEED
 from hakaru.units import Figure
 
 

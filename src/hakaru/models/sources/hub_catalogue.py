@@ -24,7 +24,7 @@ from hakaru.models.catalogue import KnownModel, catalogue_date
 from hakaru.models.hf_classes import CLASSES
 from hakaru.models.licences import licence_from_hub
 from hakaru.models.own_catalogue import HubFacts, all_models, remember_hub
-from hakaru.models.sources.hub_listing import hub_endpoint, hub_headers
+from hakaru.models.sources.hub_listing import hub_endpoint, hub_headers, no_hub
 from hakaru.models.sources.shelf import AT_ONCE
 from hakaru.models.sources.web import read_small, web_client
 from hakaru.pool import impatient_pool
@@ -154,10 +154,7 @@ class _Hub:
             raise self._no_hub(path) from error
 
     def _no_hub(self, path: str) -> ModelDamaged:
-        url = self.endpoint + path.partition("?")[0]
-        return ModelDamaged(
-            "{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url
-        )
+        return no_hub(self.endpoint + path.partition("?")[0])
 
 
 def _facts(row: Row, ggufs: Iterable[str]) -> HubFacts:

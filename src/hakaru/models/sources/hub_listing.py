@@ -47,6 +47,11 @@ def hub_headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+def no_hub(url: str) -> ModelDamaged:
+    """The error for an answer that no Hub gives."""
+    return ModelDamaged("{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url)
+
+
 def file_url(repo: str, commit: str, name: str) -> str:
     """Where the Hub gives this file of this commit."""
     return f"{hub_endpoint()}/{repo}/resolve/{quote(commit, safe='')}/{quote(name)}"
@@ -69,23 +74,22 @@ def list_files(client: httpx.Client, wanted: HubFile, headers: Mapping[str, str]
         licence = (answer.get("cardData") or {}).get("license")
         gated = bool(answer.get("gated"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelDamaged(
-            "{url}: is no answer of a Hugging Face Hub; check HF_ENDPOINT.", url=url
-        ) from error
+        raise no_hub(url) from error
     return Listing(
         repo=wanted.repo,
         commit=commit,
         files={
             name: size if type(size) is int and size >= 0 else None for name, size in sizes.items()
         },
-        sha256={name: str(text) for name, text in hashes.items() if _is_hash(text, 64)},
-        blobs={name: str(text) for name, text in blobs.items() if _is_hash(text, 40)},
+        sha256={name: str(text) for name, text in hashes.items() if is_hash(text, 64)},
+        blobs={name: str(text) for name, text in blobs.items() if is_hash(text, 40)},
         licence=licence if isinstance(licence, str) and licence.isprintable() else None,
         is_gated=gated,
     )
 
 
-def _is_hash(text: object, n: int) -> bool:
+def is_hash(text: object, n: int) -> bool:
+    """Whether a stranger's text is a hash of `n` hexadecimal digits."""
     return isinstance(text, str) and len(text) == n and set(text) <= _HEX
 
 
