@@ -1,0 +1,94 @@
+"""The options of `hakaru choose`, as click declares them."""
+
+from typing import Final
+
+import click
+
+from hakaru.cli.number_types import RATE, TOKENS
+from hakaru.cli.parameters import F, memory_option
+
+_OPTIONS: Final = (
+    click.option(
+        "--task",
+        default="chat",
+        show_default=True,
+        metavar="TASK",
+        help="chat, code, reasoning, rag (documents), vision, embedding or tool-use.",
+    ),
+    click.option(
+        "--language",
+        metavar="en|ja",
+        help="Language in which it works.  [default: that of this text]",
+    ),
+    click.option(
+        "--hardware",
+        metavar="DEVICES",
+        help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
+    ),
+    memory_option,
+    click.option(
+        "--context",
+        type=TOKENS,
+        help="Tokens of context of one user.  [default: what the task needs]",
+    ),
+    click.option(
+        "--users", type=int, metavar="N", help="How many ask at the same time.  [default: 1]"
+    ),
+    click.option(
+        "--min-speed",
+        type=RATE,
+        metavar="N",
+        help="Tokens per second that every row must reach, by prediction.",
+    ),
+    click.option(
+        "--first-token", metavar="TIME", help="Every row must begin to answer within this time: 2s."
+    ),
+    click.option("--prompt-tokens", type=TOKENS, metavar="N", help="Tokens that are read at once."),
+    click.option("--answer-tokens", type=TOKENS, metavar="N", help="Tokens that are written."),
+    click.option(
+        "--license",
+        default="any",
+        show_default=True,
+        metavar="any|open",
+        help="open: anybody may use the model for anything.",
+    ),
+    click.option(
+        "--model", metavar="NAME", help="The types of this model alone (hakaru ls --catalog)."
+    ),
+    click.option(
+        "--for-hardware",
+        metavar="any",
+        help="Which accelerators would run it; --model may also be small, medium, large or a task.",
+    ),
+    click.option(
+        "--top", type=int, default=10, show_default=True, metavar="N", help="Rows to show."
+    ),
+    click.option(
+        "--electricity",
+        metavar="PRICE",
+        help="Of a kWh, such as '31 JPY': what a million tokens cost.",
+    ),
+    click.option(
+        "--watts",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="What the machine draws while it answers.  [default: the boards' published power]",
+    ),
+    click.option(
+        "--cloud", metavar="PRICE", help="Of a million tokens elsewhere, to compare with."
+    ),
+    click.option(
+        "--price", metavar="PRICE", help="Of the machine: after how long it has paid off."
+    ),
+    click.option(
+        "--tokens-per-day", type=TOKENS, help="Of all answers.  [default: as many as it writes]"
+    ),
+    click.option("--explain", is_flag=True, help="Also where every figure comes from."),
+)
+
+
+def choose_options(function: F) -> F:
+    """A task, a machine, what every row must do, what is shown, and what it costs."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
