@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from hakaru.cli.tell.choose import language_name
 from hakaru.cli.wrapping import wrapped
 from hakaru.language import current_language, say, use_language
 from hakaru.models.benchmarks import Task
@@ -15,6 +14,7 @@ from hakaru.models.catalogue import catalogue_date
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.contender import Contender
+from hakaru.selection.told import language_name
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import why_recommended
 from hakaru.units import format_bytes

@@ -50,6 +50,13 @@ class Contender:
         return self.type in BELOW_FOUR_BITS
 
     @property
+    def published(self) -> Score | None:
+        """The score that speaks for this file: none below four bits, where a file is another model
+        than the one that was measured.
+        """
+        return None if self.is_below_four_bits else self.score
+
+    @property
     def cache(self) -> str:
         """The type of the KV cache."""
         return self.task.settings.type_k

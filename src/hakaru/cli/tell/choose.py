@@ -2,26 +2,23 @@
 its reason, and what was left out.
 """
 
-from typing import Final
-
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
 from hakaru.cli.tell.left_out import left_out_line, nothing_lines
 from hakaru.cli.tell.what_it_costs import cost_lines
 from hakaru.cli.wrapping import whole
-from hakaru.hardware.machine import Hardware
-from hakaru.language import listed, say
+from hakaru.language import say
 from hakaru.models.scores import Score, scores_of
 from hakaru.selection.chosen import Chosen
-from hakaru.selection.conditions import Conditions
 from hakaru.selection.contender import Contender
-from hakaru.selection.remembered import RowSpeed
-from hakaru.selection.traffic import USUAL, reason
-from hakaru.selection.why import disagreements, why_parts, why_recommended
-from hakaru.units import format_bytes
-
-MOST_DISAGREEMENTS: Final = 2
-"""Columns that say otherwise that are told; --explain has all scores."""
+from hakaru.selection.told import (
+    asked_lines,
+    interval_text,
+    machine_lines,
+    recommended_lines,
+    speed_text,
+)
+from hakaru.selection.why import why_parts
 
 
 def print_chosen(chosen: Chosen, *, explain: bool = False) -> None:
@@ -39,61 +36,6 @@ def print_chosen(chosen: Chosen, *, explain: bool = False) -> None:
         for line in explained_lines(chosen):
             print_text(line)
     print_text(left_out_line(chosen))
-
-
-def asked_lines(conditions: Conditions) -> list[str]:
-    """The task as a traffic shape, and what is wished for."""
-    traffic, task = conditions.traffic, conditions.task
-    usual = USUAL[task]
-    shape = (traffic.n_kept, traffic.n_prompt, traffic.n_answer)
-    return [
-        say(
-            "{task} ({language}), users at a time: {users}. A turn reads {prompt:,} tokens, with "
-            "{kept:,} before it in the cache, and writes {answer:,}{why}.",
-            task=task,
-            language=language_name(conditions.language),
-            users=traffic.users,
-            prompt=traffic.n_prompt,
-            kept=traffic.n_kept,
-            answer=traffic.n_answer,
-            why=say(" ({reason})", reason=reason(task))
-            if shape == (usual.n_kept, usual.n_prompt, usual.n_answer)
-            else "",
-        ),
-        _wishes(conditions),
-    ]
-
-
-def machine_lines(hardware: Hardware) -> list[str]:
-    """The devices that models are placed on, and how their names were read."""
-    devices = [*hardware.accelerators, *([hardware.ram] if hardware.ram else [])]
-    names = [
-        say("{name} ({free} usable)", name=device.name, free=format_bytes(device.usable_bytes))
-        for device in devices
-    ]
-    return [say("Machine: {devices}", devices=listed(names)), *hardware.notes]
-
-
-def language_name(language: str) -> str:
-    """A language in words."""
-    return {"en": say("English"), "ja": say("Japanese")}[language]
-
-
-def _wishes(conditions: Conditions) -> str:
-    traffic = conditions.traffic
-    if not traffic.n_answer:
-        return say(
-            "Context: {n_ctx:,} tokens for each user. Wished for: {first:g} s for a text.",
-            n_ctx=conditions.n_ctx,
-            first=traffic.first_token_s,
-        )
-    return say(
-        "Context: {n_ctx:,} tokens for each user. Wished for: the first word within {first:g} s, "
-        "then {speed:g} tokens/s.",
-        n_ctx=conditions.n_ctx,
-        first=traffic.first_token_s,
-        speed=traffic.decode_tokens_per_s,
-    )
 
 
 def rows_table(chosen: Chosen) -> Table:
@@ -128,19 +70,12 @@ def _row(contender: Contender, chosen: Chosen) -> list[str | Cell]:
         speed_text(contender.pace),
         interval_text(contender.pace),
         "?" if contender.first_token_s is None else f"{contender.first_token_s:.1f} s",
-        _score_cell(contender),
+        f"{contender.published.value:g}" if contender.published else "-",
         n_ctx,
         bytes_cell(contender.sized.file_bytes, "GiB"),
         _licence_cell(licence, gated=contender.model.gated),
         Cell(say("; ").join(reasons), reasons[0]),
     ]
-
-
-def _score_cell(contender: Contender) -> str:
-    """The score; none below four bits, where a model is another than the one that was measured."""
-    if contender.score is None or contender.is_below_four_bits:
-        return "-"
-    return f"{contender.score.value:g}"
 
 
 def _type_cell(contender: Contender) -> Cell:
@@ -152,110 +87,9 @@ def _type_cell(contender: Contender) -> Cell:
     )
 
 
-def speed_text(speed: RowSpeed | None) -> str:
-    """A predicted speed; `?` where none is."""
-    return _speed(speed.value) if speed else "?"
-
-
-def interval_text(speed: RowSpeed | None) -> str:
-    """The interval of a predicted speed; empty where none is."""
-    return f"{_speed(speed.low)}…{_speed(speed.high)}" if speed else ""
-
-
-def _speed(tokens_per_s: float) -> str:
-    return f"{tokens_per_s:,.0f}" if tokens_per_s >= 100 else f"{tokens_per_s:.1f}"
-
-
 def _licence_cell(licence: str, *, gated: bool | None) -> Cell:
     mark = say(" (asks for consent)") if gated else ""
     return Cell(f"{licence}{mark}", licence[:12].rstrip("-"))
-
-
-def recommended_lines(chosen: Chosen) -> list[str]:
-    """The row to take, its reason, and where its score comes from."""
-    first = chosen.recommended
-    assert first is not None
-    lead, conditions = chosen.search.lead, chosen.conditions
-    lines = [
-        say(
-            "Recommended: {model} {type}: {why}.",
-            model=first.model.id,
-            type=first.type,
-            why=why_recommended(chosen.search).rstrip(".。"),
-        )
-    ]
-    if lead and lead.language != conditions.language:
-        lines.append(
-            say(
-                "No board of the last year measures {task} in {language}; the scores "
-                "are of {other}, a hint and no more.",
-                task=conditions.task,
-                language=language_name(conditions.language),
-                other=language_name(lead.language),
-            )
-        )
-    if first.score:
-        lines.append(score_line(first.score))
-        lines += disagreements(chosen.search)[:MOST_DISAGREEMENTS]
-    if first.pace:
-        lines.append(
-            say("Speeds are predicted: nine of ten that are measured lie in the interval.")
-        )
-    elif not chosen.hardware.text:
-        lines.append(
-            say(
-                "No speed is predicted before this machine was timed, which takes a minute: "
-                "{command}",
-                command="hakaru bench --calibrate",
-            )
-        )
-    lines += [where_line(first)] if where_line(first) else []
-    if chosen.conditions.traffic.users > 1:
-        lines.append(
-            say(
-                "It holds {n_ctx:,} tokens for each of {n} users; at most {most} users fit.",
-                n_ctx=first.n_ctx,
-                n=chosen.conditions.traffic.users,
-                most=first.most_users(),
-            )
-        )
-    return lines
-
-
-def score_line(score: Score) -> str:
-    """Where the scores of the rows come from."""
-    line = say(
-        "Scores: {metric} of {board}, {date}, of the unquantized model{direction}.",
-        metric=score.benchmark,
-        board=score.board.name,
-        date=score.date,
-        direction="" if score.higher_is_better else say("; less is better"),
-    )
-    if "reasoning on" not in score.setting:
-        return line
-    return say(
-        "{line} It was measured thinking ({setting}), which comes before the first word.",
-        line=line,
-        setting=score.setting,
-    )
-
-
-def where_line(contender: Contender) -> str:
-    """Where the layers lie, if a part of them stays in RAM; else empty."""
-    layout = contender.placement.layout
-    if contender.is_whole:
-        return ""
-    if layout.n_cpu_moe:
-        return say(
-            "The experts of {n} of its {all} layers stay in RAM.",
-            n=layout.n_cpu_moe,
-            all=contender.placement.n_items - 1,
-        )
-    return say(
-        "{n} of its {all} layers stay in RAM.",
-        n=contender.placement.n_items - layout.n_gpu_layers,
-        all=contender.placement.n_items - 1,
-    )
 
 
 def explained_lines(chosen: Chosen) -> list[str]:

@@ -2,9 +2,9 @@
 
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
-from hakaru.cli.tell.choose import asked_lines, interval_text, speed_text
 from hakaru.language import say
 from hakaru.selection.buying import Purchase, Shopping
+from hakaru.selection.told import asked_lines, interval_text, speed_text
 
 
 def print_shopping(found: Shopping, top: int) -> None:
