@@ -14,10 +14,9 @@ from hakaru.models.catalogue import catalogue_date
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.contender import Contender
-from hakaru.selection.told import language_name
+from hakaru.selection.told import language_name, memory_forms
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import why_recommended
-from hakaru.units import format_bytes
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 LAPTOP: Final = "12GiB RAM"
@@ -91,7 +90,7 @@ def row(chosen: Chosen) -> str:
     cells = (
         machine,
         f"`{first.model.id}` {first.type}{_cache(first)}",
-        format_bytes(first.memory_bytes),
+        memory_forms(first)[0],
         _speed(first),
         "?" if first.first_token_s is None else f"{first.first_token_s:.1f} s",
         f"{first.score.value:g}" if first.score else "-",

@@ -18,10 +18,11 @@ _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 LANGUAGES: Final = ("en", "ja")
 _FIELD: Final = re.compile(r"`(\w+)`")
 _KANA_KANJI: Final = "[\u3005\u3041-\u3096\u30a1-\u30fa\u30fc\u4e00-\u9fff]"
-_TOUCHING: Final = re.compile(f"(?<={_KANA_KANJI}) ?\0+ ?(?={_KANA_KANJI})")
-_APART: Final = re.compile(
+_TOUCHING: Final = f"(?<={_KANA_KANJI}) ?\0+ ?(?={_KANA_KANJI})"
+_APART: Final = (
     f"(?<={_KANA_KANJI}) ?\0+ ?(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%]) ?\0+ ?(?={_KANA_KANJI})"
 )
+"""Compiled only by who reads Japanese: it takes 10 ms."""
 _NOTHING: Final[Mapping[str, str]] = {}
 _names: ContextVar[Mapping[str, str]] = ContextVar("names", default=_NOTHING)
 _language: ContextVar[str] = ContextVar("language", default="en")
@@ -61,7 +62,7 @@ def _spaced(template: str, values: Mapping[str, object]) -> str:
     """
     marked = re.sub(r"\{\w+(?:![rs])?(?::[^{}]*)?\}", lambda field: f"\0{field[0]}\0", template)
     text = marked.format(**values)
-    return _APART.sub(" ", _TOUCHING.sub("", text)).replace("\0", "")
+    return re.sub(_APART, " ", re.sub(_TOUCHING, "", text)).replace("\0", "")
 
 
 def spell_fields(names: Mapping[str, str]) -> None:

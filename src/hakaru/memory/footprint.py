@@ -6,7 +6,7 @@ another architecture `compute` gives None, and only the dry run can tell. The pr
 How far the figures are off, also on devices: docs/memory.md. What comes with use: `growth`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,9 +111,15 @@ def cells_of(cache: LayerCache, settings: ContextSettings) -> int:
     return settings.n_cells if cache.window is None else settings.window_cells(cache.window)
 
 
+def layers_cache_bytes(caches: Sequence[LayerCache], settings: ContextSettings) -> tuple[int, ...]:
+    """Bytes that each of these layers keeps. They are of a few kinds; each is counted once."""
+    by_kind = {kind: layer_cache_bytes(kind, settings) for kind in set(caches)}
+    return tuple(by_kind[cache] for cache in caches)
+
+
 def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:
     """Bytes that all layers keep. The caches of the shape must be known."""
-    return sum(layer_cache_bytes(cache, settings) for cache in shape.caches or ())
+    return sum(layers_cache_bytes(shape.caches or (), settings))
 
 
 def row_bytes(name: str, n: int, head: int) -> int:

@@ -5,9 +5,9 @@ A model's layers are of a few kinds. The steps of each kind are worked out once 
 `peak_bytes` does not repeat a layer that begins with the same free blocks as an earlier one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 from hakaru.memory.allocator import TAKE_BACK, Memory, Steps, bytes_of, steps_of
@@ -16,18 +16,10 @@ from hakaru.memory.blocks import Build, Layer
 from hakaru.memory.ends import ENDS, STARTS
 from hakaru.memory.experts import summed
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.graph import Size, Tensor, size_of
+from hakaru.memory.graph import Tensor, size_of
 from hakaru.memory.layers import blueprint_of, layers_of, receives_extra_input
 from hakaru.memory.recurrent import n_last_inputs, state
 from hakaru.models.shape import Shape
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Schedule:
-    """What a whole graph does to memory."""
-
-    inputs: tuple[tuple[str, Size], ...]  # names and sizes
-    stretches: tuple[Steps, ...]  # one after another: the start, every layer, the end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +29,19 @@ class Stretch:
     nodes: list[Tensor]
     entries: tuple[Tensor, ...]  # from the stretch before: the residual, perhaps an extra input
     exits: tuple[Tensor, ...]  # to the next stretch: the residual, perhaps its extra input
+
+
+class Schedule:
+    """What a whole graph does to memory."""
+
+    def __init__(self, parts: Sequence[Stretch], inputs: Sequence[Tensor]) -> None:
+        self._parts, self._inputs = parts, inputs
+        self.inputs = tuple((t.name, t.size) for t in inputs)
+
+    @cached_property
+    def stretches(self) -> tuple[Steps, ...]:
+        """One after another: the start, every layer, the end. Many are asked only for inputs."""
+        return tuple(_steps(self._parts, self._inputs))
 
 
 Start: TypeAlias = Literal["tokens", "embeddings", "device", "host"]
@@ -106,8 +111,7 @@ def schedule(
         b, last = base.again(Layer()), stretches[-1].exits[0]
         entry = Tensor("residual", last.shape, last.size)
         stretches.append(_stretch(b, (entry,), ENDS[blueprint.end](b, entry)))
-    inputs = list(base.inputs.values())
-    return Schedule(tuple((t.name, t.size) for t in inputs), tuple(_steps(stretches, inputs)))
+    return Schedule(stretches, list(base.inputs.values()))
 
 
 def _arrival(b: Build, place: Place) -> Tensor:
@@ -143,7 +147,7 @@ def _stretch(b: Build, entries: tuple[Tensor, ...], residual: Tensor) -> Stretch
     return Stretch(b.graph.nodes, entries, tuple(exits))
 
 
-def _steps(stretches: list[Stretch], inputs: list[Tensor]) -> list[Steps]:
+def _steps(stretches: Sequence[Stretch], inputs: Sequence[Tensor]) -> list[Steps]:
     """The steps of each stretch; equal stretches share one object. An input is given back in the
     last stretch that uses it.
     """

@@ -14,6 +14,7 @@ has_kv) and src/models/*.cpp (load_arch_hparams).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import architecture
@@ -56,14 +57,21 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
         and meta.integer(meta.arch_key("attention.sliding_window"))
     )
     copied_whole = bool(states_window) and not any(windows)
+    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
+    heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
+
+    @cache  # layers are of a few kinds
+    def kind(n_kv: int | None, window: int | None, state: int, *, is_own: bool) -> LayerCache:
+        attention = LayerCache() if n_kv is None else _attention(meta, heads, n_kv, window)
+        kept = attention if is_own else replace(attention, k=0, v=0)
+        return replace(kept, state=state, copied_whole=copied_whole)
+
     caches = []
     for i in range(n_layer):
         draft = i >= n_layer - n_draft and rule.layers != "one part"
-        kv = _attention(meta, n_layer, i, windows[i]) if attends[i] and not draft else LayerCache()
-        if i >= own_caches:
-            kv = replace(kv, k=0, v=0)
+        n_kv = (heads_kv[i] if heads_kv else 0) if attends[i] and not draft else None
         kept_state = state if recurrent[i] and not draft else 0
-        caches.append(replace(kv, state=kept_state, copied_whole=copied_whole))
+        caches.append(kind(n_kv, windows[i], kept_state, is_own=i < own_caches))
     return tuple(caches)
 
 
@@ -82,12 +90,10 @@ def full_attention(
     )
 
 
-def _attention(meta: Metadata, n_layer: int, layer: int, window: int | None) -> LayerCache:
-    """Keys and values of one attention layer. With MLA the cache holds one compressed row as keys
-    and no values.
+def _attention(meta: Metadata, heads: Sequence[int], n_kv: int, window: int | None) -> LayerCache:
+    """Keys and values of one attention layer with `n_kv` KV heads. With MLA the cache holds one
+    compressed row as keys and no values.
     """
-    heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
-    heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
     lengths = []
     for part in ("key", "value"):
         plain = meta.integer(meta.arch_key(f"attention.{part}_length"))
@@ -97,7 +103,6 @@ def _attention(meta: Metadata, n_layer: int, layer: int, window: int | None) -> 
     k, v = lengths
     if meta.integer_if_any(meta.arch_key("attention.key_length_mla")):
         v = 0
-    n_kv = heads_kv[layer] if heads_kv else 0
     return LayerCache(k=n_kv * k, v=n_kv * v, n_embd_head_k=k, n_embd_head_v=v, window=window)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
 from hakaru.memory.flash_attention import Backend, makes_copies
-from hakaru.memory.footprint import Footprint, layer_cache_bytes, output_bytes, overhead_bytes
+from hakaru.memory.footprint import Footprint, layers_cache_bytes, output_bytes, overhead_bytes
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
@@ -59,9 +59,7 @@ class Task:
         if self.engine:
             caches = spread(self.engine.kv_cache_bytes, self.load.kv_widths)
         else:
-            caches = tuple(
-                layer_cache_bytes(cache, self.settings) for cache in self.shape.caches or ()
-            )
+            caches = layers_cache_bytes(self.shape.caches or (), self.settings)
         object.__setattr__(self, "layer_caches", caches)
         object.__setattr__(
             self,

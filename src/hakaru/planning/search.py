@@ -50,14 +50,28 @@ def max_context(task: Task, hardware: Hardware) -> int:
     return 256 * largest(0, max(1, trained // 256), fits)
 
 
-def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+def largest(low: int, high: int, fits: Callable[[int], bool], *, guess: int | None = None) -> int:
     """The largest number from `low` to `high` that fits, where all smaller ones fit too; `low` if
-    none does.
+    none does. A good `guess` saves most of the trials.
     """
+    if guess is not None and low < guess <= high:
+        low, high = _around(guess, low, high, fits)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def _around(guess: int, low: int, high: int, fits: Callable[[int], bool]) -> tuple[int, int]:
+    """Narrower bounds of the largest number that fits, with ever longer steps away from `guess`."""
+    step = 1
+    if fits(guess):
+        while guess + step <= high and fits(guess + step):
+            guess, step = guess + step, 2 * step
+        return guess, min(high, guess + step - 1)
+    while guess - step > low and not fits(guess - step):
+        guess, step = guess - step, 2 * step
+    return max(low, guess - step), guess - 1
 
 
 def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:

@@ -172,20 +172,17 @@ def packed(one: Sized) -> dict[str, Any]:
 
 def unpacked(row: dict[str, Any]) -> Sized:
     """The inverse of `packed`, but for what the plan of an unknown architecture needs."""
-    kinds = [row["kinds"][_DIGITS.index(digit)] for digit in row["layers"]]
+    order = [_DIGITS.index(digit) for digit in row["layers"]]
     *sizes, copied = row["load"]
-    made = {tuple(map(str, kind)): _item(kind[2:]) for kind in row["kinds"]}
+    kinds, items = row["kinds"], [_item(kind[2:]) for kind in row["kinds"]]
     return Sized(
         load=Load(
             **dict(zip(_OF_LOAD, sizes, strict=True)),
-            layers=tuple(kind[0] for kind in kinds),
-            experts=tuple(kind[1] for kind in kinds),
+            layers=tuple(kinds[i][0] for i in order),
+            experts=tuple(kinds[i][1] for i in order),
             always_copied=bool(copied),
         ),
-        items=(
-            *(made[tuple(map(str, kind))] for kind in kinds),
-            ItemMatrices(rest=_unpacked(*row["output"])),
-        ),
+        items=(*(items[i] for i in order), ItemMatrices(rest=_unpacked(*row["output"]))),
         file_bytes=row["file"],
     )
 

@@ -93,12 +93,29 @@ class Contender:
         """The longest context of one user that fits without moving a layer. Units: tokens."""
         n, trained = self.task.settings.n_parallel, self.task.shape.n_ctx_train or 2**20
 
-        def fits(cells: int) -> bool:
-            return self._fits_with(self.task.settings.with_context(CELLS * cells * n))
+        def at(cells: int) -> Placement:
+            return self._with(self.task.settings.with_context(CELLS * cells * n))
 
-        if fits(-(-trained // CELLS)):
+        most = at(-(-trained // CELLS))
+        if most.verdict == "fits":
             return trained
-        return max(self.n_ctx, CELLS * largest(self.n_ctx // CELLS, trained // CELLS, fits))
+        cells = largest(
+            self.n_ctx // CELLS,
+            trained // CELLS,
+            lambda cells: at(cells).verdict == "fits",
+            guess=int(self.n_ctx + self._part_that_fits(most) * (trained - self.n_ctx)) // CELLS,
+        )
+        return max(self.n_ctx, CELLS * cells)
+
+    def _part_that_fits(self, most: Placement) -> float:
+        """How far from this placement to `most` every device has room, if needs grow evenly."""
+        margin = self.task.margin
+        return min(
+            (share.device.usable_bytes * (1 - margin) - share.needed_bytes)
+            / (larger.needed_bytes - share.needed_bytes)
+            for share, larger in zip(self.placement.devices, most.devices, strict=True)
+            if larger.verdict(margin) != "fits"
+        )
 
     def most_users(self) -> int:
         """How many users at the same time fit, each with the row's context, without moving a
@@ -107,13 +124,13 @@ class Contender:
         n_ctx = self.n_ctx
 
         def fits(users: int) -> bool:
-            return self._fits_with(
-                replace(self.task.settings, n_ctx=n_ctx * users, n_parallel=users)
-            )
+            settings = replace(self.task.settings, n_ctx=n_ctx * users, n_parallel=users)
+            return self._with(settings).verdict == "fits"
 
         most = min(MAX_PARALLEL, MAX_CONTEXT // n_ctx)
         return largest(self.task.settings.n_parallel, most, fits)
 
-    def _fits_with(self, settings: ContextSettings) -> bool:
+    def _with(self, settings: ContextSettings) -> Placement:
+        """The same layout at other settings."""
         task = replace(self.task, settings=settings)
-        return placement(task, self.hardware, self.placement.layout).verdict == "fits"
+        return placement(task, self.hardware, self.placement.layout)

@@ -13,7 +13,7 @@ from hakaru.selection.contender import Contender
 from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import disagreements, why_recommended
-from hakaru.units import format_bytes
+from hakaru.units import bytes_in, bytes_told, format_bytes
 
 MOST_DISAGREEMENTS: Final = 2
 """Columns that say otherwise that are told; the JSON has all scores."""
@@ -50,6 +50,29 @@ def machine_lines(hardware: Hardware) -> list[str]:
         for device in devices
     ]
     return [say("Machine: {devices}", devices=listed(names)), *hardware.notes]
+
+
+def memory_forms(contender: Contender) -> tuple[str, ...]:
+    """What a row takes of each accelerator that it uses, and of RAM; the longest form first. Where
+    accelerators differ, the figure is that of the fullest.
+    """
+    used = [share for share in contender.placement.shares if share.needed_bytes]
+    if not used or contender.hardware.is_unified:
+        return (
+            bytes_told(contender.memory_bytes, "GiB"),
+            _short(bytes_in(contender.memory_bytes, "GiB")),
+        )
+    most, ram = max(share.needed_bytes for share in used), contender.placement.ram.needed_bytes
+    count = f"{len(used)}x " if len(used) > 1 else ""
+    return (
+        f"{count}{bytes_told(most, 'GiB')} + RAM {bytes_told(ram, 'GiB')}",
+        f"{count}{bytes_in(most, 'GiB').removesuffix(' GiB')} + {bytes_in(ram, 'GiB')}",
+        f"{count}{_short(bytes_in(most, 'GiB'))}",
+    )
+
+
+def _short(size: str) -> str:
+    return size.replace(" ", "").removesuffix("B")
 
 
 def language_name(language: str) -> str:

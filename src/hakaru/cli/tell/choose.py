@@ -15,6 +15,7 @@ from hakaru.selection.told import (
     asked_lines,
     interval_text,
     machine_lines,
+    memory_forms,
     recommended_lines,
     speed_text,
 )
@@ -45,7 +46,7 @@ def rows_table(chosen: Chosen) -> Table:
     columns = [
         Column(say("model"), left=True),
         Column(say("type"), left=True, shortens=(2,)),
-        Column(say("memory"), shortens=(1,)),
+        Column(say("memory"), shortens=(1, 2)),
         Column(Cell(say("tokens/s"), say("t/s")), shortens=(1,)),
         Column(say("interval"), below=1, goes=6),
         Column(Cell(say("first word"), say("first")), shortens=(1,), goes=4),
@@ -66,7 +67,7 @@ def _row(contender: Contender, chosen: Chosen) -> list[str | Cell]:
     return [
         contender.model.id,
         _type_cell(contender),
-        bytes_cell(contender.memory_bytes, "GiB"),
+        Cell(*memory_forms(contender)),
         speed_text(contender.pace),
         interval_text(contender.pace),
         "?" if contender.first_token_s is None else f"{contender.first_token_s:.1f} s",
