@@ -11,6 +11,9 @@ FAST    := $(PYTEST) -m "not engine" -n logical
 ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile && $(PYTEST) -m "engine and alone"
 TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(FAST) && $(ENGINE))
 
+# The tests start hakaru thousands of times: an environment that forbids compiled modules would compile them each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up test check lint types pages wheel fast bench clean
 .DEFAULT_GOAL := up
 
