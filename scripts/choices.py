@@ -1,5 +1,5 @@
-"""Write docs/which-model.md and its Japanese twin: what `hakaru choose` recommends for twelve
-machines. With --check only say whether both are up to date.
+"""Write docs/which-model.md, its Japanese twin and their picture: what `hakaru choose` recommends
+for twelve machines. With --check only say whether all are up to date.
 """
 
 import sys
@@ -11,6 +11,7 @@ from hakaru.cli.wrapping import wrapped
 from hakaru.language import current_language, say, use_language
 from hakaru.models.benchmarks import Task
 from hakaru.models.catalogue import catalogue_date
+from hakaru.pictures.choice_picture import choice_svg
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.contender import Contender
@@ -45,13 +46,22 @@ def main() -> None:
     for name in ("which-model.md", "which-model.ja.md"):
         use_language("ja" if ".ja." in name else "en")
         head, _, _ = (DOCS / name).read_text(encoding="utf-8").partition(BEGIN)
-        page = f"{head}{BEGIN}{''.join(sections())}"
-        if "--check" not in sys.argv:
-            (DOCS / name).write_text(page, encoding="utf-8")
-        elif (DOCS / name).read_text(encoding="utf-8") != page:
-            raise SystemExit(f"docs/{name} is out of date: run python scripts/choices.py")
+        keep(DOCS / name, f"{head}{BEGIN}{''.join(sections())}")
+        keep(
+            (DOCS / name).with_suffix(".svg"),
+            choice_svg(choose(language=current_language(), hardware=DRAWN)),
+        )
 
 
+def keep(path: Path, text: str) -> None:
+    """Write a file, or say that it is out of date."""
+    if "--check" not in sys.argv:
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise SystemExit(f"docs/{path.name} is out of date: run python scripts/choices.py")
+
+
+DRAWN: Final = "RTX 4090"
 BEGIN: Final = "<!-- written by scripts/choices.py -->\n"
 
 

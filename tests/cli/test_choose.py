@@ -88,6 +88,8 @@ def test_nothing_that_meets_everything_ends_with_3(capsys: pytest.CaptureFixture
         ("--task poems", "--task is 'poems', expected one of chat, code"),
         ("--first-token soon", "'soon' is no duration"),
         ("--model qwen3-8b --for-hardware mine", "--for-hardware is 'mine', expected any"),
+        ("--plot rows.gif", "rows.gif: the ending says which picture to write"),
+        ("--plot rows.svg --for-hardware any", "--plot draws the rows for one machine; leave"),
         ("--users 300", "--users is 300, expected a whole number from 1 to 256"),
     ],
 )
@@ -105,3 +107,18 @@ def test_the_language_of_the_text_is_that_of_the_task(capsys: pytest.CaptureFixt
     for arguments, language in (([], "ja"), (["--language", "en"], "en")):
         run(["--lang", "ja", "choose", "--hardware", "4090", "--top", "1", "--json", *arguments])
         assert json.loads(capsys.readouterr().out)["constraints"]["language"] == language
+
+
+def test_a_picture_of_the_rows_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the text, and without a row not at all, which is said."""
+    path = tmp_path / "rows.svg"
+    command = ["choose", "--hardware", "4090", "--plot", str(path)]
+    assert run(command) == 0
+    first = capsys.readouterr().out.split("Recommended: ")[1].split()[0]
+    assert 'taken-name" x=' in path.read_text(encoding="utf-8")
+    assert f">{first}</text>" in path.read_text(encoding="utf-8")
+    other = tmp_path / "none.svg"
+    command = ["choose", "--hardware", "2GiB RAM", "--model", "qwen3-14b", "--plot", str(other)]
+    assert run(command) == 3
+    assert "none.svg is not written: there is no row to draw" in capsys.readouterr().err
+    assert not other.exists()

@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from hakaru.cli.number_types import RATE, TOKENS
-from hakaru.cli.parameters import F, memory_option
+from hakaru.cli.parameters import PATH, F, memory_option
 
 _OPTIONS: Final = (
     click.option(
@@ -84,6 +84,12 @@ _OPTIONS: Final = (
         "--tokens-per-day", type=TOKENS, help="Of all answers.  [default: as many as it writes]"
     ),
     click.option("--explain", is_flag=True, help="Also where every figure comes from."),
+    click.option(
+        "--plot",
+        type=PATH,
+        metavar="FILE.svg|png",
+        help="Also draw the rows: score against speed, with memory and intervals.",
+    ),
 )
 
 

@@ -294,6 +294,7 @@ class ChooseOptions:
     price: str | None
     tokens_per_day: int | None
     explain: bool
+    plot: Path | None
     json: bool
 
 

@@ -70,6 +70,13 @@ def style_sheet() -> str:
     return _read("page.css")
 
 
+def picture_style() -> Any:
+    """The style sheet of the picture of a choice, on white."""
+    from markupsafe import Markup
+
+    return Markup(_read("choice.css"))
+
+
 def copy_script() -> str:
     """The JavaScript of the buttons that copy a text of a page."""
     return _read("copy.js")

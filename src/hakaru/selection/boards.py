@@ -114,14 +114,17 @@ def better_up(score: Score) -> float:
     return score.value if score.higher_is_better else -score.value
 
 
-def noise_of(score: Score) -> float:
-    """One standard error of the difference between two models with about this score, in the unit of
-    the score.
-    """
+def standard_error(score: Score) -> float:
+    """One standard error of the score, in its unit, by the number of questions."""
     scale = 1.0 if score.unit == "0-1" else 100.0
     part = min(1.0, max(0.0, score.value / scale))
     deviation = JUDGED if "_mtb/" in score.benchmark else math.sqrt(part * (1 - part))
-    return scale * deviation * math.sqrt(2 / QUESTIONS.get(score.benchmark, FEWEST))
+    return scale * deviation / math.sqrt(QUESTIONS.get(score.benchmark, FEWEST))
+
+
+def noise_of(score: Score) -> float:
+    """One standard error of the difference between two models with about this score."""
+    return math.sqrt(2) * standard_error(score)
 
 
 def ties(score: Score, best: Score) -> bool:

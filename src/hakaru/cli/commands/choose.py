@@ -1,14 +1,16 @@
 """`hakaru choose`: which model for a task on a machine, or which machine for a model."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hakaru.cli.options import ChooseOptions
-from hakaru.cli.output import next_step, print_json
+from hakaru.cli.output import next_step, print_aside, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.tell.choose import print_chosen
 from hakaru.errors import Misuse
-from hakaru.language import current_language
+from hakaru.language import current_language, say
 from hakaru.models.benchmarks import Task
+from hakaru.pictures.save import check_picture
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Asked
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 def run(options: ChooseOptions) -> int:
     """Print the rows. Returns 3 if nothing meets every condition."""
     task: Task = options.task  # type: ignore[assignment]  # another text is refused
+    if options.plot:
+        check_picture(options.plot)
     if options.for_hardware is not None:
         return _buy(task, options)
     chosen = choose(
@@ -36,12 +40,23 @@ def run(options: ChooseOptions) -> int:
         session=_session(options),
         **_asked(options),
     )
+    if options.plot:
+        _draw(chosen, options.plot)
     if options.json:
         print_json(chosen.as_json())
     else:
         print_chosen(chosen, explain=options.explain)
         next_step(after_choose(chosen))
     return 0 if chosen.rows else 3
+
+
+def _draw(chosen: Chosen, path: Path) -> None:
+    if not chosen.rows:
+        print_aside(say("{path} is not written: there is no row to draw.", path=path))
+        return
+    from hakaru.pictures.choice_picture import save_choice_picture
+
+    save_choice_picture(chosen, path)
 
 
 def _buy(task: Task, options: ChooseOptions) -> int:
@@ -55,6 +70,8 @@ def _buy(task: Task, options: ChooseOptions) -> int:
             "model. For one machine, name it with `hardware`.",
             found=options.for_hardware,
         )
+    if options.plot:
+        raise Misuse("`plot` draws the rows for one machine; leave `for_hardware` out.")
     found = shopping(options.model, task, **_asked(options))
     if options.json:
         print_json(found.as_json(options.top))
