@@ -120,6 +120,41 @@ def test_a_name_is_told_as_its_option(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "--name is 'A B', expected small letters" in capsys.readouterr().err
 
 
+def test_an_entry_of_ones_own_is_taken_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Also one that cannot be read; the model's file stays."""
+    file = write_tiny_llama(tmp_path / "mine.gguf")
+    for content in (None, "{"):
+        assert run(["catalog", "add", str(file), "--json"]) == 0
+        path = Path(json.loads(capsys.readouterr().out)["path"])
+        if content:
+            path.write_text(content, encoding="utf-8")
+        assert run(["catalog", "rm", "mine"]) == 0
+        assert capsys.readouterr().out == "mine is no longer in your catalogue.\n"
+        assert not path.exists() and file.exists()
+        assert len(all_models()) == len(known_models())
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("qwen3-8b", 2, "'qwen3-8b': comes with hakaru and stays in the catalogue"),
+        ("mein", 4, "your catalogue has no such entry; yours are: mine."),
+        ("../mine", 4, "your catalogue has no such entry"),
+    ],
+)
+def test_what_cannot_be_taken_out_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, code: int, words: str
+) -> None:
+    """With the names that could; nothing is deleted."""
+    write_tiny_llama(tmp_path / "mine.gguf")
+    assert run(["catalog", "add", str(tmp_path / "mine.gguf")]) == 0
+    assert run(["catalog", "rm", name, "--json"]) == code
+    assert words in capsys.readouterr().err
+    assert len(all_models()) == len(known_models()) + 1
+
+
 @pytest.fixture
 def two_models(hub: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:
     """A Hub, and a catalogue of two models."""

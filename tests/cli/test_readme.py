@@ -23,6 +23,7 @@ NOT_RUN = {
     "serve": "tests/serving runs it",
     "engine build": "takes minutes and a network; tests/engine/test_native.py",
     "catalog add": "needs a network; test_catalog.py has a Hub of its own",
+    "catalog rm": "nothing of one's own is there; test_catalog.py adds and removes",
     "catalog update": "needs a network; test_catalog.py has a Hub of its own",
     "pull": "needs a network; test_pull.py has a Hub of its own",
     "rm": "needs what was pulled; test_rm.py",

@@ -2,11 +2,17 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hakaru.cli import run
+from hakaru.errors import Offline
+from hakaru.places import one_at_a_time
+from hakaru.pulling.keeping import pull_lock
+from hakaru.pulling.pull import pull
+from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback
 
@@ -69,6 +75,63 @@ def test_a_name_that_is_not_there_has_its_nearest(
     """As `hakaru ls` spells them."""
     assert run(["rm", "hf:org/xx:F16", "--yes"]) == 4
     assert "the nearest names are hf:org/x:F16" in capsys.readouterr().err
+
+
+@pytest.fixture
+def begin(
+    web: Loopback, monkeypatch: pytest.MonkeyPatch, session_with: Callable[..., Session]
+) -> Callable[[str], None]:
+    """A pull that breaks off after 32 KiB."""
+
+    def broken_off(address: str) -> None:
+        monkeypatch.setattr("hakaru.pulling.transfer.TRIES", 1)
+        with pytest.raises(Offline, match="are kept"):
+            pull(address, session=session_with(), hear=lambda _: setattr(web, "cuts", 1))
+
+    return broken_off
+
+
+@pytest.mark.parametrize("place", ["hf:org/x", "/m/x-F16.gguf"])
+def test_what_came_of_a_pull_goes_by_its_name(
+    web: Loopback,
+    tmp_path: Path,
+    place: str,
+    request: pytest.FixtureRequest,
+    begin: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of the Hub, and of a web address with what was noted of its state; `ls` lists both."""
+    file = write_tiny_llama(tmp_path / "x-F16.gguf")
+    web.files["/m/x-F16.gguf"], web.etags["/m/x-F16.gguf"] = file, ['"one"']
+    web.add_repository("org/x", {"x-F16.gguf": file}, hashes=True)
+    if place.startswith("hf:"):
+        request.getfixturevalue("hub")  # the same server
+    address = place if place.startswith("hf:") else f"{web.url}{place}"
+    begin(address)
+    capsys.readouterr()
+    assert run(["ls", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["models"]
+    assert [row["bytes"] for row in rows if "not finished" in (row["problem"] or "")] == [2**15]
+    assert run(["rm", address, "--yes", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["freed_bytes"] >= 2**15
+    assert not any(Path(path).exists() for path in told["paths"])
+    assert not [*(tmp_path / "XDG_DATA_HOME").rglob("pulled/*")]
+    assert run(["rm", address, "--yes"]) == 4
+
+
+def test_what_is_being_fetched_is_not_removed(
+    hub: Loopback, tmp_path: Path, begin: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever fetches it holds its lock."""
+    file = write_tiny_llama(tmp_path / "x-F16.gguf")
+    hub.add_repository("org/x", {"x-F16.gguf": file}, hashes=True)
+    begin("hf:org/x")
+    (part,) = (tmp_path / "hf").rglob("*.incomplete")
+    with one_at_a_time(pull_lock(part.with_suffix(""))):
+        assert run(["rm", "hf:org/x", "--yes"]) == 2
+    assert "is being fetched now; stop that first" in capsys.readouterr().err
+    assert part.exists()
 
 
 def test_what_ollama_keeps_is_ollama_s_to_remove(

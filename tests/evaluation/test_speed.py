@@ -2,8 +2,11 @@
 and long contexts.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,9 +29,10 @@ from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
-from hakaru.planning.timed_here import timed_files
+from hakaru.planning.timed_here import power_here, timed_files
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
+from hakaru.units import Figure
 
 pytestmark = pytest.mark.alone
 
@@ -294,3 +298,36 @@ def test_a_contended_trial_is_not_remembered(
     assert not timing.trial(model, settings, repeats=1).speed.is_contended
     assert timing.known_trial(ledger.model_sha256(model), settings, repeats=1)
     assert len(timed_files(timing.session.ledger, timing.session.machine)) == 1
+
+
+def test_the_power_of_a_quiet_timing_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, tiny: Path, session_with: Callable[..., Session]
+) -> None:
+    """Joules of an answer by the seconds that it takes: 128 tokens at 64 tokens/s and 48 at 12 are
+    6 s; 180 J in 6 s are 30 W. Beside other work nothing is remembered, and where no counter tells.
+    """
+
+    def figure(value: float, unit: str) -> Figure:
+        return Figure(value=value, unit=unit, source="measured")
+
+    timed = Speed(
+        decode_tokens_per_s=figure(12, "tokens/s"), prefill_tokens_per_s=figure(64, "tokens/s"),
+        first_token_ms=figure(9, "ms"), n_prompt=128, n_predict=48, repeats=1,
+        energy_j=figure(180, "J"),
+    )  # fmt: skip
+    assert timed.watts == 30 and replace(timed, energy_j=None).watts is None
+    session, model = session_with(), read_model(tiny)
+    log = SimpleNamespace(accelerator_bytes=dict, footprint=lambda: EMPTY)
+    server = SimpleNamespace(log=log, peak_rss_bytes=lambda: 1)
+    monkeypatch.setattr(timing_module, "served", lambda *_: nullcontext(server))
+    for speed_now, watts in (
+        (replace(timed, others=Others(processors=3.0)), None),
+        (replace(timed, energy_j=None), None),
+        (timed, 30),
+    ):
+        monkeypatch.setattr(timing_module, "measure_speed", lambda *_, found=speed_now, **__: found)
+        Timing(session=session, again=True, teaches_memory=False).trial(
+            model, ContextSettings(n_ctx=256)
+        )
+        power = power_here(session.ledger, session.machine, on_gpu=False)
+        assert (power and power.value) == watts

@@ -15,10 +15,15 @@ def speed(value: float, low: float | None = None, high: float | None = None) -> 
     return Figure(value=value, low=low, high=high, unit="tokens/s", source="computed")
 
 
+def drawing(watts: float) -> Figure:
+    """What a board draws."""
+    return Figure(value=watts, unit="W", source="published")
+
+
 def test_a_million_tokens_at_360_watts_and_50_tokens_per_second_take_two_kwh() -> None:
     """360 W / 50 tokens/s = 7.2 J per token; 7.2e6 J / 3.6e6 J per kWh = 2 kWh; 62 yen at 31."""
     prices = Prices(electricity=Money(31, "JPY"))
-    cost = cost_of(energy_at(360, speed(50)), 50, prices)
+    cost = cost_of(drawing(360), speed(50), prices)
     assert cost.kwh.value == pytest.approx(2)
     assert cost.electricity is not None
     assert cost.electricity.value == pytest.approx(62)
@@ -27,7 +32,7 @@ def test_a_million_tokens_at_360_watts_and_50_tokens_per_second_take_two_kwh() -
 
 def test_the_slow_end_of_the_speed_is_the_dear_end_of_the_cost() -> None:
     """40 to 60 tokens/s: 6 to 9 J per token."""
-    energy = energy_at(360, speed(50, 40, 60))
+    energy = energy_at(drawing(360), speed(50, 40, 60))
     assert energy.low == pytest.approx(6)
     assert energy.high == pytest.approx(9)
 
@@ -42,7 +47,7 @@ def test_a_machine_pays_for_itself_by_what_the_cloud_would_have_cost() -> None:
         machine=Money(300, "USD"),
         tokens_per_day=10e6,
     )
-    cost = cost_of(energy_at(360, speed(500)), 500, prices)
+    cost = cost_of(drawing(360), speed(500), prices)
     assert cost.electricity is not None
     assert cost.electricity.value == pytest.approx(0.03)
     assert cost.tokens_to_break_even == pytest.approx(300 / 0.57 * 1e6)
@@ -52,7 +57,7 @@ def test_a_machine_pays_for_itself_by_what_the_cloud_would_have_cost() -> None:
 def test_a_cloud_that_is_cheaper_than_the_electricity_is_never_caught_up_with() -> None:
     """JSON has null there, and not a number that no reader knows."""
     prices = Prices(electricity=Money(40, "JPY"), cloud=Money(10, "JPY"), machine=Money(1e5, "JPY"))
-    cost = cost_of(energy_at(360, speed(50)), 50, prices)
+    cost = cost_of(drawing(360), speed(50), prices)
     assert cost.tokens_to_break_even == float("inf")
     assert cost.as_json()["tokens_to_break_even"] is None
 
@@ -66,7 +71,7 @@ def test_more_tokens_a_day_than_the_machine_writes_are_refused() -> None:
         tokens_per_day=1e6,
     )
     with pytest.raises(Misuse, match=r"1,000,000, but at 10\.0 tokens/s .* 864,000 in a day"):
-        cost_of(energy_at(10, speed(10)), 10, prices)
+        cost_of(drawing(10), speed(10), prices)
 
 
 def test_two_currencies_are_refused() -> None:
@@ -86,7 +91,10 @@ def test_twice_the_speed_at_the_same_power_never_costs_more(
     watts: float, pace: float, factor: float
 ) -> None:
     """Energy per token falls with the speed."""
-    assert energy_at(watts, speed(pace * factor)).value < energy_at(watts, speed(pace)).value
+    assert (
+        energy_at(drawing(watts), speed(pace * factor)).value
+        < energy_at(drawing(watts), speed(pace)).value
+    )
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hakaru.cli.options import (
         BenchOptions,
         CatalogAddOptions,
+        CatalogRmOptions,
         CatalogUpdateOptions,
         ChatOptions,
         ChooseOptions,
@@ -272,6 +273,7 @@ def ls(options: "LsOptions") -> int:
     type=TOKENS,
     help="Tokens of context with which it is to fit here.  [default: 4096 or less]",
 )
+@memory_option
 @click.option("--vision", is_flag=True, help="Also the projector, with which it sees pictures.")
 @click.option("--force", is_flag=True, help="Also what does not fit this machine.")
 @dry_run_option
@@ -595,6 +597,17 @@ def catalog_add(options: "CatalogAddOptions") -> int:
     from hakaru.cli.commands import catalog as command
 
     return command.add(options)
+
+
+@catalog.command("rm")
+@click.argument("name", metavar="NAME")
+@json_option
+@taking
+def catalog_rm(options: "CatalogRmOptions") -> int:
+    """Take a model of your own out again; files of the model stay."""
+    from hakaru.cli.commands import catalog as command
+
+    return command.rm(options)
 
 
 @app.group()

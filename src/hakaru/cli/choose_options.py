@@ -72,7 +72,7 @@ _OPTIONS: Final = (
         "--watts",
         type=click.FloatRange(min=0, min_open=True),
         metavar="N",
-        help="What the machine draws while it answers.  [default: the boards' published power]",
+        help="What the machine draws while it answers.  [default: measured, else published]",
     ),
     click.option(
         "--cloud", metavar="PRICE", help="Of a million tokens elsewhere, to compare with."

@@ -218,6 +218,7 @@ class PullOptions:
 
     model: str
     context: int | None
+    memory: str | None
     vision: bool
     force: bool
     dry_run: bool
@@ -267,6 +268,14 @@ class CatalogAddOptions:
 
     model: str
     name: str | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogRmOptions:
+    """`hakaru catalog rm`."""
+
+    name: str
     json: bool
 
 

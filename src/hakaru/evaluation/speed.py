@@ -101,6 +101,14 @@ class Speed:
         """Whether other programs computed meanwhile: then the figures say little of the machine."""
         return self.others.matter
 
+    @property
+    def watts(self) -> float | None:
+        """What the machine draws while it reads and writes; None where it does not tell."""
+        if self.energy_j is None:
+            return None
+        reads = self.n_prompt / self.prefill_tokens_per_s.value
+        return self.energy_j.value / (reads + self.n_predict / self.decode_tokens_per_s.value)
+
     def as_json(self) -> dict[str, object]:
         """The `speed` object of `hakaru test --json`."""
         return {

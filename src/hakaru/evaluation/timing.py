@@ -30,7 +30,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.dry_run import remember_load
 from hakaru.planning.machine_speed import TimedFile
-from hakaru.planning.timed_here import timed_here
+from hakaru.planning.timed_here import remember_power, timed_here
 from hakaru.planning.token_work import item_works, whole_work
 from hakaru.session import Session
 
@@ -162,8 +162,8 @@ class Timing:
 def _measured(
     timing: Timing, model: Model, settings: ContextSettings, *, name: str, repeats: int
 ) -> Trial:
-    """The trial, measured now. The ledger keeps the memory that was really taken, and the pace of
-    the machine if no other program computed.
+    """The trial, measured now. The ledger keeps the memory that was really taken, and if no other
+    program computed, the pace of the machine and its power.
     """
     step = say("speeds measured with {name}", name=name or model.path.stem)
     session = timing.session
@@ -173,21 +173,27 @@ def _measured(
         speed = measure_speed(
             server, n_vocab=model.shape.n_vocab, repeats=repeats, progress=progress
         )
-        peak = server.peak_rss_bytes()
+        peak, on_gpu = server.peak_rss_bytes(), bool(server.log.accelerator_bytes())
         trial = Trial(speed=speed, memory=server.log.footprint(), peak_rss_bytes=peak)
         if timing.teaches_memory:
             remember_load(
                 server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
             )
     if not speed.is_contended:
-        work = whole_work(item_works(model.loaded, model.shape))
-        pace = TimedFile(
-            read=bytes_read(model.tensors, model.shape),
-            seconds=1 / speed.decode_tokens_per_s.value,
-            n_layer=work.n_layer,
-            products=work.products,
-            prefill_seconds=1 / speed.prefill_tokens_per_s.value,
-        )
-        inputs = {**timed_here(session.machine), "model": session.ledger.model_sha256(model)}
-        session.ledger.remember("pace", inputs, pace.as_json())
+        _remember_pace(session, model, speed)
+        if speed.watts:
+            remember_power(session.ledger, session.machine, model, speed.watts, on_gpu=on_gpu)
     return trial
+
+
+def _remember_pace(session: Session, model: Model, speed: Speed) -> None:
+    work = whole_work(item_works(model.loaded, model.shape))
+    pace = TimedFile(
+        read=bytes_read(model.tensors, model.shape),
+        seconds=1 / speed.decode_tokens_per_s.value,
+        n_layer=work.n_layer,
+        products=work.products,
+        prefill_seconds=1 / speed.prefill_tokens_per_s.value,
+    )
+    inputs = {**timed_here(session.machine), "model": session.ledger.model_sha256(model)}
+    session.ledger.remember("pace", inputs, pace.as_json())

@@ -17,12 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from hakaru.errors import HakaruError
+from hakaru.errors import HakaruError, Misuse, ModelNotFound
 from hakaru.formats.metadata import Metadata
-from hakaru.language import current_language, say
+from hakaru.language import current_language, listed, say
 from hakaru.models.catalogue import KnownModel, catalogue_date, known_models, model_from_row
 from hakaru.models.shape import shape_of
-from hakaru.places import data_dir, written_whole
+from hakaru.places import data_dir, disk_error, written_whole
 
 ENTRY: Final = "hakaru.entry/1"
 HUB: Final = "hakaru.hub/1"
@@ -106,6 +106,32 @@ def add_entry(model: KnownModel, source: str, day: str) -> Path:
     path = data_dir("catalogue", "added") / f"{model.id}.json"
     _write(path, {"schema": ENTRY, "source": source, "added": day, "entry": row})
     return path
+
+
+def remove_entry(name: str) -> Path:
+    """Delete the person's own entry of that name, also one that cannot be read. Returns its file.
+    Raises Misuse for an entry that comes with hakaru, ModelNotFound with the names that are there,
+    and MachineError for a disk that refuses.
+    """
+    paths = {path.stem: path for path in _files() if path != _hub_file()}
+    if path := paths.get(name):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, path) from error
+        return path
+    if any(name == known.id for known in known_models()):
+        raise Misuse(
+            "'{name}': comes with hakaru and stays in the catalogue; only entries of your own are "
+            "taken out: {names}.",
+            name=name,
+            names=listed(sorted(paths)) or say("none yet"),
+        )
+    raise ModelNotFound(
+        "'{name}': your catalogue has no such entry; yours are: {names}.",
+        name=name,
+        names=listed(sorted(paths)) or say("none yet"),
+    )
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:

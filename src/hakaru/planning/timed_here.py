@@ -1,11 +1,14 @@
 """What was timed on this kind of machine with the engine that serves: rows of the ledger."""
 
+from statistics import median
+
 from hakaru.engine.builds import server_build
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
 from hakaru.models.model import Model
 from hakaru.planning.machine_speed import TimedFile
+from hakaru.units import Figure
 
 
 def timed_here(machine: Machine) -> dict[str, object]:
@@ -37,3 +40,22 @@ def timed_files(ledger: Ledger, machine: Machine) -> list[TimedFile]:
         for inputs, result in ledger.recall_all("pace")
         if here <= inputs.items()
     ]
+
+
+def remember_power(
+    ledger: Ledger, machine: Machine, model: Model, watts: float, *, on_gpu: bool
+) -> None:
+    """Keep what the machine drew while it answered with this file."""
+    inputs = {"machine": machine.fingerprint, "model": ledger.model_sha256(model), "on_gpu": on_gpu}
+    ledger.remember("power", inputs, {"watts": watts})
+
+
+def power_here(ledger: Ledger, machine: Machine, *, on_gpu: bool) -> Figure | None:
+    """What the machine draws while it answers from its accelerators, or from RAM alone: the median
+    over the files that were timed, and their range. None where its counters told nothing.
+    """
+    here = {"machine": machine.fingerprint, "on_gpu": on_gpu}.items()
+    watts = [r["watts"] for inputs, r in ledger.recall_all("power") if here <= inputs.items()]
+    if not watts:
+        return None
+    return Figure(value=median(watts), low=min(watts), high=max(watts), unit="W", source="measured")

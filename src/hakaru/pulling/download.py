@@ -14,6 +14,7 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.ways_out import in_words
 from hakaru.pulling.keeping import File
 from hakaru.pulling.ready_made import Taken
+from hakaru.pulling.ways import Way
 from hakaru.units import compared, format_bytes
 
 SPARE: Final = 2**26
@@ -29,6 +30,8 @@ class Download:
     model: Model | None  # whose header was read; None: the file is no model, such as a projector
     fit: Fit | None  # the memory verdict on this machine; None where there is none to give
     taken: Taken | None = None  # which type, and why; None: the person named it
+    ways: tuple[Way, ...] = ()  # that which is taken, and the other one; empty: there is no other
+    becomes: str | None = None  # of original weights: the type that `fit` judges
     others: tuple[str, ...] = ()  # types that are published beside it
     licence: str | None = None
     is_gated: bool = False
@@ -65,6 +68,14 @@ class Download:
         return self.taken is not None and self.taken.way == "make"
 
     @property
+    def made_bytes(self) -> int:
+        """Of the file that is made of it, at most; 0: none is."""
+        if not self.makes:
+            return 0
+        made = next((way.made_bytes for way in self.ways if way.kind == "make"), None)
+        return made or self.bytes or 0
+
+    @property
     def disk(self) -> Path:
         """The nearest folder that is there already, above where the files go."""
         return next(folder for folder in self.files[0].kept.parents if folder.is_dir())
@@ -72,23 +83,26 @@ class Download:
     @property
     def free_bytes(self) -> int:
         """On the disk of the files."""
-        return shutil.disk_usage(self.disk).free
+        return free_on(self.disk)
 
     def check_disk(self) -> None:
-        """Raises MachineError where the disk has no room for what is to be fetched, and made."""
-        needed = (self.missing_bytes or 0) + (self.bytes or 0 if self.makes else 0)
-        free = self.free_bytes - SPARE
-        if not needed or needed <= free:
-            return
-        raise MachineError(
-            "{path}: {needed} are needed there, and {free} are free; nothing was fetched. Free "
-            "{missing}, or name a place with more room: {variable}=FOLDER.",
-            path=self.disk,
-            needed=format_bytes(needed),
-            free=format_bytes(max(0, free)),
-            missing=format_bytes(needed - free),
-            variable="HF_HOME" if self.files[0].link != self.files[0].kept else "XDG_DATA_HOME",
+        """Raises MachineError where a disk has no room for what is to be fetched, and made: that is
+        made in the current folder.
+        """
+        missing, made, free = self.missing_bytes or 0, self.made_bytes, self.free_bytes
+        if self.disk.stat().st_dev == Path.cwd().stat().st_dev:
+            missing, made = missing + made, 0
+        in_cache = self.files[0].link != self.files[0].kept
+        _check_room(
+            self.disk,
+            missing,
+            free,
+            say(
+                "or name a place with more room: {variable}=FOLDER",
+                variable="HF_HOME" if in_cache else "XDG_DATA_HOME",
+            ),
         )
+        _check_room(Path.cwd(), made, free_on(Path.cwd()), say("or go to a folder with more room"))
 
     def check_memory(self) -> None:
         """Raises DoesNotFit where the model would not run here, and nothing smaller is made."""
@@ -106,6 +120,27 @@ class Download:
             free=free,
             ways=_smaller(self.others) or in_words(fit.alternatives),
         )
+
+
+def free_on(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def _check_room(folder: Path, needed: int, free: int, or_else: str) -> None:
+    """Raises MachineError where a folder has not so much room."""
+    room = free - SPARE
+    if not needed or needed <= room:
+        return
+    raise MachineError(
+        "{path}: {needed} are needed there, and {free} are free; nothing was fetched. Free "
+        "{missing}, {or_else}.",
+        path=folder,
+        needed=format_bytes(needed),
+        free=format_bytes(max(0, room)),
+        missing=format_bytes(needed - room),
+        or_else=or_else,
+    )
 
 
 def _smaller(others: Sequence[str]) -> str:

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
 
 from hakaru.errors import Interrupted, MachineError, ModelDamaged
 from hakaru.language import say
-from hakaru.ledger import file_moved, now
+from hakaru.ledger import file_moved
 from hakaru.models.sources.web import web_client
 from hakaru.places import disk_error, one_at_a_time
 from hakaru.pulling.keeping import File
+from hakaru.pulling.speed_seen import remember_speed
 from hakaru.pulling.transfer import forget, size_of, transfer
 from hakaru.session import Session
 from hakaru.units import format_bytes
@@ -49,17 +48,14 @@ def fetch(files: Sequence[File], session: Session) -> Fetched:
     came, seconds = 0, 0.0
     with web_client() as client:
         for i, file in enumerate(files):
-            lock = f"pull-{sha256(bytes(file.kept)).hexdigest()[:16]}"
-            with one_at_a_time(lock, before_waiting=partial(_say_waiting, file, session)):
+            with one_at_a_time(file.lock, before_waiting=partial(_say_waiting, file, session)):
                 begun = time.monotonic()
                 n_bytes = _settled(client, file, files[i + 1 :], session)
             came += n_bytes
             seconds += time.monotonic() - begun if n_bytes else 0
     fetched = Fetched(bytes=came, seconds=seconds)
     if fetched.bytes_per_s:
-        session.ledger.remember(
-            "download", {"host": _host(files[0])}, {"bytes_per_s": fetched.bytes_per_s, "at": now()}
-        )
+        remember_speed(session.ledger, files[0].remote.url, fetched.bytes_per_s)
     return fetched
 
 
@@ -82,16 +78,6 @@ def _settled(client: httpx.Client, file: File, later: Sequence[File], session: S
             )
         ) from stop
     return came
-
-
-def usual_speed(files: Sequence[File], session: Session) -> float | None:
-    """Bytes per second with which this server's files came the last time; None: never measured."""
-    last = session.ledger.recall("download", {"host": _host(files[0])}) if files else None
-    return float(last["bytes_per_s"]) if last else None
-
-
-def _host(file: File) -> str:
-    return urlsplit(file.remote.url).netloc.rpartition("@")[2]
 
 
 def _say_waiting(file: File, session: Session) -> None:

@@ -46,6 +46,11 @@ class File:
             return 0
         return None if self.remote.bytes is None else self.remote.bytes - size_of(self.part)
 
+    @property
+    def lock(self) -> str:
+        """The name of the lock of whoever fetches it."""
+        return pull_lock(self.kept)
+
     def make_room(self) -> None:
         """Make the folders. Raises OSError."""
         for path in (self.kept, self.link, *([self.ref[0]] if self.ref else [])):
@@ -66,6 +71,16 @@ class File:
                 text.write_text(self.ref[1], encoding="utf-8")
 
 
+def pull_lock(kept: Path) -> str:
+    """The name of the lock of whoever fetches the file that will lie there."""
+    return f"pull-{sha256(bytes(kept)).hexdigest()[:16]}"
+
+
+def room_name(repo: str) -> str:
+    """The name of a repository's folder in the Hub's cache."""
+    return f"models--{repo.replace('/', '--')}"
+
+
 def file_at_hub(listing: Listing, name: str, revision: str | None, headers: dict[str, str]) -> File:
     """This file of a repository, in the Hub's cache. Raises ModelDamaged for a commit that is
     none.
@@ -75,7 +90,7 @@ def file_at_hub(listing: Listing, name: str, revision: str | None, headers: dict
     commit = listing.commit
     if not is_hash(commit, 40):
         raise no_hub(hub_endpoint())
-    room = Path(constants.HF_HUB_CACHE) / f"models--{listing.repo.replace('/', '--')}"
+    room = Path(constants.HF_HUB_CACHE) / room_name(listing.repo)
     url = file_url(listing.repo, commit, name)
     blob = listing.sha256.get(name) or listing.blobs.get(name) or sha256(url.encode()).hexdigest()
     return File(

@@ -14,12 +14,14 @@ from hakaru.models.sources.find import find_model, parsed, read_whole
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.huggingface import in_cache
 from hakaru.models.sources.reference import Address, HubFile, Local, OllamaName, Word
+from hakaru.planning.here import limited
 from hakaru.pulling.download import Download
 from hakaru.pulling.fetch import Fetched, fetch
 from hakaru.pulling.offers import type_in
 from hakaru.pulling.prepare import from_address, from_hub
 from hakaru.pulling.whereabouts import Ask, entry_named, places_of, repository
-from hakaru.session import Session
+from hakaru.session import Session, nobody_listens
+from hakaru.units import size_in_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ def pull(
     *,
     vision: bool = False,
     force: bool = False,
+    memory: str | int | None = None,
     dry_run: bool = False,
     ask: Ask | None = None,
     hear: Callable[[Download], None] = lambda download: None,
@@ -65,11 +68,12 @@ def pull(
     fetches the projector. `hear` is called with what will be fetched before the first byte comes;
     with `dry_run` none comes. What was interrupted goes on where it was when the call is made
     again. `ask` chooses where a name has several places; None: nobody is there to be asked. With
-    `force` a model that does not fit this machine is fetched, too.
+    `force` a model that does not fit this machine is fetched, too. `memory` is the most that may be
+    used of this machine, as in `fit`.
 
     Raises Misuse, ModelError, Offline, DoesNotFit, and MachineError for a full disk.
     """
-    session = session or Session.here(keeps=False)
+    session = _limited(session or Session.here(keeps=False), memory)
     origin = parsed(model)
     if isinstance(origin, Local | OllamaName):
         return _here(find_model(model))
@@ -111,6 +115,18 @@ def already_here(model: str | Path) -> Path | None:
     return None
 
 
+def _limited(session: Session, memory: str | int | None) -> Session:
+    """The session on a machine of which no more than `memory` may be used."""
+    if memory is None:
+        return session
+    limit, real = size_in_bytes(memory), session.machine_now
+    return replace(
+        session,
+        machine=limited(session.machine, limit, session.warn),
+        look=lambda: limited(real(), limit, nobody_listens),
+    )
+
+
 def _prepared(
     origin: HubFile | Address | Word,
     session: Session,
@@ -143,7 +159,7 @@ def _without_network(model: str | Path) -> Pulled | None:
 
 def _checked(download: Download, fetched: Fetched) -> Pulled:
     """The model as it lies on the disk now."""
-    is_model = download.fit is not None
+    is_model = download.fit is not None and download.becomes is None
     model = read_model(download.path) if is_model else None
     return Pulled(
         origin=download.origin,

@@ -36,6 +36,13 @@ class Taken:
     def sentence(self) -> str:
         """Why this one."""
         label, size = self.offer.label, format_bytes(self.offer.bytes or 0)
+        if self.way == "make" and self.n_offers == 1:
+            return say(
+                "{label} ({size}), the only one there, does not fit this machine; a file that fits "
+                "is made from it here.",
+                label=label,
+                size=size,
+            )
         if self.way == "make":
             return say(
                 "None of the {n} published types fits this machine. {label} ({size}) is fetched, "

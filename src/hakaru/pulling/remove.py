@@ -1,33 +1,44 @@
 """A model off this disk: what goes with it, what else uses it, and who has to remove it instead.
 
 A file of the Hub's cache goes with all its names there: the links of every snapshot, then the blob.
+What came of a download that broke off goes by the name or address that was pulled, too.
 What belongs to another program's records, or to an installed package, is theirs to remove.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 from hakaru.errors import Misuse, ModelError, ModelNotFound
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
-from hakaru.models.sources.find import find_model
+from hakaru.models.sources.address import parts_at, pulled_from, pulled_room
+from hakaru.models.sources.find import find_model, parsed
+from hakaru.models.sources.huggingface import in_cache
 from hakaru.models.sources.look_around import look_around
 from hakaru.models.sources.model_folders import (
     FOLDER,
+    HAKARU,
     OLLAMA,
     ModelFolder,
     hub_cache,
     model_folders,
 )
-from hakaru.models.sources.on_disk import OnDisk
-from hakaru.places import disk_error
+from hakaru.models.sources.on_disk import OnDisk, on_disk
+from hakaru.models.sources.reference import Address, HubFile
+from hakaru.places import disk_error, one_at_a_time
+from hakaru.pulling.keeping import pull_lock, room_name
 from hakaru.pulling.pull import already_here
+from hakaru.pulling.transfer import note_of
 from hakaru.servers import running
 from hakaru.session import Session
+
+UNFINISHED: Final = (".part", ".incomplete")
+"""Endings of what came of a file: of an address, and of the Hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +60,9 @@ class Removal:
         for room in {room for path in self.paths if (room := _room_of(path))}:
             if not any(path.is_file() for path in room.glob("[bs]*/**/*")):
                 shutil.rmtree(room, ignore_errors=True)  # no blob and no link is left
+        for folder in {path.parent for path in self.paths if path.parent.parent == pulled_room()}:
+            with suppress(OSError):  # other parts are left
+                folder.rmdir()
 
 
 def removal_of(name: str, session: Session) -> Removal:
@@ -56,6 +70,7 @@ def removal_of(name: str, session: Session) -> Removal:
     for what is not ours to remove, or is in use.
     """
     item = _named(name, session)
+    _refuse_while_fetched(name, item)
     served = {server.path for server in running()}
     if any(str(path) in served for path in (item.path, *item.files)):
         raise Misuse("{name}: is being served now; stop its server first (Ctrl-C).", name=name)
@@ -81,9 +96,23 @@ def removal_of(name: str, session: Session) -> Removal:
     )
 
 
+def _refuse_while_fetched(name: str, item: OnDisk) -> None:
+    """Raises Misuse for a file that another process fetches at this moment."""
+
+    def refuse() -> None:
+        raise Misuse("{name}: is being fetched now; stop that first (Ctrl-C).", name=name)
+
+    for path in item.files:
+        if path.suffix in UNFINISHED:
+            with one_at_a_time(pull_lock(path.with_suffix("")), before_waiting=refuse):
+                pass
+
+
 def _named(name: str, session: Session) -> OnDisk:
     """What lies under that name on this disk."""
     items, _ = look_around(model_folders(), session.ledger.hashed_files())
+    if item := _began(name, items):
+        return item
     path = Path(name).expanduser().absolute()
     with suppress(ModelError, Misuse):
         path = already_here(name) or (find_model(name).path if path.exists() else path)
@@ -104,17 +133,37 @@ def _named(name: str, session: Session) -> OnDisk:
     )
 
 
+def _began(name: str, items: Sequence[OnDisk]) -> OnDisk | None:
+    """What came of a pull of that name or address which is not finished; None where nothing is."""
+    with suppress(ModelError, Misuse):
+        origin = parsed(name)
+        if isinstance(origin, Address) and not pulled_from(origin):
+            room = parts_at(origin)[0][1].parent
+        elif isinstance(origin, HubFile) and not in_cache(origin):
+            room = hub_cache() / room_name(origin.repo)
+        else:
+            return None
+        files = [f for i in items for f in i.files if room in f.parents and f.suffix in UNFINISHED]
+        if isinstance(origin, Address):
+            files += [path for _, path in parts_at(origin) if path.is_file()]
+        if files:
+            return on_disk(name, HAKARU, files[0], files)
+    return None
+
+
 def _names_of(file: Path) -> Iterator[Path]:
     """All names of a file of the Hub's cache, the blob last; elsewhere the file alone."""
     blob, room = file.resolve(), _room_of(file)
     if room is None:
         yield file
+        if file.suffix in UNFINISHED:
+            yield note_of(file)
         return
     for link in sorted((room / "snapshots").rglob("*")):
         if link.is_symlink() and link.resolve() == blob:
             yield link
     yield blob
-    yield blob.with_name(f"{blob.name}.etag")
+    yield note_of(blob)
 
 
 def _room_of(path: Path) -> Path | None:

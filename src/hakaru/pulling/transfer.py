@@ -77,7 +77,7 @@ def size_of(part: Path) -> int:
 def forget(part: Path) -> None:
     """Remove what came of a file, and what was noted of its state."""
     part.unlink(missing_ok=True)
-    _note_of(part).unlink(missing_ok=True)
+    note_of(part).unlink(missing_ok=True)
 
 
 def _pause(trouble: Exception, failures: int, remote: Remote, part: Path, tell: Tell) -> float:
@@ -220,18 +220,19 @@ def body(response: httpx.Response, n: int | None) -> Iterator[bytes]:
         yield piece
 
 
-def _note_of(part: Path) -> Path:
+def note_of(part: Path) -> Path:
+    """Where the ETag or date of a part file is noted."""
     return part.with_name(f"{part.name}.etag")
 
 
 def _noted(part: Path) -> str | None:
     """The ETag or date of the file whose bytes `part` has."""
     with suppress(OSError):
-        return _note_of(part).read_text(encoding="utf-8") or None
+        return note_of(part).read_text(encoding="utf-8") or None
     return None
 
 
 def _remember(part: Path, state: str | None) -> None:
     """Note the state before the first byte comes, in place of that of older bytes."""
     part.unlink(missing_ok=True)
-    _note_of(part).write_text(state or "", encoding="utf-8")
+    note_of(part).write_text(state or "", encoding="utf-8")

@@ -8,6 +8,7 @@ from hakaru.errors import Misuse
 from hakaru.memory.context import Context
 from hakaru.models.presets import preset_of_bits, which_preset
 from hakaru.models.sources.find import Reference
+from hakaru.quantization.how_long import clocked
 from hakaru.quantization.journal import locked_journal, unmeasured
 from hakaru.quantization.order import Order
 from hakaru.quantization.probes import Effort
@@ -131,4 +132,7 @@ def _made(
             return to_preset(source.model, order.preset, order, out, journal, session)
         from hakaru.quantization.to_budget import to_budget
 
-        return to_budget(source.model, order, out, journal, session)
+        if order.dry_run:
+            return to_budget(source.model, order, out, journal, session)
+        with clocked(session, source.model, order.effort, digest):
+            return to_budget(source.model, order, out, journal, session)

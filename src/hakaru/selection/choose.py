@@ -19,6 +19,7 @@ from hakaru.selection.relaxing import relaxations
 from hakaru.selection.remembered import recall_on
 from hakaru.selection.row_speeds import speeds
 from hakaru.selection.searching import LEAST_UNMEASURED, Search, search
+from hakaru.selection.to_have import ways_to
 from hakaru.units import size_in_bytes
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ def choose(
     rows = _shown(found, top)
     return Chosen(
         hardware=where.hardware, conditions=conditions, search=found, rows=rows,
-        left_out=_left_out(found, rows), prices=prices,
+        left_out=_left_out(found, rows), prices=prices, power=where.power,
         relaxations=() if rows else tuple(relaxations(conditions, where, models)),
+        ways=ways_to(found.recommended, where.paces) if found.recommended and where.paces else (),
     )  # fmt: skip
 
 

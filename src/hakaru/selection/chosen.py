@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from hakaru.hardware.machine import Hardware
 from hakaru.models.licences import licence_class
 from hakaru.models.scores import scores_of
+from hakaru.pulling.ways import Way
 from hakaru.selection.conditions import Conditions, Reason
 from hakaru.selection.contender import Contender
 from hakaru.selection.cost import Cost, Prices
 from hakaru.selection.relaxing import Relaxation
 from hakaru.selection.remembered import RowSpeed
-from hakaru.selection.row_cost import row_cost
+from hakaru.selection.row_cost import PowerHere, row_cost
 from hakaru.selection.searching import Search
 from hakaru.selection.why import why
 
@@ -26,6 +27,8 @@ class Chosen:
     rows: tuple[Contender, ...]  # those to show, the recommended one first
     left_out: Mapping[Reason, int]  # models that have no row, by their reason
     relaxations: tuple[Relaxation, ...] = ()  # where there is no row
+    ways: tuple[Way, ...] = ()  # of having the recommended one here; empty for a named machine
+    power: PowerHere | None = None  # what was measured; None for a named machine
     prices: Prices | None = None  # what electricity and others' answers cost, if it was named
 
     @property
@@ -37,7 +40,7 @@ class Chosen:
         """What a million tokens of a row cost; None without prices, or where it is not known."""
         if self.prices is None:
             return None
-        return row_cost(contender, self.conditions.traffic, self.prices)
+        return row_cost(contender, self.conditions.traffic, self.prices, self.power)
 
     def as_json(self) -> dict[str, object]:
         """The object of `hakaru choose --json`."""
@@ -48,6 +51,7 @@ class Chosen:
             "constraints": self.conditions.as_json(),
             "recommended": rows[0] if self.recommended else None,
             "rows": rows,
+            "ways": [way.as_json() for way in self.ways],
             "left_out": dict(self.left_out),
             "relax": [way.as_json() for way in self.relaxations],
         }

@@ -5,9 +5,10 @@ has paid for itself. Pure.
     kWh per million tokens = joules per token x 10^6 / 3.6 x 10^6
 
 Seconds per token hold everything that a request takes: its prompt is read too. Watts come from
-the person's own meter, or from the published power of the board: that is the most it draws, so the
-figure is an upper bound. Left out: the rest of the
-machine where only the board's power is known, cooling, and what a machine is worth when it is sold.
+the person's own meter, from the machine's counters, or from the published power of the board: that
+is the most it draws, so the figure is an upper bound. Left out: what the counters do not hold, or
+the rest of the machine where only the board's power is known, cooling, and what a machine is worth
+when it is sold.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Prices:
     cloud: Money | None = None  # per million tokens of answers, at a provider
     machine: Money | None = None  # of the machine, once
     tokens_per_day: float | None = None  # of answers, over all users; None: as many as it writes
-    watts: float | None = None  # of the machine while it answers; None: the boards' published power
+    watts: float | None = None  # of the machine while it answers; None: as measured, else published
 
     def __post_init__(self) -> None:
         currencies = {p.currency for p in (self.electricity, self.cloud, self.machine) if p}
@@ -54,6 +55,7 @@ class Cost:
     """What a million tokens of answers take."""
 
     kwh: Figure  # per million tokens; at most, where the power is the board's published one
+    watts: Figure  # measured here, published for the boards, or the person's word (assumed)
     electricity: Figure | None = None  # money per million tokens
     currency: str | None = None
     tokens_to_break_even: float | None = None  # infinite: never; None: not asked
@@ -64,6 +66,7 @@ class Cost:
         """The object `cost` of a row. A machine that never pays for itself has null there."""
         return {
             "kwh_per_million_tokens": self.kwh.as_json(),
+            "watts": self.watts.as_json(),
             "electricity_per_million_tokens": self.electricity.as_json()
             if self.electricity
             else None,
@@ -74,28 +77,31 @@ class Cost:
         }
 
 
-def energy_at(watts: float, tokens_per_s: Figure) -> Figure:
+def energy_at(watts: Figure, tokens_per_s: Figure) -> Figure:
     """Joules per token of a machine that draws `watts` while it answers."""
+    low, high = tokens_per_s.low, tokens_per_s.high
     return Figure(
-        value=watts / tokens_per_s.value,
-        low=None if tokens_per_s.high is None else watts / tokens_per_s.high,
-        high=watts / tokens_per_s.low if tokens_per_s.low else None,
+        value=watts.value / tokens_per_s.value,
+        low=None if high is None else watts.lowest / high,
+        high=watts.highest / low if low else None,
         unit="J",
         source="computed",
     )
 
 
-def cost_of(joules_per_token: Figure, tokens_per_s: float, prices: Prices) -> Cost:
-    """The cost of a million tokens. Both figures are of answers over all users, with everything
-    counted that a request takes. Raises Misuse for more `tokens_per_day` than the machine writes.
+def cost_of(watts: Figure, tokens_per_s: Figure, prices: Prices) -> Cost:
+    """The cost of a million tokens of a machine that draws `watts` while it answers. The speed is
+    of answers over all users, with everything counted that a request takes. Raises Misuse for more
+    `tokens_per_day` than the machine writes.
     """
-    kwh = _scaled(joules_per_token, MILLION / JOULES_PER_KWH, "kWh")
+    kwh = _scaled(energy_at(watts, tokens_per_s), MILLION / JOULES_PER_KWH, "kWh")
     if not prices.electricity:
-        return Cost(kwh=kwh)
+        return Cost(kwh=kwh, watts=watts)
     electricity = _scaled(kwh, prices.electricity.amount, prices.electricity.currency)
-    tokens, months, daily = _break_even(electricity.value, tokens_per_s, prices)
+    tokens, months, daily = _break_even(electricity.value, tokens_per_s.value, prices)
     return Cost(
         kwh=kwh,
+        watts=watts,
         electricity=electricity,
         currency=prices.electricity.currency,
         tokens_to_break_even=tokens,

@@ -30,7 +30,9 @@ from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, Sized, sized, type
 from hakaru.selection.conditions import Conditions, Reason
 from hakaru.selection.contender import Contender, Speeds
 from hakaru.selection.remembered import Recall, Remembered, nothing
+from hakaru.selection.row_cost import PowerHere
 from hakaru.selection.row_speeds import Predict
+from hakaru.selection.to_have import Paces
 
 CACHES: Final = ("f16", "q8_0")
 PROJECTOR_BYTES: Final = 5 * 2**29
@@ -48,6 +50,8 @@ class Where:
     margin: Callable[[str], float] = lambda architecture: MARGIN  # by the model's architecture
     driver_bytes: Mapping[str, int] = field(default_factory=dict)  # measured, by device name
     recall: Recall = nothing  # what was measured of a type before
+    power: PowerHere | None = None  # what it draws, as measured; None: it is only named
+    paces: Paces | None = None  # how fast models get onto this machine; None: it is only named
 
     @property
     def is_split(self) -> bool:

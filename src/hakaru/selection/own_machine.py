@@ -6,10 +6,14 @@ tenth of a second to load.
 
 from hakaru.planning.here import hardware_here, limited
 from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
-from hakaru.planning.timed_here import timed_files
+from hakaru.planning.timed_here import power_here, timed_files
+from hakaru.pulling.speed_seen import last_speed
+from hakaru.quantization.how_long import seconds_for
 from hakaru.selection.judging import Where
 from hakaru.selection.remembered import recall_on
+from hakaru.selection.row_cost import PowerHere
 from hakaru.selection.row_speeds import predicted_with
+from hakaru.selection.to_have import Paces
 from hakaru.servers import beside_servers
 from hakaru.session import Session
 
@@ -31,4 +35,13 @@ def own_machine(limit: int | None, session: Session | None) -> Where:
         margin=margin,
         driver_bytes=known_driver_bytes(session.ledger, names),
         recall=recall_on(machine.fingerprint),
+        power=PowerHere(
+            on_gpu=power_here(session.ledger, machine, on_gpu=True),
+            on_processor=power_here(session.ledger, machine, on_gpu=False),
+        ),
+        paces=Paces(
+            bytes_per_s=last_speed(session.ledger),
+            quantizing_s=lambda n: seconds_for(n, session.ledger, machine.fingerprint),
+            ram_bytes=machine.memory.total_bytes,
+        ),
     )

@@ -1,15 +1,21 @@
-"""`hakaru catalog`, `catalog update` and `catalog add`: how old the catalogue is, asking the Hub,
-and a model of one's own.
+"""`hakaru catalog`, `catalog update`, `catalog add` and `catalog rm`: how old the catalogue is,
+asking the Hub, and models of one's own.
 """
 
 from dataclasses import asdict
 
-from hakaru.cli.options import CatalogAddOptions, CatalogOptions, CatalogUpdateOptions
-from hakaru.cli.output import print_json
+from hakaru.cli.options import (
+    CatalogAddOptions,
+    CatalogOptions,
+    CatalogRmOptions,
+    CatalogUpdateOptions,
+)
+from hakaru.cli.output import print_json, print_text
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.catalog import print_added, print_state, print_update
+from hakaru.language import say
 from hakaru.models.licences import CLASSES, licence_class
-from hakaru.models.own_catalogue import catalogue, today
+from hakaru.models.own_catalogue import catalogue, remove_entry, today
 from hakaru.models.scores import all_boards, scores_of
 
 
@@ -80,4 +86,16 @@ def add(options: CatalogAddOptions) -> int:
         )
     else:
         print_added(added)
+    return 0
+
+
+def rm(options: CatalogRmOptions) -> int:
+    """Take one of the person's own entries out; files of the model stay."""
+    path = remove_entry(options.name)
+    if options.json:
+        print_json(
+            {"schema": "hakaru.catalogue-entry-removed/1", "id": options.name, "path": str(path)}
+        )
+    else:
+        print_text(say("{name} is no longer in your catalogue.", name=options.name))
     return 0

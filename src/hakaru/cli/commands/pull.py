@@ -23,6 +23,7 @@ def run(options: PullOptions) -> int:
     pulled = brought(
         options.model,
         options.as_context(),
+        memory=options.memory,
         vision=options.vision,
         force=options.force,
         dry_run=options.dry_run,
@@ -41,6 +42,7 @@ def brought(
     model: str,
     context: Context,
     *,
+    memory: str | None = None,
     vision: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -53,6 +55,7 @@ def brought(
             model,
             vision=vision,
             force=force,
+            memory=memory,
             dry_run=dry_run,
             ask=None if quiet or not sys.stdin.isatty() else ask,
             hear=(lambda download: None) if quiet else print_download,
@@ -61,7 +64,7 @@ def brought(
         )
 
 
-def on_this_disk(model: str, context: Context, *, quiet: bool) -> str:
+def on_this_disk(model: str, context: Context, memory: str | None, *, quiet: bool) -> str:
     """The model as a command finds it afterwards: as it was typed if it is here, else the file that
     is fetched now. A checkpoint stays named by its repository.
     """
@@ -69,7 +72,7 @@ def on_this_disk(model: str, context: Context, *, quiet: bool) -> str:
         return model
     if path := already_here(model):
         return str(path)
-    pulled = brought(model, context, quiet=quiet)
+    pulled = brought(model, context, memory=memory, quiet=quiet)
     path = pulled.made or pulled.path
     return str(path) if pulled.model else pulled.origin
 
@@ -88,6 +91,8 @@ def _after(pulled: Pulled, options: PullOptions) -> str:
     if options.dry_run:
         return again(without={"--dry-run"})
     where = named(pulled.origin) if pulled.download else pulled.path
+    if pulled.download and pulled.download.becomes:
+        return pasted("hakaru", "quantize", where, "--type", pulled.download.becomes)
     if pulled.model is None:
         return pasted("hakaru", "show", where)
     return again(verb="up", model=pulled.made or where)

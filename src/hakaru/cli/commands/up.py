@@ -61,5 +61,5 @@ def _decided(options: UpOptions) -> tuple[Decision, Gain | None]:
     serves = not options.no_serve
     if options.model is None:
         return decide_with_gain(options, serves=serves)
-    here = on_this_disk(options.model, options.as_context(), quiet=options.json)
+    here = on_this_disk(options.model, options.as_context(), options.memory, quiet=options.json)
     return decide(replace(options, model=here), serves=serves), None

@@ -141,7 +141,7 @@ def _shortened(lines: Sequence[str]) -> list[str]:
 
 
 def print_added(added: "Added") -> None:
-    """The entry, and its file, which can be deleted."""
+    """The entry, and what takes it out again."""
     model = added.model
     print_text(
         say(
@@ -152,5 +152,7 @@ def print_added(added: "Added") -> None:
             source=added.source,
         )
     )
-    print_text(say("To take it out, delete {path}.", path=whole(str(added.path))))
+    print_text(
+        say("To take it out: {command}", command=whole(pasted("hakaru", "catalog", "rm", model.id)))
+    )
     next_step(pasted("hakaru", "fit", model.id, "--type", "Q4_K_M"))

@@ -5,6 +5,7 @@ its reason, and what was left out.
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
 from hakaru.cli.tell.left_out import left_out_line, nothing_lines
+from hakaru.cli.tell.two_ways import ways_line
 from hakaru.cli.tell.what_it_costs import cost_lines
 from hakaru.cli.wrapping import whole
 from hakaru.language import say
@@ -31,7 +32,8 @@ def print_chosen(chosen: Chosen, *, explain: bool = False) -> None:
             print_text(line)
     else:
         show_table(rows_table(chosen))
-        for line in [*recommended_lines(chosen), *cost_lines(chosen)]:
+        ways = [ways_line(*chosen.ways)] if chosen.ways else []
+        for line in [*recommended_lines(chosen), *ways, *cost_lines(chosen)]:
             print_text(line)
     if explain:
         for line in explained_lines(chosen):

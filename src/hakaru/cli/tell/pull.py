@@ -1,9 +1,11 @@
 """The text and the JSON of `hakaru pull`."""
 
 from hakaru.cli.output import print_facts, print_text
+from hakaru.cli.tell.two_ways import print_ways, spoken_time
 from hakaru.cli.wrapping import whole
 from hakaru.language import say
 from hakaru.models.spoken_type import spoken_type
+from hakaru.planning.answer import Fit
 from hakaru.planning.sentences import verdict_sentences
 from hakaru.pulling.download import Download
 from hakaru.pulling.fetch import Fetched
@@ -17,14 +19,27 @@ def print_download(download: Download) -> None:
     if download.taken:
         rows.append([say("type"), download.taken.sentence()])
     if download.fit and not download.makes:
-        fit = download.fit
-        told = verdict_sentences(fit.placement, fit.margin.fraction)
-        at = say("With {n_ctx:,} tokens of context:", n_ctx=fit.settings.n_ctx)
-        rows.append([say("memory"), " ".join([at, *told])])
+        rows.append([say("memory"), _memory(download.fit, download.becomes)])
     rows.append([say("licence"), _licence(download)])
     rows.append([say("download"), _size(download)])
     rows.append([say("place"), _place(download)])
     print_facts(rows)
+    if download.ways:
+        print_ways(download.ways)
+
+
+def _memory(fit: Fit, becomes: str | None) -> str:
+    """The verdict, at the type that is going to be made where these are original weights."""
+    told = verdict_sentences(fit.placement, fit.margin.fraction)
+    if becomes is None:
+        return " ".join([say("With {n_ctx:,} tokens of context:", n_ctx=fit.settings.n_ctx), *told])
+    at = say(
+        "As {type} ({bytes} of weights), quantized from them, with {n_ctx:,} tokens of context:",
+        type=becomes,
+        bytes=format_bytes(fit.model.weights_bytes),
+        n_ctx=fit.settings.n_ctx,
+    )
+    return " ".join([at, *told])
 
 
 def _licence(download: Download) -> str:
@@ -57,15 +72,6 @@ def _size(download: Download) -> str:
         time=spoken_time(download.seconds),
         speed=speed,
     )
-
-
-def spoken_time(seconds: float) -> str:
-    """Seconds below two minutes, else minutes, else hours."""
-    if seconds < 120:
-        return say("{n} s", n=max(1, round(seconds)))
-    if seconds < 7200:
-        return say("{n} min", n=round(seconds / 60))
-    return say("{n:.1f} h", n=seconds / 3600)
 
 
 def _place(download: Download) -> str:
@@ -164,6 +170,8 @@ def pulled_json(pulled: Pulled, *, dry_run: bool) -> dict[str, object]:
         "verdict": download.fit.verdict if download and download.fit else None,
         "type": taken.offer.label if taken else None,
         "why": taken.sentence() if taken else None,
+        "becomes": download.becomes if download else None,
+        "ways": [way.as_json() for way in download.ways] if download else [],
         "makes": download.makes if download else False,
         "made": str(pulled.made) if pulled.made else None,
         "fetched": {

@@ -49,6 +49,14 @@ def _energy(cost: Cost, prices: Prices) -> str:
             watts=prices.watts,
             **figures,
         )
+    if cost.watts.source == "measured":
+        return say(
+            "A million tokens of answers, with their prompts, take {value} kWh ({low} to {high}) "
+            "at {watts:.0f} W, measured here by the counters of its processors and GPUs; the rest "
+            "of the machine is not counted.",
+            watts=cost.watts.value,
+            **figures,
+        )
     return say(
         "A million tokens of answers, with their prompts, take at most {value} kWh ({low} to "
         "{high}): the published power of the boards; the rest of the machine is not counted.",

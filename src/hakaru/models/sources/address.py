@@ -31,6 +31,11 @@ def pulled_from(address: Address) -> Path | None:
     return kept[0] if all(path.is_file() for path in kept) else None
 
 
+def pulled_room() -> Path:
+    """Where the files of web addresses lie, in a folder for each model."""
+    return Path(platformdirs.user_data_dir("hakaru"), "pulled")
+
+
 def parts_at(address: Address) -> list[tuple[str, Path]]:
     """The addresses of all parts of the model, and where the pulled files lie: in the data
     directory, in a folder for the address of the first part. Raises ModelNotFound for an address
@@ -46,7 +51,7 @@ def parts_at(address: Address) -> list[tuple[str, Path]]:
     names = part_names(name)
     urls = [base._replace(path=f"{folder_url}/{quote(part)}").geturl() for part in names]
     folder = sha256(str(Address(url=urls[0])).encode()).hexdigest()[:16]
-    room = Path(platformdirs.user_data_dir("hakaru"), "pulled", folder)
+    room = pulled_room() / folder
     return [(url, room / part) for url, part in zip(urls, names, strict=True)]
 
 
