@@ -20,7 +20,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Context]]:
     """The models that `up` would fetch, each with its context. None is fetched."""
     models: list[tuple[str, Context]] = []
 
-    def fetch(model: str, context: Context, *, quiet: bool) -> str:
+    def fetch(model: str, context: Context, memory: str | None, *, quiet: bool) -> str:
         models.append((model, context))
         raise ModelNotFound("nothing is fetched in this test.")
 

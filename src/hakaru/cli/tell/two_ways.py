@@ -53,21 +53,23 @@ def _fetching(way: Way) -> str:
 
 def ways_line(ready: Way, make: Way) -> str:
     """What it takes to have a recommended model here, ready-made or not."""
+    pace = make.quantizing_s
     return say(
-        "To have it here: ready-made {size} ({fetching}). Where nobody has published that type: "
-        "{original} of original weights ({fetching_them}), then quantizing ({quantizing}); {disk} "
-        "of disk.",
-        size=format_bytes(ready.bytes or 0),
-        fetching=_time(ready.fetching_s),
-        original=format_bytes(make.bytes or 0),
-        fetching_them=_time(make.fetching_s),
-        quantizing=_time(make.quantizing_s),
+        "To have it here: ready-made {size}. Where nobody has published that type: {original} of "
+        "original weights, then quantizing ({quantizing}); {disk} of disk.",
+        size=_size(ready),
+        original=_size(make),
+        quantizing=say("time not known") if pace is None else spoken_time(pace),
         disk=format_bytes(make.disk_bytes or 0),
     )
 
 
-def _time(seconds: float | None) -> str:
-    return say("time not known") if seconds is None else spoken_time(seconds)
+def _size(way: Way) -> str:
+    """The bytes to fetch, with the time if it is known."""
+    size = format_bytes(way.bytes or 0)
+    if way.fetching_s is None:
+        return size
+    return say("{size} ({time})", size=size, time=spoken_time(way.fetching_s))
 
 
 def spoken_time(seconds: float) -> str:
