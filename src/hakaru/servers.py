@@ -85,15 +85,18 @@ def running() -> list[Deployment]:
     return sorted(alive, key=lambda d: -d.started)
 
 
-def beside_servers(machine: Machine, parts: Collection[Path]) -> Machine:
+def beside_servers(
+    machine: Machine, parts: Collection[Path], *, without: int | None = None
+) -> Machine:
     """The machine as if the weights that other servers of ours have mapped were taken. The system
     counts such memory as available, since it could read the weights again from the disk; but then
     those servers would crawl.
 
     `parts`: the files of the model that is to be loaded; a server of the same files shares its
     weights with the new one. What a server may take later (memory/growth.py) is not free either.
+    `without`: the process of a server that is as good as stopped.
     """
-    servers = running()
+    servers = [server for server in running() if server.pid != without]
     held = sum(_mapped_bytes(server) for server in servers if Path(server.path) not in parts)
     held += sum(
         max(0, server.grows_bytes - max(0, engine_bytes(server.pid) - server.own_bytes))

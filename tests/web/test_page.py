@@ -2,6 +2,7 @@
 is one.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,12 +73,13 @@ def test_the_page_speaks_the_reader_s_language(page: httpx.Client) -> None:
 
 
 def test_the_page_is_escaped_and_needs_nothing_from_elsewhere(page: httpx.Client) -> None:
-    """One script of its own, a strict policy, only its own addresses, and a file name is text."""
+    """Two scripts of its own, a strict policy, only its own addresses, and a file name is text."""
     answer = page.get("/")
     found = Text(answer.text)
     assert "<b>&quot; モデル.gguf" in found.words
     assert "<b>" not in answer.text
-    assert answer.text.count("<script") == answer.text.count('<script src="/copy.js" defer>') == 1
+    own = [f'<script src="/{name}.js" defer></script>' for name in ("copy", "models")]
+    assert answer.text.count("<script") == 2 and all(script in answer.text for script in own)
     assert all(a.startswith(("/", "data:,")) for a in found.addresses)
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'self'; img-src data:; ")
@@ -90,7 +92,7 @@ def test_the_page_is_escaped_and_needs_nothing_from_elsewhere(page: httpx.Client
 
 def test_the_page_is_not_for_other_hosts(page: httpx.Client) -> None:
     """The same refusal as for the API."""
-    for path in ("/", "/page.css", "/copy.js"):
+    for path in ("/", "/page.css", "/copy.js", "/models", "/models/rows"):
         assert page.get(path, headers={"Host": "evil.example"}).status_code == 403
 
 
@@ -155,6 +157,18 @@ def test_what_a_test_found_stands_on_the_page(tmp_path: Path) -> None:
     assert "word in" in words
     assert "What it lost was not measured yet" not in words
     assert "How fast it is here was not measured yet" in words
+
+
+def test_the_models_are_those_of_this_machine_without_the_served_one(tiny: Path) -> None:
+    """With the memory that was free before the model was loaded: its place is for another."""
+    with serve(tiny, n_ctx=512, pages=page_routes) as serving:
+        answer = httpx.get(f"{serving.url.removesuffix('v1')}models/rows?lang=en", timeout=120)
+    words = Text(answer.text).words
+    free = re.search(r"\(([\d.]+) GiB usable\)", words)
+    before = probe_machine().memory.available_bytes / 2**30
+    assert answer.status_code == 200 and free
+    assert float(free[1]) == pytest.approx(before, rel=0.5)
+    assert "hakaru pull " in words and "Recommended: " in words
 
 
 def test_no_server_waits_for_the_page() -> None:

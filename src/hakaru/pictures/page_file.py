@@ -66,8 +66,8 @@ def render(template: str, **values: Any) -> str:
 
 
 def style_sheet() -> str:
-    """The style sheet of every page."""
-    return _read("page.css")
+    """The style sheet of every page, with that of the pictures in it."""
+    return _read("choice.css") + _read("page.css")
 
 
 def picture_style() -> Any:
@@ -77,9 +77,9 @@ def picture_style() -> Any:
     return Markup(_read("choice.css"))
 
 
-def copy_script() -> str:
-    """The JavaScript of the buttons that copy a text of a page."""
-    return _read("copy.js")
+def page_script(name: str) -> str:
+    """A script of the pages: `copy.js`, whose buttons copy a text, or `models.js`."""
+    return _read(name)
 
 
 def _read(name: str) -> str:

@@ -37,6 +37,7 @@ def choose(
     top: int = DEFAULT_ROWS,
     prices: Prices | None = None,
     session: "Session | None" = None,
+    instead_of: int | None = None,
     **asked: Unpack[Asked],
 ) -> Chosen:
     """The models of the catalogue that do `task` on a machine, and the one to take.
@@ -48,12 +49,13 @@ def choose(
     `prompt_tokens`, `answer_tokens` and `users` change the shape; `n_ctx`, of one user, follows
     from it. Its pace and patience are wishes: `min_speed` and `first_token_s` make conditions of
     them. With `model` the rows are the types and caches of that model alone. With `prices` a row
-    also has what its answers cost. Nothing is downloaded. Raises Misuse and ModelNotFound.
+    also has what its answers cost. `instead_of` is the process of a server of ours that would be
+    stopped for another model. Nothing is downloaded. Raises Misuse and ModelNotFound.
     """
     conditions = conditions_of(task, **asked)
     if top < 1:
         raise Misuse("`top` is {found}, expected a whole number from 1.", found=top)
-    where = _where(hardware, memory, session)
+    where = _where(hardware, memory, session, instead_of)
     if model is not None:
         models: Sequence[KnownModel] = (entry_called(model),)
         found = _ways_to_run(models[0], conditions, where)
@@ -71,7 +73,9 @@ def choose(
     )  # fmt: skip
 
 
-def _where(named: str | None, memory: str | int | None, session: "Session | None") -> Where:
+def _where(
+    named: str | None, memory: str | int | None, session: "Session | None", instead_of: int | None
+) -> Where:
     """The machine that was named, or this one; or the part of it that `memory` names."""
     limit = None if memory is None else size_in_bytes(memory)
     hardware = named_place(named, limit)
@@ -79,7 +83,7 @@ def _where(named: str | None, memory: str | int | None, session: "Session | None
         return Where(hardware=hardware, predict=speeds, recall=recall_on(None))
     from hakaru.selection.own_machine import own_machine
 
-    return own_machine(limit, session)
+    return own_machine(limit, session, instead_of=instead_of)
 
 
 def _ways_to_run(model: KnownModel, conditions: Conditions, where: Where) -> Search:

@@ -18,10 +18,16 @@ from hakaru.servers import beside_servers
 from hakaru.session import Session
 
 
-def own_machine(limit: int | None, session: Session | None) -> Where:
-    """With the memory that is free now, of which at most `limit` bytes may be used."""
+def own_machine(
+    limit: int | None, session: Session | None, *, instead_of: int | None = None
+) -> Where:
+    """With the memory that is free now, of which at most `limit` bytes may be used. `instead_of`:
+    the process of a server that is not counted, since it would be stopped.
+    """
     session = session or Session.here(keeps=False)
-    machine = limited(beside_servers(session.machine_now(), ()), limit, session.warn)
+    machine = limited(
+        beside_servers(session.machine_now(), (), without=instead_of), limit, session.warn
+    )
     hardware = hardware_here(machine, uses_gpu=machine.has_gpu)
     loads = errors(session.ledger.memory_rows())
 

@@ -1,30 +1,28 @@
 """The page at the server's root: the model that runs, what was measured of it, its memory, and how
 to call it, in the reader's language.
 
-Nothing comes from elsewhere: the content security policy allows the page's own style sheet, and its
-own script for the buttons that copy. Without the script the page says the same, and a reader marks
-the text. The language is the one of `?lang=`, or the browser's first choice.
+Nothing comes from elsewhere: the content security policy allows the page's own style sheet, its own
+scripts for the buttons that copy and for the models, and questions to its own server. Without the
+scripts a reader marks the text, and the models have a page of their own. The language is the one of
+`?lang=`, or the browser's first choice.
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hakaru.hardware.machine import Machine
-from hakaru.language import LANGUAGES, current_language, say, use_language
+from hakaru.language import current_language, say, use_language
 from hakaru.pictures import page_file
 from hakaru.serving.serve_at import Loaded
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
 from hakaru.web.examples import examples
 from hakaru.web.memory_rows import memory_of
-from hakaru.web.shared import headers, script, style
-
-HEADERS: Final = headers(scripts="'self'")
-
+from hakaru.web.shared import copy_words, language_of, script, style
+from hakaru.web.which_model import HEADERS, SCRIPTS, ask_here, models_part, models_routes
 
 Runnable = Callable[[str], str]
 """A command of hakaru, as a shell on this machine finds it from any folder."""
@@ -34,11 +32,16 @@ def page_routes(loaded: Loaded, *, runnable: Runnable = str) -> list[BaseRoute]:
     """The routes of the page, for the gateway in front of the engine that serves `loaded`."""
 
     def page(request: Request) -> Response:  # in a thread: it reads files
-        use_language(_language(request))
+        use_language(language_of(request))
         base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
         return HTMLResponse(render(loaded, base_url=base_url, runnable=runnable), headers=HEADERS)
 
-    return [Route("/", page), Route("/page.css", style), Route("/copy.js", script)]
+    return [
+        Route("/", page),
+        Route("/page.css", style),
+        *(Route(path, script) for path in SCRIPTS),
+        *models_routes(ask_here(loaded), runnable),
+    ]
 
 
 def render(loaded: Loaded, *, base_url: str, runnable: Runnable = str) -> str:
@@ -52,7 +55,7 @@ def render(loaded: Loaded, *, base_url: str, runnable: Runnable = str) -> str:
     return page_file.render(
         "serving.html",
         title=supervisor.path.name,
-        script="/copy.js",
+        scripts=SCRIPTS,
         other=other,
         other_name=other_name,
         state=supervisor.state,
@@ -73,9 +76,8 @@ def render(loaded: Loaded, *, base_url: str, runnable: Runnable = str) -> str:
             example._replace(text=runnable(example.text))
             for example in examples(base_url, supervisor.mode.gives)
         ],
-        copy=say("Copy"),
-        copied=say("Copied"),
-        marked=say("Marked: press Ctrl+C"),
+        models=models_part("chat", current_language()),
+        **copy_words(),
     )
 
 
@@ -108,11 +110,3 @@ def _state(supervisor: Supervisor) -> str:
             return say("loading")
         case _:
             return say("stopped")
-
-
-def _language(request: Request) -> str:
-    language = request.query_params.get("lang", "")
-    if language in LANGUAGES:
-        return language
-    preferred = request.headers.get("accept-language", "").lower()
-    return "ja" if preferred.startswith("ja") else "en"

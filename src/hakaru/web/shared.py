@@ -3,17 +3,21 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hakaru.pictures.page_file import copy_script, style_sheet
+from hakaru.language import LANGUAGES, say
+from hakaru.pictures.page_file import page_script, style_sheet
 
 
-def headers(*, images: str = "data:", scripts: str | None = None) -> dict[str, str]:
+def headers(
+    *, images: str = "data:", scripts: str | None = None, asks: str = "'none'"
+) -> dict[str, str]:
     """Headers of a page without anything from elsewhere. `images` and `scripts`: where the pictures
-    and the scripts of the page may come from; None: there are no scripts.
+    and the scripts of the page may come from; None: there are no scripts. `asks`: where scripts and
+    forms may ask for more.
     """
     policy = (
         f"default-src 'none'; style-src 'self'; img-src {images}; "
         f"{f'script-src {scripts}; ' if scripts else ''}"
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"connect-src {asks}; base-uri 'none'; form-action {asks}; frame-ancestors 'none'"
     )
     return {
         "Content-Security-Policy": policy,
@@ -29,5 +33,20 @@ def style(request: Request) -> Response:
 
 
 def script(request: Request) -> Response:
-    """The script of the buttons that copy."""
-    return Response(copy_script(), media_type="text/javascript", headers=headers())
+    """The script that is named as its address: of the buttons that copy, or of the models."""
+    name = request.url.path.removeprefix("/")
+    return Response(page_script(name), media_type="text/javascript", headers=headers())
+
+
+def language_of(request: Request) -> str:
+    """The language of a page: that of `?lang=`, or the browser's first choice."""
+    language = request.query_params.get("lang", "")
+    if language in LANGUAGES:
+        return language
+    preferred = request.headers.get("accept-language", "").lower()
+    return "ja" if preferred.startswith("ja") else "en"
+
+
+def copy_words() -> dict[str, str]:
+    """What the buttons that copy say."""
+    return {"copy": say("Copy"), "copied": say("Copied"), "marked": say("Marked: press Ctrl+C")}

@@ -23,18 +23,22 @@ async function copied(element) {
   }
 }
 
-for (const button of document.querySelectorAll("button[data-copies]")) {
-  const label = button.textContent;
-  let timer;
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    const done = await copied(document.getElementById(button.dataset.copies));
-    button.textContent = done ? button.dataset.done : button.dataset.marked;
-    document.getElementById("said").textContent = button.textContent;
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      button.textContent = label;
-      document.getElementById("said").textContent = "";
-    }, 3000);
-  });
+function letCopy(part) {
+  for (const button of part.querySelectorAll("button[data-copies]")) {
+    const label = button.textContent;
+    let timer;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const done = await copied(document.getElementById(button.dataset.copies));
+      button.textContent = done ? button.dataset.done : button.dataset.marked;
+      document.getElementById("said").textContent = button.textContent;
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        button.textContent = label;
+        document.getElementById("said").textContent = "";
+      }, 3000);
+    });
+  }
 }
+
+letCopy(document);
