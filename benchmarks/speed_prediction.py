@@ -19,9 +19,10 @@ from typing import Any, Final
 import numpy as np
 
 from figures.published_speeds import LeftOut, Published, What, published, read_speeds
-from figures.speed_calibration import Calibration, calibrate
+from figures.speed_calibration import Calibration, Errors, calibrate
 from figures.speed_fit import Table, Vector, fit, left_out_fits, table_of
 from figures.speed_peers import FORMULAS
+from figures.speed_splits import Held, family_of, held_in_families, held_in_parts
 
 CARRIED: Final = Path(__file__).parent / "figures" / "published_speeds.csv"
 COEFFICIENTS: Final = Path(__file__).parent.parent / "src/hakaru/planning/speed.json"
@@ -32,6 +33,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("facts", type=Path, help="the table of published speeds, a CSV file")
     parser.add_argument("--write", action="store_true", help="write the coefficients")
+    parser.add_argument(
+        "--splits", action="store_true", help="also put random fifths and families away (minutes)"
+    )
     options = parser.parse_args()
     if not options.facts.is_file():
         print(f"skipped: no table of published speeds at {options.facts}")
@@ -53,8 +57,12 @@ def main() -> int:
     for what in ("decode", "prefill"):
         table = table_of(speeds, what)
         off, each = left_out_fits(table, what)
-        calibration = calibrate(table, off)
+        calibration = calibrate(Errors.of(table, off))
         report(table, off, calibration, what)
+        report_families(table, off, calibration)
+        if options.splits:
+            report_splits("a random fifth of the devices", held_in_parts(table, what))
+            report_splits("a whole family", held_in_families(table, what))
         if what == "decode":
             report_peers(table, off)
         fitted[what] = routes_json(table, what, off, each, calibration)
@@ -126,6 +134,30 @@ def report(table: Table, off: Vector, calibration: Calibration, what: What) -> N
                 f"{calibration.holds_by_device(table, part):8.0%}"
                 f"{_width(calibration, route, name):>12}"
             )
+
+
+def report_families(table: Table, off: Vector, calibration: Calibration) -> None:
+    """Errors and coverage by route and generation of chips."""
+    error = np.abs(np.expm1(off))
+    families = np.array([family_of(device) for device in table.devices])
+    print("\nby generation of chips")
+    for route, family in sorted(set(zip(table.routes, families, strict=True))):
+        mine = (table.routes == route) & (families == family)
+        print(
+            f"  {route:14}{family:18}{mine.sum():5} speeds{len(set(table.devices[mine])):4} devices"
+            f"{np.median(error[mine]):8.1%}{calibration.holds[mine].mean():7.0%}"
+            f"{calibration.holds_by_device(table, mine):7.0%}"
+        )
+
+
+def report_splits(title: str, held: dict[str, Held]) -> None:
+    """How often intervals held on what was put away before anything was fitted."""
+    print(f"\nwhere {title} was put away: holds by speeds, by devices, width")
+    for route, one in sorted(held.items()):
+        print(
+            f"  {route:14}{one.n_devices:4} times a device{one.by_rows:7.0%}{one.by_devices:7.0%}"
+            f"   x{np.exp(one.width):.2f}"
+        )
 
 
 def report_peers(table: Table, off: Vector) -> None:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from figures.speed_models import ALIASES, OTHERS, preset_of
+from figures.speed_models import OTHERS, our_name, preset_of
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata
 from hakaru.hardware.facts import rates_of
@@ -210,7 +210,7 @@ def _model_id(name: str) -> str | None:
     text = re.sub(r"^qwen-(\d)", r"qwen\1", text)
     for ending in ("-moe", "-mxfp4", "-hf", "-qat"):
         text = text.removesuffix(ending)
-    text = ALIASES.get(text, text)
+    text = our_name(text)
     names = (text + ending for ending in ("", "-instruct", "-it", "-instruct-2507"))
     return next((name for name in names if name in _models()), None)
 

@@ -1,10 +1,18 @@
 """Intervals around predicted speeds, calibrated on devices that were left out.
 
-The spread of the errors differs by class of work (with or without experts, short or deep context)
-and by route. Its quantiles are taken of errors under coefficients that never saw the device
-(`speed_fit.left_out_errors`). Then every device is judged by quantiles of the other devices alone,
-and the intervals of a route are widened, or narrowed, until they hold nine of ten times: half by
-rows, and half by devices. In quantiles, rows of one device count as the root of their number.
+Errors are those under coefficients that never saw the device (`speed_fit.left_out_fits`). An
+interval is asked for a route and a class of work (with or without experts, short or deep context),
+and few routes have many devices. So it is made in two steps:
+
+1. Every error is divided by the usual error of its route and class. The interval's ends are
+   quantiles of these: of the route's own, to which those of all other routes together add as much
+   as OF_OTHERS devices. So one device's outlier is no law, and ten devices speak for themselves. A
+   route whose usual error is small by luck of few devices is drawn up to that of all routes.
+2. Every device is judged by intervals made without it. The factor by which these would have to be
+   wider, or narrower, to hold nine of ten times is applied, the less the fewer devices there are.
+
+In both, half of the weight is each row's and half each device's: one community's thousand rows do
+not stand for all cards, nor does one row for a thousand.
 """
 
 from collections import Counter
@@ -19,15 +27,45 @@ from figures.speed_fit import Table, Vector
 from hakaru.planning.speed import class_of
 
 HOLDS: Final = 0.9
-FEW_DEVICES: Final = 0.3
-"""By how much the level of a quantile rises for a route of n devices: this part of HOLDS / (n + 1).
-"""
-SCALE_QUANTILE: Final = 0.7
-SCALES: Final = (0.5, 3.0)
-LEAST_FACTOR: Final = 0.3
-"""Intervals are narrowed to this part at most."""
+TAIL: Final = (1 - HOLDS) / 2
+OF_OTHERS: Final = 2.0
+"""As how many devices the errors of all other routes count."""
+OF_OTHER_CLASSES: Final = 0.3
+"""As how much of a row the errors of the route's other classes count."""
+DRAWN: Final = 3.0
+"""As how many devices the usual error of all routes counts beside a route's own."""
+DRAWN_FACTOR: Final = 4.0
+"""As how many devices the factor 1 counts beside a route's own factor."""
+HALF_A_DEVICE: Final = 0.5
+"""What the level of a quantile gives away, since the next device is none of those seen."""
+USUAL: Final = 0.7
+"""The quantile of absolute errors that stands for the usual one."""
+FACTORS: Final = (1 / 3, 3.0)
+LEAST_END: Final = 0.01
+CLASSES: Final = ("dense", "dense_deep", "experts", "experts_deep")
 Interval = tuple[float, float]
 """The least and the largest log of measured over predicted speed."""
+Names = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Logs of measured over predicted speed, a row each."""
+
+    ratios: Vector
+    classes: Names
+    routes: Names
+    devices: Names
+
+    @classmethod
+    def of(cls, table: Table, off: Vector) -> "Errors":
+        """The errors `off` (log of predicted over measured) of a table."""
+        classes = np.array([class_of(row.work, row.depth) for row in table.rows])
+        return cls(-off, classes, table.routes, table.devices)
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> "Errors":
+        """Some of the rows."""
+        return Errors(self.ratios[mask], self.classes[mask], self.routes[mask], self.devices[mask])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,85 +81,96 @@ class Calibration:
         return float(np.mean([self.holds[mine][devices == d].mean() for d in set(devices)]))
 
 
-def calibrate(table: Table, off: Vector) -> Calibration:
-    """The intervals for errors `off` (log of predicted over measured)."""
-    classes = np.array([class_of(row.work, row.depth) for row in table.rows])
-    weights = _weights(table)
-    ratios = -off
-    low, high = np.zeros(len(ratios)), np.zeros(len(ratios))
-    for device in set(table.devices):
-        mine = table.devices == device
-        others = _quantiles(
-            ratios[~mine], classes[~mine], weights[~mine], table.routes[~mine], table.devices[~mine]
-        )
-        for i in np.flatnonzero(mine):
-            by_class = others.get(table.routes[i]) or _widest(others)
-            low[i], high[i] = by_class[classes[i]]
-    slower, faster = ratios / low, ratios / high  # above 1: outside, on that side
-    tail = (1 + HOLDS) / 2
-    factors: dict[str, Interval] = {}
-    for route in set(table.routes):
-        mine = table.routes == route
-        fair = _fair(table.devices[mine])
-        factors[route] = (
-            max(LEAST_FACTOR, _quantile(slower[mine], fair, tail)),
-            max(LEAST_FACTOR, _quantile(faster[mine], fair, tail)),
-        )
-    intervals = _quantiles(ratios, classes, weights, table.routes, table.devices)
-    least, most = np.array([factors[route] for route in table.routes]).T
-    return Calibration(
-        intervals={
-            route: {
-                name: (low * factors[route][0], high * factors[route][1])
-                for name, (low, high) in by_class.items()
-            }
-            for route, by_class in intervals.items()
-        },
-        holds=(slower <= least) & (faster <= most),
-    )
-
-
-def _weights(table: Table) -> Vector:
-    counts = Counter(zip(table.routes, table.devices, strict=True))
-    pairs = zip(table.routes, table.devices, strict=True)
-    return np.array([counts[pair] ** -0.5 for pair in pairs])
-
-
-def _fair(devices: npt.NDArray[np.str_]) -> Vector:
-    """Weights by which half of the judgement is each row's, and half each device's."""
-    counts = Counter(devices)
-    return np.array([1 / len(devices) + 1 / len(counts) / counts[device] for device in devices])
-
-
-def _quantiles(
-    ratios: Vector,
-    classes: npt.NDArray[np.str_],
-    weights: Vector,
-    routes: npt.NDArray[np.str_],
-    devices: npt.NDArray[np.str_],
-) -> dict[str, dict[str, Interval]]:
-    """The intervals by route and class, before they are widened. An interval holds 1."""
-    whole = _quantile(np.abs(ratios), weights, SCALE_QUANTILE)
-    names = ("dense", "dense_deep", "experts", "experts_deep")
-    scales = dict.fromkeys(names, 1.0)
-    for name in set(classes):
-        mine = classes == name
-        own = _quantile(np.abs(ratios[mine]), weights[mine], SCALE_QUANTILE)
-        scales[name] = min(max(own / whole, SCALES[0]), SCALES[1])
-    scaled = ratios / np.array([scales[name] for name in classes])
+def calibrate(errors: Errors) -> Calibration:
+    """The intervals of every route."""
+    plain = {route: _intervals(errors, route) for route in sorted(set(errors.routes))}
+    low, high = np.zeros(len(errors.ratios)), np.zeros(len(errors.ratios))
+    for device in set(errors.devices):
+        mine = errors.devices == device
+        others = errors.only(~mine)
+        for route in set(errors.routes[mine]):
+            unseen = _intervals(others, route) if route in others.routes else plain[route]
+            for i in np.flatnonzero(mine & (errors.routes == route)):
+                low[i], high[i] = unseen[errors.classes[i]]
+    slower, faster = errors.ratios / low, errors.ratios / high  # above 1: outside, on that side
+    holds = np.zeros(len(low), bool)
     intervals = {}
-    for route in set(routes):
-        mine = routes == route
-        level = HOLDS + FEW_DEVICES * HOLDS / (len(set(devices[mine])) + 1)
-        outside = (1 - min(level, 0.995)) / 2
-        low = min(-0.01, _quantile(scaled[mine], weights[mine], outside))
-        high = max(0.01, _quantile(scaled[mine], weights[mine], 1 - outside))
-        intervals[route] = {name: (low * scales[name], high * scales[name]) for name in names}
-    return intervals
+    for route, by_class in plain.items():
+        mine = errors.routes == route
+        weights, n = _fair(errors)[mine], len(set(errors.devices[mine]))
+        least, most = (_factor(values[mine], weights, n) for values in (slower, faster))
+        holds[mine] = (slower[mine] <= least) & (faster[mine] <= most)
+        intervals[route] = {
+            name: (low * least, high * most) for name, (low, high) in by_class.items()
+        }
+    return Calibration(intervals=intervals, holds=holds)
 
 
-def _widest(intervals: Mapping[str, Mapping[str, Interval]]) -> Mapping[str, Interval]:
-    return max(intervals.values(), key=lambda by_class: by_class["dense"][1])
+def _intervals(errors: Errors, route: str) -> dict[str, Interval]:
+    """The intervals of a route by class, before any factor. An interval holds 1."""
+    weights, routes = _fair(errors), errors.routes
+    n_devices = {name: len(set(errors.devices[routes == name])) for name in set(routes)}
+    by_class = _class_scales(errors, weights)
+    scaled = errors.ratios / np.array([by_class[name] for name in errors.classes])
+    scales = _route_scales(scaled, weights, routes)
+    shapes = scaled / np.array([scales[name] for name in routes])
+    mean = np.average(
+        [np.log(scales[name]) for name in n_devices],
+        weights=[min(n, 10) for n in n_devices.values()],
+    )
+    n, own = n_devices[route], routes == route
+    drawn = np.exp((n * np.log(scales[route]) + DRAWN * mean) / (n + DRAWN))
+    scale = max(scales[route], float(drawn))
+    counts = weights * np.array([n_devices[name] for name in routes])
+    counts[~own] *= OF_OTHERS / max(1, sum(n_devices.values()) - n)
+    found = {}
+    for name in CLASSES:
+        counted = np.where(own & (errors.classes != name), OF_OTHER_CLASSES * counts, counts)
+        tail = TAIL * max(0.2, 1 - HALF_A_DEVICE / counted.sum())
+        low, high = (_quantile(shapes, counted, q) for q in (tail, 1 - tail))
+        width = scale * by_class[name]
+        found[name] = (min(-LEAST_END, low * width), max(LEAST_END, high * width))
+    return found
+
+
+def _class_scales(errors: Errors, weights: Vector) -> dict[str, float]:
+    """By how much errors of a class are larger than the usual ones of their route; drawn to 1."""
+    usual = _route_scales(errors.ratios, weights, errors.routes)
+    sizes = np.abs(errors.ratios) / np.array([usual[name] for name in errors.routes])
+    scales = dict.fromkeys(CLASSES, 1.0)
+    for name in set(errors.classes):
+        mine = errors.classes == name
+        own = np.clip(_quantile(sizes[mine], weights[mine], USUAL), 0.4, 3.0)
+        n = len(set(errors.devices[mine]))
+        scales[name] = float(own ** (n / (n + DRAWN)))
+    return scales
+
+
+def _route_scales(ratios: Vector, weights: Vector, routes: Names) -> dict[str, float]:
+    return {
+        name: max(0.02, _quantile(np.abs(ratios[mine]), weights[mine], USUAL))
+        for name in sorted(set(routes))
+        for mine in [routes == name]
+    }
+
+
+def _factor(values: Vector, weights: Vector, n_devices: int) -> float:
+    """What `values` must be divided by to be at most 1 in all but the tail; drawn to 1."""
+    own = max(0.2, _quantile(values, weights, 1 - TAIL)) ** (n_devices / (n_devices + DRAWN_FACTOR))
+    return float(np.clip(own, *FACTORS))
+
+
+def _fair(errors: Errors) -> Vector:
+    """Weights of the rows, which are 1 for each route: half by rows, half by devices."""
+    weights = np.zeros(len(errors.ratios))
+    for route in set(errors.routes):
+        mine = errors.routes == route
+        counts = Counter(errors.devices[mine])
+        weights[mine] = [
+            (1 / mine.sum() + 1 / len(counts) / counts[device]) / 2
+            for device in errors.devices[mine]
+        ]
+    return weights
 
 
 def _quantile(values: Vector, weights: Vector, q: float) -> float:

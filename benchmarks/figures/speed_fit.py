@@ -34,7 +34,7 @@ EXPECTED: Final[dict[What, dict[str, float]]] = {
     "prefill": {
         "products": 2.2, "products_full": 0.2, "products_bf16": 0.5, "products_q8": 0.2,
         "products_k": 0.3, "products_low": 0.3, "products_iq": 0.5, "products_mxfp4": 0.2,
-        "lane_products": 0.1, "expert_products": 3.0, "fetch": 1.3, "attention": 1.0,
+        "lane_products": 0.1, "power": 0.5, "expert_products": 3.0, "fetch": 1.3, "attention": 1.0,
         "lane_attention": 1.5, "layers": 0.3, "expert_layers": 0.5, "state_layers": 2.0,
     },
 }  # fmt: skip

@@ -31,7 +31,7 @@ OTHERS: Final = (
 )  # fmt: skip
 """Models that tables of speeds are full of, and that nobody pulls any more."""
 
-ALIASES: Final = {
+NAMES: Final = {
     "qwen3moe-30b.a3b": "qwen3-30b-a3b", "qwen2-7b": "qwen2.5-7b-instruct",
     "gemma3-4b": "gemma-3-4b-it", "deepseek2-30b.a3b": "glm-4.7-flash",
     "mistral3-8b": "ministral-3-8b-instruct-2512", "mistral3-3b": "ministral-3-3b-instruct-2512",
@@ -56,16 +56,19 @@ ALIASES: Final = {
     "qwen3-235b-a22b": "qwen3-235b-a22b-instruct-2507",
     "qwen2.5-coder-3b-instruct": "qwen2.5-3b-instruct",
     "lfm2.5-1.2b-thinking": "lfm2.5-1.2b-instruct",
-}  # fmt: skip
-"""Our ids of models, by the names of sources; a model stands for others of its very shape."""
-
-_PRESETS: Final = {
     "MXFP4": "MXFP4_MOE", "MXFP4 MoE": "MXFP4_MOE", "UD-Q8_K_XL": "Q8_0", "UD-Q4_K_XL": "Q4_K_M",
     "UD-Q4_K_M": "Q4_K_M", "UD-Q6_K_XL": "Q6_K", "UD-Q3_K_S": "Q3_K_S", "UD-Q5_K_XL": "Q5_K_M",
     "UD-IQ2_XXS": "IQ2_XXS", "UD-IQ3_XXS": "IQ3_XXS", "Q2_K_M": "Q2_K", "UD-Q3_K_XL": "Q3_K_M",
     "Q4_K": "Q4_K_M", "fp16": "F16", "UD-IQ4_NL": "IQ4_NL",
 }  # fmt: skip
-"""The preset whose mixture is nearest; the size of the file then scales it."""
+"""Our names of models and types, by those of sources: a model stands for others of its very shape,
+a preset for mixtures that are near it, to be scaled to the size of the file.
+"""
+
+
+def our_name(name: str) -> str:
+    """What we call a model or a type that a source calls `name`."""
+    return NAMES.get(name, name)
 
 
 def preset_of(type_name: str, model_id: str | None) -> str:
@@ -74,4 +77,4 @@ def preset_of(type_name: str, model_id: str | None) -> str:
     """
     if model_id and model_id.startswith("gpt-oss"):
         return "MXFP4_MOE"
-    return _PRESETS.get(type_name, type_name)
+    return our_name(type_name)

@@ -51,9 +51,22 @@ def test_a_larger_model_is_predicted() -> None:
     """Five times larger than what was timed: within a tenth, and inside the interval."""
     work = TokenWork(read={"Q4_K": 5e9}, n_layer=32)
     figure = machine().decode(work, 0)
+    assert figure
     truth = 1 / (5e9 * RATES["Q4_K"] + 32 * LAYER_S)
     assert figure.value == pytest.approx(truth, rel=0.1)
     assert figure.low < truth < figure.high
+
+
+def test_several_users_cost_the_compute_of_a_prompt_each() -> None:
+    """A step for four: the bytes once, and three tokens more at the rate of prompts."""
+    work = TokenWork(read={"Q4_K": 5e9}, stored={"Q4_K": 5e9}, products=1e9, n_layer=32)
+    found = machine()
+    one, four = found.decode(work, 0), found.decode(work, 0, users=4)
+    prompt = found.prefill(work, 0)
+    assert one and four and prompt
+    assert 1 / four.value == pytest.approx(1 / one.value + 3 / prompt.value)
+    assert one.value / 4 < four.value < one.value
+    assert four.basis.users == 4
 
 
 def test_a_type_that_no_file_held_is_read_at_the_usual_rate() -> None:
@@ -76,11 +89,33 @@ def test_prompts_cost_products_and_layers() -> None:
     ]
     found = machine_speed(files)
     assert found
-    figure = found.prefill(TokenWork(products=7e9, n_layer=32), 0)
+    figure = found.prefill(TokenWork(read={"Q8_0": 1e9}, products=7e9, n_layer=32), 0)
     assert figure
     assert figure.value == pytest.approx(1 / (0.07 + 32e-4), rel=0.1)
     assert found.prompts
     assert found.prompts.layer_s == pytest.approx(1e-4, rel=0.15)
+
+
+def test_prompts_have_a_rate_for_each_type() -> None:
+    """One type computes twice as fast as the other, whatever a byte of it costs to read; a file of
+    both takes the time between, and a type that no file held the usual one.
+    """
+    per_product = {"Q4_1": 2e-11, "Q6_K": 1e-11}
+    files = [
+        TimedFile(
+            read={type_: 1e9}, seconds=0.1, n_layer=1, products=n, prefill_seconds=n * product_s
+        )
+        for type_, product_s in per_product.items()
+        for n in (1e9, 2e9)
+    ]
+    found = machine_speed(files)
+    assert found and found.prompts
+    for type_, product_s in per_product.items():
+        assert found.prompts.rates[type_] == pytest.approx(product_s, rel=0.05)
+    half = TokenWork(read={"Q4_1": 5.0, "Q6_K": 6.5625}, products=1e9)  # bits of a weight
+    assert found.prompts.seconds(half, 0) == pytest.approx(0.015, rel=0.05)
+    other = TokenWork(read={"F16": 1e9}, products=1e9)
+    assert found.prompts.seconds(other, 0) == pytest.approx(found.prompts.usual * 1e9)
 
 
 def test_every_file_narrows() -> None:

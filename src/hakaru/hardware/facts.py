@@ -21,7 +21,7 @@ def known_rates(name: str, total_bytes: int | None = None) -> Rates | None:
 
 def rates_of(row: Row) -> Rates:
     """The rates of a row of the catalogue."""
-    return Rates(fp16_tflops=row["fp16_tflops"], fp32_tflops=row["fp32_tflops"])
+    return Rates(fp16_tflops=row["fp16_tflops"], fp32_tflops=row["fp32_tflops"], tdp_w=row["tdp_w"])
 
 
 def known_rate(name: str) -> float | None:

@@ -31,12 +31,14 @@ class Rates:
 
     fp16_tflops: float | None  # dense, of its matrix units where it has such
     fp32_tflops: float | None  # two for each lane and clock
+    tdp_w: float | None = None  # watts that the card, or the package, may draw
 
     def of_part(self, part: float) -> "Rates":
         """The rates of a chip of which only this part of the cores is switched on."""
         return Rates(
             fp16_tflops=self.fp16_tflops and self.fp16_tflops * part,
             fp32_tflops=self.fp32_tflops and self.fp32_tflops * part,
+            tdp_w=self.tdp_w,
         )
 
 

@@ -78,7 +78,8 @@ def fit(
     for note in filter(None, notes):
         session.note(note)
     files = timed_files(session.ledger, machine) if place is None else ()
-    return replace(answer, found=found, speed=speed_of(answer, depth, files))
+    speed = speed_of(answer, depth, files, users=settings.n_parallel)
+    return replace(answer, found=found, speed=speed)
 
 
 def _beside(

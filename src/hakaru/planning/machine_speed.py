@@ -4,7 +4,9 @@ The time of a decoded token is close to a sum: the bytes of each type that it re
 seconds that a byte of the type takes here, and a time for each layer. Least squares of the relative
 error, none below zero, give these from the timed files; each type is drawn to the usual rate, so
 that a few files suffice, and a type that no file held has it. Reading a prompt has a rate of
-multiplications, and a time for each layer, found in the same way.
+multiplications for each type, and a time for each layer, found in the same way: kernels of types
+differ more than twofold there. Which type a multiplication is with follows from the bytes that a
+token reads of each.
 
 Where a prediction for the kind of machine exists, it and the machine's own are weighed by their
 spreads. Left out: that rates change with the number of threads and with other work.
@@ -12,10 +14,12 @@ spreads. Left out: that rates change with the number of threads and with other w
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
+from hakaru.formats.quant_types import BY_NAME
+from hakaru.planning.speed_assumed import for_several
 from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
 from hakaru.planning.token_work import TokenWork
 
@@ -58,9 +62,18 @@ class TimedFile:
 class PromptSpeed:
     """How fast this machine reads prompts."""
 
-    product_s: float  # seconds per multiplication
+    rates: Mapping[str, float]  # seconds per multiplication with a weight, by type
+    usual: float  # seconds per multiplication with any other type, and with keys and values
     layer_s: float  # seconds per token and layer
     spread: float  # as in `MachineSpeed`
+
+    def seconds(self, work: TokenWork, mean_depth: float) -> float:
+        """Seconds per token that is read behind `mean_depth` others."""
+        weights = sum(
+            part * self.rates.get(type_, self.usual) for type_, part in _parts(work.read).items()
+        )
+        attention = self.usual * work.attention_products(mean_depth)
+        return weights * work.products + attention + self.layer_s * work.n_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +93,33 @@ class MachineSpeed:
         kept = work.cache_bytes(depth) + 2 * work.state_bytes
         return weights + kept * self.usual + work.n_layer * self.layer_s
 
-    def decode(self, work: TokenWork, depth: float) -> PredictedSpeed:
-        """Decoding by this machine's own rates alone."""
-        return self._figure(1 / self.seconds(work, depth), self.spread)
+    def decode(self, work: TokenWork, depth: float, users: int = 1) -> PredictedSpeed | None:
+        """Decoding by this machine's own rates alone, for each of `users` at the same time: each
+        further token of a step costs what a token of a prompt costs. None for several users where
+        no prompt was noted.
+        """
+        alone = self.seconds(work, depth)
+        if users == 1:
+            return self._figure(1 / alone, self.spread)
+        if self.prompts is None:
+            return None
+        more = (users - 1) * self.prompts.seconds(work, 0)
+        step = self.seconds(work.batch(users), depth) + more
+        low, high = for_several((0.0, 0.0), alone, step, users)
+        figure = self._figure(1 / step, self.spread)
+        return PredictedSpeed(
+            value=figure.value,
+            low=figure.low * math.exp(low),
+            high=figure.high * math.exp(high),
+            basis=replace(figure.basis, users=users),
+        )
 
     def prefill(self, work: TokenWork, mean_depth: float) -> PredictedSpeed | None:
         """Reading a prompt by this machine's own rate; None where no prompt was noted."""
         products = work.products + work.attention_products(mean_depth)
         if self.prompts is None or not products:
             return None
-        seconds = self.prompts.product_s * products + self.prompts.layer_s * work.n_layer
-        return self._figure(1 / seconds, self.prompts.spread)
+        return self._figure(1 / self.prompts.seconds(work, mean_depth), self.prompts.spread)
 
     def _figure(self, value: float, spread: float) -> PredictedSpeed:
         factor = math.exp(NINE_IN_TEN * spread)
@@ -133,13 +162,26 @@ def _prompt_speed(files: Sequence[TimedFile]) -> PromptSpeed | None:
         return None
     usual = median(s / f.products for s, f in zip(seconds, noted, strict=True))
     unit = median(s / max(1, f.n_layer) for s, f in zip(seconds, noted, strict=True))
+    parts = [_parts(f.read) for f in noted]
+    types = sorted({type_ for part in parts for type_ in part})
     rows = [
-        [usual * f.products / s, unit * f.n_layer / s] for s, f in zip(seconds, noted, strict=True)
+        [usual * f.products * part.get(type_, 0.0) / s for type_ in types] + [unit * f.n_layer / s]
+        for s, f, part in zip(seconds, noted, parts, strict=True)
     ]
-    found = _nonnegative(rows, [1.0, 0.0])
+    found = _nonnegative(rows, [1.0] * len(types) + [0.0])
     return PromptSpeed(
-        product_s=usual * found[0], layer_s=unit * found[1], spread=_spread(rows, found)
+        rates={type_: usual * rate for type_, rate in zip(types, found, strict=False)},
+        usual=usual,
+        layer_s=unit * found[-1],
+        spread=_spread(rows, found),
     )
+
+
+def _parts(read: Mapping[str, float]) -> dict[str, float]:
+    """The part of the weights in use that each type holds."""
+    weights = {type_: n_bytes / BY_NAME[type_].bpw for type_, n_bytes in read.items()}
+    whole = sum(weights.values())
+    return {type_: n / whole for type_, n in weights.items()} if whole else {}
 
 
 def _spread(rows: Sequence[Sequence[float]], found: Sequence[float]) -> float:
@@ -188,9 +230,10 @@ def narrowed(
 ) -> SpeedPrediction:
     """The prediction after what was timed on this machine."""
     prefill = machine.prefill(work, prediction.depth + n_prompt / 2)
-    decode = machine.decode(work, prediction.depth)
+    decode = machine.decode(work, prediction.depth, prediction.users)
     return SpeedPrediction(
         depth=prediction.depth,
+        users=prediction.users,
         decode=weighed((prediction.decode, decode)),
         prefill=weighed((prediction.prefill, prefill)),
         why_no_prefill="" if prefill else prediction.why_no_prefill,

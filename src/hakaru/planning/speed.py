@@ -6,7 +6,9 @@ of the devices among which the layers are split add up, since a token passes the
 other. Nine of ten measured speeds lie in the interval, as tried on devices that the coefficients
 had not seen; docs/speed.md has the figures. No interval reaches above what the memory can deliver.
 
-Left out: several tokens in flight on several devices, and prompts behind weights in RAM.
+A step for several users reads the weights once for all of them. The prompts of a mixture whose
+experts lie in RAM wait for the copies of these. Neither is calibrated (`speed_assumed`). Left out:
+several tokens in flight on several devices, and prompts where whole layers lie in RAM.
 """
 
 import json
@@ -21,7 +23,8 @@ from hakaru.hardware.machine import Device, Hardware
 from hakaru.language import say
 from hakaru.memory.flash_attention import Backend
 from hakaru.planning.shares import Layout
-from hakaru.planning.speed_figures import RAM_GB_S, Basis, PredictedSpeed, SpeedPrediction
+from hakaru.planning.speed_assumed import copy_s, for_several, ram_s, with_range
+from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
 from hakaru.planning.speed_terms import Chip, decode_terms, prefill_terms
 from hakaru.planning.token_work import ItemWork, TokenWork
 
@@ -31,8 +34,8 @@ N_PROMPT: Final = 512
 """Tokens of the prompt that is read behind the depth."""
 DEEP: Final = 2048
 """Tokens of context from which a depth counts as deep."""
-PART_OF_RAM: Final = 0.8
-"""The part of the RAM's bandwidth that decoding reaches with enough threads: assumed."""
+MOST_VECTORS: Final = 8
+"""Up to so many tokens at a time a weight is multiplied with vectors, above with a matrix."""
 WIDEST: Final = 10.0
 """An interval whose ends differ by more than this factor is not told."""
 ROUTES: Final[Mapping[tuple[str, str], str]] = {
@@ -68,9 +71,11 @@ def predict_speed(
     *,
     depth: int = 0,
     n_ubatch: int = 512,
+    users: int = 1,
     backend: Backend | None = None,
 ) -> SpeedPrediction:
-    """How fast a model decodes, and reads a prompt, behind `depth` tokens.
+    """How fast a model decodes for each of `users` who ask at the same time, and reads a prompt,
+    behind `depth` tokens.
 
     `items` is what `token_work.item_works` gives; `layout` says which of them lie where. `backend`
     is that of the accelerators; None: the usual one of each maker.
@@ -81,14 +86,18 @@ def predict_speed(
         if not work.stored:
             continue
         if reason := _why_not(device):
-            return SpeedPrediction(depth=depth, why_no_decode=reason, why_no_prefill=reason)
+            return SpeedPrediction(
+                depth=depth, users=users, why_no_decode=reason, why_no_prefill=reason
+            )
         parts.append(Part(work=work, chip=chip_of(device), route=route_of(device, backend)))
     if not parts:
         reason = say(
             "the speed of the processor and its RAM is not published; measure it: {command}",
             command="hakaru bench --calibrate",
         )
-        return SpeedPrediction(depth=depth, why_no_decode=reason, why_no_prefill=reason)
+        return SpeedPrediction(
+            depth=depth, users=users, why_no_decode=reason, why_no_prefill=reason
+        )
     if in_ram.stored and hardware.is_unified:
         parts.append(Part(work=in_ram, chip=parts[0].chip, route=parts[0].route))
         in_ram = TokenWork()
@@ -96,8 +105,13 @@ def predict_speed(
     why_no_prefill = _why_no_prefill(parts, in_ram) or _too_uncertain("prefill", parts, depth)
     return SpeedPrediction(
         depth=depth,
-        decode=None if why_no_decode else predict_decode(parts, depth=depth, in_ram=in_ram),
-        prefill=None if why_no_prefill else predict_prefill(parts, depth=depth, n_ubatch=n_ubatch),
+        users=users,
+        decode=None
+        if why_no_decode
+        else predict_decode(parts, depth=depth, in_ram=in_ram, users=users),
+        prefill=None
+        if why_no_prefill
+        else predict_prefill(parts, depth=depth, n_ubatch=n_ubatch, in_ram=in_ram),
         why_no_decode=why_no_decode,
         why_no_prefill=why_no_prefill,
     )
@@ -109,40 +123,72 @@ def predict_decode(
     depth: float,
     in_ram: TokenWork | None = None,
     n_tokens: int = N_DECODED,
+    users: int = 1,
 ) -> PredictedSpeed:
-    """How fast devices that hold a model's parts decode `n_tokens` behind `depth`."""
+    """How fast devices that hold a model's parts decode `n_tokens` behind `depth` for each of
+    `users` at the same time.
+    """
     mean_depth = depth + n_tokens / 2
-    seconds, floor = 0.0, 0.0
-    for part in parts:
-        terms = decode_terms(part.work, part.chip, mean_depth)
-        coefficients = fitted()["decode"][part.route]["coefficients"]
-        seconds += sum(coefficients[name] * term for name, term in terms.items())
-        floor += terms["bytes"]
-    low, high = _interval("decode", parts, depth)
-    if in_ram is None or not in_ram.stored:
-        return _figure("decode", parts, seconds, (low, high), floor)
-    n_bytes = in_ram.read_bytes + in_ram.cache_bytes(mean_depth)
-    slow, usual, fast = (n_bytes / (PART_OF_RAM * 1e9 * gb_s) for gb_s in RAM_GB_S)
-    whole = seconds + usual
-    slowest = seconds * math.exp(-low) + slow
-    fastest = max(floor, seconds * math.exp(-high)) + fast
-    figure = _figure("decode", parts, whole, (math.log(whole / slowest), math.log(whole / fastest)))
-    return replace(figure, basis=figure.basis + Basis(ram_is_assumed=True))
+    alone = sum(_step_s(part, mean_depth, 1) for part in parts)
+    seconds = sum(_step_s(part, mean_depth, users) for part in parts)
+    floor = sum(
+        decode_terms(part.work.batch(users), part.chip, mean_depth)["bytes"] for part in parts
+    )
+    interval = for_several(_interval("decode", parts, depth), alone, seconds, users)
+    basis = Basis(users=users)
+    if in_ram is not None and in_ram.stored:
+        added = ram_s(in_ram.batch(users), mean_depth)
+        interval = with_range(seconds, interval, added)
+        seconds, floor = seconds + added[1], floor + added[2]
+        basis = replace(basis, ram_is_assumed=True)
+    figure = _figure("decode", parts, seconds, interval, floor)
+    return replace(figure, basis=figure.basis + basis)
 
 
 def predict_prefill(
-    parts: Sequence[Part], *, depth: float, n_ubatch: int, n_prompt: int = N_PROMPT
+    parts: Sequence[Part],
+    *,
+    depth: float,
+    n_ubatch: int,
+    n_prompt: int = N_PROMPT,
+    in_ram: TokenWork | None = None,
 ) -> PredictedSpeed:
-    """How fast devices that hold a model's parts read a prompt of `n_prompt` behind `depth`."""
+    """How fast devices that hold a model's parts read a prompt of `n_prompt` behind `depth`.
+    `in_ram`: experts, with which the first device computes once they were copied.
+    """
+    has_copies = in_ram is not None and bool(in_ram.stored)
+    if in_ram is not None and has_copies:
+        parts = [replace(parts[0], work=parts[0].work + in_ram), *parts[1:]]
     seconds, floor = 0.0, 0.0
     for part in parts:
         terms = prefill_terms(
             part.work, part.chip, n_prompt=n_prompt, depth=depth, n_ubatch=n_ubatch
         )
-        coefficients = fitted()["prefill"][part.route]["coefficients"]
-        seconds += sum(coefficients[name] * term for name, term in terms.items())
+        seconds += _dot(fitted()["prefill"][part.route]["coefficients"], terms)
         floor += terms["products"] + terms["expert_products"]
-    return _figure("prefill", parts, seconds, _interval("prefill", parts, depth), floor)
+    interval = _interval("prefill", parts, depth)
+    if in_ram is None or not has_copies:
+        return _figure("prefill", parts, seconds, interval, floor)
+    added = copy_s(in_ram, min(n_prompt, n_ubatch))
+    interval = with_range(seconds, interval, added)
+    figure = _figure("prefill", parts, seconds + added[1], interval, floor + added[2])
+    return replace(figure, basis=figure.basis + Basis(link_is_assumed=True))
+
+
+def _step_s(part: Part, depth: float, users: int) -> float:
+    """Seconds of a step in which each of `users` decodes one token. Many tokens at a time are
+    computed as a short prompt is, where that is faster.
+    """
+    decode, prefill = (fitted()[what][part.route]["coefficients"] for what in ("decode", "prefill"))
+    seconds = _dot(decode, decode_terms(part.work.batch(users), part.chip, depth))
+    if users <= MOST_VECTORS or part.chip.matrix_per_s is None:
+        return seconds
+    terms = prefill_terms(part.work, part.chip, n_prompt=users, depth=depth, n_ubatch=users)
+    return min(seconds, max(_step_s(part, depth, MOST_VECTORS), users * _dot(prefill, terms)))
+
+
+def _dot(coefficients: Mapping[str, float], terms: Mapping[str, float]) -> float:
+    return sum(coefficients[name] * term for name, term in terms.items())
 
 
 def split_work(
@@ -198,8 +244,8 @@ def _why_not(device: Device) -> str:
 
 
 def _why_no_prefill(parts: Sequence[Part], in_ram: TokenWork) -> str:
-    if in_ram.stored:
-        return say("a part of the model lies in RAM, through which prompts are not predicted")
+    if in_ram.n_layer or (in_ram.stored and not in_ram.n_expert_layer):
+        return say("whole layers lie in RAM, and how fast the processor attends is not published")
     if any(part.chip.matrix_per_s is None for part in parts):
         return say("the rate at which the device computes is not published")
     return ""

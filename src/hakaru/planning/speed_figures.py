@@ -11,6 +11,10 @@ RAM_GB_S: Final = (40.0, 60.0, 100.0)
 """Least, usual and largest bandwidth of a PC's RAM, assumed: two channels of DDR4-2666 to
 DDR5-6400.
 """
+LINK_GB_S: Final = (5.0, 12.0, 40.0)
+"""Least, usual and largest rate at which weights are copied from RAM to a card, assumed: PCI
+Express from 3.0 with 8 lanes to 5.0 with 16, and memory that is paged or pinned.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,8 @@ class Basis:
     routes: tuple[str, ...] = ()  # the backends, as people call them
     n_timed: int = 0  # files that were timed on this machine
     ram_is_assumed: bool = False  # whether the bandwidth of the RAM is
+    link_is_assumed: bool = False  # whether the rate of copies to a card is
+    users: int = 1  # at the same time; above 1 the speed is computed, and calibrated by nothing
 
     def __add__(self, other: "Basis") -> "Basis":
         return Basis(
@@ -30,6 +36,8 @@ class Basis:
             routes=tuple(dict.fromkeys(self.routes + other.routes)),
             n_timed=max(self.n_timed, other.n_timed),
             ram_is_assumed=self.ram_is_assumed or other.ram_is_assumed,
+            link_is_assumed=self.link_is_assumed or other.link_is_assumed,
+            users=max(self.users, other.users),
         )
 
     @property
@@ -43,7 +51,17 @@ class Basis:
             parts.append(f"{self.n_timed} files timed on this machine")
         if self.ram_is_assumed:
             parts.append(f"a RAM of {RAM_GB_S[0]:.0f} to {RAM_GB_S[2]:.0f} GB/s (assumed)")
-        return "computed from " + " and ".join(parts)
+        if self.link_is_assumed:
+            parts.append(f"copies at {LINK_GB_S[0]:.0f} to {LINK_GB_S[2]:.0f} GB/s (assumed)")
+        source = "computed from " + " and ".join(parts)
+        if self.users == 1:
+            return source
+        return f"{source}; for {self.users} users at a time computed, not calibrated"
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether the interval rests on a range that no measurement calibrated."""
+        return self.ram_is_assumed or self.link_is_assumed or self.users > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +82,21 @@ class PredictedSpeed:
             "source": self.basis.source,
         }
 
+    def of_all(self) -> "PredictedSpeed":
+        """The speed of all users together."""
+        n = self.basis.users
+        return PredictedSpeed(
+            value=n * self.value, low=n * self.low, high=n * self.high, basis=self.basis
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedPrediction:
     """How fast a model will be somewhere. A speed that cannot be told is None, with the reason."""
 
     depth: int  # tokens of context before
-    decode: PredictedSpeed | None = None
+    users: int = 1  # at the same time
+    decode: PredictedSpeed | None = None  # of each user
     prefill: PredictedSpeed | None = None
     why_no_decode: str = ""
     why_no_prefill: str = ""
@@ -81,6 +107,8 @@ class SpeedPrediction:
             "decode_tokens_per_s": self.decode.as_json() if self.decode else None,
             "prefill_tokens_per_s": self.prefill.as_json() if self.prefill else None,
             "depth": self.depth,
+            "users": self.users,
+            "decode_of_all_tokens_per_s": self.decode.of_all().as_json() if self.decode else None,
             "why_no_decode": self.why_no_decode or None,
             "why_no_prefill": self.why_no_prefill or None,
         }

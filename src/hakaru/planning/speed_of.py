@@ -20,9 +20,12 @@ from hakaru.planning.token_work import item_works, whole_work
 MOST_DEPTH: Final = 2**24
 
 
-def speed_of(fit: Fit, depth: int = 0, files: Sequence[TimedFile] = ()) -> SpeedPrediction:
-    """How fast the model of an answer will be behind `depth` tokens of context. `files` are those
-    that were timed on this machine; none for a machine that is only named. Raises Misuse.
+def speed_of(
+    fit: Fit, depth: int = 0, files: Sequence[TimedFile] = (), *, users: int = 1
+) -> SpeedPrediction:
+    """How fast the model of an answer will be behind `depth` tokens of context, for each of `users`
+    at the same time. `files` are those that were timed on this machine; none for a machine that is
+    only named. Raises Misuse.
     """
     if not 0 <= depth <= MOST_DEPTH:
         raise Misuse(
@@ -32,7 +35,9 @@ def speed_of(fit: Fit, depth: int = 0, files: Sequence[TimedFile] = ()) -> Speed
         )
     if fit.verdict == "does_not_fit":
         reason = say("it does not fit")
-        return SpeedPrediction(depth=depth, why_no_decode=reason, why_no_prefill=reason)
+        return SpeedPrediction(
+            depth=depth, users=users, why_no_decode=reason, why_no_prefill=reason
+        )
     dry_run = fit.dry_run.accelerators if fit.dry_run and not fit.hardware.text else ()
     return placed_speed(
         fit.model,
@@ -41,6 +46,7 @@ def speed_of(fit: Fit, depth: int = 0, files: Sequence[TimedFile] = ()) -> Speed
         fit.placement,
         depth=depth,
         files=files,
+        users=users,
         engine_name=dry_run[0].name if dry_run else "",
     )
 
@@ -53,10 +59,12 @@ def placed_speed(
     *,
     depth: int = 0,
     files: Sequence[TimedFile] = (),
+    users: int = 1,
     engine_name: str = "",
 ) -> SpeedPrediction:
-    """How fast a model will be under a placement. `engine_name` is the engine's own name of the
-    first accelerator, such as Vulkan0; empty where it was not asked.
+    """How fast a model will be under a placement, for each of `users` at the same time.
+    `engine_name` is the engine's own name of the first accelerator, such as Vulkan0; empty where
+    it was not asked.
     """
     items = item_works(model.loaded, model.shape, type_k=settings.type_k, type_v=settings.type_v)
     prediction = predict_speed(
@@ -65,6 +73,7 @@ def placed_speed(
         placement.layout,
         depth=depth,
         n_ubatch=settings.n_ubatch,
+        users=users,
         backend=backend_named(engine_name),
     )
     if model.shape.caches is None and depth:

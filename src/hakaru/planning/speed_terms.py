@@ -29,11 +29,14 @@ DECODE: Final = (
     "attention", "layers", "expert_layers", "state_layers",
 )  # fmt: skip
 PREFILL: Final = (
-    "products", *(f"products_{kind}" for kind in KINDS), "lane_products", "expert_products",
-    "fetch", "attention", "lane_attention", "layers", "expert_layers", "state_layers",
+    "products", *(f"products_{kind}" for kind in KINDS), "lane_products", "power",
+    "expert_products", "fetch", "attention", "lane_attention", "layers", "expert_layers",
+    "state_layers",
 )  # fmt: skip
 LAYER_S: Final = 1e-5
 """The unit of the terms that count layers: ten microseconds."""
+PER_JOULE: Final = 1e12
+"""The unit of the term that counts power: operations for each joule."""
 LANES_OF_BANDWIDTH: Final = 0.031
 """TFLOP/s of single precision for each GB/s where the catalogue has no rate: the median of its
 rows.
@@ -117,6 +120,8 @@ def prefill_terms(
             part = n_bytes / work.stored_bytes
             terms[f"products_{kind}"] += part * dense / chip.matrix_per_s
     terms["lane_products"] = dense / chip.lanes_per_s
+    if watts := chip.rates and chip.rates.tdp_w:
+        terms["power"] = dense / (PER_JOULE * watts)
     terms["expert_products"] = 2 * work.expert_products / chip.matrix_per_s
     fetched = (
         work.stored_bytes - work.expert_bytes + work.expert_bytes * work.part_of_experts(batch)

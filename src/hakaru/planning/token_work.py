@@ -89,6 +89,26 @@ class TokenWork:
         """Multiplications of one token with the keys and values of `depth` tokens."""
         return sum(layer.products * layer.seen(depth) for layer in self.attention)
 
+    def batch(self, users: int) -> "TokenWork":
+        """The work of a step in which each of `users` decodes one token: weights are read once for
+        all, of experts those that any of them uses; the rest is each user's own.
+        """
+        if users == 1:
+            return self
+        one, several = self.part_of_experts(1), self.part_of_experts(users)
+        more = (several - one) / (1 - one) if one < 1 else 0.0
+        return replace(
+            self,
+            read={t: n + more * (self.stored[t] - n) for t, n in self.read.items()},
+            products=users * self.products,
+            expert_products=users * self.expert_products,
+            state_bytes=users * self.state_bytes,
+            attention=tuple(
+                replace(a, cell_bytes=users * a.cell_bytes, products=users * a.products)
+                for a in self.attention
+            ),
+        )
+
     def scaled(self, factor: float) -> "TokenWork":
         """The same work with all weights larger by `factor`: a file whose size is known."""
         return replace(

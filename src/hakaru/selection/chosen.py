@@ -72,6 +72,8 @@ class Chosen:
             "download_bytes": contender.sized.file_bytes,
             "decode_tokens_per_s": speed_json(contender.speeds.decode),
             "prefill_tokens_per_s": speed_json(contender.speeds.prefill),
+            "why_no_prefill": contender.speeds.why_no_prefill or None,
+            "decode_of_all_tokens_per_s": speed_json(contender.speeds.of_all(contender.users)),
             "first_token_s": contender.first_token_s,
             "quality": [
                 *([contender.measured.as_json()] if contender.measured else []),

@@ -20,11 +20,19 @@ CELLS: Final = 256  # contexts are multiples of this
 class Speeds:
     """What is predicted of a row; None: not known, since nobody knows how fast a memory is."""
 
-    decode: RowSpeed | None = None  # of one user, behind the depth that the task has
+    decode: RowSpeed | None = None  # of each user, behind the depth that the task has
     prefill: RowSpeed | None = None
+    why_no_prefill: str = ""  # why the speed of prompts, and so of the first word, is not known
     relative: float = 0.0  # orders rows of one machine where no speed is known; more is faster
     most: float | None = None  # decoded tokens per second that no PC's RAM exceeds: assumed
-    most_prefill: float | None = None  # read tokens per second that no PC exceeds: assumed
+    most_prefill: float | None = None  # read tokens per second that nothing exceeds: assumed
+
+    def of_all(self, users: int) -> RowSpeed | None:
+        """The decoding of `users` who ask at the same time, together."""
+        one = self.decode
+        return one and replace(
+            one, value=users * one.value, low=users * one.low, high=users * one.high
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +73,11 @@ class Contender:
     def n_ctx(self) -> int:
         """Tokens of context of one user."""
         return self.task.settings.tokens_each
+
+    @property
+    def users(self) -> int:
+        """How many ask at the same time."""
+        return self.task.settings.n_parallel
 
     @property
     def memory_bytes(self) -> int:

@@ -27,8 +27,8 @@ class PowerHere:
 def row_cost(
     row: Contender, traffic: Traffic, prices: Prices, here: PowerHere | None = None
 ) -> Cost | None:
-    """The cost of a million tokens for one user after another; None where the power or a speed is
-    not known, or where nothing is written.
+    """The cost of a million tokens; None where the power or a speed is not known, or where nothing
+    is written.
     """
     power, pace = _power(row, prices, here), answers_per_s(row, traffic)
     if not power or pace is None:
@@ -49,13 +49,16 @@ def _power(row: Contender, prices: Prices, here: PowerHere | None) -> Figure | N
 
 
 def answers_per_s(row: Contender, traffic: Traffic) -> Figure | None:
-    """Tokens of answers per second, while prompts are read, too."""
+    """Tokens of answers per second, of all users together, while prompts are read, too: one after
+    the other, and then all answers at the same time.
+    """
     decode, prefill = row.speeds.decode, row.speeds.prefill
     if not decode or not prefill or not traffic.n_answer:
         return None
 
     def pace(reads: float, writes: float) -> float:
-        return traffic.n_answer / (traffic.n_prompt / reads + traffic.n_answer / writes)
+        n_prompt = traffic.users * traffic.n_prompt
+        return traffic.users * traffic.n_answer / (n_prompt / reads + traffic.n_answer / writes)
 
     return Figure(
         value=pace(prefill.value, decode.value),

@@ -15,8 +15,8 @@ from hakaru.models.shape import Shape
 from hakaru.planning.machine_speed import MachineSpeed, TimedFile, machine_speed, narrowed
 from hakaru.planning.placement import Task
 from hakaru.planning.shares import Placement
-from hakaru.planning.speed import N_PROMPT, predict_speed
-from hakaru.planning.speed_figures import RAM_GB_S, PredictedSpeed
+from hakaru.planning.speed import N_PROMPT, predict_speed, split_work
+from hakaru.planning.speed_figures import LINK_GB_S, RAM_GB_S, PredictedSpeed
 from hakaru.planning.token_work import ItemWork, TokenWork, layer_work, whole_work
 from hakaru.selection.catalogue_sizes import Matrices, Sized
 from hakaru.selection.contender import Speeds
@@ -66,12 +66,21 @@ def _speeds(
         placement.layout,
         depth=depth,
         n_ubatch=task.settings.n_ubatch,
+        users=task.settings.n_parallel,
         backend=task.backend,
     )
     if machine:
         prediction = narrowed(prediction, machine, whole_work(items), n_prompt=N_PROMPT)
+    why_no_prefill = prediction.why_no_prefill
     if prediction.decode:
-        return Speeds(decode=_told(prediction.decode), prefill=_told(prediction.prefill))
+        return Speeds(
+            decode=_told(prediction.decode),
+            prefill=_told(prediction.prefill),
+            why_no_prefill=why_no_prefill,
+            most_prefill=None
+            if prediction.prefill or hardware.is_unified
+            else _most_copied(items, placement, task.settings.n_ubatch),
+        )
     n_bytes = sum(
         part.read_bytes + part.cache_bytes(depth) + 2 * part.state_bytes
         for item in items
@@ -79,14 +88,23 @@ def _speeds(
     )
     relative, prefill = OF_TOKENS / n_bytes, _told(prediction.prefill)
     if hardware.accelerators:
-        return Speeds(relative=relative, prefill=prefill)
+        return Speeds(relative=relative, prefill=prefill, why_no_prefill=why_no_prefill)
     n_products = whole_work(items).products
     return Speeds(
         relative=relative,
         prefill=prefill,
         most=1e9 * RAM_GB_S[-1] / n_bytes,
         most_prefill=1e12 * MOST_TFLOPS / (2 * max(1.0, n_products)),
+        why_no_prefill=why_no_prefill,
     )
+
+
+def _most_copied(items: Sequence[ItemWork], placement: Placement, n_ubatch: int) -> float | None:
+    """Tokens of a prompt per second for which the fastest bus could copy what lies in RAM, once for
+    each micro-batch; None where nothing lies there.
+    """
+    _, in_ram = split_work(items, placement.layout)
+    return 1e9 * LINK_GB_S[-1] * n_ubatch / in_ram.stored_bytes if in_ram.stored else None
 
 
 def _told(speed: PredictedSpeed | None) -> RowSpeed | None:

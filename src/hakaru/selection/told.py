@@ -13,7 +13,7 @@ from hakaru.selection.contender import Contender
 from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import disagreements, why_recommended
-from hakaru.units import bytes_in, bytes_told, format_bytes
+from hakaru.units import bytes_in, bytes_told, format_bytes, short_rate
 
 MOST_DISAGREEMENTS: Final = 2
 """Columns that say otherwise that are told; the JSON has all scores."""
@@ -123,11 +123,11 @@ def recommended_lines(chosen: Chosen) -> list[str]:
     if first.score:
         lines.append(score_line(first.score))
         lines += disagreements(chosen.search)[:MOST_DISAGREEMENTS]
-    if first.pace:
+    if first.pace and first.users == 1:
         lines.append(
             say("Speeds are predicted: nine of ten that are measured lie in the interval.")
         )
-    elif not chosen.hardware.text:
+    elif not first.pace and not chosen.hardware.text:
         lines.append(
             say(
                 "No speed is predicted before this machine was timed, which takes a minute: "
@@ -136,6 +136,13 @@ def recommended_lines(chosen: Chosen) -> list[str]:
             )
         )
     lines += [where_line(first)] if where_line(first) else []
+    if first.pace and first.first_token_s is None and first.speeds.why_no_prefill:
+        lines.append(
+            say(
+                "Whether the first word comes in time is not known: {reason}.",
+                reason=first.speeds.why_no_prefill,
+            )
+        )
     if chosen.conditions.traffic.users > 1:
         lines.append(
             say(
@@ -145,7 +152,23 @@ def recommended_lines(chosen: Chosen) -> list[str]:
                 most=first.most_users(),
             )
         )
+        lines += _several(first)
     return lines
+
+
+def _several(first: Contender) -> list[str]:
+    """What the speed of a row for several users means."""
+    all_ = first.speeds.of_all(first.users)
+    if not first.writes or all_ is None:
+        return []
+    return [
+        say(
+            "Each of {n} gets this speed when all write at the same time, {all} tokens/s together: "
+            "computed, not calibrated.",
+            n=first.users,
+            all=short_rate(all_.value),
+        )
+    ]
 
 
 def score_line(score: Score) -> str:

@@ -1,8 +1,16 @@
 """Predicted speeds as sentences."""
 
+from dataclasses import replace
+
 from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say
-from hakaru.planning.speed_figures import RAM_GB_S, Basis, PredictedSpeed, SpeedPrediction
+from hakaru.planning.speed_figures import (
+    LINK_GB_S,
+    RAM_GB_S,
+    Basis,
+    PredictedSpeed,
+    SpeedPrediction,
+)
 from hakaru.units import short_rate
 
 
@@ -29,10 +37,21 @@ def speed_sentences(speed: SpeedPrediction, check: str) -> list[str]:
         sentences.append(
             say("No speed of reading a prompt is predicted: {reason}.", reason=speed.why_no_prefill)
         )
+    if speed.users > 1:
+        sentences.append(
+            say(
+                "That is for each of {n} users who write at the same time, {all} tokens/s for all: "
+                "computed, not calibrated.",
+                n=speed.users,
+                all=interval_text(speed.decode.of_all()),
+            )
+        )
     basis = speed.decode.basis
+    if speed.prefill and speed.prefill.basis.link_is_assumed:
+        basis = replace(basis, link_is_assumed=True)
     sentences.append(
         say("The range and the speed are computed from {basis}.", basis=basis_text(basis))
-        if basis.ram_is_assumed
+        if basis.is_assumed
         else say(
             "Nine of ten measured speeds lie in the range; computed from {basis}.",
             basis=basis_text(basis),
@@ -66,4 +85,9 @@ def basis_text(basis: Basis) -> str:
     if basis.ram_is_assumed:
         low, _, high = RAM_GB_S
         parts.append(say("a RAM of {low:.0f} to {high:.0f} GB/s (assumed)", low=low, high=high))
+    if basis.link_is_assumed:
+        low, _, high = LINK_GB_S
+        parts.append(
+            say("copies to the card at {low:.0f} to {high:.0f} GB/s (assumed)", low=low, high=high)
+        )
     return listed(parts)
