@@ -1,5 +1,6 @@
 """The picture of a choice shows every row where it belongs, with its interval and its error."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hakaru.errors import MachineError, Misuse
 from hakaru.language import use_language
 from hakaru.models.benchmarks import Task
 from hakaru.pictures.choice_layout import choice_layout, notes
-from hakaru.pictures.choice_picture import choice_svg, save_choice_picture
+from hakaru.pictures.choice_picture import choice_svg, save_choice_picture, title
 from hakaru.pictures.labels import Box
 from hakaru.pictures.plane import NARROW
 from hakaru.pictures.save import check_picture
@@ -120,6 +121,13 @@ def test_without_speeds_the_memory_is_across() -> None:
     assert layout.limit and layout.limit.text == "usable: 12.0 GiB"
     assert all(mark.span is None for mark in layout.marks)
     assert not any("speeds" in note for note in notes(layout))
+
+
+def test_a_machine_without_a_name_is_this_machine() -> None:
+    """RAM alone would name nothing."""
+    chosen = chosen_for("chat", "ja", "12GiB RAM")
+    here = replace(chosen, hardware=replace(chosen.hardware, text=""))
+    assert title(here) == "chat (Japanese) on this machine"
 
 
 def test_a_column_that_counts_errors_says_so() -> None:

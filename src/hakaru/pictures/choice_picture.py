@@ -45,12 +45,12 @@ def choice_svg(chosen: Chosen) -> str:
 def title(chosen: Chosen) -> str:
     """What was asked, and for which machine."""
     conditions, hardware = chosen.conditions, chosen.hardware
-    devices = [*hardware.accelerators, *([hardware.ram] if hardware.ram else [])]
+    names = listed(device.name for device in hardware.accelerators)
     return say(
         "{task} ({language}) on {machine}",
         task=conditions.task,
         language=language_name(conditions.language),
-        machine=hardware.text or listed(device.name for device in devices),
+        machine=hardware.text or names or say("this machine"),
     )
 
 
