@@ -21,6 +21,8 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir, written_whole
 
 HOST: Final = "127.0.0.1"
+MODE: Final = ("template", "speculation")
+"""What a server's settings hold of how it is run (`Mode.as_record`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +64,13 @@ class Deployment:
             return False
 
     def serves(self, path: Path, settings: ContextSettings, mode: Mode) -> bool:
-        """True if the server serves this file with these settings and this template. A setting of
-        None matches every value.
+        """True if the server serves this file with these settings, this template and these guesses
+        ahead. A setting of None matches every value.
         """
         wanted = {name: value for name, value in asdict(settings).items() if value is not None}
-        same_template = self.settings.get("template") == mode.as_key().get("template")
-        return self.path == str(path) and same_template and wanted.items() <= self.settings.items()
+        record = mode.as_record()
+        is_run_so = all(self.settings.get(name) == record.get(name) for name in MODE)
+        return self.path == str(path) and is_run_so and wanted.items() <= self.settings.items()
 
 
 def running() -> list[Deployment]:

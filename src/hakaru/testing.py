@@ -85,21 +85,27 @@ def write_tiny_llama(
     tied: bool = False,
     add_bos: bool = False,
     seed: int = 1,
+    idle_from: int | None = None,
     part_tensors: int = 0,
 ) -> Path:
     """Write a whole tiny model in F16 to `path` and return it. The same seed gives the same
     weights.
 
-    With `part_tensors` the model is split into files of at most that many tensors, and the path of
-    the first file is returned.
+    Layers from number `idle_from` on take their time and change nothing: the model answers as the
+    one without these layers does, which so drafts for it perfectly. With `part_tensors` the model
+    is split into files of at most that many tensors, and the path of the first file is returned.
     """
     shape = shape or tiny_shape()
     random = np.random.default_rng(seed)
     writer = _writer(path, shape, part_tensors)
     writer.add_add_bos_token(add_bos)
+    first_idle = shape.n_layer if idle_from is None else idle_from
+    idle = tuple(f"blk.{i}." for i in range(first_idle, shape.n_layer))
     for name, dims in llama_tensors(shape, tied=tied):
         if len(dims) == 1:
             writer.add_tensor(name, np.ones(dims, dtype=np.float32))
+        elif name.startswith(idle):
+            writer.add_tensor(name, np.zeros(dims, dtype=np.float16))
         else:
             scale = 1.0 if name.startswith("token_embd") else dims[-1] ** -0.5
             writer.add_tensor(name, (random.standard_normal(dims) * scale).astype(np.float16))

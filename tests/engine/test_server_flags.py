@@ -22,6 +22,7 @@ from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.engine.process import engine_environment
 from hakaru.engine.server import EngineServer, server_command, server_request
 from hakaru.engine.server_flags import every_flag, server_flags
+from hakaru.engine.speculation import N_MATCH, Means, Speculation
 from hakaru.errors import EngineDied, EngineRefused, Misuse
 from hakaru.memory.settings import ContextSettings
 
@@ -29,13 +30,14 @@ SETTINGS = ContextSettings(n_ctx=512, n_ubatch=128, n_parallel=2, type_k="q8_0",
 OTHERS = {
     "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99,
     "gives": "embedding", "n_gpu_layers": 3, "tensor_split": (2, 1), "n_cpu_moe": 2,
-    "n_batch": 4096,
+    "n_batch": 4096, "speculation": {"means": "mtp", "n_max": 1, "draft": None},
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, Any] = {
     "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16",
     "kv_unified": True, "n_checkpoints": 7,
 }  # fmt: skip
-PLACED = Mode(n_gpu_layers=7, tensor_split=(3, 4), n_cpu_moe=1)
+DRAFTED = Speculation(means="draft", n_max=6, draft=Path("/models/d.gguf"))
+PLACED = Mode(n_gpu_layers=7, tensor_split=(3, 4), n_cpu_moe=1, speculation=DRAFTED)
 
 
 def request(mode: Mode = Mode()) -> dict[str, Any]:  # noqa: B008 -- a frozen value
@@ -70,6 +72,24 @@ def test_placement_purpose_and_template_are_options_too() -> None:
     )
     assert "--chat-template-file /run/template.jinja" in text
     assert "--no-jinja" not in text
+
+
+def test_what_guesses_ahead_is_an_option() -> None:
+    """A draft by its file, the model's own layers, and the text so far."""
+
+    def flags(means: Means, draft: Path | None = None) -> str:
+        way = Speculation(means=means, n_max=6, draft=draft)
+        return " ".join(server_flags(request(Mode(speculation=way)), SETTINGS))
+
+    drafted = flags("draft", Path("/models/d.gguf"))
+    assert "--spec-type draft-simple --spec-draft-n-max 6" in drafted
+    assert "--spec-draft-model /models/d.gguf" in drafted
+    assert "--spec-type draft-mtp --spec-draft-n-max 6" in flags("mtp")
+    assert (
+        f"--spec-type ngram-simple --spec-ngram-simple-size-n {N_MATCH} "
+        "--spec-ngram-simple-size-m 6" in flags("ngram")
+    )
+    assert "--spec" not in " ".join(server_flags(request(), SETTINGS))
 
 
 @pytest.mark.parametrize("key", sorted(request(PLACED)))

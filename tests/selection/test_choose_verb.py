@@ -7,7 +7,11 @@ from test_remembered import keep, level
 
 import hakaru
 from hakaru.errors import Misuse, ModelNotFound
+from hakaru.models.model import as_preset, read_model
+from hakaru.models.sources.find import find_model
+from hakaru.planning.extras import mtp_extra
 from hakaru.selection.choose import choose
+from hakaru.selection.speculative_row import guessing, guessing_lines
 
 ROW = {
     "model", "type", "cache", "n_ctx", "max_n_ctx", "devices", "memory_bytes", "download_bytes",
@@ -47,6 +51,24 @@ def test_the_types_of_one_model() -> None:
     first = chosen.recommended
     assert first and (first.type, first.cache) == ("Q5_K_M", "f16")
     assert first.longest() >= 8192 and first.most_users() >= 1
+
+
+def test_a_row_tells_what_its_own_layers_for_guessing_take() -> None:
+    """The bytes of `fit --mtp` at the same settings; a model without has none, and no gain is told
+    that nobody measured.
+    """
+    row = choose("chat", hardware="RTX 4090", model="qwen3.6-27b").rows[0]
+    data = choose("chat", hardware="RTX 4090", model="qwen3.6-27b").as_json()["recommended"]
+    model = as_preset(read_model(find_model("qwen3.6-27b").path), row.type)
+    extra = mtp_extra(model, row.task.settings)
+    assert isinstance(data, dict)
+    assert data["speculative"] == {
+        "means": "mtp", "draft": None, "memory_bytes": extra.bytes, "gain": None, "taken": None,
+    }  # fmt: skip
+    (line,) = guessing_lines([row, row])
+    assert line.startswith("Layers of their own (MTP)") and line.count("qwen3.6-27b") == 1
+    without = choose("chat", hardware="RTX 4090", model="qwen3-14b")
+    assert guessing(without.rows[0]) is None and guessing_lines(without.rows) == []
 
 
 def test_a_model_that_does_not_fit_has_its_reason() -> None:

@@ -24,13 +24,22 @@ def level(type_: str, verdict: str, **more: object) -> dict[str, object]:
     }  # fmt: skip
 
 
-def keep(moment: str, levels: list[dict[str, object]], **model: object) -> None:
-    """An evidence file as `hakaru tune` leaves it."""
+def guesses(means: str, gain: float, *, contended: bool = False) -> dict[str, object]:
+    """A way to guess ahead as it stands in the evidence."""
+    return {"means": means, "n_max": 4, "draft": None, "memory_bytes": 1000, "gain": figure(gain),
+        "contended": contended}  # fmt: skip
+
+
+def keep(
+    moment: str, levels: list[dict[str, object]], *, speculative: object = None, **model: object
+) -> None:
+    """An evidence file as `hakaru tune` leaves it, which chose the first level."""
     evidence = {
         "at": "2026-11-20T10:00:00+00:00", "machine": {"fingerprint": "here"},
         "model": {"name": "SmolLM2 135M Instruct", "architecture": "llama",
             "n_params": SMOL.n_params, **model},
-        "constraints": {"quality": "balanced"}, "candidates": levels,
+        "constraints": {"quality": "balanced"}, "candidates": levels, "chosen": levels[0],
+        "speculative": speculative,
     }  # fmt: skip
     path = data_dir("evidence") / f"{moment}.json"
     path.write_text(json.dumps(evidence), encoding="utf-8")
@@ -80,6 +89,30 @@ def test_a_speed_of_another_machine_or_beside_others_is_left_out() -> None:
     )
     assert elsewhere and elsewhere.decode is None and elsewhere.verdict == "pass"
     assert beside and beside.decode is None
+
+
+def test_the_gain_of_guesses_is_that_of_the_level_that_was_chosen_here() -> None:
+    """What was taken, else the best that was measured; nothing beside other programs, and nothing
+    of another machine.
+    """
+    levels = [level("Q8_0", "pass"), level("Q4_K_M", "pass")]
+    keep("a", levels, speculative={"taken": None, "tried": [guesses("ngram", 0.9)]})
+    eight, four = (recall_on("here")(SMOL, type_, "f16") for type_ in ("Q8_0", "Q4_K_M"))
+    assert eight and four and four.guessing is None
+    found = eight.guessing
+    assert found and found.gain and (found.means, found.gain.value) == ("ngram", 0.9)
+    assert found.taken is False
+    elsewhere = recall_on("elsewhere")(SMOL, "Q8_0", "f16")
+    assert elsewhere and elsewhere.guessing is None
+    taken = guesses("draft", 1.6)
+    keep("b", levels, speculative={"taken": taken, "tried": [taken, guesses("ngram", 1.0)]})
+    later = recall_on("here")(SMOL, "Q8_0", "f16")
+    assert (
+        later and later.guessing and (later.guessing.means, later.guessing.taken) == ("draft", True)
+    )
+    keep("c", levels, speculative={"taken": None, "tried": [guesses("ngram", 2, contended=True)]})
+    beside = recall_on("here")(SMOL, "Q8_0", "f16")
+    assert beside and beside.guessing is None
 
 
 def test_a_file_that_is_none_of_ours_is_left_out() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.choosing.candidate import Candidate, Constraints
+from hakaru.choosing.speculated import Speculated
 from hakaru.engine.mode import Mode
 from hakaru.hardware.machine import Machine
 from hakaru.memory.context import Context
@@ -30,6 +31,7 @@ class Decision:
     conditions: dict[str, object]  # what the decision depends on besides the fields above
     evidence: Path | None = None  # the file in which this decision is saved
     mode: Mode = field(default_factory=Mode)  # how the server of the chosen candidate is run
+    speculated: Speculated | None = None  # what guessing ahead gains; None: not measured
 
     @property
     def path(self) -> Path | None:
@@ -73,5 +75,6 @@ class Decision:
             "tokens_evaluated": self.tokens_evaluated,
             "tokens_full_sweep": self.tokens_full_sweep,
             "conditions": self.conditions,
+            "speculative": self.speculated.as_json() if self.speculated else None,
             "evidence": str(self.evidence) if self.evidence else None,
         }  # fmt: skip

@@ -23,11 +23,13 @@ from hakaru.places import data_dir, written_whole
 from hakaru.text_files import decoded, json_reason
 
 
-def save_evidence(name: str, evidence: Mapping[str, object]) -> Path:
-    """Write `evidence` to a new file and return the path, which the file holds, too."""
+def save_evidence(name: str, evidence: Mapping[str, object], path: Path | None = None) -> Path:
+    """Write `evidence` to a new file, or over the file at `path`, and return the path, which the
+    file holds, too.
+    """
     folder = data_dir("evidence")
     now = datetime.now(UTC)
-    path = folder / f"{now:%Y%m%dT%H%M%S.%f}Z-{name}.json"
+    path = path or folder / f"{now:%Y%m%dT%H%M%S.%f}Z-{name}.json"
     content = {**evidence, "evidence": str(path), "at": now.isoformat(timespec="seconds")}
     with written_whole(path) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.evidence import read_evidence
 from hakaru.choosing.loop import tune_at
+from hakaru.choosing.speculative import ways_again, with_speculation
 from hakaru.choosing.worker import Effort
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.errors import Misuse
@@ -33,8 +34,8 @@ def _alone(machine: Machine, _: Collection[Path]) -> Machine:
 class Replay:
     """The decision of some evidence beside the decision now.
 
-    The name of a choice is its type, and its KV cache unless that is F16. Example: `Q4_K_M, KV
-    cache q8_0`.
+    The name of a choice is its type, its KV cache unless that is F16, and what guesses ahead.
+    Example: `Q4_K_M, KV cache q8_0, guessed by qwen3-0.6b`.
     """
 
     before: str | None  # the name of the choice in the evidence; None: nothing was chosen
@@ -44,7 +45,11 @@ class Replay:
     @property
     def now(self) -> str | None:
         """The name of the choice now; None: nothing is chosen."""
-        return _label(*self.decision.chosen.key) if self.decision.chosen else None
+        if self.decision.chosen is None:
+            return None
+        speculated = self.decision.speculated
+        taken = speculated.taken if speculated else None
+        return _guessed(_label(*self.decision.chosen.key), taken.as_json() if taken else None)
 
     @property
     def holds(self) -> bool:
@@ -94,6 +99,10 @@ def replay(
     decision = tune_at(
         session, model, settings, constraints, effort, mix=mix, mode=mode, again=again
     )
+    if guessed := data.get("speculative"):
+        before, language = _guessed(before, guessed["taken"]), guessed["language"]
+        ways = ways_again(guessed)
+        decision = with_speculation(session, decision, ways, language=language, again=again)
     then = _flat(conditions)
     now = _flat({**decision.conditions, "machine": session.machine.fingerprint})
     changed = tuple(
@@ -127,6 +136,13 @@ def _flat(conditions: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 def _label(type_: str, cache: Cache) -> str:
     return type_ if cache == F16_CACHE else f"{type_}, KV cache {'/'.join(dict.fromkeys(cache))}"
+
+
+def _guessed(label: str | None, taken: Mapping[str, Any] | None) -> str | None:
+    """The label with what guesses ahead."""
+    if label is None or taken is None:
+        return label
+    return f"{label}, guessed by {Path(taken['draft'] or taken['means']).stem}"
 
 
 def _mix_then(candidates: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:

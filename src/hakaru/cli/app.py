@@ -479,6 +479,13 @@ def up(options: "UpOptions") -> int:
 @app.command()
 @optional_model
 @wishes
+@click.option(
+    "--speculative",
+    is_flag=True,
+    help="Also measure speculative decoding: whether it answers faster when a draft model on this "
+    "disk, its own layers for it (MTP), or the text so far guess tokens ahead.",
+)
+@click.option("--draft", metavar="MODEL", help="The draft model to measure; means --speculative.")
 @again_option
 @click.option(
     "--replay",

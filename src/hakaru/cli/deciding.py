@@ -13,7 +13,9 @@ from hakaru.language import say
 from hakaru.session import Session
 
 
-def decide(options: WishOptions, *, serves: bool) -> Decision:
+def decide(
+    options: WishOptions, *, serves: bool, speculative: bool = False, draft: str | None = None
+) -> Decision:
     """The decision for the wishes of a person."""
     with Watching(quiet=options.json) as watch:
         session = terminal_session(watching=watch, quiet=options.json)
@@ -25,7 +27,7 @@ def decide(options: WishOptions, *, serves: bool) -> Decision:
                     command=whole("hakaru tune MODEL.gguf"),
                 )
             )
-        return _decision(options, session, serves=serves)
+        return _decision(options, session, serves=serves, speculative=speculative, draft=draft)
 
 
 def decide_with_gain(options: WishOptions, *, serves: bool) -> tuple[Decision, Gain | None]:
@@ -42,7 +44,14 @@ def decide_with_gain(options: WishOptions, *, serves: bool) -> tuple[Decision, G
             return decision, None
 
 
-def _decision(options: WishOptions, session: Session, *, serves: bool) -> Decision:
+def _decision(
+    options: WishOptions,
+    session: Session,
+    *,
+    serves: bool,
+    speculative: bool = False,
+    draft: str | None = None,
+) -> Decision:
     return tune(
         options.model,
         tier=options.quality,
@@ -51,6 +60,8 @@ def _decision(options: WishOptions, session: Session, *, serves: bool) -> Decisi
         tasks=options.tasks,
         language=options.language,
         chat_template=options.chat_template,
+        speculative=speculative,
+        draft=draft,
         again=options.again,
         serves=serves,
         session=session,

@@ -182,6 +182,8 @@ class UpOptions(WishOptions):
 class TuneOptions(WishOptions):
     """`hakaru tune`."""
 
+    speculative: bool
+    draft: str | None
     replay_file: Path | None
     report: Path | None
     plot: Path | None

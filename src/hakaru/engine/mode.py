@@ -1,5 +1,5 @@
-"""How the server is run beside its context: what it gives, and by which template it writes a
-conversation.
+"""How the server is run beside its context: what it gives, by which template it writes a
+conversation, and whether it guesses tokens ahead.
 """
 
 import hashlib
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hakaru.engine.speculation import Speculation
 from hakaru.errors import Misuse, system_reason
 from hakaru.language import listed
 from hakaru.text_files import text_of
@@ -44,7 +45,9 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """What a server gives, by which template, and on which devices its model lies."""
+    """What a server gives, by which template, on which devices its model lies, and what guesses
+    ahead.
+    """
 
     gives: Gives = "text"
     template: ChatTemplate | None = None  # None: the model's own
@@ -52,12 +55,20 @@ class Mode:
     tensor_split: tuple[int, ...] = ()
     """Layers of each accelerator; empty: in proportion to their free memory."""
     n_cpu_moe: int = 0  # layers whose experts stay in RAM
+    speculation: Speculation | None = None  # None: no token is guessed ahead
 
     def as_key(self) -> dict[str, str]:
         """The part of the ledger's key of an answer; empty for the model's own template, so that
         old keys stay.
         """
         return {"template": self.template.digest} if self.template else {}
+
+    def as_record(self) -> dict[str, object]:
+        """The part of a running server's record."""
+        return {
+            **self.as_key(),
+            **({"speculation": self.speculation.as_json()} if self.speculation else {}),
+        }
 
     def as_evidence(self) -> dict[str, object]:
         """What evidence keeps, so that a decision can be walked again: the template, if it is not
@@ -80,6 +91,8 @@ class Mode:
                 "tensor_split": self.tensor_split,
                 "n_cpu_moe": self.n_cpu_moe,
             }
+        if self.speculation:
+            request["speculation"] = self.speculation.as_json()
         if self.template and self.template.text is not None:
             request["template_file"] = str(folder / "template.jinja")
         elif self.template:

@@ -188,19 +188,9 @@ class EngineServer:
         if not self._is_ready:
             self.process.wait()
             raise self._broken_template() or self.death()
-        self._check_context()
-
-    def _check_context(self) -> None:
-        """Raises EngineRefused if a conversation has less context than was asked for."""
         self.log.wait_for_start()
-        real, wanted = self.log.context_per_slot(), self.settings.tokens_each
-        if real is not None and real < wanted:  # never a smaller context in silence
-            raise EngineRefused(
-                "the engine gave {found} tokens of context per conversation, expected "
-                "{expected}; lower `n_ctx`.",
-                found=real,
-                expected=wanted,
-            )
+        _check_context(self)
+        _check_guesses(self)
 
     def _says_ready(self) -> bool:
         """Wait until our child says that the model answers; False if it ends before."""
@@ -276,3 +266,29 @@ class EngineServer:
                 with suppress(BrokenPipeError):
                     stream.close()
         self._folder.cleanup()
+
+
+def _check_context(server: EngineServer) -> None:
+    """Raises EngineRefused if a conversation has less context than was asked for."""
+    real, wanted = server.log.context_per_slot(), server.settings.tokens_each
+    if real is not None and real < wanted:  # never a smaller context in silence
+        raise EngineRefused(
+            "the engine gave {found} tokens of context per conversation, expected {expected}; "
+            "lower `n_ctx`.",
+            found=real,
+            expected=wanted,
+        )
+
+
+def _check_guesses(server: EngineServer) -> None:
+    """Raises EngineRefused if the engine goes without the guesses that were asked for."""
+    if server.mode.speculation is None:
+        return
+    with server.client(timeout=ANSWERS_WITHIN_S) as client:
+        slots = client.get("/slots").json()
+    if not all(slot["speculative"] for slot in slots):  # never without them in silence
+        raise EngineRefused(
+            "the engine guesses nothing ahead with {path} ({reason}); serve it without.",
+            path=server.path,
+            reason=server.log.why_no_guesses(),
+        )

@@ -8,9 +8,11 @@ answers, and leaves when stdin closes. Its log goes to stderr. Why a parameter i
 import json
 import os
 import sys
+from typing import Any
 
 from hakaru.engine.orphan import die_with_parent
 from hakaru.engine.server_flags import VERBOSITY
+from hakaru.engine.speculation import N_MATCH, TYPES
 
 
 def main() -> None:
@@ -47,6 +49,8 @@ def main() -> None:
         params.tensor_buft_overrides = ",".join(
             rf"blk\.{i}\.{experts}" for i in range(request["n_cpu_moe"])
         )
+    if "speculation" in request:
+        _speculate(params.speculative, request["speculation"])
     if request["gives"] != "text":
         params.embedding = True
     if request["gives"] == "reranker":
@@ -65,6 +69,18 @@ def main() -> None:
     sys.stdin.read()
     del server
     os._exit(0)
+
+
+def _speculate(params: Any, speculation: dict[str, Any]) -> None:
+    """What `server_flags._speculation` writes as options."""
+    import xllamacpp
+
+    name = TYPES[speculation["means"]].upper().replace("-", "_")
+    params.types = [getattr(xllamacpp.common_speculative_type, f"COMMON_SPECULATIVE_TYPE_{name}")]
+    params.draft.n_max = params.ngram_simple.size_m = speculation["n_max"]
+    params.ngram_simple.size_n = N_MATCH
+    if speculation["draft"]:
+        params.draft.mparams.path = speculation["draft"]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ common/arg.cpp.
 from dataclasses import replace
 from typing import Any, Final
 
+from hakaru.engine.speculation import N_MATCH, TYPES
 from hakaru.memory.settings import ContextSettings
 
 VERBOSITY: Final = 4  # the level at which the buffers are logged
@@ -40,6 +41,8 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
     elif "template_name" in request:
         flags["--chat-template"] = request["template_name"]
         switches.append("--no-jinja")  # with Jinja the name itself would be the template
+    if "speculation" in request:
+        flags |= _speculation(request["speculation"])
     if request["gives"] != "text":
         switches.append("--embedding")
     if request["gives"] == "reranker":
@@ -49,8 +52,20 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
     return [*named, *context, *switches]
 
 
+def _speculation(speculation: dict[str, Any]) -> dict[str, object]:
+    """The options that make a server guess ahead."""
+    means, n_max = speculation["means"], speculation["n_max"]
+    flags: dict[str, object] = {"--spec-type": TYPES[means]}
+    if means == "ngram":
+        return flags | {"--spec-ngram-simple-size-n": N_MATCH, "--spec-ngram-simple-size-m": n_max}
+    flags["--spec-draft-n-max"] = n_max
+    return flags | ({"--spec-draft-model": speculation["draft"]} if means == "draft" else {})
+
+
 def every_flag() -> set[str]:
-    """All options that `server_flags` may ever write, to hold a person's program against."""
+    """All options that `server_flags` may write, to hold a person's program against; but for those
+    that guess ahead, without which an older program serves as well.
+    """
     request = {
         "path": "", "alias": "", "socket": "", "n_threads": 1, "n_batch": 1, "gives": "reranker",
         "n_gpu_layers": 0, "tensor_split": (1,), "n_cpu_moe": 1,

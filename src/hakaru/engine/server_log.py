@@ -22,6 +22,9 @@ _TEMPLATE_ERRORS: Final = (
     re.compile(r"chat template parsing error: (.*)"),
     re.compile(r"common_chat_templates_init: error: (.*)"),  # while a program reads its options
 )
+_NO_GUESSES: Final = re.compile(
+    r"(failed to initialize speculative decoding context: .*|speculative decoding not supported.*)"
+)
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
 
 
@@ -65,6 +68,11 @@ class ServerLog:
         """Why the chat template cannot be used; None if nothing was said of it."""
         matches = (e.search(line) for e in _TEMPLATE_ERRORS for line in self.lines)
         return next((match[1] for match in matches if match), None)
+
+    def why_no_guesses(self) -> str:
+        """Why nothing is guessed ahead, in the engine's words."""
+        matches = (_NO_GUESSES.search(line) for line in reversed(self.lines))
+        return next((match[1] for match in matches if match), self.last_words())
 
     def footprint(self) -> Footprint:
         """The buffers that the process really allocated (to 0.01 MiB each)."""

@@ -9,6 +9,7 @@ from hakaru.models.model import Model
 from hakaru.planning.answer import Fit
 from hakaru.planning.fit_at import fit_at
 from hakaru.planning.to_load import NothingLoaded
+from hakaru.planning.with_speculation import beside_for, checking
 from hakaru.session import Session
 
 
@@ -18,12 +19,22 @@ def served(
     """A server process that loads `model`. The ledger remembers the prediction of `fit`. Raises
     NothingLoaded before anything is loaded.
     """
-    answer = fit_at(
-        model, settings, machine=session.machine, ledger=session.ledger, engine=session.lab
-    )
+    answer = planned(session, model, settings, mode := mode or Mode())
     if answer.verdict == "does_not_fit":
         raise NothingLoaded(answer)
-    return EngineServer(model.path, answer.settings, laid_out(answer, mode or Mode()))
+    return EngineServer(model.path, answer.settings, laid_out(answer, mode))
+
+
+def planned(session: Session, model: Model, settings: ContextSettings, mode: Mode) -> Fit:
+    """The plan of `served`, with the memory of what guesses ahead."""
+    return fit_at(
+        model,
+        checking(settings, mode.speculation),
+        machine=session.machine,
+        ledger=session.ledger,
+        engine=session.lab,
+        beside=beside_for(model, mode.speculation, session.machine),
+    )
 
 
 def laid_out(fit: Fit, mode: Mode) -> Mode:

@@ -145,8 +145,8 @@ def measure_speed(
         sample = partial(_fresh, server, client, dice, n_vocab, n_prompt)
         sample()
         progress(1, repeats + 1)
-        samples, others = _samples(
-            server, sample, repeats, lambda done: progress(done + 1, repeats + 1)
+        samples, others = watched(
+            server, [sample] * repeats, lambda done: progress(done + 1, repeats + 1)
         )
     return Speed(
         decode_tokens_per_s=median_of([s["decode"] for s in samples], unit="tokens/s"),
@@ -250,7 +250,7 @@ def _points(
         progress(len(points) * REPEATS + done, len(loads) * REPEATS)
 
     for depth, users, sample in loads:
-        samples, others = _samples(server, sample, REPEATS, sampled)
+        samples, others = watched(server, [sample] * REPEATS, sampled)
         rates, firsts = [s["decode"] for s in samples], [s["first"] for s in samples]
         points.append(
             Point(
@@ -281,13 +281,12 @@ def _fresh(
     return _one(server, client, _prompt(dice, n_vocab, n_prompt))
 
 
-def _samples(
+def watched(
     server: EngineServer,
-    sample: Callable[[], dict[str, float]],
-    n: int,
+    samples: Sequence[Callable[[], dict[str, float]]],
     progress: Callable[[int], None],
 ) -> tuple[list[dict[str, float]], Others]:
-    """`n` samples, and what other programs took in the worst of the samples.
+    """Every sample, taken in turn, and what other programs took in the worst of the samples.
 
     Samples beside other work are thrown away and taken again; after RETRIES such samples, they
     count. The same goes for looks at a busy GPU before the first sample.
@@ -295,9 +294,9 @@ def _samples(
     kept, retries, worst = list[dict[str, float]](), RETRIES, _gpu_of_others(server)
     while worst.matter and retries:
         retries, worst = retries - 1, _gpu_of_others(server)
-    while len(kept) < n:
+    while len(kept) < len(samples):
         energy, before = read_energy(), read_clock([server.process.pid])
-        rates = sample()
+        rates = samples[len(kept)]()
         joules = read_energy().since(energy)
         others = Others(processors=round(read_clock([server.process.pid]).others_since(before), 2))
         if others.matter and retries:

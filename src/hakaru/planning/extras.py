@@ -114,12 +114,8 @@ def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:
     )  # fmt: skip
 
 
-def draft_extra(
-    target: Model, draft: Model, settings: ContextSettings, *, backend: Backend = "cuda"
-) -> Extra:
-    """A draft model. Raises Misuse for one that llama.cpp refuses for `target`, and ModelUnknown
-    for an architecture that we do not model.
-    """
+def refuse_other_vocabulary(target: Model, draft: Model) -> None:
+    """Raises Misuse for a draft that llama.cpp refuses for `target`."""
     if reason := why_not_drafted_by(target, draft):
         raise Misuse(
             "`draft` {draft}: its vocabulary is not that of {model}: {reason}; llama.cpp refuses "
@@ -128,9 +124,21 @@ def draft_extra(
             model=target.name,
             reason=reason,
         )
+
+
+def draft_extra(
+    target: Model, draft: Model, settings: ContextSettings, *, backend: Backend = "cuda"
+) -> Extra:
+    """A draft model. Raises Misuse for one that llama.cpp refuses for `target`, and ModelUnknown
+    for an architecture that we do not model.
+    """
+    refuse_other_vocabulary(target, draft)
     own = settings.with_cache(F16_CACHE)
     load = load_of(draft.loaded, draft.shape.n_layer)
-    compute_bytes, host_bytes = _context_bytes(draft, own, backend)
+    context = _context_bytes(draft.shape, own, backend)
+    if context is None:
+        raise _not_modelled(draft)
+    compute_bytes, host_bytes = context
     return Extra(
         name=draft.name, weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
         compute_bytes=compute_bytes, kv_cache_bytes=kv_cache_bytes(draft.shape, own),
@@ -155,33 +163,57 @@ def mtp_extra(
             "name a draft model.",
             path=model.path,
         )
+    extra = mtp_layers(model.shape, weights, settings, backend=backend, n_draft=n_draft)
+    if extra is None:
+        raise _not_modelled(model)
+    return extra
+
+
+def mtp_layers(
+    shape: Shape,
+    weights_bytes: int,
+    settings: ContextSettings,
+    *,
+    backend: Backend = "cuda",
+    n_draft: int = N_DRAFT,
+) -> Extra | None:
+    """As `mtp_extra`, for a model of which only this is known; None for an architecture that we do
+    not model.
+    """
     own = settings.with_cache(F16_CACHE)
-    layers = [_attention(model.shape)] * model.shape.n_layer_nextn
+    layers = [_attention(shape)] * shape.n_layer_nextn
     caches = sum(layer_cache_bytes(layer, own) for layer in layers)
-    compute_bytes, host_bytes = _context_bytes(model, own, backend, mixed=False)
+    context = _context_bytes(shape, own, backend, mixed=False)
+    if context is None:
+        return None
+    compute_bytes, host_bytes = context
     return Extra(
-        name="MTP", weights_bytes=weights,
-        compute_bytes=compute_bytes + _handed_over(model.shape, settings, n_draft),
-        kv_cache_bytes=caches + n_draft * _states(model.shape, settings), host_bytes=host_bytes,
+        name="MTP", weights_bytes=weights_bytes,
+        compute_bytes=compute_bytes + _handed_over(shape, settings, n_draft),
+        kv_cache_bytes=caches + n_draft * _states(shape, settings), host_bytes=host_bytes,
         copied_bytes=draft_copy_bytes(layers, own), source="computed",
     )  # fmt: skip
 
 
 def _context_bytes(
-    model: Model, settings: ContextSettings, backend: Backend, *, mixed: bool = True
-) -> tuple[int, int]:
+    shape: Shape, settings: ContextSettings, backend: Backend, *, mixed: bool = True
+) -> tuple[int, int] | None:
     """The buffers of a second context, of the same graph or of one that is smaller: on the first
-    device, and in RAM.
+    device, and in RAM. None for an architecture that we do not model.
     """
-    compute = device_compute(model.shape, settings, n_devices=1, backend=backend, mixed=mixed)
+    compute = device_compute(shape, settings, n_devices=1, backend=backend, mixed=mixed)
     if compute is None:
-        raise ModelUnknown(
-            "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft; "
-            "choose another one.",
-            path=model.path,
-            found=model.shape.architecture,
-        )
-    return compute.first_bytes, compute.host_bytes + output_bytes(model.shape, settings)
+        return None
+    return compute.first_bytes, compute.host_bytes + output_bytes(shape, settings)
+
+
+def _not_modelled(model: Model) -> ModelUnknown:
+    return ModelUnknown(
+        "{path}: hakaru has no arithmetic for the architecture '{found}' of the draft; choose "
+        "another one.",
+        path=model.path,
+        found=model.shape.architecture,
+    )
 
 
 def _attention(shape: Shape) -> LayerCache:

@@ -2,6 +2,7 @@
 is not loaded.
 """
 
+from hakaru.engine.speculation import Speculation
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import DoesNotFit
 from hakaru.memory.settings import ContextSettings
@@ -11,6 +12,7 @@ from hakaru.planning.fit_at import fit_at
 from hakaru.planning.here import leaves_gpu_idle, within
 from hakaru.planning.sentences import verdict_sentence
 from hakaru.planning.ways_out import in_words
+from hakaru.planning.with_speculation import beside_for, checking
 from hakaru.servers import beside_servers
 from hakaru.session import Session
 from hakaru.units import compared, size_in_bytes
@@ -40,19 +42,28 @@ def fit_to_load(
     settings: ContextSettings,
     session: Session,
     *,
+    speculation: Speculation | None = None,
     memory: str | int | None = None,
     warns_of_idle_gpu: bool = False,
 ) -> Fit:
     """The answer for a model that is about to be loaded here. A note tells where memory is tight.
 
-    `memory` is the part of the free memory that may be used (see `here.within`). With
+    `speculation` is what guesses ahead, and takes memory, too. `memory` is the part of the free
+    memory that may be used (see `here.within`). With
     `warns_of_idle_gpu` a GPU that the engine cannot use is told, too. Raises NothingLoaded for what
     does not fit.
     """
     machine = beside_servers(session.machine_now(), model.parts)
     if memory is not None:
         machine = within(machine, size_in_bytes(memory))
-    answer = fit_at(model, settings, machine=machine, ledger=session.ledger, engine=session.lab)
+    answer = fit_at(
+        model,
+        checking(settings, speculation),
+        machine=machine,
+        ledger=session.ledger,
+        engine=session.lab,
+        beside=beside_for(model, speculation, machine),
+    )
     if warns_of_idle_gpu and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))
     if answer.verdict == "does_not_fit":

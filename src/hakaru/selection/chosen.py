@@ -14,6 +14,7 @@ from hakaru.selection.relaxing import Relaxation
 from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.row_cost import PowerHere, row_cost
 from hakaru.selection.searching import Search
+from hakaru.selection.speculative_row import guessing
 from hakaru.selection.why import why
 
 
@@ -58,7 +59,7 @@ class Chosen:
 
     def _row(self, contender: Contender) -> dict[str, object]:
         conditions, model = self.conditions, contender.model
-        cost = self.cost(contender)
+        cost, guesses = self.cost(contender), guessing(contender)
         scores = scores_of(model, conditions.task, conditions.language)
         return {
             "model": model.id,
@@ -75,6 +76,7 @@ class Chosen:
             "why_no_prefill": contender.speeds.why_no_prefill or None,
             "decode_of_all_tokens_per_s": speed_json(contender.speeds.of_all(contender.users)),
             "first_token_s": contender.first_token_s,
+            "speculative": guesses.as_json() if guesses else None,
             "quality": [
                 *([contender.measured.as_json()] if contender.measured else []),
                 *(score.as_json() for score in scores),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hakaru.choosing.evidence_files import evidence_texts
+from hakaru.engine.speculation import Means
 from hakaru.errors import MachineError
 from hakaru.models.catalogue import KnownModel
 from hakaru.units import Figure
@@ -40,6 +41,24 @@ class RowSpeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guessing:
+    """What guesses tokens ahead for a row (speculative decoding)."""
+
+    means: Means
+    memory_bytes: int  # that it takes more
+    draft: str | None = None  # the file of the draft model
+    gain: Figure | None = None  # times as fast, measured here; None: not measured
+    taken: bool | None = None  # whether it is fast enough to be used; None: not measured
+
+    def as_json(self) -> dict[str, object]:
+        """The object `speculative` of a row."""
+        return {
+            "means": self.means, "draft": self.draft, "memory_bytes": self.memory_bytes,
+            "gain": self.gain.as_json() if self.gain else None, "taken": self.taken,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """What was measured of a type."""
 
@@ -48,6 +67,7 @@ class Remembered:
     verdict: str | None  # "pass", "fail", "inconclusive"; None: not judged
     kld_mean: float | None  # nats per token
     decode: RowSpeed | None  # None: not timed, or on another machine
+    guessing: Guessing | None = None  # None: not measured, or on another machine
 
     def as_json(self) -> dict[str, object]:
         """Beside the published scores, in `quality`."""
@@ -130,6 +150,29 @@ def _remembered(
         decode=_speed(Figure.from_json(timed))
         if timed and is_here and not level.get("contended")
         else None,
+        guessing=_guessing(evidence) if is_here and _is_chosen(level, evidence) else None,
+    )
+
+
+def _is_chosen(level: dict[str, Any], evidence: dict[str, Any]) -> bool:
+    """Whether the level is the one that was chosen, of which alone guesses are measured."""
+    names = ("type", "cache_type_k", "cache_type_v")
+    chosen = evidence.get("chosen") or {}
+    return all(level[name] == chosen.get(name) for name in names)
+
+
+def _guessing(evidence: dict[str, Any]) -> Guessing | None:
+    """The way that was taken, else the best that was measured."""
+    measured = evidence.get("speculative") or {"taken": None, "tried": []}
+    tried = measured["taken"] or next(iter(measured["tried"]), None)
+    if tried is None or tried["contended"]:
+        return None
+    return Guessing(
+        means=tried["means"],
+        draft=tried["draft"],
+        memory_bytes=tried["memory_bytes"],
+        gain=Figure.from_json(tried["gain"]),
+        taken=measured["taken"] is not None,
     )
 
 

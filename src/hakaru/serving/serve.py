@@ -7,6 +7,7 @@ from typing import NamedTuple, Unpack
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for
+from hakaru.evaluation.taken_speculation import speculation_for
 from hakaru.memory.context import Context, settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
@@ -60,4 +61,6 @@ def to_serve(
     settings = settings_for(whole, **context)
     if mode.gives != "text":  # a text is pooled in one piece
         settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))
+    else:
+        mode = replace(mode, speculation=speculation_for(session, whole, settings))
     return ToServe(whole, settings, mode)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -24,7 +25,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.answer import Fit
 from hakaru.planning.dry_run import remember_load
-from hakaru.planning.to_load import fit_to_load
+from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
 from hakaru.serving.limits import Limits, limits_of
 from hakaru.serving.port import bound_socket
@@ -94,8 +95,8 @@ def serve_at(
             yield Serving(deployment=deployment, gives=mode.gives, is_new=False)
             return
     with bound_socket(port) as listener:
-        fit = fit_to_load(
-            model, settings, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
+        fit, mode = plan_to_load(
+            model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
         )
         supervisor = Supervisor(
             model.path, fit.settings, laid_out(fit, mode), on_event=session.warn
@@ -104,12 +105,37 @@ def serve_at(
         loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
         routes = pages(loaded) if pages else ()
         with _answering(supervisor, listener, limits, routes, grows_bytes) as serving:
-            if mode.gives == "text":
+            if mode.gives == "text" and mode.speculation is None:
                 with suppress(MachineError):  # a full disk keeps nobody from serving
                     remember_load(
                         supervisor.server, model, machine=session.machine, ledger=session.ledger
                     )
             yield serving
+
+
+def plan_to_load(
+    model: Model,
+    settings: ContextSettings,
+    mode: Mode,
+    session: Session,
+    *,
+    memory: str | int | None = None,
+    warns_of_idle_gpu: bool = False,
+) -> tuple[Fit, Mode]:
+    """The plan by which the model is loaded, and how it is run: without guesses ahead, of which a
+    note tells, where what guesses does not fit beside the model. Raises NothingLoaded.
+    """
+    plan = partial(
+        fit_to_load, model, settings, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
+    )
+    if mode.speculation:
+        try:
+            return plan(speculation=mode.speculation), mode
+        except NothingLoaded:
+            session.note(
+                say("What guesses tokens ahead does not fit beside the model now: it is left out.")
+            )
+    return plan(), replace(mode, speculation=None)
 
 
 @contextmanager
@@ -170,6 +196,6 @@ def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]
     return Deployment(
         pid=os.getpid(), started=psutil.Process().create_time(), port=port, model=name,
         path=str(supervisor.path),
-        settings=asdict(supervisor.settings) | supervisor.mode.as_key(),
+        settings=asdict(supervisor.settings) | supervisor.mode.as_record(),
         own_bytes=engine_bytes(os.getpid()),
     )  # fmt: skip

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any, cast
 
+from hakaru.choosing.speculated import spoken
 from hakaru.cli.next_steps import after_dry_run
 from hakaru.cli.options import ServeOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
@@ -14,14 +16,14 @@ from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import english_only
 from hakaru.cli.wrapping import whole
+from hakaru.engine.speculation import Speculation
 from hakaru.errors import Misuse
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
 from hakaru.models.embedded import is_english_only
-from hakaru.planning.to_load import fit_to_load
 from hakaru.servers import running
 from hakaru.serving.serve import serve, to_serve
-from hakaru.serving.serve_at import Pages, Serving
+from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
 
 
@@ -107,6 +109,8 @@ def _greeting(serving: Serving) -> str:
 def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Iterator[str]:
     """What to do with the address; the next step is the last line."""
     url = serving.url
+    if guesses := serving.deployment.settings.get("speculation"):
+        yield _guesses(Speculation.from_json(cast("dict[str, Any]", guesses)))
     if has_pages:
         yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
     if serving.gives != "text":
@@ -119,14 +123,23 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     yield say("Talk to it in another terminal: {command}", command=command)
 
 
+def _guesses(way: Speculation) -> str:
+    """What guesses ahead, for which there was proof."""
+    return say(
+        "Tokens are guessed ahead, {n} at once, by {name}: measured to be faster here.",
+        n=way.n_max,
+        name=spoken(way),
+    )
+
+
 def _plan(options: ServeOptions, session: Session) -> int:
     """Tell what would be served, and how; nothing is loaded."""
     from hakaru.engine.server import server_command
 
     to_load = to_serve(options.model, options.chat_template, session, **options.as_context())
-    fit = fit_to_load(to_load.model, to_load.settings, session, memory=options.memory)
+    fit, mode = plan_to_load(*to_load, session, memory=options.memory)
     if options.json:
-        mode = laid_out(fit, to_load.mode)
+        mode = laid_out(fit, mode)
         command = server_command(to_load.model.path, fit.settings, socket=Path("SOCKET"), mode=mode)
         print_json({"schema": "hakaru.serve/1", "command": command, "fit": fit.as_json()})
         return 0

@@ -32,7 +32,7 @@ def run(options: TuneOptions, given: Collection[str] = ()) -> int:
         check_picture(options.plot)
     if options.report:
         check_report(options.report)
-    decision = decide(options, serves=False)
+    decision = decide(options, serves=False, speculative=options.speculative, draft=options.draft)
     if options.plot:
         from hakaru.pictures.pareto import save_pareto_picture
 

@@ -12,6 +12,7 @@ from hakaru.language import say
 from hakaru.models.scores import Score, scores_of
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.contender import Contender
+from hakaru.selection.speculative_row import guessing_lines
 from hakaru.selection.told import (
     asked_lines,
     interval_text,
@@ -33,7 +34,8 @@ def print_chosen(chosen: Chosen, *, explain: bool = False) -> None:
     else:
         show_table(rows_table(chosen))
         ways = [ways_line(*chosen.ways)] if chosen.ways else []
-        for line in [*recommended_lines(chosen), *ways, *cost_lines(chosen)]:
+        guesses = guessing_lines(chosen.rows)
+        for line in [*recommended_lines(chosen), *ways, *guesses, *cost_lines(chosen)]:
             print_text(line)
     if explain:
         for line in explained_lines(chosen):

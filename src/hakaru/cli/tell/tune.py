@@ -7,8 +7,10 @@ from hakaru.choosing.candidate import SOURCE, Candidate, bare_name
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.opening import what_loss_is, what_was_asked, wishes
 from hakaru.choosing.replay import Replay
+from hakaru.choosing.speculated import means_name
 from hakaru.cli.output import print_text, show_table
 from hakaru.cli.tell.decision_table import decision_table, legend, spanned
+from hakaru.cli.tell.guesses import print_speculated
 from hakaru.cli.tell.reasons import reasons, why_taken
 from hakaru.cli.tell.tasks import pairs_sentence
 from hakaru.cli.tell.ways_on import way_out
@@ -30,6 +32,8 @@ def print_decision(decision: Decision) -> None:
     show_table(decision_table(decision))
     for sentence in _sentences(decision):
         print_text(sentence)
+    if decision.speculated:
+        print_speculated(decision.speculated)
     print_text(_evidence(decision))
 
 
@@ -155,9 +159,13 @@ def _spoken(label: str | None) -> str:
     """The name of a candidate in evidence, in the language in use."""
     if label is None:
         return say("nothing")
-    type_, _, cache = label.partition(", KV cache ")
+    level, _, guesser = label.partition(", guessed by ")
+    type_, _, cache = level.partition(", KV cache ")
     name = bare_name(type_)
-    return say("{type}, KV cache {cache}", type=name, cache=cache) if cache else name
+    name = say("{type}, KV cache {cache}", type=name, cache=cache) if cache else name
+    if not guesser:
+        return name
+    return say("{name}, guessed ahead by {what}", name=name, what=means_name(guesser) or guesser)
 
 
 def _short(value: object) -> str:

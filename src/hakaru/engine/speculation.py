@@ -1,0 +1,58 @@
+"""How a server guesses tokens ahead, several of which the model then checks in one pass.
+
+The answers stay those of the model. What is guessed wrong is thrown away, so guessing pays only
+where it is cheap and often right. Source: llama.cpp, common/speculative.cpp, common/ngram-map.cpp.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from hakaru.memory.settings import ContextSettings
+
+Means = Literal["draft", "mtp", "ngram"]
+"""What guesses: a smaller model, the model's own layers for multi-token prediction, or the text so
+far, of which what followed the same few tokens is repeated.
+"""
+TYPES: Final[dict[Means, str]] = {
+    "draft": "draft-simple",
+    "mtp": "draft-mtp",
+    "ngram": "ngram-simple",
+}
+"""The engine's names."""
+WITH_MTP: Final = frozenset({
+    "bailingmoe3", "cohere2moe", "deepseek2", "deepseek32", "deepseek4", "glm-dsa", "glm4moe",
+    "hy_v3", "mimo2", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "step35",
+})  # fmt: skip
+"""Architectures of which the engine runs the layers for multi-token prediction. llama.cpp,
+LLM_GRAPH_TYPE_DECODER_MTP in src/models.
+"""
+N_MATCH: Final = 4
+"""Tokens that must have stood together before, for `ngram`. llama.cpp's own 12 finds little in the
+length of a chat (docs/labbook.md).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """One way to guess."""
+
+    means: Means
+    n_max: int  # tokens that are guessed at once
+    draft: Path | None = None  # the file of the smaller model, for `draft`
+
+    def as_json(self) -> dict[str, object]:
+        """The form in which the ledger and evidence keep it, and a server's child gets it."""
+        draft = str(self.draft) if self.draft else None
+        return {"means": self.means, "n_max": self.n_max, "draft": draft}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Speculation":
+        """The inverse of `as_json`."""
+        draft = Path(data["draft"]) if data["draft"] else None
+        return cls(means=data["means"], n_max=data["n_max"], draft=draft)
+
+    def n_outputs(self, settings: ContextSettings) -> int:
+        """Tokens of a batch that get logits: every conversation's next token and its guesses."""
+        return settings.n_parallel * (1 + self.n_max)
