@@ -187,7 +187,7 @@ def _picture(chosen: "Chosen") -> dict[str, Any]:
 
 def _row(i: int, chosen: "Chosen", runnable: Callable[[str], str]) -> RowTold:
     from hakaru.pictures.marks import type_of
-    from hakaru.selection.told import interval_text, speed_text
+    from hakaru.selection.told import interval_text, memory_forms, speed_text
     from hakaru.selection.why import why_parts
     from hakaru.units import format_bytes
 
@@ -203,7 +203,7 @@ def _row(i: int, chosen: "Chosen", runnable: Callable[[str], str]) -> RowTold:
     return RowTold(
         model=row.model.id,
         type=type_of(row),
-        memory=format_bytes(row.memory_bytes),
+        memory=memory_forms(row)[0],
         speed=speed_text(row.pace),
         interval=interval_text(row.pace),
         score=f"{row.published.value:g}" if row.published else "-",
