@@ -122,3 +122,17 @@ def test_a_picture_of_the_rows_is_drawn(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(command) == 3
     assert "none.svg is not written: there is no row to draw" in capsys.readouterr().err
     assert not other.exists()
+
+
+def test_what_is_assumed_for_a_projector_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the command that tells the real one; other tasks need none."""
+    for task, n_bytes in (("vision", 5 * 2**29), ("chat", None)):
+        asked = ["choose", "--task", task, "--hardware", "RTX 4090", "--top", "1"]
+        assert run(asked) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert ("has 2.5 GiB for the projector, which is assumed" in told) == bool(n_bytes)
+        assert run([*asked, "--json"]) == 0
+        first = json.loads(capsys.readouterr().out)["recommended"]
+        assert first["assumed_projector_bytes"] == n_bytes
+        command = f"hakaru pull {first['model']}:{first['type']} --vision --dry-run"
+        assert (command in told) == bool(n_bytes)

@@ -70,6 +70,7 @@ class Chosen:
             "max_users": contender.most_users() if conditions.traffic.users > 1 else None,
             "devices": [share.as_json() for share in contender.placement.devices],
             "memory_bytes": contender.memory_bytes,
+            "assumed_projector_bytes": contender.task.extras_bytes or None,
             "download_bytes": contender.sized.file_bytes,
             "decode_tokens_per_s": speed_json(contender.speeds.decode),
             "prefill_tokens_per_s": speed_json(contender.speeds.prefill),

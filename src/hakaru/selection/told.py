@@ -141,6 +141,13 @@ def recommended_lines(chosen: Chosen) -> list[str]:
             say(
                 "Whether the first word comes in time is not known: {reason}.",
                 reason=first.speeds.why_no_prefill,
+    if first.task.extras_bytes:
+        lines.append(
+            say(
+                "Its memory has {bytes} for the projector, which is assumed; by a real one: "
+                "{command}",
+                bytes=format_bytes(first.task.extras_bytes),
+                command=f"hakaru pull {first.model.id}:{first.type} --vision --dry-run",
             )
         )
     if chosen.conditions.traffic.users > 1:
