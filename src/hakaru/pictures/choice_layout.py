@@ -88,7 +88,9 @@ def notes(layout: Layout) -> list[str]:
     """How the picture is read."""
     told, plane = [], layout.plane
     if plane.across == "speed":
-        told.append(say("Bar across: nine of ten measured speeds lie in it. Area: memory, RAM included."))
+        told.append(
+            say("Bar across: nine of ten measured speeds lie in it. Area: memory, RAM included.")
+        )
     if plane.scored:
         told.append(say("Bar upwards: a standard error of the score, by the number of questions."))
     if layout.stairs:

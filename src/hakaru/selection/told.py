@@ -136,18 +136,13 @@ def recommended_lines(chosen: Chosen) -> list[str]:
             )
         )
     lines += [where_line(first)] if where_line(first) else []
+    if first.task.extras_bytes:
+        lines.append(_projector(first))
     if first.pace and first.first_token_s is None and first.speeds.why_no_prefill:
         lines.append(
             say(
                 "Whether the first word comes in time is not known: {reason}.",
                 reason=first.speeds.why_no_prefill,
-    if first.task.extras_bytes:
-        lines.append(
-            say(
-                "Its memory has {bytes} for the projector, which is assumed; by a real one: "
-                "{command}",
-                bytes=format_bytes(first.task.extras_bytes),
-                command=f"hakaru pull {first.model.id}:{first.type} --vision --dry-run",
             )
         )
     if chosen.conditions.traffic.users > 1:
@@ -193,6 +188,15 @@ def score_line(score: Score) -> str:
         "{line} It was measured thinking ({setting}), which comes before the first word.",
         line=line,
         setting=score.setting,
+    )
+
+
+def _projector(contender: Contender) -> str:
+    """That its memory has an assumed part, and what tells the real one."""
+    return say(
+        "Its memory has {bytes} for the projector, which is assumed; by a real one: {command}",
+        bytes=format_bytes(contender.task.extras_bytes),
+        command=f"hakaru pull {contender.model.id}:{contender.type} --vision --dry-run",
     )
 
 
