@@ -36,6 +36,11 @@ def data_dir(*parts: str, make: bool = True) -> Path:
     return _made(folder) if make else folder
 
 
+def ledger_path() -> Path:
+    """The file of the ledger. Nothing is made."""
+    return data_dir(make=False) / "ledger.sqlite"
+
+
 def cache_dir(*parts: str) -> Path:
     """The folder of what can be fetched again, or the folder `parts` in it. Made on first use."""
     return _made(Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts))

@@ -25,6 +25,7 @@ NOT_RUN = {
     "catalog add": "needs a network; test_catalog.py has a Hub of its own",
     "catalog rm": "nothing of one's own is there; test_catalog.py adds and removes",
     "catalog update": "needs a network; test_catalog.py has a Hub of its own",
+    "choose --race": "needs a network; test_to_race.py has a Hub of its own",
     "pull": "needs a network; test_pull.py has a Hub of its own",
     "rm": "needs what was pulled; test_rm.py",
     "show": "needs a network; test_show.py has a Hub of its own",

@@ -64,6 +64,18 @@ _OPTIONS: Final = (
         "--top", type=int, default=10, show_default=True, metavar="N", help="Rows to show."
     ),
     click.option(
+        "--race",
+        is_flag=True,
+        help="Fetch the two or three best rows, and take the one that does best here, by tasks.",
+    ),
+    click.option(
+        "--tasks",
+        metavar="ours|humaneval|FILE",
+        multiple=True,
+        help="What --race asks.  [default: those of ours that speak for the task]",
+    ),
+    click.option("--yes", is_flag=True, help="Do not ask before --race fetches models."),
+    click.option(
         "--electricity",
         metavar="PRICE",
         help="Of a kWh, such as '31 JPY': what a million tokens cost.",

@@ -11,8 +11,8 @@ _AS_IT_IS: Final = (
     "depth", "draft", "dry_run", "electricity", "fit", "for_hardware", "force", "full_speed",
     "hardware", "importance", "language", "license", "memory", "min_speed", "mmproj", "model",
     "mtp", "name", "no_speed", "overwrite", "pin", "plot", "port", "price", "prompt_tokens",
-    "prompts", "reference", "report", "size", "source", "speculative", "task", "tasks",
-    "tokens_per_day", "top", "users", "vision", "watts",
+    "prompts", "race", "reference", "report", "size", "source", "speculative", "task", "tasks",
+    "tokens_per_day", "top", "users", "vision", "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",

@@ -299,6 +299,9 @@ class ChooseOptions:
     top: int
     model: str | None
     for_hardware: str | None
+    race: bool
+    tasks: tuple[str, ...]
+    yes: bool
     electricity: str | None
     watts: float | None
     cloud: str | None

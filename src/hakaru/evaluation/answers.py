@@ -1,10 +1,12 @@
 """Has a model answer tasks, greedily and through the server.
 
-Answers are streamed, so that a slow model is waited for as long as its tokens come.
+Answers are streamed, so that a slow model is waited for as long as its tokens come. The ledger
+remembers each answer as it comes, so that whoever interrupts a test loses none.
 """
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -48,19 +50,7 @@ def answer_items(
     answers = []
     with server.client(timeout=TOKEN_WITHIN_S) as client:
         for done, item in enumerate(items, start=1):
-            try:
-                answers.append(_answer(client, item))
-            except httpx.TimeoutException as error:
-                raise EngineRefused(
-                    "the engine's server gave no token of its answer to the task '{id}' within "
-                    "{seconds:.0f} s and was ended; shorten the prompt, "
-                    "or choose a smaller model than {path}.",
-                    id=item.id,
-                    seconds=TOKEN_WITHIN_S,
-                    path=server.path,
-                ) from error
-            except httpx.TransportError as error:
-                raise _broken(server, item, error) from error
+            answers.append(_asked(server, client, item))
             progress(done, len(items))
     return answers
 
@@ -81,18 +71,48 @@ def graded_answers(
     """
     if not items:
         return []
-    mode = mode or Mode()
-    inputs = _inputs(session.ledger.model_sha256(model), items, settings, mode)
+    known = known_answers(
+        session, session.ledger.model_sha256(model), items, settings, mode or Mode()
+    )
+    return known or list(each_answer(session, model, items, settings, mode, name=name))
 
-    def answered() -> list[Answer]:
-        progress = partial(
-            session.watch, say("tasks answered by {name}", name=name or model.path.stem)
-        )
-        progress(0, len(items))  # the model is loaded before it answers
-        with served(session, model, settings, mode) as server:
-            return answer_items(server, items, progress=progress)
 
-    return _graded(items, session.ledger.remembered(KIND, inputs, answered))
+def each_answer(
+    session: Session,
+    model: Model,
+    items: Sequence[Item],
+    settings: ContextSettings,
+    mode: Mode | None = None,
+    *,
+    name: str = "",
+    thinks: bool = True,
+) -> Generator[Graded]:
+    """The same, one after the other as they come: whoever has heard enough hears no more.
+
+    The server is started for the first answer that the ledger does not have. `thinks` False asks
+    models that can think before they answer not to.
+    """
+    mode, sha256 = mode or Mode(), session.ledger.model_sha256(model)
+    progress = partial(session.watch, say("tasks answered by {name}", name=name or model.path.stem))
+    progress(0, len(items))  # the model is loaded before it answers
+    with ExitStack() as stack:
+        ask = None
+        for done, item in enumerate(items, start=1):
+            inputs = _inputs(sha256, [item], settings, mode, thinks=thinks)
+            known = session.ledger.recall(KIND, inputs)
+            if known is None:
+                ask = ask or _opened(stack, served(session, model, settings, mode), thinks=thinks)
+                known = [ask(item)]
+                session.ledger.remember(KIND, inputs, known)
+            progress(done, len(items))
+            yield _graded([item], known)[0]
+
+
+def _opened(stack: ExitStack, server: EngineServer, *, thinks: bool) -> Callable[[Item], Answer]:
+    """Start the server, which runs as long as `stack`. Returns what asks it for an answer."""
+    stack.enter_context(server)
+    client = stack.enter_context(server.client(timeout=TOKEN_WITHIN_S))
+    return partial(_asked, server, client, thinks=thinks)
 
 
 def known_answers(
@@ -100,11 +120,19 @@ def known_answers(
 ) -> list[Graded] | None:
     """What `graded_answers` would recall of the file with this hash; None where it would ask."""
     answers = session.ledger.recall(KIND, _inputs(sha256, items, settings, mode))
-    return None if answers is None else _graded(items, answers)
+    if answers is None:  # each may be there by itself
+        each = [session.ledger.recall(KIND, _inputs(sha256, [i], settings, mode)) for i in items]
+        answers = [known[0] for known in each if known]
+    return _graded(items, answers) if len(answers) == len(items) else None
 
 
 def _inputs(
-    sha256: str, items: Sequence[Item], settings: ContextSettings, mode: Mode
+    sha256: str,
+    items: Sequence[Item],
+    settings: ContextSettings,
+    mode: Mode,
+    *,
+    thinks: bool = True,
 ) -> dict[str, object]:
     return {
         "model": sha256,
@@ -112,6 +140,7 @@ def _inputs(
         "settings": settings.as_json(),
         "items": [[i.prompt, i.max_tokens, i.check.letters] for i in items],
         **mode.as_key(),
+        **({} if thinks else {"thinks": False}),
     }
 
 
@@ -119,13 +148,33 @@ def _graded(items: Sequence[Item], answers: Sequence[Answer]) -> list[Graded]:
     return grade(items, [text for text, _ in answers], cut=[is_cut for _, is_cut in answers])
 
 
-def _answer(client: httpx.Client, item: Item) -> Answer:
+def _asked(
+    server: EngineServer, client: httpx.Client, item: Item, *, thinks: bool = True
+) -> Answer:
+    try:
+        return _answer(client, item, thinks=thinks)
+    except httpx.TimeoutException as error:
+        raise EngineRefused(
+            "the engine's server gave no token of its answer to the task '{id}' within "
+            "{seconds:.0f} s and was ended; shorten the prompt, "
+            "or choose a smaller model than {path}.",
+            id=item.id,
+            seconds=TOKEN_WITHIN_S,
+            path=server.path,
+        ) from error
+    except httpx.TransportError as error:
+        raise _broken(server, item, error) from error
+
+
+def _answer(client: httpx.Client, item: Item, *, thinks: bool) -> Answer:
     request: dict[str, Any] = {
         "messages": [{"role": "user", "content": item.prompt}], "temperature": 0, "seed": 0,
         "cache_prompt": False, "max_tokens": item.max_tokens, "stream": True,
     }  # fmt: skip
     if item.check.letters:
         request |= {"grammar": f"root ::= [{item.check.letters}]", "max_tokens": CHOICE_TOKENS}
+    if not thinks:  # a template that knows no such thing does not look at it
+        request["chat_template_kwargs"] = {"enable_thinking": False}
     text, finish_reason = "", None
     with client.stream("POST", "/v1/chat/completions", json=request) as response:
         if response.status_code != 200:

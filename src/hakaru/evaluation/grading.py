@@ -5,6 +5,7 @@ difference may be chance, and `Pairs.detectable` how small a difference the test
 Source: McNemar, Psychometrika 12 (1947).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -110,19 +111,21 @@ def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
     lost, won = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
     flips = lost + won
     p = float(binomtest(lost, flips).pvalue) if flips else 1.0
-    return Pairs(n=len(both), lost=lost, won=won, p=p, detectable=_detectable(flips, len(both)))
+    return Pairs(n=len(both), lost=lost, won=won, p=p, detectable=detectable(flips, len(both)))
 
 
-def _detectable(flips: int, n: int) -> float:
+def detectable(flips: int, n: int, *, error_rate: float = 0.05) -> float:
     """The smallest difference in accuracy over `n` items that McNemar's test would prove where
-    `flips` of them flip. Fewer than six flips prove nothing: then six that all go one way count.
+    `flips` of them flip. Where so few flip that nothing is proven, as many flips as prove something
+    count, all of them one way: six for an error rate of 5%.
     """
     from scipy.stats import binomtest
 
     for net in range(flips % 2, flips + 1, 2) if flips else ():
-        if binomtest((flips + net) // 2, flips).pvalue < 0.05:
+        if binomtest((flips + net) // 2, flips).pvalue < error_rate:
             return net / n
-    return min(1.0, 6 / n) if n else 1.0
+    fewest = math.floor(math.log2(2 / error_rate)) + 1
+    return min(1.0, fewest / n) if n else 1.0
 
 
 def by_domain(graded: Sequence[Graded]) -> dict[str, list[Graded]]:

@@ -15,15 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import platformdirs
-
 from hakaru.errors import MachineError
 from hakaru.language import say
 from hakaru.ledger.database import Database
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.places import data_dir
+from hakaru.places import data_dir, ledger_path
 
 T = TypeVar("T")
 HASHED_PIECE: Final = 2**28
@@ -56,7 +54,7 @@ class Ledger:
         keeps: bool = True,
     ) -> None:
         self.watch = watch
-        self.path = path or Path(platformdirs.user_data_dir("hakaru")) / "ledger.sqlite"
+        self.path = path or ledger_path()
         self._db = (
             Database(self.path, keeps=keeps)
             if path

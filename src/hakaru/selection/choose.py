@@ -19,6 +19,7 @@ from hakaru.selection.relaxing import relaxations
 from hakaru.selection.remembered import recall_on
 from hakaru.selection.row_speeds import speeds
 from hakaru.selection.searching import LEAST_UNMEASURED, Search, search
+from hakaru.selection.solved import solved_before
 from hakaru.selection.to_have import ways_to
 from hakaru.units import size_in_bytes
 
@@ -70,6 +71,7 @@ def choose(
         left_out=_left_out(found, rows), prices=prices, power=where.power,
         relaxations=() if rows else tuple(relaxations(conditions, where, models)),
         ways=ways_to(found.recommended, where.paces) if found.recommended and where.paces else (),
+        solved=where.solved(task, conditions.language),
     )  # fmt: skip
 
 
@@ -80,7 +82,9 @@ def _where(
     limit = None if memory is None else size_in_bytes(memory)
     hardware = named_place(named, limit)
     if hardware:
-        return Where(hardware=hardware, predict=speeds, recall=recall_on(None))
+        return Where(
+            hardware=hardware, predict=speeds, recall=recall_on(None), solved=solved_before
+        )
     from hakaru.selection.own_machine import own_machine
 
     return own_machine(limit, session, instead_of=instead_of)

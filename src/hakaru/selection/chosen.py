@@ -1,7 +1,7 @@
 """The answer of `choose`: the rows for a task on a machine, and the one to take. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hakaru.hardware.machine import Hardware
 from hakaru.models.licences import licence_class
@@ -14,6 +14,7 @@ from hakaru.selection.relaxing import Relaxation
 from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.row_cost import PowerHere, row_cost
 from hakaru.selection.searching import Search
+from hakaru.selection.solved import Row, Solved
 from hakaru.selection.speculative_row import guessing
 from hakaru.selection.why import why
 
@@ -30,6 +31,7 @@ class Chosen:
     relaxations: tuple[Relaxation, ...] = ()  # where there is no row
     ways: tuple[Way, ...] = ()  # of having the recommended one here; empty for a named machine
     power: PowerHere | None = None  # what was measured; None for a named machine
+    solved: Mapping[Row, tuple[Solved, ...]] = field(default_factory=dict)  # by races, here
     prices: Prices | None = None  # what electricity and others' answers cost, if it was named
 
     @property
@@ -80,6 +82,7 @@ class Chosen:
             "speculative": guesses.as_json() if guesses else None,
             "quality": [
                 *([contender.measured.as_json()] if contender.measured else []),
+                *(solved.as_json() for solved in self.solved.get((model.id, contender.type), ())),
                 *(score.as_json() for score in scores),
             ],
             "licence": model.license,

@@ -32,6 +32,7 @@ from hakaru.selection.contender import Contender, Speeds
 from hakaru.selection.remembered import Recall, Remembered, nothing
 from hakaru.selection.row_cost import PowerHere
 from hakaru.selection.row_speeds import Predict
+from hakaru.selection.solved import AskSolved, nothing_solved
 from hakaru.selection.to_have import Paces
 
 CACHES: Final = ("f16", "q8_0")
@@ -52,6 +53,7 @@ class Where:
     recall: Recall = nothing  # what was measured of a type before
     power: PowerHere | None = None  # what it draws, as measured; None: it is only named
     paces: Paces | None = None  # how fast models get onto this machine; None: it is only named
+    solved: AskSolved = nothing_solved  # what races found
 
     @property
     def is_split(self) -> bool:

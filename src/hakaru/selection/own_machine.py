@@ -4,6 +4,8 @@ Only `choose` without a named machine imports this file: the session and the eng
 tenth of a second to load.
 """
 
+from functools import partial
+
 from hakaru.planning.here import hardware_here, limited
 from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.timed_here import power_here, timed_files
@@ -13,6 +15,7 @@ from hakaru.selection.judging import Where
 from hakaru.selection.remembered import recall_on
 from hakaru.selection.row_cost import PowerHere
 from hakaru.selection.row_speeds import predicted_with
+from hakaru.selection.solved import solved_here
 from hakaru.selection.to_have import Paces
 from hakaru.servers import beside_servers
 from hakaru.session import Session
@@ -50,4 +53,5 @@ def own_machine(
             quantizing_s=lambda n: seconds_for(n, session.ledger, machine.fingerprint),
             ram_bytes=machine.memory.total_bytes,
         ),
+        solved=partial(solved_here, session.ledger),
     )

@@ -58,6 +58,11 @@ class Search:
         as_fast = [one for one in tied if one.speed >= (1 - SAME_SPEED) * fastest]
         return max(as_fast, key=lambda one: better_up(one.score) if one.score else 0.0)
 
+    def is_tied(self, one: Contender) -> bool:
+        """Whether chance alone may have put a row with a score behind the best of the pool."""
+        scored = [contender for contender in self.pool if contender.score]
+        return bool(scored) and self._ties(one, (frontier(scored) or scored)[0])
+
     def _ties(self, one: Contender, best: Contender) -> bool:
         """Whether chance alone may have put `one` behind. Not where other columns settle it: at
         least SETTLED of them put it behind by more than chance, and none ahead.

@@ -145,6 +145,7 @@ def recommended_lines(chosen: Chosen) -> list[str]:
                 reason=first.speeds.why_no_prefill,
             )
         )
+    lines += solved_lines(chosen)
     if chosen.conditions.traffic.users > 1:
         lines.append(
             say(
@@ -169,6 +170,32 @@ def _several(first: Contender) -> list[str]:
             "computed, not calibrated.",
             n=first.users,
             all=short_rate(all_.value),
+        )
+    ]
+
+
+def solved_lines(chosen: Chosen) -> list[str]:
+    """How many tasks the rows solved in the latest race here; empty where there was none."""
+    told = [
+        say(
+            "{model} {type} solved {right} of {n} ({tasks}, {date})",
+            model=row.model.id,
+            type=row.type,
+            right=solved.n_right,
+            n=solved.n,
+            tasks=solved.tasks,
+            date=solved.at[:10],
+        )
+        for row in chosen.rows
+        for solved in chosen.solved.get((row.model.id, row.type), ())[:1]
+    ]
+    if not told:
+        return []
+    return [
+        say(
+            "Measured here: {told}. Which one to take by that is told by: {command}",
+            told=say("; ").join(told),
+            command="hakaru choose --race",
         )
     ]
 

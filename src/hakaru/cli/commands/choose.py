@@ -1,5 +1,6 @@
 """`hakaru choose`: which model for a task on a machine, or which machine for a model."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,20 +29,11 @@ def run(options: ChooseOptions) -> int:
     task: Task = options.task  # type: ignore[assignment]  # another text is refused
     if options.plot:
         check_picture(options.plot)
+    if options.race:
+        return _race(options)
     if options.for_hardware is not None:
         return _buy(task, options)
-    chosen = choose(
-        task,
-        hardware=options.hardware,
-        memory=options.memory,
-        model=options.model,
-        top=options.top,
-        prices=_prices(options),
-        session=_session(options),
-        **_asked(options),
-    )
-    if options.plot:
-        _draw(chosen, options.plot)
+    chosen = _chosen(options, _session(options))
     if options.json:
         print_json(chosen.as_json())
     else:
@@ -57,6 +49,34 @@ def _draw(chosen: Chosen, path: Path) -> None:
     from hakaru.pictures.choice_picture import save_choice_picture
 
     save_choice_picture(chosen, path)
+
+
+def _chosen(options: ChooseOptions, session: "Session | None") -> Chosen:
+    chosen = choose(
+        options.task,  # type: ignore[arg-type]  # another text is refused
+        hardware=options.hardware,
+        memory=options.memory,
+        model=options.model,
+        top=options.top,
+        prices=_prices(options),
+        session=session,
+        **_asked(options),
+    )
+    if options.plot:
+        _draw(chosen, options.plot)
+    return chosen
+
+
+def _race(options: ChooseOptions) -> int:
+    """Race the best rows on this machine."""
+    from hakaru.cli.to_race import check_race, run_race
+
+    check_race(options)
+    return run_race(
+        options,
+        partial(_chosen, options),
+        lambda chosen: print_chosen(chosen, explain=options.explain),
+    )
 
 
 def _buy(task: Task, options: ChooseOptions) -> int:

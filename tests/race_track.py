@@ -1,0 +1,82 @@
+"""What a race needs in tests: a hub with tiny models, and racers whose skill is made up."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hakaru.errors import EngineDied
+from hakaru.evaluation.grading import Graded
+from hakaru.evaluation.speed import Speed
+from hakaru.evaluation.tasks import Item
+from hakaru.evaluation.timing import Timing
+from hakaru.evaluation.trial import Trial
+from hakaru.memory.footprint import Footprint
+from hakaru.models.model import Model
+from hakaru.models.sources.catalogue_entry import add_model
+from hakaru.selection import racing
+from hakaru.session import Session
+from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.units import Figure
+from loopback import Loopback
+
+NAMES = ("tiny-a", "tiny-b", "tiny-c")
+ONLY_TINY = "160MiB"
+"""So little memory that no model that comes with hakaru fits."""
+
+
+def with_tiny_models(hub: Loopback, folder: Path) -> Loopback:
+    """A hub with three whole models, which are entries of the person's own."""
+    for seed, name in enumerate(NAMES):
+        file = write_tiny_llama(
+            folder / f"{name}-Q8_0.gguf", tiny_shape(n_ctx_train=8192), seed=seed
+        )
+        hub.add_repository(f"org/{name}-GGUF", {file.name: file}, hashes=True)
+        add_model(f"hf:org/{name}-GGUF", "2026-11-30")
+    return hub
+
+
+class Engine:
+    """In the place of the engine: racers that solve the first so many tasks, at so many tokens/s.
+    One that is not named dies.
+    """
+
+    def __init__(self, **racers: tuple[int, float]) -> None:
+        self.racers, self.asked = racers, list[str]()
+
+    def trial(self, model: Model, settings: object, **_: object) -> Trial:
+        name = self._racer(model)
+        decode = Figure(value=self.racers[name][1], unit="tokens/s", source="measured")
+        memory = Footprint(
+            weights_bytes=1, kv_cache_bytes=1, compute_bytes=1, output_bytes=1, source="measured"
+        )
+        speed = Speed(
+            decode_tokens_per_s=decode, prefill_tokens_per_s=replace(decode, value=1000.0),
+            first_token_ms=decode, n_prompt=1, n_predict=1, repeats=1,
+        )  # fmt: skip
+        return Trial(speed=speed, memory=memory, peak_rss_bytes=None)
+
+    def each_answer(
+        self, session: Session, model: Model, items: Sequence[Item], *_: object, **named: object
+    ) -> Iterator[Graded]:
+        assert named["thinks"] is False
+        name = self._racer(model)
+        for i, item in enumerate(items):
+            self.asked.append(name)
+            yield Graded(item=item, answer="x", right=i < self.racers[name][0])
+
+    def _racer(self, model: Model) -> str:
+        name = model.path.name.removesuffix("-Q8_0.gguf").replace("-", "_")
+        if name not in self.racers:
+            raise EngineDied("{path}: the engine died.", log=[], path=model.path)
+        return name
+
+
+def engine_of(monkeypatch: pytest.MonkeyPatch, **racers: tuple[int, float]) -> Engine:
+    """Such an engine, which races have from now on."""
+    engine = Engine(**racers)
+    monkeypatch.setattr(Timing, "trial", lambda self, *args, **named: engine.trial(*args))
+    monkeypatch.setattr(Timing, "deep", lambda self, *args: None)
+    monkeypatch.setattr(racing, "each_answer", engine.each_answer)
+    return engine
