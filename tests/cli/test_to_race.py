@@ -46,9 +46,12 @@ def told(screen: Terminal, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_whole_screen(
-    language: str, place: Loopback, engine: Callable[..., Engine], tmp_path: Path,
+    language: str,
+    place: Loopback,
+    engine: Callable[..., Engine],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Changed on purpose or not at all: written anew where the file is missing."""
     engine(tiny_a=(90, 20.0), tiny_b=(0, 99.0), tiny_c=(88, 40.0))
     screen = Terminal()
@@ -77,9 +80,11 @@ def test_where_nobody_can_be_asked_nothing_is_fetched(
 
 
 def test_a_person_may_say_no(
-    place: Loopback, engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch,
+    place: Loopback,
+    engine: Callable[..., Engine],
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """Then nothing is fetched, and the exit code is 1; after a yes the race is run, and the second
     time there is nothing to ask.
     """
@@ -127,9 +132,12 @@ def test_the_json_is_that_of_choose_with_what_was_measured(
     ],
 )
 def test_what_cannot_be_raced_is_refused(
-    more: list[str], words: str, place: Loopback, no_engine: None,
+    more: list[str],
+    words: str,
+    place: Loopback,
+    no_engine: None,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """In one sentence, and nothing is fetched."""
     assert run([*RACE, *more]) == 2
     assert re.search(words, capsys.readouterr().err)

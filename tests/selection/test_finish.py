@@ -87,8 +87,9 @@ def test_who_was_stopped_is_never_taken() -> None:
     found = race(lap("a", 80, 10), lap("b", 1, 99, n=12, beaten_by=0), lap("c", 79, 10))
     assert found.winner and found.winner.row.model.id == "a"
     assert {places: one.verdict for places, one in found.duels.items()} == {
-        (0, 1): "worse", (0, 2): "cannot tell",
-    }  # fmt: skip
+        (0, 1): "worse",
+        (0, 2): "cannot tell",
+    }
     data = found.as_json("because")
     assert data["recommended"] == {"model": "a", "type": "Q8_0"} and data["why"] == "because"
     pairs = cast("list[dict[str, object]]", data["pairs"])

@@ -126,9 +126,12 @@ def test_who_cannot_be_fetched_or_loaded_is_told_and_the_others_run(
 
 
 def test_a_row_that_is_not_to_be_had_leaves_its_place(
-    rows: Chosen, place: Loopback, session_with: Sessions, engine: Callable[..., Engine],
+    rows: Chosen,
+    place: Loopback,
+    session_with: Sessions,
+    engine: Callable[..., Engine],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Two run; of three rows the first is gone, so the second and the third do."""
     for path in [path for path in place.files if "tiny-a" in path]:
         place.statuses[path] = [(404, {})]
@@ -139,9 +142,12 @@ def test_a_row_that_is_not_to_be_had_leaves_its_place(
 
 
 def test_without_a_network_what_is_here_runs(
-    rows: Chosen, place: Loopback, session_with: Sessions, engine: Callable[..., Engine],
+    rows: Chosen,
+    place: Loopback,
+    session_with: Sessions,
+    engine: Callable[..., Engine],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Nothing is fetched twice, and the network is asked once."""
     engine(tiny_a=(90, 20.0), tiny_b=(9, 20.0), tiny_c=(9, 20.0))
     ended(replace(rows, rows=rows.rows[:2]), session_with())
@@ -154,9 +160,11 @@ def test_without_a_network_what_is_here_runs(
 
 
 def test_a_disk_that_is_too_small_is_told_with_both_figures(
-    rows: Chosen, session_with: Sessions, engine: Callable[..., Engine],
+    rows: Chosen,
+    session_with: Sessions,
+    engine: Callable[..., Engine],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Whoever has room runs; where that is one alone, there is no race."""
     engine(tiny_a=(90, 20.0), tiny_b=(9, 20.0))
     n_bytes = 3 * 2**20
@@ -173,9 +181,11 @@ def test_a_disk_that_is_too_small_is_told_with_both_figures(
 
 
 def test_ctrl_c_says_that_all_is_kept(
-    rows: Chosen, session_with: Sessions, engine: Callable[..., Engine],
+    rows: Chosen,
+    session_with: Sessions,
+    engine: Callable[..., Engine],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """And how to go on."""
     engine(tiny_a=(90, 20.0), tiny_b=(9, 20.0), tiny_c=(9, 20.0))
 
@@ -248,10 +258,14 @@ def test_a_race_that_was_killed_goes_on_where_it_was(place: Loopback, tmp_path: 
     """
     tasks = tmp_path / "tasks.jsonl"
     lines = [
-        {"id": str(i), "prompt": f"Say {i}.", "max_tokens": 24,
-         "check": {"type": "contains", "answer": "a"}}
+        {
+            "id": str(i),
+            "prompt": f"Say {i}.",
+            "max_tokens": 24,
+            "check": {"type": "contains", "answer": "a"},
+        }
         for i in range(40)
-    ]  # fmt: skip
+    ]
     tasks.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     command = [sys.executable, "-c", RACE, str(tasks)]
     environment = os.environ | {"HF_ENDPOINT": place.url}
