@@ -9,6 +9,7 @@ What cannot fit by its weights and its cache alone is not placed: both are never
 placement counts.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -24,6 +25,7 @@ from hakaru.planning.load import Load
 from hakaru.planning.placement import Task
 from hakaru.planning.search import place, place_whole
 from hakaru.planning.shares import MARGIN, Placement
+from hakaru.planning.speed import chip_of
 from hakaru.planning.speed_figures import RAM_GB_S
 from hakaru.selection.boards import Lead
 from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, Sized, sized, types_of
@@ -91,12 +93,18 @@ def best_contender(
     shape = model.shape
     if not is_known(shape):
         return "not_modelled"
+    patience = conditions.first_token_s
+    if patience and soonest_s(model, shape, conditions, where) > patience:
+        return "first_token"
     reason, good_enough = "memory", None
     for variant in variants(model, where):
         if good_enough and variant.type in BELOW_FOUR_BITS:
             break
         if good_enough and _is_surely_slow(model, shape, variant, conditions, where):
             continue  # it would miss the pace as well
+        if conditions.min_speed and most_speed(model, shape, variant, where) < conditions.min_speed:
+            reason = "speed"
+            continue
         contender = contender_of(model, shape, variant, conditions, where, lead)
         if contender is None:
             continue
@@ -112,29 +120,74 @@ def best_contender(
 def _is_surely_slow(
     model: KnownModel, shape: Shape, variant: Variant, conditions: Conditions, where: Where
 ) -> bool:
-    """Whether no RAM of a PC is fast enough for what cannot lie on accelerators: of a mixture the
-    part that a token uses.
-    """
-    hardware, load = where.hardware, sized(model, variant.type).load
+    """Whether no RAM of a PC is fast enough for what cannot lie on accelerators."""
+    hardware = where.hardware
     if hardware.is_unified or (variant.whole and hardware.accelerators):
         return False
     on_cards = sum(device.usable_bytes for device in hardware.accelerators)
-    used = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
-    read_bytes = used * max(0, load.total_bytes - load.input_bytes - on_cards)
+    read_bytes = _least_read_bytes(model, shape, variant, on_cards)
     return read_bytes * conditions.traffic.decode_tokens_per_s > 1e9 * RAM_GB_S[-1]
 
 
+def most_speed(model: KnownModel, shape: Shape, variant: Variant, where: Where) -> float:
+    """What no prediction of a variant exceeds, placed as well as it may be: every layer is read
+    from the fastest memory. Without an end where a memory's bandwidth is not known, or the variant
+    was timed. Units: decoded tokens per second.
+    """
+    hardware = where.hardware
+    rates = [device.bandwidth_gb_s for device in hardware.accelerators]
+    if not rates or None in rates or where.recall(model, variant.type, variant.cache):
+        return math.inf
+    fastest = max(*filter(None, rates), RAM_GB_S[-1])
+    return 1e9 * fastest / max(1.0, _least_read_bytes(model, shape, variant))
+
+
+def soonest_s(model: KnownModel, shape: Shape, conditions: Conditions, where: Where) -> float:
+    """The least time to the first word that is ever predicted: all products at the rate of the
+    fastest accelerator. 0 where a rate is not known, or the model was timed. Units: seconds.
+    """
+    devices = where.hardware.accelerators
+    if not devices or any(device.bandwidth_gb_s is None for device in devices):
+        return 0.0
+    rates, types = [chip_of(device).matrix_per_s for device in devices], types_of(model)
+    if None in rates or any(where.recall(model, t, c) for t in types for c in CACHES):
+        return 0.0
+    used = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
+    items = sized(model, types[0]).items[:-1]
+    products = sum(item.rest.n_elements + used * item.experts.n_elements for item in items)
+    return conditions.traffic.n_prompt * 2 * products / max(filter(None, rates))
+
+
+def _least_read_bytes(
+    model: KnownModel, shape: Shape, variant: Variant, without_bytes: int = 0
+) -> float:
+    """The least that a token reads of all but `without_bytes` of the weights: of a mixture the part
+    that a token uses.
+    """
+    load = sized(model, variant.type).load
+    used = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
+    return used * max(0, load.total_bytes - load.input_bytes - without_bytes)
+
+
 def contenders_of(
-    model: KnownModel, conditions: Conditions, where: Where, lead: Lead | None
+    model: KnownModel,
+    conditions: Conditions,
+    where: Where,
+    lead: Lead | None,
+    *,
+    faster_than: float = 0.0,
 ) -> Iterator[Contender]:
-    """The rows of all ways to run `model` that fit, the best first; a way is left out where the
-    same type and cache lies on the accelerators as a whole.
+    """The rows of all ways to run `model` that fit, the best first. A way is left out where the
+    same type and cache lies on the accelerators as a whole, or where it cannot be `faster_than` so
+    many decoded tokens per second.
     """
     shape, seen = model.shape, set[tuple[str, str]]()
     if conditions.why_not(model) or not is_known(shape):
         return
     for variant in variants(model, where):
         if (variant.type, variant.cache) in seen:
+            continue
+        if most_speed(model, shape, variant, where) <= faster_than:
             continue
         if contender := contender_of(model, shape, variant, conditions, where, lead):
             seen.add((variant.type, variant.cache))

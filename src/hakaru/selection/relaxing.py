@@ -4,17 +4,19 @@ Each condition is relaxed alone, by the least that gives a row. A condition that
 is left out; where none helps alone, several must be relaxed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from hakaru.hardware.machine import Device
+from hakaru.memory.compute import is_known
 from hakaru.models.catalogue import KnownModel
 from hakaru.planning.search import largest
 from hakaru.selection.boards import lead_for
 from hakaru.selection.conditions import Conditions
 from hakaru.selection.contender import CELLS, Contender
-from hakaru.selection.judging import Where, best_contender, broken, contenders_of
+from hakaru.selection.judging import Where, best_contender, broken, contenders_of, soonest_s
 
 MOST_MEMORY: Final = 64
 """How many times the memory is looked at."""
@@ -48,19 +50,14 @@ def relaxations(
 ) -> list[Relaxation]:
     """What would give a row, each alone."""
 
-    def rows(changed: Conditions) -> Iterator[Contender]:
-        lead = lead_for(changed.task, changed.language)
-        for model in models:
-            yield from contenders_of(model, changed, where, lead)
-
     def first(changed: Conditions, place: Where = where) -> Contender | None:
         lead = lead_for(changed.task, changed.language)
         made = (best_contender(model, changed, place, lead) for model in models)
         return next((row for row in made if isinstance(row, Contender)), None)
 
     ways = [
-        _speed(conditions, rows),
-        _patience(conditions, rows),
+        _speed(conditions, where, models),
+        _patience(conditions, where, models),
         _licence(conditions, first),
         _context(conditions, first),
         _users(conditions, first),
@@ -69,45 +66,54 @@ def relaxations(
     return [way for way in ways if way]
 
 
-Rows = Callable[[Conditions], Iterator[Contender]]
 First = Callable[..., Contender | None]
 
 
-def _speed(conditions: Conditions, rows: Rows) -> Relaxation | None:
-    """The fastest row that meets all else."""
+def _speed(conditions: Conditions, where: Where, models: Sequence[KnownModel]) -> Relaxation | None:
+    """The fastest row that meets all else. What cannot be faster than the fastest so far is not
+    placed.
+    """
     if conditions.min_speed is None:
         return None
-    asked = conditions.min_speed
     others = replace(conditions, min_speed=None)
-    timed = [
-        (row.speeds.decode.value, row)
-        for row in rows(others)
-        if row.speeds.decode and not broken(row, others)
-    ]
-    if not timed:
+    lead = lead_for(others.task, others.language)
+    fastest = 0.0, ""
+    for model in sorted(models, key=lambda model: model.n_params):
+        made = contenders_of(model, others, where, lead, faster_than=fastest[0])
+        speeds = [row.speeds.decode for row in made if not broken(row, others)]
+        values = [speed.value for speed in speeds if speed]
+        fastest = max([fastest, *((value, model.id) for value in values)])
+    if not fastest[1]:
         return None
-    value, row = max(timed, key=lambda pair: pair[0])
-    return Relaxation(field="min_speed", asked=asked, enough=_down(value), model=row.model.id)
+    return Relaxation(
+        field="min_speed", asked=conditions.min_speed, enough=_down(fastest[0]), model=fastest[1]
+    )
 
 
-def _patience(conditions: Conditions, rows: Rows) -> Relaxation | None:
-    """The row with the earliest first word that meets all else."""
+def _patience(
+    conditions: Conditions, where: Where, models: Sequence[KnownModel]
+) -> Relaxation | None:
+    """The row with the earliest first word that meets all else. A model that cannot be earlier than
+    the earliest so far is not placed.
+    """
     if conditions.first_token_s is None:
         return None
     others = replace(conditions, first_token_s=None)
-    timed = [
-        (row.first_token_s, row)
-        for row in rows(others)
-        if row.first_token_s is not None and not broken(row, others)
-    ]
-    if not timed:
+    lead = lead_for(others.task, others.language)
+    earliest = math.inf, ""
+    for model in sorted(models, key=lambda model: model.n_params):
+        if not is_known(model.shape) or soonest_s(model, model.shape, others, where) > earliest[0]:
+            continue
+        made = contenders_of(model, others, where, lead, faster_than=others.min_speed or 0.0)
+        waits = [row.first_token_s for row in made if not broken(row, others)]
+        earliest = min([earliest, *((wait, model.id) for wait in waits if wait is not None)])
+    if not earliest[1]:
         return None
-    value, row = min(timed, key=lambda pair: pair[0])
     return Relaxation(
         field="first_token_s",
         asked=conditions.first_token_s,
-        enough=-_down(-value),
-        model=row.model.id,
+        enough=-_down(-earliest[0]),
+        model=earliest[1],
     )
 
 
