@@ -46,11 +46,11 @@ def test_eleven_losses_in_a_row_are_enough() -> None:
 def ended(dice: random.Random, ours: float, theirs: float) -> tuple[str, int]:
     """The verdict on a second model, and after how many of 126 tasks."""
     first = graded([dice.random() < ours for _ in range(126)])
-    second = [dice.random() < theirs for _ in range(126)]
+    second = graded([dice.random() < theirs for _ in range(126)])
     for n in range(1, 127):
-        if is_surely_worse(first, graded(second[:n]), error_rate=0.05):
-            return duel(first, graded(second[:n]), error_rate=0.05, stopped=n < 126).verdict, n
-    return duel(first, graded(second), error_rate=0.05).verdict, 126
+        if is_surely_worse(first, second[:n], error_rate=0.05):
+            return duel(first, second[:n], error_rate=0.05, stopped=n < 126).verdict, n
+    return duel(first, second, error_rate=0.05).verdict, 126
 
 
 def test_models_that_are_as_good_are_hardly_ever_told_apart() -> None:

@@ -21,13 +21,6 @@ TYPES: Final[dict[Means, str]] = {
     "ngram": "ngram-simple",
 }
 """The engine's names."""
-WITH_MTP: Final = frozenset({
-    "bailingmoe3", "cohere2moe", "deepseek2", "deepseek32", "deepseek4", "glm-dsa", "glm4moe",
-    "hy_v3", "mimo2", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "step35",
-})  # fmt: skip
-"""Architectures of which the engine runs the layers for multi-token prediction. llama.cpp,
-LLM_GRAPH_TYPE_DECODER_MTP in src/models.
-"""
 N_MATCH: Final = 4
 """Tokens that must have stood together before, for `ngram`. llama.cpp's own 12 finds little in the
 length of a chat (docs/labbook.md).

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hakaru.evaluation.grading import Graded, Pairs, detectable, pair
+from hakaru.evaluation.grading import Graded, Pairs, detectable, flipped, pair
 from hakaru.evaluation.tasks import Item
 
 LOOKS: Final = 0.2
@@ -43,8 +43,8 @@ def is_surely_worse(
     """Whether the second model, which has answered some of the tasks of the first, needs no more to
     be known as the worse one.
     """
-    pairs = pair(first[: len(second)], second)
-    return pairs.lost > pairs.won and evidence(pairs.lost, pairs.won) * LOOKS * error_rate >= 1
+    _, lost, won = flipped(first[: len(second)], second)
+    return lost > won and evidence(lost, won) * LOOKS * error_rate >= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

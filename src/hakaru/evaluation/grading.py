@@ -103,15 +103,22 @@ def pair(reference: Sequence[Graded], candidate: Sequence[Graded]) -> Pairs:
     """The candidate against the reference on the items that both could be checked on."""
     from scipy.stats import binomtest
 
+    n, lost, won = flipped(reference, candidate)
+    flips = lost + won
+    p = float(binomtest(lost, flips).pvalue) if flips else 1.0
+    return Pairs(n=n, lost=lost, won=won, p=p, detectable=detectable(flips, n))
+
+
+def flipped(reference: Sequence[Graded], candidate: Sequence[Graded]) -> tuple[int, int, int]:
+    """The items that both could be checked on: how many they are, how many the candidate lost
+    against the reference, and how many it won.
+    """
     both = [
         (a.right, b.right)
         for a, b in zip(reference, candidate, strict=True)
         if a.right is not None and b.right is not None
     ]
-    lost, won = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
-    flips = lost + won
-    p = float(binomtest(lost, flips).pvalue) if flips else 1.0
-    return Pairs(n=len(both), lost=lost, won=won, p=p, detectable=detectable(flips, len(both)))
+    return len(both), sum(a and not b for a, b in both), sum(b and not a for a, b in both)
 
 
 def detectable(flips: int, n: int, *, error_rate: float = 0.05) -> float:

@@ -4,7 +4,6 @@ what `hakaru tune --speculative` measured here, else not known. Pure.
 
 from collections.abc import Iterable
 
-from hakaru.engine.speculation import WITH_MTP
 from hakaru.language import listed, say
 from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import mtp_layers
@@ -20,7 +19,7 @@ def guessing(row: Contender) -> Guessing | None:
     shape, weights_bytes = row.task.shape, row.sized.file_bytes - row.sized.load.total_bytes
     if not row.writes or not row.model.n_params_mtp or weights_bytes <= 0:
         return None
-    if not shape.n_layer_nextn or shape.architecture not in WITH_MTP:
+    if not shape.n_layer_nextn or not shape.record.guesses:
         return None
     accelerators = row.hardware.accelerators
     backend = backend_of(accelerators[0]) if accelerators else "cpu"

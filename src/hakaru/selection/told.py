@@ -58,10 +58,8 @@ def memory_forms(contender: Contender) -> tuple[str, ...]:
     """
     used = [share for share in contender.placement.shares if share.needed_bytes]
     if not used or contender.hardware.is_unified:
-        return (
-            bytes_told(contender.memory_bytes, "GiB"),
-            _short(bytes_in(contender.memory_bytes, "GiB")),
-        )
+        told = bytes_told(contender.memory_bytes, "GiB")
+        return told, told, _short(bytes_in(contender.memory_bytes, "GiB"))
     most, ram = max(share.needed_bytes for share in used), contender.placement.ram.needed_bytes
     count = f"{len(used)}x " if len(used) > 1 else ""
     return (

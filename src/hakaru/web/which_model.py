@@ -203,7 +203,7 @@ def _row(i: int, chosen: "Chosen", runnable: Callable[[str], str]) -> RowTold:
     return RowTold(
         model=row.model.id,
         type=type_of(row),
-        memory=memory_forms(row)[0],
+        memory=memory_forms(row)[1],
         speed=speed_text(row.pace),
         interval=interval_text(row.pace),
         score=f"{row.published.value:g}" if row.published else "-",

@@ -46,6 +46,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "cohere2moe",
+        guesses=True,
         tensors=TensorTable(
             layer=(norm("attn_norm"), attention(), after_lead(experts(), shared_expert()))
         ),

@@ -88,6 +88,7 @@ def _graph_of_moe(*, unstated: Gating = "sigmoid") -> IfExperts:
 ARCHITECTURES: Final = (
     Architecture(
         "deepseek2",
+        guesses=True,
         tensors=TensorTable(layer=_LAYER),
         caches=Caches(),
         graph=Blueprint(
@@ -113,6 +114,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "deepseek32",
+        guesses=True,
         tensors=_SPARSE,
         why_no_caches=_INDEXED,
         why_no_graph=_INDEXED,
@@ -121,6 +123,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "glm-dsa",
+        guesses=True,
         tensors=_SPARSE,
         why_no_caches=_INDEXED,
         why_no_graph=_INDEXED,

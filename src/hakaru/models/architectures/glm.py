@@ -52,6 +52,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "glm4moe",
+        guesses=True,
         tensors=TensorTable(layer=_MOE, nextn=(*_MOE, nextn)),
         caches=Caches(),
         graph=Blueprint(

@@ -37,6 +37,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "hy_v3",
+        guesses=True,
         tensors=TensorTable(
             layer=(*_ATTEND, after_lead(*_MOE)),
             nextn=(*_ATTEND, *_MOE, nextn),

@@ -47,6 +47,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "nemotron_h_moe",
+        guesses=True,
         tensors=_TENSORS,
         caches=Caches(layers="one part"),
         graph=Blueprint(layer="one part", early_states=True, experts_by_width=True),

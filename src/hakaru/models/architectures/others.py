@@ -166,6 +166,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "mimo2",
+        guesses=True,
         tensors=TensorTable(
             layer=(
                 norm("attn_norm"),

@@ -69,10 +69,10 @@ ARCHITECTURES: Final = (
         Architecture(name, **_UNWRITTEN, graph_nodes_per_token=n_nodes)
         for name, n_nodes in _WITH_RECORDS.items()
     ),
-    Architecture("deepseek4", **_UNWRITTEN, goes_back=True, graph_nodes_per_token=40),
+    Architecture("deepseek4", guesses=True, **_UNWRITTEN, goes_back=True, graph_nodes_per_token=40),
     Architecture("kimi-k3", **_UNWRITTEN, goes_back=True, graph_nodes_per_token=160),
     Architecture(
-        "bailingmoe3",
+        "bailingmoe3", guesses=True,
         **_UNWRITTEN,
         graph_nodes_per_token=40,
         quantizer=Quantizer(stacks_are_experts=False),

@@ -152,6 +152,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "qwen3next",
+        guesses=True,
         tensors=_hybrid(_MOE, joint=True),
         caches=Caches(layers="state by interval"),
         graph=Blueprint(layer=_hybrid_layer(_SHARED, joint=True)),
@@ -160,6 +161,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "qwen35",
+        guesses=True,
         tensors=_hybrid((dense(),), joint=False),
         caches=Caches(layers="state by interval"),
         graph=Blueprint(layer=_hybrid_layer(Dense(), joint=False), n_positions=4),
@@ -172,6 +174,7 @@ ARCHITECTURES: Final = (
     ),
     Architecture(
         "qwen35moe",
+        guesses=True,
         tensors=_hybrid(_MOE, joint=False),
         caches=Caches(layers="state by interval"),
         graph=Blueprint(layer=_hybrid_layer(_SHARED, joint=False), n_positions=4),

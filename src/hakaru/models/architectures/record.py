@@ -141,6 +141,10 @@ class Architecture:
     """The engine keeps a copy of the states per drafted token. llama.cpp,
     llm_arch_supports_rs_rollback.
     """
+    guesses: bool = False
+    """The engine runs its layers for multi-token prediction. llama.cpp, LLM_GRAPH_TYPE_DECODER_MTP
+    in src/models.
+    """
     graph_nodes_per_token: int = 0
     """Nodes per token of a micro-batch that the engine keeps records for. llama.cpp,
     graph_max_nodes.
