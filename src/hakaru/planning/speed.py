@@ -26,7 +26,7 @@ from hakaru.planning.shares import Layout
 from hakaru.planning.speed_assumed import copy_s, for_several, ram_s, with_range
 from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
 from hakaru.planning.speed_terms import Chip, decode_terms, prefill_terms
-from hakaru.planning.token_work import ItemWork, TokenWork
+from hakaru.planning.token_work import ItemWork, TokenWork, total
 
 N_DECODED: Final = 128
 """Tokens that are decoded behind the depth: the speed is their average."""
@@ -195,22 +195,16 @@ def split_work(
     items: Sequence[ItemWork], layout: Layout
 ) -> tuple[tuple[TokenWork, ...], TokenWork]:
     """The work of each accelerator, then of the RAM, under a layout."""
-    in_ram = TokenWork()
     first = len(items) - layout.n_gpu_layers
-    for item in items[:first]:
-        in_ram = in_ram + item.rest + item.experts
+    in_ram = [part for item in items[:first] for part in (item.rest, item.experts)]
     works = []
     for count in layout.counts:
-        work = TokenWork()
-        for i in range(first, first + count):
-            work = work + items[i].rest
-            if i < layout.n_cpu_moe:
-                in_ram = in_ram + items[i].experts
-            else:
-                work = work + items[i].experts
-        works.append(work)
+        mine = range(first, first + count)
+        in_ram += [items[i].experts for i in mine if i < layout.n_cpu_moe]
+        here = [items[i].rest for i in mine]
+        works.append(total(here + [items[i].experts for i in mine if i >= layout.n_cpu_moe]))
         first += count
-    return tuple(works), in_ram
+    return tuple(works), total(in_ram)
 
 
 def chip_of(device: Device) -> Chip:

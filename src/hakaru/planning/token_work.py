@@ -9,6 +9,7 @@ Left out: norms, biases and activations, whose bytes hardly count, and what a gr
 its matrices (`speed` adds a time for each layer).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -65,6 +66,23 @@ class TokenWork:
             n_expert_used=max(self.n_expert_used, other.n_expert_used),
         )
 
+    def times(self, n: int) -> "TokenWork":
+        """The work of `n` such items."""
+        return TokenWork(
+            read={type_: n * n_bytes for type_, n_bytes in self.read.items()},
+            stored={type_: n * n_bytes for type_, n_bytes in self.stored.items()},
+            products=n * self.products,
+            state_bytes=n * self.state_bytes,
+            attention=n * self.attention,
+            expert_products=n * self.expert_products,
+            expert_bytes=n * self.expert_bytes,
+            n_layer=n * self.n_layer,
+            n_expert_layer=n * self.n_expert_layer,
+            n_state_layer=n * self.n_state_layer,
+            n_expert=self.n_expert,
+            n_expert_used=self.n_expert_used,
+        )
+
     @property
     def read_bytes(self) -> float:
         """Bytes of weights that one decoded token reads."""
@@ -117,6 +135,13 @@ class TokenWork:
             stored={t: n * factor for t, n in self.stored.items()},
             expert_bytes=self.expert_bytes * factor,
         )
+
+
+def total(works: Iterable[TokenWork]) -> TokenWork:
+    """The sum. A model's items are of a few kinds, of which each is one object and added once."""
+    parts = list(works)
+    by_kind, counts = {id(work): work for work in parts}, Counter(map(id, parts))
+    return sum((work.times(counts[kind]) for kind, work in by_kind.items()), TokenWork())
 
 
 def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
@@ -196,10 +221,7 @@ def layer_work(
 
 def whole_work(items: Iterable[ItemWork]) -> TokenWork:
     """The work of all items together."""
-    work = TokenWork()
-    for item in items:
-        work = work + item.rest + item.experts
-    return work
+    return total(part for item in items for part in (item.rest, item.experts))
 
 
 def _weights(tensors: Iterable[Tensor], shape: Shape) -> TokenWork:

@@ -93,18 +93,24 @@ def best_contender(
     shape = model.shape
     if not is_known(shape):
         return "not_modelled"
-    patience = conditions.first_token_s
-    if patience and soonest_s(model, shape, conditions, where) > patience:
+    soonest, wished = soonest_s(model, shape, conditions, where), conditions.traffic
+    if soonest > (conditions.first_token_s or math.inf):
         return "first_token"
     reason, good_enough = "memory", None
     for variant in variants(model, where):
         if good_enough and variant.type in BELOW_FOUR_BITS:
             break
-        if good_enough and _is_surely_slow(model, shape, variant, conditions, where):
-            continue  # it would miss the pace as well
-        if conditions.min_speed and most_speed(model, shape, variant, where) < conditions.min_speed:
+        if good_enough and soonest > wished.first_token_s:
+            break  # all would be late
+        most = most_speed(model, shape, variant, where)
+        if most < (conditions.min_speed or 0.0):
             reason = "speed"
             continue
+        if good_enough and (
+            most < wished.decode_tokens_per_s
+            or _is_surely_slow(model, shape, variant, conditions, where)
+        ):
+            continue  # it would miss the pace as well
         contender = contender_of(model, shape, variant, conditions, where, lead)
         if contender is None:
             continue
