@@ -86,7 +86,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(computed, source="dry_run")
 
     monkeypatch.setattr(Lab, "dry_run", dry_run)
-    monkeypatch.setattr("hakaru.planning.extras.projector_dry_run", lambda path: None)
+    monkeypatch.setattr("hakaru.engine.projector.projector_dry_run", lambda path: None)
     monkeypatch.setattr("hakaru.pulling.transfer.PAUSE_S", 0.001)
 
 

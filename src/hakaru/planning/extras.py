@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hakaru.engine.projector import projector_dry_run
 from hakaru.errors import Misuse, ModelUnknown
 from hakaru.formats.gguf import read_header
 from hakaru.memory.compute import device_compute
@@ -99,6 +98,8 @@ def projector_extra(path: Path, *, ask_engine: bool = True) -> Extra:
     """A vision or audio projector: its weights, and what it computes with by the engine's dry run,
     else estimated. Raises ModelUnknown for a file that is none.
     """
+    from hakaru.engine.projector import projector_dry_run  # `choose` starts no process
+
     header = read_header(path)
     role = role_of(header.metadata, len(header.tensors), {t.name for t in header.tensors})
     if role != PROJECTOR:
