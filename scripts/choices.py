@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.cli.wrapping import wrapped
-from hakaru.language import current_language, say, use_language
+from hakaru.language import current_language, language_name, say, use_language
 from hakaru.models.benchmarks import Task
 from hakaru.models.catalogue import catalogue_date
 from hakaru.pictures.choice_picture import choice_svg
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.contender import Contender
-from hakaru.selection.told import language_name, memory_forms
+from hakaru.selection.told import memory_forms
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import why_recommended
 

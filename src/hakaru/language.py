@@ -87,6 +87,11 @@ def say(template: str, /, **fields: object) -> str:
     return translate(template, **fields)
 
 
+def language_name(language: str) -> str:
+    """One of LANGUAGES in words."""
+    return {"en": say("English"), "ja": say("Japanese")}[language]
+
+
 def listed(things: Iterable[str]) -> str:
     """The things with the comma of the language in use between them."""
     return say(", ").join(things)

@@ -27,7 +27,7 @@ xllamacpp 2026.10.11549.
 from collections.abc import Sequence
 from typing import Final
 
-from hakaru.memory.footprint import layer_cache_bytes, row_bytes
+from hakaru.memory.footprint import layers_cache_bytes, row_bytes
 from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
 from hakaru.models.caches import LayerCache
 from hakaru.models.shape import Shape
@@ -112,10 +112,7 @@ def draft_copy_bytes(caches: Sequence[LayerCache], settings: ContextSettings) ->
     if partial_bytes := _partial_copy_bytes(caches, settings):
         return partial_bytes
     n_streams = 1 if settings.kv_unified else settings.n_parallel
-    return (
-        sum(layer_cache_bytes(cache, settings) for cache in caches) // n_streams
-        + _CELL * settings.n_cells
-    )
+    return sum(layers_cache_bytes(caches, settings)) // n_streams + _CELL * settings.n_cells
 
 
 def requests_bytes(settings: ContextSettings) -> int:

@@ -66,6 +66,11 @@ class Shape:
         """What hakaru knows of the architecture."""
         return architecture(self.architecture)
 
+    @property
+    def part_of_experts(self) -> float:
+        """The part of its experts that each token uses; 1 for a model without experts."""
+        return self.n_expert_used / self.n_expert if self.n_expert else 1.0
+
 
 def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
     """The shape that the keys of a header state. Raises ModelDamaged for numbers that make no

@@ -7,13 +7,13 @@ page of a server draws the same in the colours and the width of its reader (docs
 from pathlib import Path
 from typing import Final
 
-from hakaru.language import listed, say
+from hakaru.language import language_name, listed, say
 from hakaru.pictures.choice_layout import choice_layout, notes
 from hakaru.pictures.labels import lines_of
 from hakaru.pictures.page_file import picture_style, render
 from hakaru.pictures.save import save_drawing
 from hakaru.selection.chosen import Chosen
-from hakaru.selection.told import language_name, score_line
+from hakaru.selection.told import score_line
 
 HEADING, LETTERS = 15.0, 11.0  # pixels
 MARGIN: Final = 8.0

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from hakaru.language import say
+from hakaru.language import language_name, say
 from hakaru.models.scores import Score
 from hakaru.pictures.axes import Axis, LogAxis
 from hakaru.selection.boards import standard_error
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.contender import Contender
-from hakaru.selection.told import language_name
 
 Across = Literal["speed", "memory"]
 GIB: Final = 2**30

@@ -19,7 +19,7 @@ from hakaru.errors import Misuse, ModelUnknown
 from hakaru.formats.gguf import read_header
 from hakaru.memory.compute import device_compute
 from hakaru.memory.flash_attention import Backend
-from hakaru.memory.footprint import kv_cache_bytes, layer_cache_bytes, output_bytes
+from hakaru.memory.footprint import kv_cache_bytes, layers_cache_bytes, output_bytes
 from hakaru.memory.growth import draft_copy_bytes
 from hakaru.memory.projector import projector_compute
 from hakaru.memory.settings import F16_CACHE, ContextSettings
@@ -183,7 +183,7 @@ def mtp_layers(
     """
     own = settings.with_cache(F16_CACHE)
     layers = [_attention(shape)] * shape.n_layer_nextn
-    caches = sum(layer_cache_bytes(layer, own) for layer in layers)
+    caches = sum(layers_cache_bytes(layers, own))
     context = _context_bytes(shape, own, backend, mixed=False)
     if context is None:
         return None

@@ -154,9 +154,7 @@ def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
         return 1 / tensor.shape[1]
     if tensor.name == "token_embd.weight" and not is_tied:
         return 1 / tensor.shape[1]
-    if "_exps." in tensor.name and shape.n_expert:
-        return shape.n_expert_used / shape.n_expert
-    return 1.0
+    return shape.part_of_experts if "_exps." in tensor.name else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

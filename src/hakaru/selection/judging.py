@@ -158,8 +158,7 @@ def soonest_s(model: KnownModel, shape: Shape, conditions: Conditions, where: Wh
     rates, types = [chip_of(device).matrix_per_s for device in devices], types_of(model)
     if None in rates or any(where.recall(model, t, c) for t in types for c in CACHES):
         return 0.0
-    used = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
-    items = sized(model, types[0]).items[:-1]
+    used, items = shape.part_of_experts, sized(model, types[0]).items[:-1]
     products = sum(item.rest.n_elements + used * item.experts.n_elements for item in items)
     return conditions.traffic.n_prompt * 2 * products / max(filter(None, rates))
 
@@ -171,8 +170,7 @@ def _least_read_bytes(
     that a token uses.
     """
     load = sized(model, variant.type).load
-    used = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
-    return used * max(0, load.total_bytes - load.input_bytes - without_bytes)
+    return shape.part_of_experts * max(0, load.total_bytes - load.input_bytes - without_bytes)
 
 
 def contenders_of(

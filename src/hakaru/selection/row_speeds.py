@@ -115,7 +115,6 @@ def _told(speed: PredictedSpeed | None) -> RowSpeed | None:
 
 def works(sized: Sized, shape: Shape, type_k: str, type_v: str) -> tuple[ItemWork, ...]:
     """The work of each layer, then of the output, as `token_work.item_works` counts it."""
-    part = shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
     made: dict[tuple[int, LayerCache | None], ItemWork] = {}
     items = []
     for i, item in enumerate(sized.items[:-1]):
@@ -125,7 +124,7 @@ def works(sized: Sized, shape: Shape, type_k: str, type_v: str) -> tuple[ItemWor
             made[kind] = layer_work(
                 i,
                 _work(item.rest, 1.0),
-                _work(item.experts, part),
+                _work(item.experts, shape.part_of_experts),
                 shape,
                 type_k=type_k,
                 type_v=type_v,

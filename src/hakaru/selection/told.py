@@ -5,7 +5,7 @@ figures come from. The command line and the page say the same. Pure.
 from typing import Final
 
 from hakaru.hardware.machine import Hardware
-from hakaru.language import listed, say
+from hakaru.language import language_name, listed, say
 from hakaru.models.scores import Score
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Conditions
@@ -71,11 +71,6 @@ def memory_forms(contender: Contender) -> tuple[str, ...]:
 
 def _short(size: str) -> str:
     return size.replace(" ", "").removesuffix("B")
-
-
-def language_name(language: str) -> str:
-    """A language in words."""
-    return {"en": say("English"), "ja": say("Japanese")}[language]
 
 
 def _wishes(conditions: Conditions) -> str:

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hakaru.errors import HakaruError
-from hakaru.language import LANGUAGES, current_language, say, use_language
+from hakaru.language import LANGUAGES, current_language, language_name, say, use_language
 from hakaru.ledger import Ledger
 from hakaru.models.benchmarks import TASKS
 from hakaru.pictures import page_file
@@ -131,9 +131,7 @@ def models_part(task: str, language: str) -> dict[str, Any]:
         "task_label": say("Task"),
         "language_label": say("Language"),
         "tasks": TASKS,
-        "languages": [
-            (code, {"en": say("English"), "ja": say("Japanese")}[code]) for code in LANGUAGES
-        ],
+        "languages": [(code, language_name(code)) for code in LANGUAGES],
         "task": task,
         "language": language,
         "show": say("Show"),

@@ -11,13 +11,13 @@ from hakaru.cli.words import CONTENDED, contention
 from hakaru.cli.wrapping import whole
 from hakaru.evaluation.duel import least_difference
 from hakaru.evaluation.tasks import TaskSet
-from hakaru.language import listed, say
+from hakaru.language import language_name, listed, say
 from hakaru.selection.conditions import Conditions
 from hakaru.selection.contender import Contender
 from hakaru.selection.entrants import Entrant, Field, Out
 from hakaru.selection.finish import Lap, Race, first_token_s, of_each_pair
 from hakaru.selection.racers import would_help
-from hakaru.selection.told import interval_text, language_name, speed_text
+from hakaru.selection.told import interval_text, speed_text
 from hakaru.selection.why_won import untold, why_won
 from hakaru.units import format_bytes
 
