@@ -15,7 +15,7 @@ import pytest
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, EngineRefused
-from hakaru.evaluation.answers import Answer, answer_items
+from hakaru.evaluation.answers import Answer, asking
 from hakaru.evaluation.findings import tasks_as_json
 from hakaru.evaluation.grading import grade
 from hakaru.evaluation.tasks import Item, parse_items
@@ -67,7 +67,8 @@ def answered(
 ) -> list[Answer]:
     server = Server(handler, seconds)
     try:
-        return answer_items(server, items)  # type: ignore[arg-type]  # a stand-in
+        with asking(server) as ask:  # type: ignore[arg-type]  # a stand-in
+            return [ask(item) for item in items]
     finally:
         server.process.kill()
         server.process.wait()
@@ -173,5 +174,5 @@ def test_models_that_never_stop_or_say_nothing_are_told(capsys: pytest.CaptureFi
 def test_a_model_that_never_stops_is_cut(tmp_path: Path) -> None:
     """Random weights hardly ever choose the one token that ends an answer."""
     tiny = write_tiny_llama(tmp_path / "tiny.gguf")
-    with EngineServer(tiny, ContextSettings(n_ctx=256)) as server:
-        assert [a.is_cut for a in answer_items(server, ITEMS[:1])] == [True]
+    with EngineServer(tiny, ContextSettings(n_ctx=256)) as server, asking(server) as ask:
+        assert [ask(item).is_cut for item in ITEMS[:1]] == [True]

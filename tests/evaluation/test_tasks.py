@@ -9,7 +9,7 @@ from copies import quantized_copy
 from hakaru.cli import run
 from hakaru.engine.server import EngineServer
 from hakaru.errors import Misuse
-from hakaru.evaluation.answers import answer_items
+from hakaru.evaluation.answers import asking
 from hakaru.evaluation.grading import grade
 from hakaru.evaluation.sandbox import why_no_sandbox
 from hakaru.evaluation.task_example import write_example
@@ -256,9 +256,9 @@ def test_a_model_answers_through_the_server(tmp_path: Path) -> None:
     """A model that knows nothing answers something, a choice by a letter, the same each time."""
     tiny = write_tiny_llama(tmp_path / "tiny.gguf")
     items = our_items("en")[:2] + [i for i in our_items("en") if i.check.kind == "choice"][:3]
-    with EngineServer(tiny, ContextSettings(n_ctx=1024)) as server:
-        first = answer_items(server, items)
-        assert first == answer_items(server, items)
+    with EngineServer(tiny, ContextSettings(n_ctx=1024)) as server, asking(server) as ask:
+        first = [ask(item) for item in items]
+        assert first == [ask(item) for item in items]
     assert all(
         a.text in item.check.letters and a.text and not a.is_cut
         for item, a in zip(items[2:], first[2:], strict=True)

@@ -5,15 +5,14 @@ remembers each answer as it comes, so that whoever interrupts a test loses none.
 """
 
 import subprocess
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import httpx
 
 from hakaru.engine.builds import server_build
-from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.events import events
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
@@ -41,18 +40,14 @@ class Answer(NamedTuple):
     is_cut: bool  # the tokens ended before the answer did
 
 
-def answer_items(
-    server: EngineServer, items: Sequence[Item], *, progress: Progress = no_progress
-) -> list[Answer]:
-    """The greedy answers of the model that `server` serves. The items are answered one after the
-    other, because answers that are computed side by side may differ by rounding.
+@contextmanager
+def asking(server: EngineServer, *, thinks: bool = True) -> Iterator[Callable[[Item], Answer]]:
+    """What asks a running server for its greedy answer to an item. Items are asked one after the
+    other, because answers that are computed side by side may differ by rounding. Raises
+    EngineRefused.
     """
-    answers = []
     with server.client(timeout=TOKEN_WITHIN_S) as client:
-        for done, item in enumerate(items, start=1):
-            answers.append(_asked(server, client, item))
-            progress(done, len(items))
-    return answers
+        yield partial(_asked, server, client, thinks=thinks)
 
 
 def graded_answers(
@@ -101,18 +96,13 @@ def each_answer(
             inputs = _inputs(sha256, [item], settings, mode, thinks=thinks)
             known = session.ledger.recall(KIND, inputs)
             if known is None:
-                ask = ask or _opened(stack, served(session, model, settings, mode), thinks=thinks)
+                if ask is None:
+                    server = stack.enter_context(served(session, model, settings, mode))
+                    ask = stack.enter_context(asking(server, thinks=thinks))
                 known = [ask(item)]
                 session.ledger.remember(KIND, inputs, known)
             progress(done, len(items))
             yield _graded([item], known)[0]
-
-
-def _opened(stack: ExitStack, server: EngineServer, *, thinks: bool) -> Callable[[Item], Answer]:
-    """Start the server, which runs as long as `stack`. Returns what asks it for an answer."""
-    stack.enter_context(server)
-    client = stack.enter_context(server.client(timeout=TOKEN_WITHIN_S))
-    return partial(_asked, server, client, thinks=thinks)
 
 
 def known_answers(
@@ -148,9 +138,7 @@ def _graded(items: Sequence[Item], answers: Sequence[Answer]) -> list[Graded]:
     return grade(items, [text for text, _ in answers], cut=[is_cut for _, is_cut in answers])
 
 
-def _asked(
-    server: EngineServer, client: httpx.Client, item: Item, *, thinks: bool = True
-) -> Answer:
+def _asked(server: EngineServer, client: httpx.Client, item: Item, *, thinks: bool) -> Answer:
     try:
         return _answer(client, item, thinks=thinks)
     except httpx.TimeoutException as error:
