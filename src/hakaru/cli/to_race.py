@@ -19,7 +19,7 @@ from hakaru.language import say
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.entrants import Field, Out
 from hakaru.selection.finish import Lap, Race
-from hakaru.selection.racers import check_task
+from hakaru.selection.racers import check_task, of_one_model
 from hakaru.selection.racing import race
 from hakaru.selection.solved import solved_here
 from hakaru.selection.why_won import why_won
@@ -37,11 +37,7 @@ def check_race(options: ChooseOptions) -> None:
                 name=name,
             )
     if options.model is not None:
-        raise Misuse(
-            "`race` runs models against each other, and `model` names one; its types are compared "
-            "by: {command}",
-            command=pasted("hakaru", "tune", options.model),
-        )
+        raise of_one_model(options.model)
     check_task(options.task)  # type: ignore[arg-type]  # another text is refused by `choose`
 
 

@@ -7,6 +7,7 @@ that are behind by more than chance only come where nobody else would run. Rows 
 not run, nor those below four bits beside others.
 """
 
+import shlex
 from itertools import chain, zip_longest
 from typing import Final
 
@@ -33,6 +34,15 @@ def check_task(task: Task) -> None:
         raise Misuse(
             "`race` asks for answers in text, which say nothing of {task}; leave it out.", task=task
         )
+
+
+def of_one_model(name: str) -> Misuse:
+    """The error for a race between the types of one model."""
+    return Misuse(
+        "`race` runs models against each other, and `model` names one; its types are compared "
+        "by: {command}",
+        command=shlex.join(("hakaru", "tune", name)),
+    )
 
 
 def in_turn(chosen: Chosen) -> list[Contender]:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Final
 
 from hakaru.engine.mode_of import needs_text
-from hakaru.errors import Interrupted, Misuse, ModelUnknown
+from hakaru.errors import Interrupted, ModelUnknown
 from hakaru.evaluation.answers import each_answer
 from hakaru.evaluation.duel import is_surely_worse, mixed
 from hakaru.evaluation.grading import Graded
@@ -32,7 +32,7 @@ from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Conditions
 from hakaru.selection.entrants import FAILS, Entrant, Field, Out, bring, context_of, field_of
 from hakaru.selection.finish import Lap, Race, leader, missed, of_each_pair
-from hakaru.selection.racers import MOST, check_task, in_turn, race_tasks
+from hakaru.selection.racers import MOST, check_task, in_turn, of_one_model, race_tasks
 from hakaru.selection.solved import Solved, remember_solved
 from hakaru.servers import beside_servers
 from hakaru.session import Session, nobody_listens
@@ -63,11 +63,7 @@ def race(
     conditions = chosen.conditions
     check_task(conditions.task)
     if len({row.model.id for row in chosen.rows}) == 1 < len(chosen.rows):
-        raise Misuse(
-            "`race` runs models against each other, and `model` names one; its types are compared "
-            "by: hakaru tune {name}",
-            name=chosen.rows[0].model.id,
-        )
+        raise of_one_model(chosen.rows[0].model.id)
     session = session or Session.here(keeps=False)
     asked = race_tasks(conditions.task, conditions.language, tuple(tasks))
     asked = replace(asked, items=tuple(mixed(asked.items)))
