@@ -3,14 +3,17 @@ enough.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.named_machine import parse_hardware
-from hakaru.models.catalogue import known_models
+from hakaru.models.catalogue import KnownModel, known_models
+from hakaru.selection import judging, relaxing
 from hakaru.selection.conditions import Conditions, conditions_of
-from hakaru.selection.judging import Where
+from hakaru.selection.contender import Contender
+from hakaru.selection.judging import Where, contender_of
 from hakaru.selection.relaxing import Relaxation, relaxations
 from hakaru.selection.row_speeds import speeds
 from hakaru.selection.searching import search
@@ -81,3 +84,30 @@ def test_a_first_word_that_comes_too_late(first_token_s: float) -> None:
     way = ways(conditions_of("chat", first_token_s=first_token_s), hardware)["first_token_s"]
     assert isinstance(way.enough, float)
     assert has_row(conditions_of("chat", first_token_s=way.enough), hardware)
+
+
+def test_what_no_device_reaches_is_not_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where both a speed and a first word are asked for that physics rules out, nor more
+    than once for each model where nobody knows how fast the machine is.
+    """
+    placed = list[str]()
+
+    def counted(model: KnownModel, *args: Any) -> Contender | None:
+        placed.append(model.id)
+        return contender_of(model, *args)
+
+    for module in (judging, relaxing):
+        monkeypatch.setattr(module, "contender_of", counted)
+    asked = conditions_of("chat", min_speed=100_000, first_token_s=0.0001)
+    card = Hardware(
+        accelerators=parse_hardware("RTX 3060 12GB").accelerators, ram=named_ram(32 * 2**30)
+    )
+    assert ways(asked, card) == {} and not placed
+    unknown = where(Hardware(accelerators=(), ram=named_ram(64 * 2**30)))
+    found = search(conditions_of("chat", min_speed=5), unknown, MODELS)
+    assert found.left_out == {"speed_unknown": 3} and sorted(placed) == sorted(
+        model.id for model in MODELS
+    )
+    timed = replace(unknown, is_timed=True)
+    assert search(conditions_of("chat", min_speed=5), timed, MODELS).left_out == found.left_out
+    assert len(placed) > 6  # a smaller type may have been timed

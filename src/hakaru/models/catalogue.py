@@ -12,7 +12,7 @@ Rope factor tables (a few hundred bytes) follow the family's published rope scal
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +22,9 @@ from hakaru.models.hyperparameters import expand, with_architecture
 from hakaru.models.shape import Shape, shape_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KnownModel:
-    """An entry of the catalogue."""
+    """An entry of the catalogue. Has no slots, so that its shape is worked out once."""
 
     id: str
     name: str
@@ -66,7 +66,7 @@ class KnownModel:
             having=self.having,
         )
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """The numbers that decide its memory."""
         return shape_of(Metadata(self.id, self.metadata()), n_vocab=self.n_vocab)

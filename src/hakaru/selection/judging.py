@@ -53,6 +53,7 @@ class Where:
     margin: Callable[[str], float] = lambda architecture: MARGIN  # by the model's architecture
     driver_bytes: Mapping[str, int] = field(default_factory=dict)  # measured, by device name
     recall: Recall = nothing  # what was measured of a type before
+    is_timed: bool = False  # whether `predict` knows files that were timed on it
     power: PowerHere | None = None  # what it draws, as measured; None: it is only named
     paces: Paces | None = None  # how fast models get onto this machine; None: it is only named
     solved: AskSolved = nothing_solved  # what races found
@@ -116,6 +117,8 @@ def best_contender(
             continue
         if why := broken(contender, conditions):
             reason = why
+            if is_unknowable(model, conditions, where):
+                break
         elif not contender.misses:
             return contender
         else:
@@ -156,7 +159,7 @@ def soonest_s(model: KnownModel, shape: Shape, conditions: Conditions, where: Wh
     if not devices or any(device.bandwidth_gb_s is None for device in devices):
         return 0.0
     rates, types = [chip_of(device).matrix_per_s for device in devices], types_of(model)
-    if None in rates or any(where.recall(model, t, c) for t in types for c in CACHES):
+    if None in rates or _was_timed(model, where):
         return 0.0
     used, items = shape.part_of_experts, sized(model, types[0]).items[:-1]
     products = sum(item.rest.n_elements + used * item.experts.n_elements for item in items)
@@ -173,28 +176,49 @@ def _least_read_bytes(
     return shape.part_of_experts * max(0, load.total_bytes - load.input_bytes - without_bytes)
 
 
-def contenders_of(
-    model: KnownModel,
-    conditions: Conditions,
-    where: Where,
-    lead: Lead | None,
-    *,
-    faster_than: float = 0.0,
-) -> Iterator[Contender]:
-    """The rows of all ways to run `model` that fit, the best first. A way is left out where the
-    same type and cache lies on the accelerators as a whole, or where it cannot be `faster_than` so
-    many decoded tokens per second.
+def open_ways(model: KnownModel, conditions: Conditions, where: Where) -> Iterator[Variant]:
+    """The ways to run `model` that may meet the conditions, by what needs no placement; the best
+    first.
     """
-    shape, seen = model.shape, set[tuple[str, str]]()
-    if conditions.why_not(model) or not is_known(shape):
+    shape = model.shape
+    if conditions.why_not(model) or not is_known(shape) or is_unknowable(model, conditions, where):
         return
-    for variant in variants(model, where):
-        if (variant.type, variant.cache) in seen:
+    if soonest_s(model, shape, conditions, where) > (conditions.first_token_s or math.inf):
+        return
+    least = conditions.min_speed or 0.0
+    yield from (v for v in variants(model, where) if most_speed(model, shape, v, where) >= least)
+
+
+def is_unknowable(model: KnownModel, conditions: Conditions, where: Where) -> bool:
+    """Whether a speed is asked for that nothing tells: nobody knows how fast the memories of this
+    machine are, and neither this model nor another was timed on it.
+    """
+    devices = where.hardware.accelerators
+    return (
+        (conditions.min_speed is not None or conditions.first_token_s is not None)
+        and not where.is_timed
+        and all(device.bandwidth_gb_s is None for device in devices)
+        and not _was_timed(model, where)
+    )
+
+
+def _was_timed(model: KnownModel, where: Where) -> bool:
+    """Whether any type of the model was."""
+    return any(where.recall(model, type_, cache) for type_ in types_of(model) for cache in CACHES)
+
+
+def contenders_of(
+    model: KnownModel, conditions: Conditions, where: Where, lead: Lead | None
+) -> Iterator[Contender]:
+    """The rows of all ways to run `model` that fit and may meet the conditions, the best first. A
+    way is left out where the same type and cache lies on the accelerators as a whole.
+    """
+    seen = set[tuple[str, str]]()
+    for way in open_ways(model, conditions, where):
+        if (way.type, way.cache) in seen:
             continue
-        if most_speed(model, shape, variant, where) <= faster_than:
-            continue
-        if contender := contender_of(model, shape, variant, conditions, where, lead):
-            seen.add((variant.type, variant.cache))
+        if contender := contender_of(model, model.shape, way, conditions, where, lead):
+            seen.add((way.type, way.cache))
             yield contender
 
 

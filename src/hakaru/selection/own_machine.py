@@ -37,10 +37,12 @@ def own_machine(
     def margin(architecture: str) -> float:
         return learned_margin(loads, kind_of(machine, architecture, None)).fraction
 
+    timed = timed_files(session.ledger, machine)
     names = (device.name for device in hardware.accelerators)
     return Where(
         hardware=hardware,
-        predict=predicted_with(timed_files(session.ledger, machine)),
+        predict=predicted_with(timed),
+        is_timed=bool(timed),
         margin=margin,
         driver_bytes=known_driver_bytes(session.ledger, names),
         recall=recall_on(machine.fingerprint),

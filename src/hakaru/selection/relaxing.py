@@ -7,16 +7,24 @@ is left out; where none helps alone, several must be relaxed.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from hakaru.hardware.machine import Device
-from hakaru.memory.compute import is_known
 from hakaru.models.catalogue import KnownModel
 from hakaru.planning.search import largest
 from hakaru.selection.boards import lead_for
 from hakaru.selection.conditions import Conditions
 from hakaru.selection.contender import CELLS, Contender
-from hakaru.selection.judging import Where, best_contender, broken, contenders_of, soonest_s
+from hakaru.selection.judging import (
+    Variant,
+    Where,
+    best_contender,
+    broken,
+    contender_of,
+    most_speed,
+    open_ways,
+    soonest_s,
+)
 
 MOST_MEMORY: Final = 64
 """How many times the memory is looked at."""
@@ -56,8 +64,7 @@ def relaxations(
         return next((row for row in made if isinstance(row, Contender)), None)
 
     ways = [
-        _speed(conditions, where, models),
-        _patience(conditions, where, models),
+        *(_wished(wish, conditions, where, models) for wish in _WISHES),
         _licence(conditions, first),
         _context(conditions, first),
         _users(conditions, first),
@@ -69,52 +76,58 @@ def relaxations(
 First = Callable[..., Contender | None]
 
 
-def _speed(conditions: Conditions, where: Where, models: Sequence[KnownModel]) -> Relaxation | None:
-    """The fastest row that meets all else. What cannot be faster than the fastest so far is not
-    placed.
-    """
-    if conditions.min_speed is None:
-        return None
-    others = replace(conditions, min_speed=None)
-    lead = lead_for(others.task, others.language)
-    fastest = 0.0, ""
-    for model in sorted(models, key=lambda model: model.n_params):
-        made = contenders_of(model, others, where, lead, faster_than=fastest[0])
-        speeds = [row.speeds.decode for row in made if not broken(row, others)]
-        values = [speed.value for speed in speeds if speed]
-        fastest = max([fastest, *((value, model.id) for value in values)])
-    if not fastest[1]:
-        return None
-    return Relaxation(
-        field="min_speed", asked=conditions.min_speed, enough=_down(fastest[0]), model=fastest[1]
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """A wish that a speed decides, and how well a row meets it: more is better."""
+
+    field: str  # of `Conditions`
+    reached: Callable[[Contender], float | None]  # None: not known
+    most: Callable[[KnownModel, Variant, Conditions, Where], float]  # what `reached` never exceeds
 
 
-def _patience(
-    conditions: Conditions, where: Where, models: Sequence[KnownModel]
-) -> Relaxation | None:
-    """The row with the earliest first word that meets all else. A model that cannot be earlier than
-    the earliest so far is not placed.
-    """
-    if conditions.first_token_s is None:
-        return None
-    others = replace(conditions, first_token_s=None)
-    lead = lead_for(others.task, others.language)
-    earliest = math.inf, ""
-    for model in sorted(models, key=lambda model: model.n_params):
-        if not is_known(model.shape) or soonest_s(model, model.shape, others, where) > earliest[0]:
-            continue
-        made = contenders_of(model, others, where, lead, faster_than=others.min_speed or 0.0)
-        waits = [row.first_token_s for row in made if not broken(row, others)]
-        earliest = min([earliest, *((wait, model.id) for wait in waits if wait is not None)])
-    if not earliest[1]:
-        return None
-    return Relaxation(
+_WISHES: Final = (
+    _Wish(
+        field="min_speed",
+        reached=lambda row: row.speeds.decode.value if row.speeds.decode else None,
+        most=lambda model, variant, _, where: most_speed(model, model.shape, variant, where),
+    ),
+    _Wish(
         field="first_token_s",
-        asked=conditions.first_token_s,
-        enough=-_down(-earliest[0]),
-        model=earliest[1],
-    )
+        reached=lambda row: None if row.first_token_s is None else -row.first_token_s,
+        most=lambda model, _, asked, where: -soonest_s(model, model.shape, asked, where),
+    ),
+)
+
+
+def _wished(
+    wish: _Wish, conditions: Conditions, where: Where, models: Sequence[KnownModel]
+) -> Relaxation | None:
+    """The row that meets the wish best of those that meet all else. Ways to run a model are placed
+    from the one that may meet it best, until none that is left may be better.
+    """
+    asked = getattr(conditions, wish.field)
+    if asked is None:
+        return None
+    nothing: dict[str, Any] = {wish.field: None}
+    others = replace(conditions, **nothing)
+    lead = lead_for(others.task, others.language)
+    ways = [(model, way) for model in models for way in open_ways(model, others, where)]
+    most = [wish.most(model, way, others, where) for model, way in ways]
+    best, seen = (-math.inf, ""), set[tuple[str, str, str]]()
+    for i in sorted(range(len(ways)), key=lambda i: -most[i]):
+        model, way = ways[i]
+        if most[i] <= best[0]:
+            break
+        if (model.id, way.type, way.cache) in seen:
+            continue  # it lies on the accelerators as a whole
+        if row := contender_of(model, model.shape, way, others, where, lead):
+            seen.add((model.id, way.type, way.cache))
+            reached = wish.reached(row)
+            if reached is not None and not broken(row, others):
+                best = max(best, (reached, model.id))
+    if not best[1]:
+        return None
+    return Relaxation(field=wish.field, asked=asked, enough=abs(_down(best[0])), model=best[1])
 
 
 def _down(value: float) -> float:
