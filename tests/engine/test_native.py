@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from hakaru.engine import native, sdist
-from hakaru.engine.builds import engines_folder
+from hakaru.engine.builds import engines_folder, selection
 from hakaru.engine.capi import PINNED, STAMP
 from hakaru.engine.compiling import check_compilers, compile_tree, options
+from hakaru.engine.first_token import give_first_token
 from hakaru.engine.native import build_native, native_key
 from hakaru.engine.sdist import fetch_source, unpack
 from hakaru.errors import EngineMissing, EngineRefused, Interrupted, MachineError, Offline
@@ -245,8 +246,8 @@ def test_without_a_compiler_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Nothing is fetched: the source is empty and the tools are scripts. The list tells how often
-    they were asked for.
+    """Nothing is fetched: the source is empty and the tools are scripts, of which nobody expects a
+    token. The list tells how often they were asked for.
     """
     asked: list[str] = []
 
@@ -259,6 +260,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(native, "fetch_source", source)
     monkeypatch.setattr(native, "fetch_tools", lambda into: tools(tmp_path / "t"))
     monkeypatch.setattr(native, "check_compilers", lambda backend: None)
+    monkeypatch.setattr(native, "give_first_token", lambda engine: None)
     return asked
 
 
@@ -282,10 +284,24 @@ def test_a_build_is_made_once(fetched: list[str]) -> None:
         ]
     )
     assert (made.library / "libllama.so").is_symlink()
-    assert seen[-1] == ("files of llama.cpp compiled", 3, 3)
+    assert seen[-2:] == [
+        ("files of llama.cpp compiled", 3, 3),
+        ("first tokens of the new engine", 0, 1),
+    ]
     assert build_native("cpu", lambda *step: None) == made
     assert len(fetched) == 1
     assert [folder.name for folder in engines_folder().iterdir()] == [made.library.name]
+
+
+def test_a_build_that_gives_no_token_is_not_kept(
+    fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These libraries are texts. The tree stays, and what was used before."""
+    monkeypatch.setattr(native, "give_first_token", give_first_token)
+    with pytest.raises(EngineRefused, match=r"gave no token .* stays in use") as told:
+        build_native("cpu", lambda *step: None)
+    assert told.value.exit_code == 6 and selection().lab.name == "wheel"
+    assert [folder.suffix for folder in engines_folder().iterdir()] == [".tree"]
 
 
 def test_an_interrupted_build_goes_on(fetched: list[str]) -> None:

@@ -26,8 +26,9 @@ from hakaru.engine.builds import (
 )
 from hakaru.engine.capi import PINNED, STAMP
 from hakaru.engine.compiling import QUICKER, TARGETS, check_compilers, compile_tree, options
+from hakaru.engine.first_token import give_first_token
 from hakaru.engine.sdist import fetch_source, fetch_tools
-from hakaru.errors import Interrupted, MachineError
+from hakaru.errors import EngineRefused, Interrupted, MachineError
 from hakaru.hardware.machine import Machine
 from hakaru.language import translate
 from hakaru.places import data_dir, disk_error, one_at_a_time
@@ -63,7 +64,7 @@ def build_native(backend: str, watch: Watch) -> Build:
     minutes.
 
     Raises MachineError without a compiler or disk, Offline without a network, EngineRefused if it
-    does not compile.
+    does not compile, or compiled and does not answer (`first_token`).
     """
     folder = engines_folder() / f"native-{backend}-{native_key(PINNED, backend)}"
     if about_of(folder):
@@ -97,12 +98,11 @@ def _make(folder: Path, version: str, backend: str, watch: Watch) -> None:
         tools = fetch_tools(tree)
         watch(translate("packages fetched to compile it"), 2, 2)
         programs = compile_tree(source, tree, tools, options(version, backend), progress)
-        _keep(
-            programs,
-            source,
-            folder,
-            {"version": version, "backend": backend, "seconds": round(time.time() - began)},
-        )
+        facts = {"version": version, "backend": backend, "seconds": round(time.time() - began)}
+        part = _gathered(programs, source, folder, facts)
+        watch(translate("first tokens of the new engine"), 0, 1)
+        _try(part)
+        part.rename(folder)
     except OSError as error:
         raise disk_error(error, tree) from error
     except KeyboardInterrupt as error:
@@ -118,8 +118,19 @@ def _make(folder: Path, version: str, backend: str, watch: Watch) -> None:
     shutil.rmtree(tree, ignore_errors=True)
 
 
-def _keep(programs: Path, source: Path, folder: Path, facts: dict[str, object]) -> None:
-    """Copy programs and libraries to `folder`, whole or not at all."""
+def _try(part: Path) -> None:
+    """Have the build in the folder `part` answer. Raises EngineRefused where it does not; then
+    nothing of it is left but its tree.
+    """
+    try:
+        give_first_token(part)
+    except EngineRefused:
+        shutil.rmtree(part)
+        raise
+
+
+def _gathered(programs: Path, source: Path, folder: Path, facts: dict[str, object]) -> Path:
+    """Programs and libraries, copied to a folder beside `folder` that is not yet a build."""
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
@@ -138,4 +149,4 @@ def _keep(programs: Path, source: Path, folder: Path, facts: dict[str, object]) 
         "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     (part / STAMP).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    part.rename(folder)
+    return part
