@@ -230,9 +230,7 @@ def test_a_dry_run_imports_no_heavy_library(tiny: Path) -> None:
     "path", [p for p in FILES if room_of(p) == "cli"], ids=lambda p: str(p.relative_to(SOURCE))
 )
 def test_no_command_takes_a_bag_of_options(path: Path) -> None:
-    """Options are one value with named fields (`cli/options.py`), so that mypy sees a
-    misspelt one.
-    """
+    """Options are one value with named fields, so that mypy sees a misspelt one."""
     functions = [
         node
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

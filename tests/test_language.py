@@ -49,7 +49,12 @@ def sentences(without: tuple[str, ...] = ()) -> dict[str, str]:
 
 def help_texts() -> dict[str, str]:
     """Every text of `--help`."""
-    return {english: f"the help of {thing.name}" for thing, _, english in texts_of_help(app)}
+    groups = [command for command in app.commands.values() if isinstance(command, click.Group)]
+    return {
+        english: f"the help of {thing.name}"
+        for command in (app, *groups, *COMMANDS)
+        for thing, _, english in texts_of_help(command)
+    }
 
 
 def _speaks(function: ast.expr) -> bool:

@@ -10,7 +10,6 @@ A session is a value. Making one with `Session(...)` reads nothing of the machin
 process.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -47,6 +46,8 @@ def nobody_listens(sentence: str) -> None:
 
 def log_warning(sentence: str) -> None:
     """The `warn` of a program that imports hakaru: the sentence goes to the logger `hakaru`."""
+    import logging  # no command of hakaru needs it
+
     logging.getLogger("hakaru").warning(sentence)
 
 

@@ -11,7 +11,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final, Literal
 
 from hakaru.errors import Misuse
@@ -102,6 +101,8 @@ def parse_tokens(text: str) -> int:
     """The number of tokens that a text such as `32768`, `32,768` or `32k` means; k is 1,024, as in
     the names of models (a context of 128k has 131,072 tokens). Raises Misuse.
     """
+    from fractions import Fraction  # few commands need it
+
     named = re.sub(
         r"\s*(?:tokens?|トークン)$", "", _plain(text).replace("_", ""), flags=re.IGNORECASE
     )

@@ -4,15 +4,23 @@ from typing import Any
 
 import pytest
 
-from hakaru.cli import run
+from hakaru.cli import for_task, run
 from hakaru.cli.commands import up
-from hakaru.cli.options import UpOptions
+from hakaru.cli.commands.up import UpOptions
 from hakaru.errors import ModelNotFound
 from hakaru.memory.context import Context
 from hakaru.models.catalogue import known_models
 from hakaru.models.presets import FTYPES
 
 pytestmark = pytest.mark.usefixtures("no_engine")
+
+
+@pytest.fixture(autouse=True)
+def timings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """How often the machine would be timed. It is not: no engine runs in these tests."""
+    times: list[None] = []
+    monkeypatch.setattr(for_task, "calibrate", lambda session: times.append(None))
+    return times
 
 
 @pytest.fixture
@@ -41,6 +49,17 @@ def test_a_task_in_the_place_of_a_model_is_answered_by_choose(
     assert context["n_ctx"] == 8192
     told = capsys.readouterr().out
     assert "chat (Japanese)" in told and f"Going on with {model}." in told
+
+
+def test_a_machine_is_timed_once_before_a_model_is_chosen_for_it(
+    asked: list[tuple[str, Context]], timings: list[None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no speed is known, a model that is far too slow would be fetched. A result that is
+    still unknown is taken as it is.
+    """
+    run(["up", "--task", "chat", "--memory", "6GiB"])
+    assert timings == [None] and len(asked) == 1
+    assert capsys.readouterr().out.count("timing this machine") == 1
 
 
 def test_a_context_that_is_named_is_kept(asked: list[tuple[str, Context]]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hakaru.cli import run
 from hakaru.cli.commands import up
-from hakaru.cli.options import UpOptions
+from hakaru.cli.commands.up import UpOptions
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback
 

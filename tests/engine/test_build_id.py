@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hakaru.engine.build_id import build_of
+from hakaru.engine.build_id import build_of, version_of_package
 
 
 def installed(folder: Path, *libraries: tuple[str, str], listed: bool = True) -> None:
@@ -31,6 +31,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is remembered between two packages of one name."""
     monkeypatch.syspath_prepend(tmp_path)
     build_of.cache_clear()
+    version_of_package.cache_clear()
 
 
 def named(tmp_path: Path, *libraries: tuple[str, str], listed: bool = True) -> str:

@@ -7,15 +7,18 @@ from hypothesis import strategies as st
 
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.models.catalogue import known_models
+from hakaru.planning.placement import Task
 from hakaru.planning.search import place
 from hakaru.selection.boards import better_up, lead_for, ties
-from hakaru.selection.catalogue_sizes import measured
+from hakaru.selection.catalogue_sizes import Sized, measured
 from hakaru.selection.conditions import Asked, Conditions, conditions_of
-from hakaru.selection.contender import Contender
+from hakaru.selection.contender import Contender, Speeds
 from hakaru.selection.frontier import beats, frontier
 from hakaru.selection.judging import Where, best_contender, contenders_of
+from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.row_speeds import speeds
 from hakaru.selection.searching import Search, search
+from hakaru.selection.why import why_recommended
 
 MODELS = [
     model
@@ -128,18 +131,23 @@ def test_no_row_of_the_frontier_is_beaten(conditions: Conditions, hardware: Hard
 def test_the_recommended_row_ties_with_the_best_that_meets_everything(
     conditions: Conditions, hardware: Hardware
 ) -> None:
-    """It misses a wish, or has fewer than four bits, only where every row does."""
+    """It has fewer than four bits only where every row does, and of the others with a score none
+    misses fewer wishes. It is the fastest where all are slow.
+    """
     result = found(conditions, hardware)
     first = result.recommended
     if first is None:
         assert not result.contenders
         return
-    pleasing = [r for r in result.contenders if not r.misses and not r.is_below_four_bits]
-    if pleasing:
-        assert first in pleasing
-        scored = [row for row in pleasing if row.score]
-        assert first.score or not scored
-        for row in scored:
+    scored = [row for row in result.contenders if row.score and not row.is_below_four_bits]
+    if scored:
+        assert first in scored
+        assert len(first.misses) == min(len(row.misses) for row in scored)
+    alike = [row for row in scored if len(row.misses) == len(first.misses)]
+    if all("decode_tokens_per_s" in row.misses for row in alike):
+        assert all(first.speed >= row.speed for row in alike)
+    else:
+        for row in alike:
             assert first.score and row.score
             assert better_up(first.score) >= better_up(row.score) or ties(first.score, row.score)
     if any(not row.is_below_four_bits for row in result.contenders):
@@ -177,6 +185,47 @@ def test_below_four_bits_only_where_nothing_else_fits() -> None:
     result = found(conditions_of("chat"), hardware)
     assert result.recommended and not result.recommended.is_below_four_bits
     assert row.model.id not in {r.model.id for r in result.frontier}
+
+
+def test_a_type_that_misses_one_wish_comes_before_a_larger_one_that_misses_two() -> None:
+    """Qwen3 4B where RAM reads 25 GB/s: no type reads the prompt in time, and only the smaller ones
+    keep the pace.
+    """
+
+    hardware = Hardware(accelerators=(), ram=named_ram(16 * 2**30))
+
+    def predict(task: Task, sized: Sized, *_: object) -> Speeds:
+        decode = 25e9 / sized.load.total_bytes
+        return Speeds(decode=told(decode), prefill=told(20.0))
+
+    model = next(model for model in MODELS if model.id == "qwen3-4b")
+    where = Where(hardware=hardware, predict=predict)
+    row = best_contender(model, conditions_of("chat"), where, lead_for("chat", "en"))
+    assert isinstance(row, Contender)
+    assert row.misses == ("first_token_s",)
+    assert row.type == "Q5_K_M"
+
+
+def test_what_boards_measured_comes_before_a_wish_of_ours() -> None:
+    """Where only a model without a score meets every wish, one with a score is recommended, and of
+    these the fastest if none is fast enough.
+    """
+    hardware = Hardware(accelerators=(), ram=named_ram(16 * 2**30))
+
+    def predict(task: Task, sized: Sized, *_: object) -> Speeds:
+        decode = 2e9 / sized.load.total_bytes
+        return Speeds(decode=told(decode), prefill=told(1000.0))
+
+    result = search(conditions_of("chat"), Where(hardware=hardware, predict=predict), MODELS)
+    assert "smollm2-135m-instruct" in {r.model.id for r in result.contenders if not r.misses}
+    first = result.recommended
+    assert first and first.score and "decode_tokens_per_s" in first.misses
+    assert first.speed == max(row.speed for row in result.contenders if row.score)
+    assert "none of" in why_recommended(result)
+
+
+def told(value: float) -> RowSpeed:
+    return RowSpeed(value=value, low=value, high=value, source="made up")
 
 
 def test_a_cache_of_eight_bits_comes_after_every_type_of_four() -> None:

@@ -27,7 +27,8 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
     """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows
     `pages` to browsers, and a test `live` what it knows so far.
     """
-    from hakaru.cli.app import Browser, invoke
+    from hakaru.cli.app import invoke
+    from hakaru.cli.called import Browser
 
     _usable_streams()
     spell_fields(OPTION_OF)

@@ -6,12 +6,11 @@ and `ngettext` in its modules; here these names lead to hakaru's catalogue inste
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
 import click
-from click import core, decorators, exceptions, formatting, parser, types
+from click import core, exceptions, formatting, parser, types
 
 from hakaru.cli.paste import runnable
 from hakaru.cli.wrapping import cells_of
@@ -23,7 +22,8 @@ _NUMBER_TYPE: Final = re.compile("(integer|float)(?: range)?(?=として読め�
 """Click's English name of a type of number, in its Japanese sentence."""
 _FIELDS: Final = ("help", "epilog", "metavar", "options_metavar", "subcommand_metavar")
 """Where a command, an option or an argument keeps its texts."""
-_MODULES: Final = (core, decorators, exceptions, formatting, parser, types)
+_MODULES: Final = (core, exceptions, formatting, parser, types)
+"""Not `decorators`, which makes `--help` and `--version`: their texts are set as all others are."""
 
 
 def click_says(sentence: str) -> str:
@@ -61,9 +61,8 @@ OF_CLICK: Final = (
 """What Click says to a person who types `hakaru`."""
 
 
-def use_language_in(group: click.Group) -> None:
-    """Have the help of the commands, and Click, speak the language in use."""
-    texts = texts_of_help(group)  # before Click speaks through the catalogue: in English
+def use_language() -> None:
+    """Have Click speak the language in use."""
     for module in _MODULES:
         names = vars(module)
         names.update({name: _SPEAKERS[name] for name in _SPEAKERS if name in names})
@@ -73,11 +72,20 @@ def use_language_in(group: click.Group) -> None:
 
         formatting.wrap_text = wrap_help
     vars(formatting)["term_len"] = cells_of  # Click counts letters, also of two cells
-    for thing, field, english in texts:
+
+
+def speak(command: click.Command) -> None:
+    """Have the help of a command, and of those below it that were made with it, speak the language
+    in use.
+    """
+    for thing, field, english in texts_of_help(command):
         text = runnable(translate(english))
         setattr(thing, field, text)
         if isinstance(thing, click.Command) and field == "help":
             thing.short_help = _first_sentence(text)
+    if isinstance(command, click.Group) and isinstance(command.commands, dict):
+        for below in command.commands.values():
+            speak(below)
 
 
 def in_one_sentence(error: click.UsageError) -> str:
@@ -106,25 +114,20 @@ _SPEAKERS: Final = {"_": translate, "ngettext": _plural}
 
 @cache
 def texts_of_help(
-    group: click.Group,
+    command: click.Command,
 ) -> tuple[tuple[click.Command | click.Parameter, str, str], ...]:
-    """Each text of the help as its holder, the field in which it stands, and its English. What
-    stands for a value (`MODEL`, `[OPTIONS]`) is a text; options, and values that are typed as they
-    are, stay.
+    """Each text of the command's help as its holder, the field in which it stands, and its English.
+    What stands for a value (`MODEL`, `[OPTIONS]`) is a text; options, and values that are typed as
+    they are, stay.
     """
+    things: list[click.Command | click.Parameter] = [command]
+    things += command.get_params(click.Context(command))
     return tuple(
         (thing, field, english)
-        for command in _commands(group)
-        for thing in _holders(command)
+        for thing in things
         for field in _FIELDS
         if (english := getattr(thing, field, None) or _named_by_type(thing, field))
     )
-
-
-def _holders(command: click.Command) -> Iterator[click.Command | click.Parameter]:
-    """The command, its options and its arguments."""
-    yield command
-    yield from command.get_params(click.Context(command))
 
 
 def _named_by_type(thing: click.Command | click.Parameter, field: str) -> str | None:
@@ -136,13 +139,3 @@ def _named_by_type(thing: click.Command | click.Parameter, field: str) -> str | 
     if thing.is_flag or isinstance(thing.type, click.Choice):
         return None
     return thing.type.name.removesuffix(" range").upper()
-
-
-def _commands(group: click.Group) -> Iterator[click.Command]:
-    """The group, and every command below it."""
-    yield group
-    for command in group.commands.values():
-        if isinstance(command, click.Group):
-            yield from _commands(command)
-        else:
-            yield command

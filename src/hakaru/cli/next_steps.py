@@ -13,12 +13,12 @@ import click
 from click.core import ParameterSource
 
 from hakaru.cli.fields import OPTION_OF
-from hakaru.cli.options import FitOptions
 from hakaru.cli.paste import pasted
 from hakaru.language import say
 from hakaru.models.presets import USUAL
 
 if TYPE_CHECKING:  # each command brings what it tells of
+    from hakaru.cli.commands.fit import FitOptions
     from hakaru.evaluation.comparison import Comparison, Measured
     from hakaru.evaluation.findings import Findings
     from hakaru.planning.answer import Fit
@@ -87,7 +87,7 @@ def after_show(model: str) -> str:
     return pasted("hakaru", "fit", named(model))
 
 
-def after_fit(fit: "Fit", options: FitOptions) -> str:
+def after_fit(fit: "Fit", options: "FitOptions") -> str:
     """What does not fit is asked again with the first change that helps. What fits is looked for,
     or fetched, or made, or measured.
     """
@@ -107,7 +107,7 @@ def after_fit(fit: "Fit", options: FitOptions) -> str:
     return pasted("hakaru", "test", named(options.model))
 
 
-def check_of_speed(fit: "Fit", options: FitOptions) -> str:
+def check_of_speed(fit: "Fit", options: "FitOptions") -> str:
     """The command that measures what was predicted; empty for a model that is not on this
     machine.
     """
@@ -117,7 +117,7 @@ def check_of_speed(fit: "Fit", options: FitOptions) -> str:
     return pasted("hakaru", "bench", named(options.model), *behind)
 
 
-def before_fetching(fit: "Fit", options: FitOptions) -> str:
+def before_fetching(fit: "Fit", options: "FitOptions") -> str:
     """What the command is for that looks for GGUF files; empty where `after_fit` is another."""
     if fit.verdict == "does_not_fit" or fit.found is None or fit.found.gguf_search is None:
         return ""

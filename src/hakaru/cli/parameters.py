@@ -15,6 +15,24 @@ from hakaru.cli.number_types import RATE, TOKENS
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.language import LANGUAGES, listed
 
+TASK_FORMAT = """\b
+A task file has one JSON object per line; lines with # in front are comments.
+hakaru tasks new FILE writes an example to start from. A line:
+{"prompt": "What is the capital of Portugal?",
+ "check": {"type": "contains", "answer": "Lisbon"}}
+
+\b
+Checks:
+{"type": "contains", "answer": "Lisbon"}   the text is in the answer
+{"type": "exact", "answer": "Lisbon"}      the answer is the text
+{"type": "numeric", "answer": 5, "tolerance": 0.1}
+{"type": "choice", "answer": "B", "n": 4}  one of the first n letters
+{"type": "regex", "pattern": "^yes"}
+{"type": "json", "schema": {"type": "object"}}
+{"type": "python", "tests": "assert f(1) == 2"}
+"""
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 Options = TypeVar("Options")
 
@@ -35,12 +53,14 @@ def taking(command: Callable[[Options], int]) -> Callable[..., int]:
     """Hand a command its options as one value, of the type that the command's parameter `options`
     has.
 
-    The types are imported when a command runs: `hakaru --help` starts without them.
+    The type stands in the module of `commands` that does what the verb asks for, and is imported
+    when it runs: `hakaru --help` starts without it.
     """
+    does = "hakaru.cli.commands." + command.__module__.rpartition(".")[2]
 
     @wraps(command)
     def called(**values: object) -> int:
-        kind = getattr(import_module("hakaru.cli.options"), command.__annotations__["options"])
+        kind = getattr(import_module(does), command.__annotations__["options"])
         try:
             return command(kind(**values))
         except DoesNotFit as error:  # while what was typed is known

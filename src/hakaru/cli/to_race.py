@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from hakaru.cli.next_steps import again
-from hakaru.cli.options import ChooseOptions
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
@@ -26,8 +26,11 @@ from hakaru.selection.why_won import why_won
 from hakaru.session import Session
 from hakaru.units import size_in_bytes
 
+if TYPE_CHECKING:
+    from hakaru.cli.commands.choose import ChooseOptions
 
-def check_race(options: ChooseOptions) -> None:
+
+def check_race(options: "ChooseOptions") -> None:
     """Raises Misuse for a race that is none of this machine's, or of models."""
     for name, value in (("hardware", options.hardware), ("for_hardware", options.for_hardware)):
         if value is not None:
@@ -42,7 +45,7 @@ def check_race(options: ChooseOptions) -> None:
 
 
 def run_race(
-    options: ChooseOptions, choose: Callable[[Session], Chosen], tell: Callable[[Chosen], None]
+    options: "ChooseOptions", choose: Callable[[Session], Chosen], tell: Callable[[Chosen], None]
 ) -> int:
     """Choose, tell the rows, and race the best of them. Returns 3 if there is no row, and 1 if
     there was no race.
@@ -78,7 +81,7 @@ def run_race(
     return _told(options, chosen, found, session)
 
 
-def _agreed(options: ChooseOptions) -> bool:
+def _agreed(options: "ChooseOptions") -> bool:
     """Whether the person says yes. Raises Misuse where nobody can be asked."""
     if options.json or not sys.stdin.isatty():
         raise Misuse(
@@ -88,7 +91,7 @@ def _agreed(options: ChooseOptions) -> bool:
     return click.confirm(say("Fetch them, and race?"), default=True, err=True)
 
 
-def _told(options: ChooseOptions, chosen: Chosen, found: Race | None, session: Session) -> int:
+def _told(options: "ChooseOptions", chosen: Chosen, found: Race | None, session: Session) -> int:
     if options.json:
         print_json(raced_json(chosen, found, session))
     elif found is None:

@@ -13,14 +13,13 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
 
 from hakaru.engine.binary import identity_of_binary
-from hakaru.engine.build_id import build_of
+from hakaru.engine.build_id import build_of, version_of_package
 from hakaru.engine.capi import PINNED, STAMP, wheel_library
 from hakaru.errors import EngineMissing, Misuse
 from hakaru.places import data_dir, written_whole
@@ -71,15 +70,15 @@ class Selection:
 def wheel() -> Build:
     """The installed package. Raises EngineMissing."""
     try:
-        distribution = metadata.distribution(PACKAGE)
-    except metadata.PackageNotFoundError as error:
+        version = version_of_package(PACKAGE)
+    except ImportError as error:
         raise EngineMissing(
             "llama.cpp is not installed: run make, or: pip install {package}.", package=PACKAGE
         ) from error
     return Build(
         name="wheel",
         identity=build_of(PACKAGE),
-        version=distribution.version,
+        version=version,
         backend=None,
         library=wheel_library(),
     )

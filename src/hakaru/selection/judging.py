@@ -2,8 +2,8 @@
 
 A model is tried from the best to the least: all layers on the accelerators before a part of them in
 RAM, a cache of 16 bits before one of 8, and a larger type before a smaller one. Fewer than four
-bits come last of all. The first that meets every condition and every wish is the row; else the
-first that meets every condition.
+bits come last of all. The first that meets every condition and every wish is the row; else, of
+those that meet every condition, the first that misses the fewest wishes.
 
 What cannot fit by its weights and its cache alone is not placed: both are never more than what a
 placement counts.
@@ -89,29 +89,30 @@ def best_contender(
     model: KnownModel, conditions: Conditions, where: Where, lead: Lead | None
 ) -> Contender | Reason:
     """The row of `model`, or why it has none."""
-    if reason := conditions.why_not(model):
-        return reason
+    if closed := conditions.why_not(model):
+        return closed
     shape = model.shape
     if not is_known(shape):
         return "not_modelled"
-    soonest, wished = soonest_s(model, shape, conditions, where), conditions.traffic
+    soonest = soonest_s(model, shape, conditions, where)
     if soonest > (conditions.first_token_s or math.inf):
         return "first_token"
-    reason, good_enough = "memory", None
+    reason: Reason = "memory"
+    least: Contender | None = None  # the best of those that miss the fewest wishes
+    fitting = set[str]()  # types
     for variant in variants(model, where):
-        if good_enough and variant.type in BELOW_FOUR_BITS:
+        if least and variant.type in BELOW_FOUR_BITS:
             break
-        if good_enough and soonest > wished.first_token_s:
-            break  # all would be late
+        if variant.type in fitting:
+            continue  # a smaller cache, and RAM, are for what else does not fit
         most = most_speed(model, shape, variant, where)
         if most < (conditions.min_speed or 0.0):
             reason = "speed"
             continue
-        if good_enough and (
-            most < wished.decode_tokens_per_s
-            or _is_surely_slow(model, shape, variant, conditions, where)
+        if least and len(least.misses) <= _sure_misses(
+            model, shape, variant, conditions, where, most=most, soonest=soonest
         ):
-            continue  # it would miss the pace as well
+            continue
         contender = contender_of(model, shape, variant, conditions, where, lead)
         if contender is None:
             continue
@@ -119,11 +120,32 @@ def best_contender(
             reason = why
             if is_unknowable(model, conditions, where):
                 break
-        elif not contender.misses:
+            continue
+        if not contender.misses:
             return contender
-        else:
-            good_enough = good_enough or contender
-    return good_enough or reason
+        fitting.add(variant.type)
+        if least is None or len(contender.misses) < len(least.misses):
+            least = contender
+    return reason if least is None else least
+
+
+def _sure_misses(
+    model: KnownModel,
+    shape: Shape,
+    variant: Variant,
+    conditions: Conditions,
+    where: Where,
+    *,
+    most: float,
+    soonest: float,
+) -> int:
+    """How many wishes a variant misses wherever it is placed."""
+    wished = conditions.traffic
+    late = soonest > wished.first_token_s
+    slow = most < wished.decode_tokens_per_s or _is_surely_slow(
+        model, shape, variant, conditions, where
+    )
+    return late + slow
 
 
 def _is_surely_slow(

@@ -20,6 +20,10 @@ from hakaru.selection.judging import Where, best_contender
 
 LEAST_UNMEASURED: Final = 3
 """Rows without a score that are listed, however many rows have one."""
+MOST_TRIED: Final = 4
+"""For each row without a score that is to be listed, so many models are tried for one that misses
+no wish.
+"""
 
 SETTLED: Final = 2
 """Other columns that settle a tie, if they agree."""
@@ -43,15 +47,18 @@ class Search:
     def recommended(self) -> Contender | None:
         """The row to take; None if there is none.
 
-        Rows that miss a wish, and rows below four bits, come only where no other is left. Of the
-        rest the best score wins, or of the rows of the frontier that tie with it, the fastest; of
-        those that are as fast within a tenth, the best score (docs/decisions/0024). Without any
+        Rows below four bits come only where no other is left, and of the rest those that miss the
+        fewest wishes. Of these the best score wins, or of the rows of the frontier that tie with
+        it, the fastest; of those that are as fast within a tenth, the best score
+        (docs/decisions/0024). Where all are slower than wished for, the fastest wins. Without any
         score the most downloaded model wins, which says nothing about how good it is.
         """
         pool = self.pool
         scored = [contender for contender in pool if contender.score]
         if not scored:
             return pool[0] if pool else None
+        if self.is_slow:
+            return max(scored, key=lambda one: one.speed)
         first = frontier(scored) or scored
         tied = [one for one in first if self._ties(one, first[0])]
         fastest = max(one.speed for one in tied)
@@ -80,13 +87,24 @@ class Search:
         return behind < SETTLED
 
     @cached_property
+    def is_slow(self) -> bool:
+        """Whether no row with a score of which one is recommended is as fast as wished for."""
+        return all("decode_tokens_per_s" in one.misses for one in self.pool if one.score)
+
+    @cached_property
     def pool(self) -> list[Contender]:
-        """The rows of which one is recommended: of each model the best."""
+        """The rows of which one is recommended: of each model the best. Rows that miss the fewest
+        wishes, as those with a score do: what is known of a model counts more than a wish that
+        nobody uttered.
+        """
         large = [contender for contender in self.contenders if not contender.is_below_four_bits]
-        pleasing = [contender for contender in large if not contender.misses]
+        rows = large or self.contenders
+        scored = [contender for contender in rows if contender.score]
+        fewest = min((len(row.misses) for row in scored or rows), default=0)
         by_model: dict[str, Contender] = {}
-        for contender in pleasing or large or self.contenders:
-            by_model.setdefault(contender.model.id, contender)
+        for row in rows:
+            if len(row.misses) <= fewest:
+                by_model.setdefault(row.model.id, row)
         return list(by_model.values())
 
 
@@ -106,7 +124,9 @@ def search(
     others = [m for m in models if m not in measured]
     contenders = _contenders(measured, conditions, where, lead, left_out)
     contenders.sort(key=lambda contender: -better_up(contender.score) if contender.score else 0.0)
-    contenders += _unmeasured(others, conditions, where, lead, left_out, n_unmeasured)
+    contenders += _unmeasured(
+        others, conditions, where, lead, left_out, n_unmeasured, is_known=bool(contenders)
+    )
     return Search(
         conditions=conditions, lead=lead, contenders=tuple(contenders), left_out=dict(left_out)
     )
@@ -140,10 +160,13 @@ def _unmeasured(
     lead: Lead | None,
     left_out: Counter[Reason],
     n_most: int | None,
+    *,
+    is_known: bool,
 ) -> list[Contender]:
-    """Rows of models without a score. Where others have one, those of the last year come first,
-    since boards are behind; of these, and without a board, the most downloaded. Models that no
-    machine would help are counted by their reason.
+    """Rows of models without a score. Where a board speaks for the task, those of the last year
+    come first, since boards are behind; of these, and without a board, the most downloaded. Models
+    that no machine would help are counted by their reason. `is_known`: there are rows with a score,
+    of which one is recommended.
     """
     open_ones = []
     for model in models:
@@ -156,7 +179,9 @@ def _unmeasured(
     contenders: list[Contender] = []
     n_pleasing = 0
     for i, model in enumerate(open_ones):
-        if n_most is not None and n_pleasing >= n_most:
+        if n_most is not None and (
+            n_pleasing >= n_most or (is_known and len(contenders) >= MOST_TRIED * n_most)
+        ):
             left_out["no_score"] += len(open_ones) - i
             break
         made = _contenders([model], conditions, where, lead, left_out)

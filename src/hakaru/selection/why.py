@@ -56,7 +56,18 @@ def _reason(first: Contender, search: Search) -> str:
     if len({contender.model.id for contender in search.contenders}) == 1:
         return say("the largest type that meets everything")
     pool = [contender for contender in search.pool if contender.score]
+    if search.is_slow:
+        return say(
+            "none of {n} measured models is as fast as wished for; this is the fastest", n=len(pool)
+        )
     best = max(pool, key=lambda contender: better_up(contender.score) if contender.score else 0.0)
+    if best is first and first.misses:
+        return say(
+            "no measured model meets everything; the best score of {n} that miss the least: "
+            "{value:g}",
+            n=len(pool),
+            value=first.score.value,
+        )
     if best is first:
         return say(
             "the best score of {n} measured models that meet everything: {value:g}",

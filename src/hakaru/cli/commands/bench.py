@@ -2,7 +2,8 @@
 is.
 """
 
-from hakaru.cli.options import BenchOptions
+from dataclasses import dataclass
+
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
@@ -11,6 +12,16 @@ from hakaru.cli.terminal import terminal_session
 from hakaru.errors import Misuse
 from hakaru.evaluation.bench import bench
 from hakaru.evaluation.calibrating import calibrate
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """`hakaru bench`."""
+
+    model: str | None  # None: the machine is timed
+    depth: int
+    calibrate: bool
+    json: bool
 
 
 def run(options: BenchOptions) -> int:

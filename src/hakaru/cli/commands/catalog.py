@@ -2,14 +2,8 @@
 asking the Hub, and models of one's own.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from hakaru.cli.options import (
-    CatalogAddOptions,
-    CatalogOptions,
-    CatalogRmOptions,
-    CatalogUpdateOptions,
-)
 from hakaru.cli.output import print_json, print_text
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.catalog import print_added, print_state, print_update
@@ -17,6 +11,37 @@ from hakaru.language import say
 from hakaru.models.licences import CLASSES, licence_class
 from hakaru.models.own_catalogue import catalogue, remove_entry, today
 from hakaru.models.scores import all_boards, scores_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOptions:
+    """`hakaru catalog`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogUpdateOptions:
+    """`hakaru catalog update`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogAddOptions:
+    """`hakaru catalog add`."""
+
+    model: str
+    name: str | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogRmOptions:
+    """`hakaru catalog rm`."""
+
+    name: str
+    json: bool
 
 
 def run(options: CatalogOptions) -> int:

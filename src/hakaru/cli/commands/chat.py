@@ -5,13 +5,13 @@ the conversation. An answer that never ends by itself, as small models give them
 
 import sys
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import httpx
 
 from hakaru.choosing.evidence import last_choice
-from hakaru.cli.options import ChatOptions
 from hakaru.cli.output import print_aside, warn
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import english_only
@@ -23,6 +23,20 @@ from hakaru.models.sources.find import whole_model
 from hakaru.servers import Deployment, running
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.serve import serve
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions:
+    """`hakaru chat`."""
+
+    model: str | None
+    system: str | None
+    prompt: str | None
+    max_tokens: int
+    port: int | None
+    memory: str | None
+    chat_template: str | None
+
 
 MORE: Final = "/more"
 """What a person types to have a cut answer continued."""

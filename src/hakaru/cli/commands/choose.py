@@ -1,10 +1,10 @@
 """`hakaru choose`: which model for a task on a machine, or which machine for a model."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hakaru.cli.options import ChooseOptions
 from hakaru.cli.output import next_step, print_aside, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.tell.choose import print_chosen
@@ -22,6 +22,37 @@ from hakaru.units import parse_seconds
 if TYPE_CHECKING:
     from hakaru.selection.buying import Shopping
     from hakaru.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooseOptions:
+    """`hakaru choose`."""
+
+    task: str
+    language: str | None  # None: that of the text
+    context: int | None  # of one user
+    hardware: str | None
+    memory: str | None
+    min_speed: float | None
+    users: int | None
+    license: str
+    prompt_tokens: int | None
+    answer_tokens: int | None
+    first_token: str | None
+    top: int
+    model: str | None
+    for_hardware: str | None
+    race: bool
+    tasks: tuple[str, ...]
+    yes: bool
+    electricity: str | None
+    watts: float | None
+    cloud: str | None
+    price: str | None
+    tokens_per_day: int | None
+    explain: bool
+    plot: Path | None
+    json: bool
 
 
 def run(options: ChooseOptions) -> int:

@@ -1,10 +1,18 @@
 """`hakaru doctor`: what is installed, and how wrong the predictions were on this machine."""
 
-from hakaru.cli.options import DoctorOptions
+from dataclasses import dataclass
+
 from hakaru.cli.output import print_json
 from hakaru.cli.tell.doctor import print_checkup
 from hakaru.cli.terminal import terminal_session
 from hakaru.planning.checkup import checkup
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """`hakaru doctor`."""
+
+    json: bool
 
 
 def run(options: DoctorOptions) -> int:

@@ -2,7 +2,8 @@
 which is used.
 """
 
-from hakaru.cli.options import EngineBuildOptions, EngineListOptions, EngineUseOptions
+from dataclasses import dataclass
+
 from hakaru.cli.output import next_step, print_json, print_text, warn
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.engine import print_inventory, print_use
@@ -14,6 +15,30 @@ from hakaru.engine.native import backend_for, build_native
 from hakaru.engine.server_flags import every_flag
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineListOptions:
+    """`hakaru engine list`."""
+
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineBuildOptions:
+    """`hakaru engine build`."""
+
+    backend: str | None  # None: that of this machine's GPU
+    no_use: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineUseOptions:
+    """`hakaru engine use`."""
+
+    name: str
+    json: bool
 
 
 def list_engines(options: EngineListOptions) -> int:

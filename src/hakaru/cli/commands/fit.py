@@ -2,14 +2,45 @@
 change it.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
 from hakaru.cli.next_steps import after_fit, before_fetching, check_of_speed
-from hakaru.cli.options import FitOptions
+from hakaru.cli.options import ContextOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
+from hakaru.models.presets import preset_asked
 from hakaru.pictures.memory import save_memory_picture
 from hakaru.pictures.save import check_picture
 from hakaru.planning.fit import fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(ContextOptions):
+    """`hakaru fit`."""
+
+    model: str
+    type_: str | None  # a preset that nobody needs to have built
+    bits: str | None  # of the usual preset: 4 is Q4_K_M
+    hardware: str | None
+    memory: str | None
+    mmproj: Path | None
+    draft: str | None
+    mtp: bool
+    kv_unified: bool
+    source: Literal["computed", "dry-run", "both"]
+    max_context: bool
+    depth: int
+    explain_terms: bool
+    plot: Path | None
+    json: bool
+
+    @property
+    def preset(self) -> str | None:
+        """The preset that was named, by whichever option."""
+        return preset_asked(self.type_, self.bits)
 
 
 def run(options: FitOptions) -> int:

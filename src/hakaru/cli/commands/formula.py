@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from hakaru.cli.next_steps import after_formula
-from hakaru.cli.options import FormulaOptions
 from hakaru.cli.output import next_step, print_json, print_text, show_table
 from hakaru.cli.tell.fit import devices_table
 from hakaru.hardware.machine import Hardware
@@ -19,6 +19,17 @@ from hakaru.models.presets import nearest_type
 from hakaru.planning.sentences import verdict_sentence, verdict_word
 from hakaru.planning.shares import MARGIN
 from hakaru.units import format_params, names_experts, parse_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormulaOptions:
+    """`hakaru formula`."""
+
+    params: str
+    bits: float
+    hardware: str | None
+    context: int
+    json: bool
 
 
 def run(options: FormulaOptions) -> int:

@@ -1,9 +1,17 @@
 """`hakaru hardware`."""
 
-from hakaru.cli.options import HardwareOptions
+from dataclasses import dataclass
+
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.hardware.probe import probe_machine
 from hakaru.hardware.spoken import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareOptions:
+    """`hakaru hardware`."""
+
+    json: bool
 
 
 def run(options: HardwareOptions) -> int:

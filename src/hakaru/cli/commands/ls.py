@@ -3,9 +3,9 @@ and searched.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from hakaru.cli.options import LsOptions
 from hakaru.cli.output import next_step, print_json, print_text, show_table
 from hakaru.cli.paste import pasted
 from hakaru.cli.table import Cell, Column, Table
@@ -24,6 +24,15 @@ from hakaru.models.by_word import (
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.own_catalogue import catalogue
 from hakaru.units import format_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsOptions:
+    """`hakaru ls`."""
+
+    words: tuple[str, ...]
+    catalog: bool
+    json: bool
 
 
 def run(options: LsOptions) -> int:

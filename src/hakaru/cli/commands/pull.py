@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import click
 
 from hakaru.cli.next_steps import again, named
-from hakaru.cli.options import PullOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
@@ -16,6 +16,23 @@ from hakaru.memory.context import Context
 from hakaru.models.sources.find import parsed
 from hakaru.models.sources.reference import Local, OllamaName
 from hakaru.pulling.pull import Pulled, already_here, pull
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullOptions:
+    """`hakaru pull`."""
+
+    model: str
+    context: int | None
+    memory: str | None
+    vision: bool
+    force: bool
+    dry_run: bool
+    json: bool
+
+    def as_context(self) -> Context:
+        """The options by the names of fields."""
+        return {} if self.context is None else {"n_ctx": self.context}
 
 
 def run(options: PullOptions) -> int:

@@ -3,10 +3,11 @@ that is read back.
 """
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hakaru.cli.next_steps import after_dry_run, after_quantize
-from hakaru.cli.options import QuantizeOptions
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
@@ -20,6 +21,34 @@ from hakaru.quantization.to_preset import MadePreset
 
 if TYPE_CHECKING:
     from hakaru.quantization.made import Made
+    from hakaru.quantization.probes import Effort
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions:
+    """`hakaru quantize`; exactly one of `bits`, `type_`, `bpw`, `size`, `fit` and `quality`
+    is given.
+    """
+
+    model: str
+    bits: str | None  # of the usual preset: 4 is Q4_K_M
+    type_: str | None
+    bpw: str | None
+    size: str | None
+    fit: bool
+    quality: str | None
+    hardware: str | None
+    context: int | None
+    min_speed: float | None
+    effort: "Effort"
+    importance: str | None  # None: auto, but none for a preset that needs none
+    pins: tuple[str, ...]
+    split: str | None
+    converter: Path | None
+    output: Path | None
+    overwrite: bool
+    dry_run: bool
+    json: bool
 
 
 def run(options: QuantizeOptions) -> int:

@@ -1,10 +1,10 @@
 """`hakaru rm`: a model off this disk."""
 
 import sys
+from dataclasses import dataclass
 
 import click
 
-from hakaru.cli.options import RmOptions
 from hakaru.cli.output import print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.terminal import terminal_session
@@ -13,6 +13,16 @@ from hakaru.errors import Misuse
 from hakaru.language import say
 from hakaru.pulling.remove import Removal, removal_of
 from hakaru.units import format_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RmOptions:
+    """`hakaru rm`."""
+
+    name: str
+    yes: bool
+    dry_run: bool
+    json: bool
 
 
 def run(options: RmOptions) -> int:

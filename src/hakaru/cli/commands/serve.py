@@ -3,13 +3,14 @@
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
 from hakaru.choosing.speculated import spoken
 from hakaru.cli.next_steps import after_dry_run
-from hakaru.cli.options import ServeOptions
+from hakaru.cli.options import ContextOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.tell.fit import print_fit
@@ -25,6 +26,18 @@ from hakaru.servers import running
 from hakaru.serving.serve import serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(ContextOptions):
+    """`hakaru serve`."""
+
+    model: str
+    memory: str | None
+    chat_template: str | None
+    port: int | None
+    dry_run: bool
+    json: bool
 
 
 def run(options: ServeOptions, *, pages: Pages | None) -> int:

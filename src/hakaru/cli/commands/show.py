@@ -1,11 +1,20 @@
 """`hakaru show`: what is known about a model, before anything is downloaded."""
 
+from dataclasses import dataclass
+
 from hakaru.cli.next_steps import after_show
-from hakaru.cli.options import ShowOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.show import print_description
 from hakaru.models.description import describe
 from hakaru.models.sources.find import find_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """`hakaru show`."""
+
+    model: str
+    json: bool
 
 
 def run(options: ShowOptions) -> int:

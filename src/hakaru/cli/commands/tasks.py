@@ -1,6 +1,8 @@
 """`hakaru tasks`: files of tasks, to start from."""
 
-from hakaru.cli.options import TasksNewOptions
+from dataclasses import dataclass
+from pathlib import Path
+
 from hakaru.cli.output import next_step, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.wrapping import whole
@@ -9,6 +11,13 @@ from hakaru.evaluation.task_example import write_example
 from hakaru.evaluation.tasks import read_items
 from hakaru.language import current_language, say
 from hakaru.models.embedded import embedded_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksNewOptions:
+    """`hakaru tasks new`."""
+
+    file: Path
 
 
 def write_new(options: TasksNewOptions) -> int:

@@ -4,10 +4,12 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, cast
 
 from hakaru.cli.next_steps import after_comparison
-from hakaru.cli.options import TestOptions
+from hakaru.cli.options import ContextOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.comparison import print_comparison
@@ -29,6 +31,29 @@ from hakaru.pictures.report import nothing_to_draw, save_report, save_report_pic
 from hakaru.pictures.save import check_picture
 from hakaru.session import Session
 from hakaru.units import parse_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestOptions(ContextOptions):
+    """`hakaru test`."""
+
+    models: tuple[str, ...]
+    reference: str | None
+    texts: tuple[Path, ...]
+    prompts: Path | None
+    budget: str | None
+    tasks: tuple[str, ...]
+    language: str
+    chat_template: str | None
+    quality: str
+    no_speed: bool
+    full_speed: bool
+    report: Path | None
+    plot: Path | None
+    page: bool
+    again: bool
+    json: bool
+
 
 OF_ONE: Final = ("--report", "--plot", "--page")
 

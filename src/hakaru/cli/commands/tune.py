@@ -1,13 +1,14 @@
 """`hakaru tune`: the loop that decides, without serving; and an old decision walked again."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hakaru.choosing.replay import replay
 from hakaru.choosing.tune import effort_beside_servers
 from hakaru.cli.deciding import decide
-from hakaru.cli.options import TuneOptions
+from hakaru.cli.options import WishOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.tune import print_decision, print_replay, save_decision_report
@@ -17,6 +18,18 @@ from hakaru.errors import Misuse
 from hakaru.pictures.page_file import check_report
 from hakaru.pictures.save import check_picture
 from hakaru.servers import beside_servers
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(WishOptions):
+    """`hakaru tune`."""
+
+    speculative: bool
+    draft: str | None
+    replay_file: Path | None
+    report: Path | None
+    plot: Path | None
+
 
 BESIDE_REPLAY: Final = ("--replay", "--json")
 

@@ -1,6 +1,6 @@
 """`hakaru up`: look at the machine, check, quantize, test, decide, serve."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.mix_gain import Gain
@@ -8,7 +8,7 @@ from hakaru.cli.commands.pull import on_this_disk
 from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide, decide_with_gain
 from hakaru.cli.for_task import names_task, with_model_for
-from hakaru.cli.options import UpOptions
+from hakaru.cli.options import WishOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.gain import gain_json, print_gain
 from hakaru.cli.tell.tune import print_decision
@@ -16,6 +16,14 @@ from hakaru.cli.tell.ways_on import next_command
 from hakaru.cli.terminal import terminal_session
 from hakaru.models.model import read_model
 from hakaru.serving.serve_at import Pages, serve_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpOptions(WishOptions):
+    """`hakaru up`."""
+
+    port: int | None
+    no_serve: bool
 
 
 def run(options: UpOptions, *, pages: Pages | None) -> int:

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown, system_reason
@@ -17,10 +16,9 @@ from hakaru.formats.gguf import has_weights, read_header
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.formats.pieces import cut_up, joining, piece_of, pieces_beside
 from hakaru.formats.split import part_names
-from hakaru.language import say
+from hakaru.models.by_id import entry_called
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.model import Model, read_language_model
-from hakaru.models.own_catalogue import all_models, catalogue
 from hakaru.models.presets import USUAL
 from hakaru.models.sources.checkpoint import LARGEST_CONFIG, as_gguf
 from hakaru.models.sources.choice import choices, choose, companions_of, roles_of_files
@@ -242,35 +240,6 @@ def _small(path: Path) -> bytes | None:
 
 def _find_in_catalogue(word: str) -> Found:
     return _stand_in_for(entry_called(word))
-
-
-def entry_called(word: str) -> KnownModel:
-    """The catalogue's model of that id. Raises ModelNotFound, with similar ids."""
-    by_id = {entry.id: entry for entry in all_models()}
-    if entry := by_id.get(word.lower()):
-        return entry
-    if damaged := catalogue().skipped.get(word.lower()):
-        raise ModelDamaged("{reason}", reason=damaged)
-    close = get_close_matches(word.lower(), by_id, n=3, cutoff=0.5)
-    if near := list(dict.fromkeys([*_ids_with(word), *close]))[:3]:
-        raise ModelNotFound(
-            "'{word}' is neither a file nor a model of the catalogue; did you mean {listed}?",
-            word=word,
-            listed=say(", ").join(near),
-        )
-    raise ModelNotFound(
-        "'{word}' is neither a file nor a model of the catalogue; name a GGUF file, hf:org/repo "
-        "or ollama:name. The catalogue is listed by: {command}",
-        word=word,
-        command="hakaru ls --catalog",
-    )
-
-
-def _ids_with(word: str) -> list[str]:
-    """The catalogue's ids in which `word` stands, whatever its signs: `llama3` in `llama-3-8b`."""
-    wanted = re.sub(r"[\W_]", "", word.lower())
-    ids = [entry.id for entry in all_models()]
-    return [name for name in ids if len(wanted) > 2 and wanted in re.sub(r"\W", "", name)]
 
 
 def _stand_in_for(entry: KnownModel) -> Found:

@@ -1,0 +1,69 @@
+"""How `hakaru fit` is typed."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hakaru.cli.number_types import TOKENS
+from hakaru.cli.parameters import (
+    PATH,
+    context_options,
+    json_option,
+    memory_option,
+    model_argument,
+    taking,
+    type_options,
+)
+
+if TYPE_CHECKING:
+    from hakaru.cli.commands.fit import FitOptions
+
+
+@click.command()
+@model_argument
+@type_options(
+    "As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …",
+    "As the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
+)
+@click.option(
+    "--hardware",
+    metavar="DEVICES",
+    help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
+)
+@context_options
+@click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
+@click.option("--draft", metavar="MODEL", help="A draft model that is loaded beside it.")
+@click.option("--mtp", is_flag=True, help="Its own layers for multi-token prediction draft.")
+@click.option("--kv-unified", is_flag=True, help="All conversations share one KV cache.")
+@memory_option
+@click.option(
+    "--source",
+    type=click.Choice(["computed", "dry-run", "both"]),
+    default="both",
+    show_default=True,
+    help="Whose figures.",
+)
+@click.option("--max-context", is_flag=True, help="Also: how long a context fits.")
+@click.option(
+    "--depth",
+    type=TOKENS,
+    default=0,
+    show_default=True,
+    help="Predict the speed behind so many tokens of context.",
+)
+@click.option(
+    "--explain",
+    "explain_terms",
+    is_flag=True,
+    help="Every term with its formula, summing to the total.",
+)
+@click.option(
+    "--plot", type=PATH, help="Write the memory of every device as a picture (.svg or .png)."
+)
+@json_option
+@taking
+def fit(options: "FitOptions") -> int:
+    """Does it fit, and where? Memory by part and device, computed and dry-run."""
+    from hakaru.cli.commands import fit as command
+
+    return command.run(options)

@@ -1,0 +1,36 @@
+"""How `hakaru serve` is typed."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hakaru.cli.called import browser
+from hakaru.cli.parameters import (
+    context_options,
+    dry_run_option,
+    json_option,
+    memory_option,
+    model_argument,
+    port_option,
+    taking,
+    template_option,
+)
+
+if TYPE_CHECKING:
+    from hakaru.cli.commands.serve import ServeOptions
+
+
+@click.command()
+@model_argument
+@context_options
+@memory_option
+@template_option
+@port_option
+@dry_run_option
+@json_option
+@taking
+def serve(options: "ServeOptions") -> int:
+    """Serve a model at 127.0.0.1 for any OpenAI client."""
+    from hakaru.cli.commands import serve as command
+
+    return command.run(options, pages=browser().pages)
