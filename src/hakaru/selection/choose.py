@@ -101,8 +101,9 @@ def _ways_to_run(model: KnownModel, conditions: Conditions, where: Where) -> Sea
 
 
 def _shown(found: Search, top: int) -> tuple[Contender, ...]:
-    """The rows to show: the recommended one, those of the frontier, others by their score, and
-    some of the models that nobody has measured.
+    """The rows to show: the recommended one, the best score, then those of the frontier, others
+    with a score, and some of the models that nobody has measured. What misses fewer wishes comes
+    before what misses more.
     """
     first = found.recommended
     if first is None:
@@ -110,7 +111,8 @@ def _shown(found: Search, top: int) -> tuple[Contender, ...]:
     scored = [contender for contender in found.contenders if contender.score]
     unmeasured = [contender for contender in found.contenders if not contender.score]
     room = max(1, top - min(LEAST_UNMEASURED, top // 3, len(unmeasured)))
-    wanted = list(dict.fromkeys([first, *found.frontier, *scored]))[:room]
+    by_misses = [*sorted(found.frontier, key=_misses), *sorted(scored, key=_misses)]
+    wanted = list(dict.fromkeys([first, *found.frontier[:1], *by_misses]))[:room]
     chosen = [*wanted, *unmeasured][: max(top, 1)]
     return (
         first,
@@ -120,6 +122,10 @@ def _shown(found: Search, top: int) -> tuple[Contender, ...]:
             if contender in chosen and contender is not first
         ),
     )
+
+
+def _misses(row: Contender) -> int:
+    return len(row.misses)
 
 
 def _left_out(found: Search, rows: Sequence[Contender]) -> dict[Reason, int]:
