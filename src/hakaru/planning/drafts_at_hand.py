@@ -12,12 +12,9 @@ from hakaru.models.sources.contents import content_of
 from hakaru.models.sources.look_around import look_around
 from hakaru.models.sources.model_folders import model_folders
 from hakaru.models.vocabulary import MOST_MORE_TOKENS, why_not_drafted_by
+from hakaru.planning.extras import LARGEST_DRAFT
 from hakaru.session import Session
 
-LARGEST: Final = 1 / 3
-"""A draft's weights, as a part of the model's: of a larger one several guesses cost as much as the
-tokens that they may save.
-"""
 EXACT_ENOUGH: Final = 4.0
 """Bits per weight of a draft that guesses as its source does: assumed."""
 
@@ -52,7 +49,7 @@ def _may_draft(model: Model, target: Model) -> bool:
     sizes = model.shape.n_vocab, target.shape.n_vocab
     return (
         model.complete
-        and model.weights_bytes <= LARGEST * target.weights_bytes
+        and model.weights_bytes <= LARGEST_DRAFT * target.weights_bytes
         and abs(sizes[0] - sizes[1]) <= MOST_MORE_TOKENS
         and purpose_of(model) == "text"
     )

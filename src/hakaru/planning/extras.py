@@ -29,9 +29,13 @@ from hakaru.models.kinds import PROJECTOR, no_projector, role_of
 from hakaru.models.model import Model
 from hakaru.models.shape import Shape
 from hakaru.models.vocabulary import why_not_drafted_by
-from hakaru.planning.load import load_of
+from hakaru.planning.load import Load, load_of
 from hakaru.units import Source
 
+LARGEST_DRAFT: Final = 1 / 3
+"""A draft's weights, as a part of the model's: of a larger one several guesses cost as much as the
+tokens that they may save.
+"""
 N_DRAFT: Final = 3
 """Tokens that are drafted at once: llama.cpp's default of --spec-draft-n-max."""
 
@@ -134,17 +138,29 @@ def draft_extra(
     for an architecture that we do not model.
     """
     refuse_other_vocabulary(target, draft)
-    own = settings.with_cache(F16_CACHE)
     load = load_of(draft.loaded, draft.shape.n_layer)
-    context = _context_bytes(draft.shape, own, backend)
-    if context is None:
+    extra = draft_context(draft.name, draft.shape, load, settings, backend=backend)
+    if extra is None:
         raise _not_modelled(draft)
+    return extra
+
+
+def draft_context(
+    name: str, shape: Shape, load: Load, settings: ContextSettings, *, backend: Backend = "cuda"
+) -> Extra | None:
+    """As `draft_extra`, for a draft of which only this is known; None for an architecture that we
+    do not model.
+    """
+    own = settings.with_cache(F16_CACHE)
+    context = _context_bytes(shape, own, backend)
+    if context is None:
+        return None
     compute_bytes, host_bytes = context
     return Extra(
-        name=draft.name, weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
-        compute_bytes=compute_bytes, kv_cache_bytes=kv_cache_bytes(draft.shape, own),
+        name=name, weights_bytes=load.total_bytes - load.input_bytes + load.tied_bytes,
+        compute_bytes=compute_bytes, kv_cache_bytes=kv_cache_bytes(shape, own),
         host_bytes=load.input_bytes + host_bytes,
-        copied_bytes=draft_copy_bytes(draft.shape.caches or (), own), source="computed",
+        copied_bytes=draft_copy_bytes(shape.caches or (), own), source="computed",
     )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def choose(
         relaxations=() if rows else tuple(relaxations(conditions, where, models)),
         ways=ways_to(found.recommended, where.paces) if found.recommended and where.paces else (),
         solved=where.solved(task, conditions.language),
+        drafts=where.drafts,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from hakaru.pulling.ways import Way
 from hakaru.selection.conditions import Conditions, Reason
 from hakaru.selection.contender import Contender
 from hakaru.selection.cost import Cost, Prices
+from hakaru.selection.drafts_here import DraftHere
 from hakaru.selection.relaxing import Relaxation
 from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.row_cost import PowerHere, row_cost
@@ -32,6 +33,7 @@ class Chosen:
     ways: tuple[Way, ...] = ()  # of having the recommended one here; empty for a named machine
     power: PowerHere | None = None  # what was measured; None for a named machine
     solved: Mapping[Row, tuple[Solved, ...]] = field(default_factory=dict)  # by races, here
+    drafts: tuple[DraftHere, ...] = ()  # on this disk; empty for a named machine
     prices: Prices | None = None  # what electricity and others' answers cost, if it was named
 
     @property
@@ -61,7 +63,7 @@ class Chosen:
 
     def _row(self, contender: Contender) -> dict[str, object]:
         conditions, model = self.conditions, contender.model
-        cost, guesses = self.cost(contender), guessing(contender)
+        cost, guesses = self.cost(contender), guessing(contender, self.drafts)
         scores = scores_of(model, conditions.task, conditions.language)
         return {
             "model": model.id,

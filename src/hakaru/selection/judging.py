@@ -31,6 +31,7 @@ from hakaru.selection.boards import Lead
 from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, Sized, sized, types_of
 from hakaru.selection.conditions import Conditions, Reason
 from hakaru.selection.contender import Contender, Speeds
+from hakaru.selection.drafts_here import DraftHere
 from hakaru.selection.remembered import Recall, Remembered, nothing
 from hakaru.selection.row_cost import PowerHere
 from hakaru.selection.row_speeds import Predict
@@ -57,6 +58,7 @@ class Where:
     power: PowerHere | None = None  # what it draws, as measured; None: it is only named
     paces: Paces | None = None  # how fast models get onto this machine; None: it is only named
     solved: AskSolved = nothing_solved  # what races found
+    drafts: tuple[DraftHere, ...] = ()  # on its disk; empty: it is only named
 
     @property
     def is_split(self) -> bool:

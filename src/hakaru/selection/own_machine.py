@@ -5,12 +5,17 @@ tenth of a second to load.
 """
 
 from functools import partial
+from pathlib import Path
 
+from huggingface_hub import constants
+
+from hakaru.models.own_catalogue import all_models
 from hakaru.planning.here import hardware_here, limited
 from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.timed_here import power_here, timed_files
 from hakaru.pulling.speed_seen import last_speed
 from hakaru.quantization.how_long import seconds_for
+from hakaru.selection.drafts_here import drafts_in
 from hakaru.selection.judging import Where
 from hakaru.selection.remembered import recall_on
 from hakaru.selection.row_cost import PowerHere
@@ -55,5 +60,6 @@ def own_machine(
             quantizing_s=lambda n: seconds_for(n, session.ledger, machine.fingerprint),
             ram_bytes=machine.memory.total_bytes,
         ),
+        drafts=drafts_in(Path(constants.HF_HUB_CACHE), all_models()),
         solved=partial(solved_here, session.ledger),
     )

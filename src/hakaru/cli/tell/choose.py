@@ -34,7 +34,7 @@ def print_chosen(chosen: Chosen, *, explain: bool = False) -> None:
     else:
         show_table(rows_table(chosen))
         ways = [ways_line(*chosen.ways)] if chosen.ways else []
-        guesses = guessing_lines(chosen.rows)
+        guesses = guessing_lines(chosen.rows, chosen.drafts)
         for line in [*recommended_lines(chosen), *ways, *guesses, *cost_lines(chosen)]:
             print_text(line)
     if explain:
