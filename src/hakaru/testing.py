@@ -1,12 +1,13 @@
 """Tiny models for tests: those of hakaru, and those of programs that use it.
 
+`write_tiny_projector` makes the eyes of such a model (mmproj), which llama.cpp's server loads.
 `write_tiny_llama` makes a whole, loadable model of the llama architecture in a few hundred
 kilobytes: random weights, a byte-level vocabulary, the chat template ChatML. `write_header_only`
 and `write_header` make a file that llama.cpp can dry-run: a true header without a vocabulary,
 followed by a hole, so that a 70B model takes a few kilobytes of disk.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hakaru.models.architectures import tensors_of
 from hakaru.models.caches import full_attention
 from hakaru.models.hyperparameters import expand
 from hakaru.models.shape import Shape
+from hakaru.models.towers import Tower, header_of_tower
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
@@ -200,13 +202,15 @@ def write_tiny(
     `metadata` as `tiny_hyperparameters` makes it; `type_` is F16, BF16 or F32."""
     shapes = dict(tensors_of(Metadata(path, metadata), n_vocab=n_vocab, tied=tied, having=having))
     rows = header_file.header_tensors(shapes.items(), type_)
+    return _write_random(path, _with_vocabulary(metadata, n_vocab, whole=vocabulary), rows, seed)
+
+
+def _write_random(
+    path: Path, metadata: Mapping[str, MetadataValue], rows: Sequence[Tensor], seed: int
+) -> Path:
     random = np.random.default_rng(seed)
     with path.open("wb") as file:
-        file.write(
-            header := header_file.header_bytes(
-                _with_vocabulary(metadata, n_vocab, whole=vocabulary), rows
-            )
-        )
+        file.write(header := header_file.header_bytes(metadata, rows))
         for row in rows:
             file.write(bytes(len(header) + row.offset - file.tell()))
             file.write(
@@ -216,6 +220,20 @@ def write_tiny(
             )
         file.write(bytes(-file.tell() % ALIGNMENT))
     return path
+
+
+TINY_TOWER = Tower(
+    projector="gemma3", n_layer=2, n_embd=64, n_ff=128, n_head=2, patch=16, image=64,
+    n_positions=16,
+)  # fmt: skip
+
+
+def write_tiny_projector(path: Path, *, tower: Tower = TINY_TOWER, n_embd: int = 256) -> Path:
+    """Write a whole projector with random weights for a language model of the width `n_embd`, and
+    return it. The usual `tower` makes one token of a picture of 64 pixels a side.
+    """
+    header = header_of_tower(tower, n_embd)
+    return _write_random(path, header.metadata, header.tensors, seed=1)
 
 
 def _with_vocabulary(

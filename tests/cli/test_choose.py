@@ -124,15 +124,25 @@ def test_a_picture_of_the_rows_is_drawn(tmp_path: Path, capsys: pytest.CaptureFi
     assert not other.exists()
 
 
-def test_what_is_assumed_for_a_projector_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the command that tells the real one; other tasks need none."""
-    for task, n_bytes in (("vision", 5 * 2**29), ("chat", None)):
+def test_what_is_known_of_a_projector_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its weights by its shape, the rest called assumed, with the command that tells the real one;
+    the next step fetches it, too. Other tasks need none.
+    """
+    for task in ("vision", "chat"):
         asked = ["choose", "--task", task, "--hardware", "RTX 4090", "--top", "1"]
         assert run(asked) == 0
         told = " ".join(capsys.readouterr().out.split())
-        assert ("has 2.5 GiB for the projector, which is assumed" in told) == bool(n_bytes)
+        assert ("of weights (by the shape of its tower)" in told) == (task == "vision")
         assert run([*asked, "--json"]) == 0
         first = json.loads(capsys.readouterr().out)["recommended"]
-        assert first["assumed_projector_bytes"] == n_bytes
-        command = f"hakaru pull {first['model']}:{first['type']} --vision --dry-run"
-        assert (command in told) == bool(n_bytes)
+        name = f"{first['model']}:{first['type']}"
+        assert (f"hakaru pull {name} --vision --dry-run" in told) == (task == "vision")
+        assert (f"hakaru pull {name} --vision" in told) == (task == "vision")
+        eyes = first["projector"]
+        if task == "chat":
+            assert (eyes, first["assumed_projector_bytes"]) == (None, None)
+            continue
+        assert eyes["weights_source"] == "computed"
+        assert first["assumed_projector_bytes"] == eyes["bytes"] - eyes["weights_bytes"]
+        held = sum(d["extras_bytes"] for d in first["devices"])
+        assert held == eyes["bytes"] - eyes["host_bytes"]

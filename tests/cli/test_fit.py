@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
+from hakaru.testing import write_tiny_projector
+from loopback import Loopback
 from projectors import gemma3
 
 
@@ -174,6 +176,34 @@ def test_companions_take_their_part(capsys: pytest.CaptureFixture[str], tmp_path
     _, both = json_answer(capsys, "qwen3-8b", *here, *beside)
     assert both["total_bytes"] == alone["total_bytes"] + sum(e["bytes"] for e in both["extras"])
     assert [e["weights_bytes"] > 0 for e in both["extras"]] == [True, True]
+
+
+def test_its_own_projector_is_loaded_beside_it(
+    capsys: pytest.CaptureFixture[str], hub: Loopback, tiny: Path, tmp_path: Path
+) -> None:
+    """Of a model of the catalogue by the shape of its tower, at the Hub and in a folder by its
+    header; where there is none, a sentence says what to name.
+    """
+    here, eyes = ("--vision", "--hardware", "64GiB RAM"), write_tiny_projector(tmp_path / "eyes")
+    _, known = json_answer(capsys, "qwen3-vl-8b-instruct", *here)
+    assert round(known["extras"][0]["weights_bytes"] / 2**20, 1) == 1105.3
+    hub.add_repository("org/x", {"x-F16.gguf": tiny, "mmproj-F16.gguf": eyes})
+    _, remote = json_answer(capsys, "hf:org/x", *here)
+    (tmp_path / "m").mkdir()
+    shutil.copy(tiny, tmp_path / "m/m.gguf")
+    shutil.copy(eyes, tmp_path / "m/mmproj-m.gguf")
+    _, local = json_answer(capsys, tmp_path / "m", *here)
+    names = [answer["extras"][0].pop("name") for answer in (remote, local)]
+    assert names == ["mmproj-F16.gguf", "mmproj-m.gguf"]
+    assert remote["extras"] == local["extras"] != []
+    for model, words in (
+        (tiny, "has no projector beside it"),
+        ("qwen3-8b", "the catalogue does not know its projector"),
+    ):
+        code, out, err = answer(capsys, model, *here)
+        assert (code, out) == (4, "") and words in err
+    code, _, err = answer(capsys, tmp_path / "m", *here, "--mmproj", eyes)
+    assert code == 2 and "give one of them" in err
 
 
 def test_what_is_no_projector_is_refused(

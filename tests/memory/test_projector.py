@@ -2,7 +2,11 @@
 beside it.
 """
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from hakaru.errors import ModelDamaged
 from hakaru.formats.gguf import read_header
 from hakaru.memory.projector import projector_compute
 from hakaru.models.architectures import buffer_bytes
+from hakaru.testing import TINY_TOWER, write_tiny_projector
 from projectors import MIB, gemma3, qwen3vl, vision, whisper
 
 QWEN36: dict[str, object] = {"width": 5120}
@@ -67,6 +72,47 @@ def test_the_engine_is_not_believed_about_what_it_refuses(tmp_path: Path, tiny: 
         None,
         None,
     ]
+
+
+SERVER_WITH_EYES = """
+import os, sys, xllamacpp
+p = xllamacpp.CommonParams()
+p.model.path, p.mmproj.path, p.hostnames = sys.argv[1], sys.argv[2], [sys.argv[3]]
+p.n_ctx, p.fit_params, p.cache_ram_mib, p.ui, p.verbosity = 512, False, 0, False, 4
+p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
+server = xllamacpp.Server(p)
+print("ready", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.engine
+def test_a_real_load_takes_what_was_counted(tiny: Path, tmp_path: Path) -> None:
+    """The server's own log of a projector with random weights: its weights, and what it computes
+    with, as far as the log's two decimals of a MiB tell.
+    """
+    tower = replace(TINY_TOWER, n_embd=256, n_ff=1024, image=512, n_positions=1024)
+    eyes = write_tiny_projector(tmp_path / "eyes.gguf", tower=tower)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER_WITH_EYES, tiny, eyes, tmp_path / "s.sock"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+        check=True,
+    )
+    log = done.stdout + done.stderr
+    weights = re.search(r"load_hparams: model size: +([\d.]+) MiB", log)
+    compute = re.search(r"reserve_compute_meta: +CPU compute buffer size = +([\d.]+) MiB", log)
+    assert weights and compute, log[-3000:]
+    header = read_header(eyes)
+    assert float(weights[1]) == pytest.approx(eyes.stat().st_size / MIB, abs=0.01)
+    counted = buffer_bytes(header.tensors)
+    assert 0 <= eyes.stat().st_size - counted < 2**14  # the header
+    told = projector_dry_run(eyes)
+    assert told
+    assert float(compute[1]) == pytest.approx((told.total_bytes - counted) / MIB, abs=0.01)
+    assert float(compute[1]) <= projector_compute(str(eyes), header).start_bytes / MIB
 
 
 def test_a_larger_picture_takes_more(tmp_path: Path) -> None:

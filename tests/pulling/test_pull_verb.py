@@ -28,10 +28,18 @@ from hakaru.errors import (
     Offline,
 )
 from hakaru.models.sources.find import find_model
+from hakaru.planning.fit import fit
+from hakaru.planning.shares import MARGIN
 from hakaru.pulling import transfer
 from hakaru.pulling.pull import pull
 from hakaru.session import Session
-from hakaru.testing import tiny_shape, write_tiny_llama
+from hakaru.testing import (
+    TINY_TOWER,
+    tiny_shape,
+    write_header_only,
+    write_tiny_llama,
+    write_tiny_projector,
+)
 from loopback import COMMIT, Loopback, serving
 from projectors import vision
 
@@ -339,6 +347,30 @@ def test_the_projector_comes_with_vision(
     pulled = pull("hf:org/see", vision=True, session=session_with())
     assert pulled.download and pulled.download.fit and len(pulled.download.fit.extras) == 1
     assert (pulled.path.parent / "mmproj-F16.gguf").read_bytes() == eyes.read_bytes()
+
+
+def test_a_type_is_taken_that_fits_with_its_projector(
+    place: Loopback, tmp_path: Path, session_with: Sessions
+) -> None:
+    """On a machine that holds the larger type alone, the smaller one is taken with its eyes; and
+    what is made here leaves them their room.
+    """
+    shape = tiny_shape(n_embd=1024, n_ff=4096, n_layer=4)
+    large = write_header_only(tmp_path / "x-Q8_0.gguf", shape)
+    small = write_tiny_llama(tmp_path / "x-Q4_K_M.gguf")
+    tower = replace(TINY_TOWER, n_layer=12, n_embd=512, n_ff=2048)
+    eyes = write_tiny_projector(tmp_path / "eyes.gguf", tower=tower, n_embd=1024)
+    files: dict[str, Path | bytes] = {large.name: large, small.name: small, "mmproj-F16.gguf": eyes}
+    place.add_repository("org/both", files)
+    alone = session_with()
+    needed = fit(str(large), session=alone).placement.total_bytes
+    session = session_with(int(needed / (1 - MARGIN)) + 2**24)
+    kinds = [
+        pull("hf:org/both", vision=vision, dry_run=True, session=session)
+        for vision in (False, True)
+    ]
+    types = [p.download.taken.offer.type for p in kinds if p.download and p.download.taken]
+    assert types == ["Q8_0", "Q4_K_M"]
 
 
 def test_a_type_that_is_not_there_names_the_nearest(

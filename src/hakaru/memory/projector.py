@@ -3,19 +3,20 @@
 The engine lays a projector out for one picture of a fixed number of tokens (`WARMUP_TOKENS`) or one
 clip of 30 seconds, and again when a larger picture comes. With flash attention the buffer grows
 with the patches: at its fullest it holds for every patch a few rows of the model's width and of the
-feed-forward layer. For ten projectors the estimate lies 0 to 15% above the engine's own figure
+feed-forward layer. For 17 projectors the estimate lies 0 to 15% above the engine's own figure
 (docs/memory.md), which is taken instead where the engine can be asked. Left out: encoders other
 than plain transformers (DeepSeek's OCR, Gemma 3n's).
 
 Source: llama.cpp, tools/mtmd/clip.cpp (load_hparams, warmup), tools/mtmd/models.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
-from hakaru.formats.gguf import Header
+from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_values import Array
-from hakaru.formats.metadata import Metadata
+from hakaru.formats.metadata import Metadata, Written
 
 WARMUP_TOKENS: Final = {
     "qwen2vl_merger": 46**2, "qwen2.5vl_merger": 46**2, "qwen3vl_merger": 46**2, "ling3vl": 46**2,
@@ -23,14 +24,14 @@ WARMUP_TOKENS: Final = {
     "exaone4_5": 46**2, "hunyuanvl": 32**2, "muse-glimmer": 32**2, "paddleocr": 28**2,
     "phi4": 16**2, "pixtral": 16**2, "lightonocr": 16**2, "kimivl": 16**2, "gemma4v": 16**2,
     "gemma4uv": 16**2, "minimax_m3": 16**2, "youtuvl": 16**2, "deepseek4v": 16**2, "lfm2": 16**2,
-    "d1omni_v": 16**2,
+    "d1omni_v": 16**2, "kimik25": 4096,
 }  # fmt: skip
 """Tokens of the picture at start, by type of projector; other types take pictures of one size."""
 LARGEST_TOKENS: Final = {
     "qwen2vl_merger": 4096, "qwen2.5vl_merger": 4096, "qwen3vl_merger": 4096, "ling3vl": 4096,
     "glm4v": 4096, "pixtral": 1024, "kimivl": 1024, "gemma4v": 1120, "gemma4uv": 1120, "lfm2": 256,
     "d1omni_v": 256, "minimax_m3": 576, "muse-glimmer": 4096, "hunyuanvl": 16384, "youtuvl": 62500,
-    "deepseek4v": 384,
+    "deepseek4v": 384, "kimik25": 4096,
 }  # fmt: skip
 """Tokens of the largest picture, where the header does not state pixels."""
 MERGED: Final = {"gemma3": 4, "gemma4v": 3, "gemma4uv": 3, "pixtral": 1, "lightonocr": 1, "phi4": 1}
@@ -39,6 +40,18 @@ LARGEST_PIXELS: Final = 2**22
 """Larger pictures (4.2 million pixels) are not planned for. --image-max-tokens limits them."""
 AUDIO_POSITIONS: Final = 1500  # 30 seconds in frames of 10 ms, halved
 BYTES_PER_PIXEL: Final = 12  # three colours in F32
+
+
+class Headed(Protocol):
+    """What has the header of a projector: a file, or a tower of `models.towers`."""
+
+    @property
+    def metadata(self) -> Mapping[str, Written]:
+        """Its keys."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Its tensor table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +64,7 @@ class ProjectorCompute:
 
 
 def projector_compute(
-    where: str, header: Header, *, start_bytes: int | None = None
+    where: str, header: Headed, *, start_bytes: int | None = None
 ) -> ProjectorCompute:
     """The estimate; `start_bytes` is the engine's own figure, if it was asked. Raises
     ModelDamaged.
@@ -71,7 +84,7 @@ def _has(meta: Metadata, kind: str) -> bool:
     return meta.integer(f"clip.{kind}.block_count") is not None
 
 
-def _vision(meta: Metadata, header: Header) -> ProjectorCompute:
+def _vision(meta: Metadata, header: Headed) -> ProjectorCompute:
     """The compute buffers for pictures, by the patches of the picture at start and of the largest
     picture.
     """
@@ -100,7 +113,7 @@ def _vision(meta: Metadata, header: Header) -> ProjectorCompute:
     return ProjectorCompute(start_bytes=n_bytes(start), growth_bytes=more, host_bytes=copies)
 
 
-def _floats(meta: Metadata, header: Header, kind: str) -> int:
+def _floats(meta: Metadata, header: Headed, kind: str) -> int:
     """How many numbers the buffer holds for each position at its fullest, which is in attention or
     in the feed-forward layer.
     """
@@ -121,4 +134,7 @@ def _deepstack(meta: Metadata) -> int:
     values = flags.values if isinstance(flags, Array) else flags
     n = sum(map(bool, values)) if isinstance(values, list | tuple) else 0
     merged = meta.integer("clip.vision.spatial_merge_size") or 2
-    return (n + 1) * (meta.integer("clip.vision.projection_dim") or 0) // merged**2 if n else 0
+    if not n:
+        return 0
+    kept = (n + 1) * (meta.integer("clip.vision.projection_dim") or 0) // merged**2
+    return kept + meta.need("clip.vision.embedding_length", high=2**20) // 2

@@ -33,6 +33,8 @@ class KnownModel:
     n_params: int  # as published, without blocks for multi-token prediction
     n_params_mtp: int = 0  # of the blocks for multi-token prediction
     n_unconverted: int = 0  # in no converted file (a pooler); below 0: padding of converters
+    tower: str | None = None  # of a model that sees: its vision tower, by name in `towers.TOWERS`
+    n_params_tower: int | None = None  # published, beside `n_params`; None: not known, or none
     n_vocab: int
     tied: bool  # the output matrix is the embedding
     having: tuple[str, ...] = ()  # optional tensors, see `tensors_of`

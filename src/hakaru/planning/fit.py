@@ -11,6 +11,7 @@ from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
 from hakaru.models.presets import preset_asked, which_preset
+from hakaru.models.sources.eyes import projector_of
 from hakaru.models.sources.find import Reference, find_model
 from hakaru.planning.answer import Fit
 from hakaru.planning.backends import backend_of
@@ -32,6 +33,7 @@ def fit(
     preset: str | None = None,
     bits: str | int | None = None,
     mmproj: Path | None = None,
+    vision: bool = False,
     draft: Reference | None = None,
     mtp: bool = False,
     kv_unified: bool = False,
@@ -49,15 +51,18 @@ def fit(
     machine with the memory that is free now. `memory` is the most that may be used of it, such as
     "16GiB": of all GPUs together, and of the RAM. `preset`, or the `bits` of the usual one, judges
     the model as it would be at such a preset, which nobody needs to have built. A projector
-    (`mmproj`), a `draft` model or the model's own layers for multi-token prediction (`mtp`) are
-    loaded beside it. `find_max` also looks for the longest context that fits. The speed is
-    predicted behind `depth` tokens of context. Nothing but headers is fetched. Raises Misuse,
-    ModelError, Offline and EngineError.
+    (`mmproj`, or with `vision` the one that lies beside the model), a `draft` model or the model's
+    own layers for multi-token prediction (`mtp`) are loaded beside it. `find_max` also looks for
+    the longest context that fits. The speed is predicted behind `depth` tokens of context. Nothing
+    but headers is fetched. Raises Misuse, ModelError, Offline and EngineError.
     """
     preset = preset_asked(preset, bits)
     limit = None if memory is None else size_in_bytes(memory)
+    if vision and mmproj:
+        raise Misuse("`mmproj` and `vision` both say which projector; give one of them.")
     place = named_place(hardware, limit)
     found = find_model(model)
+    mmproj = projector_of(found) if vision else mmproj
     whole = model if isinstance(model, Model) else read_language_model(found.path)
     settings = any_settings_for(whole, kv_unified=kv_unified, **context)
     session = session or Session.here(keeps=False)

@@ -30,6 +30,7 @@ class Download:
     model: Model | None  # whose header was read; None: the file is no model, such as a projector
     fit: Fit | None  # the memory verdict on this machine; None where there is none to give
     taken: Taken | None = None  # which type, and why; None: the person named it
+    beside_bytes: int = 0  # of a projector that is loaded beside the model
     ways: tuple[Way, ...] = ()  # that which is taken, and the other one; empty: there is no other
     becomes: str | None = None  # of original weights: the type that `fit` judges
     others: tuple[str, ...] = ()  # types that are published beside it

@@ -16,6 +16,7 @@ from hakaru.models.sources.huggingface import find_at_hub, of_checkpoint
 from hakaru.models.sources.reference import Address
 from hakaru.planning.answer import Fit
 from hakaru.planning.budget import room_for_weights
+from hakaru.planning.extras import projector_extra
 from hakaru.planning.fit import fit
 from hakaru.planning.here import hardware_here
 from hakaru.planning.shares import FitVerdict
@@ -36,11 +37,14 @@ SMALLEST = "Q2_K"
 
 class Judge:
     """What `fit` says of the offers of one repository. The header of one tells, by our arithmetic,
-    the memory of all; what seems to fit is judged by its own header.
+    the memory of all; what seems to fit is judged by its own header. A projector (`mmproj`) is
+    loaded beside each.
     """
 
-    def __init__(self, place: Repository, session: Session, context: Context) -> None:
-        self._place, self._context = place, context
+    def __init__(
+        self, place: Repository, session: Session, context: Context, mmproj: Path | None = None
+    ) -> None:
+        self._place, self._context, self._mmproj = place, context, mmproj
         self._session = replace(session, note=nobody_listens, warn=nobody_listens)
         self._model: Model | None = None
 
@@ -50,21 +54,28 @@ class Judge:
             return "does_not_fit"
         return self.of(offer).verdict
 
-    def of(self, offer: Offer, mmproj: Path | None = None) -> Fit:
+    def of(self, offer: Offer) -> Fit:
         """The answer of `fit` by the offer's own header."""
         answer = fit(
             str(replace(self._place.wanted, file=offer.choice.name)),
-            mmproj=mmproj,
+            mmproj=self._mmproj,
             session=self._session,
             **self._context,
         )
         self._model = answer.model
         return answer
 
+    @property
+    def beside_bytes(self) -> int:
+        """What the projector takes of the room for weights; 0 where none is loaded."""
+        if self._mmproj is None:
+            return 0
+        return projector_extra(self._mmproj, ask_engine=False).bytes
+
     def would_fit(self, preset: str) -> bool:
         """Whether the model would fit at a preset. True also where only its own header can tell."""
         assert self._model  # the header of another offer was read
-        answer = _at_preset(self._model, preset, self._session, self._context)
+        answer = _at_preset(self._model, preset, self._session, self._context, self._mmproj)
         return answer is None or answer.verdict != "does_not_fit"
 
     def making(self, source: Offer) -> tuple[int | None, float | None]:
@@ -80,7 +91,8 @@ class Judge:
             room = room_for_weights(
                 model, hardware_here(machine, uses_gpu=machine.has_gpu), settings
             )
-            n_bytes = min(room.total_bytes, source.bytes or room.total_bytes)
+            total = room.total_bytes - self.beside_bytes
+            n_bytes = min(total, source.bytes or total) if total > 0 else None
         if (source.bytes or 0) > machine.memory.total_bytes:  # it is read from the disk, each time
             return n_bytes, None
         return n_bytes, seconds_for(model.n_params, session.ledger, machine.fingerprint)
@@ -94,14 +106,6 @@ def from_hub(place: Repository, session: Session, context: Context, *, vision: b
         return _download(place, named.parts, session, origin=str(place.wanted))
     if not place.offers:
         return _checkpoint(place, session, context)
-    judge, taken = Judge(place, session, context), None
-    if wanted:
-        meant = offers_named(where, place.offers, wanted)
-        choice = choose(where, tuple(offer.choice for offer in meant), None)
-        offer = next(offer for offer in meant if offer.choice == choice)
-    else:
-        taken = _possible(take(place.offers, judge), judge)
-        offer = taken.offer
     eyes = projector(listing.files) if vision else None
     if vision and eyes is None:
         raise ModelNotFound(
@@ -110,7 +114,15 @@ def from_hub(place: Repository, session: Session, context: Context, *, vision: b
             where=where,
         )
     header = find_model(str(replace(place.wanted, file=eyes))).path if eyes else None
-    answer = judge.of(offer, header)
+    judge, taken = Judge(place, session, context, header), None
+    if wanted:
+        meant = offers_named(where, place.offers, wanted)
+        choice = choose(where, tuple(offer.choice for offer in meant), None)
+        offer = next(offer for offer in meant if offer.choice == choice)
+    else:
+        taken = _possible(take(place.offers, judge), judge)
+        offer = taken.offer
+    answer = judge.of(offer)
     others = [o for o in place.offers if (o.bytes or 0) < (offer.bytes or 0)]
     download = _download(
         place,
@@ -123,17 +135,22 @@ def from_hub(place: Repository, session: Session, context: Context, *, vision: b
         model=answer.model,
         fit=answer,
         taken=taken,
+        beside_bytes=judge.beside_bytes,
         ways=_ways(place, taken, judge, session) if taken else (),
         others=tuple(o.described for o in others if o.preset)[:5],
     )
 
 
-def _at_preset(model: Model, preset: str, session: Session, context: Context) -> Fit | None:
+def _at_preset(
+    model: Model, preset: str, session: Session, context: Context, mmproj: Path | None = None
+) -> Fit | None:
     """What `fit` says of the model at a preset; None for an architecture without our arithmetic, or
     without a mixture.
     """
     try:
-        return fit(model, preset=preset, source="computed", session=session, **context)
+        return fit(
+            model, preset=preset, mmproj=mmproj, source="computed", session=session, **context
+        )
     except ModelUnknown:
         return None
 

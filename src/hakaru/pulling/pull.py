@@ -175,6 +175,9 @@ def _made(download: Download, session: Session, context: Context) -> Path:
     """The file that fits, made of the source that was fetched. Raises what `quantize` raises."""
     from hakaru.quantization.quantize import quantize
 
+    if download.beside_bytes:  # `fit` knows of no projector
+        size = download.made_bytes
+        return quantize(download.origin, size=size, session=session, **context).path
     return quantize(download.origin, fit=True, session=session, **context).path
 
 

@@ -12,6 +12,7 @@ from hakaru.planning.search import largest
 from hakaru.planning.shares import Placement
 from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, Sized
 from hakaru.selection.remembered import Remembered, RowSpeed
+from hakaru.selection.seeing import Seeing, seeing
 
 CELLS: Final = 256  # contexts are multiples of this
 
@@ -83,6 +84,11 @@ class Contender:
     def memory_bytes(self) -> int:
         """What it takes, on all devices and in RAM."""
         return self.placement.total_bytes
+
+    @property
+    def eyes(self) -> Seeing | None:
+        """The projector that was placed with it; None: the task needs none."""
+        return seeing(self.model) if self.task.extras_bytes else None
 
     @property
     def pace(self) -> RowSpeed | None:

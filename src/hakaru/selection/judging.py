@@ -35,14 +35,11 @@ from hakaru.selection.drafts_here import DraftHere
 from hakaru.selection.remembered import Recall, Remembered, nothing
 from hakaru.selection.row_cost import PowerHere
 from hakaru.selection.row_speeds import Predict
+from hakaru.selection.seeing import seeing
 from hakaru.selection.solved import AskSolved, nothing_solved
 from hakaru.selection.to_have import Paces
 
 CACHES: Final = ("f16", "q8_0")
-PROJECTOR_BYTES: Final = 5 * 2**29
-"""Set aside for the projector of a model that sees, and what it computes with: assumed, since the
-projectors of the catalogue's models take 0.4 to 2.2 GiB.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,12 +301,14 @@ def _task(
     conditions: Conditions,
     where: Where,
 ) -> Task:
+    eyes = seeing(model) if conditions.task == "vision" else None
     return Task(
         load=pieces.load,
         shape=shape,
         settings=settings,
         margin=where.margin(model.architecture),
-        extras_bytes=PROJECTOR_BYTES if conditions.task == "vision" else 0,
+        extras_bytes=eyes.device_bytes if eyes else 0,
+        extras_host_bytes=eyes.host_bytes if eyes else 0,
         driver_bytes=where.driver_bytes,
     )
 

@@ -11,6 +11,7 @@ from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Conditions
 from hakaru.selection.contender import Contender
 from hakaru.selection.remembered import RowSpeed
+from hakaru.selection.seeing import Seeing
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import disagreements, why_recommended
 from hakaru.units import bytes_in, bytes_told, format_bytes, short_rate
@@ -129,8 +130,8 @@ def recommended_lines(chosen: Chosen) -> list[str]:
             )
         )
     lines += [where_line(first)] if where_line(first) else []
-    if first.task.extras_bytes:
-        lines.append(_projector(first))
+    if first.eyes:
+        lines.append(_projector(first, first.eyes))
     if first.pace and first.first_token_s is None and first.speeds.why_no_prefill:
         lines.append(
             say(
@@ -211,11 +212,19 @@ def score_line(score: Score) -> str:
     )
 
 
-def _projector(contender: Contender) -> str:
-    """That its memory has an assumed part, and what tells the real one."""
+def _projector(contender: Contender, eyes: Seeing) -> str:
+    """What its memory has for the projector, and what tells it by a real file."""
+    known = {
+        "computed": say("by the shape of its tower"),
+        "counted": say("at most, by the published number"),
+        "assumed": say("assumed"),
+    }
     return say(
-        "Its memory has {bytes} for the projector, which is assumed; by a real one: {command}",
-        bytes=format_bytes(contender.task.extras_bytes),
+        "Its memory has {bytes} for the projector: {weights} of weights ({how}); the rest, to "
+        "compute with, is assumed. By a real file: {command}",
+        bytes=format_bytes(eyes.bytes),
+        weights=format_bytes(eyes.weights_bytes),
+        how=known[eyes.weights_source],
         command=f"hakaru pull {contender.model.id}:{contender.type} --vision --dry-run",
     )
 

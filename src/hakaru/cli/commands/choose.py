@@ -185,4 +185,5 @@ def after_choose(chosen: Chosen) -> str:
     first = chosen.recommended
     if first is None:
         return "hakaru ls --catalog"
-    return pasted("hakaru", "pull", f"{first.model.id}:{first.type}")
+    name = f"{first.model.id}:{first.type}"
+    return pasted("hakaru", "pull", name, *(["--vision"] if first.eyes else []))

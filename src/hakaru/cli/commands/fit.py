@@ -27,6 +27,7 @@ class FitOptions(ContextOptions):
     hardware: str | None
     memory: str | None
     mmproj: Path | None
+    vision: bool
     draft: str | None
     mtp: bool
     kv_unified: bool
@@ -54,6 +55,7 @@ def run(options: FitOptions) -> int:
         preset=options.type_,
         bits=options.bits,
         mmproj=options.mmproj,
+        vision=options.vision,
         draft=options.draft,
         mtp=options.mtp,
         kv_unified=options.kv_unified,

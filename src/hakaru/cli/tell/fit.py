@@ -20,7 +20,7 @@ from hakaru.units import format_bytes, format_params, unit_beside
 def _print_extra(extra: Extra) -> None:
     told = {
         "dry_run": say("dry run"),
-        "assumed": say("assumed, 0 to 15% above the engine's own figure for ten projectors"),
+        "assumed": say("assumed, 0 to 15% above the engine's own figure for 17 projectors"),
     }
     print_text(
         say(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @context_options
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
+@click.option("--vision", is_flag=True, help="Its own projector is loaded beside it.")
 @click.option("--draft", metavar="MODEL", help="A draft model that is loaded beside it.")
 @click.option("--mtp", is_flag=True, help="Its own layers for multi-token prediction draft.")
 @click.option("--kv-unified", is_flag=True, help="All conversations share one KV cache.")
