@@ -14,7 +14,7 @@ from hakaru.pulling.keeping import pull_lock
 from hakaru.pulling.pull import pull
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
-from loopback import Loopback
+from loopback import Loopback, sha256_of
 
 pytestmark = pytest.mark.usefixtures("no_engine")
 
@@ -75,6 +75,10 @@ def test_a_name_that_is_not_there_has_its_nearest(
     """As `hakaru ls` spells them."""
     assert run(["rm", "hf:org/xx:F16", "--yes"]) == 4
     assert "the nearest names are hf:org/x:F16" in capsys.readouterr().err
+    assert run(["rm", "zzz", "--yes"]) == 4
+    assert "zzz: there is no such model on this disk. All are" in capsys.readouterr().err
+    assert run(["rm", "", "--yes"]) == 2
+    assert "the model's name is empty" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -118,6 +122,34 @@ def test_what_came_of_a_pull_goes_by_its_name(
     assert not any(Path(path).exists() for path in told["paths"])
     assert not [*(tmp_path / "XDG_DATA_HOME").rglob("pulled/*")]
     assert run(["rm", address, "--yes"]) == 4
+
+
+def test_a_type_takes_only_what_came_of_it(
+    hub: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pulls of one repository that broke off; the repository's name alone takes the rest, also
+    what another program began.
+    """
+    files: dict[str, Path | bytes] = {
+        f"x-{type_}.gguf": write_tiny_llama(tmp_path / f"x-{type_}.gguf", seed=seed)
+        for seed, type_ in enumerate(("F16", "Q8_0"))
+    }
+    hub.add_repository("org/x", files, hashes=True)
+    monkeypatch.setattr("hakaru.pulling.transfer.TRIES", 1)
+    for type_ in ("F16", "Q8_0"):
+        with pytest.raises(Offline, match="are kept"):
+            pull(f"hf:org/x:{type_}", hear=lambda _: setattr(hub, "cuts", 1))
+    blobs = next((tmp_path / "hf").rglob("blobs"))
+    (blobs / f"{'a' * 64}.incomplete").write_bytes(b"GGUF")
+    parts = {part.name for part in blobs.glob("*.incomplete")}
+    assert len(parts) == 3
+    assert run(["rm", "hf:org/x:Q4_K_M", "--yes"]) == 4
+    assert {part.name for part in blobs.glob("*.incomplete")} == parts
+    assert run(["rm", "hf:org/x:Q8_0", "--yes"]) == 0
+    gone = parts - {part.name for part in blobs.glob("*.incomplete")}
+    assert gone == {f"{sha256_of(files['x-Q8_0.gguf'])}.incomplete"}
+    assert run(["rm", "hf:org/x", "--yes"]) == 0
+    assert not [*(tmp_path / "hf").rglob("*.incomplete")]
 
 
 def test_what_is_being_fetched_is_not_removed(

@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_fetched_by_force_alone(
         (401, {}, ModelNotFound, "access is refused"),
         (403, {"X-Error-Code": "GatedRepo"}, ModelNotFound, r"form at http://\S+/org/x-GGUF , "),
         (404, {}, ModelNotFound, "there is no such file"),
-        (429, {"Retry-After": "9999"}, Offline, "asks to wait 9999 seconds"),
+        (429, {"Retry-After": "9999"}, Offline, "asks to wait 9999 s"),
         (500, {}, Offline, "failed 5 times .*HTTP 500.* are kept: the same command goes on"),
     ],
 )
@@ -289,7 +289,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(
         (200, {}),
     ]
     assert pull(f"hf:{REPO}", session=session_with(told=told)).fetched
-    assert [s for s in slept if s] == [7] and "The server asks to wait 7 seconds." in told
+    assert [s for s in slept if s] == [7] and "The server asks to wait 7 s." in told
 
 
 def test_offline_what_is_here_is_enough(

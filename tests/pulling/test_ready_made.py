@@ -187,6 +187,9 @@ def test_a_name_of_the_catalogue_means_its_makers_files(
     assert pulled.predicted_bytes == 16_382_087_168  # what the catalogue says of Qwen3-8B
     repos.append("Qwen/X-GGUF")
     assert pull("qwen3-8b:F16", session=session_with()).origin == "hf:Qwen/X-GGUF:x-F16.gguf"
+    repos[:] = ["gone/X-GGUF"]
+    with pytest.raises(ModelNotFound, match=r"none of the repositories .*\(gone/X-GGUF\)"):
+        pull("qwen3-8b", session=session_with())
     repos.clear()
     with pytest.raises(ModelNotFound, match="has no repository with its GGUF files"):
         pull("qwen3-8b", session=session_with())

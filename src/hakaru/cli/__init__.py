@@ -60,7 +60,11 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         reason = system_reason(error)
-        told = say("the output cannot be written ({reason}).", reason=reason)
+        told = (
+            say("{path}: cannot be used ({reason}).", path=error.filename, reason=reason)
+            if error.filename  # the output has no name
+            else say("the output cannot be written ({reason}).", reason=reason)
+        )
         print(f"hakaru: {told}", file=sys.stderr)
         return 1
 

@@ -266,7 +266,8 @@ def _check_layout(
     path: Path | str, tensors: tuple[Tensor, ...], alignment: int, size: int, data_offset: int
 ) -> None:
     """Raises ModelDamaged unless the tensors lie within the file, in the table's order and without
-    gaps. llama.cpp refuses every other file.
+    gaps. llama.cpp refuses every other file. A `path` that is text is that of a file elsewhere,
+    which does not grow when it is fetched.
     """
     expected, names = 0, set[str]()
     for tensor in tensors:
@@ -274,6 +275,15 @@ def _check_layout(
             raise tensor_twice(path, tensor.name)
         names.add(tensor.name)
         end = tensor.offset + tensor.n_bytes
+        if data_offset + end > size and isinstance(path, str):
+            raise ModelDamaged(
+                "{path}: tensor {name} ends at byte {end:,} but the file there has {size:,}: it "
+                "was cut off before it came there; name another file or repository.",
+                path=path,
+                name=tensor.name,
+                end=data_offset + end,
+                size=size,
+            )
         if data_offset + end > size:
             raise ModelDamaged(
                 "{path}: tensor {name} ends at byte {end:,} but the file has {size:,}; "

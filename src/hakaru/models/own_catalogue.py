@@ -256,6 +256,13 @@ def _with_facts(model: KnownModel, told: Mapping[str, Mapping[str, Any]]) -> Kno
 
 
 def _why(path: Path, error: Exception) -> str:
+    if path == _hub_file():
+        return say(
+            "{path}: what the Hub told is skipped ({reason}); ask it again with: {command}",
+            path=path,
+            reason=str(error) or type(error).__name__,
+            command="hakaru catalog update",
+        )
     return say(
         "{path}: the entry is skipped ({reason}); add the model again, or delete the file.",
         path=path,

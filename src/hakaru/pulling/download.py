@@ -1,5 +1,6 @@
 """What is to be fetched for a model, where to, how long it takes, and what stands against it."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,6 +132,11 @@ def free_on(folder: Path) -> int:
 def _check_room(folder: Path, needed: int, free: int, or_else: str) -> None:
     """Raises MachineError where a folder has not so much room."""
     room = free - SPARE
+    if needed and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise MachineError(
+            "{path}: the disk is read-only, so nothing was fetched; choose another place.",
+            path=folder,
+        )
     if not needed or needed <= room:
         return
     raise MachineError(

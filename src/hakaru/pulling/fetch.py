@@ -15,7 +15,7 @@ from hakaru.language import say
 from hakaru.ledger import file_moved
 from hakaru.models.sources.web import web_client
 from hakaru.places import disk_error, one_at_a_time
-from hakaru.pulling.keeping import File
+from hakaru.pulling.keeping import File, remember_name
 from hakaru.pulling.speed_seen import remember_speed
 from hakaru.pulling.transfer import forget, size_of, transfer
 from hakaru.session import Session
@@ -63,6 +63,8 @@ def _settled(client: httpx.Client, file: File, later: Sequence[File], session: S
     """Fetch, check and name one file. Returns the bytes that came."""
     try:
         file.make_room()
+        if not file.is_here:
+            remember_name(session.ledger, file)
         came = 0 if file.is_here else _brought(client, file, later, session)
         _check(file, session)
         _name(file, session)

@@ -15,11 +15,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
+from hakaru.errors import MachineError
+from hakaru.ledger import Ledger
 from hakaru.models.sources.hub_listing import Listing, file_url, hub_endpoint, is_hash, no_hub
 from hakaru.models.sources.web import shown
 from hakaru.places import written_whole
 from hakaru.pulling.transfer import Remote, size_of
+
+PART: Final = "part of a download"
+"""Of the ledger's rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,18 @@ class File:
         if self.ref:
             with written_whole(self.ref[0]) as text:
                 text.write_text(self.ref[1], encoding="utf-8")
+
+
+def remember_name(ledger: Ledger, file: File) -> None:
+    """Let the ledger know of which file a part is: its own name is a hash."""
+    with suppress(MachineError):
+        ledger.remember(PART, {"part": str(file.part)}, {"name": file.name})
+
+
+def name_of_part(ledger: Ledger, part: Path) -> str | None:
+    """The name of the file of which so much came; None for what another program began."""
+    told = ledger.recall(PART, {"part": str(part)})
+    return str(told["name"]) if told else None
 
 
 def pull_lock(kept: Path) -> str:

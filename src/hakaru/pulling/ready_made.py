@@ -35,7 +35,8 @@ class Taken:
 
     def sentence(self) -> str:
         """Why this one."""
-        label, size = self.offer.label, format_bytes(self.offer.bytes or 0)
+        known, label = self.offer.bytes, self.offer.label
+        size = say("of a size that is not known") if known is None else format_bytes(known)
         if self.way == "make" and self.n_offers == 1:
             return say(
                 "{label} ({size}), the only one there, does not fit this machine; a file that fits "

@@ -17,6 +17,7 @@ from hakaru.errors import Misuse, ModelError, ModelNotFound
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.address import parts_at, pulled_from, pulled_room
+from hakaru.models.sources.choice import Choice, matching
 from hakaru.models.sources.find import find_model, parsed
 from hakaru.models.sources.huggingface import in_cache
 from hakaru.models.sources.look_around import look_around
@@ -31,7 +32,7 @@ from hakaru.models.sources.model_folders import (
 from hakaru.models.sources.on_disk import OnDisk, on_disk
 from hakaru.models.sources.reference import Address, HubFile
 from hakaru.places import disk_error, one_at_a_time
-from hakaru.pulling.keeping import pull_lock, room_name
+from hakaru.pulling.keeping import name_of_part, pull_lock, room_name
 from hakaru.pulling.pull import already_here
 from hakaru.pulling.transfer import note_of
 from hakaru.servers import running
@@ -110,8 +111,10 @@ def _refuse_while_fetched(name: str, item: OnDisk) -> None:
 
 def _named(name: str, session: Session) -> OnDisk:
     """What lies under that name on this disk."""
+    if not name.strip():
+        parsed(name)  # raises what is wrong with it
     items, _ = look_around(model_folders(), session.ledger.hashed_files())
-    if item := _began(name, items):
+    if item := _began(name, items, session):
         return item
     path = Path(name).expanduser().absolute()
     with suppress(ModelError, Misuse):
@@ -124,17 +127,25 @@ def _named(name: str, session: Session) -> OnDisk:
             return item
     names = [other for item in items for other in (item.name, *item.also)]
     close = get_close_matches(name, names, n=3, cutoff=0.4)
+    if not close:
+        raise ModelNotFound(
+            "{name}: there is no such model on this disk. All are listed by: {command}",
+            name=name,
+            command="hakaru ls",
+        )
     raise ModelNotFound(
         "{name}: there is no such model on this disk; the nearest names are {listed}. All are "
         "listed by: {command}",
         name=name,
-        listed=say(", ").join(close) or say("nothing"),
+        listed=say(", ").join(close),
         command="hakaru ls",
     )
 
 
-def _began(name: str, items: Sequence[OnDisk]) -> OnDisk | None:
-    """What came of a pull of that name or address which is not finished; None where nothing is."""
+def _began(name: str, items: Sequence[OnDisk], session: Session) -> OnDisk | None:
+    """What came of a pull of that name or address which is not finished; None where nothing is. A
+    type or a file of a repository is told by the names that the ledger knows.
+    """
     with suppress(ModelError, Misuse):
         origin = parsed(name)
         if isinstance(origin, Address) and not pulled_from(origin):
@@ -144,11 +155,19 @@ def _began(name: str, items: Sequence[OnDisk]) -> OnDisk | None:
         else:
             return None
         files = [f for i in items for f in i.files if room in f.parents and f.suffix in UNFINISHED]
+        if isinstance(origin, HubFile) and origin.file:
+            names = {part: name_of_part(session.ledger, part) for part in files}
+            files = [part for part in files if _is_of(names[part], origin.file)]
         if isinstance(origin, Address):
             files += [path for _, path in parts_at(origin) if path.is_file()]
         if files:
             return on_disk(name, HAKARU, files[0], files)
     return None
+
+
+def _is_of(name: str | None, wanted: str) -> bool:
+    """Whether a file of a repository is what was asked for, by its name or its type."""
+    return name is not None and bool(matching((Choice(parts=(name,), bytes=None),), wanted))
 
 
 def _names_of(file: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ import httpx
 
 from hakaru.errors import ModelDamaged, Offline, TooManyRequests
 from hakaru.language import say
-from hakaru.models.sources.web import TIMEOUT, Cut, reason, send, shown
+from hakaru.models.sources.web import TIMEOUT, Cut, meant, reason, send, shown
 from hakaru.session import Tell
 from hakaru.units import format_bytes
 
@@ -85,18 +85,18 @@ def _pause(trouble: Exception, failures: int, remote: Remote, part: Path, tell: 
     if isinstance(trouble, TooManyRequests):
         if trouble.wait_s is None or trouble.wait_s > LONGEST_WAIT_S or failures >= TRIES:
             raise trouble
-        tell(say("The server asks to wait {n} seconds.", n=trouble.wait_s))
+        tell(say("The server asks to wait {n} s.", n=trouble.wait_s))
         return trouble.wait_s
     if failures < TRIES:
         return 0 if isinstance(trouble, Changed) else PAUSE_S * 2 ** (failures - 1)
     if isinstance(trouble, Changed):
         raise Offline(
-            "{url}: changes while it is read; try again later.", url=shown(remote.url)
+            "{url}: changes while it is read; try again later.", url=meant(remote.url)
         ) from trouble
     raise Offline(
         "{url}: failed {n} times ({reason}). The {bytes} that came are kept: the same command goes "
         "on there.",
-        url=shown(remote.url),
+        url=meant(remote.url),
         n=failures,
         reason=trouble,
         bytes=format_bytes(size_of(part)),
@@ -134,7 +134,7 @@ def _ends_there(response: httpx.Response, remote: Remote, part: Path, at: int) -
     if at and response.headers.get("Content-Range") == f"bytes */{at}" and remote.bytes is None:
         return True
     if not at:
-        raise ModelDamaged("{path}: the file is empty; fetch it again.", path=shown(remote.url))
+        raise ModelDamaged("{path}: the file is empty; fetch it again.", path=meant(remote.url))
     forget(part)
     raise Changed
 
@@ -164,7 +164,7 @@ def _check_size(remote: Remote, whole: int | None) -> None:
         raise ModelDamaged(
             "{url}: the server sends {found} bytes, but {expected} were announced; it is another "
             "file: try again later, or name another repository.",
-            url=shown(remote.url),
+            url=meant(remote.url),
             found=f"{whole:,}",
             expected=f"{remote.bytes:,}",
         )

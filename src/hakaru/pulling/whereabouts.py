@@ -14,7 +14,7 @@ from hakaru.language import say
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.own_catalogue import all_models
 from hakaru.models.sources.found import search_for_gguf
-from hakaru.models.sources.hub_listing import Listing, hub_headers, list_files
+from hakaru.models.sources.hub_listing import Listing, hub_endpoint, hub_headers, list_files
 from hakaru.models.sources.reference import HubFile, Word
 from hakaru.models.sources.web import web_client
 from hakaru.pulling.offers import Offer, offers_named, offers_of
@@ -59,6 +59,15 @@ def _of_catalogue(client: httpx.Client, text: str, ask: Ask | None) -> Repositor
         for wanted in places_of(entry, text)
         if (listing := _listing_or_none(client, wanted))
     ]
+    if not found and entry.gguf_repos:
+        raise ModelNotFound(
+            "{word}: none of the repositories with its GGUF files that the catalogue names is at "
+            "{hub} any more ({listed}). Newer ones are told by: {command}",
+            word=name,
+            hub=hub_endpoint(),
+            listed=say(", ").join(entry.gguf_repos),
+            command="hakaru catalog update",
+        )
     if not found:
         raise ModelNotFound(
             "{word}: the catalogue has no repository with its GGUF files. Name one, as {command}; "

@@ -147,7 +147,7 @@ def test_offline_nothing_is_asked_and_nothing_changes(
 @pytest.mark.parametrize(
     ("statuses", "error", "words"),
     [
-        ([(429, {"Retry-After": "30"})], Offline, "asks to wait 30 seconds"),
+        ([(429, {"Retry-After": "30"})], Offline, "asks to wait 30 s"),
         ([(500, {})], Offline, "failed 4 times"),
     ],
 )

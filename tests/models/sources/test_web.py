@@ -14,7 +14,7 @@ from hakaru.models.sources.find import find_model
 from hakaru.models.sources.remote import RemoteFile
 from hakaru.places import cache_dir
 from hakaru.testing import tiny_shape, write_header_only, write_tiny_llama
-from loopback import Loopback, serving
+from loopback import COMMIT, Loopback, serving
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_a_connection_that_is_always_cut_is_given_up(web: Loopback, large: Path)
         (403, {"X-Error-Code": "GatedRepo"}, ModelNotFound, "fill in the form at"),
         (404, {}, ModelNotFound, "there is no such file"),
         (418, {}, ModelNotFound, "answers 418"),
-        (429, {"Retry-After": "17"}, Offline, "asks to wait 17 seconds"),
+        (429, {"Retry-After": "17"}, Offline, "asks to wait 17 s"),
         (429, {}, Offline, "wait some minutes"),
         (500, {}, Offline, r"failed 4 times \(HTTP 500\)"),
         (503, {"Retry-After": "x"}, Offline, "HTTP 503"),
@@ -289,3 +289,44 @@ def test_a_split_model_is_fetched_in_all_its_parts(web: Loopback, tmp_path: Path
     del web.files["/s-00003-of-00003.gguf"]
     with pytest.raises(ModelNotFound, match="s-00003-of-00003"):
         find_model(f"{web.url}/s-00001-of-00003.gguf")
+
+
+def test_a_proxy_is_named_where_it_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not answer, and one of a kind that nobody knows."""
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(Offline, match=r"through the proxy http://127.0.0.1:9 .*HTTP_PROXY"):
+        find_model("http://host.invalid/m.gguf")
+    monkeypatch.setenv("HTTP_PROXY", "pigeon://x")
+    with pytest.raises(Misuse, match="the proxy of HTTP_PROXY cannot be used"):
+        find_model("http://host.invalid/m.gguf")
+
+
+def test_the_hub_s_refusals_name_the_model(
+    hub: Loopback, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a person typed it, not the address of an interface; its short waits are kept."""
+    for name in ("hf:org/none", "hf:org/none@v1"):
+        with pytest.raises(ModelNotFound, match=f"^{name}: there is no such"):
+            find_model(name)
+    hub.add_repository("org/x", {"x-F16.gguf": tiny})
+    slept: list[float] = []
+    monkeypatch.setattr("hakaru.models.sources.web.time.sleep", slept.append)
+    hub.statuses["/api/models/org/x"] = [(429, {"Retry-After": "3"}), (200, {})]
+    file = f"/org/x/resolve/{COMMIT}/x-F16.gguf"
+    hub.statuses[file] = [(403, {})]
+    with pytest.raises(ModelNotFound, match=r"^hf:org/x:x-F16.gguf: access is refused"):
+        find_model("hf:org/x")
+    assert 3 in slept
+    monkeypatch.setattr(constants, "ENDPOINT", "nonsense")
+    with pytest.raises(Misuse, match="HF_ENDPOINT is 'nonsense'"):
+        find_model("hf:org/y")
+
+
+def test_a_file_that_was_cut_off_at_the_hub_is_not_to_be_fetched_again(
+    hub: Loopback, tiny: Path
+) -> None:
+    """It would not grow."""
+    hub.add_repository("org/x", {"x-F16.gguf": tiny.read_bytes()[:-1000]})
+    with pytest.raises(ModelDamaged, match=r"^hf:org/x:x-F16.gguf: .*name another file"):
+        find_model("hf:org/x")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from hakaru.errors import ModelDamaged
+from hakaru.errors import Misuse, ModelDamaged
 from hakaru.formats.bounded_json import bounded_json
 from hakaru.models.sources.reference import HubFile
 from hakaru.models.sources.web import read_small
@@ -33,10 +33,17 @@ class Listing:
 
 
 def hub_endpoint() -> str:
-    """The Hub's address: HF_ENDPOINT, or the public one."""
+    """The Hub's address: HF_ENDPOINT, or the public one. Raises Misuse for what is no address."""
     from huggingface_hub import constants
 
-    return str(constants.ENDPOINT)
+    endpoint = str(constants.ENDPOINT)
+    if not endpoint.lower().startswith(("http://", "https://")):
+        raise Misuse(
+            "HF_ENDPOINT is '{found}', expected the address of a Hub, such as https://host; unset "
+            "it for the public one.",
+            found=endpoint,
+        )
+    return endpoint
 
 
 def hub_headers() -> dict[str, str]:

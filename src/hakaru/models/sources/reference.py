@@ -79,6 +79,11 @@ Origin: TypeAlias = Local | HubFile | Address | OllamaName | Word
 
 def parse_reference(text: str, *, endpoint: str = HUB) -> Origin:
     """Where the model lies that `text` means. `endpoint` is the Hub's address. Raises Misuse."""
+    if not text.strip():
+        raise Misuse(
+            "the model's name is empty; expected a GGUF file, a name of the catalogue, "
+            "hf:org/repo, https://… or ollama:name."
+        )
     kind, _, name = text.partition(":")
     match kind.lower():
         case "hf":
@@ -88,7 +93,7 @@ def parse_reference(text: str, *, endpoint: str = HUB) -> Origin:
         case "http" | "https":
             return _address(text, endpoint)
     path = Path(text).expanduser()
-    if os.path.exists(path) or path.suffix.lower() == ".gguf" or "/" in text or not text.strip():
+    if os.path.exists(path) or path.suffix.lower() == ".gguf" or "/" in text:
         return Local(path=path.absolute())
     return Word(text=text)
 

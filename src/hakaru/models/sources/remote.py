@@ -13,7 +13,7 @@ import httpx
 
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.language import say
-from hakaru.models.sources.web import Cut, Patience, reason, send, shown
+from hakaru.models.sources.web import Cut, Patience, meant, reason, send
 
 FIRST_PIECE: Final = 2**18
 LARGEST_PIECE: Final = 2**22
@@ -108,7 +108,7 @@ class RemoteFile:
             raise ModelNotFound(
                 "{url}: the server answers a range request with '{found}', expected the bytes "
                 "from {start} on and the whole size.",
-                url=shown(self.url),
+                url=meant(self.url),
                 found=response.headers.get("Content-Range", "")[:80],
                 start=self._at,
             )
@@ -119,7 +119,7 @@ class RemoteFile:
         if self._opened and response.status_code == 416:
             raise Changed
         if response.status_code == 416 or length == "0":
-            raise ModelDamaged("{path}: the file is empty; fetch it again.", path=shown(self.url))
+            raise ModelDamaged("{path}: the file is empty; fetch it again.", path=meant(self.url))
         if (
             not length.isdecimal()
             or len(length) > 16
@@ -129,7 +129,7 @@ class RemoteFile:
             raise ModelNotFound(
                 "{url}: the server does not say how large the file is, so its size cannot be "
                 "judged; download it and name the file.",
-                url=shown(self.url),
+                url=meant(self.url),
             )
         return int(length)
 

@@ -25,7 +25,7 @@ from hakaru.formats.gguf import parse_header
 from hakaru.formats.safetensors import parse_stored
 from hakaru.models.sources.found import Companion, Found
 from hakaru.models.sources.remote import Changed, RemoteFile
-from hakaru.models.sources.web import shown
+from hakaru.models.sources.web import meant
 from hakaru.places import disk_error, header_dir, one_at_a_time, written_whole
 from hakaru.pool import impatient_pool
 
@@ -122,14 +122,14 @@ def _stand_in(
             fetched += remote.fetched_bytes
             if last:
                 raise Offline(
-                    "{url}: changes while it is read; try again later.", url=shown(wanted.url)
+                    "{url}: changes while it is read; try again later.", url=meant(wanted.url)
                 ) from error
     raise AssertionError("unreachable")
 
 
 def _write(remote: RemoteFile, where: str, target: Path) -> None:
     """The header of `remote` and a hole, as `target`."""
-    where = shown(where)
+    where = meant(where)
     with written_whole(target) as part, part.open("wb") as file:
 
         def read(n: int) -> bytes:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -18,9 +20,15 @@ from hakaru.errors import HakaruError, Misuse, ModelDamaged, ModelNotFound, Offl
 TRIES: Final = 4
 PAUSE_S: Final = 0.5  # doubled after every failure
 TIMEOUT: Final = httpx.Timeout(20, connect=10)
+SHORT_WAIT_S: Final = 10  # that a server may ask for without a word to the person
 PATIENCE_S: Final = 300  # for one file: a server that drips is no server
 MAX_REDIRECTS: Final = 5
 MAX_SMALL: Final = 2**24
+
+_AT_HUB: Final = re.compile(
+    r"(?:/api/models)?/(?P<repo>[\w.-]+/[\w.-]+)"
+    r"(?:/revision/(?P<revision>.+)|/resolve/(?P<at>[^/]+)/(?P<file>.+))?"
+)
 
 T = TypeVar("T")
 
@@ -38,7 +46,15 @@ def web_client() -> httpx.Client:
             "the network is needed, but HF_HUB_OFFLINE is set; unset it, or name a file that is "
             "here."
         )
-    return httpx.Client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MAX_REDIRECTS)
+    try:
+        return httpx.Client(timeout=TIMEOUT, follow_redirects=True, max_redirects=MAX_REDIRECTS)
+    except (ValueError, ImportError) as error:  # of a kind that httpx does not know
+        raise Misuse(
+            "the proxy of {variables} cannot be used ({reason}); set an address such as "
+            "http://host:8080, or unset it.",
+            variables=", ".join(f"{kind.upper()}_PROXY" for kind in getproxies()),
+            reason=error,
+        ) from error
 
 
 def read_small(client: httpx.Client, url: str, headers: Mapping[str, str]) -> bytes:
@@ -66,7 +82,9 @@ def read_small(client: httpx.Client, url: str, headers: Mapping[str, str]) -> by
 
 
 class Patience:
-    """The limits for one file: TRIES failures, PATIENCE_S seconds."""
+    """The limits for one file: TRIES failures, PATIENCE_S seconds. A server that asks for a short
+    wait is waited for.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -80,6 +98,11 @@ class Patience:
         while True:
             try:
                 result = action()
+            except TooManyRequests as busy:
+                self._failures += 1
+                if (busy.wait_s or PATIENCE_S) > SHORT_WAIT_S or self._failures >= TRIES:
+                    raise
+                time.sleep(busy.wait_s or 0)
             except Cut as cut:
                 self._failures += 1
                 if self._failures >= TRIES:
@@ -116,27 +139,43 @@ def send(client: httpx.Client, url: str, headers: Mapping[str, str]) -> httpx.Re
             "{url}: redirects more than {n} times; check the address.", url=where, n=MAX_REDIRECTS
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise Offline(
-            "{url}: cannot be reached ({reason}); check the network.",
-            url=where,
-            reason=reason(error),
-        ) from error
+        raise _unreachable(url, error) from error
     except httpx.TransportError as error:
         raise Cut(reason(error)) from error
     if response.status_code in {200, 206, 416}:
         return response
     response.close()
-    raise _refusal(response, where)
+    raise _refusal(response, url)
 
 
-def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
+def _unreachable(url: str, error: Exception) -> Offline:
+    """The error for a server, or for the proxy before it, that does not answer at all."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    if proxy is None:
+        return Offline(
+            "{url}: cannot be reached ({reason}); check the network.",
+            url=shown(url),
+            reason=reason(error),
+        )
+    return Offline(
+        "{url}: cannot be reached through the proxy {proxy} ({reason}); check {variable}, or unset "
+        "it.",
+        url=shown(url),
+        proxy=shown(proxy),
+        reason=reason(error),
+        variable=f"{parts.scheme.upper()}_PROXY",
+    )
+
+
+def _refusal(response: httpx.Response, url: str) -> HakaruError | Cut:
     """The error for a status. Source of the Hub's X-Error-Code: huggingface_hub, utils/_http.py."""
-    status = response.status_code
+    status, where = response.status_code, meant(url)
     if status == 429:
         wait = response.headers.get("Retry-After", "")
         if wait.isdecimal():
             return TooManyRequests(
-                "{url}: too many requests; the server asks to wait {n} seconds.",
+                "{url}: too many requests; the server asks to wait {n} s; try again then.",
                 url=where,
                 n=wait[:9],
             )
@@ -148,7 +187,7 @@ def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
             "{url}: its authors ask for consent first; fill in the form at {page} , then set "
             "HF_TOKEN to your token.",
             url=where,
-            page=re.sub(r"/(resolve|revision)/.*", "", where.replace("/api/models/", "/")),
+            page=re.sub(r"/(resolve|revision)/.*", "", shown(url).replace("/api/models/", "/")),
         )
     if status in {401, 403}:
         return ModelNotFound(
@@ -164,13 +203,29 @@ def _refusal(response: httpx.Response, where: str) -> HakaruError | Cut:
     if status >= 500 or status == 408:
         return Cut(f"HTTP {status}")
     return ModelNotFound(
-        "{url}: the server answers {status}, expected the file.", url=where, status=status
+        "{url}: the server answers {status}, expected the file; try again later, or name another "
+        "repository.",
+        url=where,
+        status=status,
     )
 
 
 def shown(url: str) -> str:
     """The address without its secret parts: a user's name and password, and the query."""
     return re.sub(r"(?<=://)[^/@]*@", "", url).partition("?")[0]
+
+
+def meant(url: str) -> str:
+    """What a person calls the address: `hf:org/repo` at the Hub, else the address itself."""
+    from huggingface_hub import constants
+
+    where = shown(url)
+    match = _AT_HUB.fullmatch(unquote(where.removeprefix(shown(str(constants.ENDPOINT)))))
+    if match is None or not where.startswith(shown(str(constants.ENDPOINT))):
+        return where
+    revision = match["at"] or match["revision"]
+    at = f"@{revision}" if revision and not re.fullmatch("[0-9a-f]{40}", revision) else ""
+    return f"hf:{match['repo']}{at}" + (f":{match['file']}" if match["file"] else "")
 
 
 def reason(error: Exception) -> str:
