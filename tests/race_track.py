@@ -67,7 +67,7 @@ class Engine:
             yield Graded(item=item, answer="x", right=i < self.racers[name][0])
 
     def _racer(self, model: Model) -> str:
-        name = model.path.name.removesuffix("-Q8_0.gguf").replace("-", "_")
+        name = model.path.name.rpartition("-")[0].replace("-", "_")
         if name not in self.racers:
             raise EngineDied("{path}: the engine died.", log=[], path=model.path)
         return name

@@ -116,7 +116,8 @@ def test_the_json_is_that_of_choose_with_what_was_measured(
     assert data["rows"][0]["quality"][0] | {"date": ""} == {
         "metric": "tasks solved: ours", "value": 30 / 126, "right": 30, "n": 126,
         "low": pytest.approx(0.172, abs=0.001), "high": pytest.approx(0.319, abs=0.001),
-        "unit": "fraction", "source": "measured here", "grade": "measured here", "date": "",
+        "unit": "fraction", "source": "measured here", "grade": "measured here", "type": "Q8_0",
+        "date": "",
     }  # fmt: skip
     assert run(["choose", "--memory", ONLY_TINY, "--context", "1024"]) == 0
     assert "tiny-b Q8_0 solved 90 of 126 (ours, " in capsys.readouterr().out

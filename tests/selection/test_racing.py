@@ -26,6 +26,7 @@ from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.entrants import Field
 from hakaru.selection.finish import Race
+from hakaru.selection.told import solved_lines
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from loopback import Loopback
@@ -201,7 +202,9 @@ def test_ctrl_c_says_that_all_is_kept(
 def test_another_type_runs_where_the_row_s_own_is_not_published(
     hub: Loopback, tmp_path: Path, session_with: Sessions, engine: Callable[..., Engine]
 ) -> None:
-    """And what was measured is remembered under that type."""
+    """What was measured is remembered under that type, and a later answer tells it with the type
+    beside the row of another.
+    """
     for seed, name in enumerate(NAMES[:2]):
         file = write_tiny_llama(tmp_path / f"{name}.gguf", tiny_shape(n_ctx_train=8192), seed=seed)
         hub.add_repository(f"org/{name}-GGUF", {f"{name}-Q6_K.gguf": file}, hashes=True)
@@ -216,6 +219,15 @@ def test_another_type_runs_where_the_row_s_own_is_not_published(
     racing.race(chosen, agree=refuse, session=session_with())
     assert [entrant.label for entrant in heard[0].entrants] == ["tiny-a Q6_K", "tiny-b Q6_K"]
     assert {entrant.row.type for entrant in heard[0].entrants} == {"Q8_0"}
+    engine(tiny_a=(90, 20.0), tiny_b=(80, 20.0))
+    ended(chosen, session_with())
+    later = choose("chat", memory=ONLY_TINY, n_ctx=1024, session=session_with())
+    (line,) = solved_lines(later)
+    assert "tiny-a Q6_K solved 90 of 126" in line and "tiny-b Q6_K solved 80 of 126" in line
+    rows = later.as_json()["rows"]
+    assert isinstance(rows, list)
+    told = [(row["type"], row["quality"][0]["type"], row["quality"][0]["right"]) for row in rows]
+    assert told == [("Q8_0", "Q6_K", 90), ("Q8_0", "Q6_K", 80)]
 
 
 def test_the_types_of_one_model_are_no_race(session_with: Sessions) -> None:

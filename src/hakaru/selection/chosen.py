@@ -47,6 +47,16 @@ class Chosen:
             return None
         return row_cost(contender, self.conditions.traffic, self.prices, self.power)
 
+    def solved_by(self, row: Contender) -> list[tuple[str, Solved]]:
+        """What races found of the row's model, each with the type that ran: first the row's own,
+        then others, which ran where that one is not published.
+        """
+        own = [
+            (type_, found) for (model, type_), found in self.solved.items() if model == row.model.id
+        ]
+        own.sort(key=lambda pair: pair[0] != row.type)
+        return [(type_, solved) for type_, found in own for solved in found]
+
     def as_json(self) -> dict[str, object]:
         """The object of `hakaru choose --json`."""
         rows = [self._row(contender) for contender in self.rows]
@@ -85,7 +95,7 @@ class Chosen:
             "speculative": guesses.as_json() if guesses else None,
             "quality": [
                 *([contender.measured.as_json()] if contender.measured else []),
-                *(solved.as_json() for solved in self.solved.get((model.id, contender.type), ())),
+                *(solved.as_json(type_) for type_, solved in self.solved_by(contender)),
                 *(score.as_json() for score in scores),
             ],
             "licence": model.license,

@@ -33,13 +33,15 @@ class Solved:
     is_whole: bool  # False: it was known as the worse one before all were asked
     at: str  # the moment, in ISO 8601
 
-    def as_json(self) -> dict[str, object]:
-        """Beside the published scores, in `quality`."""
+    def as_json(self, type_: str) -> dict[str, object]:
+        """Beside the published scores, in `quality`. `type_` of the file that was asked may be
+        another than the row's, where that one is not published.
+        """
         return {
             "metric": f"tasks solved: {self.tasks}", "value": self.share.value,
             "low": self.share.low, "high": self.share.high, "unit": "fraction",
             "right": self.n_right, "n": self.n, "source": "measured here",
-            "grade": "measured here", "date": self.at[:10],
+            "grade": "measured here", "type": type_, "date": self.at[:10],
         }  # fmt: skip
 
 

@@ -170,18 +170,18 @@ def _several(first: Contender) -> list[str]:
 
 def solved_lines(chosen: Chosen) -> list[str]:
     """How many tasks the rows solved in the latest race here; empty where there was none."""
+    latest = {(row.model.id, t): one for row in chosen.rows for t, one in chosen.solved_by(row)[:1]}
     told = [
         say(
             "{model} {type} solved {right} of {n} ({tasks}, {date})",
-            model=row.model.id,
-            type=row.type,
+            model=model,
+            type=type_,
             right=solved.n_right,
             n=solved.n,
             tasks=solved.tasks,
             date=solved.at[:10],
         )
-        for row in chosen.rows
-        for solved in chosen.solved.get((row.model.id, row.type), ())[:1]
+        for (model, type_), solved in latest.items()
     ]
     if not told:
         return []
