@@ -13,6 +13,7 @@ from hakaru.cli.wrapping import cells_of
 
 KEPT = {
     *("hakaru", "llama", "cpp", "server", "GGUF", "GPU", "CPU", "JSON", "JSONL", "Jinja", "RAM"),
+    *("http", "localhost"),
     *(
         "KV",
         "K",

@@ -21,7 +21,7 @@ from hakaru.pictures import page_file
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.servers import HOST
-from hakaru.serving.gateway import LOCAL_ONLY
+from hakaru.serving.callers import who_may_ask
 from hakaru.serving.port import bound_socket
 from hakaru.web.shared import copy_words, language_of, script, style
 from hakaru.web.which_model import HEADERS, SCRIPTS, models_part, models_routes
@@ -58,7 +58,7 @@ def served(ask: Any = ask) -> Iterator[str]:
             Route("/health", health), Route("/page.css", style),
             *(Route(path, script) for path in SCRIPTS),
         ],
-        middleware=LOCAL_ONLY,
+        middleware=who_may_ask(),
     )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     with bound_socket(None) as listener:

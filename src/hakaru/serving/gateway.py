@@ -1,10 +1,9 @@
 """The gateway: a small front on loopback, before llama.cpp's server on its Unix socket.
 
-It lets through the endpoints of the OpenAI API and nothing else, checks the Host and Origin headers
-(so that no web page can use it, also not by DNS rebinding), never sends CORS headers, turns every
-error into `{"error": {message, type, param, code}}`, and answers 503 with Retry-After while the
-engine comes up. A stream that breaks ends with an error event, never in silence. Prompts are not
-logged.
+It lets through the endpoints of the OpenAI API and nothing else, and only for `callers` that may
+ask. It turns every error into `{"error": {message, type, param, code}}`, and answers 503 with
+Retry-After while the engine comes up. A stream that breaks ends with an error event, never in
+silence. Prompts are not logged.
 """
 
 import asyncio
@@ -15,17 +14,16 @@ from typing import Any, Final
 
 import httpx
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hakaru.engine.mode import Gives
 from hakaru.engine.server import NO_KEEPALIVE
+from hakaru.serving.callers import who_may_ask
 from hakaru.serving.intake import Intake, Refused
-from hakaru.serving.limits import MAX_BODY, Limits
-from hakaru.serving.refusals import error_response, too_large
+from hakaru.serving.limits import Limits
+from hakaru.serving.refusals import error_response
 from hakaru.serving.supervisor import Supervisor
 
 FORWARDED: Final = {"/v1/models": "GET", "/metrics": "GET"}
@@ -35,16 +33,18 @@ ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
     "reranker": ("/v1/rerank",),
 }
 """The endpoints of a model, by what it gives."""
-LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 LOOK_FOR_CLIENT_S: Final = 0.25
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
 
 
 def make_gateway(
-    supervisor: Supervisor, limits: Limits, pages: Sequence[BaseRoute] = ()
+    supervisor: Supervisor,
+    limits: Limits,
+    pages: Sequence[BaseRoute] = (),
+    origins: Sequence[str] = (),
 ) -> Starlette:
     """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see
-    beside the API.
+    beside the API, `origins` the sites whose pages may use it.
     """
     client = _EngineClient(supervisor, limits)
 
@@ -87,52 +87,8 @@ def make_gateway(
         routes=[*routes, Route("/health", health), *pages],
         lifespan=lifespan,
         exception_handlers=handlers,
-        middleware=LOCAL_ONLY,
+        middleware=who_may_ask(origins),
     )
-
-
-class OnlyThisMachine:
-    """ASGI middleware: no route sees a request from another host or from another site's page, or
-    one that is too large. Starlette's TrustedHostMiddleware answers in plain text; this answers as
-    the API.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _refusal(Request(scope)) if scope["type"] == "http" else None
-        await (answer or self.app)(scope, receive, send)
-
-
-LOCAL_ONLY: Final = (Middleware(OnlyThisMachine),)
-
-
-def _refusal(request: Request) -> Response | None:
-    """The answer to a request that no route may see; None for the others."""
-    host = request.headers.get("host", "")
-    if _host_name(host) not in LOCAL_HOSTS:
-        return error_response(
-            403,
-            f"the Host header names '{host}'; this server answers on this machine only",
-            code="forbidden_host",
-        )
-    origin = request.headers.get("origin")
-    foreign = origin is not None and _host_name(origin.partition("://")[2]) not in LOCAL_HOSTS
-    if foreign or request.headers.get("sec-fetch-site") == "cross-site":
-        return error_response(
-            403, f"pages from '{origin}' may not use this server", code="forbidden_origin"
-        )
-    length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > MAX_BODY:
-        return too_large(length, MAX_BODY)
-    return None
-
-
-def _host_name(host: str) -> str:
-    """The host without its port; an IPv6 address keeps its brackets."""
-    name, _, port = host.rpartition(":")
-    return name if name and port.isdigit() else host
 
 
 class _EngineClient:

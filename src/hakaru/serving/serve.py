@@ -1,6 +1,6 @@
 """Serve a model for any OpenAI client: the verb behind `hakaru serve`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple, Unpack
@@ -12,6 +12,7 @@ from hakaru.memory.context import Context, settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
+from hakaru.serving.origins import origin_of
 from hakaru.serving.serve_at import Pages, Serving, serve_at
 from hakaru.session import Session
 
@@ -32,6 +33,7 @@ def serve(
     memory: str | int | None = None,
     chat_template: str | None = None,
     pages: Pages | None = None,
+    allow_origin: Sequence[str] = (),
     session: Session | None = None,
     **context: Unpack[Context],
 ) -> Iterator[Serving]:
@@ -41,14 +43,18 @@ def serve(
 
     `port` None is 8600, or any free one. `memory` is the part of the free memory that may be used,
     such as "8GiB". `chat_template` names a format of llama.cpp's or a Jinja file, for a model
-    without a template. `pages` makes what a browser sees beside the API. A model that a server of
+    without a template. `pages` makes what a browser sees beside the API. `allow_origin` names
+    sites, such as "http://localhost:3000", whose pages may use the server. A model that a server of
     ours serves already with these settings is not loaded again. However the block ends, no process
     stays. Raises what `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
     DoesNotFit, and nothing is loaded.
     """
+    origins = [origin_of(name) for name in allow_origin]
     session = session or Session.here(keeps=False)
     what = to_serve(model, chat_template, session, **context)
-    with serve_at(*what, session, port=port, memory=memory, pages=pages) as serving:
+    with serve_at(
+        *what, session, port=port, memory=memory, pages=pages, origins=origins
+    ) as serving:
         yield serving
 
 

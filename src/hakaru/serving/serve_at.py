@@ -27,13 +27,15 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.dry_run import remember_load
 from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
-from hakaru.serving.limits import Limits, limits_of
+from hakaru.serving.limits import limits_of
 from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
 from hakaru.session import Session
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
+
+    from hakaru.serving.front import Front
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +84,17 @@ def serve_at(
     port: int | None = None,
     memory: str | int | None = None,
     pages: Pages | None = None,
+    origins: Sequence[str] = (),
     warns_of_idle_gpu: bool = True,
 ) -> Iterator[Serving]:
     """Serve `model` while the block lasts; where it is served already, that server is taken.
 
     `port` None is the default port, or any free one. `memory` is the part of the free memory that
-    may be used. Raises NothingLoaded (a DoesNotFit), MachineError for a port in use, EngineDied if
+    may be used. `origins`: sites whose pages may use the server; with them it is always a new one.
+    Raises NothingLoaded (a DoesNotFit), MachineError for a port in use, EngineDied if
     the engine does not come up or dies too often, and Interrupted for Ctrl-C before it is up.
     """
-    for deployment in running():
+    for deployment in () if origins else running():
         if deployment.serves(model.path, settings, mode) and port in (None, deployment.port):
             yield Serving(deployment=deployment, gives=mode.gives, is_new=False)
             return
@@ -104,7 +108,14 @@ def serve_at(
         limits, grows_bytes = limits_of(model, fit.settings), fit.growth.total_bytes
         loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
         routes = pages(loaded) if pages else ()
-        with _answering(supervisor, listener, limits, routes, grows_bytes) as serving:
+
+        def make_front() -> "Front":
+            from hakaru.serving.front import Front  # a web framework, which nobody else needs
+            from hakaru.serving.gateway import make_gateway
+
+            return Front(make_gateway(supervisor, limits, routes, origins), supervisor)
+
+        with _answering(supervisor, listener, make_front, grows_bytes) as serving:
             if mode.gives == "text" and mode.speculation is None:
                 with suppress(MachineError):  # a full disk keeps nobody from serving
                     remember_load(
@@ -142,17 +153,13 @@ def plan_to_load(
 def _answering(
     supervisor: Supervisor,
     listener: socket.socket,
-    limits: Limits,
-    routes: Sequence["BaseRoute"],
+    make_front: "Callable[[], Front]",
     grows_bytes: int,
 ) -> Iterator[Serving]:
     """The engine started, its record written, and the gateway answering on `listener` in a
     thread.
     """
-    from hakaru.serving.front import Front  # a web framework, which nobody else needs
-    from hakaru.serving.gateway import make_gateway
-
-    front = Front(make_gateway(supervisor, limits, routes), supervisor)
+    front = make_front()
     deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
     deployment = replace(deployment, grows_bytes=grows_bytes)
     serving = Serving(deployment=deployment, gives=supervisor.mode.gives)

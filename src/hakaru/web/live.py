@@ -21,7 +21,7 @@ from hakaru.language import current_language, say, use_language
 from hakaru.pictures import page_file
 from hakaru.pictures.report import Report, chart_svg, report_so_far
 from hakaru.servers import HOST
-from hakaru.serving.gateway import LOCAL_ONLY
+from hakaru.serving.callers import who_may_ask
 from hakaru.web.shared import headers, style
 
 HEADERS: Final = headers(images="'self' data:")
@@ -42,7 +42,7 @@ class LivePage:
             Route("/page.css", style),
         ]
         config = uvicorn.Config(
-            Starlette(routes=routes, middleware=LOCAL_ONLY),
+            Starlette(routes=routes, middleware=who_may_ask()),
             log_level="critical",
             access_log=False,
             timeout_graceful_shutdown=1,

@@ -36,6 +36,7 @@ class ServeOptions(ContextOptions):
     memory: str | None
     chat_template: str | None
     port: int | None
+    allow_origin: tuple[str, ...]
     dry_run: bool
     json: bool
 
@@ -53,6 +54,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         memory=options.memory,
         chat_template=options.chat_template,
         pages=pages,
+        allow_origin=options.allow_origin,
         session=session,
         **options.as_context(),
     )

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 @memory_option
 @template_option
 @port_option
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A site whose pages may use the server: http://localhost:3000 (repeatable).",
+)
 @dry_run_option
 @json_option
 @taking
