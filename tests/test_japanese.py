@@ -3,14 +3,16 @@
 The terms are those of docs/glossary.md.
 """
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from hakaru.language import japanese, say, use_language
+from hakaru.language import japanese, say, together, use_language
 
 ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "hakaru"
 PAGES = [ROOT / "README.ja.md", ROOT / "docs" / "glossary.md", *sorted(ROOT.glob("docs/*.ja.md"))]
 NOT_OURS = {
     "文脈": "コンテキスト",
@@ -112,3 +114,37 @@ def test_a_space_stands_between_japanese_and_latin(figure: str, sentence: str) -
     use_language("ja")
     template = "{figure} breaks the bound of {bound:g} of the tier {tier}"
     assert say(template, figure=figure, bound=0.03, tier="balanced") == sentence
+
+
+def test_no_space_stands_beside_a_full_width_sign() -> None:
+    """Neither where sentences follow each other nor where a field ends with such a sign; in English
+    a blank parts sentences.
+    """
+    sentences = ["One.", "Two."]
+    assert together(sentences) == "One. Two."
+    assert together([]) == ""
+    use_language("ja")
+    assert (
+        together(["一つです。", "二つです。", "`three`", "four"])
+        == "一つです。二つです。`three` four"
+    )
+    told = say("{reason} See: {command} --help", reason="短すぎます。", command="hakaru fit")
+    assert told == "短すぎます。使い方: hakaru fit --help"
+    speed = say("Predicted: writes {decode} tokens/s.", decode="47（3〜4）")
+    assert speed == "予測: 生成は 47（3〜4）トークン/秒です。"
+
+
+def test_sentences_are_joined_by_one_function() -> None:
+    """Nobody else puts a blank before a sentence: in Japanese there is none."""
+    said = re.compile(r"\bsay\(|sentences|\btold\b|\bhints\b")
+    joined = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = (
+                ast.unparse(node) if isinstance(node, ast.Call | ast.BinOp | ast.AugAssign) else ""
+            )
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "' '.join":
+                joined += [text] if said.search(ast.unparse(node.args[0])) else []
+            elif not isinstance(node, ast.Call) and "' ' + say(" in text:
+                joined.append(text)
+    assert joined == []

@@ -166,7 +166,8 @@ def _route(backend: str, vendor: str, chip: Chip) -> str | None:
     for start, route in (("Metal", "metal"), ("MTL", "metal"), ("ROCm", "rocm"), ("HIP", "rocm"),
         ("SYCL", "intel"), ("IPEX", "intel")):  # fmt: skip
         if backend.startswith(start):
-            return route
+            has_units = route == "metal" and chip.has_matrix_units
+            return "metal_matrix" if has_units else route
     if "Vulkan" not in backend or vendor == "apple":
         return None
     if "amdvlk" in backend.lower():

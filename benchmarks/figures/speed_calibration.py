@@ -7,7 +7,9 @@ and few routes have many devices. So it is made in two steps:
 1. Every error is divided by the usual error of its route and class. The interval's ends are
    quantiles of these: of the route's own, to which those of all other routes together add as much
    as OF_OTHERS devices. So one device's outlier is no law, and ten devices speak for themselves. A
-   route whose usual error is small by luck of few devices is drawn up to that of all routes.
+   route whose usual error is small by luck of few devices is drawn up to that of all routes. Few
+   devices widen the interval, as Student's t does a normal one, and so does a class of which the
+   route has hardly any device: there the next one is far from all that was seen.
 2. Every device is judged by intervals made without it. The factor by which these would have to be
    wider, or narrower, to hold nine of ten times is applied, the less the fewer devices there are.
 
@@ -15,7 +17,6 @@ In both, half of the weight is each row's and half each device's: one community'
 not stand for all cards, nor does one row for a thousand.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -36,6 +37,13 @@ DRAWN: Final = 3.0
 """As how many devices the usual error of all routes counts beside a route's own."""
 DRAWN_FACTOR: Final = 4.0
 """As how many devices the factor 1 counts beside a route's own factor."""
+FEW: Final = 1.0
+"""An interval is wider by this part of itself, over the number of devices; devices of many rows
+count more in it, so that their number is less.
+"""
+UNSEEN: Final = 2
+"""A class of fewer devices than this is not seen on a route."""
+WIDER_UNSEEN: Final = 1.3
 HALF_A_DEVICE: Final = 0.5
 """What the level of a quantile gives away, since the next device is none of those seen."""
 USUAL: Final = 0.7
@@ -123,14 +131,23 @@ def _intervals(errors: Errors, route: str) -> dict[str, Interval]:
     scale = max(scales[route], float(drawn))
     counts = weights * np.array([n_devices[name] for name in routes])
     counts[~own] *= OF_OTHERS / max(1, sum(n_devices.values()) - n)
+    few = 1 + FEW / _effective(errors.devices[own], weights[own])
     found = {}
     for name in CLASSES:
         counted = np.where(own & (errors.classes != name), OF_OTHER_CLASSES * counts, counts)
         tail = TAIL * max(0.2, 1 - HALF_A_DEVICE / counted.sum())
         low, high = (_quantile(shapes, counted, q) for q in (tail, 1 - tail))
-        width = scale * by_class[name]
+        seen = len(set(errors.devices[own & (errors.classes == name)])) >= UNSEEN
+        of_class = by_class[name] if seen else WIDER_UNSEEN * max(1.0, by_class[name])
+        width = scale * of_class * few
         found[name] = (min(-LEAST_END, low * width), max(LEAST_END, high * width))
     return found
+
+
+def _effective(devices: Names, weights: Vector) -> float:
+    """How many devices of equal weight would say as much."""
+    parts = np.array([weights[devices == device].sum() for device in sorted(set(devices))])
+    return float(parts.sum() ** 2 / (parts**2).sum())
 
 
 def _class_scales(errors: Errors, weights: Vector) -> dict[str, float]:
@@ -165,11 +182,8 @@ def _fair(errors: Errors) -> Vector:
     weights = np.zeros(len(errors.ratios))
     for route in set(errors.routes):
         mine = errors.routes == route
-        counts = Counter(errors.devices[mine])
-        weights[mine] = [
-            (1 / mine.sum() + 1 / len(counts) / counts[device]) / 2
-            for device in errors.devices[mine]
-        ]
+        _, kinds, counts = np.unique(errors.devices[mine], return_inverse=True, return_counts=True)
+        weights[mine] = (1 / len(kinds) + 1 / len(counts) / counts[kinds]) / 2
     return weights
 
 

@@ -4,9 +4,9 @@ Every route (a backend, with its driver where that decides) has coefficients of 
 zero, that make the sum of the terms explain the times best: least squares of the relative error, in
 which errors above a tenth count less and less (Huber), since a build that is twice as slow as the
 next is no better truth for being far off. A route with few rows is drawn to the coefficients of all
-routes together, and those to what physics expects. Rows of one device and model count together as
-the root of their number, so that one community's thousand rows do not outvote a table with one row
-for each device.
+routes together, or of the route of its forerunners, and those to what physics expects. Rows of one
+device and model count together as the root of their number, so that one community's thousand rows
+do not outvote a table with one row for each device.
 """
 
 from collections import Counter
@@ -43,6 +43,8 @@ DRAWN_TO_EXPECTED: Final = 0.3
 DRAWN_TO_ALL: Final[dict[What, float]] = {"decode": 0.1, "prefill": 0.05}
 HUBER: Final = 0.1
 ROUNDS: Final = 15
+FORERUNNERS: Final = {"metal_matrix": "metal"}
+"""Routes of a new generation that differs in its terms, and whose few rows say little alone."""
 NAMES: Final[dict[What, tuple[str, ...]]] = {"decode": DECODE, "prefill": PREFILL}
 
 
@@ -119,10 +121,12 @@ def fit(table: Table, what: What) -> dict[str, Vector]:
     together = _robust(relative, even, expected, DRAWN_TO_EXPECTED)
     together = np.maximum(together, expected / 10)
     coefficients = {"": together}
-    for route in sorted(set(table.routes)):
+    for route in sorted(set(table.routes), key=lambda route: (route in FORERUNNERS, route)):
         mine = table.routes == route
+        before = coefficients.get(FORERUNNERS.get(route, ""), together)
+        drawn_to = np.maximum(before, expected / 100)
         coefficients[route] = _robust(
-            relative[mine], table.weights[mine], together, DRAWN_TO_ALL[what]
+            relative[mine], table.weights[mine], drawn_to, DRAWN_TO_ALL[what]
         )
     return coefficients
 
@@ -148,7 +152,7 @@ def errors(table: Table, coefficients: Mapping[str, Vector]) -> Vector:
     """The log of predicted over measured speed of every row: 0.1 is 10 % too fast."""
     seconds = np.array(
         [
-            terms @ coefficients.get(route, coefficients[""])
+            terms @ coefficients.get(route, coefficients[FORERUNNERS.get(route, "")])
             for terms, route in zip(table.terms, table.routes, strict=True)
         ]
     )

@@ -21,7 +21,7 @@ BY_TYPE: Final = {
 OTHER_TYPE: Final = 0.45
 BY_ROUTE: Final = {
     "cuda": 1.0, "cuda_old": 1.0, "vulkan_nvidia": 1.0, "rocm": 0.78, "vulkan_amd": 0.78,
-    "amdvlk": 0.78, "metal": 0.82, "intel": 0.65,
+    "amdvlk": 0.78, "metal": 0.82, "metal_matrix": 0.82, "intel": 0.65,
 }  # fmt: skip
 SEVERAL_GPUS: Final = 0.7
 

@@ -14,7 +14,7 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
-from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.timed_file import TimedFile
 from hakaru.planning.token_work import part_read
 from hakaru.quantization.allocate import Allocation, Limits, allocate
 from hakaru.quantization.hull import Choice, Item

@@ -1,18 +1,19 @@
 """A machine's own rates, from files that were timed on it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from hakaru.planning.machine_speed import (
     MachineSpeed,
-    TimedFile,
     errors_left_out,
     machine_speed,
     narrowed,
     weighed,
 )
-from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
+from hakaru.planning.speed_figures import Basis, PredictedSpeed, Sample, SpeedPrediction
+from hakaru.planning.timed_file import TimedFile, timed_file
 from hakaru.planning.token_work import Attention, TokenWork
 
 RATES = {"Q4_K": 1e-10, "Q8_0": 8e-11}
@@ -62,7 +63,7 @@ def test_several_users_cost_the_compute_of_a_prompt_each() -> None:
     work = TokenWork(read={"Q4_K": 5e9}, stored={"Q4_K": 5e9}, products=1e9, n_layer=32)
     found = machine()
     one, four = found.decode(work, 0), found.decode(work, 0, users=4)
-    prompt = found.prefill(work, 0)
+    prompt = found.prefill(work, 0, 512)
     assert one and four and prompt
     assert 1 / four.value == pytest.approx(1 / one.value + 3 / prompt.value)
     assert one.value / 4 < four.value < one.value
@@ -89,7 +90,7 @@ def test_prompts_cost_products_and_layers() -> None:
     ]
     found = machine_speed(files)
     assert found
-    figure = found.prefill(TokenWork(read={"Q8_0": 1e9}, products=7e9, n_layer=32), 0)
+    figure = found.prefill(TokenWork(read={"Q8_0": 1e9}, products=7e9, n_layer=32), 0, 512)
     assert figure
     assert figure.value == pytest.approx(1 / (0.07 + 32e-4), rel=0.1)
     assert found.prompts
@@ -160,8 +161,98 @@ def test_two_figures_are_weighed_by_their_spreads() -> None:
 def test_a_processor_is_known_by_what_was_timed() -> None:
     """Where nothing is published, the machine's own figure stands alone."""
     unknown = SpeedPrediction(depth=0, why_no_decode="unknown", why_no_prefill="unknown")
-    answer = narrowed(unknown, machine(), TokenWork(read={"Q4_K": 1e9}, n_layer=24), n_prompt=512)
+    answer = narrowed(
+        unknown, machine(), TokenWork(read={"Q4_K": 1e9}, n_layer=24), sample=Sample()
+    )
     assert answer.decode
     assert answer.decode.value == pytest.approx(1 / FILES[0].seconds, rel=0.05)
     assert answer.why_no_decode == ""
     assert math.isclose(answer.decode.basis.n_timed, 4)
+
+
+def test_a_long_prompt_tells_what_attention_takes() -> None:
+    """On a processor keys and values cost multiplications, not bytes: two models timed at the same
+    two depths, and a third is predicted behind twice as many tokens.
+    """
+    works = [
+        TokenWork(
+            read={"Q4_K": n_bytes},
+            products=n_bytes,
+            n_layer=n_layer,
+            attention=(Attention(cell_bytes=2048, products=4096),) * n_layer,
+        )
+        for n_bytes, n_layer in ((1e8, 4), (3e8, 12), (6e8, 24))
+    ]
+
+    def seconds(work: TokenWork, depth: float) -> float:
+        return 1e-10 * work.read_bytes + 5e-10 * work.attention_products(depth)
+
+    files = [
+        timed_file(
+            work,
+            work.read,
+            decode_tokens_per_s=1 / seconds(work, n_prompt + 24),
+            prefill_tokens_per_s=100,
+            n_prompt=n_prompt,
+            n_predict=48,
+            depth=n_prompt if n_prompt > 128 else 0,
+        )
+        for work in works[:2]
+        for n_prompt in (128, 1024)
+    ]
+    found = machine_speed(files)
+    assert found
+    assert found.seconds(works[2], 2048) == pytest.approx(seconds(works[2], 2048), rel=0.07)
+    assert found.n_files == 2
+
+
+def test_a_type_that_no_file_held_widens_the_interval() -> None:
+    """By as much of the work as has that type."""
+
+    def width(work: TokenWork) -> float:
+        figure = machine().decode(work, 0)
+        assert figure
+        return figure.high / figure.low
+
+    known, half, unknown = (
+        TokenWork(read={"Q4_K": 1e9 * part, "Q6_K": 1e9 * (1 - part)}, n_layer=24)
+        for part in (1, 0.5, 0)
+    )
+    assert width(known) < width(half) < width(unknown)
+
+
+def test_a_short_prompt_waits_for_the_weights() -> None:
+    """A micro-batch fetches them once, whatever it holds: on a GPU 128 tokens are read more slowly
+    than 512.
+    """
+    step, product = 0.01, 1e-12
+    files = [
+        timed_file(
+            work := TokenWork(read={"Q8_0": n * 1.06}, products=n, n_layer=1),
+            work.read,
+            decode_tokens_per_s=1 / step / (n / 1e9),
+            prefill_tokens_per_s=1 / (n * product + step * (n / 1e9) / min(n_prompt, 512)),
+            n_prompt=n_prompt,
+            n_predict=48,
+            depth=n_prompt if n_prompt > 128 else 0,
+        )
+        for n in (1e9, 3e9)
+        for n_prompt in (128, 1024)
+    ]
+    found = machine_speed(files)
+    assert found
+    work = TokenWork(read={"Q8_0": 2.12e9}, products=2e9, n_layer=1)
+    for n_prompt in (128, 512):
+        figure = found.prefill(work, 0, n_prompt)
+        assert figure
+        truth = 1 / (2e9 * product + 2 * step / n_prompt)
+        assert figure.value == pytest.approx(truth, rel=0.12)
+
+
+def test_a_type_is_not_judged_by_others() -> None:
+    """A file of a type that no other file holds says nothing of how true predictions are."""
+    only = TimedFile(read={"Q6_K": 1e9}, seconds=0.1, n_layer=24)
+    assert len(errors_left_out([*FILES, only])) == len(errors_left_out(FILES)) == 4
+    told = [replace(file, calibrates=True) for file in FILES[1:]]
+    assert len(errors_left_out([FILES[0], *told])) == 1
+    assert errors_left_out([FILES[0], only]) == []

@@ -11,7 +11,7 @@ from hakaru.cli import run
 from hakaru.cli.tell.what_it_costs import cost_lines
 from hakaru.hardware.lookup import board_watts
 from hakaru.models.model import read_model
-from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.timed_file import TimedFile
 from hakaru.planning.timed_here import power_here, remember_power, timed_here
 from hakaru.selection.choose import choose
 from hakaru.selection.cost import Prices

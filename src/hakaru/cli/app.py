@@ -13,6 +13,7 @@ from hakaru.cli.in_language import in_one_sentence, speak, use_language
 from hakaru.cli.mistyped import hints
 from hakaru.cli.paste import VERBS
 from hakaru.errors import Misuse
+from hakaru.language import together
 
 
 class Verbs(MutableMapping[str, click.Command]):
@@ -64,7 +65,7 @@ def invoke(arguments: list[str], browser: Browser) -> int:
         return 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else _typed_command(arguments)
-        reason = " ".join([in_one_sentence(error), *hints(app, error, arguments)])
+        reason = together([in_one_sentence(error), *hints(app, error, arguments)])
         raise Misuse("{reason} See: {command} --help", reason=reason, command=command) from error
     except SystemExit as error:  # click's answer to a reader that left, as `head` does
         raise BrokenPipeError from error

@@ -14,7 +14,7 @@ from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
 from hakaru.evaluation.texts import kind_of_text
 from hakaru.evaluation.tiers import Tier
 from hakaru.hardware.busy import MOST_GPU, Others
-from hakaru.language import say
+from hakaru.language import say, together
 from hakaru.memory.settings import CELL_PADDING, MAX_CONTEXT, ContextSettings
 from hakaru.models.model import Model
 from hakaru.units import Figure
@@ -132,7 +132,7 @@ def verdict_sentence(tested: Tested, tier: Tier) -> str:
         say("Tier {tier}: {verdict}.", tier=tier.name, verdict=_word(tested)),
         *suspicion(tested.judgement),
     ]
-    return " ".join(sentences)
+    return together(sentences)
 
 
 def suspicion(judgement: Judgement) -> list[str]:

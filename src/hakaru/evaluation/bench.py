@@ -1,16 +1,19 @@
 """Predicted against measured: the verb behind `hakaru bench`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Unpack
 
-from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.speed import N_PREDICT, N_PROMPT, Point, Speed
 from hakaru.evaluation.timing import Timing
 from hakaru.memory.context import Context, settings_for
 from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
+from hakaru.planning.answer import Fit
 from hakaru.planning.fit_at import fit_at
-from hakaru.planning.speed_figures import SpeedPrediction
+from hakaru.planning.speed_figures import Sample, SpeedPrediction
 from hakaru.planning.speed_of import speed_of
+from hakaru.planning.timed_file import TimedFile
 from hakaru.planning.timed_here import timed_files
 from hakaru.session import Session
 
@@ -62,8 +65,18 @@ def bench(
     answer = fit_at(
         found, settings, machine=session.machine, ledger=session.ledger, engine=session.lab
     )
-    predicted = speed_of(answer, depth, timed_files(session.ledger, session.machine))
+    predicted = _predicted(answer, depth, timed_files(session.ledger, session.machine))
     timing = Timing(session=session, again=True)
     speed = timing.trial(found, settings, name=found.title).speed
     deep = timing.deep(found, settings, speed, depth) if depth else None
     return Benched(model=found, predicted=predicted, speed=speed, deep=deep)
+
+
+def _predicted(answer: Fit, depth: int, files: Sequence[TimedFile]) -> SpeedPrediction:
+    """What the samples will measure: the prompt at an empty context, and decoding behind the depth,
+    or else behind that prompt.
+    """
+    sample = Sample(n_prompt=N_PROMPT, n_decoded=N_PREDICT)
+    empty = speed_of(answer, 0, files, sample=sample)
+    behind = speed_of(answer, depth or N_PROMPT, files, sample=sample)
+    return replace(behind, depth=depth, prefill=empty.prefill, why_no_prefill=empty.why_no_prefill)

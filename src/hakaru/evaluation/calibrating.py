@@ -13,13 +13,15 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from hakaru.errors import ModelNotFound
-from hakaru.evaluation.speed import Speed
-from hakaru.evaluation.timing import Timing
+from hakaru.evaluation.served import served
+from hakaru.evaluation.speed import Speed, measure_depths, measure_speed
+from hakaru.evaluation.timing import remember_deep_pace, remember_usual_pace
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
@@ -30,18 +32,26 @@ from hakaru.planning.machine_speed import MachineSpeed, machine_speed
 from hakaru.planning.timed_here import timed_files
 from hakaru.session import Session
 
-TYPES: Final = ("Q4_K", "Q6_K", "Q8_0", "Q4_0")
-"""The types of most files that people run: Q4_K_M is made of the first two."""
+TYPES: Final = (
+    "Q4_K", "Q6_K", "Q8_0", "Q4_1", "Q5_K", "Q4_0", "IQ4_XS", "F16", "Q3_K", "MXFP4", "BF16",
+    "Q5_0", "Q2_K", "IQ3_S",
+)  # fmt: skip
+"""The types of files that people run, the most usual first: Q4_K_M is made of the first two. Q4_1
+is the embedded model's: without it, what its layers cost could not be told from what its weights
+do. As many are timed as the time allows.
+"""
 FEW_LAYERS: Final = 6
 MANY_LAYERS: Final = 24
 FAST_TOKENS_PER_S: Final = 100.0
 """From this speed of a model with FEW_LAYERS on, the other models have MANY_LAYERS."""
-REPEATS: Final = 2
-LONGEST_S: Final = 60.0
+REPEATS: Final = 3
+DEEP: Final = 1024
+"""Tokens of the long prompt, behind which is timed what attention takes."""
+LONGEST_S: Final = 75.0
 """No model is begun after so many seconds: on a machine that is busy with other work, every sample
 is taken several times.
 """
-SETTINGS: Final = ContextSettings(n_ctx=1024)
+SETTINGS: Final = ContextSettings(n_ctx=2048)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +97,10 @@ def calibrate(
     """Time the models, and keep their paces in the ledger. `hear` is called after each. Raises
     EngineError, and NothingLoaded where not even these models fit.
     """
-    timing = Timing(session=session, again=True, teaches_memory=False)
     timed: list[Timed] = []
 
-    def time_it(model: Model, name: str) -> Speed:
-        speed = timing.trial(model, SETTINGS, name=name, repeats=REPEATS).speed
+    def time_it(model: Model, name: str, *, is_deep: bool = False) -> Speed:
+        speed = _speed(session, model, name, is_deep=is_deep)
         timed.append(Timed(name=name, n_bytes=model.weights_bytes, speed=speed))
         hear(timed[-1])
         return speed
@@ -105,9 +114,34 @@ def calibrate(
                 break
             path = Path(folder) / f"{type_name}-{n_layer}.gguf"
             model = read_model(write_hollow_model(path, n_layer=n_layer, type_name=type_name))
-            speed = time_it(model, say("zeros in {type}", type=type_name))
+            name = say("zeros in {type}", type=type_name)
+            speed = time_it(model, name, is_deep=type_name == TYPES[0])
             if speed.decode_tokens_per_s.value > FAST_TOKENS_PER_S:
                 n_layer = MANY_LAYERS
             path.unlink()
     machine = machine_speed(timed_files(session.ledger, session.machine))
     return Calibrated(timed=tuple(timed), machine=machine)
+
+
+def _speed(session: Session, model: Model, name: str, *, is_deep: bool) -> Speed:
+    """The speed of a model, which the ledger keeps unless others computed; if `is_deep`, also that
+    behind a long prompt.
+    """
+    progress = partial(session.watch, say("speeds measured with {name}", name=name))
+    with served(session, model, SETTINGS) as server:
+        speed = measure_speed(
+            server, n_vocab=model.shape.n_vocab, repeats=REPEATS, progress=progress
+        )
+        points = measure_depths(
+            server,
+            speed,
+            n_vocab=model.shape.n_vocab,
+            depths=(DEEP,) if is_deep else (),
+            repeats=1,
+            progress=progress,
+        )
+    if not speed.is_contended:
+        remember_usual_pace(session, model, speed, calibrates=True)
+        for point in points:
+            remember_deep_pace(session, model, point)
+    return speed

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.models.shape import Shape
-from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.timed_file import TimedFile
 from hakaru.planning.token_work import part_read
 from hakaru.units import Figure
 
@@ -114,6 +114,7 @@ def fit_paces(paces: Sequence[TimedFile]) -> TypeSpeeds:
     """The rates of a machine from at least one file that was timed on it."""
     from scipy.optimize import nnls
 
+    paces = [pace for pace in paces if not pace.depth]  # what keys and values take is no type's
     types, read = _matrix([pace.read for pace in paces])
     whole, seconds = read.sum(axis=1), np.array([pace.seconds for pace in paces])
     usual = float(np.exp(np.log(seconds / whole).mean()))

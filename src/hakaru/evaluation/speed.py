@@ -168,6 +168,7 @@ def measure_depths(
     *,
     n_vocab: int,
     depths: Sequence[int] = DEPTHS,
+    repeats: int = REPEATS,
     progress: Progress = no_progress,
 ) -> list[Point]:
     """Decoding behind each of `depths` that the context holds and whose prompt is predicted to be
@@ -183,7 +184,7 @@ def measure_depths(
         loads = [
             (depth, 1, partial(_fresh, server, client, dice, n_vocab, depth)) for depth in depths
         ]
-        return _points(server, loads, progress)
+        return _points(server, loads, progress, repeats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,15 +243,16 @@ def _points(
     server: EngineServer,
     loads: Sequence[tuple[int, int, Callable[[], dict[str, float]]]],
     progress: Progress,
+    repeats: int = REPEATS,
 ) -> list[Point]:
     """A point for each load. A load is a depth, a number of users, and what takes one sample."""
     points: list[Point] = []
 
     def sampled(done: int) -> None:
-        progress(len(points) * REPEATS + done, len(loads) * REPEATS)
+        progress(len(points) * repeats + done, len(loads) * repeats)
 
     for depth, users, sample in loads:
-        samples, others = watched(server, [sample] * REPEATS, sampled)
+        samples, others = watched(server, [sample] * repeats, sampled)
         rates, firsts = [s["decode"] for s in samples], [s["first"] for s in samples]
         points.append(
             Point(

@@ -14,6 +14,7 @@ from hakaru.evaluation.pace import bytes_read
 from hakaru.evaluation.served import served
 from hakaru.evaluation.speed import (
     DEPTHS,
+    N_PREDICT,
     REPEATS,
     USERS,
     Point,
@@ -29,8 +30,8 @@ from hakaru.ledger import now
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.dry_run import remember_load
-from hakaru.planning.machine_speed import TimedFile
-from hakaru.planning.timed_here import remember_power, timed_here
+from hakaru.planning.timed_file import timed_file
+from hakaru.planning.timed_here import remember_pace, remember_power, timed_here
 from hakaru.planning.token_work import item_works, whole_work
 from hakaru.session import Session
 
@@ -83,7 +84,10 @@ class Timing:
 
         def measured() -> list[Point]:
             with served(self.session, model, settings) as server:
-                return self._depths(server, model, speed, [depth])
+                points = self._depths(server, model, speed, [depth])
+            for point in points:
+                remember_deep_pace(self.session, model, point)
+            return points
 
         return next(iter(self._points("deep", model, settings, depth, measured)), None)
 
@@ -180,20 +184,41 @@ def _measured(
                 server, model, machine=session.machine, ledger=session.ledger, peak_rss_bytes=peak
             )
     if not speed.is_contended:
-        _remember_pace(session, model, speed)
+        remember_usual_pace(session, model, speed)
         if speed.watts:
             remember_power(session.ledger, session.machine, model, speed.watts, on_gpu=on_gpu)
     return trial
 
 
-def _remember_pace(session: Session, model: Model, speed: Speed) -> None:
-    work = whole_work(item_works(model.loaded, model.shape))
-    pace = TimedFile(
-        read=bytes_read(model.tensors, model.shape),
-        seconds=1 / speed.decode_tokens_per_s.value,
-        n_layer=work.n_layer,
-        products=work.products,
-        prefill_seconds=1 / speed.prefill_tokens_per_s.value,
+def remember_usual_pace(
+    session: Session, model: Model, speed: Speed, *, calibrates: bool = False
+) -> None:
+    """Keep what a speed at an empty context says of the machine."""
+    file = timed_file(
+        whole_work(item_works(model.loaded, model.shape)),
+        bytes_read(model.tensors, model.shape),
+        decode_tokens_per_s=speed.decode_tokens_per_s.value,
+        prefill_tokens_per_s=speed.prefill_tokens_per_s.value,
+        n_prompt=speed.n_prompt,
+        n_predict=speed.n_predict,
+        calibrates=calibrates,
     )
-    inputs = {**timed_here(session.machine), "model": session.ledger.model_sha256(model)}
-    session.ledger.remember("pace", inputs, pace.as_json())
+    remember_pace(session.ledger, session.machine, model, file)
+
+
+def remember_deep_pace(session: Session, model: Model, point: Point) -> None:
+    """Keep what a speed behind a long context says of the machine; nothing where others computed.
+    The prompt took as long as the first token did.
+    """
+    if point.is_contended or point.users > 1:
+        return
+    file = timed_file(
+        whole_work(item_works(model.loaded, model.shape)),
+        bytes_read(model.tensors, model.shape),
+        decode_tokens_per_s=point.decode_tokens_per_s.value,
+        prefill_tokens_per_s=1000 * point.depth / point.first_token_ms.value,
+        n_prompt=point.depth,
+        n_predict=N_PREDICT,
+        depth=point.depth,
+    )
+    remember_pace(session.ledger, session.machine, model, file)

@@ -24,14 +24,11 @@ from hakaru.language import say
 from hakaru.memory.flash_attention import Backend
 from hakaru.planning.shares import Layout
 from hakaru.planning.speed_assumed import copy_s, for_several, ram_s, with_range
-from hakaru.planning.speed_figures import Basis, PredictedSpeed, SpeedPrediction
+from hakaru.planning.speed_figures import Basis, PredictedSpeed, Sample, SpeedPrediction
 from hakaru.planning.speed_terms import Chip, decode_terms, prefill_terms
 from hakaru.planning.token_work import ItemWork, TokenWork, total
 
-N_DECODED: Final = 128
-"""Tokens that are decoded behind the depth: the speed is their average."""
-N_PROMPT: Final = 512
-"""Tokens of the prompt that is read behind the depth."""
+USUAL: Final = Sample()
 DEEP: Final = 2048
 """Tokens of context from which a depth counts as deep."""
 MOST_VECTORS: Final = 8
@@ -45,6 +42,7 @@ ROUTES: Final[Mapping[tuple[str, str], str]] = {
 USUAL_ROUTES: Final = {"nvidia": "cuda", "amd": "rocm", "apple": "metal", "intel": "intel"}
 ROUTE_NAMES: Final = {
     "cuda": "CUDA", "cuda_old": "CUDA without matrix units", "rocm": "ROCm", "metal": "Metal",
+    "metal_matrix": "Metal with matrix units",
     "intel": "SYCL or Vulkan", "vulkan_amd": "Vulkan", "vulkan_nvidia": "Vulkan",
     "amdvlk": "Vulkan (AMDVLK)",
 }  # fmt: skip
@@ -72,6 +70,7 @@ def predict_speed(
     depth: int = 0,
     n_ubatch: int = 512,
     users: int = 1,
+    sample: Sample = USUAL,
     backend: Backend | None = None,
 ) -> SpeedPrediction:
     """How fast a model decodes for each of `users` who ask at the same time, and reads a prompt,
@@ -108,10 +107,14 @@ def predict_speed(
         users=users,
         decode=None
         if why_no_decode
-        else predict_decode(parts, depth=depth, in_ram=in_ram, users=users),
+        else predict_decode(
+            parts, depth=depth, in_ram=in_ram, n_tokens=sample.n_decoded, users=users
+        ),
         prefill=None
         if why_no_prefill
-        else predict_prefill(parts, depth=depth, n_ubatch=n_ubatch, in_ram=in_ram),
+        else predict_prefill(
+            parts, depth=depth, n_ubatch=n_ubatch, n_prompt=sample.n_prompt, in_ram=in_ram
+        ),
         why_no_decode=why_no_decode,
         why_no_prefill=why_no_prefill,
     )
@@ -122,7 +125,7 @@ def predict_decode(
     *,
     depth: float,
     in_ram: TokenWork | None = None,
-    n_tokens: int = N_DECODED,
+    n_tokens: int = USUAL.n_decoded,
     users: int = 1,
 ) -> PredictedSpeed:
     """How fast devices that hold a model's parts decode `n_tokens` behind `depth` for each of
@@ -150,7 +153,7 @@ def predict_prefill(
     *,
     depth: float,
     n_ubatch: int,
-    n_prompt: int = N_PROMPT,
+    n_prompt: int = USUAL.n_prompt,
     in_ram: TokenWork | None = None,
 ) -> PredictedSpeed:
     """How fast devices that hold a model's parts read a prompt of `n_prompt` behind `depth`.
@@ -219,6 +222,8 @@ def route_of(device: Device, backend: Backend | None = None) -> str:
         return route
     if device.vendor == "nvidia" and not chip_of(device).has_matrix_units:
         return "cuda_old"
+    if device.vendor == "apple" and chip_of(device).has_matrix_units:
+        return "metal_matrix"
     return USUAL_ROUTES[device.vendor]
 
 

@@ -18,6 +18,16 @@ Express from 3.0 with 8 lanes to 5.0 with 16, and memory that is paged or pinned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What a predicted speed is that of, behind the depth: as most published speeds, unless a
+    measurement is to be predicted.
+    """
+
+    n_prompt: int = 512  # tokens of the prompt that is read
+    n_decoded: int = 128  # tokens that are decoded: the speed is their average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """What a predicted speed was computed from."""
 

@@ -11,17 +11,23 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.answer import Fit
 from hakaru.planning.backends import backend_named
-from hakaru.planning.machine_speed import TimedFile, machine_speed, narrowed
+from hakaru.planning.machine_speed import machine_speed, narrowed
 from hakaru.planning.shares import Placement
-from hakaru.planning.speed import N_PROMPT, predict_speed
-from hakaru.planning.speed_figures import SpeedPrediction
+from hakaru.planning.speed import USUAL, predict_speed
+from hakaru.planning.speed_figures import Sample, SpeedPrediction
+from hakaru.planning.timed_file import TimedFile
 from hakaru.planning.token_work import item_works, whole_work
 
 MOST_DEPTH: Final = 2**24
 
 
 def speed_of(
-    fit: Fit, depth: int = 0, files: Sequence[TimedFile] = (), *, users: int = 1
+    fit: Fit,
+    depth: int = 0,
+    files: Sequence[TimedFile] = (),
+    *,
+    users: int = 1,
+    sample: Sample = USUAL,
 ) -> SpeedPrediction:
     """How fast the model of an answer will be behind `depth` tokens of context, for each of `users`
     at the same time. `files` are those that were timed on this machine; none for a machine that is
@@ -47,6 +53,7 @@ def speed_of(
         depth=depth,
         files=files,
         users=users,
+        sample=sample,
         engine_name=dry_run[0].name if dry_run else "",
     )
 
@@ -60,6 +67,7 @@ def placed_speed(
     depth: int = 0,
     files: Sequence[TimedFile] = (),
     users: int = 1,
+    sample: Sample = USUAL,
     engine_name: str = "",
 ) -> SpeedPrediction:
     """How fast a model will be under a placement, for each of `users` at the same time.
@@ -74,6 +82,7 @@ def placed_speed(
         depth=depth,
         n_ubatch=settings.n_ubatch,
         users=users,
+        sample=sample,
         backend=backend_named(engine_name),
     )
     if model.shape.caches is None and depth:
@@ -84,4 +93,4 @@ def placed_speed(
     machine = machine_speed(files)
     if machine is None:
         return prediction
-    return narrowed(prediction, machine, whole_work(items), n_prompt=N_PROMPT)
+    return narrowed(prediction, machine, whole_work(items), sample=sample)

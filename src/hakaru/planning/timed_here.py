@@ -7,7 +7,7 @@ from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
 from hakaru.ledger import Ledger
 from hakaru.models.model import Model
-from hakaru.planning.machine_speed import TimedFile
+from hakaru.planning.timed_file import TimedFile
 from hakaru.units import Figure
 
 
@@ -40,6 +40,16 @@ def timed_files(ledger: Ledger, machine: Machine) -> list[TimedFile]:
         for inputs, result in ledger.recall_all("pace")
         if here <= inputs.items()
     ]
+
+
+def remember_pace(ledger: Ledger, machine: Machine, model: Model, file: TimedFile) -> None:
+    """Keep how fast a file was: at an empty context, and behind each depth, the last time counts.
+    Raises EngineMissing.
+    """
+    inputs = {**timed_here(machine), "model": ledger.model_sha256(model)}
+    if file.depth:
+        inputs["depth"] = file.depth
+    ledger.remember("pace", inputs, file.as_json())
 
 
 def remember_power(

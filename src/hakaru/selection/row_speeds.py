@@ -12,11 +12,12 @@ from typing import Final
 from hakaru.hardware.machine import Hardware
 from hakaru.models.caches import LayerCache
 from hakaru.models.shape import Shape
-from hakaru.planning.machine_speed import MachineSpeed, TimedFile, machine_speed, narrowed
+from hakaru.planning.machine_speed import MachineSpeed, machine_speed, narrowed
 from hakaru.planning.placement import Task
 from hakaru.planning.shares import Placement
-from hakaru.planning.speed import N_PROMPT, predict_speed, split_work
+from hakaru.planning.speed import USUAL, predict_speed, split_work
 from hakaru.planning.speed_figures import LINK_GB_S, RAM_GB_S, PredictedSpeed
+from hakaru.planning.timed_file import TimedFile
 from hakaru.planning.token_work import ItemWork, TokenWork, layer_work, whole_work
 from hakaru.selection.catalogue_sizes import Matrices, Sized
 from hakaru.selection.contender import Speeds
@@ -70,7 +71,7 @@ def _speeds(
         backend=task.backend,
     )
     if machine:
-        prediction = narrowed(prediction, machine, whole_work(items), n_prompt=N_PROMPT)
+        prediction = narrowed(prediction, machine, whole_work(items), sample=USUAL)
     why_no_prefill = prediction.why_no_prefill
     if prediction.decode:
         return Speeds(

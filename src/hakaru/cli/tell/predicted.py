@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from hakaru.cli.wrapping import whole
-from hakaru.language import listed, say
+from hakaru.language import listed, say, together
 from hakaru.planning.speed_figures import (
     LINK_GB_S,
     RAM_GB_S,
@@ -32,7 +32,8 @@ def speed_sentences(speed: SpeedPrediction, check: str) -> list[str]:
     ]
     if speed.prefill:
         prefill = interval_text(speed.prefill)
-        sentences[0] += " " + say("Reads a prompt with {prefill} tokens/s.", prefill=prefill)
+        reads = say("Reads a prompt with {prefill} tokens/s.", prefill=prefill)
+        sentences[0] = together([sentences[0], reads])
     else:
         sentences.append(
             say("No speed of reading a prompt is predicted: {reason}.", reason=speed.why_no_prefill)

@@ -3,7 +3,7 @@
 from hakaru.cli.output import print_facts, print_text
 from hakaru.cli.tell.two_ways import print_ways, spoken_time
 from hakaru.cli.wrapping import whole
-from hakaru.language import say
+from hakaru.language import say, together
 from hakaru.models.spoken_type import spoken_type
 from hakaru.planning.answer import Fit
 from hakaru.planning.sentences import verdict_sentences
@@ -32,14 +32,15 @@ def _memory(fit: Fit, becomes: str | None) -> str:
     """The verdict, at the type that is going to be made where these are original weights."""
     told = verdict_sentences(fit.placement, fit.margin.fraction)
     if becomes is None:
-        return " ".join([say("With {n_ctx:,} tokens of context:", n_ctx=fit.settings.n_ctx), *told])
+        at = say("With {n_ctx:,} tokens of context:", n_ctx=fit.settings.n_ctx)
+        return together([at, *told])
     at = say(
         "As {type} ({bytes} of weights), quantized from them, with {n_ctx:,} tokens of context:",
         type=becomes,
         bytes=format_bytes(fit.model.weights_bytes),
         n_ctx=fit.settings.n_ctx,
     )
-    return " ".join([at, *told])
+    return together([at, *told])
 
 
 def _licence(download: Download) -> str:

@@ -20,7 +20,7 @@ from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.formats.gguf import Dims, has_weights
 from hakaru.formats.header_file import stays_f32, without_vocabulary, write_header_only
 from hakaru.formats.safetensors import StoredTensor, read_stored
-from hakaru.language import say
+from hakaru.language import say, together
 from hakaru.models.hf_classes import WRITES, kind_in_words
 from hakaru.models.hf_config import Converted, converted
 from hakaru.models.sources.found import Companion, Found, Stored
@@ -81,7 +81,7 @@ def as_gguf(found: Found) -> Found:
         complete=False,
         companions=(*found.companions, *(towers if made.companion_bytes else ())),
         fetch=found.fetch or fetch,
-        note=" ".join([*_sentences(stored, made), *([found.note] if found.note else [])]) or None,
+        note=together([*_sentences(stored, made), *([found.note] if found.note else [])]) or None,
         stored=stored,
     )
 
