@@ -49,7 +49,7 @@ NOT_OURS = {
     "一層": "1 層",
 }
 """Words that have been used for the term beside them."""
-ALLOWED = ("機械学習", "コプロセッサ", "その他の", "派生版", "英語版")
+ALLOWED = ("機械学習", "コプロセッサ", "その他の", "派生版", "英語版", "配布元の")
 """Other words that hold one of these."""
 
 

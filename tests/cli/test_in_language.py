@@ -141,7 +141,7 @@ def test_what_is_typed_wrong_is_said_in_japanese(
     """Click's own sentences, too."""
     assert run([*typed.split(), "--lang", "ja"]) == 2
     error = capsys.readouterr().err
-    assert f"{sentence} 使い方: hakaru " in error
+    assert f"{sentence}使い方: hakaru " in error
     assert not re.search(r"\. |\.$", error)
 
 
