@@ -6,7 +6,9 @@ engine's dry run. With `--peers` llmfit, llamafit and whichllm are asked for the
 far as they take them: each in a virtual environment of its own, which is made once and kept by its
 requirements in the cache. Of a peer the first row is judged that is a model of our catalogue at a
 type that we have; a type of somebody's own (UD-Q5_K_XL) is judged as the usual one of its bits,
-which is a little smaller. The context is that of the peers' own estimate.
+which is a little smaller. The context is that of the peers' own estimate. whichllm asks a Hub
+for its models: it asks one on the loopback interface that tells our catalogue's facts, and takes
+its scores from what it carries, since no board answers there.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from typing import Any, Final
 import platformdirs
 
 import hakaru
+from catalogue_hub import catalogue_hub
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.presets import preset_of_bits
 from hakaru.selection.catalogue_sizes import TYPES
@@ -41,6 +44,12 @@ PEERS: Final = {
     "whichllm": ("whichllm", "typer<0.25"),  # a later typer does not take its options
 }
 """What pip installs for each."""
+NAMES_IN_ROWS: Final = {
+    "llmfit": ("name", "best_quant"),
+    "llamafit": ("model_id", "quant"),
+    "whichllm": ("model_id", "quant_type"),
+}
+"""How each calls the model and its type."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +149,13 @@ def asked(peer: str, program: Path, place: Place) -> tuple[str, str]:
         words = arguments(peer, place, Path(folder))
         if words is None:
             return "takes no machine of several cards", ""
-        start = time.perf_counter()
-        done = subprocess.run([program, *words], check=False, capture_output=True, text=True)
-        seconds = time.perf_counter() - start
+        with catalogue_hub() as address:
+            environment = {**os.environ, "HF_ENDPOINT": address, "XDG_CACHE_HOME": folder}
+            start = time.perf_counter()
+            done = subprocess.run(
+                [program, *words], check=False, capture_output=True, text=True, env=environment
+            )
+            seconds = time.perf_counter() - start
     if done.returncode or not done.stdout.lstrip().startswith("{"):
         last = (done.stderr or done.stdout).strip().splitlines()
         return f"{seconds:>6.2f}         cannot: {last[-1] if last else done.returncode}", ""
@@ -193,12 +206,9 @@ def profile(place: Place) -> dict[str, object]:
 
 def rows_of(peer: str, answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Model and type of each row, the recommended one first."""
+    model, type_ = NAMES_IN_ROWS[peer]
     for row in answer.get("rows" if peer == "llamafit" else "models", ()):
-        names = ("model_id", "quant") if peer == "llamafit" else ("name", "best_quant")
-        yield (
-            str(row.get(names[0]) or row.get("model_id")),
-            str(row.get(names[1]) or row.get("quant")),
-        )
+        yield str(row.get(model)), str(row.get(type_))
 
 
 def ours(name: str) -> KnownModel | None:
