@@ -62,6 +62,16 @@ def test_a_machine_is_timed_once_before_a_model_is_chosen_for_it(
     assert capsys.readouterr().out.count("timing this machine") == 1
 
 
+@pytest.mark.parametrize("task", ["vision", "embedding"])
+def test_a_task_that_no_text_shows_is_refused(
+    task: str, asked: list[tuple[str, Context]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `up` would serve could not see. The command that helps is told."""
+    assert run(["up", "--task", task]) == 2
+    assert asked == []
+    assert f"hakaru choose --task {task}" in capsys.readouterr().err
+
+
 def test_a_context_that_is_named_is_kept(asked: list[tuple[str, Context]]) -> None:
     """The task's own is only what nobody named."""
     assert run(["up", "--task", "rag", "--context", "16k", "--memory", "8GiB"]) == 4

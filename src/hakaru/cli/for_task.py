@@ -1,15 +1,17 @@
 """The model for a task, where a person names a task and no model: what `choose` recommends."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.core import ParameterSource
 
 from hakaru.cli.output import print_aside, print_text
+from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
 from hakaru.cli.tell.choose import print_chosen
 from hakaru.cli.terminal import terminal_session
+from hakaru.errors import Misuse
 from hakaru.evaluation.calibrating import calibrate
 from hakaru.language import current_language, say
 from hakaru.models.benchmarks import TASKS, Task
@@ -18,6 +20,10 @@ from hakaru.selection.chosen import Chosen
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.up import UpOptions
+
+
+NOT_TEXT: Final = frozenset({"vision", "embedding"})
+"""Tasks whose answers no text shows: what a level loses is measured on texts."""
 
 
 def names_task(options: "UpOptions") -> bool:
@@ -31,6 +37,13 @@ def with_model_for(options: "UpOptions") -> "UpOptions":
     machine of which no speed is known is timed before anything is fetched.
     """
     task = next(name for name in TASKS if name in options.tasks)
+    if task in NOT_TEXT:
+        raise Misuse(
+            "`tasks` {task}: up decides by texts that a model writes; the model for it, and how it "
+            "is fetched, tells: {command}",
+            task=task,
+            command=pasted("hakaru", "choose", "--task", task),
+        )
     chosen = _chosen(task, options)
     if chosen.recommended and not chosen.recommended.pace:
         told = print_aside if options.json else print_text

@@ -3,9 +3,9 @@
 One racer after the other is fetched, timed through the server, and asked the tasks, each with the
 chat template of its own file; those that can think before they answer are asked not to. One model
 is in memory at a time. A racer that is surely worse than the best before it need not go on
-(`evaluation/duel.py`). The ledger keeps every answer and every speed, and `pull` every byte, so
-that the same race goes on where it was interrupted. A racer that cannot be fetched or loaded is
-told, and the others run.
+(`evaluation/duel.py`). The ledger keeps every answer, and every speed that no other work disturbed,
+and `pull` every byte, so that the same race goes on where it was interrupted. A racer that cannot
+be fetched or loaded is told, and the others run.
 """
 
 from collections.abc import Callable, Generator, Sequence
