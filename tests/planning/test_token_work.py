@@ -1,12 +1,14 @@
 """What a token reads and computes, against numbers worked by hand from published shapes."""
 
+from dataclasses import replace
+
 import pytest
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.planning.shares import Layout
 from hakaru.planning.speed import split_work
-from hakaru.planning.token_work import ItemWork, TokenWork, item_works, whole_work
+from hakaru.planning.token_work import ItemWork, TokenWork, item_works, total, whole_work
 
 
 def known(id_: str) -> KnownModel:
@@ -94,6 +96,16 @@ def test_a_copy_of_a_tensor_is_read_once() -> None:
 
 
 def test_nothing_adds_nothing() -> None:
-    """The empty work is the zero of the sum."""
-    work = whole_work(items_of("qwen3-0.6b"))
-    assert (work + TokenWork()).read == work.read
+    """The empty work is the zero of the sum, in whatever order."""
+    work = whole_work(items_of("qwen3-30b-a3b"))
+    assert total((work, TokenWork())) == total((TokenWork(), work)) == work
+
+
+def test_equal_items_count_as_often_as_they_stand_there() -> None:
+    """One object that stands three times, and three that are alike, have one sum."""
+    work = whole_work(items_of("qwen3-30b-a3b"))
+    alike = [replace(work), replace(work), replace(work)]
+    assert total([work] * 3) == total(alike)
+    assert total(alike).products == 3 * work.products
+    assert total(alike).n_expert == work.n_expert
+    assert total(()) == TokenWork()

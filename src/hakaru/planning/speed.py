@@ -161,7 +161,7 @@ def predict_prefill(
     """
     has_copies = in_ram is not None and bool(in_ram.stored)
     if in_ram is not None and has_copies:
-        parts = [replace(parts[0], work=parts[0].work + in_ram), *parts[1:]]
+        parts = [replace(parts[0], work=total((parts[0].work, in_ram))), *parts[1:]]
     seconds, floor = 0.0, 0.0
     for part in parts:
         terms = prefill_terms(
@@ -260,10 +260,7 @@ def _too_uncertain(what: str, parts: Sequence[Part], depth: float) -> str:
 
 def _interval(what: str, parts: Sequence[Part], depth: float) -> tuple[float, float]:
     """The widest interval of the routes, as logs of measured over predicted speed."""
-    work = TokenWork()
-    for part in parts:
-        work = work + part.work
-    name = class_of(work, depth)
+    name = class_of(total(part.work for part in parts), depth)
     intervals = [fitted()[what][part.route]["intervals"][name] for part in parts]
     return min(low for low, _ in intervals), max(high for _, high in intervals)
 

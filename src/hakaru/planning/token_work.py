@@ -50,39 +50,6 @@ class TokenWork:
     n_expert: int = 0  # in each of these layers
     n_expert_used: int = 0  # by each token
 
-    def __add__(self, other: "TokenWork") -> "TokenWork":
-        return TokenWork(
-            read=_sum(self.read, other.read),
-            stored=_sum(self.stored, other.stored),
-            products=self.products + other.products,
-            state_bytes=self.state_bytes + other.state_bytes,
-            attention=self.attention + other.attention,
-            expert_products=self.expert_products + other.expert_products,
-            expert_bytes=self.expert_bytes + other.expert_bytes,
-            n_layer=self.n_layer + other.n_layer,
-            n_expert_layer=self.n_expert_layer + other.n_expert_layer,
-            n_state_layer=self.n_state_layer + other.n_state_layer,
-            n_expert=max(self.n_expert, other.n_expert),
-            n_expert_used=max(self.n_expert_used, other.n_expert_used),
-        )
-
-    def times(self, n: int) -> "TokenWork":
-        """The work of `n` such items."""
-        return TokenWork(
-            read={type_: n * n_bytes for type_, n_bytes in self.read.items()},
-            stored={type_: n * n_bytes for type_, n_bytes in self.stored.items()},
-            products=n * self.products,
-            state_bytes=n * self.state_bytes,
-            attention=n * self.attention,
-            expert_products=n * self.expert_products,
-            expert_bytes=n * self.expert_bytes,
-            n_layer=n * self.n_layer,
-            n_expert_layer=n * self.n_expert_layer,
-            n_state_layer=n * self.n_state_layer,
-            n_expert=self.n_expert,
-            n_expert_used=self.n_expert_used,
-        )
-
     @property
     def read_bytes(self) -> float:
         """Bytes of weights that one decoded token reads."""
@@ -141,7 +108,27 @@ def total(works: Iterable[TokenWork]) -> TokenWork:
     """The sum. A model's items are of a few kinds, of which each is one object and added once."""
     parts = list(works)
     by_kind, counts = {id(work): work for work in parts}, Counter(map(id, parts))
-    return sum((work.times(counts[kind]) for kind, work in by_kind.items()), TokenWork())
+    counted = [(work, counts[kind]) for kind, work in by_kind.items()]
+    read: dict[str, float] = {}
+    stored: dict[str, float] = {}
+    for work, n in counted:
+        for sums, n_bytes in ((read, work.read), (stored, work.stored)):
+            for type_, one in n_bytes.items():
+                sums[type_] = sums.get(type_, 0.0) + n * one
+    return TokenWork(
+        read=read,
+        stored=stored,
+        products=sum(n * work.products for work, n in counted),
+        state_bytes=sum(n * work.state_bytes for work, n in counted),
+        attention=tuple(layer for work, n in counted for layer in n * work.attention),
+        expert_products=sum(n * work.expert_products for work, n in counted),
+        expert_bytes=sum(n * work.expert_bytes for work, n in counted),
+        n_layer=sum(n * work.n_layer for work, n in counted),
+        n_expert_layer=sum(n * work.n_expert_layer for work, n in counted),
+        n_state_layer=sum(n * work.n_state_layer for work, n in counted),
+        n_expert=max((work.n_expert for work, _ in counted), default=0),
+        n_expert_used=max((work.n_expert_used for work, _ in counted), default=0),
+    )
 
 
 def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
@@ -268,7 +255,3 @@ def _attention(
             window=cache.window,
         ),
     )
-
-
-def _sum(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
-    return {name: a.get(name, 0.0) + b.get(name, 0.0) for name in (*a, *(set(b) - set(a)))}
