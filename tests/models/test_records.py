@@ -10,9 +10,11 @@ from hakaru.models.hf_classes import CLASSES
 
 SOURCE = Path(__file__).parents[2] / "src" / "hakaru"
 OTHER_MEANINGS = {
+    "engine/first_token.py": "a tiny model",
     "engine/mode.py": "names of chat templates",
     "memory/projector.py": "names of projectors",
     "models/stored_quantization.py": "names of quantization methods",
+    "models/towers.py": "names of projectors",
     "models/vocabulary.py": "names of tokenizers",
     "serving/limits.py": "names of tokenizers",
     "testing.py": "tiny models for tests",
