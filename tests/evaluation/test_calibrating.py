@@ -38,8 +38,8 @@ def test_a_model_is_measured_beside_its_prediction(tiny: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.alone
 def test_zeros_are_served_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A type is timed and remembered as its pace; no type is begun after a minute; and the margin
-    of memory learns nothing from models of zeros.
+    """A type is timed and remembered as its pace, the first one behind a long prompt, too; no type
+    is begun after a minute; and the margin of memory learns nothing from models of zeros.
     """
     monkeypatch.setattr(calibrating, "embedded_model", _none)
     monkeypatch.setattr(calibrating, "FEW_LAYERS", 1)
@@ -49,7 +49,8 @@ def test_zeros_are_served_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     calibrated = calibrate(session, heard.append, clock=lambda: float(next(seconds)))
     assert [one.name for one in heard] == ["zeros in Q4_K"]
     kept = timed_files(session.ledger, session.machine)
-    assert len(kept) == sum(not one.speed.is_contended for one in heard)
+    assert len(kept) == 2 * sum(not one.speed.is_contended for one in heard)
+    assert [bool(file.depth) for file in kept] == [False, True][: len(kept)]
     assert (calibrated.machine is not None) == bool(kept)
     assert "measured" not in {row["source"] for row in session.ledger.memory_rows()}
 
