@@ -1,5 +1,7 @@
 """The table of sizes says what the tensors say."""
 
+from dataclasses import replace
+
 import pytest
 
 from hakaru.formats.header_file import header_tensors
@@ -10,7 +12,7 @@ from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.models.mixture import preset_types
 from hakaru.models.roster import quantizer_facts, roster
 from hakaru.planning.load import Load
-from hakaru.planning.token_work import TokenWork, item_works
+from hakaru.planning.token_work import ItemWork, TokenWork, item_works, total
 from hakaru.selection.catalogue_sizes import Sized, measured, sized, types_of
 from hakaru.selection.row_speeds import works
 
@@ -44,11 +46,9 @@ def test_every_model_with_arithmetic_is_in_the_table() -> None:
         assert 0 < sizes[-1] <= sizes[0] < 2 * model.n_params * 9 / 8, model.id
 
 
-def summed(works_of_items: tuple[object, ...]) -> TokenWork:
-    total = TokenWork()
-    for item in works_of_items:
-        total = total + item.rest + item.experts  # type: ignore[attr-defined]
-    return total
+def summed(items: tuple[ItemWork, ...]) -> TokenWork:
+    """The sum, layer by layer: of equal layers each is an object of its own."""
+    return total(replace(part) for item in items for part in (item.rest, item.experts))
 
 
 @pytest.mark.parametrize("model", SAMPLE, ids=lambda m: m.id)
@@ -71,8 +71,6 @@ def test_a_speed_from_the_table_is_a_speed_from_the_tensors(model: KnownModel) -
 
 def test_an_entry_of_ones_own_is_computed() -> None:
     """A model that did not come with hakaru has no line in the table."""
-    from dataclasses import replace
-
     model = KNOWN[1]
     layers = {**model.hyperparameters, "block_count": model.hyperparameters["block_count"] // 2}
     half = replace(model, id="half-of-it", hyperparameters=layers)
