@@ -18,6 +18,7 @@ from hakaru.formats import header_file
 from hakaru.formats.gguf import ALIGNMENT, Tensor
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import tensors_of
+from hakaru.models.byte_letters import byte_letters
 from hakaru.models.caches import full_attention
 from hakaru.models.hyperparameters import expand
 from hakaru.models.shape import Shape
@@ -356,11 +357,7 @@ def _vocabulary(n_vocab: int) -> tuple[list[str], list[int]]:
     """The texts and kinds of `n_vocab` tokens: control tokens, 256 bytes in GPT-2's spelling, one
     merge, and unused tokens.
     """
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spelled = {byte: chr(byte) for byte in plain}
-    others = (byte for byte in range(256) if byte not in spelled)
-    spelled |= {byte: chr(256 + i) for i, byte in enumerate(others)}
-    tokens = ["<|im_start|>", "<|im_end|>", *(spelled[byte] for byte in range(256)), "ab"]
+    tokens = ["<|im_start|>", "<|im_end|>", *byte_letters(), "ab"]
     types = [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * 257
     unused = n_vocab - len(tokens)
     return (

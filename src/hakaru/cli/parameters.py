@@ -83,6 +83,15 @@ def optional_model(function: F) -> F:
     return click.argument("model", required=False, metavar="[MODEL]")(function)
 
 
+def hardware_option(function: F) -> F:
+    """`--hardware`: a machine that is only named."""
+    return click.option(
+        "--hardware",
+        metavar="DEVICES",
+        help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
+    )(function)
+
+
 def json_option(function: F) -> F:
     """`--json`."""
     return click.option("--json", is_flag=True, help="Print one JSON object.")(function)

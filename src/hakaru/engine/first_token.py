@@ -26,6 +26,7 @@ from hakaru.formats.header_file import stays_f32, write_header_only
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import tensors_of
+from hakaru.models.byte_letters import byte_letters
 from hakaru.models.hyperparameters import expand
 
 WITHIN_S: Final = 180.0
@@ -73,9 +74,7 @@ def write_model(path: Path) -> Path:
             "attention.layer_norm_rms_epsilon": 1e-5, "rope.dimension_count": 64,
         },
     )  # fmt: skip
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spelled = [*plain, *range(256, 512 - len(plain))]  # the 256 bytes, as GPT-2 spells them
-    tokens = ["<bos>", "<eos>", *map(chr, spelled), "ab"]
+    tokens = ["<bos>", "<eos>", *byte_letters(), "ab"]
     metadata |= {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": ["a b"],

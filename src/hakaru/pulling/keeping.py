@@ -20,6 +20,7 @@ from typing import Final
 from hakaru.errors import MachineError
 from hakaru.ledger import Ledger
 from hakaru.models.sources.hub_listing import Listing, file_url, hub_endpoint, is_hash, no_hub
+from hakaru.models.sources.hub_rooms import room_name
 from hakaru.models.sources.web import shown
 from hakaru.places import written_whole
 from hakaru.pulling.transfer import Remote, size_of
@@ -92,11 +93,6 @@ def name_of_part(ledger: Ledger, part: Path) -> str | None:
 def pull_lock(kept: Path) -> str:
     """The name of the lock of whoever fetches the file that will lie there."""
     return f"pull-{sha256(bytes(kept)).hexdigest()[:16]}"
-
-
-def room_name(repo: str) -> str:
-    """The name of a repository's folder in the Hub's cache."""
-    return f"models--{repo.replace('/', '--')}"
 
 
 def file_at_hub(listing: Listing, name: str, revision: str | None, headers: dict[str, str]) -> File:

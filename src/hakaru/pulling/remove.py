@@ -19,6 +19,7 @@ from hakaru.models.embedded import embedded_model
 from hakaru.models.sources.address import parts_at, pulled_from, pulled_room
 from hakaru.models.sources.choice import Choice, matching
 from hakaru.models.sources.find import find_model, parsed
+from hakaru.models.sources.hub_rooms import room_name
 from hakaru.models.sources.huggingface import in_cache
 from hakaru.models.sources.look_around import look_around
 from hakaru.models.sources.model_folders import (
@@ -32,7 +33,7 @@ from hakaru.models.sources.model_folders import (
 from hakaru.models.sources.on_disk import OnDisk, on_disk
 from hakaru.models.sources.reference import Address, HubFile
 from hakaru.places import disk_error, one_at_a_time
-from hakaru.pulling.keeping import name_of_part, pull_lock, room_name
+from hakaru.pulling.keeping import name_of_part, pull_lock
 from hakaru.pulling.pull import already_here
 from hakaru.pulling.transfer import note_of
 from hakaru.servers import running

@@ -12,13 +12,11 @@ from pathlib import Path
 
 from hakaru.memory.compute import is_known
 from hakaru.models.catalogue import KnownModel
+from hakaru.models.sources.hub_rooms import ROOM, room_name
 from hakaru.planning.extras import LARGEST_DRAFT
 from hakaru.selection.catalogue_sizes import BELOW_FOUR_BITS, sized, types_of
 from hakaru.selection.conditions import does
 from hakaru.selection.contender import Contender
-
-ROOM = "models--"
-"""What the name of a repository's folder begins with, in a cache of the Hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ def drafts_in(cache: Path, models: Iterable[KnownModel]) -> tuple[DraftHere, ...
         DraftHere(model=model, type=type_, path=path)
         for model in models
         for repo in model.gguf_repos
-        if (room := rooms.get(ROOM + repo.replace("/", "--").lower()))
+        if (room := rooms.get(room_name(repo).lower()))
         and is_known(model.shape)
         and does(model, "chat")
         for path, type_ in _files(room, types_of(model))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hakaru.cli.number_types import RATE, TOKENS
-from hakaru.cli.parameters import PATH, json_option, memory_option, taking
+from hakaru.cli.parameters import PATH, hardware_option, json_option, memory_option, taking
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.choose import ChooseOptions
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--language", metavar="en|ja", help="Language in which it works.  [default: that of this text]"
 )
-@click.option(
-    "--hardware",
-    metavar="DEVICES",
-    help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
-)
+@hardware_option
 @memory_option
 @click.option(
     "--context", type=TOKENS, help="Tokens of context of one user.  [default: what the task needs]"

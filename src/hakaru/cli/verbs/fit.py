@@ -8,6 +8,7 @@ from hakaru.cli.number_types import TOKENS
 from hakaru.cli.parameters import (
     PATH,
     context_options,
+    hardware_option,
     json_option,
     memory_option,
     model_argument,
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
     "As this preset, which nobody needs to have built: Q4_K_M, IQ4_XS, …",
     "As the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
-@click.option(
-    "--hardware",
-    metavar="DEVICES",
-    help="A machine: '2x L4', 'RTX 4090 + 64GiB RAM', 'M4 Max 64GB'.  [default: this one]",
-)
+@hardware_option
 @context_options
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
 @click.option("--vision", is_flag=True, help="Its own projector is loaded beside it.")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hakaru.errors import ModelNotFound
+from hakaru.models.by_id import entry_called
 from hakaru.models.kinds import PROJECTOR
-from hakaru.models.own_catalogue import all_models
 from hakaru.models.sources.find import find_model
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.reference import HubFile, parse_reference
@@ -37,8 +37,7 @@ def projector_of(found: Found) -> Path:
 
 def _stand_in(found: Found) -> Path:
     """The header of the projector in F16, then a hole, for a model of the catalogue."""
-    name = found.origin.partition(":")[2]
-    entry = next(model for model in all_models() if model.id == name)
+    entry = entry_called(found.origin.partition(":")[2])
     if entry.tower is None:
         raise ModelNotFound(
             "{origin}: the catalogue does not know its projector; name a repository that has one, "

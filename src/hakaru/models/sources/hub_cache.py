@@ -23,11 +23,11 @@ from hakaru.models.sources.folder_walk import (
     gguf_files,
     unfinished,
 )
+from hakaru.models.sources.hub_rooms import ROOM
 from hakaru.models.sources.model_folders import ALL_LEVELS
 from hakaru.models.sources.on_disk import OnDisk
 from hakaru.models.sources.reference import HubFile, parse_reference
 
-ROOM: Final = "models--"
 _TYPE: Final = re.compile(
     r"(?<![a-z0-9])(?:ud-)?(?:i?q\d\w*|tq\d\w*|[bf]p?16|f32|mxfp4\w*|nvfp4)(?![a-z0-9])",
     re.IGNORECASE,

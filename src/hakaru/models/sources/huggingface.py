@@ -34,6 +34,7 @@ from hakaru.models.sources.choice import (
 )
 from hakaru.models.sources.found import Found
 from hakaru.models.sources.hub_listing import file_url, hub_endpoint, hub_headers, list_files
+from hakaru.models.sources.hub_rooms import room_name
 from hakaru.models.sources.reference import HubFile, parse_reference
 from hakaru.models.sources.remote import Changed, RemoteFile
 from hakaru.models.sources.shards import INDEXES, refuse_other_folders, weight_files
@@ -264,7 +265,7 @@ def _snapshot(wanted: HubFile) -> Path | None:
     """
     from huggingface_hub import constants
 
-    room = Path(constants.HF_HUB_CACHE) / f"models--{wanted.repo.replace('/', '--')}"
+    room = Path(constants.HF_HUB_CACHE) / room_name(wanted.repo)
     revision = wanted.revision or "main"
     with suppress(OSError, ValueError):
         revision = (room / "refs" / revision).read_text(encoding="utf-8").strip()

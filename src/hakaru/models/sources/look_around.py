@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hakaru.models.sources.folder_walk import Walk, in_folder
-from hakaru.models.sources.hub_cache import ROOM, in_hub_cache
+from hakaru.models.sources.hub_cache import in_hub_cache
+from hakaru.models.sources.hub_rooms import ROOM
 from hakaru.models.sources.model_folders import LEDGER, ModelFolder, hub_cache
 from hakaru.models.sources.ollama import in_store
 from hakaru.models.sources.ollama_stores import stores
