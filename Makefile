@@ -8,7 +8,8 @@ PYTEST  := $(VENV)/bin/python -m pytest
 # All tests: those without a model on all cores, those that load one two at a time, and those that time something one
 # by one. Or what ARGS name.
 FAST    := $(PYTEST) -m "not engine" -n logical
-ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile && $(PYTEST) -m "engine and alone"
+MODELS  := $(shell grep -rlE "mark\.engine" tests --include=test_*.py | sort)
+ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile $(MODELS) && $(PYTEST) -m "engine and alone" $(MODELS)
 TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(FAST) && $(ENGINE))
 
 # The tests start hakaru thousands of times: an environment that forbids compiled modules would compile them each time.

@@ -59,6 +59,16 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     shutil.rmtree(sockets, ignore_errors=True)  # it lies outside `tmp_path` where that is too deep
 
 
+@pytest.fixture(autouse=True)
+def beside_others(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tests that load a model two run at a time, so that each would wait for the other's
+    quiet before it counts a speed: it counts at once, but in the tests that run alone.
+    """
+    marked = request.node.get_closest_marker
+    if marked("engine") and not marked("alone"):
+        monkeypatch.setattr("hakaru.evaluation.speed.RETRIES", 0)
+
+
 @pytest.fixture
 def web() -> Iterator[Loopback]:
     """A web server at 127.0.0.1."""

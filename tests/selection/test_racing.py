@@ -263,7 +263,6 @@ def answers_kept(data: Path) -> int:
 
 
 @pytest.mark.engine
-@pytest.mark.alone
 def test_a_race_that_was_killed_goes_on_where_it_was(place: Loopback, tmp_path: Path) -> None:
     """With real servers: killed and interrupted while it answers, it asks no task twice, fetches no
     byte twice, and ends as it would have.
