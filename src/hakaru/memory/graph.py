@@ -16,6 +16,7 @@ Source: llama.cpp, ggml/src/ggml.c (order of nodes, views) and ggml/src/ggml-all
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from math import prod
 from typing import TypeAlias
 
@@ -56,6 +57,7 @@ OUTSIDE = Tensor("outside", (), ())
 """Stands for weights, caches and states, which lie in other buffers."""
 
 
+@lru_cache(maxsize=8192)  # graphs have thousands of tensors, of few shapes
 def size_of(shape: Shape, n_bytes: int = 4) -> Size:
     """Bytes of a tensor whose elements take `n_bytes` each."""
     letters = "".join(sorted(dim for dim in shape if isinstance(dim, str)))

@@ -4,6 +4,7 @@ Source: llama.cpp, src/models/*.cpp.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 from hakaru.memory.blocks import Layer
 from hakaru.models.architectures.parts.blueprint import Blueprint
@@ -17,7 +18,8 @@ def blueprint_of(shape: Shape) -> Blueprint:
     return blueprint
 
 
-def layers_of(shape: Shape) -> list[Layer]:
+@lru_cache(maxsize=256)  # the same for every part of a model and at every setting
+def layers_of(shape: Shape) -> tuple[Layer, ...]:
     """What distinguishes the graph of each layer from that of another; draft layers are left
     out.
     """
@@ -52,10 +54,10 @@ def layers_of(shape: Shape) -> list[Layer]:
         )
     layers = _joined(layers)
     hands = [receives_extra_input(shape, i, layer) for i, layer in enumerate(layers)]
-    return [
+    return tuple(
         replace(layer, hands=True) if next_receives else layer
         for layer, next_receives in zip(layers, [*hands[1:], False], strict=True)
-    ]
+    )
 
 
 def _joined(layers: list[Layer]) -> list[Layer]:
