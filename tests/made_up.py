@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from hakaru.conformance.every_check import every_check
+from hakaru.conformance.verdicts import VERDICTS, Conformance, Outcome, Result
 from hakaru.engine.builds import Build
 from hakaru.engine.devices import EngineDevice
 from hakaru.engine.inventory import BuildFacts, Inventory
@@ -253,3 +255,27 @@ def summaries() -> dict[str, dict[str, Any]]:
         "granitehybrid": some,
         "llama": {**some, "peak_over_prediction": {"least": None, "most": None}},
     }
+
+
+def conformance() -> Conformance:
+    """Every check of `conform`, with each verdict in turn and with long requests."""
+    body = '{"model": "x", "messages": [{"role": "user", "content": "' + "rain " * 90 + '"}]}'
+    asked = {"method": "POST", "path": "/v1/chat/completions", "body": body}
+    reason = "501: This server does not support embeddings. Start it with another option."
+    results = tuple(
+        Result(
+            check=check,
+            outcome=Outcome(verdict=VERDICTS[i % len(VERDICTS)], reason=reason),
+            asked=(asked,),
+        )
+        for i, check in enumerate(every_check())
+    )
+    return Conformance(
+        url="https://inference.example.org:8443/openai/v1",
+        model="Llama-3.1-Swallow-8B-Instruct-v0.5-Q4_K_M",
+        models=(),
+        n_ctx=131_072,
+        results=results,
+        n_checks=len(results) + 1,
+        seconds=48.2,
+    )

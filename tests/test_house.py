@@ -23,7 +23,7 @@ FLOORS = (
     {"session", "servers"},
     {"planning"},
     {"evaluation"},
-    {"quantization", "serving"},
+    {"quantization", "serving", "conformance"},
     {"pulling"},
     {"choosing"},
     {"selection"},

@@ -19,6 +19,8 @@ TYPE_CHECKING = False  # type checkers take it for true; the module `typing` wou
 if TYPE_CHECKING:
     from hakaru.choosing.decision import Decision
     from hakaru.choosing.tune import tune
+    from hakaru.conformance.conform import conform
+    from hakaru.conformance.verdicts import Conformance
     from hakaru.errors import (
         DoesNotFit,
         EngineDied,
@@ -58,6 +60,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Chosen",
     "Comparison",
+    "Conformance",
     "Context",
     "Decision",
     "DoesNotFit",
@@ -84,6 +87,7 @@ __all__ = [
     "Session",
     "TooManyRequests",
     "choose",
+    "conform",
     "fit",
     "pull",
     "quantize",
@@ -94,7 +98,9 @@ __all__ = [
 
 _MODULES = {
     "Chosen": "hakaru.selection.chosen",
-    "Comparison": "hakaru.evaluation.comparison", "Context": "hakaru.memory.context",
+    "Comparison": "hakaru.evaluation.comparison",
+    "Conformance": "hakaru.conformance.verdicts",
+    "conform": "hakaru.conformance.conform", "Context": "hakaru.memory.context",
     "Decision": "hakaru.choosing.decision", "Findings": "hakaru.evaluation.findings",
     "Fit": "hakaru.planning.answer", "Made": "hakaru.quantization.made",
     "MadePreset": "hakaru.quantization.to_preset", "NothingLoaded": "hakaru.planning.to_load",

@@ -20,6 +20,7 @@ NOT_RUN = {
     "tune": "test_whole.py runs it",
     "bench": "tests/evaluation/test_calibrating.py runs it",
     "chat": "needs a server and a person",
+    "conform": "needs a server; tests/cli/test_conform_command.py has one of its own",
     "serve": "tests/serving runs it",
     "engine build": "takes minutes and a network; tests/engine/test_native.py",
     "catalog add": "needs a network; test_catalog.py has a Hub of its own",

@@ -16,6 +16,7 @@ from hakaru.cli import run
 from hakaru.cli.output import show_table
 from hakaru.cli.table import Cell, Table
 from hakaru.cli.tell.comparison import comparison_table, print_comparison
+from hakaru.cli.tell.conform import areas_table, print_conformance
 from hakaru.cli.tell.doctor import errors_table
 from hakaru.cli.tell.engine import inventory_table
 from hakaru.cli.tell.quantize import print_made, roles_table, tensors_table
@@ -40,6 +41,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "plan": lambda folder: tensors_table(made_up.made(folder, is_raced=False).tensors),
     "roles": lambda folder: roles_table(made_up.made(folder, is_raced=True)),
     "doctor": lambda folder: errors_table(made_up.summaries()),
+    "conform": lambda folder: areas_table(made_up.conformance()),
     "engine": lambda folder: inventory_table(made_up.inventory()),
 }
 TOLD: dict[str, Callable[[Path], object]] = {
@@ -48,6 +50,7 @@ TOLD: dict[str, Callable[[Path], object]] = {
     "plan": lambda folder: print_made(made_up.made(folder, is_raced=False)),
     "decision": lambda folder: print_decision(decision_of_every_state(folder)),
     "race": lambda folder: print_made(made_up.made(folder, is_raced=True)),
+    "conform": lambda folder: print_conformance(made_up.conformance()),
 }
 COMMANDS = {
     "fit": "fit tiny.gguf --source computed --explain --hardware 2xL4+16GiB --max-context",

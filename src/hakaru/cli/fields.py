@@ -9,14 +9,15 @@ from typing import Final
 _AS_IT_IS: Final = (
     "allow_origin", "answer_tokens", "backend", "bits", "bpw", "calibrate", "chat_template",
     "cloud", "converter", "depth", "draft", "dry_run", "electricity", "fit", "for_hardware",
-    "force", "full_speed", "hardware", "importance", "language", "license", "memory",
-    "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "overwrite", "pin", "plot",
+    "force", "full_speed", "hardware", "importance", "key", "language", "license", "memory",
+    "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only", "overwrite", "pin", "plot",
     "port", "price", "prompt_tokens", "prompts", "race", "reference", "report", "size",
     "source", "speculative", "task", "tasks", "tokens_per_day", "top", "users", "vision",
     "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",
+    "timeout_s": "--timeout",
     "first_token_s": "--first-token",
     "min_tokens_per_s": "--min-speed",
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own

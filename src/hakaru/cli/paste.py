@@ -16,8 +16,8 @@ from typing import Final
 from hakaru.cli.wrapping import END, START
 
 VERBS: Final = (
-    "bench", "catalog", "chat", "choose", "doctor", "engine", "fit", "formula", "hardware", "ls",
-    "pull", "quantize", "rm", "serve", "show", "tasks", "test", "tune", "up",
+    "bench", "catalog", "chat", "choose", "conform", "doctor", "engine", "fit", "formula",
+    "hardware", "ls", "pull", "quantize", "rm", "serve", "show", "tasks", "test", "tune", "up",
 )  # fmt: skip
 """The commands of hakaru. In "hakaru cannot tell" the program is not meant to be typed."""
 _COMMAND: Final = (

@@ -1,0 +1,155 @@
+"""`hakaru conform`: what it prints, where, and with which exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hakaru.cli import run
+from hakaru.conformance.every_check import every_check
+from scripted_server import MODEL, Scripted, scripted
+
+
+@pytest.fixture(scope="module")
+def _one_server() -> Iterator[Scripted]:
+    with scripted() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_one_server: Scripted) -> Iterator[Scripted]:
+    """A server without a fault."""
+    _one_server.reset()
+    yield _one_server
+    _one_server.reset()
+
+
+def test_a_good_server_gives_0_and_a_table(
+    server: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Progress is on stderr; stdout has the server, the areas and the sum."""
+    assert run(["conform", server.url, "--only", "chat", "--only", "stream.done"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[:4] == [
+        f"{server.url}/v1, model {MODEL}, 400 tokens of context",
+        "checks of  passed  failed  cannot tell  skipped",
+        "chat           10       0            0        0",
+        "stream          1       0            0        0",
+    ]
+    assert said.out.splitlines()[-1].startswith("11 passed, 0 failed, 0 cannot tell, 0 skipped, in")
+    assert "checks …" in said.err
+
+
+def test_a_fault_gives_1_and_says_what_was_asked_expected_and_found(
+    server: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worst first."""
+    server.faults = {"number_codes", "stop_ignored"}
+    names = ["chat.stop", "errors.tools_type", "form.code"]
+    assert run(["conform", server.url, *(word for n in names for word in ("--only", n))]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    begin = lines.index("✗ chat.stop (severe)")
+    assert lines[begin + 1] == (
+        "  expected  the answer ends before the text in stop, with finish_reason stop"
+    )
+    assert lines[begin + 2].startswith("  found     '")
+    assert lines[begin + 3].startswith("  asked     POST /v1/chat/completions {")
+    assert '"stop": "' in lines[begin + 3]
+    assert lines[begin + 4] == "✗ form.code (minor)"
+    assert "1 passed, 2 failed (1 severe, 1 minor), " in lines[-1]
+
+
+def test_it_speaks_japanese(server: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    """The checks, too."""
+    server.faults = {"no_done"}
+    assert run(["conform", server.url, "--only", "stream.done", "--lang", "ja"]) == 1
+    out = capsys.readouterr().out
+    assert "✗ stream.done（中程度）" in out
+    assert "最後のイベントが [DONE]" in out
+
+
+def test_json_is_one_object_with_a_schema(
+    server: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With every request and every answer."""
+    assert run(["conform", server.url, "--only", "chat.shape", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["schema"], data["model"], data["complete"]) == (
+        "hakaru.conformance/1",
+        MODEL,
+        True,
+    )
+    assert data["counts"] == {"pass": 1, "fail": 0, "unknown": 0, "skipped": 0}
+    (check,) = data["checks"]
+    assert (check["name"], check["verdict"], check["severity"]) == (
+        "chat.shape",
+        "pass",
+        "moderate",
+    )
+    assert json.loads(check["asked"][0]["body"])["model"] == MODEL
+    assert check["came"][0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["http://127.0.0.1:9"], 5, "nothing answers at http://127.0.0.1:9 "),
+        (["ftp://127.0.0.1"], 2, "is no address of a server"),
+        ([], 2, "Missing argument 'URL'"),
+        (["URL", "--only", "x"], 2, "--only is 'x'"),
+        (["URL", "--timeout", "0"], 2, "--timeout is 0"),
+        (["URL", "--timeout", "soon"], 2, "'soon' is not a valid float"),
+        (["URL", "--model", "x"], 2, f"the server has no --model x; it lists {MODEL}."),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_sentence(
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    server: Scripted,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the exit code of its kind, and nothing on stdout."""
+    typed = [server.url if word == "URL" else word for word in arguments]
+    assert run(["conform", *typed]) == code
+    said = capsys.readouterr()
+    assert (said.out, sentence in said.err) == ("", True), said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_ctrl_c_tells_what_is_known(server: Scripted, number: signal.Signals) -> None:
+    """With exit code 130, while a question is waiting for its answer."""
+    server.faults = {"hangs"}
+    command = [sys.executable, "-m", "hakaru", "conform", server.url, "--only", "errors"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not any(b'"messages": []' in body for _, body in server.asked):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    n = len([check for check in every_check() if check.area == "errors"])
+    assert process.returncode == 130, err
+    assert f"Ended early, after 6 of {n} checks: 6 passed" in out
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_leaves_ends_it_quietly(server: Scripted) -> None:
+    """As `head -1` does."""
+    command = [sys.executable, "-m", "hakaru", "conform", server.url, "--only", "models", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        err = process.stderr.read()
+        process.wait(60)
+    assert (process.returncode, b"Traceback" in err) == (0, False)

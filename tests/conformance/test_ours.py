@@ -1,0 +1,35 @@
+"""Our own server, with a real engine behind it."""
+
+from pathlib import Path
+
+import pytest
+
+from hakaru.conformance.conform import conform
+from hakaru.serving.serve import serve
+
+NOT_YET = {
+    "models.one", "tools.shown", "tools.required", "tools.named", "tools.stream",
+    "completions.echo", "errors.messages_empty", "errors.role_missing", "errors.role_unknown",
+    "errors.temperature_range", "errors.stop_type", "errors.tools_type", "errors.tool_type",
+    "errors.response_format_type", "errors.logit_bias_type", "errors.picture",
+    "responses.limit", "responses.sequence", "messages.wrong", "messages.error",
+}  # fmt: skip
+"""What the engine does wrong, wherever the gateway lets a request through. It gets fewer: a check
+that fails besides is a step back.
+"""
+SURE = {
+    "models.list", "chat.shape", "chat.usage", "chat.max_tokens", "chat.n", "stream.done",
+    "stream.finish", "stream.usage", "json.schema", "completions.shape", "errors.json_cut",
+    "errors.alive", "context.chat", "context.completions", "together.answers", "form.error",
+}  # fmt: skip
+
+
+@pytest.mark.engine
+def test_our_server_does_nothing_else_wrong(tiny: Path) -> None:
+    """A model of random weights suffices: no answer is judged by what it says."""
+    with serve(tiny, n_ctx=512) as serving:
+        found = conform(serving.url, timeout_s=60)
+    assert found.n_ctx == 512
+    failed = {result.check.name: result.outcome.reason for result in found.of("fail")}
+    assert failed.keys() - NOT_YET == set(), failed
+    assert {result.check.name for result in found.of("pass")} >= SURE
