@@ -31,7 +31,6 @@ from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from speeds import speed_of
 
-
 ANYTHING = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_bytes=2**40)
 EVEN = Trial(
     speed=speed_of(50.0, spread=0.01),

@@ -27,7 +27,6 @@ from hakaru.models.model import read_model
 from hakaru.models.shape import Shape, shape_of
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny
 
-
 MIB = 2**20
 AT_32K = ContextSettings(n_ctx=32768)
 
