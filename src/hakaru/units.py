@@ -279,15 +279,15 @@ def format_params(n: int) -> str:
     return str(n)
 
 
-def parse_seconds(text: str) -> float:
-    """A duration such as `120s`, `2m`, `90 min` or `1.5h`; a bare number is seconds. Raises
-    Misuse.
+def parse_seconds(text: str, *, least: float = 1e-9) -> float:
+    """A duration such as `120s`, `2m`, `90 min` or `1.5h`; a bare number is seconds. Raises Misuse
+    for others, and for less than `least` seconds.
     """
     match = re.fullmatch(
         r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:(|s|secs?|seconds?|秒)|(m|mins?|minutes?|分)|(h|hrs?|hours?|時間))",
         _plain(text).lower(),
     )
-    if not match or float(match[1]) <= 0:
+    if not match or float(match[1]) < least:
         raise Misuse("'{found}' is no duration; expected such as 120s, 2m or 1h.", found=text)
     return float(match[1]) * (60 if match[3] else 3600 if match[4] else 1)
 

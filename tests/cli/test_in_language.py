@@ -12,8 +12,21 @@ from hakaru.cli.in_language import OF_CLICK
 from hakaru.cli.wrapping import cells_of
 
 KEPT = {
-    *("hakaru", "llama", "cpp", "server", "GGUF", "GPU", "CPU", "JSON", "JSONL", "Jinja", "RAM"),
-    *("http", "localhost"),
+    *(
+        "hakaru",
+        "llama",
+        "cpp",
+        "server",
+        "GGUF",
+        "GPU",
+        "CPU",
+        "JSON",
+        "JSONL",
+        "Jinja",
+        "RAM",
+        "SIGTERM",
+    ),
+    *("http", "localhost", "SIGTERM"),
     *(
         "KV",
         "K",

@@ -120,8 +120,10 @@ def test_only_this_machine_and_only_the_api(served: Served) -> None:
     with httpx.Client(base_url=served.url.removesuffix("/v1")) as client:
         rebound = client.get("/v1/models", headers={"Host": "evil.example:80"})
         assert (rebound.status_code, rebound.json()["error"]["code"]) == (403, "forbidden_host")
-        for path in ("/slots", "/props", "/completion"):
+        for path in ("/completion", "/lora-adapters", "/v1/props"):
             assert client.get(path).status_code == 404
+        (slot,), props = client.get("/slots").json(), client.get("/props").json()
+        assert slot["n_ctx"] == props["default_generation_settings"]["n_ctx"] == 1024
         assert client.get("/v1/chat/completions").status_code == 405
         health = client.get("/health")
         assert health.json()["status"] == "ready"

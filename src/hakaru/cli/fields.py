@@ -8,9 +8,10 @@ from typing import Final
 
 _AS_IT_IS: Final = (
     "allow_origin", "answer_tokens", "backend", "bits", "bpw", "calibrate", "chat_template",
-    "cloud", "converter", "depth", "draft", "dry_run", "electricity", "fit", "for_hardware",
-    "force", "full_speed", "hardware", "importance", "key", "language", "license", "memory",
-    "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only", "overwrite", "pin", "plot",
+    "cloud", "converter", "depth", "draft", "drain", "dry_run", "electricity", "fit",
+    "for_hardware", "force", "full_speed", "hardware", "importance", "key", "language", "license",
+    "memory", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only", "overwrite", "pin",
+    "plot",
     "port", "price", "prompt_tokens", "prompts", "race", "reference", "report", "size",
     "source", "speculative", "task", "tasks", "tokens_per_day", "top", "users", "vision",
     "watts", "yes",

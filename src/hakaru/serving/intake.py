@@ -1,17 +1,19 @@
-"""The way of a body into the engine: read in turn, refused if its prompt cannot fit, and tokenized
-in turn.
+"""The way of a body into the engine: read in turn, refused if it is no such request or its prompt
+cannot fit, and tokenized in turn.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hakaru.serving.limits import SMALL, Limits, Turnstile, Unreadable, parsed, pieces, prompts_in
+from hakaru.serving import request_schemas as schemas
+from hakaru.serving.limits import MAX_VALUES, SMALL, Limits, Turnstile, holds_too_many, pieces
+from hakaru.serving.prompts import prompts_of
 from hakaru.serving.refusals import error_response, too_large
 
 BODY_WITHIN_S: Final = 30.0
@@ -23,8 +25,6 @@ that is done. The slowest text (spaces) took 2.5e-6 s a byte on a busy machine.
 """
 LOST_AT_CUTS: Final = 16
 """Tokens by which a text may have fewer than its pieces together, for every cut."""
-PROMPTS: Final = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
-CHAT: Final = "/v1/chat/completions"
 
 
 class Refused(Exception):
@@ -81,28 +81,26 @@ class Intake:
         """A block in which `body` may go to the engine behind `client`. The next body may go as
         soon as this one should be tokenized, long before its answer is done. Raises Refused.
         """
+        if path not in schemas.SCHEMAS:
+            yield
+            return
+        request = await _request(path, body)
         if len(body) <= SMALL:
             yield
             return
         async with _turn(self._tokenizing, len(body)) as leave:
             if len(body) > self.limits.surely_short:
-                await self._check(client, path, body)
+                await self._check(client, request, body)
             asyncio.get_running_loop().call_later(
                 TOKENIZED_S + TOKENIZED_S_PER_BYTE * len(body), leave
             )
             yield
 
-    async def _check(self, client: httpx.AsyncClient, path: str, body: bytes) -> None:
+    async def _check(
+        self, client: httpx.AsyncClient, request: schemas.Request, body: bytes
+    ) -> None:
         """Raises Refused for a prompt that surely has more tokens than the context."""
-        try:
-            data = await asyncio.to_thread(parsed, body)
-        except Unreadable as error:
-            raise Refused(error_response(400, str(error), "invalid_json")) from error
-        for prompt in (
-            await _rendered(client, body)
-            if path == CHAT
-            else prompts_in(data.get(PROMPTS.get(path, "")))
-        ):
+        for prompt in await prompts_of(client, request, body):
             least = self.limits.least_tokens(prompt)
             if (
                 least <= self.limits.n_ctx
@@ -173,11 +171,14 @@ async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[]
         leave()
 
 
-async def _rendered(client: httpx.AsyncClient, body: bytes) -> list[Any]:
-    """The prompt that the chat template makes of a conversation: a template may leave turns out.
-    Nothing if the engine refuses the conversation; its answer will say why.
-    """
-    answer = await client.post(
-        "/apply-template", content=body, headers={"content-type": "application/json"}
-    )
-    return [answer.json()["prompt"]] if answer.status_code == 200 else []
+async def _request(path: str, body: bytes) -> schemas.Request:
+    """The request in `body`. Raises Refused for a body that is none."""
+    if len(body) > MAX_VALUES and await asyncio.to_thread(holds_too_many, body):
+        raise Refused(
+            error_response(400, f"the body holds more than {MAX_VALUES} values", "invalid_json")
+        )
+    try:
+        return schemas.decoded(path, body)
+    except schemas.Unreadable as error:
+        code = "invalid_value" if error.field else "invalid_json"
+        raise Refused(error_response(400, str(error), code, param=error.field)) from error

@@ -14,7 +14,6 @@ prompts are only counted. Nothing that could fit is refused.
 """
 
 import asyncio
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -50,10 +49,6 @@ STRIPS: Final = re.compile(r"phi-?3|jina|modern-?bert", re.IGNORECASE)
 src/llama-vocab.cpp.
 """
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
-
-class Unreadable(ValueError):
-    """A request's body that is no JSON object, or has too many values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,38 +96,13 @@ def limits_of(model: Model, settings: ContextSettings) -> Limits:
     )
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Raises Unreadable for a body that is no JSON object, is nested too
-    deep, or has so many values that it would take a hundred times its size.
-    """
-    if _marks(body) > MAX_VALUES and _marks(_STRINGS.sub(b"", body)) > MAX_VALUES:
-        raise Unreadable(f"the body holds more than {MAX_VALUES} values")
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(
-            f"the body is no JSON object: {type(error).__name__} {error}"[:200]
-        ) from error
-    if not isinstance(value, dict):
-        raise Unreadable("the body is no JSON object")
-    return value
+def holds_too_many(body: bytes) -> bool:
+    """Whether the JSON in `body` has so many values that it would take a hundred times its size."""
+    return _marks(body) > MAX_VALUES and _marks(_STRINGS.sub(b"", body)) > MAX_VALUES
 
 
 def _marks(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
-
-
-def prompts_in(value: Any) -> list[Any]:
-    """The prompts of a completion. `value` is one prompt or a list of prompts; a prompt is a text,
-    or a list of token ids with texts among them.
-    """
-    if (
-        isinstance(value, list)
-        and value
-        and (all(isinstance(v, str) for v in value) or any(isinstance(v, list) for v in value))
-    ):
-        return value
-    return [value] if isinstance(value, str | list) else []
 
 
 def pieces(text: str, size: int = 2**16) -> Iterator[str]:

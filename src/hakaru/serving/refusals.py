@@ -5,12 +5,14 @@
 from starlette.responses import JSONResponse
 
 
-def error_response(status: int, message: str, code: str, **extra: object) -> JSONResponse:
-    """One error; a 503 says when to come again."""
+def error_response(
+    status: int, message: str, code: str, *, param: str | None = None, **extra: object
+) -> JSONResponse:
+    """One error. `param` is the field that is wrong; a 503 says when to come again."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     headers = {"Retry-After": "1"} if status == 503 else None
     return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": None, "code": code, **extra}},
+        {"error": {"message": message, "type": kind, "param": param, "code": code, **extra}},
         status,
         headers,
     )

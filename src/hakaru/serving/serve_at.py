@@ -61,6 +61,7 @@ class Serving:
     gives: Gives  # text, vectors or an order of documents
     is_new: bool = True  # False: it was served before by another process, which goes on
     ended: threading.Event = field(default_factory=threading.Event, repr=False)
+    front: "Front | None" = field(default=None, repr=False)  # None where it is not new
 
     @property
     def url(self) -> str:
@@ -72,6 +73,19 @@ class Serving:
         block then raises the reason.
         """
         self.ended.wait()
+
+    @property
+    def n_answering(self) -> int:
+        """Answers that are on their way."""
+        return self.front.n_answering if self.front else 0
+
+    def drain(self, within_s: float) -> None:
+        """Let no connection in any more, and return when the answers on their way have ended; those
+        that take longer than `within_s` seconds are cut off. A signal meanwhile cuts them, too.
+        """
+        if self.front:
+            self.front.leave(within_s)
+            self.ended.wait(within_s + ENDS_WITHIN_S)
 
 
 @contextmanager
@@ -162,7 +176,7 @@ def _answering(
     front = make_front()
     deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
     deployment = replace(deployment, grows_bytes=grows_bytes)
-    serving = Serving(deployment=deployment, gives=supervisor.mode.gives)
+    serving = Serving(deployment=deployment, gives=supervisor.mode.gives, front=front)
 
     def answer() -> None:
         try:

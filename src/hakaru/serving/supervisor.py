@@ -2,7 +2,7 @@
 
 The supervisor owns one `EngineServer` at a time. A thread waits for the end of that process. Unless
 `stop` ended it, a new process is started after a pause, which doubles. After five deaths within a
-minute the supervisor gives up and keeps the reason.
+minute the supervisor gives up and keeps the reason. An engine is ready when it has given one token.
 """
 
 import threading
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
+from hakaru.engine.first_answer import give_first_answer
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineDied, HakaruError
@@ -62,7 +63,7 @@ class Supervisor:
 
         Raises EngineDied or EngineRefused if it does not come up the first time.
         """
-        self._server = EngineServer(self.path, self.settings, self.mode).__enter__()
+        self._server = _answering(EngineServer(self.path, self.settings, self.mode))
         self.state = "ready"
         self._thread = threading.Thread(target=self._watch, args=(on_failed,), daemon=True)
         self._thread.start()
@@ -134,10 +135,21 @@ class Supervisor:
                 server.stop()
                 return False
             self._server = server
-        server.__enter__()
+        _answering(server)
         with self._lock:
             if self._stopped.is_set():
                 server.stop()
                 return False
             self.state = "ready"
         return True
+
+
+def _answering(server: EngineServer) -> EngineServer:
+    """The server, once it has given its first answer; it is ended where it gives none."""
+    server.__enter__()
+    try:
+        give_first_answer(server)
+    except BaseException:
+        server.stop()
+        raise
+    return server

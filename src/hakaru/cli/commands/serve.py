@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from hakaru.choosing.speculated import spoken
 from hakaru.cli.next_steps import after_dry_run
@@ -18,7 +18,7 @@ from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import english_only
 from hakaru.cli.wrapping import whole
 from hakaru.engine.speculation import Speculation
-from hakaru.errors import Misuse
+from hakaru.errors import Misuse, Terminated
 from hakaru.evaluation.served import laid_out
 from hakaru.language import say
 from hakaru.models.embedded import is_english_only
@@ -26,6 +26,10 @@ from hakaru.servers import running
 from hakaru.serving.serve import serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
+from hakaru.units import parse_seconds
+
+DRAIN_S: Final = 10.0
+"""How long answers on their way may go on after SIGTERM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class ServeOptions(ContextOptions):
     chat_template: str | None
     port: int | None
     allow_origin: tuple[str, ...]
+    drain: str
     dry_run: bool
     json: bool
 
@@ -58,7 +63,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         session=session,
         **options.as_context(),
     )
-    return stay(serving, has_pages=pages is not None)
+    return stay(serving, has_pages=pages is not None, drain_s=parse_seconds(options.drain, least=0))
 
 
 def stay(
@@ -67,9 +72,11 @@ def stay(
     quiet: bool = False,
     has_pages: bool,
     source: Path | None = None,
+    drain_s: float = DRAIN_S,
 ) -> int:
     """Serve until Ctrl-C, or say where the model is served already. With `quiet` stdout is left
-    alone. `source` is the file that the served one was made from, if another.
+    alone. `source` is the file that the served one was made from, if another. After SIGTERM the
+    answers on their way have `drain_s` seconds.
     """
 
     tell = print_aside if quiet else print_text
@@ -79,7 +86,12 @@ def stay(
             tell(line)
         if not serving.is_new:
             return 0
-        serving.wait()
+        try:
+            serving.wait()
+        except Terminated:
+            if drain_s and (n := serving.n_answering):
+                tell(_draining(n, drain_s))
+                serving.drain(drain_s)
     tell(say("Stopped."))
     return 0
 
@@ -87,16 +99,24 @@ def stay(
 @contextmanager
 def _ended_once() -> Iterator[None]:
     """The first Ctrl-C or SIGTERM in the block does what it always does. Those that follow change
-    nothing: what runs is being stopped already.
+    nothing: what runs is being stopped already. But a second signal after SIGTERM cuts off the
+    answers that are waited for.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def first(number: int, frame: FrameType | None) -> None:
+    def last(number: int, frame: FrameType | None) -> None:
         for ignored in before:
             signal.signal(ignored, signal.SIG_IGN)
         handler = before[signal.Signals(number)]
         assert callable(handler)
         handler(number, frame)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGTERM:
+            return last(number, frame)
+        for ended in before:
+            signal.signal(ended, last)
+        raise Terminated
 
     for number, handler in before.items():
         if callable(handler):
@@ -106,6 +126,14 @@ def _ended_once() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _draining(n: int, within_s: float) -> str:
+    return say(
+        "Stopping: {n} answers on their way have {seconds:g} s; a second signal cuts them off.",
+        n=n,
+        seconds=within_s,
+    )
 
 
 def _greeting(serving: Serving) -> str:

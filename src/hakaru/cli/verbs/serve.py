@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     metavar="ORIGIN",
     help="A site whose pages may use the server: http://localhost:3000 (repeatable).",
 )
+@click.option(
+    "--drain",
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="How long answers on their way may go on after SIGTERM.",
+)
 @dry_run_option
 @json_option
 @taking

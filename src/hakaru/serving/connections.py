@@ -1,0 +1,70 @@
+"""One connection of a client: it is closed where no request comes, and refused where there are too
+many. Otherwise whoever opens connections and sends nothing keeps all others out.
+"""
+
+import asyncio
+import json
+import resource
+from typing import Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_WITHIN_S: Final = 10.0
+"""Seconds for the line and the headers of a request, from the connection or its first byte on."""
+KEPT_FILES: Final = 128
+"""Open files that are no connections: libraries, the ledger, pipes of the engine."""
+MOST: Final = 1024
+
+
+def most_connections() -> int:
+    """How many connections may be open: each has its own file, and one to the engine."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(MOST, (files - KEPT_FILES) // 2))
+
+
+class Connection(H11Protocol):
+    """uvicorn's, with both bounds."""
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_head()
+        if len(self.connections) > most_connections():
+            self._refuse(503, "too many connections at the same time; try again", "busy")
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        else:
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        if self._limit is None:
+            self._limit = self.loop.call_later(HEAD_WITHIN_S, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+    def _too_slow(self) -> None:
+        self._refuse(408, f"no request came within {HEAD_WITHIN_S:.0f} s", "too_slow")
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        """Answer without a request, and close."""
+        self._stop_waiting()
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        error = {"message": message, "type": kind, "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        head = (
+            f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

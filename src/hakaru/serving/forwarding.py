@@ -1,0 +1,168 @@
+"""A request's way to the engine, and the way of its answer back.
+
+Errors of the engine become OpenAI's form, and a stream that breaks ends with an error event, never
+in silence. While the engine is being started again, a request waits for it some seconds.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from hakaru.engine.server import NO_KEEPALIVE
+from hakaru.errors import EngineDied
+from hakaru.serving.intake import Intake, Refused
+from hakaru.serving.limits import Limits
+from hakaru.serving.refusals import error_response
+from hakaru.serving.supervisor import Supervisor
+
+LOOK_FOR_CLIENT_S: Final = 0.25
+HELD_S: Final = 10.0
+"""The longest wait for an engine that is being started again; a small model is back after 0.5 to
+3.8 s.
+"""
+LOOK_FOR_ENGINE_S: Final = 0.05
+ALIVE_WITHIN_S: Final = 2.0
+_KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
+NOT_TAKEN: Final = re.compile(
+    r"failed to parse |unknown |missing |invalid |unsupported |'\w+' |\[json\.exception"
+    r"|(image|audio|video) input is not supported",
+    re.IGNORECASE,
+)
+"""How the reasons begin with which the engine answers 500, though the request is at fault."""
+
+
+class Forwarding:
+    """Requests to the engine that `supervisor` keeps: with one HTTP client per process, since a
+    restarted engine has another socket.
+    """
+
+    def __init__(self, supervisor: Supervisor, limits: Limits) -> None:
+        self._supervisor, self._intake = supervisor, Intake(limits)
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    async def close(self) -> None:
+        """Close all connections to engines."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def forward(self, request: Request) -> Response:
+        """The engine's answer to `request`, or why there is none."""
+        if not await self._is_ready():
+            return error_response(
+                503, f"the model is {self._supervisor.state}; try again", code="loading"
+            )
+        try:
+            return await self._answer(request, await self._intake.body(request))
+        except Refused as refusal:
+            return refusal.answer
+
+    async def is_alive(self) -> bool:
+        """Whether the engine answers now; one that was stopped or hangs does not."""
+        try:
+            client = self._client(str(self._supervisor.server.socket))
+            return (await client.get("/health", timeout=ALIVE_WITHIN_S)).status_code == 200
+        except (EngineDied, httpx.TransportError):
+            return False
+
+    async def _is_ready(self) -> bool:
+        """Whether the engine is up, perhaps after a wait."""
+        began = time.monotonic()
+        while self._supervisor.state == "loading" and time.monotonic() - began < HELD_S:
+            await asyncio.sleep(LOOK_FOR_ENGINE_S)
+        return self._supervisor.state == "ready"
+
+    async def _answer(self, request: Request, body: bytes) -> Response:
+        """The engine's answer. Raises Refused."""
+        client = self._client(str(self._supervisor.server.socket))
+        outgoing = client.build_request(
+            request.method,
+            request.url.path,
+            content=body,
+            headers={"content-type": request.headers.get("content-type", "")},
+        )
+        try:
+            async with self._intake.admitted(client, request.url.path, body):
+                answer = await _unless_gone(request, client.send(outgoing, stream=True))
+        except httpx.TransportError as error:
+            return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
+        if answer is None:
+            return Response(status_code=499)  # nobody reads it
+        if answer.status_code >= 400:
+            return _translated(answer.status_code, await answer.aread())
+        headers = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT_HEADERS}
+        return StreamingResponse(_relayed(answer, self._supervisor), answer.status_code, headers)
+
+    def _client(self, socket: str) -> httpx.AsyncClient:
+        if socket not in self._clients:
+            transport = httpx.AsyncHTTPTransport(uds=socket, limits=NO_KEEPALIVE)
+            self._clients[socket] = httpx.AsyncClient(
+                transport=transport, base_url="http://engine", timeout=None
+            )
+        return self._clients[socket]
+
+
+async def _unless_gone(
+    request: Request, sending: Coroutine[Any, Any, httpx.Response]
+) -> httpx.Response | None:
+    """The engine's answer. None if the client leaves before the answer comes; then the engine stops
+    working on it.
+    """
+    task = asyncio.ensure_future(sending)
+    try:
+        while not (await asyncio.wait({task}, timeout=LOOK_FOR_CLIENT_S))[0]:
+            if await request.is_disconnected():
+                return None
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
+    """Message and code for an answer that broke off."""
+    if supervisor.state == "stopped":
+        return "the server was stopped before the answer was done", "server_stopped"
+    return (
+        f"the engine ended in the middle of the answer ({how}); it is being restarted",
+        "engine_died",
+    )
+
+
+async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncIterator[bytes]:
+    """The engine's answer, piece by piece; if it breaks off, an error event says so."""
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    except httpx.TransportError as broken:
+        message, code = _broken_off(supervisor, type(broken).__name__)
+        error = {"message": message, "type": "server_error", "param": None, "code": code}
+        yield f"data: {json.dumps({'error': error})}\n\n".encode()
+    finally:
+        await answer.aclose()
+
+
+def _translated(status: int, body: bytes) -> Response:
+    """The engine's error in OpenAI's form; the error of a prompt that is too long has both
+    numbers.
+    """
+    try:
+        error = json.loads(body)["error"]
+        message, kind = str(error["message"]), str(error.get("type", ""))
+    except (ValueError, KeyError, TypeError):
+        return error_response(
+            status,
+            body.decode(errors="replace")[:500] or "the engine gave no reason",
+            code="engine_error",
+        )
+    if status == 500 and NOT_TAKEN.match(message):
+        return error_response(400, message, code="invalid_value")
+    if kind == "exceed_context_size_error":
+        numbers = {key: error[key] for key in ("n_prompt_tokens", "n_ctx") if key in error}
+        return error_response(400, message, code="context_length_exceeded", **numbers)
+    return error_response(status, message, code=kind or "engine_error")

@@ -1,0 +1,296 @@
+"""What a request holds, endpoint by endpoint, as far as the engine takes a wrong value in silence,
+answers it with a 500, or never ends on it. All other fields are the engine's to check.
+
+A field that is `None` counts as left out, as for OpenAI. Sources: the references of OpenAI's and
+Anthropic's interfaces, and llama.cpp, tools/server/server-chat.cpp and common/chat.cpp.
+"""
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+JsonObject: TypeAlias = dict[str, Any]
+Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+JsonSchema: TypeAlias = JsonObject | bool
+
+
+class Address(Struct):
+    """Where a picture lies."""
+
+    url: str
+
+
+class Sound(Struct):
+    """A sound, in base64."""
+
+    data: str
+    format: str
+
+
+class TextPart(Struct, tag_field="type", tag="text"):
+    """A piece of text in a message."""
+
+    text: str
+
+
+class ImagePart(Struct, tag_field="type", tag="image_url"):
+    """A picture in a message."""
+
+    image_url: Address
+
+
+class SoundPart(Struct, tag_field="type", tag="input_audio"):
+    """A sound in a message."""
+
+    input_audio: Sound
+
+
+class RefusalPart(Struct, tag_field="type", tag="refusal"):
+    """What a model refused with, in a conversation that goes on."""
+
+    refusal: str
+
+
+Part: TypeAlias = TextPart | ImagePart | SoundPart | RefusalPart
+
+
+class Called(Struct):
+    """The function that a model called, and with what."""
+
+    name: str
+    arguments: str | JsonObject = ""
+
+
+class ToolCall(Struct):
+    """One call in an answer of a model."""
+
+    function: Called
+    type: Literal["function"]
+    id: str | None = None
+
+
+class Message(Struct):
+    """A turn of a conversation."""
+
+    role: Name
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class Function(Struct):
+    """A function that a model may call."""
+
+    name: Name
+    description: str | None = None
+    parameters: JsonObject | None = None
+
+
+class Tool(Struct):
+    """A tool that a model may use."""
+
+    function: Function
+    type: Literal["function"]
+
+
+class NamedSchema(Struct):
+    """The schema that an answer keeps to."""
+
+    schema: JsonSchema
+    name: str | None = None
+
+
+class ResponseFormat(Struct):
+    """The form of an answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+    schema: JsonSchema | None = None
+
+
+class StreamOptions(Struct):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool | None = None
+
+
+class Generation(Struct, kw_only=True):
+    """What every request for text may hold."""
+
+    model: str | None = None
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, float] | list[tuple[int | str, float | bool]] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    grammar: str | None = None
+    json_schema: JsonSchema | None = None
+    samplers: list[str] | str | None = None
+
+
+class ChatCompletion(Generation, kw_only=True):
+    """`/v1/chat/completions`."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    tools: list[Tool] | None = None
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    chat_template_kwargs: JsonObject | None = None
+    reasoning_format: Literal["none", "auto", "deepseek", "deepseek-legacy"] | None = None
+    add_generation_prompt: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Completion(Generation, kw_only=True):
+    """`/v1/completions`. The engine checks each prompt."""
+
+    prompt: Any
+    logprobs: Annotated[int, Meta(ge=0)] | bool | None = None
+
+
+class Embeddings(Struct):
+    """`/v1/embeddings`. The engine checks each input."""
+
+    input: Any
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+
+
+class Rerank(Struct):
+    """`/v1/rerank`."""
+
+    query: str
+    documents: Annotated[list[str], Meta(min_length=1)]
+    model: str | None = None
+    top_n: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Block(Struct):
+    """A part of a message of Anthropic's or of an item of OpenAI's responses. The engine knows the
+    kinds.
+    """
+
+    type: str
+    text: str | None = None
+    content: "str | list[Block] | None" = None  # what a tool gave
+    input: Raw = Raw()  # with what a tool was called
+
+
+class AnthropicTool(Struct):
+    """A tool that a model may use."""
+
+    name: Name
+    description: str | None = None
+    input_schema: JsonObject | None = None
+
+
+class AnthropicMessage(Struct):
+    """A turn of a conversation."""
+
+    role: Name
+    content: str | list[Block]
+
+
+class CountTokens(Struct, kw_only=True):
+    """`/v1/messages/count_tokens`."""
+
+    messages: Annotated[list[AnthropicMessage], Meta(min_length=1)]
+    system: str | list[Block] | None = None
+    tools: list[AnthropicTool] | None = None
+    tool_choice: JsonObject | None = None
+    model: str | None = None
+
+
+class Messages(CountTokens, kw_only=True):
+    """`/v1/messages`. Anthropic demands `max_tokens`, without which a small model goes on to the
+    end of its context.
+    """
+
+    max_tokens: Annotated[int, Meta(ge=1)]
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+
+
+class Item(Struct):
+    """A message, a call or its result among the inputs of a response."""
+
+    type: str | None = None
+    role: str | None = None
+    content: str | list[Block] | None = None
+    arguments: str | None = None  # of a call
+    output: str | list[Block] | None = None  # of a call
+
+
+class Responses(Struct, kw_only=True):
+    """`/v1/responses`."""
+
+    input: str | Annotated[list[Item], Meta(min_length=1)]
+    instructions: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    tools: list[JsonObject] | None = None
+
+
+class Tokenize(Struct):
+    """`/tokenize`."""
+
+    content: str | list[str | int]
+
+
+class Detokenize(Struct):
+    """`/detokenize`."""
+
+    tokens: list[int]
+
+
+Request: TypeAlias = (
+    ChatCompletion
+    | Completion
+    | Embeddings
+    | Rerank
+    | CountTokens
+    | Responses
+    | Tokenize
+    | Detokenize
+)
+SCHEMAS: Final[dict[str, type[Request]]] = {
+    "/v1/chat/completions": ChatCompletion,
+    "/v1/completions": Completion,
+    "/v1/embeddings": Embeddings,
+    "/v1/rerank": Rerank,
+    "/v1/responses": Responses,
+    "/v1/messages": Messages,
+    "/v1/messages/count_tokens": CountTokens,
+    "/apply-template": ChatCompletion,
+    "/tokenize": Tokenize,
+    "/detokenize": Detokenize,
+}
+"""By endpoint, what is posted there."""
+_DECODERS: Final = {path: msgspec.json.Decoder(schema) for path, schema in SCHEMAS.items()}
+_AT: Final = " - at '$."
+
+
+class Unreadable(ValueError):
+    """A body that is no such request; `field` says where, such as `messages[0].role`."""
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+def decoded(path: str, body: bytes) -> Request:
+    """The request in `body`, without the fields that are the engine's to check. Raises
+    Unreadable.
+    """
+    try:
+        return _DECODERS[path].decode(body)
+    except msgspec.ValidationError as error:
+        reason, _, at = str(error).replace("`", "'").partition(_AT)
+        field, reason = at.removesuffix("'"), f"{reason[:1].lower()}{reason[1:]}"
+        raise Unreadable(f"{field}: {reason}" if field else reason, field or None) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable(f"the body is no JSON: {error}") from error
