@@ -164,7 +164,9 @@ class Scripted:
         except ValueError as error:
             if "takes_bad_json" in self.faults:
                 return {"messages": [{"role": "user", "content": ""}]}
-            raise Refused("the body is no JSON") from error
+            raise Refused(
+                "the body is no JSON", 500 if "fails_on_bad_json" in self.faults else 400
+            ) from error
         if isinstance(body, dict) and body.get("messages") == [] and "hangs" in self.faults:
             self.is_dead = "dies" in self.faults
             raise Refused("no answer", 0)

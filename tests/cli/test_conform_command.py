@@ -64,6 +64,17 @@ def test_a_fault_gives_1_and_says_what_was_asked_expected_and_found(
     assert "1 passed, 2 failed (1 severe, 1 minor), " in lines[-1]
 
 
+def test_a_request_is_shown_with_what_matters_of_it(
+    server: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model only where it is another one, and long texts cut; also of a body that is cut."""
+    server.faults = {"echoes_model", "cuts"}
+    assert run(["conform", server.url, "--only", "errors.model", "--only", "context.chat"]) == 1
+    asked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  asked")]
+    assert '"model": "scripted-1b"' not in asked[1] and "no-such-model-7431" in asked[1]
+    assert "The secret is QX7431" in asked[0] and max(map(len, asked)) < 360
+
+
 def test_it_speaks_japanese(server: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
     """The checks, too."""
     server.faults = {"no_done"}

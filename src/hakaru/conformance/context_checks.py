@@ -110,7 +110,7 @@ def _judged(peer: Peer, reply: Reply, foreseen: int | None) -> Outcome | None:
         peer.facts.setdefault("overflow", reply)
         return passed(say("{n}: {reason}", n=reply.status, reason=error_text(reply)))
     if reply.status != 200:
-        return failed(say("it came with status {n}", n=reply.status), "moderate")
+        return failed(say("it came with status {n}", n=reply.status), is_loud=True)
     read = usage_of(reply, "prompt_tokens")
     if SECRET in text_of(reply) or (read and foreseen and read >= WHOLE * foreseen):
         if peer.n_ctx is None:

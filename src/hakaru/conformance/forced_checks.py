@@ -115,7 +115,7 @@ async def _schema(peer: Peer) -> Outcome:
 
 async def _json_object(peer: Peer) -> Outcome:
     reply = await peer.chat(
-        messages=user("Answer with an empty JSON object."),
+        messages=user(_POEM + ' Then write the JSON {"a": 1}.'),
         response_format={"type": "json_object"},
         max_tokens=ROOM,
     )

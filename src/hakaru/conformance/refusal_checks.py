@@ -146,10 +146,10 @@ async def _wrong(peer: Peer, wrong: Wrong) -> Outcome:
     return _judged(await peer.post(wrong.endpoint, {**right, **wrong.fields}))
 
 
-def _judged(reply: Reply, severity: Severity | None = None) -> Outcome:
+def _judged(reply: Reply) -> Outcome:
     if is_refusal(reply):
         return passed()
-    return failed(say("it came with status {n}", n=reply.status), severity)
+    return failed(say("it came with status {n}", n=reply.status), is_loud=reply.status != 200)
 
 
 async def _picture(peer: Peer) -> Outcome:
@@ -158,7 +158,7 @@ async def _picture(peer: Peer) -> Outcome:
     picture = {"type": "image_url", "image_url": {"url": red_square()}}
     reply = await peer.chat(messages=user([text, picture]))
     if reply.status != 200:
-        return _judged(reply, "moderate")
+        return _judged(reply)
     alone = await peer.chat(messages=user([text]))
     with_it, without = (usage_of(r, "prompt_tokens") for r in (reply, alone))
     if with_it is None or without is None:

@@ -16,7 +16,7 @@ def not_ok(reply: Reply) -> Outcome | None:
     """The failure of a right question that was not answered with 200; None if it was."""
     if reply.is_ok:
         return None
-    return failed(_told(reply))
+    return failed(_told(reply), is_loud=True)
 
 
 def refuses(reply: Reply) -> str:

@@ -45,7 +45,7 @@ async def _answers(peer: Peer) -> Outcome:
     served = [reply for reply in replies if reply.status == 200]
     bad = [reply for reply in replies if reply.status not in {200, 429, 503}]
     if bad:
-        return failed(say("it came with status {n}", n=bad[0].status))
+        return failed(say("it came with status {n}", n=bad[0].status), is_loud=True)
     if not served:
         return failed(say("none of {n} clients was served", n=CLIENTS))
     return _own(served)
@@ -89,7 +89,7 @@ async def _cancel(peer: Peer) -> Outcome:
         return failed(say("no answer came within {n:g} s of it", n=peer.wire.within_s))
     spent = time.perf_counter() - began
     if reply.status != 200:
-        return failed(say("it came with status {n}", n=reply.status), "moderate")
+        return failed(say("it came with status {n}", n=reply.status), is_loud=True)
     if spent > soon:
         return failed(
             say("the next answer took {s:.1f} s, expected at most {most:.1f}", s=spent, most=soon)

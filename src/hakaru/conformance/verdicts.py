@@ -24,6 +24,7 @@ class Outcome:
     verdict: Verdict
     reason: str = ""  # a sentence for a person; of a pass a remark, or nothing
     severity: Severity | None = None  # None: that of the check
+    is_loud: bool = False  # a failure of which the client hears: at most moderate
 
 
 def passed(remark: str = "") -> Outcome:
@@ -31,9 +32,9 @@ def passed(remark: str = "") -> Outcome:
     return Outcome(verdict="pass", reason=remark)
 
 
-def failed(reason: str, severity: Severity | None = None) -> Outcome:
+def failed(reason: str, severity: Severity | None = None, *, is_loud: bool = False) -> Outcome:
     """The server did something else."""
-    return Outcome(verdict="fail", reason=reason, severity=severity)
+    return Outcome(verdict="fail", reason=reason, severity=severity, is_loud=is_loud)
 
 
 def unknown(reason: str) -> Outcome:
@@ -74,7 +75,8 @@ class Result:
     @property
     def severity(self) -> Severity:
         """How bad it is that the check failed."""
-        return self.outcome.severity or self.check.severity
+        severity = self.outcome.severity or self.check.severity
+        return "moderate" if severity == "severe" and self.outcome.is_loud else severity
 
     def as_json(self) -> dict[str, Any]:
         """The result as `--json` prints it."""

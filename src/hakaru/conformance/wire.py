@@ -105,7 +105,8 @@ class Exchange:
         """The request as a result keeps it. Headers, and with them the key, are left out."""
         text = (self.content or b"").decode("utf-8", "replace")
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} letters)"
-        return {"method": self.method, "path": httpx.URL(self.url).path, "body": shown or None}
+        path = httpx.URL(self.url).raw_path.decode("ascii")
+        return {"method": self.method, "path": path, "body": shown or None}
 
     def came(self) -> dict[str, Any]:
         """The answer as a result keeps it."""

@@ -29,7 +29,7 @@ def print_conformance(found: Conformance) -> None:
     for result in sorted(found.of("fail"), key=lambda result: ORDER.index(result.severity)):
         kind = severity_word(result.severity)
         print_text(say("✗ {name} ({severity})", name=result.check.name, severity=kind))
-        print_facts(_fault(result))
+        print_facts(_fault(result, found.model))
     for result in found.of("unknown"):
         print_text(
             say(
@@ -86,29 +86,29 @@ def severity_word(severity: Severity) -> str:
     return {"severe": say("severe"), "moderate": say("moderate"), "minor": say("minor")}[severity]
 
 
-def _fault(result: Result) -> list[list[str]]:
-    """What was asked, expected and found."""
+def _fault(result: Result, model: str) -> list[list[str]]:
+    """What was expected, found and asked."""
     rows = [
         [f"  {say('expected')}", result.check.expected],
         [f"  {say('found')}", result.outcome.reason],
     ]
     if result.asked:
-        rows.append([f"  {say('asked')}", request_text(result.asked[-1])])
+        rows.append([f"  {say('asked')}", request_text(result.asked[-1], model)])
     return rows
 
 
-def request_text(asked: Mapping[str, Any]) -> str:
-    """A request in one line, without the model, which is the same in all of them, and with long
-    texts cut.
+def request_text(asked: Mapping[str, Any], model: str) -> str:
+    """A request in one line, without `model`, which is the same in nearly all of them, and with
+    long texts cut.
     """
     body = asked["body"]
     try:
         value = json.loads(body or "")
     except ValueError:
-        shown = _short(body or "")
+        shown = body or ""
     else:
-        if isinstance(value, dict):
-            value.pop("model", None)
+        if isinstance(value, dict) and value.get("model") == model:
+            del value["model"]
         shown = json.dumps(_shortened(value), ensure_ascii=False)
     if len(shown) > ROOM:
         shown = f"{shown[: ROOM - 1]}…"
