@@ -110,8 +110,12 @@ def terms_of(speed: Published) -> dict[str, float]:
     )
 
 
-def fit(table: Table, what: What) -> dict[str, Vector]:
-    """The coefficients of each route, by name; those of all routes together under the name `""`."""
+def fit(table: Table, what: What, only: Iterable[str] | None = None) -> dict[str, Vector]:
+    """The coefficients of each route, by name; those of all routes together under the name `""`.
+    `only`: routes that are wanted, to save time.
+    """
+    wanted = set(table.routes) if only is None else set(only)
+    wanted |= {FORERUNNERS[route] for route in wanted & FORERUNNERS.keys()}
     expected = np.array([EXPECTED[what][name] for name in table.names])
     relative = table.terms / table.seconds[:, None]
     even = table.weights.copy()
@@ -121,20 +125,29 @@ def fit(table: Table, what: What) -> dict[str, Vector]:
     together = _robust(relative, even, expected, DRAWN_TO_EXPECTED)
     together = np.maximum(together, expected / 10)
     coefficients = {"": together}
-    for route in sorted(set(table.routes), key=lambda route: (route in FORERUNNERS, route)):
+    for route in sorted(
+        wanted & set(table.routes), key=lambda route: (route in FORERUNNERS, route)
+    ):
         mine = table.routes == route
-        before = coefficients.get(FORERUNNERS.get(route, ""), together)
-        drawn_to = np.maximum(before, expected / 100)
+        centre = drawn_to(route, what, table.names, coefficients)
         coefficients[route] = _robust(
-            relative[mine], table.weights[mine], drawn_to, DRAWN_TO_ALL[what]
+            relative[mine], table.weights[mine], centre, DRAWN_TO_ALL[what]
         )
     return coefficients
 
 
-def _robust(relative: Vector, weights: Vector, drawn_to: Vector, strength: float) -> Vector:
+def drawn_to(
+    route: str, what: What, names: Iterable[str], coefficients: Mapping[str, Vector]
+) -> Vector:
+    """The coefficients to which those of a route are drawn: of all routes, or its forerunner's."""
+    before = coefficients.get(FORERUNNERS.get(route, ""), coefficients[""])
+    return np.maximum(before, [EXPECTED[what][name] / 100 for name in names])
+
+
+def _robust(relative: Vector, weights: Vector, centre: Vector, strength: float) -> Vector:
     """The coefficients b >= 0 for which `relative @ b` is nearest to 1."""
-    prior = np.diag(strength / drawn_to)
-    targets = np.full(len(drawn_to), strength)
+    prior = np.diag(strength / centre)
+    targets = np.full(len(centre), strength)
     now = weights.copy()
     for _ in range(ROUNDS):
         root = np.sqrt(now)
@@ -167,6 +180,6 @@ def left_out_fits(table: Table, what: What) -> tuple[Vector, dict[str, dict[str,
     without = {}
     for device in sorted(set(table.devices)):
         mine = table.devices == device
-        without[device] = fit(table.only(~mine), what)
+        without[device] = fit(table.only(~mine), what, set(table.routes[mine]))
         off[mine] = errors(table.only(mine), without[device])
     return off, without

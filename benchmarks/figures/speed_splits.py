@@ -1,24 +1,30 @@
 """How often intervals hold on devices that neither the coefficients nor the intervals have seen.
 
-`speed_calibration` judges a device by intervals made without it, and then sets a factor by all such
-judgements: its own count of what holds is an estimate from within. Here whole sets of devices are
-put away before anything is fitted: a random fifth, five times over, in several shuffles; and every
-family of chips in turn. What holds there is what a new card, or a new generation, will meet.
+`speed_calibration` judges a device by intervals made without it, but from errors under coefficients
+that saw it. Here devices are put away before anything is fitted: each alone; a random half, twenty
+times; a random fifth, in several shuffles of five; and every family of chips in turn. What holds
+there is what a new card, or a new generation, will meet.
+
+A count of what holds has an error of its own, which is larger than the number of rows lets hope:
+rows of one device lie inside or outside together. `chance` tells that of a true 90 % if they always
+do.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from figures.published_speeds import What
-from figures.speed_calibration import Errors, calibrate
-from figures.speed_fit import Table, errors, fit, left_out_fits
+from figures.speed_calibration import HOLDS, Errors, Names, effective, held, intervals_of
+from figures.speed_fit import Table, Vector, errors, fit, left_out_fits
+from figures.speed_unsure import directions, unsure
 
+HALVES: Final = 20
 SHUFFLES: Final = 3
-PARTS: Final = 5
+FIFTHS: Final = 5
 FAMILIES: Final = {
     "Pascal and older": "gtx-10|titan-xp|m40|p100",
     "Volta, Turing": "gtx-16|rtx-20|quadro-rtx|nvidia-t4|titan-v|v100",
@@ -33,12 +39,33 @@ FAMILIES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """How often the intervals of a route held on devices that were put away."""
+    """How often intervals held, on devices that were put away or left out."""
 
-    n_devices: int  # times a device was put away
+    n_devices: int  # times a device was judged
     by_rows: float
-    by_devices: float
-    width: float  # the mean log of the ends' ratio
+    by_devices: float  # every device counts the same
+    width: float  # the mean log of the ends' ratio, every device the same
+
+
+def chance(devices: Names) -> tuple[float, float]:
+    """What a true 90 % is off by chance, counted by rows and by devices, if the rows of a device
+    hold all or none: one standard deviation.
+    """
+    spread = np.sqrt(HOLDS * (1 - HOLDS))
+    by_rows = effective(devices, np.ones(len(devices)))
+    return float(spread / np.sqrt(by_rows)), float(spread / np.sqrt(len(set(devices))))
+
+
+def held_by(devices: Names, holds: Iterable[bool], widths: Vector) -> Held:
+    """The counts of rows that hold or do not."""
+    inside = np.array(list(holds), float)
+    each = [devices == device for device in sorted(set(devices))]
+    return Held(
+        n_devices=len(each),
+        by_rows=float(inside.mean()),
+        by_devices=float(np.mean([inside[mine].mean() for mine in each])),
+        width=float(np.mean([widths[mine].mean() for mine in each])),
+    )
 
 
 def family_of(device: str) -> str:
@@ -46,9 +73,19 @@ def family_of(device: str) -> str:
     return next(name for name, words in FAMILIES.items() if re.search(words, device))
 
 
-def held_in_parts(table: Table, what: What) -> dict[str, Held]:
+def held_alone(table: Table, what: What) -> dict[str, Held]:
+    """By route, every device put away alone."""
+    return _held(table, what, ({device} for device in sorted(set(table.devices))))
+
+
+def held_in_halves(table: Table, what: What) -> dict[str, Held]:
+    """By route, over random halves of the devices: fitted to one, judged on the other."""
+    return _held(table, what, _parts(table, HALVES, 2, most=1))
+
+
+def held_in_fifths(table: Table, what: What) -> dict[str, Held]:
     """By route, over random fifths of the devices."""
-    return _held(table, what, _parts(table))
+    return _held(table, what, _parts(table, SHUFFLES, FIFTHS, most=FIFTHS))
 
 
 def held_in_families(table: Table, what: What) -> dict[str, Held]:
@@ -58,30 +95,34 @@ def held_in_families(table: Table, what: What) -> dict[str, Held]:
     return _held(table, what, each)
 
 
-def _parts(table: Table) -> Iterator[set[str]]:
+def _parts(table: Table, shuffles: int, parts: int, *, most: int) -> Iterator[set[str]]:
+    """The first `most` of so many equal parts of the devices, in so many shuffles."""
     dice = np.random.default_rng(0)
     devices = sorted(set(table.devices))
-    for _ in range(SHUFFLES):
+    for _ in range(shuffles):
         shuffled = dice.permutation(devices)
-        yield from (set(shuffled[i::PARTS]) for i in range(PARTS))
+        yield from (set(shuffled[i::parts]) for i in range(most))
 
 
-def _held(table: Table, what: What, put_away: Iterator[set[str]]) -> dict[str, Held]:
+def _held(table: Table, what: What, put_away: Iterable[set[str]]) -> dict[str, Held]:
     judged: dict[str, list[tuple[int, float, float]]] = {}  # rows, part that holds, width
     for devices in put_away:
         away = np.isin(table.devices, sorted(devices))
         rest, test = table.only(~away), table.only(away)
-        off, _ = left_out_fits(rest, what)
-        intervals = calibrate(Errors.of(rest, off)).intervals
-        new = Errors.of(test, errors(test, fit(rest, what)))
+        off, without = left_out_fits(rest, what)
+        found = directions(rest, what, without)
+        intervals = intervals_of(Errors.of(rest, off, unsure(rest, off, found)))
+        off = errors(test, fit(rest, what))
+        new = Errors.of(test, off, unsure(test, off, found))
         for route in set(new.routes) & intervals.keys():
             for device in set(new.devices[new.routes == route]):
                 mine = new.only((new.routes == route) & (new.devices == device))
-                low, high = np.array([intervals[route][name] for name in mine.classes]).T
-                holds = (low <= mine.ratios) & (mine.ratios <= high)
+                low, high = intervals[route].ends(mine.unsure)
+                part = float(held(mine, intervals[route]).mean())
                 judged.setdefault(route, []).append(
-                    (len(holds), float(holds.mean()), float((high - low).mean()))
+                    (len(mine.ratios), part, float((high - low).mean()))
                 )
+    judged[""] = [device for route in judged.values() for device in route]
     return {
         route: Held(
             n_devices=len(rows),

@@ -25,12 +25,11 @@ from hakaru.memory.flash_attention import Backend
 from hakaru.planning.shares import Layout
 from hakaru.planning.speed_assumed import copy_s, for_several, ram_s, with_range
 from hakaru.planning.speed_figures import Basis, PredictedSpeed, Sample, SpeedPrediction
+from hakaru.planning.speed_interval import Ends, RouteInterval
 from hakaru.planning.speed_terms import Chip, decode_terms, prefill_terms
 from hakaru.planning.token_work import ItemWork, TokenWork, total
 
 USUAL: Final = Sample()
-DEEP: Final = 2048
-"""Tokens of context from which a depth counts as deep."""
 MOST_VECTORS: Final = 8
 """Up to so many tokens at a time a weight is multiplied with vectors, above with a matrix."""
 WIDEST: Final = 10.0
@@ -46,11 +45,6 @@ ROUTE_NAMES: Final = {
     "intel": "SYCL or Vulkan", "vulkan_amd": "Vulkan", "vulkan_nvidia": "Vulkan",
     "amdvlk": "Vulkan (AMDVLK)",
 }  # fmt: skip
-
-
-def class_of(work: TokenWork, depth: float) -> str:
-    """The class of a work, by which the width of an interval is known."""
-    return ("experts" if work.n_expert else "dense") + ("_deep" if depth >= DEEP else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +94,10 @@ def predict_speed(
     if in_ram.stored and hardware.is_unified:
         parts.append(Part(work=in_ram, chip=parts[0].chip, route=parts[0].route))
         in_ram = TokenWork()
-    why_no_decode = _too_uncertain("decode", parts, depth)
-    why_no_prefill = _why_no_prefill(parts, in_ram) or _too_uncertain("prefill", parts, depth)
+    why_no_decode = _too_uncertain(_decode_interval(parts, depth + sample.n_decoded / 2))
+    why_no_prefill = _why_no_prefill(parts, in_ram) or _too_uncertain(
+        _prefill_interval(_with_experts(parts, in_ram), sample.n_prompt, depth, n_ubatch)
+    )
     return SpeedPrediction(
         depth=depth,
         users=users,
@@ -137,7 +133,7 @@ def predict_decode(
     floor = sum(
         decode_terms(part.work.batch(users), part.chip, mean_depth)["bytes"] for part in parts
     )
-    interval = for_several(_interval("decode", parts, depth), alone, seconds, users)
+    interval = for_several(_decode_interval(parts, mean_depth), alone, seconds, users)
     basis = Basis(users=users)
     if in_ram is not None and in_ram.stored:
         added = ram_s(in_ram.batch(users), mean_depth)
@@ -159,9 +155,7 @@ def predict_prefill(
     """How fast devices that hold a model's parts read a prompt of `n_prompt` behind `depth`.
     `in_ram`: experts, with which the first device computes once they were copied.
     """
-    has_copies = in_ram is not None and bool(in_ram.stored)
-    if in_ram is not None and has_copies:
-        parts = [replace(parts[0], work=total((parts[0].work, in_ram))), *parts[1:]]
+    parts = _with_experts(parts, in_ram)
     seconds, floor = 0.0, 0.0
     for part in parts:
         terms = prefill_terms(
@@ -169,13 +163,20 @@ def predict_prefill(
         )
         seconds += _dot(fitted()["prefill"][part.route]["coefficients"], terms)
         floor += terms["products"] + terms["expert_products"]
-    interval = _interval("prefill", parts, depth)
-    if in_ram is None or not has_copies:
+    interval = _prefill_interval(parts, n_prompt, depth, n_ubatch)
+    if in_ram is None or not in_ram.stored:
         return _figure("prefill", parts, seconds, interval, floor)
     added = copy_s(in_ram, min(n_prompt, n_ubatch))
     interval = with_range(seconds, interval, added)
     figure = _figure("prefill", parts, seconds + added[1], interval, floor + added[2])
     return replace(figure, basis=figure.basis + Basis(link_is_assumed=True))
+
+
+def _with_experts(parts: Sequence[Part], in_ram: TokenWork | None) -> Sequence[Part]:
+    """The parts, of which the first computes with the experts in RAM, too."""
+    if in_ram is None or not in_ram.stored:
+        return parts
+    return [replace(parts[0], work=total((parts[0].work, in_ram))), *parts[1:]]
 
 
 def _step_s(part: Part, depth: float, users: int) -> float:
@@ -250,19 +251,35 @@ def _why_no_prefill(parts: Sequence[Part], in_ram: TokenWork) -> str:
     return ""
 
 
-def _too_uncertain(what: str, parts: Sequence[Part], depth: float) -> str:
+def _too_uncertain(interval: Ends) -> str:
     """Why an interval would say nothing; empty where it says something."""
-    low, high = _interval(what, parts, depth)
+    low, high = interval
     if high - low <= math.log(WIDEST):
         return ""
-    return say("speeds that were measured on such devices differ more than tenfold")
+    return say("speeds that were measured on such devices leave more than a factor of ten open")
 
 
-def _interval(what: str, parts: Sequence[Part], depth: float) -> tuple[float, float]:
-    """The widest interval of the routes, as logs of measured over predicted speed."""
-    name = class_of(total(part.work for part in parts), depth)
-    intervals = [fitted()[what][part.route]["intervals"][name] for part in parts]
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
+def _decode_interval(parts: Sequence[Part], mean_depth: float) -> Ends:
+    terms = [decode_terms(part.work, part.chip, mean_depth) for part in parts]
+    return _widest("decode", parts, terms)
+
+
+def _prefill_interval(parts: Sequence[Part], n_prompt: int, depth: float, n_ubatch: int) -> Ends:
+    terms = [
+        prefill_terms(part.work, part.chip, n_prompt=n_prompt, depth=depth, n_ubatch=n_ubatch)
+        for part in parts
+    ]
+    return _widest("prefill", parts, terms)
+
+
+def _widest(what: str, parts: Sequence[Part], terms: Sequence[Mapping[str, float]]) -> Ends:
+    """The widest interval of the routes, each for the terms of its own parts."""
+    ends = []
+    for route in sorted({part.route for part in parts}):
+        mine = [one for part, one in zip(parts, terms, strict=True) if part.route == route]
+        summed = {name: sum(one[name] for one in mine) for name in mine[0]}
+        ends.append(RouteInterval.of(fitted()[what][route]).interval(summed))
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _figure(
