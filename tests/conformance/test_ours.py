@@ -10,15 +10,13 @@ from hakaru.testing import tiny_hyperparameters, write_tiny
 
 NOT_YET = {
     "models.one", "json.object", "tools.shown", "tools.required", "tools.named", "tools.stream",
-    "completions.echo", "errors.messages_empty", "errors.role_missing", "errors.role_unknown",
-    "errors.temperature_range", "errors.stop_type", "errors.tools_type", "errors.tool_type",
-    "errors.response_format_type", "errors.logit_bias_type", "errors.picture",
-    "context.embeddings", "responses.limit", "responses.sequence", "messages.wrong",
-    "messages.error",
+    "completions.echo", "errors.role_unknown", "errors.temperature_range", "context.embeddings",
+    "responses.limit", "responses.sequence", "messages.error", "messages.stream",
 }  # fmt: skip
 """What the engine does wrong, wherever the gateway lets a request through. It gets fewer: a check
-that fails besides is a step back. (`json.object` fails with random weights alone, which write bytes
-that are no text: the engine cannot read such an answer itself, and says 500.)
+that fails besides is a step back. Two fail with random weights, which write bytes that are no text:
+in `json.object` the engine cannot read such an answer itself, and says 500; in `messages.stream` it
+leaves message_start out where the first token is a part of a letter.
 """
 SURE = {
     "models.list", "chat.shape", "chat.usage", "chat.max_tokens", "chat.n", "stream.done",

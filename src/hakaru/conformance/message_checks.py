@@ -65,7 +65,8 @@ def message_checks() -> tuple[Check, ...]:
 
 def _body(peer: Peer, **fields: Any) -> dict[str, Any]:
     messages = user("Write the numbers from one to one hundred as words.")
-    return {"model": peer.model, "messages": messages, "max_tokens": 4, **fields}
+    body = {"model": peer.model, "messages": messages, "max_tokens": 4, "temperature": 0}
+    return body | fields
 
 
 async def _shape(peer: Peer) -> Outcome:
